@@ -1,0 +1,324 @@
+//! Which rule covers a request, and what that rule says.
+//!
+//! Pure: a [`Route`] is data, and finding one looks at nothing but the method and the path. Whether the
+//! body fits as well is the dialect's business ([`crate::dialect`]).
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use http::{HeaderName, Method};
+
+use crate::{
+    dialect::{Dialect, Pointer},
+    headers::HeaderPattern,
+};
+
+/// What a route's requests ask for; the second part of every key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A question to a model or a RAG service.
+    Query,
+    /// Vectors for texts.
+    Embedding,
+    /// A document's metadata.
+    Document,
+    /// A conversation as last seen.
+    Conversation,
+    /// Anything else a `[[route]]` names.
+    Other,
+}
+
+impl Kind {
+    /// Every kind, in the order `/health` shows them.
+    pub const ALL: [Self; 5] =
+        [Self::Query, Self::Embedding, Self::Document, Self::Conversation, Self::Other];
+
+    /// The name used in keys, logs and settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Embedding => "embedding",
+            Self::Document => "document",
+            Self::Conversation => "conversation",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who may share an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Only callers with the same credentials.
+    Credential,
+    /// Every caller whose credentials the upstream accepts.
+    Shared,
+    /// Callers for whom these request headers are the same.
+    Headers(Vec<HeaderName>),
+}
+
+/// What happens to an answer that sets a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetCookie {
+    /// Stored without the cookie.
+    Strip,
+    /// Not stored.
+    Skip,
+}
+
+/// A difference in a question's text that does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalize {
+    /// White space at either end.
+    Trim,
+    /// Runs of white space, taken as one space.
+    Collapse,
+    /// Upper and lower case (Unicode default case folding).
+    Casefold,
+    /// Composed and decomposed forms of a character (Unicode NFC).
+    Nfc,
+}
+
+/// A rule: which requests it covers and how their answers are kept.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name, part of the key.
+    pub name: String,
+    /// The requests it covers.
+    pub pattern: Pattern,
+    /// What its answers are.
+    pub kind: Kind,
+    /// What its bodies mean; `None` finds out by path and body.
+    pub dialect: Option<Dialect>,
+    /// `false` passes everything through.
+    pub cache: bool,
+    /// How long an answer is fresh; zero caches nothing.
+    pub ttl: Duration,
+    /// Who may share its entries.
+    pub scope: Scope,
+    /// Request headers left out of the key, beyond the built-in list.
+    pub ignore_headers: Vec<HeaderPattern>,
+    /// What happens to answers that set a cookie.
+    pub set_cookie: SetCookie,
+    /// Response headers that a hit leaves out.
+    pub drop_headers: Vec<HeaderPattern>,
+    /// Body members left out of the key.
+    pub ignore: Vec<Pointer>,
+    /// Where the question's text is; `None` leaves it to the dialect.
+    pub text: Option<Vec<Pointer>>,
+    /// What does not count in that text.
+    pub normalize: Vec<Normalize>,
+    /// Whether answers that call tools are stored.
+    pub cache_tool_calls: bool,
+    /// Whether `Cache-Control` and `X-Cache-TTL` of a request are honoured.
+    pub honor_request_cache_control: bool,
+    /// The name of the event or the data that ends this route's streams.
+    pub stream_end: Option<String>,
+    /// A built-in route covers a `POST` only if its body is what its dialect requires.
+    pub builtin: bool,
+}
+
+/// `METHOD PATH`, as a route's `match` writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// `None` is `*`, any method.
+    method: Option<Method>,
+    /// The segments before `**`, or all of them.
+    head: Vec<Segment>,
+    /// The segments after `**`; `None` where the pattern has no `**`.
+    tail: Option<Vec<Segment>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Segment {
+    Literal(String),
+    /// `{name}`: one segment that is not empty.
+    Any,
+}
+
+impl Segment {
+    fn matches(&self, segment: &str) -> bool {
+        match self {
+            Self::Literal(literal) => literal == segment,
+            // A dot segment may mean another path to the upstream; such a path is nobody's `{name}`.
+            Self::Any => !segment.is_empty() && !is_dot_segment(segment),
+        }
+    }
+}
+
+fn is_dot_segment(segment: &str) -> bool {
+    let plain = segment.to_ascii_lowercase().replace("%2e", ".");
+    plain == "." || plain == ".."
+}
+
+impl Pattern {
+    /// Whether a request for `path` (without its query) is covered.
+    pub fn matches(&self, method: &Method, path: &str) -> bool {
+        if self.method.as_ref().is_some_and(|own| own != method) {
+            return false;
+        }
+        let Some(path) = path.strip_prefix('/') else { return false };
+        let segments: Vec<&str> = path.split('/').collect();
+        match &self.tail {
+            None => all_match(&self.head, &segments),
+            Some(tail) => {
+                segments.len() >= self.head.len() + tail.len()
+                    && all_match(&self.head, &segments[..self.head.len()])
+                    && all_match(tail, &segments[segments.len() - tail.len()..])
+            }
+        }
+    }
+}
+
+fn all_match(pattern: &[Segment], segments: &[&str]) -> bool {
+    pattern.len() == segments.len() && pattern.iter().zip(segments).all(|(own, given)| own.matches(given))
+}
+
+impl FromStr for Pattern {
+    type Err = String;
+
+    /// Errors name what is wrong with the pattern and how one is written.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (method, path) = text
+            .split_once(' ')
+            .ok_or_else(|| format!("`{text}` is no pattern: write METHOD PATH, as in \"POST /ask\""))?;
+        let method = match method {
+            "*" => None,
+            name if name.bytes().all(|b| b.is_ascii_uppercase() || b == b'-') => {
+                Some(Method::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no method"))?)
+            }
+            name => return Err(format!("`{name}` is no method: write it in capitals, or `*` for any")),
+        };
+        let rest = path
+            .strip_prefix('/')
+            .ok_or_else(|| format!("the path `{path}` must begin with `/`"))?;
+        let mut head = Vec::new();
+        let mut tail: Option<Vec<Segment>> = None;
+        for segment in rest.split('/') {
+            if segment == "**" {
+                if tail.replace(Vec::new()).is_some() {
+                    return Err(format!("the path `{path}` has more than one `**`"));
+                }
+                continue;
+            }
+            tail.as_mut().unwrap_or(&mut head).push(parse_segment(segment, path)?);
+        }
+        Ok(Self { method, head, tail })
+    }
+}
+
+fn parse_segment(segment: &str, path: &str) -> Result<Segment, String> {
+    if let Some(name) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        return if plain {
+            Ok(Segment::Any)
+        } else {
+            Err(format!("`{segment}` in `{path}`: a name is letters, digits and `_`"))
+        };
+    }
+    if segment.contains(['{', '}', '*', '?', '#']) {
+        return Err(format!(
+            "`{segment}` in `{path}`: a segment is plain text, `{{name}}` for any one, or `**` for any rest"
+        ));
+    }
+    Ok(Segment::Literal(segment.to_owned()))
+}
+
+/// The first of `routes` whose pattern covers the request.
+pub fn find<'a>(routes: &'a [Route], method: &Method, path: &str) -> Option<&'a Route> {
+    routes.iter().find(|route| route.pattern.matches(method, path))
+}
+
+/// The lifetimes that routes get which name none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KindTtls {
+    /// For `query`.
+    pub query: Duration,
+    /// For `embedding`.
+    pub embedding: Duration,
+    /// For `document`.
+    pub document: Duration,
+    /// For `conversation`.
+    pub conversation: Duration,
+    /// For `other`.
+    pub default: Duration,
+}
+
+impl KindTtls {
+    /// The lifetime of `kind`.
+    pub const fn of(&self, kind: Kind) -> Duration {
+        match kind {
+            Kind::Query => self.query,
+            Kind::Embedding => self.embedding,
+            Kind::Document => self.document,
+            Kind::Conversation => self.conversation,
+            Kind::Other => self.default,
+        }
+    }
+}
+
+/// The built-in routes: match, kind, dialect.
+const BUILTIN: [(&str, Kind, Option<Dialect>); 16] = [
+    ("POST /**/v1/chat/completions", Kind::Query, Some(Dialect::OpenAiChat)),
+    ("POST /**/v1/completions", Kind::Query, Some(Dialect::OpenAiCompletions)),
+    ("POST /**/v1/responses", Kind::Query, Some(Dialect::OpenAiResponses)),
+    ("POST /**/v1/messages", Kind::Query, Some(Dialect::Anthropic)),
+    ("POST /openai/deployments/{name}/chat/completions", Kind::Query, Some(Dialect::OpenAiChat)),
+    ("POST /openai/deployments/{name}/completions", Kind::Query, Some(Dialect::OpenAiCompletions)),
+    ("POST /api/chat", Kind::Query, None),
+    ("POST /api/generate", Kind::Query, None),
+    ("POST /api/v1/chat", Kind::Query, None),
+    ("POST /api/v1/query", Kind::Query, None),
+    ("POST /**/v1/embeddings", Kind::Embedding, Some(Dialect::Embedding)),
+    ("POST /openai/deployments/{name}/embeddings", Kind::Embedding, Some(Dialect::Embedding)),
+    ("POST /api/embed", Kind::Embedding, Some(Dialect::Embedding)),
+    ("POST /api/embeddings", Kind::Embedding, Some(Dialect::Embedding)),
+    ("GET /api/v1/documents/{id}", Kind::Document, Some(Dialect::None)),
+    ("GET /api/v1/conversations/{id}", Kind::Conversation, Some(Dialect::None)),
+];
+
+impl Route {
+    /// A route with every setting at its default; its name is its pattern.
+    ///
+    /// # Errors
+    /// Where `pattern` is none; the text says why.
+    pub fn new(pattern: &str, kind: Kind, ttl: Duration, scope: Scope) -> Result<Self, String> {
+        Ok(Self {
+            name: pattern.to_owned(),
+            pattern: pattern.parse()?,
+            kind,
+            dialect: None,
+            cache: true,
+            ttl,
+            scope,
+            ignore_headers: Vec::new(),
+            set_cookie: match kind {
+                Kind::Query | Kind::Embedding => SetCookie::Strip,
+                Kind::Document | Kind::Conversation | Kind::Other => SetCookie::Skip,
+            },
+            drop_headers: vec![HeaderPattern::prefix("x-ratelimit-")],
+            ignore: Vec::new(),
+            text: None,
+            normalize: Vec::new(),
+            cache_tool_calls: true,
+            honor_request_cache_control: true,
+            stream_end: None,
+            builtin: false,
+        })
+    }
+}
+
+/// The built-in routes under these lifetimes and this scope.
+pub fn builtin(ttls: &KindTtls, scope: &Scope) -> Vec<Route> {
+    BUILTIN
+        .into_iter()
+        .filter_map(|(pattern, kind, dialect)| {
+            let route = Route::new(pattern, kind, ttls.of(kind), scope.clone()).ok()?;
+            Some(Route { dialect, builtin: true, ..route })
+        })
+        .collect()
+}
