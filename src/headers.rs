@@ -1,23 +1,23 @@
-//! Header rules.
+//! What each header is to a cache and to a proxy: pure rules over [`HeaderMap`]s.
 
-use http::HeaderName;
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, Entry},
+};
 
 /// A header name, or a prefix of one (`x-ratelimit-*`).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderPattern {
-    text: String,
-    prefix: bool,
-}
+pub struct HeaderPattern(String);
 
 impl HeaderPattern {
-    /// The header called `name` (lower case).
-    pub fn exact(name: &str) -> Self {
-        Self { text: name.to_owned(), prefix: false }
-    }
-
     /// Every header that begins with `prefix` (lower case).
     pub fn prefix(prefix: &str) -> Self {
-        Self { text: prefix.to_owned(), prefix: true }
+        Self(format!("{prefix}*"))
+    }
+
+    /// The pattern as text, in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// Reads `name` or `prefix*`, in any case.
@@ -26,18 +26,220 @@ impl HeaderPattern {
     /// Where the text is no header name; the error says so.
     pub fn parse(text: &str) -> Result<Self, String> {
         let lower = text.to_ascii_lowercase();
-        let (name, prefix) = match lower.strip_suffix('*') {
-            Some(name) => (name, true),
-            None => (lower.as_str(), false),
-        };
-        if !(prefix && name.is_empty()) && HeaderName::from_bytes(name.as_bytes()).is_err() {
+        let name = lower.strip_suffix('*').unwrap_or(&lower);
+        // A lone `*` means every header.
+        if lower != "*" && HeaderName::from_bytes(name.as_bytes()).is_err() {
             return Err(format!("`{text}` is no header name (a `*` may stand at its end)"));
         }
-        Ok(Self { text: name.to_owned(), prefix })
+        Ok(Self(lower))
     }
 
     /// Whether `name` is one of those meant.
     pub fn matches(&self, name: &HeaderName) -> bool {
-        if self.prefix { name.as_str().starts_with(&self.text) } else { name.as_str() == self.text }
+        match self.0.strip_suffix('*') {
+            Some(prefix) => name.as_str().starts_with(prefix),
+            None => name.as_str() == self.0,
+        }
+    }
+}
+
+/// Whether one of `patterns` means `name`.
+pub fn any_matches(patterns: &[HeaderPattern], name: &HeaderName) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(name))
+}
+
+/// The headers that say who a caller is; hashed into the key under the scope, and nowhere else.
+pub const CREDENTIALS: [&str; 7] = [
+    "authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "x-auth-token",
+    "cookie",
+];
+
+/// Request headers known not to change answers, by name.
+const NEVER_KEYED: [&str; 35] = [
+    // Framing and the connection.
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+    // Where the request was sent; the upstream gets its own.
+    "host",
+    // Ours.
+    "x-cache-ttl",
+    // Who asks with what, and how the answer travels.
+    "user-agent",
+    "accept-encoding",
+    "cache-control",
+    "pragma",
+    "range",
+    "date",
+    "referer",
+    "dnt",
+    "priority",
+    // The way here.
+    "via",
+    "forwarded",
+    "x-real-ip",
+    // Names of this request.
+    "idempotency-key",
+    "x-request-id",
+    "x-correlation-id",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "b3",
+    "x-amzn-trace-id",
+    "x-cloud-trace-context",
+    "sentry-trace",
+    "newrelic",
+];
+
+/// The same, by prefix.
+const NEVER_KEYED_PREFIXES: [&str; 6] =
+    ["if-", "sec-", "x-forwarded-", "x-b3-", "x-datadog-", "x-stainless-"];
+
+/// Whether `name` is a credential ([`CREDENTIALS`]).
+pub fn is_credential(name: &HeaderName) -> bool {
+    CREDENTIALS.contains(&name.as_str())
+}
+
+/// Whether `name` is known not to change answers, on any route.
+pub fn never_keyed(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    NEVER_KEYED.contains(&name) || NEVER_KEYED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The headers of one connection, which a proxy must not pass on (RFC 9110, section 7.6.1).
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+];
+
+/// Takes out what is meant for one connection: the fixed list, and whatever `Connection` names.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = list(headers, &header::CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// The items of a comma-separated header over all its lines, trimmed, empty ones left out.
+pub fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+}
+
+/// Whether a comma-separated header has `item`, in any case.
+pub fn list_has(headers: &HeaderMap, name: &HeaderName, item: &str) -> bool {
+    list(headers, name).any(|own| own.eq_ignore_ascii_case(item))
+}
+
+/// The media type of `Content-Type`, lower case, without its parameters.
+pub fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next()?.trim().to_ascii_lowercase())
+}
+
+/// Whether the body is JSON (`application/json`, or a type that ends in `+json`) in UTF-8.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let Some(media) = media_type(headers) else { return false };
+    (media == "application/json" || (media.starts_with("application/") && media.ends_with("+json")))
+        && charset(headers).is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"))
+}
+
+fn charset(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    })
+}
+
+/// Appends `item` to a comma-separated header, on a line of its own after those there are.
+pub fn append_item(headers: &mut HeaderMap, name: HeaderName, item: HeaderValue) {
+    match headers.entry(name) {
+        Entry::Occupied(mut entry) => entry.append(item),
+        Entry::Vacant(entry) => {
+            entry.insert(item);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn removes_what_connection_names() {
+        let mut headers = map(&[
+            ("connection", "close, X-Secret"),
+            ("connection", "x-other"),
+            ("x-secret", "1"),
+            ("x-other", "1"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("x-kept", "1"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&[("x-kept", "1")]));
+    }
+
+    #[test]
+    fn json_is_told_by_type_and_charset() {
+        for (value, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=UTF-8", true),
+            ("application/problem+json", true),
+            ("application/json; charset=\"utf-8\"", true),
+            ("application/json; charset=utf-16", false),
+            ("application/jsonl", false),
+            ("text/plain", false),
+        ] {
+            assert_eq!(is_json(&map(&[("content-type", value)])), expected, "{value}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn patterns_match_names_and_prefixes() {
+        let name = HeaderName::from_static("x-ratelimit-remaining");
+        assert!(HeaderPattern::parse("X-RateLimit-*").expect("a pattern").matches(&name));
+        assert!(HeaderPattern::parse("x-ratelimit-remaining").expect("a pattern").matches(&name));
+        assert!(!HeaderPattern::parse("x-ratelimit").expect("a pattern").matches(&name));
+        assert!(HeaderPattern::parse("bad name").is_err());
     }
 }

@@ -2,5 +2,10 @@
 
 pub mod config;
 pub mod dialect;
+pub mod entry;
 pub mod headers;
+pub mod json;
+pub mod key;
+pub mod normal;
+pub mod policy;
 pub mod route;

@@ -83,6 +83,18 @@ pub enum Normalize {
     Nfc,
 }
 
+impl Normalize {
+    /// The name used in settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trim => "trim",
+            Self::Collapse => "collapse",
+            Self::Casefold => "casefold",
+            Self::Nfc => "nfc",
+        }
+    }
+}
+
 /// A rule: which requests it covers and how their answers are kept.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -193,9 +205,7 @@ impl FromStr for Pattern {
             }
             name => return Err(format!("`{name}` is no method: write it in capitals, or `*` for any")),
         };
-        let rest = path
-            .strip_prefix('/')
-            .ok_or_else(|| format!("the path `{path}` must begin with `/`"))?;
+        let rest = path.strip_prefix('/').ok_or_else(|| format!("the path `{path}` must begin with `/`"))?;
         let mut head = Vec::new();
         let mut tail: Option<Vec<Segment>> = None;
         for segment in rest.split('/') {

@@ -1,8 +1,35 @@
-//! What bodies mean.
+//! What bodies mean: one file a dialect, behind one trait.
+//!
+//! A dialect tells what a request of its shape requires, where the question's text is, which form of the
+//! answer is asked for, and whether an answer, JSON or stream, is complete and worth keeping.
 
+mod anthropic;
+mod choices;
+mod conversation;
+mod embedding;
+mod ollama;
+mod openai_chat;
+mod openai_completions;
+mod openai_responses;
+mod plain;
 mod pointer;
+mod rag;
+pub mod sse;
 
-pub use pointer::Pointer;
+use bytes::Bytes;
+use http::HeaderMap;
+
+pub use conversation::names_conversation;
+pub use pointer::{Pointer, Token};
+
+use crate::{
+    entry::Usage,
+    headers::media_type,
+    json::Json,
+    normal,
+    policy::Reason,
+    route::{Kind, Route},
+};
 
 /// A shape of requests and answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,4 +85,203 @@ impl Dialect {
             Self::None => "none",
         }
     }
+
+    fn shape(self) -> &'static dyn Shape {
+        match self {
+            Self::OpenAiChat => &openai_chat::OpenAiChat,
+            Self::OpenAiCompletions => &openai_completions::OpenAiCompletions,
+            Self::OpenAiResponses => &openai_responses::OpenAiResponses,
+            Self::Anthropic => &anthropic::Anthropic,
+            Self::OllamaChat => &ollama::Ollama { text: ollama::Text::Message },
+            Self::OllamaGenerate => &ollama::Ollama { text: ollama::Text::Response },
+            Self::Rag => &rag::Rag,
+            Self::Embedding => &embedding::Embedding,
+            Self::Json | Self::None => &plain::Plain,
+        }
+    }
+
+    /// The dialect of a JSON request that `route` covers: the route's own, or else by path and body.
+    pub fn recognise(route: &Route, path: &str, body: &Json<'_>) -> Self {
+        if let Some(dialect) = route.dialect {
+            return dialect;
+        }
+        if route.kind == Kind::Embedding {
+            return Self::Embedding;
+        }
+        if !matches!(route.kind, Kind::Query) {
+            return Self::Json;
+        }
+        Self::by_path(path)
+            .into_iter()
+            .chain([Self::Rag, Self::OpenAiChat])
+            .find(|dialect| dialect.fits(body))
+            .unwrap_or(Self::Json)
+    }
+
+    fn by_path(path: &str) -> Option<Self> {
+        const ENDINGS: [(&str, Dialect); 6] = [
+            ("/chat/completions", Dialect::OpenAiChat),
+            ("/completions", Dialect::OpenAiCompletions),
+            ("/v1/responses", Dialect::OpenAiResponses),
+            ("/v1/messages", Dialect::Anthropic),
+            ("/api/chat", Dialect::OllamaChat),
+            ("/api/generate", Dialect::OllamaGenerate),
+        ];
+        ENDINGS.into_iter().find(|(ending, _)| path.ends_with(ending)).map(|(_, dialect)| dialect)
+    }
+
+    /// Whether a request's body has what the dialect requires.
+    pub fn fits(self, body: &Json<'_>) -> bool {
+        self.shape().fits(body)
+    }
+
+    /// Whether requests are JSON.
+    pub const fn is_json(self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// Whether the dialect has a `stream` member, and so both forms of an answer.
+    pub const fn has_stream_member(self) -> bool {
+        !matches!(self, Self::Rag | Self::Embedding | Self::Json | Self::None)
+    }
+
+    /// Where the question's text is.
+    pub fn text(self) -> Vec<Pointer> {
+        self.shape().text().iter().filter_map(|pointer| pointer.parse().ok()).collect()
+    }
+
+    /// What a request asks for, as far as the answer is judged and served by it.
+    pub fn ask(self, body: &Json<'_>) -> Ask {
+        let shape = self.shape();
+        let stream = self.has_stream_member()
+            && body.get("stream").map_or(shape.streams_by_default(), |stream| stream.as_bool() == Some(true));
+        Ask {
+            form: if self.has_stream_member() { form(stream, body) } else { 0 },
+            sets_limit: shape.sets_limit(body),
+            in_conversation: names_conversation(body),
+        }
+    }
+
+    /// Judges a whole answer.
+    pub fn judge(self, ask: &Ask, route: &Route, headers: &HeaderMap, body: &Bytes) -> Answer {
+        let shape = self.shape();
+        let rules =
+            Rules { ask, cache_tool_calls: route.cache_tool_calls, stream_end: route.stream_end.as_deref() };
+        let media = media_type(headers).unwrap_or_default();
+        let mut answer = match media.as_str() {
+            "text/event-stream" => shape.stream(&sse::decode(body), &rules),
+            "application/x-ndjson" | "application/jsonl" => shape.stream(&sse::decode_lines(body), &rules),
+            _ if self == Self::None || (self == Self::Json && !media.ends_with("json")) => Answer::opaque(),
+            _ => match Json::parse(body) {
+                Ok(json) => shape.whole(&json, &rules),
+                Err(_) => Answer::not_stored(Reason::Invalid),
+            },
+        };
+        if self == Self::Rag && answer.verdict.is_ok() && !ask.in_conversation {
+            match conversation::without_opened(&media, body) {
+                Ok(without_ids) => answer.without_ids = without_ids,
+                Err(reason) => answer.verdict = Err(reason),
+            }
+        }
+        answer
+    }
+}
+
+/// Tells the two forms of an answer apart, and a stream with its usage from one without.
+fn form(stream: bool, body: &Json<'_>) -> u64 {
+    let mut text = vec![u8::from(stream)];
+    if let Some(options) = body.get("stream_options").filter(|_| stream) {
+        normal::write(options, &normal::Rules::default(), &mut text);
+    }
+    let hash = blake3::hash(&text);
+    u64::from_le_bytes(*hash.as_bytes().first_chunk().unwrap_or(&[0; 8]))
+}
+
+/// What a request asks for, as far as the answer is judged and served by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// The form of the answer: JSON, or a stream with these options.
+    pub form: u64,
+    /// Whether the request limits the answer's length.
+    pub sets_limit: bool,
+    /// Whether the request names a conversation.
+    pub in_conversation: bool,
+}
+
+/// What an answer is worth, and what it tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether it is complete and worth keeping, or why not.
+    pub verdict: Result<(), Reason>,
+    /// The model that gave it.
+    pub model: Option<String>,
+    /// The tokens it took.
+    pub usage: Option<Usage>,
+    /// The body for everyone but its own caller, where it opens a conversation: its id set to null.
+    pub without_ids: Option<Bytes>,
+    /// Whether the dialect's own end was seen, so that a cut would have been noticed without framing.
+    pub end_seen: bool,
+}
+
+impl Answer {
+    /// An answer that its dialect sees the end of.
+    fn new(verdict: Result<(), Reason>, model: Option<String>, usage: Option<Usage>) -> Self {
+        Self { verdict, model, usage, without_ids: None, end_seen: true }
+    }
+
+    fn not_stored(reason: Reason) -> Self {
+        Self::new(Err(reason), None, None)
+    }
+
+    /// Bytes that mean nothing here.
+    const fn opaque() -> Self {
+        Self { verdict: Ok(()), model: None, usage: None, without_ids: None, end_seen: false }
+    }
+}
+
+/// What an answer is judged by besides its dialect.
+struct Rules<'a> {
+    ask: &'a Ask,
+    cache_tool_calls: bool,
+    stream_end: Option<&'a str>,
+}
+
+/// One dialect.
+trait Shape {
+    /// Whether a request's body has what the dialect requires.
+    fn fits(&self, body: &Json<'_>) -> bool;
+
+    /// Where the question's text is, as JSON pointers.
+    fn text(&self) -> &'static [&'static str];
+
+    /// Whether a request without a `stream` member asks for a stream.
+    fn streams_by_default(&self) -> bool {
+        false
+    }
+
+    /// Whether the request limits the answer's length.
+    fn sets_limit(&self, _body: &Json<'_>) -> bool {
+        false
+    }
+
+    /// Judges an answer that is one JSON document.
+    fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer;
+
+    /// Judges an answer that is a stream of events.
+    fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer;
+}
+
+/// Whether `json` has a member `name` that is a text with something in it.
+fn has_text(json: &Json<'_>, name: &str) -> bool {
+    json.get(name).and_then(Json::as_str).is_some_and(|text| !text.is_empty())
+}
+
+/// Whether `json` has a member `name` that is not null.
+fn has(json: &Json<'_>, name: &str) -> bool {
+    json.get(name).is_some_and(|value| !value.is_null())
+}
+
+/// A copy of the text under `name`.
+fn text_of(json: &Json<'_>, name: &str) -> Option<String> {
+    json.get(name)?.as_str().map(str::to_owned)
 }

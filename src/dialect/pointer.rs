@@ -4,7 +4,10 @@ use std::str::FromStr;
 
 /// A path into a JSON document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pointer(Vec<Token>);
+pub struct Pointer {
+    text: String,
+    tokens: Vec<Token>,
+}
 
 /// One step of a [`Pointer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +21,12 @@ pub enum Token {
 impl Pointer {
     /// The steps, outermost first.
     pub fn tokens(&self) -> &[Token] {
-        &self.0
+        &self.tokens
+    }
+
+    /// The pointer as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 }
 
@@ -27,10 +35,11 @@ impl FromStr for Pointer {
 
     /// Errors say what a pointer looks like.
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = text
-            .strip_prefix('/')
-            .ok_or_else(|| format!("`{text}` is no JSON pointer: it must begin with `/`, as in \"/metadata\""))?;
-        rest.split('/').map(parse_token).collect::<Result<_, _>>().map(Self)
+        let rest = text.strip_prefix('/').ok_or_else(|| {
+            format!("`{text}` is no JSON pointer: it must begin with `/`, as in \"/metadata\"")
+        })?;
+        let tokens = rest.split('/').map(parse_token).collect::<Result<_, _>>()?;
+        Ok(Self { text: text.to_owned(), tokens })
     }
 }
 

@@ -1,0 +1,176 @@
+//! Server-sent events (WHATWG HTML, section 9.2.6) and newline-delimited JSON.
+
+use std::ops::Range;
+
+/// One event of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// Its name; empty where it has none.
+    pub name: String,
+    /// Its data lines, joined by newlines.
+    pub data: String,
+    /// Where the data is in the stream, in bytes, where it is on one line.
+    pub span: Option<Range<usize>>,
+}
+
+/// Reads a stream as it arrives, whatever the pieces.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    line: Vec<u8>,
+    /// The offset in the stream of the line's first byte.
+    line_at: usize,
+    at: usize,
+    /// The last byte was a carriage return: a newline after it ends no further line.
+    after_cr: bool,
+    event: Event,
+    has_data: bool,
+}
+
+impl Decoder {
+    /// Reads on; `emit` gets each event that is now whole.
+    pub fn feed(&mut self, bytes: &[u8], mut emit: impl FnMut(Event)) {
+        for &byte in bytes {
+            self.at += 1;
+            let continues_crlf = byte == b'\n' && self.after_cr;
+            self.after_cr = byte == b'\r';
+            if continues_crlf {
+                self.line_at = self.at;
+            } else if matches!(byte, b'\n' | b'\r') {
+                self.end_line(&mut emit);
+            } else {
+                self.line.push(byte);
+            }
+        }
+    }
+
+    fn end_line(&mut self, emit: &mut impl FnMut(Event)) {
+        let line = std::mem::take(&mut self.line);
+        let start = std::mem::replace(&mut self.line_at, self.at);
+        if line.is_empty() {
+            let event = std::mem::take(&mut self.event);
+            // An event without data is not dispatched.
+            if std::mem::take(&mut self.has_data) {
+                emit(event);
+            }
+            return;
+        }
+        // A byte order mark may begin the stream.
+        let mark = if start == 0 && line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let (name, value) = match line[mark..].iter().position(|byte| *byte == b':') {
+            Some(colon) => (mark..mark + colon, mark + colon + 1..line.len()),
+            None => (mark..line.len(), line.len()..line.len()),
+        };
+        let skip = usize::from(line.get(value.start) == Some(&b' '));
+        let value = value.start + skip..value.end;
+        self.field(&line[name], &line[value.clone()], start + value.start..start + value.end);
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8], span: Range<usize>) {
+        let text = String::from_utf8_lossy(value);
+        match name {
+            b"event" => self.event.name = text.into_owned(),
+            b"data" if self.has_data => {
+                self.event.data.push('\n');
+                self.event.data.push_str(&text);
+                self.event.span = None;
+            }
+            b"data" => {
+                self.event.data = text.into_owned();
+                self.event.span = Some(span);
+                self.has_data = true;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The events of a whole stream.
+pub fn decode(body: &[u8]) -> Vec<Event> {
+    let mut events = Vec::new();
+    Decoder::default().feed(body, |event| events.push(event));
+    events
+}
+
+/// The lines of a whole stream of newline-delimited JSON, as events without a name.
+pub fn decode_lines(body: &[u8]) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut at = 0;
+    for line in body.split_inclusive(|byte| *byte == b'\n') {
+        let span = at..at + line.len();
+        at = span.end;
+        let data = String::from_utf8_lossy(line).trim().to_owned();
+        if !data.is_empty() {
+            events.push(Event { name: String::new(), data, span: Some(span) });
+        }
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event(name: &str, data: &str) -> (String, String) {
+        (name.to_owned(), data.to_owned())
+    }
+
+    fn pairs(body: &str) -> Vec<(String, String)> {
+        decode(body.as_bytes()).into_iter().map(|event| (event.name, event.data)).collect()
+    }
+
+    #[test]
+    fn events_are_read_as_the_standard_says() {
+        assert_eq!(
+            pairs("data: a\ndata:b\n\n: comment\n\nevent: x\ndata\n\n"),
+            [event("", "a\nb"), event("x", "")]
+        );
+        assert_eq!(pairs("event: lost\n\ndata: kept\r\n\r\n"), [event("", "kept")]);
+        assert_eq!(pairs("\u{feff}data:  two\r\r"), [event("", " two")]);
+        assert_eq!(pairs("data: unfinished\n"), []);
+        assert_eq!(pairs("id: 1\nretry: 5\ndatax: no\n\n"), []);
+    }
+
+    #[test]
+    fn spans_are_where_the_data_is() {
+        let body = "event: a\r\ndata: first\r\n\r\ndata:second\n\ndata: x\ndata: y\n\n";
+        let spans: Vec<_> = decode(body.as_bytes()).into_iter().map(|event| event.span).collect();
+        assert_eq!(&body[spans[0].clone().expect("one line")], "first");
+        assert_eq!(&body[spans[1].clone().expect("one line")], "second");
+        assert_eq!(spans[2], None);
+    }
+
+    #[test]
+    fn lines_are_events() {
+        let events = decode_lines(b"{\"a\":1}\r\n\n{\"b\":2}");
+        let data: Vec<_> = events.iter().map(|event| event.data.as_str()).collect();
+        assert_eq!(data, [r#"{"a":1}"#, r#"{"b":2}"#]);
+    }
+
+    proptest! {
+        #[test]
+        fn split_at_every_byte_the_same_events(
+            body in r"((data|event|id|x|)(:| |: )?[a-c:]{0,3}(\r\n|\n|\r)){0,12}"
+        ) {
+            let whole = decode(body.as_bytes());
+            for cut in 0..=body.len() {
+                let (mut decoder, mut events) = (Decoder::default(), Vec::new());
+                decoder.feed(&body.as_bytes()[..cut], |event| events.push(event));
+                decoder.feed(&body.as_bytes()[cut..], |event| events.push(event));
+                prop_assert_eq!(&events, &whole);
+            }
+            let (mut decoder, mut events) = (Decoder::default(), Vec::new());
+            for byte in body.as_bytes() {
+                decoder.feed(&[*byte], |event| events.push(event));
+            }
+            prop_assert_eq!(events, whole);
+        }
+
+        #[test]
+        fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            decode(&bytes);
+            decode_lines(&bytes);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! A stored answer, and the envelope it is stored in.
+//!
+//! The envelope holds the full key and a checksum over everything, so that a value which is cut, changed,
+//! somebody else's, or of another version is told from an answer, and never served (a miss).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+
+/// Begins every envelope; the last byte is the version of the layout.
+const MAGIC: [u8; 4] = *b"scE\x01";
+const CHECKSUM_LEN: usize = 32;
+
+/// The tokens an answer took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// In the question.
+    pub prompt: Option<u64>,
+    /// In the answer.
+    pub completion: Option<u64>,
+    /// In all, as the upstream says, or else the sum.
+    pub total: Option<u64>,
+}
+
+/// An answer as it came, and what is needed to serve it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers, without those a hit leaves out.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Its body.
+    pub body: Bytes,
+    /// When it was stored, in milliseconds since the Unix epoch.
+    pub stored_at: u64,
+    /// How long it is fresh from then on.
+    pub ttl: Duration,
+    /// Which form of the answer the request asked for; only the same request gets it byte for byte.
+    pub form: u64,
+    /// Whether the request that it answered had credentials.
+    pub with_credentials: bool,
+    /// How long the upstream took for it.
+    pub took: Duration,
+    /// The model that gave it.
+    pub model: Option<String>,
+    /// The tokens it took.
+    pub usage: Option<Usage>,
+}
+
+/// Why bytes are no envelope of an entry under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnvelopeError {
+    /// Not ours, or of another version.
+    Foreign,
+    /// Cut short or changed.
+    Damaged,
+    /// Another key's.
+    OtherKey,
+}
+
+impl Entry {
+    /// The bytes it counts in memory: what it holds and what holding it costs.
+    pub fn cost(&self) -> usize {
+        /// The entry itself, its place in the store, and the reference counts.
+        const FIXED: usize = 320;
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 72).sum();
+        FIXED + headers + self.body.len() + self.model.as_ref().map_or(0, String::len)
+    }
+
+    /// The envelope under `key`.
+    pub fn seal(&self, key: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.body.len() + 512);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[0; CHECKSUM_LEN]);
+        put_bytes(&mut out, key.as_bytes());
+        put_u64(&mut out, u64::from(self.status.as_u16()));
+        put_u64(&mut out, self.stored_at);
+        put_u64(&mut out, millis(self.ttl));
+        put_u64(&mut out, self.form);
+        put_u64(&mut out, u64::from(self.with_credentials));
+        put_u64(&mut out, millis(self.took));
+        put_bytes(&mut out, self.model.as_deref().unwrap_or_default().as_bytes());
+        let usage = self.usage.unwrap_or_default();
+        for tokens in [usage.prompt, usage.completion, usage.total] {
+            // A count is stored one higher; zero is an unknown one.
+            put_u64(&mut out, tokens.map_or(0, |tokens| tokens.saturating_add(1)));
+        }
+        put_u64(&mut out, self.headers.len() as u64);
+        for (name, value) in &self.headers {
+            put_bytes(&mut out, name.as_str().as_bytes());
+            put_bytes(&mut out, value.as_bytes());
+        }
+        put_bytes(&mut out, &self.body);
+        let checksum = blake3::hash(&out[MAGIC.len() + CHECKSUM_LEN..]);
+        out[MAGIC.len()..MAGIC.len() + CHECKSUM_LEN].copy_from_slice(checksum.as_bytes());
+        out
+    }
+
+    /// Opens the envelope that was found under `key`; the body shares the envelope's memory.
+    ///
+    /// # Errors
+    /// Where the bytes are no envelope of this version, are damaged, or belong to another key.
+    pub fn open(envelope: &Bytes, key: &str) -> Result<Self, EnvelopeError> {
+        let rest = envelope.strip_prefix(&MAGIC).ok_or(EnvelopeError::Foreign)?;
+        let (checksum, content) = rest.split_at_checked(CHECKSUM_LEN).ok_or(EnvelopeError::Damaged)?;
+        if blake3::hash(content)
+            != <[u8; CHECKSUM_LEN]>::try_from(checksum).map_err(|_| EnvelopeError::Damaged)?
+        {
+            return Err(EnvelopeError::Damaged);
+        }
+        let mut reader = Reader { envelope, at: MAGIC.len() + CHECKSUM_LEN };
+        if reader.bytes().ok_or(EnvelopeError::Damaged)? != key.as_bytes() {
+            return Err(EnvelopeError::OtherKey);
+        }
+        reader.entry().ok_or(EnvelopeError::Damaged)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_u64(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+struct Reader<'a> {
+    envelope: &'a Bytes,
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, len: usize) -> Option<Bytes> {
+        let end = self.at.checked_add(len).filter(|end| *end <= self.envelope.len())?;
+        let taken = self.envelope.slice(self.at..end);
+        self.at = end;
+        Some(taken)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        let end = self.at.checked_add(8)?;
+        let bytes = self.envelope.get(self.at..end)?;
+        self.at = end;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    }
+
+    fn bytes(&mut self) -> Option<Bytes> {
+        let len = usize::try_from(self.u64()?).ok()?;
+        self.take(len)
+    }
+
+    fn entry(&mut self) -> Option<Entry> {
+        let status = StatusCode::from_u16(u16::try_from(self.u64()?).ok()?).ok()?;
+        let stored_at = self.u64()?;
+        let ttl = Duration::from_millis(self.u64()?);
+        let form = self.u64()?;
+        let with_credentials = self.u64()? != 0;
+        let took = Duration::from_millis(self.u64()?);
+        let model = String::from_utf8(self.bytes()?.to_vec()).ok()?;
+        let [prompt, completion, total] =
+            [self.u64()?, self.u64()?, self.u64()?].map(|stored| stored.checked_sub(1));
+        let usage = Usage { prompt, completion, total };
+        let count = self.u64()?;
+        let mut headers = Vec::new();
+        for _ in 0..count {
+            let name = HeaderName::from_bytes(&self.bytes()?).ok()?;
+            headers.push((name, HeaderValue::from_maybe_shared(self.bytes()?).ok()?));
+        }
+        let body = self.bytes()?;
+        (self.at == self.envelope.len()).then(|| Entry {
+            status,
+            headers,
+            body,
+            stored_at,
+            ttl,
+            form,
+            with_credentials,
+            took,
+            model: (!model.is_empty()).then_some(model),
+            usage: (usage != Usage::default()).then_some(usage),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: &str = "sidecache:query:00ff";
+
+    fn entry(body: Vec<u8>, header: &str, ttl: u64, model: Option<String>, usage: Option<Usage>) -> Entry {
+        Entry {
+            status: StatusCode::OK,
+            headers: vec![
+                (http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+                (HeaderName::from_static("x-some"), HeaderValue::from_str(header).expect("a value")),
+            ],
+            body: body.into(),
+            stored_at: 1_738_406_400_123,
+            ttl: Duration::from_millis(ttl),
+            form: 7,
+            with_credentials: true,
+            took: Duration::from_millis(350),
+            model,
+            usage,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(
+            body in proptest::collection::vec(any::<u8>(), 0..200),
+            header in "[ -~]{0,20}",
+            ttl in any::<u64>(),
+            model in proptest::option::of("[a-z]{1,8}"),
+            counts in proptest::option::of((0u64..9, proptest::option::of(0u64..9))),
+        ) {
+            let usage = counts.map(|(prompt, total)| Usage { prompt: Some(prompt), completion: None, total });
+            let entry = entry(body, &header, ttl, model, usage);
+            prop_assert_eq!(Entry::open(&entry.seal(KEY).into(), KEY), Ok(entry));
+        }
+
+        #[test]
+        fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut envelope = MAGIC.to_vec();
+            envelope.extend_from_slice(blake3::hash(&bytes).as_bytes());
+            envelope.extend_from_slice(&bytes);
+            let _ = Entry::open(&envelope.into(), KEY);
+            let _ = Entry::open(&bytes.into(), KEY);
+        }
+    }
+
+    #[test]
+    fn every_changed_or_missing_byte_is_noticed() {
+        let sealed = entry(b"an answer".to_vec(), "v", 1000, Some("m".into()), None).seal(KEY);
+        for at in 0..sealed.len() {
+            for bit in 0..8 {
+                let mut changed = sealed.clone();
+                changed[at] ^= 1 << bit;
+                assert!(Entry::open(&changed.into(), KEY).is_err(), "bit {bit} of byte {at}");
+            }
+            assert!(Entry::open(&Bytes::copy_from_slice(&sealed[..at]), KEY).is_err(), "cut at {at}");
+        }
+        let mut longer = sealed.clone();
+        longer.push(0);
+        assert!(Entry::open(&longer.into(), KEY).is_err());
+        assert_eq!(Entry::open(&sealed.into(), "sidecache:query:00fe"), Err(EnvelopeError::OtherKey));
+    }
+}

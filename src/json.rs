@@ -1,0 +1,452 @@
+//! JSON exactly as it was written (RFC 8259).
+//!
+//! A general-purpose parser loses what a cache key must not lose: repeated members collapse into one, and
+//! numbers that a double cannot hold become each other. This one keeps members in order and numbers as
+//! text, and refuses every document that two parsers might read differently.
+
+use std::{borrow::Cow, collections::HashSet, fmt, ops::Range};
+
+/// A document nested deeper than this is refused; bounds the stack.
+pub const MAX_DEPTH: usize = 128;
+
+/// A value, borrowing from the text it was read from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Json<'a> {
+    /// `null`
+    Null,
+    /// `true`, `false`
+    Bool(bool),
+    /// The number's own text.
+    Number(&'a str),
+    /// A string with its escapes resolved.
+    String(Cow<'a, str>),
+    /// The elements.
+    Array(Vec<Json<'a>>),
+    /// The members, in the order of the text; no name occurs twice.
+    Object(Vec<Member<'a>>),
+}
+
+/// A member of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member<'a> {
+    /// The name, escapes resolved.
+    pub name: Cow<'a, str>,
+    /// The value.
+    pub value: Json<'a>,
+    /// Where the value's text is in the document, in bytes.
+    pub span: Range<usize>,
+}
+
+/// Why a text is not taken for JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonError {
+    /// It is no JSON; the offset in bytes.
+    Syntax(usize),
+    /// It is not UTF-8.
+    NotUtf8,
+    /// An object has two members of the same name.
+    RepeatedMember,
+    /// A string has half a surrogate pair.
+    LoneSurrogate,
+    /// It is nested more than [`MAX_DEPTH`] deep.
+    TooDeep,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(at) => write!(f, "no JSON at byte {at}"),
+            Self::NotUtf8 => f.write_str("not UTF-8"),
+            Self::RepeatedMember => f.write_str("a repeated member"),
+            Self::LoneSurrogate => f.write_str("half a surrogate pair"),
+            Self::TooDeep => write!(f, "nested more than {MAX_DEPTH} deep"),
+        }
+    }
+}
+
+impl std::error::Error for JsonError {}
+
+impl<'a> Json<'a> {
+    /// Reads one document.
+    ///
+    /// # Errors
+    /// Where the text is no JSON, or JSON that two parsers might read differently.
+    pub fn parse(text: &'a [u8]) -> Result<Self, JsonError> {
+        let text = std::str::from_utf8(text).map_err(|_| JsonError::NotUtf8)?;
+        let mut parser = Parser { text, at: 0 };
+        let value = parser.value(0)?;
+        parser.space();
+        if parser.at == text.len() { Ok(value) } else { Err(parser.fault()) }
+    }
+
+    /// The value of the member `name`, where this is an object that has one.
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        self.member(name).map(|member| &member.value)
+    }
+
+    /// The member `name`, where this is an object that has one.
+    pub fn member(&self, name: &str) -> Option<&Member<'a>> {
+        match self {
+            Self::Object(members) => members.iter().find(|member| member.name == name),
+            _ => None,
+        }
+    }
+
+    /// The text, where this is a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The elements; none where this is no array.
+    pub fn items(&self) -> &[Self] {
+        match self {
+            Self::Array(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The truth value, where this is one.
+    pub const fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The value, where this is a whole number that fits.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Self::Number(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether this is `null`.
+    pub const fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// Whether this is an object.
+    pub const fn is_object(&self) -> bool {
+        matches!(self, Self::Object(_))
+    }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Parser<'a> {
+    const fn fault(&self) -> JsonError {
+        JsonError::Syntax(self.at)
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    /// The next byte that is no white space.
+    fn next_token(&mut self) -> Option<u8> {
+        self.space();
+        self.peek()
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
+        if self.next_token() == Some(byte) {
+            self.at += 1;
+            Ok(())
+        } else {
+            Err(self.fault())
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
+        if depth > MAX_DEPTH {
+            return Err(JsonError::TooDeep);
+        }
+        match self.next_token() {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => self.string().map(Json::String),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Json::Number),
+            Some(b't') => self.literal("true", Json::Bool(true)),
+            Some(b'f') => self.literal("false", Json::Bool(false)),
+            Some(b'n') => self.literal("null", Json::Null),
+            _ => Err(self.fault()),
+        }
+    }
+
+    fn literal(&mut self, word: &str, value: Json<'a>) -> Result<Json<'a>, JsonError> {
+        if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(value)
+        } else {
+            Err(self.fault())
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
+        self.at += 1;
+        let mut members = Vec::new();
+        if self.next_token() == Some(b'}') {
+            self.at += 1;
+            return Ok(Json::Object(members));
+        }
+        loop {
+            if self.next_token() != Some(b'"') {
+                return Err(self.fault());
+            }
+            let name = self.string()?;
+            self.expect(b':')?;
+            self.space();
+            let start = self.at;
+            let value = self.value(depth + 1)?;
+            members.push(Member { name, value, span: start..self.at });
+            match self.next_token() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => break,
+                _ => return Err(self.fault()),
+            }
+        }
+        self.at += 1;
+        if has_repeats(&members) { Err(JsonError::RepeatedMember) } else { Ok(Json::Object(members)) }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
+        self.at += 1;
+        let mut items = Vec::new();
+        if self.next_token() == Some(b']') {
+            self.at += 1;
+            return Ok(Json::Array(items));
+        }
+        loop {
+            items.push(self.value(depth + 1)?);
+            match self.next_token() {
+                Some(b',') => self.at += 1,
+                Some(b']') => break,
+                _ => return Err(self.fault()),
+            }
+        }
+        self.at += 1;
+        Ok(Json::Array(items))
+    }
+
+    fn number(&mut self) -> Result<&'a str, JsonError> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits()?,
+            _ => return Err(self.fault()),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(&self.text[start..self.at])
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(self.fault()) }
+    }
+
+    /// Reads a string; the next byte is its opening quote.
+    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        self.at += 1;
+        let plain = self.plain()?;
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return Ok(Cow::Borrowed(plain));
+        }
+        let mut text = plain.to_owned();
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(Cow::Owned(text));
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    text.push(self.escape()?);
+                }
+                _ => text.push_str(self.plain()?),
+            }
+        }
+    }
+
+    /// The text up to the next quote or backslash.
+    fn plain(&mut self) -> Result<&'a str, JsonError> {
+        let start = self.at;
+        let rest = &self.text.as_bytes()[start..];
+        let stop = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+        self.at = stop.map_or(self.text.len(), |stop| start + stop);
+        // A control character must be escaped (RFC 8259, section 7).
+        match self.peek() {
+            Some(b'"' | b'\\') => Ok(&self.text[start..self.at]),
+            _ => Err(self.fault()),
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, JsonError> {
+        let byte = self.peek().ok_or_else(|| self.fault())?;
+        self.at += 1;
+        Ok(match byte {
+            b'"' | b'\\' | b'/' => char::from(byte),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.unicode_escape(),
+            _ => return Err(self.fault()),
+        })
+    }
+
+    fn unicode_escape(&mut self) -> Result<char, JsonError> {
+        let first = self.hex4()?;
+        if (0xdc00..0xe000).contains(&first) {
+            return Err(JsonError::LoneSurrogate);
+        }
+        if !(0xd800..0xdc00).contains(&first) {
+            return char::from_u32(first).ok_or(JsonError::LoneSurrogate);
+        }
+        if !self.text.as_bytes()[self.at..].starts_with(b"\\u") {
+            return Err(JsonError::LoneSurrogate);
+        }
+        self.at += 2;
+        let second = self.hex4()?;
+        if !(0xdc00..0xe000).contains(&second) {
+            return Err(JsonError::LoneSurrogate);
+        }
+        char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)).ok_or(JsonError::LoneSurrogate)
+    }
+
+    fn hex4(&mut self) -> Result<u32, JsonError> {
+        let digits = self.text.as_bytes().get(self.at..self.at + 4).ok_or_else(|| self.fault())?;
+        let mut value = 0;
+        for digit in digits {
+            value = value * 16 + char::from(*digit).to_digit(16).ok_or_else(|| self.fault())?;
+        }
+        self.at += 4;
+        Ok(value)
+    }
+}
+
+fn has_repeats(members: &[Member<'_>]) -> bool {
+    if members.len() <= 16 {
+        return (1..members.len())
+            .any(|i| members[..i].iter().any(|earlier| earlier.name == members[i].name));
+    }
+    let mut seen = HashSet::with_capacity(members.len());
+    members.iter().any(|member| !seen.insert(member.name.as_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn refuses_what_parsers_read_differently() {
+        for (text, error) in [
+            (&br#"{"a":1,"a":2}"#[..], JsonError::RepeatedMember),
+            (br#"{"a":1,"\u0061":2}"#, JsonError::RepeatedMember),
+            (br#""\ud800""#, JsonError::LoneSurrogate),
+            (br#""\udc00""#, JsonError::LoneSurrogate),
+            (br#""\ud800\u0041""#, JsonError::LoneSurrogate),
+            (b"\"\xff\"", JsonError::NotUtf8),
+            (b"{\"a\":\"\x01\"}", JsonError::Syntax(6)),
+            (b"01", JsonError::Syntax(1)),
+            (b"1 2", JsonError::Syntax(2)),
+            (b"[1,]", JsonError::Syntax(3)),
+            (b"", JsonError::Syntax(0)),
+            (b"\xef\xbb\xbf{}", JsonError::Syntax(0)),
+            (b"NaN", JsonError::Syntax(0)),
+        ] {
+            assert_eq!(Json::parse(text), Err(error), "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn finds_repeats_among_many_members() {
+        let mut names: Vec<String> = (0..100).map(|i| format!("\"m{i}\":{i}")).collect();
+        assert!(Json::parse(format!("{{{}}}", names.join(",")).as_bytes()).is_ok());
+        names.push("\"m7\":0".to_owned());
+        let text = format!("{{{}}}", names.join(","));
+        assert_eq!(Json::parse(text.as_bytes()), Err(JsonError::RepeatedMember));
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(Json::parse(nested(MAX_DEPTH).as_bytes()).is_ok());
+        assert_eq!(Json::parse(nested(100_000).as_bytes()), Err(JsonError::TooDeep));
+        assert_eq!(Json::parse("{\"a\":".repeat(100_000).as_bytes()), Err(JsonError::TooDeep));
+    }
+
+    #[test]
+    fn spans_are_the_values_text() {
+        let text = br#"{"id" : "a\u0062", "n":[1, 2] }"#;
+        let json = Json::parse(text).expect("JSON");
+        let span = |name| json.member(name).map(|member| &text[member.span.clone()]);
+        assert_eq!(span("id"), Some(&br#""a\u0062""#[..]));
+        assert_eq!(span("n"), Some(&b"[1, 2]"[..]));
+        assert_eq!(json.get("id").and_then(Json::as_str), Some("ab"));
+    }
+
+    fn to_serde(json: &Json<'_>) -> serde_json::Value {
+        match json {
+            Json::Null => serde_json::Value::Null,
+            Json::Bool(value) => (*value).into(),
+            Json::Number(text) => text.parse().map(serde_json::Value::Number).expect("a number"),
+            Json::String(text) => text.as_ref().into(),
+            Json::Array(items) => items.iter().map(to_serde).collect(),
+            Json::Object(members) => serde_json::Value::Object(
+                members.iter().map(|m| (m.name.clone().into_owned(), to_serde(&m.value))).collect(),
+            ),
+        }
+    }
+
+    proptest! {
+        /// On whatever both take for JSON, both read the same; and whatever serde_json refuses is refused.
+        #[test]
+        fn reads_as_serde_json_does(text in r#"[\[\]{},:"a-b\\u0-9eE.+ \-tn]{0,24}"#) {
+            match (Json::parse(text.as_bytes()), serde_json::from_str::<serde_json::Value>(&text)) {
+                (Ok(ours), Ok(theirs)) => prop_assert_eq!(to_serde(&ours), theirs),
+                // A number out of a double's range is JSON all the same.
+                (Ok(_), Err(error)) => prop_assert!(error.to_string().contains("out of range"), "{error}"),
+                (Err(JsonError::Syntax(_)), Ok(value)) => prop_assert!(false, "{value} was refused"),
+                (Err(_), _) => {}
+            }
+        }
+
+        #[test]
+        fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Json::parse(&bytes);
+        }
+    }
+}

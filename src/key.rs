@@ -1,0 +1,323 @@
+//! The key of a request: what must be the same for two requests to share an answer.
+//!
+//! Everything that goes into it is written into one buffer, each part with its length, and hashed once.
+//! `docs/CACHING.md` says what goes in and what does not, and why.
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderName, Method};
+
+use crate::{
+    dialect::{Dialect, Pointer},
+    headers::{self, HeaderPattern},
+    json::Json,
+    normal::{self, write_part},
+    policy::is_keyed,
+    route::{Kind, Route, Scope},
+};
+
+/// Changes whenever the same request gets another key than before.
+const VERSION: &[u8] = b"sidecache key 1";
+
+/// `NAMESPACE:KIND:HEX`
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    namespace: Arc<str>,
+    kind: Kind,
+    digest: blake3::Hash,
+}
+
+impl Key {
+    /// The key with this digest.
+    pub fn new(namespace: Arc<str>, kind: Kind, digest: blake3::Hash) -> Self {
+        Self { namespace, kind, digest }
+    }
+
+    /// The kind of the entry.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The digest alone.
+    pub const fn digest(&self) -> &[u8; 32] {
+        self.digest.as_bytes()
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.namespace, self.kind, self.digest.to_hex())
+    }
+}
+
+/// A request as far as its key goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The rule that covers it.
+    pub route: &'a Route,
+    /// What its body means.
+    pub dialect: Dialect,
+    /// Its method.
+    pub method: &'a Method,
+    /// Its path and query, as they came.
+    pub target: &'a str,
+    /// Its headers, without those of the connection.
+    pub headers: &'a HeaderMap,
+    /// Whether its `Host` goes upstream, and so may change the answer.
+    pub host_counts: bool,
+    /// Its body.
+    pub body: Body<'a>,
+}
+
+/// A request's body as far as its key goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// Taken byte for byte.
+    Bytes(&'a [u8]),
+    /// Taken by its meaning.
+    Json(&'a Json<'a>),
+}
+
+/// The digest of everything in `request` that can change its answer.
+pub fn digest(request: &Request<'_>) -> blake3::Hash {
+    let mut out = Vec::with_capacity(1024);
+    write_part(VERSION, &mut out);
+    write_route(request.route, request.dialect, &mut out);
+    write_part(request.method.as_str().as_bytes(), &mut out);
+    write_part(request.target.as_bytes(), &mut out);
+    write_headers(request, &mut out);
+    write_body(request, &mut out);
+    blake3::hash(&out)
+}
+
+/// The route's name, and every setting that decides what the rest of the key leaves out: with another setting,
+/// the same rest would mean another request.
+fn write_route(route: &Route, dialect: Dialect, out: &mut Vec<u8>) {
+    write_part(route.name.as_bytes(), out);
+    write_part(dialect.as_str().as_bytes(), out);
+    match &route.scope {
+        Scope::Credential => out.push(b'c'),
+        Scope::Shared => out.push(b's'),
+        Scope::Headers(names) => {
+            out.push(b'h');
+            write_all(names.iter().map(HeaderName::as_str), out);
+        }
+    }
+    write_all(route.ignore_headers.iter().map(HeaderPattern::as_str), out);
+    write_all(route.ignore.iter().map(Pointer::as_str), out);
+    if !route.normalize.is_empty() {
+        write_all(route.text.iter().flatten().map(Pointer::as_str), out);
+        write_all(route.normalize.iter().map(|rule| rule.as_str()), out);
+    }
+}
+
+fn write_all<'a>(parts: impl Iterator<Item = &'a str> + Clone, out: &mut Vec<u8>) {
+    out.extend_from_slice(&(parts.clone().count() as u64).to_le_bytes());
+    for part in parts {
+        write_part(part.as_bytes(), out);
+    }
+}
+
+/// The headers that can change the answer, by name; the lines of one name stay in their order.
+fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
+    let has_stream_member = request.dialect.has_stream_member();
+    let is_json = matches!(request.body, Body::Json(_));
+    let counts = |name: &HeaderName| {
+        (name == http::header::HOST && request.host_counts)
+            || (is_keyed(request.route, has_stream_member, name)
+                && !(is_json && name == http::header::CONTENT_TYPE))
+    };
+    let mut kept: Vec<_> = request.headers.iter().filter(|(name, _)| counts(name)).collect();
+    kept.sort_by_key(|(name, _)| name.as_str());
+    out.extend_from_slice(&(kept.len() as u64).to_le_bytes());
+    for (name, value) in kept {
+        write_part(name.as_str().as_bytes(), out);
+        if headers::is_credential(name) {
+            // Hashed by itself, so that no buffer but the request's own holds a credential.
+            write_part(blake3::hash(value.as_bytes()).as_bytes(), out);
+        } else {
+            write_part(value.as_bytes(), out);
+        }
+    }
+}
+
+fn write_body(request: &Request<'_>, out: &mut Vec<u8>) {
+    match request.body {
+        Body::Bytes(bytes) => {
+            out.push(b'b');
+            write_part(bytes, out);
+        }
+        Body::Json(json) => {
+            out.push(b'j');
+            let text = match &request.route.text {
+                _ if request.route.normalize.is_empty() => Vec::new(),
+                Some(pointers) => pointers.clone(),
+                None => request.dialect.text(),
+            };
+            let rules = normal::Rules {
+                ignore: &request.route.ignore,
+                ignore_members: if request.dialect.has_stream_member() {
+                    &["stream", "stream_options"]
+                } else {
+                    &[]
+                },
+                text: &text,
+                normalize: &request.route.normalize,
+            };
+            normal::write(json, &rules, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn route() -> Route {
+        Route::new("POST /ask", Kind::Query, Duration::from_secs(60), Scope::Credential).expect("a route")
+    }
+
+    #[derive(Clone, Debug)]
+    struct Asked {
+        route: Route,
+        dialect: Dialect,
+        method: Method,
+        target: String,
+        headers: Vec<(&'static str, &'static str)>,
+        body: String,
+    }
+
+    impl Asked {
+        fn new(body: &str) -> Self {
+            Self {
+                route: route(),
+                dialect: Dialect::OpenAiChat,
+                method: Method::POST,
+                target: "/ask?x=1".into(),
+                headers: vec![("authorization", "Bearer one"), ("x-some", "1")],
+                body: body.into(),
+            }
+        }
+
+        fn digest(&self) -> blake3::Hash {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &self.headers {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            let json = Json::parse(self.body.as_bytes()).expect("JSON");
+            digest(&Request {
+                route: &self.route,
+                dialect: self.dialect,
+                method: &self.method,
+                target: &self.target,
+                headers: &headers,
+                host_counts: false,
+                body: Body::Json(&json),
+            })
+        }
+    }
+
+    const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+
+    #[test]
+    fn what_can_change_the_answer_changes_the_key() {
+        let base = Asked::new(BODY);
+        let changes: [(&str, &dyn Fn(&mut Asked)); 12] = [
+            ("method", &|asked| asked.method = Method::PUT),
+            ("path", &|asked| asked.target = "/asks?x=1".into()),
+            ("query", &|asked| asked.target = "/ask?x=2".into()),
+            ("credential", &|asked| asked.headers[0].1 = "Bearer two"),
+            ("another credential header", &|asked| asked.headers[0].0 = "x-api-key"),
+            ("a second credential", &|asked| asked.headers.push(("cookie", "a=b"))),
+            ("an unknown header", &|asked| asked.headers[1].1 = "2"),
+            ("a further line of it", &|asked| asked.headers.push(("x-some", "1"))),
+            ("another header's name", &|asked| asked.headers[1].0 = "x-other"),
+            ("the route", &|asked| asked.route.name = "other".into()),
+            ("the dialect", &|asked| asked.dialect = Dialect::Json),
+            ("what the route leaves out", &|asked| {
+                asked.route.ignore = vec!["/none".parse().expect("a pointer")]
+            }),
+        ];
+        let mut seen = vec![base.digest()];
+        for (what, change) in changes {
+            let mut changed = base.clone();
+            change(&mut changed);
+            let digest = changed.digest();
+            assert!(!seen.contains(&digest), "{what}");
+            seen.push(digest);
+        }
+    }
+
+    #[test]
+    fn what_cannot_does_not() {
+        let base = Asked::new(BODY);
+        let mut other = Asked::new(
+            &BODY
+                .replace("\"model\":\"m\",", "\"stream\":true,\"stream_options\":{},\"model\":\"\\u006d\", "),
+        );
+        other.headers.reverse();
+        other.headers.extend([
+            ("user-agent", "x"),
+            ("accept", "text/event-stream"),
+            ("content-type", "application/json; charset=utf-8"),
+            ("x-request-id", "7"),
+            ("x-stainless-os", "Linux"),
+            ("sec-fetch-mode", "cors"),
+            ("host", "elsewhere"),
+            ("x-forwarded-for", "10.0.0.1"),
+        ]);
+        assert_eq!(base.digest(), other.digest());
+    }
+
+    #[test]
+    fn scopes_decide_who_shares() {
+        let mut one = Asked::new(BODY);
+        let mut two = one.clone();
+        two.headers[0].1 = "Bearer two";
+        for (scope, shared) in [
+            (Scope::Credential, false),
+            (Scope::Shared, true),
+            (Scope::Headers(vec![HeaderName::from_static("x-some")]), true),
+            (Scope::Headers(vec![http::header::AUTHORIZATION]), false),
+        ] {
+            one.route.scope = scope.clone();
+            two.route.scope = scope.clone();
+            assert_eq!(one.digest() == two.digest(), shared, "{scope:?}");
+        }
+        let agent = HeaderName::from_static("user-agent");
+        one.route.scope = Scope::Headers(vec![agent]);
+        two = one.clone();
+        two.headers.push(("user-agent", "x"));
+        assert_ne!(one.digest(), two.digest(), "a header that the scope names is in the key");
+    }
+
+    #[test]
+    fn a_key_is_written_as_the_contract_says() {
+        let key = Key::new("ns".into(), Kind::Query, Asked::new(BODY).digest());
+        let text = key.to_string();
+        let hex = text.strip_prefix("ns:query:").expect("namespace and kind");
+        assert!(hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase()));
+    }
+
+    proptest! {
+        /// Bodies that differ in meaning have different keys; those that differ in spelling have the same.
+        #[test]
+        fn a_body_counts_by_its_meaning(
+            a in proptest::collection::btree_map("[a-c]", "[a-b\\\\\"é]{0,2}", 0..4),
+            b in proptest::collection::btree_map("[a-c]", "[a-b\\\\\"é]{0,2}", 0..4),
+        ) {
+            let spell = |map: &std::collections::BTreeMap<String, String>, pretty: bool| {
+                let value = serde_json::json!({ "model": "m", "messages": [map] });
+                if pretty { format!("{value:#}") } else { value.to_string() }
+            };
+            let one = Asked::new(&spell(&a, false)).digest();
+            prop_assert_eq!(one, Asked::new(&spell(&a, true)).digest());
+            prop_assert_eq!(one == Asked::new(&spell(&b, false)).digest(), a == b);
+        }
+    }
+}
