@@ -1,0 +1,374 @@
+//! An answer while it arrives: one task writes it, any number of readers follow.
+//!
+//! The chunks are kept in one buffer that readers share, so a slow reader loses nothing and a late one starts
+//! at the beginning. Beyond its bound the buffer is a window: what every reader has had is let go, the writer
+//! waits for the fastest reader, and a reader that lags behind that one by the whole bound is cut.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body::{Body, Frame};
+use parking_lot::Mutex;
+
+use crate::{error::ProxyError, policy::Reason};
+
+/// The head of an answer.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers, without those of the connection.
+    pub headers: HeaderMap,
+}
+
+/// How an answer that came whole ended.
+pub type Outcome = Result<(), Reason>;
+
+/// How an answer ended.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// It came whole; whether it was stored, or why not.
+    Complete(Outcome),
+    /// It did not come, or was cut off.
+    Failed(Arc<ProxyError>),
+}
+
+/// Everybody has left, and the answer is too large to be worth finishing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abandoned;
+
+#[derive(Debug, Default)]
+struct State {
+    head: Option<Arc<Head>>,
+    chunks: VecDeque<Bytes>,
+    /// The number of chunks that were let go.
+    gone: usize,
+    held: usize,
+    end: Option<End>,
+    readers: Vec<Option<Slot>>,
+    writer: Option<Waker>,
+}
+
+/// A reader, as the writer sees it.
+#[derive(Debug, Default)]
+struct Slot {
+    /// The number of chunks it has had.
+    next: usize,
+    waker: Option<Waker>,
+    /// It was too slow, and what it needs next is gone.
+    lost: bool,
+}
+
+impl State {
+    fn wake_readers(&mut self) {
+        for slot in self.readers.iter_mut().flatten() {
+            if let Some(waker) = slot.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn wake_writer(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+
+    fn written(&self) -> usize {
+        self.gone + self.chunks.len()
+    }
+
+    /// Lets go of the first chunk, and of the readers that have not had it.
+    fn drop_first(&mut self) {
+        if let Some(chunk) = self.chunks.pop_front() {
+            self.held -= chunk.len();
+            self.gone += 1;
+        }
+        let gone = self.gone;
+        for slot in self.readers.iter_mut().flatten().filter(|slot| slot.next < gone) {
+            slot.lost = true;
+        }
+    }
+
+    /// Makes room for `more` bytes under `bound`. `None` where the fastest reader must read first.
+    fn make_room(&mut self, more: usize, bound: usize) -> Option<Result<(), Abandoned>> {
+        if self.held + more <= bound {
+            return Some(Ok(()));
+        }
+        let fastest = self.readers.iter().flatten().filter(|slot| !slot.lost).map(|slot| slot.next).max();
+        let Some(fastest) = fastest else { return Some(Err(Abandoned)) };
+        while self.held + more > bound && self.gone < fastest {
+            self.drop_first();
+        }
+        // A single chunk may be larger than the bound; it goes through alone.
+        (self.held + more <= bound || (self.held == 0 && fastest == self.written())).then_some(Ok(()))
+    }
+}
+
+/// An answer while it arrives.
+#[derive(Debug)]
+pub struct Flight {
+    state: Mutex<State>,
+    bound: usize,
+}
+
+impl Flight {
+    /// A new answer, of which at most `bound` bytes are kept for readers, with its only writer.
+    pub fn start(bound: usize) -> (Arc<Self>, Writer) {
+        let flight = Arc::new(Self { state: Mutex::default(), bound });
+        (Arc::clone(&flight), Writer { flight })
+    }
+
+    /// One more reader, from the answer's beginning.
+    pub fn reader(self: &Arc<Self>) -> Reader {
+        let mut state = self.state.lock();
+        let slot = Slot { lost: state.gone > 0, ..Slot::default() };
+        let free = state.readers.iter().position(Option::is_none);
+        let place = free.unwrap_or(state.readers.len());
+        match free {
+            Some(place) => state.readers[place] = Some(slot),
+            None => state.readers.push(Some(slot)),
+        }
+        drop(state);
+        Reader { flight: Arc::clone(self), place }
+    }
+}
+
+/// Writes an answer. Dropped before the end, it fails the answer, so that nobody waits for a dead writer.
+#[derive(Debug)]
+pub struct Writer {
+    flight: Arc<Flight>,
+}
+
+impl Writer {
+    /// Tells the head.
+    pub fn head(&self, head: Head) {
+        let mut state = self.flight.state.lock();
+        state.head = Some(Arc::new(head));
+        state.wake_readers();
+    }
+
+    /// Adds a chunk, waiting for the readers where they lag.
+    ///
+    /// # Errors
+    /// Where nobody reads any more and the buffer is full.
+    pub async fn chunk(&self, chunk: Bytes) -> Result<(), Abandoned> {
+        std::future::poll_fn(|cx| {
+            let mut state = self.flight.state.lock();
+            match state.make_room(chunk.len(), self.flight.bound) {
+                Some(room) => Poll::Ready(room),
+                None => {
+                    state.writer = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await?;
+        let mut state = self.flight.state.lock();
+        state.held += chunk.len();
+        state.chunks.push_back(chunk);
+        state.wake_readers();
+        Ok(())
+    }
+
+    /// Whether anybody reads.
+    pub fn has_readers(&self) -> bool {
+        self.flight.state.lock().readers.iter().any(Option::is_some)
+    }
+
+    /// Ends the answer.
+    pub fn end(self, end: End) {
+        self.flight.end(end);
+    }
+}
+
+impl Flight {
+    fn end(&self, end: End) {
+        let mut state = self.state.lock();
+        if state.end.is_none() {
+            state.end = Some(end);
+            state.wake_readers();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.flight.end(End::Failed(Arc::new(ProxyError::internal("the answer was abandoned"))));
+    }
+}
+
+/// Reads an answer from its beginning; as a [`Body`], its chunks.
+#[derive(Debug)]
+pub struct Reader {
+    flight: Arc<Flight>,
+    place: usize,
+}
+
+impl Reader {
+    /// Waits for the head.
+    ///
+    /// # Errors
+    /// Where the answer failed before it.
+    pub async fn head(&self) -> Result<Arc<Head>, Arc<ProxyError>> {
+        std::future::poll_fn(|cx| {
+            let mut state = self.flight.state.lock();
+            match (&state.head, &state.end) {
+                (Some(head), _) => Poll::Ready(Ok(Arc::clone(head))),
+                (None, Some(End::Failed(error))) => Poll::Ready(Err(Arc::clone(error))),
+                _ => self.wait(&mut state, cx),
+            }
+        })
+        .await
+    }
+
+    /// Waits for the end.
+    pub async fn end(&self) -> End {
+        std::future::poll_fn(|cx| {
+            let mut state = self.flight.state.lock();
+            match &state.end {
+                Some(end) => Poll::Ready(end.clone()),
+                None => self.wait(&mut state, cx),
+            }
+        })
+        .await
+    }
+
+    /// How the answer ended, if it has.
+    pub fn ended(&self) -> Option<End> {
+        self.flight.state.lock().end.clone()
+    }
+
+    /// The bytes that have come, where all of them have.
+    pub fn complete_len(&self) -> Option<u64> {
+        let state = self.flight.state.lock();
+        matches!(state.end, Some(End::Complete(_)) if state.gone == 0).then_some(state.held as u64)
+    }
+
+    fn wait<T>(&self, state: &mut State, cx: &Context<'_>) -> Poll<T> {
+        if let Some(Some(slot)) = state.readers.get_mut(self.place) {
+            slot.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Body for Reader {
+    type Data = Bytes;
+    type Error = Arc<ProxyError>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let mut state = self.flight.state.lock();
+        let (gone, written) = (state.gone, state.written());
+        let Some(Some(slot)) = state.readers.get_mut(self.place) else { return Poll::Ready(None) };
+        if slot.lost {
+            return Poll::Ready(Some(Err(Arc::new(ProxyError::internal("the client read too slowly")))));
+        }
+        if slot.next < written {
+            let at = slot.next - gone;
+            slot.next += 1;
+            let chunk = state.chunks[at].clone();
+            state.wake_writer();
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        match &state.end {
+            Some(End::Complete(_)) => Poll::Ready(None),
+            Some(End::Failed(error)) => Poll::Ready(Some(Err(Arc::clone(error)))),
+            None => self.wait(&mut state, cx),
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.flight.state.lock();
+        state.readers[self.place] = None;
+        state.wake_writer();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn bytes(len: usize) -> Bytes {
+        vec![b'x'; len].into()
+    }
+
+    async fn read_all(reader: Reader) -> Result<Bytes, Arc<ProxyError>> {
+        reader.collect().await.map(http_body_util::Collected::to_bytes)
+    }
+
+    #[tokio::test]
+    async fn late_readers_get_everything() {
+        let (flight, writer) = Flight::start(100);
+        let early = tokio::spawn(read_all(flight.reader()));
+        writer.chunk(Bytes::from_static(b"one ")).await.expect("a reader");
+        let late = tokio::spawn(read_all(flight.reader()));
+        writer.chunk(Bytes::from_static(b"two")).await.expect("a reader");
+        writer.end(End::Complete(Ok(())));
+        for reader in [early, late, tokio::spawn(read_all(flight.reader()))] {
+            assert_eq!(reader.await.expect("no panic").expect("whole"), "one two");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dropped_writer_fails_its_readers_at_once() {
+        let (flight, writer) = Flight::start(100);
+        let (waiting, reading) = (flight.reader(), tokio::spawn(read_all(flight.reader())));
+        drop(writer);
+        assert!(waiting.head().await.is_err());
+        assert!(reading.await.expect("no panic").is_err());
+    }
+
+    #[tokio::test]
+    async fn the_only_reader_holds_the_writer_back() {
+        let (flight, writer) = Flight::start(10);
+        let mut reader = flight.reader();
+        writer.chunk(bytes(10)).await.expect("room");
+        let mut next = Box::pin(writer.chunk(bytes(5)));
+        assert!(futures_poll(&mut next).is_none(), "no room until the reader reads");
+        reader.frame().await.expect("a chunk").expect("whole");
+        assert_eq!(futures_poll(&mut next), Some(Ok(())));
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_cut_and_the_others_go_on() {
+        let (flight, writer) = Flight::start(10);
+        let (slow, mut fast) = (flight.reader(), flight.reader());
+        for _ in 0..5 {
+            writer.chunk(bytes(10)).await.expect("the fast reader reads");
+            fast.frame().await.expect("a chunk").expect("whole");
+        }
+        writer.end(End::Complete(Ok(())));
+        assert!(fast.frame().await.is_none());
+        assert!(read_all(slow).await.is_err());
+        assert!(read_all(flight.reader()).await.is_err(), "what a new one needs first is gone");
+    }
+
+    #[tokio::test]
+    async fn unread_and_too_large_is_abandoned() {
+        let (flight, writer) = Flight::start(10);
+        drop(flight.reader());
+        writer.chunk(bytes(10)).await.expect("within the bound, it may be worth storing");
+        assert_eq!(writer.chunk(bytes(1)).await, Err(Abandoned));
+    }
+
+    fn futures_poll<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
+        match Pin::new(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+}

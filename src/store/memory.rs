@@ -1,0 +1,134 @@
+//! The in-process store: bounded by bytes, least recently used first out.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use moka::{Expiry, policy::EvictionPolicy, sync::Cache};
+
+use crate::{entry::Entry, key::Key};
+
+/// An entry with the time it may stay.
+#[derive(Clone, Debug)]
+struct Held {
+    entry: Arc<Entry>,
+    life: Duration,
+}
+
+struct LifeOfEntry;
+
+impl Expiry<[u8; 32], Held> for LifeOfEntry {
+    fn expire_after_create(&self, _key: &[u8; 32], held: &Held, _now: Instant) -> Option<Duration> {
+        Some(held.life)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &[u8; 32],
+        held: &Held,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(held.life)
+    }
+}
+
+/// The in-process store.
+#[derive(Clone, Debug)]
+pub struct MemoryStore {
+    cache: Cache<[u8; 32], Held>,
+}
+
+impl MemoryStore {
+    /// A store of at most `max_bytes`, counted as [`Entry::cost`].
+    pub fn new(max_bytes: u64) -> Self {
+        let cache = Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_, held: &Held| u32::try_from(held.entry.cost()).unwrap_or(u32::MAX))
+            // A question asked twice in a row must be a hit the second time, however full the store is.
+            .eviction_policy(EvictionPolicy::lru())
+            .expire_after(LifeOfEntry)
+            .build();
+        Self { cache }
+    }
+
+    /// The entry under `key`.
+    pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.cache.get(key.digest()).map(|held| held.entry)
+    }
+
+    /// Keeps `entry` under `key` for `life`.
+    pub fn put(&self, key: &Key, entry: Arc<Entry>, life: Duration) {
+        self.cache.insert(*key.digest(), Held { entry, life });
+        // Evicts now what is over the bound; left to itself the cache lets writes pile up first.
+        self.cache.run_pending_tasks();
+    }
+
+    /// The number of entries.
+    pub fn len(&self) -> u64 {
+        self.cache.run_pending_tasks();
+        self.cache.entry_count()
+    }
+
+    /// The bytes they take.
+    pub fn bytes(&self) -> u64 {
+        self.cache.run_pending_tasks();
+        self.cache.weighted_size()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::StatusCode;
+
+    use super::*;
+    use crate::route::Kind;
+
+    fn key(n: u64) -> Key {
+        Key::new("ns".into(), Kind::Query, blake3::hash(&n.to_le_bytes()))
+    }
+
+    fn entry(len: usize) -> Arc<Entry> {
+        Arc::new(Entry {
+            status: StatusCode::OK,
+            headers: Vec::new(),
+            body: Bytes::from(vec![0; len]),
+            stored_at: 0,
+            ttl: Duration::from_secs(60),
+            form: 0,
+            with_credentials: false,
+            took: Duration::ZERO,
+            model: None,
+            usage: None,
+        })
+    }
+
+    #[test]
+    fn is_bounded_by_bytes_and_keeps_the_latest() {
+        let store = MemoryStore::new(100_000);
+        for n in 0..1000 {
+            store.put(&key(n), entry(1000), Duration::from_secs(60));
+            assert!(store.bytes() <= 100_000);
+            assert!(store.get(&key(n)).is_some(), "the latest is always there");
+        }
+        assert!(store.get(&key(0)).is_none());
+        assert!((60..=75).contains(&store.len()), "{}", store.len());
+    }
+
+    #[test]
+    fn an_entry_larger_than_the_store_is_not_kept() {
+        let store = MemoryStore::new(10_000);
+        store.put(&key(1), entry(100), Duration::from_secs(60));
+        store.put(&key(2), entry(20_000), Duration::from_secs(60));
+        assert!(store.get(&key(2)).is_none());
+    }
+
+    #[test]
+    fn an_expired_entry_is_gone() {
+        let store = MemoryStore::new(10_000);
+        store.put(&key(1), entry(100), Duration::ZERO);
+        assert!(store.get(&key(1)).is_none());
+    }
+}

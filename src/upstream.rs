@@ -1,0 +1,197 @@
+//! The service behind: a pooled client, its timeouts, and the bound on requests under way.
+
+use std::{
+    error::Error,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{
+    HeaderValue, Request, Response, StatusCode, Uri, Version, header,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
+use tower_service::Service;
+
+use crate::{
+    body::{RequestBody, Turn, UpstreamBody},
+    config::UpstreamConfig,
+    error::{ErrorKind, ProxyError},
+};
+
+/// Connections that nobody uses are closed before common servers close them (uvicorn and Node: 5 s), so that a
+/// request is seldom sent into a connection that is just going away.
+const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+const IDLE_CONNECTIONS: usize = 256;
+
+/// The client of the service behind.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    client: Client<Connector, RequestBody>,
+    permits: Arc<Semaphore>,
+}
+
+impl Upstream {
+    /// A client with at most `max_requests` under way, none of which waits longer than `connect_timeout` for a
+    /// connection.
+    ///
+    /// # Errors
+    /// Where the system's certificates cannot be read.
+    pub fn new(max_requests: usize, connect_timeout: Duration) -> std::io::Result<Self> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        let tls = rustls_config()?;
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .build(Connector { inner: https, timeout: connect_timeout });
+        Ok(Self { client, permits: Arc::new(Semaphore::new(max_requests)) })
+    }
+
+    /// Sends `request`, whose target is a path and query, and waits for the response's head.
+    ///
+    /// # Errors
+    /// Where too many requests are under way, or no proper response comes in time.
+    pub async fn send(
+        &self,
+        config: &UpstreamConfig,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<UpstreamBody>, ProxyError> {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return Err(ProxyError::new(
+                ErrorKind::Overloaded,
+                "too many requests are under way; try again shortly",
+            ));
+        };
+        address(config, &mut request)?;
+        let turn = match request.body() {
+            RequestBody::Client(_, turn) => Arc::clone(turn),
+            RequestBody::Full(_) => Arc::default(),
+        };
+        let wants_upgrade = request.headers().contains_key(header::UPGRADE);
+        let response = tokio::select! {
+            response = self.client.request(request) => response.map_err(|error| failure(config, error))?,
+            () = turn.upstream_exceeds(config.first_byte_timeout) => return Err(timed_out(config.first_byte_timeout)),
+        };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS && !wants_upgrade {
+            let message = "the upstream switched protocols without being asked";
+            return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
+        }
+        Ok(response.map(|body| UpstreamBody::new(body, config.idle_timeout, permit)))
+    }
+
+    /// Whether a connection to the upstream can be made within `limit`.
+    pub async fn reachable(config: &UpstreamConfig, limit: Duration) -> bool {
+        let Some(host) = config.url.host() else { return false };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let https = config.url.scheme() == Some(&Scheme::HTTPS);
+        let port = config.url.port_u16().unwrap_or(if https { 443 } else { 80 });
+        matches!(timeout(limit, TcpStream::connect((host, port))).await, Ok(Ok(_)))
+    }
+}
+
+fn rustls_config() -> std::io::Result<rustls::ClientConfig> {
+    use hyper_rustls::ConfigBuilderExt;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(std::io::Error::other)?;
+    Ok(builder.with_native_roots()?.with_no_client_auth())
+}
+
+/// Turns the request's target into the upstream's, and names the upstream as its host.
+fn address(config: &UpstreamConfig, request: &mut Request<RequestBody>) -> Result<(), ProxyError> {
+    let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    let prefix = config.url.path().trim_end_matches('/');
+    let joined = if prefix.is_empty() { target.to_owned() } else { format!("{prefix}{target}") };
+    let authority = config.url.authority().map_or("", Authority::as_str).to_owned();
+    let uri = Uri::builder()
+        .scheme(config.url.scheme_str().unwrap_or("http"))
+        .authority(authority.as_str())
+        .path_and_query(joined)
+        .build()
+        .map_err(|error| {
+            ProxyError::new(ErrorKind::InvalidRequest, "the path is not valid").with_source(error)
+        })?;
+    if !(config.preserve_host && request.headers().contains_key(header::HOST)) {
+        let host = HeaderValue::from_str(&authority)
+            .map_err(|error| ProxyError::internal("the upstream's address is no host").with_source(error))?;
+        request.headers_mut().insert(header::HOST, host);
+    }
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_11;
+    Ok(())
+}
+
+fn timed_out(limit: Duration) -> ProxyError {
+    ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time")
+        .with_detail("timeout_ms", limit.as_millis() as u64)
+}
+
+fn failure(config: &UpstreamConfig, error: hyper_util::client::legacy::Error) -> ProxyError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(current) = cause {
+        if current.is::<ConnectTimeout>() {
+            return ProxyError::new(ErrorKind::UpstreamTimeout, "no connection to the upstream in time")
+                .with_detail("timeout_ms", config.connect_timeout.as_millis() as u64)
+                .with_source(error);
+        }
+        cause = current.source();
+    }
+    if error.is_connect() {
+        ProxyError::new(ErrorKind::UpstreamConnection, "no connection to the upstream").with_source(error)
+    } else {
+        ProxyError::new(ErrorKind::UpstreamProtocol, "the upstream broke off before it had answered")
+            .with_source(error)
+    }
+}
+
+/// A connector whose every step, the TLS handshake too, has one deadline.
+#[derive(Clone, Debug)]
+struct Connector {
+    inner: HttpsConnector<HttpConnector>,
+    timeout: Duration,
+}
+
+/// A connection was not made in time.
+#[derive(Debug)]
+struct ConnectTimeout;
+
+impl fmt::Display for ConnectTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection was not made in time")
+    }
+}
+
+impl Error for ConnectTimeout {}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = Box<dyn Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.inner.call(uri);
+        let limit = self.timeout;
+        Box::pin(async move { timeout(limit, connecting).await.map_err(|_| ConnectTimeout)? })
+    }
+}
