@@ -9,6 +9,7 @@ pub mod flight;
 pub mod headers;
 pub mod json;
 pub mod key;
+pub mod log;
 pub mod normal;
 pub mod policy;
 pub mod route;

@@ -1,0 +1,35 @@
+//! sidecache's own life: start, ready, reload, store lost and back, drain, stop.
+
+use serde_json::{Map, Value};
+use tracing::Level;
+
+use super::{SIDECACHE, without_braces};
+use crate::config::LogLevel;
+
+/// What every line has; nobody else may use these names at the top of a line.
+const RESERVED: [&str; 7] =
+    ["timestamp", "level", "logger", "event_type", "message", "request_id", "log_dropped"];
+
+/// Logs a turn in sidecache's own life, with further members.
+pub fn lifecycle(level: LogLevel, message: &str, members: &Map<String, Value>) {
+    match level {
+        LogLevel::Debug => {
+            emit!(SIDECACHE, Level::DEBUG, "lifecycle", None::<&str>, message, &unreserved(members))
+        }
+        LogLevel::Info => {
+            emit!(SIDECACHE, Level::INFO, "lifecycle", None::<&str>, message, &unreserved(members))
+        }
+        LogLevel::Warning => {
+            emit!(SIDECACHE, Level::WARN, "lifecycle", None::<&str>, message, &unreserved(members))
+        }
+        LogLevel::Error => {
+            emit!(SIDECACHE, Level::ERROR, "lifecycle", None::<&str>, message, &unreserved(members))
+        }
+    }
+}
+
+/// The members that repeat no name of every line: a line never has a member twice.
+fn unreserved(members: &Map<String, Value>) -> Map<String, Value> {
+    let kept = members.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str()));
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}

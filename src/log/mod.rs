@@ -1,0 +1,171 @@
+//! The log: one JSON object a line, on standard output and in `LOG_FILE`.
+//!
+//! What is logged is in [`events`], one function for each line of the contract's table. An event walks
+//! one line:
+//!
+//! ```text
+//! events::http_request(..)    enabled? no: nothing was built. yes: the further members as JSON
+//!   → JsonLayer (layer.rs)    our loggers only; the whole line in one buffer (line.rs)
+//!   → a queue for each sink   bounded; full: the line is dropped and counted, nobody waits
+//!   → a thread for each sink  batches whole lines; a failed write is counted (writer.rs)
+//!   → standard output, or the file that rotates and reopens (rotate.rs)
+//! ```
+//!
+//! Logging never blocks and never fails a request: a pipe that nobody reads fills its own queue and no other,
+//! a closed one or a full disk loses lines, and every lost line is in [`Log::dropped`] and, as `log_dropped`,
+//! in the next line that is written. A line is lost or whole.
+//!
+//! Prompts, answers and credentials never get here: the layer writes the members that [`events`] built and
+//! no other field, so a `tracing` call elsewhere cannot add one in passing.
+
+mod error;
+pub mod events;
+mod layer;
+mod line;
+mod query;
+mod rotate;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
+mod writer;
+
+use std::{
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tracing_subscriber::{Registry, layer::SubscriberExt};
+
+pub use self::{error::LogError, layer::JsonLayer};
+use self::{
+    rotate::RotatingFile,
+    writer::{Sink, Worker},
+};
+use crate::config::{LogConfig, LogLevel};
+
+/// Where the time of a line comes from.
+pub type Clock = fn() -> SystemTime;
+
+/// Lines that wait for a slow sink, each; further ones are dropped.
+const QUEUED_LINES: usize = 32_768;
+
+/// How long a stop waits for the sinks together.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Starts the log and makes it the process's `tracing` subscriber. The guard belongs in `main`, to be dropped
+/// last: it writes out what is queued.
+///
+/// # Errors
+/// Where the log file or its folder cannot be made, or the process has a subscriber already.
+pub fn init(config: &LogConfig) -> Result<(Log, LogGuard), LogError> {
+    let stdout = writer::stdout().map_err(LogError::Stdout)?;
+    let mut outputs: Vec<(&str, Box<dyn Write + Send>)> = vec![("log-stdout", Box::new(stdout))];
+    let generation = Arc::new(AtomicU64::new(0));
+    if let Some(path) = &config.file {
+        let file = RotatingFile::open(path, config.rotate_size, config.rotate_keep, Arc::clone(&generation))?;
+        outputs.push(("log-file", Box::new(file)));
+    }
+    let (log, guard) = Log::start(config.level, outputs, QUEUED_LINES, generation);
+    let subscriber = Registry::default().with(log.layer(SystemTime::now));
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadySet)?;
+    Ok((log, guard))
+}
+
+/// A handle on the running log; clones are the same log.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    level: AtomicU8,
+    sinks: Vec<Sink>,
+    /// The count of dropped lines that a line has told already.
+    told: AtomicU64,
+    /// Grows with each [`Log::reopen`]; the file looks at it before it writes.
+    generation: Arc<AtomicU64>,
+}
+
+impl Log {
+    /// A log into `outputs` (thread name, writer) that is not the process's subscriber: for tests, with
+    /// [`Log::layer`] and `tracing::subscriber::with_default`.
+    pub fn to_writers(level: LogLevel, outputs: Vec<(&str, Box<dyn Write + Send>)>) -> (Self, LogGuard) {
+        Self::start(level, outputs, QUEUED_LINES, Arc::default())
+    }
+
+    fn start(
+        level: LogLevel,
+        outputs: Vec<(&str, Box<dyn Write + Send>)>,
+        queued_lines: usize,
+        generation: Arc<AtomicU64>,
+    ) -> (Self, LogGuard) {
+        let (sinks, workers) =
+            outputs.into_iter().map(|(name, out)| Sink::spawn(name, out, queued_lines)).unzip();
+        let level = AtomicU8::new(level as u8);
+        let shared = Shared { level, sinks, told: AtomicU64::new(0), generation };
+        (Self(Arc::new(shared)), LogGuard { workers, patience: STOP_PATIENCE })
+    }
+
+    /// The `tracing` layer that writes to this log.
+    pub fn layer(&self, clock: Clock) -> JsonLayer {
+        JsonLayer::new(self.clone(), clock)
+    }
+
+    /// How many lines could not be written, over all sinks, since the start.
+    pub fn dropped(&self) -> u64 {
+        self.0.sinks.iter().map(Sink::dropped).sum()
+    }
+
+    /// The lowest level that is written.
+    pub fn level(&self) -> LogLevel {
+        match self.0.level.load(Ordering::Relaxed) {
+            0 => LogLevel::Debug,
+            1 => LogLevel::Info,
+            2 => LogLevel::Warning,
+            _ => LogLevel::Error,
+        }
+    }
+
+    /// Changes the lowest level that is written, from now on.
+    pub fn set_level(&self, level: LogLevel) {
+        self.0.level.store(level as u8, Ordering::Relaxed);
+        // `tracing` keeps the lowest level of all in a global of its own: it has to ask again.
+        tracing::callsite::rebuild_interest_cache();
+    }
+
+    /// Has the log file closed and opened anew before its next line, for those who moved it away.
+    pub fn reopen(&self) {
+        self.0.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The count of dropped lines, where it grew since a line told it.
+    fn untold_drops(&self) -> Option<u64> {
+        let dropped = self.dropped();
+        // A line that tells the count and is dropped itself raises the count, so the next one tells it again.
+        (dropped > self.0.told.fetch_max(dropped, Ordering::Relaxed)).then_some(dropped)
+    }
+
+    fn write(&self, line: &[u8]) {
+        for sink in &self.0.sinks {
+            sink.offer(line);
+        }
+    }
+}
+
+/// Writes out what is queued when it is dropped, for a second at most: a pipe that nobody reads does not keep the
+/// process alive.
+#[must_use = "dropped at once, it stops the log"]
+#[derive(Debug)]
+pub struct LogGuard {
+    workers: Vec<Worker>,
+    patience: Duration,
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        writer::stop(self.workers.drain(..), self.patience);
+    }
+}
