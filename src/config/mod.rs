@@ -1,7 +1,28 @@
 //! The validated configuration: what everything else is built from.
 //!
-//! [`load`] merges flags, environment, `.env`, the TOML file and the defaults, strongest first, and turns
+//! [`load()`] merges flags, environment, `.env`, the TOML file and the defaults, strongest first, and turns
 //! them into one [`Config`]. Whatever is wrong is said with its place and a way out.
+//!
+//! - [`settings`]: the one table of settings
+//! - [`units`]: durations and sizes
+//! - `source`: what the inputs are, and which is the strongest
+//! - `file`: the TOML file, every key known
+//! - `value`, `forms`: what a value must look like
+//! - `routes`: the `[[route]]` tables
+//! - `reader`, `load`: all of it together
+
+mod error;
+mod file;
+mod forms;
+mod load;
+mod reader;
+mod routes;
+pub mod settings;
+mod source;
+#[cfg(test)]
+mod tests;
+pub mod units;
+mod value;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -9,6 +30,14 @@ use http::Uri;
 use ipnet::IpNet;
 
 use crate::route::Route;
+
+pub use error::{ConfigError, Errors};
+pub use load::{Loaded, load, restart_only};
+pub use reader::Effective;
+pub use source::{Inputs, Source};
+
+/// How a setting without a value is shown.
+const NOTHING: &str = "none";
 
 /// Everything sidecache was told, checked.
 #[derive(Clone, Debug)]

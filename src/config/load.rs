@@ -1,0 +1,244 @@
+//! From inputs to one checked [`Config`]. Pure: nothing is read but [`Inputs`].
+
+use std::{net::SocketAddr, num::NonZeroUsize, path::Path};
+
+use super::{
+    AdminConfig, Config, Limits, LogConfig, StoreConfig, UpstreamConfig,
+    error::{ConfigError, Errors, Faults},
+    file::{self, File},
+    forms::{
+        ADDRESS, ADDRESS_OR_OFF, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_LEVEL, NAMESPACE,
+        NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
+    },
+    reader::{Effective, Reader},
+    routes::{self, Common},
+    settings::SETTINGS,
+    source::{Inputs, Source, merge},
+    units,
+    value::{BOOL, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SIZE, TEXT, TIMEOUT},
+};
+use crate::route::{self, KindTtls, Route};
+
+/// A configuration, and what it was made from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Every setting but the routes, in the order of [`SETTINGS`].
+    pub effective: Vec<Effective>,
+}
+
+/// Merges the inputs, strongest first, and checks the outcome.
+///
+/// # Errors
+/// Everything that is wrong with them. Where the file's syntax is wrong, only that: what the rest of the
+/// file says is not known then.
+pub fn load(inputs: &Inputs) -> Result<Loaded, Errors> {
+    let mut faults = Faults::default();
+    let (path, file) = match &inputs.file {
+        None => (Path::new(""), Some(File::default())),
+        Some((path, text)) => (path.as_path(), file::read(path, text, &mut faults)),
+    };
+    let Some(File { values, routes }) = file else { return Err(faults.into_errors()) };
+    let given = merge(inputs, values, &mut faults);
+    let mut reader = Reader::new(given, faults);
+    let config = config(&mut reader, |common, faults| routes::read(path, &routes, common, faults));
+    let effective = reader.finish()?;
+    // Whatever keeps a configuration from being made has been noted, and `finish` has refused it.
+    config.map(|config| Loaded { config, effective }).ok_or_else(|| {
+        let message = "is incomplete, which is a fault of sidecache's own".to_owned();
+        Errors(vec![ConfigError { place: "configuration".to_owned(), message }])
+    })
+}
+
+/// The settings that differ and that only a restart takes over, in the order of [`SETTINGS`].
+pub fn restart_only(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
+    let exact = |loaded: &Loaded, key: &str| {
+        loaded.effective.iter().find(|own| own.key == key).and_then(|own| own.exact.clone())
+    };
+    SETTINGS
+        .iter()
+        .filter(|setting| !setting.reload)
+        .map(|setting| setting.key)
+        .filter(|key| exact(old, key) != exact(new, key))
+        .collect()
+}
+
+/// Here and below, everything is read before anything is given up, so that all faults are noted.
+fn config(
+    reader: &mut Reader,
+    file_routes: impl FnOnce(Option<&Common>, &mut Faults) -> Vec<Route>,
+) -> Option<Config> {
+    let listen = reader.need("listen", &ADDRESS);
+    let environment = reader.need("environment", &TEXT);
+    let common = common(reader);
+    let shared_auth_ttl = reader.need("shared_auth_ttl", &DURATION);
+    let trusted_proxies = reader.take("trusted_proxies", &NETWORKS).unwrap_or_default();
+    let drain_delay = reader.need("drain_delay", &DURATION);
+    let drain_timeout = reader.need("drain_timeout", &DURATION);
+    let upstream = upstream(reader);
+    let admin = admin(reader);
+    let store = store(reader);
+    let log = log(reader);
+    let normalize_errors = reader.need("errors.normalize", &BOOL);
+    let health_path = reader.need("health.path", &HEALTH_PATH);
+    let limits = limits(reader);
+    let mut routes = file_routes(common.as_ref(), &mut reader.faults);
+    if let (Some(listen), Some(Some(admin))) = (listen, admin.as_ref().map(|admin| admin.listen)) {
+        refuse_clash(reader, listen, admin);
+    }
+    let common = common?;
+    routes.extend(route::builtin(&common.ttls, &common.scope).into_iter().map(|mut route| {
+        route.ignore_headers.extend_from_slice(&common.ignore_headers);
+        route
+    }));
+    Some(Config {
+        environment: environment?,
+        listen: listen?,
+        upstream: upstream?,
+        admin: admin?,
+        store: store?,
+        routes,
+        shared_auth_ttl: shared_auth_ttl?,
+        trusted_proxies,
+        log: log?,
+        limits: limits?,
+        drain_delay: drain_delay?,
+        drain_timeout: drain_timeout?,
+        normalize_errors: normalize_errors?,
+        health_path: health_path?,
+    })
+}
+
+fn common(reader: &mut Reader) -> Option<Common> {
+    let scope = reader.need("scope", &SCOPE);
+    let ignore_headers = reader.take("ignore_headers", &HEADER_PATTERNS).unwrap_or_default();
+    let default = reader.need("ttl.default", &DURATION);
+    let query = reader.need("ttl.query", &DURATION);
+    let embedding = reader.need("ttl.embedding", &DURATION);
+    let document = reader.need("ttl.document", &DURATION);
+    let conversation = reader.need("ttl.conversation", &DURATION);
+    Some(Common {
+        ttls: KindTtls {
+            query: query?,
+            embedding: embedding?,
+            document: document?,
+            conversation: conversation?,
+            default: default?,
+        },
+        scope: scope?,
+        ignore_headers: ignore_headers.into_iter().map(|(_, pattern)| pattern).collect(),
+    })
+}
+
+fn upstream(reader: &mut Reader) -> Option<UpstreamConfig> {
+    let url = reader.need("upstream.url", &UPSTREAM_URL);
+    let preserve_host = reader.need("upstream.host", &HOST_MODE);
+    let connect_timeout = reader.need("upstream.connect_timeout", &TIMEOUT);
+    let first_byte_timeout = reader.need("upstream.first_byte_timeout", &TIMEOUT);
+    let idle_timeout = reader.need("upstream.idle_timeout", &TIMEOUT);
+    Some(UpstreamConfig {
+        url: url?,
+        preserve_host: preserve_host?,
+        connect_timeout: connect_timeout?,
+        first_byte_timeout: first_byte_timeout?,
+        idle_timeout: idle_timeout?,
+    })
+}
+
+fn admin(reader: &mut Reader) -> Option<AdminConfig> {
+    let listen = reader.need("admin.listen", &ADDRESS_OR_OFF);
+    let token = reader.take("admin.token", &TOKEN);
+    let hosts = reader.take("admin.hosts", &HOSTS).unwrap_or_default();
+    if let (Some(Some(address)), None) = (listen, &token)
+        && !address.ip().to_canonical().is_loopback()
+        // A token that is wrong is a fault of its own.
+        && !reader.is_given("admin.token")
+    {
+        let message = format!(
+            "{address} can be reached from other machines, and there is no admin.token; set ADMIN_TOKEN, or \
+             listen on 127.0.0.1:{}, or write \"off\"",
+            address.port()
+        );
+        reader.fault("admin.listen", &message);
+    }
+    Some(AdminConfig { listen: listen?, token, hosts })
+}
+
+/// Two listeners on one address: the second would fail to start, and say less about why.
+fn refuse_clash(reader: &mut Reader, listen: SocketAddr, admin: SocketAddr) {
+    // `0.0.0.0` stands for every IPv4 address, and `[::]` for those of IPv4 as well.
+    let covers =
+        |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    let clash = listen.ip() == admin.ip() || covers(listen, admin) || covers(admin, listen);
+    if listen.port() != admin.port() || listen.port() == 0 || !clash {
+        return;
+    }
+    // Said where somebody wrote it: a default is not at fault.
+    let (key, other) = match reader.source("admin.listen") {
+        Source::Default => ("listen", format!("admin.listen ({admin})")),
+        _ => ("admin.listen", format!("listen ({listen})")),
+    };
+    reader.fault(key, &format!("is the same address as {other}; give each its own port"));
+}
+
+fn store(reader: &mut Reader) -> Option<StoreConfig> {
+    let redis = reader.take("store.redis", &REDIS_URL);
+    let max_memory = reader.need("store.max_memory", &SIZE);
+    let namespace = reader.need("store.namespace", &NAMESPACE);
+    let timeout = reader.need("store.timeout", &TIMEOUT);
+    let mut max_entry = reader.need("store.max_entry", &LENGTH);
+    // The in-process store cannot keep what is larger than itself.
+    if let (false, Some(memory), Some(entry)) = (reader.is_given("store.redis"), max_memory, max_entry)
+        && entry as u64 > memory
+    {
+        if reader.source("store.max_entry") == Source::Default {
+            max_entry = usize::try_from(memory).ok();
+            let source = reader.source("store.max_memory");
+            reader.note("store.max_entry", Some(units::show_size(memory)), source);
+        } else {
+            let (entry, memory) = (units::show_size(entry as u64), units::show_size(memory));
+            let message = format!("{entry} is more than store.max_memory, which is {memory}");
+            reader.fault("store.max_entry", &message);
+        }
+    }
+    Some(StoreConfig {
+        redis,
+        max_memory: max_memory?,
+        namespace: namespace?,
+        timeout: timeout?,
+        max_entry: max_entry?,
+    })
+}
+
+fn log(reader: &mut Reader) -> Option<LogConfig> {
+    let level = reader.need("log.level", &LOG_LEVEL);
+    let file = reader.take("log.file", &PATH);
+    let rotate_size = reader.need("log.rotate_size", &SIZE);
+    let rotate_keep = reader.need("log.rotate_keep", &COUNT);
+    let slow = reader.need("log.slow_ms", &MILLIS);
+    let queries = reader.need("log.queries", &BOOL);
+    Some(LogConfig {
+        level: level?,
+        file,
+        rotate_size: rotate_size?,
+        rotate_keep: rotate_keep?,
+        slow: slow?,
+        queries: queries?,
+    })
+}
+
+fn limits(reader: &mut Reader) -> Option<Limits> {
+    let max_body = reader.need("limits.max_body", &LENGTH);
+    let max_connections = reader.need("limits.max_connections", &LIMIT);
+    let max_upstream_requests = reader.need("limits.max_upstream_requests", &LIMIT);
+    let header_timeout = reader.need("limits.header_timeout", &TIMEOUT);
+    let body_timeout = reader.need("limits.body_timeout", &TIMEOUT);
+    Some(Limits {
+        max_body: max_body?,
+        max_connections: max_connections.map(NonZeroUsize::get)?,
+        max_upstream_requests: max_upstream_requests.map(NonZeroUsize::get)?,
+        header_timeout: header_timeout?,
+        body_timeout: body_timeout?,
+    })
+}

@@ -1,0 +1,180 @@
+//! The `[[route]]` tables.
+
+use std::path::Path;
+
+use super::{
+    error::{Faults, did_you_mean, near},
+    file::{Entry, Table},
+    forms::{HEADER_PATTERNS, SCOPE},
+    settings::ROUTE_KEYS,
+    source::Source,
+    value::{BOOL, DURATION, TEXT, Value, list_of, one_of},
+};
+use crate::{
+    dialect::{Dialect, Pointer},
+    headers::HeaderPattern,
+    route::{Kind, KindTtls, Normalize, Pattern, Route, Scope, SetCookie},
+};
+
+/// What the file says about all routes.
+pub(super) struct Common {
+    pub(super) ttls: KindTtls,
+    pub(super) scope: Scope,
+    pub(super) ignore_headers: Vec<HeaderPattern>,
+}
+
+/// Reads the tables; without `common`, which is faulty then, only for what is wrong with them.
+pub(super) fn read(
+    path: &Path,
+    tables: &[Table],
+    common: Option<&Common>,
+    faults: &mut Faults,
+) -> Vec<Route> {
+    let mut names: Vec<(String, usize)> = Vec::new();
+    let mut routes = Vec::new();
+    for table in tables {
+        let mut reader = Reader { path, table, faults };
+        reader.refuse_unknown();
+        let Some(name) = reader.take("name", TEXT.read).or_else(|| reader.peek("match")) else {
+            // Without either there is nothing to compare; the missing `match` is reported below.
+            reader.route(String::new(), common);
+            continue;
+        };
+        let line = reader.entry("name").map_or(table.line, |entry| entry.line);
+        match names.iter().find(|(own, _)| *own == name) {
+            Some((_, first)) => {
+                let message = format!("route: {name:?} is the name of the route in line {first} already");
+                reader.faults.in_file(path, line, &message);
+            }
+            None => names.push((name.clone(), line)),
+        }
+        routes.extend(reader.route(name, common));
+    }
+    routes
+}
+
+/// Reads the keys of one table.
+struct Reader<'a> {
+    path: &'a Path,
+    table: &'a Table,
+    faults: &'a mut Faults,
+}
+
+impl Reader<'_> {
+    fn refuse_unknown(&mut self) {
+        for Entry { line, key, .. } in &self.table.entries {
+            let known = || ROUTE_KEYS.iter().map(|own| own.key);
+            if !known().any(|own| own == key) {
+                let hint = did_you_mean(near(key, known()));
+                self.faults.in_file(
+                    self.path,
+                    *line,
+                    &format!("route.{key}: is no setting of a route{hint}"),
+                );
+            }
+        }
+    }
+
+    fn entry(&self, key: &str) -> Option<&Entry> {
+        self.table.entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// The text of `key`, unchecked.
+    fn peek(&self, key: &str) -> Option<String> {
+        match &self.entry(key)?.value {
+            Value::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
+    /// The value of `key`; `None` where there is none or where it is wrong, which is noted.
+    fn take<T>(&mut self, key: &str, read: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+        let entry = self.table.entries.iter().find(|entry| entry.key == key)?;
+        match read(&entry.value) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                let source = Source::File { path: self.path.to_owned(), line: entry.line };
+                self.faults.at(&source, &format!("route.{key}"), &message);
+                None
+            }
+        }
+    }
+
+    /// [`take`](Self::take) for a key that must be there.
+    fn need<T>(&mut self, key: &str, example: &str, read: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+        if self.entry(key).is_none() {
+            let message = format!("route: has no `{key}`; write one, as in {key} = {example}");
+            self.faults.in_file(self.path, self.table.line, &message);
+        }
+        self.take(key, read)
+    }
+
+    fn header_patterns(&mut self, key: &str) -> Option<Vec<HeaderPattern>> {
+        self.take(key, HEADER_PATTERNS.read)
+            .map(|list| list.into_iter().map(|(_, pattern)| pattern).collect())
+    }
+
+    /// Reads every key before anything is given up, so that all faults are noted.
+    fn route(&mut self, name: String, common: Option<&Common>) -> Option<Route> {
+        let pattern = self.need("match", "\"POST /ask\"", pattern);
+        let kind = self
+            .need("kind", "\"query\"", |value| one_of(value, &Kind::ALL.map(|kind| (kind.as_str(), kind))));
+        let dialect =
+            self.take("dialect", |value| one_of(value, &Dialect::NAMED.map(|own| (own.as_str(), own))));
+        let cache = self.take("cache", BOOL.read);
+        let ttl = self.take("ttl", DURATION.read);
+        let scope = self.take("scope", SCOPE.read);
+        let ignore_headers = self.header_patterns("ignore_headers");
+        let set_cookie = self.take("set_cookie", |value| {
+            one_of(value, &[("strip", SetCookie::Strip), ("skip", SetCookie::Skip)])
+        });
+        let drop_headers = self.header_patterns("drop_headers");
+        let ignore = self.take("ignore", pointers);
+        let text = self.take("text", pointers);
+        let normalize = self.take("normalize", normalize);
+        let cache_tool_calls = self.take("cache_tool_calls", BOOL.read);
+        let honor = self.take("honor_request_cache_control", BOOL.read);
+        let stream_end = self.take("stream_end", TEXT.read);
+
+        let (pattern, kind, common) = (pattern?, kind?, common?);
+        let scope = scope.unwrap_or_else(|| common.scope.clone());
+        let mut route = Route::new(&pattern, kind, ttl.unwrap_or(common.ttls.of(kind)), scope).ok()?;
+        route.name = name;
+        route.dialect = dialect;
+        route.cache = cache.unwrap_or(route.cache);
+        route.ignore_headers.extend(ignore_headers.unwrap_or_default());
+        route.ignore_headers.extend_from_slice(&common.ignore_headers);
+        route.set_cookie = set_cookie.unwrap_or(route.set_cookie);
+        route.drop_headers.extend(drop_headers.unwrap_or_default());
+        route.ignore = ignore.unwrap_or(route.ignore);
+        route.text = text;
+        route.normalize = normalize.unwrap_or(route.normalize);
+        route.cache_tool_calls = cache_tool_calls.unwrap_or(route.cache_tool_calls);
+        route.honor_request_cache_control = honor.unwrap_or(route.honor_request_cache_control);
+        route.stream_end = stream_end;
+        Some(route)
+    }
+}
+
+/// The text of a pattern that is one.
+fn pattern(value: &Value) -> Result<String, String> {
+    let text = value.text("METHOD PATH")?;
+    text.parse::<Pattern>().map(|_| text.to_owned())
+}
+
+fn pointers(value: &Value) -> Result<Vec<Pointer>, String> {
+    list_of(value, "a list of JSON pointers", str::parse)
+}
+
+fn normalize(value: &Value) -> Result<Vec<Normalize>, String> {
+    const KNOWN: [(&str, Normalize); 4] = [
+        ("trim", Normalize::Trim),
+        ("collapse", Normalize::Collapse),
+        ("casefold", Normalize::Casefold),
+        ("nfc", Normalize::Nfc),
+    ];
+    let Value::List(items) = value else {
+        return Err(value.mismatch("a list of trim, collapse, casefold and nfc"));
+    };
+    items.iter().map(|item| one_of(item, &KNOWN)).collect()
+}

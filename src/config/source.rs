@@ -1,0 +1,234 @@
+//! Where settings come from, strongest first: flags, environment, `.env`, file, defaults.
+
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    error::{Errors, Faults},
+    file::FileValue,
+    settings::{self, SETTINGS, Setting},
+    value::Value,
+};
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// On the command line.
+    Flag(&'static str),
+    /// In the environment.
+    Env(&'static str),
+    /// In the `.env` of the working folder.
+    Dotenv {
+        /// That file.
+        path: PathBuf,
+        /// The variable.
+        name: &'static str,
+    },
+    /// In the configuration file.
+    File {
+        /// That file.
+        path: PathBuf,
+        /// The line of the key, from 1.
+        line: usize,
+    },
+    /// Nowhere: the default.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => f.write_str(name),
+            Self::Env(name) => write!(f, "{name} (environment)"),
+            Self::Dotenv { path, name } => write!(f, "{}:{name}", path.display()),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// Everything a configuration is made of, already read: [`load()`](super::load()) looks at nothing else.
+///
+/// It holds secrets in the clear, which is why it has no `Debug`.
+#[derive(Clone, Default)]
+pub struct Inputs {
+    /// The flags that were given: a setting's key and the value.
+    pub flags: Vec<(&'static str, String)>,
+    /// Variables of the environment; those that are no setting's are passed over.
+    pub env: Vec<(String, String)>,
+    /// `.env` and its variables, in its order; the last of a name counts, as in a shell.
+    pub dotenv: Option<(PathBuf, Vec<(String, String)>)>,
+    /// The configuration file and its text.
+    pub file: Option<(PathBuf, String)>,
+}
+
+impl Inputs {
+    /// Reads the environment, `.env` in the working folder where there is one, and the file.
+    ///
+    /// # Errors
+    /// Where one of them cannot be read, with the reason.
+    pub fn gather(config_path: Option<&Path>, flags: Vec<(&'static str, String)>) -> Result<Self, Errors> {
+        Self::gather_from(|name| env::var_os(name), Path::new(".env"), config_path, flags)
+    }
+
+    /// [`gather`](Self::gather) with the environment and the place of `.env` as arguments.
+    pub(super) fn gather_from(
+        var: impl Fn(&str) -> Option<OsString>,
+        dotenv_path: &Path,
+        config_path: Option<&Path>,
+        flags: Vec<(&'static str, String)>,
+    ) -> Result<Self, Errors> {
+        let mut faults = Faults::default();
+        let mut inputs = Self { flags, ..Self::default() };
+        for name in SETTINGS.iter().filter_map(|setting| setting.env) {
+            match var(name).map(OsString::into_string) {
+                None => {}
+                Some(Ok(value)) => inputs.env.push((name.to_owned(), value)),
+                Some(Err(_)) => faults.at(&Source::Env(name), name, "is not valid UTF-8"),
+            }
+        }
+        match fs::read_to_string(dotenv_path) {
+            Ok(text) => {
+                inputs.dotenv = Some((dotenv_path.to_owned(), read_dotenv(dotenv_path, &text, &mut faults)));
+            }
+            // A folder called `.env` is a Python environment, not ours.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
+            Err(error) => faults.elsewhere(dotenv_path.display().to_string(), &unreadable(&error)),
+        }
+        if let Some(path) = config_path {
+            match fs::read_to_string(path) {
+                Ok(text) => inputs.file = Some((path.to_owned(), text)),
+                Err(error) => faults.elsewhere(path.display().to_string(), &unreadable(&error)),
+            }
+        }
+        if faults.is_empty() { Ok(inputs) } else { Err(faults.into_errors()) }
+    }
+}
+
+fn unreadable(error: &io::Error) -> String {
+    format!("cannot be read: {error}")
+}
+
+/// The variables of a `.env`.
+///
+/// The file is often the service's own, with lines that only its own reader understands: one that cannot
+/// be read is a fault only if it sets something of ours. The process's environment stays as it is.
+fn read_dotenv(path: &Path, text: &str, faults: &mut Faults) -> Vec<(String, String)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let read = Cell::new(0);
+    let mut items = dotenvy::from_read_iter(LineByLine { rest: text.as_bytes(), read: &read });
+    let mut variables = Vec::new();
+    loop {
+        let first = read.get();
+        match items.next() {
+            None => return variables,
+            Some(Ok(variable)) => variables.push(variable),
+            // The error quotes what may be a secret: only names are repeated.
+            Some(Err(_)) => {
+                for (index, line) in text.lines().enumerate().take(read.get()).skip(first) {
+                    if let Some(name) = dotenv_name(line) {
+                        let message = format!("{name}: cannot be read; put the value in single quotes");
+                        faults.in_file(path, index + 1, &message);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Hands out a line at a time, so that it is known how far a buffered reader has come.
+struct LineByLine<'a> {
+    rest: &'a [u8],
+    /// How many lines were handed out.
+    read: &'a Cell<usize>,
+}
+
+impl io::Read for LineByLine<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let end = self.rest.iter().position(|byte| *byte == b'\n').map_or(self.rest.len(), |at| at + 1);
+        let (line, rest) = self.rest.split_at(end.min(buffer.len()));
+        buffer[..line.len()].copy_from_slice(line);
+        if line.ends_with(b"\n") || (rest.is_empty() && !line.is_empty()) {
+            self.read.set(self.read.get() + 1);
+        }
+        self.rest = rest;
+        Ok(line.len())
+    }
+}
+
+/// The variable of ours that a line of `.env` sets.
+fn dotenv_name(line: &str) -> Option<&'static str> {
+    let line = line.trim_start();
+    let line = line.strip_prefix("export ").unwrap_or(line);
+    let name = line.split_once('=')?.0.trim();
+    SETTINGS.iter().filter_map(|setting| setting.env).find(|own| *own == name)
+}
+
+/// A value and where it came from.
+pub(super) struct Given {
+    pub(super) value: Value,
+    pub(super) source: Source,
+}
+
+/// The strongest value of each setting that has one.
+pub(super) fn merge(
+    inputs: &Inputs,
+    file: Vec<FileValue>,
+    faults: &mut Faults,
+) -> BTreeMap<&'static str, Given> {
+    for (key, _) in &inputs.flags {
+        if settings::find(key).is_none() {
+            faults.elsewhere((*key).to_owned(), "is no setting");
+        }
+    }
+    // From the weakest to the strongest, each replacing what stands there.
+    let mut given = BTreeMap::new();
+    for setting in &SETTINGS {
+        if let Some(default) = setting.default {
+            given.insert(setting.key, bare(default, Source::Default));
+        }
+    }
+    for FileValue { key, value, source } in file {
+        given.insert(key, Given { value, source });
+    }
+    for setting in &SETTINGS {
+        if let Some(stronger) = outside_file(setting, inputs) {
+            given.insert(setting.key, stronger);
+        }
+    }
+    given
+}
+
+/// The setting's value from the flags, the environment or `.env`.
+fn outside_file(setting: &Setting, inputs: &Inputs) -> Option<Given> {
+    let flag = || {
+        let (_, value) = inputs.flags.iter().rev().find(|(key, _)| *key == setting.key)?;
+        Some(bare(value, Source::Flag(setting.flag.unwrap_or(setting.key))))
+    };
+    let env = || {
+        let name = setting.env?;
+        Some(bare(last(&inputs.env, name)?, Source::Env(name)))
+    };
+    let dotenv = || {
+        let (name, (path, variables)) = (setting.env?, inputs.dotenv.as_ref()?);
+        Some(bare(last(variables, name)?, Source::Dotenv { path: path.clone(), name }))
+    };
+    flag().or_else(env).or_else(dotenv)
+}
+
+/// The last value of `name`; an empty one counts as unset.
+fn last<'a>(variables: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let (_, value) = variables.iter().rev().find(|(own, _)| own == name)?;
+    (!value.trim().is_empty()).then_some(value)
+}
+
+/// White space around a value is the shell's or an env file's (`\r`), never meant.
+fn bare(text: &str, source: Source) -> Given {
+    Given { value: Value::Bare(text.trim().to_owned()), source }
+}

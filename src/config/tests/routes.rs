@@ -1,0 +1,144 @@
+//! The `[[route]]` tables.
+
+use http::HeaderName;
+
+use super::*;
+use crate::{
+    dialect::{Dialect, Pointer},
+    route::{Kind, Normalize, Scope, SetCookie},
+};
+
+#[track_caller]
+fn check(keys: &str, wanted: &[&str]) {
+    let text = format!("[[route]]\nmatch = \"POST /ask\"\nkind = \"query\"\n{keys}");
+    assert_eq!(faults(&with_upstream(&text)), wanted.join("\n"), "{keys}");
+}
+
+#[test]
+fn every_key() {
+    let config = config(
+        "ignore_headers = [\"x-all\"]\nscope = \"shared\"\n[[route]]\nname = \"ask\"\nmatch = \"POST /{t}/ask\"\nkind = \"document\"\n\
+         dialect = \"rag\"\ncache = false\nttl = \"10m\"\nscope = [\"x-tenant\"]\nignore_headers = [\"X-Own-*\"]\n\
+         set_cookie = \"strip\"\ndrop_headers = [\"x-served-by\"]\nignore = [\"/a\", \"/b/*/c\"]\ntext = [\"/q\"]\n\
+         normalize = [\"trim\", \"nfc\"]\ncache_tool_calls = false\nhonor_request_cache_control = false\nstream_end = \"fin\"",
+    );
+    let route = &config.routes[0];
+    let pointer = |text: &str| text.parse::<Pointer>().ok();
+    let matches = |list: &[crate::headers::HeaderPattern], name| {
+        list.iter().any(|own| own.matches(&HeaderName::from_static(name)))
+    };
+    assert_eq!((route.name.as_str(), route.kind, route.dialect), ("ask", Kind::Document, Some(Dialect::Rag)));
+    assert!(route.pattern.matches(&http::Method::POST, "/x/ask"));
+    assert!(!route.cache && !route.cache_tool_calls && !route.honor_request_cache_control && !route.builtin);
+    assert_eq!(route.ttl, Duration::from_secs(600));
+    assert_eq!(route.scope, Scope::Headers(vec![HeaderName::from_static("x-tenant")]));
+    assert!(matches(&route.ignore_headers, "x-own-a") && matches(&route.ignore_headers, "x-all"));
+    assert_eq!(route.set_cookie, SetCookie::Strip);
+    assert!(matches(&route.drop_headers, "x-served-by") && matches(&route.drop_headers, "x-ratelimit-limit"));
+    assert_eq!(
+        route.ignore.iter().cloned().map(Some).collect::<Vec<_>>(),
+        [pointer("/a"), pointer("/b/*/c")]
+    );
+    assert_eq!(route.text, pointer("/q").map(|own| vec![own]));
+    assert_eq!(route.normalize, [Normalize::Trim, Normalize::Nfc]);
+    assert_eq!(route.stream_end.as_deref(), Some("fin"));
+    let builtin = config.routes.iter().filter(|route| route.builtin);
+    assert!(builtin.clone().all(|own| matches(&own.ignore_headers, "x-all") && own.scope == Scope::Shared));
+    assert_eq!(builtin.count(), config.routes.len() - 1);
+}
+
+#[test]
+fn defaults_and_order() {
+    let config = config(
+        "[[route]]\nmatch = \"GET /b\"\nkind = \"other\"\n[[route]]\nmatch = \"GET /a\"\nkind = \"query\"",
+    );
+    let names: Vec<_> = config.routes.iter().take(2).map(|route| route.name.as_str()).collect();
+    assert_eq!(names, ["GET /b", "GET /a"]);
+    let route = &config.routes[0];
+    assert_eq!((route.ttl, &route.scope), (Duration::from_secs(3_600), &Scope::Credential));
+    assert_eq!((route.dialect, route.set_cookie), (None, SetCookie::Skip));
+    assert!(route.cache && route.cache_tool_calls && route.honor_request_cache_control && !route.builtin);
+    assert!(route.text.is_none() && route.ignore.is_empty() && route.normalize.is_empty());
+    assert!(self::config("route = []").routes.iter().all(|route| route.builtin));
+    assert_eq!(self::config("route = [{ match = \"GET /x\", kind = \"other\" }]").routes[0].name, "GET /x");
+}
+
+#[test]
+fn what_is_wrong_with_a_key() {
+    for (keys, wanted) in [
+        ("ttl = \"y\"", "route.ttl: \"y\" is no duration; write whole seconds or 500ms, 30s, 30m, 24h"),
+        ("tll = 5", "route.tll: is no setting of a route; did you mean `ttl`?"),
+        ("mode = \"ttl\"", "route.mode: is no setting of a route"),
+        ("stale_if_error = 1", "route.stale_if_error: is no setting of a route"),
+        ("name = \"\"", "route.name: takes a text; found an empty text"),
+        (
+            "dialect = \"openai\"",
+            "route.dialect: \"openai\" is none of openai-chat, openai-completions, openai-responses, anthropic, \
+             ollama-chat, ollama-generate, rag, json, none; did you mean `openai-chat`?",
+        ),
+        ("cache = \"no\"", "route.cache: takes true or false; found a text"),
+        (
+            "scope = []",
+            "route.scope: names no header, so that everyone would share; write \"shared\" to have that",
+        ),
+        ("set_cookie = \"keep\"", "route.set_cookie: \"keep\" is none of strip, skip"),
+        (
+            "ignore = [\"a\"]",
+            "route.ignore: `a` is no JSON pointer: it must begin with `/`, as in \"/metadata\"",
+        ),
+        ("text = \"/q\"", "route.text: takes a list of JSON pointers; found a text"),
+        (
+            "normalize = [\"trimm\"]",
+            "route.normalize: \"trimm\" is none of trim, collapse, casefold, nfc; did you mean `trim`?",
+        ),
+        (
+            "normalize = \"trim\"",
+            "route.normalize: takes a list of trim, collapse, casefold and nfc; found a text",
+        ),
+        ("drop_headers = [\"\"]", "route.drop_headers: takes a list of header names; found an empty text"),
+        ("stream_end = 1", "route.stream_end: takes a text; found an integer"),
+    ] {
+        check(keys, &[&format!("s.toml:5: {wanted}")]);
+    }
+}
+
+#[test]
+fn what_a_route_must_have() {
+    for (text, wanted) in [
+        (
+            "[[route]]\nname = \"x\"",
+            "s.toml:2: route: has no `match`; write one, as in match = \"POST /ask\"\n\
+             s.toml:2: route: has no `kind`; write one, as in kind = \"query\"",
+        ),
+        (
+            "[[route]]\nmatch = 1\nkind = \"qery\"",
+            "s.toml:3: route.match: takes METHOD PATH; found an integer\n\
+             s.toml:4: route.kind: \"qery\" is none of query, embedding, document, conversation, other; did you mean \
+             `query`?",
+        ),
+        (
+            "[[route]]\nmatch = \"/ask\"\nkind = \"query\"",
+            "s.toml:3: route.match: `/ask` is no pattern: write METHOD PATH, as in \"POST /ask\"",
+        ),
+    ] {
+        assert_eq!(faults(&with_upstream(text)), wanted);
+    }
+}
+
+#[test]
+fn names_are_unique() {
+    let two = |first: &str, second: &str| {
+        faults(&with_upstream(&format!(
+            "[[route]]\nkind = \"query\"\n{first}\n\n[[route]]\nkind = \"query\"\n{second}"
+        )))
+    };
+    assert_eq!(
+        two("name = \"a\"\nmatch = \"GET /a\"", "match = \"GET /b\"\nname = \"a\""),
+        "s.toml:10: route: \"a\" is the name of the route in line 4 already"
+    );
+    assert_eq!(
+        two("match = \"GET /a\"", "match = \"GET /a\""),
+        "s.toml:6: route: \"GET /a\" is the name of the route in line 2 already"
+    );
+    assert_eq!(two("match = \"GET /a\"", "match = \"GET /a\"\nname = \"b\""), "nothing");
+}

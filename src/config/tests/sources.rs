@@ -1,0 +1,131 @@
+//! Which source wins, what is shown, and what a reload takes over.
+
+use super::*;
+use crate::config::settings::SETTINGS;
+
+#[test]
+fn the_strongest_source_wins() {
+    let mut inputs = Inputs {
+        flags: vec![("log.level", "ERROR".into())],
+        env: vec![("LOG_LEVEL".into(), "WARNING".into())],
+        dotenv: Some((".env".into(), vec![("LOG_LEVEL".into(), "DEBUG".into())])),
+        ..with_upstream("log.level = \"info\"")
+    };
+    let mut next = |drop: fn(&mut Inputs)| {
+        let loaded = load(&inputs).unwrap_or_else(|errors| panic!("{errors}"));
+        drop(&mut inputs);
+        (loaded.config.log.level, shown(&loaded, "log.level").1)
+    };
+    let place = str::to_owned;
+    assert_eq!(next(|inputs| inputs.flags.clear()), (LogLevel::Error, place("--log-level")));
+    assert_eq!(next(|inputs| inputs.env.clear()), (LogLevel::Warning, place("LOG_LEVEL (environment)")));
+    assert_eq!(next(|inputs| inputs.dotenv = None), (LogLevel::Debug, place(".env:LOG_LEVEL")));
+    assert_eq!(next(|inputs| *inputs = with_upstream("")), (LogLevel::Info, place("s.toml:2")));
+    assert_eq!(next(|_| ()), (LogLevel::Info, place("default")));
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset_and_a_bad_one_that_loses_does_not_matter() {
+    let inputs = Inputs {
+        env: vec![("CACHE_NAMESPACE".into(), " ".into()), ("LOG_LEVEL".into(), "ERROR\r".into())],
+        dotenv: Some((
+            ".env".into(),
+            vec![("CACHE_NAMESPACE".into(), "one".into()), ("CACHE_NAMESPACE".into(), "two".into())],
+        )),
+        ..with_upstream("store.namespace = \"three\"\nlog.level = \"LOUD\"")
+    };
+    let loaded = load(&inputs).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(loaded.config.store.namespace, "two");
+    assert_eq!(loaded.config.log.level, LogLevel::Error);
+    let empty_flag = Inputs { flags: vec![("store.namespace", String::new())], ..inputs };
+    assert_eq!(faults(&empty_flag), "store.namespace: takes a text; found an empty text");
+}
+
+#[test]
+fn everything_in_force_is_shown_in_the_order_of_the_table() {
+    let loaded = loaded("");
+    let keys: Vec<_> = loaded.effective.iter().map(|own| own.key).collect();
+    assert_eq!(keys, SETTINGS.map(|setting| setting.key));
+    for (key, wanted) in [
+        ("upstream.url", "http://127.0.0.1:8000"),
+        ("listen", "127.0.0.1:8080"),
+        ("admin.listen", "127.0.0.1:8081"),
+        ("admin.token", "none"),
+        ("admin.hosts", "none"),
+        ("store.redis", "none"),
+        ("store.max_memory", "256MiB"),
+        ("ttl.embedding", "24h"),
+        ("upstream.first_byte_timeout", "5m"),
+        ("upstream.host", "upstream"),
+        ("log.slow_ms", "1s"),
+        ("log.queries", "false"),
+        ("scope", "credential"),
+        ("limits.max_connections", "10000"),
+    ] {
+        assert_eq!(shown(&loaded, key).0, wanted, "{key}");
+    }
+}
+
+#[test]
+fn a_value_has_one_form_however_it_is_written() {
+    let loaded = loaded(
+        "listen = \":80\"\nignore_headers = [\"X-A\", \"X-B-*\"]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n\
+         scope = [\"X-Tenant\"]\n[ttl]\nquery = \"120s\"\n[store]\nmax_memory = 1048576\n[log]\nfile = \"/a@b/c\"",
+    );
+    for (key, wanted) in [
+        ("listen", "0.0.0.0:80"),
+        ("ignore_headers", "x-a, x-b-*"),
+        ("trusted_proxies", "10.0.0.0/8, ::1/128"),
+        ("scope", "x-tenant"),
+        ("ttl.query", "2m"),
+        ("store.max_memory", "1MiB"),
+        ("log.file", "/a@b/c"),
+    ] {
+        assert_eq!(shown(&loaded, key).0, wanted, "{key}");
+    }
+    // The bound of the store bounds its entries as well, and is where that comes from.
+    assert_eq!(shown(&loaded, "store.max_entry"), ("1MiB".to_owned(), "s.toml:9".to_owned()));
+    assert_eq!(loaded.config.store.max_entry, 1 << 20);
+}
+
+#[test]
+fn secrets_are_shown_nowhere() {
+    let loaded = loaded("admin.token = \"sesame\"\nstore.redis = \"rediss://user:sesame@h:6379/1#insecure\"");
+    assert_eq!(shown(&loaded, "admin.token").0, "***");
+    assert_eq!(shown(&loaded, "store.redis").0, "rediss://user:***@h:6379/1#insecure");
+    assert!(!format!("{loaded:?}").contains("sesame"));
+    let redis = loaded.config.store.redis.as_ref().map(Secret::expose);
+    assert_eq!(redis, Some("rediss://user:sesame@h:6379/1#insecure"));
+    assert_eq!(loaded.config.admin.token.as_ref().map(Secret::expose), Some("sesame"));
+}
+
+#[test]
+fn knows_what_only_a_restart_takes_over() {
+    let old = loaded("store.redis = \"redis://:one@h\"");
+    assert_eq!(restart_only(&old, &old), Vec::<&str>::new());
+    // Shown alike, and different all the same.
+    assert_eq!(restart_only(&old, &loaded("store.redis = \"redis://:two@h\"")), ["store.redis"]);
+    // Written differently, and the same.
+    let same =
+        loaded("store = { redis = \"redis://:one@h\", max_memory = 268435456 }\nlimits.header_timeout = 10");
+    assert_eq!(restart_only(&old, &same), Vec::<&str>::new());
+    let new = loaded(
+        "upstream.connect_timeout = 1\nlisten = \":1\"\nscope = \"shared\"\n[admin]\nlisten = \"off\"\ntoken = \"t\"\n[store]\ntimeout = 1\n\
+         max_memory = \"1GiB\"\nnamespace = \"n\"\n[limits]\nmax_connections = 1\nmax_upstream_requests = 1\n\
+         header_timeout = 1\nmax_body = 1\n[ttl]\nquery = 1\n[log]\nfile = \"x\"",
+    );
+    assert_eq!(
+        restart_only(&old, &new),
+        [
+            "listen",
+            "upstream.connect_timeout",
+            "admin.listen",
+            "store.redis",
+            "store.max_memory",
+            "store.namespace",
+            "limits.max_connections",
+            "limits.max_upstream_requests",
+            "limits.header_timeout"
+        ]
+    );
+}

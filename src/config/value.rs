@@ -1,0 +1,252 @@
+//! Values as they were written, and the forms that several settings share.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use super::{
+    error::{did_you_mean, near},
+    file::Table,
+    units,
+};
+
+/// A value before anything is known about what it should be.
+#[derive(Clone)]
+pub(super) enum Value {
+    /// From outside the file (or a default): a text that may stand for a number, a list and so on.
+    Bare(String),
+    /// A text of the file.
+    Text(String),
+    /// An integer of the file.
+    Integer(i128),
+    /// Another type that TOML has and no setting takes, described.
+    Other(&'static str),
+    /// `true` or `false` in the file.
+    Bool(bool),
+    /// A list of the file.
+    List(Vec<Value>),
+    /// A table of the file.
+    Table(Table),
+}
+
+impl Value {
+    fn found(&self) -> &'static str {
+        match self {
+            Self::Bare(_) | Self::Text(_) => "a text",
+            Self::Integer(_) => "an integer",
+            Self::Other(what) => what,
+            Self::Bool(_) => "true or false",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+        }
+    }
+
+    /// The error for a value of the wrong type. It names types only, for the value may be a secret.
+    pub(super) fn mismatch(&self, takes: &str) -> String {
+        format!("takes {takes}; found {}", self.found())
+    }
+
+    /// A text that is not empty, which is what the setting `takes`.
+    pub(super) fn text(&self, takes: &str) -> Result<&str, String> {
+        match self {
+            Self::Bare(text) | Self::Text(text) if text.is_empty() => {
+                Err(format!("takes {takes}; found an empty text"))
+            }
+            Self::Bare(text) | Self::Text(text) => Ok(text),
+            other => Err(other.mismatch(takes)),
+        }
+    }
+
+    /// The texts of a list; outside the file they are separated by commas.
+    pub(super) fn texts(&self, takes: &str) -> Result<Vec<&str>, String> {
+        match self {
+            Self::Bare(text) => Ok(text.split(',').map(str::trim).collect()),
+            Self::List(items) => items.iter().map(|item| item.text(takes)).collect(),
+            other => Err(other.mismatch(takes)),
+        }
+    }
+
+    /// A number or a text with a unit, as one text.
+    fn number(&self, takes: &str) -> Result<String, String> {
+        match self {
+            Self::Integer(number) => Ok(number.to_string()),
+            other => other.text(takes).map(str::to_owned),
+        }
+    }
+}
+
+/// How a setting's value is read and shown.
+pub(super) struct Form<T> {
+    /// The value, or what is wrong with it.
+    pub(super) read: fn(&Value) -> Result<T, String>,
+    /// The value in its one form, whichever way it was written.
+    pub(super) show: fn(&T) -> String,
+}
+
+pub(super) const DURATION: Form<Duration> = Form { read: duration, show: |d| units::show_duration(*d) };
+
+/// A duration to wait for: none at all would fail everything.
+pub(super) const TIMEOUT: Form<Duration> = Form {
+    read: |value| duration(value).and_then(|d| if d.is_zero() { Err(positive()) } else { Ok(d) }),
+    show: DURATION.show,
+};
+
+/// Milliseconds where there is no unit.
+pub(super) const MILLIS: Form<Duration> = Form {
+    read: |value| {
+        let text = value.number("milliseconds or a duration")?;
+        let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        units::duration(&if plain { format!("{text}ms") } else { text })
+    },
+    show: DURATION.show,
+};
+
+pub(super) const SIZE: Form<u64> = Form { read: size, show: |bytes| units::show_size(*bytes) };
+
+/// A size that has to fit into memory.
+pub(super) const LENGTH: Form<usize> = Form {
+    read: |value| size(value)?.try_into().map_err(|_| "is more than this machine can address".to_owned()),
+    show: |bytes| units::show_size(*bytes as u64),
+};
+
+/// A number of things, zero included.
+pub(super) const COUNT: Form<usize> = Form { read: count, show: usize::to_string };
+
+/// A number of things of which there must be one.
+pub(super) const LIMIT: Form<NonZeroUsize> = Form {
+    read: |value| NonZeroUsize::new(count(value)?).ok_or_else(positive),
+    show: NonZeroUsize::to_string,
+};
+
+pub(super) const BOOL: Form<bool> = Form {
+    read: |value| match value {
+        Value::Bool(value) => Ok(*value),
+        Value::Bare(text) => text.parse().map_err(|_| format!("{} is neither true nor false", quote(text))),
+        other => Err(other.mismatch("true or false")),
+    },
+    show: bool::to_string,
+};
+
+pub(super) const TEXT: Form<String> = Form {
+    read: |value| {
+        let text = value.text("a text")?;
+        if text.contains(char::is_control) {
+            return Err(format!("{} has control characters", quote(text)));
+        }
+        Ok(text.to_owned())
+    },
+    show: String::clone,
+};
+
+fn positive() -> String {
+    "must be more than 0".to_owned()
+}
+
+fn duration(value: &Value) -> Result<Duration, String> {
+    units::duration(&value.number("a duration")?)
+}
+
+fn size(value: &Value) -> Result<u64, String> {
+    match units::size(&value.number("a size")?)? {
+        0 => Err(positive()),
+        bytes => Ok(bytes),
+    }
+}
+
+/// 32 bits are enough for anything that is counted, and no semaphore or loop chokes on them.
+fn count(value: &Value) -> Result<usize, String> {
+    let number = match value {
+        Value::Integer(number) => *number,
+        Value::Bare(text) => text.parse().map_err(|_| format!("{} is no whole number", quote(text)))?,
+        other => return Err(other.mismatch("a whole number")),
+    };
+    u32::try_from(number)
+        .ok()
+        .and_then(|number| usize::try_from(number).ok())
+        .ok_or_else(|| format!("{number} is not between 0 and {}", u32::MAX))
+}
+
+/// The one of `known` whose name the value is.
+pub(super) fn one_of<T: Copy>(value: &Value, known: &[(&'static str, T)]) -> Result<T, String> {
+    let names = || known.iter().map(|(name, _)| *name);
+    let text = value.text(&format!("one of {}", join(names())))?;
+    known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+        let all = join(names());
+        format!("{} is none of {all}{}", quote(text), did_you_mean(near(text, names())))
+    })
+}
+
+/// A list, each of its texts read by `parse`.
+pub(super) fn list_of<T>(
+    value: &Value,
+    takes: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    value.texts(takes)?.into_iter().map(parse).collect()
+}
+
+/// Items separated by commas.
+pub(super) fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// A value in an error: in quotes, not too long, and without what may be a password.
+pub(super) fn quote(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let masked = mask(text);
+    match masked.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}…", &masked[..end]),
+        None => format!("{masked:?}"),
+    }
+}
+
+/// A URL without the secrets that may be in it.
+///
+/// What stands before the last `@` is taken for user and password, even where a proper URL would have its
+/// `@` elsewhere: too much masked is better than too little. Parameters can hold a password as well (`pass`
+/// does for a Unix socket); only those known to hold none are shown.
+pub(super) fn mask(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let (mut masked, mut rest) = (url[..start].to_owned(), &url[start..]);
+    if let Some((userinfo, after)) = rest.rsplit_once('@') {
+        if let Some((user, _)) = userinfo.split_once(':') {
+            masked.push_str(user);
+            masked.push(':');
+        }
+        masked.push_str("***@");
+        rest = after;
+    }
+    let Some((before, query)) = rest.split_once('?') else { return masked + rest };
+    let (query, fragment) = query.find('#').map_or((query, ""), |at| query.split_at(at));
+    let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
+        Some((name, _)) if !matches!(name, "db" | "protocol" | "user") => format!("{name}=***"),
+        _ => parameter.to_owned(),
+    });
+    format!("{masked}{before}?{}{fragment}", parameters.collect::<Vec<_>>().join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_what_may_be_a_password() {
+        for (url, masked) in [
+            ("redis://127.0.0.1:6379/2", "redis://127.0.0.1:6379/2"),
+            ("redis://:pw@h", "redis://:***@h"),
+            ("rediss://user:pw@h:6379/0#insecure", "rediss://user:***@h:6379/0#insecure"),
+            ("redis://pw@h", "redis://***@h"),
+            ("redis://user:p@w/?x@h", "redis://user:***@h"),
+            ("user:pw@h", "user:***@h"),
+            ("unix:///run/r.sock?db=1&user=u&pass=pw", "unix:///run/r.sock?db=1&user=u&pass=***"),
+            ("unix:///run/r.sock?p%61ss=pw#f", "unix:///run/r.sock?p%61ss=***#f"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(mask(url), masked);
+        }
+    }
+
+    #[test]
+    fn quotes_are_short_and_escaped() {
+        assert_eq!(quote("a\"b\n"), r#""a\"b\n""#);
+        assert_eq!(quote(&"ä".repeat(100)), format!("\"{}\"…", "ä".repeat(80)));
+    }
+}
