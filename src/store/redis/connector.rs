@@ -1,0 +1,175 @@
+//! The background task that connects, watches over the connections, and connects anew.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ::redis::Value;
+use tokio::{sync::mpsc, time};
+
+use super::{
+    StoreEvent,
+    breaker::{Breaker, Kind, Loss},
+    error::describe,
+    lanes::{Lane, Lanes, get},
+};
+
+/// Between two tries to connect.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// How often idle connections are tried: what is lost is noticed without traffic, and no firewall forgets them.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Connections that were lost sooner than this after they were made count as a relapse.
+const STEADY: Duration = Duration::from_secs(5);
+
+/// The longest wait before the first try after a relapse: well below the two seconds in which hits must be back.
+const MAX_HOLD: Duration = Duration::from_secs(1);
+
+/// At most one replacement of working connections in this time.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Keeps a [`Breaker`] closed whenever Redis can be used, for as long as the task runs.
+pub(super) struct Connector<F> {
+    breaker: Arc<Breaker>,
+    losses: mpsc::Receiver<Loss>,
+    on_change: F,
+    /// A key that nothing is stored under; reading it shows that lookups work.
+    idle_key: String,
+    refusal_told: bool,
+}
+
+impl<F: Fn(StoreEvent)> Connector<F> {
+    pub(super) fn new(
+        breaker: Arc<Breaker>,
+        losses: mpsc::Receiver<Loss>,
+        on_change: F,
+        namespace: &str,
+    ) -> Self {
+        Self { breaker, losses, on_change, idle_key: format!("{namespace}:_:probe"), refusal_told: false }
+    }
+
+    /// Runs until dropped.
+    pub(super) async fn run(mut self) {
+        let mut probe = self.idle_key.clone();
+        let mut lost = false;
+        let mut relapses = 0_u32;
+        loop {
+            let lanes = self.connect(&probe, &mut lost).await;
+            if std::mem::take(&mut lost) {
+                (self.on_change)(StoreEvent::Back);
+            }
+            let since = Instant::now();
+            self.breaker.close(lanes);
+            let Some(loss) = self.watch().await else { return };
+            (self.on_change)(StoreEvent::Lost { reason: loss.reason });
+            lost = true;
+            probe = loss.key.unwrap_or_else(|| self.idle_key.clone());
+            // What is lost again and again is not called back as fast as it can be lost.
+            relapses = if since.elapsed() < STEADY { relapses + 1 } else { 0 };
+            time::sleep((RETRY * relapses.saturating_sub(1)).min(MAX_HOLD)).await;
+        }
+    }
+
+    /// Tries until it works. Says so when the first try fails.
+    async fn connect(&self, probe: &str, lost: &mut bool) -> Lanes {
+        loop {
+            match Lanes::open(&self.breaker.client, probe, self.breaker.timeout).await {
+                Ok(lanes) => return lanes,
+                Err(error) => {
+                    let reason = describe(&error);
+                    self.breaker.set_last_error(Some(reason.clone()));
+                    if !std::mem::replace(lost, true) {
+                        (self.on_change)(StoreEvent::Lost { reason });
+                    }
+                }
+            }
+            time::sleep(RETRY).await;
+        }
+    }
+
+    /// Looks after the connections until they are lost; `None` when nobody can lose them any more.
+    async fn watch(&mut self) -> Option<Loss> {
+        let breaker = Arc::clone(&self.breaker);
+        let mut beat = time::interval(HEARTBEAT);
+        beat.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut refreshed: Option<Instant> = None;
+        loop {
+            // Whatever else goes on, a loss is heard at once.
+            tokio::select! {
+                biased;
+                loss = self.losses.recv() => return loss,
+                () = refresh_due(&breaker, refreshed) => {
+                    tokio::select! {
+                        biased;
+                        loss = self.losses.recv() => return loss,
+                        () = refresh(&breaker, &self.idle_key) => refreshed = Some(Instant::now()),
+                    }
+                }
+                _ = beat.tick() => {
+                    tokio::select! {
+                        biased;
+                        loss = self.losses.recv() => return loss,
+                        () = heartbeat(&breaker, &self.idle_key) => self.tell_refusals(),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says when writes begin to be refused, and when that is over.
+    fn tell_refusals(&mut self) {
+        match self.breaker.writes.refusal(Instant::now()) {
+            Some(reason) if !self.refusal_told => {
+                self.refusal_told = true;
+                (self.on_change)(StoreEvent::WritesRefused { reason });
+            }
+            None if self.refusal_told => {
+                self.refusal_told = false;
+                (self.on_change)(StoreEvent::WritesBack);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Waits until fresh connections are asked for, and the last ones are no longer all that fresh.
+async fn refresh_due(breaker: &Breaker, refreshed: Option<Instant>) {
+    if let Some(at) = refreshed {
+        time::sleep_until((at + REFRESH_INTERVAL).into()).await;
+    }
+    breaker.refresh_asked().await;
+}
+
+/// New connections in the place of the present ones. Where that fails these may still be good; if they are not,
+/// lookups and heartbeats will tell.
+async fn refresh(breaker: &Breaker, idle_key: &str) {
+    let Ok(old) = breaker.lanes() else { return };
+    if let Ok(fresh) = Lanes::open(&breaker.client, idle_key, breaker.timeout).await {
+        breaker.replace(&old, fresh);
+    }
+}
+
+/// Tries every connection once.
+async fn heartbeat(breaker: &Breaker, idle_key: &str) {
+    let Ok(lanes) = breaker.lanes() else { return };
+    let [first, second, third, large] = lanes.all();
+    tokio::join!(
+        beat(breaker, &lanes, first, idle_key),
+        beat(breaker, &lanes, second, idle_key),
+        beat(breaker, &lanes, third, idle_key),
+        beat(breaker, &lanes, large, idle_key),
+    );
+}
+
+async fn beat(breaker: &Breaker, lanes: &Arc<Lanes>, lane: &Lane, idle_key: &str) {
+    match breaker.call(lanes, lane, &get(idle_key), idle_key, Kind::Read).await {
+        Ok(Value::Nil) | Err(_) => {}
+        // Somebody else's value, if replies have slipped; or somebody did store something there.
+        Ok(Value::BulkString(_)) => breaker.ask_refresh(),
+        Ok(_) => {
+            breaker.mistrust(lanes);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Whether writes are worth sending: Redis can refuse them for long (full, read-only) while reads go on.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// While Redis refuses writes, one write in this time is let through to see whether it still does.
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Near its memory limit Redis takes one write and refuses the next; writes count as refused until they went
+/// well for this long, or the log would fill.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// Stops writes after a refusal, but for a probe now and then.
+#[derive(Debug)]
+pub(super) struct WriteGate {
+    base: Instant,
+    /// When the next probe may go, in microseconds since `base`; 0 while open.
+    probe_at: AtomicU64,
+    /// The last refusal: when, and why.
+    refusal: Mutex<Option<(Instant, String)>>,
+}
+
+impl WriteGate {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { base: now, probe_at: AtomicU64::new(0), refusal: Mutex::new(None) }
+    }
+
+    /// Whether a write may be sent; while writes are refused, true for the one that probes.
+    pub(super) fn admits(&self, now: Instant) -> bool {
+        let due = self.probe_at.load(Ordering::Acquire);
+        if due == 0 {
+            return true;
+        }
+        let next = self.micros(now + PROBE_INTERVAL);
+        self.micros(now) >= due
+            && self.probe_at.compare_exchange(due, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// A write was refused.
+    pub(super) fn refused(&self, now: Instant, reason: String) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, reason));
+        self.probe_at.store(self.micros(now + PROBE_INTERVAL), Ordering::Release);
+    }
+
+    /// A write was taken, or Redis was away.
+    pub(super) fn open(&self) {
+        self.probe_at.store(0, Ordering::Release);
+    }
+
+    /// The server may be another one now: if writes are refused, the next one probes.
+    pub(super) fn probe_now(&self) {
+        let _ =
+            self.probe_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, |due| (due != 0).then_some(1));
+    }
+
+    /// Why writes are refused, if they are or lately were.
+    pub(super) fn refusal(&self, now: Instant) -> Option<String> {
+        let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, reason) = refusal.as_ref()?;
+        let closed = self.probe_at.load(Ordering::Acquire) != 0;
+        (closed || now.saturating_duration_since(*at) < QUIET).then(|| reason.clone())
+    }
+
+    fn micros(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.base).as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_probe_an_interval() {
+        let now = Instant::now();
+        let gate = WriteGate::new(now);
+        assert!(gate.admits(now) && gate.admits(now));
+        gate.refused(now, "full".to_owned());
+        assert!(!gate.admits(now));
+        let later = now + PROBE_INTERVAL;
+        assert!(gate.admits(later));
+        assert!(!gate.admits(later), "the probe is under way");
+        assert!(gate.admits(later + PROBE_INTERVAL), "a probe that never ended is followed by another");
+        let later = later + PROBE_INTERVAL;
+        assert!(!gate.admits(later));
+        gate.probe_now();
+        assert!(gate.admits(later) && !gate.admits(later));
+        gate.open();
+        gate.probe_now();
+        assert!(gate.admits(later) && gate.admits(later));
+    }
+
+    #[test]
+    fn counts_as_refused_until_quiet() {
+        let now = Instant::now();
+        let gate = WriteGate::new(now);
+        assert_eq!(gate.refusal(now), None);
+        gate.refused(now, "full".to_owned());
+        gate.open();
+        assert_eq!(gate.refusal(now + QUIET / 2).as_deref(), Some("full"));
+        assert_eq!(gate.refusal(now + QUIET), None);
+    }
+}

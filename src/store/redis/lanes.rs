@@ -1,0 +1,190 @@
+//! The connections that lookups use.
+//!
+//! A multiplexed connection answers in order, so one large value holds up all that follow it: values of
+//! [`LARGE`] bytes and more have a connection of their own. The others are chosen by key and not in turn: what
+//! is asked of one key then reaches Redis in the order it was asked.
+
+use std::{
+    hash::BuildHasher,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use ::redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Value, aio::MultiplexedConnection};
+
+use super::{error::PROTOCOL, strikes::Strikes};
+
+/// Values of this many bytes and more use the connection for large ones.
+pub(super) const LARGE: usize = 64 * 1024;
+
+/// For a connection to be made: name resolution, TCP, TLS and login together.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+const SMALL_LANES: usize = 3;
+
+/// Commands waiting to be written on a lane. When the peer reads no more they lie there, values and all, until
+/// the connection is given up.
+const SMALL_QUEUE: usize = 64;
+const LARGE_QUEUE: usize = 4;
+
+/// One connection, and how it has been doing.
+#[derive(Debug)]
+pub(super) struct Lane {
+    connection: MultiplexedConnection,
+    pub(super) strikes: Strikes,
+}
+
+impl Lane {
+    fn new(connection: MultiplexedConnection) -> Self {
+        Self { connection, strikes: Strikes::new(Instant::now()) }
+    }
+
+    /// Sends one command. Dropping the future never shifts replies: redis-rs keeps a place for the reply in its
+    /// queue and throws it away when it comes.
+    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
+        send(&mut self.connection.clone(), command).await
+    }
+}
+
+/// All connections of one generation: made together, given up together.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    small: [Lane; SMALL_LANES],
+    large: Lane,
+    /// Timeouts in a row over all small lanes: the server's, not one connection's.
+    pub(super) strikes: Strikes,
+}
+
+impl Lanes {
+    /// Connects, and makes sure by reading `probe` that lookups will work.
+    pub(super) async fn open(client: &Client, probe: &str, deadline: Duration) -> Result<Self, RedisError> {
+        // One first: while Redis is away, every try then costs one connection and not four.
+        let first = open_lane(client, SMALL_QUEUE, probe, deadline).await?;
+        let (second, third, large) = tokio::try_join!(
+            open_lane(client, SMALL_QUEUE, probe, deadline),
+            open_lane(client, SMALL_QUEUE, probe, deadline),
+            open_lane(client, LARGE_QUEUE, probe, deadline),
+        )?;
+        Ok(Self { small: [first, second, third], large, strikes: Strikes::new(Instant::now()) })
+    }
+
+    /// The lane for a key that hashes to `hash`.
+    pub(super) fn pick(&self, hash: u64, large: bool) -> &Lane {
+        if large { &self.large } else { &self.small[(hash % SMALL_LANES as u64) as usize] }
+    }
+
+    /// Whether `lane` is the one for large values, whose slowness says nothing about the server.
+    pub(super) fn is_large(&self, lane: &Lane) -> bool {
+        std::ptr::eq(lane, &self.large)
+    }
+
+    /// Every lane.
+    pub(super) fn all(&self) -> [&Lane; SMALL_LANES + 1] {
+        let [first, second, third] = &self.small;
+        [first, second, third, &self.large]
+    }
+}
+
+/// Opens a connection, without retries; `queue` commands may wait to be written.
+pub(super) async fn open_connection(
+    client: &Client,
+    queue: usize,
+) -> Result<MultiplexedConnection, RedisError> {
+    let config = AsyncConnectionConfig::new()
+        .set_pipeline_buffer_size(queue)
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        // Every call has an outer deadline, which also covers the wait for a place in the queue.
+        .set_response_timeout(None);
+    client.get_multiplexed_async_connection_with_config(&config).await
+}
+
+/// Sends one command; an error reply is an error.
+pub(super) async fn send(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
+    match connection.send_packed_command(command).await? {
+        Value::ServerError(error) => Err(error.into()),
+        value => Ok(value),
+    }
+}
+
+/// The command that reads a key.
+pub(super) fn get(key: &str) -> Cmd {
+    let mut command = ::redis::cmd("GET");
+    command.arg(key);
+    command
+}
+
+async fn open_lane(
+    client: &Client,
+    queue: usize,
+    probe: &str,
+    deadline: Duration,
+) -> Result<Lane, RedisError> {
+    let lane = Lane::new(open_connection(client, queue).await?);
+    // The deadline is that of lookups: a Redis that cannot keep it is as good as away, and to call it back at
+    // once would lose it again three lookups later.
+    let deadline = deadline.min(CONNECT_TIMEOUT);
+    match tokio::time::timeout(deadline, lane.send(&get(probe))).await {
+        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        Ok(Ok(Value::Nil | Value::BulkString(_))) => Ok(lane),
+        Ok(Ok(_)) => Err((ErrorKind::UnexpectedReturnType, PROTOCOL).into()),
+        Ok(Err(error)) if error.code() == Some("WRONGTYPE") => Ok(lane),
+        Ok(Err(error)) => Err(error),
+    }
+}
+
+/// Remembers which keys hold large values, so that reads of them take the large lane too. A hint: a place is
+/// shared by all keys that hash to it, and the last one has it.
+pub(super) struct LargeKeys {
+    hasher: std::hash::RandomState,
+    places: Box<[AtomicU64]>,
+}
+
+impl LargeKeys {
+    const PLACES: usize = 4096;
+
+    pub(super) fn new() -> Self {
+        Self {
+            hasher: std::hash::RandomState::new(),
+            places: (0..Self::PLACES).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    pub(super) fn hash(&self, key: &str) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    pub(super) fn contains(&self, hash: u64) -> bool {
+        self.place(hash).load(Ordering::Relaxed) == hash
+    }
+
+    /// Notes the size in bytes of the value last seen under a key.
+    pub(super) fn note(&self, hash: u64, size: usize) {
+        let place = self.place(hash);
+        if size >= LARGE {
+            place.store(hash, Ordering::Relaxed);
+        } else if place.load(Ordering::Relaxed) == hash {
+            place.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn place(&self, hash: u64) -> &AtomicU64 {
+        // The low bits choose the small lane; any others do here.
+        &self.places[(hash >> 32) as usize % Self::PLACES]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_keys_are_remembered_until_small() {
+        let keys = LargeKeys::new();
+        let (one, other) = (keys.hash("one"), keys.hash("other"));
+        keys.note(one, LARGE);
+        assert!(keys.contains(one));
+        assert!(!keys.contains(other));
+        keys.note(one, LARGE - 1);
+        assert!(!keys.contains(one));
+    }
+}

@@ -1,0 +1,256 @@
+//! Answers in Redis.
+//!
+//! Redis can never hurt: every call has an outer deadline, and while Redis is of no use calls fail at once,
+//! without a socket being touched. A [breaker](breaker) opens on the first sign that Redis is gone, and a
+//! background task closes it again.
+//!
+//! | sign | what follows |
+//! | --- | --- |
+//! | connection lost; three timeouts in a row; a reply of the wrong kind; `LOADING`, `NOAUTH`, `MOVED` and the like | everything fails at once until a test lookup works again |
+//! | `OOM`, `READONLY`, `MISCONF`, `NOREPLICAS`, `NOPERM` on a write | writes fail at once but for a probe every 500 ms; reads go on |
+//! | `READONLY`; three timeouts in a row on one connection while others answer | fresh connections, without a gap |
+//! | `WRONGTYPE` | nothing: that key's affair |
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ::redis::{Client, IntoConnectionInfo, Value};
+use bytes::Bytes;
+use tokio::task::AbortHandle;
+
+mod breaker;
+mod census;
+mod connector;
+mod error;
+mod gate;
+mod lanes;
+mod strikes;
+
+pub use error::{OpenError, StoreError};
+
+use breaker::{Breaker, Kind};
+use census::Census;
+use connector::Connector;
+use lanes::{LARGE, LargeKeys, get};
+
+/// The longest time to live that is asked for, a hundred years: beyond some point Redis refuses.
+const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
+
+/// A change in what Redis can be used for, told once each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreEvent {
+    /// Redis cannot be used any more, or could not be reached at the start.
+    Lost {
+        /// Why, without anything secret.
+        reason: String,
+    },
+    /// Redis can be used again.
+    Back,
+    /// Redis takes no writes; reads go on.
+    WritesRefused {
+        /// Why, without anything secret.
+        reason: String,
+    },
+    /// Redis took all writes for a while.
+    WritesBack,
+}
+
+/// What `/health` tells of Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Whether Redis can be used.
+    pub connected: bool,
+    /// How many keys the namespace has, but for those under `NAMESPACE:_:`; `None` where that is not known. A
+    /// count of a table that changes meanwhile is near, not exact.
+    pub total_keys: Option<u64>,
+    /// The memory that Redis uses for everything in it, in bytes; `None` where that is not known.
+    pub memory_used: Option<u64>,
+}
+
+/// A store of bytes under keys in one Redis.
+pub struct RedisStore {
+    breaker: Arc<Breaker>,
+    census: Arc<Census>,
+    large_keys: LargeKeys,
+    connector: AbortHandle,
+}
+
+impl RedisStore {
+    /// Begins to connect to the Redis at `url` and does not wait for it; until it is reached, every call fails
+    /// with [`StoreError::Unavailable`]. `timeout` is the deadline of each call. `on_change` is called from a
+    /// background task, once for each change: a first connection that works at once is none. It must neither
+    /// block nor panic.
+    ///
+    /// # Errors
+    /// If `url` is no Redis URL.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn open(
+        url: &str,
+        namespace: &str,
+        timeout: Duration,
+        on_change: impl Fn(StoreEvent) + Send + Sync + 'static,
+    ) -> Result<Self, OpenError> {
+        let client = client(url).map_err(|error| OpenError::new(&error))?;
+        let census = Arc::new(Census::new(client.clone(), namespace));
+        let (breaker, losses) = Breaker::new(client, timeout);
+        let breaker = Arc::new(breaker);
+        let connector = Connector::new(Arc::clone(&breaker), losses, on_change, namespace);
+        let connector = tokio::spawn(connector.run()).abort_handle();
+        Ok(Self { breaker, census, large_keys: LargeKeys::new(), connector })
+    }
+
+    /// Waits until Redis can be used, but no longer than `within`; whether it can.
+    pub async fn ready(&self, within: Duration) -> bool {
+        let _ = tokio::time::timeout(within, self.breaker.ready()).await;
+        self.connected()
+    }
+
+    /// Whether Redis can be used, as far as is known.
+    pub fn connected(&self) -> bool {
+        self.breaker.connected()
+    }
+
+    /// Why Redis cannot be used, for `check` and for logs; `None` while it can, and before the first try ended.
+    pub fn last_error(&self) -> Option<String> {
+        self.breaker.last_error()
+    }
+
+    /// The value under `key`; `None` where there is none.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; all of them are misses.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        let lanes = self.breaker.lanes()?;
+        let hash = self.large_keys.hash(key);
+        let lane = lanes.pick(hash, self.large_keys.contains(hash));
+        match self.breaker.call(&lanes, lane, &get(key), key, Kind::Read).await? {
+            Value::Nil => Ok(None),
+            Value::BulkString(value) => {
+                self.large_keys.note(hash, value.len());
+                Ok(Some(Bytes::from(value)))
+            }
+            _ => Err(self.breaker.mistrust(&lanes)),
+        }
+    }
+
+    /// Stores `value` under `key` for `ttl`, of which a part of a millisecond counts as a whole one. A call that
+    /// times out, or whose future is dropped, may still store it, even later.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; [`StoreError::Refused`] also without asking Redis, where it refused lately.
+    pub async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
+        let lanes = self.breaker.lanes()?;
+        let writes = &self.breaker.writes;
+        if !writes.admits(Instant::now()) {
+            return Err(StoreError::Refused);
+        }
+        let hash = self.large_keys.hash(key);
+        // An older, larger value's lane is kept for this write, so that it cannot overtake that one's.
+        let lane = lanes.pick(hash, value.len() >= LARGE || self.large_keys.contains(hash));
+        let mut command = ::redis::cmd("SET");
+        command.arg(key).arg(&value[..]).arg("PX").arg(millis(ttl));
+        match self.breaker.call(&lanes, lane, &command, key, Kind::Put).await? {
+            Value::Okay => {
+                writes.open();
+                self.large_keys.note(hash, value.len());
+                Ok(())
+            }
+            _ => Err(self.breaker.mistrust(&lanes)),
+        }
+    }
+
+    /// Removes `key`; whether it was there. Sent even while other writes are refused: a full Redis can remove.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn remove(&self, key: &str) -> Result<bool, StoreError> {
+        let lanes = self.breaker.lanes()?;
+        let hash = self.large_keys.hash(key);
+        let lane = lanes.pick(hash, self.large_keys.contains(hash));
+        let mut command = ::redis::cmd("DEL");
+        command.arg(key);
+        match self.breaker.call(&lanes, lane, &command, key, Kind::Remove).await? {
+            Value::Int(removed) => Ok(removed > 0),
+            _ => Err(self.breaker.mistrust(&lanes)),
+        }
+    }
+
+    /// Says that a value did not fit its key: replies may have slipped against requests. The connections are
+    /// replaced by fresh ones, at most once a second, without a gap.
+    pub fn suspect(&self) {
+        self.breaker.ask_refresh();
+    }
+
+    /// What `/health` tells. Takes some 200 ms at most, whatever Redis does, and no lookup waits for it; figures
+    /// that take longer are made in the background, and the last known ones are given.
+    pub async fn status(&self) -> Status {
+        if !self.connected() {
+            return Status { connected: false, total_keys: None, memory_used: None };
+        }
+        let figures = self.census.figures().await;
+        Status { connected: self.connected(), total_keys: figures.keys, memory_used: figures.memory }
+    }
+}
+
+impl Drop for RedisStore {
+    fn drop(&mut self) {
+        self.connector.abort();
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The URL may hold a password.
+        f.debug_struct("RedisStore").field("connected", &self.connected()).finish_non_exhaustive()
+    }
+}
+
+fn client(url: &str) -> Result<Client, ::redis::RedisError> {
+    let info = url.into_connection_info()?;
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    // `CLIENT SETINFO` is refused by Redis 7.0 and by many a restricted user.
+    let redis = info.redis_settings().clone().set_skip_set_lib_name();
+    Client::open(info.set_tcp_settings(tcp).set_redis_settings(redis))
+}
+
+fn millis(ttl: Duration) -> u64 {
+    let whole = ttl.as_nanos().div_ceil(1_000_000);
+    u64::try_from(whole).unwrap_or(u64::MAX).clamp(1, MAX_TTL_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_is_never_zero_nor_too_long() {
+        assert_eq!(millis(Duration::ZERO), 1);
+        assert_eq!(millis(Duration::from_micros(1500)), 2);
+        assert_eq!(millis(Duration::from_secs(60)), 60_000);
+        assert_eq!(millis(Duration::MAX), MAX_TTL_MS);
+    }
+
+    #[test]
+    fn urls() {
+        for good in [
+            "redis://127.0.0.1",
+            "redis://user:pa%2Fss@localhost:6380/3",
+            "rediss://[::1]:6379/#insecure",
+            "unix:///run/redis.sock?db=2",
+            "redis+unix:///run/redis.sock",
+            "valkey://localhost",
+        ] {
+            let client = client(good).unwrap_or_else(|error| panic!("{good}: {error}"));
+            assert!(client.get_connection_info().tcp_settings().nodelay());
+        }
+        for bad in ["", "localhost:6379", "http://localhost", "redis://:secret@/x", "redis://h/:secret"] {
+            let error = client(bad).map(|_| ()).map_err(|error| OpenError::new(&error).to_string());
+            assert!(error.is_err_and(|text| !text.contains("secret")), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Timeouts in a row: how a connection that swallows everything is told from one slow reply.
+
+use std::{
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Instant,
+};
+
+/// This many in a row, and whatever is at the other end is taken for dead.
+const LIMIT: u32 = 3;
+
+/// Counts timeouts since the last reply.
+#[derive(Debug)]
+pub(super) struct Strikes {
+    base: Instant,
+    count: AtomicU32,
+    /// When the last counted timeout ended, in microseconds since `base`.
+    counted_at: AtomicU64,
+}
+
+impl Strikes {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { base: now, count: AtomicU32::new(0), counted_at: AtomicU64::new(0) }
+    }
+
+    /// A reply came.
+    pub(super) fn clear(&self) {
+        // Mostly it is 0, and a load leaves the cache line shared.
+        if self.count.load(Ordering::Relaxed) != 0 {
+            self.count.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A call begun at `started` timed out at `now`; whether that makes too many in a row. Calls that ran side
+    /// by side count once, or one hiccup under load would do.
+    pub(super) fn timed_out(&self, started: Instant, now: Instant) -> bool {
+        let (started, now) = (self.micros(started), self.micros(now));
+        let counts = self
+            .counted_at
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| (started >= last).then_some(now))
+            .is_ok();
+        if counts {
+            self.count.fetch_add(1, Ordering::Relaxed) + 1 >= LIMIT
+        } else {
+            self.count.load(Ordering::Relaxed) >= LIMIT
+        }
+    }
+
+    fn micros(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.base).as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn three_in_a_row() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let strikes = Strikes::new(start);
+        assert!(!strikes.timed_out(at(0), at(50)));
+        assert!(!strikes.timed_out(at(10), at(60)), "ran beside the first");
+        assert!(!strikes.timed_out(at(50), at(100)));
+        strikes.clear();
+        assert!(!strikes.timed_out(at(100), at(150)));
+        assert!(!strikes.timed_out(at(150), at(200)));
+        assert!(strikes.timed_out(at(200), at(250)));
+        assert!(strikes.timed_out(at(210), at(260)));
+    }
+}
