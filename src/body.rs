@@ -187,6 +187,12 @@ pub enum RequestBody {
     Client(Timed<hyper::body::Incoming>, Arc<Turn>),
 }
 
+impl From<Bytes> for RequestBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::Full((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;

@@ -1,17 +1,34 @@
 //! A caching sidecar reverse proxy for RAG and LLM services.
 
+pub mod admin;
+pub mod admit;
+pub mod app;
 pub mod body;
+pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod entry;
 pub mod error;
+pub mod exchange;
+pub mod fill;
 pub mod flight;
+pub mod forwarded;
+pub mod guard;
 pub mod headers;
+pub mod health;
 pub mod json;
 pub mod key;
 pub mod log;
 pub mod normal;
+pub mod normalize;
 pub mod policy;
+pub mod proxy;
+pub mod reply;
 pub mod route;
+pub mod server;
+pub mod standing;
+pub mod state;
+pub mod stats;
 pub mod store;
+pub mod tunnel;
 pub mod upstream;

@@ -13,7 +13,7 @@ use http::{
     HeaderValue, Request, Response, StatusCode, Uri, Version, header,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -22,7 +22,7 @@ use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tower_service::Service;
 
 use crate::{
-    body::{RequestBody, Turn, UpstreamBody},
+    body::{BodyError, RequestBody, UpstreamBody},
     config::UpstreamConfig,
     error::{ErrorKind, ProxyError},
 };
@@ -40,16 +40,15 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// A client with at most `max_requests` under way, none of which waits longer than `connect_timeout` for a
-    /// connection.
+    /// A client of the service that `config` names, with at most as many requests under way as `permits` has.
     ///
     /// # Errors
-    /// Where the system's certificates cannot be read.
-    pub fn new(max_requests: usize, connect_timeout: Duration) -> std::io::Result<Self> {
+    /// Where the service is reached over TLS and the system's certificates cannot be read.
+    pub fn new(config: &UpstreamConfig, permits: Arc<Semaphore>) -> std::io::Result<Self> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
-        let tls = rustls_config()?;
+        let tls = tls_config(config.url.scheme() == Some(&Scheme::HTTPS))?;
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
@@ -59,8 +58,8 @@ impl Upstream {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .build(Connector { inner: https, timeout: connect_timeout });
-        Ok(Self { client, permits: Arc::new(Semaphore::new(max_requests)) })
+            .build(Connector { inner: https, timeout: config.connect_timeout });
+        Ok(Self { client, permits })
     }
 
     /// Sends `request`, whose target is a path and query, and waits for the response's head.
@@ -105,13 +104,18 @@ impl Upstream {
     }
 }
 
-fn rustls_config() -> std::io::Result<rustls::ClientConfig> {
-    use hyper_rustls::ConfigBuilderExt;
+/// The TLS settings; the system's certificates are read only where they are needed, since that takes a while.
+fn tls_config(needed: bool) -> std::io::Result<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(std::io::Error::other)?;
-    Ok(builder.with_native_roots()?.with_no_client_auth())
+    let builder = if needed {
+        builder.with_native_roots()?
+    } else {
+        builder.with_root_certificates(rustls::RootCertStore::empty())
+    };
+    Ok(builder.with_no_client_auth())
 }
 
 /// Turns the request's target into the upstream's, and names the upstream as its host.
@@ -159,6 +163,17 @@ fn failure(config: &UpstreamConfig, error: hyper_util::client::legacy::Error) ->
         ProxyError::new(ErrorKind::UpstreamProtocol, "the upstream broke off before it had answered")
             .with_source(error)
     }
+}
+
+/// The error of a response that did not come whole.
+pub fn cut(error: &BodyError) -> ProxyError {
+    let kind = match error {
+        BodyError::TimedOut(_) => ErrorKind::UpstreamTimeout,
+        _ => ErrorKind::UpstreamProtocol,
+    };
+    let cause = std::error::Error::source(error)
+        .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+    ProxyError::new(kind, "the upstream's answer was cut off").with_source(cause)
 }
 
 /// A connector whose every step, the TLS handshake too, has one deadline.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Answer, Rules, Shape,
     choices::{judge_tools, sum},
-    has, has_text, sse, text_of,
+    has_text, sse, text_of,
 };
 use crate::{entry::Usage, json::Json, policy::Reason};
 

@@ -150,6 +150,11 @@ impl Dialect {
         self.shape().text().iter().filter_map(|pointer| pointer.parse().ok()).collect()
     }
 
+    /// The text of a request's question: the last text there is.
+    pub fn question(self, body: &Json<'_>) -> Option<String> {
+        self.text().iter().filter_map(|pointer| pointer.last_text(body)).next_back()
+    }
+
     /// What a request asks for, as far as the answer is judged and served by it.
     pub fn ask(self, body: &Json<'_>) -> Ask {
         let shape = self.shape();

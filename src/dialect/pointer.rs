@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::json::Json;
+
 /// A path into a JSON document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer {
@@ -24,6 +26,11 @@ impl Pointer {
         &self.tokens
     }
 
+    /// The last text that the pointer leads to.
+    pub fn last_text(&self, document: &Json<'_>) -> Option<String> {
+        last_text(&self.tokens, document)
+    }
+
     /// The pointer as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -40,6 +47,17 @@ impl FromStr for Pointer {
         })?;
         let tokens = rest.split('/').map(parse_token).collect::<Result<_, _>>()?;
         Ok(Self { text: text.to_owned(), tokens })
+    }
+}
+
+fn last_text(tokens: &[Token], json: &Json<'_>) -> Option<String> {
+    let Some((first, rest)) = tokens.split_first() else { return json.as_str().map(str::to_owned) };
+    match first {
+        Token::Any => json.items().iter().rev().find_map(|item| last_text(rest, item)),
+        Token::Name(name) => match json {
+            Json::Array(items) => last_text(rest, items.get(name.parse::<usize>().ok()?)?),
+            _ => last_text(rest, json.get(name)?),
+        },
     }
 }
 

@@ -1,0 +1,157 @@
+//! What a request on a cacheable route asks for, and whether the store may be asked. Pure.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, header, request::Parts, uri::PathAndQuery};
+
+use crate::{
+    dialect::{Ask, Dialect, names_conversation},
+    headers::{self, CREDENTIALS},
+    json::{Json, JsonError},
+    key::{self, Body, Key},
+    policy::{Directives, Reason},
+    route::{Kind, Route},
+};
+
+/// A request on a cacheable route, read.
+#[derive(Clone, Debug)]
+pub struct Inquiry {
+    /// Why the store is not asked; `None` where it is.
+    pub bypass: Option<Reason>,
+    /// Under what its answer is kept; `None` where it is not.
+    pub key: Option<Key>,
+    /// What its bodies mean.
+    pub dialect: Dialect,
+    /// The answer that it asks for.
+    pub ask: Ask,
+    /// What it asks of the cache.
+    pub directives: Directives,
+    /// The digest of its credentials; `None` where it has none.
+    pub credentials: Option<blake3::Hash>,
+    /// The model that it names.
+    pub model: Option<String>,
+    /// The text of its question, where that is to be logged.
+    pub question: Option<String>,
+}
+
+/// What decides besides the route and the request.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The first part of every key.
+    pub namespace: Arc<str>,
+    /// Whether the caller's `Host` goes upstream.
+    pub host_counts: bool,
+    /// Whether questions are logged.
+    pub log_questions: bool,
+}
+
+/// Reads a request that `route` covers by its method and path; `None` where its body shows that a built-in
+/// route does not cover it. `parts` are without the connection's headers.
+///
+/// What is ambiguous goes to the upstream, and nothing of it is stored.
+pub fn admit(route: &Route, parts: &Parts, body: &[u8], terms: &Terms) -> Option<Inquiry> {
+    let reader = Reader { route, parts, terms };
+    let opaque = |refused| Some(reader.inquiry(Dialect::None, &Json::Null, Body::Bytes(body), refused));
+    let wants_json = route.dialect.is_none_or(Dialect::is_json) && (route.builtin || !body.is_empty());
+    if !wants_json {
+        return opaque(None);
+    }
+    if !headers::is_json(&parts.headers) {
+        return if route.builtin { None } else { opaque(Some(Reason::RequestNotJson)) };
+    }
+    if parts.headers.contains_key(header::CONTENT_ENCODING) {
+        return opaque(Some(Reason::RequestEncoded));
+    }
+    let json = match Json::parse(body) {
+        Ok(json) => json,
+        Err(error) => return opaque(Some(parse_reason(error))),
+    };
+    let dialect = Dialect::recognise(route, parts.uri.path(), &json);
+    let fits = dialect.fits(&json) && !(route.builtin && dialect == Dialect::Json);
+    match (fits, route.builtin) {
+        (true, _) => Some(reader.inquiry(dialect, &json, Body::Json(&json), None)),
+        (false, true) => None,
+        (false, false) => opaque(Some(Reason::RequestNotInDialect)),
+    }
+}
+
+const fn parse_reason(error: JsonError) -> Reason {
+    match error {
+        JsonError::Syntax(_) | JsonError::NotUtf8 => Reason::RequestNotJson,
+        JsonError::RepeatedMember => Reason::RequestRepeatedMember,
+        JsonError::LoneSurrogate => Reason::RequestLoneSurrogate,
+        JsonError::TooDeep => Reason::RequestTooDeep,
+    }
+}
+
+struct Reader<'a> {
+    route: &'a Route,
+    parts: &'a Parts,
+    terms: &'a Terms,
+}
+
+impl Reader<'_> {
+    fn inquiry(&self, dialect: Dialect, json: &Json<'_>, body: Body<'_>, refused: Option<Reason>) -> Inquiry {
+        let Self { route, parts, terms } = self;
+        let directives = if route.honor_request_cache_control {
+            Directives::of(&parts.headers)
+        } else {
+            Directives::default()
+        };
+        let refused = refused.or_else(|| refusal(route, parts, &directives, json));
+        let key = refused
+            .is_none()
+            .then(|| Key::new(Arc::clone(&terms.namespace), route.kind, self.digest(dialect, body)));
+        Inquiry {
+            bypass: refused.or(directives.no_cache.then_some(Reason::RequestNoCache)),
+            key,
+            dialect,
+            ask: dialect.ask(json),
+            directives,
+            credentials: credentials(&parts.headers),
+            model: json.get("model").and_then(Json::as_str).map(str::to_owned),
+            question: terms.log_questions.then(|| dialect.question(json)).flatten(),
+        }
+    }
+
+    fn digest(&self, dialect: Dialect, body: Body<'_>) -> blake3::Hash {
+        key::digest(&key::Request {
+            route: self.route,
+            dialect,
+            method: &self.parts.method,
+            target: self.parts.uri.path_and_query().map_or("/", PathAndQuery::as_str),
+            headers: &self.parts.headers,
+            host_counts: self.terms.host_counts,
+            body,
+        })
+    }
+}
+
+/// Why the store is not asked, though the request is one of its route's.
+fn refusal(route: &Route, parts: &Parts, directives: &Directives, body: &Json<'_>) -> Option<Reason> {
+    if route.ttl.is_zero() {
+        return Some(Reason::TtlZero);
+    }
+    if directives.no_store {
+        return Some(Reason::RequestNoStore);
+    }
+    if parts.headers.contains_key(header::CONTENT_ENCODING) {
+        return Some(Reason::RequestEncoded);
+    }
+    if parts.headers.contains_key(header::RANGE) {
+        return Some(Reason::RequestRange);
+    }
+    (route.kind == Kind::Query && names_conversation(body)).then_some(Reason::Conversation)
+}
+
+/// The digest of a request's credentials; `None` where it has none.
+pub fn credentials(headers: &HeaderMap) -> Option<blake3::Hash> {
+    let mut found = Vec::new();
+    for name in CREDENTIALS {
+        for value in headers.get_all(name) {
+            crate::normal::write_part(name.as_bytes(), &mut found);
+            crate::normal::write_part(value.as_bytes(), &mut found);
+        }
+    }
+    (!found.is_empty()).then(|| blake3::hash(&found))
+}

@@ -1,0 +1,240 @@
+//! The composition root: from a configuration to a running proxy, and to its end.
+
+use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use serde_json::{Map, Value, json};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admin::Admin,
+    config::{Config, LogLevel, StoreConfig},
+    health::Health,
+    log::{Log, events},
+    proxy::Proxy,
+    server::Server,
+    standing::Standing,
+    state::{Live, Shared},
+    stats::Stats,
+    store::{MemoryStore, OpenError, RedisStore, Store, StoreEvent},
+};
+
+/// How long a start waits for Redis, so that the first requests find it where it is there.
+const STORE_WAIT: Duration = Duration::from_millis(500);
+
+/// Operators' connections, at most.
+const ADMIN_CONNECTIONS: usize = 100;
+
+/// Why the start failed; one line that says what to change.
+#[derive(Debug)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The setting that names it.
+        setting: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The URL of Redis is none.
+    Store(OpenError),
+    /// The system's certificates cannot be read.
+    Certificates(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen { address, setting, source } if source.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "cannot listen on {address}: another process does; stop that one, or choose another address with {setting}"
+                )
+            }
+            Self::Listen { address, setting, source } => {
+                write!(f, "cannot listen on {address}: {source}; choose another address with {setting}")
+            }
+            Self::Store(error) => write!(f, "store.redis: {error}"),
+            Self::Certificates(error) => write!(
+                f,
+                "the upstream is https:// and no root certificates were found ({error}); install ca-certificates, or name a bundle in SSL_CERT_FILE"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A proxy that is bound to its addresses.
+#[derive(Debug)]
+pub struct App {
+    proxy: Arc<Proxy>,
+    listener: TcpListener,
+    admin: Option<TcpListener>,
+    permits: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+/// Replaces the settings of a running [`App`].
+#[derive(Clone, Debug)]
+pub struct Reloader {
+    proxy: Arc<Proxy>,
+    permits: Arc<Semaphore>,
+}
+
+impl App {
+    /// Builds everything that `config` asks for, and binds its listeners. Nothing is answered before
+    /// [`App::run`].
+    ///
+    /// # Errors
+    /// Where an address is taken, or the store's or the upstream's settings cannot be used.
+    pub async fn bind(config: Config, log: Option<Log>) -> Result<Self, StartError> {
+        let listener = bind(config.listen, "--listen (LISTEN)").await?;
+        let admin = match config.admin.listen {
+            Some(address) => Some(bind(address, "--admin-listen (ADMIN_LISTEN, `off` for none)").await?),
+            None => None,
+        };
+        let store = open_store(&config.store).await.map_err(StartError::Store)?;
+        let tasks = TaskTracker::new();
+        let shared =
+            Shared { store, stats: Stats::default(), standing: Standing::default(), tasks: tasks.clone() };
+        let permits = Arc::new(Semaphore::new(config.limits.max_upstream_requests));
+        let live = Live::new(config, Arc::clone(&permits)).map_err(StartError::Certificates)?;
+        let proxy =
+            Proxy { shared: Arc::new(shared), live: ArcSwap::from_pointee(live), health: Health::new(log) };
+        Ok(Self { proxy: Arc::new(proxy), listener, admin, permits, tasks })
+    }
+
+    /// Where clients connect.
+    ///
+    /// # Errors
+    /// Where the system does not tell.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Where operators connect, where they can.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref()?.local_addr().ok()
+    }
+
+    /// What replaces the settings later.
+    pub fn reloader(&self) -> Reloader {
+        Reloader { proxy: Arc::clone(&self.proxy), permits: Arc::clone(&self.permits) }
+    }
+
+    /// Serves until `stop` completes, and then until what runs has ended, or the drain's time is up.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { proxy, listener, admin, tasks, .. } = self;
+        let limits = proxy.live.load().config.limits.clone();
+        // The admin listener stays up through the drain, for the orchestrator's probes.
+        let (stop_proxy, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+        let server = Server {
+            shared: Arc::clone(&proxy.shared),
+            max_connections: limits.max_connections,
+            header_timeout: limits.header_timeout,
+            stop: stop_proxy.clone(),
+            tasks: tasks.clone(),
+        };
+        if let Some(listener) = admin {
+            let admin = Arc::new(Admin::new(Arc::clone(&proxy)));
+            let server = Server {
+                max_connections: ADMIN_CONNECTIONS,
+                stop: stop_admin.clone(),
+                tasks: TaskTracker::new(),
+                ..server.clone()
+            };
+            tokio::spawn(server.run(listener, move |request, _| {
+                let admin = Arc::clone(&admin);
+                async move { admin.handle(request).await }
+            }));
+        }
+        let handler = Arc::clone(&proxy);
+        let serving = tokio::spawn(server.run(listener, move |request, peer| {
+            let proxy = Arc::clone(&handler);
+            async move { proxy.handle(request, peer).await }
+        }));
+        stop.await;
+        drain(&proxy, &stop_proxy, &tasks).await;
+        stop_admin.cancel();
+        serving.abort();
+    }
+}
+
+async fn drain(proxy: &Proxy, stop: &CancellationToken, tasks: &TaskTracker) {
+    let (delay, limit) = {
+        let live = proxy.live.load();
+        (live.config.drain_delay, live.config.drain_timeout)
+    };
+    lifecycle(
+        LogLevel::Info,
+        "draining",
+        json!({"delay_ms": delay.as_millis() as u64, "timeout_ms": limit.as_millis() as u64}),
+    );
+    proxy.health.drain();
+    tokio::time::sleep(delay).await;
+    stop.cancel();
+    tasks.close();
+    if timeout(limit, tasks.wait()).await.is_err() {
+        lifecycle(
+            LogLevel::Warning,
+            "the drain's time is up; what still runs is cut",
+            json!({"running": tasks.len()}),
+        );
+    }
+}
+
+impl Reloader {
+    /// Takes over what `config` says, but for what only a restart can change.
+    ///
+    /// # Errors
+    /// Where the upstream's settings cannot be used; the old ones stay.
+    pub fn reload(&self, config: Config) -> Result<(), StartError> {
+        let live = Live::new(config, Arc::clone(&self.permits)).map_err(StartError::Certificates)?;
+        self.proxy.live.store(Arc::new(live));
+        Ok(())
+    }
+}
+
+async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, setting, source })
+}
+
+/// The store that the settings name; where it is Redis, tried for a moment and then left to connect on its own.
+///
+/// # Errors
+/// Where the URL is none.
+pub async fn open_store(config: &StoreConfig) -> Result<Store, OpenError> {
+    let Some(url) = &config.redis else { return Ok(Store::Memory(MemoryStore::new(config.max_memory))) };
+    let store = RedisStore::open(url.expose(), &config.namespace, config.timeout, tell_store_event)?;
+    store.ready(STORE_WAIT).await;
+    Ok(Store::Redis(store))
+}
+
+fn tell_store_event(event: StoreEvent) {
+    match event {
+        StoreEvent::Lost { reason } => {
+            lifecycle(
+                LogLevel::Warning,
+                "store lost: requests go on to the upstream",
+                json!({"reason": reason}),
+            );
+        }
+        StoreEvent::Back => lifecycle(LogLevel::Info, "store back", json!({})),
+        StoreEvent::WritesRefused { reason } => {
+            lifecycle(LogLevel::Warning, "store refuses writes: reads go on", json!({"reason": reason}));
+        }
+        StoreEvent::WritesBack => lifecycle(LogLevel::Info, "store takes writes again", json!({})),
+    }
+}
+
+/// Logs a step in the process's life; `members` is an object.
+pub fn lifecycle(level: LogLevel, message: &str, members: Value) {
+    let members = match members {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
+    events::lifecycle(level, message, &members);
+}

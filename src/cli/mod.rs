@@ -1,0 +1,130 @@
+//! The command line: one file a command. Nothing here prints; `main` does.
+
+mod check;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Errors, Inputs, Loaded, load};
+
+/// A caching sidecar reverse proxy for RAG and LLM services.
+///
+/// Put it beside a running service and point clients at its port: repeated questions are answered from the
+/// cache, everything else goes on to the service. `/health` shows the hit rate.
+#[derive(Debug, Parser)]
+#[command(name = "sidecache", version, subcommand_negates_reqs = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the proxy (what `sidecache` does without a command).
+    Serve,
+    /// Validate the configuration, print what is in force, try the store and the upstream.
+    Check {
+        /// Fail where the store or the upstream is out of reach.
+        #[arg(long)]
+        strict: bool,
+    },
+}
+
+/// Settings; each wins over the environment, `.env`, and the file.
+#[derive(Clone, Debug, Args)]
+struct Flags {
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The service behind, as in http://127.0.0.1:8000.
+    #[arg(long, global = true, value_name = "URL")]
+    upstream: Option<String>,
+    /// Where clients connect [default: 127.0.0.1:8080].
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Where operators connect, or `off` [default: 127.0.0.1:8081].
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    admin_listen: Option<String>,
+    /// Keep answers in this Redis, as in redis://127.0.0.1:6379.
+    #[arg(long, global = true, value_name = "URL")]
+    redis: Option<String>,
+    /// The bound of the in-process store [default: 256MiB].
+    #[arg(long, global = true, value_name = "SIZE")]
+    max_memory: Option<String>,
+    /// The lowest level that is logged: DEBUG, INFO, WARNING or ERROR [default: INFO].
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Log to this file too.
+    #[arg(long, global = true, value_name = "FILE")]
+    log_file: Option<String>,
+}
+
+impl Flags {
+    /// The flags that were given, by the setting that each is for.
+    fn given(&self) -> Vec<(&'static str, String)> {
+        let flags = [
+            ("upstream.url", &self.upstream),
+            ("listen", &self.listen),
+            ("admin.listen", &self.admin_listen),
+            ("store.redis", &self.redis),
+            ("store.max_memory", &self.max_memory),
+            ("log.level", &self.log_level),
+            ("log.file", &self.log_file),
+        ];
+        flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect()
+    }
+
+    /// Reads all sources of settings.
+    fn load(&self) -> Result<Loaded, Errors> {
+        load(&Inputs::gather(self.config.as_deref(), self.given())?)
+    }
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ending {
+    /// For standard output.
+    pub output: String,
+    /// For standard error.
+    pub complaint: String,
+    /// The process's exit code: 0, 1 where something failed, 2 where the command line or the configuration is
+    /// wrong.
+    pub code: ExitCode,
+}
+
+impl Ending {
+    const fn success(output: String) -> Self {
+        Self { output, complaint: String::new(), code: ExitCode::SUCCESS }
+    }
+
+    fn failure(complaint: impl ToString) -> Self {
+        Self { output: String::new(), complaint: complaint.to_string(), code: ExitCode::FAILURE }
+    }
+
+    fn misconfigured(errors: &Errors) -> Self {
+        Self { code: ExitCode::from(2), ..Self::failure(errors) }
+    }
+}
+
+/// Carries out what the command line asks for.
+pub fn run(cli: &Cli) -> Ending {
+    let loaded = match cli.flags.load() {
+        Ok(loaded) => loaded,
+        Err(errors) => return Ending::misconfigured(&errors),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Ending::failure(format!("cannot start: {error}")),
+    };
+    let ending = match cli.command {
+        None | Some(Command::Serve) => runtime.block_on(serve::run(loaded, &cli.flags)),
+        Some(Command::Check { strict }) => runtime.block_on(check::run(&loaded, strict)),
+    };
+    // What the drain gave up on is not waited for again.
+    runtime.shutdown_background();
+    ending
+}

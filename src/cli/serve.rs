@@ -1,0 +1,86 @@
+//! `sidecache serve`: the proxy, from its start to its end.
+
+use serde_json::{Map, Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Ending, Flags};
+use crate::{
+    app::{App, Reloader, lifecycle},
+    config::{self, Loaded, LogLevel},
+    log::{self, Log},
+};
+
+pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Ending {
+    let (log, _guard) = match log::init(&loaded.config.log) {
+        Ok(log) => log,
+        Err(error) => return Ending::failure(error),
+    };
+    lifecycle(
+        LogLevel::Info,
+        "starting",
+        json!({"version": env!("CARGO_PKG_VERSION"), "settings": settings(&loaded)}),
+    );
+    let app = match App::bind(loaded.config.clone(), Some(log.clone())).await {
+        Ok(app) => app,
+        Err(error) => return Ending::failure(error),
+    };
+    let signals =
+        (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        return Ending::failure("cannot listen for signals");
+    };
+    tell_ready(&app);
+    let reloads = tokio::spawn(reload_on(hangup, app.reloader(), log, loaded, flags.clone()));
+    app.run(async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+    .await;
+    reloads.abort();
+    lifecycle(LogLevel::Info, "stopped", json!({}));
+    Ending::success(String::new())
+}
+
+fn tell_ready(app: &App) {
+    let address = app.address().map(|address| address.to_string()).unwrap_or_default();
+    let admin = app.admin_address().map(|address| address.to_string());
+    lifecycle(LogLevel::Info, &format!("ready on {address}"), json!({"listen": address, "admin": admin}));
+}
+
+/// Every setting as it is shown, secrets masked, with where it came from.
+fn settings(loaded: &Loaded) -> Map<String, Value> {
+    let shown = |setting: &config::Effective| {
+        (setting.key.to_owned(), json!({"value": setting.shown, "source": setting.source.to_string()}))
+    };
+    loaded.effective.iter().map(shown).collect()
+}
+
+/// At each hangup: the log file is reopened, and the settings are read again. Bad ones change nothing.
+async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, mut loaded: Loaded, flags: Flags) {
+    while hangup.recv().await.is_some() {
+        log.reopen();
+        let new = match flags.load() {
+            Ok(new) => new,
+            Err(errors) => {
+                let errors: Vec<_> = errors.0.iter().map(ToString::to_string).collect();
+                lifecycle(LogLevel::Error, "reload failed: the old settings stay", json!({"errors": errors}));
+                continue;
+            }
+        };
+        let waiting = config::restart_only(&loaded, &new);
+        if let Err(error) = reloader.reload(new.config.clone()) {
+            let errors = [error.to_string()];
+            lifecycle(LogLevel::Error, "reload failed: the old settings stay", json!({"errors": errors}));
+            continue;
+        }
+        log.set_level(new.config.log.level);
+        lifecycle(
+            LogLevel::Info,
+            "reloaded",
+            json!({"settings": settings(&new), "waiting_for_restart": waiting}),
+        );
+        loaded = new;
+    }
+}

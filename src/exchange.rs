@@ -1,0 +1,234 @@
+//! One request and its response as the log and the counters see it.
+
+use std::{
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use serde::Serialize;
+
+use crate::{
+    body::{BodyError, ResponseBody},
+    entry::Usage,
+    error::ProxyError,
+    flight::End,
+    log::events,
+    reply::{CacheReport, X_REQUEST_ID},
+};
+
+/// A request that is being answered.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Its method.
+    pub method: Method,
+    /// Its path, without the query.
+    pub path: Arc<str>,
+    /// When it came.
+    pub started: Instant,
+    /// Where it came from, directly.
+    pub peer: IpAddr,
+    /// A request that takes longer is slow.
+    pub slow: Duration,
+    /// The text of its question, where that is to be logged.
+    pub question: Option<String>,
+}
+
+impl Exchange {
+    /// How long it has taken so far.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// What the `performance` lines tell besides.
+    pub fn metadata(&self) -> impl Serialize + '_ {
+        #[derive(Serialize)]
+        struct Metadata<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            query: Option<&'a str>,
+        }
+        Metadata { query: self.question.as_deref() }
+    }
+
+    /// Logs how long a part of it took.
+    pub fn performed(&self, operation: events::Operation, duration: Duration, success: bool) {
+        let request_id = Some(&*self.id);
+        let metadata = &self.metadata();
+        events::performance(&events::Performance { request_id, operation, duration, success, metadata });
+    }
+
+    /// Logs an error, once, with the chain of its causes.
+    pub fn failed(&self, error: &ProxyError, module: &'static str, line: u32) {
+        let mut context = error.details.clone();
+        context.insert("method".to_owned(), self.method.as_str().into());
+        context.insert("path".to_owned(), (&*self.path).into());
+        let chain = events::exc_info(error);
+        events::error(&events::ErrorEvent {
+            request_id: Some(&self.id),
+            error_type: error.kind.name(),
+            error_message: &error.message,
+            context: &context,
+            exc_info: Some(&chain),
+            module,
+            line,
+        });
+    }
+}
+
+/// The id of a request: the caller's where it is sane, else a new one.
+pub fn request_id(headers: &HeaderMap) -> Arc<str> {
+    let sane = |id: &&str| {
+        (1..=128).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&b))
+    };
+    let given = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane);
+    given.map_or_else(|| format!("{:032x}", fastrand::u128(..)).into(), Into::into)
+}
+
+/// What is logged once a response has gone.
+#[derive(Debug)]
+pub struct Record {
+    /// The request.
+    pub exchange: Exchange,
+    /// The response's status.
+    pub status: StatusCode,
+    /// What the cache did.
+    pub report: Option<CacheReport>,
+    /// The id that the upstream gave the request, where it gave another.
+    pub upstream_request_id: Option<String>,
+    /// The model call that a hit saved.
+    pub saved: Option<(String, Usage)>,
+}
+
+/// A response's body, which logs the exchange once it has gone, or the client has.
+#[derive(Debug)]
+pub struct Observed {
+    body: ResponseBody,
+    record: Box<Record>,
+    sent: u64,
+    expected: Option<u64>,
+    whole: bool,
+}
+
+impl Observed {
+    /// `body`, to be logged as `record` says.
+    pub fn new(body: ResponseBody, record: Record) -> Self {
+        let expected = body.size_hint().exact();
+        // A body that a HEAD request does not get is not missing.
+        let whole = record.exchange.method == Method::HEAD || body.is_end_stream();
+        Self { body, record: Box::new(record), sent: 0, expected, whole }
+    }
+
+    fn log_response(&mut self) {
+        if let (ResponseBody::Flight(reader, _), Some(report)) = (&self.body, &mut self.record.report) {
+            if let Some(End::Complete(Err(reason))) = reader.ended() {
+                report.reason = report.reason.or(Some(reason));
+            }
+        }
+        let Record { exchange, status, report, upstream_request_id, saved } = &*self.record;
+        let key = report.as_ref().and_then(|report| report.key.as_ref()).map(ToString::to_string);
+        let duration = exchange.elapsed();
+        events::http_response(&events::HttpResponse {
+            request_id: &exchange.id,
+            method: exchange.method.as_str(),
+            path: &exchange.path,
+            status_code: status.as_u16(),
+            duration,
+            bytes: self.sent,
+            cache: report.as_ref().map(|report| events::CacheInfo {
+                status: report.status.as_str(),
+                kind: report.kind.as_str(),
+                key: key.as_deref(),
+                age: report.age,
+                ttl: report.ttl,
+                reason: report.reason.map(|reason| reason.as_str()),
+            }),
+            upstream_request_id: upstream_request_id.as_deref(),
+        });
+        let whole = self.whole || self.expected == Some(self.sent);
+        let operation = events::Operation::Request { slow: duration > exchange.slow };
+        exchange.performed(operation, duration, whole && !status.is_server_error());
+        if let Some((model, usage)) = saved {
+            log_llm_call(exchange, model, *usage, duration, true);
+        }
+    }
+}
+
+/// Logs a call of a model, or one that was saved.
+pub fn log_llm_call(exchange: &Exchange, model: &str, usage: Usage, duration: Duration, cached: bool) {
+    events::llm_call(&events::LlmCall {
+        request_id: Some(&exchange.id),
+        model,
+        prompt_tokens: usage.prompt,
+        completion_tokens: usage.completion,
+        total_tokens: usage.total,
+        duration,
+        cached,
+    });
+}
+
+impl Body for Observed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => self.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Ready(None) => self.whole = true,
+            // A flight's failure is logged by its writer, once for all its readers.
+            Poll::Ready(Some(Err(error))) if !matches!(error, BodyError::Failed(_)) => {
+                let cut = crate::upstream::cut(error);
+                self.record.exchange.failed(&cut, module_path!(), line!());
+            }
+            _ => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        self.log_response();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_sane_id_is_kept_and_any_other_replaced() {
+        let id_for = |value: &'static [u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_REQUEST_ID, HeaderValue::from_bytes(value).expect("a value"));
+            request_id(&headers)
+        };
+        assert_eq!(&*id_for(b"abc-123"), "abc-123");
+        for odd in [&b""[..], b"a b", b"a\"b", b"\xff", &[b'a'; 129]] {
+            let odd = odd.to_vec().leak();
+            assert_eq!(id_for(odd).len(), 32, "{odd:?}");
+        }
+        assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,131 @@
+//! Which requests a proxy must not pass on, because somebody behind it might read them differently. Pure.
+
+use http::{HeaderMap, Method, Version, header, request::Parts, uri::Authority};
+
+use crate::headers;
+
+/// Looks at a request's framing and target.
+///
+/// # Errors
+/// What is wrong, for the caller to read; the connection must be closed after it.
+pub fn check(parts: &Parts) -> Result<(), &'static str> {
+    check_framing(parts)?;
+    if parts.method == Method::CONNECT {
+        return Err("CONNECT is not served here");
+    }
+    let Some(host) = host(parts)? else {
+        return Err("the request names no host: send one `Host` header");
+    };
+    if host.parse::<Authority>().is_err() || host.contains('@') {
+        return Err("the `Host` header is not a host");
+    }
+    // Over HTTP/1.1 only an absolute-form target has an authority; it must not name another host.
+    match parts.uri.authority() {
+        Some(authority) if !authority.as_str().eq_ignore_ascii_case(host) => {
+            Err("the request's target names another host than its `Host` header")
+        }
+        _ if !parts.uri.path().starts_with('/') => Err("the request's target is not a path"),
+        _ => Ok(()),
+    }
+}
+
+/// RFC 9112, section 6.1: no coding but `chunked`, and not together with a length.
+fn check_framing(parts: &Parts) -> Result<(), &'static str> {
+    let headers = &parts.headers;
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).into_iter();
+    if let Some(coding) = codings.next() {
+        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err("a transfer coding other than `chunked` is not understood here");
+        }
+        if headers.contains_key(header::CONTENT_LENGTH) {
+            return Err("the request has both a `Content-Length` and a `Transfer-Encoding`");
+        }
+        if parts.version == Version::HTTP_10 {
+            return Err("HTTP/1.0 has no transfer codings");
+        }
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).into_iter();
+    let first = lengths.next();
+    if first.is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit))
+        || lengths.next().is_some()
+    {
+        return Err("the `Content-Length` is not one number");
+    }
+    Ok(())
+}
+
+/// The one host that the request names.
+fn host(parts: &Parts) -> Result<Option<&str>, &'static str> {
+    let mut hosts = parts.headers.get_all(header::HOST).into_iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), Some(_)) => Err("the request has more than one `Host` header"),
+        (Some(host), None) => host.to_str().map(Some).map_err(|_| "the `Host` header is not a host"),
+        // HTTP/2 names it in the target; HTTP/1.0 need not name it at all.
+        (None, _) if parts.version == Version::HTTP_10 => Ok(Some("localhost")),
+        (None, _) => {
+            Ok(parts.uri.authority().map(Authority::as_str).filter(|_| parts.version == Version::HTTP_2))
+        }
+    }
+}
+
+/// The protocol that the request wants to switch to, where it is one that is passed on.
+pub fn upgrade(headers: &HeaderMap) -> Option<&str> {
+    let protocol = headers.get(header::UPGRADE)?.to_str().ok()?;
+    // An upgrade to HTTP/2 is the connection's affair; passed on, it would open a way around this proxy.
+    let is_http = protocol.split(',').any(|name| {
+        let name = name.trim().to_ascii_lowercase();
+        name.starts_with("h2") || name.starts_with("http")
+    });
+    (headers::list_has(headers, &header::CONNECTION, "upgrade") && !is_http).then_some(protocol)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn parts(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut builder = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).expect("a request").into_parts().0
+    }
+
+    #[test]
+    fn doubtful_requests_are_refused() {
+        let host = ("host", "a.example");
+        for (method, uri, headers, good) in [
+            ("GET", "/", &[host][..], true),
+            ("GET", "/", &[], false),
+            ("GET", "/", &[host, host], false),
+            ("GET", "/", &[("host", "a b")], false),
+            ("GET", "/", &[("host", "user@a")], false),
+            ("GET", "/", &[("host", "")], false),
+            ("GET", "http://a.example/x", &[host], true),
+            ("GET", "http://b.example/x", &[host], false),
+            ("CONNECT", "b.example:443", &[host], false),
+            ("OPTIONS", "*", &[host], false),
+            ("POST", "/", &[host, ("transfer-encoding", "chunked")], true),
+            ("POST", "/", &[host, ("transfer-encoding", "gzip, chunked")], false),
+            ("POST", "/", &[host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], false),
+            ("POST", "/", &[host, ("transfer-encoding", "chunked"), ("content-length", "3")], false),
+            ("POST", "/", &[host, ("content-length", "3"), ("content-length", "3")], false),
+            ("POST", "/", &[host, ("content-length", "+3")], false),
+        ] {
+            assert_eq!(check(&parts(method, uri, headers)).is_ok(), good, "{method} {uri} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn http_is_no_upgrade() {
+        let upgrades = |value: &str| {
+            let parts = parts("GET", "/", &[("connection", "keep-alive, Upgrade"), ("upgrade", value)]);
+            upgrade(&parts.headers).is_some()
+        };
+        assert!(upgrades("websocket"));
+        assert!(!upgrades("h2c") && !upgrades("HTTP/2.0") && !upgrades("websocket, h2c"));
+        assert!(upgrade(&parts("GET", "/", &[("upgrade", "websocket")]).headers).is_none());
+    }
+}

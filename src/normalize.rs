@@ -1,0 +1,61 @@
+//! The upstream's own errors in sidecache's form (`errors.normalize`).
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use http_body_util::{BodyExt, Limited};
+use serde_json::{Map, Value};
+
+use crate::{
+    body::ResponseBody,
+    error::{ErrorBody, unix_seconds, upstream_error_name},
+    exchange::Exchange,
+    log::events,
+    route::Kind,
+};
+
+/// As much of an error's body as is read, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+
+/// `response`, an error of the upstream's, in sidecache's form and with the same status. In production the
+/// caller sees nothing of a 5xx's body; the log has it.
+pub async fn error(
+    exchange: &Exchange,
+    kind: Option<Kind>,
+    in_production: bool,
+    response: Response<ResponseBody>,
+) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    let body =
+        Limited::new(body, MAX_BODY).collect().await.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
+    let name = upstream_error_name(kind, parts.status);
+    let said = serde_json::from_slice::<Value>(&body)
+        .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&body).into_owned()));
+    let message = format!("the upstream answered {}", parts.status.as_u16());
+    let details = Map::from_iter([("upstream".to_owned(), said)]);
+    let chain = format!("{name}: {message}");
+    events::error(&events::ErrorEvent {
+        request_id: Some(&exchange.id),
+        error_type: name,
+        error_message: &message,
+        context: &details,
+        exc_info: Some(&chain),
+        module: module_path!(),
+        line: line!(),
+    });
+    let hidden = in_production && parts.status.is_server_error();
+    let form = ErrorBody {
+        error: name,
+        message: &message,
+        details: if hidden { &Map::new() } else { &details },
+        path: &exchange.path,
+        timestamp: unix_seconds(SystemTime::now()),
+        request_id: &exchange.id,
+    };
+    for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::ETAG, header::LAST_MODIFIED] {
+        parts.headers.remove(name);
+    }
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Response::from_parts(parts, ResponseBody::from(Bytes::from(form.to_json())))
+}

@@ -1,0 +1,244 @@
+//! Responses: what sidecache adds to a head, and what it tells of the cache. Pure.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
+use crate::{
+    body::ResponseBody,
+    entry::Entry,
+    headers,
+    key::Key,
+    policy::Reason,
+    route::{Kind, Route, SetCookie},
+};
+
+/// `X-Cache`
+pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+/// `X-Process-Time`
+pub const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
+/// `X-Request-ID`
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// How a request on a cacheable route was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheStatus {
+    /// From the store.
+    Hit,
+    /// By the upstream, after a lookup.
+    Miss,
+    /// By the upstream, without a lookup.
+    Bypass,
+}
+
+impl CacheStatus {
+    /// The value of `X-Cache`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "HIT",
+            Self::Miss => "MISS",
+            Self::Bypass => "BYPASS",
+        }
+    }
+}
+
+/// Why a request went to the upstream, in the words of RFC 9211, section 2.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// Nothing was stored for it.
+    UriMiss,
+    /// What was stored is another form of the answer, or not for this caller.
+    Miss,
+    /// What was stored is stale.
+    Stale,
+    /// The request asked for it.
+    Request,
+    /// The cache was not asked.
+    Bypass,
+}
+
+impl Forward {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::UriMiss => "uri-miss",
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+            Self::Request => "request",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// What is told of the cache, in headers and in the log.
+#[derive(Clone, Debug)]
+pub struct CacheReport {
+    /// How the request was answered.
+    pub status: CacheStatus,
+    /// The route's kind.
+    pub kind: Kind,
+    /// The key, where there is one.
+    pub key: Option<Key>,
+    /// Why it went to the upstream, and the status that came back.
+    pub forward: Option<(Forward, Option<StatusCode>)>,
+    /// Whether the answer was stored; `None` where that is not known yet.
+    pub stored: Option<bool>,
+    /// The age of a stored answer, in seconds.
+    pub age: Option<u64>,
+    /// How long the stored answer is fresh yet, in seconds.
+    pub ttl: Option<i64>,
+    /// Why the store was not asked, or the answer not stored.
+    pub reason: Option<Reason>,
+}
+
+impl CacheReport {
+    /// A request for which the store was not asked.
+    pub const fn bypass(kind: Kind, reason: Reason) -> Self {
+        let forward = match reason {
+            Reason::RequestNoStore | Reason::RequestNoCache => Forward::Request,
+            _ => Forward::Bypass,
+        };
+        Self::forwarded(CacheStatus::Bypass, kind, None, forward, Some(reason))
+    }
+
+    /// A request that goes to the upstream.
+    pub const fn forwarded(
+        status: CacheStatus,
+        kind: Kind,
+        key: Option<Key>,
+        forward: Forward,
+        reason: Option<Reason>,
+    ) -> Self {
+        Self { status, kind, key, forward: Some((forward, None)), stored: None, age: None, ttl: None, reason }
+    }
+
+    /// A request that was answered from the store.
+    pub const fn hit(kind: Kind, key: Key, age: u64, ttl: i64) -> Self {
+        Self {
+            status: CacheStatus::Hit,
+            kind,
+            key: Some(key),
+            forward: None,
+            stored: None,
+            age: Some(age),
+            ttl: Some(ttl),
+            reason: None,
+        }
+    }
+
+    /// Writes `X-Cache`, `Cache-Status` and `Age`.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        headers.insert(X_CACHE, HeaderValue::from_static(self.status.as_str()));
+        if let Some(age) = self.age {
+            headers.insert(header::AGE, HeaderValue::from(age));
+        }
+        if let Ok(value) = HeaderValue::from_str(&self.cache_status()) {
+            // After what caches nearer to the upstream say (RFC 9211, section 2).
+            headers::append_item(headers, CACHE_STATUS, value);
+        }
+    }
+
+    /// The member of `Cache-Status` (RFC 9211, section 2) that is ours.
+    fn cache_status(&self) -> String {
+        let mut text = String::with_capacity(160);
+        text.push_str("sidecache");
+        // Writing to a string cannot fail.
+        let _ = match &self.forward {
+            None => write!(text, "; hit"),
+            Some((forward, None)) => write!(text, "; fwd={}", forward.as_str()),
+            Some((forward, Some(status))) => {
+                write!(text, "; fwd={}; fwd-status={}", forward.as_str(), status.as_u16())
+            }
+        };
+        if let Some(ttl) = self.ttl {
+            let _ = write!(text, "; ttl={ttl}");
+        }
+        if self.stored == Some(true) {
+            text.push_str("; stored");
+        }
+        if let Some(key) = &self.key {
+            let _ = write!(text, "; key=\"{key}\"");
+        }
+        if let Some(reason) = self.reason {
+            let _ = write!(text, "; detail={}", reason.as_str());
+        }
+        text
+    }
+}
+
+/// The headers of an answer that are stored with it.
+pub fn headers_to_store(route: &Route, headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let left_out = |name: &HeaderName| {
+        // The length is the stored body's; the others tell of one response alone.
+        [header::CONTENT_LENGTH, header::AGE, X_REQUEST_ID].contains(name)
+            || (route.set_cookie == SetCookie::Strip && *name == header::SET_COOKIE)
+            || headers::any_matches(&route.drop_headers, name)
+    };
+    headers
+        .iter()
+        .filter(|(name, _)| !left_out(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// The response that an entry holds.
+pub fn from_entry(entry: &Entry) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::from(entry.body.clone()));
+    *response.status_mut() = entry.status;
+    for (name, value) in &entry.headers {
+        response.headers_mut().append(name, value.clone());
+    }
+    response
+}
+
+/// A response with a JSON body.
+pub fn json(status: StatusCode, body: Vec<u8>) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::from(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Takes out of an upstream's head what is not passed on.
+pub fn clean(headers: &mut HeaderMap) {
+    // RFC 9112, section 6.3: a transfer coding overrides a length, and a proxy removes the length.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    headers::remove_hop_by_hop(headers);
+    headers.remove(X_PROCESS_TIME);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_status_says_what_happened() {
+        let key = Key::new("ns".into(), Kind::Query, blake3::Hash::from_bytes([0; 32]));
+        let zeros = "0".repeat(64);
+        assert_eq!(
+            CacheReport::hit(Kind::Query, key.clone(), 5, 1795).cache_status(),
+            format!("sidecache; hit; ttl=1795; key=\"ns:query:{zeros}\"")
+        );
+        assert_eq!(
+            CacheReport::bypass(Kind::Query, Reason::RequestNoStore).cache_status(),
+            "sidecache; fwd=request; detail=request-no-store"
+        );
+        let mut miss = CacheReport::forwarded(CacheStatus::Miss, Kind::Query, None, Forward::UriMiss, None);
+        miss.forward = Some((Forward::UriMiss, Some(StatusCode::OK)));
+        miss.stored = Some(true);
+        assert_eq!(miss.cache_status(), "sidecache; fwd=uri-miss; fwd-status=200; stored");
+    }
+
+    #[test]
+    fn a_length_gives_way_to_a_transfer_coding() {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-length", HeaderValue::from_static("3"));
+        headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
+        headers.insert("x-process-time", HeaderValue::from_static("1"));
+        clean(&mut headers);
+        assert!(headers.is_empty());
+    }
+}

@@ -1,0 +1,149 @@
+//! Accepting connections, and letting them end well.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{state::Shared, stats::Limit};
+
+/// After a failed accept (out of file descriptors, say), the time until the next one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The largest request head, in bytes; the HTTP parser answers 431 beyond.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// How a listener serves.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Counts what the limits refuse.
+    pub shared: Arc<Shared>,
+    /// Connections beyond this many wait to be accepted.
+    pub max_connections: usize,
+    /// For a request's head to arrive.
+    pub header_timeout: Duration,
+    /// Stops accepting, and lets each connection end after its request.
+    pub stop: CancellationToken,
+    /// The connections that run.
+    pub tasks: TaskTracker,
+}
+
+impl Server {
+    /// Serves `listener` with `handle` until it is stopped.
+    pub async fn run<H, F, B, E>(self, listener: TcpListener, handle: H)
+    where
+        H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+    {
+        let permits = Arc::new(Semaphore::new(self.max_connections));
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = self.accept(&listener, &permits) => accepted,
+            };
+            match accepted {
+                Ok((stream, peer, permit)) => {
+                    self.tasks.spawn(self.clone().connection(stream, peer, permit, handle.clone()));
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+        permits: &Arc<Semaphore>,
+    ) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        if permits.available_permits() == 0 {
+            self.shared.stats.limited(Limit::MaxConnections);
+        }
+        let permit = Arc::clone(permits).acquire_owned().await.map_err(std::io::Error::other)?;
+        let (stream, peer) = listener.accept().await?;
+        Ok((stream, peer, permit))
+    }
+
+    async fn connection<H, F, B, E>(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        _permit: OwnedSemaphorePermit,
+        handle: H,
+    ) where
+        H: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+    {
+        // Small writes, such as the events of a stream, must not wait for each other.
+        let _ = stream.set_nodelay(true);
+        let spoke = Arc::new(AtomicBool::new(false));
+        let service = {
+            let spoke = Arc::clone(&spoke);
+            service_fn(move |request| {
+                spoke.store(true, Ordering::Relaxed);
+                handle(request, peer)
+            })
+        };
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout)
+            .max_buf_size(MAX_HEAD);
+        builder.http2().timer(TokioTimer::new()).max_header_list_size(MAX_HEAD as u32);
+        let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        // The parser's own timeout begins once it knows the protocol; until then this one runs.
+        let mut silence = pin!(tokio::time::sleep(self.header_timeout));
+        let (mut stopping, mut listening) = (false, true);
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if ended.is_err_and(|error| is_timeout(&*error)) {
+                        self.shared.stats.limited(Limit::HeaderTimeout);
+                    }
+                    return;
+                }
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = silence.as_mut(), if listening => {
+                    listening = false;
+                    if !spoke.load(Ordering::Relaxed) {
+                        self.shared.stats.limited(Limit::HeaderTimeout);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn is_timeout(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout)
+}

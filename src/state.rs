@@ -1,0 +1,73 @@
+//! What requests share: what lasts as long as the process, and what a reload replaces.
+
+use std::{io, sync::Arc};
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    admit::Terms,
+    config::Config,
+    error::{ErrorKind, ProxyError},
+    route::Route,
+    standing::Standing,
+    stats::{Limit, Stats},
+    store::Store,
+    upstream::Upstream,
+};
+
+/// What lasts as long as the process.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where answers are kept.
+    pub store: Store,
+    /// What happened so far.
+    pub stats: Stats,
+    /// Whose credentials are good.
+    pub standing: Standing,
+    /// What runs: connections, and fills, which outlive them.
+    pub tasks: TaskTracker,
+}
+
+impl Shared {
+    /// Counts the limit that `error` tells of, if it does.
+    pub fn count_limits(&self, error: &ProxyError) {
+        let limit = match error.kind {
+            ErrorKind::FileTooLarge => Limit::MaxBody,
+            ErrorKind::Overloaded => Limit::MaxUpstreamRequests,
+            ErrorKind::UpstreamTimeout => Limit::UpstreamTimeout,
+            _ => return,
+        };
+        self.stats.limited(limit);
+    }
+}
+
+/// What a reload replaces as a whole.
+#[derive(Debug)]
+pub struct Live {
+    /// The settings.
+    pub config: Config,
+    /// The settings' routes, each for itself.
+    pub routes: Vec<Arc<Route>>,
+    /// The client of the service behind.
+    pub upstream: Upstream,
+    /// What decides on a request besides its route.
+    pub terms: Terms,
+}
+
+impl Live {
+    /// What `config` makes of it; `permits` bounds the requests to the upstream over all reloads.
+    ///
+    /// # Errors
+    /// Where the upstream is reached over TLS and the system's certificates cannot be read.
+    pub fn new(config: Config, permits: Arc<Semaphore>) -> io::Result<Self> {
+        let upstream = Upstream::new(&config.upstream, permits)?;
+        let terms = Terms {
+            namespace: config.store.namespace.as_str().into(),
+            host_counts: config.upstream.preserve_host,
+            log_questions: config.log.queries,
+        };
+        let routes = config.routes.iter().cloned().map(Arc::new).collect();
+        Ok(Self { config, routes, upstream, terms })
+    }
+}

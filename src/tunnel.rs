@@ -1,0 +1,37 @@
+//! Upgraded connections (WebSocket and the like): bytes, both ways, until either side ends.
+
+use http::{HeaderMap, HeaderValue, Response, header};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use crate::{
+    body::{ResponseBody, UpstreamBody},
+    reply,
+};
+
+/// Asks the upstream to switch to `protocol`, as the client did.
+pub fn ask(headers: &mut HeaderMap, protocol: &str) {
+    if let Ok(protocol) = HeaderValue::from_str(protocol) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+    }
+}
+
+/// The response that switches the client's connection, which from then on is the upstream's.
+pub fn open(mut response: Response<UpstreamBody>, client: OnUpgrade) -> Response<ResponseBody> {
+    let upstream = hyper::upgrade::on(&mut response);
+    let protocol = response.headers().get(header::UPGRADE).cloned();
+    tokio::spawn(async move {
+        // An upgrade that fails leaves two closed connections, which is all there is to say to either side.
+        if let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) {
+            let _ =
+                tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await;
+        }
+    });
+    reply::clean(response.headers_mut());
+    if let Some(protocol) = protocol {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(header::UPGRADE, protocol);
+    }
+    response.map(|_| ResponseBody::Full(None))
+}
