@@ -98,8 +98,12 @@ impl App {
         };
         let store = open_store(&config.store).await.map_err(StartError::Store)?;
         let tasks = TaskTracker::new();
-        let shared =
-            Shared { store, stats: Stats::default(), standing: Standing::default(), tasks: tasks.clone() };
+        let shared = Shared {
+            store,
+            stats: Arc::new(Stats::default()),
+            standing: Standing::default(),
+            tasks: tasks.clone(),
+        };
         let permits = Arc::new(Semaphore::new(config.limits.max_upstream_requests));
         let live = Live::new(config, Arc::clone(&permits)).map_err(StartError::Certificates)?;
         let proxy =

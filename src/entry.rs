@@ -36,7 +36,8 @@ pub struct Entry {
     pub stored_at: u64,
     /// How long it is fresh from then on.
     pub ttl: Duration,
-    /// Which form of the answer the request asked for; only the same request gets it byte for byte.
+    /// The id of the form that the request asked for ([`crate::dialect::Form`]); only such a request gets the
+    /// body as it is.
     pub form: u64,
     /// Whether the request that it answered had credentials.
     pub with_credentials: bool,
@@ -60,6 +61,11 @@ pub enum EnvelopeError {
 }
 
 impl Entry {
+    /// The value of its header `name`.
+    pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+
     /// The bytes it counts in memory: what it holds and what holding it costs.
     pub fn cost(&self) -> usize {
         /// The entry itself, its place in the store, and the reference counts.

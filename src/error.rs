@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::Location,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -9,7 +10,7 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::route::Kind;
+use crate::{route::Kind, stats::Limit};
 
 /// What went wrong, as the contract's table names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,15 +72,22 @@ pub struct ProxyError {
     pub details: Map<String, Value>,
     /// What it came from; for the log alone.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// The limit that was run into, where it was one.
+    pub limit: Option<Limit>,
+    /// Where it arose.
+    pub at: &'static Location<'static>,
 }
 
 impl ProxyError {
-    /// An error with nothing behind it.
+    /// An error with nothing behind it, that arose where this is called.
+    #[track_caller]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), details: Map::new(), source: None }
+        let at = Location::caller();
+        Self { kind, message: message.into(), details: Map::new(), source: None, limit: None, at }
     }
 
     /// A fault of sidecache's own.
+    #[track_caller]
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }
@@ -88,6 +96,13 @@ impl ProxyError {
     #[must_use]
     pub fn with_detail(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// With the limit that was run into.
+    #[must_use]
+    pub const fn over(mut self, limit: Limit) -> Self {
+        self.limit = Some(limit);
         self
     }
 

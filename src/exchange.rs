@@ -20,6 +20,7 @@ use crate::{
     flight::End,
     log::events,
     reply::{CacheReport, X_REQUEST_ID},
+    stats::Stats,
 };
 
 /// A request that is being answered.
@@ -39,6 +40,8 @@ pub struct Exchange {
     pub slow: Duration,
     /// The text of its question, where that is to be logged.
     pub question: Option<String>,
+    /// What is counted.
+    pub stats: Arc<Stats>,
 }
 
 impl Exchange {
@@ -64,8 +67,11 @@ impl Exchange {
         events::performance(&events::Performance { request_id, operation, duration, success, metadata });
     }
 
-    /// Logs an error, once, with the chain of its causes.
-    pub fn failed(&self, error: &ProxyError, module: &'static str, line: u32) {
+    /// Counts and logs an error, with the chain of its causes. Once, at the boundary.
+    pub fn failed(&self, error: &ProxyError) {
+        if let Some(limit) = error.limit {
+            self.stats.limited(limit);
+        }
         let mut context = error.details.clone();
         context.insert("method".to_owned(), self.method.as_str().into());
         context.insert("path".to_owned(), (&*self.path).into());
@@ -76,8 +82,8 @@ impl Exchange {
             error_message: &error.message,
             context: &context,
             exc_info: Some(&chain),
-            module,
-            line,
+            module: error.at.file(),
+            line: error.at.line(),
         });
     }
 }
@@ -127,10 +133,10 @@ impl Observed {
     }
 
     fn log_response(&mut self) {
-        if let (ResponseBody::Flight(reader, _), Some(report)) = (&self.body, &mut self.record.report) {
-            if let Some(End::Complete(Err(reason))) = reader.ended() {
-                report.reason = report.reason.or(Some(reason));
-            }
+        if let (ResponseBody::Flight(reader, _), Some(report)) = (&self.body, &mut self.record.report)
+            && let Some(End::Complete(Err(reason))) = reader.ended()
+        {
+            report.reason = report.reason.or(Some(reason));
         }
         let Record { exchange, status, report, upstream_request_id, saved } = &*self.record;
         let key = report.as_ref().and_then(|report| report.key.as_ref()).map(ToString::to_string);
@@ -189,7 +195,7 @@ impl Body for Observed {
             // A flight's failure is logged by its writer, once for all its readers.
             Poll::Ready(Some(Err(error))) if !matches!(error, BodyError::Failed(_)) => {
                 let cut = crate::upstream::cut(error);
-                self.record.exchange.failed(&cut, module_path!(), line!());
+                self.record.exchange.failed(&cut);
             }
             _ => {}
         }

@@ -58,8 +58,7 @@ impl Fill {
         let end = match self.answer(request, &writer, started).await {
             Ok(outcome) => End::Complete(outcome),
             Err(error) => {
-                self.shared.count_limits(&error);
-                self.exchange.failed(&error, module_path!(), line!());
+                self.exchange.failed(&error);
                 End::Failed(Arc::new(error))
             }
         };
@@ -100,7 +99,7 @@ impl Fill {
             body: answer.without_ids.unwrap_or(body),
             stored_at: unix_millis(SystemTime::now()),
             ttl,
-            form: self.inquiry.ask.form,
+            form: self.inquiry.ask.form.id,
             with_credentials: self.inquiry.credentials.is_some(),
             took,
             model: answer.model.or_else(|| self.inquiry.model.clone()),

@@ -162,8 +162,12 @@ pub fn list_has(headers: &HeaderMap, name: &HeaderName, item: &str) -> bool {
 
 /// The media type of `Content-Type`, lower case, without its parameters.
 pub fn media_type(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    Some(value.split(';').next()?.trim().to_ascii_lowercase())
+    headers.get(header::CONTENT_TYPE).and_then(media_type_of)
+}
+
+/// The media type that a `Content-Type` names, lower case, without its parameters.
+pub fn media_type_of(content_type: &HeaderValue) -> Option<String> {
+    Some(content_type.to_str().ok()?.split(';').next()?.trim().to_ascii_lowercase())
 }
 
 /// Whether the body is JSON (`application/json`, or a type that ends in `+json`) in UTF-8.

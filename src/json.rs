@@ -133,6 +133,70 @@ impl<'a> Json<'a> {
     pub const fn is_object(&self) -> bool {
         matches!(self, Self::Object(_))
     }
+
+    /// The members; none where this is no object.
+    pub fn members(&self) -> &[Member<'a>] {
+        match self {
+            Self::Object(members) => members,
+            _ => &[],
+        }
+    }
+
+    /// A string.
+    pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::String(text.into())
+    }
+
+    /// An object with these members.
+    pub fn object(members: impl IntoIterator<Item = (&'a str, Self)>) -> Self {
+        Self::Object(members.into_iter().map(|(name, value)| Member::new(name, value)).collect())
+    }
+
+    /// Writes the value as JSON, members in their order and numbers as they were, without white space.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Bool(true) => out.extend_from_slice(b"true"),
+            Self::Bool(false) => out.extend_from_slice(b"false"),
+            Self::Number(number) => out.extend_from_slice(number.as_bytes()),
+            Self::String(text) => write_string(text, out),
+            Self::Array(items) => {
+                out.push(b'[');
+                for (place, item) in items.iter().enumerate() {
+                    if place > 0 {
+                        out.push(b',');
+                    }
+                    item.write(out);
+                }
+                out.push(b']');
+            }
+            Self::Object(members) => {
+                out.push(b'{');
+                for (place, member) in members.iter().enumerate() {
+                    if place > 0 {
+                        out.push(b',');
+                    }
+                    write_string(&member.name, out);
+                    out.push(b':');
+                    member.value.write(out);
+                }
+                out.push(b'}');
+            }
+        }
+    }
+}
+
+impl<'a> Member<'a> {
+    /// A member that was not read from a text.
+    pub fn new(name: impl Into<Cow<'a, str>>, value: Json<'a>) -> Self {
+        Self { name: name.into(), value, span: 0..0 }
+    }
+}
+
+/// Writes a string with the escapes that RFC 8259, section 7, requires.
+fn write_string(text: &str, out: &mut Vec<u8>) {
+    // Writing into a vector cannot fail.
+    let _ = serde_json::to_writer(out, text);
 }
 
 struct Parser<'a> {
@@ -432,6 +496,16 @@ mod tests {
     }
 
     proptest! {
+        /// What is written reads as what it was.
+        #[test]
+        fn written_text_reads_the_same(text in r#"[\[\]{},:"a-b\\u0-9eE.+ \-tn]{0,24}"#) {
+            if let Ok(json) = Json::parse(text.as_bytes()) {
+                let mut out = Vec::new();
+                json.write(&mut out);
+                prop_assert_eq!(to_serde(&Json::parse(&out).expect("JSON")), to_serde(&json));
+            }
+        }
+
         /// On whatever both take for JSON, both read the same; and whatever serde_json refuses is refused.
         #[test]
         fn reads_as_serde_json_does(text in r#"[\[\]{},:"a-b\\u0-9eE.+ \-tn]{0,24}"#) {

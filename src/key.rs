@@ -227,7 +227,8 @@ mod tests {
     #[test]
     fn what_can_change_the_answer_changes_the_key() {
         let base = Asked::new(BODY);
-        let changes: [(&str, &dyn Fn(&mut Asked)); 12] = [
+        type Change<'a> = (&'a str, &'a dyn Fn(&mut Asked));
+        let changes: [Change<'_>; 12] = [
             ("method", &|asked| asked.method = Method::PUT),
             ("path", &|asked| asked.target = "/asks?x=1".into()),
             ("query", &|asked| asked.target = "/ask?x=2".into()),

@@ -16,7 +16,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use crate::{
     admit::{self, Inquiry},
     body::{self, BodyError, ReadLimits, RequestBody, ResponseBody, Timed},
+    dialect::{self, Served},
     entry::Entry,
     error::{ErrorBody, ErrorKind, ProxyError, unix_seconds},
     exchange::{self, Exchange, Observed, Record},
@@ -73,21 +74,23 @@ impl Reply {
 
 /// Why there is no reply.
 enum Failure {
-    /// The caller is told.
-    Error(Arc<ProxyError>, Option<CacheReport>),
+    /// The caller is told, and the log.
+    Told(ProxyError, Option<CacheReport>),
+    /// The caller is told; the fill that failed has told the log.
+    Fill(Arc<ProxyError>, Option<CacheReport>),
     /// The client stalled or left: its connection is closed without a word.
     Gone(BodyError),
 }
 
 impl From<ProxyError> for Failure {
     fn from(error: ProxyError) -> Self {
-        Self::Error(Arc::new(error), None)
+        Self::Told(error, None)
     }
 }
 
 /// A stored answer, as far as it is of use to a request.
 enum Lookup {
-    Hit(Arc<Entry>, CacheReport),
+    Hit(Arc<Entry>, Served, CacheReport),
     Miss(Forward),
 }
 
@@ -102,7 +105,7 @@ impl Proxy {
         peer: SocketAddr,
     ) -> Result<Response<Observed>, BodyError> {
         let live = self.live.load_full();
-        let mut exchange = begin(&live, &request, peer.ip());
+        let mut exchange = self.begin(&live, &request, peer.ip());
         events::http_request(&events::HttpRequest {
             request_id: &exchange.id,
             method: exchange.method.as_str(),
@@ -111,14 +114,23 @@ impl Proxy {
             query: request.uri().query(),
         });
         // Over HTTP/2 the host is in the target alone.
-        if let (None, Some(host)) = (request.headers().get(header::HOST), request.uri().authority()) {
-            if let Ok(host) = HeaderValue::from_str(host.as_str()) {
-                request.headers_mut().insert(header::HOST, host);
-            }
+        if request.version() == Version::HTTP_2
+            && let (None, Some(host)) = (request.headers().get(header::HOST), request.uri().authority())
+            && let Ok(host) = HeaderValue::from_str(host.as_str())
+        {
+            request.headers_mut().insert(header::HOST, host);
         }
         match self.answer(&live, &mut exchange, request).await {
             Ok(reply) => Ok(self.finish(exchange, reply)),
-            Err(Failure::Error(error, report)) => {
+            Err(Failure::Told(error, report)) => {
+                // What the caller asked for is no fault.
+                if error.kind != ErrorKind::NotCached {
+                    exchange.failed(&error);
+                }
+                let response = error_response(&exchange, &error);
+                Ok(self.finish(exchange, Reply::new(response, report)))
+            }
+            Err(Failure::Fill(error, report)) => {
                 let response = error_response(&exchange, &error);
                 Ok(self.finish(exchange, Reply::new(response, report)))
             }
@@ -131,6 +143,19 @@ impl Proxy {
         }
     }
 
+    fn begin(&self, live: &Live, request: &Request<Incoming>, peer: IpAddr) -> Exchange {
+        Exchange {
+            id: exchange::request_id(request.headers()),
+            method: request.method().clone(),
+            path: request.uri().path().into(),
+            started: Instant::now(),
+            peer,
+            slow: live.config.log.slow,
+            question: None,
+            stats: Arc::clone(&self.shared.stats),
+        }
+    }
+
     async fn answer(
         &self,
         live: &Arc<Live>,
@@ -138,9 +163,7 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Result<Reply, Failure> {
         let (mut parts, body) = request.into_parts();
-        guard::check(&parts)
-            .map_err(|fault| ProxyError::new(ErrorKind::InvalidRequest, fault))
-            .map_err(|error| self.told(exchange, error))?;
+        guard::check(&parts).map_err(|fault| ProxyError::new(ErrorKind::InvalidRequest, fault))?;
         if let Some(response) = self.health.page(&live.config, &self.shared, &parts).await {
             return Ok(Reply::new(response, None));
         }
@@ -154,7 +177,7 @@ impl Proxy {
         let limits = ReadLimits { bytes: limits.max_body, pause: limits.body_timeout };
         let body = match body::read(body, limits).await {
             Ok(body) => body,
-            Err(BodyError::TooLarge(limit)) => return Err(self.told(exchange, too_large(limit)).into()),
+            Err(BodyError::TooLarge(limit)) => return Err(too_large(limit).into()),
             Err(error) => return Err(Failure::Gone(error)),
         };
         headers::remove_hop_by_hop(&mut parts.headers);
@@ -177,7 +200,7 @@ impl Proxy {
         exchange.question.clone_from(&inquiry.question);
         let report = match (inquiry.bypass, &inquiry.key) {
             (None, Some(key)) => match self.lookup(exchange, &route, &inquiry, key).await {
-                Lookup::Hit(entry, report) => return Ok(self.hit(exchange, entry, report)),
+                Lookup::Hit(entry, served, report) => return Ok(self.hit(exchange, entry, served, report)),
                 Lookup::Miss(forward) => {
                     let report = CacheReport::forwarded(
                         CacheStatus::Miss,
@@ -189,7 +212,7 @@ impl Proxy {
                     if inquiry.directives.only_if_cached {
                         let report = CacheReport { forward: None, ..report };
                         let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
-                        return Err(Failure::Error(Arc::new(error), Some(report)));
+                        return Err(Failure::Told(error, Some(report)));
                     }
                     report
                 }
@@ -236,26 +259,30 @@ impl Proxy {
         if needs_standing && !inquiry.credentials.as_ref().is_some_and(stands) {
             return Lookup::Miss(Forward::Miss);
         }
-        if entry.form != inquiry.ask.form {
-            return Lookup::Miss(Forward::Miss);
-        }
         let now = unix_millis(SystemTime::now());
         match policy::freshness(entry.stored_at, entry.ttl, now, &inquiry.directives) {
             Freshness::Fresh { age, left } => {
                 let left = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
-                let report = CacheReport::hit(route.kind, key.clone(), age.as_secs(), left);
-                Lookup::Hit(entry, report)
+                let media =
+                    entry.header(&header::CONTENT_TYPE).and_then(headers::media_type_of).unwrap_or_default();
+                match dialect::serve(inquiry.dialect, entry.form, &media, &entry.body, &inquiry.ask) {
+                    Some(served) => {
+                        let report = CacheReport::hit(route.kind, key.clone(), age.as_secs(), left);
+                        Lookup::Hit(entry, served, report)
+                    }
+                    None => Lookup::Miss(Forward::Miss),
+                }
             }
             Freshness::Stale => Lookup::Miss(Forward::Stale),
             Freshness::TooOld => Lookup::Miss(Forward::Request),
         }
     }
 
-    fn hit(&self, exchange: &Exchange, entry: Arc<Entry>, report: CacheReport) -> Reply {
+    fn hit(&self, exchange: &Exchange, entry: Arc<Entry>, served: Served, report: CacheReport) -> Reply {
         let stats = &self.shared.stats;
         stats.saved(entry.took.saturating_sub(exchange.elapsed()));
         stats.tokens_saved.add(entry.usage.and_then(|usage| usage.total).unwrap_or(0));
-        Reply { response: reply::from_entry(&entry), report: Some(report), hit: Some(entry) }
+        Reply { response: reply::from_entry(&entry, served), report: Some(report), hit: Some(entry) }
     }
 
     /// Has the upstream asked by a task of its own, and reads along.
@@ -284,13 +311,13 @@ impl Proxy {
         self.shared.tasks.spawn(fill.run(request, writer));
         let head = match reader.head().await {
             Ok(head) => head,
-            Err(error) => return Err(Failure::Error(error, Some(report))),
+            Err(error) => return Err(Failure::Fill(error, Some(report))),
         };
-        if !fill::is_stream(&head.headers) {
-            if let Ok(End::Complete(outcome)) = timeout(VERDICT_WAIT, reader.end()).await {
-                report.stored = Some(outcome.is_ok());
-                report.reason = report.reason.or(outcome.err());
-            }
+        if !fill::is_stream(&head.headers)
+            && let Ok(End::Complete(outcome)) = timeout(VERDICT_WAIT, reader.end()).await
+        {
+            report.stored = Some(outcome.is_ok());
+            report.reason = report.reason.or(outcome.err());
         }
         report.forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
         let len = content_length(&head).or_else(|| reader.complete_len()).filter(|_| method != Method::HEAD);
@@ -334,7 +361,7 @@ impl Proxy {
         let started = Instant::now();
         let sent = live.upstream.send(&live.config.upstream, request).await;
         exchange.performed(Operation::Upstream, started.elapsed(), sent.is_ok());
-        let mut response = sent.map_err(|error| self.told(exchange, error))?;
+        let mut response = sent?;
         if let (StatusCode::SWITCHING_PROTOCOLS, Some((_, client))) = (response.status(), upgrade) {
             return Ok(Reply::new(tunnel::open(response, client), None));
         }
@@ -357,13 +384,6 @@ impl Proxy {
         } else {
             response
         }
-    }
-
-    /// Logs and counts an error that the caller is told of.
-    fn told(&self, exchange: &Exchange, error: ProxyError) -> ProxyError {
-        self.shared.count_limits(&error);
-        exchange.failed(&error, module_path!(), line!());
-        error
     }
 
     /// What every response gets.
@@ -391,18 +411,6 @@ impl Proxy {
             exchange,
         };
         response.map(|body| Observed::new(body, record))
-    }
-}
-
-fn begin(live: &Live, request: &Request<Incoming>, peer: IpAddr) -> Exchange {
-    Exchange {
-        id: exchange::request_id(request.headers()),
-        method: request.method().clone(),
-        path: request.uri().path().into(),
-        started: Instant::now(),
-        peer,
-        slow: live.config.log.slow,
-        question: None,
     }
 }
 
@@ -442,7 +450,9 @@ fn content_length(head: &Head) -> Option<u64> {
 
 fn too_large(limit: usize) -> ProxyError {
     let message = format!("the request's body is larger than {limit} bytes");
-    ProxyError::new(ErrorKind::FileTooLarge, message).with_detail("max_body", limit as u64)
+    ProxyError::new(ErrorKind::FileTooLarge, message)
+        .with_detail("max_body", limit as u64)
+        .over(Limit::MaxBody)
 }
 
 fn error_response(exchange: &Exchange, error: &ProxyError) -> Response<ResponseBody> {

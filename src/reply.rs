@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::{
     body::ResponseBody,
+    dialect::Served,
     entry::Entry,
     headers,
     key::Key,
@@ -182,12 +183,25 @@ pub fn headers_to_store(route: &Route, headers: &HeaderMap) -> Vec<(HeaderName, 
         .collect()
 }
 
-/// The response that an entry holds.
-pub fn from_entry(entry: &Entry) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::from(entry.body.clone()));
+/// The response that an entry holds, in the form that was asked for.
+pub fn from_entry(entry: &Entry, served: Served) -> Response<ResponseBody> {
+    let made = match served {
+        Served::AsStored => None,
+        Served::Made(media, body) => Some((media, body)),
+    };
+    let body = made.as_ref().map_or_else(|| entry.body.clone(), |(_, body)| body.clone());
+    let mut response = Response::new(ResponseBody::from(body));
     *response.status_mut() = entry.status;
+    let headers = response.headers_mut();
     for (name, value) in &entry.headers {
-        response.headers_mut().append(name, value.clone());
+        headers.append(name, value.clone());
+    }
+    if let Some((media, _)) = made {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        // They are of the body as it came.
+        for name in [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL] {
+            headers.remove(name);
+        }
     }
     response
 }

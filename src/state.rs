@@ -6,13 +6,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    admit::Terms,
-    config::Config,
-    error::{ErrorKind, ProxyError},
-    route::Route,
-    standing::Standing,
-    stats::{Limit, Stats},
-    store::Store,
+    admit::Terms, config::Config, route::Route, standing::Standing, stats::Stats, store::Store,
     upstream::Upstream,
 };
 
@@ -22,24 +16,11 @@ pub struct Shared {
     /// Where answers are kept.
     pub store: Store,
     /// What happened so far.
-    pub stats: Stats,
+    pub stats: Arc<Stats>,
     /// Whose credentials are good.
     pub standing: Standing,
     /// What runs: connections, and fills, which outlive them.
     pub tasks: TaskTracker,
-}
-
-impl Shared {
-    /// Counts the limit that `error` tells of, if it does.
-    pub fn count_limits(&self, error: &ProxyError) {
-        let limit = match error.kind {
-            ErrorKind::FileTooLarge => Limit::MaxBody,
-            ErrorKind::Overloaded => Limit::MaxUpstreamRequests,
-            ErrorKind::UpstreamTimeout => Limit::UpstreamTimeout,
-            _ => return,
-        };
-        self.stats.limited(limit);
-    }
 }
 
 /// What a reload replaces as a whole.

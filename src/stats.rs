@@ -43,21 +43,24 @@ pub enum Limit {
     HeaderTimeout,
     /// `limits.body_timeout`
     BodyTimeout,
-    /// `upstream.connect_timeout` and `upstream.first_byte_timeout`
-    UpstreamTimeout,
+    /// `upstream.connect_timeout`
+    ConnectTimeout,
+    /// `upstream.first_byte_timeout`
+    FirstByteTimeout,
     /// `upstream.idle_timeout`
     IdleTimeout,
     /// `store.max_entry`
     MaxEntry,
 }
 
-const LIMITS: [(&str, Limit); 8] = [
+const LIMITS: [(&str, Limit); 9] = [
     ("max_body", Limit::MaxBody),
     ("max_connections", Limit::MaxConnections),
     ("max_upstream_requests", Limit::MaxUpstreamRequests),
     ("header_timeout", Limit::HeaderTimeout),
     ("body_timeout", Limit::BodyTimeout),
-    ("upstream_timeout", Limit::UpstreamTimeout),
+    ("connect_timeout", Limit::ConnectTimeout),
+    ("first_byte_timeout", Limit::FirstByteTimeout),
     ("idle_timeout", Limit::IdleTimeout),
     ("max_entry", Limit::MaxEntry),
 ];

@@ -25,6 +25,7 @@ use crate::{
     body::{BodyError, RequestBody, UpstreamBody},
     config::UpstreamConfig,
     error::{ErrorKind, ProxyError},
+    stats::Limit,
 };
 
 /// Connections that nobody uses are closed before common servers close them (uvicorn and Node: 5 s), so that a
@@ -75,7 +76,8 @@ impl Upstream {
             return Err(ProxyError::new(
                 ErrorKind::Overloaded,
                 "too many requests are under way; try again shortly",
-            ));
+            )
+            .over(Limit::MaxUpstreamRequests));
         };
         address(config, &mut request)?;
         let turn = match request.body() {
@@ -145,6 +147,7 @@ fn address(config: &UpstreamConfig, request: &mut Request<RequestBody>) -> Resul
 fn timed_out(limit: Duration) -> ProxyError {
     ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time")
         .with_detail("timeout_ms", limit.as_millis() as u64)
+        .over(Limit::FirstByteTimeout)
 }
 
 fn failure(config: &UpstreamConfig, error: hyper_util::client::legacy::Error) -> ProxyError {
@@ -153,6 +156,7 @@ fn failure(config: &UpstreamConfig, error: hyper_util::client::legacy::Error) ->
         if current.is::<ConnectTimeout>() {
             return ProxyError::new(ErrorKind::UpstreamTimeout, "no connection to the upstream in time")
                 .with_detail("timeout_ms", config.connect_timeout.as_millis() as u64)
+                .over(Limit::ConnectTimeout)
                 .with_source(error);
         }
         cause = current.source();
@@ -166,14 +170,14 @@ fn failure(config: &UpstreamConfig, error: hyper_util::client::legacy::Error) ->
 }
 
 /// The error of a response that did not come whole.
+#[track_caller]
 pub fn cut(error: &BodyError) -> ProxyError {
-    let kind = match error {
-        BodyError::TimedOut(_) => ErrorKind::UpstreamTimeout,
-        _ => ErrorKind::UpstreamProtocol,
-    };
-    let cause = std::error::Error::source(error)
-        .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
-    ProxyError::new(kind, "the upstream's answer was cut off").with_source(cause)
+    let cause = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+    let cut = |kind| ProxyError::new(kind, "the upstream's answer was cut off").with_source(cause);
+    match error {
+        BodyError::TimedOut(_) => cut(ErrorKind::UpstreamTimeout).over(Limit::IdleTimeout),
+        _ => cut(ErrorKind::UpstreamProtocol),
+    }
 }
 
 /// A connector whose every step, the TLS handshake too, has one deadline.

@@ -50,13 +50,13 @@ pub(super) fn judge_tools<'a>(
 
 /// Judges all choices of an answer; it must have one.
 pub(super) fn judge<'a>(
-    choices: impl ExactSizeIterator<Item = &'a Choice>,
+    mut choices: impl ExactSizeIterator<Item = &'a Choice>,
     rules: &Rules<'_>,
 ) -> Result<(), Reason> {
     if choices.len() == 0 {
         return Err(Reason::Invalid);
     }
-    choices.map(|choice| choice.judge(rules)).collect()
+    choices.try_for_each(|choice| choice.judge(rules))
 }
 
 /// The choices of a stream so far, by their index.

@@ -7,6 +7,7 @@ mod anthropic;
 mod choices;
 mod conversation;
 mod embedding;
+mod form;
 mod ollama;
 mod openai_chat;
 mod openai_completions;
@@ -20,13 +21,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 pub use conversation::names_conversation;
+pub use form::{Form, Served, serve, serves_both};
 pub use pointer::{Pointer, Token};
 
 use crate::{
     entry::Usage,
     headers::media_type,
     json::Json,
-    normal,
     policy::Reason,
     route::{Kind, Route},
 };
@@ -158,10 +159,9 @@ impl Dialect {
     /// What a request asks for, as far as the answer is judged and served by it.
     pub fn ask(self, body: &Json<'_>) -> Ask {
         let shape = self.shape();
-        let stream = self.has_stream_member()
-            && body.get("stream").map_or(shape.streams_by_default(), |stream| stream.as_bool() == Some(true));
+        let has_forms = self.has_stream_member();
         Ask {
-            form: if self.has_stream_member() { form(stream, body) } else { 0 },
+            form: if has_forms { Form::of(body, shape.streams_by_default()) } else { Form::default() },
             sets_limit: shape.sets_limit(body),
             in_conversation: names_conversation(body),
         }
@@ -192,21 +192,11 @@ impl Dialect {
     }
 }
 
-/// Tells the two forms of an answer apart, and a stream with its usage from one without.
-fn form(stream: bool, body: &Json<'_>) -> u64 {
-    let mut text = vec![u8::from(stream)];
-    if let Some(options) = body.get("stream_options").filter(|_| stream) {
-        normal::write(options, &normal::Rules::default(), &mut text);
-    }
-    let hash = blake3::hash(&text);
-    u64::from_le_bytes(*hash.as_bytes().first_chunk().unwrap_or(&[0; 8]))
-}
-
 /// What a request asks for, as far as the answer is judged and served by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ask {
-    /// The form of the answer: JSON, or a stream with these options.
-    pub form: u64,
+    /// The form of the answer.
+    pub form: Form,
     /// Whether the request limits the answer's length.
     pub sets_limit: bool,
     /// Whether the request names a conversation.
@@ -274,6 +264,29 @@ trait Shape {
 
     /// Judges an answer that is a stream of events.
     fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer;
+
+    /// The media type of its streams.
+    fn stream_media(&self) -> &'static str {
+        "text/event-stream"
+    }
+
+    /// The stream that says what the answer `whole` says, its usage only where the request asks for that;
+    /// `None` where the dialect has no streams, or a stream would lose or invent something.
+    fn to_stream(&self, _whole: &Json<'_>, _with_usage: bool) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The whole answer that says what a complete stream says; `None` where the dialect has no streams, or it
+    /// would lose or invent something.
+    fn to_whole(&self, _events: &[sse::Event]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The same complete stream for a request that does, or does not, ask for its usage; `None` where that was
+    /// never told, or the dialect knows no such request.
+    fn with_usage(&self, _events: &[sse::Event], _with_usage: bool) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// Whether `json` has a member `name` that is a text with something in it.

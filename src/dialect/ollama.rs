@@ -36,6 +36,10 @@ impl Shape for Ollama {
         }
     }
 
+    fn stream_media(&self) -> &'static str {
+        "application/x-ndjson"
+    }
+
     fn streams_by_default(&self) -> bool {
         true
     }

@@ -66,7 +66,7 @@ impl MemoryStore {
     }
 
     /// The number of entries.
-    pub fn len(&self) -> u64 {
+    pub fn entries(&self) -> u64 {
         self.cache.run_pending_tasks();
         self.cache.entry_count()
     }
@@ -114,7 +114,7 @@ mod tests {
             assert!(store.get(&key(n)).is_some(), "the latest is always there");
         }
         assert!(store.get(&key(0)).is_none());
-        assert!((60..=75).contains(&store.len()), "{}", store.len());
+        assert!((60..=75).contains(&store.entries()), "{}", store.entries());
     }
 
     #[test]

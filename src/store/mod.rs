@@ -1,7 +1,7 @@
 //! Where answers are kept: in this process, or in Redis. A store never hurts: whatever fails is a miss.
 
 mod memory;
-mod redis;
+pub mod redis;
 
 use std::{sync::Arc, time::Duration};
 
@@ -80,7 +80,7 @@ impl Store {
             Self::Memory(store) => StoreStatus {
                 name: "memory",
                 connected: true,
-                total_keys: Some(store.len()),
+                total_keys: Some(store.entries()),
                 memory_used: Some(store.bytes()),
             },
             Self::Redis(store) => {
