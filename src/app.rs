@@ -102,6 +102,7 @@ impl App {
             store,
             stats: Arc::new(Stats::default()),
             standing: Standing::default(),
+            flights: Arc::default(),
             tasks: tasks.clone(),
         };
         let permits = Arc::new(Semaphore::new(config.limits.max_upstream_requests));

@@ -3,7 +3,7 @@
 
 use std::{
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -14,33 +14,51 @@ use http_body_util::BodyExt;
 use crate::{
     admit::Inquiry,
     body::{RequestBody, UpstreamBody},
-    dialect::Answer,
+    dialect::{self, Answer},
     entry::Entry,
     error::ProxyError,
     exchange::{Exchange, log_llm_call},
-    flight::{End, Head, Outcome, Writer},
+    flight::{End, Head, Outcome, Sharing, Writer},
+    flights::Landing,
+    headers::media_type_of,
     log::events::Operation,
     policy::{self, Reason},
     reply,
-    route::{Kind, Route},
+    route::{Kind, OnAbandon, Route, Scope},
     state::{Live, Shared},
     stats::Limit,
     upstream,
 };
 
-/// A question for the upstream.
+/// How long an answer stays joinable after it was stored.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// A request on a cacheable route, with all that its answer depends on.
 #[derive(Debug)]
-pub struct Fill {
-    /// What all requests share.
+pub struct Question {
+    /// What lasts.
     pub shared: Arc<Shared>,
     /// The settings as of the request.
     pub live: Arc<Live>,
     /// The rule that covers it.
     pub route: Arc<Route>,
-    /// The request that began it.
+    /// The request.
     pub exchange: Exchange,
-    /// What was understood of that request.
+    /// What was understood of it.
     pub inquiry: Inquiry,
+    /// The fresh answer that is stored for it, in a form that is of no use to it.
+    pub kept: Option<Arc<Entry>>,
+}
+
+/// A question that goes to the upstream.
+#[derive(Debug)]
+pub struct Fill {
+    /// It.
+    pub question: Question,
+    /// Keeps its answer joinable.
+    pub landing: Option<Landing>,
+    /// Whether it is asked after another request's failure.
+    pub second: bool,
 }
 
 /// What came of an answer's body.
@@ -58,12 +76,21 @@ impl Fill {
         let end = match self.answer(request, &writer, started).await {
             Ok(outcome) => End::Complete(outcome),
             Err(error) => {
-                self.exchange.failed(&error);
+                self.question.exchange.failed(&error);
                 End::Failed(Arc::new(error))
             }
         };
-        self.exchange.performed(Operation::Upstream, started.elapsed(), matches!(end, End::Complete(_)));
+        self.question.exchange.performed(
+            Operation::Upstream,
+            started.elapsed(),
+            matches!(end, End::Complete(_)),
+        );
+        let stored = matches!(end, End::Complete(Ok(())));
         writer.end(end);
+        if stored && self.landing.is_some() {
+            // For those whose lookup came just before the answer was stored.
+            tokio::time::sleep(LINGER).await;
+        }
     }
 
     async fn answer(
@@ -72,22 +99,31 @@ impl Fill {
         writer: &Writer,
         started: Instant,
     ) -> Result<Outcome, ProxyError> {
-        let response = self.live.upstream.send(&self.live.config.upstream, request).await?;
-        let (head, framed, body) = open(response);
+        let response = tokio::select! {
+            response = self.question.live.upstream.send(&self.question.live.config.upstream, request) => response?,
+            () = writer.deserted(), if self.ends_when_deserted() => return Ok(Err(Reason::Truncated)),
+        };
+        let (mut head, framed, body) = open(response);
         self.learn_standing(head.status);
         let verdict = self.judge_head(&head);
+        head.sharing = self.sharing(head.status, verdict);
         writer.head(head.clone());
         let received = self.receive(body, writer, verdict).await?;
         let took = started.elapsed();
         let body = match received {
             Received::Whole(Some(body)) => body,
             Received::Whole(None) => {
-                self.shared.stats.limited(Limit::MaxEntry);
+                self.question.shared.stats.limited(Limit::MaxEntry);
                 return Ok(Err(verdict.err().unwrap_or(Reason::TooLarge)));
             }
             Received::Abandoned => return Ok(Err(Reason::Truncated)),
         };
-        let answer = self.inquiry.dialect.judge(&self.inquiry.ask, &self.route, &head.headers, &body);
+        let answer = self.question.inquiry.dialect.judge(
+            &self.question.inquiry.ask,
+            &self.question.route,
+            &head.headers,
+            &body,
+        );
         self.log_call(&head, &answer, took);
         let ttl = match verdict.and_then(|ttl| judge_end(&head, framed, &answer).map(|()| ttl)) {
             Ok(ttl) => ttl,
@@ -95,34 +131,74 @@ impl Fill {
         };
         let entry = Entry {
             status: head.status,
-            headers: reply::headers_to_store(&self.route, &head.headers),
+            headers: reply::headers_to_store(&self.question.route, &head.headers),
             body: answer.without_ids.unwrap_or(body),
             stored_at: unix_millis(SystemTime::now()),
             ttl,
-            form: self.inquiry.ask.form.id,
-            with_credentials: self.inquiry.credentials.is_some(),
+            form: self.question.inquiry.ask.form.id,
+            with_credentials: self.question.inquiry.credentials.is_some(),
             took,
-            model: answer.model.or_else(|| self.inquiry.model.clone()),
+            model: answer.model.or_else(|| self.question.inquiry.model.clone()),
             usage: answer.usage,
         };
+        if self.is_better_kept(&entry) {
+            return Ok(Err(Reason::OtherFormKept));
+        }
         Ok(self.store(entry).await)
+    }
+
+    /// Whether the answer is worth nothing once nobody reads it.
+    fn ends_when_deserted(&self) -> bool {
+        self.question.route.on_abandon == OnAbandon::Cancel || self.question.inquiry.key.is_none()
+    }
+
+    /// Who else may read the answer. A key whose answers are for their own callers is remembered.
+    fn sharing(&self, status: StatusCode, verdict: Result<Duration, Reason>) -> Sharing {
+        match verdict {
+            Ok(_) => Sharing::Open,
+            // One more may try; what comes of that is for everybody.
+            Err(Reason::Status) if status.is_server_error() && !self.second => Sharing::Failed,
+            Err(Reason::Status) if status.is_server_error() => Sharing::Open,
+            Err(Reason::Status) if status.is_client_error() => match self.question.route.scope {
+                Scope::Credential => Sharing::Open,
+                Scope::Shared | Scope::Headers(_) => Sharing::Released,
+            },
+            Err(_) => {
+                if let Some(landing) = &self.landing {
+                    landing.remember_unshareable();
+                }
+                Sharing::Released
+            }
+        }
     }
 
     /// Under a shared scope, the upstream's answer tells whether the caller's credentials are good.
     fn learn_standing(&self, status: StatusCode) {
-        if let Some(credentials) = &self.inquiry.credentials {
-            let ttl = self.live.config.shared_auth_ttl;
-            self.shared.standing.learn(&self.route.name, credentials, status, ttl, Instant::now());
+        if let Some(credentials) = &self.question.inquiry.credentials {
+            let ttl = self.question.live.config.shared_auth_ttl;
+            self.question.shared.standing.learn(
+                &self.question.route.name,
+                credentials,
+                status,
+                ttl,
+                Instant::now(),
+            );
         }
     }
 
-    fn judge_head(&self, head: &Head) -> Result<std::time::Duration, Reason> {
-        if let (Some(reason), None) = (self.inquiry.bypass, &self.inquiry.key) {
+    fn judge_head(&self, head: &Head) -> Result<Duration, Reason> {
+        if let (Some(reason), None) = (self.question.inquiry.bypass, &self.question.inquiry.key) {
             return Err(reason);
         }
-        let has_stream_member = self.inquiry.dialect.has_stream_member();
-        let keyed = |name: &HeaderName| policy::is_keyed(&self.route, has_stream_member, name);
-        policy::storable(&self.route, &self.inquiry.directives, head.status, &head.headers, keyed)
+        let has_stream_member = self.question.inquiry.dialect.has_stream_member();
+        let keyed = |name: &HeaderName| policy::is_keyed(&self.question.route, has_stream_member, name);
+        policy::storable(
+            &self.question.route,
+            &self.question.inquiry.directives,
+            head.status,
+            &head.headers,
+            keyed,
+        )
     }
 
     /// Passes the body on as it comes, and keeps it where it is not too large.
@@ -130,12 +206,19 @@ impl Fill {
         &self,
         mut body: UpstreamBody,
         writer: &Writer,
-        verdict: Result<std::time::Duration, Reason>,
+        verdict: Result<Duration, Reason>,
     ) -> Result<Received, ProxyError> {
-        let max_entry = self.live.config.store.max_entry;
+        let max_entry = self.question.live.config.store.max_entry;
         let (mut chunks, mut len) = (Vec::new(), 0_usize);
         let mut keeps = true;
-        while let Some(frame) = body.frame().await {
+        loop {
+            // What cannot be stored is worth nothing to anybody but those who read it.
+            let ends_when_deserted = !keeps || verdict.is_err() || self.ends_when_deserted();
+            let frame = tokio::select! {
+                frame = body.frame() => frame,
+                () = writer.deserted(), if ends_when_deserted => return Ok(Received::Abandoned),
+            };
+            let Some(frame) = frame else { break };
             let Ok(chunk) = frame.map_err(|error| upstream::cut(&error))?.into_data() else { continue };
             len += chunk.len();
             if keeps && len > max_entry {
@@ -145,31 +228,38 @@ impl Fill {
             if keeps {
                 chunks.push(chunk.clone());
             }
-            // What cannot be stored is worth nothing to anybody but those who read it.
-            let is_worthless = !keeps || verdict.is_err();
-            if writer.chunk(chunk).await.is_err() || (is_worthless && !writer.has_readers()) {
+            if writer.chunk(chunk).await.is_err() {
                 return Ok(Received::Abandoned);
             }
         }
         Ok(Received::Whole(keeps.then(|| joined(chunks, len))))
     }
 
-    fn log_call(&self, head: &Head, answer: &Answer, took: std::time::Duration) {
-        let model = answer.model.as_ref().or(self.inquiry.model.as_ref());
-        let is_call =
-            matches!(self.route.kind, Kind::Query | Kind::Embedding) && head.status == StatusCode::OK;
+    fn log_call(&self, head: &Head, answer: &Answer, took: Duration) {
+        let model = answer.model.as_ref().or(self.question.inquiry.model.as_ref());
+        let is_call = matches!(self.question.route.kind, Kind::Query | Kind::Embedding)
+            && head.status == StatusCode::OK;
         if let (true, Some(model)) = (is_call, model) {
-            log_llm_call(&self.exchange, model, answer.usage.unwrap_or_default(), took, false);
+            log_llm_call(&self.question.exchange, model, answer.usage.unwrap_or_default(), took, false);
         }
+    }
+
+    /// Whether the answer that is stored serves both forms, and the new one does not.
+    fn is_better_kept(&self, entry: &Entry) -> bool {
+        let serves_both = |entry: &Entry| {
+            let media = entry.header(&header::CONTENT_TYPE).and_then(media_type_of).unwrap_or_default();
+            dialect::serves_both(self.question.inquiry.dialect, &media, &entry.body)
+        };
+        self.question.kept.as_ref().is_some_and(|kept| serves_both(kept) && !serves_both(entry))
     }
 
     async fn store(&self, entry: Entry) -> Outcome {
         let (started, life) = (Instant::now(), entry.ttl);
-        let Some(key) = &self.inquiry.key else { return Err(Reason::TtlZero) };
-        let stored = self.shared.store.put(key, Arc::new(entry), life).await;
-        self.exchange.performed(Operation::CacheStore, started.elapsed(), stored.is_ok());
+        let Some(key) = &self.question.inquiry.key else { return Err(Reason::TtlZero) };
+        let stored = self.question.shared.store.put(key, Arc::new(entry), life).await;
+        self.question.exchange.performed(Operation::CacheStore, started.elapsed(), stored.is_ok());
         stored.map_err(|_| {
-            self.shared.stats.errors.increment();
+            self.question.shared.stats.errors.increment();
             Reason::StoreUnavailable
         })
     }
@@ -184,7 +274,7 @@ fn open(response: Response<UpstreamBody>) -> (Head, bool, UpstreamBody) {
     // A response without a body needs no framing.
     let framed = framed || body.is_end_stream();
     reply::clean(&mut headers);
-    (Head { status: parts.status, headers }, framed, body)
+    (Head { status: parts.status, headers, sharing: Sharing::Released }, framed, body)
 }
 
 /// Whether an answer that came to its end is worth keeping.

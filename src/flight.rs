@@ -25,6 +25,19 @@ pub struct Head {
     pub status: StatusCode,
     /// Its headers, without those of the connection.
     pub headers: HeaderMap,
+    /// Who may read it besides the request that asked for it.
+    pub sharing: Sharing,
+}
+
+/// Who may read an answer besides the request that asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Everybody who joins.
+    Open,
+    /// Nobody: those who wait ask for themselves, at once.
+    Released,
+    /// Nobody: the upstream failed, and one of those who wait may try again for all.
+    Failed,
 }
 
 /// How an answer that came whole ended.
@@ -115,14 +128,39 @@ impl State {
 #[derive(Debug)]
 pub struct Flight {
     state: Mutex<State>,
-    bound: usize,
+    origin: Origin,
+}
+
+/// What is known of an answer from its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// How many bytes are kept for readers at most.
+    pub bound: usize,
+    /// Whether the request that asks for it has credentials.
+    pub with_credentials: bool,
+    /// Whether it was asked for after another request's failure, which is not done twice.
+    pub second: bool,
 }
 
 impl Flight {
-    /// A new answer, of which at most `bound` bytes are kept for readers, with its only writer.
-    pub fn start(bound: usize) -> (Arc<Self>, Writer) {
-        let flight = Arc::new(Self { state: Mutex::default(), bound });
+    /// A new answer, with its only writer.
+    pub fn start(origin: Origin) -> (Arc<Self>, Writer) {
+        let flight = Arc::new(Self { state: Mutex::default(), origin });
         (Arc::clone(&flight), Writer { flight })
+    }
+
+    /// What was known of it from its start.
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// How many read it, if a further one could: `None` where it failed, is nobody else's, or its beginning is
+    /// gone.
+    pub fn joinable(&self) -> Option<usize> {
+        let state = self.state.lock();
+        let is_shared = state.head.as_ref().is_none_or(|head| head.sharing == Sharing::Open);
+        let failed = matches!(state.end, Some(End::Failed(_)));
+        (is_shared && !failed && state.gone == 0).then(|| state.readers.iter().flatten().count())
     }
 
     /// One more reader, from the answer's beginning.
@@ -161,7 +199,7 @@ impl Writer {
     pub async fn chunk(&self, chunk: Bytes) -> Result<(), Abandoned> {
         std::future::poll_fn(|cx| {
             let mut state = self.flight.state.lock();
-            match state.make_room(chunk.len(), self.flight.bound) {
+            match state.make_room(chunk.len(), self.flight.origin.bound) {
                 Some(room) => Poll::Ready(room),
                 None => {
                     state.writer = Some(cx.waker().clone());
@@ -177,9 +215,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether anybody reads.
-    pub fn has_readers(&self) -> bool {
-        self.flight.state.lock().readers.iter().any(Option::is_some)
+    /// Completes once nobody reads any more.
+    pub async fn deserted(&self) {
+        std::future::poll_fn(|cx| {
+            let mut state = self.flight.state.lock();
+            if state.readers.iter().all(Option::is_none) {
+                return Poll::Ready(());
+            }
+            state.writer = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Ends the answer.
@@ -212,6 +258,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// What was known of the answer from its start.
+    pub fn origin(&self) -> Origin {
+        self.flight.origin
+    }
+
     /// Waits for the head.
     ///
     /// # Errors
@@ -302,6 +353,10 @@ mod tests {
 
     use super::*;
 
+    fn origin(bound: usize) -> Origin {
+        Origin { bound, with_credentials: false, second: false }
+    }
+
     fn bytes(len: usize) -> Bytes {
         vec![b'x'; len].into()
     }
@@ -312,7 +367,7 @@ mod tests {
 
     #[tokio::test]
     async fn late_readers_get_everything() {
-        let (flight, writer) = Flight::start(100);
+        let (flight, writer) = Flight::start(origin(100));
         let early = tokio::spawn(read_all(flight.reader()));
         writer.chunk(Bytes::from_static(b"one ")).await.expect("a reader");
         let late = tokio::spawn(read_all(flight.reader()));
@@ -325,7 +380,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_writer_fails_its_readers_at_once() {
-        let (flight, writer) = Flight::start(100);
+        let (flight, writer) = Flight::start(origin(100));
         let (waiting, reading) = (flight.reader(), tokio::spawn(read_all(flight.reader())));
         drop(writer);
         assert!(waiting.head().await.is_err());
@@ -334,7 +389,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_only_reader_holds_the_writer_back() {
-        let (flight, writer) = Flight::start(10);
+        let (flight, writer) = Flight::start(origin(10));
         let mut reader = flight.reader();
         writer.chunk(bytes(10)).await.expect("room");
         let mut next = Box::pin(writer.chunk(bytes(5)));
@@ -345,7 +400,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_reader_is_cut_and_the_others_go_on() {
-        let (flight, writer) = Flight::start(10);
+        let (flight, writer) = Flight::start(origin(10));
         let (slow, mut fast) = (flight.reader(), flight.reader());
         for _ in 0..5 {
             writer.chunk(bytes(10)).await.expect("the fast reader reads");
@@ -359,7 +414,7 @@ mod tests {
 
     #[tokio::test]
     async fn unread_and_too_large_is_abandoned() {
-        let (flight, writer) = Flight::start(10);
+        let (flight, writer) = Flight::start(origin(10));
         drop(flight.reader());
         writer.chunk(bytes(10)).await.expect("within the bound, it may be worth storing");
         assert_eq!(writer.chunk(bytes(1)).await, Err(Abandoned));

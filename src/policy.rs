@@ -74,6 +74,8 @@ pub enum Reason {
     ToolCalls,
     /// The answer opens a conversation for its own caller.
     OpensConversation,
+    /// The stored answer serves both forms, which this one does not.
+    OtherFormKept,
     /// The store is out of reach.
     StoreUnavailable,
 }
@@ -111,6 +113,7 @@ impl Reason {
             Self::Length => "length",
             Self::ToolCalls => "tool-calls",
             Self::OpensConversation => "opens-conversation",
+            Self::OtherFormKept => "other-form-kept",
             Self::StoreUnavailable => "store-unavailable",
         }
     }

@@ -11,42 +11,31 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
-use http_body::Body as _;
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
-use tokio::time::timeout;
 
 use crate::{
-    admit::{self, Inquiry},
-    body::{self, BodyError, ReadLimits, RequestBody, ResponseBody, Timed},
-    dialect::{self, Served},
+    admit, ask,
+    body::{self, BodyError, ReadLimits, RequestBody, ResponseBody},
+    dialect::Served,
     entry::Entry,
     error::{ErrorBody, ErrorKind, ProxyError, unix_seconds},
     exchange::{self, Exchange, Observed, Record},
-    fill::{self, Fill, unix_millis},
-    flight::{End, Flight, Head},
+    fill::Question,
     forwarded, guard, headers,
     health::Health,
-    log::events::{self, Operation},
-    normalize,
-    policy::{self, Freshness, Reason},
-    reply::{self, CacheReport, CacheStatus, Forward},
-    route::{self, Route, Scope},
+    log::events,
+    lookup::{self, Lookup},
+    pass,
+    policy::Reason,
+    reply::{self, CacheReport, Failure, Reply},
     state::{Live, Shared},
     stats::Limit,
-    tunnel,
 };
-
-/// How long a response's head waits for a short answer's end, so that `Cache-Status` can tell what became of it.
-const VERDICT_WAIT: Duration = Duration::from_millis(50);
-
-/// What an unfinished answer keeps for its readers, in bytes.
-const MAX_BUFFER: usize = 8 * 1024 * 1024;
 
 /// The proxy.
 #[derive(Debug)]
@@ -57,41 +46,6 @@ pub struct Proxy {
     pub live: ArcSwap<Live>,
     /// The health page.
     pub health: Health,
-}
-
-/// A response on its way, before what all responses get.
-struct Reply {
-    response: Response<ResponseBody>,
-    report: Option<CacheReport>,
-    hit: Option<Arc<Entry>>,
-}
-
-impl Reply {
-    const fn new(response: Response<ResponseBody>, report: Option<CacheReport>) -> Self {
-        Self { response, report, hit: None }
-    }
-}
-
-/// Why there is no reply.
-enum Failure {
-    /// The caller is told, and the log.
-    Told(ProxyError, Option<CacheReport>),
-    /// The caller is told; the fill that failed has told the log.
-    Fill(Arc<ProxyError>, Option<CacheReport>),
-    /// The client stalled or left: its connection is closed without a word.
-    Gone(BodyError),
-}
-
-impl From<ProxyError> for Failure {
-    fn from(error: ProxyError) -> Self {
-        Self::Told(error, None)
-    }
-}
-
-/// A stored answer, as far as it is of use to a request.
-enum Lookup {
-    Hit(Arc<Entry>, Served, CacheReport),
-    Miss(Forward),
 }
 
 impl Proxy {
@@ -171,7 +125,7 @@ impl Proxy {
         let covering = live.routes.iter().find(|route| route.pattern.matches(&parts.method, &exchange.path));
         let route = match covering {
             Some(route) if route.cache && upgrade.is_none() => Arc::clone(route),
-            _ => return self.pass(live, exchange, parts, body, upgrade).await,
+            _ => return pass::pass(live, exchange, parts, body, upgrade).await,
         };
         let limits = &live.config.limits;
         let limits = ReadLimits { bytes: limits.max_body, pause: limits.body_timeout };
@@ -182,100 +136,48 @@ impl Proxy {
         };
         headers::remove_hop_by_hop(&mut parts.headers);
         match admit::admit(&route, &parts, &body, &live.terms) {
-            Some(inquiry) => self.cached(live, exchange, route, inquiry, parts, body).await,
-            None => self.forward(live, exchange, parts, RequestBody::Full(Some(body)), None).await,
+            Some(inquiry) => {
+                exchange.question.clone_from(&inquiry.question);
+                let question = Question {
+                    shared: Arc::clone(&self.shared),
+                    live: Arc::clone(live),
+                    route,
+                    exchange: exchange.clone(),
+                    inquiry,
+                    kept: None,
+                };
+                let request = pass::upstream_request(live, exchange, parts, body.into(), true);
+                self.cached(question, request).await
+            }
+            None => pass::forward(live, exchange, parts, body.into(), None).await,
         }
     }
 
     /// A request that a route covers.
-    async fn cached(
-        &self,
-        live: &Arc<Live>,
-        exchange: &mut Exchange,
-        route: Arc<Route>,
-        inquiry: Inquiry,
-        parts: Parts,
-        body: Bytes,
-    ) -> Result<Reply, Failure> {
-        exchange.question.clone_from(&inquiry.question);
-        let report = match (inquiry.bypass, &inquiry.key) {
-            (None, Some(key)) => match self.lookup(exchange, &route, &inquiry, key).await {
-                Lookup::Hit(entry, served, report) => return Ok(self.hit(exchange, entry, served, report)),
-                Lookup::Miss(forward) => {
-                    let report = CacheReport::forwarded(
-                        CacheStatus::Miss,
-                        route.kind,
-                        Some(key.clone()),
-                        forward,
-                        None,
-                    );
-                    if inquiry.directives.only_if_cached {
+    async fn cached(&self, mut question: Question, request: Request<RequestBody>) -> Result<Reply, Failure> {
+        let report = match (question.inquiry.bypass, &question.inquiry.key) {
+            (None, Some(key)) => match lookup::lookup(&question, key).await {
+                Lookup::Hit(entry, served, report) => {
+                    return Ok(self.hit(&question.exchange, entry, served, report));
+                }
+                Lookup::Miss(forward, kept) => {
+                    let report = CacheReport::miss(question.route.kind, key.clone(), forward);
+                    if question.inquiry.directives.only_if_cached {
                         let report = CacheReport { forward: None, ..report };
                         let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
                         return Err(Failure::Told(error, Some(report)));
                     }
+                    question.kept = kept;
                     report
                 }
             },
             (reason, key) => {
                 self.shared.stats.bypassed.increment();
-                let report = CacheReport::bypass(route.kind, reason.unwrap_or(Reason::TtlZero));
-                CacheReport { key: key.clone(), ..report }
+                let reason = reason.unwrap_or(Reason::TtlZero);
+                CacheReport { key: key.clone(), ..CacheReport::bypass(question.route.kind, reason) }
             }
         };
-        self.fill(live, exchange, route, inquiry, report, parts, body).await
-    }
-
-    /// Asks the store, and judges what it holds.
-    async fn lookup(
-        &self,
-        exchange: &Exchange,
-        route: &Route,
-        inquiry: &Inquiry,
-        key: &crate::key::Key,
-    ) -> Lookup {
-        let started = Instant::now();
-        let found = self.shared.store.get(key).await;
-        let failed = found.is_err();
-        let lookup = match found.unwrap_or_default() {
-            None => Lookup::Miss(Forward::UriMiss),
-            Some(entry) => self.judge(route, inquiry, key, entry),
-        };
-        let counters = self.shared.stats.of(route.kind);
-        let hit = matches!(lookup, Lookup::Hit(..));
-        match (hit, failed) {
-            (true, _) => counters.hits.increment(),
-            (false, true) => self.shared.stats.errors.increment(),
-            (false, false) => counters.misses.increment(),
-        }
-        exchange.performed(Operation::CacheLookup { hit }, started.elapsed(), !failed);
-        lookup
-    }
-
-    fn judge(&self, route: &Route, inquiry: &Inquiry, key: &crate::key::Key, entry: Arc<Entry>) -> Lookup {
-        // Under a shared scope, what was given to somebody with credentials is for those alone whose own are good.
-        let needs_standing = entry.with_credentials && route.scope != Scope::Credential;
-        let stands = |credentials| self.shared.standing.holds(&route.name, credentials, Instant::now());
-        if needs_standing && !inquiry.credentials.as_ref().is_some_and(stands) {
-            return Lookup::Miss(Forward::Miss);
-        }
-        let now = unix_millis(SystemTime::now());
-        match policy::freshness(entry.stored_at, entry.ttl, now, &inquiry.directives) {
-            Freshness::Fresh { age, left } => {
-                let left = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
-                let media =
-                    entry.header(&header::CONTENT_TYPE).and_then(headers::media_type_of).unwrap_or_default();
-                match dialect::serve(inquiry.dialect, entry.form, &media, &entry.body, &inquiry.ask) {
-                    Some(served) => {
-                        let report = CacheReport::hit(route.kind, key.clone(), age.as_secs(), left);
-                        Lookup::Hit(entry, served, report)
-                    }
-                    None => Lookup::Miss(Forward::Miss),
-                }
-            }
-            Freshness::Stale => Lookup::Miss(Forward::Stale),
-            Freshness::TooOld => Lookup::Miss(Forward::Request),
-        }
+        ask::ask(question, report, request).await
     }
 
     fn hit(&self, exchange: &Exchange, entry: Arc<Entry>, served: Served, report: CacheReport) -> Reply {
@@ -283,107 +185,6 @@ impl Proxy {
         stats.saved(entry.took.saturating_sub(exchange.elapsed()));
         stats.tokens_saved.add(entry.usage.and_then(|usage| usage.total).unwrap_or(0));
         Reply { response: reply::from_entry(&entry, served), report: Some(report), hit: Some(entry) }
-    }
-
-    /// Has the upstream asked by a task of its own, and reads along.
-    #[allow(clippy::too_many_arguments, reason = "the whole of a request goes into a fill")]
-    async fn fill(
-        &self,
-        live: &Arc<Live>,
-        exchange: &Exchange,
-        route: Arc<Route>,
-        inquiry: Inquiry,
-        mut report: CacheReport,
-        parts: Parts,
-        body: Bytes,
-    ) -> Result<Reply, Failure> {
-        let method = parts.method.clone();
-        let request = upstream_request(live, exchange, parts, RequestBody::from(body), true);
-        let (flight, writer) = Flight::start(MAX_BUFFER);
-        let reader = flight.reader();
-        let fill = Fill {
-            shared: Arc::clone(&self.shared),
-            live: Arc::clone(live),
-            route,
-            exchange: exchange.clone(),
-            inquiry,
-        };
-        self.shared.tasks.spawn(fill.run(request, writer));
-        let head = match reader.head().await {
-            Ok(head) => head,
-            Err(error) => return Err(Failure::Fill(error, Some(report))),
-        };
-        if !fill::is_stream(&head.headers)
-            && let Ok(End::Complete(outcome)) = timeout(VERDICT_WAIT, reader.end()).await
-        {
-            report.stored = Some(outcome.is_ok());
-            report.reason = report.reason.or(outcome.err());
-        }
-        report.forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
-        let len = content_length(&head).or_else(|| reader.complete_len()).filter(|_| method != Method::HEAD);
-        let response = with_head(&head, ResponseBody::Flight(reader, len));
-        let response = self.normalized(live, exchange, Some(report.kind), response).await;
-        Ok(Reply::new(response, Some(report)))
-    }
-
-    /// A request that nothing is cached for: streamed through both ways, upgrades included.
-    async fn pass(
-        &self,
-        live: &Arc<Live>,
-        exchange: &Exchange,
-        mut parts: Parts,
-        body: Incoming,
-        upgrade: Option<String>,
-    ) -> Result<Reply, Failure> {
-        let client = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        headers::remove_hop_by_hop(&mut parts.headers);
-        let body = if body.is_end_stream() {
-            RequestBody::Full(None)
-        } else {
-            RequestBody::Client(Timed::new(body, live.config.limits.body_timeout), Arc::default())
-        };
-        let upgrade = upgrade.zip(client);
-        self.forward(live, exchange, parts, body, upgrade).await
-    }
-
-    async fn forward(
-        &self,
-        live: &Arc<Live>,
-        exchange: &Exchange,
-        parts: Parts,
-        body: RequestBody,
-        upgrade: Option<(String, hyper::upgrade::OnUpgrade)>,
-    ) -> Result<Reply, Failure> {
-        let mut request = upstream_request(live, exchange, parts, body, false);
-        if let Some((protocol, _)) = &upgrade {
-            tunnel::ask(request.headers_mut(), protocol);
-        }
-        let started = Instant::now();
-        let sent = live.upstream.send(&live.config.upstream, request).await;
-        exchange.performed(Operation::Upstream, started.elapsed(), sent.is_ok());
-        let mut response = sent?;
-        if let (StatusCode::SWITCHING_PROTOCOLS, Some((_, client))) = (response.status(), upgrade) {
-            return Ok(Reply::new(tunnel::open(response, client), None));
-        }
-        reply::clean(response.headers_mut());
-        let response = response.map(|body| ResponseBody::Upstream(Box::new(body)));
-        Ok(Reply::new(self.normalized(live, exchange, None, response).await, None))
-    }
-
-    /// The upstream's own errors in sidecache's form, where that is set.
-    async fn normalized(
-        &self,
-        live: &Live,
-        exchange: &Exchange,
-        kind: Option<route::Kind>,
-        response: Response<ResponseBody>,
-    ) -> Response<ResponseBody> {
-        let is_error = response.status().is_client_error() || response.status().is_server_error();
-        if live.config.normalize_errors && is_error {
-            normalize::error(exchange, kind, live.config.environment == "production", response).await
-        } else {
-            response
-        }
     }
 
     /// What every response gets.
@@ -412,40 +213,6 @@ impl Proxy {
         };
         response.map(|body| Observed::new(body, record))
     }
-}
-
-/// The request as it goes upstream. `parts` are without the connection's headers.
-fn upstream_request(
-    live: &Live,
-    exchange: &Exchange,
-    mut parts: Parts,
-    body: RequestBody,
-    cacheable: bool,
-) -> Request<RequestBody> {
-    let headers = &mut parts.headers;
-    // The length is the body's; `Expect` was answered here; the TTL was for us.
-    for name in [header::CONTENT_LENGTH, header::EXPECT, policy::X_CACHE_TTL] {
-        headers.remove(name);
-    }
-    if cacheable {
-        headers.remove(header::ACCEPT_ENCODING);
-    }
-    forwarded::rewrite(headers, exchange.peer, &live.config.trusted_proxies, !cacheable);
-    if let Ok(id) = HeaderValue::from_str(&exchange.id) {
-        headers.insert(reply::X_REQUEST_ID, id);
-    }
-    Request::from_parts(parts, body)
-}
-
-fn with_head(head: &Head, body: ResponseBody) -> Response<ResponseBody> {
-    let mut response = Response::new(body);
-    *response.status_mut() = head.status;
-    response.headers_mut().clone_from(&head.headers);
-    response
-}
-
-fn content_length(head: &Head) -> Option<u64> {
-    head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn too_large(limit: usize) -> ProxyError {

@@ -1,14 +1,15 @@
 //! Responses: what sidecache adds to a head, and what it tells of the cache. Pure.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::{
-    body::ResponseBody,
+    body::{BodyError, ResponseBody},
     dialect::Served,
     entry::Entry,
+    error::ProxyError,
     headers,
     key::Key,
     policy::Reason,
@@ -30,6 +31,8 @@ pub enum CacheStatus {
     Hit,
     /// By the upstream, after a lookup.
     Miss,
+    /// By an answer that another request had asked for already.
+    Coalesced,
     /// By the upstream, without a lookup.
     Bypass,
 }
@@ -40,6 +43,7 @@ impl CacheStatus {
         match self {
             Self::Hit => "HIT",
             Self::Miss => "MISS",
+            Self::Coalesced => "COALESCED",
             Self::Bypass => "BYPASS",
         }
     }
@@ -103,8 +107,12 @@ impl CacheReport {
         Self::forwarded(CacheStatus::Bypass, kind, None, forward, Some(reason))
     }
 
-    /// A request that goes to the upstream.
-    pub const fn forwarded(
+    /// A request that goes to the upstream after a lookup.
+    pub const fn miss(kind: Kind, key: Key, forward: Forward) -> Self {
+        Self::forwarded(CacheStatus::Miss, kind, Some(key), forward, None)
+    }
+
+    const fn forwarded(
         status: CacheStatus,
         kind: Kind,
         key: Option<Key>,
@@ -152,6 +160,9 @@ impl CacheReport {
                 write!(text, "; fwd={}; fwd-status={}", forward.as_str(), status.as_u16())
             }
         };
+        if self.status == CacheStatus::Coalesced {
+            text.push_str("; collapsed");
+        }
         if let Some(ttl) = self.ttl {
             let _ = write!(text, "; ttl={ttl}");
         }
@@ -165,6 +176,41 @@ impl CacheReport {
             let _ = write!(text, "; detail={}", reason.as_str());
         }
         text
+    }
+}
+
+/// A response on its way, before what all responses get.
+#[derive(Debug)]
+pub struct Reply {
+    /// It.
+    pub response: Response<ResponseBody>,
+    /// What the cache did.
+    pub report: Option<CacheReport>,
+    /// The stored answer that it is.
+    pub hit: Option<Arc<Entry>>,
+}
+
+impl Reply {
+    /// A response that is no hit.
+    pub const fn new(response: Response<ResponseBody>, report: Option<CacheReport>) -> Self {
+        Self { response, report, hit: None }
+    }
+}
+
+/// Why there is no reply.
+#[derive(Debug)]
+pub enum Failure {
+    /// The caller is told, and the log.
+    Told(ProxyError, Option<CacheReport>),
+    /// The caller is told; the fill that failed has told the log.
+    Fill(Arc<ProxyError>, Option<CacheReport>),
+    /// The client stalled or left: its connection is closed without a word.
+    Gone(BodyError),
+}
+
+impl From<ProxyError> for Failure {
+    fn from(error: ProxyError) -> Self {
+        Self::Told(error, None)
     }
 }
 
@@ -240,7 +286,7 @@ mod tests {
             CacheReport::bypass(Kind::Query, Reason::RequestNoStore).cache_status(),
             "sidecache; fwd=request; detail=request-no-store"
         );
-        let mut miss = CacheReport::forwarded(CacheStatus::Miss, Kind::Query, None, Forward::UriMiss, None);
+        let mut miss = CacheReport { key: None, ..CacheReport::miss(Kind::Query, key, Forward::UriMiss) };
         miss.forward = Some((Forward::UriMiss, Some(StatusCode::OK)));
         miss.stored = Some(true);
         assert_eq!(miss.cache_status(), "sidecache; fwd=uri-miss; fwd-status=200; stored");

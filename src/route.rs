@@ -70,6 +70,15 @@ pub enum SetCookie {
     Skip,
 }
 
+/// What happens to an answer that all its clients have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnAbandon {
+    /// It is brought to its end, and stored.
+    Finish,
+    /// The upstream's connection is closed.
+    Cancel,
+}
+
 /// A difference in a question's text that does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalize {
@@ -130,6 +139,8 @@ pub struct Route {
     pub honor_request_cache_control: bool,
     /// The name of the event or the data that ends this route's streams.
     pub stream_end: Option<String>,
+    /// What happens to an answer that all its clients have left.
+    pub on_abandon: OnAbandon,
     /// A built-in route covers a `POST` only if its body is what its dialect requires.
     pub builtin: bool,
 }
@@ -317,6 +328,7 @@ impl Route {
             cache_tool_calls: true,
             honor_request_cache_control: true,
             stream_end: None,
+            on_abandon: OnAbandon::Finish,
             builtin: false,
         })
     }

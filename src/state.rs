@@ -6,8 +6,8 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    admit::Terms, config::Config, route::Route, standing::Standing, stats::Stats, store::Store,
-    upstream::Upstream,
+    admit::Terms, config::Config, flights::Flights, route::Route, standing::Standing, stats::Stats,
+    store::Store, upstream::Upstream,
 };
 
 /// What lasts as long as the process.
@@ -19,6 +19,8 @@ pub struct Shared {
     pub stats: Arc<Stats>,
     /// Whose credentials are good.
     pub standing: Standing,
+    /// The answers that are running.
+    pub flights: Arc<Flights>,
     /// What runs: connections, and fills, which outlive them.
     pub tasks: TaskTracker,
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::Path};
 
 use super::{
-    AdminConfig, Config, Limits, LogConfig, StoreConfig, UpstreamConfig,
+    AdminConfig, CoalesceConfig, Config, Limits, LogConfig, StoreConfig, UpstreamConfig,
     error::{ConfigError, Errors, Faults},
     file::{self, File},
     forms::{
@@ -83,6 +83,7 @@ fn config(
     let normalize_errors = reader.need("errors.normalize", &BOOL);
     let health_path = reader.need("health.path", &HEALTH_PATH);
     let limits = limits(reader);
+    let coalesce = coalesce(reader);
     let mut routes = file_routes(common.as_ref(), &mut reader.faults);
     if let (Some(listen), Some(Some(admin))) = (listen, admin.as_ref().map(|admin| admin.listen)) {
         refuse_clash(reader, listen, admin);
@@ -103,6 +104,7 @@ fn config(
         trusted_proxies,
         log: log?,
         limits: limits?,
+        coalesce: coalesce?,
         drain_delay: drain_delay?,
         drain_timeout: drain_timeout?,
         normalize_errors: normalize_errors?,
@@ -226,6 +228,12 @@ fn log(reader: &mut Reader) -> Option<LogConfig> {
         slow: slow?,
         queries: queries?,
     })
+}
+
+fn coalesce(reader: &mut Reader) -> Option<CoalesceConfig> {
+    let max_followers = reader.need("coalesce.max_followers", &COUNT);
+    let max_buffer = reader.need("coalesce.max_buffer", &LENGTH);
+    Some(CoalesceConfig { max_followers: max_followers?, max_buffer: max_buffer? })
 }
 
 fn limits(reader: &mut Reader) -> Option<Limits> {

@@ -62,6 +62,8 @@ pub struct Config {
     pub log: LogConfig,
     /// What is refused.
     pub limits: Limits,
+    /// How requests join a running answer.
+    pub coalesce: CoalesceConfig,
     /// How long readiness is 503 before the listener closes.
     pub drain_delay: Duration,
     /// How long running requests may take after that.
@@ -156,6 +158,15 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Between two reads of a request's body; ten times that in all where the body is buffered.
     pub body_timeout: Duration,
+}
+
+/// How requests join a running answer.
+#[derive(Clone, Debug)]
+pub struct CoalesceConfig {
+    /// How many read one answer besides the request that began it.
+    pub max_followers: usize,
+    /// What an answer keeps for its readers, in bytes.
+    pub max_buffer: usize,
 }
 
 /// A value that shows itself only when asked.

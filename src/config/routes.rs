@@ -13,7 +13,7 @@ use super::{
 use crate::{
     dialect::{Dialect, Pointer},
     headers::HeaderPattern,
-    route::{Kind, KindTtls, Normalize, Pattern, Route, Scope, SetCookie},
+    route::{Kind, KindTtls, Normalize, OnAbandon, Pattern, Route, Scope, SetCookie},
 };
 
 /// What the file says about all routes.
@@ -135,6 +135,9 @@ impl Reader<'_> {
         let cache_tool_calls = self.take("cache_tool_calls", BOOL.read);
         let honor = self.take("honor_request_cache_control", BOOL.read);
         let stream_end = self.take("stream_end", TEXT.read);
+        let on_abandon = self.take("on_abandon", |value| {
+            one_of(value, &[("finish", OnAbandon::Finish), ("cancel", OnAbandon::Cancel)])
+        });
 
         let (pattern, kind, common) = (pattern?, kind?, common?);
         let scope = scope.unwrap_or_else(|| common.scope.clone());
@@ -152,6 +155,7 @@ impl Reader<'_> {
         route.cache_tool_calls = cache_tool_calls.unwrap_or(route.cache_tool_calls);
         route.honor_request_cache_control = honor.unwrap_or(route.honor_request_cache_control);
         route.stream_end = stream_end;
+        route.on_abandon = on_abandon.unwrap_or(route.on_abandon);
         Some(route)
     }
 }

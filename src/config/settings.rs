@@ -64,7 +64,7 @@ const fn s(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads as the table it is.
-pub static SETTINGS: [Setting; 39] = [
+pub static SETTINGS: [Setting; 41] = [
     s("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     s("environment", "What this installation is called; production hides upstream error bodies.")
@@ -140,6 +140,10 @@ pub static SETTINGS: [Setting; 39] = [
         .default("10s").restart(),
     s("limits.body_timeout", "Time between two reads of a request's body; ten times that in all where it is buffered.")
         .default("30s"),
+    s("coalesce.max_followers", "Requests that read one running answer along; the next one asks the upstream itself.")
+        .default("10000"),
+    s("coalesce.max_buffer", "What a running answer keeps for its readers.")
+        .default("8MiB"),
 ];
 
 /// A key of a `[[route]]` table.
@@ -156,7 +160,7 @@ const fn r(key: &'static str, about: &'static str) -> RouteKey {
 }
 
 /// Every key of a `[[route]]` table.
-pub static ROUTE_KEYS: [RouteKey; 16] = [
+pub static ROUTE_KEYS: [RouteKey; 17] = [
     r("name", "Its name, part of the key and of the logs; its match where there is none."),
     r("match", "The requests it covers: METHOD PATH; {x} one segment, ** any rest, * any method. Required."),
     r("kind", "What its answers are: query, embedding, document, conversation or other. Required."),
@@ -176,6 +180,10 @@ pub static ROUTE_KEYS: [RouteKey; 16] = [
     r("cache_tool_calls", "Whether answers that call tools are stored."),
     r("honor_request_cache_control", "Whether a request's Cache-Control and X-Cache-TTL are honoured."),
     r("stream_end", "The event or the data that ends its streams."),
+    r(
+        "on_abandon",
+        "Once all its clients have left, an answer is brought to its end (\"finish\") or not (\"cancel\").",
+    ),
 ];
 
 /// The setting called `key`.

@@ -39,7 +39,7 @@ fn unknown_keys_and_tables() {
             "store.near_memory = 0",
             "s.toml:2: store.near_memory: is no setting; did you mean `store.max_memory`?",
         ),
-        ("[coalesce]\nmax_followers = 1", "s.toml:2: coalesce: is no table of settings"),
+        ("[replicas]\nmax = 1", "s.toml:2: replicas: is no table of settings"),
     ] {
         check(text, &[wanted]);
     }

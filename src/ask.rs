@@ -1,0 +1,135 @@
+//! An answer that is not stored: asked of the upstream, or read along with whom it is being given to already.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, Method, Request, Response, header};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{
+    body::{RequestBody, ResponseBody},
+    error::{ErrorKind, ProxyError},
+    fill::{self, Fill, Question},
+    flight::{End, Head, Origin, Reader, Sharing},
+    flights::{Seat, Start},
+    lookup::may_read,
+    pass::normalized,
+    reply::{self, CacheReport, CacheStatus, Failure, Reply},
+    stats::Limit,
+};
+
+/// How long a response's head waits for a short answer's end, so that `Cache-Status` can tell what became of it.
+const VERDICT_WAIT: Duration = Duration::from_millis(50);
+
+/// Gets the answer to `question`, whose lookup `report` tells of; `request` asks the upstream for it.
+///
+/// # Errors
+/// Where there is no answer, or it does not begin in time.
+pub async fn ask(
+    question: Question,
+    report: CacheReport,
+    request: Request<RequestBody>,
+) -> Result<Reply, Failure> {
+    let limit = question.live.config.upstream.first_byte_timeout;
+    let deadline = Instant::from_std(question.exchange.started) + limit;
+    for second in [false, true] {
+        let reader = match seat(&question, second) {
+            Seat::Lead(start) => return lead(question, report, request, start, deadline).await,
+            Seat::Follow(reader) => reader,
+            Seat::Alone => break,
+        };
+        // Who has waited for a second answer, or failed twice, waits for no third.
+        let last = second || reader.origin().second;
+        match timeout_at(deadline, reader.head()).await {
+            Err(_) => return Err(Failure::Told(too_late(limit), Some(report))),
+            Ok(Err(error)) if last => return Err(Failure::Fill(error, Some(report))),
+            Ok(Err(_)) => {}
+            Ok(Ok(head)) => match head.sharing {
+                Sharing::Open => return Ok(follow(&question, report, &head, reader).await),
+                Sharing::Released => break,
+                Sharing::Failed => {}
+            },
+        }
+    }
+    let start = Start::alone(origin(&question, false));
+    lead(question, report, request, start, deadline).await
+}
+
+fn origin(question: &Question, second: bool) -> Origin {
+    let bound = question.live.config.coalesce.max_buffer;
+    Origin { bound, with_credentials: question.inquiry.credentials.is_some(), second }
+}
+
+/// The request's part in the answer.
+fn seat(question: &Question, second: bool) -> Seat {
+    let inquiry = &question.inquiry;
+    // What is not looked up is not shared; nor is an answer that the request wants to be of no further use.
+    let (None, Some(key)) = (inquiry.bypass, &inquiry.key) else { return Seat::Alone };
+    if inquiry.directives.ttl.is_some_and(|ttl| ttl.is_zero()) {
+        return Seat::Alone;
+    }
+    let id = (*key.digest(), inquiry.ask.form.id);
+    let max_followers = question.live.config.coalesce.max_followers;
+    let may_read =
+        |origin: Origin| may_read(&question.shared, &question.route, inquiry, origin.with_credentials);
+    question.shared.flights.join(id, origin(question, second), max_followers, may_read)
+}
+
+/// Has the upstream asked by a task of its own, and reads along.
+async fn lead(
+    question: Question,
+    mut report: CacheReport,
+    request: Request<RequestBody>,
+    start: Start,
+    deadline: Instant,
+) -> Result<Reply, Failure> {
+    let Start { writer, reader, landing } = start;
+    let (live, exchange) = (Arc::clone(&question.live), question.exchange.clone());
+    let is_head = *request.method() == Method::HEAD;
+    let tasks = question.shared.tasks.clone();
+    tasks.spawn(Fill { question, landing, second: reader.origin().second }.run(request, writer));
+    let head = match timeout_at(deadline, reader.head()).await {
+        Ok(Ok(head)) => head,
+        Ok(Err(error)) => return Err(Failure::Fill(error, Some(report))),
+        Err(_) => return Err(Failure::Told(too_late(live.config.upstream.first_byte_timeout), Some(report))),
+    };
+    if !fill::is_stream(&head.headers)
+        && let Ok(End::Complete(outcome)) = timeout(VERDICT_WAIT, reader.end()).await
+    {
+        report.stored = Some(outcome.is_ok());
+        report.reason = report.reason.or(outcome.err());
+    }
+    report.forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
+    let len = length(&head.headers).or_else(|| reader.complete_len()).filter(|_| !is_head);
+    let response = response(&head, head.headers.clone(), ResponseBody::Flight(reader, len));
+    let response = normalized(&live, &exchange, Some(report.kind), response).await;
+    Ok(Reply::new(response, Some(report)))
+}
+
+/// Reads along with the request that asked.
+async fn follow(question: &Question, report: CacheReport, head: &Head, reader: Reader) -> Reply {
+    question.shared.stats.coalesced.increment();
+    let len = length(&head.headers).or_else(|| reader.complete_len());
+    // As from the store: without what was meant for the one who asked.
+    let headers = reply::headers_to_store(&question.route, &head.headers).into_iter().collect();
+    let response = response(head, headers, ResponseBody::Flight(reader, len));
+    let response = normalized(&question.live, &question.exchange, Some(report.kind), response).await;
+    let forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
+    Reply::new(response, Some(CacheReport { status: CacheStatus::Coalesced, forward, ..report }))
+}
+
+fn response(head: &Head, headers: HeaderMap, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn too_late(limit: Duration) -> ProxyError {
+    ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time")
+        .with_detail("timeout_ms", limit.as_millis() as u64)
+        .over(Limit::FirstByteTimeout)
+}

@@ -1,0 +1,162 @@
+//! Which answers are running, so that the same question is asked once.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use moka::sync::Cache;
+use parking_lot::Mutex;
+
+use crate::flight::{Flight, Origin, Reader, Writer};
+
+/// How long a key is remembered whose answer proved to be for its own caller only.
+const UNSHAREABLE_FOR: Duration = Duration::from_secs(60);
+const MAX_UNSHAREABLE: u64 = 100_000;
+
+/// What tells two running answers apart: the key's digest, and the form of the answer.
+pub type FlightId = ([u8; 32], u64);
+
+/// The answers that are running.
+#[derive(Debug)]
+pub struct Flights {
+    running: Mutex<HashMap<FlightId, Arc<Flight>>>,
+    unshareable: Cache<FlightId, ()>,
+}
+
+impl Default for Flights {
+    fn default() -> Self {
+        let unshareable =
+            Cache::builder().max_capacity(MAX_UNSHAREABLE).time_to_live(UNSHAREABLE_FOR).build();
+        Self { running: Mutex::default(), unshareable }
+    }
+}
+
+/// A request's part in an answer.
+#[derive(Debug)]
+pub enum Seat {
+    /// It asks the upstream, and others may join it.
+    Lead(Start),
+    /// It reads what another asked for.
+    Follow(Reader),
+    /// It asks the upstream for itself.
+    Alone,
+}
+
+/// An answer that is about to be asked for.
+#[derive(Debug)]
+pub struct Start {
+    /// Writes it.
+    pub writer: Writer,
+    /// Reads it for the request that asks.
+    pub reader: Reader,
+    /// Ends its being joined, where others can join it.
+    pub landing: Option<Landing>,
+}
+
+impl Start {
+    /// An answer that nobody joins.
+    pub fn alone(origin: Origin) -> Self {
+        let (flight, writer) = Flight::start(origin);
+        Self { writer, reader: flight.reader(), landing: None }
+    }
+}
+
+/// Keeps an answer joinable; once dropped, the next request begins another.
+#[derive(Debug)]
+pub struct Landing {
+    flights: Arc<Flights>,
+    flight: Arc<Flight>,
+    id: FlightId,
+}
+
+impl Landing {
+    /// Has the next requests for a minute ask at once, without waiting for each other.
+    pub fn remember_unshareable(&self) {
+        self.flights.unshareable.insert(self.id, ());
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let mut running = self.flights.running.lock();
+        // By now another one may have taken its place.
+        if running.get(&self.id).is_some_and(|own| Arc::ptr_eq(own, &self.flight)) {
+            running.remove(&self.id);
+        }
+    }
+}
+
+impl Flights {
+    /// Joins the answer `id` where it is running, and begins it where it is not. `may_read` tells whether the
+    /// request may have an answer of that origin.
+    pub fn join(
+        self: &Arc<Self>,
+        id: FlightId,
+        origin: Origin,
+        max_followers: usize,
+        may_read: impl Fn(Origin) -> bool,
+    ) -> Seat {
+        if self.unshareable.contains_key(&id) {
+            return Seat::Alone;
+        }
+        let mut running = self.running.lock();
+        if let Some(flight) = running.get(&id) {
+            match flight.joinable() {
+                // The request that leads reads too.
+                Some(readers) if readers > max_followers || !may_read(flight.origin()) => return Seat::Alone,
+                Some(_) => return Seat::Follow(flight.reader()),
+                None => {}
+            }
+        }
+        let (flight, writer) = Flight::start(origin);
+        let reader = flight.reader();
+        running.insert(id, Arc::clone(&flight));
+        let landing = Landing { flights: Arc::clone(self), flight, id };
+        Seat::Lead(Start { writer, reader, landing: Some(landing) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flight::End;
+
+    const ID: FlightId = ([0; 32], 0);
+    const ORIGIN: Origin = Origin { bound: 100, with_credentials: false, second: false };
+
+    fn lead(flights: &Arc<Flights>) -> Start {
+        match flights.join(ID, ORIGIN, 2, |_| true) {
+            Seat::Lead(start) => start,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_leads_and_a_bounded_number_follows() {
+        let flights = Arc::new(Flights::default());
+        let leader = lead(&flights);
+        let followers: Vec<_> = (0..2).map(|_| flights.join(ID, ORIGIN, 2, |_| true)).collect();
+        assert!(followers.iter().all(|seat| matches!(seat, Seat::Follow(_))));
+        assert!(matches!(flights.join(ID, ORIGIN, 2, |_| true), Seat::Alone));
+        drop(followers);
+        assert!(matches!(flights.join(ID, ORIGIN, 2, |_| false), Seat::Alone), "not for this caller");
+        drop(leader);
+        lead(&flights);
+    }
+
+    #[test]
+    fn a_failed_answer_is_replaced_and_its_landing_leaves_the_new_one_alone() {
+        let flights = Arc::new(Flights::default());
+        let Start { writer, landing, .. } = lead(&flights);
+        drop(writer);
+        let second = lead(&flights);
+        drop(landing);
+        assert!(matches!(flights.join(ID, ORIGIN, 2, |_| true), Seat::Follow(_)));
+        second.writer.end(End::Complete(Ok(())));
+    }
+
+    #[test]
+    fn an_unshareable_key_is_waited_for_by_nobody() {
+        let flights = Arc::new(Flights::default());
+        lead(&flights).landing.expect("a landing").remember_unshareable();
+        assert!(matches!(flights.join(ID, ORIGIN, 2, |_| true), Seat::Alone));
+    }
+}

@@ -1,0 +1,106 @@
+//! What is sent on as it is: requests that nothing is cached for, and what every request upstream gets.
+
+use std::{sync::Arc, time::Instant};
+
+use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http_body::Body as _;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+
+use crate::{
+    body::{RequestBody, ResponseBody, Timed},
+    exchange::Exchange,
+    forwarded, headers,
+    log::events::Operation,
+    normalize, policy,
+    reply::{self, Failure, Reply},
+    route::Kind,
+    state::Live,
+    tunnel,
+};
+
+/// A request that nothing is cached for: streamed through both ways, upgrades included.
+///
+/// # Errors
+/// Where the upstream gives no proper response.
+pub async fn pass(
+    live: &Arc<Live>,
+    exchange: &Exchange,
+    mut parts: Parts,
+    body: Incoming,
+    upgrade: Option<String>,
+) -> Result<Reply, Failure> {
+    let client = parts.extensions.remove::<OnUpgrade>();
+    headers::remove_hop_by_hop(&mut parts.headers);
+    let body = if body.is_end_stream() {
+        RequestBody::Full(None)
+    } else {
+        RequestBody::Client(Timed::new(body, live.config.limits.body_timeout), Arc::default())
+    };
+    let upgrade = upgrade.zip(client);
+    forward(live, exchange, parts, body, upgrade).await
+}
+
+/// Sends a request on, and its response back.
+///
+/// # Errors
+/// Where the upstream gives no proper response.
+pub async fn forward(
+    live: &Arc<Live>,
+    exchange: &Exchange,
+    parts: Parts,
+    body: RequestBody,
+    upgrade: Option<(String, OnUpgrade)>,
+) -> Result<Reply, Failure> {
+    let mut request = upstream_request(live, exchange, parts, body, false);
+    if let Some((protocol, _)) = &upgrade {
+        tunnel::ask(request.headers_mut(), protocol);
+    }
+    let started = Instant::now();
+    let sent = live.upstream.send(&live.config.upstream, request).await;
+    exchange.performed(Operation::Upstream, started.elapsed(), sent.is_ok());
+    let mut response = sent?;
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some((_, client))) = (response.status(), upgrade) {
+        return Ok(Reply::new(tunnel::open(response, client), None));
+    }
+    reply::clean(response.headers_mut());
+    let response = response.map(|body| ResponseBody::Upstream(Box::new(body)));
+    Ok(Reply::new(normalized(live, exchange, None, response).await, None))
+}
+
+/// The upstream's own errors in sidecache's form, where that is set.
+pub async fn normalized(
+    live: &Live,
+    exchange: &Exchange,
+    kind: Option<Kind>,
+    response: Response<ResponseBody>,
+) -> Response<ResponseBody> {
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    if live.config.normalize_errors && is_error {
+        normalize::error(exchange, kind, live.config.environment == "production", response).await
+    } else {
+        response
+    }
+}
+
+/// The request as it goes upstream. `parts` are without the connection's headers.
+pub fn upstream_request(
+    live: &Live,
+    exchange: &Exchange,
+    mut parts: Parts,
+    body: RequestBody,
+    cacheable: bool,
+) -> Request<RequestBody> {
+    let headers = &mut parts.headers;
+    // The length is the body's; `Expect` was answered here; the TTL was for us.
+    for name in [header::CONTENT_LENGTH, header::EXPECT, policy::X_CACHE_TTL] {
+        headers.remove(name);
+    }
+    if cacheable {
+        headers.remove(header::ACCEPT_ENCODING);
+    }
+    forwarded::rewrite(headers, exchange.peer, &live.config.trusted_proxies, !cacheable);
+    if let Ok(id) = HeaderValue::from_str(&exchange.id) {
+        headers.insert(reply::X_REQUEST_ID, id);
+    }
+    Request::from_parts(parts, body)
+}
