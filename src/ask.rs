@@ -7,8 +7,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
     body::{RequestBody, ResponseBody},
+    dialect::sse::Framing,
+    edited::Edited,
     error::{ErrorKind, ProxyError},
-    fill::{self, Fill, Question},
+    fill::{Fill, Question},
     flight::{End, Head, Origin, Reader, Sharing},
     flights::{Seat, Start},
     lookup::may_read,
@@ -92,7 +94,7 @@ async fn lead(
         Ok(Err(error)) => return Err(Failure::Fill(error, Some(report))),
         Err(_) => return Err(Failure::Told(too_late(live.config.upstream.first_byte_timeout), Some(report))),
     };
-    if !fill::is_stream(&head.headers)
+    if Framing::of_headers(&head.headers) == Framing::Whole
         && let Ok(End::Complete(outcome)) = timeout(VERDICT_WAIT, reader.end()).await
     {
         report.stored = Some(outcome.is_ok());
@@ -108,10 +110,15 @@ async fn lead(
 /// Reads along with the request that asked.
 async fn follow(question: &Question, report: CacheReport, head: &Head, reader: Reader) -> Reply {
     question.shared.stats.coalesced.increment();
-    let len = length(&head.headers).or_else(|| reader.complete_len());
+    let body = if question.inquiry.dialect.is_edited_for_others(&question.inquiry.ask) {
+        ResponseBody::Edited(Box::new(Edited::new(reader, Framing::of_headers(&head.headers))))
+    } else {
+        let len = length(&head.headers).or_else(|| reader.complete_len());
+        ResponseBody::Flight(reader, len)
+    };
     // As from the store: without what was meant for the one who asked.
     let headers = reply::headers_to_store(&question.route, &head.headers).into_iter().collect();
-    let response = response(head, headers, ResponseBody::Flight(reader, len));
+    let response = response(head, headers, body);
     let response = normalized(&question.live, &question.exchange, Some(report.kind), response).await;
     let forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
     Reply::new(response, Some(CacheReport { status: CacheStatus::Coalesced, forward, ..report }))

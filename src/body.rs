@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, Sleep, timeout, timeout_at},
 };
 
-use crate::{error::ProxyError, flight};
+use crate::{edited::Edited, error::ProxyError, flight};
 
 /// Why a body did not come whole.
 #[derive(Debug)]
@@ -267,8 +267,21 @@ pub enum ResponseBody {
     Full(Option<Bytes>),
     /// An answer while it arrives; its length where that is known.
     Flight(flight::Reader, Option<u64>),
+    /// The same, with something taken out.
+    Edited(Box<Edited>),
     /// The upstream's, passed through.
     Upstream(Box<UpstreamBody>),
+}
+
+impl ResponseBody {
+    /// The running answer that it reads.
+    pub const fn reader(&self) -> Option<&flight::Reader> {
+        match self {
+            Self::Flight(reader, _) => Some(reader),
+            Self::Edited(edited) => Some(edited.reader()),
+            Self::Full(_) | Self::Upstream(_) => None,
+        }
+    }
 }
 
 impl From<Bytes> for ResponseBody {
@@ -290,6 +303,9 @@ impl Body for ResponseBody {
             Self::Flight(reader, _) => Pin::new(reader)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(BodyError::Failed))),
+            Self::Edited(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::Failed)))
+            }
             Self::Upstream(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -297,7 +313,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
-            Self::Flight(..) => false,
+            Self::Flight(..) | Self::Edited(_) => false,
             Self::Upstream(body) => body.is_end_stream(),
         }
     }
@@ -306,6 +322,7 @@ impl Body for ResponseBody {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Flight(_, len) => len.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Edited(_) => SizeHint::default(),
             Self::Upstream(body) => body.size_hint(),
         }
     }

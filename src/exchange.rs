@@ -133,7 +133,7 @@ impl Observed {
     }
 
     fn log_response(&mut self) {
-        if let (ResponseBody::Flight(reader, _), Some(report)) = (&self.body, &mut self.record.report)
+        if let (Some(reader), Some(report)) = (self.body.reader(), &mut self.record.report)
             && let Some(End::Complete(Err(reason))) = reader.ended()
         {
             report.reason = report.reason.or(Some(reason));

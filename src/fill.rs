@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 
@@ -302,10 +302,4 @@ fn joined(mut chunks: Vec<Bytes>, len: usize) -> Bytes {
 pub fn unix_millis(now: SystemTime) -> u64 {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Whether an answer with these headers is a stream.
-pub fn is_stream(headers: &HeaderMap) -> bool {
-    let media = crate::headers::media_type(headers).unwrap_or_default();
-    matches!(media.as_str(), "text/event-stream" | "application/x-ndjson" | "application/jsonl")
 }

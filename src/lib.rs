@@ -8,6 +8,7 @@ pub mod body;
 pub mod cli;
 pub mod config;
 pub mod dialect;
+pub mod edited;
 pub mod entry;
 pub mod error;
 pub mod exchange;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::sse;
+use super::sse::Framing;
 use crate::{json::Json, policy::Reason};
 
 /// The members that name a conversation by a text or a number.
@@ -40,10 +40,10 @@ fn id_spans(json: &Json<'_>) -> Vec<Range<usize>> {
 ///
 /// # Errors
 /// Where an id cannot be taken out: such an answer is for its own caller only.
-pub(super) fn without_opened(media: &str, body: &Bytes) -> Result<Option<Bytes>, Reason> {
+pub(super) fn without_opened(framing: Framing, body: &[u8]) -> Result<Option<Bytes>, Reason> {
     let mut spans = Vec::new();
-    if media == "text/event-stream" {
-        for event in sse::decode(body) {
+    if let Some(events) = framing.events(body) {
+        for event in events {
             let Ok(json) = Json::parse(event.data.as_bytes()) else { continue };
             let ids = id_spans(&json);
             match event.span {
@@ -79,9 +79,9 @@ fn with_nulls(body: &[u8], spans: &[Range<usize>]) -> Bytes {
 mod tests {
     use super::*;
 
-    fn nulled(media: &str, body: &'static str) -> Option<String> {
+    fn nulled(framing: Framing, body: &'static str) -> Option<String> {
         let body = Bytes::from_static(body.as_bytes());
-        without_opened(media, &body)
+        without_opened(framing, &body)
             .expect("ids on one line")
             .map(|out| String::from_utf8(out.to_vec()).expect("UTF-8"))
     }
@@ -104,21 +104,17 @@ mod tests {
     #[test]
     fn opened_ids_are_nulled_and_all_else_is_unchanged() {
         assert_eq!(
-            nulled(
-                "application/json",
-                r#"{ "answer" : "a", "conversation_id" : "c\u0031", "session_id":4 }"#
-            )
-            .as_deref(),
+            nulled(Framing::Whole, r#"{ "answer" : "a", "conversation_id" : "c\u0031", "session_id":4 }"#)
+                .as_deref(),
             Some(r#"{ "answer" : "a", "conversation_id" : null, "session_id":null }"#)
         );
         assert_eq!(
-            nulled("application/json", r#"{"conversation":{"id":"c","turn":1},"answer":"a"}"#).as_deref(),
+            nulled(Framing::Whole, r#"{"conversation":{"id":"c","turn":1},"answer":"a"}"#).as_deref(),
             Some(r#"{"conversation":{"id":null,"turn":1},"answer":"a"}"#)
         );
-        assert_eq!(nulled("application/json", r#"{"answer":"conversation_id"}"#), None);
+        assert_eq!(nulled(Framing::Whole, r#"{"answer":"conversation_id"}"#), None);
         assert_eq!(
-            nulled("text/event-stream", "data: {\"thread_id\": \"t\"}\n\ndata: x\n\ndata: [DONE]\n\n")
-                .as_deref(),
+            nulled(Framing::Events, "data: {\"thread_id\": \"t\"}\n\ndata: x\n\ndata: [DONE]\n\n").as_deref(),
             Some("data: {\"thread_id\": null}\n\ndata: x\n\ndata: [DONE]\n\n")
         );
     }

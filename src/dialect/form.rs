@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Ask, Dialect, sse};
+use super::{Ask, Dialect, sse::Framing};
 use crate::{json::Json, normal};
 
 /// The form of an answer that a request asks for.
@@ -66,11 +66,7 @@ pub fn serve(dialect: Dialect, id: u64, media: &str, body: &Bytes, ask: &Ask) ->
         return Some(Served::AsStored);
     }
     let shape = dialect.shape();
-    let events = match media {
-        "text/event-stream" => Some(sse::decode(body)),
-        "application/x-ndjson" | "application/jsonl" => Some(sse::decode_lines(body)),
-        _ => None,
-    };
+    let events = Framing::of(media).events(body);
     let (media, made) = match events {
         _ if wanted.odd => return None,
         Some(events) if wanted.stream => {

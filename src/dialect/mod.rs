@@ -24,6 +24,8 @@ pub use conversation::names_conversation;
 pub use form::{Form, Served, serve, serves_both};
 pub use pointer::{Pointer, Token};
 
+use self::sse::Framing;
+
 use crate::{
     entry::Usage,
     headers::media_type,
@@ -173,22 +175,43 @@ impl Dialect {
         let rules =
             Rules { ask, cache_tool_calls: route.cache_tool_calls, stream_end: route.stream_end.as_deref() };
         let media = media_type(headers).unwrap_or_default();
-        let mut answer = match media.as_str() {
-            "text/event-stream" => shape.stream(&sse::decode(body), &rules),
-            "application/x-ndjson" | "application/jsonl" => shape.stream(&sse::decode_lines(body), &rules),
-            _ if self == Self::None || (self == Self::Json && !media.ends_with("json")) => Answer::opaque(),
-            _ => match Json::parse(body) {
+        let framing = Framing::of(&media);
+        let mut answer = match framing.events(body) {
+            Some(events) => shape.stream(&events, &rules),
+            None if self == Self::None || (self == Self::Json && !media.ends_with("json")) => {
+                Answer::opaque()
+            }
+            None => match Json::parse(body) {
                 Ok(json) => shape.whole(&json, &rules),
                 Err(_) => Answer::not_stored(Reason::Invalid),
             },
         };
-        if self == Self::Rag && answer.verdict.is_ok() && !ask.in_conversation {
-            match conversation::without_opened(&media, body) {
+        if self.may_open(ask) && answer.verdict.is_ok() {
+            match conversation::without_opened(framing, body) {
                 Ok(without_ids) => answer.without_ids = without_ids,
                 Err(reason) => answer.verdict = Err(reason),
             }
         }
         answer
+    }
+
+    /// Whether those who read an answer along get it edited.
+    pub fn is_edited_for_others(self, ask: &Ask) -> bool {
+        self.may_open(ask)
+    }
+
+    /// Whole events of an answer, or a whole document, for those who did not ask for it themselves: the id of a
+    /// conversation that it opens is taken out.
+    ///
+    /// # Errors
+    /// Where that cannot be done.
+    pub fn edit_for_others(framing: Framing, whole: Bytes) -> Result<Bytes, Reason> {
+        conversation::without_opened(framing, &whole).map(|edited| edited.unwrap_or(whole))
+    }
+
+    /// Whether an answer may open a conversation for its own caller.
+    fn may_open(self, ask: &Ask) -> bool {
+        self == Self::Rag && !ask.in_conversation
     }
 }
 

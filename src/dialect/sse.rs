@@ -2,6 +2,10 @@
 
 use std::ops::Range;
 
+use http::HeaderMap;
+
+use crate::headers::media_type;
+
 /// One event of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
@@ -84,15 +88,63 @@ impl Decoder {
     }
 }
 
+/// How a body is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Not at all.
+    Whole,
+    /// Into server-sent events.
+    Events,
+    /// Into lines, each a JSON document.
+    Lines,
+}
+
+impl Framing {
+    /// The framing of a media type (lower case, without parameters).
+    pub fn of(media: &str) -> Self {
+        match media {
+            "text/event-stream" => Self::Events,
+            "application/x-ndjson" | "application/jsonl" => Self::Lines,
+            _ => Self::Whole,
+        }
+    }
+
+    /// The framing of a body with these headers.
+    pub fn of_headers(headers: &HeaderMap) -> Self {
+        Self::of(&media_type(headers).unwrap_or_default())
+    }
+
+    /// The events of a whole body; `None` where it is no stream.
+    pub fn events(self, body: &[u8]) -> Option<Vec<Event>> {
+        match self {
+            Self::Whole => None,
+            Self::Events => Some(decode(body)),
+            Self::Lines => Some(decode_lines(body)),
+        }
+    }
+
+    /// Where the last whole event ends in a part of a stream that begins with an event.
+    pub fn events_end(self, part: &[u8]) -> usize {
+        let ends: &[&[u8]] = match self {
+            Self::Whole => &[],
+            Self::Events => &[b"\n\n", b"\r\n\r\n", b"\r\r"],
+            Self::Lines => &[b"\n"],
+        };
+        let last =
+            |end: &&[u8]| part.windows(end.len()).rposition(|window| window == *end).map(|at| at + end.len());
+        ends.iter().filter_map(last).max().unwrap_or(0)
+    }
+}
+
 /// The events of a whole stream.
-pub fn decode(body: &[u8]) -> Vec<Event> {
+fn decode(body: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
     Decoder::default().feed(body, |event| events.push(event));
     events
 }
 
 /// The lines of a whole stream of newline-delimited JSON, as events without a name.
-pub fn decode_lines(body: &[u8]) -> Vec<Event> {
+fn decode_lines(body: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
     let mut at = 0;
     for line in body.split_inclusive(|byte| *byte == b'\n') {
@@ -139,6 +191,15 @@ mod tests {
         assert_eq!(&body[spans[0].clone().expect("one line")], "first");
         assert_eq!(&body[spans[1].clone().expect("one line")], "second");
         assert_eq!(spans[2], None);
+    }
+
+    #[test]
+    fn whole_events_are_told_from_the_rest() {
+        for (part, end) in
+            [("data: a", 0), ("data: a\n\nda", 9), ("data: a\r\n\r\n", 11), ("a\n\nb\n\nc\n", 6)]
+        {
+            assert_eq!(Framing::Events.events_end(part.as_bytes()), end, "{part:?}");
+        }
     }
 
     #[test]
