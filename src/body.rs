@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, Sleep, timeout, timeout_at},
 };
 
-use crate::{edited::Edited, error::ProxyError, flight};
+use crate::{edited::Edited, error::ProxyError, flight, paced::Paced};
 
 /// Why a body did not come whole.
 #[derive(Debug)]
@@ -265,6 +265,8 @@ impl Body for UpstreamBody {
 pub enum ResponseBody {
     /// Bytes that are there, or none.
     Full(Option<Bytes>),
+    /// A stored stream at a pace.
+    Paced(Box<Paced>),
     /// An answer while it arrives; its length where that is known.
     Flight(flight::Reader, Option<u64>),
     /// The same, with something taken out.
@@ -279,7 +281,7 @@ impl ResponseBody {
         match self {
             Self::Flight(reader, _) => Some(reader),
             Self::Edited(edited) => Some(edited.reader()),
-            Self::Full(_) | Self::Upstream(_) => None,
+            Self::Full(_) | Self::Paced(_) | Self::Upstream(_) => None,
         }
     }
 }
@@ -300,6 +302,7 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Paced(paced) => paced.poll_next(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
             Self::Flight(reader, _) => Pin::new(reader)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(BodyError::Failed))),
@@ -313,6 +316,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
+            Self::Paced(paced) => paced.is_empty(),
             Self::Flight(..) | Self::Edited(_) => false,
             Self::Upstream(body) => body.is_end_stream(),
         }
@@ -321,6 +325,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Paced(paced) => SizeHint::with_exact(paced.len() as u64),
             Self::Flight(_, len) => len.map_or_else(SizeHint::default, SizeHint::with_exact),
             Self::Edited(_) => SizeHint::default(),
             Self::Upstream(body) => body.size_hint(),

@@ -47,6 +47,8 @@ pub struct Entry {
     pub model: Option<String>,
     /// The tokens it took.
     pub usage: Option<Usage>,
+    /// Of a stream, the milliseconds before each event.
+    pub pace: Vec<u32>,
 }
 
 /// Why bytes are no envelope of an entry under a key.
@@ -72,7 +74,7 @@ impl Entry {
         const FIXED: usize = 320;
         let headers: usize =
             self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 72).sum();
-        FIXED + headers + self.body.len() + self.model.as_ref().map_or(0, String::len)
+        FIXED + headers + self.body.len() + self.pace.len() * 4 + self.model.as_ref().map_or(0, String::len)
     }
 
     /// The envelope under `key`.
@@ -93,6 +95,8 @@ impl Entry {
             // A count is stored one higher; zero is an unknown one.
             put_u64(&mut out, tokens.map_or(0, |tokens| tokens.saturating_add(1)));
         }
+        let pace: Vec<u8> = self.pace.iter().flat_map(|gap| gap.to_le_bytes()).collect();
+        put_bytes(&mut out, &pace);
         put_u64(&mut out, self.headers.len() as u64);
         for (name, value) in &self.headers {
             put_bytes(&mut out, name.as_str().as_bytes());
@@ -173,6 +177,9 @@ impl Reader<'_> {
         let [prompt, completion, total] =
             [self.u64()?, self.u64()?, self.u64()?].map(|stored| stored.checked_sub(1));
         let usage = Usage { prompt, completion, total };
+        let pace = self.bytes()?;
+        let (gaps, rest) = pace.as_chunks::<4>();
+        let pace = rest.is_empty().then(|| gaps.iter().map(|gap| u32::from_le_bytes(*gap)).collect())?;
         let count = self.u64()?;
         let mut headers = Vec::new();
         for _ in 0..count {
@@ -191,6 +198,7 @@ impl Reader<'_> {
             took,
             model: (!model.is_empty()).then_some(model),
             usage: (usage != Usage::default()).then_some(usage),
+            pace,
         })
     }
 }
@@ -218,6 +226,7 @@ mod tests {
             took: Duration::from_millis(350),
             model,
             usage,
+            pace: vec![0, 17],
         }
     }
 

@@ -1,10 +1,6 @@
 //! Every error that sidecache answers with: its status, its name, and what the caller is told.
 
-use std::{
-    fmt,
-    panic::Location,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, panic::Location};
 
 use http::StatusCode;
 use serde::Serialize;
@@ -148,12 +144,6 @@ impl ErrorBody<'_> {
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
-}
-
-/// Seconds since the Unix epoch, to the millisecond.
-pub fn unix_seconds(now: SystemTime) -> f64 {
-    let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    millis as f64 / 1000.0
 }
 
 /// The name of an upstream's own error under `errors.normalize`.

@@ -3,7 +3,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use crate::{
     admit::Inquiry,
     body::{RequestBody, UpstreamBody},
-    dialect::{self, Answer},
+    dialect::{self, Answer, sse::Framing},
     entry::Entry,
     error::ProxyError,
     exchange::{Exchange, log_llm_call},
@@ -27,6 +27,7 @@ use crate::{
     route::{Kind, OnAbandon, Route, Scope},
     state::{Live, Shared},
     stats::Limit,
+    time::unix_millis,
     upstream,
 };
 
@@ -63,11 +64,14 @@ pub struct Fill {
 
 /// What came of an answer's body.
 enum Received {
-    /// All of it; `None` where it was too large to keep.
-    Whole(Option<Bytes>),
+    /// All of it, and when each chunk had come; `None` where it was too large to keep.
+    Whole(Option<(Bytes, Vec<Arrival>)>),
     /// Nobody reads it any more, and it is too large to keep.
     Abandoned,
 }
+
+/// The bytes that had come in all, and when.
+type Arrival = (usize, Instant);
 
 impl Fill {
     /// Asks the upstream and writes what it answers.
@@ -110,8 +114,8 @@ impl Fill {
         writer.head(head.clone());
         let received = self.receive(body, writer, verdict).await?;
         let took = started.elapsed();
-        let body = match received {
-            Received::Whole(Some(body)) => body,
+        let (body, arrivals) = match received {
+            Received::Whole(Some(whole)) => whole,
             Received::Whole(None) => {
                 self.question.shared.stats.limited(Limit::MaxEntry);
                 return Ok(Err(verdict.err().unwrap_or(Reason::TooLarge)));
@@ -129,6 +133,7 @@ impl Fill {
             Ok(ttl) => ttl,
             Err(reason) => return Ok(Err(reason)),
         };
+        let pace = pace(Framing::of_headers(&head.headers), &body, &arrivals);
         let entry = Entry {
             status: head.status,
             headers: reply::headers_to_store(&self.question.route, &head.headers),
@@ -140,6 +145,7 @@ impl Fill {
             took,
             model: answer.model.or_else(|| self.question.inquiry.model.clone()),
             usage: answer.usage,
+            pace,
         };
         if self.is_better_kept(&entry) {
             return Ok(Err(Reason::OtherFormKept));
@@ -209,7 +215,7 @@ impl Fill {
         verdict: Result<Duration, Reason>,
     ) -> Result<Received, ProxyError> {
         let max_entry = self.question.live.config.store.max_entry;
-        let (mut chunks, mut len) = (Vec::new(), 0_usize);
+        let (mut chunks, mut arrivals, mut len) = (Vec::new(), Vec::new(), 0_usize);
         let mut keeps = true;
         loop {
             // What cannot be stored is worth nothing to anybody but those who read it.
@@ -223,16 +229,17 @@ impl Fill {
             len += chunk.len();
             if keeps && len > max_entry {
                 keeps = false;
-                chunks = Vec::new();
+                (chunks, arrivals) = (Vec::new(), Vec::new());
             }
             if keeps {
                 chunks.push(chunk.clone());
+                arrivals.push((len, Instant::now()));
             }
             if writer.chunk(chunk).await.is_err() {
                 return Ok(Received::Abandoned);
             }
         }
-        Ok(Received::Whole(keeps.then(|| joined(chunks, len))))
+        Ok(Received::Whole(keeps.then(|| (joined(chunks, len), arrivals))))
     }
 
     fn log_call(&self, head: &Head, answer: &Answer, took: Duration) {
@@ -287,6 +294,22 @@ fn judge_end(head: &Head, framed: bool, answer: &Answer) -> Result<(), Reason> {
     if framed || answer.end_seen { Ok(()) } else { Err(Reason::Unframed) }
 }
 
+/// The milliseconds before each event of a stream.
+fn pace(framing: Framing, body: &[u8], arrivals: &[Arrival]) -> Vec<u32> {
+    let mut arrivals = arrivals.iter().peekable();
+    let mut last = None;
+    let gap = |end: usize| {
+        while arrivals.peek().is_some_and(|(len, _)| *len < end) {
+            arrivals.next();
+        }
+        let (_, at) = arrivals.peek()?;
+        let gap = last.replace(*at).map_or(Duration::ZERO, |last| *at - last);
+        u32::try_from(gap.as_millis()).ok()
+    };
+    let events = framing.events(body).unwrap_or_default();
+    events.iter().map(|event| event.end).map_while(gap).collect()
+}
+
 fn joined(mut chunks: Vec<Bytes>, len: usize) -> Bytes {
     if chunks.len() == 1 {
         return chunks.swap_remove(0);
@@ -296,10 +319,4 @@ fn joined(mut chunks: Vec<Bytes>, len: usize) -> Bytes {
         whole.extend_from_slice(&chunk);
     }
     whole.freeze()
-}
-
-/// Milliseconds since the Unix epoch.
-pub fn unix_millis(now: SystemTime) -> u64 {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -11,7 +11,7 @@ use crate::{
     admit::Inquiry,
     dialect::{self, Served},
     entry::Entry,
-    fill::{Question, unix_millis},
+    fill::Question,
     headers,
     key::Key,
     log::events::Operation,
@@ -19,6 +19,7 @@ use crate::{
     reply::{CacheReport, Forward},
     route::{Route, Scope},
     state::Shared,
+    time::unix_millis,
 };
 
 /// A stored answer, as far as it is of use to a request.

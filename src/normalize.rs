@@ -9,10 +9,11 @@ use serde_json::{Map, Value};
 
 use crate::{
     body::ResponseBody,
-    error::{ErrorBody, unix_seconds, upstream_error_name},
+    error::{ErrorBody, upstream_error_name},
     exchange::Exchange,
     log::events,
     route::Kind,
+    time::unix_seconds,
 };
 
 /// As much of an error's body as is read, in bytes.

@@ -23,7 +23,7 @@ use crate::{
     body::{self, BodyError, ReadLimits, RequestBody, ResponseBody},
     dialect::Served,
     entry::Entry,
-    error::{ErrorBody, ErrorKind, ProxyError, unix_seconds},
+    error::{ErrorBody, ErrorKind, ProxyError},
     exchange::{self, Exchange, Observed, Record},
     fill::Question,
     forwarded, guard, headers,
@@ -35,6 +35,7 @@ use crate::{
     reply::{self, CacheReport, Failure, Reply},
     state::{Live, Shared},
     stats::Limit,
+    time::unix_seconds,
 };
 
 /// The proxy.
@@ -158,7 +159,7 @@ impl Proxy {
         let report = match (question.inquiry.bypass, &question.inquiry.key) {
             (None, Some(key)) => match lookup::lookup(&question, key).await {
                 Lookup::Hit(entry, served, report) => {
-                    return Ok(self.hit(&question.exchange, entry, served, report));
+                    return Ok(self.hit(&question, entry, served, report));
                 }
                 Lookup::Miss(forward, kept) => {
                     let report = CacheReport::miss(question.route.kind, key.clone(), forward);
@@ -180,11 +181,13 @@ impl Proxy {
         ask::ask(question, report, request).await
     }
 
-    fn hit(&self, exchange: &Exchange, entry: Arc<Entry>, served: Served, report: CacheReport) -> Reply {
+    fn hit(&self, question: &Question, entry: Arc<Entry>, served: Served, report: CacheReport) -> Reply {
         let stats = &self.shared.stats;
-        stats.saved(entry.took.saturating_sub(exchange.elapsed()));
+        stats.saved(entry.took.saturating_sub(question.exchange.elapsed()));
         stats.tokens_saved.add(entry.usage.and_then(|usage| usage.total).unwrap_or(0));
-        Reply { response: reply::from_entry(&entry, served), report: Some(report), hit: Some(entry) }
+        let dialect = question.inquiry.dialect;
+        let response = reply::from_entry(&question.route, dialect, &entry, served, SystemTime::now());
+        Reply { response, report: Some(report), hit: Some(entry) }
     }
 
     /// What every response gets.

@@ -1,19 +1,20 @@
 //! Responses: what sidecache adds to a head, and what it tells of the cache. Pure.
 
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::{
     body::{BodyError, ResponseBody},
-    dialect::Served,
+    dialect::{self, Dialect, Served, sse::Framing},
     entry::Entry,
     error::ProxyError,
     headers,
     key::Key,
+    paced::Paced,
     policy::Reason,
-    route::{Kind, Route, SetCookie},
+    route::{Identity, Kind, Replay, Route, SetCookie},
 };
 
 /// `X-Cache`
@@ -230,25 +231,39 @@ pub fn headers_to_store(route: &Route, headers: &HeaderMap) -> Vec<(HeaderName, 
 }
 
 /// The response that an entry holds, in the form that was asked for.
-pub fn from_entry(entry: &Entry, served: Served) -> Response<ResponseBody> {
-    let made = match served {
-        Served::AsStored => None,
-        Served::Made(media, body) => Some((media, body)),
-    };
-    let body = made.as_ref().map_or_else(|| entry.body.clone(), |(_, body)| body.clone());
-    let mut response = Response::new(ResponseBody::from(body));
-    *response.status_mut() = entry.status;
-    let headers = response.headers_mut();
-    for (name, value) in &entry.headers {
-        headers.append(name, value.clone());
-    }
-    if let Some((media, _)) = made {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-        // They are of the body as it came.
-        for name in [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL] {
-            headers.remove(name);
+pub fn from_entry(
+    route: &Route,
+    dialect: Dialect,
+    entry: &Entry,
+    served: Served,
+    now: SystemTime,
+) -> Response<ResponseBody> {
+    let mut headers: HeaderMap = entry.headers.iter().cloned().collect();
+    // A made stream never came at a pace of its own.
+    let (body, recorded) = match served {
+        Served::AsStored => (entry.body.clone(), &entry.pace[..]),
+        Served::Made(media, body) => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+            // They are of the body as it came.
+            for name in [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL] {
+                headers.remove(name);
+            }
+            (body, &[][..])
         }
-    }
+    };
+    let framing = Framing::of_headers(&headers);
+    let body = match route.identity {
+        Identity::Recorded => body,
+        Identity::Fresh => dialect::renewed(dialect, framing, &body, now),
+    };
+    let paced = match route.replay {
+        Replay::AtOnce => None,
+        replay => Paced::new(replay, framing, &body, recorded),
+    };
+    let body = paced.map_or_else(|| ResponseBody::from(body), |paced| ResponseBody::Paced(Box::new(paced)));
+    let mut response = Response::new(body);
+    *response.status_mut() = entry.status;
+    *response.headers_mut() = headers;
     response
 }
 

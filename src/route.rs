@@ -70,6 +70,26 @@ pub enum SetCookie {
     Skip,
 }
 
+/// The id and the time of creation of a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// As they were.
+    Recorded,
+    /// New ones.
+    Fresh,
+}
+
+/// The pace of a stream that is a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// As fast as the client reads.
+    AtOnce,
+    /// As it came.
+    Recorded,
+    /// This time between two events.
+    Every(Duration),
+}
+
 /// What happens to an answer that all its clients have left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnAbandon {
@@ -139,6 +159,10 @@ pub struct Route {
     pub honor_request_cache_control: bool,
     /// The name of the event or the data that ends this route's streams.
     pub stream_end: Option<String>,
+    /// The id and the time of creation of a hit.
+    pub identity: Identity,
+    /// The pace of a stream that is a hit.
+    pub replay: Replay,
     /// What happens to an answer that all its clients have left.
     pub on_abandon: OnAbandon,
     /// A built-in route covers a `POST` only if its body is what its dialect requires.
@@ -328,6 +352,8 @@ impl Route {
             cache_tool_calls: true,
             honor_request_cache_control: true,
             stream_end: None,
+            identity: Identity::Recorded,
+            replay: Replay::AtOnce,
             on_abandon: OnAbandon::Finish,
             builtin: false,
         })

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     dialect::{Dialect, Pointer},
     headers::HeaderPattern,
-    route::{Kind, KindTtls, Normalize, OnAbandon, Pattern, Route, Scope, SetCookie},
+    route::{Identity, Kind, KindTtls, Normalize, OnAbandon, Pattern, Replay, Route, Scope, SetCookie},
 };
 
 /// What the file says about all routes.
@@ -135,6 +135,10 @@ impl Reader<'_> {
         let cache_tool_calls = self.take("cache_tool_calls", BOOL.read);
         let honor = self.take("honor_request_cache_control", BOOL.read);
         let stream_end = self.take("stream_end", TEXT.read);
+        let identity = self.take("identity", |value| {
+            one_of(value, &[("recorded", Identity::Recorded), ("fresh", Identity::Fresh)])
+        });
+        let replay = self.take("replay", replay);
         let on_abandon = self.take("on_abandon", |value| {
             one_of(value, &[("finish", OnAbandon::Finish), ("cancel", OnAbandon::Cancel)])
         });
@@ -155,6 +159,8 @@ impl Reader<'_> {
         route.cache_tool_calls = cache_tool_calls.unwrap_or(route.cache_tool_calls);
         route.honor_request_cache_control = honor.unwrap_or(route.honor_request_cache_control);
         route.stream_end = stream_end;
+        route.identity = identity.unwrap_or(route.identity);
+        route.replay = replay.unwrap_or(route.replay);
         route.on_abandon = on_abandon.unwrap_or(route.on_abandon);
         Some(route)
     }
@@ -164,6 +170,15 @@ impl Reader<'_> {
 fn pattern(value: &Value) -> Result<String, String> {
     let text = value.text("METHOD PATH")?;
     text.parse::<Pattern>().map(|_| text.to_owned())
+}
+
+fn replay(value: &Value) -> Result<Replay, String> {
+    const NAMED: [(&str, Replay); 2] = [("at-once", Replay::AtOnce), ("recorded", Replay::Recorded)];
+    match (one_of(value, &NAMED), (DURATION.read)(value)) {
+        (Ok(replay), _) => Ok(replay),
+        (_, Ok(gap)) => Ok(Replay::Every(gap)),
+        (_, Err(_)) => Err(value.mismatch("\"at-once\", \"recorded\", or a duration as in \"20ms\"")),
+    }
 }
 
 fn pointers(value: &Value) -> Result<Vec<Pointer>, String> {

@@ -8,6 +8,7 @@ mod choices;
 mod conversation;
 mod embedding;
 mod form;
+mod identity;
 mod ollama;
 mod openai_chat;
 mod openai_completions;
@@ -22,6 +23,7 @@ use http::HeaderMap;
 
 pub use conversation::names_conversation;
 pub use form::{Form, Served, serve, serves_both};
+pub use identity::renewed;
 pub use pointer::{Pointer, Token};
 
 use self::sse::Framing;

@@ -15,6 +15,8 @@ pub struct Event {
     pub data: String,
     /// Where the data is in the stream, in bytes, where it is on one line.
     pub span: Option<Range<usize>>,
+    /// Where it ends in the stream, in bytes.
+    pub end: usize,
 }
 
 /// Reads a stream as it arrives, whatever the pieces.
@@ -51,7 +53,7 @@ impl Decoder {
         let line = std::mem::take(&mut self.line);
         let start = std::mem::replace(&mut self.line_at, self.at);
         if line.is_empty() {
-            let event = std::mem::take(&mut self.event);
+            let event = Event { end: self.at, ..std::mem::take(&mut self.event) };
             // An event without data is not dispatched.
             if std::mem::take(&mut self.has_data) {
                 emit(event);
@@ -152,7 +154,7 @@ fn decode_lines(body: &[u8]) -> Vec<Event> {
         at = span.end;
         let data = String::from_utf8_lossy(line).trim().to_owned();
         if !data.is_empty() {
-            events.push(Event { name: String::new(), data, span: Some(span) });
+            events.push(Event { name: String::new(), data, span: Some(span), end: at });
         }
     }
     events

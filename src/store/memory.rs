@@ -102,6 +102,7 @@ mod tests {
             took: Duration::ZERO,
             model: None,
             usage: None,
+            pace: Vec::new(),
         })
     }
 

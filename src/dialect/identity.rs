@@ -1,0 +1,147 @@
+//! New ids and times of creation for an answer that is given again (`identity = "fresh"`).
+
+use std::{
+    ops::Range,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+
+use super::{Dialect, sse::Framing};
+use crate::json::Json;
+
+/// `body` with a new id, the same in all its events, and created `now`; as it was where the dialect has no such
+/// members, or none that could be new: the upstream knows the id of a Responses answer.
+pub fn renewed(dialect: Dialect, framing: Framing, body: &Bytes, now: SystemTime) -> Bytes {
+    let mut renewal = Renewal { dialect, now, id: None, edits: Vec::new() };
+    match framing.events(body) {
+        Some(events) => {
+            for event in events {
+                let parsed = Json::parse(event.data.as_bytes());
+                if let (Ok(json), Some(span)) = (parsed, event.span) {
+                    renewal.read(&json, span.start);
+                }
+            }
+        }
+        None => {
+            if let Ok(json) = Json::parse(body) {
+                renewal.read(&json, 0);
+            }
+        }
+    }
+    renewal.apply(body)
+}
+
+struct Renewal {
+    dialect: Dialect,
+    now: SystemTime,
+    id: Option<String>,
+    edits: Vec<(Range<usize>, String)>,
+}
+
+impl Renewal {
+    /// Notes what is to change in a document that begins at `start`.
+    fn read(&mut self, json: &Json<'_>, start: usize) {
+        match self.dialect {
+            Dialect::OpenAiChat | Dialect::OpenAiCompletions => {
+                self.renew_id(json, start);
+                let seconds = self.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                self.replace(json, "created", start, &seconds.to_string());
+            }
+            Dialect::Anthropic => self.renew_id(json.get("message").unwrap_or(json), start),
+            Dialect::OllamaChat | Dialect::OllamaGenerate => {
+                let time = format!("\"{}\"", crate::time::rfc3339(self.now));
+                self.replace(json, "created_at", start, &time);
+            }
+            Dialect::OpenAiResponses | Dialect::Rag | Dialect::Embedding | Dialect::Json | Dialect::None => {}
+        }
+    }
+
+    fn renew_id(&mut self, json: &Json<'_>, start: usize) {
+        let Some(id) = json.get("id").and_then(Json::as_str) else { return };
+        // Some services leave the id of some chunks empty.
+        if !id.is_empty() {
+            let id = self.id.get_or_insert_with(|| like(id)).clone();
+            self.replace(json, "id", start, &format!("\"{id}\""));
+        }
+    }
+
+    fn replace(&mut self, json: &Json<'_>, name: &str, start: usize, text: &str) {
+        if let Some(member) = json.member(name).filter(|member| !member.value.is_null()) {
+            self.edits.push((start + member.span.start..start + member.span.end, text.to_owned()));
+        }
+    }
+
+    fn apply(mut self, body: &Bytes) -> Bytes {
+        if self.edits.is_empty() {
+            return body.clone();
+        }
+        self.edits.sort_by_key(|(span, _)| span.start);
+        let (mut out, mut at) = (Vec::with_capacity(body.len() + 64), 0);
+        for (span, text) in self.edits {
+            out.extend_from_slice(&body[at..span.start]);
+            out.extend_from_slice(text.as_bytes());
+            at = span.end;
+        }
+        out.extend_from_slice(&body[at..]);
+        out.into()
+    }
+}
+
+/// A random id of the same look: the same prefix, and as many letters and digits after it.
+fn like(id: &str) -> String {
+    let prefix = id.find(['-', '_']).map_or(0, |at| at + 1);
+    let fresh = (prefix..id.len()).map(|_| fastrand::alphanumeric());
+    id[..prefix].chars().chain(fresh).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn renew(dialect: Dialect, framing: Framing, body: &'static str) -> String {
+        let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let body = renewed(dialect, framing, &Bytes::from_static(body.as_bytes()), now);
+        String::from_utf8(body.to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn an_answer_gets_a_new_id_and_time_and_nothing_else() {
+        let body = renew(
+            Dialect::OpenAiChat,
+            Framing::Whole,
+            r#"{ "id":"chatcmpl-abc", "created" : 1, "x":"abc" }"#,
+        );
+        let id =
+            body.strip_prefix(r#"{ "id":"chatcmpl-"#).and_then(|rest| rest.get(..3)).expect("the id's place");
+        assert_ne!(id, "abc");
+        assert_eq!(body, format!(r#"{{ "id":"chatcmpl-{id}", "created" : 1700000000, "x":"abc" }}"#));
+    }
+
+    #[test]
+    fn all_events_of_a_stream_get_the_same_id() {
+        let body = renew(
+            Dialect::OpenAiChat,
+            Framing::Events,
+            "data: {\"id\":\"c-12345678\",\"created\":1}\n\ndata: {\"id\":\"c-12345678\",\"created\":1}\n\ndata: [DONE]\n\n",
+        );
+        let events: Vec<_> = body.split("\n\n").collect();
+        assert_eq!(events[0], events[1]);
+        assert!(!body.contains("12345678") && body.ends_with("data: [DONE]\n\n"));
+    }
+
+    #[test]
+    fn each_dialect_has_its_own_members() {
+        let anthropic =
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_01\"}}\n\n";
+        assert!(renew(Dialect::Anthropic, Framing::Events, anthropic).contains("\"id\":\"msg_"));
+        assert_ne!(renew(Dialect::Anthropic, Framing::Events, anthropic), anthropic);
+        let ollama = "{\"created_at\":\"2020-01-01T00:00:00Z\"}\n";
+        let expected = "{\"created_at\":\"2023-11-14T22:13:20.000Z\"}\n";
+        assert_eq!(renew(Dialect::OllamaChat, Framing::Lines, ollama), expected);
+        let responses = r#"{"id":"resp_1","created":1}"#;
+        assert_eq!(renew(Dialect::OpenAiResponses, Framing::Whole, responses), responses);
+    }
+}

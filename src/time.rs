@@ -1,0 +1,84 @@
+//! The wall clock's time in the forms that are written.
+
+use std::{
+    io::Write,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Milliseconds since the Unix epoch; a clock before it shows it.
+pub fn unix_millis(now: SystemTime) -> u64 {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Seconds since the Unix epoch, to the millisecond.
+pub fn unix_seconds(now: SystemTime) -> f64 {
+    unix_millis(now) as f64 / 1000.0
+}
+
+/// As [`write_rfc3339`], as text.
+pub fn rfc3339(now: SystemTime) -> String {
+    let mut out = Vec::new();
+    write_rfc3339(now, &mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// RFC 3339 in UTC with milliseconds; a clock before 1970 shows 1970.
+pub fn write_rfc3339(now: SystemTime, out: &mut Vec<u8>) {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil_from_days(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let millis = since.subsec_millis();
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z");
+}
+
+/// Days since 1970-01-01 to year, month and day: `civil_from_days` of Howard Hinnant's "chrono-Compatible Low-Level
+/// Date Algorithms", for days that are not negative. Its year begins in March, so that the leap day comes last.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn timestamps_are_rfc_3339() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_709_164_800_001, "2024-02-29T00:00:00.001Z"),
+            (1_769_941_845_123, "2026-02-01T10:30:45.123Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (253_402_300_799_000, "9999-12-31T23:59:59.000Z"),
+        ] {
+            assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_millis(millis)), text);
+        }
+        assert_eq!(rfc3339(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn days_are_those_of_httpdate() {
+        // HTTP dates are made by other code: every day of two centuries has to agree.
+        for day in 0..73_000 {
+            let (year, month, date) = civil_from_days(day);
+            let http = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(day * 86_400));
+            let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+            let name = months[usize::try_from(month).unwrap() - 1];
+            assert!(http.contains(&format!(", {date:02} {name} {year} ")), "{day}: {http}");
+        }
+    }
+}
