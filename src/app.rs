@@ -215,7 +215,7 @@ pub async fn open_store(config: &StoreConfig) -> Result<Store, OpenError> {
     let Some(url) = &config.redis else { return Ok(Store::Memory(MemoryStore::new(config.max_memory))) };
     let store = RedisStore::open(url.expose(), &config.namespace, config.timeout, tell_store_event)?;
     store.ready(STORE_WAIT).await;
-    Ok(Store::Redis(store))
+    Ok(Store::Redis(Arc::new(store)))
 }
 
 fn tell_store_event(event: StoreEvent) {

@@ -41,15 +41,14 @@ pub async fn ask(
         };
         // Who has waited for a second answer, or failed twice, waits for no third.
         let last = second || reader.origin().second;
-        match timeout_at(deadline, reader.head()).await {
+        match timeout_at(deadline, reader.shared_head()).await {
             Err(_) => return Err(Failure::Told(too_late(limit), Some(report))),
             Ok(Err(error)) if last => return Err(Failure::Fill(error, Some(report))),
-            Ok(Err(_)) => {}
-            Ok(Ok(head)) => match head.sharing {
-                Sharing::Open => return Ok(follow(&question, report, &head, reader).await),
-                Sharing::Released => break,
-                Sharing::Failed => {}
-            },
+            Ok(Ok(Some(head))) if head.sharing == Sharing::Open => {
+                return Ok(follow(&question, report, &head, reader).await);
+            }
+            Ok(Ok(None)) => break,
+            Ok(Err(_) | Ok(Some(_))) => {}
         }
     }
     let start = Start::alone(origin(&question, false));
@@ -87,7 +86,7 @@ async fn lead(
     let Start { writer, reader, landing } = start;
     let (live, exchange) = (Arc::clone(&question.live), question.exchange.clone());
     let is_head = *request.method() == Method::HEAD;
-    let tasks = question.shared.tasks.clone();
+    let (tasks, stats) = (question.shared.tasks.clone(), Arc::clone(&question.shared.stats));
     tasks.spawn(Fill { question, landing, second: reader.origin().second }.run(request, writer));
     let head = match timeout_at(deadline, reader.head()).await {
         Ok(Ok(head)) => head,
@@ -101,6 +100,11 @@ async fn lead(
         report.reason = report.reason.or(outcome.err());
     }
     report.forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
+    if head.from_replica {
+        stats.coalesced.increment();
+        report.status = CacheStatus::Coalesced;
+        report.stored = None;
+    }
     let len = length(&head.headers).or_else(|| reader.complete_len()).filter(|_| !is_head);
     let response = response(&head, head.headers.clone(), ResponseBody::Flight(reader, len));
     let response = normalized(&live, &exchange, Some(report.kind), response).await;

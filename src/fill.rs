@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use crate::{
     admit::Inquiry,
     body::{RequestBody, UpstreamBody},
-    dialect::{self, Answer, sse::Framing},
+    dialect::{self, Answer, Served, sse::Framing},
     entry::Entry,
     error::ProxyError,
     exchange::{Exchange, log_llm_call},
@@ -22,14 +22,19 @@ use crate::{
     flights::Landing,
     headers::media_type_of,
     log::events::Operation,
+    lookup::{Lookup, judge},
     policy::{self, Reason},
     reply,
     route::{Kind, OnAbandon, Route, Scope},
     state::{Live, Shared},
     stats::Limit,
+    store::{self, Lease},
     time::unix_millis,
     upstream,
 };
+
+/// How often another replica's answer is looked for.
+const TURN_POLL: Duration = Duration::from_millis(20);
 
 /// How long an answer stays joinable after it was stored.
 const LINGER: Duration = Duration::from_millis(50);
@@ -70,6 +75,16 @@ enum Received {
     Abandoned,
 }
 
+/// Whether to ask the upstream.
+enum Turn {
+    /// Yes; with the lease where there are other replicas.
+    Mine(Option<Lease>),
+    /// No: another replica did.
+    Stored(Arc<Entry>, Served),
+    /// No: nobody waits for it any more.
+    Nobodys,
+}
+
 /// The bytes that had come in all, and when.
 type Arrival = (usize, Instant);
 
@@ -103,6 +118,11 @@ impl Fill {
         writer: &Writer,
         started: Instant,
     ) -> Result<Outcome, ProxyError> {
+        let mut lease = match self.turn(writer).await {
+            Turn::Mine(lease) => lease,
+            Turn::Stored(entry, served) => return Ok(self.give(&entry, served, writer).await),
+            Turn::Nobodys => return Ok(Err(Reason::Truncated)),
+        };
         let response = tokio::select! {
             response = self.question.live.upstream.send(&self.question.live.config.upstream, request) => response?,
             () = writer.deserted(), if self.ends_when_deserted() => return Ok(Err(Reason::Truncated)),
@@ -112,6 +132,14 @@ impl Fill {
         let verdict = self.judge_head(&head);
         head.sharing = self.sharing(head.status, verdict);
         writer.head(head.clone());
+        if is_unshareable(verdict) {
+            if let Some(landing) = &self.landing {
+                landing.remember_unshareable();
+            }
+            if let Some(lease) = lease.take() {
+                lease.mark_unshareable().await;
+            }
+        }
         let received = self.receive(body, writer, verdict).await?;
         let took = started.elapsed();
         let (body, arrivals) = match received {
@@ -158,7 +186,7 @@ impl Fill {
         self.question.route.on_abandon == OnAbandon::Cancel || self.question.inquiry.key.is_none()
     }
 
-    /// Who else may read the answer. A key whose answers are for their own callers is remembered.
+    /// Who else may read the answer.
     fn sharing(&self, status: StatusCode, verdict: Result<Duration, Reason>) -> Sharing {
         match verdict {
             Ok(_) => Sharing::Open,
@@ -169,13 +197,47 @@ impl Fill {
                 Scope::Credential => Sharing::Open,
                 Scope::Shared | Scope::Headers(_) => Sharing::Released,
             },
-            Err(_) => {
-                if let Some(landing) = &self.landing {
-                    landing.remember_unshareable();
+            Err(_) => Sharing::Released,
+        }
+    }
+
+    /// Waits while another replica asks the same, and has it asked here where that takes too long.
+    async fn turn(&self, writer: &Writer) -> Turn {
+        let Question { shared, live, route, inquiry, .. } = &self.question;
+        let (Some(key), Some(landing)) = (&inquiry.key, &self.landing) else { return Turn::Mine(None) };
+        let deadline = Instant::now() + live.config.coalesce.replica_wait;
+        loop {
+            match shared.store.turn(key, inquiry.ask.form.id).await {
+                Ok(store::Turn::Mine(lease)) => return Turn::Mine(lease),
+                Ok(store::Turn::Stored(entry)) => {
+                    return match judge(shared, route, inquiry, key, entry) {
+                        Lookup::Hit(entry, served, _) => Turn::Stored(entry, served),
+                        Lookup::Miss(..) => Turn::Mine(None),
+                    };
                 }
-                Sharing::Released
+                Ok(store::Turn::Unshareable) => {
+                    landing.remember_unshareable();
+                    writer.release();
+                    return Turn::Mine(None);
+                }
+                Ok(store::Turn::Theirs) if Instant::now() < deadline => {}
+                Ok(store::Turn::Theirs) | Err(_) => return Turn::Mine(None),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TURN_POLL) => {}
+                () = writer.deserted(), if self.ends_when_deserted() => return Turn::Nobodys,
             }
         }
+    }
+
+    /// Gives the readers an answer that another replica asked for.
+    async fn give(&self, entry: &Entry, served: Served, writer: &Writer) -> Outcome {
+        let dialect = self.question.inquiry.dialect;
+        let (headers, body) =
+            reply::stored_parts(&self.question.route, dialect, entry, served, SystemTime::now());
+        let head = Head { status: entry.status, headers, sharing: Sharing::Open, from_replica: true };
+        writer.head(head);
+        writer.chunk(body).await.map_err(|_| Reason::Truncated)
     }
 
     /// Under a shared scope, the upstream's answer tells whether the caller's credentials are good.
@@ -281,7 +343,13 @@ fn open(response: Response<UpstreamBody>) -> (Head, bool, UpstreamBody) {
     // A response without a body needs no framing.
     let framed = framed || body.is_end_stream();
     reply::clean(&mut headers);
-    (Head { status: parts.status, headers, sharing: Sharing::Released }, framed, body)
+    (Head { status: parts.status, headers, sharing: Sharing::Released, from_replica: false }, framed, body)
+}
+
+/// Whether a key with such an answer is asked for by each caller on its own: an error says nothing of the next
+/// answer.
+const fn is_unshareable(verdict: Result<Duration, Reason>) -> bool {
+    matches!(verdict, Err(reason) if !matches!(reason, Reason::Status))
 }
 
 /// Whether an answer that came to its end is worth keeping.

@@ -27,6 +27,8 @@ pub struct Head {
     pub headers: HeaderMap,
     /// Who may read it besides the request that asked for it.
     pub sharing: Sharing,
+    /// Whether another replica asked for it.
+    pub from_replica: bool,
 }
 
 /// Who may read an answer besides the request that asked for it.
@@ -64,6 +66,8 @@ struct State {
     gone: usize,
     held: usize,
     end: Option<End>,
+    /// It is nobody else's, as is known before its head.
+    released: bool,
     readers: Vec<Option<Slot>>,
     writer: Option<Waker>,
 }
@@ -160,7 +164,8 @@ impl Flight {
         let state = self.state.lock();
         let is_shared = state.head.as_ref().is_none_or(|head| head.sharing == Sharing::Open);
         let failed = matches!(state.end, Some(End::Failed(_)));
-        (is_shared && !failed && state.gone == 0).then(|| state.readers.iter().flatten().count())
+        (is_shared && !failed && !state.released && state.gone == 0)
+            .then(|| state.readers.iter().flatten().count())
     }
 
     /// One more reader, from the answer's beginning.
@@ -189,6 +194,13 @@ impl Writer {
     pub fn head(&self, head: Head) {
         let mut state = self.flight.state.lock();
         state.head = Some(Arc::new(head));
+        state.wake_readers();
+    }
+
+    /// Tells those who wait along, before there is a head, to ask for themselves.
+    pub fn release(&self) {
+        let mut state = self.flight.state.lock();
+        state.released = true;
         state.wake_readers();
     }
 
@@ -272,6 +284,24 @@ impl Reader {
             let mut state = self.flight.state.lock();
             match (&state.head, &state.end) {
                 (Some(head), _) => Poll::Ready(Ok(Arc::clone(head))),
+                (None, Some(End::Failed(error))) => Poll::Ready(Err(Arc::clone(error))),
+                _ => self.wait(&mut state, cx),
+            }
+        })
+        .await
+    }
+
+    /// Waits, as one of those who did not ask for the answer, for its head; `None` where it is nobody else's.
+    ///
+    /// # Errors
+    /// Where the answer failed before it.
+    pub async fn shared_head(&self) -> Result<Option<Arc<Head>>, Arc<ProxyError>> {
+        std::future::poll_fn(|cx| {
+            let mut state = self.flight.state.lock();
+            match (&state.head, &state.end) {
+                (Some(head), _) if head.sharing == Sharing::Released => Poll::Ready(Ok(None)),
+                (Some(head), _) => Poll::Ready(Ok(Some(Arc::clone(head)))),
+                (None, _) if state.released => Poll::Ready(Ok(None)),
                 (None, Some(End::Failed(error))) => Poll::Ready(Err(Arc::clone(error))),
                 _ => self.wait(&mut state, cx),
             }

@@ -230,6 +230,33 @@ pub fn headers_to_store(route: &Route, headers: &HeaderMap) -> Vec<(HeaderName, 
         .collect()
 }
 
+/// The headers and the body that an entry holds, in the form that was asked for.
+pub fn stored_parts(
+    route: &Route,
+    dialect: Dialect,
+    entry: &Entry,
+    served: Served,
+    now: SystemTime,
+) -> (HeaderMap, Bytes) {
+    let mut headers: HeaderMap = entry.headers.iter().cloned().collect();
+    let body = match served {
+        Served::AsStored => entry.body.clone(),
+        Served::Made(media, body) => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+            // They are of the body as it came.
+            for name in [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL] {
+                headers.remove(name);
+            }
+            body
+        }
+    };
+    let body = match route.identity {
+        Identity::Recorded => body,
+        Identity::Fresh => dialect::renewed(dialect, Framing::of_headers(&headers), &body, now),
+    };
+    (headers, body)
+}
+
 /// The response that an entry holds, in the form that was asked for.
 pub fn from_entry(
     route: &Route,
@@ -238,27 +265,12 @@ pub fn from_entry(
     served: Served,
     now: SystemTime,
 ) -> Response<ResponseBody> {
-    let mut headers: HeaderMap = entry.headers.iter().cloned().collect();
     // A made stream never came at a pace of its own.
-    let (body, recorded) = match served {
-        Served::AsStored => (entry.body.clone(), &entry.pace[..]),
-        Served::Made(media, body) => {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-            // They are of the body as it came.
-            for name in [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL] {
-                headers.remove(name);
-            }
-            (body, &[][..])
-        }
-    };
-    let framing = Framing::of_headers(&headers);
-    let body = match route.identity {
-        Identity::Recorded => body,
-        Identity::Fresh => dialect::renewed(dialect, framing, &body, now),
-    };
+    let recorded = if matches!(served, Served::AsStored) { &entry.pace[..] } else { &[] };
+    let (headers, body) = stored_parts(route, dialect, entry, served, now);
     let paced = match route.replay {
         Replay::AtOnce => None,
-        replay => Paced::new(replay, framing, &body, recorded),
+        replay => Paced::new(replay, Framing::of_headers(&headers), &body, recorded),
     };
     let body = paced.map_or_else(|| ResponseBody::from(body), |paced| ResponseBody::Paced(Box::new(paced)));
     let mut response = Response::new(body);

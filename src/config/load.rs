@@ -233,7 +233,12 @@ fn log(reader: &mut Reader) -> Option<LogConfig> {
 fn coalesce(reader: &mut Reader) -> Option<CoalesceConfig> {
     let max_followers = reader.need("coalesce.max_followers", &COUNT);
     let max_buffer = reader.need("coalesce.max_buffer", &LENGTH);
-    Some(CoalesceConfig { max_followers: max_followers?, max_buffer: max_buffer? })
+    let replica_wait = reader.need("coalesce.replica_wait", &DURATION);
+    Some(CoalesceConfig {
+        max_followers: max_followers?,
+        max_buffer: max_buffer?,
+        replica_wait: replica_wait?,
+    })
 }
 
 fn limits(reader: &mut Reader) -> Option<Limits> {

@@ -167,6 +167,8 @@ pub struct CoalesceConfig {
     pub max_followers: usize,
     /// What an answer keeps for its readers, in bytes.
     pub max_buffer: usize,
+    /// How long a request waits for another replica's answer.
+    pub replica_wait: Duration,
 }
 
 /// A value that shows itself only when asked.

@@ -64,7 +64,7 @@ const fn s(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads as the table it is.
-pub static SETTINGS: [Setting; 41] = [
+pub static SETTINGS: [Setting; 42] = [
     s("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     s("environment", "What this installation is called; production hides upstream error bodies.")
@@ -144,6 +144,8 @@ pub static SETTINGS: [Setting; 41] = [
         .default("10000"),
     s("coalesce.max_buffer", "What a running answer keeps for its readers.")
         .default("8MiB"),
+    s("coalesce.replica_wait", "How long a request waits for another replica's answer before it asks the upstream itself.")
+        .default("10s"),
 ];
 
 /// A key of a `[[route]]` table.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 pub use self::{
     memory::MemoryStore,
-    redis::{OpenError, RedisStore, StoreError, StoreEvent},
+    redis::{Lease, OpenError, RedisStore, StoreError, StoreEvent},
 };
 use crate::{entry::Entry, key::Key};
 
@@ -19,7 +19,20 @@ pub enum Store {
     /// In this process.
     Memory(MemoryStore),
     /// In Redis, shared with other replicas.
-    Redis(RedisStore),
+    Redis(Arc<RedisStore>),
+}
+
+/// Whose turn it is to ask the upstream.
+#[derive(Debug)]
+pub enum Turn {
+    /// Nobody's: the answer is stored by now.
+    Stored(Arc<Entry>),
+    /// This replica's; the lease where there are others.
+    Mine(Option<Lease>),
+    /// Another replica's.
+    Theirs,
+    /// Everybody's: answers are for their own callers only.
+    Unshareable,
 }
 
 /// What `/health` tells of the store.
@@ -72,6 +85,24 @@ impl Store {
                 store.put(&key, Bytes::from(entry.seal(&key)), life).await
             }
         }
+    }
+
+    /// Asks whether it is this replica's turn to ask the upstream for what `key` is kept under, in `form`.
+    ///
+    /// # Errors
+    /// Where the store could not be asked.
+    pub async fn turn(&self, key: &Key, form: u64) -> Result<Turn, StoreError> {
+        let Self::Redis(store) = self else { return Ok(Turn::Mine(None)) };
+        let key = key.to_string();
+        Ok(match store.turn(&key, form).await? {
+            redis::Turn::Mine(lease) => Turn::Mine(Some(lease)),
+            redis::Turn::Theirs => Turn::Theirs,
+            redis::Turn::Unshareable => Turn::Unshareable,
+            redis::Turn::Stored(envelope) => match Entry::open(&envelope, &key) {
+                Ok(entry) => Turn::Stored(Arc::new(entry)),
+                Err(_) => return Err(StoreError::Protocol),
+            },
+        })
     }
 
     /// What `/health` tells.

@@ -27,9 +27,11 @@ mod connector;
 mod error;
 mod gate;
 mod lanes;
+mod lease;
 mod strikes;
 
 pub use error::{OpenError, StoreError};
+pub use lease::{Lease, Turn};
 
 use breaker::{Breaker, Kind};
 use census::Census;
@@ -76,6 +78,7 @@ pub struct RedisStore {
     census: Arc<Census>,
     large_keys: LargeKeys,
     connector: AbortHandle,
+    namespace: String,
 }
 
 impl RedisStore {
@@ -101,7 +104,7 @@ impl RedisStore {
         let breaker = Arc::new(breaker);
         let connector = Connector::new(Arc::clone(&breaker), losses, on_change, namespace);
         let connector = tokio::spawn(connector.run()).abort_handle();
-        Ok(Self { breaker, census, large_keys: LargeKeys::new(), connector })
+        Ok(Self { breaker, census, large_keys: LargeKeys::new(), connector, namespace: namespace.to_owned() })
     }
 
     /// Waits until Redis can be used, but no longer than `within`; whether it can.
