@@ -3,20 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, Request, Response, header};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{timeout, timeout_at};
 
 use crate::{
     body::{RequestBody, ResponseBody},
     dialect::sse::Framing,
     edited::Edited,
-    error::{ErrorKind, ProxyError},
     fill::{Fill, Question},
     flight::{End, Head, Origin, Reader, Sharing},
     flights::{Seat, Start},
     lookup::may_read,
     pass::normalized,
     reply::{self, CacheReport, CacheStatus, Failure, Reply},
-    stats::Limit,
 };
 
 /// How long a response's head waits for a short answer's end, so that `Cache-Status` can tell what became of it.
@@ -31,18 +29,17 @@ pub async fn ask(
     report: CacheReport,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
-    let limit = question.live.config.upstream.first_byte_timeout;
-    let deadline = Instant::from_std(question.exchange.started) + limit;
+    let deadline = question.deadline();
     for second in [false, true] {
         let reader = match seat(&question, second) {
-            Seat::Lead(start) => return lead(question, report, request, start, deadline).await,
+            Seat::Lead(start) => return lead(question, report, request, start).await,
             Seat::Follow(reader) => reader,
             Seat::Alone => break,
         };
         // Who has waited for a second answer, or failed twice, waits for no third.
         let last = second || reader.origin().second;
         match timeout_at(deadline, reader.shared_head()).await {
-            Err(_) => return Err(Failure::Told(too_late(limit), Some(report))),
+            Err(_) => return Err(Failure::Told(question.too_late(), Some(report))),
             Ok(Err(error)) if last => return Err(Failure::Fill(error, Some(report))),
             Ok(Ok(Some(head))) if head.sharing == Sharing::Open => {
                 return Ok(follow(&question, report, &head, reader).await);
@@ -52,7 +49,7 @@ pub async fn ask(
         }
     }
     let start = Start::alone(origin(&question, false));
-    lead(question, report, request, start, deadline).await
+    lead(question, report, request, start).await
 }
 
 fn origin(question: &Question, second: bool) -> Origin {
@@ -81,17 +78,15 @@ async fn lead(
     mut report: CacheReport,
     request: Request<RequestBody>,
     start: Start,
-    deadline: Instant,
 ) -> Result<Reply, Failure> {
     let Start { writer, reader, landing } = start;
     let (live, exchange) = (Arc::clone(&question.live), question.exchange.clone());
     let is_head = *request.method() == Method::HEAD;
     let (tasks, stats) = (question.shared.tasks.clone(), Arc::clone(&question.shared.stats));
     tasks.spawn(Fill { question, landing, second: reader.origin().second }.run(request, writer));
-    let head = match timeout_at(deadline, reader.head()).await {
-        Ok(Ok(head)) => head,
-        Ok(Err(error)) => return Err(Failure::Fill(error, Some(report))),
-        Err(_) => return Err(Failure::Told(too_late(live.config.upstream.first_byte_timeout), Some(report))),
+    let head = match reader.head().await {
+        Ok(head) => head,
+        Err(error) => return Err(Failure::Fill(error, Some(report))),
     };
     if Framing::of_headers(&head.headers) == Framing::Whole
         && let Ok(End::Complete(outcome)) = timeout(VERDICT_WAIT, reader.end()).await
@@ -137,10 +132,4 @@ fn response(head: &Head, headers: HeaderMap, body: ResponseBody) -> Response<Res
 
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn too_late(limit: Duration) -> ProxyError {
-    ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time")
-        .with_detail("timeout_ms", limit.as_millis() as u64)
-        .over(Limit::FirstByteTimeout)
 }

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
+use tokio::time::timeout_at;
 
 use crate::{
     admit::Inquiry,
@@ -54,6 +55,18 @@ pub struct Question {
     pub inquiry: Inquiry,
     /// The fresh answer that is stored for it, in a form that is of no use to it.
     pub kept: Option<Arc<Entry>>,
+}
+
+impl Question {
+    /// When the answer must have begun.
+    pub fn deadline(&self) -> tokio::time::Instant {
+        (self.exchange.started + self.live.config.upstream.first_byte_timeout).into()
+    }
+
+    /// The error of an answer that has not begun by then.
+    pub fn too_late(&self) -> ProxyError {
+        upstream::timed_out(self.live.config.upstream.first_byte_timeout)
+    }
 }
 
 /// A question that goes to the upstream.
@@ -123,8 +136,11 @@ impl Fill {
             Turn::Stored(entry, served) => return Ok(self.give(&entry, served, writer).await),
             Turn::Nobodys => return Ok(Err(Reason::Truncated)),
         };
+        let Live { upstream, config, .. } = &*self.question.live;
         let response = tokio::select! {
-            response = self.question.live.upstream.send(&self.question.live.config.upstream, request) => response?,
+            response = timeout_at(self.question.deadline(), upstream.send(&config.upstream, request)) => {
+                response.map_err(|_| self.question.too_late())??
+            }
             () = writer.deserted(), if self.ends_when_deserted() => return Ok(Err(Reason::Truncated)),
         };
         let (mut head, framed, body) = open(response);

@@ -14,7 +14,7 @@ use crate::{
     normalize, policy,
     reply::{self, Failure, Reply},
     route::Kind,
-    state::Live,
+    state::{Live, Shared},
     tunnel,
 };
 
@@ -23,6 +23,7 @@ use crate::{
 /// # Errors
 /// Where the upstream gives no proper response.
 pub async fn pass(
+    shared: &Shared,
     live: &Arc<Live>,
     exchange: &Exchange,
     mut parts: Parts,
@@ -37,7 +38,7 @@ pub async fn pass(
         RequestBody::Client(Timed::new(body, live.config.limits.body_timeout), Arc::default())
     };
     let upgrade = upgrade.zip(client);
-    forward(live, exchange, parts, body, upgrade).await
+    forward(shared, live, exchange, parts, body, upgrade).await
 }
 
 /// Sends a request on, and its response back.
@@ -45,6 +46,7 @@ pub async fn pass(
 /// # Errors
 /// Where the upstream gives no proper response.
 pub async fn forward(
+    shared: &Shared,
     live: &Arc<Live>,
     exchange: &Exchange,
     parts: Parts,
@@ -60,7 +62,7 @@ pub async fn forward(
     exchange.performed(Operation::Upstream, started.elapsed(), sent.is_ok());
     let mut response = sent?;
     if let (StatusCode::SWITCHING_PROTOCOLS, Some((_, client))) = (response.status(), upgrade) {
-        return Ok(Reply::new(tunnel::open(response, client), None));
+        return Ok(Reply::new(tunnel::open(response, client, &shared.tasks), None));
     }
     reply::clean(response.headers_mut());
     let response = response.map(|body| ResponseBody::Upstream(Box::new(body)));

@@ -126,7 +126,7 @@ impl Proxy {
         let covering = live.routes.iter().find(|route| route.pattern.matches(&parts.method, &exchange.path));
         let route = match covering {
             Some(route) if route.cache && upgrade.is_none() => Arc::clone(route),
-            _ => return pass::pass(live, exchange, parts, body, upgrade).await,
+            _ => return pass::pass(&self.shared, live, exchange, parts, body, upgrade).await,
         };
         let limits = &live.config.limits;
         let limits = ReadLimits { bytes: limits.max_body, pause: limits.body_timeout };
@@ -150,7 +150,7 @@ impl Proxy {
                 let request = pass::upstream_request(live, exchange, parts, body.into(), true);
                 self.cached(question, request).await
             }
-            None => pass::forward(live, exchange, parts, body.into(), None).await,
+            None => pass::forward(&self.shared, live, exchange, parts, body.into(), None).await,
         }
     }
 

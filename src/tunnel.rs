@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderValue, Response, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     body::{ResponseBody, UpstreamBody},
@@ -17,11 +18,15 @@ pub fn ask(headers: &mut HeaderMap, protocol: &str) {
     }
 }
 
-/// The response that switches the client's connection, which from then on is the upstream's.
-pub fn open(mut response: Response<UpstreamBody>, client: OnUpgrade) -> Response<ResponseBody> {
+/// The response that switches the client's connection, which from then on is the upstream's; one of `tasks`.
+pub fn open(
+    mut response: Response<UpstreamBody>,
+    client: OnUpgrade,
+    tasks: &TaskTracker,
+) -> Response<ResponseBody> {
     let upstream = hyper::upgrade::on(&mut response);
     let protocol = response.headers().get(header::UPGRADE).cloned();
-    tokio::spawn(async move {
+    tasks.spawn(async move {
         // An upgrade that fails leaves two closed connections, which is all there is to say to either side.
         if let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) {
             let _ =

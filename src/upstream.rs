@@ -144,7 +144,9 @@ fn address(config: &UpstreamConfig, request: &mut Request<RequestBody>) -> Resul
     Ok(())
 }
 
-fn timed_out(limit: Duration) -> ProxyError {
+/// The error of an answer that did not begin within `limit`.
+#[track_caller]
+pub fn timed_out(limit: Duration) -> ProxyError {
     ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time")
         .with_detail("timeout_ms", limit.as_millis() as u64)
         .over(Limit::FirstByteTimeout)
