@@ -1,4 +1,32 @@
 //! A caching sidecar reverse proxy for RAG and LLM services.
+//!
+//! It stands before a running service. A question that was answered before is answered from the store, the same
+//! question asked at the same moment joins the answer that is running, and everything else goes on to the service,
+//! streams event by event. `docs/ARCHITECTURE.md` follows a request through these modules; the binary is [`cli`] and
+//! little else. To run a proxy inside another program:
+//!
+//! ```no_run
+//! use sidecache::{app::App, config::{Inputs, load}};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let flags = vec![("upstream.url", "http://127.0.0.1:8000".to_owned())];
+//! let loaded = load(&Inputs { flags, ..Inputs::default() })?;
+//! let app = App::bind(loaded.config, None).await?;
+//! app.run(std::future::pending()).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! From the top down; nothing knows what is above it.
+//!
+//! | layer | modules |
+//! | --- | --- |
+//! | the command line | [`cli`] |
+//! | composition | [`app`], from a [`config`] to a running proxy and its end |
+//! | what answers | [`server`] accepts; [`proxy`] decides, on one page; [`admin`] and [`health`] tell operators |
+//! | the ways a request goes | [`lookup`] asks the store; [`ask`] leads or follows, and [`fill`] asks the upstream; [`pass`] and [`tunnel`] send on what nothing is cached for |
+//! | effects | [`store`], [`upstream`], [`flight`] and [`flights`] (answers while they arrive), [`edited`], [`body`], [`exchange`], [`log`], [`stats`], [`standing`] (whose credentials are good), [`state`] |
+//! | rules, pure | [`route`], [`admit`], [`key`], [`normal`] and [`json`], [`headers`], [`policy`], [`entry`], [`reply`], [`guard`], [`forwarded`], [`error`], [`normalize`], and in [`dialect`] what bodies mean |
 
 pub mod admin;
 pub mod admit;
