@@ -25,8 +25,8 @@
 //! | composition | [`app`], from a [`config`] to a running proxy and its end |
 //! | what answers | [`server`] accepts; [`proxy`] decides, on one page; [`admin`] and [`health`] tell operators |
 //! | the ways a request goes | [`lookup`] asks the store; [`ask`] leads or follows, and [`fill`] asks the upstream; [`pass`] and [`tunnel`] send on what nothing is cached for |
-//! | effects | [`store`], [`upstream`], [`flight`] and [`flights`] (answers while they arrive), [`edited`], [`body`], [`exchange`], [`log`], [`stats`], [`standing`] (whose credentials are good), [`state`] |
-//! | rules, pure | [`route`], [`admit`], [`key`], [`normal`] and [`json`], [`headers`], [`policy`], [`entry`], [`reply`], [`guard`], [`forwarded`], [`error`], [`normalize`], and in [`dialect`] what bodies mean |
+//! | effects | [`store`], [`upstream`], [`flight`] and [`flights`] (answers while they arrive), [`edited`], [`paced`], [`body`], [`exchange`], [`log`], [`stats`], [`standing`] (whose credentials are good), [`state`] |
+//! | rules, pure | [`route`], [`admit`], [`key`], [`normal`] and [`json`], [`headers`], [`policy`], [`entry`], [`reply`], [`guard`], [`forwarded`], [`error`], [`normalize`], [`time`], and in [`dialect`] what bodies mean |
 
 pub mod admin;
 pub mod admit;
