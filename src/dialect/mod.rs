@@ -10,6 +10,7 @@ mod embedding;
 mod form;
 mod identity;
 mod ollama;
+mod openai;
 mod openai_chat;
 mod openai_completions;
 mod openai_responses;

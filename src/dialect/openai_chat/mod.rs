@@ -1,9 +1,17 @@
 //! OpenAI Chat Completions (platform.openai.com/docs/api-reference/chat).
 
+#[cfg(test)]
+mod properties;
+mod rules;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod whole;
+
 use super::{
     Answer, Rules, Shape,
     choices::{self, Choice, Choices},
-    has, has_text, sse, text_of,
+    has, has_text, openai, sse, text_of,
 };
 use crate::{json::Json, policy::Reason};
 
@@ -38,6 +46,18 @@ impl Shape for OpenAiChat {
             let Some(delta) = element.get("delta") else { return };
             read_message(choice, delta);
         })
+    }
+
+    fn to_stream(&self, whole: &Json<'_>, with_usage: bool) -> Option<Vec<u8>> {
+        stream::to_stream(whole, with_usage)
+    }
+
+    fn to_whole(&self, events: &[sse::Event]) -> Option<Vec<u8>> {
+        whole::to_whole(events)
+    }
+
+    fn with_usage(&self, events: &[sse::Event], with_usage: bool) -> Option<Vec<u8>> {
+        openai::usage::with_usage(events, with_usage)
     }
 }
 

@@ -1,9 +1,13 @@
 //! OpenAI Completions (platform.openai.com/docs/api-reference/completions).
 
+mod form;
+#[cfg(test)]
+mod tests;
+
 use super::{
     Answer, Rules, Shape,
     choices::{self, Choice},
-    has, has_text,
+    has, has_text, openai,
     openai_chat::openai_stream,
     sse, text_of,
 };
@@ -44,5 +48,17 @@ impl Shape for OpenAiCompletions {
 
     fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
         openai_stream(events, rules, |choice, element| choice.says |= has_text(element, "text"))
+    }
+
+    fn to_stream(&self, whole: &Json<'_>, with_usage: bool) -> Option<Vec<u8>> {
+        form::to_stream(whole, with_usage)
+    }
+
+    fn to_whole(&self, events: &[sse::Event]) -> Option<Vec<u8>> {
+        form::to_whole(events)
+    }
+
+    fn with_usage(&self, events: &[sse::Event], with_usage: bool) -> Option<Vec<u8>> {
+        openai::usage::with_usage(events, with_usage)
     }
 }

@@ -1,0 +1,61 @@
+//! The two forms of an answer that OpenAI's Chat Completions and Completions share: one document with choices,
+//! or chunks of it and `[DONE]`
+//! (platform.openai.com/docs/api-reference/chat-streaming, platform.openai.com/docs/api-reference/completions).
+//!
+//! What a dialect's members are and how their parts make the whole is one table of [`merge::Rule`]s; what is in
+//! no table is carried over as it is where that cannot be wrong, and else there is no other form.
+
+pub(super) mod merge;
+pub(super) mod stream;
+#[cfg(test)]
+pub(super) mod testing;
+pub(super) mod usage;
+pub(super) mod whole;
+
+use super::sse;
+use crate::json::{Json, Member};
+
+/// The data of the event that ends a stream.
+const DONE: &str = "[DONE]";
+
+/// What an answer calls itself, in its `object` member.
+#[derive(Clone, Copy)]
+pub(super) struct Names {
+    /// As one document.
+    pub(super) whole: &'static str,
+    /// As a chunk of a stream.
+    pub(super) chunk: &'static str,
+}
+
+/// The members that say which answer this is: in a document once, in a stream in every chunk.
+const IDENTITY: [&str; 5] = ["id", "created", "model", "service_tier", "system_fingerprint"];
+
+/// The chunks of a complete stream. `None` where it is not complete, or has an event that is no chunk.
+fn chunks(events: &[sse::Event]) -> Option<impl Iterator<Item = Option<Vec<Member<'_>>>>> {
+    let (last, chunks) = events.split_last()?;
+    (last.data == DONE).then(|| chunks.iter().map(chunk))
+}
+
+fn chunk(event: &sse::Event) -> Option<Vec<Member<'_>>> {
+    // "message" is the name of an event that has none (WHATWG HTML, section 9.2.6).
+    if !matches!(event.name.as_str(), "" | "message") {
+        return None;
+    }
+    match Json::parse(event.data.as_bytes()).ok()? {
+        Json::Object(members) => {
+            let has_choices = matches!(value(&members, "choices"), Some(Json::Array(_)));
+            (has_choices && members.len() <= merge::MAX_PARTS).then_some(members)
+        }
+        _ => None,
+    }
+}
+
+/// The value of the member `name`.
+fn value<'j, 'a>(members: &'j [Member<'a>], name: &str) -> Option<&'j Json<'a>> {
+    members.iter().find(|member| member.name == name).map(|member| &member.value)
+}
+
+/// The value of the member `name`, to be changed.
+pub(super) fn value_mut<'j, 'a>(members: &'j mut [Member<'a>], name: &str) -> Option<&'j mut Json<'a>> {
+    members.iter_mut().find(|member| member.name == name).map(|member| &mut member.value)
+}

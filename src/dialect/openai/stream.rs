@@ -1,0 +1,130 @@
+//! From one document to the chunks of a stream.
+
+use super::{DONE, IDENTITY, Names, merge};
+use crate::json::{Json, Member};
+
+/// Writes the chunks of the stream that says what a document says.
+pub(in crate::dialect) struct Chunks<'a> {
+    /// What every chunk has.
+    identity: Vec<Member<'a>>,
+    /// What the next chunk has besides. The first one gets all members of the document that are not known here:
+    /// the API's own client takes over a first chunk whole, and of a later one what it knows.
+    besides: Vec<Member<'a>>,
+    /// What the last chunk tells, where that was asked for; all others have null then.
+    usage: Option<Json<'a>>,
+    out: Vec<u8>,
+}
+
+impl<'a> Chunks<'a> {
+    /// `None` where the document is not one that chunks can tell.
+    pub(in crate::dialect) fn of(whole: &Json<'a>, names: Names, with_usage: bool) -> Option<Self> {
+        let (mut identity, mut besides, mut usage) =
+            (vec![Member::new("object", Json::text(names.chunk))], Vec::new(), None);
+        for member in whole.members() {
+            match (&*member.name, &member.value) {
+                ("object", Json::String(object)) if *object == names.whole => {}
+                ("usage", Json::Null) | ("choices", Json::Array(_)) | ("error", Json::Null) => {}
+                ("usage", value @ Json::Object(_)) => usage = Some(value.clone()),
+                // In a chunk it would be padding.
+                ("object" | "usage" | "choices" | "error" | "obfuscation", _) => return None,
+                (name, _) if IDENTITY.contains(&name) => identity.push(member.clone()),
+                _ => besides.push(member.clone()),
+            }
+        }
+        let usage = if with_usage { Some(usage?) } else { None };
+        Some(Self { identity, besides, usage, out: Vec::new() })
+    }
+
+    /// Writes a chunk about one choice.
+    pub(in crate::dialect) fn choice(&mut self, choice: Vec<Member<'a>>) {
+        let usage = self.usage.as_ref().map(|_| Json::Null);
+        self.write(vec![Json::Object(choice)], usage);
+    }
+
+    /// Writes the usage, where it was asked for, and the end; the stream.
+    pub(in crate::dialect) fn end(mut self) -> Vec<u8> {
+        if let Some(usage) = self.usage.take() {
+            self.write(Vec::new(), Some(usage));
+        }
+        self.out.extend_from_slice(format!("data: {DONE}\n\n").as_bytes());
+        self.out
+    }
+
+    fn write(&mut self, choices: Vec<Json<'a>>, usage: Option<Json<'a>>) {
+        let mut chunk = self.identity.clone();
+        chunk.push(Member::new("choices", Json::Array(choices)));
+        chunk.extend(usage.map(|usage| Member::new("usage", usage)));
+        chunk.append(&mut self.besides);
+        self.out.extend_from_slice(b"data: ");
+        Json::Object(chunk).write(&mut self.out);
+        self.out.extend_from_slice(b"\n\n");
+    }
+}
+
+/// One choice of a document.
+pub(in crate::dialect) struct Choice<'j, 'a> {
+    pub(in crate::dialect) index: Json<'a>,
+    pub(in crate::dialect) finish_reason: Json<'a>,
+    /// `None` where the document has no such member.
+    pub(in crate::dialect) logprobs: Option<&'j Json<'a>>,
+    /// The members that are not among those above.
+    pub(in crate::dialect) others: Vec<&'j Member<'a>>,
+}
+
+impl<'j, 'a> Choice<'j, 'a> {
+    /// A document's choices; `None` where they are none, not in their order, or not finished.
+    pub(in crate::dialect) fn all(whole: &'j Json<'a>) -> Option<Vec<Self>> {
+        let choices = whole.get("choices")?.items();
+        let in_order = choices.iter().map(merge::index_of).is_sorted_by(|a, b| a < b);
+        if choices.is_empty() || !in_order {
+            return None;
+        }
+        choices.iter().map(Self::of).collect()
+    }
+
+    fn of(choice: &'j Json<'a>) -> Option<Self> {
+        merge::index_of(choice)?;
+        let finish_reason = choice.get("finish_reason").filter(|reason| reason.as_str().is_some())?.clone();
+        let others = choice
+            .members()
+            .iter()
+            .filter(|member| !matches!(&*member.name, "index" | "finish_reason" | "logprobs"))
+            .collect();
+        Some(Self {
+            index: choice.get("index")?.clone(),
+            finish_reason,
+            logprobs: choice.get("logprobs"),
+            others,
+        })
+    }
+
+    /// A part of this choice, `part` being what this dialect says it in. A choice with log-probabilities has that
+    /// member in all its parts, as the API's own.
+    pub(in crate::dialect) fn part(
+        &self,
+        part: (&'static str, Json<'a>),
+        logprobs: Option<&Json<'a>>,
+    ) -> Vec<Member<'a>> {
+        let mut members = vec![Member::new("index", self.index.clone()), Member::new(part.0, part.1)];
+        if self.logprobs.is_some() {
+            members.push(Member::new("logprobs", logprobs.map_or(Json::Null, Json::clone)));
+        }
+        members.push(Member::new("finish_reason", Json::Null));
+        members
+    }
+
+    /// The part that ends this choice, with `others`, the members that are not known here: what servers add to a
+    /// choice is about its end (`stop_reason`, `native_finish_reason`).
+    pub(in crate::dialect) fn last_part(
+        &self,
+        part: (&'static str, Json<'a>),
+        logprobs: Option<&Json<'a>>,
+        others: impl IntoIterator<Item = Member<'a>>,
+    ) -> Vec<Member<'a>> {
+        let mut members = self.part(part, logprobs);
+        members.pop();
+        members.push(Member::new("finish_reason", self.finish_reason.clone()));
+        members.extend(others);
+        members
+    }
+}

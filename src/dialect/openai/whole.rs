@@ -1,0 +1,102 @@
+//! From the chunks of a stream to one document.
+
+use std::borrow::Cow;
+
+use super::{
+    Names, chunks,
+    merge::{self, Members, Rule},
+    value, value_mut,
+};
+use crate::{
+    dialect::sse,
+    json::{Json, Member},
+};
+
+/// A chunk, its choices aside: what they have is each dialect's own.
+///
+/// `created` of some servers (llama.cpp, Ollama) is each chunk's own; the API's clients take the first.
+/// Azure begins with a chunk that has prompt annotations only, and "" or 0 for all that it does not know yet
+/// (learn.microsoft.com/azure/ai-services/openai/concepts/content-streaming).
+const CHUNK: &Members = &Members {
+    known: &[
+        ("id", Rule::Same),
+        ("object", Rule::Same),
+        ("created", Rule::First),
+        ("model", Rule::Same),
+        ("service_tier", Rule::Same),
+        ("system_fingerprint", Rule::Same),
+        ("usage", Rule::Same),
+        // Padding against eavesdroppers who measure chunks (`stream_options.include_obfuscation`).
+        ("obfuscation", Rule::Dropped),
+        ("error", Rule::Refused),
+    ],
+    other: Rule::Same,
+};
+
+/// Azure's filter results, by category: each part of the text has its own, and only those that agree make one.
+pub(in crate::dialect) const FILTER_RESULTS: Rule = Rule::Members(&Members { known: &[], other: Rule::Same });
+
+/// The document's members that a complete stream with usage tells, without `choices`, and those: they still have
+/// what a chunk's have.
+pub(in crate::dialect) fn merged<'a>(
+    events: &'a [sse::Event],
+    choice: &'static Members,
+    names: Names,
+) -> Option<(Vec<Member<'a>>, Vec<Json<'a>>)> {
+    let (mut whole, mut choices, mut others, mut count) = (Vec::new(), Json::Null, Others::default(), 0);
+    for chunk in chunks(events)? {
+        let mut chunk = chunk?;
+        let place = chunk.iter().position(|member| member.name == "choices")?;
+        Rule::Indexed(choice).merge(&mut choices, chunk.remove(place).value)?;
+        others.count(&chunk);
+        count += 1;
+        CHUNK.merge(&mut whole, chunk)?;
+    }
+    if !others.are_certain(count) {
+        return None;
+    }
+    // A document has its usage always: where the stream did not tell it, there is none.
+    value(&whole, "usage").filter(|usage| usage.is_object())?;
+    match value_mut(&mut whole, "object") {
+        Some(object) if matches!(object.as_str(), Some(name) if name.is_empty() || name == names.chunk) => {
+            *object = Json::text(names.whole);
+        }
+        Some(_) => return None,
+        None => whole.insert(0, Member::new("object", Json::text(names.whole))),
+    }
+    let Json::Array(mut choices) = choices else { return None };
+    choices.sort_by_key(merge::index_of);
+    let finished = |choice: &Json<'_>| choice.get("finish_reason").and_then(Json::as_str).is_some();
+    (!choices.is_empty() && choices.iter().all(finished)).then_some((whole, choices))
+}
+
+/// The document's text.
+pub(in crate::dialect) fn write<'a>(mut whole: Vec<Member<'a>>, choices: Vec<Json<'a>>) -> Vec<u8> {
+    // Where the API has it: before the usage.
+    let place = whole.iter().position(|member| member.name == "usage").unwrap_or(whole.len());
+    whole.insert(place, Member::new("choices", Json::Array(choices)));
+    let mut out = Vec::new();
+    Json::Object(whole).write(&mut out);
+    out
+}
+
+/// How often the unknown members of chunks that are lists or objects were told. One that comes once, or that each
+/// chunk repeats, is the document's; one that comes now and then may be parts of something.
+#[derive(Default)]
+struct Others<'a>(Vec<(Cow<'a, str>, usize)>);
+
+impl<'a> Others<'a> {
+    fn count(&mut self, chunk: &[Member<'a>]) {
+        let others = chunk.iter().filter(|member| !CHUNK.knows(&member.name));
+        for member in others.filter(|member| matches!(member.value, Json::Array(_) | Json::Object(_))) {
+            match self.0.iter_mut().find(|(name, _)| *name == member.name) {
+                Some((_, count)) => *count += 1,
+                None => self.0.push((member.name.clone(), 1)),
+            }
+        }
+    }
+
+    fn are_certain(&self, chunks: usize) -> bool {
+        self.0.iter().all(|(_, count)| *count == 1 || *count == chunks)
+    }
+}
