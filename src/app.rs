@@ -196,7 +196,10 @@ impl Reloader {
     ///
     /// # Errors
     /// Where the upstream's settings cannot be used; the old ones stay.
-    pub fn reload(&self, config: Config) -> Result<(), StartError> {
+    pub fn reload(&self, mut config: Config) -> Result<(), StartError> {
+        // The store that runs is the old settings'.
+        let running = self.proxy.live.load().config.store.clone();
+        config.store = StoreConfig { max_entry: config.store.max_entry, ..running };
         let live = Live::new(config, Arc::clone(&self.permits)).map_err(StartError::Certificates)?;
         self.proxy.live.store(Arc::new(live));
         Ok(())

@@ -88,11 +88,16 @@ async fn lead(
         Ok(head) => head,
         Err(error) => return Err(Failure::Fill(error, Some(report))),
     };
-    if Framing::of_headers(&head.headers) == Framing::Whole
-        && let Ok(End::Complete(outcome)) = timeout(VERDICT_WAIT, reader.end()).await
-    {
-        report.stored = Some(outcome.is_ok());
-        report.reason = report.reason.or(outcome.err());
+    if Framing::of_headers(&head.headers) == Framing::Whole {
+        match timeout(VERDICT_WAIT, reader.end()).await {
+            Ok(End::Complete(outcome)) => {
+                report.stored = Some(outcome.is_ok());
+                report.reason = report.reason.or(outcome.err());
+            }
+            // Nothing of it has gone to the client yet, who can so be told.
+            Ok(End::Failed(error)) => return Err(Failure::Fill(error, Some(report))),
+            Err(_) => {}
+        }
     }
     report.forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
     if head.from_replica {

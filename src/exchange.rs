@@ -121,6 +121,8 @@ pub struct Observed {
     sent: u64,
     expected: Option<u64>,
     whole: bool,
+    /// What cuts the body off, held back once.
+    cut: Option<BodyError>,
 }
 
 impl Observed {
@@ -129,7 +131,7 @@ impl Observed {
         let expected = body.size_hint().exact();
         // A body that a HEAD request does not get is not missing.
         let whole = record.exchange.method == Method::HEAD || body.is_end_stream();
-        Self { body, record: Box::new(record), sent: 0, expected, whole }
+        Self { body, record: Box::new(record), sent: 0, expected, whole, cut: None }
     }
 
     fn log_response(&mut self) {
@@ -188,18 +190,24 @@ impl Body for Observed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(cut) = self.cut.take() {
+            return Poll::Ready(Some(Err(cut)));
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => self.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
             Poll::Ready(None) => self.whole = true,
-            // A flight's failure is logged by its writer, once for all its readers.
-            Poll::Ready(Some(Err(error))) if !matches!(error, BodyError::Failed(_)) => {
-                let cut = crate::upstream::cut(error);
-                self.record.exchange.failed(&cut);
-            }
             _ => {}
         }
-        polled
+        let Poll::Ready(Some(Err(error))) = polled else { return polled };
+        // A flight's failure is logged by its writer, once for all its readers.
+        if !matches!(error, BodyError::Failed(_)) {
+            self.record.exchange.failed(&crate::upstream::cut(&error));
+        }
+        // The server drops what it has not written once a body fails: what came before the cut goes out first.
+        self.cut = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {

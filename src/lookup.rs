@@ -37,9 +37,10 @@ pub async fn lookup(question: &Question, key: &Key) -> Lookup {
     let started = Instant::now();
     let found = shared.store.get(key).await;
     let failed = found.is_err();
-    let lookup = match found.unwrap_or_default() {
-        None => Lookup::Miss(Forward::UriMiss, None),
-        Some(entry) => judge(shared, route, inquiry, key, entry),
+    let lookup = match found {
+        Ok(Some(entry)) => judge(shared, route, inquiry, key, entry),
+        Ok(None) => Lookup::Miss(Forward::UriMiss, None),
+        Err(_) => Lookup::Miss(Forward::Miss, None),
     };
     let counters = shared.stats.of(route.kind);
     let hit = matches!(lookup, Lookup::Hit(..));

@@ -159,7 +159,7 @@ impl Proxy {
         let report = match (question.inquiry.bypass, &question.inquiry.key) {
             (None, Some(key)) => match lookup::lookup(&question, key).await {
                 Lookup::Hit(entry, served, report) => {
-                    return Ok(self.hit(&question, entry, served, report));
+                    return Ok(self.hit(&question, entry, served, report).await);
                 }
                 Lookup::Miss(forward, kept) => {
                     let report = CacheReport::miss(question.route.kind, key.clone(), forward);
@@ -181,12 +181,20 @@ impl Proxy {
         ask::ask(question, report, request).await
     }
 
-    fn hit(&self, question: &Question, entry: Arc<Entry>, served: Served, report: CacheReport) -> Reply {
+    async fn hit(
+        &self,
+        question: &Question,
+        entry: Arc<Entry>,
+        served: Served,
+        report: CacheReport,
+    ) -> Reply {
         let stats = &self.shared.stats;
         stats.saved(entry.took.saturating_sub(question.exchange.elapsed()));
         stats.tokens_saved.add(entry.usage.and_then(|usage| usage.total).unwrap_or(0));
         let dialect = question.inquiry.dialect;
         let response = reply::from_entry(&question.route, dialect, &entry, served, SystemTime::now());
+        let response =
+            pass::normalized(&question.live, &question.exchange, Some(report.kind), response).await;
         Reply { response, report: Some(report), hit: Some(entry) }
     }
 

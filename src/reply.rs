@@ -155,7 +155,8 @@ impl CacheReport {
         text.push_str("sidecache");
         // Writing to a string cannot fail.
         let _ = match &self.forward {
-            None => write!(text, "; hit"),
+            None if self.status == CacheStatus::Hit => write!(text, "; hit"),
+            None => Ok(()),
             Some((forward, None)) => write!(text, "; fwd={}", forward.as_str()),
             Some((forward, Some(status))) => {
                 write!(text, "; fwd={}; fwd-status={}", forward.as_str(), status.as_u16())
@@ -313,6 +314,9 @@ mod tests {
             CacheReport::bypass(Kind::Query, Reason::RequestNoStore).cache_status(),
             "sidecache; fwd=request; detail=request-no-store"
         );
+        let unasked =
+            CacheReport { forward: None, ..CacheReport::miss(Kind::Query, key.clone(), Forward::UriMiss) };
+        assert_eq!(unasked.cache_status(), format!("sidecache; key=\"ns:query:{zeros}\""));
         let mut miss = CacheReport { key: None, ..CacheReport::miss(Kind::Query, key, Forward::UriMiss) };
         miss.forward = Some((Forward::UriMiss, Some(StatusCode::OK)));
         miss.stored = Some(true);

@@ -84,7 +84,7 @@ pub static SETTINGS: [Setting; 42] = [
     s("upstream.host", "The Host the service gets: \"upstream\", its own, or \"preserve\", the caller's.")
         .default("upstream"),
     s("upstream.connect_timeout", "Time for a connection to be made.")
-        .default("5s").restart(),
+        .default("5s"),
     s("upstream.first_byte_timeout", "Time from the request's last byte to the response's head.")
         .default("300s"),
     s("upstream.idle_timeout", "Time between two chunks of a response.")
@@ -101,7 +101,7 @@ pub static SETTINGS: [Setting; 42] = [
     s("store.namespace", "The first part of every key: letters, digits, _, - and .")
         .env("CACHE_NAMESPACE").default("sidecache").restart(),
     s("store.timeout", "How long a request waits for the store.")
-        .default("50ms"),
+        .default("50ms").restart(),
     s("store.max_entry", "The largest body that is stored.")
         .default("8MiB"),
     s("ttl.default", "For routes of the kind other; 0 caches nothing, here and below.")
@@ -117,11 +117,11 @@ pub static SETTINGS: [Setting; 42] = [
     s("log.level", "The lowest level that is written: DEBUG, INFO, WARNING or ERROR.")
         .env("LOG_LEVEL").flag("--log-level").default("INFO"),
     s("log.file", "A file besides standard output; its folder is made.")
-        .env("LOG_FILE").flag("--log-file"),
+        .env("LOG_FILE").flag("--log-file").restart(),
     s("log.rotate_size", "The size at which the file is rotated.")
-        .default("100MiB"),
+        .default("100MiB").restart(),
     s("log.rotate_keep", "How many rotated files are kept.")
-        .default("5"),
+        .default("5").restart(),
     s("log.slow_ms", "Requests that take longer are slow: milliseconds, or a duration.")
         .env("SLOW_REQUEST_THRESHOLD_MS").default("1000"),
     s("log.queries", "Whether the text of questions is logged.")

@@ -139,14 +139,14 @@ impl Framing {
 }
 
 /// The events of a whole stream.
-fn decode(body: &[u8]) -> Vec<Event> {
+pub(super) fn decode(body: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
     Decoder::default().feed(body, |event| events.push(event));
     events
 }
 
 /// The lines of a whole stream of newline-delimited JSON, as events without a name.
-fn decode_lines(body: &[u8]) -> Vec<Event> {
+pub(super) fn decode_lines(body: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
     let mut at = 0;
     for line in body.split_inclusive(|byte| *byte == b'\n') {

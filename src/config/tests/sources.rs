@@ -118,11 +118,12 @@ fn knows_what_only_a_restart_takes_over() {
         restart_only(&old, &new),
         [
             "listen",
-            "upstream.connect_timeout",
             "admin.listen",
             "store.redis",
             "store.max_memory",
             "store.namespace",
+            "store.timeout",
+            "log.file",
             "limits.max_connections",
             "limits.max_upstream_requests",
             "limits.header_timeout"

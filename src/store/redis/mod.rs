@@ -1,7 +1,7 @@
 //! Answers in Redis.
 //!
 //! Redis can never hurt: every call has an outer deadline, and while Redis is of no use calls fail at once,
-//! without a socket being touched. A [breaker](breaker) opens on the first sign that Redis is gone, and a
+//! without a socket being touched. A breaker opens on the first sign that Redis is gone, and a
 //! background task closes it again.
 //!
 //! | sign | what follows |
