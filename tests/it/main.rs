@@ -1,0 +1,16 @@
+//! The integration tests: the real binary between a client and an upstream, over real sockets.
+//!
+//! One binary, for its link time. `support` starts the parts, each on a free port; a module of tests stands for a
+//! part of what users are promised. Nothing sleeps for a fixed time: tests wait for what they need, by barriers in
+//! the upstream or by looking again, and each has a deadline ([`support::run`]).
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../../examples/rag/mod.rs"]
+mod rag;
+mod support;
+
+mod asking_less;
+mod main_job;
+mod sharing;
+mod store_redis;

@@ -1,0 +1,202 @@
+//! Questions and answers of each dialect, for scripted upstreams.
+
+use serde_json::{Value, json};
+
+/// A chat's path.
+pub(crate) const CHAT: &str = "/v1/chat/completions";
+
+/// A RAG query's path.
+pub(crate) const QUERY: &str = "/api/v1/query";
+
+/// A chat's question.
+pub(crate) fn chat() -> Value {
+    json!({"model": "m", "messages": [{"role": "user", "content": "Who keeps entries?"}]})
+}
+
+/// A chat's question for a stream.
+pub(crate) fn chat_stream() -> Value {
+    json!({"model": "m", "messages": [{"role": "user", "content": "Who keeps entries?"}], "stream": true})
+}
+
+/// A chat's answer.
+pub(crate) fn chat_answer() -> Value {
+    chat_choice(json!({"role": "assistant", "content": "Redis does."}), "stop")
+}
+
+/// A chat's answer with this message.
+pub(crate) fn chat_choice(message: Value, finish: &str) -> Value {
+    json!({
+        "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m-2",
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+    })
+}
+
+/// A chunk of a chat's stream, as an event.
+pub(crate) fn chunk(delta: Value, finish: Option<&str>) -> String {
+    let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
+    data(
+        &json!({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m-2", "choices": [choice]}),
+    )
+}
+
+/// The last chunk but one of a chat's stream, where usage was asked for.
+pub(crate) fn usage_chunk() -> String {
+    data(&json!({
+        "id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m-2", "choices": [],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+    }))
+}
+
+/// What ends an OpenAI stream.
+pub(crate) const DONE: &str = "data: [DONE]\n\n";
+
+/// A chat's stream.
+pub(crate) fn chat_events() -> Vec<String> {
+    vec![
+        chunk(json!({"role": "assistant", "content": "Redis"}), None),
+        chunk(json!({"content": " does."}), None),
+        chunk(json!({}), Some("stop")),
+        usage_chunk(),
+        DONE.to_owned(),
+    ]
+}
+
+/// An event with JSON in it.
+pub(crate) fn data(content: &Value) -> String {
+    format!("data: {content}\n\n")
+}
+
+/// An event with a name.
+pub(crate) fn named(content: &Value) -> String {
+    format!("event: {}\ndata: {content}\n\n", content["type"].as_str().unwrap_or_default())
+}
+
+/// A RAG query.
+pub(crate) fn query() -> Value {
+    json!({"query": "Who keeps entries?"})
+}
+
+/// A RAG answer.
+pub(crate) fn query_answer() -> Value {
+    json!({"answer": "Redis does.", "sources": [{"document_id": "store", "score": 1.5}]})
+}
+
+/// The events of an Anthropic stream.
+pub(crate) fn anthropic_events() -> Vec<String> {
+    let start = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude", "content": [],
+        "stop_reason": null, "usage": {"input_tokens": 7, "output_tokens": 1}});
+    [
+        json!({"type": "message_start", "message": start}),
+        json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+        json!({"type": "ping"}),
+        json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Redis."}}),
+        json!({"type": "content_block_stop", "index": 0}),
+        json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 3}}),
+        json!({"type": "message_stop"}),
+    ]
+    .iter()
+    .map(named)
+    .collect()
+}
+
+/// The events of a Responses stream.
+pub(crate) fn responses_events() -> Vec<String> {
+    [
+        json!({"type": "response.created", "response": {"id": "r1", "status": "in_progress"}}),
+        json!({"type": "response.output_text.delta", "delta": "Redis."}),
+        json!({"type": "response.completed", "response": responses_answer()}),
+    ]
+    .iter()
+    .map(named)
+    .collect()
+}
+
+/// An answer of Responses.
+pub(crate) fn responses_answer() -> Value {
+    json!({
+        "id": "r1", "object": "response", "status": "completed", "model": "m-2",
+        "output": [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Redis."}]}],
+        "usage": {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10},
+    })
+}
+
+/// The lines of an Ollama chat.
+pub(crate) fn ollama_lines() -> Vec<String> {
+    [
+        json!({"model": "llama3", "message": {"role": "assistant", "content": "Redis"}, "done": false}),
+        json!({"model": "llama3", "message": {"role": "assistant", "content": " does."}, "done": false}),
+        json!({"model": "llama3", "message": {"role": "assistant", "content": ""}, "done": true,
+            "done_reason": "stop", "prompt_eval_count": 7, "eval_count": 3}),
+    ]
+    .iter()
+    .map(|line| format!("{line}\n"))
+    .collect()
+}
+
+/// A built-in route's request and its answer.
+pub(crate) struct Case {
+    pub(crate) target: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) question: Value,
+    pub(crate) answer: Value,
+}
+
+/// One for each built-in route that is asked by `POST`.
+pub(crate) fn cases() -> Vec<Case> {
+    let case = |target, kind, question, answer| Case { target, kind, question, answer };
+    let messages = json!([{"role": "user", "content": "Who?"}]);
+    let completion =
+        json!({"model": "m-2", "choices": [{"index": 0, "text": "Redis.", "finish_reason": "stop"}]});
+    let anthropic = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "claude",
+        "content": [{"type": "text", "text": "Redis."}], "stop_reason": "end_turn",
+        "usage": {"input_tokens": 7, "output_tokens": 3}});
+    let vectors = json!({"object": "list", "model": "e", "usage": {"prompt_tokens": 2, "total_tokens": 2},
+        "data": [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}]});
+    let ollama =
+        json!({"model": "llama3", "message": {"role": "assistant", "content": "Redis."}, "done": true});
+    let generated = json!({"model": "llama3", "response": "Redis.", "done": true, "done_reason": "stop"});
+    vec![
+        case(CHAT, "query", chat(), chat_answer()),
+        case("/some/prefix/v1/chat/completions", "query", chat(), chat_answer()),
+        case("/v1/completions", "query", json!({"model": "m", "prompt": "Who?"}), completion.clone()),
+        case("/v1/responses", "query", json!({"model": "m", "input": "Who?"}), responses_answer()),
+        case(
+            "/v1/messages",
+            "query",
+            json!({"model": "claude", "max_tokens": 9, "messages": messages}),
+            anthropic,
+        ),
+        case(
+            "/openai/deployments/gpt/chat/completions?api-version=1",
+            "query",
+            json!({"messages": messages}),
+            chat_answer(),
+        ),
+        case("/openai/deployments/gpt/completions", "query", json!({"prompt": "Who?"}), completion),
+        case("/api/chat", "query", json!({"model": "llama3", "messages": messages, "stream": false}), ollama),
+        case(
+            "/api/generate",
+            "query",
+            json!({"model": "llama3", "prompt": "Who?", "stream": false}),
+            generated,
+        ),
+        case("/api/chat", "query", json!({"message": "Who?"}), query_answer()),
+        case("/api/v1/chat", "query", json!({"question": "Who?"}), query_answer()),
+        case(QUERY, "query", query(), query_answer()),
+        case("/v1/embeddings", "embedding", json!({"model": "e", "input": "Who?"}), vectors.clone()),
+        case("/openai/deployments/e/embeddings", "embedding", json!({"input": ["Who?"]}), vectors),
+        case(
+            "/api/embed",
+            "embedding",
+            json!({"model": "e", "input": "Who?"}),
+            json!({"model": "e", "embeddings": [[0.1, 0.2]]}),
+        ),
+        case(
+            "/api/embeddings",
+            "embedding",
+            json!({"model": "e", "prompt": "Who?"}),
+            json!({"embedding": [0.1, 0.2]}),
+        ),
+    ]
+}

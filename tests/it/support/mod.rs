@@ -1,0 +1,69 @@
+//! The parts that tests put together: sidecache, upstreams, clients, Redis.
+
+pub(crate) mod answers;
+pub(crate) mod client;
+pub(crate) mod logs;
+pub(crate) mod raw;
+pub(crate) mod redis;
+pub(crate) mod script;
+pub(crate) mod service;
+pub(crate) mod sidecache;
+pub(crate) mod upstream;
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+pub(crate) use self::{
+    client::{Answer, Client},
+    raw::Raw,
+    redis::RedisServer,
+    script::{Gate, Script},
+    service::Rag,
+    sidecache::{Setup, Sidecache},
+    upstream::{Conn, Received, Upstream},
+};
+
+/// How long anything may take before its test fails: far beyond what a busy machine needs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The same for a whole test.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Runs a test on a runtime of its own, and fails it where it takes too long.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async { tokio::time::timeout(LIMIT, test).await.expect("the test ends in time") });
+    runtime.shutdown_background();
+}
+
+/// Waits for what must come.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("in vain: {what}"))
+}
+
+/// Looks again and again until there is something; fails the test where there is nothing for too long.
+pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, look).await
+}
+
+/// The same, with another deadline.
+pub(crate) async fn eventually_within<T>(
+    limit: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,58 @@
+//! A client that writes literal bytes, and sees the bytes that come back.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::soon;
+
+/// A bare connection.
+pub(crate) struct Raw {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Raw {
+    /// Connects.
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        stream.set_nodelay(true).expect("an open socket");
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// Writes these very bytes. A server that has closed already is seen when reading.
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = soon("room to write", self.stream.write_all(bytes.as_ref())).await;
+    }
+
+    /// Reads until `end` has come, and gives everything up to and with it.
+    pub(crate) async fn until(&mut self, end: &str) -> String {
+        loop {
+            if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end.as_bytes()) {
+                let rest = self.buffer.split_off(at + end.len());
+                let read = std::mem::replace(&mut self.buffer, rest);
+                return String::from_utf8(read).expect("text");
+            }
+            let open = soon(end, self.fill()).await;
+            assert!(open, "closed without {end:?}: {:?}", String::from_utf8_lossy(&self.buffer));
+        }
+    }
+
+    /// Reads a response's head.
+    pub(crate) async fn head(&mut self) -> String {
+        self.until("\r\n\r\n").await
+    }
+
+    /// Reads until the server closes, and gives everything.
+    pub(crate) async fn rest(mut self) -> String {
+        while soon("the connection's end", self.fill()).await {}
+        String::from_utf8(self.buffer).expect("text")
+    }
+
+    async fn fill(&mut self) -> bool {
+        self.stream.read_buf(&mut self.buffer).await.is_ok_and(|count| count > 0)
+    }
+}

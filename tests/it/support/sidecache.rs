@@ -1,0 +1,196 @@
+//! The real binary, as a child of the test.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Client, eventually, logs::Lines};
+
+/// What a sidecache is to be started with.
+pub(crate) struct Setup {
+    config: String,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    dir: TempDir,
+    admin: bool,
+}
+
+impl Setup {
+    /// Before the upstream at `url`.
+    pub(crate) fn to(url: &str) -> Self {
+        Self::bare().arguments(&["--upstream", url])
+    }
+
+    /// With nothing set but the addresses.
+    pub(crate) fn bare() -> Self {
+        Self {
+            config: String::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            dir: tempfile::tempdir().expect("a folder"),
+            admin: false,
+        }
+    }
+
+    /// With these lines in its configuration file; the top of the file first, then tables.
+    pub(crate) fn config(mut self, lines: &str) -> Self {
+        self.config += lines;
+        self.config += "\n";
+        self
+    }
+
+    /// With further arguments.
+    pub(crate) fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// With a variable in its environment, which else has only `PATH`.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With an admin listener.
+    pub(crate) fn admin(mut self) -> Self {
+        self.admin = true;
+        self
+    }
+
+    /// Its working folder.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The command that starts it.
+    pub(crate) fn command(&self) -> Command {
+        let path = self.dir.path().join("sidecache.toml");
+        std::fs::write(&path, &self.config).expect("a file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidecache"));
+        command
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.dir.path())
+            .arg("--config")
+            .arg(&path)
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if !self.arguments.iter().any(|argument| argument == "--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        if !self.arguments.iter().any(|argument| argument == "--admin-listen") {
+            command.args(["--admin-listen", if self.admin { "127.0.0.1:0" } else { "off" }]);
+        }
+        command
+    }
+
+    /// Starts it, and waits until it answers.
+    pub(crate) async fn start(self) -> Sidecache {
+        let mut child = self.command().spawn().expect("the binary");
+        let log = Lines::collect(child.stdout.take().expect("its output"));
+        let complaints = Lines::collect(child.stderr.take().expect("its complaints"));
+        let mut sidecache = Sidecache { child, log, dir: self.dir, address: None, admin: None };
+        let ready = eventually("ready", async || {
+            let ended = sidecache.child.try_wait().expect("its state");
+            assert!(ended.is_none(), "it ended with {ended:?}: {}", complaints.text());
+            let is = |line: &Value| line["message"].as_str().is_some_and(|told| told.starts_with("ready"));
+            sidecache.log.all().into_iter().find(is)
+        })
+        .await;
+        let address = |name: &str| ready[name].as_str().map(|text| text.parse().expect("an address"));
+        sidecache.address = address("listen");
+        sidecache.admin = address("admin");
+        sidecache
+    }
+}
+
+/// A running sidecache; killed when dropped.
+pub(crate) struct Sidecache {
+    child: Child,
+    /// What it logs on standard output.
+    pub(crate) log: Lines,
+    dir: TempDir,
+    address: Option<SocketAddr>,
+    admin: Option<SocketAddr>,
+}
+
+impl Sidecache {
+    /// One before the upstream at `url`, all settings at their defaults.
+    pub(crate) async fn start(url: &str) -> Self {
+        Setup::to(url).start().await
+    }
+
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address.expect("it is ready")
+    }
+
+    /// Where operators connect.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin.expect("an admin listener")
+    }
+
+    /// A client of it.
+    pub(crate) fn client(&self) -> Client {
+        Client::from(self)
+    }
+
+    /// Its working folder.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Replaces its configuration file and has it reload.
+    pub(crate) fn reconfigure(&self, config: &str) {
+        std::fs::write(self.dir().join("sidecache.toml"), config).expect("a file");
+        self.hangup();
+    }
+
+    /// The health page.
+    pub(crate) async fn health(&self) -> Value {
+        self.client().get("/health").await.json()
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Has it reload.
+    pub(crate) fn hangup(&self) {
+        self.signal("HUP");
+    }
+
+    /// Asks it to end, and waits.
+    pub(crate) async fn stop(&mut self) -> ExitStatus {
+        self.terminate();
+        self.ended().await
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        eventually("its end", async || self.child.try_wait().expect("its state")).await
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let done = Command::new("kill").arg(format!("-{name}")).arg(id).status();
+        assert!(done.expect("the kill command").success(), "kill -{name}");
+    }
+}
+
+impl Drop for Sidecache {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
