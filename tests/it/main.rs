@@ -12,5 +12,6 @@ mod support;
 
 mod asking_less;
 mod main_job;
+mod not_stored;
 mod sharing;
 mod store_redis;
