@@ -15,3 +15,4 @@ mod main_job;
 mod not_stored;
 mod sharing;
 mod store_redis;
+mod streams;
