@@ -11,8 +11,10 @@ mod rag;
 mod support;
 
 mod asking_less;
+mod forwarding;
 mod main_job;
 mod not_stored;
+mod pass_through;
 mod sharing;
 mod store_redis;
 mod streams;

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::support::{
     Gate, Raw, Script, Setup, Sidecache, Upstream,
     answers::{
-        CHAT, DONE, QUERY, anthropic_events, chat_answer, chat_events, chat_stream, data, ollama_lines, query,
-        responses_events,
+        CHAT, DONE, QUERY, anthropic_events, chat_answer, chat_events, chat_stream, data, ollama_lines,
+        query, responses_events,
     },
     eventually, run,
 };
