@@ -11,10 +11,13 @@ mod rag;
 mod support;
 
 mod asking_less;
+mod errors;
 mod forwarding;
+mod limits;
 mod main_job;
 mod not_stored;
 mod pass_through;
+mod refused;
 mod sharing;
 mod store_redis;
 mod streams;
