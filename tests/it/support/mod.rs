@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod client;
+pub(crate) mod golden;
 pub(crate) mod logs;
 pub(crate) mod raw;
 pub(crate) mod redis;
