@@ -23,7 +23,7 @@ pub(crate) use self::{
     script::{Gate, Script},
     service::Rag,
     sidecache::{Setup, Sidecache},
-    upstream::{Conn, Received, Upstream},
+    upstream::{Received, Upstream},
 };
 
 /// How long anything may take before its test fails: far beyond what a busy machine needs.
