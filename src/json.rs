@@ -10,9 +10,10 @@ use std::{borrow::Cow, collections::HashSet, fmt, ops::Range};
 pub const MAX_DEPTH: usize = 128;
 
 /// A value, borrowing from the text it was read from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Json<'a> {
     /// `null`
+    #[default]
     Null,
     /// `true`, `false`
     Bool(bool),
@@ -152,6 +153,16 @@ impl<'a> Json<'a> {
         Self::Object(members.into_iter().map(|(name, value)| Member::new(name, value)).collect())
     }
 
+    /// Gives the member `name` this value, in its place or else at the end; only an object can have it.
+    pub fn set(&mut self, name: impl Into<Cow<'a, str>>, value: Self) {
+        let Self::Object(members) = self else { return };
+        let name = name.into();
+        match members.iter_mut().find(|member| member.name == name) {
+            Some(member) => *member = Member::new(name, value),
+            None => members.push(Member::new(name, value)),
+        }
+    }
+
     /// Writes the value as JSON, members in their order and numbers as they were, without white space.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
@@ -193,10 +204,21 @@ impl<'a> Member<'a> {
     }
 }
 
-/// Writes a string with the escapes that RFC 8259, section 7, requires.
-fn write_string(text: &str, out: &mut Vec<u8>) {
+/// Writes a string with the escapes that RFC 8259, section 7, requires, and with the further characters
+/// escaped that some readers of lines take for a line's end (Python's `str.splitlines`, and so `httpx`).
+pub fn write_string(text: &str, out: &mut Vec<u8>) {
+    const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+    let start = out.len();
     // Writing into a vector cannot fail.
-    let _ = serde_json::to_writer(out, text);
+    let _ = serde_json::to_writer(&mut *out, text);
+    if text.contains(LINE_ENDS) {
+        let written = String::from_utf8_lossy(&out[start..])
+            .replace(LINE_ENDS[0], "\\u0085")
+            .replace(LINE_ENDS[1], "\\u2028")
+            .replace(LINE_ENDS[2], "\\u2029");
+        out.truncate(start);
+        out.extend_from_slice(written.as_bytes());
+    }
 }
 
 struct Parser<'a> {
@@ -480,6 +502,28 @@ mod tests {
         assert_eq!(span("id"), Some(&br#""a\u0062""#[..]));
         assert_eq!(span("n"), Some(&b"[1, 2]"[..]));
         assert_eq!(json.get("id").and_then(Json::as_str), Some("ab"));
+    }
+
+    #[test]
+    fn a_member_is_set_in_its_place() {
+        let mut json = Json::parse(br#"{"a":1,"b":2.50}"#).expect("JSON");
+        json.set("a", Json::Null);
+        json.set("c", Json::text("x"));
+        let mut out = Vec::new();
+        json.write(&mut out);
+        assert_eq!(String::from_utf8_lossy(&out), r#"{"a":null,"b":2.50,"c":"x"}"#);
+    }
+
+    #[test]
+    fn nothing_written_ends_a_line() {
+        let text = "\"a\u{85}b\u{2028}c\u{2029}\n\r\u{b}\u{c}\u{1c}é";
+        let mut out = Vec::new();
+        write_string(text, &mut out);
+        let written = String::from_utf8(out).expect("UTF-8");
+        assert!(
+            !written.contains(['\u{85}', '\u{2028}', '\u{2029}', '\n', '\r', '\u{b}', '\u{c}', '\u{1c}'])
+        );
+        assert_eq!(Json::parse(written.as_bytes()).expect("JSON").as_str(), Some(text));
     }
 
     fn to_serde(json: &Json<'_>) -> serde_json::Value {

@@ -1,5 +1,12 @@
 //! Anthropic Messages (docs.anthropic.com/en/api/messages, and its page on streaming).
 
+mod block;
+pub(super) mod emit;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod whole;
+
 use std::collections::BTreeMap;
 
 use super::{
@@ -76,6 +83,15 @@ impl Shape for Anthropic {
             }
         }
         Answer { model, usage: usage(&counts), ..Answer::not_stored(Reason::NoProperEnd) }
+    }
+
+    /// Usage is always told.
+    fn to_stream(&self, whole: &Json<'_>, _with_usage: bool) -> Option<Vec<u8>> {
+        stream::to_stream(whole)
+    }
+
+    fn to_whole(&self, events: &[sse::Event]) -> Option<Vec<u8>> {
+        whole::to_whole(events)
     }
 }
 

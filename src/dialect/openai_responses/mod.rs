@@ -1,5 +1,11 @@
 //! OpenAI Responses (platform.openai.com/docs/api-reference/responses).
 
+mod items;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod whole;
+
 use super::{
     Answer, Rules, Shape,
     choices::{self, judge_tools},
@@ -41,6 +47,15 @@ impl Shape for OpenAiResponses {
             }
         }
         Answer::not_stored(Reason::NoProperEnd)
+    }
+
+    /// Usage is always told.
+    fn to_stream(&self, whole: &Json<'_>, _with_usage: bool) -> Option<Vec<u8>> {
+        stream::to_stream(whole)
+    }
+
+    fn to_whole(&self, events: &[sse::Event]) -> Option<Vec<u8>> {
+        whole::to_whole(events)
     }
 }
 

@@ -1,6 +1,11 @@
 //! Ollama's `/api/chat` and `/api/generate` (github.com/ollama/ollama, docs/api.md): one shape, with the text
 //! in two places. Streams by default, as newline-delimited JSON.
 
+mod stream;
+#[cfg(test)]
+mod tests;
+mod whole;
+
 use super::{
     Answer, Rules, Shape,
     choices::{Choice, judge, sum},
@@ -64,6 +69,15 @@ impl Shape for Ollama {
             }
             Err(_) => Answer::not_stored(Reason::Invalid),
         }
+    }
+
+    /// Usage is always told.
+    fn to_stream(&self, whole: &Json<'_>, _with_usage: bool) -> Option<Vec<u8>> {
+        stream::to_stream(&self.text, whole)
+    }
+
+    fn to_whole(&self, events: &[sse::Event]) -> Option<Vec<u8>> {
+        whole::to_whole(&self.text, events)
     }
 }
 

@@ -1,0 +1,156 @@
+//! The stream that tells a message of Anthropic Messages
+//! (platform.claude.com/docs/en/build-with-claude/streaming, "Event types").
+
+use super::{
+    block::Kind,
+    emit::{Event, altered, pieces},
+    has_text,
+};
+use crate::json::{Json, Member};
+
+/// What the start of a message cannot know yet; the `delta` of a `message_delta` tells it.
+const ENDING: [&str; 4] = ["stop_reason", "stop_sequence", "stop_details", "container"];
+
+/// What a `message_delta` tells beside its `delta`.
+const BESIDE: [&str; 1] = ["context_management"];
+
+/// The counts that a `message_delta` has, those of `message_start` among them: its counts are cumulative.
+const COUNTS: [&str; 8] = [
+    "input_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "output_tokens",
+    "server_tool_use",
+    "output_tokens_details",
+    "iterations",
+    "fallback_credit",
+];
+
+/// Which of them the start of a message has too.
+const INPUT_COUNTS: usize = 3;
+
+/// The stream that tells the message `whole`; `None` where it has something no stream is known to tell.
+pub(super) fn to_stream(whole: &Json<'_>) -> Option<Vec<u8>> {
+    if whole.get("type")?.as_str()? != "message" || !has_text(whole, "stop_reason") {
+        return None;
+    }
+    let Json::Array(blocks) = whole.get("content")? else { return None };
+    let usage = whole.get("usage")?;
+    // Clients read this count from the `message_delta` without asking whether it is there.
+    usage.get("output_tokens")?.as_u64()?;
+
+    let mut out = Vec::new();
+    Event::new("message_start", &mut out).member("message", &opening(whole)).end();
+    for (index, block) in blocks.iter().enumerate() {
+        write_block(index, block, &mut out)?;
+    }
+    let mut end = Event::new("message_delta", &mut out)
+        .member("delta", &told(whole, &ENDING))
+        .member("usage", &told(usage, &COUNTS));
+    for member in told(whole, &BESIDE).members() {
+        end = end.member(&member.name, &member.value);
+    }
+    end.end();
+    Event::new("message_stop", &mut out).end();
+    Some(out)
+}
+
+/// The message before its content.
+fn opening<'a>(whole: &Json<'a>) -> Json<'a> {
+    altered(whole, |member| match &*member.name {
+        "content" => Some(Json::Array(Vec::new())),
+        "usage" => Some(altered(&member.value, |count| match &*count.name {
+            "output_tokens" => Some(Json::Number("0")),
+            name => COUNTS[INPUT_COUNTS..].contains(&name).then_some(Json::Null),
+        })),
+        name => (ENDING.contains(&name) || BESIDE.contains(&name)).then_some(Json::Null),
+    })
+}
+
+/// The members of these names, as the end of a message tells them: what is null was told at its start, but for
+/// the reason to stop, which clients take from here as it is.
+fn told<'a>(json: &Json<'a>, names: &[&str]) -> Json<'a> {
+    let is_told = |member: &&Member<'_>| {
+        names.contains(&&*member.name) && (!member.value.is_null() || member.name.starts_with("stop_"))
+    };
+    Json::Object(json.members().iter().filter(is_told).cloned().collect())
+}
+
+fn write_block(index: usize, block: &Json<'_>, out: &mut Vec<u8>) -> Option<()> {
+    match Kind::of(block)? {
+        Kind::Text => write_text(index, block, out)?,
+        Kind::Thinking => write_thinking(index, block, out)?,
+        Kind::Tool => write_tool(index, block, out)?,
+        Kind::Whole => start(index, block, out),
+    }
+    Event::new("content_block_stop", out).number("index", index).end();
+    Some(())
+}
+
+fn start(index: usize, block: &Json<'_>, out: &mut Vec<u8>) {
+    Event::new("content_block_start", out).number("index", index).member("content_block", block).end();
+}
+
+fn delta(index: usize, kind: &'static str, name: &'static str, value: Json<'_>, out: &mut Vec<u8>) {
+    let delta = Json::object([("type", Json::text(kind)), (name, value)]);
+    Event::new("content_block_delta", out).number("index", index).member("delta", &delta).end();
+}
+
+/// The block without what its deltas will tell.
+fn emptied<'a>(block: &Json<'a>, told: &[&str]) -> Json<'a> {
+    altered(block, |member| {
+        told.contains(&&*member.name).then(|| match &member.value {
+            Json::String(_) => Json::text(""),
+            Json::Array(_) => Json::Array(Vec::new()),
+            Json::Object(_) => Json::Object(Vec::new()),
+            other => other.clone(),
+        })
+    })
+}
+
+fn write_text(index: usize, block: &Json<'_>, out: &mut Vec<u8>) -> Option<()> {
+    let text = block.get("text")?.as_str()?;
+    let citations = match block.get("citations") {
+        None | Some(Json::Null) => &[],
+        Some(Json::Array(citations)) => &citations[..],
+        Some(_) => return None,
+    };
+    start(index, &emptied(block, &["text", "citations"]), out);
+    for piece in pieces(text) {
+        delta(index, "text_delta", "text", Json::text(piece), out);
+    }
+    for citation in citations {
+        delta(index, "citations_delta", "citation", citation.clone(), out);
+    }
+    Some(())
+}
+
+fn write_thinking(index: usize, block: &Json<'_>, out: &mut Vec<u8>) -> Option<()> {
+    let thinking = block.get("thinking")?.as_str()?;
+    let signature = match block.get("signature") {
+        None => "",
+        Some(signature) => signature.as_str()?,
+    };
+    start(index, &emptied(block, &["thinking", "signature"]), out);
+    for piece in pieces(thinking) {
+        delta(index, "thinking_delta", "thinking", Json::text(piece), out);
+    }
+    if !signature.is_empty() {
+        delta(index, "signature_delta", "signature", Json::text(signature), out);
+    }
+    Some(())
+}
+
+fn write_tool(index: usize, block: &Json<'_>, out: &mut Vec<u8>) -> Option<()> {
+    let mut text = Vec::new();
+    match block.get("input") {
+        None => {}
+        Some(input @ Json::Object(_)) => input.write(&mut text),
+        Some(_) => return None,
+    }
+    start(index, &emptied(block, &["input"]), out);
+    for piece in pieces(std::str::from_utf8(&text).ok()?) {
+        delta(index, "input_json_delta", "partial_json", Json::text(piece), out);
+    }
+    Some(())
+}

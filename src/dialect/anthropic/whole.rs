@@ -1,0 +1,136 @@
+//! The message that a stream of Anthropic Messages tells
+//! (platform.claude.com/docs/en/build-with-claude/streaming, "Event types").
+
+use super::{
+    block::{Block, exactly},
+    has_text, sse,
+};
+use crate::json::Json;
+
+/// The message that the events of a complete stream tell; `None` where they say anything that is not known
+/// to be part of it.
+pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
+    let mut draft = Draft::default();
+    for event in events {
+        let json = Json::parse(event.data.as_bytes()).ok()?;
+        let kind = json.get("type")?.as_str()?.to_owned();
+        if !event.name.is_empty() && event.name != kind {
+            return None;
+        }
+        draft.take(&kind, json)?;
+    }
+    draft.write()
+}
+
+/// A message as far as its stream has told it.
+#[derive(Default)]
+struct Draft<'e> {
+    /// Null before its start.
+    message: Json<'e>,
+    blocks: Vec<Block<'e>>,
+    /// The tokens of the answer were told: what the start says of them is not the end of it.
+    counted: bool,
+    stopped: bool,
+}
+
+impl<'e> Draft<'e> {
+    fn take(&mut self, kind: &str, event: Json<'e>) -> Option<()> {
+        if kind == "ping" {
+            return Some(());
+        }
+        if self.stopped || (kind == "message_start") != self.message.is_null() {
+            return None;
+        }
+        match kind {
+            "message_start" => {
+                let [message] = exactly(event, ["message"])?;
+                // What came before the first block would shift the blocks' indices.
+                let empty = matches!(message.get("content"), Some(Json::Array(blocks)) if blocks.is_empty());
+                let fits = empty && message.get("usage").is_some_and(Json::is_object);
+                self.message = message;
+                fits.then_some(())
+            }
+            "content_block_start" => {
+                let [index, block] = exactly(event, ["index", "content_block"])?;
+                self.blocks.push(Block::new(block)?);
+                (index.as_u64()? == self.blocks.len() as u64 - 1).then_some(())
+            }
+            "content_block_delta" => {
+                let [index, delta] = exactly(event, ["index", "delta"])?;
+                self.block(&index)?.add(delta)
+            }
+            "content_block_stop" => {
+                let [index] = exactly(event, ["index"])?;
+                self.block(&index)?.stop()
+            }
+            "message_delta" => self.change(event),
+            "message_stop" => {
+                let [] = exactly(event, [])?;
+                self.stopped = true;
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    fn block(&mut self, index: &Json<'_>) -> Option<&mut Block<'e>> {
+        self.blocks.get_mut(usize::try_from(index.as_u64()?).ok()?)
+    }
+
+    /// Takes over what a `message_delta` says of the message as a whole.
+    fn change(&mut self, event: Json<'e>) -> Option<()> {
+        let Json::Object(members) = event else { return None };
+        for member in members {
+            match (&*member.name, member.value) {
+                ("type", _) => {}
+                ("delta", Json::Object(changes)) => {
+                    for change in changes {
+                        match &*change.name {
+                            "stop_reason" | "stop_sequence" | "stop_details" => {
+                                self.message.set(change.name, change.value);
+                            }
+                            "container" => update(&mut self.message, "container", change.value),
+                            _ if change.value.is_null() => {}
+                            _ => return None,
+                        }
+                    }
+                }
+                ("usage", Json::Object(counts)) => {
+                    let mut usage = self.message.get("usage")?.clone();
+                    for count in counts {
+                        self.counted |= count.name == "output_tokens" && count.value.as_u64().is_some();
+                        update(&mut usage, count.name, count.value);
+                    }
+                    self.message.set("usage", usage);
+                }
+                (name @ ("context_management" | "input_transformations"), value) => {
+                    update(&mut self.message, name.to_owned(), value);
+                }
+                (_, Json::Null) => {}
+                _ => return None,
+            }
+        }
+        Some(())
+    }
+
+    fn write(&self) -> Option<Vec<u8>> {
+        if !self.stopped || !self.counted || !has_text(&self.message, "stop_reason") {
+            return None;
+        }
+        let blocks: Option<Vec<_>> = self.blocks.iter().map(Block::whole).collect();
+        let mut message: Json<'_> = self.message.clone();
+        message.set("content", Json::Array(blocks?));
+        let mut out = Vec::new();
+        message.write(&mut out);
+        Some(out)
+    }
+}
+
+/// Gives a member its later value. Counts are cumulative, so a later one replaces; null is no count, and
+/// leaves what was told before.
+fn update<'a>(json: &mut Json<'a>, name: impl Into<std::borrow::Cow<'a, str>>, value: Json<'a>) {
+    let name = name.into();
+    if !value.is_null() || json.get(&name).is_none() {
+        json.set(name, value);
+    }
+}

@@ -1,0 +1,147 @@
+//! The stream that tells an answer of Ollama's (github.com/ollama/ollama, docs/api.md): lines with the thinking,
+//! the text and the tool calls, as Ollama streams them, and a last one with all that is known in the end.
+
+use super::Text;
+use crate::{
+    dialect::{anthropic::emit::pieces, has},
+    json::{Json, Member},
+};
+
+/// The stream that tells the answer `whole`; `None` where it has something no stream is known to tell.
+pub(super) fn to_stream(text: &Text, whole: &Json<'_>) -> Option<Vec<u8>> {
+    if whole.get("done")?.as_bool() != Some(true) || has(whole, "error") {
+        return None;
+    }
+    let answer = Answer::of(text, whole)?;
+    let mut parts: Vec<Vec<(&str, Json<'_>)>> = Vec::new();
+    parts
+        .extend(pieces(text_of(answer.says, "thinking")?).map(|piece| vec![("thinking", Json::text(piece))]));
+    parts.extend(
+        pieces(text_of(answer.says, answer.text)?).map(|piece| vec![(answer.text, Json::text(piece))]),
+    );
+    let calls = list_of(answer.says, "tool_calls")?;
+    if !calls.is_empty() {
+        parts.push(vec![("tool_calls", Json::Array(calls.to_vec()))]);
+    }
+    let logprobs = list_of(whole, "logprobs")?;
+    if parts.is_empty() && !logprobs.is_empty() {
+        parts.push(Vec::new());
+    }
+
+    let mut out = Vec::new();
+    // Each line has its share of the log-probabilities: one line with all of them would be a long one.
+    let share = logprobs.len().div_ceil(parts.len().max(1)).max(1);
+    let mut shares = logprobs.chunks(share);
+    for part in parts {
+        write_line(&answer.line(part, shares.next().unwrap_or_default()), &mut out);
+    }
+    write_line(&answer.last_line(), &mut out);
+    Some(out)
+}
+
+fn write_line(line: &Json<'_>, out: &mut Vec<u8>) {
+    line.write(out);
+    out.push(b'\n');
+}
+
+/// The text under `name`, empty where there is none; `None` where that is no text.
+fn text_of<'a>(json: &'a Json<'_>, name: &str) -> Option<&'a str> {
+    match json.get(name) {
+        None | Some(Json::Null) => Some(""),
+        Some(text) => text.as_str(),
+    }
+}
+
+/// The list under `name`, empty where there is none; `None` where that is no list.
+fn list_of<'a>(json: &'a Json<'a>, name: &str) -> Option<&'a [Json<'a>]> {
+    match json.get(name) {
+        None | Some(Json::Null) => Some(&[]),
+        Some(Json::Array(items)) => Some(items),
+        Some(_) => None,
+    }
+}
+
+/// An answer, and where in it is what it says.
+struct Answer<'a> {
+    whole: &'a Json<'a>,
+    /// What has the text, the thinking and the tool calls: the message, or the answer itself.
+    says: &'a Json<'a>,
+    in_message: bool,
+    /// The text's name.
+    text: &'static str,
+}
+
+impl<'a> Answer<'a> {
+    fn of(text: &Text, whole: &'a Json<'a>) -> Option<Self> {
+        match text {
+            Text::Response => Some(Self { whole, says: whole, in_message: false, text: "response" }),
+            Text::Message => {
+                let says = whole.get("message").filter(|message| message.is_object())?;
+                let is_known = |member: &Member<'_>| {
+                    matches!(&*member.name, "role" | "content" | "thinking" | "tool_calls")
+                };
+                // Which line a client would look for anything else in is not known.
+                let known = says.members().iter().all(is_known);
+                known.then_some(Self { whole, says, in_message: true, text: "content" })
+            }
+        }
+    }
+
+    /// A line that says a part of the answer.
+    fn line(&self, part: Vec<(&'a str, Json<'a>)>, logprobs: &[Json<'a>]) -> Json<'a> {
+        let mut line = kept(self.whole, |member| matches!(&*member.name, "model" | "created_at"));
+        let mut says = match self.in_message {
+            true => kept(self.says, |member| member.name == "role"),
+            false => Json::Object(Vec::new()),
+        };
+        // The text is in every line, be it empty, wherever the answer has one.
+        let empty = self.says.get(self.text).and_then(Json::as_str).map(|_| (self.text, Json::text("")));
+        for (name, value) in empty.into_iter().chain(part) {
+            says.set(name, value);
+        }
+        if self.in_message {
+            line.set("message", says);
+        } else if let (Json::Object(members), Json::Object(more)) = (&mut line, says) {
+            members.extend(more);
+        }
+        line.set("done", Json::Bool(false));
+        if !logprobs.is_empty() {
+            line.set("logprobs", Json::Array(logprobs.to_vec()));
+        }
+        line
+    }
+
+    /// The answer without what the lines before have said.
+    fn last_line(&self) -> Json<'a> {
+        let is_left = |member: &Member<'_>| {
+            let told = matches!(&*member.name, "thinking" | "tool_calls");
+            !(told && says_something(&member.value))
+        };
+        let mut last = kept(self.whole, |member| {
+            let told = member.name == "logprobs" && says_something(&member.value);
+            !told && (self.in_message || is_left(member))
+        });
+        let mut says = kept(self.says, is_left);
+        if self.says.get(self.text).and_then(Json::as_str).is_some() {
+            let emptied = if self.in_message { &mut says } else { &mut last };
+            emptied.set(self.text, Json::text(""));
+        }
+        if self.in_message {
+            last.set("message", says);
+        }
+        last
+    }
+}
+
+fn kept<'a>(json: &Json<'a>, is_kept: impl Fn(&Member<'a>) -> bool) -> Json<'a> {
+    Json::Object(json.members().iter().filter(|member| is_kept(member)).cloned().collect())
+}
+
+/// Whether a text or a list has something in it.
+fn says_something(value: &Json<'_>) -> bool {
+    match value {
+        Json::String(text) => !text.is_empty(),
+        Json::Array(items) => !items.is_empty(),
+        _ => false,
+    }
+}

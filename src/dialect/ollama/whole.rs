@@ -1,0 +1,132 @@
+//! The answer that a stream of Ollama's tells (github.com/ollama/ollama, docs/api.md): its last line, with
+//! what all lines say joined. It is what Ollama itself answers when it is asked for no stream.
+
+use super::{Text, sse};
+use crate::{dialect::has, json::Json};
+
+/// The answer that the lines of a complete stream tell; `None` where a line says anything that would be lost.
+pub(super) fn to_whole(text: &Text, events: &[sse::Event]) -> Option<Vec<u8>> {
+    let lines: Result<Vec<_>, _> = events.iter().map(|event| Json::parse(event.data.as_bytes())).collect();
+    let lines = lines.ok()?;
+    let (last, earlier) = lines.split_last()?;
+    let done = |line: &Json<'_>| line.get("done").and_then(Json::as_bool);
+    if done(last) != Some(true) || earlier.iter().any(|line| done(line) != Some(false)) {
+        return None;
+    }
+    let mut joined = Joined::default();
+    for line in earlier {
+        read_line(text, line, &mut joined, |name, value| {
+            matches!(name, "created_at" | "done") || last.get(name).is_some_and(|kept| same(kept, value))
+        })?;
+    }
+    read_line(text, last, &mut joined, |_, _| true)?;
+
+    let mut out = Vec::new();
+    write_answer(text, last, joined).write(&mut out);
+    Some(out)
+}
+
+/// Reads what a line adds to the answer; `None` where `is_kept` does not vouch for the rest of it.
+fn read_line<'e>(
+    text: &Text,
+    line: &Json<'e>,
+    joined: &mut Joined<'e>,
+    is_kept: impl Fn(&str, &Json<'_>) -> bool,
+) -> Option<()> {
+    if !line.is_object() || has(line, "error") {
+        return None;
+    }
+    for member in line.members() {
+        match (&*member.name, text) {
+            ("message", Text::Message) if !member.value.is_object() => return None,
+            ("message", Text::Message) => {
+                for inner in member.value.members() {
+                    match &*inner.name {
+                        "role" => joined.agree("role", &inner.value)?,
+                        "content" => joined.add("content", &inner.value)?,
+                        "thinking" => joined.add("thinking", &inner.value)?,
+                        "tool_calls" => joined.add("tool_calls", &inner.value)?,
+                        _ => return None,
+                    }
+                }
+            }
+            ("response", Text::Response) => joined.add("response", &member.value)?,
+            ("thinking", Text::Response) => joined.add("thinking", &member.value)?,
+            ("tool_calls", Text::Response) => joined.add("tool_calls", &member.value)?,
+            ("logprobs", _) => joined.add("logprobs", &member.value)?,
+            (name, _) if is_kept(name, &member.value) => {}
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+fn write_answer<'e>(text: &Text, last: &Json<'e>, mut joined: Joined<'e>) -> Json<'e> {
+    let mut answer = last.clone();
+    let logprobs = joined.take("logprobs");
+    match text {
+        Text::Message => {
+            let names = ["role", "content", "thinking", "tool_calls"];
+            let members = names.into_iter().filter_map(|name| Some((name, joined.take(name)?)));
+            answer.set("message", Json::object(members));
+        }
+        Text::Response => {
+            for name in ["response", "thinking", "tool_calls"] {
+                if let Some(value) = joined.take(name) {
+                    answer.set(name, value);
+                }
+            }
+        }
+    }
+    if let Some(logprobs) = logprobs {
+        answer.set("logprobs", logprobs);
+    }
+    answer
+}
+
+/// What the lines so far say together, by the member's name.
+#[derive(Default)]
+struct Joined<'e>(Vec<(&'static str, Json<'e>)>);
+
+impl<'e> Joined<'e> {
+    fn of(&mut self, name: &'static str) -> &mut Json<'e> {
+        let place = self.0.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+            self.0.push((name, Json::Null));
+            self.0.len() - 1
+        });
+        &mut self.0[place].1
+    }
+
+    /// Joins a text to the text, a list to the list so far; null is no part of either.
+    fn add(&mut self, name: &'static str, value: &Json<'e>) -> Option<()> {
+        match (self.of(name), value) {
+            (_, Json::Null) => {}
+            (so_far @ Json::Null, Json::String(_) | Json::Array(_)) => *so_far = value.clone(),
+            (Json::String(so_far), Json::String(more)) => so_far.to_mut().push_str(more),
+            (Json::Array(so_far), Json::Array(more)) => so_far.extend(more.iter().cloned()),
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Takes what every line must say alike.
+    fn agree(&mut self, name: &'static str, value: &Json<'e>) -> Option<()> {
+        let so_far = self.of(name);
+        if so_far.is_null() {
+            *so_far = value.clone();
+        }
+        same(so_far, value).then_some(())
+    }
+
+    fn take(&mut self, name: &str) -> Option<Json<'e>> {
+        let place = self.0.iter().position(|(known, _)| *known == name)?;
+        Some(self.0.swap_remove(place).1)
+    }
+}
+
+fn same(a: &Json<'_>, b: &Json<'_>) -> bool {
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    a.write(&mut left);
+    b.write(&mut right);
+    left == right
+}

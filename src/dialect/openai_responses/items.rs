@@ -1,0 +1,204 @@
+//! The events of each item of a response's output.
+
+use super::stream::Stream;
+use crate::{
+    dialect::anthropic::emit::{Event, altered, pieces},
+    json::Json,
+};
+
+/// Where a part of an item is: every event of it says so.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    item: &'a str,
+    output_index: usize,
+    /// The name and the number of the part.
+    part: Option<(&'static str, usize)>,
+}
+
+impl<'a> Place<'a> {
+    fn part(self, name: &'static str, number: usize) -> Self {
+        Self { part: Some((name, number)), ..self }
+    }
+
+    fn event<'o>(&self, stream: &'o mut Stream, name: &str) -> Event<'o> {
+        let event = stream.event(name).text("item_id", self.item).number("output_index", self.output_index);
+        match self.part {
+            Some((name, number)) => event.number(name, number),
+            None => event,
+        }
+    }
+}
+
+/// Writes all events of an item; `None` where they are not known.
+pub(super) fn write(output_index: usize, item: &Json<'_>, stream: &mut Stream) -> Option<()> {
+    let place = Place { item: item.get("id")?.as_str()?, output_index, part: None };
+    let added = |stream: &mut Stream, item: &Json<'_>| {
+        stream
+            .event("response.output_item.added")
+            .number("output_index", output_index)
+            .member("item", item)
+            .end();
+    };
+    match item.get("type")?.as_str()? {
+        "message" => {
+            added(stream, &begun(item, &["content"]));
+            write_message(place, item, stream)?;
+        }
+        "reasoning" => {
+            added(stream, &begun(item, &["summary", "content"]));
+            write_reasoning(place, item, stream)?;
+        }
+        "function_call" => {
+            added(stream, &begun(item, &["arguments"]));
+            write_pieces(place, "function_call_arguments", "arguments", item, stream)?;
+        }
+        "custom_tool_call" => {
+            added(stream, &begun(item, &["input"]));
+            write_pieces(place, "custom_tool_call_input", "input", item, stream)?;
+        }
+        kind @ ("web_search_call" | "file_search_call") => {
+            // The events of a search that failed are not documented.
+            if item.get("status")?.as_str()? != "completed" {
+                return None;
+            }
+            added(stream, &begun(item, &[]));
+            for step in ["in_progress", "searching", "completed"] {
+                place.event(stream, &format!("response.{kind}.{step}")).end();
+            }
+        }
+        // These have no events of their own.
+        "computer_call" | "local_shell_call" | "mcp_approval_request" => added(stream, &begun(item, &[])),
+        _ => return None,
+    }
+    stream.event("response.output_item.done").number("output_index", output_index).member("item", item).end();
+    Some(())
+}
+
+/// The item before anything of it is known: without what its events will tell.
+fn begun<'a>(item: &Json<'a>, told: &[&str]) -> Json<'a> {
+    altered(item, |member| match &*member.name {
+        "status" => member.value.as_str().map(|_| Json::text("in_progress")),
+        name => told.contains(&name).then(|| emptied(&member.value)),
+    })
+}
+
+fn emptied<'a>(value: &Json<'a>) -> Json<'a> {
+    match value {
+        Json::String(_) => Json::text(""),
+        Json::Array(_) => Json::Array(Vec::new()),
+        other => other.clone(),
+    }
+}
+
+/// A part before anything of it is known.
+fn begun_part<'a>(part: &Json<'a>) -> Json<'a> {
+    altered(part, |member| {
+        matches!(&*member.name, "text" | "refusal" | "annotations" | "logprobs")
+            .then(|| emptied(&member.value))
+    })
+}
+
+/// A list that may be missing or null; `None` where it is anything else.
+fn list<'a>(json: &'a Json<'a>, name: &str) -> Option<&'a [Json<'a>]> {
+    match json.get(name) {
+        None | Some(Json::Null) => Some(&[]),
+        Some(Json::Array(items)) => Some(items),
+        Some(_) => None,
+    }
+}
+
+fn write_message(place: Place<'_>, item: &Json<'_>, stream: &mut Stream) -> Option<()> {
+    let Json::Array(parts) = item.get("content")? else { return None };
+    for (index, part) in parts.iter().enumerate() {
+        let place = place.part("content_index", index);
+        place.event(stream, "response.content_part.added").member("part", &begun_part(part)).end();
+        match part.get("type")?.as_str()? {
+            "output_text" => write_text(place, part, stream)?,
+            "refusal" => write_pieces(place, "refusal", "refusal", part, stream)?,
+            _ => return None,
+        }
+        place.event(stream, "response.content_part.done").member("part", part).end();
+    }
+    Some(())
+}
+
+fn write_text(place: Place<'_>, part: &Json<'_>, stream: &mut Stream) -> Option<()> {
+    let text = part.get("text")?.as_str()?;
+    let logprobs = list(part, "logprobs")?;
+    for (piece, logprobs) in with_logprobs(text, logprobs) {
+        let event = place.event(stream, "response.output_text.delta").text("delta", piece);
+        event.member("logprobs", &Json::Array(logprobs.to_vec())).end();
+    }
+    for (index, annotation) in list(part, "annotations")?.iter().enumerate() {
+        let event = place.event(stream, "response.output_text.annotation.added");
+        event.number("annotation_index", index).member("annotation", annotation).end();
+    }
+    let event = place.event(stream, "response.output_text.done").text("text", text);
+    event.member("logprobs", &Json::Array(logprobs.to_vec())).end();
+    Some(())
+}
+
+/// The text in pieces, each with the log-probabilities of its tokens. Where the tokens are not the text (a
+/// character may be split over two), all are with the first piece.
+fn with_logprobs<'a>(text: &'a str, logprobs: &'a [Json<'a>]) -> Vec<(&'a str, &'a [Json<'a>])> {
+    let token = |logprob: &'a Json<'a>| logprob.get("token").and_then(Json::as_str);
+    let tokens: Option<Vec<&str>> = logprobs.iter().map(token).collect();
+    match tokens {
+        Some(tokens) if !tokens.is_empty() && tokens.concat() == text => {
+            let mut at = 0;
+            let piece = |(token, logprob): (&&str, &'a Json<'a>)| {
+                let start = at;
+                at += token.len();
+                (&text[start..at], std::slice::from_ref(logprob))
+            };
+            tokens.iter().zip(logprobs).map(piece).collect()
+        }
+        _ => {
+            let mut rest = logprobs;
+            let mut parts: Vec<_> = pieces(text).map(|piece| (piece, std::mem::take(&mut rest))).collect();
+            if !rest.is_empty() {
+                parts.push(("", rest));
+            }
+            parts
+        }
+    }
+}
+
+/// Writes `response.STEM.delta` for each piece of the text under `name`, and then `response.STEM.done` with all
+/// of it under the same name.
+fn write_pieces(
+    place: Place<'_>,
+    stem: &str,
+    name: &'static str,
+    part: &Json<'_>,
+    stream: &mut Stream,
+) -> Option<()> {
+    let text = part.get(name)?.as_str()?;
+    for piece in pieces(text) {
+        place.event(stream, &format!("response.{stem}.delta")).text("delta", piece).end();
+    }
+    place.event(stream, &format!("response.{stem}.done")).text(name, text).end();
+    Some(())
+}
+
+fn write_reasoning(place: Place<'_>, item: &Json<'_>, stream: &mut Stream) -> Option<()> {
+    for (index, part) in list(item, "summary")?.iter().enumerate() {
+        if part.get("type")?.as_str()? != "summary_text" {
+            return None;
+        }
+        let place = place.part("summary_index", index);
+        place.event(stream, "response.reasoning_summary_part.added").member("part", &begun_part(part)).end();
+        write_pieces(place, "reasoning_summary_text", "text", part, stream)?;
+        place.event(stream, "response.reasoning_summary_part.done").member("part", part).end();
+    }
+    for (index, part) in list(item, "content")?.iter().enumerate() {
+        if part.get("type")?.as_str()? != "reasoning_text" {
+            return None;
+        }
+        let place = place.part("content_index", index);
+        place.event(stream, "response.content_part.added").member("part", &begun_part(part)).end();
+        write_pieces(place, "reasoning_text", "text", part, stream)?;
+        place.event(stream, "response.content_part.done").member("part", part).end();
+    }
+    Some(())
+}

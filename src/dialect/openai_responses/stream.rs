@@ -1,0 +1,61 @@
+//! The stream that tells a response of OpenAI Responses
+//! (platform.openai.com/docs/api-reference/responses-streaming).
+//!
+//! Its last event has the response whole, so nothing can be lost; what matters is that the events before
+//! build the same for a client that reads only those.
+
+use super::items;
+use crate::{
+    dialect::anthropic::emit::{Event, altered},
+    json::Json,
+};
+
+/// The stream that tells the response `whole`; `None` where its events are not known.
+pub(super) fn to_stream(whole: &Json<'_>) -> Option<Vec<u8>> {
+    let end = match whole.get("status")?.as_str()? {
+        "completed" => "response.completed",
+        "incomplete" => "response.incomplete",
+        _ => return None,
+    };
+    whole.get("id")?.as_str()?;
+    let Json::Array(output) = whole.get("output")? else { return None };
+    let mut stream = Stream { out: Vec::new(), next: 0 };
+    let begun = begun(whole);
+    stream.event("response.created").member("response", &begun).end();
+    stream.event("response.in_progress").member("response", &begun).end();
+    for (index, item) in output.iter().enumerate() {
+        // Clients tell items apart by these.
+        if output[..index].iter().any(|earlier| earlier.get("id") == item.get("id")) {
+            return None;
+        }
+        items::write(index, item, &mut stream)?;
+    }
+    stream.event(end).member("response", whole).end();
+    Some(stream.out)
+}
+
+/// The response before anything of it is known.
+fn begun<'a>(whole: &Json<'a>) -> Json<'a> {
+    altered(whole, |member| match &*member.name {
+        "status" => Some(Json::text("in_progress")),
+        "output" => Some(Json::Array(Vec::new())),
+        "output_text" => member.value.as_str().map(|_| Json::text("")),
+        "usage" | "incomplete_details" | "completed_at" => Some(Json::Null),
+        _ => None,
+    })
+}
+
+/// A stream whose events are numbered.
+pub(super) struct Stream {
+    out: Vec<u8>,
+    next: usize,
+}
+
+impl Stream {
+    /// Begins the next event.
+    pub(super) fn event(&mut self, name: &str) -> Event<'_> {
+        let number = self.next;
+        self.next += 1;
+        Event::new(name, &mut self.out).number("sequence_number", number)
+    }
+}

@@ -1,0 +1,142 @@
+//! The response that a stream of OpenAI Responses tells
+//! (platform.openai.com/docs/api-reference/responses-streaming): its last event has it whole.
+
+use super::sse;
+use crate::json::Json;
+
+/// Events that say nothing which the response at the end does not have. Not among them: partial images and
+/// audio, which it does not have.
+const KNOWN: [&str; 46] = [
+    "keepalive",
+    "response.created",
+    "response.queued",
+    "response.in_progress",
+    "response.output_item.added",
+    "response.output_item.done",
+    "response.content_part.added",
+    "response.content_part.done",
+    "response.output_text.delta",
+    "response.output_text.done",
+    "response.output_text.annotation.added",
+    "response.refusal.delta",
+    "response.refusal.done",
+    "response.function_call_arguments.delta",
+    "response.function_call_arguments.done",
+    "response.custom_tool_call_input.delta",
+    "response.custom_tool_call_input.done",
+    "response.reasoning_summary_part.added",
+    "response.reasoning_summary_part.done",
+    "response.reasoning_summary_text.delta",
+    "response.reasoning_summary_text.done",
+    "response.reasoning_text.delta",
+    "response.reasoning_text.done",
+    "response.web_search_call.in_progress",
+    "response.web_search_call.searching",
+    "response.web_search_call.completed",
+    "response.file_search_call.in_progress",
+    "response.file_search_call.searching",
+    "response.file_search_call.completed",
+    "response.code_interpreter_call.in_progress",
+    "response.code_interpreter_call.interpreting",
+    "response.code_interpreter_call.completed",
+    "response.code_interpreter_call_code.delta",
+    "response.code_interpreter_call_code.done",
+    "response.image_generation_call.in_progress",
+    "response.image_generation_call.generating",
+    "response.image_generation_call.completed",
+    "response.mcp_call.in_progress",
+    "response.mcp_call.completed",
+    "response.mcp_call.failed",
+    "response.mcp_call_arguments.delta",
+    "response.mcp_call_arguments.done",
+    "response.mcp_list_tools.in_progress",
+    "response.mcp_list_tools.completed",
+    "response.mcp_list_tools.failed",
+    "response.compaction.compacting",
+];
+
+/// The response at the end of a complete stream; `None` where the stream said anything that it does not have.
+pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
+    let (last, earlier) = match events.split_last()? {
+        // No part of this API, but some servers end all their streams like this.
+        (end, events) if end.data.trim() == "[DONE]" => events.split_last()?,
+        split => split,
+    };
+    let last = Json::parse(last.data.as_bytes()).ok()?;
+    let response = last.get("response")?;
+    let ended = format!("response.{}", response.get("status")?.as_str()?);
+    let kind = last.get("type")?.as_str()?;
+    if kind != ended || !matches!(kind, "response.completed" | "response.incomplete") {
+        return None;
+    }
+    let Json::Array(output) = response.get("output")? else { return None };
+    earlier.iter().all(|event| is_in(output, event)).then_some(())?;
+
+    let mut out = Vec::new();
+    response.write(&mut out);
+    Some(out)
+}
+
+/// Whether the output at the end has what an event told.
+///
+/// Not every server that speaks this dialect repeats in its last event what it has streamed.
+fn is_in(output: &[Json<'_>], event: &sse::Event) -> bool {
+    let Ok(json) = Json::parse(event.data.as_bytes()) else { return false };
+    let kind = json.get("type").and_then(Json::as_str).unwrap_or_default();
+    if !KNOWN.contains(&kind) {
+        return false;
+    }
+    let number = |name| json.get(name).and_then(Json::as_u64).and_then(|index| usize::try_from(index).ok());
+    if json.get("output_index").is_none() {
+        return true;
+    }
+    let Some(item) = number("output_index").and_then(|index| output.get(index)) else { return false };
+    let part = |list, index: usize| item.get(list).and_then(|parts| parts.items().get(index));
+    let place = match (number("content_index"), number("summary_index")) {
+        (Some(index), _) => part("content", index),
+        (_, Some(index)) => part("summary", index),
+        _ => Some(item),
+    };
+    let Some(place) = place else { return false };
+    let empty = |list: &Json<'_>| list.items().is_empty();
+    match kind.rsplit('.').next() {
+        Some("done") => {
+            let texts = ["text", "refusal", "arguments", "input", "code", "logprobs"];
+            let has = |name: &&str| json.get(name).is_none_or(|told| covers(place.get(name), told));
+            json.get("item").is_none_or(|told| has_all(item, told))
+                && json.get("part").is_none_or(|told| covers(Some(place), told))
+                && texts.iter().all(has)
+        }
+        Some("delta") => json.get("logprobs").is_none_or(empty) || !place.get("logprobs").is_none_or(empty),
+        _ => json.get("annotation").is_none_or(|told| {
+            let annotations = place.get("annotations").map_or(&[][..], Json::items);
+            annotations.iter().any(|annotation| covers(Some(annotation), told))
+        }),
+    }
+}
+
+/// Whether an item at the end says all that it said when it was done.
+fn has_all(item: &Json<'_>, told: &Json<'_>) -> bool {
+    told.members().iter().all(|member| match &*member.name {
+        // What names an item or seals it is made anew by some servers each time they write it.
+        "id" | "encrypted_content" => true,
+        name => covers(item.get(name), &member.value),
+    })
+}
+
+/// Whether `value` says all that `told` says; null and an empty list say nothing.
+fn covers(value: Option<&Json<'_>>, told: &Json<'_>) -> bool {
+    match (value, told) {
+        (_, Json::Null) => true,
+        (None, Json::Array(told)) => told.is_empty(),
+        (None, _) => false,
+        (Some(Json::Object(_)), Json::Object(members)) => members
+            .iter()
+            .all(|member| covers(value.and_then(|value| value.get(&member.name)), &member.value)),
+        (Some(Json::Array(items)), Json::Array(told)) => {
+            items.len() == told.len() && items.iter().zip(told).all(|(item, told)| covers(Some(item), told))
+                || told.is_empty()
+        }
+        (Some(value), told) => value == told,
+    }
+}
