@@ -69,7 +69,13 @@ fn seat(question: &Question, second: bool) -> Seat {
     let max_followers = question.live.config.coalesce.max_followers;
     let may_read =
         |origin: Origin| may_read(&question.shared, &question.route, inquiry, origin.with_credentials);
-    question.shared.flights.join(id, origin(question, second), max_followers, may_read)
+    question.shared.flights.join(
+        id,
+        origin(question, second),
+        question.exchange.started,
+        max_followers,
+        may_read,
+    )
 }
 
 /// Has the upstream asked by a task of its own, and reads along.

@@ -156,6 +156,7 @@ where
 #[derive(Debug, Default)]
 pub struct Turn {
     awaiting_sender: AtomicBool,
+    sender_failed: AtomicBool,
     changed: Notify,
 }
 
@@ -164,6 +165,11 @@ impl Turn {
         if self.awaiting_sender.swap(awaiting_sender, Ordering::Relaxed) != awaiting_sender {
             self.changed.notify_one();
         }
+    }
+
+    /// Whether it was the sender who failed.
+    pub fn sender_failed(&self) -> bool {
+        self.sender_failed.load(Ordering::Relaxed)
     }
 
     /// Completes once the upstream alone has been waited for, for `limit` without a break.
@@ -206,6 +212,9 @@ impl Body for RequestBody {
             Self::Client(body, turn) => {
                 let polled = Pin::new(body).poll_frame(cx);
                 turn.set(polled.is_pending());
+                if matches!(polled, Poll::Ready(Some(Err(_)))) {
+                    turn.sender_failed.store(true, Ordering::Relaxed);
+                }
                 polled
             }
         }

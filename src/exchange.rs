@@ -19,6 +19,7 @@ use crate::{
     error::ProxyError,
     flight::End,
     log::events,
+    policy::Reason,
     reply::{CacheReport, X_REQUEST_ID},
     stats::Stats,
 };
@@ -135,10 +136,13 @@ impl Observed {
     }
 
     fn log_response(&mut self) {
-        if let (Some(reader), Some(report)) = (self.body.reader(), &mut self.record.report)
-            && let Some(End::Complete(Err(reason))) = reader.ended()
-        {
-            report.reason = report.reason.or(Some(reason));
+        if let (Some(reader), Some(report)) = (self.body.reader(), &mut self.record.report) {
+            let reason = match reader.ended() {
+                Some(End::Complete(outcome)) => outcome.err(),
+                Some(End::Failed(_)) => Some(Reason::Truncated),
+                None => None,
+            };
+            report.reason = report.reason.or(reason);
         }
         let Record { exchange, status, report, upstream_request_id, saved } = &*self.record;
         let key = report.as_ref().and_then(|report| report.key.as_ref()).map(ToString::to_string);

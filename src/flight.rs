@@ -9,6 +9,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -66,6 +67,7 @@ struct State {
     gone: usize,
     held: usize,
     end: Option<End>,
+    ended_at: Option<Instant>,
     /// It is nobody else's, as is known before its head.
     released: bool,
     readers: Vec<Option<Slot>>,
@@ -158,13 +160,14 @@ impl Flight {
         self.origin
     }
 
-    /// How many read it, if a further one could: `None` where it failed, is nobody else's, or its beginning is
-    /// gone.
-    pub fn joinable(&self) -> Option<usize> {
+    /// How many read it, if a request could that came at `since`: `None` where it failed, is nobody else's, its
+    /// beginning is gone, or its end was before that.
+    pub fn joinable(&self, since: Instant) -> Option<usize> {
         let state = self.state.lock();
         let is_shared = state.head.as_ref().is_none_or(|head| head.sharing == Sharing::Open);
         let failed = matches!(state.end, Some(End::Failed(_)));
-        (is_shared && !failed && !state.released && state.gone == 0)
+        let is_over = state.ended_at.is_some_and(|ended| ended < since);
+        (is_shared && !failed && !is_over && !state.released && state.gone == 0)
             .then(|| state.readers.iter().flatten().count())
     }
 
@@ -251,6 +254,7 @@ impl Flight {
         let mut state = self.state.lock();
         if state.end.is_none() {
             state.end = Some(end);
+            state.ended_at = Some(Instant::now());
             state.wake_readers();
         }
     }

@@ -1,6 +1,10 @@
 //! Which answers are running, so that the same question is asked once.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use moka::sync::Cache;
 use parking_lot::Mutex;
@@ -85,12 +89,13 @@ impl Drop for Landing {
 }
 
 impl Flights {
-    /// Joins the answer `id` where it is running, and begins it where it is not. `may_read` tells whether the
+    /// Joins the answer `id` where it is running, or was at `since`, and begins it where it was not. `may_read` tells whether the
     /// request may have an answer of that origin.
     pub fn join(
         self: &Arc<Self>,
         id: FlightId,
         origin: Origin,
+        since: Instant,
         max_followers: usize,
         may_read: impl Fn(Origin) -> bool,
     ) -> Seat {
@@ -99,7 +104,7 @@ impl Flights {
         }
         let mut running = self.running.lock();
         if let Some(flight) = running.get(&id) {
-            match flight.joinable() {
+            match flight.joinable(since) {
                 // The request that leads reads too.
                 Some(readers) if readers > max_followers || !may_read(flight.origin()) => return Seat::Alone,
                 Some(_) => return Seat::Follow(flight.reader()),
@@ -123,7 +128,7 @@ mod tests {
     const ORIGIN: Origin = Origin { bound: 100, with_credentials: false, second: false };
 
     fn lead(flights: &Arc<Flights>) -> Start {
-        match flights.join(ID, ORIGIN, 2, |_| true) {
+        match flights.join(ID, ORIGIN, Instant::now(), 2, |_| true) {
             Seat::Lead(start) => start,
             other => panic!("{other:?}"),
         }
@@ -133,11 +138,15 @@ mod tests {
     fn one_leads_and_a_bounded_number_follows() {
         let flights = Arc::new(Flights::default());
         let leader = lead(&flights);
-        let followers: Vec<_> = (0..2).map(|_| flights.join(ID, ORIGIN, 2, |_| true)).collect();
+        let followers: Vec<_> =
+            (0..2).map(|_| flights.join(ID, ORIGIN, Instant::now(), 2, |_| true)).collect();
         assert!(followers.iter().all(|seat| matches!(seat, Seat::Follow(_))));
-        assert!(matches!(flights.join(ID, ORIGIN, 2, |_| true), Seat::Alone));
+        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| true), Seat::Alone));
         drop(followers);
-        assert!(matches!(flights.join(ID, ORIGIN, 2, |_| false), Seat::Alone), "not for this caller");
+        assert!(
+            matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| false), Seat::Alone),
+            "not for this caller"
+        );
         drop(leader);
         lead(&flights);
     }
@@ -149,14 +158,26 @@ mod tests {
         drop(writer);
         let second = lead(&flights);
         drop(landing);
-        assert!(matches!(flights.join(ID, ORIGIN, 2, |_| true), Seat::Follow(_)));
+        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| true), Seat::Follow(_)));
         second.writer.end(End::Complete(Ok(())));
+    }
+
+    #[test]
+    fn an_answer_that_is_over_is_for_those_who_came_before_its_end() {
+        let flights = Arc::new(Flights::default());
+        let before = Instant::now();
+        let Start { writer, landing, .. } = lead(&flights);
+        writer.end(End::Complete(Ok(())));
+        assert!(matches!(flights.join(ID, ORIGIN, before, 2, |_| true), Seat::Follow(_)));
+        let after = Instant::now() + Duration::from_millis(1);
+        assert!(matches!(flights.join(ID, ORIGIN, after, 2, |_| true), Seat::Lead(_)));
+        drop(landing);
     }
 
     #[test]
     fn an_unshareable_key_is_waited_for_by_nobody() {
         let flights = Arc::new(Flights::default());
         lead(&flights).landing.expect("a landing").remember_unshareable();
-        assert!(matches!(flights.join(ID, ORIGIN, 2, |_| true), Seat::Alone));
+        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| true), Seat::Alone));
     }
 }

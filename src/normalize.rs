@@ -35,18 +35,16 @@ pub async fn error(
         .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&body).into_owned()));
     let message = format!("the upstream answered {}", parts.status.as_u16());
     let details = Map::from_iter([("upstream".to_owned(), said)]);
-    if parts.status.is_server_error() {
-        let chain = format!("{name}: {message}");
-        events::error(&events::ErrorEvent {
-            request_id: Some(&exchange.id),
-            error_type: name,
-            error_message: &message,
-            context: &details,
-            exc_info: Some(&chain),
-            module: module_path!(),
-            line: line!(),
-        });
-    }
+    let chain = format!("{name}: {message}");
+    events::error(&events::ErrorEvent {
+        request_id: Some(&exchange.id),
+        error_type: name,
+        error_message: &message,
+        context: &details,
+        exc_info: Some(&chain),
+        module: module_path!(),
+        line: line!(),
+    });
     let hidden = in_production && parts.status.is_server_error();
     let form = ErrorBody {
         error: name,

@@ -7,7 +7,7 @@ use http_body::Body as _;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use crate::{
-    body::{RequestBody, ResponseBody, Timed},
+    body::{BodyError, RequestBody, ResponseBody, Timed},
     exchange::Exchange,
     forwarded, headers,
     log::events::Operation,
@@ -57,9 +57,16 @@ pub async fn forward(
     if let Some((protocol, _)) = &upgrade {
         tunnel::ask(request.headers_mut(), protocol);
     }
+    let turn = match request.body() {
+        RequestBody::Client(_, turn) => Some(Arc::clone(turn)),
+        RequestBody::Full(_) => None,
+    };
     let started = Instant::now();
     let sent = live.upstream.send(&live.config.upstream, request).await;
     exchange.performed(Operation::Upstream, started.elapsed(), sent.is_ok());
+    if sent.is_err() && turn.is_some_and(|turn| turn.sender_failed()) {
+        return Err(Failure::Gone(BodyError::TimedOut(live.config.limits.body_timeout)));
+    }
     let mut response = sent?;
     if let (StatusCode::SWITCHING_PROTOCOLS, Some((_, client))) = (response.status(), upgrade) {
         return Ok(Reply::new(tunnel::open(response, client, &shared.tasks), None));

@@ -71,6 +71,10 @@ impl RedisStore {
         let Value::Array(reply) = self.script(TAKE, &[&name, key], &[&holder, &life]).await? else {
             return Err(StoreError::Protocol);
         };
+        if matches!(reply.first(), Some(Value::Nil)) {
+            // The lease was written.
+            self.breaker.writes.open();
+        }
         match &reply[..] {
             [Value::Nil, Value::Nil] => Ok(Turn::Mine(Lease::new(Arc::clone(self), name, holder))),
             [Value::Nil, Value::BulkString(value)] => {
