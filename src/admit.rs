@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
@@ -32,6 +33,8 @@ pub struct Inquiry {
     pub model: Option<String>,
     /// The text of its question, where that is to be logged.
     pub question: Option<String>,
+    /// The body that goes upstream, where it is not the caller's own.
+    pub upstream_body: Option<Bytes>,
 }
 
 /// What decides besides the route and the request.
@@ -69,7 +72,11 @@ pub fn admit(route: &Route, parts: &Parts, body: &[u8], terms: &Terms) -> Option
     let dialect = Dialect::recognise(route, parts.uri.path(), &json);
     let fits = dialect.fits(&json) && !(route.builtin && dialect == Dialect::Json);
     match (fits, route.builtin) {
-        (true, _) => Some(reader.inquiry(dialect, &json, Body::Json(&json), None)),
+        (true, _) => {
+            let inquiry = reader.inquiry(dialect, &json, Body::Json(&json), None);
+            let upstream_body = Dialect::body_that_asks(&inquiry.ask, body, &json);
+            Some(Inquiry { upstream_body, ..inquiry })
+        }
         (false, true) => None,
         (false, false) => opaque(Some(Reason::RequestNotInDialect)),
     }
@@ -106,11 +113,12 @@ impl Reader<'_> {
             bypass: refused.or(directives.no_cache.then_some(Reason::RequestNoCache)),
             key,
             dialect,
-            ask: dialect.ask(json),
+            ask: dialect.ask(json, route.usage),
             directives,
             credentials: credentials(&parts.headers),
             model: json.get("model").and_then(Json::as_str).map(str::to_owned),
             question: terms.log_questions.then(|| dialect.question(json)).flatten(),
+            upstream_body: None,
         }
     }
 

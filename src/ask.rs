@@ -7,7 +7,7 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::{
     body::{RequestBody, ResponseBody},
-    dialect::sse::Framing,
+    dialect::{Edit, sse::Framing},
     edited::Edited,
     fill::{Fill, Question},
     flight::{End, Head, Origin, Reader, Sharing},
@@ -65,7 +65,7 @@ fn seat(question: &Question, second: bool) -> Seat {
     if inquiry.directives.ttl.is_some_and(|ttl| ttl.is_zero()) {
         return Seat::Alone;
     }
-    let id = (*key.digest(), inquiry.ask.form.id);
+    let id = (*key.digest(), inquiry.ask.upstream_form.id);
     let max_followers = question.live.config.coalesce.max_followers;
     let may_read =
         |origin: Origin| may_read(&question.shared, &question.route, inquiry, origin.with_credentials);
@@ -87,6 +87,7 @@ async fn lead(
 ) -> Result<Reply, Failure> {
     let Start { writer, reader, landing } = start;
     let (live, exchange) = (Arc::clone(&question.live), question.exchange.clone());
+    let edit = question.inquiry.ask.edit_for_caller();
     let is_head = *request.method() == Method::HEAD;
     let (tasks, stats) = (question.shared.tasks.clone(), Arc::clone(&question.shared.stats));
     tasks.spawn(Fill { question, landing, second: reader.origin().second }.run(request, writer));
@@ -111,8 +112,8 @@ async fn lead(
         report.status = CacheStatus::Coalesced;
         report.stored = None;
     }
-    let len = length(&head.headers).or_else(|| reader.complete_len()).filter(|_| !is_head);
-    let response = response(&head, head.headers.clone(), ResponseBody::Flight(reader, len));
+    let body = if is_head { ResponseBody::Full(None) } else { body(&head, reader, edit) };
+    let response = response(&head, head.headers.clone(), body);
     let response = normalized(&live, &exchange, Some(report.kind), response).await;
     Ok(Reply::new(response, Some(report)))
 }
@@ -120,12 +121,8 @@ async fn lead(
 /// Reads along with the request that asked.
 async fn follow(question: &Question, report: CacheReport, head: &Head, reader: Reader) -> Reply {
     question.shared.stats.coalesced.increment();
-    let body = if question.inquiry.dialect.is_edited_for_others(&question.inquiry.ask) {
-        ResponseBody::Edited(Box::new(Edited::new(reader, Framing::of_headers(&head.headers))))
-    } else {
-        let len = length(&head.headers).or_else(|| reader.complete_len());
-        ResponseBody::Flight(reader, len)
-    };
+    let edit = question.inquiry.dialect.edit_for_others(&question.inquiry.ask);
+    let body = body(head, reader, edit);
     // As from the store: without what was meant for the one who asked.
     let headers = reply::headers_to_store(&question.route, &head.headers).into_iter().collect();
     let response = response(head, headers, body);
@@ -139,6 +136,18 @@ fn response(head: &Head, headers: HeaderMap, body: ResponseBody) -> Response<Res
     *response.status_mut() = head.status;
     *response.headers_mut() = headers;
     response
+}
+
+fn body(head: &Head, reader: Reader, edit: Option<Edit>) -> ResponseBody {
+    match edit {
+        Some(edit) => {
+            ResponseBody::Edited(Box::new(Edited::new(reader, Framing::of_headers(&head.headers), edit)))
+        }
+        None => {
+            let len = length(&head.headers).or_else(|| reader.complete_len());
+            ResponseBody::Flight(reader, len)
+        }
+    }
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {

@@ -1,5 +1,4 @@
-//! A running answer with something taken out of its events on the way: for those who read it along, and are
-//! not the ones it was given to.
+//! A running answer with something taken out of its events on the way, for some of those who read it.
 
 use std::{
     fmt,
@@ -12,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 
 use crate::{
-    dialect::{Dialect, sse::Framing},
+    dialect::{Edit, sse::Framing},
     error::ProxyError,
     flight::Reader,
 };
@@ -22,6 +21,7 @@ pub struct Edited {
     reader: Reader,
     /// How the answer is divided; each event goes on once it is whole.
     framing: Framing,
+    edit: Edit,
     held: BytesMut,
     ended: bool,
 }
@@ -33,9 +33,9 @@ impl fmt::Debug for Edited {
 }
 
 impl Edited {
-    /// What `reader` reads, as it is for others ([`Dialect::edit_for_others`]).
-    pub fn new(reader: Reader, framing: Framing) -> Self {
-        Self { reader, framing, held: BytesMut::new(), ended: false }
+    /// What `reader` reads, through `edit`.
+    pub fn new(reader: Reader, framing: Framing, edit: Edit) -> Self {
+        Self { reader, framing, edit, held: BytesMut::new(), ended: false }
     }
 
     /// How the answer ended, if it has.
@@ -62,7 +62,7 @@ impl Body for Edited {
         loop {
             let whole = this.whole();
             if !whole.is_empty() {
-                let edited = Dialect::edit_for_others(this.framing, whole).map_err(|reason| {
+                let edited = this.edit.apply(this.framing, whole).map_err(|reason| {
                     Arc::new(ProxyError::internal(format!(
                         "the answer cannot be shared: {}",
                         reason.as_str()

@@ -184,7 +184,7 @@ impl Fill {
             body: answer.without_ids.unwrap_or(body),
             stored_at: unix_millis(SystemTime::now()),
             ttl,
-            form: self.question.inquiry.ask.form.id,
+            form: self.question.inquiry.ask.upstream_form.id,
             with_credentials: self.question.inquiry.credentials.is_some(),
             took,
             model: answer.model.or_else(|| self.question.inquiry.model.clone()),
@@ -223,7 +223,7 @@ impl Fill {
         let (Some(key), Some(landing)) = (&inquiry.key, &self.landing) else { return Turn::Mine(None) };
         let deadline = Instant::now() + live.config.coalesce.replica_wait;
         loop {
-            match shared.store.turn(key, inquiry.ask.form.id).await {
+            match shared.store.turn(key, inquiry.ask.upstream_form.id).await {
                 Ok(store::Turn::Mine(lease)) => return Turn::Mine(lease),
                 Ok(store::Turn::Stored(entry)) => {
                     return match judge(shared, route, inquiry, key, entry) {

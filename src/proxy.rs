@@ -139,6 +139,7 @@ impl Proxy {
         match admit::admit(&route, &parts, &body, &live.terms) {
             Some(inquiry) => {
                 exchange.question.clone_from(&inquiry.question);
+                let body = inquiry.upstream_body.clone().unwrap_or(body);
                 let question = Question {
                     shared: Arc::clone(&self.shared),
                     live: Arc::clone(live),

@@ -70,6 +70,15 @@ pub enum SetCookie {
     Skip,
 }
 
+/// Whether the upstream is asked for a stream's usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageSetting {
+    /// Where the caller asks.
+    AsAsked,
+    /// Always; it is hidden from callers who did not ask. OpenAI's Chat Completions and Completions only.
+    Ask,
+}
+
 /// The id and the time of creation of a hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
@@ -159,6 +168,8 @@ pub struct Route {
     pub honor_request_cache_control: bool,
     /// The name of the event or the data that ends this route's streams.
     pub stream_end: Option<String>,
+    /// Whether the upstream is asked for a stream's usage.
+    pub usage: UsageSetting,
     /// The id and the time of creation of a hit.
     pub identity: Identity,
     /// The pace of a stream that is a hit.
@@ -352,6 +363,7 @@ impl Route {
             cache_tool_calls: true,
             honor_request_cache_control: true,
             stream_end: None,
+            usage: UsageSetting::AsAsked,
             identity: Identity::Recorded,
             replay: Replay::AtOnce,
             on_abandon: OnAbandon::Finish,

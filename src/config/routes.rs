@@ -13,7 +13,10 @@ use super::{
 use crate::{
     dialect::{Dialect, Pointer},
     headers::HeaderPattern,
-    route::{Identity, Kind, KindTtls, Normalize, OnAbandon, Pattern, Replay, Route, Scope, SetCookie},
+    route::{
+        Identity, Kind, KindTtls, Normalize, OnAbandon, Pattern, Replay, Route, Scope, SetCookie,
+        UsageSetting,
+    },
 };
 
 /// What the file says about all routes.
@@ -135,6 +138,9 @@ impl Reader<'_> {
         let cache_tool_calls = self.take("cache_tool_calls", BOOL.read);
         let honor = self.take("honor_request_cache_control", BOOL.read);
         let stream_end = self.take("stream_end", TEXT.read);
+        let usage = self.take("usage", |value| {
+            one_of(value, &[("as-asked", UsageSetting::AsAsked), ("ask", UsageSetting::Ask)])
+        });
         let identity = self.take("identity", |value| {
             one_of(value, &[("recorded", Identity::Recorded), ("fresh", Identity::Fresh)])
         });
@@ -159,6 +165,7 @@ impl Reader<'_> {
         route.cache_tool_calls = cache_tool_calls.unwrap_or(route.cache_tool_calls);
         route.honor_request_cache_control = honor.unwrap_or(route.honor_request_cache_control);
         route.stream_end = stream_end;
+        route.usage = usage.unwrap_or(route.usage);
         route.identity = identity.unwrap_or(route.identity);
         route.replay = replay.unwrap_or(route.replay);
         route.on_abandon = on_abandon.unwrap_or(route.on_abandon);

@@ -162,7 +162,7 @@ const fn r(key: &'static str, about: &'static str) -> RouteKey {
 }
 
 /// Every key of a `[[route]]` table.
-pub static ROUTE_KEYS: [RouteKey; 19] = [
+pub static ROUTE_KEYS: [RouteKey; 20] = [
     r("name", "Its name, part of the key and of the logs; its match where there is none."),
     r("match", "The requests it covers: METHOD PATH; {x} one segment, ** any rest, * any method. Required."),
     r("kind", "What its answers are: query, embedding, document, conversation or other. Required."),
@@ -182,6 +182,10 @@ pub static ROUTE_KEYS: [RouteKey; 19] = [
     r("cache_tool_calls", "Whether answers that call tools are stored."),
     r("honor_request_cache_control", "Whether a request's Cache-Control and X-Cache-TTL are honoured."),
     r("stream_end", "The event or the data that ends its streams."),
+    r(
+        "usage",
+        "Whether OpenAI streams are asked for their usage: \"as-asked\", or always and unseen (\"ask\").",
+    ),
     r(
         "identity",
         "The id and the time of creation of a hit: as they were (\"recorded\"), or new (\"fresh\").",

@@ -40,6 +40,11 @@ impl Form {
         let id = if odd { options.map_or(0, odd_id) } else { 1 + u64::from(with_usage) };
         Self { stream, with_usage, odd, id }
     }
+
+    /// The same, with its usage told where it is a stream.
+    pub(super) const fn told_usage(self) -> Self {
+        if self.stream && !self.odd { Self { with_usage: true, id: 2, ..self } } else { self }
+    }
 }
 
 /// Tells odd options from others, and from the ids of the known forms.

@@ -34,7 +34,7 @@ use crate::{
     headers::media_type,
     json::Json,
     policy::Reason,
-    route::{Kind, Route},
+    route::{Kind, Route, UsageSetting},
 };
 
 /// A shape of requests and answers.
@@ -162,11 +162,14 @@ impl Dialect {
     }
 
     /// What a request asks for, as far as the answer is judged and served by it.
-    pub fn ask(self, body: &Json<'_>) -> Ask {
+    pub fn ask(self, body: &Json<'_>, usage: UsageSetting) -> Ask {
         let shape = self.shape();
         let has_forms = self.has_stream_member();
+        let form = if has_forms { Form::of(body, shape.streams_by_default()) } else { Form::default() };
+        let asks = usage == UsageSetting::Ask && matches!(self, Self::OpenAiChat | Self::OpenAiCompletions);
         Ask {
-            form: if has_forms { Form::of(body, shape.streams_by_default()) } else { Form::default() },
+            form,
+            upstream_form: if asks { form.told_usage() } else { form },
             sets_limit: shape.sets_limit(body),
             in_conversation: names_conversation(body),
         }
@@ -198,18 +201,15 @@ impl Dialect {
         answer
     }
 
-    /// Whether those who read an answer along get it edited.
-    pub fn is_edited_for_others(self, ask: &Ask) -> bool {
-        self.may_open(ask)
+    /// What is done to a running answer for one who reads it along, where anything is.
+    pub fn edit_for_others(self, ask: &Ask) -> Option<Edit> {
+        if self.may_open(ask) { Some(Edit::NullIds) } else { ask.edit_for_caller() }
     }
 
-    /// Whole events of an answer, or a whole document, for those who did not ask for it themselves: the id of a
-    /// conversation that it opens is taken out.
-    ///
-    /// # Errors
-    /// Where that cannot be done.
-    pub fn edit_for_others(framing: Framing, whole: Bytes) -> Result<Bytes, Reason> {
-        conversation::without_opened(framing, &whole).map(|edited| edited.unwrap_or(whole))
+    /// The request's body, asking for the stream's usage too, where `ask` says that the upstream is asked for it
+    /// and the caller did not.
+    pub fn body_that_asks(ask: &Ask, body: &[u8], json: &Json<'_>) -> Option<Bytes> {
+        (ask.form != ask.upstream_form).then(|| openai::usage::asked(body, json).into())
     }
 
     /// Whether an answer may open a conversation for its own caller.
@@ -223,10 +223,45 @@ impl Dialect {
 pub struct Ask {
     /// The form of the answer.
     pub form: Form,
+    /// The form that the upstream is asked for; it may tell more.
+    pub upstream_form: Form,
     /// Whether the request limits the answer's length.
     pub sets_limit: bool,
     /// Whether the request names a conversation.
     pub in_conversation: bool,
+}
+
+impl Ask {
+    /// What is done to the upstream's answer for the caller, where anything is.
+    pub fn edit_for_caller(&self) -> Option<Edit> {
+        (self.form != self.upstream_form).then_some(Edit::HideUsage)
+    }
+}
+
+/// What is done to a running answer for some of those who read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// The id of a conversation that it opens is taken out.
+    NullIds,
+    /// The usage that a caller did not ask for is taken out.
+    HideUsage,
+}
+
+impl Edit {
+    /// Whole events of an answer, or a whole document, edited.
+    ///
+    /// # Errors
+    /// Where that cannot be done.
+    pub fn apply(self, framing: Framing, whole: Bytes) -> Result<Bytes, Reason> {
+        match self {
+            Self::NullIds => {
+                conversation::without_opened(framing, &whole).map(|edited| edited.unwrap_or(whole))
+            }
+            Self::HideUsage if framing == Framing::Events => Ok(openai::usage::hidden(&whole).into()),
+            // A document always tells its usage.
+            Self::HideUsage => Ok(whole),
+        }
+    }
 }
 
 /// What an answer is worth, and what it tells of itself.

@@ -2,7 +2,7 @@
 
 use super::{DONE, chunks, merge::same, value};
 use crate::{
-    dialect::sse,
+    dialect::sse::{self, Framing},
     json::{Json, Member},
 };
 
@@ -32,6 +32,56 @@ pub(in crate::dialect) fn with_usage(events: &[sse::Event], with_usage: bool) ->
     }
     out.extend_from_slice(format!("data: {DONE}\n\n").as_bytes());
     Some(out)
+}
+
+/// Whole events of a stream without their usage, all else as it was; for those who did not ask for it.
+pub(in crate::dialect) fn hidden(whole: &[u8]) -> Vec<u8> {
+    let (mut out, mut at) = (Vec::with_capacity(whole.len()), 0);
+    for event in Framing::Events.events(whole).unwrap_or_default() {
+        let raw = std::mem::replace(&mut at, event.end)..event.end;
+        match (Json::parse(event.data.as_bytes()), &event.span) {
+            (Ok(Json::Object(chunk)), Some(data)) => {
+                match chunk.iter().position(|member| member.name == "usage") {
+                    None => out.extend_from_slice(&whole[raw]),
+                    Some(place) if only_tells_usage(&chunk, place) => {}
+                    Some(place) => {
+                        out.extend_from_slice(&whole[raw.start..data.start]);
+                        let shown = without(&event.data, &chunk, place).unwrap_or_else(|| event.data.clone());
+                        out.extend_from_slice(shown.as_bytes());
+                        out.extend_from_slice(&whole[data.end..raw.end]);
+                    }
+                }
+            }
+            _ => out.extend_from_slice(&whole[raw]),
+        }
+    }
+    out.extend_from_slice(&whole[at..]);
+    out
+}
+
+/// The request `body`, which was read as `json` and asks for a stream, asking for the stream's usage too; all else
+/// as it was.
+pub(in crate::dialect) fn asked(body: &[u8], json: &Json<'_>) -> Vec<u8> {
+    const ASKS: &str = "\"include_usage\":true";
+    let options = json.member("stream_options");
+    let (cut, text) = match options.map(|options| (&options.value, options)) {
+        Some((Json::Object(members), options)) => {
+            match members.iter().find(|own| own.name == "include_usage") {
+                Some(own) => (own.span.clone(), "true".to_owned()),
+                None => {
+                    let inside = options.span.start + 1;
+                    let comma = if members.is_empty() { "" } else { "," };
+                    (inside..inside, format!("{ASKS}{comma}"))
+                }
+            }
+        }
+        Some((_, options)) => (options.span.clone(), format!("{{{ASKS}}}")),
+        None => {
+            let inside = body.iter().position(|byte| *byte == b'{').map_or(0, |brace| brace + 1);
+            (inside..inside, format!("\"stream_options\":{{{ASKS}}},"))
+        }
+    };
+    [&body[..cut.start], text.as_bytes(), &body[cut.end..]].concat()
 }
 
 fn only_tells_usage(chunk: &[Member<'_>], usage: usize) -> bool {
@@ -72,4 +122,39 @@ fn write(event: &sse::Event, data: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("data: {line}\n").as_bytes());
     }
     out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_is_hidden_and_nothing_else() {
+        let stream = ": note\n\ndata: {\"usage\": null, \"choices\":[{\"index\":0}]}\n\n\
+                      data: {\"choices\":[],\"usage\":{\"total_tokens\":3}}\r\n\r\n\
+                      event: x\ndata: {\"choices\":[{}],\"usage\":{\"a\":1},\"z\":2}\n\ndata: [DONE]\n\n";
+        let shown = ": note\n\ndata: { \"choices\":[{\"index\":0}]}\n\n\
+                     \nevent: x\ndata: {\"choices\":[{}],\"z\":2}\n\ndata: [DONE]\n\n";
+        assert_eq!(String::from_utf8(hidden(stream.as_bytes())).expect("UTF-8"), shown);
+    }
+
+    #[test]
+    fn a_request_asks_for_usage_with_all_else_as_it_was() {
+        for (body, expected) in [
+            (
+                r#" {"stream":true, "a": 1.0}"#,
+                r#" {"stream_options":{"include_usage":true},"stream":true, "a": 1.0}"#,
+            ),
+            (r#"{"stream_options": null}"#, r#"{"stream_options": {"include_usage":true}}"#),
+            (r#"{"stream_options":{}}"#, r#"{"stream_options":{"include_usage":true}}"#),
+            (
+                r#"{"stream_options":{ "include_usage" : false }}"#,
+                r#"{"stream_options":{ "include_usage" : true }}"#,
+            ),
+            (r#"{"stream_options":{"x":1}}"#, r#"{"stream_options":{"include_usage":true,"x":1}}"#),
+        ] {
+            let json = Json::parse(body.as_bytes()).expect("JSON");
+            assert_eq!(String::from_utf8(asked(body.as_bytes(), &json)).expect("UTF-8"), expected);
+        }
+    }
 }
