@@ -9,11 +9,12 @@ use crate::{
     body::{RequestBody, ResponseBody},
     dialect::{Edit, sse::Framing},
     edited::Edited,
-    fill::{Fill, Question},
+    fill::Fill,
     flight::{End, Head, Origin, Reader, Sharing},
     flights::{Seat, Start},
     lookup::may_read,
     pass::normalized,
+    question::Question,
     reply::{self, CacheReport, CacheStatus, Failure, Reply},
 };
 

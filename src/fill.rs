@@ -13,61 +13,28 @@ use http_body_util::BodyExt;
 use tokio::time::timeout_at;
 
 use crate::{
-    admit::Inquiry,
     body::{RequestBody, UpstreamBody},
-    dialect::{self, Answer, Served, sse::Framing},
+    dialect::{self, Answer, sse::Framing},
     entry::Entry,
     error::ProxyError,
-    exchange::{Exchange, log_llm_call},
+    exchange::log_llm_call,
     flight::{End, Head, Outcome, Sharing, Writer},
     flights::Landing,
     headers::media_type_of,
     log::events::Operation,
-    lookup::{Lookup, judge},
     policy::{self, Reason},
+    question::Question,
     reply,
-    route::{Kind, OnAbandon, Route, Scope},
-    state::{Live, Shared},
+    route::{Kind, OnAbandon, Scope},
+    state::Live,
     stats::Limit,
-    store::{self, Lease},
     time::unix_millis,
+    turn::{self, Turn},
     upstream,
 };
 
-/// How often another replica's answer is looked for.
-const TURN_POLL: Duration = Duration::from_millis(20);
-
 /// How long an answer stays joinable after it was stored.
 const LINGER: Duration = Duration::from_millis(50);
-
-/// A request on a cacheable route, with all that its answer depends on.
-#[derive(Debug)]
-pub struct Question {
-    /// What lasts.
-    pub shared: Arc<Shared>,
-    /// The settings as of the request.
-    pub live: Arc<Live>,
-    /// The rule that covers it.
-    pub route: Arc<Route>,
-    /// The request.
-    pub exchange: Exchange,
-    /// What was understood of it.
-    pub inquiry: Inquiry,
-    /// The fresh answer that is stored for it, in a form that is of no use to it.
-    pub kept: Option<Arc<Entry>>,
-}
-
-impl Question {
-    /// When the answer must have begun.
-    pub fn deadline(&self) -> tokio::time::Instant {
-        (self.exchange.started + self.live.config.upstream.first_byte_timeout).into()
-    }
-
-    /// The error of an answer that has not begun by then.
-    pub fn too_late(&self) -> ProxyError {
-        upstream::timed_out(self.live.config.upstream.first_byte_timeout)
-    }
-}
 
 /// A question that goes to the upstream.
 #[derive(Debug)]
@@ -86,16 +53,6 @@ enum Received {
     Whole(Option<(Bytes, Vec<Arrival>)>),
     /// Nobody reads it any more, and it is too large to keep.
     Abandoned,
-}
-
-/// Whether to ask the upstream.
-enum Turn {
-    /// Yes; with the lease where there are other replicas.
-    Mine(Option<Lease>),
-    /// No: another replica did.
-    Stored(Arc<Entry>, Served),
-    /// No: nobody waits for it any more.
-    Nobodys,
 }
 
 /// The bytes that had come in all, and when.
@@ -131,9 +88,15 @@ impl Fill {
         writer: &Writer,
         started: Instant,
     ) -> Result<Outcome, ProxyError> {
-        let mut lease = match self.turn(writer).await {
+        let turn = match &self.landing {
+            Some(landing) => turn::take(&self.question, landing, writer, self.ends_when_deserted()).await,
+            None => Turn::Mine(None),
+        };
+        let mut lease = match turn {
             Turn::Mine(lease) => lease,
-            Turn::Stored(entry, served) => return Ok(self.give(&entry, served, writer).await),
+            Turn::Stored(entry, served) => {
+                return Ok(turn::give(&self.question, &entry, served, writer).await);
+            }
             Turn::Nobodys => return Ok(Err(Reason::Truncated)),
         };
         let Live { upstream, config, .. } = &*self.question.live;
@@ -215,45 +178,6 @@ impl Fill {
             },
             Err(_) => Sharing::Released,
         }
-    }
-
-    /// Waits while another replica asks the same, and has it asked here where that takes too long.
-    async fn turn(&self, writer: &Writer) -> Turn {
-        let Question { shared, live, route, inquiry, .. } = &self.question;
-        let (Some(key), Some(landing)) = (&inquiry.key, &self.landing) else { return Turn::Mine(None) };
-        let deadline = Instant::now() + live.config.coalesce.replica_wait;
-        loop {
-            match shared.store.turn(key, inquiry.ask.upstream_form.id).await {
-                Ok(store::Turn::Mine(lease)) => return Turn::Mine(lease),
-                Ok(store::Turn::Stored(entry)) => {
-                    return match judge(shared, route, inquiry, key, entry) {
-                        Lookup::Hit(entry, served, _) => Turn::Stored(entry, served),
-                        Lookup::Miss(..) => Turn::Mine(None),
-                    };
-                }
-                Ok(store::Turn::Unshareable) => {
-                    landing.remember_unshareable();
-                    writer.release();
-                    return Turn::Mine(None);
-                }
-                Ok(store::Turn::Theirs) if Instant::now() < deadline => {}
-                Ok(store::Turn::Theirs) | Err(_) => return Turn::Mine(None),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(TURN_POLL) => {}
-                () = writer.deserted(), if self.ends_when_deserted() => return Turn::Nobodys,
-            }
-        }
-    }
-
-    /// Gives the readers an answer that another replica asked for.
-    async fn give(&self, entry: &Entry, served: Served, writer: &Writer) -> Outcome {
-        let dialect = self.question.inquiry.dialect;
-        let (headers, body) =
-            reply::stored_parts(&self.question.route, dialect, entry, served, SystemTime::now());
-        let head = Head { status: entry.status, headers, sharing: Sharing::Open, from_replica: true };
-        writer.head(head);
-        writer.chunk(body).await.map_err(|_| Reason::Truncated)
     }
 
     /// Under a shared scope, the upstream's answer tells whether the caller's credentials are good.

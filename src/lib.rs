@@ -24,7 +24,7 @@
 //! | the command line | [`cli`] |
 //! | composition | [`app`], from a [`config`] to a running proxy and its end |
 //! | what answers | [`server`] accepts; [`proxy`] decides, on one page; [`admin`] and [`health`] tell operators |
-//! | the ways a request goes | [`lookup`] asks the store; [`ask`] leads or follows, and [`fill`] asks the upstream; [`pass`] and [`tunnel`] send on what nothing is cached for |
+//! | the ways a request goes | [`lookup`] asks the store; [`ask`] leads or follows, and [`fill`] asks the upstream once it is this replica's [`turn`]; a [`question`] is what they all need; [`pass`] and [`tunnel`] send on what nothing is cached for |
 //! | effects | [`store`], [`upstream`], [`flight`] and [`flights`] (answers while they arrive), [`edited`], [`paced`], [`body`], [`exchange`], [`log`], [`stats`], [`standing`] (whose credentials are good), [`state`] |
 //! | rules, pure | [`route`], [`admit`], [`key`], [`normal`] and [`json`], [`headers`], [`policy`], [`entry`], [`reply`], [`guard`], [`forwarded`], [`error`], [`normalize`], [`time`], and in [`dialect`] what bodies mean |
 
@@ -57,6 +57,7 @@ pub mod paced;
 pub mod pass;
 pub mod policy;
 pub mod proxy;
+pub mod question;
 pub mod reply;
 pub mod route;
 pub mod server;
@@ -66,4 +67,5 @@ pub mod stats;
 pub mod store;
 pub mod time;
 pub mod tunnel;
+pub mod turn;
 pub mod upstream;

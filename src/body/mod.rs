@@ -1,0 +1,153 @@
+//! Bodies: bounded reading, and (in `request` and `response`) what goes upstream and what goes to clients.
+
+mod request;
+mod response;
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, Sleep, timeout, timeout_at};
+
+pub use self::{
+    request::{RequestBody, Turn},
+    response::{ResponseBody, UpstreamBody},
+};
+use crate::error::ProxyError;
+
+/// Why a body did not come whole.
+#[derive(Debug)]
+pub enum BodyError {
+    /// Nothing came for this long.
+    TimedOut(Duration),
+    /// The sender broke off.
+    Broken(hyper::Error),
+    /// It is larger than this, in bytes.
+    TooLarge(usize),
+    /// The answer that it was part of failed.
+    Failed(Arc<ProxyError>),
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut(limit) => write!(f, "nothing came for {} ms", limit.as_millis()),
+            Self::Broken(_) => f.write_str("the sender broke off"),
+            Self::TooLarge(limit) => write!(f, "larger than {limit} bytes"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Broken(error) => Some(error),
+            Self::Failed(error) => error.source.as_ref().map(|source| &**source as _),
+            Self::TimedOut(_) | Self::TooLarge(_) => None,
+        }
+    }
+}
+
+/// How long a sender may take, and how much it may send.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimits {
+    /// The largest body, in bytes.
+    pub bytes: usize,
+    /// Between two reads; ten times that in all.
+    pub pause: Duration,
+}
+
+/// Reads a whole body.
+///
+/// # Errors
+/// Where it breaks off, is too large, or takes too long.
+pub async fn read<B>(mut body: B, limits: ReadLimits) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
+    let too_large = BodyError::TooLarge(limits.bytes);
+    if body.size_hint().lower() > limits.bytes as u64 {
+        return Err(too_large);
+    }
+    let deadline = Instant::now() + limits.pause * 10;
+    let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+    loop {
+        let next = timeout_at(deadline, timeout(limits.pause, body.frame()));
+        let frame = match next.await {
+            Ok(Ok(Some(frame))) => frame.map_err(BodyError::Broken)?,
+            Ok(Ok(None)) => break,
+            Ok(Err(_)) | Err(_) => return Err(BodyError::TimedOut(limits.pause)),
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > limits.bytes {
+            return Err(too_large);
+        }
+        // Most bodies come in one piece, which needs no copy.
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&std::mem::take(&mut first));
+            }
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+/// A body that fails where nothing comes for too long.
+#[derive(Debug)]
+pub struct Timed<B> {
+    inner: B,
+    limit: Duration,
+    /// Runs only while the sender is waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> Timed<B> {
+    /// `inner`, with at most `limit` between two frames.
+    pub const fn new(inner: B, limit: Duration) -> Self {
+        Self { inner, limit, timer: None }
+    }
+}
+
+impl<B> Body for Timed<B>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
+            this.timer = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
+        }
+        let limit = this.limit;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        match timer.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Some(Err(BodyError::TimedOut(limit)))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,101 @@
+//! The bodies of requests on their way upstream.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::{sync::Notify, time::timeout};
+
+use super::{BodyError, Timed};
+
+/// Whose turn it is while a request's body goes upstream: the first-byte timeout runs only while the sender
+/// is not the one that is waited for.
+#[derive(Debug, Default)]
+pub struct Turn {
+    awaiting_sender: AtomicBool,
+    sender_failed: AtomicBool,
+    changed: Notify,
+}
+
+impl Turn {
+    fn set(&self, awaiting_sender: bool) {
+        if self.awaiting_sender.swap(awaiting_sender, Ordering::Relaxed) != awaiting_sender {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Whether it was the sender who failed.
+    pub fn sender_failed(&self) -> bool {
+        self.sender_failed.load(Ordering::Relaxed)
+    }
+
+    /// Completes once the upstream alone has been waited for, for `limit` without a break.
+    pub async fn upstream_exceeds(&self, limit: Duration) {
+        loop {
+            if self.awaiting_sender.load(Ordering::Relaxed) {
+                self.changed.notified().await;
+            } else if timeout(limit, self.changed.notified()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The body of a request that goes upstream.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// One that was read, or none.
+    Full(Option<Bytes>),
+    /// The client's, as it comes.
+    Client(Timed<hyper::body::Incoming>, Arc<Turn>),
+}
+
+impl From<Bytes> for RequestBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::Full((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Client(body, turn) => {
+                let polled = Pin::new(body).poll_frame(cx);
+                turn.set(polled.is_pending());
+                if matches!(polled, Poll::Ready(Some(Err(_)))) {
+                    turn.sender_failed.store(true, Ordering::Relaxed);
+                }
+                polled
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_none(),
+            Self::Client(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Client(body, _) => body.size_hint(),
+        }
+    }
+}
