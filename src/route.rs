@@ -220,20 +220,15 @@ impl Pattern {
             return false;
         }
         let Some(path) = path.strip_prefix('/') else { return false };
-        let segments: Vec<&str> = path.split('/').collect();
-        match &self.tail {
-            None => all_match(&self.head, &segments),
-            Some(tail) => {
-                segments.len() >= self.head.len() + tail.len()
-                    && all_match(&self.head, &segments[..self.head.len()])
-                    && all_match(tail, &segments[segments.len() - tail.len()..])
-            }
-        }
+        let (count, head) = (path.split('/').count(), self.head.len());
+        let fits = match &self.tail {
+            None => count == head,
+            Some(tail) => count >= head + tail.len(),
+        };
+        let tail = self.tail.as_deref().unwrap_or_default();
+        fits && self.head.iter().zip(path.split('/')).all(|(own, given)| own.matches(given))
+            && tail.iter().rev().zip(path.rsplit('/')).all(|(own, given)| own.matches(given))
     }
-}
-
-fn all_match(pattern: &[Segment], segments: &[&str]) -> bool {
-    pattern.len() == segments.len() && pattern.iter().zip(segments).all(|(own, given)| own.matches(given))
 }
 
 impl FromStr for Pattern {
@@ -282,11 +277,6 @@ fn parse_segment(segment: &str, path: &str) -> Result<Segment, String> {
         ));
     }
     Ok(Segment::Literal(segment.to_owned()))
-}
-
-/// The first of `routes` whose pattern covers the request.
-pub fn find<'a>(routes: &'a [Route], method: &Method, path: &str) -> Option<&'a Route> {
-    routes.iter().find(|route| route.pattern.matches(method, path))
 }
 
 /// The lifetimes that routes get which name none.
@@ -381,4 +371,70 @@ pub fn builtin(ttls: &KindTtls, scope: &Scope) -> Vec<Route> {
             Some(Route { dialect, builtin: true, ..route })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covers(pattern: &str, method: Method, path: &str) -> bool {
+        pattern.parse::<Pattern>().expect("a pattern").matches(&method, path)
+    }
+
+    #[test]
+    fn patterns_cover_what_they_say() {
+        for (pattern, path, expected) in [
+            ("POST /support/{tenant}/ask", "/support/a/ask", true),
+            ("POST /support/{tenant}/ask", "/support//ask", false),
+            ("POST /support/{tenant}/ask", "/support/a/b/ask", false),
+            ("POST /support/{tenant}/ask", "/support/a/ask/", false),
+            ("POST /docs/**", "/docs/a/b", true),
+            ("POST /docs/**", "/docs", true),
+            ("POST /docs/**", "/doc", false),
+            ("POST /**/v1/x", "/v1/x", true),
+            ("POST /**/v1/x", "/a/b/v1/x", true),
+            ("POST /**/v1/x", "/av1/x", false),
+            ("POST /a/**/b", "/a/b", true),
+            ("POST /a/**/b", "/a", false),
+            ("POST /**", "/", true),
+            ("POST /", "/", true),
+            ("POST /d/{id}", "/d/..", false),
+            ("POST /d/{id}", "/d/%2E%2e", false),
+            ("POST /d/{id}", "/d/...", true),
+        ] {
+            assert_eq!(covers(pattern, Method::POST, path), expected, "{pattern} {path}");
+        }
+        assert!(!covers("POST /a", Method::GET, "/a") && covers("* /a", Method::GET, "/a"));
+    }
+
+    #[test]
+    fn a_bad_pattern_says_what_is_wrong() {
+        for (pattern, wrong) in [
+            ("/a", "METHOD PATH"),
+            ("get /a", "in capitals"),
+            ("GET a", "begin with `/`"),
+            ("GET /**/a/**", "more than one"),
+            ("GET /a*", "a segment is"),
+            ("GET /{a b}", "a name is"),
+            ("GET /a?b", "a segment is"),
+        ] {
+            let error = pattern.parse::<Pattern>().expect_err(pattern);
+            assert!(error.contains(wrong), "{pattern}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_built_in_route_is_there() {
+        let second = Duration::from_secs(1);
+        let ttls = KindTtls {
+            query: second,
+            embedding: second * 2,
+            document: second * 3,
+            conversation: second * 4,
+            default: second * 5,
+        };
+        let routes = builtin(&ttls, &Scope::Credential);
+        assert_eq!(routes.len(), BUILTIN.len());
+        assert!(routes.iter().all(|route| route.builtin && route.ttl == ttls.of(route.kind)));
+    }
 }
