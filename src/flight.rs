@@ -2,22 +2,27 @@
 //!
 //! The chunks are kept in one buffer that readers share, so a slow reader loses nothing and a late one starts
 //! at the beginning. Beyond its bound the buffer is a window: what every reader has had is let go, the writer
-//! waits for the fastest reader, and a reader that lags behind that one by the whole bound is cut.
+//! waits for the fastest reader, and one that lags behind that by the whole bound is waited for once, for a
+//! moment, and then cut.
 
 use std::{
     collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame};
 use parking_lot::Mutex;
+use tokio::{sync::Notify, time::timeout_at};
 
 use crate::{error::ProxyError, policy::Reason};
+
+/// How long a reader that lags by the whole bound is waited for, once.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// The head of an answer.
 #[derive(Clone, Debug)]
@@ -71,7 +76,6 @@ struct State {
     /// It is nobody else's, as is known before its head.
     released: bool,
     readers: Vec<Option<Slot>>,
-    writer: Option<Waker>,
 }
 
 /// A reader, as the writer sees it.
@@ -80,8 +84,21 @@ struct Slot {
     /// The number of chunks it has had.
     next: usize,
     waker: Option<Waker>,
+    /// Until when it has been waited for, once it was what kept the buffer full.
+    grace: Option<Instant>,
     /// It was too slow, and what it needs next is gone.
     lost: bool,
+}
+
+/// Whether there is room for a chunk.
+#[derive(Debug, PartialEq, Eq)]
+enum Room {
+    /// There is.
+    Yes,
+    /// Once readers have read on, or at the latest then.
+    Later(Option<Instant>),
+    /// Nobody reads, and the buffer is full.
+    Nobody,
 }
 
 impl State {
@@ -90,12 +107,6 @@ impl State {
             if let Some(waker) = slot.waker.take() {
                 waker.wake();
             }
-        }
-    }
-
-    fn wake_writer(&mut self) {
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
         }
     }
 
@@ -115,18 +126,31 @@ impl State {
         }
     }
 
-    /// Makes room for `more` bytes under `bound`. `None` where the fastest reader must read first.
-    fn make_room(&mut self, more: usize, bound: usize) -> Option<Result<(), Abandoned>> {
-        if self.held + more <= bound {
-            return Some(Ok(()));
-        }
-        let fastest = self.readers.iter().flatten().filter(|slot| !slot.lost).map(|slot| slot.next).max();
-        let Some(fastest) = fastest else { return Some(Err(Abandoned)) };
-        while self.held + more > bound && self.gone < fastest {
+    /// Makes room for `more` bytes under `bound`: what all have had goes first, then what the slowest lack.
+    fn make_room(&mut self, more: usize, bound: usize, now: Instant) -> Room {
+        while self.held + more > bound {
+            let live = || self.readers.iter().flatten().filter(|slot| !slot.lost).map(|slot| slot.next);
+            let (Some(fastest), Some(slowest)) = (live().max(), live().min()) else { return Room::Nobody };
+            if self.gone == fastest {
+                // A single chunk may be larger than the bound; it goes through alone.
+                return if self.held == 0 { Room::Yes } else { Room::Later(None) };
+            }
+            if slowest == self.gone
+                && let Some(grace) = self.grace_of_slowest(now)
+            {
+                return Room::Later(Some(grace));
+            }
             self.drop_first();
         }
-        // A single chunk may be larger than the bound; it goes through alone.
-        (self.held + more <= bound || (self.held == 0 && fastest == self.written())).then_some(Ok(()))
+        Room::Yes
+    }
+
+    /// Until when those are waited for who lack the first chunk; `None` where they have been. One that has just
+    /// joined is not slow yet.
+    fn grace_of_slowest(&mut self, now: Instant) -> Option<Instant> {
+        let gone = self.gone;
+        let behind = self.readers.iter_mut().flatten().filter(|slot| !slot.lost && slot.next == gone);
+        behind.map(|slot| *slot.grace.get_or_insert(now + GRACE)).filter(|grace| now < *grace).max()
     }
 }
 
@@ -135,6 +159,8 @@ impl State {
 pub struct Flight {
     state: Mutex<State>,
     origin: Origin,
+    /// A reader has read on, or left.
+    progress: Notify,
 }
 
 /// What is known of an answer from its start.
@@ -151,7 +177,7 @@ pub struct Origin {
 impl Flight {
     /// A new answer, with its only writer.
     pub fn start(origin: Origin) -> (Arc<Self>, Writer) {
-        let flight = Arc::new(Self { state: Mutex::default(), origin });
+        let flight = Arc::new(Self { state: Mutex::default(), origin, progress: Notify::new() });
         (Arc::clone(&flight), Writer { flight })
     }
 
@@ -212,17 +238,18 @@ impl Writer {
     /// # Errors
     /// Where nobody reads any more and the buffer is full.
     pub async fn chunk(&self, chunk: Bytes) -> Result<(), Abandoned> {
-        std::future::poll_fn(|cx| {
-            let mut state = self.flight.state.lock();
-            match state.make_room(chunk.len(), self.flight.origin.bound) {
-                Some(room) => Poll::Ready(room),
-                None => {
-                    state.writer = Some(cx.waker().clone());
-                    Poll::Pending
+        loop {
+            let now = Instant::now();
+            let room = self.flight.state.lock().make_room(chunk.len(), self.flight.origin.bound, now);
+            match room {
+                Room::Yes => break,
+                Room::Nobody => return Err(Abandoned),
+                Room::Later(None) => self.flight.progress.notified().await,
+                Room::Later(Some(until)) => {
+                    let _ = timeout_at(until.into(), self.flight.progress.notified()).await;
                 }
             }
-        })
-        .await?;
+        }
         let mut state = self.flight.state.lock();
         state.held += chunk.len();
         state.chunks.push_back(chunk);
@@ -232,15 +259,9 @@ impl Writer {
 
     /// Completes once nobody reads any more.
     pub async fn deserted(&self) {
-        std::future::poll_fn(|cx| {
-            let mut state = self.flight.state.lock();
-            if state.readers.iter().all(Option::is_none) {
-                return Poll::Ready(());
-            }
-            state.writer = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        while self.flight.state.lock().readers.iter().any(Option::is_some) {
+            self.flight.progress.notified().await;
+        }
     }
 
     /// Ends the answer.
@@ -362,7 +383,8 @@ impl Body for Reader {
             let at = slot.next - gone;
             slot.next += 1;
             let chunk = state.chunks[at].clone();
-            state.wake_writer();
+            drop(state);
+            self.flight.progress.notify_one();
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         match &state.end {
@@ -375,9 +397,8 @@ impl Body for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let mut state = self.flight.state.lock();
-        state.readers[self.place] = None;
-        state.wake_writer();
+        self.flight.state.lock().readers[self.place] = None;
+        self.flight.progress.notify_one();
     }
 }
 
@@ -430,6 +451,18 @@ mod tests {
         assert!(futures_poll(&mut next).is_none(), "no room until the reader reads");
         reader.frame().await.expect("a chunk").expect("whole");
         assert_eq!(futures_poll(&mut next), Some(Ok(())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_just_joined_is_not_slow() {
+        let (flight, writer) = Flight::start(origin(10));
+        let mut fast = flight.reader();
+        writer.chunk(bytes(10)).await.expect("room");
+        fast.frame().await.expect("a chunk").expect("whole");
+        let late = tokio::spawn(read_all(flight.reader()));
+        writer.chunk(bytes(10)).await.expect("the fast reader reads");
+        writer.end(End::Complete(Ok(())));
+        assert_eq!(late.await.expect("no panic").expect("whole").len(), 20);
     }
 
     #[tokio::test]
