@@ -11,6 +11,7 @@ mod rag;
 mod support;
 
 mod asking_less;
+mod coalescing;
 mod errors;
 mod forwarding;
 mod headers;

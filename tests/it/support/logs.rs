@@ -54,6 +54,12 @@ impl Lines {
         self.wait_for(&format!("the response of {request_id}"), is).await
     }
 
+    /// Waits until the store was asked for a request and had nothing: it now asks the upstream, or joins.
+    pub(crate) async fn looked_up(&self, request_id: &str) {
+        let is = |line: &Value| line["operation"] == "cache_lookup" && line["request_id"] == request_id;
+        self.wait_for(&format!("the lookup of {request_id}"), is).await;
+    }
+
     /// Waits for a line of sidecache's own life whose message begins so.
     pub(crate) async fn lifecycle(&self, message: &str) -> Value {
         let begins = |line: &Value| line["message"].as_str().is_some_and(|told| told.starts_with(message));

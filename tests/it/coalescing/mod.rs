@@ -1,0 +1,301 @@
+//! The same question from many at the same moment: one upstream call, whose answer all of them read.
+
+mod bounds;
+mod failures;
+mod separate;
+
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::support::{
+    Answer, Client, Gate, Script, Setup, Sidecache, Upstream,
+    answers::{CHAT, chat, chat_answer, chat_events, chat_stream, data},
+    client::Streaming,
+    eventually, run, soon,
+};
+
+const SSE: &str = "text/event-stream";
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// A route for chats with these settings.
+fn chat_route(settings: &str) -> String {
+    format!("[[route]]\nname = \"chat\"\nmatch = \"POST {CHAT}\"\nkind = \"query\"\n{settings}\n")
+}
+
+/// A question with an id, in a task of its own.
+fn asking(client: &Client, id: &str, target: &'static str, question: &Value) -> JoinHandle<Answer> {
+    let (client, id, question) = (client.clone(), id.to_owned(), question.clone());
+    tokio::spawn(async move { client.post_with(target, &[("x-request-id", &id)], &question).await })
+}
+
+/// A question whose upstream call is under way; the upstream had `calls` before.
+async fn leading(
+    client: &Client,
+    upstream: &Upstream,
+    calls: usize,
+    target: &'static str,
+    question: &Value,
+) -> JoinHandle<Answer> {
+    let leader = asking(client, "leader", target, question);
+    asked(upstream, calls + 1).await;
+    leader
+}
+
+/// Further askers of a question that is being answered, all of whom have come as far as to join.
+async fn waiting(
+    sidecache: &Sidecache,
+    count: usize,
+    target: &'static str,
+    question: &Value,
+) -> Vec<JoinHandle<Answer>> {
+    let client = sidecache.client();
+    let ids: Vec<_> = (0..count).map(|index| format!("follower-{index}")).collect();
+    let asked = ids.iter().map(|id| asking(&client, id, target, question)).collect();
+    for id in &ids {
+        sidecache.log.looked_up(id).await;
+    }
+    // Who has looked up joins at once; a few more requests go through meanwhile.
+    for _ in 0..5 {
+        sidecache.health().await;
+    }
+    asked
+}
+
+/// Waits until the upstream got its `count`th request.
+async fn asked(upstream: &Upstream, count: usize) {
+    eventually(&format!("{count} upstream calls"), async || (upstream.calls() >= count).then_some(())).await;
+}
+
+/// The answers of those who asked.
+async fn answers(asked: Vec<JoinHandle<Answer>>) -> Vec<Answer> {
+    let mut all = Vec::new();
+    for answer in asked {
+        all.push(soon("an answer", answer).await.expect("no panic"));
+    }
+    all
+}
+
+/// How many of them say this in `X-Cache`.
+fn count(answers: &[Answer], cache: &str) -> usize {
+    answers.iter().filter(|answer| answer.cache() == cache).count()
+}
+
+/// A chat's stream that waits after its first event.
+fn held_stream(rest: &Gate) -> Script {
+    let events = chat_events();
+    let begun = Script::chunked(SSE).chunk(&events[0]).wait(rest);
+    events[1..].iter().fold(begun, Script::chunk).end()
+}
+
+/// Asks for a chat's stream with an id, and reads its first event.
+async fn streaming(client: &Client, id: &str) -> Streaming {
+    let headers = [JSON, ("x-request-id", id)];
+    let mut stream = client.open("POST", CHAT, &headers, chat_stream().to_string()).await;
+    stream.until(&chat_events()[0]).await;
+    stream
+}
+
+#[test]
+fn followers_get_what_has_come_and_then_the_rest() {
+    run(async {
+        let rest = Gate::new();
+        let upstream = Upstream::always(held_stream(&rest)).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let client = sidecache.client();
+        let leader = streaming(&client, "leader").await;
+        assert_eq!((leader.status, leader.cache()), (200, "MISS"));
+        let mut followers = Vec::new();
+        for index in 0..5 {
+            let follower = streaming(&client, &format!("follower-{index}")).await;
+            assert_eq!((follower.status, follower.cache()), (200, "COALESCED"));
+            assert_eq!(follower.headers["content-type"], SSE);
+            let status = follower.headers["cache-status"].to_str().expect("text");
+            assert!(status.starts_with("sidecache;") && status.contains("; collapsed"), "{status}");
+            followers.push(follower);
+        }
+        rest.open();
+        let told = leader.rest().await.expect("whole");
+        assert_eq!(told, chat_events().concat());
+        for follower in followers {
+            assert_eq!(follower.rest().await.expect("whole"), told);
+        }
+        assert_eq!(upstream.calls(), 1);
+        let health = sidecache.health().await;
+        assert_eq!((&health["cache"]["coalesced"], &health["cache"]["misses"]), (&json!(5), &json!(6)));
+    });
+}
+
+#[test]
+fn twenty_at_once_make_one_upstream_call() {
+    run(async {
+        let events = chat_events();
+        let events: Vec<_> = events.iter().map(String::as_str).collect();
+        for (question, script) in
+            [(chat(), Script::json(&chat_answer())), (chat_stream(), Script::events(&events))]
+        {
+            let go = Gate::new();
+            let mut held = Script::raw().wait(&go);
+            held.steps.extend(script.steps);
+            let upstream = Upstream::always(held).await;
+            let sidecache = Sidecache::start(&upstream.url()).await;
+            let twenty = waiting(&sidecache, 20, CHAT, &question).await;
+            go.open();
+            let told = answers(twenty).await;
+            assert_eq!((count(&told, "MISS"), count(&told, "COALESCED")), (1, 19));
+            assert!(told.iter().all(|answer| answer.status == 200 && answer.body == told[0].body));
+            assert_eq!(upstream.calls(), 1);
+            assert_eq!(sidecache.health().await["cache"]["coalesced"], 19);
+            let hit = sidecache.client().post(CHAT, &question).await;
+            assert_eq!((hit.cache(), &hit.body), ("HIT", &told[0].body));
+        }
+    });
+}
+
+#[test]
+fn a_leader_that_hangs_up_stops_nobody() {
+    run(async {
+        let rest = Gate::new();
+        let upstream = Upstream::always(held_stream(&rest)).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        // A client's connection is closed with it.
+        let leader = streaming(&sidecache.client(), "leader").await;
+        let client = sidecache.client();
+        let mut followers =
+            vec![streaming(&client, "follower-0").await, streaming(&client, "follower-1").await];
+        drop(leader);
+        sidecache.log.response("leader").await;
+        followers.push(streaming(&client, "late").await);
+        rest.open();
+        for follower in followers {
+            assert_eq!(follower.cache(), "COALESCED");
+            assert_eq!(follower.rest().await.expect("whole"), chat_events().concat());
+        }
+        let hit = client.post(CHAT, &chat_stream()).await;
+        assert_eq!((hit.cache(), hit.text()), ("HIT", chat_events().concat()));
+        assert_eq!(upstream.calls(), 1);
+    });
+}
+
+#[test]
+fn a_client_that_comes_back_finds_the_running_fill() {
+    run(async {
+        let rest = Gate::new();
+        let upstream = Upstream::always(held_stream(&rest)).await;
+        let sidecache =
+            Setup::to(&upstream.url()).config(&chat_route("on_abandon = \"finish\"")).start().await;
+        drop(streaming(&sidecache.client(), "leaves").await);
+        sidecache.log.response("leaves").await;
+        let back = streaming(&sidecache.client(), "back").await;
+        assert_eq!(back.cache(), "COALESCED");
+        rest.open();
+        assert_eq!(back.rest().await.expect("whole"), chat_events().concat());
+        assert_eq!(upstream.calls(), 1);
+    });
+}
+
+/// An upstream that streams its first event, the second at `more`, and tells when its connection is closed.
+async fn watched(more: &Gate, closed: &Gate) -> Upstream {
+    let (more, closed) = (more.clone(), closed.clone());
+    Upstream::serve(move |mut conn| {
+        let (more, closed) = (more.clone(), closed.clone());
+        async move {
+            let Some(request) = conn.head().await else { return };
+            conn.body(&request).await;
+            conn.record(&request);
+            let events = chat_events();
+            conn.play(Script::chunked(SSE).chunk(&events[0]).wait(&more).chunk(&events[1])).await;
+            while !conn.some().await.is_empty() {}
+            closed.open();
+        }
+    })
+    .await
+}
+
+#[test]
+fn an_abandoned_fill_is_cancelled_where_the_route_says_so() {
+    run(async {
+        let (more, closed) = (Gate::new(), Gate::new());
+        let upstream = watched(&more, &closed).await;
+        let sidecache =
+            Setup::to(&upstream.url()).config(&chat_route("on_abandon = \"cancel\"")).start().await;
+        let leader = streaming(&sidecache.client(), "leader").await;
+        let mut last = streaming(&sidecache.client(), "last").await;
+        assert_eq!(last.cache(), "COALESCED");
+        drop(leader);
+        sidecache.log.response("leader").await;
+        more.open();
+        last.until(&chat_events()[1]).await;
+        drop(last);
+        let limit = std::time::Duration::from_secs(1);
+        assert!(tokio::time::timeout(limit, closed.passed()).await.is_ok(), "open after {limit:?}");
+        let next = streaming(&sidecache.client(), "next").await;
+        assert_eq!((next.cache(), upstream.calls()), ("MISS", 2));
+    });
+}
+
+#[test]
+fn a_fill_without_a_client_is_finished_at_the_end() {
+    run(async {
+        let rest = Gate::new();
+        let upstream = Upstream::always(held_stream(&rest)).await;
+        let mut sidecache = Setup::to(&upstream.url()).config("drain_timeout = \"25s\"").start().await;
+        drop(streaming(&sidecache.client(), "leaves").await);
+        sidecache.log.response("leaves").await;
+        sidecache.terminate();
+        sidecache.log.lifecycle("drain").await;
+        rest.open();
+        assert!(sidecache.ended().await.success());
+        let is = |line: &Value| line["operation"] == "cache_store" && line["success"] == true;
+        sidecache.log.wait_for("stored", is).await;
+    });
+}
+
+#[test]
+fn a_conversation_is_opened_for_its_leader_alone() {
+    run(async {
+        let answer = json!({"answer": "Redis.", "conversation_id": "c-1", "sources": [{"score": 1.50}]});
+        let events = [
+            ": hello\n\n".to_owned(),
+            data(&json!({"delta": "Re", "session_id": "c-1", "more": {"conversation_id": "kept"}})),
+            data(&json!({"delta": "dis."})),
+            "event: done\ndata: {\"conversation_id\": \"c-1\"}\n\n".to_owned(),
+        ];
+        for stream in [false, true] {
+            let go = Gate::new();
+            let held = match stream {
+                true => events
+                    .iter()
+                    .fold(
+                        Script::raw()
+                            .wait(&go)
+                            .head(200, &[("content-type", SSE), ("transfer-encoding", "chunked")]),
+                        Script::chunk,
+                    )
+                    .end(),
+                false => {
+                    let mut held = Script::raw().wait(&go);
+                    held.steps.extend(Script::json(&answer).steps);
+                    held
+                }
+            };
+            let upstream = Upstream::always(held).await;
+            let sidecache = Sidecache::start(&upstream.url()).await;
+            let client = sidecache.client();
+            let question = json!({"message": "Who keeps entries?", "stream": stream});
+            let leader = leading(&client, &upstream, 0, "/api/v1/chat", &question).await;
+            let followers = waiting(&sidecache, 3, "/api/v1/chat", &question).await;
+            go.open();
+            let leader = soon("the leader", leader).await.expect("no panic");
+            let told = if stream { events.concat() } else { answer.to_string() };
+            assert_eq!((leader.cache(), leader.text()), ("MISS", told));
+            let mut others = answers(followers).await;
+            assert_eq!(count(&others, "COALESCED"), 3);
+            others.push(client.post("/api/v1/chat", &question).await);
+            assert_eq!(others[3].cache(), "HIT");
+            for other in others {
+                assert_eq!(other.text(), leader.text().replace("\"c-1\"", "null"));
+            }
+            assert_eq!(upstream.calls(), 1);
+        }
+    });
+}

@@ -1,0 +1,144 @@
+//! Who never joins, and answers that nobody joins.
+
+use super::*;
+
+/// An answer whose head comes at one gate and whose body at another.
+fn in_two(head: &Gate, body: &Gate, headers: &[(&str, &str)]) -> Script {
+    let text = chat_answer().to_string();
+    let length = text.len().to_string();
+    let mut all = vec![JSON, ("content-length", length.as_str())];
+    all.extend_from_slice(headers);
+    Script::raw().wait(head).head(200, &all).wait(body).send(text)
+}
+
+#[test]
+fn an_unshareable_answer_releases_those_who_wait_at_its_head() {
+    run(async {
+        for headers in [
+            [("cache-control", "no-store")],
+            [("cache-control", "private")],
+            [("set-cookie", "a=b")],
+            [("vary", "user-agent")],
+        ] {
+            let (head, body, later) = (Gate::new(), Gate::new(), Gate::new());
+            let at_once = Script::json_with(200, &headers, &chat_answer());
+            let mut scripts = vec![in_two(&head, &body, &headers)];
+            scripts.extend(vec![at_once.clone(); 3]);
+            scripts.extend([in_two(&later, &later, &headers), at_once]);
+            let upstream = Upstream::in_turn(scripts).await;
+            let sidecache =
+                Setup::to(&upstream.url()).config(&chat_route("set_cookie = \"skip\"")).start().await;
+            let client = sidecache.client();
+            let leader = leading(&client, &upstream, 0, CHAT, &chat()).await;
+            let followers = waiting(&sidecache, 3, CHAT, &chat()).await;
+            assert_eq!(upstream.calls(), 1);
+            head.open();
+            // The leader's body is still to come.
+            let followers = answers(followers).await;
+            assert_eq!((count(&followers, "MISS"), upstream.calls()), (3, 4), "{headers:?}");
+
+            // From now on nobody waits, even for one whose head is still to come.
+            let held = leading(&client, &upstream, 4, CHAT, &chat()).await;
+            let next = client.post(CHAT, &chat()).await;
+            assert_eq!((next.cache(), upstream.calls()), ("MISS", 6), "{headers:?}");
+            body.open();
+            later.open();
+            for answer in answers(vec![leader, held]).await {
+                assert_eq!((answer.status, answer.cache(), answer.json()), (200, "MISS", chat_answer()));
+            }
+            assert_eq!(sidecache.health().await["cache"]["coalesced"], 0);
+        }
+    });
+}
+
+#[test]
+fn who_asks_for_another_answer_never_joins() {
+    run(async {
+        let go = Gate::new();
+        let mut held = Script::raw().wait(&go);
+        held.steps.extend(Script::json(&chat_answer()).steps);
+        let upstream = Upstream::in_turn(vec![held, Script::json(&chat_answer())]).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let client = sidecache.client();
+        let leader = leading(&client, &upstream, 0, CHAT, &chat()).await;
+        let mut calls = 1;
+        // No answer is stored under the leader's key meanwhile: that of `no-cache` comes last.
+        for header in [
+            ("authorization", "Bearer b"),
+            ("x-api-key", "b"),
+            ("cookie", "b"),
+            ("x-tenant", "b"),
+            ("cache-control", "no-store"),
+            ("x-cache-ttl", "0"),
+            ("cache-control", "no-cache"),
+        ] {
+            let own = client.post_with(CHAT, &[header], &chat()).await;
+            calls += 1;
+            assert_eq!((own.status, upstream.calls()), (200, calls), "{header:?}");
+            assert_ne!(own.cache(), "COALESCED", "{header:?}");
+        }
+        go.open();
+        assert_eq!(answers(vec![leader]).await[0].cache(), "MISS");
+    });
+}
+
+#[test]
+fn only_if_cached_never_waits() {
+    run(async {
+        let go = Gate::new();
+        let mut held = Script::raw().wait(&go);
+        held.steps.extend(Script::json(&chat_answer()).steps);
+        let upstream = Upstream::always(held).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let client = sidecache.client();
+        let leader = leading(&client, &upstream, 0, CHAT, &chat()).await;
+        let only = [("cache-control", "only-if-cached")];
+        let refused = client.post_with(CHAT, &only, &chat()).await;
+        assert_eq!((refused.status, &refused.json()["error"]), (504, &json!("NotCachedException")));
+        go.open();
+        assert_eq!(answers(vec![leader]).await[0].status, 200);
+        assert_eq!(client.post_with(CHAT, &only, &chat()).await.cache(), "HIT");
+        assert_eq!(upstream.calls(), 1);
+    });
+}
+
+#[test]
+fn under_a_shared_scope_only_accepted_callers_join() {
+    run(async {
+        let rest = Gate::new();
+        let events = held_stream(&rest);
+        let upstream = Upstream::start(move |request| match request.header("authorization") {
+            Some("Bearer bad") => Script::json_with(401, &[], &json!({"error": "who?"})),
+            Some("Bearer new") => Script::json_with(200, &[("cache-control", "no-store")], &chat_answer()),
+            _ if request.json()["stream"] == true => events.clone(),
+            _ => Script::json(&chat_answer()),
+        })
+        .await;
+        let sidecache = Setup::to(&upstream.url()).config(&chat_route("scope = \"shared\"")).start().await;
+        let client = sidecache.client();
+        let known = [("authorization", "Bearer known")];
+        let other = json!({"model": "m", "messages": [{"role": "user", "content": "Other?"}]});
+        assert_eq!(client.post_with(CHAT, &known, &other).await.status, 200);
+
+        let open = async |authorization: &str| {
+            let headers = [JSON, ("authorization", authorization)];
+            client.open("POST", CHAT, &headers, chat_stream().to_string()).await
+        };
+        let mut leader = open("Bearer leader").await;
+        leader.until(&chat_events()[0]).await;
+        for (credentials, status) in [("Bearer bad", 401), ("Bearer new", 200)] {
+            let calls = upstream.calls();
+            let own = open(credentials).await;
+            assert_eq!((own.status, upstream.calls()), (status, calls + 1), "{credentials}");
+            assert_ne!(own.cache(), "COALESCED", "{credentials}");
+        }
+        let nobody = client.stream(CHAT, &chat_stream()).await;
+        assert_ne!(nobody.cache(), "COALESCED");
+        let calls = upstream.calls();
+        let joined = open("Bearer known").await;
+        assert_eq!((joined.cache(), upstream.calls()), ("COALESCED", calls));
+        rest.open();
+        assert_eq!(joined.rest().await.expect("whole"), chat_events().concat());
+        assert_eq!(leader.rest().await.expect("whole"), chat_events().concat());
+    });
+}
