@@ -23,6 +23,7 @@ mod not_stored;
 mod pass_through;
 mod redis;
 mod refused;
+mod replicas;
 mod sharing;
 mod store_redis;
 mod streams;

@@ -169,6 +169,12 @@ impl Sidecache {
         self.signal("HUP");
     }
 
+    /// Ends it at once, and waits.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it is ours to kill");
+        self.child.wait().expect("it ends");
+    }
+
     /// Asks it to end, and waits.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
         self.terminate();

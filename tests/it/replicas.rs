@@ -1,0 +1,232 @@
+//! Two replicas on one Redis: one upstream call for both, and neither is held up by the other for long.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use crate::support::{
+    Answer, Gate, RedisServer, Script, Setup, Sidecache, Upstream,
+    answers::{CHAT, chat, chat_answer, chat_events, chat_stream},
+    eventually, eventually_within, run, soon,
+};
+
+/// What a busy machine may need on top of a promise.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// Redis, an upstream, and two replicas between.
+struct Pair {
+    redis: RedisServer,
+    upstream: Upstream,
+    one: Sidecache,
+    two: Sidecache,
+}
+
+impl Pair {
+    /// With these settings; the upstream answers the first call with the first script, and so on.
+    async fn start(settings: &str, scripts: Vec<Script>) -> Self {
+        let (redis, upstream) = (RedisServer::start(), Upstream::in_turn(scripts).await);
+        let (one, two) = (replica(&redis, &upstream, settings), replica(&redis, &upstream, settings));
+        let (one, two) = (one.await, two.await);
+        Self { redis, upstream, one, two }
+    }
+
+    /// Asks the first replica, and waits until the upstream has the question.
+    async fn lead(&self, question: &Value) -> JoinHandle<Result<Answer, String>> {
+        let calls = self.upstream.calls();
+        let leader = ask(&self.one, "leader", question);
+        self.asked(calls + 1).await;
+        leader
+    }
+
+    /// Asks the second replica, and waits until it has found nothing in the store.
+    async fn follow(&self, question: &Value) -> JoinHandle<Result<Answer, String>> {
+        let follower = ask(&self.two, "follower", question);
+        self.two.log.looked_up("follower").await;
+        follower
+    }
+
+    async fn asked(&self, count: usize) {
+        let calls = async || (self.upstream.calls() >= count).then_some(());
+        eventually(&format!("{count} upstream calls"), calls).await;
+    }
+
+    /// The keys of sidecache's own bookkeeping.
+    fn own_keys(&self) -> Vec<String> {
+        self.redis.cli(&["KEYS", "sidecache:_:*"]).lines().map(str::to_owned).collect()
+    }
+}
+
+/// A replica that keeps nothing nearer than Redis, with a deadline that a busy machine keeps.
+async fn replica(redis: &RedisServer, upstream: &Upstream, settings: &str) -> Sidecache {
+    Setup::to(&upstream.url())
+        .arguments(&["--redis", &redis.url()])
+        .env("CACHE_NEAR_MEMORY", "0")
+        .config(&format!("{settings}\n[store]\ntimeout = \"5s\""))
+        .start()
+        .await
+}
+
+/// A question in a task of its own; it may fail where its replica is killed.
+fn ask(replica: &Sidecache, id: &str, question: &Value) -> JoinHandle<Result<Answer, String>> {
+    let (client, id, body) = (replica.client(), id.to_owned(), question.to_string());
+    tokio::spawn(async move {
+        let headers = [("content-type", "application/json"), ("x-request-id", id.as_str())];
+        let open = client.try_open("POST", CHAT, &headers, body).await?;
+        let (status, headers) = (open.status, open.headers.clone());
+        let body = open.rest().await?.into();
+        Ok(Answer { status, headers, body })
+    })
+}
+
+async fn told(asked: JoinHandle<Result<Answer, String>>) -> Answer {
+    soon("an answer", asked).await.expect("no panic").expect("an answer")
+}
+
+/// `script`, once `gate` is open.
+fn held(gate: &Gate, script: Script) -> Script {
+    let mut held = Script::raw().wait(gate);
+    held.steps.extend(script.steps);
+    held
+}
+
+fn answer() -> Script {
+    Script::json(&chat_answer())
+}
+
+#[test]
+fn the_same_question_on_both_makes_one_upstream_call() {
+    run(async {
+        let events = chat_events();
+        let events: Vec<_> = events.iter().map(String::as_str).collect();
+        for (question, script) in [(chat(), answer()), (chat_stream(), Script::events(&events))] {
+            let go = Gate::new();
+            let pair = Pair::start("", vec![held(&go, script)]).await;
+            let leader = pair.lead(&question).await;
+            let mut others = vec![pair.follow(&question).await];
+            for index in 0..9 {
+                for replica in [&pair.one, &pair.two] {
+                    let id = format!("other-{index}");
+                    others.push(ask(replica, &id, &question));
+                    replica.log.looked_up(&id).await;
+                }
+            }
+            go.open();
+            let leader = told(leader).await;
+            assert_eq!((leader.status, leader.cache()), (200, "MISS"));
+            for other in others {
+                let other = told(other).await;
+                assert_eq!((other.status, other.cache()), (200, "COALESCED"));
+                assert_eq!(other.body, leader.body);
+                assert_eq!(other.header("content-type"), leader.header("content-type"));
+            }
+            assert_eq!(pair.upstream.calls(), 1);
+            assert_eq!(pair.two.health().await["cache"]["coalesced"], 10);
+            for replica in [&pair.one, &pair.two] {
+                assert_eq!(replica.client().post(CHAT, &question).await.cache(), "HIT");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_replica_that_dies_while_asking_costs_the_other_two_seconds_at_most() {
+    run(async {
+        let mut pair = Pair::start("", vec![Script::raw().hang(), answer()]).await;
+        let leader = pair.lead(&chat()).await;
+        let follower = pair.follow(&chat()).await;
+        pair.one.kill();
+        let calls = async || (pair.upstream.calls() == 2).then_some(());
+        eventually_within(Duration::from_secs(2) + SLACK, "the other asks", calls).await;
+        let follower = told(follower).await;
+        assert_eq!((follower.status, follower.json()), (200, chat_answer()));
+        soon("its end", leader).await.expect("no panic").expect_err("its replica is dead");
+        assert_eq!(pair.two.client().post(CHAT, &chat()).await.cache(), "HIT");
+    });
+}
+
+#[test]
+fn a_replica_asks_itself_where_the_other_takes_too_long() {
+    run(async {
+        let go = Gate::new();
+        let settings = "[coalesce]\nreplica_wait = \"300ms\"";
+        let pair = Pair::start(settings, vec![held(&go, answer()), answer()]).await;
+        let leader = pair.lead(&chat()).await;
+        let began = Instant::now();
+        // The leader's answer is still to come.
+        let own = told(pair.follow(&chat()).await).await;
+        assert_eq!((own.status, own.cache(), pair.upstream.calls()), (200, "MISS", 2));
+        assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
+        go.open();
+        assert_eq!(told(leader).await.status, 200);
+    });
+}
+
+#[test]
+fn an_unshareable_answer_is_told_to_the_other_replica() {
+    run(async {
+        let (head, body, later) = (Gate::new(), Gate::new(), Gate::new());
+        let text = chat_answer().to_string();
+        let length = text.len().to_string();
+        let headers =
+            [("content-type", "application/json"), ("content-length", &length), ("cache-control", "private")];
+        let in_two = Script::raw().wait(&head).head(200, &headers).wait(&body).send(&text);
+        let at_once = Script::json_with(200, &[("cache-control", "private")], &chat_answer());
+        let scripts = vec![in_two, at_once.clone(), held(&later, at_once.clone()), at_once];
+        let pair = Pair::start("", scripts).await;
+        let leader = pair.lead(&chat()).await;
+        let follower = pair.follow(&chat()).await;
+        head.open();
+        let own = told(follower).await;
+        assert_eq!((own.cache(), own.detail(), pair.upstream.calls()), ("MISS", Some("private"), 2));
+        // Nobody waits for the next one either.
+        let next = pair.lead(&chat()).await;
+        assert_eq!(pair.two.client().post(CHAT, &chat()).await.cache(), "MISS");
+        assert_eq!(pair.upstream.calls(), 4);
+        for key in pair.own_keys() {
+            let left: i64 = pair.redis.cli(&["TTL", &key]).parse().expect("seconds");
+            assert!((1..=60).contains(&left), "{key}: {left}");
+        }
+        body.open();
+        later.open();
+        assert_eq!((told(leader).await.json(), told(next).await.json()), (chat_answer(), chat_answer()));
+    });
+}
+
+#[test]
+fn a_redis_that_dies_in_between_hurts_nobody() {
+    run(async {
+        let go = Gate::new();
+        let mut pair = Pair::start("", vec![held(&go, answer()), answer()]).await;
+        let leader = pair.lead(&chat()).await;
+        let follower = pair.follow(&chat()).await;
+        pair.redis.kill();
+        // The leader's answer is still to come.
+        let follower = told(follower).await;
+        assert_eq!((follower.status, follower.json()), (200, chat_answer()));
+        go.open();
+        let leader = told(leader).await;
+        assert_eq!((leader.status, leader.json()), (200, chat_answer()));
+        assert_eq!(pair.upstream.calls(), 2);
+    });
+}
+
+#[test]
+fn leases_are_short_lived_and_not_counted() {
+    run(async {
+        let go = Gate::new();
+        let pair = Pair::start("", vec![held(&go, answer())]).await;
+        let leader = pair.lead(&chat()).await;
+        let keys = pair.own_keys();
+        assert_eq!(keys.len(), 1, "{keys:?}");
+        let left: i64 = pair.redis.cli(&["PTTL", &keys[0]]).parse().expect("milliseconds");
+        assert!((1..=2000).contains(&left), "{keys:?}: {left}");
+        assert_eq!(pair.redis.cli(&["DBSIZE"]), "1");
+        assert_eq!(pair.one.health().await["cache"]["total_keys"], 0);
+        go.open();
+        assert_eq!(told(leader).await.status, 200);
+        eventually("the lease is given back", async || pair.own_keys().is_empty().then_some(())).await;
+        let counted = async || (pair.two.health().await["cache"]["total_keys"] == 1).then_some(());
+        eventually("the answer is counted", counted).await;
+    });
+}
