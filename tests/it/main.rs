@@ -13,6 +13,7 @@ mod support;
 mod asking_less;
 mod coalescing;
 mod errors;
+mod forms;
 mod forwarding;
 mod headers;
 mod lifecycle;
