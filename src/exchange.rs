@@ -204,8 +204,9 @@ impl Body for Observed {
             _ => {}
         }
         let Poll::Ready(Some(Err(error))) = polled else { return polled };
-        // A flight's failure is logged by its writer, once for all its readers.
-        if !matches!(error, BodyError::Failed(_)) {
+        // A flight's own failure is logged by its writer, once for all its readers.
+        let told = self.body.reader().is_some_and(|reader| matches!(reader.ended(), Some(End::Failed(_))));
+        if !told {
             self.record.exchange.failed(&crate::upstream::cut(&error));
         }
         // The server drops what it has not written once a body fails: what came before the cut goes out first.

@@ -97,14 +97,14 @@ impl Fill {
             Turn::Stored(entry, served) => {
                 return Ok(turn::give(&self.question, &entry, served, writer).await);
             }
-            Turn::Nobodys => return Ok(Err(Reason::Truncated)),
+            Turn::Nobodys => return Ok(Err(Reason::Abandoned)),
         };
         let Live { upstream, config, .. } = &*self.question.live;
         let response = tokio::select! {
             response = timeout_at(self.question.deadline(), upstream.send(&config.upstream, request)) => {
                 response.map_err(|_| self.question.too_late())??
             }
-            () = writer.deserted(), if self.ends_when_deserted() => return Ok(Err(Reason::Truncated)),
+            () = writer.deserted(), if self.ends_when_deserted() => return Ok(Err(Reason::Abandoned)),
         };
         let (mut head, framed, body) = open(response);
         self.learn_standing(head.status);
@@ -127,7 +127,7 @@ impl Fill {
                 self.question.shared.stats.limited(Limit::MaxEntry);
                 return Ok(Err(verdict.err().unwrap_or(Reason::TooLarge)));
             }
-            Received::Abandoned => return Ok(Err(Reason::Truncated)),
+            Received::Abandoned => return Ok(Err(Reason::Abandoned)),
         };
         let answer = self.question.inquiry.dialect.judge(
             &self.question.inquiry.ask,

@@ -242,6 +242,7 @@ pub fn stored_parts(
     let mut headers: HeaderMap = entry.headers.iter().cloned().collect();
     let body = match served {
         Served::AsStored => entry.body.clone(),
+        Served::Shown(body) => body,
         Served::Made(media, body) => {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
             // They are of the body as it came.

@@ -35,7 +35,7 @@ pub enum Turn {
 pub async fn take(question: &Question, landing: &Landing, writer: &Writer, ends_when_deserted: bool) -> Turn {
     let Question { shared, live, route, inquiry, .. } = question;
     let Some(key) = &inquiry.key else { return Turn::Mine(None) };
-    let deadline = Instant::now() + live.config.coalesce.replica_wait;
+    let deadline = (Instant::now() + live.config.coalesce.replica_wait).min(question.deadline().into_std());
     loop {
         match shared.store.turn(key, inquiry.ask.upstream_form.id).await {
             Ok(store::Turn::Mine(lease)) => return Turn::Mine(lease),
@@ -66,5 +66,5 @@ pub async fn give(question: &Question, entry: &Entry, served: Served, writer: &W
     let (headers, body) = reply::stored_parts(&question.route, dialect, entry, served, SystemTime::now());
     let head = Head { status: entry.status, headers, sharing: Sharing::Open, from_replica: true };
     writer.head(head);
-    writer.chunk(body).await.map_err(|_| Reason::Truncated)
+    writer.chunk(body).await.map_err(|_| Reason::Abandoned)
 }

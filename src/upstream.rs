@@ -178,6 +178,8 @@ pub fn cut(error: &BodyError) -> ProxyError {
     let cut = |kind| ProxyError::new(kind, "the upstream's answer was cut off").with_source(cause);
     match error {
         BodyError::TimedOut(_) => cut(ErrorKind::UpstreamTimeout).over(Limit::IdleTimeout),
+        // It is this reader's alone, and says what it is.
+        BodyError::Failed(error) => ProxyError::new(error.kind, error.message.clone()),
         _ => cut(ErrorKind::UpstreamProtocol),
     }
 }

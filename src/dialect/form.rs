@@ -59,6 +59,8 @@ fn odd_id(options: &Json<'_>) -> u64 {
 pub enum Served {
     /// As it came.
     AsStored,
+    /// As it came, but for what the caller did not ask for.
+    Shown(Bytes),
     /// In another form; its media type and its body.
     Made(&'static str, Bytes),
 }
@@ -69,6 +71,12 @@ pub fn serve(dialect: Dialect, id: u64, media: &str, body: &Bytes, ask: &Ask) ->
     let wanted = ask.form;
     if id == wanted.id {
         return Some(Served::AsStored);
+    }
+    if let (true, Some(edit)) = (id == ask.upstream_form.id, ask.edit_for_caller()) {
+        // What the upstream was asked beyond the caller's question is hidden as it was from the first one.
+        let framing = Framing::of(media);
+        let shown = edit.apply(framing, body.clone()).ok()?;
+        return Some(if framing == Framing::Whole { Served::AsStored } else { Served::Shown(shown) });
     }
     let shape = dialect.shape();
     let events = Framing::of(media).events(body);

@@ -33,8 +33,8 @@ pub(super) enum Kind {
     Read,
     /// It stores, and tells whether Redis takes such writes.
     Put,
-    /// It removes, which even a full Redis does.
-    Remove,
+    /// It writes no value: how it goes tells nothing of those that do.
+    Aside,
 }
 
 /// Closed: calls go through. Open: they fail at once, until the connector closes it again.

@@ -3,7 +3,10 @@
 //! A lease is a key of sidecache's own with a short life, which its holder prolongs. One that dies costs the
 //! others no more than that life.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ::redis::Value;
 use bytes::Bytes;
@@ -62,7 +65,8 @@ impl RedisStore {
     /// # Errors
     /// See [`StoreError`]; the upstream may then be asked without a lease.
     pub async fn turn(self: &Arc<Self>, key: &str, form: u64) -> Result<Turn, StoreError> {
-        if !self.breaker.writes.admits(std::time::Instant::now()) {
+        // What could not be stored is not worth waiting for.
+        if self.breaker.writes.refusal(Instant::now()).is_some() {
             return Err(StoreError::Refused);
         }
         let name = format!("{}:_:lease:{}:{form:x}", self.namespace, &key[self.namespace.len() + 1..]);
@@ -71,10 +75,6 @@ impl RedisStore {
         let Value::Array(reply) = self.script(TAKE, &[&name, key], &[&holder, &life]).await? else {
             return Err(StoreError::Protocol);
         };
-        if matches!(reply.first(), Some(Value::Nil)) {
-            // The lease was written.
-            self.breaker.writes.open();
-        }
         match &reply[..] {
             [Value::Nil, Value::Nil] => Ok(Turn::Mine(Lease::new(Arc::clone(self), name, holder))),
             [Value::Nil, Value::BulkString(value)] => {
@@ -94,7 +94,7 @@ impl RedisStore {
         let mut command = ::redis::cmd("EVAL");
         command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
         let lane = lanes.pick(self.large_keys.hash(name), false);
-        self.breaker.call(&lanes, lane, &command, name, Kind::Put).await
+        self.breaker.call(&lanes, lane, &command, name, Kind::Aside).await
     }
 }
 

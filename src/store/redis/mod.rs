@@ -177,7 +177,7 @@ impl RedisStore {
         let lane = lanes.pick(hash, self.large_keys.contains(hash));
         let mut command = ::redis::cmd("DEL");
         command.arg(key);
-        match self.breaker.call(&lanes, lane, &command, key, Kind::Remove).await? {
+        match self.breaker.call(&lanes, lane, &command, key, Kind::Aside).await? {
             Value::Int(removed) => Ok(removed > 0),
             _ => Err(self.breaker.mistrust(&lanes)),
         }
