@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::support::{
     Answer, Gate, RedisServer, Script, Setup, Sidecache, Upstream,
-    answers::{CHAT, chat, chat_answer, chat_events, chat_stream},
+    answers::{CHAT, QUERY, chat, chat_answer, chat_events, chat_stream, query},
     eventually, eventually_within, run, soon,
 };
 
@@ -69,10 +69,19 @@ async fn replica(redis: &RedisServer, upstream: &Upstream, settings: &str) -> Si
 
 /// A question in a task of its own; it may fail where its replica is killed.
 fn ask(replica: &Sidecache, id: &str, question: &Value) -> JoinHandle<Result<Answer, String>> {
+    ask_at(replica, CHAT, id, question)
+}
+
+fn ask_at(
+    replica: &Sidecache,
+    target: &'static str,
+    id: &str,
+    question: &Value,
+) -> JoinHandle<Result<Answer, String>> {
     let (client, id, body) = (replica.client(), id.to_owned(), question.to_string());
     tokio::spawn(async move {
         let headers = [("content-type", "application/json"), ("x-request-id", id.as_str())];
-        let open = client.try_open("POST", CHAT, &headers, body).await?;
+        let open = client.try_open("POST", target, &headers, body).await?;
         let (status, headers) = (open.status, open.headers.clone());
         let body = open.rest().await?.into();
         Ok(Answer { status, headers, body })
@@ -228,5 +237,58 @@ fn leases_are_short_lived_and_not_counted() {
         eventually("the lease is given back", async || pair.own_keys().is_empty().then_some(())).await;
         let counted = async || (pair.two.health().await["cache"]["total_keys"] == 1).then_some(());
         eventually("the answer is counted", counted).await;
+    });
+}
+
+#[test]
+fn a_failure_on_one_replica_is_the_others_turn() {
+    run(async {
+        let go = Gate::new();
+        let pair = Pair::start("", vec![Script::raw().wait(&go).close(), answer()]).await;
+        let leader = pair.lead(&chat()).await;
+        let follower = pair.follow(&chat()).await;
+        go.open();
+        assert_eq!(told(leader).await.status, 502);
+        let follower = told(follower).await;
+        assert_eq!((follower.status, follower.json()), (200, chat_answer()));
+        assert_eq!(pair.upstream.calls(), 2);
+    });
+}
+
+#[test]
+fn a_conversation_is_not_opened_on_the_other_replica() {
+    run(async {
+        let go = Gate::new();
+        let opened = json!({"answer": "Redis.", "conversation_id": "c-1", "sources": []});
+        let pair = Pair::start("", vec![held(&go, Script::json(&opened))]).await;
+        let leader = ask_at(&pair.one, QUERY, "leader", &query());
+        pair.asked(1).await;
+        let follower = ask_at(&pair.two, QUERY, "follower", &query());
+        pair.two.log.looked_up("follower").await;
+        go.open();
+        assert_eq!(told(leader).await.json(), opened);
+        let follower = told(follower).await;
+        assert_eq!((follower.cache(), pair.upstream.calls()), ("COALESCED", 1));
+        assert_eq!(follower.text(), opened.to_string().replace("\"c-1\"", "null"));
+    });
+}
+
+#[test]
+fn a_replica_that_ends_in_order_finishes_what_runs() {
+    run(async {
+        let go = Gate::new();
+        let mut pair = Pair::start("drain_timeout = \"25s\"", vec![held(&go, answer())]).await;
+        let leader = pair.lead(&chat()).await;
+        let follower = pair.follow(&chat()).await;
+        // Its only client leaves: the question is finished all the same.
+        leader.abort();
+        pair.one.terminate();
+        pair.one.log.lifecycle("drain").await;
+        go.open();
+        assert!(pair.one.ended().await.success());
+        let follower = told(follower).await;
+        assert_eq!((follower.cache(), follower.json()), ("COALESCED", chat_answer()));
+        assert_eq!(pair.two.client().post(CHAT, &chat()).await.cache(), "HIT");
+        assert_eq!(pair.upstream.calls(), 1);
     });
 }

@@ -177,6 +177,28 @@ fn a_leader_that_hangs_up_stops_nobody() {
 }
 
 #[test]
+fn a_leader_that_hangs_up_before_the_first_byte_stops_nobody() {
+    run(async {
+        for settings in ["", "on_abandon = \"cancel\""] {
+            let go = Gate::new();
+            let mut held = Script::raw().wait(&go);
+            held.steps.extend(Script::json(&chat_answer()).steps);
+            let upstream = Upstream::always(held).await;
+            let sidecache = Setup::to(&upstream.url()).config(&chat_route(settings)).start().await;
+            let leader = leading(&sidecache.client(), &upstream, 0, CHAT, &chat()).await;
+            let followers = waiting(&sidecache, 3, CHAT, &chat()).await;
+            leader.abort();
+            go.open();
+            for answer in answers(followers).await {
+                assert_eq!((answer.cache(), answer.json()), ("COALESCED", chat_answer()), "{settings}");
+            }
+            assert_eq!(sidecache.client().post(CHAT, &chat()).await.cache(), "HIT", "{settings}");
+            assert_eq!(upstream.calls(), 1, "{settings}");
+        }
+    });
+}
+
+#[test]
 fn a_client_that_comes_back_finds_the_running_fill() {
     run(async {
         let rest = Gate::new();
