@@ -292,3 +292,23 @@ fn a_replica_that_ends_in_order_finishes_what_runs() {
         assert_eq!(pair.upstream.calls(), 1);
     });
 }
+
+#[test]
+fn nobody_waits_for_the_other_replica_longer_than_for_a_first_byte() {
+    run(async {
+        let rest = Gate::new();
+        let events = chat_events();
+        let begun = Script::chunked("text/event-stream").chunk(&events[0]).wait(&rest);
+        let running = events[1..].iter().fold(begun, Script::chunk).end();
+        let settings = "[upstream]\nfirst_byte_timeout = \"2s\"";
+        let pair = Pair::start(settings, vec![running.clone(), running]).await;
+        let leader = pair.lead(&chat_stream()).await;
+        let began = Instant::now();
+        let follower = pair.two.client().stream(CHAT, &chat_stream()).await;
+        let (took, calls) = (began.elapsed(), pair.upstream.calls());
+        let limit = Duration::from_secs(2) + 2 * SLACK;
+        assert!(took < limit, "{} after {took:?}, {calls} upstream calls", follower.status);
+        rest.open();
+        assert_eq!(told(leader).await.status, 200);
+    });
+}

@@ -314,3 +314,73 @@ fn an_unknown_event_is_a_miss_of_the_other_form_and_never_lost() {
         }
     });
 }
+
+/// Where a member that nobody knows may be in a document, and in an event.
+const PLACES: [&str; 9] = [
+    "",
+    "/choices/0",
+    "/choices/0/message",
+    "/choices/0/delta",
+    "/content/0",
+    "/output/0",
+    "/output/0/content/0",
+    "/message",
+    "/delta",
+];
+
+/// With such a member there, if there is that place.
+fn with_novel(mut json: Value, place: &str) -> Option<Value> {
+    json.pointer_mut(place)?.as_object_mut()?.insert("novel".to_owned(), json!({"as": "never before"}));
+    Some(json)
+}
+
+/// A stream's events with such a member in all that have that place; none where no event has.
+fn novel_events(events: &[String], place: &str) -> Option<Vec<String>> {
+    let mut found = false;
+    let novel = |event: &String| {
+        let (before, data) = event.split_at(event.find('{')?);
+        let changed = with_novel(serde_json::from_str(data.trim()).ok()?, place)?;
+        found = true;
+        Some(format!("{before}{changed}{}", &data[data.trim_end().len()..]))
+    };
+    let changed = events.iter().map(novel).zip(events).map(|(new, old)| new.unwrap_or_else(|| old.clone()));
+    let changed = changed.collect();
+    found.then_some(changed)
+}
+
+#[test]
+fn an_unknown_member_is_carried_over_or_a_miss_and_never_lost() {
+    run(async {
+        let (mut tried, mut lost) = (0, Vec::new());
+        for case in cases() {
+            for place in PLACES {
+                for stream_first in [false, true] {
+                    let (mut whole, mut events) = (case.whole.clone(), case.events.clone());
+                    if stream_first {
+                        let Some(novel) = novel_events(&events, place) else { continue };
+                        events = novel;
+                    } else {
+                        let Some(novel) = with_novel(whole, place) else { continue };
+                        whole = novel;
+                    }
+                    let upstream = both(Script::json(&whole), stream_of(case.media, &events)).await;
+                    let sidecache = Sidecache::start(&upstream.url()).await;
+                    let client = sidecache.client();
+                    expect(&client, case.target, &case.ask(stream_first), "MISS").await;
+                    let other = client.post(case.target, &case.ask(!stream_first)).await;
+                    let which = format!("{} {place:?}, stream first: {stream_first}", case.target);
+                    match other.cache() {
+                        "HIT" if other.text().contains("never before") => {}
+                        "HIT" => lost.push(which),
+                        "MISS" if stream_first => assert_eq!(other.json(), whole, "{which}"),
+                        "MISS" => assert_eq!(other.text(), events.concat(), "{which}"),
+                        cache => panic!("{which}: {cache}"),
+                    }
+                    tried += 1;
+                }
+            }
+        }
+        assert!(tried > 20, "{tried}");
+        assert!(lost.is_empty(), "{lost:#?}");
+    });
+}
