@@ -55,6 +55,35 @@ const KNOWN: [&str; 46] = [
     "response.compaction.compacting",
 ];
 
+/// The members that events have. Some are of the stream alone, and the others the response at the end has.
+const MEMBERS: [&str; 20] = [
+    "type",
+    "sequence_number",
+    "obfuscation",
+    "response",
+    "output_index",
+    "content_index",
+    "summary_index",
+    "annotation_index",
+    "item_id",
+    "item",
+    "part",
+    "annotation",
+    "delta",
+    "text",
+    "refusal",
+    "arguments",
+    "input",
+    "name",
+    "code",
+    "logprobs",
+];
+
+/// Whether an event has a member that could say something new.
+fn has_unknown_member(json: &Json<'_>) -> bool {
+    json.members().iter().any(|member| !member.value.is_null() && !MEMBERS.contains(&&*member.name))
+}
+
 /// The response at the end of a complete stream; `None` where the stream said anything that it does not have.
 pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
     let (last, earlier) = match events.split_last()? {
@@ -66,7 +95,8 @@ pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
     let response = last.get("response")?;
     let ended = format!("response.{}", response.get("status")?.as_str()?);
     let kind = last.get("type")?.as_str()?;
-    if kind != ended || !matches!(kind, "response.completed" | "response.incomplete") {
+    let is_end = kind == ended && matches!(kind, "response.completed" | "response.incomplete");
+    if !is_end || has_unknown_member(&last) {
         return None;
     }
     let Json::Array(output) = response.get("output")? else { return None };
@@ -83,7 +113,7 @@ pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
 fn is_in(output: &[Json<'_>], event: &sse::Event) -> bool {
     let Ok(json) = Json::parse(event.data.as_bytes()) else { return false };
     let kind = json.get("type").and_then(Json::as_str).unwrap_or_default();
-    if !KNOWN.contains(&kind) {
+    if !KNOWN.contains(&kind) || has_unknown_member(&json) {
         return false;
     }
     let number = |name| json.get(name).and_then(Json::as_u64).and_then(|index| usize::try_from(index).ok());

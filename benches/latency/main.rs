@@ -1,0 +1,64 @@
+//! What sidecache adds to a call: one client, one keep-alive connection, and the direct call beside each case.
+//!
+//! ```text
+//! cargo bench --bench latency                    # 4,000 rounds
+//! cargo bench --bench latency -- --rounds 500
+//! ```
+//!
+//! The upstream answers at once, in a thread of this process; the sidecaches are the real binary, as children. A
+//! round asks each case once, in another order each time, so that whatever else the machine does falls on all of
+//! them alike. The samples of a case are cut into blocks in the order of time, and a figure is
+//! the median of the blocks' figures: a disturbance spoils one block, not the result.
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "each benchmark uses its part")]
+mod support;
+
+mod cases;
+mod client;
+mod events;
+mod table;
+
+use support::{machine, nginx, process, sidecache, upstream::Upstream};
+
+/// Rounds where nobody says how many.
+const ROUNDS: usize = 4_000;
+
+/// A run without `--bench` is a test's, and only shows that this works.
+const SMOKE_ROUNDS: usize = 3;
+
+fn main() {
+    let rounds = rounds();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let upstream = Upstream::start();
+    let start = |log_level, redis| {
+        sidecache::start(folder.path(), sidecache::Options { upstream: upstream.port, redis, log_level })
+    };
+    let redis = process::redis(folder.path());
+    let memory = start("ERROR", None);
+    let logging = start("INFO", None);
+    let remote = redis.as_ref().map(|redis| start("ERROR", Some(redis.port)));
+    let nginx = nginx::start(folder.path(), upstream.port);
+    let ports = cases::Ports {
+        upstream: upstream.port,
+        memory: memory.port,
+        logging: logging.port,
+        redis: remote.as_ref().map(|remote| remote.port),
+        nginx: nginx.as_ref().map(|nginx| nginx.port),
+    };
+    let load = machine::load();
+    let mut cases = cases::all(&ports);
+    cases::run(&mut cases, rounds);
+    let events = events::run(&ports, rounds.div_ceil(20));
+    table::print(&cases, &events, rounds, &load);
+}
+
+fn rounds() -> usize {
+    let arguments: Vec<String> = std::env::args().collect();
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return SMOKE_ROUNDS;
+    }
+    let given = arguments.iter().position(|argument| argument == "--rounds");
+    let given = given.and_then(|place| arguments.get(place + 1)).and_then(|rounds| rounds.parse().ok());
+    given.unwrap_or(ROUNDS).clamp(SMOKE_ROUNDS, 1_000_000)
+}

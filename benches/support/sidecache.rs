@@ -1,0 +1,39 @@
+//! The real binary, as a child.
+
+use std::{fs, path::Path, process::Command};
+
+use super::process::Listening;
+
+/// Room for a crowd, and time for all of it to connect before the first asks.
+const SETTINGS: &str = "[limits]\nmax_connections = 12000\nheader_timeout = \"120s\"\n";
+
+/// How one is started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options<'a> {
+    /// The upstream's port.
+    pub(crate) upstream: u16,
+    /// The port of Redis, where that is the store.
+    pub(crate) redis: Option<u16>,
+    /// The lowest level that is logged; into a file.
+    pub(crate) log_level: &'a str,
+}
+
+/// Starts one that works in `folder` and listens.
+pub(crate) fn start(folder: &Path, options: Options<'_>) -> Listening {
+    Listening::start("sidecache", |port| {
+        let home = folder.join(format!("sidecache-{port}"));
+        fs::create_dir_all(&home).expect("a folder of its own");
+        fs::write(home.join("sidecache.toml"), SETTINGS).expect("its settings");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidecache"));
+        command.current_dir(&home).env_clear();
+        command.env("ADMIN_LISTEN", "off").env("CACHE_NEAR_MEMORY", "0");
+        command.args(["--config", "sidecache.toml", "--log-file", "sidecache.log"]);
+        command.args(["--log-level", options.log_level]);
+        command.args(["--listen", &format!("127.0.0.1:{port}")]);
+        command.args(["--upstream", &format!("http://127.0.0.1:{}", options.upstream)]);
+        if let Some(redis) = options.redis {
+            command.args(["--redis", &format!("redis://127.0.0.1:{redis}")]);
+        }
+        command
+    })
+}
