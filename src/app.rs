@@ -4,7 +4,11 @@ use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::Semaphore,
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -22,6 +26,9 @@ use crate::{
 
 /// How long a start waits for Redis, so that the first requests find it where it is there.
 const STORE_WAIT: Duration = Duration::from_millis(500);
+
+/// Connections that wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
 
 /// Operators' connections, at most.
 const ADMIN_CONNECTIONS: usize = 100;
@@ -91,9 +98,9 @@ impl App {
     /// # Errors
     /// Where an address is taken, or the store's or the upstream's settings cannot be used.
     pub async fn bind(config: Config, log: Option<Log>) -> Result<Self, StartError> {
-        let listener = bind(config.listen, "--listen (LISTEN)").await?;
+        let listener = bind(config.listen, "--listen (LISTEN)")?;
         let admin = match config.admin.listen {
-            Some(address) => Some(bind(address, "--admin-listen (ADMIN_LISTEN, `off` for none)").await?),
+            Some(address) => Some(bind(address, "--admin-listen (ADMIN_LISTEN, `off` for none)")?),
             None => None,
         };
         let store = open_store(&config.store).await.map_err(StartError::Store)?;
@@ -206,8 +213,17 @@ impl Reloader {
     }
 }
 
-async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, setting, source })
+fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
+    listen(address).map_err(|source| StartError::Listen { address, setting, source })
+}
+
+/// As `TcpListener::bind`, with room for a crowd that connects at once: a connection that finds the queue full is
+/// tried again by the client's system after a second only.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The store that the settings name; where it is Redis, tried for a moment and then left to connect on its own.
