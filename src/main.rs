@@ -3,12 +3,7 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
-use mimalloc::MiMalloc;
 use sidecache::cli::{self, Cli};
-
-/// Gives the memory of a crowd back to the system once it has gone, which the system's allocator does not.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let ending = cli::run(&Cli::parse());

@@ -25,7 +25,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{state::Shared, stats::Limit};
+use crate::{
+    memory::{self, Crowd},
+    state::Shared,
+    stats::Limit,
+};
 
 /// After a failed accept (out of file descriptors, say), the time until the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -59,6 +63,7 @@ impl Server {
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
         let permits = Arc::new(Semaphore::new(self.max_connections));
+        let crowd = Arc::new(Crowd::default());
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -66,7 +71,15 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer, permit)) => {
-                    self.tasks.spawn(self.clone().connection(stream, peer, permit, handle.clone()));
+                    let connection = self.clone().connection(stream, peer, permit, handle.clone());
+                    let crowd = Arc::clone(&crowd);
+                    crowd.enter();
+                    self.tasks.spawn(async move {
+                        connection.await;
+                        if crowd.leave() {
+                            tokio::task::spawn_blocking(memory::give_back);
+                        }
+                    });
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }

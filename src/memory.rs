@@ -1,0 +1,58 @@
+//! Memory that a crowd of clients used, given back to the system once it has gone.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A crowd smaller than this leaves too little behind to care.
+const CROWD: usize = 1000;
+
+/// Watches how many connections are open.
+#[derive(Debug, Default)]
+pub struct Crowd {
+    open: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Crowd {
+    /// One more connection is open.
+    pub fn enter(&self) {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(open, Ordering::Relaxed);
+    }
+
+    /// One has ended; whether a crowd has gone with it, of which it was among the last.
+    pub fn leave(&self) -> bool {
+        let open = self.open.fetch_sub(1, Ordering::Relaxed) - 1;
+        let most = self.most.load(Ordering::Relaxed);
+        let gone = most >= CROWD && open < most / 100;
+        gone && self.most.compare_exchange(most, open, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// Has the allocator give unused memory back. glibc keeps what was freed between things that are still in use, for
+/// good; other allocators return it by themselves. May take some milliseconds.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[allow(
+        unsafe_code,
+        reason = "the one call of C; malloc_trim(3) takes a number and may be called at any time"
+    )]
+    // SAFETY: it has no preconditions, and is safe to call from any thread (malloc_trim(3), ATTRIBUTES).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_gone_once() {
+        let crowd = Crowd::default();
+        (0..CROWD).for_each(|_| crowd.enter());
+        let told: Vec<_> = (0..CROWD).filter(|_| crowd.leave()).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        (0..10).for_each(|_| crowd.enter());
+        assert!((0..10).all(|_| !crowd.leave()), "ten are no crowd");
+    }
+}
