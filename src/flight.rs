@@ -443,6 +443,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_writer_that_panics_fails_its_readers_at_every_stage() {
+        for stage in 0..3 {
+            let (flight, writer) = Flight::start(origin(100));
+            let reading = tokio::spawn(read_all(flight.reader()));
+            let writing = tokio::spawn(async move {
+                let head = Head {
+                    status: StatusCode::OK,
+                    headers: HeaderMap::new(),
+                    sharing: Sharing::Open,
+                    from_replica: false,
+                };
+                if stage > 0 {
+                    writer.head(head);
+                }
+                if stage > 1 {
+                    writer.chunk(bytes(10)).await.expect("a reader");
+                }
+                panic!("a fault, as this test wants it");
+            });
+            assert!(writing.await.expect_err("a panic").is_panic());
+            assert!(reading.await.expect("no panic").is_err(), "stage {stage}");
+        }
+    }
+
+    #[tokio::test]
     async fn the_only_reader_holds_the_writer_back() {
         let (flight, writer) = Flight::start(origin(10));
         let mut reader = flight.reader();
