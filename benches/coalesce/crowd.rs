@@ -53,6 +53,9 @@ pub(crate) async fn measure(target: &Target, upstream: &Upstream, scale: &Scale)
             figures.push(("all connected", mebibytes(connected.now)));
             figures.push(("at most", mebibytes(after.peak)));
             figures.push(("3 s after", mebibytes(after.now)));
+            // Some allocators give back what has been free for a while.
+            sleep(Duration::from_secs(9)).await;
+            figures.push(("12 s after", mebibytes(process.memory().now)));
         } else {
             figures.push(("upstream calls of a second crowd", upstream.calls(&mark).len().to_string()));
             figures.push(("memory 3 s after that", mebibytes(after.now)));
