@@ -47,13 +47,22 @@ pub struct Fill {
     pub second: bool,
 }
 
-/// What came of an answer's body.
-enum Received {
-    /// All of it, and when each chunk had come; `None` where it was too large to keep.
-    Whole(Option<(Bytes, Vec<Arrival>)>),
-    /// Nobody reads it any more, and it is too large to keep.
+/// Why there is no whole answer.
+enum Stop {
+    /// It failed.
+    Failed(ProxyError),
+    /// Nobody reads it any more, and it is not worth finishing.
     Abandoned,
 }
+
+impl From<ProxyError> for Stop {
+    fn from(error: ProxyError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A body that came whole, and when each chunk had come; `None` where it was too large to keep.
+type Received = Option<(Bytes, Vec<Arrival>)>;
 
 /// The bytes that had come in all, and when.
 type Arrival = (usize, Instant);
@@ -64,9 +73,13 @@ impl Fill {
         let started = Instant::now();
         let end = match self.answer(request, &writer, started).await {
             Ok(outcome) => End::Complete(outcome),
-            Err(error) => {
+            Err(Stop::Failed(error)) => {
                 self.question.exchange.failed(&error);
                 End::Failed(Arc::new(error))
+            }
+            // Whoever joined in that very moment must not take what there is for the whole.
+            Err(Stop::Abandoned) => {
+                End::Failed(Arc::new(ProxyError::internal("everybody had left the answer")))
             }
         };
         self.question.exchange.performed(
@@ -87,7 +100,7 @@ impl Fill {
         request: Request<RequestBody>,
         writer: &Writer,
         started: Instant,
-    ) -> Result<Outcome, ProxyError> {
+    ) -> Result<Outcome, Stop> {
         let turn = match &self.landing {
             Some(landing) => turn::take(&self.question, landing, writer, self.ends_when_deserted()).await,
             None => Turn::Mine(None),
@@ -95,16 +108,17 @@ impl Fill {
         let mut lease = match turn {
             Turn::Mine(lease) => lease,
             Turn::Stored(entry, served) => {
-                return Ok(turn::give(&self.question, &entry, served, writer).await);
+                turn::give(&self.question, &entry, served, writer).await.map_err(|_| Stop::Abandoned)?;
+                return Ok(Ok(()));
             }
-            Turn::Nobodys => return Ok(Err(Reason::Abandoned)),
+            Turn::Nobodys => return Err(Stop::Abandoned),
         };
         let Live { upstream, config, .. } = &*self.question.live;
         let response = tokio::select! {
             response = timeout_at(self.question.deadline(), upstream.send(&config.upstream, request)) => {
                 response.map_err(|_| self.question.too_late())??
             }
-            () = writer.deserted(), if self.ends_when_deserted() => return Ok(Err(Reason::Abandoned)),
+            () = writer.deserted(), if self.ends_when_deserted() => return Err(Stop::Abandoned),
         };
         let (mut head, framed, body) = open(response);
         self.learn_standing(head.status);
@@ -121,13 +135,9 @@ impl Fill {
         }
         let received = self.receive(body, writer, verdict).await?;
         let took = started.elapsed();
-        let (body, arrivals) = match received {
-            Received::Whole(Some(whole)) => whole,
-            Received::Whole(None) => {
-                self.question.shared.stats.limited(Limit::MaxEntry);
-                return Ok(Err(verdict.err().unwrap_or(Reason::TooLarge)));
-            }
-            Received::Abandoned => return Ok(Err(Reason::Abandoned)),
+        let Some((body, arrivals)) = received else {
+            self.question.shared.stats.limited(Limit::MaxEntry);
+            return Ok(Err(verdict.err().unwrap_or(Reason::TooLarge)));
         };
         let answer = self.question.inquiry.dialect.judge(
             &self.question.inquiry.ask,
@@ -215,7 +225,7 @@ impl Fill {
         mut body: UpstreamBody,
         writer: &Writer,
         verdict: Result<Duration, Reason>,
-    ) -> Result<Received, ProxyError> {
+    ) -> Result<Received, Stop> {
         let max_entry = self.question.live.config.store.max_entry;
         let (mut chunks, mut arrivals, mut len) = (Vec::new(), Vec::new(), 0_usize);
         let mut keeps = true;
@@ -224,7 +234,7 @@ impl Fill {
             let ends_when_deserted = !keeps || verdict.is_err() || self.ends_when_deserted();
             let frame = tokio::select! {
                 frame = body.frame() => frame,
-                () = writer.deserted(), if ends_when_deserted => return Ok(Received::Abandoned),
+                () = writer.deserted(), if ends_when_deserted => return Err(Stop::Abandoned),
             };
             let Some(frame) = frame else { break };
             let Ok(chunk) = frame.map_err(|error| upstream::cut(&error))?.into_data() else { continue };
@@ -238,10 +248,10 @@ impl Fill {
                 arrivals.push((len, Instant::now()));
             }
             if writer.chunk(chunk).await.is_err() {
-                return Ok(Received::Abandoned);
+                return Err(Stop::Abandoned);
             }
         }
-        Ok(Received::Whole(keeps.then(|| (joined(chunks, len), arrivals))))
+        Ok(keeps.then(|| (joined(chunks, len), arrivals)))
     }
 
     fn log_call(&self, head: &Head, answer: &Answer, took: Duration) {

@@ -56,8 +56,6 @@ pub enum Reason {
     TooLarge,
     /// The answer was cut off, or failed.
     Truncated,
-    /// Everybody who read it has left, and it was not brought to its end.
-    Abandoned,
     /// Nothing shows where the answer should end, so a cut would not be seen.
     Unframed,
     /// The stream ended without its dialect's end.
@@ -106,7 +104,6 @@ impl Reason {
             Self::Vary => "vary",
             Self::TooLarge => "too-large",
             Self::Truncated => "truncated",
-            Self::Abandoned => "abandoned",
             Self::Unframed => "unframed",
             Self::NoProperEnd => "no-proper-end",
             Self::ErrorEvent => "error-event",

@@ -8,10 +8,9 @@ use std::{
 use crate::{
     dialect::Served,
     entry::Entry,
-    flight::{Head, Outcome, Sharing, Writer},
+    flight::{Abandoned, Head, Sharing, Writer},
     flights::Landing,
     lookup::{Lookup, judge},
-    policy::Reason,
     question::Question,
     reply,
     store::{self, Lease},
@@ -61,10 +60,18 @@ pub async fn take(question: &Question, landing: &Landing, writer: &Writer, ends_
 }
 
 /// Gives the readers an answer that another replica asked for.
-pub async fn give(question: &Question, entry: &Entry, served: Served, writer: &Writer) -> Outcome {
+///
+/// # Errors
+/// Where they have left.
+pub async fn give(
+    question: &Question,
+    entry: &Entry,
+    served: Served,
+    writer: &Writer,
+) -> Result<(), Abandoned> {
     let dialect = question.inquiry.dialect;
     let (headers, body) = reply::stored_parts(&question.route, dialect, entry, served, SystemTime::now());
     let head = Head { status: entry.status, headers, sharing: Sharing::Open, from_replica: true };
     writer.head(head);
-    writer.chunk(body).await.map_err(|_| Reason::Abandoned)
+    writer.chunk(body).await
 }
