@@ -6,11 +6,13 @@ use bytes::Bytes;
 use http::{HeaderMap, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
-    dialect::{Ask, Dialect, names_conversation},
+    dialect::{Ask, Dialect, conversations},
+    generations::{Mark, Subject},
     headers::{self, CREDENTIALS},
     json::{Json, JsonError},
     key::{self, Body, Key},
     policy::{Directives, Reason},
+    resource::{Resource, Resources},
     route::{Kind, Route},
 };
 
@@ -29,12 +31,23 @@ pub struct Inquiry {
     pub directives: Directives,
     /// The digest of its credentials; `None` where it has none.
     pub credentials: Option<blake3::Hash>,
+    /// What its answer depends on, besides its key and what the answer itself tells.
+    pub subjects: Vec<Subject>,
+    /// The conversations that it is a turn of.
+    pub conversations: Vec<String>,
     /// The model that it names.
     pub model: Option<String>,
     /// The text of its question, where that is to be logged.
     pub question: Option<String>,
     /// The body that goes upstream, where it is not the caller's own.
     pub upstream_body: Option<Bytes>,
+}
+
+impl Inquiry {
+    /// The ids of what its answer depends on, as far as that is known before the answer.
+    pub fn marks(&self) -> Vec<Mark> {
+        Mark::all(&self.subjects)
+    }
 }
 
 /// What decides besides the route and the request.
@@ -46,6 +59,8 @@ pub struct Terms {
     pub host_counts: bool,
     /// Whether questions are logged.
     pub log_questions: bool,
+    /// Where documents and conversations are.
+    pub resources: Resources,
 }
 
 /// Reads a request that `route` covers by its method and path; `None` where its body shows that a built-in
@@ -105,20 +120,42 @@ impl Reader<'_> {
         } else {
             Directives::default()
         };
-        let refused = refused.or_else(|| refusal(route, parts, &directives, json));
+        let refused = refused.or_else(|| refusal(route, parts, &directives));
         let key = refused
             .is_none()
             .then(|| Key::new(Arc::clone(&terms.namespace), route.kind, self.digest(dialect, body)));
+        let conversations = self.conversations(json);
         Inquiry {
             bypass: refused.or(directives.no_cache.then_some(Reason::RequestNoCache)),
             key,
             dialect,
-            ask: dialect.ask(json, route.usage),
+            ask: dialect.ask(json, route.usage, !conversations.is_empty()),
             directives,
             credentials: credentials(&parts.headers),
+            subjects: self.subjects(&conversations),
+            conversations,
             model: json.get("model").and_then(Json::as_str).map(str::to_owned),
             question: terms.log_questions.then(|| dialect.question(json)).flatten(),
             upstream_body: None,
+        }
+    }
+
+    /// The conversations that a question is a turn of: those that it names, and those whose paths it is below of.
+    fn conversations(&self, json: &Json<'_>) -> Vec<String> {
+        if self.route.kind != Kind::Query {
+            return Vec::new();
+        }
+        let above = self.terms.resources.at_or_above(self.parts.uri.path()).into_iter();
+        let above = above.filter(|resource| resource.kind == Kind::Conversation).map(|resource| resource.id);
+        conversations(json, &self.route.ignore).into_iter().chain(above).collect()
+    }
+
+    fn subjects(&self, conversations: &[String]) -> Vec<Subject> {
+        match self.route.kind {
+            kind @ (Kind::Document | Kind::Conversation) => {
+                Resource::named(kind, &self.route.pattern, self.parts.uri.path()).seen()
+            }
+            _ => conversations.iter().cloned().map(Subject::Conversation).collect(),
         }
     }
 
@@ -136,7 +173,7 @@ impl Reader<'_> {
 }
 
 /// Why the store is not asked, though the request is one of its route's.
-fn refusal(route: &Route, parts: &Parts, directives: &Directives, body: &Json<'_>) -> Option<Reason> {
+fn refusal(route: &Route, parts: &Parts, directives: &Directives) -> Option<Reason> {
     if route.ttl.is_zero() {
         return Some(Reason::TtlZero);
     }
@@ -146,10 +183,7 @@ fn refusal(route: &Route, parts: &Parts, directives: &Directives, body: &Json<'_
     if parts.headers.contains_key(header::CONTENT_ENCODING) {
         return Some(Reason::RequestEncoded);
     }
-    if parts.headers.contains_key(header::RANGE) {
-        return Some(Reason::RequestRange);
-    }
-    (route.kind == Kind::Query && names_conversation(body)).then_some(Reason::Conversation)
+    parts.headers.contains_key(header::RANGE).then_some(Reason::RequestRange)
 }
 
 /// The digest of a request's credentials; `None` where it has none.

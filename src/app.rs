@@ -233,7 +233,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub async fn open_store(config: &StoreConfig) -> Result<Store, OpenError> {
     let Some(url) = &config.redis else { return Ok(Store::Memory(MemoryStore::new(config.max_memory))) };
     let store = RedisStore::open(url.expose(), &config.namespace, config.timeout, tell_store_event)?;
-    store.ready(STORE_WAIT).await;
+    if store.ready(STORE_WAIT).await {
+        store.synced(STORE_WAIT).await;
+    }
     Ok(Store::Redis(Arc::new(store)))
 }
 

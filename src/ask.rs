@@ -9,13 +9,16 @@ use crate::{
     body::{RequestBody, ResponseBody},
     dialect::{Edit, sse::Framing},
     edited::Edited,
-    fill::Fill,
+    fill::{Fill, Purpose},
     flight::{End, Head, Origin, Reader, Sharing},
-    flights::{Seat, Start},
+    flights::{Fit, Seat, Start},
+    generations::Dependencies,
     lookup::may_read,
     pass::normalized,
+    policy,
     question::Question,
     reply::{self, CacheReport, CacheStatus, Failure, Reply},
+    serve,
 };
 
 /// How long a response's head waits for a short answer's end, so that `Cache-Status` can tell what became of it.
@@ -26,6 +29,37 @@ const VERDICT_WAIT: Duration = Duration::from_millis(50);
 /// # Errors
 /// Where there is no answer, or it does not begin in time.
 pub async fn ask(
+    mut question: Question,
+    report: CacheReport,
+    request: Request<RequestBody>,
+) -> Result<Reply, Failure> {
+    let Some(stale) = question.fallback.take() else {
+        return ask_once_or_twice(question, report, request).await;
+    };
+    let asked = Question { fallback: Some(stale.clone()), ..question.clone() };
+    match ask_once_or_twice(asked, report, request).await {
+        Ok(reply) if policy::is_failure(reply.response.status()) => {
+            Ok(serve::instead(&question, stale, Some(reply.response.status())).await)
+        }
+        Err(Failure::Told(..) | Failure::Fill(..)) => Ok(serve::instead(&question, stale, None).await),
+        otherwise => otherwise,
+    }
+}
+
+/// Asks the upstream in the background, unless it is being asked already, or failed to answer lately.
+pub fn refresh(question: Question, request: Request<RequestBody>) {
+    let Some(key) = &question.inquiry.key else { return };
+    let id = (*key.digest(), question.inquiry.ask.upstream_form.id);
+    if question.inquiry.directives.only_if_cached || question.shared.flights.is_refresh_held_off(&id) {
+        return;
+    }
+    if let Seat::Lead(Start { writer, landing, .. }) = seat(&question, false) {
+        let tasks = question.shared.tasks.clone();
+        tasks.spawn(Fill { question, landing, purpose: Purpose::Refresh }.run(request, writer));
+    }
+}
+
+async fn ask_once_or_twice(
     question: Question,
     report: CacheReport,
     request: Request<RequestBody>,
@@ -37,12 +71,14 @@ pub async fn ask(
             Seat::Follow(reader) => reader,
             Seat::Alone => break,
         };
-        // Who has waited for a second answer, or failed twice, waits for no third.
-        let last = second || reader.origin().second;
+        // Who has waited for a second answer, or failed twice, waits for no third; nor who has a stale one.
+        let last = second || reader.origin().second || question.fallback.is_some();
         match timeout_at(deadline, reader.shared_head()).await {
             Err(_) => return Err(Failure::Told(question.too_late(), Some(report))),
             Ok(Err(error)) if last => return Err(Failure::Fill(error, Some(report))),
-            Ok(Ok(Some(head))) if head.sharing == Sharing::Open => {
+            Ok(Ok(Some(head)))
+                if head.sharing == Sharing::Open || (last && head.sharing == Sharing::Failed) =>
+            {
                 return Ok(follow(&question, report, &head, reader).await);
             }
             Ok(Ok(None)) => break,
@@ -55,7 +91,8 @@ pub async fn ask(
 
 fn origin(question: &Question, second: bool) -> Origin {
     let bound = question.live.config.coalesce.max_buffer;
-    Origin { bound, with_credentials: question.inquiry.credentials.is_some(), second }
+    let with_credentials = question.inquiry.credentials.is_some();
+    Origin { bound, with_credentials, second, began: question.shared.store.now() }
 }
 
 /// The request's part in the answer.
@@ -68,15 +105,19 @@ fn seat(question: &Question, second: bool) -> Seat {
     }
     let id = (*key.digest(), inquiry.ask.upstream_form.id);
     let max_followers = question.live.config.coalesce.max_followers;
-    let may_read =
-        |origin: Origin| may_read(&question.shared, &question.route, inquiry, origin.with_credentials);
-    question.shared.flights.join(
-        id,
-        origin(question, second),
-        question.exchange.started,
-        max_followers,
-        may_read,
-    )
+    let marks = inquiry.marks();
+    let fit = |origin: Origin| {
+        let generations = question.shared.store.generations();
+        if generations.may_be_retired(origin.began, Dependencies { key, marks: &marks }) {
+            Fit::Outdated
+        } else if may_read(question, origin.with_credentials) {
+            Fit::Fits
+        } else {
+            Fit::NotTheirs
+        }
+    };
+    let (flights, since) = (&question.shared.flights, question.exchange.started);
+    flights.join(id, origin(question, second), since, max_followers, fit)
 }
 
 /// Has the upstream asked by a task of its own, and reads along.
@@ -91,7 +132,8 @@ async fn lead(
     let edit = question.inquiry.ask.edit_for_caller();
     let is_head = *request.method() == Method::HEAD;
     let (tasks, stats) = (question.shared.tasks.clone(), Arc::clone(&question.shared.stats));
-    tasks.spawn(Fill { question, landing, second: reader.origin().second }.run(request, writer));
+    let purpose = if reader.origin().second { Purpose::SecondAnswer } else { Purpose::Answer };
+    tasks.spawn(Fill { question, landing, purpose }.run(request, writer));
     let head = match reader.head().await {
         Ok(head) => head,
         Err(error) => return Err(Failure::Fill(error, Some(report))),

@@ -8,8 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use crate::generations::{Mark, Place, Point};
+
 /// Begins every envelope; the last byte is the version of the layout.
-const MAGIC: [u8; 4] = *b"scE\x01";
+const MAGIC: [u8; 4] = *b"scE\x02";
 const CHECKSUM_LEN: usize = 32;
 
 /// The tokens an answer took.
@@ -36,6 +38,16 @@ pub struct Entry {
     pub stored_at: u64,
     /// How long it is fresh from then on.
     pub ttl: Duration,
+    /// How long after that it is served while it is asked for anew.
+    pub stale_while_revalidate: Duration,
+    /// How long after that it is served where the upstream fails.
+    pub stale_if_error: Duration,
+    /// The place in the order of retirements at which its fill began.
+    pub began: Point,
+    /// What it depends on, besides its key.
+    pub marks: Vec<Mark>,
+    /// Those of them that are tags, by name.
+    pub tags: Vec<String>,
     /// The id of the form that the request asked for ([`crate::dialect::Form`]); only such a request gets the
     /// body as it is.
     pub form: u64,
@@ -63,6 +75,28 @@ pub enum EnvelopeError {
 }
 
 impl Entry {
+    /// An answer that took nothing and is of no use for any time yet.
+    pub fn new(status: StatusCode, headers: Vec<(HeaderName, HeaderValue)>, body: Bytes) -> Self {
+        Self {
+            status,
+            headers,
+            body,
+            stored_at: 0,
+            ttl: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            began: Point::default(),
+            marks: Vec::new(),
+            tags: Vec::new(),
+            form: 0,
+            with_credentials: false,
+            took: Duration::ZERO,
+            model: None,
+            usage: None,
+            pace: Vec::new(),
+        }
+    }
+
     /// The value of its header `name`.
     pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value)
@@ -74,7 +108,14 @@ impl Entry {
         const FIXED: usize = 320;
         let headers: usize =
             self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 72).sum();
-        FIXED + headers + self.body.len() + self.pace.len() * 4 + self.model.as_ref().map_or(0, String::len)
+        let tags: usize = self.tags.iter().map(|tag| tag.len() + 24).sum();
+        let model = self.model.as_ref().map_or(0, String::len);
+        FIXED + headers + tags + self.marks.len() * 16 + self.body.len() + self.pace.len() * 4 + model
+    }
+
+    /// How long it is of use: fresh, and stale after that.
+    pub fn life(&self) -> Duration {
+        self.ttl.saturating_add(self.stale_while_revalidate).saturating_add(self.stale_if_error)
     }
 
     /// The envelope under `key`.
@@ -84,8 +125,15 @@ impl Entry {
         out.extend_from_slice(&[0; CHECKSUM_LEN]);
         put_bytes(&mut out, key.as_bytes());
         put_u64(&mut out, u64::from(self.status.as_u16()));
+        for number in [self.began.order, self.began.place.major, self.began.place.minor] {
+            put_u64(&mut out, number);
+        }
+        let marks: Vec<u8> = self.marks.iter().flat_map(|mark| mark.to_bytes()).collect();
+        put_bytes(&mut out, &marks);
         put_u64(&mut out, self.stored_at);
-        put_u64(&mut out, millis(self.ttl));
+        for duration in [self.ttl, self.stale_while_revalidate, self.stale_if_error] {
+            put_u64(&mut out, millis(duration));
+        }
         put_u64(&mut out, self.form);
         put_u64(&mut out, u64::from(self.with_credentials));
         put_u64(&mut out, millis(self.took));
@@ -97,6 +145,10 @@ impl Entry {
         }
         let pace: Vec<u8> = self.pace.iter().flat_map(|gap| gap.to_le_bytes()).collect();
         put_bytes(&mut out, &pace);
+        put_u64(&mut out, self.tags.len() as u64);
+        for tag in &self.tags {
+            put_bytes(&mut out, tag.as_bytes());
+        }
         put_u64(&mut out, self.headers.len() as u64);
         for (name, value) in &self.headers {
             put_bytes(&mut out, name.as_str().as_bytes());
@@ -168,8 +220,13 @@ impl Reader<'_> {
 
     fn entry(&mut self) -> Option<Entry> {
         let status = StatusCode::from_u16(u16::try_from(self.u64()?).ok()?).ok()?;
+        let [order, major, minor] = [self.u64()?, self.u64()?, self.u64()?];
+        let marks = self.bytes()?;
+        let (marks, rest) = marks.as_chunks::<16>();
+        let marks = rest.is_empty().then(|| marks.iter().copied().map(Mark::from_bytes).collect())?;
         let stored_at = self.u64()?;
-        let ttl = Duration::from_millis(self.u64()?);
+        let [ttl, stale_while_revalidate, stale_if_error] =
+            [self.u64()?, self.u64()?, self.u64()?].map(Duration::from_millis);
         let form = self.u64()?;
         let with_credentials = self.u64()? != 0;
         let took = Duration::from_millis(self.u64()?);
@@ -180,6 +237,11 @@ impl Reader<'_> {
         let pace = self.bytes()?;
         let (gaps, rest) = pace.as_chunks::<4>();
         let pace = rest.is_empty().then(|| gaps.iter().map(|gap| u32::from_le_bytes(*gap)).collect())?;
+        let count = self.u64()?;
+        let mut tags = Vec::new();
+        for _ in 0..count {
+            tags.push(String::from_utf8(self.bytes()?.to_vec()).ok()?);
+        }
         let count = self.u64()?;
         let mut headers = Vec::new();
         for _ in 0..count {
@@ -193,6 +255,11 @@ impl Reader<'_> {
             body,
             stored_at,
             ttl,
+            stale_while_revalidate,
+            stale_if_error,
+            began: Point { order, place: Place { major, minor } },
+            marks,
+            tags,
             form,
             with_credentials,
             took,
@@ -212,21 +279,25 @@ mod tests {
     const KEY: &str = "sidecache:query:00ff";
 
     fn entry(body: Vec<u8>, header: &str, ttl: u64, model: Option<String>, usage: Option<Usage>) -> Entry {
+        let headers = vec![
+            (http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (HeaderName::from_static("x-some"), HeaderValue::from_str(header).expect("a value")),
+        ];
         Entry {
-            status: StatusCode::OK,
-            headers: vec![
-                (http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
-                (HeaderName::from_static("x-some"), HeaderValue::from_str(header).expect("a value")),
-            ],
-            body: body.into(),
             stored_at: 1_738_406_400_123,
             ttl: Duration::from_millis(ttl),
+            stale_while_revalidate: Duration::from_millis(5),
+            stale_if_error: Duration::from_millis(6),
+            began: Point { order: 3, place: Place { major: 4, minor: 5 } },
+            marks: vec![Mark::from_bytes([1; 16]), Mark::from_bytes([2; 16])],
+            tags: vec!["doc".to_owned(), String::new()],
             form: 7,
             with_credentials: true,
             took: Duration::from_millis(350),
             model,
             usage,
             pace: vec![0, 17],
+            ..Entry::new(StatusCode::OK, headers, body.into())
         }
     }
 

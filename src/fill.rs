@@ -20,14 +20,18 @@ use crate::{
     exchange::log_llm_call,
     flight::{End, Head, Outcome, Sharing, Writer},
     flights::Landing,
+    generations::{Dependencies, Mark, Point, Subject},
     headers::media_type_of,
     log::events::Operation,
-    policy::{self, Reason},
+    policy::{self, Life, Reason},
     question::Question,
     reply,
+    retiring::retire,
     route::{Kind, OnAbandon, Scope},
     state::Live,
     stats::Limit,
+    store::Lease,
+    tags, talk,
     time::unix_millis,
     turn::{self, Turn},
     upstream,
@@ -43,8 +47,19 @@ pub struct Fill {
     pub question: Question,
     /// Keeps its answer joinable.
     pub landing: Option<Landing>,
-    /// Whether it is asked after another request's failure.
-    pub second: bool,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// What the upstream is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An answer to a request that waits.
+    Answer,
+    /// The same, after another request's failure.
+    SecondAnswer,
+    /// A fresh answer in the place of a stale one, for which nobody waits.
+    Refresh,
 }
 
 /// Why there is no whole answer.
@@ -88,6 +103,9 @@ impl Fill {
             matches!(end, End::Complete(_)),
         );
         let stored = matches!(end, End::Complete(Ok(())));
+        if let (Purpose::Refresh, false, Some(landing)) = (self.purpose, stored, &self.landing) {
+            landing.hold_off_refresh();
+        }
         writer.end(end);
         if stored && self.landing.is_some() {
             // For those whose lookup came just before the answer was stored.
@@ -101,18 +119,36 @@ impl Fill {
         writer: &Writer,
         started: Instant,
     ) -> Result<Outcome, Stop> {
+        let ends_when_deserted = self.ends_when_deserted();
         let turn = match &self.landing {
-            Some(landing) => turn::take(&self.question, landing, writer, self.ends_when_deserted()).await,
+            Some(landing) => {
+                turn::take(&self.question, landing, writer, self.purpose, ends_when_deserted).await
+            }
             None => Turn::Mine(None),
         };
-        let mut lease = match turn {
+        let lease = match turn {
             Turn::Mine(lease) => lease,
-            Turn::Stored(entry, served) => {
-                turn::give(&self.question, &entry, served, writer).await.map_err(|_| Stop::Abandoned)?;
+            Turn::Stored(found) => {
+                turn::give(&self.question, found, writer).await.map_err(|_| Stop::Abandoned)?;
                 return Ok(Ok(()));
             }
             Turn::Nobodys => return Err(Stop::Abandoned),
         };
+        let began = talk::begin(&self.question).await;
+        let outcome = self.ask(request, writer, started, lease, began).await;
+        talk::end(&self.question, began).await;
+        outcome
+    }
+
+    /// Asks the upstream, for an answer that depends on what was retired before `began`.
+    async fn ask(
+        &self,
+        request: Request<RequestBody>,
+        writer: &Writer,
+        started: Instant,
+        mut lease: Option<Lease>,
+        began: Option<Point>,
+    ) -> Result<Outcome, Stop> {
         let Live { upstream, config, .. } = &*self.question.live;
         let response = tokio::select! {
             response = timeout_at(self.question.deadline(), upstream.send(&config.upstream, request)) => {
@@ -122,6 +158,7 @@ impl Fill {
         };
         let (mut head, framed, body) = open(response);
         self.learn_standing(head.status);
+        self.invalidate(head.status).await;
         let verdict = self.judge_head(&head);
         head.sharing = self.sharing(head.status, verdict);
         writer.head(head.clone());
@@ -146,28 +183,59 @@ impl Fill {
             &body,
         );
         self.log_call(&head, &answer, took);
-        let ttl = match verdict.and_then(|ttl| judge_end(&head, framed, &answer).map(|()| ttl)) {
-            Ok(ttl) => ttl,
+        let life = match verdict.and_then(|life| judge_end(&head, framed, &answer).map(|()| life)) {
+            Ok(life) => life,
             Err(reason) => return Ok(Err(reason)),
         };
         let pace = pace(Framing::of_headers(&head.headers), &body, &arrivals);
-        let entry = Entry {
-            status: head.status,
-            headers: reply::headers_to_store(&self.question.route, &head.headers),
-            body: answer.without_ids.unwrap_or(body),
-            stored_at: unix_millis(SystemTime::now()),
-            ttl,
-            form: self.question.inquiry.ask.upstream_form.id,
-            with_credentials: self.question.inquiry.credentials.is_some(),
-            took,
-            model: answer.model.or_else(|| self.question.inquiry.model.clone()),
-            usage: answer.usage,
-            pace,
-        };
-        if self.is_better_kept(&entry) {
-            return Ok(Err(Reason::OtherFormKept));
+        match self.entry(&head, body, answer, life, began) {
+            Ok(entry) => Ok(self.store(Entry { took, pace, ..entry }).await),
+            Err(reason) => Ok(Err(reason)),
         }
-        Ok(self.store(entry).await)
+    }
+
+    /// What is stored of a whole answer.
+    fn entry(
+        &self,
+        head: &Head,
+        body: Bytes,
+        answer: Answer,
+        life: Life,
+        began: Option<Point>,
+    ) -> Result<Entry, Reason> {
+        let Question { route, inquiry, shared, .. } = &self.question;
+        let (began, key) = began.zip(inquiry.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
+        let tags = tags::of(&inquiry.subjects, &head.headers, answer.tags)?;
+        let by_tag: Vec<_> = tags.iter().cloned().map(Subject::Tag).collect();
+        let marks: Vec<_> = inquiry.marks().into_iter().chain(Mark::all(&by_tag)).collect();
+        if shared.store.generations().is_retired(began, Dependencies { key, marks: &marks }) {
+            return Err(Reason::Retired);
+        }
+        let headers = reply::headers_to_store(route, &head.headers);
+        let entry = Entry {
+            stored_at: unix_millis(SystemTime::now()),
+            ttl: life.ttl,
+            stale_while_revalidate: life.stale_while_revalidate,
+            stale_if_error: life.stale_if_error,
+            began,
+            marks,
+            tags,
+            form: inquiry.ask.upstream_form.id,
+            with_credentials: inquiry.credentials.is_some(),
+            model: answer.model.or_else(|| inquiry.model.clone()),
+            usage: answer.usage,
+            ..Entry::new(head.status, headers, answer.without_ids.unwrap_or(body))
+        };
+        if self.is_better_kept(&entry) { Err(Reason::OtherFormKept) } else { Ok(entry) }
+    }
+
+    /// A success here retires what the route says.
+    async fn invalidate(&self, status: StatusCode) {
+        let Question { route, shared, .. } = &self.question;
+        if status.is_success() && !route.invalidates.is_empty() {
+            let kinds: Vec<_> = route.invalidates.iter().copied().map(Subject::Kind).collect();
+            retire(shared, &kinds).await;
+        }
     }
 
     /// Whether the answer is worth nothing once nobody reads it.
@@ -176,11 +244,13 @@ impl Fill {
     }
 
     /// Who else may read the answer.
-    fn sharing(&self, status: StatusCode, verdict: Result<Duration, Reason>) -> Sharing {
+    fn sharing(&self, status: StatusCode, verdict: Result<Life, Reason>) -> Sharing {
         match verdict {
             Ok(_) => Sharing::Open,
             // One more may try; what comes of that is for everybody.
-            Err(Reason::Status) if status.is_server_error() && !self.second => Sharing::Failed,
+            Err(Reason::Status) if status.is_server_error() && self.purpose != Purpose::SecondAnswer => {
+                Sharing::Failed
+            }
             Err(Reason::Status) if status.is_server_error() => Sharing::Open,
             Err(Reason::Status) if status.is_client_error() => match self.question.route.scope {
                 Scope::Credential => Sharing::Open,
@@ -204,7 +274,7 @@ impl Fill {
         }
     }
 
-    fn judge_head(&self, head: &Head) -> Result<Duration, Reason> {
+    fn judge_head(&self, head: &Head) -> Result<Life, Reason> {
         if let (Some(reason), None) = (self.question.inquiry.bypass, &self.question.inquiry.key) {
             return Err(reason);
         }
@@ -224,7 +294,7 @@ impl Fill {
         &self,
         mut body: UpstreamBody,
         writer: &Writer,
-        verdict: Result<Duration, Reason>,
+        verdict: Result<Life, Reason>,
     ) -> Result<Received, Stop> {
         let max_entry = self.question.live.config.store.max_entry;
         let (mut chunks, mut arrivals, mut len) = (Vec::new(), Vec::new(), 0_usize);
@@ -273,7 +343,7 @@ impl Fill {
     }
 
     async fn store(&self, entry: Entry) -> Outcome {
-        let (started, life) = (Instant::now(), entry.ttl);
+        let (started, life) = (Instant::now(), entry.life());
         let Some(key) = &self.question.inquiry.key else { return Err(Reason::TtlZero) };
         let stored = self.question.shared.store.put(key, Arc::new(entry), life).await;
         self.question.exchange.performed(Operation::CacheStore, started.elapsed(), stored.is_ok());
@@ -298,7 +368,7 @@ fn open(response: Response<UpstreamBody>) -> (Head, bool, UpstreamBody) {
 
 /// Whether a key with such an answer is asked for by each caller on its own: an error says nothing of the next
 /// answer.
-const fn is_unshareable(verdict: Result<Duration, Reason>) -> bool {
+const fn is_unshareable(verdict: Result<Life, Reason>) -> bool {
     matches!(verdict, Err(reason) if !matches!(reason, Reason::Status))
 }
 

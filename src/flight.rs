@@ -19,7 +19,7 @@ use http_body::{Body, Frame};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::timeout_at};
 
-use crate::{error::ProxyError, policy::Reason};
+use crate::{error::ProxyError, generations::Point, policy::Reason};
 
 /// How long a reader that lags by the whole bound is waited for, once.
 const GRACE: Duration = Duration::from_millis(250);
@@ -172,6 +172,8 @@ pub struct Origin {
     pub with_credentials: bool,
     /// Whether it was asked for after another request's failure, which is not done twice.
     pub second: bool,
+    /// The place in the order of retirements at which it began; `None` where that is not known.
+    pub began: Option<Point>,
 }
 
 impl Flight {
@@ -409,7 +411,7 @@ mod tests {
     use super::*;
 
     fn origin(bound: usize) -> Origin {
-        Origin { bound, with_credentials: false, second: false }
+        Origin { bound, with_credentials: false, second: false, began: None }
     }
 
     fn bytes(len: usize) -> Bytes {

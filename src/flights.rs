@@ -15,6 +15,10 @@ use crate::flight::{Flight, Origin, Reader, Writer};
 const UNSHAREABLE_FOR: Duration = Duration::from_secs(60);
 const MAX_UNSHAREABLE: u64 = 100_000;
 
+/// How long a stale answer is not asked for anew in the background, after that failed.
+const REFRESH_HELD_OFF: Duration = Duration::from_secs(5);
+const MAX_HELD_OFF: u64 = 100_000;
+
 /// What tells two running answers apart: the key's digest, and the form of the answer.
 pub type FlightId = ([u8; 32], u64);
 
@@ -23,13 +27,15 @@ pub type FlightId = ([u8; 32], u64);
 pub struct Flights {
     running: Mutex<HashMap<FlightId, Arc<Flight>>>,
     unshareable: Cache<FlightId, ()>,
+    held_off: Cache<FlightId, ()>,
 }
 
 impl Default for Flights {
     fn default() -> Self {
         let unshareable =
             Cache::builder().max_capacity(MAX_UNSHAREABLE).time_to_live(UNSHAREABLE_FOR).build();
-        Self { running: Mutex::default(), unshareable }
+        let held_off = Cache::builder().max_capacity(MAX_HELD_OFF).time_to_live(REFRESH_HELD_OFF).build();
+        Self { running: Mutex::default(), unshareable, held_off }
     }
 }
 
@@ -42,6 +48,17 @@ pub enum Seat {
     Follow(Reader),
     /// It asks the upstream for itself.
     Alone,
+}
+
+/// What a running answer is to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// An answer to it too.
+    Fits,
+    /// Not for its caller.
+    NotTheirs,
+    /// One that something may have been retired for since it began.
+    Outdated,
 }
 
 /// An answer that is about to be asked for.
@@ -76,6 +93,11 @@ impl Landing {
     pub fn remember_unshareable(&self) {
         self.flights.unshareable.insert(self.id, ());
     }
+
+    /// Has no refresh begun for a while.
+    pub fn hold_off_refresh(&self) {
+        self.flights.held_off.insert(self.id, ());
+    }
 }
 
 impl Drop for Landing {
@@ -89,26 +111,33 @@ impl Drop for Landing {
 }
 
 impl Flights {
-    /// Joins the answer `id` where it is running, or was at `since`, and begins it where it was not. `may_read` tells whether the
-    /// request may have an answer of that origin.
+    /// Whether a refresh of the answer `id` failed lately.
+    pub fn is_refresh_held_off(&self, id: &FlightId) -> bool {
+        self.held_off.contains_key(id)
+    }
+
+    /// Joins the answer `id` where it is running, or was at `since`, and begins it where it was not. `fit` tells what
+    /// an answer of that origin is to the request.
     pub fn join(
         self: &Arc<Self>,
         id: FlightId,
         origin: Origin,
         since: Instant,
         max_followers: usize,
-        may_read: impl Fn(Origin) -> bool,
+        fit: impl Fn(Origin) -> Fit,
     ) -> Seat {
         if self.unshareable.contains_key(&id) {
             return Seat::Alone;
         }
         let mut running = self.running.lock();
         if let Some(flight) = running.get(&id) {
-            match flight.joinable(since) {
+            match (flight.joinable(since), fit(flight.origin())) {
                 // The request that leads reads too.
-                Some(readers) if readers > max_followers || !may_read(flight.origin()) => return Seat::Alone,
-                Some(_) => return Seat::Follow(flight.reader()),
-                None => {}
+                (Some(readers), Fit::Fits) if readers <= max_followers => {
+                    return Seat::Follow(flight.reader());
+                }
+                (Some(_), Fit::Fits | Fit::NotTheirs) => return Seat::Alone,
+                (None, _) | (_, Fit::Outdated) => {}
             }
         }
         let (flight, writer) = Flight::start(origin);
@@ -125,10 +154,10 @@ mod tests {
     use crate::flight::End;
 
     const ID: FlightId = ([0; 32], 0);
-    const ORIGIN: Origin = Origin { bound: 100, with_credentials: false, second: false };
+    const ORIGIN: Origin = Origin { bound: 100, with_credentials: false, second: false, began: None };
 
     fn lead(flights: &Arc<Flights>) -> Start {
-        match flights.join(ID, ORIGIN, Instant::now(), 2, |_| true) {
+        match flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits) {
             Seat::Lead(start) => start,
             other => panic!("{other:?}"),
         }
@@ -139,16 +168,26 @@ mod tests {
         let flights = Arc::new(Flights::default());
         let leader = lead(&flights);
         let followers: Vec<_> =
-            (0..2).map(|_| flights.join(ID, ORIGIN, Instant::now(), 2, |_| true)).collect();
+            (0..2).map(|_| flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits)).collect();
         assert!(followers.iter().all(|seat| matches!(seat, Seat::Follow(_))));
-        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| true), Seat::Alone));
+        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Alone));
         drop(followers);
         assert!(
-            matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| false), Seat::Alone),
+            matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::NotTheirs), Seat::Alone),
             "not for this caller"
         );
         drop(leader);
         lead(&flights);
+    }
+
+    #[test]
+    fn an_outdated_answer_is_replaced() {
+        let flights = Arc::new(Flights::default());
+        let _leader = lead(&flights);
+        let join = |fit| flights.join(ID, ORIGIN, Instant::now(), 2, move |_| fit);
+        let Seat::Lead(next) = join(Fit::Outdated) else { panic!("another one begins") };
+        assert!(matches!(join(Fit::Fits), Seat::Follow(_)), "and is joined");
+        drop(next);
     }
 
     #[test]
@@ -158,7 +197,7 @@ mod tests {
         drop(writer);
         let second = lead(&flights);
         drop(landing);
-        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| true), Seat::Follow(_)));
+        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Follow(_)));
         second.writer.end(End::Complete(Ok(())));
     }
 
@@ -168,9 +207,9 @@ mod tests {
         let before = Instant::now();
         let Start { writer, landing, .. } = lead(&flights);
         writer.end(End::Complete(Ok(())));
-        assert!(matches!(flights.join(ID, ORIGIN, before, 2, |_| true), Seat::Follow(_)));
+        assert!(matches!(flights.join(ID, ORIGIN, before, 2, |_| Fit::Fits), Seat::Follow(_)));
         let after = Instant::now() + Duration::from_millis(1);
-        assert!(matches!(flights.join(ID, ORIGIN, after, 2, |_| true), Seat::Lead(_)));
+        assert!(matches!(flights.join(ID, ORIGIN, after, 2, |_| Fit::Fits), Seat::Lead(_)));
         drop(landing);
     }
 
@@ -178,6 +217,6 @@ mod tests {
     fn an_unshareable_key_is_waited_for_by_nobody() {
         let flights = Arc::new(Flights::default());
         lead(&flights).landing.expect("a landing").remember_unshareable();
-        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| true), Seat::Alone));
+        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Alone));
     }
 }

@@ -38,6 +38,11 @@ impl Key {
         self.kind
     }
 
+    /// The key without its namespace.
+    pub fn local(&self) -> String {
+        format!("{}:{}", self.kind, self.digest.to_hex())
+    }
+
     /// The digest alone.
     pub const fn digest(&self) -> &[u8; 32] {
         self.digest.as_bytes()

@@ -2,14 +2,13 @@
 
 use std::{
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use http::header;
 
 use crate::{
-    admit::Inquiry,
-    dialect::{self, Served},
+    dialect,
     entry::Entry,
     headers,
     key::Key,
@@ -17,8 +16,8 @@ use crate::{
     policy::{self, Freshness},
     question::Question,
     reply::{CacheReport, Forward},
-    route::{Route, Scope},
-    state::Shared,
+    route::Scope,
+    serve::Found,
     time::unix_millis,
 };
 
@@ -26,24 +25,43 @@ use crate::{
 #[derive(Debug)]
 pub enum Lookup {
     /// It is the answer.
-    Hit(Arc<Entry>, Served, CacheReport),
-    /// There is none, or it is of no use; the entry where it is fresh all the same.
-    Miss(Forward, Option<Arc<Entry>>),
+    Hit(Found),
+    /// It is the answer, and is to be asked for anew.
+    Stale(Found),
+    /// There is none, or it is of no use.
+    Miss(Miss),
+}
+
+/// What there is to a request without an answer.
+#[derive(Debug)]
+pub struct Miss {
+    /// Why there is none.
+    pub forward: Forward,
+    /// The entry that is fresh all the same.
+    pub kept: Option<Arc<Entry>>,
+    /// What will do where the upstream fails.
+    pub fallback: Option<Found>,
+}
+
+impl From<Forward> for Lookup {
+    fn from(forward: Forward) -> Self {
+        Self::Miss(Miss { forward, kept: None, fallback: None })
+    }
 }
 
 /// Asks the store for `key`.
 pub async fn lookup(question: &Question, key: &Key) -> Lookup {
-    let Question { shared, route, inquiry, exchange, .. } = question;
+    let Question { shared, route, exchange, .. } = question;
     let started = Instant::now();
     let found = shared.store.get(key).await;
     let failed = found.is_err();
     let lookup = match found {
-        Ok(Some(entry)) => judge(shared, route, inquiry, key, entry),
-        Ok(None) => Lookup::Miss(Forward::UriMiss, None),
-        Err(_) => Lookup::Miss(Forward::Miss, None),
+        Ok(Some(entry)) => judge(question, key, entry),
+        Ok(None) => Forward::UriMiss.into(),
+        Err(_) => Forward::Miss.into(),
     };
     let counters = shared.stats.of(route.kind);
-    let hit = matches!(lookup, Lookup::Hit(..));
+    let hit = !matches!(lookup, Lookup::Miss(_));
     match (hit, failed) {
         (true, _) => counters.hits.increment(),
         (false, true) => shared.stats.errors.increment(),
@@ -54,30 +72,47 @@ pub async fn lookup(question: &Question, key: &Key) -> Lookup {
 }
 
 /// Whether `entry` answers the request.
-pub fn judge(shared: &Shared, route: &Route, inquiry: &Inquiry, key: &Key, entry: Arc<Entry>) -> Lookup {
-    if !may_read(shared, route, inquiry, entry.with_credentials) {
-        return Lookup::Miss(Forward::Miss, None);
+pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
+    let Question { route, inquiry, .. } = question;
+    if !may_read(question, entry.with_credentials) {
+        return Forward::Miss.into();
     }
     let now = unix_millis(SystemTime::now());
-    let (age, left) = match policy::freshness(entry.stored_at, entry.ttl, now, &inquiry.directives) {
-        Freshness::Fresh { age, left } => (age, left),
-        Freshness::Stale => return Lookup::Miss(Forward::Stale, None),
-        Freshness::TooOld => return Lookup::Miss(Forward::Request, None),
-    };
-    let media = entry.header(&header::CONTENT_TYPE).and_then(headers::media_type_of).unwrap_or_default();
-    match dialect::serve(inquiry.dialect, entry.form, &media, &entry.body, &inquiry.ask) {
-        Some(served) => {
-            let left = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
-            let report = CacheReport::hit(route.kind, key.clone(), age.as_secs(), left);
-            Lookup::Hit(entry, served, report)
-        }
-        None => Lookup::Miss(Forward::Miss, Some(entry)),
+    let freshness = policy::freshness(entry.stored_at, entry.ttl, now, &inquiry.directives);
+    if freshness == Freshness::TooOld {
+        return Forward::Request.into();
     }
+    let media = entry.header(&header::CONTENT_TYPE).and_then(headers::media_type_of).unwrap_or_default();
+    let served = dialect::serve(inquiry.dialect, entry.form, &media, &entry.body, &inquiry.ask);
+    let report = |age: Duration, ttl| CacheReport::hit(route.kind, key.clone(), age.as_secs(), ttl);
+    match (freshness, served) {
+        (Freshness::Fresh { age, left }, Some(served)) => {
+            Lookup::Hit(Found { report: report(age, seconds(left)), entry, served })
+        }
+        (Freshness::Fresh { .. }, None) => {
+            Lookup::Miss(Miss { forward: Forward::Miss, kept: Some(entry), fallback: None })
+        }
+        (Freshness::Stale { age, over }, Some(served)) => {
+            let (refreshed, of_use) = (entry.stale_while_revalidate, entry.life().saturating_sub(entry.ttl));
+            let found = Found { report: report(age, -seconds(over)).stale(), entry, served };
+            if over < refreshed {
+                return Lookup::Stale(found);
+            }
+            let fallback = (over < of_use).then_some(found);
+            Lookup::Miss(Miss { forward: Forward::Stale, kept: None, fallback })
+        }
+        (Freshness::Stale { .. } | Freshness::TooOld, _) => Forward::Stale.into(),
+    }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Whether a request may have an answer that was given to one with, or without, credentials: under a shared
 /// scope, what somebody with credentials got is for those alone whose own the upstream accepts.
-pub fn may_read(shared: &Shared, route: &Route, inquiry: &Inquiry, with_credentials: bool) -> bool {
+pub fn may_read(question: &Question, with_credentials: bool) -> bool {
+    let Question { shared, route, inquiry, .. } = question;
     let stands = |credentials| shared.standing.holds(&route.name, credentials, Instant::now());
     !with_credentials || route.scope == Scope::Credential || inquiry.credentials.as_ref().is_some_and(stands)
 }

@@ -13,6 +13,7 @@ use crate::{
     log::events::Operation,
     normalize, policy,
     reply::{self, Failure, Reply},
+    retiring::Retiring,
     route::Kind,
     state::{Live, Shared},
     tunnel,
@@ -29,6 +30,7 @@ pub async fn pass(
     mut parts: Parts,
     body: Incoming,
     upgrade: Option<String>,
+    retiring: Option<Retiring>,
 ) -> Result<Reply, Failure> {
     let client = parts.extensions.remove::<OnUpgrade>();
     headers::remove_hop_by_hop(&mut parts.headers);
@@ -38,10 +40,10 @@ pub async fn pass(
         RequestBody::Client(Timed::new(body, live.config.limits.body_timeout), Arc::default())
     };
     let upgrade = upgrade.zip(client);
-    forward(shared, live, exchange, parts, body, upgrade).await
+    forward(shared, live, exchange, parts, body, upgrade, retiring).await
 }
 
-/// Sends a request on, and its response back.
+/// Sends a request on, and its response back, once what it retires is retired.
 ///
 /// # Errors
 /// Where the upstream gives no proper response.
@@ -52,6 +54,7 @@ pub async fn forward(
     parts: Parts,
     body: RequestBody,
     upgrade: Option<(String, OnUpgrade)>,
+    retiring: Option<Retiring>,
 ) -> Result<Reply, Failure> {
     let mut request = upstream_request(live, exchange, parts, body, false);
     if let Some((protocol, _)) = &upgrade {
@@ -64,6 +67,9 @@ pub async fn forward(
     let started = Instant::now();
     let sent = live.upstream.send(&live.config.upstream, request).await;
     exchange.performed(Operation::Upstream, started.elapsed(), sent.is_ok());
+    if let Some(retiring) = retiring {
+        retiring.settle(sent.as_ref().ok()).await;
+    }
     if sent.is_err() && turn.is_some_and(|turn| turn.sender_failed()) {
         return Err(Failure::Gone(BodyError::TimedOut(live.config.limits.body_timeout)));
     }

@@ -34,8 +34,6 @@ pub enum Reason {
     RequestLoneSurrogate,
     /// The request's body is nested too deep.
     RequestTooDeep,
-    /// The request names a conversation, whose answers change with every turn.
-    Conversation,
     /// The route's TTL, or the request's `X-Cache-TTL`, is zero.
     TtlZero,
     /// The answer is not a 200.
@@ -76,6 +74,10 @@ pub enum Reason {
     OpensConversation,
     /// The stored answer serves both forms, which this one does not.
     OtherFormKept,
+    /// Something that the answer depends on was changed, or purged, while it was running.
+    Retired,
+    /// The answer names more tags than an entry can have.
+    TooManyTags,
     /// The store is out of reach.
     StoreUnavailable,
 }
@@ -93,7 +95,6 @@ impl Reason {
             Self::RequestRepeatedMember => "request-repeated-member",
             Self::RequestLoneSurrogate => "request-lone-surrogate",
             Self::RequestTooDeep => "request-too-deep",
-            Self::Conversation => "conversation",
             Self::TtlZero => "ttl-zero",
             Self::Status => "status",
             Self::Encoded => "encoded",
@@ -114,6 +115,8 @@ impl Reason {
             Self::ToolCalls => "tool-calls",
             Self::OpensConversation => "opens-conversation",
             Self::OtherFormKept => "other-form-kept",
+            Self::Retired => "retired",
+            Self::TooManyTags => "too-many-tags",
             Self::StoreUnavailable => "store-unavailable",
         }
     }
@@ -182,7 +185,12 @@ pub enum Freshness {
         left: Duration,
     },
     /// Its TTL is over.
-    Stale,
+    Stale {
+        /// Since it was stored.
+        age: Duration,
+        /// Since its TTL was over.
+        over: Duration,
+    },
     /// It is older than the request takes.
     TooOld,
 }
@@ -192,11 +200,36 @@ pub enum Freshness {
 /// A clock that was set back makes no answer younger than new.
 pub fn freshness(stored_at: u64, ttl: Duration, now: u64, directives: &Directives) -> Freshness {
     let age = Duration::from_millis(now.saturating_sub(stored_at));
+    if directives.max_age.is_some_and(|max| age > max) {
+        return Freshness::TooOld;
+    }
     match ttl.checked_sub(age) {
-        None | Some(Duration::ZERO) => Freshness::Stale,
-        Some(_) if directives.max_age.is_some_and(|max| age > max) => Freshness::TooOld,
+        None | Some(Duration::ZERO) => Freshness::Stale { age, over: age.saturating_sub(ttl) },
         Some(left) => Freshness::Fresh { age, left },
     }
+}
+
+/// How long an answer is of use from when it was stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// It is fresh.
+    pub ttl: Duration,
+    /// After that, it is served while it is asked for anew.
+    pub stale_while_revalidate: Duration,
+    /// After that, it is served where the upstream fails.
+    pub stale_if_error: Duration,
+}
+
+impl Life {
+    /// Fresh for a while, and then of no use.
+    const fn fresh(ttl: Duration) -> Self {
+        Self { ttl, stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO }
+    }
+}
+
+/// Whether a response shows that the upstream failed, so that a stale answer is better (RFC 5861, section 4).
+pub fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
 /// Whether the request header `name` is in `route`'s keys.
@@ -226,17 +259,22 @@ pub fn storable(
     status: StatusCode,
     headers: &HeaderMap,
     keyed: impl Fn(&HeaderName) -> bool,
-) -> Result<Duration, Reason> {
+) -> Result<Life, Reason> {
     if directives.no_store {
         return Err(Reason::RequestNoStore);
     }
-    let mut ttl = directives.ttl.map_or(route.ttl, |asked| asked.min(route.ttl));
-    match status {
-        StatusCode::OK => {}
-        StatusCode::NOT_FOUND if route.kind == Kind::Document => ttl = ttl.min(NOT_FOUND_TTL),
+    let life = match (status, directives.ttl) {
+        (StatusCode::OK, None) => {
+            let Route { ttl, stale_while_revalidate, stale_if_error, .. } = *route;
+            Life { ttl, stale_while_revalidate, stale_if_error }
+        }
+        (StatusCode::OK, Some(asked)) => Life::fresh(asked.min(route.ttl)),
+        (StatusCode::NOT_FOUND, asked) if route.kind == Kind::Document => {
+            Life::fresh(asked.unwrap_or(NOT_FOUND_TTL).min(NOT_FOUND_TTL).min(route.ttl))
+        }
         _ => return Err(Reason::Status),
-    }
-    if ttl.is_zero() {
+    };
+    if life.ttl.is_zero() {
         return Err(Reason::TtlZero);
     }
     if headers::list(headers, &header::CONTENT_ENCODING)
@@ -256,7 +294,7 @@ pub fn storable(
     if headers::list(headers, &header::VARY).any(|name| name == "*" || varies(name)) {
         return Err(Reason::Vary);
     }
-    Ok(ttl)
+    Ok(life)
 }
 
 fn allowed_by_cache_control(kind: Kind, headers: &HeaderMap) -> Result<(), Reason> {
@@ -290,7 +328,7 @@ mod tests {
         Route::new("* /**", kind, Duration::from_secs(60), Scope::Credential).expect("a route")
     }
 
-    fn judge(route: &Route, status: u16, pairs: &[(&'static str, &'static str)]) -> Result<Duration, Reason> {
+    fn judge(route: &Route, status: u16, pairs: &[(&'static str, &'static str)]) -> Result<Life, Reason> {
         let status = StatusCode::from_u16(status).expect("a status");
         storable(route, &Directives::default(), status, &map(pairs), |name| is_keyed(route, true, name))
     }
@@ -319,7 +357,9 @@ mod tests {
             at(10_999),
             Freshness::Fresh { age: Duration::from_millis(9_999), left: Duration::from_millis(1) }
         );
-        assert_eq!(at(11_000), Freshness::Stale);
+        let stale = |over| Freshness::Stale { age: ttl + over, over };
+        assert_eq!(at(11_000), stale(Duration::ZERO));
+        assert_eq!(at(13_000), stale(Duration::from_secs(2)));
         let fussy = Directives { max_age: Some(Duration::from_secs(2)), ..Directives::default() };
         assert_eq!(freshness(1_000, ttl, 3_001, &fussy), Freshness::TooOld);
         assert!(matches!(freshness(1_000, ttl, 3_000, &fussy), Freshness::Fresh { .. }));
@@ -329,12 +369,12 @@ mod tests {
     fn each_head_has_its_verdict() {
         let query = route(Kind::Query);
         let document = route(Kind::Document);
-        let full = Ok(Duration::from_secs(60));
+        let full = Ok(Life::fresh(Duration::from_secs(60)));
         for (route, status, pairs, expected) in [
             (&query, 200, &[][..], full),
             (&query, 201, &[], Err(Reason::Status)),
             (&query, 404, &[], Err(Reason::Status)),
-            (&document, 404, &[], Ok(Duration::from_secs(30))),
+            (&document, 404, &[], Ok(Life::fresh(Duration::from_secs(30)))),
             (&query, 200, &[("cache-control", "max-age=0, No-Store")], Err(Reason::NoStore)),
             (&query, 200, &[("cache-control", "private=\"x\"")], Err(Reason::Private)),
             (&query, 200, &[("cache-control", "no-cache")], full),
@@ -355,13 +395,14 @@ mod tests {
 
     #[test]
     fn a_request_shortens_a_life_and_never_lengthens_it() {
-        let route = route(Kind::Query);
+        let day = Duration::from_secs(86_400);
+        let route = Route { stale_while_revalidate: day, stale_if_error: day, ..route(Kind::Query) };
         let with = |seconds| {
             let directives = Directives { ttl: Some(Duration::from_secs(seconds)), ..Directives::default() };
             storable(&route, &directives, StatusCode::OK, &HeaderMap::new(), |_| true)
         };
-        assert_eq!(with(5), Ok(Duration::from_secs(5)));
-        assert_eq!(with(500), Ok(Duration::from_secs(60)));
+        assert_eq!(with(5), Ok(Life::fresh(Duration::from_secs(5))));
+        assert_eq!(with(500), Ok(Life::fresh(Duration::from_secs(60))));
         assert_eq!(with(0), Err(Reason::TtlZero));
     }
 }

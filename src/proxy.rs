@@ -4,8 +4,9 @@
 //! handle → health page, or the route that covers it
 //!   none, or one that is not cached → pass: streamed through both ways
 //!   cached → body read → admitted? → lookup → fresh?
-//!     yes → the stored answer
-//!     no  → a fill asks the upstream, and this client reads along
+//!     yes   → the stored answer
+//!     stale → the stored answer, while a fill asks the upstream
+//!     no    → a fill asks the upstream, and this client reads along
 //! ```
 
 use std::{
@@ -21,8 +22,6 @@ use hyper::body::Incoming;
 use crate::{
     admit, ask,
     body::{self, BodyError, ReadLimits, RequestBody, ResponseBody},
-    dialect::Served,
-    entry::Entry,
     error::{ErrorBody, ErrorKind, ProxyError},
     exchange::{self, Exchange, Observed, Record},
     forwarded, guard, headers,
@@ -33,6 +32,9 @@ use crate::{
     policy::Reason,
     question::Question,
     reply::{self, CacheReport, Failure, Reply},
+    retiring::Retiring,
+    route::Route,
+    serve,
     state::{Live, Shared},
     stats::Limit,
     time::unix_seconds,
@@ -124,9 +126,14 @@ impl Proxy {
         }
         let upgrade = guard::upgrade(&parts.headers).map(str::to_owned);
         let covering = live.routes.iter().find(|route| route.pattern.matches(&parts.method, &exchange.path));
+        let (method, path) = (parts.method.clone(), Arc::clone(&exchange.path));
+        let retiring = |route: Option<&Route>| Retiring::of(&self.shared, live, &method, &path, route);
         let route = match covering {
-            Some(route) if route.cache && upgrade.is_none() => Arc::clone(route),
-            _ => return pass::pass(&self.shared, live, exchange, parts, body, upgrade).await,
+            Some(route) if route.caches(&parts.method) && upgrade.is_none() => Arc::clone(route),
+            _ => {
+                let retiring = retiring(covering.map(Arc::as_ref));
+                return pass::pass(&self.shared, live, exchange, parts, body, upgrade, retiring).await;
+            }
         };
         let limits = &live.config.limits;
         let limits = ReadLimits { bytes: limits.max_body, pause: limits.body_timeout };
@@ -147,11 +154,15 @@ impl Proxy {
                     exchange: exchange.clone(),
                     inquiry,
                     kept: None,
+                    fallback: None,
                 };
                 let request = pass::upstream_request(live, exchange, parts, body.into(), true);
                 self.cached(question, request).await
             }
-            None => pass::forward(&self.shared, live, exchange, parts, body.into(), None).await,
+            None => {
+                let retiring = retiring(Some(&route));
+                pass::forward(&self.shared, live, exchange, parts, body.into(), None, retiring).await
+            }
         }
     }
 
@@ -159,17 +170,20 @@ impl Proxy {
     async fn cached(&self, mut question: Question, request: Request<RequestBody>) -> Result<Reply, Failure> {
         let report = match (question.inquiry.bypass, &question.inquiry.key) {
             (None, Some(key)) => match lookup::lookup(&question, key).await {
-                Lookup::Hit(entry, served, report) => {
-                    return Ok(self.hit(&question, entry, served, report).await);
+                Lookup::Hit(found) => return Ok(serve::found(&question, found).await),
+                Lookup::Stale(found) => {
+                    let reply = serve::found(&question, found).await;
+                    ask::refresh(question, request);
+                    return Ok(reply);
                 }
-                Lookup::Miss(forward, kept) => {
-                    let report = CacheReport::miss(question.route.kind, key.clone(), forward);
+                Lookup::Miss(miss) => {
+                    let report = CacheReport::miss(question.route.kind, key.clone(), miss.forward);
                     if question.inquiry.directives.only_if_cached {
                         let report = CacheReport { forward: None, ..report };
                         let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
                         return Err(Failure::Told(error, Some(report)));
                     }
-                    question.kept = kept;
+                    (question.kept, question.fallback) = (miss.kept, miss.fallback);
                     report
                 }
             },
@@ -180,23 +194,6 @@ impl Proxy {
             }
         };
         ask::ask(question, report, request).await
-    }
-
-    async fn hit(
-        &self,
-        question: &Question,
-        entry: Arc<Entry>,
-        served: Served,
-        report: CacheReport,
-    ) -> Reply {
-        let stats = &self.shared.stats;
-        stats.saved(entry.took.saturating_sub(question.exchange.elapsed()));
-        stats.tokens_saved.add(entry.usage.and_then(|usage| usage.total).unwrap_or(0));
-        let dialect = question.inquiry.dialect;
-        let response = reply::from_entry(&question.route, dialect, &entry, served, SystemTime::now());
-        let response =
-            pass::normalized(&question.live, &question.exchange, Some(report.kind), response).await;
-        Reply { response, report: Some(report), hit: Some(entry) }
     }
 
     /// What every response gets.

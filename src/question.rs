@@ -8,12 +8,13 @@ use crate::{
     error::ProxyError,
     exchange::Exchange,
     route::Route,
+    serve::Found,
     state::{Live, Shared},
     upstream,
 };
 
 /// A request on a cacheable route, with all that its answer depends on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Question {
     /// What lasts.
     pub shared: Arc<Shared>,
@@ -27,6 +28,8 @@ pub struct Question {
     pub inquiry: Inquiry,
     /// The fresh answer that is stored for it, in a form that is of no use to it.
     pub kept: Option<Arc<Entry>>,
+    /// The stale answer that it gets where the upstream fails.
+    pub fallback: Option<Found>,
 }
 
 impl Question {

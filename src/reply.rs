@@ -32,6 +32,8 @@ pub enum CacheStatus {
     Hit,
     /// By the upstream, after a lookup.
     Miss,
+    /// From the store, after the answer's TTL.
+    Stale,
     /// By an answer that another request had asked for already.
     Coalesced,
     /// By the upstream, without a lookup.
@@ -44,6 +46,7 @@ impl CacheStatus {
         match self {
             Self::Hit => "HIT",
             Self::Miss => "MISS",
+            Self::Stale => "STALE",
             Self::Coalesced => "COALESCED",
             Self::Bypass => "BYPASS",
         }
@@ -92,7 +95,7 @@ pub struct CacheReport {
     pub stored: Option<bool>,
     /// The age of a stored answer, in seconds.
     pub age: Option<u64>,
-    /// How long the stored answer is fresh yet, in seconds.
+    /// How long the stored answer is fresh yet, in seconds; negative where it is stale.
     pub ttl: Option<i64>,
     /// Why the store was not asked, or the answer not stored.
     pub reason: Option<Reason>,
@@ -137,6 +140,11 @@ impl CacheReport {
         }
     }
 
+    /// The same of an answer that is stale.
+    pub fn stale(self) -> Self {
+        Self { status: CacheStatus::Stale, ..self }
+    }
+
     /// Writes `X-Cache`, `Cache-Status` and `Age`.
     pub fn write(&self, headers: &mut HeaderMap) {
         headers.insert(X_CACHE, HeaderValue::from_static(self.status.as_str()));
@@ -155,7 +163,7 @@ impl CacheReport {
         text.push_str("sidecache");
         // Writing to a string cannot fail.
         let _ = match &self.forward {
-            None if self.status == CacheStatus::Hit => write!(text, "; hit"),
+            None if matches!(self.status, CacheStatus::Hit | CacheStatus::Stale) => write!(text, "; hit"),
             None => Ok(()),
             Some((forward, None)) => write!(text, "; fwd={}", forward.as_str()),
             Some((forward, Some(status))) => {

@@ -176,6 +176,14 @@ pub struct Route {
     pub replay: Replay,
     /// What happens to an answer that all its clients have left.
     pub on_abandon: OnAbandon,
+    /// How long after its TTL an answer is served while it is asked for anew.
+    pub stale_while_revalidate: Duration,
+    /// How long after that an answer is served where the upstream fails.
+    pub stale_if_error: Duration,
+    /// Where an answer tells what it depends on; `None` leaves it to the dialect.
+    pub tags: Option<Vec<Pointer>>,
+    /// The kinds whose entries a success retires.
+    pub invalidates: Vec<Kind>,
     /// A built-in route covers a `POST` only if its body is what its dialect requires.
     pub builtin: bool,
 }
@@ -228,6 +236,23 @@ impl Pattern {
         let tail = self.tail.as_deref().unwrap_or_default();
         fits && self.head.iter().zip(path.split('/')).all(|(own, given)| own.matches(given))
             && tail.iter().rev().zip(path.rsplit('/')).all(|(own, given)| own.matches(given))
+    }
+}
+
+impl Pattern {
+    /// Whether it names a method, and does not stand for any.
+    pub const fn names_method(&self) -> bool {
+        self.method.is_some()
+    }
+
+    /// The segment that the last `{…}` stands for in a `path` that is covered.
+    pub fn last_capture<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let is_any = |segment: &Segment| *segment == Segment::Any;
+        let tail = self.tail.as_deref().unwrap_or_default();
+        if let Some(from_end) = tail.iter().rev().position(is_any) {
+            return path.rsplit('/').nth(from_end);
+        }
+        path.strip_prefix('/')?.split('/').nth(self.head.iter().rposition(is_any)?)
     }
 }
 
@@ -328,6 +353,16 @@ const BUILTIN: [(&str, Kind, Option<Dialect>); 16] = [
 ];
 
 impl Route {
+    /// Whether answers to `method` are kept: with `*` for any method, not to those that change something. A `POST`
+    /// asks a question, but not of a document or a conversation.
+    pub fn caches(&self, method: &Method) -> bool {
+        let is_question = || !matches!(self.kind, Kind::Document | Kind::Conversation);
+        self.cache
+            && (self.pattern.names_method()
+                || [Method::GET, Method::HEAD].contains(method)
+                || (method == Method::POST && is_question()))
+    }
+
     /// A route with every setting at its default; its name is its pattern.
     ///
     /// # Errors
@@ -357,6 +392,10 @@ impl Route {
             identity: Identity::Recorded,
             replay: Replay::AtOnce,
             on_abandon: OnAbandon::Finish,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            tags: None,
+            invalidates: Vec::new(),
             builtin: false,
         })
     }

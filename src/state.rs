@@ -6,8 +6,8 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    admit::Terms, config::Config, flights::Flights, route::Route, standing::Standing, stats::Stats,
-    store::Store, upstream::Upstream,
+    admit::Terms, config::Config, flights::Flights, resource::Resources, route::Route, standing::Standing,
+    stats::Stats, store::Store, upstream::Upstream,
 };
 
 /// What lasts as long as the process.
@@ -49,6 +49,7 @@ impl Live {
             namespace: config.store.namespace.as_str().into(),
             host_counts: config.upstream.preserve_host,
             log_questions: config.log.queries,
+            resources: Resources::of(&config.routes),
         };
         let routes = config.routes.iter().cloned().map(Arc::new).collect();
         Ok(Self { config, routes, upstream, terms })

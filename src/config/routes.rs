@@ -120,12 +120,13 @@ impl Reader<'_> {
     /// Reads every key before anything is given up, so that all faults are noted.
     fn route(&mut self, name: String, common: Option<&Common>) -> Option<Route> {
         let pattern = self.need("match", "\"POST /ask\"", pattern);
-        let kind = self
-            .need("kind", "\"query\"", |value| one_of(value, &Kind::ALL.map(|kind| (kind.as_str(), kind))));
+        let kind = self.need("kind", "\"query\"", kind);
         let dialect =
             self.take("dialect", |value| one_of(value, &Dialect::NAMED.map(|own| (own.as_str(), own))));
         let cache = self.take("cache", BOOL.read);
         let ttl = self.take("ttl", DURATION.read);
+        let stale_while_revalidate = self.take("stale_while_revalidate", DURATION.read);
+        let stale_if_error = self.take("stale_if_error", DURATION.read);
         let scope = self.take("scope", SCOPE.read);
         let ignore_headers = self.header_patterns("ignore_headers");
         let set_cookie = self.take("set_cookie", |value| {
@@ -135,6 +136,8 @@ impl Reader<'_> {
         let ignore = self.take("ignore", pointers);
         let text = self.take("text", pointers);
         let normalize = self.take("normalize", normalize);
+        let tags = self.take("tags", pointers);
+        let invalidates = self.take("invalidates", kinds);
         let cache_tool_calls = self.take("cache_tool_calls", BOOL.read);
         let honor = self.take("honor_request_cache_control", BOOL.read);
         let stream_end = self.take("stream_end", TEXT.read);
@@ -169,6 +172,10 @@ impl Reader<'_> {
         route.identity = identity.unwrap_or(route.identity);
         route.replay = replay.unwrap_or(route.replay);
         route.on_abandon = on_abandon.unwrap_or(route.on_abandon);
+        route.stale_while_revalidate = stale_while_revalidate.unwrap_or(route.stale_while_revalidate);
+        route.stale_if_error = stale_if_error.unwrap_or(route.stale_if_error);
+        route.tags = tags;
+        route.invalidates = invalidates.unwrap_or_default();
         Some(route)
     }
 }
@@ -177,6 +184,17 @@ impl Reader<'_> {
 fn pattern(value: &Value) -> Result<String, String> {
     let text = value.text("METHOD PATH")?;
     text.parse::<Pattern>().map(|_| text.to_owned())
+}
+
+fn kind(value: &Value) -> Result<Kind, String> {
+    one_of(value, &Kind::ALL.map(|kind| (kind.as_str(), kind)))
+}
+
+fn kinds(value: &Value) -> Result<Vec<Kind>, String> {
+    let Value::List(items) = value else {
+        return Err(value.mismatch("a list of kinds, as in [\"query\"]"));
+    };
+    items.iter().map(kind).collect()
 }
 
 fn replay(value: &Value) -> Result<Replay, String> {

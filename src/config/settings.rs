@@ -162,13 +162,18 @@ const fn r(key: &'static str, about: &'static str) -> RouteKey {
 }
 
 /// Every key of a `[[route]]` table.
-pub static ROUTE_KEYS: [RouteKey; 20] = [
+pub static ROUTE_KEYS: [RouteKey; 24] = [
     r("name", "Its name, part of the key and of the logs; its match where there is none."),
     r("match", "The requests it covers: METHOD PATH; {x} one segment, ** any rest, * any method. Required."),
     r("kind", "What its answers are: query, embedding, document, conversation or other. Required."),
     r("dialect", "What its bodies mean; found out by path and body where there is none."),
     r("cache", "false passes everything through."),
     r("ttl", "How long an answer is fresh; the kind's where there is none."),
+    r(
+        "stale_while_revalidate",
+        "How long after its TTL an answer is served at once, while it is asked for anew.",
+    ),
+    r("stale_if_error", "How long after that an answer is served where the upstream fails."),
     r("scope", "Who may share its entries; the file's where there is none."),
     r("ignore_headers", "Request headers left out of the key, further to the file's."),
     r(
@@ -179,6 +184,11 @@ pub static ROUTE_KEYS: [RouteKey; 20] = [
     r("ignore", "Body members left out of the key: JSON pointers, * for any element."),
     r("text", "Where the question's text is: JSON pointers; by dialect where there are none."),
     r("normalize", "What does not count in that text: trim, collapse, casefold, nfc."),
+    r(
+        "tags",
+        "Where an answer tells what it depends on: JSON pointers; of the rag dialect, its sources' ids.",
+    ),
+    r("invalidates", "The kinds whose entries a success here retires; also with cache = false."),
     r("cache_tool_calls", "Whether answers that call tools are stored."),
     r("honor_request_cache_control", "Whether a request's Cache-Control and X-Cache-TTL are honoured."),
     r("stream_end", "The event or the data that ends its streams."),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::sse::Framing;
+use super::{Pointer, sse::Framing};
 use crate::{json::Json, policy::Reason};
 
 /// The members that name a conversation by a text or a number.
@@ -12,28 +12,47 @@ const IDS: [&str; 3] = ["conversation_id", "session_id", "thread_id"];
 /// The member that names one by a text, or by an object with an `id`.
 const OBJECT: &str = "conversation";
 
-/// Whether a request's or an answer's body names a conversation.
-pub fn names_conversation(body: &Json<'_>) -> bool {
-    !id_spans(body).is_empty()
+/// The conversations that a request's body names, but for those in members that `ignore` leaves out of the key:
+/// whoever wrote that says that they change no answer.
+pub fn conversations(body: &Json<'_>, ignore: &[Pointer]) -> Vec<String> {
+    let ignores = |name: &str| ignore.iter().any(|pointer| pointer.as_str().strip_prefix('/') == Some(name));
+    let ids = ids(body).into_iter().filter(|id| !ignores(id.name));
+    let text = |value: &Json<'_>| match value {
+        Json::String(text) => text.to_string(),
+        Json::Number(number) => number.to_string(),
+        // Some other value that means something to the service: not to us, and so the same for all.
+        _ => String::new(),
+    };
+    ids.map(|id| text(id.value)).collect()
+}
+
+/// A conversation's id in a body.
+struct Id<'a> {
+    /// The member at the top that it is in.
+    name: &'static str,
+    value: &'a Json<'a>,
+    /// Where it is in the text that the body was read from.
+    span: Range<usize>,
+}
+
+fn ids<'a>(json: &'a Json<'a>) -> Vec<Id<'a>> {
+    let by_name = IDS.into_iter().filter_map(|name| Some((name, json.member(name)?)));
+    let mut ids: Vec<_> = by_name
+        .filter(|(_, member)| matches!(member.value, Json::String(_) | Json::Number(_)))
+        .map(|(name, member)| Id { name, value: &member.value, span: member.span.clone() })
+        .collect();
+    let object = json.member(OBJECT).and_then(|member| match &member.value {
+        Json::Object(_) => member.value.member("id").filter(|id| !id.value.is_null()),
+        Json::String(_) => Some(member),
+        _ => None,
+    });
+    ids.extend(object.map(|id| Id { name: OBJECT, value: &id.value, span: id.span.clone() }));
+    ids
 }
 
 /// Where the ids are in the text that `json` was read from.
 fn id_spans(json: &Json<'_>) -> Vec<Range<usize>> {
-    let mut spans: Vec<_> = IDS
-        .iter()
-        .filter_map(|name| json.member(name))
-        .filter(|member| matches!(member.value, Json::String(_) | Json::Number(_)))
-        .map(|member| member.span.clone())
-        .collect();
-    match json.member(OBJECT) {
-        Some(member) if member.value.is_object() => {
-            let id = member.value.member("id").filter(|id| !id.value.is_null());
-            spans.extend(id.map(|id| id.span.clone()));
-        }
-        Some(member) if matches!(member.value, Json::String(_)) => spans.push(member.span.clone()),
-        _ => {}
-    }
-    spans
+    ids(json).into_iter().map(|id| id.span).collect()
 }
 
 /// The body with the ids of the conversation that it opens set to null; `None` where it opens none.
@@ -89,15 +108,21 @@ mod tests {
     #[test]
     fn requests_name_conversations() {
         for (text, expected) in [
-            (r#"{"query":"q","conversation_id":"c"}"#, true),
-            (r#"{"query":"q","session_id":7}"#, true),
-            (r#"{"query":"q","conversation":{"id":"c"}}"#, true),
-            (r#"{"query":"q","conversation":"c"}"#, true),
-            (r#"{"query":"q","conversation_id":null}"#, false),
-            (r#"{"query":"q","conversation":{}}"#, false),
-            (r#"{"previous_response_id":"r"}"#, false),
+            (r#"{"query":"q","conversation_id":"c"}"#, &["c"][..]),
+            (r#"{"query":"q","session_id":7,"thread_id":"t"}"#, &["7", "t"]),
+            (r#"{"query":"q","conversation":{"id":"c"}}"#, &["c"]),
+            (r#"{"query":"q","conversation":"c"}"#, &["c"]),
+            (r#"{"query":"q","conversation_id":null}"#, &[]),
+            (r#"{"query":"q","conversation":{}}"#, &[]),
+            (r#"{"previous_response_id":"r"}"#, &[]),
         ] {
-            assert_eq!(names_conversation(&Json::parse(text.as_bytes()).expect("JSON")), expected, "{text}");
+            let json = Json::parse(text.as_bytes()).expect("JSON");
+            assert_eq!(conversations(&json, &[]), expected, "{text}");
+            let ignore: Vec<Pointer> =
+                ["/conversation_id", "/session_id", "/thread_id", "/conversation", "/conversation/id"]
+                    .map(|pointer| pointer.parse().expect("a pointer"))
+                    .into();
+            assert!(conversations(&json, &ignore).is_empty(), "{text}");
         }
     }
 

@@ -22,7 +22,7 @@ pub mod sse;
 use bytes::Bytes;
 use http::HeaderMap;
 
-pub use conversation::names_conversation;
+pub use conversation::conversations;
 pub use form::{Form, Served, serve, serves_both};
 pub use identity::renewed;
 pub use pointer::{Pointer, Token};
@@ -156,13 +156,33 @@ impl Dialect {
         self.shape().text().iter().filter_map(|pointer| pointer.parse().ok()).collect()
     }
 
+    /// What an answer, or the events of a stream, tells that it depends on.
+    fn told_tags(self, route: &Route, framing: Framing, body: &Bytes) -> Vec<String> {
+        let own = || self.shape().tags().iter().filter_map(|pointer| pointer.parse().ok()).collect();
+        let pointers: Vec<Pointer> = route.tags.clone().unwrap_or_else(own);
+        let mut tags = Vec::new();
+        let mut collect = |text: &[u8]| {
+            if let Ok(json) = Json::parse(text) {
+                pointers.iter().for_each(|pointer| pointer.collect(&json, &mut tags));
+            }
+        };
+        match framing.events(body) {
+            _ if pointers.is_empty() => {}
+            Some(events) => events.iter().for_each(|event| collect(event.data.as_bytes())),
+            None => collect(body),
+        }
+        tags
+    }
+
     /// The text of a request's question: the last text there is.
     pub fn question(self, body: &Json<'_>) -> Option<String> {
         self.text().iter().filter_map(|pointer| pointer.last_text(body)).next_back()
     }
 
     /// What a request asks for, as far as the answer is judged and served by it.
-    pub fn ask(self, body: &Json<'_>, usage: UsageSetting) -> Ask {
+    ///
+    /// `in_conversation` tells whether the request names one.
+    pub fn ask(self, body: &Json<'_>, usage: UsageSetting, in_conversation: bool) -> Ask {
         let shape = self.shape();
         let has_forms = self.has_stream_member();
         let form = if has_forms { Form::of(body, shape.streams_by_default()) } else { Form::default() };
@@ -171,7 +191,7 @@ impl Dialect {
             form,
             upstream_form: if asks { form.told_usage() } else { form },
             sets_limit: shape.sets_limit(body),
-            in_conversation: names_conversation(body),
+            in_conversation,
         }
     }
 
@@ -192,6 +212,7 @@ impl Dialect {
                 Err(_) => Answer::not_stored(Reason::Invalid),
             },
         };
+        answer.tags = self.told_tags(route, framing, body);
         if self.may_open(ask) && answer.verdict.is_ok() {
             match conversation::without_opened(framing, body) {
                 Ok(without_ids) => answer.without_ids = without_ids,
@@ -275,6 +296,8 @@ pub struct Answer {
     pub usage: Option<Usage>,
     /// The body for everyone but its own caller, where it opens a conversation: its id set to null.
     pub without_ids: Option<Bytes>,
+    /// What it says that it depends on, and perhaps more than once.
+    pub tags: Vec<String>,
     /// Whether the dialect's own end was seen, so that a cut would have been noticed without framing.
     pub end_seen: bool,
 }
@@ -282,7 +305,7 @@ pub struct Answer {
 impl Answer {
     /// An answer that its dialect sees the end of.
     fn new(verdict: Result<(), Reason>, model: Option<String>, usage: Option<Usage>) -> Self {
-        Self { verdict, model, usage, without_ids: None, end_seen: true }
+        Self { verdict, model, usage, without_ids: None, tags: Vec::new(), end_seen: true }
     }
 
     fn not_stored(reason: Reason) -> Self {
@@ -290,8 +313,8 @@ impl Answer {
     }
 
     /// Bytes that mean nothing here.
-    const fn opaque() -> Self {
-        Self { verdict: Ok(()), model: None, usage: None, without_ids: None, end_seen: false }
+    fn opaque() -> Self {
+        Self { end_seen: false, ..Self::new(Ok(()), None, None) }
     }
 }
 
@@ -309,6 +332,11 @@ trait Shape {
 
     /// Where the question's text is, as JSON pointers.
     fn text(&self) -> &'static [&'static str];
+
+    /// Where an answer, or an event of its stream, tells what it depends on, as JSON pointers.
+    fn tags(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Whether a request without a `stream` member asks for a stream.
     fn streams_by_default(&self) -> bool {

@@ -31,6 +31,11 @@ impl Pointer {
         last_text(&self.tokens, document)
     }
 
+    /// Adds the texts and the numbers that the pointer leads to, in their order.
+    pub fn collect(&self, document: &Json<'_>, found: &mut Vec<String>) {
+        collect(&self.tokens, document, found);
+    }
+
     /// The pointer as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -61,6 +66,25 @@ fn last_text(tokens: &[Token], json: &Json<'_>) -> Option<String> {
     }
 }
 
+fn collect(tokens: &[Token], json: &Json<'_>, found: &mut Vec<String>) {
+    let Some((first, rest)) = tokens.split_first() else {
+        match json {
+            Json::String(text) => found.push(text.to_string()),
+            Json::Number(number) => found.push(number.to_string()),
+            _ => {}
+        }
+        return;
+    };
+    match (first, json) {
+        (Token::Any, _) => json.items().iter().for_each(|item| collect(rest, item, found)),
+        (Token::Name(name), Json::Array(items)) => {
+            let item = name.parse::<usize>().ok().and_then(|index| items.get(index));
+            item.into_iter().for_each(|item| collect(rest, item, found));
+        }
+        (Token::Name(name), _) => json.get(name).into_iter().for_each(|item| collect(rest, item, found)),
+    }
+}
+
 fn parse_token(token: &str) -> Result<Token, String> {
     if token == "*" {
         return Ok(Token::Any);
@@ -77,4 +101,27 @@ fn parse_token(token: &str) -> Result<Token, String> {
         }
     }
     Ok(Token::Name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn collects_texts_and_numbers() {
+        let text = br#"{"sources":[{"id":"a"},{"id":7},{"id":null},{"id":["x"]},{}],"main":{"id":"b"}}"#;
+        let json = Json::parse(text).expect("JSON");
+        for (pointer, expected) in [
+            ("/sources/*/id", &["a", "7"][..]),
+            ("/sources/1/id", &["7"]),
+            ("/sources/3/id/*", &["x"]),
+            ("/main/id", &["b"]),
+            ("/none/*/id", &[]),
+            ("/main", &[]),
+        ] {
+            let mut found = Vec::new();
+            pointer.parse::<Pointer>().expect("a pointer").collect(&json, &mut found);
+            assert_eq!(found, expected, "{pointer}");
+        }
+    }
 }

@@ -16,6 +16,10 @@ impl Shape for Rag {
         &["/query", "/question", "/message"]
     }
 
+    fn tags(&self) -> &'static [&'static str] {
+        &["/sources/*/document_id", "/sources/*/doc_id", "/sources/*/id"]
+    }
+
     fn whole(&self, json: &Json<'_>, _rules: &Rules<'_>) -> Answer {
         let verdict = match json {
             _ if has(json, "error") => Err(Reason::ErrorEvent),

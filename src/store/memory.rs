@@ -7,7 +7,7 @@ use std::{
 
 use moka::{Expiry, policy::EvictionPolicy, sync::Cache};
 
-use crate::{entry::Entry, key::Key};
+use crate::{entry::Entry, generations::Generations, key::Key};
 
 /// An entry with the time it may stay.
 #[derive(Clone, Debug)]
@@ -38,6 +38,7 @@ impl Expiry<[u8; 32], Held> for LifeOfEntry {
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     cache: Cache<[u8; 32], Held>,
+    generations: Arc<Generations>,
 }
 
 impl MemoryStore {
@@ -50,7 +51,12 @@ impl MemoryStore {
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(LifeOfEntry)
             .build();
-        Self { cache }
+        Self { cache, generations: Arc::new(Generations::own()) }
+    }
+
+    /// What was retired.
+    pub fn generations(&self) -> &Generations {
+        &self.generations
     }
 
     /// The entry under `key`.
@@ -91,19 +97,7 @@ mod tests {
     }
 
     fn entry(len: usize) -> Arc<Entry> {
-        Arc::new(Entry {
-            status: StatusCode::OK,
-            headers: Vec::new(),
-            body: Bytes::from(vec![0; len]),
-            stored_at: 0,
-            ttl: Duration::from_secs(60),
-            form: 0,
-            with_credentials: false,
-            took: Duration::ZERO,
-            model: None,
-            usage: None,
-            pace: Vec::new(),
-        })
+        Arc::new(Entry::new(StatusCode::OK, Vec::new(), Bytes::from(vec![0; len])))
     }
 
     #[test]

@@ -3,15 +3,22 @@
 mod memory;
 pub mod redis;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 
 pub use self::{
     memory::MemoryStore,
-    redis::{Lease, OpenError, RedisStore, StoreError, StoreEvent},
+    redis::{Lease, OpenError, RedisStore, StoreError, StoreEvent, Whose},
 };
-use crate::{entry::Entry, key::Key};
+use crate::{
+    entry::Entry,
+    generations::{Dependencies, Generations, Mark, Point, Retirement, Subject},
+    key::Key,
+};
 
 /// One of the two stores.
 #[derive(Debug)]
@@ -22,17 +29,13 @@ pub enum Store {
     Redis(Arc<RedisStore>),
 }
 
-/// Whose turn it is to ask the upstream.
+/// Whether to ask the upstream, and what is stored by now.
 #[derive(Debug)]
-pub enum Turn {
-    /// Nobody's: the answer is stored by now.
-    Stored(Arc<Entry>),
-    /// This replica's; the lease where there are others.
-    Mine(Option<Lease>),
-    /// Another replica's.
-    Theirs,
-    /// Everybody's: answers are for their own callers only.
-    Unshareable,
+pub struct Turn {
+    /// Whose turn it is.
+    pub whose: Whose,
+    /// What is stored, be it of no use to the request.
+    pub found: Option<Arc<Entry>>,
 }
 
 /// What `/health` tells of the store.
@@ -49,11 +52,50 @@ pub struct StoreStatus {
 }
 
 impl Store {
-    /// The entry under `key`.
+    /// What was retired, as far as this process knows.
+    pub fn generations(&self) -> &Generations {
+        match self {
+            Self::Memory(store) => store.generations(),
+            Self::Redis(store) => store.generations(),
+        }
+    }
+
+    /// The place in the order of retirements that a fill begins at now; `None` where that is not known, and so no
+    /// answer can be told from a retired one.
+    pub fn now(&self) -> Option<Point> {
+        self.generations().now(Instant::now())
+    }
+
+    /// Retires: from now on no entry that depends on one of `subjects`, and whose fill has begun by now, is found, by
+    /// any replica; nor is one stored. Tells the place at which that happened.
+    ///
+    /// # Errors
+    /// Where other replicas could not be told yet; here it is retired all the same.
+    pub async fn retire(&self, subjects: &[Subject]) -> Result<Point, StoreError> {
+        let retirement = Retirement::of(subjects);
+        match self {
+            Self::Memory(store) => Ok(store.generations().retire(&retirement)),
+            Self::Redis(store) => store.retire(&retirement).await,
+        }
+    }
+
+    /// Whether `entry`, found under `key`, is retired.
+    fn is_retired(&self, key: &Key, entry: &Entry) -> bool {
+        self.generations().is_retired(entry.began, Dependencies { key, marks: &entry.marks })
+    }
+
+    /// The entry under `key`, where it is not retired.
     ///
     /// # Errors
     /// Where the store could not be asked; to the request, a miss.
     pub async fn get(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
+        if self.now().is_none() {
+            return Err(StoreError::Unavailable);
+        }
+        Ok(self.find(key).await?.filter(|entry| !self.is_retired(key, entry)))
+    }
+
+    async fn find(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
         let store = match self {
             Self::Memory(store) => return Ok(store.get(key)),
             Self::Redis(store) => store,
@@ -87,22 +129,22 @@ impl Store {
         }
     }
 
-    /// Asks whether it is this replica's turn to ask the upstream for what `key` is kept under, in `form`.
+    /// Asks whose turn it is to ask the upstream for what `key` is kept under and depends on `marks`, in `form`.
     ///
     /// # Errors
     /// Where the store could not be asked.
-    pub async fn turn(&self, key: &Key, form: u64) -> Result<Turn, StoreError> {
-        let Self::Redis(store) = self else { return Ok(Turn::Mine(None)) };
-        let key = key.to_string();
-        Ok(match store.turn(&key, form).await? {
-            redis::Turn::Mine(lease) => Turn::Mine(Some(lease)),
-            redis::Turn::Theirs => Turn::Theirs,
-            redis::Turn::Unshareable => Turn::Unshareable,
-            redis::Turn::Stored(envelope) => match Entry::open(&envelope, &key) {
-                Ok(entry) => Turn::Stored(Arc::new(entry)),
-                Err(_) => return Err(StoreError::Protocol),
-            },
-        })
+    pub async fn turn(&self, key: &Key, marks: &[Mark], form: u64) -> Result<Turn, StoreError> {
+        let Self::Redis(store) = self else { return Ok(Turn { whose: Whose::Mine(None), found: None }) };
+        // Who asked before something was retired is not waited for.
+        let since = self.generations().last_concerning(Dependencies { key, marks });
+        let name = key.to_string();
+        let redis::Turn { whose, stored } = store.turn(&name, form, since).await?;
+        let found = match stored.map(|envelope| Entry::open(&envelope, &name)) {
+            None => None,
+            Some(Ok(entry)) => Some(Arc::new(entry)).filter(|entry| !self.is_retired(key, entry)),
+            Some(Err(_)) => return Err(StoreError::Protocol),
+        };
+        Ok(Turn { whose, found })
     }
 
     /// What `/health` tells.

@@ -86,14 +86,16 @@ fn a_conversation_is_opened_for_its_own_caller_and_read_from_the_store() {
         assert_eq!((again.cache(), &again.body), ("HIT", &shown.body));
         assert_eq!(rag.calls(&target), 1);
 
-        // A question in a conversation has another answer at each turn.
+        // A question in a conversation is answered once, until the next turn changes the conversation.
         let turn = json!({"message": "How long do entries live?", "conversation_id": id});
-        for _ in 0..2 {
-            let answer = client.post("/api/v1/chat", &turn).await;
-            assert_eq!((answer.cache(), answer.detail()), ("BYPASS", Some("conversation")));
-            assert_eq!(answer.json()["conversation_id"], id);
+        let other = json!({"message": "And in Redis?", "conversation_id": id});
+        for (turn, cache) in [(&turn, "MISS"), (&turn, "HIT"), (&other, "MISS"), (&turn, "MISS")] {
+            let answer = client.post("/api/v1/chat", turn).await;
+            assert_eq!((answer.cache(), &answer.json()["conversation_id"]), (cache, &json!(id)));
+            let shown = client.get(&target).await;
+            assert_eq!(shown.cache(), if cache == "HIT" { "HIT" } else { "MISS" });
         }
-        assert_eq!(rag.calls("/api/v1/chat"), 3);
+        assert_eq!(rag.calls("/api/v1/chat"), 4);
     });
 }
 

@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::support::{
     Gate, RedisServer, Script, Setup, Sidecache, Upstream,
     answers::{
-        CHAT, DONE, QUERY, anthropic_events, chat, chat_answer, chat_choice, chat_events, chat_stream, chunk,
-        data, ollama_lines, query, query_answer, responses_answer,
+        CHAT, DONE, anthropic_events, chat, chat_answer, chat_choice, chat_events, chat_stream, chunk, data,
+        ollama_lines, query, query_answer, responses_answer,
     },
     eventually, run,
 };
@@ -163,15 +163,6 @@ fn what_a_request_is_or_asks_for() {
             ),
             Case::new("request-lone-surrogate", CHAT, r#"{"model":"\ud800","messages":[]}"#, whole_chat()),
             Case::new("request-too-deep", CHAT, deep, whole_chat()),
-            Case::new("conversation", QUERY, r#"{"query":"q","conversation_id":"c"}"#, whole_chat()),
-            Case::new("conversation", QUERY, r#"{"query":"q","session_id":"s"}"#, whole_chat()),
-            Case::new("conversation", QUERY, r#"{"query":"q","thread_id":"t"}"#, whole_chat()),
-            Case::new(
-                "conversation",
-                "/v1/responses",
-                r#"{"input":"q","conversation":{"id":"c"}}"#,
-                whole_chat(),
-            ),
             Case::new("ttl-zero", CHAT, chat(), whole_chat()).with("x-cache-ttl", "0"),
         ])
         .await;

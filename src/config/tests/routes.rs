@@ -69,7 +69,20 @@ fn what_is_wrong_with_a_key() {
         ("ttl = \"y\"", "route.ttl: \"y\" is no duration; write whole seconds or 500ms, 30s, 30m, 24h"),
         ("tll = 5", "route.tll: is no setting of a route; did you mean `ttl`?"),
         ("mode = \"ttl\"", "route.mode: is no setting of a route"),
-        ("stale_if_error = 1", "route.stale_if_error: is no setting of a route"),
+        (
+            "stale_if_error = \"x\"",
+            "route.stale_if_error: \"x\" is no duration; write whole seconds or 500ms, 30s, 30m, 24h",
+        ),
+        ("tags = [\"a\"]", "route.tags: `a` is no JSON pointer: it must begin with `/`, as in \"/metadata\""),
+        (
+            "invalidates = \"query\"",
+            "route.invalidates: takes a list of kinds, as in [\"query\"]; found a text",
+        ),
+        (
+            "invalidates = [\"querry\"]",
+            "route.invalidates: \"querry\" is none of query, embedding, document, conversation, other; did you mean \
+             `query`?",
+        ),
         ("name = \"\"", "route.name: takes a text; found an empty text"),
         (
             "dialect = \"openai\"",

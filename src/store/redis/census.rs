@@ -15,6 +15,7 @@ use super::{
     error::PROTOCOL,
     lanes::{open_connection, send},
 };
+use crate::glob::escape;
 
 /// How long a caller waits for fresh figures, from the time their making began.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -190,18 +191,6 @@ fn used_memory(info: &str) -> Option<u64> {
     info.lines().find_map(|line| line.strip_prefix("used_memory:"))?.trim().parse().ok()
 }
 
-/// A text as a glob pattern that matches nothing else.
-fn escape(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for c in text.chars() {
-        if matches!(c, '*' | '?' | '[' | ']' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,11 +202,5 @@ mod tests {
             Some(1_048_576)
         );
         assert_eq!(used_memory("used_memory_human:1.00M"), None);
-    }
-
-    #[test]
-    fn escapes_patterns() {
-        assert_eq!(escape("a-b_c.d"), "a-b_c.d");
-        assert_eq!(escape("a*[b]"), "a\\*\\[b\\]");
     }
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::task::AbortHandle;
 
 use super::{RedisStore, StoreError, breaker::Kind};
+use crate::generations::Place;
 
 /// The life of a lease, and how often its holder prolongs it.
 const LIFE: Duration = Duration::from_millis(1500);
@@ -38,14 +39,21 @@ const MARK: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
 
 /// What came of asking for a lease.
 #[derive(Debug)]
-pub enum Turn {
-    /// The answer is stored by now.
-    Stored(Bytes),
-    /// It is this replica's turn to ask.
-    Mine(Lease),
-    /// Another replica is asking.
+pub struct Turn {
+    /// Who asks.
+    pub whose: Whose,
+    /// The value that is stored by now.
+    pub stored: Option<Bytes>,
+}
+
+/// Whose turn it is to ask the upstream.
+#[derive(Debug)]
+pub enum Whose {
+    /// This replica's; the lease where there are others.
+    Mine(Option<Lease>),
+    /// Another replica's.
     Theirs,
-    /// The answers are for their own callers only: nobody need wait.
+    /// Everybody's: answers are for their own callers only.
     Unshareable,
 }
 
@@ -60,32 +68,36 @@ pub struct Lease {
 }
 
 impl RedisStore {
-    /// Asks for the lease of the question whose answer is kept under `key` in the form `form`. One round trip.
+    /// Asks for the lease of the question whose answer is kept under `key` in the form `form`, among those who ask
+    /// since the last retirement that concerned it. One round trip.
     ///
     /// # Errors
     /// See [`StoreError`]; the upstream may then be asked without a lease.
-    pub async fn turn(self: &Arc<Self>, key: &str, form: u64) -> Result<Turn, StoreError> {
+    pub async fn turn(self: &Arc<Self>, key: &str, form: u64, since: Place) -> Result<Turn, StoreError> {
         // What could not be stored is not worth waiting for.
         if self.breaker.writes.refusal(Instant::now()).is_some() {
             return Err(StoreError::Refused);
         }
-        let name = format!("{}:_:lease:{}:{form:x}", self.namespace, &key[self.namespace.len() + 1..]);
+        let (local, Place { major, minor }) = (&key[self.namespace.len() + 1..], since);
+        let name = format!("{}:_:lease:{local}:{form:x}:{major}-{minor}", self.namespace);
         let holder = format!("{:032x}", fastrand::u128(..));
         let life = LIFE.as_millis().to_string();
         let Value::Array(reply) = self.script(TAKE, &[&name, key], &[&holder, &life]).await? else {
             return Err(StoreError::Protocol);
         };
-        match &reply[..] {
-            [Value::Nil, Value::Nil] => Ok(Turn::Mine(Lease::new(Arc::clone(self), name, holder))),
-            [Value::Nil, Value::BulkString(value)] => {
-                drop(Lease::new(Arc::clone(self), name, holder));
-                Ok(Turn::Stored(Bytes::from(value.clone())))
-            }
-            [_, Value::BulkString(value)] => Ok(Turn::Stored(Bytes::from(value.clone()))),
-            [Value::BulkString(held_by), _] if held_by == UNSHAREABLE.as_bytes() => Ok(Turn::Unshareable),
-            [Value::BulkString(_), Value::Nil] => Ok(Turn::Theirs),
-            _ => Err(StoreError::Protocol),
-        }
+        let [held_by, stored] = <[Value; 2]>::try_from(reply).map_err(|_| StoreError::Protocol)?;
+        let whose = match held_by {
+            Value::Nil => Whose::Mine(Some(Lease::new(Arc::clone(self), name, holder))),
+            Value::BulkString(held_by) if held_by == UNSHAREABLE.as_bytes() => Whose::Unshareable,
+            Value::BulkString(_) => Whose::Theirs,
+            _ => return Err(StoreError::Protocol),
+        };
+        let stored = match stored {
+            Value::Nil => None,
+            Value::BulkString(value) => Some(Bytes::from(value)),
+            _ => return Err(StoreError::Protocol),
+        };
+        Ok(Turn { whose, stored })
     }
 
     async fn script(&self, script: &str, keys: &[&str], arguments: &[&str]) -> Result<Value, StoreError> {

@@ -19,7 +19,7 @@ use std::{
 
 use ::redis::{Client, IntoConnectionInfo, Value};
 use bytes::Bytes;
-use tokio::task::AbortHandle;
+use tokio::{sync::watch, task::AbortHandle};
 
 mod breaker;
 mod census;
@@ -28,15 +28,19 @@ mod error;
 mod gate;
 mod lanes;
 mod lease;
+mod mirror;
 mod strikes;
 
 pub use error::{OpenError, StoreError};
-pub use lease::{Lease, Turn};
+pub use lease::{Lease, Turn, Whose};
 
 use breaker::{Breaker, Kind};
 use census::Census;
 use connector::Connector;
 use lanes::{LARGE, LargeKeys, get};
+use mirror::{Keys, Mirror};
+
+use crate::generations::{Generations, Point, Retirement};
 
 /// The longest time to live that is asked for, a hundred years: beyond some point Redis refuses.
 const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
@@ -77,8 +81,11 @@ pub struct RedisStore {
     breaker: Arc<Breaker>,
     census: Arc<Census>,
     large_keys: LargeKeys,
-    connector: AbortHandle,
+    tasks: [AbortHandle; 2],
     namespace: String,
+    generations: Arc<Generations>,
+    keys: Keys,
+    synced: watch::Receiver<bool>,
 }
 
 impl RedisStore {
@@ -100,17 +107,27 @@ impl RedisStore {
     ) -> Result<Self, OpenError> {
         let client = client(url).map_err(|error| OpenError::new(&error))?;
         let census = Arc::new(Census::new(client.clone(), namespace));
+        let (generations, keys) = (Arc::<Generations>::default(), Keys::of(namespace));
+        let mirror = Mirror::new(client.clone(), keys.clone(), Arc::clone(&generations));
+        let synced = mirror.synced();
         let (breaker, losses) = Breaker::new(client, timeout);
         let breaker = Arc::new(breaker);
         let connector = Connector::new(Arc::clone(&breaker), losses, on_change, namespace);
-        let connector = tokio::spawn(connector.run()).abort_handle();
-        Ok(Self { breaker, census, large_keys: LargeKeys::new(), connector, namespace: namespace.to_owned() })
+        let tasks = [tokio::spawn(connector.run()).abort_handle(), tokio::spawn(mirror.run()).abort_handle()];
+        let (large_keys, namespace) = (LargeKeys::new(), namespace.to_owned());
+        Ok(Self { breaker, census, large_keys, tasks, namespace, generations, keys, synced })
     }
 
     /// Waits until Redis can be used, but no longer than `within`; whether it can.
     pub async fn ready(&self, within: Duration) -> bool {
         let _ = tokio::time::timeout(within, self.breaker.ready()).await;
         self.connected()
+    }
+
+    /// Waits until it is known what was retired, but no longer than `within`: no value is of use before that.
+    pub async fn synced(&self, within: Duration) {
+        let mut synced = self.synced.clone();
+        let _ = tokio::time::timeout(within, synced.wait_for(|synced| *synced)).await;
     }
 
     /// Whether Redis can be used, as far as is known.
@@ -183,6 +200,40 @@ impl RedisStore {
         }
     }
 
+    /// What was retired, by whichever replica.
+    pub fn generations(&self) -> &Generations {
+        &self.generations
+    }
+
+    /// Retires for all replicas; the place at which that happened. Where Redis cannot be told, it is retired here at
+    /// once, and for the others as soon as Redis is back.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn retire(&self, retirement: &Retirement) -> Result<Point, StoreError> {
+        match self.tell(retirement).await {
+            Ok(point) => {
+                if self.generations.last().is_none_or(|last| last.order != point.order) {
+                    self.generations.begin(point.order);
+                }
+                self.generations.apply(point, retirement);
+                Ok(point)
+            }
+            Err(error) => {
+                self.generations.keep_unsent(retirement.clone());
+                Err(error)
+            }
+        }
+    }
+
+    async fn tell(&self, retirement: &Retirement) -> Result<Point, StoreError> {
+        let lanes = self.breaker.lanes()?;
+        let (command, name) = (self.keys.retire(retirement), &self.keys.stream);
+        let lane = lanes.pick(self.large_keys.hash(name), false);
+        let reply = self.breaker.call(&lanes, lane, &command, name, Kind::Aside).await?;
+        mirror::retired_at(reply).ok_or_else(|| self.breaker.mistrust(&lanes))
+    }
+
     /// Says that a value did not fit its key: replies may have slipped against requests. The connections are
     /// replaced by fresh ones, at most once a second, without a gap.
     pub fn suspect(&self) {
@@ -202,7 +253,9 @@ impl RedisStore {
 
 impl Drop for RedisStore {
     fn drop(&mut self) {
-        self.connector.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 

@@ -1,0 +1,45 @@
+//! Replies from the store.
+
+use std::{sync::Arc, time::SystemTime};
+
+use http::StatusCode;
+
+use crate::{
+    dialect::Served,
+    entry::Entry,
+    pass,
+    question::Question,
+    reply::{self, CacheReport, CacheStatus, Forward, Reply},
+};
+
+/// A stored answer that is of use to a request, and in which form.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// It.
+    pub entry: Arc<Entry>,
+    /// The form that was asked for.
+    pub served: Served,
+    /// What is told of it.
+    pub report: CacheReport,
+}
+
+/// The reply that says what was found.
+pub async fn found(question: &Question, found: Found) -> Reply {
+    let Found { entry, served, report } = found;
+    let stats = &question.shared.stats;
+    if report.status == CacheStatus::Stale {
+        stats.stale.increment();
+    }
+    stats.saved(entry.took.saturating_sub(question.exchange.elapsed()));
+    stats.tokens_saved.add(entry.usage.and_then(|usage| usage.total).unwrap_or(0));
+    let dialect = question.inquiry.dialect;
+    let response = reply::from_entry(&question.route, dialect, &entry, served, SystemTime::now());
+    let response = pass::normalized(&question.live, &question.exchange, Some(report.kind), response).await;
+    Reply { response, report: Some(report), hit: Some(entry) }
+}
+
+/// The same in place of what the upstream could not answer; `status` is what it answered instead.
+pub async fn instead(question: &Question, mut stale: Found, status: Option<StatusCode>) -> Reply {
+    stale.report.forward = Some((Forward::Stale, status));
+    found(question, stale).await
+}

@@ -1,0 +1,297 @@
+//! Answers that go when what they depend on changes: documents, conversations, kinds.
+
+mod replicas;
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Answer, Client, Gate, Rag, Script, Setup, Sidecache, Upstream,
+    answers::{QUERY, query},
+    eventually, run, soon,
+};
+
+const DOCUMENT: &str = "/api/v1/documents/d%201";
+
+/// A question in the RAG shape.
+fn ask(text: &str) -> Value {
+    json!({"query": text})
+}
+
+/// What the cache did for a question.
+async fn cache(client: &Client, text: &str) -> String {
+    client.post(QUERY, &ask(text)).await.cache().to_owned()
+}
+
+/// An upstream whose answers cite the document that the question names, and that takes every write.
+async fn citing() -> Upstream {
+    Upstream::start(|request| match request.method.as_str() {
+        "POST" if request.target == QUERY => {
+            let id = request.json()["query"].clone();
+            Script::json(&json!({"answer": "A.", "sources": [{"document_id": id}, {"id": 7}]}))
+        }
+        "GET" => Script::json(&json!({"at": request.target})),
+        _ if request.header("x-refuse").is_some() => Script::json_with(422, &[], &json!({})),
+        _ => Script::json(&json!({"ok": true})),
+    })
+    .await
+}
+
+#[test]
+fn a_changed_document_takes_along_what_cites_it_and_nothing_else() {
+    run(async {
+        let rag = Rag::start().await;
+        let sidecache = Sidecache::start(rag.url()).await;
+        let client = sidecache.client();
+        let (about, other) = (ask("How long do entries live?"), ask("What is a replica?"));
+        let first = client.post(QUERY, &about).await;
+        let cited: Vec<_> = sources(&first);
+        let unrelated = client.post(QUERY, &other).await;
+        let changed = cited.iter().find(|id| !sources(&unrelated).contains(id)).expect("one of its own");
+        for question in [&about, &other] {
+            assert_eq!(client.post(QUERY, question).await.cache(), "HIT");
+        }
+
+        let target = format!("/api/v1/documents/{changed}");
+        let text = "Entries live for seven years, as everybody knows.";
+        let body = json!({"title": "Lifetimes", "text": text}).to_string();
+        let json = [("content-type", "application/json")];
+        let put = client.request("PUT", &target, &json, body).await;
+        assert!((200..300).contains(&put.status), "{}", put.text());
+        let fresh = client.post(QUERY, &about).await;
+        assert_eq!(fresh.cache(), "MISS");
+        assert_ne!(fresh.json()["answer"], first.json()["answer"]);
+        assert_eq!(client.post(QUERY, &other).await.cache(), "HIT");
+    });
+}
+
+fn sources(answer: &Answer) -> Vec<String> {
+    let sources = answer.json()["sources"].as_array().expect("sources").clone();
+    sources.iter().map(|source| source["document_id"].as_str().expect("an id").to_owned()).collect()
+}
+
+#[test]
+fn every_successful_write_at_or_below_a_document_retires_it_for_everybody() {
+    run(async {
+        let upstream = citing().await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let client = sidecache.client();
+        let others = [("authorization", "Bearer other")];
+        for (method, target, headers, retires) in [
+            ("PUT", DOCUMENT, vec![], true),
+            ("PATCH", DOCUMENT, vec![], true),
+            ("DELETE", DOCUMENT, vec![], true),
+            ("POST", "/api/v1/documents/d%201/reindex/now", vec![], true),
+            ("POST", "/api/v1/documents/d%201/?async=1", vec![], true),
+            ("PUT", "/api/v1/documents/d 1".replace(' ', "%20").leak() as &str, vec![others[0]], true),
+            ("PUT", DOCUMENT, vec![("x-refuse", "1")], false),
+            ("POST", "/api/v1/documents", vec![], false),
+            ("PUT", "/api/v1/documents/d%202", vec![], false),
+            ("OPTIONS", DOCUMENT, vec![], false),
+        ] {
+            let get = async |target: &str, headers: &[(&str, &str)]| {
+                client.request("GET", target, headers, "").await.cache().to_owned()
+            };
+            let seen = async || {
+                [
+                    get(DOCUMENT, &[]).await,
+                    get(&format!("{DOCUMENT}?full=1"), &[]).await,
+                    get(DOCUMENT, &others).await,
+                    cache(&client, "d 1").await,
+                ]
+            };
+            seen().await;
+            assert_eq!(seen().await, ["HIT"; 4]);
+            assert_eq!(cache(&client, "other").await, if upstream.calls() == 5 { "MISS" } else { "HIT" });
+            let written = client.request(method, target, &headers, "{}").await;
+            assert_eq!(written.cache(), "", "a write is passed through");
+            let expected = if retires { "MISS" } else { "HIT" };
+            assert_eq!(seen().await, [expected; 4], "{method} {target}");
+            assert_eq!(cache(&client, "other").await, "HIT");
+        }
+    });
+}
+
+#[test]
+fn a_404_is_gone_once_the_document_is_made() {
+    run(async {
+        let upstream = Upstream::start(|request| match request.method.as_str() {
+            "GET" => Script::json_with(404, &[], &json!({"detail": "no"})),
+            _ => Script::json_with(201, &[("location", "/api/v1/documents/new")], &json!({"id": "new"})),
+        })
+        .await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let client = sidecache.client();
+        let get = async || client.get("/api/v1/documents/new").await;
+        assert_eq!(get().await.cache(), "MISS");
+        let kept = get().await;
+        assert_eq!((kept.status, kept.cache()), (404, "HIT"));
+        let left = kept.header("cache-status").split("ttl=").nth(1).expect("a TTL");
+        assert!(left.split(';').next().expect("it").parse::<u32>().expect("seconds") <= 30);
+        client.post("/api/v1/documents", &json!({"text": "t"})).await;
+        assert_eq!(get().await.cache(), "MISS");
+    });
+}
+
+#[test]
+fn a_write_that_nobody_waits_for_retires_all_the_same() {
+    run(async {
+        let (asked, go) = (Gate::new(), Gate::new());
+        let script = Script::raw().tell(&asked).wait(&go).close();
+        let upstream = Upstream::start(move |request| match request.method.as_str() {
+            "GET" => Script::json(&json!({})),
+            _ => script.clone(),
+        })
+        .await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let client = sidecache.client();
+        client.get(DOCUMENT).await;
+        let (leaving, target) = (sidecache.client(), DOCUMENT);
+        let put = tokio::spawn(async move { leaving.request("PUT", target, &[], "{}").await });
+        soon("the write", asked.passed()).await;
+        put.abort();
+        let gone = async || (client.get(DOCUMENT).await.cache() == "MISS").then_some(());
+        eventually("it is retired", gone).await;
+        // Nor does it matter that the upstream never says what it did.
+        client.get(DOCUMENT).await;
+        let put = tokio::spawn({
+            let client = client.clone();
+            async move { client.request("PUT", DOCUMENT, &[], "{}").await.status }
+        });
+        go.open();
+        assert_eq!(soon("an error", put).await.expect("no panic"), 502);
+        assert_eq!(client.get(DOCUMENT).await.cache(), "MISS");
+    });
+}
+
+/// An answer that was begun before a change is for those alone who asked before it.
+#[test]
+fn a_change_fences_what_is_running() {
+    run(async {
+        let go = Gate::new();
+        let (held, calls) = (go.clone(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+        let upstream = Upstream::start(move |request| {
+            if request.method != "POST" {
+                return Script::json(&json!({}));
+            }
+            let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let answer = json!({"answer": format!("A{call}."), "sources": [{"document_id": "d 1"}]});
+            let head = if call == 0 { Script::raw().wait(&held) } else { Script::raw() };
+            let mut script = head;
+            script.steps.extend(Script::json(&answer).steps);
+            script
+        })
+        .await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let client = sidecache.client();
+        let early = tokio::spawn({
+            let client = client.clone();
+            async move { client.post(QUERY, &query()).await }
+        });
+        eventually("the question", async || (upstream.calls() == 1).then_some(())).await;
+        client.request("PUT", DOCUMENT, &[], "{}").await;
+        let late = client.post(QUERY, &query()).await;
+        assert_eq!((late.cache(), late.json()["answer"].as_str()), ("MISS", Some("A1.")), "it does not join");
+        go.open();
+        let early = soon("the early answer", early).await.expect("no panic");
+        assert_eq!((early.json()["answer"].as_str(), early.detail()), (Some("A0."), Some("retired")));
+        let again = client.post(QUERY, &query()).await;
+        assert_eq!((again.cache(), again.json()["answer"].as_str()), ("HIT", Some("A1.")));
+    });
+}
+
+#[test]
+fn tags_are_found_where_the_route_or_the_headers_say() {
+    run(async {
+        let upstream = Upstream::start(|request| {
+            let body = json!({"answer": "A.", "refs": [{"doc": "a"}, {"doc": 7}]});
+            match request.target.as_str() {
+                "/by-pointer" => Script::json(&body),
+                "/by-event" => Script::events(&[&format!("data: {body}\n\n"), "data: [DONE]\n\n"]),
+                "/by-header" => {
+                    Script::json_with(200, &[("cache-tag", "x, a"), ("surrogate-key", "k 7")], &json!({}))
+                }
+                _ => Script::json(&json!({})),
+            }
+        })
+        .await;
+        let route = |path, kind| format!("[[route]]\nmatch = \"POST {path}\"\nkind = \"{kind}\"\n");
+        let tags = "tags = [\"/refs/*/doc\"]\n";
+        let config = route("/by-pointer", "query") + tags + &route("/by-event", "query") + tags;
+        let sidecache =
+            Setup::to(&upstream.url()).config(&(config + &route("/by-header", "other"))).start().await;
+        let client = sidecache.client();
+        for target in ["/by-pointer", "/by-event", "/by-header"] {
+            for id in ["a", "7"] {
+                let cache = async || client.post(target, &query()).await.cache().to_owned();
+                cache().await;
+                assert_eq!(cache().await, "HIT", "{target}");
+                client.request("PUT", "/api/v1/documents/zzz", &[], "{}").await;
+                assert_eq!(cache().await, "HIT", "{target}");
+                client.request("PUT", &format!("/api/v1/documents/{id}"), &[], "{}").await;
+                assert_eq!(cache().await, "MISS", "{target} {id}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_route_may_retire_whole_kinds() {
+    run(async {
+        let upstream = citing().await;
+        let config = "[[route]]\nmatch = \"POST /upload\"\nkind = \"other\"\ncache = false\n\
+                      invalidates = [\"query\"]\n\
+                      [[route]]\nmatch = \"POST /reindex\"\nkind = \"other\"\ninvalidates = [\"document\"]";
+        let sidecache = Setup::to(&upstream.url()).config(config).start().await;
+        let client = sidecache.client();
+        let seen = async || (cache(&client, "a").await, client.get(DOCUMENT).await.cache().to_owned());
+        let texts = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        seen().await;
+        assert_eq!(seen().await, texts("HIT", "HIT"));
+        client.request("POST", "/upload", &[("x-refuse", "1")], "{}").await;
+        assert_eq!(seen().await, texts("HIT", "HIT"), "it was refused");
+        client.request("POST", "/upload", &[], "{}").await;
+        assert_eq!(seen().await, texts("MISS", "HIT"));
+        assert_eq!(client.post("/reindex", &json!({})).await.cache(), "MISS");
+        assert_eq!(seen().await, texts("HIT", "MISS"));
+        assert_eq!(client.post("/reindex", &json!({})).await.cache(), "HIT");
+        assert_eq!(seen().await, texts("HIT", "HIT"), "a hit changes nothing");
+    });
+}
+
+#[test]
+fn a_turn_retires_its_own_conversation_alone() {
+    run(async {
+        let upstream = Upstream::start(|_| Script::json(&json!({"answer": "A."}))).await;
+        let config = "[[route]]\nmatch = \"POST /api/v1/conversations/{id}/turns\"\nkind = \"query\"\n\
+                      [[route]]\nmatch = \"POST /traced\"\nkind = \"query\"\nignore = [\"/session_id\"]";
+        let sidecache = Setup::to(&upstream.url()).config(config).start().await;
+        let client = sidecache.client();
+        let turn =
+            async |target: &str, question: Value| client.post(target, &question).await.cache().to_owned();
+        let in_it = |text: &str, id: &str| json!({"query": text, "conversation": {"id": id}});
+        assert_eq!(turn(QUERY, in_it("q", "one")).await, "MISS");
+        assert_eq!(turn(QUERY, in_it("q", "one")).await, "HIT");
+        assert_eq!(turn(QUERY, in_it("q", "two")).await, "MISS", "the key has the conversation");
+        assert_eq!(turn(QUERY, in_it("q", "one")).await, "HIT", "another conversation's turn");
+        // A turn that is not stored is one all the same.
+        let headers = [("cache-control", "no-store")];
+        client.post_with(QUERY, &headers, &json!({"query": "r", "thread_id": "one"})).await;
+        assert_eq!(turn(QUERY, in_it("q", "one")).await, "MISS");
+
+        let (path, seen) = ("/api/v1/conversations/three/turns", "/api/v1/conversations/three");
+        for (question, expected) in [("q", "MISS"), ("q", "HIT"), ("r", "MISS"), ("q", "MISS")] {
+            client.get(seen).await;
+            assert_eq!(turn(path, json!({"query": question})).await, expected);
+            assert_eq!(client.get(seen).await.cache(), expected);
+        }
+        assert_eq!(turn(QUERY, in_it("q", "three")).await, "MISS", "the same conversation, by its id");
+        assert_eq!(turn(path, json!({"query": "q"})).await, "MISS");
+        client.request("DELETE", seen, &[], "").await;
+        assert_eq!(turn(path, json!({"query": "q"})).await, "MISS");
+
+        assert_eq!(turn("/traced", json!({"query": "q", "session_id": 1})).await, "MISS");
+        assert_eq!(turn("/traced", json!({"query": "q", "session_id": 2})).await, "HIT", "it names none");
+    });
+}

@@ -1,0 +1,121 @@
+//! The same on two replicas over one Redis, and while Redis is away.
+
+use std::time::{Duration, Instant};
+
+use super::{DOCUMENT, cache, citing};
+use crate::support::{RedisServer, Setup, Sidecache, Upstream, eventually, eventually_within, run};
+
+async fn replica(redis: &RedisServer, upstream: &Upstream) -> Sidecache {
+    let settings = "[store]\ntimeout = \"5s\"";
+    Setup::to(&upstream.url()).arguments(&["--redis", &redis.url()]).config(settings).start().await
+}
+
+/// How soon a change is known everywhere.
+const SOON: Duration = Duration::from_millis(100);
+
+#[test]
+fn a_change_through_one_replica_is_known_to_the_other() {
+    run(async {
+        let (redis, upstream) = (RedisServer::start(), citing().await);
+        let (one, two) = (replica(&redis, &upstream).await, replica(&redis, &upstream).await);
+        let (one, two) = (one.client(), two.client());
+        let mut slowest = Duration::ZERO;
+        for _ in 0..10 {
+            for client in [&one, &two] {
+                cache(client, "d 1").await;
+                cache(client, "other").await;
+                assert_eq!(cache(client, "d 1").await, "HIT");
+            }
+            one.request("PUT", DOCUMENT, &[], "{}").await;
+            let changed = Instant::now();
+            eventually_within(SOON, "known", async || (cache(&two, "d 1").await == "MISS").then_some(()))
+                .await;
+            slowest = slowest.max(changed.elapsed());
+            assert_eq!(cache(&one, "d 1").await, "HIT", "the other one's fresh answer");
+            assert_eq!(cache(&two, "other").await, "HIT");
+        }
+        assert!(slowest < SOON, "{slowest:?}");
+    });
+}
+
+#[test]
+fn a_replica_that_starts_later_knows_what_was_retired() {
+    run(async {
+        let (redis, upstream) = (RedisServer::start(), citing().await);
+        let one = replica(&redis, &upstream).await;
+        cache(&one.client(), "d 1").await;
+        cache(&one.client(), "other").await;
+        one.client().request("PUT", DOCUMENT, &[], "{}").await;
+        let two = replica(&redis, &upstream).await;
+        assert_eq!(cache(&two.client(), "other").await, "HIT");
+        assert_eq!(cache(&two.client(), "d 1").await, "MISS");
+        for key in redis.cli(&["KEYS", "*"]).lines() {
+            let left: i64 = redis.cli(&["PTTL", key]).parse().expect("milliseconds");
+            assert!(left > 0, "{key} has no TTL");
+        }
+    });
+}
+
+#[test]
+fn what_was_changed_while_redis_was_away_is_retired_when_it_is_back() {
+    run(async {
+        let (redis, upstream) = (RedisServer::start(), citing().await);
+        let settings = "[store]\ntimeout = \"100ms\"";
+        let start =
+            || Setup::to(&upstream.url()).arguments(&["--redis", &redis.url()]).config(settings).start();
+        let (one, two) = (start().await, start().await);
+        let client = one.client();
+        let hit = async |text: &str| (cache(&client, text).await == "HIT").then_some(());
+        eventually("stored", async || hit("d 1").await).await;
+        eventually("stored", async || hit("other").await).await;
+        redis.pause();
+        one.log.lifecycle("store lost").await;
+        client.request("PUT", DOCUMENT, &[], "{}").await;
+        redis.resume();
+        // The first answer of the document from the store is a fresh one: stored after it was asked for again.
+        eventually("the store is back", async || hit("other").await).await;
+        let calls = upstream.calls();
+        eventually("stored anew", async || hit("d 1").await).await;
+        assert!(upstream.calls() > calls, "the old answer is gone");
+        let known = async || (cache(&two.client(), "other").await == "HIT").then_some(());
+        eventually("the other replica has the store back", known).await;
+        assert_eq!(cache(&two.client(), "d 1").await, "HIT", "the fresh one");
+    });
+}
+
+/// An evicted or lost bookkeeping of Redis takes the answers along, and never brings one back.
+#[test]
+fn a_lost_order_retires_everything() {
+    run(async {
+        let (redis, upstream) = (RedisServer::start(), citing().await);
+        let one = replica(&redis, &upstream).await;
+        let client = one.client();
+        for lost in ["sidecache:_:{retired}:stream", "sidecache:_:{retired}:order"] {
+            cache(&client, "d 1").await;
+            assert_eq!(cache(&client, "d 1").await, "HIT");
+            client.request("PUT", DOCUMENT, &[], "{}").await;
+            assert_eq!(redis.cli(&["DEL", lost]), "1");
+            let two = replica(&redis, &upstream).await;
+            assert_eq!(cache(&two.client(), "d 1").await, "MISS", "{lost}");
+            let same = async || (cache(&client, "d 1").await == "HIT").then_some(());
+            eventually("both agree again", same).await;
+            assert_eq!(cache(&two.client(), "d 1").await, "HIT");
+        }
+    });
+}
+
+#[test]
+fn a_silent_stream_is_a_miss() {
+    run(async {
+        let (redis, upstream) = (RedisServer::start(), citing().await);
+        let one = replica(&redis, &upstream).await;
+        let client = one.client();
+        cache(&client, "d 1").await;
+        assert_eq!(cache(&client, "d 1").await, "HIT");
+        redis.cli(&["ACL", "SETUSER", "default", "-xread", "-xinfo"]);
+        eventually("it is not relied on", async || (cache(&client, "d 1").await == "MISS").then_some(()))
+            .await;
+        redis.cli(&["ACL", "SETUSER", "default", "+@all"]);
+        eventually("it is again", async || (cache(&client, "d 1").await == "HIT").then_some(())).await;
+    });
+}
