@@ -135,6 +135,9 @@ impl Store {
     /// Where the store could not be asked.
     pub async fn turn(&self, key: &Key, marks: &[Mark], form: u64) -> Result<Turn, StoreError> {
         let Self::Redis(store) = self else { return Ok(Turn { whose: Whose::Mine(None), found: None }) };
+        if self.now().is_none() {
+            return Err(StoreError::Unavailable);
+        }
         // Who asked before something was retired is not waited for.
         let since = self.generations().last_concerning(Dependencies { key, marks });
         let name = key.to_string();
