@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body as _;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
@@ -78,6 +78,8 @@ pub async fn forward(
         return Ok(Reply::new(tunnel::open(response, client, &shared.tasks), None));
     }
     reply::clean(response.headers_mut());
+    // The version is each connection's own (RFC 9110, section 2.5).
+    *response.version_mut() = Version::HTTP_11;
     let response = response.map(|body| ResponseBody::Upstream(Box::new(body)));
     Ok(Reply::new(normalized(live, exchange, None, response).await, None))
 }

@@ -98,6 +98,22 @@ fn interim_responses_do_not_disturb() {
 }
 
 #[test]
+fn an_old_upstream_does_not_age_the_clients_connection() {
+    run(async {
+        let old = Script::raw().send("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok").close();
+        let upstream = Upstream::always(old).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let mut client = Raw::connect(sidecache.address()).await;
+        for _ in 0..2 {
+            client.send("GET /x HTTP/1.1\r\nHost: h\r\n\r\n").await;
+            let head = client.head().await;
+            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+            client.until("ok").await;
+        }
+    });
+}
+
+#[test]
 fn bodies_stream_both_ways_at_once() {
     run(async {
         // The upstream answers each piece of the request before the next one is sent.
