@@ -1,12 +1,12 @@
 //! What a request retires once it has succeeded, and the care that this happens.
 
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderMap, Method, Response};
 
 use crate::{
     generations::Subject,
-    route::Route,
+    route::{Kind, Route},
     state::{Live, Shared},
 };
 
@@ -19,7 +19,9 @@ pub struct Retiring {
     path: Arc<str>,
     /// Whether it writes.
     is_write: bool,
-    subjects: Vec<Subject>,
+    /// What the route that covers it says.
+    kinds: Vec<Kind>,
+    settled: bool,
 }
 
 impl Retiring {
@@ -32,17 +34,14 @@ impl Retiring {
         covering: Option<&Route>,
     ) -> Option<Self> {
         let is_write = [Method::PUT, Method::PATCH, Method::POST, Method::DELETE].contains(method);
-        let kinds = covering.map(|route| &route.invalidates[..]).unwrap_or_default();
-        let mut subjects: Vec<_> = kinds.iter().copied().map(Subject::Kind).collect();
-        if is_write {
-            subjects.extend(live.terms.resources.changed(path, None));
-        }
-        (is_write || !subjects.is_empty()).then(|| Self {
+        let kinds = covering.map(|route| route.invalidates.clone()).unwrap_or_default();
+        (is_write || !kinds.is_empty()).then(|| Self {
             shared: Arc::clone(shared),
             live: Arc::clone(live),
             path: Arc::clone(path),
             is_write,
-            subjects,
+            kinds,
+            settled: false,
         })
     }
 
@@ -50,35 +49,23 @@ impl Retiring {
     pub async fn settle<B>(mut self, response: Option<&Response<B>>) {
         let refused =
             |response: &Response<B>| !response.status().is_success() && !response.status().is_redirection();
-        if response.is_some_and(refused) {
-            self.subjects.clear();
-            return;
+        if !response.is_some_and(refused) {
+            retire(&self.shared, &self.subjects(response.map(Response::headers))).await;
         }
-        if let Some(headers) = response.map(Response::headers) {
-            self.learn(headers);
-        }
-        if !self.subjects.is_empty() {
-            retire(&self.shared, &self.subjects).await;
-            self.subjects.clear();
-        }
+        self.settled = true;
     }
 
-    /// What the response says it made or changed.
-    fn learn(&mut self, headers: &HeaderMap) {
-        if self.is_write {
-            let changed = self.live.terms.resources.changed(&self.path, Some(headers));
-            let kinds = mem::take(&mut self.subjects);
-            let kinds = kinds.into_iter().filter(|subject| matches!(subject, Subject::Kind(_)));
-            self.subjects = kinds.chain(changed).collect();
-        }
+    fn subjects(&self, response: Option<&HeaderMap>) -> Vec<Subject> {
+        let resources = &self.live.terms.resources;
+        let changed = if self.is_write { resources.changed(&self.path, response) } else { Vec::new() };
+        self.kinds.iter().copied().map(Subject::Kind).chain(changed).collect()
     }
 }
 
 impl Drop for Retiring {
     fn drop(&mut self) {
-        let subjects = mem::take(&mut self.subjects);
-        if !subjects.is_empty() {
-            let shared = Arc::clone(&self.shared);
+        if !self.settled {
+            let (shared, subjects) = (Arc::clone(&self.shared), self.subjects(None));
             self.shared.tasks.spawn(async move { retire(&shared, &subjects).await });
         }
     }
@@ -86,7 +73,7 @@ impl Drop for Retiring {
 
 /// Retires; where other replicas could not be told, they will be.
 pub async fn retire(shared: &Shared, subjects: &[Subject]) {
-    if shared.store.retire(subjects).await.is_err() {
+    if !subjects.is_empty() && shared.store.retire(subjects).await.is_err() {
         shared.stats.errors.increment();
     }
 }
