@@ -126,7 +126,8 @@ pub(crate) fn is_installed(name: &str) -> bool {
     folders.map(|folder| folder.join(name)).any(|file| file.is_file())
 }
 
-fn free_port() -> u16 {
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("its address").port()
 }

@@ -2,22 +2,28 @@
 
 use std::time::{Duration, Instant};
 
-use super::{DOCUMENT, cache, citing};
-use crate::support::{RedisServer, Setup, Sidecache, Upstream, eventually, eventually_within, run};
+use super::{DOCUMENT, SOON, cache, change_of_a_cited_document, citing};
+use crate::support::{Rag, RedisServer, Setup, Sidecache, eventually, eventually_within, run};
 
-async fn replica(redis: &RedisServer, upstream: &Upstream) -> Sidecache {
+async fn replica(redis: &RedisServer, upstream: &str) -> Sidecache {
     let settings = "[store]\ntimeout = \"5s\"";
-    Setup::to(&upstream.url()).arguments(&["--redis", &redis.url()]).config(settings).start().await
+    Setup::to(upstream).arguments(&["--redis", &redis.url()]).config(settings).start().await
 }
 
-/// How soon a change is known everywhere.
-const SOON: Duration = Duration::from_millis(100);
+#[test]
+fn a_changed_document_takes_along_what_cites_it_on_the_other_replica_too() {
+    run(async {
+        let (redis, rag) = (RedisServer::start(), Rag::start().await);
+        let (one, two) = (replica(&redis, rag.url()).await, replica(&redis, rag.url()).await);
+        change_of_a_cited_document(&one.client(), &two.client()).await;
+    });
+}
 
 #[test]
 fn a_change_through_one_replica_is_known_to_the_other() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), citing().await);
-        let (one, two) = (replica(&redis, &upstream).await, replica(&redis, &upstream).await);
+        let (one, two) = (replica(&redis, &upstream.url()).await, replica(&redis, &upstream.url()).await);
         let (one, two) = (one.client(), two.client());
         let mut slowest = Duration::ZERO;
         for _ in 0..10 {
@@ -42,11 +48,11 @@ fn a_change_through_one_replica_is_known_to_the_other() {
 fn a_replica_that_starts_later_knows_what_was_retired() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), citing().await);
-        let one = replica(&redis, &upstream).await;
+        let one = replica(&redis, &upstream.url()).await;
         cache(&one.client(), "d 1").await;
         cache(&one.client(), "other").await;
         one.client().request("PUT", DOCUMENT, &[], "{}").await;
-        let two = replica(&redis, &upstream).await;
+        let two = replica(&redis, &upstream.url()).await;
         assert_eq!(cache(&two.client(), "other").await, "HIT");
         assert_eq!(cache(&two.client(), "d 1").await, "MISS");
         for key in redis.cli(&["KEYS", "*"]).lines() {
@@ -88,14 +94,14 @@ fn what_was_changed_while_redis_was_away_is_retired_when_it_is_back() {
 fn a_lost_order_retires_everything() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), citing().await);
-        let one = replica(&redis, &upstream).await;
+        let one = replica(&redis, &upstream.url()).await;
         let client = one.client();
         for lost in ["sidecache:_:{retired}:stream", "sidecache:_:{retired}:order"] {
             cache(&client, "d 1").await;
             assert_eq!(cache(&client, "d 1").await, "HIT");
             client.request("PUT", DOCUMENT, &[], "{}").await;
             assert_eq!(redis.cli(&["DEL", lost]), "1");
-            let two = replica(&redis, &upstream).await;
+            let two = replica(&redis, &upstream.url()).await;
             assert_eq!(cache(&two.client(), "d 1").await, "MISS", "{lost}");
             let same = async || (cache(&client, "d 1").await == "HIT").then_some(());
             eventually("both agree again", same).await;
@@ -108,7 +114,7 @@ fn a_lost_order_retires_everything() {
 fn a_silent_stream_is_a_miss() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), citing().await);
-        let one = replica(&redis, &upstream).await;
+        let one = replica(&redis, &upstream.url()).await;
         let client = one.client();
         cache(&client, "d 1").await;
         assert_eq!(cache(&client, "d 1").await, "HIT");

@@ -1,0 +1,146 @@
+//! What a purge costs those who are not concerned: hits' times in a full store, quiet and while a purge runs.
+//!
+//! ```text
+//! cargo bench --bench purge                        # 1,000,000 entries, in the process and in Redis
+//! cargo bench --bench purge -- --entries 100000
+//! ```
+//!
+//! The store is filled through the proxy, a tenth of it with one tag. Then one client asks for a hit each
+//! millisecond, whether or not the last one was answered in time to begin the next, and its times are noted: for a
+//! while quiet, then while a purge runs, in turn for a tag, a pattern and a kind, each followed by another quiet
+//! while. What is left is filled up again before the next round.
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "each benchmark uses its part")]
+mod support;
+
+mod fill;
+mod origin;
+mod probe;
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use support::{
+    figures::{median, quantile, text},
+    machine,
+    process::{self, Listening},
+};
+
+/// Entries where nobody says how many.
+const ENTRIES: usize = 1_000_000;
+
+/// A run without `--bench` is a test's, and only shows that this works.
+const SMOKE: Sizes = Sizes { entries: 2_000, rounds: 1, window: Duration::from_millis(200) };
+
+/// How much is done.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    entries: usize,
+    rounds: usize,
+    /// How long hits are timed, quiet and during each purge.
+    window: Duration,
+}
+
+/// The purges of a round.
+const PURGES: [(&str, &str); 3] = [
+    ("by tag", r#"{"tag": "tenth"}"#),
+    ("by pattern", r#"{"pattern": "document:[0-7]*"}"#),
+    ("by kind", r#"{"kind": "document"}"#),
+];
+
+/// What was measured of one of them.
+#[derive(Debug, Default)]
+struct Row {
+    quiet: Vec<Duration>,
+    purging: Vec<Duration>,
+    answered: Vec<Duration>,
+    purged: Vec<u64>,
+}
+
+fn main() {
+    let sizes = sizes();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let origin = origin::start();
+    println!("purge: {} entries, {} rounds, commit {}", sizes.entries, sizes.rounds, machine::commit());
+    println!("{}, load {}\n", machine::line(), machine::load());
+    println!("| store | purge | answered in | purged | p99 of hits, quiet | p99, while it runs | ratio |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    let redis = process::redis(folder.path());
+    for (name, redis) in [("in-process", None), ("Redis", redis.as_ref().map(|redis| redis.port))] {
+        if name == "in-process" || redis.is_some() {
+            let sidecache = start(folder.path(), origin, redis);
+            let rows = measure(&sidecache, sizes);
+            for ((purge, _), row) in PURGES.iter().zip(&rows) {
+                print(name, purge, row);
+            }
+        }
+    }
+}
+
+fn sizes() -> Sizes {
+    let arguments: Vec<String> = std::env::args().collect();
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return SMOKE;
+    }
+    let given = arguments.iter().position(|argument| argument == "--entries").map(|at| &arguments[at + 1]);
+    let entries = given.map_or(ENTRIES, |given| given.parse().expect("--entries takes a number"));
+    Sizes { entries, rounds: 3, window: Duration::from_secs(8) }
+}
+
+/// The proxy's port, and its admin listener's.
+struct Sidecache {
+    process: Listening,
+    admin: u16,
+}
+
+fn start(folder: &Path, origin: u16, redis: Option<u16>) -> Sidecache {
+    let admin = process::free_port();
+    let process = Listening::start("sidecache", |port| {
+        let home = folder.join(format!("sidecache-{port}"));
+        fs::create_dir_all(&home).expect("a folder of its own");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidecache"));
+        command.current_dir(&home).env_clear().env("CACHE_NEAR_MEMORY", "0");
+        command.args(["--max-memory", "4GiB", "--log-level", "ERROR", "--log-file", "sidecache.log"]);
+        command.args(["--listen", &format!("127.0.0.1:{port}")]);
+        command.args(["--admin-listen", &format!("127.0.0.1:{admin}")]);
+        command.args(["--upstream", &format!("http://127.0.0.1:{origin}")]);
+        if let Some(redis) = redis {
+            command.args(["--redis", &format!("redis://127.0.0.1:{redis}")]);
+        }
+        command
+    });
+    Sidecache { process, admin }
+}
+
+fn measure(sidecache: &Sidecache, sizes: Sizes) -> [Row; PURGES.len()] {
+    let mut rows: [Row; PURGES.len()] = Default::default();
+    let port = sidecache.process.port;
+    for _ in 0..sizes.rounds {
+        for ((_, call), row) in PURGES.iter().zip(&mut rows) {
+            fill::fill(port, sizes.entries);
+            probe::times(port, sizes.window / 4);
+            row.quiet.push(quantile(&probe::times(port, sizes.window), 0.99));
+            let hits = std::thread::spawn(move || probe::times(port, sizes.window));
+            let began = Instant::now();
+            row.purged.push(probe::purge(sidecache.admin, call));
+            row.answered.push(began.elapsed());
+            row.purging.push(quantile(&hits.join().expect("hits"), 0.99));
+            // What the sweep still has to do is not the next round's.
+            probe::times(port, sizes.window);
+        }
+    }
+    rows
+}
+
+fn print(store: &str, purge: &str, row: &Row) {
+    let (quiet, purging) = (median(&row.quiet), median(&row.purging));
+    let ratio = purging.as_secs_f64() / quiet.as_secs_f64();
+    let purged = row.purged.iter().max().copied().unwrap_or_default();
+    let (answered, quiet, purging) = (text(median(&row.answered)), text(quiet), text(purging));
+    println!("| {store} | {purge} | {answered} | {purged} | {quiet} | {purging} | {ratio:.2} |");
+}
