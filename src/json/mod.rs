@@ -4,7 +4,11 @@
 //! numbers that a double cannot hold become each other. This one keeps members in order and numbers as
 //! text, and refuses every document that two parsers might read differently.
 
-use std::{borrow::Cow, collections::HashSet, fmt, ops::Range};
+mod parser;
+
+use std::{borrow::Cow, fmt, ops::Range};
+
+pub use self::parser::Parser;
 
 /// A document nested deeper than this is refused; bounds the stack.
 pub const MAX_DEPTH: usize = 128;
@@ -73,11 +77,7 @@ impl<'a> Json<'a> {
     /// # Errors
     /// Where the text is no JSON, or JSON that two parsers might read differently.
     pub fn parse(text: &'a [u8]) -> Result<Self, JsonError> {
-        let text = std::str::from_utf8(text).map_err(|_| JsonError::NotUtf8)?;
-        let mut parser = Parser { text, at: 0 };
-        let value = parser.value(0)?;
-        parser.space();
-        if parser.at == text.len() { Ok(value) } else { Err(parser.fault()) }
+        Parser::over(text, |parser| parser.value(0))
     }
 
     /// The value of the member `name`, where this is an object that has one.
@@ -219,235 +219,6 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
         out.truncate(start);
         out.extend_from_slice(written.as_bytes());
     }
-}
-
-struct Parser<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Parser<'a> {
-    const fn fault(&self) -> JsonError {
-        JsonError::Syntax(self.at)
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    /// The next byte that is no white space.
-    fn next_token(&mut self) -> Option<u8> {
-        self.space();
-        self.peek()
-    }
-
-    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
-        if self.next_token() == Some(byte) {
-            self.at += 1;
-            Ok(())
-        } else {
-            Err(self.fault())
-        }
-    }
-
-    fn value(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
-        if depth > MAX_DEPTH {
-            return Err(JsonError::TooDeep);
-        }
-        match self.next_token() {
-            Some(b'{') => self.object(depth),
-            Some(b'[') => self.array(depth),
-            Some(b'"') => self.string().map(Json::String),
-            Some(b'-' | b'0'..=b'9') => self.number().map(Json::Number),
-            Some(b't') => self.literal("true", Json::Bool(true)),
-            Some(b'f') => self.literal("false", Json::Bool(false)),
-            Some(b'n') => self.literal("null", Json::Null),
-            _ => Err(self.fault()),
-        }
-    }
-
-    fn literal(&mut self, word: &str, value: Json<'a>) -> Result<Json<'a>, JsonError> {
-        if self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
-            self.at += word.len();
-            Ok(value)
-        } else {
-            Err(self.fault())
-        }
-    }
-
-    fn object(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
-        self.at += 1;
-        let mut members = Vec::new();
-        if self.next_token() == Some(b'}') {
-            self.at += 1;
-            return Ok(Json::Object(members));
-        }
-        loop {
-            if self.next_token() != Some(b'"') {
-                return Err(self.fault());
-            }
-            let name = self.string()?;
-            self.expect(b':')?;
-            self.space();
-            let start = self.at;
-            let value = self.value(depth + 1)?;
-            members.push(Member { name, value, span: start..self.at });
-            match self.next_token() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => break,
-                _ => return Err(self.fault()),
-            }
-        }
-        self.at += 1;
-        if has_repeats(&members) { Err(JsonError::RepeatedMember) } else { Ok(Json::Object(members)) }
-    }
-
-    fn array(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
-        self.at += 1;
-        let mut items = Vec::new();
-        if self.next_token() == Some(b']') {
-            self.at += 1;
-            return Ok(Json::Array(items));
-        }
-        loop {
-            items.push(self.value(depth + 1)?);
-            match self.next_token() {
-                Some(b',') => self.at += 1,
-                Some(b']') => break,
-                _ => return Err(self.fault()),
-            }
-        }
-        self.at += 1;
-        Ok(Json::Array(items))
-    }
-
-    fn number(&mut self) -> Result<&'a str, JsonError> {
-        let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        match self.peek() {
-            Some(b'0') => self.at += 1,
-            Some(b'1'..=b'9') => self.digits()?,
-            _ => return Err(self.fault()),
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(&self.text[start..self.at])
-    }
-
-    fn digits(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at > start { Ok(()) } else { Err(self.fault()) }
-    }
-
-    /// Reads a string; the next byte is its opening quote.
-    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
-        self.at += 1;
-        let plain = self.plain()?;
-        if self.peek() == Some(b'"') {
-            self.at += 1;
-            return Ok(Cow::Borrowed(plain));
-        }
-        let mut text = plain.to_owned();
-        loop {
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(Cow::Owned(text));
-                }
-                Some(b'\\') => {
-                    self.at += 1;
-                    text.push(self.escape()?);
-                }
-                _ => text.push_str(self.plain()?),
-            }
-        }
-    }
-
-    /// The text up to the next quote or backslash.
-    fn plain(&mut self) -> Result<&'a str, JsonError> {
-        let start = self.at;
-        let rest = &self.text.as_bytes()[start..];
-        let stop = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-        self.at = stop.map_or(self.text.len(), |stop| start + stop);
-        // A control character must be escaped (RFC 8259, section 7).
-        match self.peek() {
-            Some(b'"' | b'\\') => Ok(&self.text[start..self.at]),
-            _ => Err(self.fault()),
-        }
-    }
-
-    fn escape(&mut self) -> Result<char, JsonError> {
-        let byte = self.peek().ok_or_else(|| self.fault())?;
-        self.at += 1;
-        Ok(match byte {
-            b'"' | b'\\' | b'/' => char::from(byte),
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => return self.unicode_escape(),
-            _ => return Err(self.fault()),
-        })
-    }
-
-    fn unicode_escape(&mut self) -> Result<char, JsonError> {
-        let first = self.hex4()?;
-        if (0xdc00..0xe000).contains(&first) {
-            return Err(JsonError::LoneSurrogate);
-        }
-        if !(0xd800..0xdc00).contains(&first) {
-            return char::from_u32(first).ok_or(JsonError::LoneSurrogate);
-        }
-        if !self.text.as_bytes()[self.at..].starts_with(b"\\u") {
-            return Err(JsonError::LoneSurrogate);
-        }
-        self.at += 2;
-        let second = self.hex4()?;
-        if !(0xdc00..0xe000).contains(&second) {
-            return Err(JsonError::LoneSurrogate);
-        }
-        char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)).ok_or(JsonError::LoneSurrogate)
-    }
-
-    fn hex4(&mut self) -> Result<u32, JsonError> {
-        let digits = self.text.as_bytes().get(self.at..self.at + 4).ok_or_else(|| self.fault())?;
-        let mut value = 0;
-        for digit in digits {
-            value = value * 16 + char::from(*digit).to_digit(16).ok_or_else(|| self.fault())?;
-        }
-        self.at += 4;
-        Ok(value)
-    }
-}
-
-fn has_repeats(members: &[Member<'_>]) -> bool {
-    if members.len() <= 16 {
-        return (1..members.len())
-            .any(|i| members[..i].iter().any(|earlier| earlier.name == members[i].name));
-    }
-    let mut seen = HashSet::with_capacity(members.len());
-    members.iter().any(|member| !seen.insert(member.name.as_ref()))
 }
 
 #[cfg(test)]
