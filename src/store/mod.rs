@@ -101,15 +101,31 @@ impl Store {
             Self::Redis(store) => store,
         };
         let key = key.to_string();
-        let Some(envelope) = store.get(&key).await? else { return Ok(None) };
-        match Entry::open(&envelope, &key) {
-            Ok(entry) => Ok(Some(Arc::new(entry))),
-            Err(_) => {
-                // Rubbish under our key, or a reply that was meant for another request.
-                store.suspect();
-                Err(StoreError::Protocol)
-            }
+        let envelope = store.get(&key).await?;
+        envelope.map(|envelope| opened(store, &key, &envelope)).transpose()
+    }
+
+    /// The entries under `keys` in one round trip, each as [`Self::get`] would find it.
+    pub async fn get_many(&self, keys: &[Key]) -> Vec<Result<Option<Arc<Entry>>, StoreError>> {
+        if self.now().is_none() {
+            return vec![Err(StoreError::Unavailable); keys.len()];
         }
+        let kept = |(key, found): (&Key, Result<Option<Arc<Entry>>, StoreError>)| {
+            Ok(found?.filter(|entry| !self.is_retired(key, entry)))
+        };
+        keys.iter().zip(self.find_many(keys).await).map(kept).collect()
+    }
+
+    async fn find_many(&self, keys: &[Key]) -> Vec<Result<Option<Arc<Entry>>, StoreError>> {
+        let store = match self {
+            Self::Memory(store) => return keys.iter().map(|key| Ok(store.get(key))).collect(),
+            Self::Redis(store) => store,
+        };
+        let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
+        let open = |(key, found): (&String, Result<Option<Bytes>, StoreError>)| {
+            found?.map(|envelope| opened(store, key, &envelope)).transpose()
+        };
+        keys.iter().zip(store.get_many(&keys).await).map(open).collect()
     }
 
     /// Keeps `entry` under `key` for `life`.
@@ -125,6 +141,27 @@ impl Store {
             Self::Redis(store) => {
                 let key = key.to_string();
                 store.put(&key, Bytes::from(entry.seal(&key)), life).await
+            }
+        }
+    }
+
+    /// Keeps entries under their keys, each for its life; pipelined.
+    ///
+    /// # Errors
+    /// Where one of them could not be stored; the others are.
+    pub async fn put_many(&self, entries: Vec<(Key, Arc<Entry>, Duration)>) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => {
+                entries.into_iter().for_each(|(key, entry, life)| store.put(&key, entry, life));
+                Ok(())
+            }
+            Self::Redis(store) => {
+                let sealed = |(key, entry, life): (Key, Arc<Entry>, Duration)| {
+                    let key = key.to_string();
+                    let envelope = Bytes::from(entry.seal(&key));
+                    (key, envelope, life)
+                };
+                store.put_many(entries.into_iter().map(sealed).collect()).await.into_iter().collect()
             }
         }
     }
@@ -170,4 +207,13 @@ impl Store {
             }
         }
     }
+}
+
+/// The entry in an envelope that was found under `key`.
+fn opened(store: &RedisStore, key: &str, envelope: &Bytes) -> Result<Arc<Entry>, StoreError> {
+    Entry::open(envelope, key).map(Arc::new).map_err(|_| {
+        // Rubbish under our key, or a reply that was meant for another request.
+        store.suspect();
+        StoreError::Protocol
+    })
 }

@@ -20,7 +20,7 @@ pub(super) const LARGE: usize = 64 * 1024;
 /// For a connection to be made: name resolution, TCP, TLS and login together.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-const SMALL_LANES: usize = 3;
+pub(super) const SMALL_LANES: usize = 3;
 
 /// Commands waiting to be written on a lane. When the peer reads no more they lie there, values and all, until
 /// the connection is given up.
@@ -70,7 +70,12 @@ impl Lanes {
 
     /// The lane for a key that hashes to `hash`.
     pub(super) fn pick(&self, hash: u64, large: bool) -> &Lane {
-        if large { &self.large } else { &self.small[(hash % SMALL_LANES as u64) as usize] }
+        self.all()[Self::place(hash, large)]
+    }
+
+    /// Its place among [`Self::all`].
+    pub(super) fn place(hash: u64, large: bool) -> usize {
+        if large { SMALL_LANES } else { (hash % SMALL_LANES as u64) as usize }
     }
 
     /// Whether `lane` is the one for large values, whose slowness says nothing about the server.

@@ -28,6 +28,7 @@ mod error;
 mod gate;
 mod lanes;
 mod lease;
+mod many;
 mod mirror;
 mod strikes;
 
@@ -164,6 +165,11 @@ impl RedisStore {
     /// # Errors
     /// See [`StoreError`]; [`StoreError::Refused`] also without asking Redis, where it refused lately.
     pub async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
+        self.put_on(key, value, ttl, false).await
+    }
+
+    /// The same, over the connection for large values where it is one of many.
+    async fn put_on(&self, key: &str, value: Bytes, ttl: Duration, is_bulk: bool) -> Result<(), StoreError> {
         let lanes = self.breaker.lanes()?;
         let writes = &self.breaker.writes;
         if !writes.admits(Instant::now()) {
@@ -171,7 +177,7 @@ impl RedisStore {
         }
         let hash = self.large_keys.hash(key);
         // An older, larger value's lane is kept for this write, so that it cannot overtake that one's.
-        let lane = lanes.pick(hash, value.len() >= LARGE || self.large_keys.contains(hash));
+        let lane = lanes.pick(hash, is_bulk || value.len() >= LARGE || self.large_keys.contains(hash));
         let mut command = ::redis::cmd("SET");
         command.arg(key).arg(&value[..]).arg("PX").arg(millis(ttl));
         match self.breaker.call(&lanes, lane, &command, key, Kind::Put).await? {

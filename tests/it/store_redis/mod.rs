@@ -1,6 +1,7 @@
 //! The Redis store against real servers, and against peers that misbehave in ways a real one cannot be made to.
 
 mod away;
+mod many;
 mod peers;
 mod replies;
 

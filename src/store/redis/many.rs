@@ -1,0 +1,81 @@
+//! Many values at once: what the inputs of one request need, in one round trip.
+
+use std::time::Duration;
+
+use ::redis::Value;
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::{
+    RedisStore, StoreError,
+    breaker::Kind,
+    lanes::{Lanes, SMALL_LANES},
+};
+
+/// More values than this are together what a large one is, and use its connection.
+const BULK: usize = 32;
+
+/// The keys of one command at most: Redis does nothing else meanwhile.
+const AT_ONCE: usize = 64;
+
+impl RedisStore {
+    /// The values under `keys`, each as [`Self::get`] would give it, but for what is no string: that is not there.
+    pub async fn get_many(&self, keys: &[String]) -> Vec<Result<Option<Bytes>, StoreError>> {
+        let mut values = vec![Err(StoreError::Unavailable); keys.len()];
+        let lots = self.lots(keys);
+        let replies = join_all(lots.iter().map(|(lane, lot)| self.get_lot(*lane, keys, lot))).await;
+        for ((_, lot), reply) in lots.iter().zip(replies) {
+            match reply {
+                Ok(found) => lot.iter().zip(found).for_each(|(place, value)| values[*place] = Ok(value)),
+                Err(error) => lot.iter().for_each(|place| values[*place] = Err(error)),
+            }
+        }
+        values
+    }
+
+    /// Stores many values, each as [`Self::put`] would; how that went.
+    pub async fn put_many(&self, values: Vec<(String, Bytes, Duration)>) -> Vec<Result<(), StoreError>> {
+        let is_bulk = values.len() > BULK;
+        join_all(values.iter().map(|(key, value, ttl)| self.put_on(key, value.clone(), *ttl, is_bulk))).await
+    }
+
+    /// The places of the keys that one command asks for, and over which connection.
+    fn lots(&self, keys: &[String]) -> Vec<(usize, Vec<usize>)> {
+        let mut by_lane: [Vec<usize>; SMALL_LANES + 1] = Default::default();
+        for (place, key) in keys.iter().enumerate() {
+            let hash = self.large_keys.hash(key);
+            let is_large = keys.len() > BULK || self.large_keys.contains(hash);
+            by_lane[Lanes::place(hash, is_large)].push(place);
+        }
+        let lots = by_lane.iter().enumerate();
+        lots.flat_map(|(lane, places)| places.chunks(AT_ONCE).map(move |lot| (lane, lot.to_vec()))).collect()
+    }
+
+    async fn get_lot(
+        &self,
+        lane: usize,
+        keys: &[String],
+        lot: &[usize],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let lanes = self.breaker.lanes()?;
+        let mut command = ::redis::cmd("MGET");
+        for place in lot {
+            command.arg(&keys[*place]);
+        }
+        let first = lot.first().map_or("", |place| &keys[*place]);
+        let reply = self.breaker.call(&lanes, lanes.all()[lane], &command, first, Kind::Read).await?;
+        let Value::Array(found) = reply else { return Err(self.breaker.mistrust(&lanes)) };
+        if found.len() != lot.len() {
+            return Err(self.breaker.mistrust(&lanes));
+        }
+        let values = lot.iter().zip(found).map(|(place, value)| match value {
+            Value::Nil => Ok(None),
+            Value::BulkString(value) => {
+                self.large_keys.note(self.large_keys.hash(&keys[*place]), value.len());
+                Ok(Some(Bytes::from(value)))
+            }
+            _ => Err(self.breaker.mistrust(&lanes)),
+        });
+        values.collect()
+    }
+}
