@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
-    dialect::{Ask, Dialect, conversations},
+    batch::Batch,
+    dialect::{Ask, Dialect, Inputs, conversations},
     generations::{Mark, Subject},
     headers::{self, CREDENTIALS},
     json::{Json, JsonError},
@@ -23,6 +24,8 @@ pub struct Inquiry {
     pub bypass: Option<Reason>,
     /// Under what its answer is kept; `None` where it is not.
     pub key: Option<Key>,
+    /// The inputs that each have an entry of their own; then `key` is what they are known under together.
+    pub batch: Option<Arc<Batch>>,
     /// What its bodies mean.
     pub dialect: Dialect,
     /// The answer that it asks for.
@@ -87,6 +90,7 @@ pub fn admit(route: &Route, parts: &Parts, body: &[u8], terms: &Terms) -> Option
     let dialect = Dialect::recognise(route, parts.uri.path(), &json);
     let fits = dialect.fits(&json) && !(route.builtin && dialect == Dialect::Json);
     match (fits, route.builtin) {
+        (true, _) if dialect == Dialect::Embedding => Some(reader.batch(body, &json)),
         (true, _) => {
             let inquiry = reader.inquiry(dialect, &json, Body::Json(&json), None);
             let upstream_body = Dialect::body_that_asks(&inquiry.ask, body, &json);
@@ -128,6 +132,7 @@ impl Reader<'_> {
         Inquiry {
             bypass: refused.or(directives.no_cache.then_some(Reason::RequestNoCache)),
             key,
+            batch: None,
             dialect,
             ask: dialect.ask(json, route.usage, !conversations.is_empty()),
             directives,
@@ -138,6 +143,29 @@ impl Reader<'_> {
             question: terms.log_questions.then(|| dialect.question(json)).flatten(),
             upstream_body: None,
         }
+    }
+
+    /// A request for vectors. Where it cannot be told what each input alone would be answered with, it is not cached.
+    fn batch(&self, body: &[u8], json: &Json<'_>) -> Inquiry {
+        let Some(inputs) = Inputs::find(body, json) else {
+            return self.inquiry(
+                Dialect::Embedding,
+                json,
+                Body::Json(json),
+                Some(Reason::RequestNotInDialect),
+            );
+        };
+        let shared = Body::Shared(json, inputs.unshared_members());
+        let mut inquiry = self.inquiry(Dialect::Embedding, json, shared, None);
+        inquiry.ask.inputs = inputs.count();
+        if let Some(shared) = inquiry.key.take() {
+            let key = |input| shared.sibling(key::input_digest(self.route, &shared, input));
+            let keys: Vec<_> = inputs.values(json).iter().map(key).collect();
+            let batch = Batch::new(inputs, keys);
+            inquiry.key = Key::together(batch.keys());
+            inquiry.batch = Some(Arc::new(batch));
+        }
+        inquiry
     }
 
     /// The conversations that a question is a turn of: those that it names, and those whose paths it is below of.

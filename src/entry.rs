@@ -25,6 +25,22 @@ pub struct Usage {
     pub total: Option<u64>,
 }
 
+impl Usage {
+    /// Both together, as far as they are known.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.saturating_add(b)),
+            (one, other) => one.or(other),
+        };
+        Self {
+            prompt: sum(self.prompt, other.prompt),
+            completion: sum(self.completion, other.completion),
+            total: sum(self.total, other.total),
+        }
+    }
+}
+
 /// An answer as it came, and what is needed to serve it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

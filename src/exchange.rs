@@ -146,6 +146,7 @@ impl Observed {
         }
         let Record { exchange, status, report, upstream_request_id, saved } = &*self.record;
         let key = report.as_ref().and_then(|report| report.key.as_ref()).map(ToString::to_string);
+        let found = report.as_ref().and_then(CacheReport::found);
         let duration = exchange.elapsed();
         events::http_response(&events::HttpResponse {
             request_id: &exchange.id,
@@ -161,6 +162,7 @@ impl Observed {
                 age: report.age,
                 ttl: report.ttl,
                 reason: report.reason.map(|reason| reason.as_str()),
+                detail: found.as_deref(),
             }),
             upstream_request_id: upstream_request_id.as_deref(),
         });

@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::timeout_at;
 
 use crate::{
-    body::{RequestBody, UpstreamBody},
+    body::{self, RequestBody, UpstreamBody},
     dialect::{self, Answer, sse::Framing},
     entry::Entry,
     error::ProxyError,
@@ -296,7 +296,7 @@ impl Fill {
         writer: &Writer,
         verdict: Result<Life, Reason>,
     ) -> Result<Received, Stop> {
-        let max_entry = self.question.live.config.store.max_entry;
+        let largest = self.question.largest_answer();
         let (mut chunks, mut arrivals, mut len) = (Vec::new(), Vec::new(), 0_usize);
         let mut keeps = true;
         loop {
@@ -309,7 +309,7 @@ impl Fill {
             let Some(frame) = frame else { break };
             let Ok(chunk) = frame.map_err(|error| upstream::cut(&error))?.into_data() else { continue };
             len += chunk.len();
-            if keeps && len > max_entry {
+            if keeps && len > largest {
                 keeps = false;
                 (chunks, arrivals) = (Vec::new(), Vec::new());
             }
@@ -321,7 +321,7 @@ impl Fill {
                 return Err(Stop::Abandoned);
             }
         }
-        Ok(keeps.then(|| (joined(chunks, len), arrivals)))
+        Ok(keeps.then(|| (body::joined(chunks, len), arrivals)))
     }
 
     fn log_call(&self, head: &Head, answer: &Answer, took: Duration) {
@@ -345,7 +345,22 @@ impl Fill {
     async fn store(&self, entry: Entry) -> Outcome {
         let (started, life) = (Instant::now(), entry.life());
         let Some(key) = &self.question.inquiry.key else { return Err(Reason::TtlZero) };
-        let stored = self.question.shared.store.put(key, Arc::new(entry), life).await;
+        let store = &self.question.shared.store;
+        let stored = match &self.question.wanted {
+            None => store.put(key, Arc::new(entry), life).await,
+            Some(wanted) => {
+                let count = |reason: &Reason| {
+                    if *reason == Reason::TooLarge {
+                        self.question.shared.stats.limited(Limit::MaxEntry);
+                    }
+                };
+                let max_entry = self.question.live.config.store.max_entry;
+                let entries = wanted.entries(&entry, max_entry).inspect_err(count)?;
+                store
+                    .put_many(entries.into_iter().map(|(key, entry)| (key, Arc::new(entry), life)).collect())
+                    .await
+            }
+        };
         self.question.exchange.performed(Operation::CacheStore, started.elapsed(), stored.is_ok());
         stored.map_err(|_| {
             self.question.shared.stats.errors.increment();
@@ -396,15 +411,4 @@ fn pace(framing: Framing, body: &[u8], arrivals: &[Arrival]) -> Vec<u32> {
     };
     let events = framing.events(body).unwrap_or_default();
     events.iter().map(|event| event.end).map_while(gap).collect()
-}
-
-fn joined(mut chunks: Vec<Bytes>, len: usize) -> Bytes {
-    if chunks.len() == 1 {
-        return chunks.swap_remove(0);
-    }
-    let mut whole = BytesMut::with_capacity(len);
-    for chunk in chunks {
-        whole.extend_from_slice(&chunk);
-    }
-    whole.freeze()
 }

@@ -33,6 +33,22 @@ impl Key {
         Self { namespace, kind, digest }
     }
 
+    /// The key of the same kind with another digest.
+    pub fn sibling(&self, digest: blake3::Hash) -> Self {
+        Self { namespace: Arc::clone(&self.namespace), kind: self.kind, digest }
+    }
+
+    /// What several entries are known under together; for one, that is its own key.
+    pub fn together(keys: &[Self]) -> Option<Self> {
+        let (first, rest) = keys.split_first()?;
+        if rest.is_empty() {
+            return Some(first.clone());
+        }
+        let mut digests = b"together".to_vec();
+        keys.iter().for_each(|key| digests.extend_from_slice(key.digest()));
+        Some(first.sibling(blake3::hash(&digests)))
+    }
+
     /// The kind of the entry.
     pub const fn kind(&self) -> Kind {
         self.kind
@@ -81,6 +97,8 @@ pub enum Body<'a> {
     Bytes(&'a [u8]),
     /// Taken by its meaning.
     Json(&'a Json<'a>),
+    /// The same without these of its members: what the inputs of a request for embeddings have in common.
+    Shared(&'a Json<'a>, [&'static str; 2]),
 }
 
 /// The digest of everything in `request` that can change its answer.
@@ -126,7 +144,7 @@ fn write_all<'a>(parts: impl Iterator<Item = &'a str> + Clone, out: &mut Vec<u8>
 /// The headers that can change the answer, by name; the lines of one name stay in their order.
 fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
     let has_stream_member = request.dialect.has_stream_member();
-    let is_json = matches!(request.body, Body::Json(_));
+    let is_json = !matches!(request.body, Body::Bytes(_));
     let counts = |name: &HeaderName| {
         (name == http::header::HOST && request.host_counts)
             || (is_keyed(request.route, has_stream_member, name)
@@ -154,24 +172,43 @@ fn write_body(request: &Request<'_>, out: &mut Vec<u8>) {
         }
         Body::Json(json) => {
             out.push(b'j');
-            let text = match &request.route.text {
-                _ if request.route.normalize.is_empty() => Vec::new(),
-                Some(pointers) => pointers.clone(),
-                None => request.dialect.text(),
-            };
-            let rules = normal::Rules {
-                ignore: &request.route.ignore,
-                ignore_members: if request.dialect.has_stream_member() {
-                    &["stream", "stream_options"]
-                } else {
-                    &[]
-                },
-                text: &text,
-                normalize: &request.route.normalize,
-            };
-            normal::write(json, &rules, out);
+            let streams = ["stream", "stream_options"];
+            let ignored = if request.dialect.has_stream_member() { &streams[..] } else { &[] };
+            write_json(request, json, ignored, out);
+        }
+        Body::Shared(json, ignored) => {
+            out.push(b'i');
+            write_json(request, json, &ignored, out);
         }
     }
+}
+
+fn write_json(request: &Request<'_>, json: &Json<'_>, ignored: &[&str], out: &mut Vec<u8>) {
+    let text = match &request.route.text {
+        _ if request.route.normalize.is_empty() => Vec::new(),
+        Some(pointers) => pointers.clone(),
+        None => request.dialect.text(),
+    };
+    let rules = normal::Rules {
+        ignore: &request.route.ignore,
+        ignore_members: ignored,
+        text: &text,
+        normalize: &request.route.normalize,
+    };
+    normal::write(json, &rules, out);
+}
+
+/// The digest of one input of a request on `route`; `shared` is that of what its inputs have in common. The input
+/// counts whatever the route ignores, and alone or in a list it is the same.
+pub fn input_digest(route: &Route, shared: &Key, input: &Json<'_>) -> blake3::Hash {
+    let is_text = route.text.as_ref().is_none_or(|pointers| {
+        let own = Dialect::Embedding.text();
+        pointers.iter().any(|pointer| own.contains(pointer))
+    });
+    let mut out = Vec::with_capacity(256);
+    write_part(shared.digest(), &mut out);
+    normal::write_alone(input, if is_text { &route.normalize } else { &[] }, &mut out);
+    blake3::hash(&out)
 }
 
 #[cfg(test)]
@@ -300,6 +337,56 @@ mod tests {
         two = one.clone();
         two.headers.push(("user-agent", "x"));
         assert_ne!(one.digest(), two.digest(), "a header that the scope names is in the key");
+    }
+
+    #[test]
+    fn an_input_counts_with_all_that_it_shares() {
+        let shared = |body: &str, route: &Route| {
+            let json = Json::parse(body.as_bytes()).expect("JSON");
+            let digest = digest(&Request {
+                route,
+                dialect: Dialect::Embedding,
+                method: &Method::POST,
+                target: "/ask",
+                headers: &HeaderMap::new(),
+                host_counts: false,
+                body: Body::Shared(&json, ["input", "user"]),
+            });
+            Key::new("ns".into(), Kind::Embedding, digest)
+        };
+        let of = |body: &str, input: &str, route: &Route| {
+            let input = Json::parse(input.as_bytes()).expect("JSON");
+            input_digest(route, &shared(body, route), &input)
+        };
+        let mut plain = route();
+        let one = of(r#"{"model":"m","input":["a"],"user":"u"}"#, r#""a""#, &plain);
+        assert_eq!(one, of(r#"{"input":"b", "model":"\u006d"}"#, r#""\u0061""#, &plain));
+        for (body, input) in [
+            (r#"{"model":"n","input":"a"}"#, r#""a""#),
+            (r#"{"model":"m","input":"a","dimensions":2}"#, r#""a""#),
+            (r#"{"model":"m","input":"a"}"#, r#""b""#),
+            (r#"{"model":"m","input":"a"}"#, r#""A""#),
+            (r#"{"model":"m","input":"a"}"#, "[97]"),
+        ] {
+            assert_ne!(one, of(body, input, &plain), "{body} {input}");
+        }
+        plain.ignore = vec!["/input".parse().expect("a pointer"), "/input/*".parse().expect("a pointer")];
+        assert_ne!(of("{}", r#""a""#, &plain), of("{}", r#""b""#, &plain), "an input always counts");
+        plain.normalize = vec![crate::route::Normalize::Casefold];
+        assert_eq!(of("{}", r#""a""#, &plain), of("{}", r#""A""#, &plain));
+        plain.text = Some(vec!["/title".parse().expect("a pointer")]);
+        assert_ne!(of("{}", r#""a""#, &plain), of("{}", r#""A""#, &plain));
+    }
+
+    #[test]
+    fn several_keys_have_one_together() {
+        let key = |name: &[u8]| Key::new("ns".into(), Kind::Embedding, blake3::hash(name));
+        let (a, b) = (key(b"a"), key(b"b"));
+        let together = |keys: &[&Key]| Key::together(&keys.iter().copied().cloned().collect::<Vec<_>>());
+        assert_eq!(together(&[]), None);
+        assert_eq!(together(&[&a]), Some(a.clone()));
+        assert_ne!(together(&[&a, &b]), together(&[&b, &a]));
+        assert_ne!(together(&[&a, &b]), Some(a));
     }
 
     #[test]

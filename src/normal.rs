@@ -45,6 +45,11 @@ pub fn write(json: &Json<'_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// Writes the normal form of a value of which all is text, if it is one.
+pub fn write_alone(json: &Json<'_>, normalize: &[Normalize], out: &mut Vec<u8>) {
+    Writer { normalize }.value(json, &[], &[&[]], out);
+}
+
 /// Writes a length and then the bytes, so that what follows cannot be taken for part of them.
 pub fn write_part(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());

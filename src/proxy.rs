@@ -3,7 +3,8 @@
 //! ```text
 //! handle → health page, or the route that covers it
 //!   none, or one that is not cached → pass: streamed through both ways
-//!   cached → body read → admitted? → lookup → fresh?
+//!   cached → body read → admitted? → inputs with an entry each? → embed: the stored ones, and a fill for the others
+//!     else → lookup → fresh?
 //!     yes   → the stored answer
 //!     stale → the stored answer, while a fill asks the upstream
 //!     no    → a fill asks the upstream, and this client reads along
@@ -22,6 +23,7 @@ use hyper::body::Incoming;
 use crate::{
     admit, ask,
     body::{self, BodyError, ReadLimits, RequestBody, ResponseBody},
+    embed,
     error::{ErrorBody, ErrorKind, ProxyError},
     exchange::{self, Exchange, Observed, Record},
     forwarded, guard, headers,
@@ -154,6 +156,7 @@ impl Proxy {
                     exchange: exchange.clone(),
                     inquiry,
                     kept: None,
+                    wanted: None,
                     fallback: None,
                 };
                 let request = pass::upstream_request(live, exchange, parts, body.into(), true);
@@ -168,6 +171,9 @@ impl Proxy {
 
     /// A request that a route covers.
     async fn cached(&self, mut question: Question, request: Request<RequestBody>) -> Result<Reply, Failure> {
+        if let Some(batch) = question.inquiry.batch.take() {
+            return embed::embed(question, &batch, request).await;
+        }
         let report = match (question.inquiry.bypass, &question.inquiry.key) {
             (None, Some(key)) => match lookup::lookup(&question, key).await {
                 Lookup::Hit(found) => return Ok(serve::found(&question, found).await),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     admit::Inquiry,
+    batch::Wanted,
     entry::Entry,
     error::ProxyError,
     exchange::Exchange,
@@ -12,6 +13,9 @@ use crate::{
     state::{Live, Shared},
     upstream,
 };
+
+/// Three times what 4,096 numbers take, written with all their digits.
+const ROOM_FOR_VECTOR: usize = 256 * 1024;
 
 /// A request on a cacheable route, with all that its answer depends on.
 #[derive(Clone, Debug)]
@@ -28,6 +32,8 @@ pub struct Question {
     pub inquiry: Inquiry,
     /// The fresh answer that is stored for it, in a form that is of no use to it.
     pub kept: Option<Arc<Entry>>,
+    /// The inputs that are asked for, where each has an entry of its own.
+    pub wanted: Option<Arc<Wanted>>,
     /// The stale answer that it gets where the upstream fails.
     pub fallback: Option<Found>,
 }
@@ -36,6 +42,12 @@ impl Question {
     /// When the answer must have begun.
     pub fn deadline(&self) -> tokio::time::Instant {
         (self.exchange.started + self.live.config.upstream.first_byte_timeout).into()
+    }
+
+    /// The largest answer that is kept, in bytes: one entry, and of several some room for each further one.
+    pub fn largest_answer(&self) -> usize {
+        let further = self.wanted.as_ref().map_or(0, |wanted| wanted.keys().len() - 1);
+        self.live.config.store.max_entry.saturating_add(further * ROOM_FOR_VECTOR)
     }
 
     /// The error of an answer that has not begun by then.

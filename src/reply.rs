@@ -32,6 +32,8 @@ pub enum CacheStatus {
     Hit,
     /// By the upstream, after a lookup.
     Miss,
+    /// Some of its inputs from the store, the others by the upstream.
+    Partial,
     /// From the store, after the answer's TTL.
     Stale,
     /// By an answer that another request had asked for already.
@@ -46,12 +48,16 @@ impl CacheStatus {
         match self {
             Self::Hit => "HIT",
             Self::Miss => "MISS",
+            Self::Partial => "PARTIAL",
             Self::Stale => "STALE",
             Self::Coalesced => "COALESCED",
             Self::Bypass => "BYPASS",
         }
     }
 }
+
+/// The headers that tell of a body as it came: of one that was made here they would tell something wrong.
+pub const OF_THE_BODY: [HeaderName; 3] = [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL];
 
 /// Why a request went to the upstream, in the words of RFC 9211, section 2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +66,8 @@ pub enum Forward {
     UriMiss,
     /// What was stored is another form of the answer, or not for this caller.
     Miss,
+    /// What was stored is a part of the answer.
+    Partial,
     /// What was stored is stale.
     Stale,
     /// The request asked for it.
@@ -73,6 +81,7 @@ impl Forward {
         match self {
             Self::UriMiss => "uri-miss",
             Self::Miss => "miss",
+            Self::Partial => "partial",
             Self::Stale => "stale",
             Self::Request => "request",
             Self::Bypass => "bypass",
@@ -99,6 +108,8 @@ pub struct CacheReport {
     pub ttl: Option<i64>,
     /// Why the store was not asked, or the answer not stored.
     pub reason: Option<Reason>,
+    /// Of several inputs, how many were found, and how many there are.
+    pub inputs: Option<(usize, usize)>,
 }
 
 impl CacheReport {
@@ -116,14 +127,16 @@ impl CacheReport {
         Self::forwarded(CacheStatus::Miss, kind, Some(key), forward, None)
     }
 
-    const fn forwarded(
+    /// A request that goes to the upstream.
+    pub const fn forwarded(
         status: CacheStatus,
         kind: Kind,
         key: Option<Key>,
         forward: Forward,
         reason: Option<Reason>,
     ) -> Self {
-        Self { status, kind, key, forward: Some((forward, None)), stored: None, age: None, ttl: None, reason }
+        let forward = Some((forward, None));
+        Self { status, kind, key, forward, stored: None, age: None, ttl: None, reason, inputs: None }
     }
 
     /// A request that was answered from the store.
@@ -137,6 +150,7 @@ impl CacheReport {
             age: Some(age),
             ttl: Some(ttl),
             reason: None,
+            inputs: None,
         }
     }
 
@@ -182,10 +196,18 @@ impl CacheReport {
         if let Some(key) = &self.key {
             let _ = write!(text, "; key=\"{key}\"");
         }
-        if let Some(reason) = self.reason {
-            let _ = write!(text, "; detail={}", reason.as_str());
-        }
+        let _ = match (self.found(), self.reason) {
+            (Some(found), Some(reason)) => write!(text, "; detail=\"{found} {}\"", reason.as_str()),
+            (Some(found), None) => write!(text, "; detail=\"{found}\""),
+            (None, Some(reason)) => write!(text, "; detail={}", reason.as_str()),
+            (None, None) => Ok(()),
+        };
         text
+    }
+
+    /// How many of several inputs were found, as in `hits=3/8`.
+    pub fn found(&self) -> Option<String> {
+        self.inputs.map(|(hits, all)| format!("hits={hits}/{all}"))
     }
 }
 
@@ -253,8 +275,7 @@ pub fn stored_parts(
         Served::Shown(body) => body,
         Served::Made(media, body) => {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-            // They are of the body as it came.
-            for name in [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL] {
+            for name in OF_THE_BODY {
                 headers.remove(name);
             }
             body

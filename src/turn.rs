@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::{
+    embed,
     fill::Purpose,
     flight::{Abandoned, Head, Sharing, Writer},
     flights::Landing,
@@ -50,7 +51,10 @@ pub async fn take(
             return Turn::Stored(found);
         }
         match whose {
-            Whose::Mine(lease) => return Turn::Mine(lease),
+            Whose::Mine(lease) => {
+                let stored = if lease.is_some() { embed::stored_meanwhile(question).await } else { None };
+                return stored.map_or(Turn::Mine(lease), Turn::Stored);
+            }
             Whose::Unshareable => {
                 landing.remember_unshareable();
                 writer.release();

@@ -103,6 +103,19 @@ where
     Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
+/// The chunks of a body in one piece; `len` bytes in all.
+pub fn joined(mut chunks: Vec<Bytes>, len: usize) -> Bytes {
+    // Most bodies come in one piece, which needs no copy.
+    if chunks.len() == 1 {
+        return chunks.swap_remove(0);
+    }
+    let mut whole = BytesMut::with_capacity(len);
+    for chunk in chunks {
+        whole.extend_from_slice(&chunk);
+    }
+    whole.freeze()
+}
+
 /// A body that fails where nothing comes for too long.
 #[derive(Debug)]
 pub struct Timed<B> {

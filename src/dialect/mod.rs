@@ -23,6 +23,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 pub use conversation::conversations;
+pub use embedding::{Fault, Inputs, Vectors};
 pub use form::{Form, Served, serve, serves_both};
 pub use identity::renewed;
 pub use pointer::{Pointer, Token};
@@ -192,6 +193,7 @@ impl Dialect {
             upstream_form: if asks { form.told_usage() } else { form },
             sets_limit: shape.sets_limit(body),
             in_conversation,
+            inputs: 0,
         }
     }
 
@@ -207,10 +209,7 @@ impl Dialect {
             None if self == Self::None || (self == Self::Json && !media.ends_with("json")) => {
                 Answer::opaque()
             }
-            None => match Json::parse(body) {
-                Ok(json) => shape.whole(&json, &rules),
-                Err(_) => Answer::not_stored(Reason::Invalid),
-            },
+            None => shape.document(body, &rules),
         };
         answer.tags = self.told_tags(route, framing, body);
         if self.may_open(ask) && answer.verdict.is_ok() {
@@ -250,6 +249,8 @@ pub struct Ask {
     pub sets_limit: bool,
     /// Whether the request names a conversation.
     pub in_conversation: bool,
+    /// How many vectors the request asks for.
+    pub inputs: usize,
 }
 
 impl Ask {
@@ -348,8 +349,18 @@ trait Shape {
         false
     }
 
-    /// Judges an answer that is one JSON document.
-    fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer;
+    /// Judges an answer that is one document.
+    fn document(&self, text: &Bytes, rules: &Rules<'_>) -> Answer {
+        match Json::parse(text) {
+            Ok(json) => self.whole(&json, rules),
+            Err(_) => Answer::not_stored(Reason::Invalid),
+        }
+    }
+
+    /// The same, of one that was read as JSON.
+    fn whole(&self, _json: &Json<'_>, _rules: &Rules<'_>) -> Answer {
+        Answer::not_stored(Reason::Invalid)
+    }
 
     /// Judges an answer that is a stream of events.
     fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer;

@@ -92,6 +92,7 @@ fn request_events() {
         age: Some(12),
         ttl: Some(1788),
         reason: None,
+        detail: None,
     };
     let response = HttpResponse {
         request_id: "req-1",
@@ -111,6 +112,7 @@ fn request_events() {
         age: None,
         ttl: None,
         reason: Some("no-store"),
+        detail: None,
     };
     http_response(&HttpResponse {
         request_id: "req-3",
@@ -308,7 +310,15 @@ fn no_text_breaks_a_line() {
                 status_code: 200,
                 duration: Duration::MAX,
                 bytes: u64::MAX,
-                cache: Some(CacheInfo { status: nasty, kind: nasty, key, age: None, ttl: Some(-1), reason }),
+                cache: Some(CacheInfo {
+                    status: nasty,
+                    kind: nasty,
+                    key,
+                    age: None,
+                    ttl: Some(-1),
+                    reason,
+                    detail: reason,
+                }),
                 upstream_request_id: Some(nasty),
             });
             performance(&Performance {

@@ -93,6 +93,9 @@ pub struct CacheInfo<'a> {
     /// Why it was no hit or was not stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
+    /// Of several inputs, how many were found, as in `hits=3/8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<&'a str>,
 }
 
 /// Logs that a response has been sent.

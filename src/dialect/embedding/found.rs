@@ -1,0 +1,156 @@
+//! What is found in an answer, member by member.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::{
+    super::choices,
+    vectors::{Edit, Fault, Item, Layout},
+};
+use crate::{
+    entry::Usage,
+    json::{Json, JsonError, Member, Parser},
+};
+
+/// Members beside `usage` that tell what an answer cost (Ollama).
+const COSTS: [&str; 3] = ["total_duration", "load_duration", PROMPT_COUNT];
+const PROMPT_COUNT: &str = "prompt_eval_count";
+
+/// What is found in an answer.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// How it has its vectors, and where.
+    pub(super) place: Option<(Layout, Range<usize>)>,
+    /// The vectors, in the order of the text.
+    pub(super) items: Vec<Item>,
+    /// What it cost, and the same for one that cost nothing.
+    pub(super) costs: Vec<Edit>,
+    pub(super) model: Option<String>,
+    pub(super) usage: Option<Usage>,
+    tells_error: bool,
+}
+
+impl Found {
+    /// Reads an answer.
+    pub(super) fn read(text: &Bytes) -> Result<Self, Fault> {
+        let mut found = Self::default();
+        Parser::over(text, |parser| parser.members(|parser, name| found.member(text, parser, &name)))
+            .map_err(|_| Fault::Unknown)?;
+        if found.tells_error { Err(Fault::Error) } else { Ok(found) }
+    }
+
+    fn member(&mut self, text: &[u8], parser: &mut Parser<'_>, name: &str) -> Result<(), JsonError> {
+        let is_list = parser.next_token() == Some(b'[');
+        match name {
+            "data" if is_list => {
+                let items = &mut self.items;
+                let span = parser.elements(|parser| object(text, parser).map(|item| items.push(item)))?;
+                self.place_at(Layout::Objects, span)
+            }
+            "embeddings" if is_list => {
+                let items = &mut self.items;
+                let span = parser.elements(|parser| plain(text, parser).map(|item| items.push(item)))?;
+                self.place_at(Layout::Plain, span)
+            }
+            "embedding" => {
+                let item = plain(text, parser)?;
+                let span = item.span.clone();
+                self.items.push(item);
+                self.place_at(Layout::Single, span)
+            }
+            _ => {
+                let span = parser.pass()?;
+                self.other(name, &text[span.clone()], span)
+            }
+        }
+    }
+
+    /// An answer has its vectors in one place.
+    fn place_at(&mut self, layout: Layout, span: Range<usize>) -> Result<(), JsonError> {
+        match self.place.replace((layout, span)) {
+            None => Ok(()),
+            Some(_) => Err(JsonError::RepeatedMember),
+        }
+    }
+
+    fn other(&mut self, name: &str, text: &[u8], span: Range<usize>) -> Result<(), JsonError> {
+        match name {
+            "error" => self.tells_error |= text != b"null",
+            "model" => self.model = Json::parse(text)?.as_str().map(str::to_owned),
+            "usage" => {
+                let usage = Json::parse(text)?;
+                self.usage = choices::usage(&Json::object([("usage", usage.clone())]));
+                self.cost(usage, span);
+            }
+            _ if COSTS.contains(&name) => {
+                let cost = Json::parse(text)?;
+                if name == PROMPT_COUNT {
+                    self.usage = cost.as_u64().map(usage_of_prompt);
+                }
+                self.cost(cost, span);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn cost(&mut self, cost: Json<'_>, span: Range<usize>) {
+        let mut free = Vec::new();
+        zeroed(cost).write(&mut free);
+        self.costs.push((span, free));
+    }
+}
+
+/// The usage where only the tokens of the inputs are counted.
+const fn usage_of_prompt(count: u64) -> Usage {
+    Usage { prompt: Some(count), completion: None, total: Some(count) }
+}
+
+/// A vector that stands for itself.
+fn plain(text: &[u8], parser: &mut Parser<'_>) -> Result<Item, JsonError> {
+    let span = parser.pass()?;
+    let says = says(&text[span.clone()]);
+    Ok(Item { span, index: None, says })
+}
+
+/// An object with a vector in it, and a number.
+fn object(text: &[u8], parser: &mut Parser<'_>) -> Result<Item, JsonError> {
+    let (mut index, mut vector) = (None, None);
+    let span = parser.members(|parser, name| {
+        let value = parser.pass()?;
+        let known = match &*name {
+            "index" => &mut index,
+            "embedding" => &mut vector,
+            _ => return Ok(()),
+        };
+        match known.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(JsonError::RepeatedMember),
+        }
+    })?;
+    let vector: Range<usize> = vector.ok_or(JsonError::Syntax(span.start))?;
+    Ok(Item { span, index, says: says(&text[vector]) })
+}
+
+/// Whether there is anything in a vector: numbers, or a text.
+fn says(vector: &[u8]) -> bool {
+    match vector {
+        [b'[', inner @ .., b']'] => !inner.iter().all(u8::is_ascii_whitespace),
+        [b'"', inner @ .., b'"'] => !inner.is_empty(),
+        // Some service's own idea of vectors: an object of them, say.
+        other => other != b"null",
+    }
+}
+
+/// The same, but each number is zero.
+fn zeroed(json: Json<'_>) -> Json<'_> {
+    match json {
+        Json::Number(_) => Json::Number("0"),
+        Json::Array(items) => Json::Array(items.into_iter().map(zeroed).collect()),
+        Json::Object(members) => Json::Object(
+            members.into_iter().map(|member| Member { value: zeroed(member.value), ..member }).collect(),
+        ),
+        other => other,
+    }
+}

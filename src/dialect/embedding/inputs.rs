@@ -1,0 +1,125 @@
+//! The inputs of a request: where each is written, and the request with some of them alone.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::{
+    dialect::has,
+    json::{Json, Parser},
+};
+
+/// The members that hold the inputs; a request has one of them.
+const MEMBERS: [&str; 2] = ["input", "prompt"];
+
+/// The inputs of a request, in its own order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inputs {
+    /// The member that holds them.
+    member: &'static str,
+    /// Where that member's value is in the body.
+    span: Range<usize>,
+    /// Whether it is a list of inputs.
+    is_list: bool,
+    /// Where each input is in the body.
+    places: Vec<Range<usize>>,
+}
+
+impl Inputs {
+    /// Finds the inputs of a request; `None` where it has none, or such that it cannot be told what each of them
+    /// alone would be answered with.
+    pub fn find(body: &[u8], json: &Json<'_>) -> Option<Self> {
+        let mut held = MEMBERS.into_iter().filter(|name| has(json, name));
+        let (member, None) = (held.next()?, held.next()) else { return None };
+        // With late chunking, a text's vector depends on its neighbours.
+        if json.get("late_chunking").is_some_and(|late| !late.is_null() && late.as_bool() != Some(false)) {
+            return None;
+        }
+        let found = json.member(member)?;
+        let is_list = match &found.value {
+            value if is_one(value) => false,
+            Json::Array(inputs) => is_several(inputs).then_some(true)?,
+            _ => return None,
+        };
+        let span = found.span.clone();
+        let places = if is_list { elements(body, &span)? } else { vec![span.clone()] };
+        Some(Self { member, span, is_list, places })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The members that are not part of what the inputs have in common: their own, and the one that names who asks.
+    pub fn unshared_members(&self) -> [&'static str; 2] {
+        [self.member, "user"]
+    }
+
+    /// The inputs as `json`, which they were found in, has them.
+    pub fn values<'j, 't>(&self, json: &'j Json<'t>) -> &'j [Json<'t>] {
+        match json.get(self.member) {
+            Some(list) if self.is_list => list.items(),
+            Some(one) => std::slice::from_ref(one),
+            None => &[],
+        }
+    }
+
+    /// How much of the body each input takes, in bytes.
+    pub fn lengths(&self) -> impl Iterator<Item = usize> {
+        self.places.iter().map(Range::len)
+    }
+
+    /// The request `body`, which they were found in, with the `chosen` ones alone, in that order; every other byte
+    /// is the caller's own.
+    pub fn request(&self, body: &Bytes, chosen: &[usize]) -> Bytes {
+        if chosen.iter().copied().eq(0..self.count()) {
+            return body.clone();
+        }
+        let mut request = Vec::with_capacity(body.len());
+        request.extend_from_slice(&body[..self.span.start]);
+        for (count, &input) in chosen.iter().enumerate() {
+            request.push(if count == 0 { b'[' } else { b',' });
+            request.extend_from_slice(&body[self.places[input].clone()]);
+        }
+        request.push(b']');
+        request.extend_from_slice(&body[self.span.end..]);
+        request.into()
+    }
+}
+
+/// A text, or the numbers of its tokens.
+fn is_one(value: &Json<'_>) -> bool {
+    match value {
+        Json::String(_) => true,
+        Json::Array(tokens) => !tokens.is_empty() && tokens.iter().all(is_number),
+        _ => false,
+    }
+}
+
+/// Texts, or the tokens of each; not both.
+fn is_several(inputs: &[Json<'_>]) -> bool {
+    !inputs.is_empty()
+        && inputs.iter().all(is_one)
+        && inputs.iter().all(|input| is_list(input) == is_list(&inputs[0]))
+}
+
+const fn is_number(value: &Json<'_>) -> bool {
+    matches!(value, Json::Number(_))
+}
+
+const fn is_list(value: &Json<'_>) -> bool {
+    matches!(value, Json::Array(_))
+}
+
+/// Where the elements of the array at `span` are.
+fn elements(body: &[u8], span: &Range<usize>) -> Option<Vec<Range<usize>>> {
+    let mut places = Vec::new();
+    let note = |parser: &mut Parser<'_>| {
+        let place = parser.pass()?;
+        places.push(span.start + place.start..span.start + place.end);
+        Ok(())
+    };
+    Parser::over(body.get(span.clone())?, |parser| parser.elements(note)).ok()?;
+    Some(places)
+}

@@ -1,0 +1,250 @@
+use bytes::Bytes;
+use proptest::{prelude::*, sample::SizeRange};
+
+use super::*;
+
+fn inputs(body: &str) -> Option<Inputs> {
+    Inputs::find(body.as_bytes(), &Json::parse(body.as_bytes()).expect("JSON"))
+}
+
+fn text(bytes: &Bytes) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+#[test]
+fn inputs_are_texts_or_tokens() {
+    for (body, count) in [
+        (r#"{"input":"a"}"#, Some(1)),
+        (r#"{"input":["a"]}"#, Some(1)),
+        (r#"{"input":["a","b","a"]}"#, Some(3)),
+        (r#"{"input":[1,2,3]}"#, Some(1)),
+        (r#"{"input":[[1,2],[3]]}"#, Some(2)),
+        (r#"{"input":"a","prompt":null}"#, Some(1)),
+        (r#"{"prompt":"a"}"#, Some(1)),
+        (r#"{"input":["a"],"late_chunking":false}"#, Some(1)),
+        (r#"{"input":[]}"#, None),
+        (r#"{"input":[[]]}"#, None),
+        (r#"{"input":["a",1]}"#, None),
+        (r#"{"input":["a",[1]]}"#, None),
+        (r#"{"input":[1,"a"]}"#, None),
+        (r#"{"input":[{"image":"x"}]}"#, None),
+        (r#"{"input":{"a":"b"}}"#, None),
+        (r#"{"input":7}"#, None),
+        (r#"{"input":"a","prompt":"b"}"#, None),
+        (r#"{"input":["a","b"],"late_chunking":true}"#, None),
+        (r#"{"model":"m"}"#, None),
+    ] {
+        assert_eq!(inputs(body).map(|inputs| inputs.count()), count, "{body}");
+    }
+}
+
+#[test]
+fn a_request_is_cut_out_of_the_callers_bytes() {
+    let body = Bytes::from_static(b"{ \"x\":1.50, \"input\" : [ \"a\" ,\"\\u0062\", \"c\"],\n\"y\":[]} ");
+    let found = inputs(&text(&body)).expect("inputs");
+    assert_eq!(found.request(&body, &[0, 1, 2]), body);
+    assert_eq!(
+        found.request(&body, &[1]),
+        r#"{ "x":1.50, "input" : ["\u0062"],"#.to_owned() + "\n\"y\":[]} "
+    );
+    assert_eq!(
+        found.request(&body, &[2, 0]),
+        r#"{ "x":1.50, "input" : ["c","a"],"#.to_owned() + "\n\"y\":[]} "
+    );
+    let one = Bytes::from_static(br#"{"input":"a"}"#);
+    assert_eq!(inputs(&text(&one)).expect("an input").request(&one, &[0]), one);
+}
+
+#[test]
+fn what_is_no_vector_for_each_input_is_a_fault() {
+    let three =
+        r#"{"data":[{"index":2,"embedding":[2]},{"index":0,"embedding":[0]},{"index":1,"embedding":[1]}]}"#;
+    for (answer, count, fault) in [
+        (three, 3, None),
+        (three, 2, Some(Fault::Count(3))),
+        (three, 4, Some(Fault::Count(3))),
+        (r#"{"data":[{"index":0,"embedding":[0]},{"index":0,"embedding":[1]}]}"#, 2, Some(Fault::Order)),
+        (r#"{"data":[{"index":1,"embedding":[0]},{"index":2,"embedding":[1]}]}"#, 2, Some(Fault::Order)),
+        (r#"{"data":[{"embedding":[0]},{"index":1,"embedding":[1]}]}"#, 2, Some(Fault::Order)),
+        (r#"{"data":[{"index":"0","embedding":[0]}]}"#, 1, Some(Fault::Order)),
+        (r#"{"data":[{"embedding":[0]}]}"#, 1, None),
+        (r#"{"data":[{"index":0}]}"#, 1, Some(Fault::Unknown)),
+        (r#"{"data":[[0]]}"#, 1, Some(Fault::Unknown)),
+        (r#"{"data":[]}"#, 1, Some(Fault::Count(0))),
+        (r#"{"data":[{"index":0,"index":1,"embedding":[0]}]}"#, 1, Some(Fault::Unknown)),
+        (r#"{"data":[],"data":[{"index":0,"embedding":[0]}]}"#, 1, Some(Fault::Unknown)),
+        (r#"{"embeddings":[[0],[1]]}"#, 2, None),
+        (r#"{"embeddings":[[0],[1]]}"#, 1, Some(Fault::Count(2))),
+        (r#"{"embedding":[0]}"#, 1, None),
+        (r#"{"embedding":[0]}"#, 2, Some(Fault::Count(1))),
+        (r#"{"embedding":[0],"embeddings":[[0]]}"#, 1, Some(Fault::Unknown)),
+        (r#"{"error":{"message":"no"}}"#, 1, Some(Fault::Error)),
+        (r#"{"error":null,"embedding":[0]}"#, 1, None),
+        (r#"{"vectors":[[0]]}"#, 1, Some(Fault::Unknown)),
+        (r#"{"embedding":[0]"#, 1, Some(Fault::Unknown)),
+        ("[[0]]", 1, Some(Fault::Unknown)),
+    ] {
+        let read = Vectors::read(&Bytes::from(answer), count);
+        assert_eq!(read.err(), fault, "{answer} for {count}");
+    }
+}
+
+#[test]
+fn an_empty_vector_says_nothing() {
+    for (answer, says) in [
+        (r#"{"embeddings":[[1],[ ]]}"#, false),
+        (r#"{"embeddings":[[1],[0]]}"#, true),
+        (r#"{"data":[{"index":0,"embedding":""},{"index":1,"embedding":"AA=="}]}"#, false),
+        (r#"{"data":[{"index":0,"embedding":null},{"index":1,"embedding":[1]}]}"#, false),
+    ] {
+        assert_eq!(Vectors::read(&Bytes::from(answer), 2).expect("two vectors").all_say(), says, "{answer}");
+    }
+}
+
+#[test]
+fn alone_an_answer_cost_nothing() {
+    let openai = r#"{"usage": {"prompt_tokens":8,"details":{"cached":[1.5]},"tier":"x","total_tokens":8}, "model":"m",
+        "data" : [{"index":1,"embedding":[1]}, {"embedding": [ 0.10 ] , "index" : 0}],"x":7}"#;
+    let read = Vectors::read(&Bytes::from(openai), 2).expect("two vectors");
+    assert_eq!((read.model.as_deref(), read.usage.and_then(|usage| usage.total)), (Some("m"), Some(8)));
+    let expected = r#"{"usage": {"prompt_tokens":0,"details":{"cached":[0]},"tier":"x","total_tokens":0}, "model":"m",
+        "data" : [{"embedding": [ 0.10 ] , "index" : 0}],"x":7}"#;
+    assert_eq!(read.alone(0), expected);
+    assert_eq!(
+        read.alone(1),
+        expected.replace(r#"{"embedding": [ 0.10 ] , "index" : 0}"#, r#"{"index":0,"embedding":[1]}"#)
+    );
+    let ollama = r#"{"model":"m","embeddings":[[1],[2.0]],"total_duration":14,"load_duration":1,"prompt_eval_count":8}"#;
+    let read = Vectors::read(&Bytes::from(ollama), 2).expect("two vectors");
+    assert_eq!(read.usage.and_then(|usage| usage.prompt), Some(8));
+    assert_eq!(
+        read.alone(1),
+        r#"{"model":"m","embeddings":[[2.0]],"total_duration":0,"load_duration":0,"prompt_eval_count":0}"#
+    );
+    let older = Vectors::read(&Bytes::from(r#"{ "embedding" : [1, 2] }"#), 1).expect("a vector");
+    assert_eq!(older.alone(0), r#"{ "embedding" : [1, 2] }"#);
+}
+
+#[test]
+fn answers_of_several_kinds_are_not_put_together() {
+    let read = |text: &'static str, count| Vectors::read(&Bytes::from(text), count).expect("vectors");
+    let openai = read(r#"{"data":[{"index":0,"embedding":[0]}]}"#, 1);
+    let (plain, single) = (read(r#"{"embeddings":[[0]]}"#, 1), read(r#"{"embedding":[0]}"#, 1));
+    assert_eq!(openai.with(&[(&openai, 0), (&plain, 0)]), None);
+    assert_eq!(plain.with(&[(&plain, 0), (&single, 0)]), None);
+    assert_eq!(single.with(&[(&single, 0), (&single, 0)]), None);
+}
+
+/// One way in which a service writes its answers.
+#[derive(Clone, Copy, Debug)]
+enum Style {
+    IndexFirst,
+    IndexLast,
+    Base64,
+    Plain,
+}
+
+impl Style {
+    /// A vector that no other seed has, written in a way that a conversion would not keep.
+    fn vector(self, seed: u32) -> String {
+        match self {
+            Self::Base64 => format!("\"{seed:08x}/+==\""),
+            _ => format!("[{seed}.50, -1e-{seed} ,0.10]"),
+        }
+    }
+
+    fn item(self, index: usize, seed: u32) -> String {
+        let vector = self.vector(seed);
+        match self {
+            Self::IndexFirst | Self::Base64 => format!(r#"{{"index":{index}, "embedding":{vector}}}"#),
+            Self::IndexLast => format!(r#"{{"object":"embedding","embedding":{vector},"index": {index} }}"#),
+            Self::Plain => vector,
+        }
+    }
+
+    fn answer(self, items: &[String]) -> String {
+        let name = if matches!(self, Self::Plain) { "embeddings" } else { "data" };
+        format!(r#"{{"model":"m","{name}" :[{}], "usage":{{"total_tokens":0}}}}"#, items.join(","))
+    }
+}
+
+fn style() -> impl Strategy<Value = Style> {
+    prop_oneof![Just(Style::IndexFirst), Just(Style::IndexLast), Just(Style::Base64), Just(Style::Plain)]
+}
+
+fn seeds(size: impl Into<SizeRange>) -> impl Strategy<Value = Vec<u32>> {
+    proptest::collection::vec(0..50_u32, size)
+}
+
+proptest! {
+    /// However an answer is ordered, each vector is found where its index says; an answer in order keeps its bytes.
+    #[test]
+    fn vectors_are_found_by_their_index(style in style(), (seeds, order) in seeds(1..8).prop_flat_map(|seeds| {
+        let order: Vec<usize> = (0..seeds.len()).collect();
+        (Just(seeds), Just(order).prop_shuffle())
+    })) {
+        let order = if matches!(style, Style::Plain) { (0..seeds.len()).collect() } else { order };
+        let items: Vec<_> = order.iter().map(|&at| style.item(at, seeds[at])).collect();
+        let answer = Bytes::from(style.answer(&items));
+        let vectors = Vectors::read(&answer, seeds.len()).expect("a vector for each");
+        let own: Vec<_> = (0..seeds.len()).map(|at| (&vectors, at)).collect();
+        let sorted: Vec<_> = (0..seeds.len()).map(|at| style.item(at, seeds[at])).collect();
+        prop_assert_eq!(text(&vectors.with(&own).expect("alike")), style.answer(&sorted));
+        for (at, seed) in seeds.iter().enumerate() {
+            prop_assert_eq!(text(&vectors.alone(at)), style.answer(&[style.item(0, *seed)]));
+        }
+    }
+
+    /// An answer put together from any others has their vectors, byte for byte, and numbers them anew.
+    #[test]
+    fn vectors_keep_their_bytes(
+        style in style(),
+        one in seeds(1..6),
+        other in seeds(1..6),
+        picks in proptest::collection::vec(any::<(bool, proptest::sample::Index)>(), 1..9),
+    ) {
+        let read = |seeds: &[u32]| {
+            let items: Vec<_> = seeds.iter().enumerate().map(|(at, seed)| style.item(at, *seed)).collect();
+            Vectors::read(&Bytes::from(style.answer(&items)), seeds.len()).expect("a vector for each")
+        };
+        let (first, second) = (read(&one), read(&other));
+        let picked: Vec<_> = picks.iter().map(|(of_first, at)| {
+            let (of, seeds) = if *of_first { (&first, &one) } else { (&second, &other) };
+            let at = at.index(seeds.len());
+            (of, at, seeds[at])
+        }).collect();
+        let places: Vec<_> = picked.iter().map(|(of, at, _)| (*of, *at)).collect();
+        let expected: Vec<_> = picked.iter().enumerate().map(|(at, (_, _, seed))| style.item(at, *seed)).collect();
+        prop_assert_eq!(text(&first.with(&places).expect("alike")), style.answer(&expected));
+    }
+
+    /// The request for some inputs asks for those, in that order, and for all else as before.
+    #[test]
+    fn a_request_asks_for_the_chosen_inputs(
+        texts in proptest::collection::vec(r#"[a-c",\\\[é]{0,4}"#, 1..6),
+        picks in proptest::collection::vec(any::<proptest::sample::Index>(), 1..6),
+        pretty: bool,
+    ) {
+        let request = |texts: &[&String]| serde_json::json!({"model": "m", "input": texts, "dimensions": 2});
+        let all: Vec<_> = texts.iter().collect();
+        let written = if pretty { format!("{:#}", request(&all)) } else { request(&all).to_string() };
+        let body = Bytes::from(written);
+        let chosen: Vec<_> = picks.iter().map(|pick| pick.index(texts.len())).collect();
+        let asked = inputs(&text(&body)).expect("inputs").request(&body, &chosen);
+        let expected: Vec<_> = chosen.iter().map(|&at| &texts[at]).collect();
+        let asked: serde_json::Value = serde_json::from_slice(&asked).expect("JSON");
+        prop_assert_eq!(asked, request(&expected));
+    }
+
+    #[test]
+    fn no_answer_panics(
+        bytes in r#"[\[\]{}:,"0-9 ]{0,20}|\{"(data|embeddings|embedding|usage)":[\[\]{}:,"0-9 ]{0,12}\}"#,
+        count in 0..3_usize,
+    ) {
+        if let Ok(vectors) = Vectors::read(&Bytes::from(bytes), count) {
+            let all: Vec<_> = (0..count).map(|at| (&vectors, at)).collect();
+            vectors.with(&all);
+            (0..count).for_each(|at| drop(vectors.alone(at)));
+        }
+    }
+}

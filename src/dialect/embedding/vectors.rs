@@ -1,0 +1,210 @@
+//! The vectors of an answer: where each is written, and answers put together from the vectors of several. A vector
+//! is never read, let alone converted: its bytes are the upstream's.
+
+use std::{fmt, ops::Range};
+
+use bytes::Bytes;
+
+use super::found::Found;
+use crate::entry::Usage;
+
+/// Something written in a text, and what is to stand there instead.
+pub(super) type Edit = (Range<usize>, Vec<u8>);
+
+/// What an index that was not there takes, and more.
+const ROOM_FOR_INDEX: usize = 32;
+
+/// An answer, and where its vectors are.
+#[derive(Clone, Debug)]
+pub struct Vectors {
+    text: Bytes,
+    layout: Layout,
+    /// Where they all are: a list with its brackets, or the one vector.
+    span: Range<usize>,
+    /// Each, in the order of the inputs.
+    items: Vec<Item>,
+    /// What the answer cost: where that is written, and the same for an answer that cost nothing.
+    costs: Vec<Edit>,
+    /// The model that made them.
+    pub model: Option<String>,
+    /// The tokens they took.
+    pub usage: Option<Usage>,
+}
+
+/// Why an answer is not one vector for each input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It tells of an error.
+    Error,
+    /// It has no vectors, as far as is known here.
+    Unknown,
+    /// It has this many vectors.
+    Count(usize),
+    /// The vectors' numbers are not those of the inputs, each once.
+    Order,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error => f.write_str("an error"),
+            Self::Unknown => f.write_str("no vectors"),
+            Self::Count(count) => write!(f, "{count} vectors"),
+            Self::Order => f.write_str("vectors whose `index` does not tell which input each is for"),
+        }
+    }
+}
+
+/// Where an answer has its vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// `data`, objects with an `index` and an `embedding` (OpenAI).
+    Objects,
+    /// `embeddings` (Ollama).
+    Plain,
+    /// `embedding`, a single one (Ollama's older interface).
+    Single,
+}
+
+/// A vector, or the object that holds it.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) span: Range<usize>,
+    /// Where its number is written.
+    pub(super) index: Option<Range<usize>>,
+    /// Whether there is anything in the vector.
+    pub(super) says: bool,
+}
+
+impl Vectors {
+    /// Reads the answer to a request with this many inputs.
+    ///
+    /// # Errors
+    /// Where it does not have one vector for each.
+    pub fn read(text: &Bytes, inputs: usize) -> Result<Self, Fault> {
+        let found = Found::read(text)?;
+        let (layout, span) = found.place.ok_or(Fault::Unknown)?;
+        if found.items.len() != inputs {
+            return Err(Fault::Count(found.items.len()));
+        }
+        let items = in_order(text, layout, found.items)?;
+        Ok(Self {
+            text: text.clone(),
+            layout,
+            span,
+            items,
+            costs: found.costs,
+            model: found.model,
+            usage: found.usage,
+        })
+    }
+
+    /// Whether every vector says something.
+    pub fn all_say(&self) -> bool {
+        self.items.iter().all(|item| item.says)
+    }
+
+    /// Whether an answer like this one can hold several vectors.
+    pub fn is_list(&self) -> bool {
+        self.layout != Layout::Single
+    }
+
+    /// Whether the other's vectors can stand in this answer.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.layout == other.layout
+    }
+
+    /// The answer to a request for the vector of that place alone, that cost nothing.
+    pub fn alone(&self, place: usize) -> Bytes {
+        self.put_together(&[(self, place)], &self.costs)
+    }
+
+    /// This answer, but with the vectors that `places` name, in that order. `None` where the answers that they are
+    /// taken from are not alike.
+    pub fn with(&self, places: &[(&Self, usize)]) -> Option<Bytes> {
+        let is_own = |(at, (of, place)): (usize, &(&Self, usize))| std::ptr::eq(*of, self) && *place == at;
+        if places.len() == self.items.len()
+            && places.iter().enumerate().all(is_own)
+            && self.items.is_sorted_by_key(|item| item.span.start)
+        {
+            return Some(self.text.clone());
+        }
+        let alike = places.iter().all(|(of, _)| self.is_like(of));
+        (alike && (self.is_list() || places.len() == 1)).then(|| self.put_together(places, &[]))
+    }
+
+    /// The text with these vectors in place of its own, and `edits` made.
+    fn put_together(&self, places: &[(&Self, usize)], edits: &[Edit]) -> Bytes {
+        let vectors = self.written(places);
+        let mut edits: Vec<_> = edits.iter().map(|(span, instead)| (span, &instead[..])).collect();
+        edits.push((&self.span, &vectors));
+        edits.sort_unstable_by_key(|(span, _)| span.start);
+        let mut out = Vec::with_capacity(self.text.len() - self.span.len() + vectors.len());
+        let mut at = 0;
+        for (span, instead) in edits {
+            out.extend_from_slice(&self.text[at..span.start]);
+            out.extend_from_slice(instead);
+            at = span.end;
+        }
+        out.extend_from_slice(&self.text[at..]);
+        out.into()
+    }
+
+    /// These vectors as they stand in an answer of this layout.
+    fn written(&self, places: &[(&Self, usize)]) -> Vec<u8> {
+        let lengths = places.iter().map(|(of, place)| of.items[*place].span.len() + ROOM_FOR_INDEX);
+        let mut out = Vec::with_capacity(lengths.sum());
+        for (index, (of, place)) in places.iter().enumerate() {
+            match (self.layout, index) {
+                (Layout::Single, _) => {}
+                (_, 0) => out.push(b'['),
+                _ => out.push(b','),
+            }
+            of.write(*place, index, &mut out);
+        }
+        if self.is_list() {
+            out.push(b']');
+        }
+        out
+    }
+
+    /// Writes the item of that place, numbered `index`.
+    fn write(&self, place: usize, index: usize, out: &mut Vec<u8>) {
+        let Item { span, index: number, .. } = &self.items[place];
+        match number {
+            Some(number) => {
+                out.extend_from_slice(&self.text[span.start..number.start]);
+                out.extend_from_slice(index.to_string().as_bytes());
+                out.extend_from_slice(&self.text[number.end..span.end]);
+            }
+            None if self.layout == Layout::Objects => {
+                out.extend_from_slice(format!("{{\"index\":{index},").as_bytes());
+                out.extend_from_slice(&self.text[span.start + 1..span.end]);
+            }
+            None => out.extend_from_slice(&self.text[span.clone()]),
+        }
+    }
+}
+
+/// The items in the order of the inputs.
+fn in_order(text: &[u8], layout: Layout, items: Vec<Item>) -> Result<Vec<Item>, Fault> {
+    if layout != Layout::Objects {
+        return Ok(items);
+    }
+    // One vector for one input needs no number.
+    let alone = items.len() == 1;
+    let mut ordered: Vec<Option<Item>> = items.iter().map(|_| None).collect();
+    for item in items {
+        let index = match &item.index {
+            Some(span) => std::str::from_utf8(&text[span.clone()]).ok().and_then(|index| index.parse().ok()),
+            None => alone.then_some(0),
+        };
+        let place: &mut Option<Item> =
+            index.and_then(|index: usize| ordered.get_mut(index)).ok_or(Fault::Order)?;
+        if place.replace(item).is_some() {
+            return Err(Fault::Order);
+        }
+    }
+    // As many places as items, and none of them taken twice.
+    Ok(ordered.into_iter().flatten().collect())
+}
