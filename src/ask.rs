@@ -108,7 +108,9 @@ fn seat(question: &Question, second: bool) -> Seat {
     let marks = inquiry.marks();
     let fit = |origin: Origin| {
         let generations = question.shared.store.generations();
-        if generations.may_be_retired(origin.began, Dependencies { key, marks: &marks }) {
+        let may_be_retired =
+            |key| generations.may_be_retired(origin.began, Dependencies { key, marks: &marks });
+        if question.keys().iter().any(may_be_retired) {
             Fit::Outdated
         } else if may_read(question, origin.with_credentials) {
             Fit::Fits

@@ -8,6 +8,7 @@ use crate::{
     entry::Entry,
     error::ProxyError,
     exchange::Exchange,
+    key::Key,
     route::Route,
     serve::Found,
     state::{Live, Shared},
@@ -44,9 +45,14 @@ impl Question {
         (self.exchange.started + self.live.config.upstream.first_byte_timeout).into()
     }
 
+    /// The keys under which its answer is kept.
+    pub fn keys(&self) -> &[Key] {
+        self.wanted.as_ref().map_or(self.inquiry.key.as_slice(), |wanted| wanted.keys())
+    }
+
     /// The largest answer that is kept, in bytes: one entry, and of several some room for each further one.
     pub fn largest_answer(&self) -> usize {
-        let further = self.wanted.as_ref().map_or(0, |wanted| wanted.keys().len() - 1);
+        let further = self.keys().len().saturating_sub(1);
         self.live.config.store.max_entry.saturating_add(further * ROOM_FOR_VECTOR)
     }
 
