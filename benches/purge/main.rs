@@ -66,10 +66,10 @@ fn main() {
     let sizes = sizes();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let origin = origin::start();
-    println!("purge: {} entries, {} rounds, commit {}", sizes.entries, sizes.rounds, machine::commit());
-    println!("{}, load {}\n", machine::line(), machine::load());
-    println!("| store | purge | answered in | purged | p99 of hits, quiet | p99, while it runs | ratio |");
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    say(&format!("sidecache {}, {} entries, {} rounds", machine::commit(), sizes.entries, sizes.rounds));
+    say(&format!("{}, load {} before\n", machine::line(), machine::load()));
+    say("| store | purge | answered in | purged | p99 of hits, quiet | p99, while it runs | ratio |");
+    say("| --- | --- | --- | --- | --- | --- | --- |");
     let redis = process::redis(folder.path());
     for (name, redis) in [("in-process", None), ("Redis", redis.as_ref().map(|redis| redis.port))] {
         if name == "in-process" || redis.is_some() {
@@ -142,5 +142,10 @@ fn print(store: &str, purge: &str, row: &Row) {
     let ratio = purging.as_secs_f64() / quiet.as_secs_f64();
     let purged = row.purged.iter().max().copied().unwrap_or_default();
     let (answered, quiet, purging) = (text(median(&row.answered)), text(quiet), text(purging));
-    println!("| {store} | {purge} | {answered} | {purged} | {quiet} | {purging} | {ratio:.2} |");
+    say(&format!("| {store} | {purge} | {answered} | {purged} | {quiet} | {purging} | {ratio:.2} |"));
+}
+
+#[allow(clippy::print_stdout, reason = "the result")]
+fn say(text: &str) {
+    println!("{text}");
 }
