@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::{
+    cache_control::{self, delta_seconds},
     headers::{self, any_matches},
     route::{Kind, Route, Scope, SetCookie},
 };
@@ -34,6 +35,10 @@ pub enum Reason {
     RequestLoneSurrogate,
     /// The request's body is nested too deep.
     RequestTooDeep,
+    /// The request's method is none whose answers are kept.
+    RequestMethod,
+    /// The request has a condition that only the upstream can evaluate.
+    RequestPrecondition,
     /// The route's TTL, or the request's `X-Cache-TTL`, is zero.
     TtlZero,
     /// The answer is not a 200.
@@ -46,6 +51,10 @@ pub enum Reason {
     Private,
     /// The answer said `Cache-Control: no-cache`, and is no answer to a question.
     NoCache,
+    /// The answer does not say how long it is fresh, and cannot be validated.
+    NoFreshness,
+    /// The request had an `Authorization`, and the answer does not say that others may have it.
+    Authorization,
     /// The answer sets a cookie.
     SetCookie,
     /// The answer varies on something that is not in the key.
@@ -95,12 +104,16 @@ impl Reason {
             Self::RequestRepeatedMember => "request-repeated-member",
             Self::RequestLoneSurrogate => "request-lone-surrogate",
             Self::RequestTooDeep => "request-too-deep",
+            Self::RequestMethod => "request-method",
+            Self::RequestPrecondition => "request-precondition",
             Self::TtlZero => "ttl-zero",
             Self::Status => "status",
             Self::Encoded => "encoded",
             Self::NoStore => "no-store",
             Self::Private => "private",
             Self::NoCache => "no-cache",
+            Self::NoFreshness => "no-freshness",
+            Self::Authorization => "authorization",
             Self::SetCookie => "set-cookie",
             Self::Vary => "vary",
             Self::TooLarge => "too-large",
@@ -122,7 +135,8 @@ impl Reason {
     }
 }
 
-/// What a request asks of the cache (RFC 9111, section 5.2.1, and `X-Cache-TTL`).
+/// What a request asks of the cache (RFC 9111, section 5.2.1, and `X-Cache-TTL`). What is said of stale answers
+/// counts where a route follows its upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Directives {
     /// Do not answer from the store.
@@ -133,6 +147,12 @@ pub struct Directives {
     pub only_if_cached: bool,
     /// The oldest answer that will do.
     pub max_age: Option<Duration>,
+    /// How long the answer must be fresh yet.
+    pub min_fresh: Option<Duration>,
+    /// How stale it may be; without a number, the longest time there is.
+    pub max_stale: Option<Duration>,
+    /// How stale it may be where the upstream fails (RFC 5861, section 4).
+    pub stale_if_error: Option<Duration>,
     /// The longest life of this answer.
     pub ttl: Option<Duration>,
 }
@@ -144,34 +164,23 @@ impl Directives {
     /// Reads a request's headers. What is not understood asks for nothing.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut directives = Self::default();
-        for item in headers::list(headers, &header::CACHE_CONTROL) {
-            let (name, value) = directive(item);
-            match name.as_str() {
+        for directive in cache_control::directives(headers, &header::CACHE_CONTROL) {
+            match directive.name.as_str() {
                 "no-cache" => directives.no_cache = true,
                 "no-store" => directives.no_store = true,
                 "only-if-cached" => directives.only_if_cached = true,
-                "max-age" => directives.max_age = value.and_then(seconds),
+                "max-age" => directives.max_age = directive.seconds(),
+                "min-fresh" => directives.min_fresh = directive.seconds(),
+                "max-stale" if directive.argument.is_none() => directives.max_stale = Some(Duration::MAX),
+                "max-stale" => directives.max_stale = directive.seconds(),
+                "stale-if-error" => directives.stale_if_error = directive.seconds(),
                 _ => {}
             }
         }
-        directives.ttl = headers.get(X_CACHE_TTL).and_then(|value| seconds(value.to_str().ok()?.trim()));
+        directives.ttl =
+            headers.get(X_CACHE_TTL).and_then(|value| delta_seconds(value.to_str().ok()?.trim()));
         directives
     }
-}
-
-/// A directive's name in lower case, and its argument without quotes.
-fn directive(item: &str) -> (String, Option<&str>) {
-    match item.split_once('=') {
-        Some((name, value)) => (name.trim().to_ascii_lowercase(), Some(value.trim().trim_matches('"'))),
-        None => (item.to_ascii_lowercase(), None),
-    }
-}
-
-/// Delta-seconds (RFC 9111, section 1.2.2).
-fn seconds(text: &str) -> Option<Duration> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // A number too large to hold is a very long time.
-    digits.then(|| Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))))
 }
 
 /// Whether a stored answer will do.
@@ -298,8 +307,8 @@ pub fn storable(
 }
 
 fn allowed_by_cache_control(kind: Kind, headers: &HeaderMap) -> Result<(), Reason> {
-    for item in headers::list(headers, &header::CACHE_CONTROL) {
-        match directive(item).0.as_str() {
+    for directive in cache_control::directives(headers, &header::CACHE_CONTROL) {
+        match directive.name.as_str() {
             "no-store" => return Err(Reason::NoStore),
             "private" => return Err(Reason::Private),
             // HTTP knows no cached answer to a question, so there services say `no-cache` by habit; on a
@@ -343,7 +352,7 @@ mod tests {
             ..Directives::default()
         };
         assert_eq!(Directives::of(&headers), expected);
-        let odd = map(&[("cache-control", "max-age=-1, max-stale"), ("x-cache-ttl", "soon")]);
+        let odd = map(&[("cache-control", "max-age=-1, min-fresh=x"), ("x-cache-ttl", "soon")]);
         assert_eq!(Directives::of(&odd), Directives::default());
     }
 

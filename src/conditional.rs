@@ -1,0 +1,174 @@
+//! A client's own conditions, answered from a stored response (RFC 9111, section 4.3.2; RFC 9110, section 13).
+//! Pure.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+use crate::rfc9111::date;
+
+/// The conditions that a cache can evaluate.
+const EVALUATED: [HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+
+/// What a 304 has no use for: it tells of the body that is not sent (RFC 9110, section 15.4.5).
+const NOT_IN_304: [HeaderName; 5] = [
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+];
+
+/// A request's conditions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions(Vec<(HeaderName, HeaderValue)>);
+
+impl Conditions {
+    /// Those of a request to read (RFC 9110, sections 13.1.2, 13.1.3); on others they mean something else.
+    pub fn of(method: &Method, headers: &HeaderMap) -> Self {
+        let reads = matches!(method.as_str(), "GET" | "HEAD" | "QUERY");
+        let own = |name: &HeaderName| headers.get_all(name).into_iter().cloned().collect::<Vec<_>>();
+        let named = EVALUATED.into_iter().filter(|_| reads);
+        Self(named.flat_map(|name| own(&name).into_iter().map(move |value| (name.clone(), value))).collect())
+    }
+
+    /// Takes them out of a request, so that its answer is one that can be stored.
+    pub fn remove_from(headers: &mut HeaderMap) {
+        for name in EVALUATED {
+            headers.remove(name);
+        }
+    }
+
+    /// Whether a response with this status and these headers is the one that the client has.
+    pub fn met_by(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        // RFC 9110, section 13.2.1: a response that is none to a plain `GET` of what is there has no conditions.
+        if status != StatusCode::OK {
+            return false;
+        }
+        let mut tags = self.values(&header::IF_NONE_MATCH).peekable();
+        if tags.peek().is_some() {
+            let tag = headers.get(header::ETAG).map(|tag| opaque(tag.as_bytes().trim_ascii()));
+            return tags.any(|line| line.as_bytes().trim_ascii() == b"*" || has_tag(line.as_bytes(), tag));
+        }
+        let mut since = self.values(&header::IF_MODIFIED_SINCE);
+        let (Some(since), None) = (since.next(), since.next()) else { return false };
+        let changed = date(headers, &header::LAST_MODIFIED).or_else(|| date(headers, &header::DATE));
+        changed.zip(date_of(since)).is_some_and(|(changed, since)| changed <= since)
+    }
+
+    fn values(&self, name: &HeaderName) -> impl Iterator<Item = &HeaderValue> {
+        self.0.iter().filter(move |(own, _)| own == name).map(|(_, value)| value)
+    }
+}
+
+fn date_of(value: &HeaderValue) -> Option<u64> {
+    let name = header::IF_MODIFIED_SINCE;
+    date(&HeaderMap::from_iter([(name.clone(), value.clone())]), &name)
+}
+
+/// A tag without its weakness, which does not count here (RFC 9110, section 8.8.3.2).
+fn opaque(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
+}
+
+/// Whether a list of tags has `tag`; commas may be within their quotes.
+fn has_tag(list: &[u8], tag: Option<&[u8]>) -> bool {
+    let Some(tag) = tag else { return false };
+    let mut quoted = false;
+    let at_comma = |byte: &u8| {
+        quoted ^= *byte == b'"';
+        *byte == b',' && !quoted
+    };
+    list.split(at_comma).any(|own| opaque(own.trim_ascii()) == tag)
+}
+
+/// Turns a stored response's headers into those of a 304 (RFC 9110, section 15.4.5).
+pub fn strip_for_304(headers: &mut HeaderMap) {
+    for name in NOT_IN_304 {
+        headers.remove(name);
+    }
+    if headers.contains_key(header::ETAG) {
+        headers.remove(header::LAST_MODIFIED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "Tue, 15 Nov 1994 08:12:31 GMT";
+    const NEW: &str = "Tue, 15 Nov 1994 08:12:32 GMT";
+
+    fn map(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn met(request: &[(&'static str, &'static str)], response: &[(&'static str, &'static str)]) -> bool {
+        Conditions::of(&Method::GET, &map(request)).met_by(StatusCode::OK, &map(response))
+    }
+
+    #[test]
+    fn rfc9110_13_1_2_if_none_match_compares_tags_weakly() {
+        for (list, tag, expected) in [
+            ("\"a\"", "\"a\"", true),
+            ("\"a\"", "\"b\"", false),
+            ("W/\"a\"", "\"a\"", true),
+            ("\"a\"", "W/\"a\"", true),
+            ("\"x\", \"a\" ,\"y\"", "\"a\"", true),
+            ("\"x,a\", \"b\"", "\"x,a\"", true),
+            ("\"x,a\", \"b\"", "\"a\"", false),
+            ("*", "\"a\"", true),
+        ] {
+            assert_eq!(met(&[("if-none-match", list)], &[("etag", tag)]), expected, "{list} {tag}");
+        }
+        let lines = [("if-none-match", "\"x\""), ("if-none-match", "\"a\"")];
+        assert!(met(&lines, &[("etag", "\"a\"")]));
+        assert!(!met(&[("if-none-match", "\"a\"")], &[("last-modified", OLD)]), "there is no tag");
+    }
+
+    #[test]
+    fn rfc9110_13_1_3_if_modified_since_compares_dates_and_gives_way_to_if_none_match() {
+        for (since, changed, expected) in [(OLD, OLD, true), (NEW, OLD, true), (OLD, NEW, false)] {
+            let since = [("if-modified-since", since)];
+            assert_eq!(met(&since, &[("last-modified", changed)]), expected, "{since:?} {changed}");
+        }
+        assert!(!met(&[("if-modified-since", "soon")], &[("last-modified", OLD)]), "it is no date");
+        let both = [("if-none-match", "\"x\""), ("if-modified-since", NEW)];
+        assert!(!met(&both, &[("etag", "\"a\""), ("last-modified", OLD)]));
+        assert!(met(&[("if-modified-since", NEW)], &[("date", OLD)]), "RFC 9111, section 4.3.2: else `Date`");
+    }
+
+    #[test]
+    fn rfc9110_13_2_1_only_what_is_there_has_conditions_and_only_for_those_who_read() {
+        let headers = map(&[("if-none-match", "*"), ("if-match", "\"a\"")]);
+        assert!(!Conditions::of(&Method::GET, &headers).met_by(StatusCode::NOT_FOUND, &map(&[])));
+        assert_eq!(Conditions::of(&Method::POST, &headers), Conditions::default());
+        assert!(!Conditions::default().met_by(StatusCode::OK, &map(&[("etag", "\"a\"")])));
+    }
+
+    #[test]
+    fn rfc9110_15_4_5_a_304_tells_what_a_cache_needs() {
+        let mut headers = map(&[
+            ("cache-control", "max-age=9"),
+            ("content-location", "/x"),
+            ("content-type", "text/plain"),
+            ("date", OLD),
+            ("etag", "\"a\""),
+            ("expires", NEW),
+            ("last-modified", OLD),
+            ("vary", "x"),
+        ]);
+        strip_for_304(&mut headers);
+        let kept = map(&[
+            ("cache-control", "max-age=9"),
+            ("content-location", "/x"),
+            ("date", OLD),
+            ("etag", "\"a\""),
+            ("expires", NEW),
+            ("vary", "x"),
+        ]);
+        assert_eq!(headers, kept);
+    }
+}
