@@ -7,6 +7,7 @@ use http::{HeaderMap, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
     batch::Batch,
+    conditional::Conditions,
     dialect::{Ask, Dialect, Inputs, conversations},
     generations::{Mark, Subject},
     headers::{self, CREDENTIALS},
@@ -32,6 +33,8 @@ pub struct Inquiry {
     pub ask: Ask,
     /// What it asks of the cache.
     pub directives: Directives,
+    /// On which conditions it wants the answer.
+    pub conditions: Conditions,
     /// The digest of its credentials; `None` where it has none.
     pub credentials: Option<blake3::Hash>,
     /// What its answer depends on, besides its key and what the answer itself tells.
@@ -128,6 +131,8 @@ impl Reader<'_> {
         let key = refused
             .is_none()
             .then(|| Key::new(Arc::clone(&terms.namespace), route.kind, self.digest(dialect, body)));
+        // What is not kept is the upstream's to judge.
+        let conditions = key.as_ref().map(|_| Conditions::of(&parts.method, &parts.headers));
         let conversations = self.conversations(json);
         Inquiry {
             bypass: refused.or(directives.no_cache.then_some(Reason::RequestNoCache)),
@@ -136,6 +141,7 @@ impl Reader<'_> {
             dialect,
             ask: dialect.ask(json, route.usage, !conversations.is_empty()),
             directives,
+            conditions: conditions.unwrap_or_default(),
             credentials: credentials(&parts.headers),
             subjects: self.subjects(&conversations),
             conversations,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Request, Response, header};
 use tokio::time::{timeout, timeout_at};
 
 use crate::{
@@ -99,7 +99,9 @@ fn origin(question: &Question, second: bool) -> Origin {
 fn seat(question: &Question, second: bool) -> Seat {
     let inquiry = &question.inquiry;
     // What is not looked up is not shared; nor is an answer that the request wants to be of no further use.
-    let (None, Some(key)) = (inquiry.bypass, &inquiry.key) else { return Seat::Alone };
+    let (None, Some(key), false) = (inquiry.bypass, &inquiry.key, question.is_head()) else {
+        return Seat::Alone;
+    };
     if inquiry.directives.ttl.is_some_and(|ttl| ttl.is_zero()) {
         return Seat::Alone;
     }
@@ -132,7 +134,7 @@ async fn lead(
     let Start { writer, reader, landing } = start;
     let (live, exchange) = (Arc::clone(&question.live), question.exchange.clone());
     let edit = question.inquiry.ask.edit_for_caller();
-    let is_head = *request.method() == Method::HEAD;
+    let is_head = question.is_head();
     let (tasks, stats) = (question.shared.tasks.clone(), Arc::clone(&question.shared.stats));
     let purpose = if reader.origin().second { Purpose::SecondAnswer } else { Purpose::Answer };
     tasks.spawn(Fill { question, landing, purpose }.run(request, writer));

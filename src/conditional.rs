@@ -30,9 +30,9 @@ impl Conditions {
         Self(named.flat_map(|name| own(&name).into_iter().map(move |value| (name.clone(), value))).collect())
     }
 
-    /// Takes them out of a request, so that its answer is one that can be stored.
-    pub fn remove_from(headers: &mut HeaderMap) {
-        for name in EVALUATED {
+    /// Takes them out of the request, so that its answer is one that can be stored.
+    pub fn remove_from(&self, headers: &mut HeaderMap) {
+        for (name, _) in &self.0 {
             headers.remove(name);
         }
     }

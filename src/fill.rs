@@ -278,6 +278,9 @@ impl Fill {
         if let (Some(reason), None) = (self.question.inquiry.bypass, &self.question.inquiry.key) {
             return Err(reason);
         }
+        if self.question.is_head() {
+            return Err(Reason::RequestMethod);
+        }
         let has_stream_member = self.question.inquiry.dialect.has_stream_member();
         let keyed = |name: &HeaderName| policy::is_keyed(&self.question.route, has_stream_member, name);
         policy::storable(

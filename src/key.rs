@@ -106,7 +106,9 @@ pub fn digest(request: &Request<'_>) -> blake3::Hash {
     let mut out = Vec::with_capacity(1024);
     write_part(VERSION, &mut out);
     write_route(request.route, request.dialect, &mut out);
-    write_part(request.method.as_str().as_bytes(), &mut out);
+    // A `HEAD` asks for what a `GET` gets.
+    let method = if *request.method == Method::HEAD { &Method::GET } else { request.method };
+    write_part(method.as_str().as_bytes(), &mut out);
     write_part(request.target.as_bytes(), &mut out);
     write_headers(request, &mut out);
     write_body(request, &mut out);
@@ -315,6 +317,14 @@ mod tests {
             ("x-forwarded-for", "10.0.0.1"),
         ]);
         assert_eq!(base.digest(), other.digest());
+    }
+
+    #[test]
+    fn head_is_get() {
+        let [mut get, mut head, post] = [Asked::new(BODY), Asked::new(BODY), Asked::new(BODY)];
+        (get.method, head.method) = (Method::GET, Method::HEAD);
+        assert_eq!(get.digest(), head.digest());
+        assert_ne!(get.digest(), post.digest());
     }
 
     #[test]

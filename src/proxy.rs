@@ -159,8 +159,10 @@ impl Proxy {
                     wanted: None,
                     fallback: None,
                 };
-                let request = pass::upstream_request(live, exchange, parts, body.into(), true);
-                self.cached(question, request).await
+                let mut request = pass::upstream_request(live, exchange, parts, body.into(), true);
+                let conditions = question.inquiry.conditions.clone();
+                conditions.remove_from(request.headers_mut());
+                Ok(self.cached(question, request).await?.unless(&conditions))
             }
             None => {
                 let retiring = retiring(Some(&route));

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::Method;
+
 use crate::{
     admit::Inquiry,
     batch::Wanted,
@@ -40,6 +42,11 @@ pub struct Question {
 }
 
 impl Question {
+    /// Whether it asks for an answer's head alone, which is not stored, and of no use to others.
+    pub fn is_head(&self) -> bool {
+        self.exchange.method == Method::HEAD
+    }
+
     /// When the answer must have begun.
     pub fn deadline(&self) -> tokio::time::Instant {
         (self.exchange.started + self.live.config.upstream.first_byte_timeout).into()

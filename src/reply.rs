@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::{
     body::{BodyError, ResponseBody},
+    conditional::{self, Conditions},
     dialect::{self, Dialect, Served, sse::Framing},
     entry::Entry,
     error::ProxyError,
@@ -226,6 +227,16 @@ impl Reply {
     /// A response that is no hit.
     pub const fn new(response: Response<ResponseBody>, report: Option<CacheReport>) -> Self {
         Self { response, report, hit: None }
+    }
+
+    /// The same, or a 304 where `conditions` show that the client has it.
+    pub fn unless(mut self, conditions: &Conditions) -> Self {
+        if conditions.met_by(self.response.status(), self.response.headers()) {
+            *self.response.status_mut() = StatusCode::NOT_MODIFIED;
+            *self.response.body_mut() = ResponseBody::Full(None);
+            conditional::strip_for_304(self.response.headers_mut());
+        }
+        self
     }
 }
 

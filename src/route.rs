@@ -222,9 +222,10 @@ fn is_dot_segment(segment: &str) -> bool {
 }
 
 impl Pattern {
-    /// Whether a request for `path` (without its query) is covered.
+    /// Whether a request for `path` (without its query) is covered. `GET` covers `HEAD`: both ask for the same.
     pub fn matches(&self, method: &Method, path: &str) -> bool {
-        if self.method.as_ref().is_some_and(|own| own != method) {
+        let fits = |own: &Method| own == method || (own == Method::GET && method == Method::HEAD);
+        if !self.method.as_ref().is_none_or(fits) {
             return false;
         }
         let Some(path) = path.strip_prefix('/') else { return false };
@@ -444,6 +445,7 @@ mod tests {
             assert_eq!(covers(pattern, Method::POST, path), expected, "{pattern} {path}");
         }
         assert!(!covers("POST /a", Method::GET, "/a") && covers("* /a", Method::GET, "/a"));
+        assert!(covers("GET /a", Method::HEAD, "/a") && !covers("HEAD /a", Method::GET, "/a"));
     }
 
     #[test]

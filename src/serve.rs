@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use http::StatusCode;
+use http::{StatusCode, header};
+use http_body::Body;
 
 use crate::{
+    body::ResponseBody,
     dialect::Served,
     entry::Entry,
     pass,
@@ -33,7 +35,12 @@ pub async fn found(question: &Question, found: Found) -> Reply {
     stats.saved(entry.took.saturating_sub(question.exchange.elapsed()));
     stats.tokens_saved.add(entry.usage.and_then(|usage| usage.total).unwrap_or(0));
     let dialect = question.inquiry.dialect;
-    let response = reply::from_entry(&question.route, dialect, &entry, served, SystemTime::now());
+    let mut response = reply::from_entry(&question.route, dialect, &entry, served, SystemTime::now());
+    if question.is_head() {
+        let len = response.body().size_hint().lower();
+        response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
+        *response.body_mut() = ResponseBody::Full(None);
+    }
     let response = pass::normalized(&question.live, &question.exchange, Some(report.kind), response).await;
     Reply { response, report: Some(report), hit: Some(entry) }
 }

@@ -12,6 +12,7 @@ mod support;
 
 mod asking_less;
 mod coalescing;
+mod conditional;
 mod embeddings;
 mod errors;
 mod forms;
