@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, header, request::Parts, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
     batch::Batch,
@@ -15,7 +15,7 @@ use crate::{
     key::{self, Body, Key},
     policy::{Directives, Reason},
     resource::{Resource, Resources},
-    route::{Kind, Route},
+    route::{Kind, Mode, Route},
 };
 
 /// A request on a cacheable route, read.
@@ -76,6 +76,9 @@ pub struct Terms {
 pub fn admit(route: &Route, parts: &Parts, body: &[u8], terms: &Terms) -> Option<Inquiry> {
     let reader = Reader { route, parts, terms };
     let opaque = |refused| Some(reader.inquiry(Dialect::None, &Json::Null, Body::Bytes(body), refused));
+    if route.mode == Mode::Rfc9111 {
+        return opaque(None);
+    }
     let wants_json = route.dialect.is_none_or(Dialect::is_json) && (route.builtin || !body.is_empty());
     if !wants_json {
         return opaque(None);
@@ -122,10 +125,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn inquiry(&self, dialect: Dialect, json: &Json<'_>, body: Body<'_>, refused: Option<Reason>) -> Inquiry {
         let Self { route, parts, terms } = self;
-        let directives = if route.honor_request_cache_control {
-            Directives::of(&parts.headers)
-        } else {
-            Directives::default()
+        let follows = route.mode == Mode::Rfc9111;
+        let directives = match (route.honor_request_cache_control, follows) {
+            (false, _) => Directives::default(),
+            (true, false) => Directives::of(&parts.headers),
+            (true, true) => Directives::with_pragma(&parts.headers),
         };
         let refused = refused.or_else(|| refusal(route, parts, &directives));
         let key = refused
@@ -134,8 +138,10 @@ impl Reader<'_> {
         // What is not kept is the upstream's to judge.
         let conditions = key.as_ref().map(|_| Conditions::of(&parts.method, &parts.headers));
         let conversations = self.conversations(json);
+        let subjects = self.subjects(&conversations, key.as_ref());
         Inquiry {
-            bypass: refused.or(directives.no_cache.then_some(Reason::RequestNoCache)),
+            // Where the upstream is followed, it may confirm what is stored.
+            bypass: refused.or((directives.no_cache && !follows).then_some(Reason::RequestNoCache)),
             key,
             batch: None,
             dialect,
@@ -143,7 +149,7 @@ impl Reader<'_> {
             directives,
             conditions: conditions.unwrap_or_default(),
             credentials: credentials(&parts.headers),
-            subjects: self.subjects(&conversations),
+            subjects,
             conversations,
             model: json.get("model").and_then(Json::as_str).map(str::to_owned),
             question: terms.log_questions.then(|| dialect.question(json)).flatten(),
@@ -184,7 +190,17 @@ impl Reader<'_> {
         conversations(json, &self.route.ignore).into_iter().chain(above).collect()
     }
 
-    fn subjects(&self, conversations: &[String]) -> Vec<Subject> {
+    fn subjects(&self, conversations: &[String], key: Option<&Key>) -> Vec<Subject> {
+        let mut subjects = self.subjects_of_kind(conversations);
+        if self.route.mode == Mode::Rfc9111 {
+            // Each variant goes with its target.
+            subjects.extend(key.map(|key| Subject::Key(*key.digest())));
+            subjects.push(Resource::path(self.parts.uri.path()));
+        }
+        subjects
+    }
+
+    fn subjects_of_kind(&self, conversations: &[String]) -> Vec<Subject> {
         match self.route.kind {
             kind @ (Kind::Document | Kind::Conversation) => {
                 Resource::named(kind, &self.route.pattern, self.parts.uri.path()).seen()
@@ -214,8 +230,14 @@ fn refusal(route: &Route, parts: &Parts, directives: &Directives) -> Option<Reas
     if directives.no_store {
         return Some(Reason::RequestNoStore);
     }
-    if parts.headers.contains_key(header::CONTENT_ENCODING) {
-        return Some(Reason::RequestEncoded);
+    let has = |name: HeaderName| parts.headers.contains_key(name);
+    match route.mode {
+        Mode::Ttl if has(header::CONTENT_ENCODING) => return Some(Reason::RequestEncoded),
+        // RFC 9111, section 4.3.2: they are not a cache's to evaluate.
+        Mode::Rfc9111 if has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE) => {
+            return Some(Reason::RequestPrecondition);
+        }
+        Mode::Ttl | Mode::Rfc9111 => {}
     }
     parts.headers.contains_key(header::RANGE).then_some(Reason::RequestRange)
 }

@@ -10,7 +10,7 @@ use crate::{
     dialect::{Edit, sse::Framing},
     edited::Edited,
     fill::{Fill, Purpose},
-    flight::{End, Head, Origin, Reader, Sharing},
+    flight::{End, Head, Origin, Reader, Sharing, Source},
     flights::{Fit, Seat, Start},
     generations::Dependencies,
     lookup::may_read,
@@ -38,10 +38,10 @@ pub async fn ask(
     };
     let asked = Question { fallback: Some(stale.clone()), ..question.clone() };
     match ask_once_or_twice(asked, report, request).await {
-        Ok(reply) if policy::is_failure(reply.response.status()) => {
-            Ok(serve::instead(&question, stale, Some(reply.response.status())).await)
+        Ok(reply) if stale.for_errors && policy::is_failure(reply.response.status()) => {
+            Ok(serve::instead(&question, stale.found, Some(reply.response.status())).await)
         }
-        Err(Failure::Told(..) | Failure::Fill(..)) => Ok(serve::instead(&question, stale, None).await),
+        Err(Failure::Told(..) | Failure::Fill(..)) => Ok(serve::instead(&question, stale.found, None).await),
         otherwise => otherwise,
     }
 }
@@ -102,7 +102,7 @@ fn seat(question: &Question, second: bool) -> Seat {
     let (None, Some(key), false) = (inquiry.bypass, &inquiry.key, question.is_head()) else {
         return Seat::Alone;
     };
-    if inquiry.directives.ttl.is_some_and(|ttl| ttl.is_zero()) {
+    if inquiry.directives.no_cache || inquiry.directives.ttl.is_some_and(|ttl| ttl.is_zero()) {
         return Seat::Alone;
     }
     let id = (*key.digest(), inquiry.ask.upstream_form.id);
@@ -154,10 +154,14 @@ async fn lead(
         }
     }
     report.forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
-    if head.from_replica {
-        stats.coalesced.increment();
-        report.status = CacheStatus::Coalesced;
-        report.stored = None;
+    match head.source {
+        Source::Upstream => {}
+        Source::Replica => {
+            stats.coalesced.increment();
+            report.status = CacheStatus::Coalesced;
+            report.stored = None;
+        }
+        Source::Confirmed { age, ttl } => report = report.confirmed(age, ttl),
     }
     let body = if is_head { ResponseBody::Full(None) } else { body(&head, reader, edit) };
     let response = response(&head, head.headers.clone(), body);

@@ -37,6 +37,11 @@ impl Conditions {
         }
     }
 
+    /// Puts them into a request, for the upstream to judge.
+    pub fn add_to(&self, headers: &mut HeaderMap) {
+        headers.extend(self.0.iter().cloned());
+    }
+
     /// Whether a response with this status and these headers is the one that the client has.
     pub fn met_by(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         // RFC 9110, section 13.2.1: a response that is none to a plain `GET` of what is there has no conditions.

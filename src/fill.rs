@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::timeout_at;
@@ -18,8 +18,12 @@ use crate::{
     entry::Entry,
     error::ProxyError,
     exchange::log_llm_call,
-    flight::{End, Head, Outcome, Sharing, Writer},
+    flight::{End, Head, Outcome, Sharing, Source, Writer},
     flights::Landing,
+    follow::{
+        answer::{self, Confirmed},
+        variants,
+    },
     generations::{Dependencies, Mark, Point, Subject},
     headers::media_type_of,
     log::events::Operation,
@@ -27,6 +31,7 @@ use crate::{
     question::Question,
     reply,
     retiring::retire,
+    rfc9111::Times,
     route::{Kind, OnAbandon, Scope},
     state::Live,
     stats::Limit,
@@ -150,6 +155,7 @@ impl Fill {
         began: Option<Point>,
     ) -> Result<Outcome, Stop> {
         let Live { upstream, config, .. } = &*self.question.live;
+        let asked = unix_millis(SystemTime::now());
         let response = tokio::select! {
             response = timeout_at(self.question.deadline(), upstream.send(&config.upstream, request)) => {
                 response.map_err(|_| self.question.too_late())??
@@ -159,9 +165,17 @@ impl Fill {
         let (mut head, framed, body) = open(response);
         self.learn_standing(head.status);
         self.invalidate(head.status).await;
-        let verdict = self.judge_head(&head);
-        head.sharing = self.sharing(head.status, verdict);
+        let times = Times { asked, came: unix_millis(SystemTime::now()) };
+        if let Some(confirmed) = answer::confirmed(&self.question, &head, times) {
+            return self.give(confirmed, times, writer, began).await;
+        }
+        let verdict = self.judge_head(&head, times);
+        head.sharing = self.sharing(&head, verdict, times);
         writer.head(head.clone());
+        if let Some(entry) = answer::told_by_head(&self.question, &head, times) {
+            // What comes of that says nothing of this answer.
+            let _ = self.store_again(entry, times, began).await;
+        }
         if is_unshareable(verdict) {
             if let Some(landing) = &self.landing {
                 landing.remember_unshareable();
@@ -176,12 +190,7 @@ impl Fill {
             self.question.shared.stats.limited(Limit::MaxEntry);
             return Ok(Err(verdict.err().unwrap_or(Reason::TooLarge)));
         };
-        let answer = self.question.inquiry.dialect.judge(
-            &self.question.inquiry.ask,
-            &self.question.route,
-            &head.headers,
-            &body,
-        );
+        let answer = self.judge_body(&head, &body);
         self.log_call(&head, &answer, took);
         let life = match verdict.and_then(|life| judge_end(&head, framed, &answer).map(|()| life)) {
             Ok(life) => life,
@@ -189,9 +198,26 @@ impl Fill {
         };
         let pace = pace(Framing::of_headers(&head.headers), &body, &arrivals);
         match self.entry(&head, body, answer, life, began) {
-            Ok(entry) => Ok(self.store(Entry { took, pace, ..entry }).await),
+            Ok(entry) => {
+                let entry = answer::dated(&self.question, entry, &head.headers, times);
+                Ok(self.store(Entry { took, pace, ..entry }, times).await)
+            }
             Err(reason) => Ok(Err(reason)),
         }
+    }
+
+    /// Gives the readers the stored answer that the upstream has confirmed.
+    async fn give(
+        &self,
+        confirmed: Confirmed,
+        times: Times,
+        writer: &Writer,
+        began: Option<Point>,
+    ) -> Result<Outcome, Stop> {
+        let Confirmed { entry, updated } = confirmed;
+        writer.head(answer::confirmed_head(&self.question, &entry, times));
+        writer.chunk(entry.body.clone()).await.map_err(|_| Stop::Abandoned)?;
+        if updated { Ok(self.store_again(entry, times, began).await) } else { Ok(Err(Reason::Status)) }
     }
 
     /// What is stored of a whole answer.
@@ -203,30 +229,41 @@ impl Fill {
         life: Life,
         began: Option<Point>,
     ) -> Result<Entry, Reason> {
-        let Question { route, inquiry, shared, .. } = &self.question;
-        let (began, key) = began.zip(inquiry.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
-        let tags = tags::of(&inquiry.subjects, &head.headers, answer.tags)?;
-        let by_tag: Vec<_> = tags.iter().cloned().map(Subject::Tag).collect();
-        let marks: Vec<_> = inquiry.marks().into_iter().chain(Mark::all(&by_tag)).collect();
-        if shared.store.generations().is_retired(began, Dependencies { key, marks: &marks }) {
-            return Err(Reason::Retired);
-        }
+        let Question { route, inquiry, .. } = &self.question;
         let headers = reply::headers_to_store(route, &head.headers);
         let entry = Entry {
             stored_at: unix_millis(SystemTime::now()),
             ttl: life.ttl,
             stale_while_revalidate: life.stale_while_revalidate,
             stale_if_error: life.stale_if_error,
-            began,
-            marks,
-            tags,
             form: inquiry.ask.upstream_form.id,
             with_credentials: inquiry.credentials.is_some(),
             model: answer.model.or_else(|| inquiry.model.clone()),
             usage: answer.usage,
             ..Entry::new(head.status, headers, answer.without_ids.unwrap_or(body))
         };
+        let entry = self.depending(entry, &head.headers, answer.tags, began)?;
         if self.is_better_kept(&entry) { Err(Reason::OtherFormKept) } else { Ok(entry) }
+    }
+
+    /// `entry` with what it depends on, by its request, its headers, and what it tells itself, where none of that was
+    /// retired since `began`.
+    fn depending(
+        &self,
+        entry: Entry,
+        headers: &HeaderMap,
+        told: Vec<String>,
+        began: Option<Point>,
+    ) -> Result<Entry, Reason> {
+        let Question { inquiry, shared, .. } = &self.question;
+        let (began, key) = began.zip(inquiry.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
+        let tags = tags::of(&inquiry.subjects, headers, told)?;
+        let by_tag: Vec<_> = tags.iter().cloned().map(Subject::Tag).collect();
+        let marks: Vec<_> = inquiry.marks().into_iter().chain(Mark::all(&by_tag)).collect();
+        if shared.store.generations().is_retired(began, Dependencies { key, marks: &marks }) {
+            return Err(Reason::Retired);
+        }
+        Ok(Entry { began, marks, tags, ..entry })
     }
 
     /// A success here retires what the route says.
@@ -244,9 +281,13 @@ impl Fill {
     }
 
     /// Who else may read the answer.
-    fn sharing(&self, status: StatusCode, verdict: Result<Life, Reason>) -> Sharing {
+    fn sharing(&self, head: &Head, verdict: Result<Life, Reason>, times: Times) -> Sharing {
+        let status = head.status;
         match verdict {
+            Ok(life) if self.question.follow.is_some() => answer::sharing(&self.question, head, life, times),
             Ok(_) => Sharing::Open,
+            // What may not be stored is for one request (RFC 9111, section 4).
+            Err(_) if self.question.follow.is_some() => Sharing::Released,
             // One more may try; what comes of that is for everybody.
             Err(Reason::Status) if status.is_server_error() && self.purpose != Purpose::SecondAnswer => {
                 Sharing::Failed
@@ -274,12 +315,15 @@ impl Fill {
         }
     }
 
-    fn judge_head(&self, head: &Head) -> Result<Life, Reason> {
+    fn judge_head(&self, head: &Head, times: Times) -> Result<Life, Reason> {
         if let (Some(reason), None) = (self.question.inquiry.bypass, &self.question.inquiry.key) {
             return Err(reason);
         }
         if self.question.is_head() {
             return Err(Reason::RequestMethod);
+        }
+        if self.question.follow.is_some() {
+            return answer::storable(&self.question, head.status, &head.headers, times);
         }
         let has_stream_member = self.question.inquiry.dialect.has_stream_member();
         let keyed = |name: &HeaderName| policy::is_keyed(&self.question.route, has_stream_member, name);
@@ -290,6 +334,14 @@ impl Fill {
             &head.headers,
             keyed,
         )
+    }
+
+    fn judge_body(&self, head: &Head, body: &Bytes) -> Answer {
+        let Question { route, inquiry, follow, .. } = &self.question;
+        match follow {
+            Some(_) => Answer::opaque(),
+            None => inquiry.dialect.judge(&inquiry.ask, route, &head.headers, body),
+        }
     }
 
     /// Passes the body on as it comes, and keeps it where it is not too large.
@@ -345,13 +397,26 @@ impl Fill {
         self.question.kept.as_ref().is_some_and(|kept| serves_both(kept) && !serves_both(entry))
     }
 
-    async fn store(&self, entry: Entry) -> Outcome {
+    /// Stores an answer that was stored before, as of `times`.
+    async fn store_again(&self, entry: Entry, times: Times, began: Option<Point>) -> Outcome {
+        let headers = entry.headers.iter().cloned().collect();
+        let told = entry.tags.clone();
+        let entry = self.depending(entry, &headers, told, began)?;
+        self.store(entry, times).await
+    }
+
+    async fn store(&self, entry: Entry, times: Times) -> Outcome {
         let (started, life) = (Instant::now(), entry.life());
-        let Some(key) = &self.question.inquiry.key else { return Err(Reason::TtlZero) };
-        let store = &self.question.shared.store;
-        let stored = match &self.question.wanted {
-            None => store.put(key, Arc::new(entry), life).await,
-            Some(wanted) => {
+        let Question { shared, inquiry, follow, wanted, .. } = &self.question;
+        let Some(key) = &inquiry.key else { return Err(Reason::TtlZero) };
+        let store = &shared.store;
+        let stored = match (follow, wanted) {
+            (None, None) => store.put(key, Arc::new(entry), life).await,
+            (Some(follow), _) => {
+                let life = answer::kept_for(&self.question, &entry, times);
+                variants::put(store, follow, entry, life).await
+            }
+            (None, Some(wanted)) => {
                 let count = |reason: &Reason| {
                     if *reason == Reason::TooLarge {
                         self.question.shared.stats.limited(Limit::MaxEntry);
@@ -381,7 +446,11 @@ fn open(response: Response<UpstreamBody>) -> (Head, bool, UpstreamBody) {
     // A response without a body needs no framing.
     let framed = framed || body.is_end_stream();
     reply::clean(&mut headers);
-    (Head { status: parts.status, headers, sharing: Sharing::Released, from_replica: false }, framed, body)
+    (
+        Head { status: parts.status, headers, sharing: Sharing::Released, source: Source::Upstream },
+        framed,
+        body,
+    )
 }
 
 /// Whether a key with such an answer is asked for by each caller on its own: an error says nothing of the next

@@ -33,8 +33,24 @@ pub struct Head {
     pub headers: HeaderMap,
     /// Who may read it besides the request that asked for it.
     pub sharing: Sharing,
-    /// Whether another replica asked for it.
-    pub from_replica: bool,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// Where an answer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// From the upstream.
+    Upstream,
+    /// From another replica, which asked for it.
+    Replica,
+    /// From the store, confirmed by the upstream.
+    Confirmed {
+        /// Its age, in seconds.
+        age: u64,
+        /// How long it is fresh yet, in seconds; negative where it is stale.
+        ttl: i64,
+    },
 }
 
 /// Who may read an answer besides the request that asked for it.
@@ -454,7 +470,7 @@ mod tests {
                     status: StatusCode::OK,
                     headers: HeaderMap::new(),
                     sharing: Sharing::Open,
-                    from_replica: false,
+                    source: Source::Upstream,
                 };
                 if stage > 0 {
                     writer.head(head);

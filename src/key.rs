@@ -13,7 +13,7 @@ use crate::{
     json::Json,
     normal::{self, write_part},
     policy::is_keyed,
-    route::{Kind, Route, Scope},
+    route::{Kind, Mode, Route, Scope},
 };
 
 /// Changes whenever the same request gets another key than before.
@@ -57,6 +57,14 @@ impl Key {
     /// The key without its namespace.
     pub fn local(&self) -> String {
         format!("{}:{}", self.kind, self.digest.to_hex())
+    }
+
+    /// The key of the variant of its answer that `selector` selects.
+    pub fn variant(&self, selector: &[u8]) -> Self {
+        let mut parts = Vec::with_capacity(64 + selector.len());
+        write_part(self.digest(), &mut parts);
+        write_part(selector, &mut parts);
+        Self { digest: blake3::hash(&parts), ..self.clone() }
     }
 
     /// The digest alone.
@@ -119,7 +127,11 @@ pub fn digest(request: &Request<'_>) -> blake3::Hash {
 /// the same rest would mean another request.
 fn write_route(route: &Route, dialect: Dialect, out: &mut Vec<u8>) {
     write_part(route.name.as_bytes(), out);
-    write_part(dialect.as_str().as_bytes(), out);
+    let meaning = match route.mode {
+        Mode::Ttl => dialect.as_str(),
+        Mode::Rfc9111 => "rfc9111",
+    };
+    write_part(meaning.as_bytes(), out);
     match &route.scope {
         Scope::Credential => out.push(b'c'),
         Scope::Shared => out.push(b's'),

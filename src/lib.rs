@@ -47,6 +47,7 @@ pub mod exchange;
 pub mod fill;
 pub mod flight;
 pub mod flights;
+pub mod follow;
 pub mod forwarded;
 pub mod generations;
 pub mod glob;

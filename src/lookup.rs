@@ -10,11 +10,12 @@ use http::header;
 use crate::{
     dialect,
     entry::Entry,
+    follow::{self, variants},
     headers,
     key::Key,
     log::events::Operation,
     policy::{self, Freshness},
-    question::Question,
+    question::{Fallback, Question},
     reply::{CacheReport, Forward},
     route::Scope,
     serve::Found,
@@ -40,26 +41,37 @@ pub struct Miss {
     /// The entry that is fresh all the same.
     pub kept: Option<Arc<Entry>>,
     /// What will do where the upstream fails.
-    pub fallback: Option<Found>,
+    pub fallback: Option<Fallback>,
+    /// What the upstream may confirm, on a route that follows it.
+    pub stored: Option<Arc<Entry>>,
 }
 
 impl From<Forward> for Lookup {
     fn from(forward: Forward) -> Self {
-        Self::Miss(Miss { forward, kept: None, fallback: None })
+        Self::Miss(Miss { forward, kept: None, fallback: None, stored: None })
     }
 }
 
-/// Asks the store for `key`.
-pub async fn lookup(question: &Question, key: &Key) -> Lookup {
-    let Question { shared, route, exchange, .. } = question;
+/// Asks the store for what is kept under `key`, or for the variant of it that the request selects; the question's key
+/// is that one's from now on.
+pub async fn lookup(question: &mut Question, key: Key) -> Lookup {
     let started = Instant::now();
-    let found = shared.store.get(key).await;
+    let found = match &mut question.follow {
+        Some(follow) => variants::find(&question.shared.store, follow).await,
+        None => question.shared.store.get(&key).await.map(|entry| (key, entry)),
+    };
     let failed = found.is_err();
     let lookup = match found {
-        Ok(Some(entry)) => judge(question, key, entry),
-        Ok(None) => Forward::UriMiss.into(),
+        Ok((key, entry)) => {
+            let varies = question.follow.as_ref().is_some_and(|follow| !follow.varies_on.is_empty());
+            let nothing = if varies { Forward::VaryMiss } else { Forward::UriMiss };
+            let lookup = entry.map_or(nothing.into(), |entry| judge(question, &key, entry));
+            question.inquiry.key = Some(key);
+            lookup
+        }
         Err(_) => Forward::Miss.into(),
     };
+    let Question { shared, route, exchange, .. } = question;
     let counters = shared.stats.of(route.kind);
     let hit = !matches!(lookup, Lookup::Miss(_));
     match (hit, failed) {
@@ -73,6 +85,9 @@ pub async fn lookup(question: &Question, key: &Key) -> Lookup {
 
 /// Whether `entry` answers the request.
 pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
+    if question.follow.is_some() {
+        return follow::judge(question, key, entry);
+    }
     let Question { route, inquiry, .. } = question;
     if !may_read(question, entry.with_credentials) {
         return Forward::Miss.into();
@@ -90,7 +105,7 @@ pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
             Lookup::Hit(Found { report: report(age, seconds(left)), entry, served })
         }
         (Freshness::Fresh { .. }, None) => {
-            Lookup::Miss(Miss { forward: Forward::Miss, kept: Some(entry), fallback: None })
+            Lookup::Miss(Miss { forward: Forward::Miss, kept: Some(entry), fallback: None, stored: None })
         }
         (Freshness::Stale { age, over }, Some(served)) => {
             let (refreshed, of_use) = (entry.stale_while_revalidate, entry.life().saturating_sub(entry.ttl));
@@ -98,8 +113,8 @@ pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
             if over < refreshed {
                 return Lookup::Stale(found);
             }
-            let fallback = (over < of_use).then_some(found);
-            Lookup::Miss(Miss { forward: Forward::Stale, kept: None, fallback })
+            let fallback = (over < of_use).then_some(Fallback { found, for_errors: true });
+            Lookup::Miss(Miss { forward: Forward::Stale, kept: None, fallback, stored: None })
         }
         (Freshness::Stale { .. } | Freshness::TooOld, _) => Forward::Stale.into(),
     }

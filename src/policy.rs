@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use crate::{
     cache_control::{self, delta_seconds},
     headers::{self, any_matches},
-    route::{Kind, Route, Scope, SetCookie},
+    route::{Kind, Mode, Route, Scope, SetCookie},
 };
 
 /// How long a document's 404 is kept at most.
@@ -181,6 +181,14 @@ impl Directives {
             headers.get(X_CACHE_TTL).and_then(|value| delta_seconds(value.to_str().ok()?.trim()));
         directives
     }
+
+    /// The same, and what `Pragma` asks where there is no `Cache-Control` (RFC 9111, section 5.4).
+    pub fn with_pragma(headers: &HeaderMap) -> Self {
+        let pragma = !headers.contains_key(header::CACHE_CONTROL)
+            && headers::list_has(headers, &header::PRAGMA, "no-cache");
+        let directives = Self::of(headers);
+        Self { no_cache: directives.no_cache || pragma, ..directives }
+    }
 }
 
 /// Whether a stored answer will do.
@@ -250,6 +258,11 @@ pub fn is_keyed(route: &Route, has_stream_member: bool, name: &HeaderName) -> bo
             Scope::Headers(names) => names.contains(name),
         };
     }
+    if route.mode == Mode::Rfc9111 {
+        // `Vary` says what else counts; of a `QUERY`, what its body is (RFC 10008, section 2.7).
+        let is_named = matches!(&route.scope, Scope::Headers(names) if names.contains(name));
+        return is_named || (name.as_str().starts_with("content-") && *name != header::CONTENT_LENGTH);
+    }
     let left_out = headers::never_keyed(name)
         || (has_stream_member && name == header::ACCEPT)
         || any_matches(&route.ignore_headers, name);
@@ -286,9 +299,7 @@ pub fn storable(
     if life.ttl.is_zero() {
         return Err(Reason::TtlZero);
     }
-    if headers::list(headers, &header::CONTENT_ENCODING)
-        .any(|coding| !coding.eq_ignore_ascii_case("identity"))
-    {
+    if is_encoded(headers) {
         return Err(Reason::Encoded);
     }
     allowed_by_cache_control(route.kind, headers)?;
@@ -304,6 +315,11 @@ pub fn storable(
         return Err(Reason::Vary);
     }
     Ok(life)
+}
+
+/// Whether a body is compressed, though that was not asked for.
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    headers::list(headers, &header::CONTENT_ENCODING).any(|coding| !coding.eq_ignore_ascii_case("identity"))
 }
 
 fn allowed_by_cache_control(kind: Kind, headers: &HeaderMap) -> Result<(), Reason> {

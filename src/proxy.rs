@@ -26,6 +26,7 @@ use crate::{
     embed,
     error::{ErrorBody, ErrorKind, ProxyError},
     exchange::{self, Exchange, Observed, Record},
+    follow::{self, Follow},
     forwarded, guard, headers,
     health::Health,
     log::events,
@@ -129,7 +130,9 @@ impl Proxy {
         let upgrade = guard::upgrade(&parts.headers).map(str::to_owned);
         let covering = live.routes.iter().find(|route| route.pattern.matches(&parts.method, &exchange.path));
         let (method, path) = (parts.method.clone(), Arc::clone(&exchange.path));
-        let retiring = |route: Option<&Route>| Retiring::of(&self.shared, live, &method, &path, route);
+        let host = parts.headers.get(header::HOST).cloned();
+        let retiring =
+            |route: Option<&Route>| Retiring::of(&self.shared, live, &method, &path, host.as_ref(), route);
         let route = match covering {
             Some(route) if route.caches(&parts.method) && upgrade.is_none() => Arc::clone(route),
             _ => {
@@ -149,9 +152,13 @@ impl Proxy {
             Some(inquiry) => {
                 exchange.question.clone_from(&inquiry.question);
                 let body = inquiry.upstream_body.clone().unwrap_or(body);
+                let mut request = pass::upstream_request(live, exchange, parts, body.into(), true);
+                let conditions = inquiry.conditions.clone();
+                conditions.remove_from(request.headers_mut());
                 let question = Question {
                     shared: Arc::clone(&self.shared),
                     live: Arc::clone(live),
+                    follow: Follow::of(&route, inquiry.key.as_ref(), &request),
                     route,
                     exchange: exchange.clone(),
                     inquiry,
@@ -159,9 +166,6 @@ impl Proxy {
                     wanted: None,
                     fallback: None,
                 };
-                let mut request = pass::upstream_request(live, exchange, parts, body.into(), true);
-                let conditions = question.inquiry.conditions.clone();
-                conditions.remove_from(request.headers_mut());
                 Ok(self.cached(question, request).await?.unless(&conditions))
             }
             None => {
@@ -172,33 +176,41 @@ impl Proxy {
     }
 
     /// A request that a route covers.
-    async fn cached(&self, mut question: Question, request: Request<RequestBody>) -> Result<Reply, Failure> {
+    async fn cached(
+        &self,
+        mut question: Question,
+        mut request: Request<RequestBody>,
+    ) -> Result<Reply, Failure> {
         if let Some(batch) = question.inquiry.batch.take() {
             return embed::embed(question, &batch, request).await;
         }
-        let report = match (question.inquiry.bypass, &question.inquiry.key) {
-            (None, Some(key)) => match lookup::lookup(&question, key).await {
+        let report = match (question.inquiry.bypass, question.inquiry.key.clone()) {
+            (None, Some(key)) => match lookup::lookup(&mut question, key.clone()).await {
                 Lookup::Hit(found) => return Ok(serve::found(&question, found).await),
                 Lookup::Stale(found) => {
+                    let stored = Arc::clone(&found.entry);
                     let reply = serve::found(&question, found).await;
+                    follow::ask_to_confirm(&mut question, &mut request, Some(stored));
                     ask::refresh(question, request);
                     return Ok(reply);
                 }
                 Lookup::Miss(miss) => {
-                    let report = CacheReport::miss(question.route.kind, key.clone(), miss.forward);
+                    let key = question.inquiry.key.clone().unwrap_or(key);
+                    let report = CacheReport::miss(question.route.kind, key, miss.forward);
                     if question.inquiry.directives.only_if_cached {
                         let report = CacheReport { forward: None, ..report };
                         let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
                         return Err(Failure::Told(error, Some(report)));
                     }
                     (question.kept, question.fallback) = (miss.kept, miss.fallback);
+                    follow::ask_to_confirm(&mut question, &mut request, miss.stored);
                     report
                 }
             },
             (reason, key) => {
                 self.shared.stats.bypassed.increment();
                 let reason = reason.unwrap_or(Reason::TtlZero);
-                CacheReport { key: key.clone(), ..CacheReport::bypass(question.route.kind, reason) }
+                CacheReport { key, ..CacheReport::bypass(question.route.kind, reason) }
             }
         };
         ask::ask(question, report, request).await

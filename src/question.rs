@@ -10,6 +10,7 @@ use crate::{
     entry::Entry,
     error::ProxyError,
     exchange::Exchange,
+    follow::Follow,
     key::Key,
     route::Route,
     serve::Found,
@@ -38,7 +39,18 @@ pub struct Question {
     /// The inputs that are asked for, where each has an entry of its own.
     pub wanted: Option<Arc<Wanted>>,
     /// The stale answer that it gets where the upstream fails.
-    pub fallback: Option<Found>,
+    pub fallback: Option<Fallback>,
+    /// What is remembered of it on a route that follows its upstream.
+    pub follow: Option<Follow>,
+}
+
+/// A stale answer for where the upstream fails.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    /// It.
+    pub found: Found,
+    /// Whether an error of the upstream is such a failure, too, or only that it gives no answer.
+    pub for_errors: bool,
 }
 
 impl Question {

@@ -65,6 +65,8 @@ pub const OF_THE_BODY: [HeaderName; 3] = [header::ETAG, header::LAST_MODIFIED, h
 pub enum Forward {
     /// Nothing was stored for it.
     UriMiss,
+    /// What was stored is for requests with other headers.
+    VaryMiss,
     /// What was stored is another form of the answer, or not for this caller.
     Miss,
     /// What was stored is a part of the answer.
@@ -81,6 +83,7 @@ impl Forward {
     const fn as_str(self) -> &'static str {
         match self {
             Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
             Self::Miss => "miss",
             Self::Partial => "partial",
             Self::Stale => "stale",
@@ -158,6 +161,12 @@ impl CacheReport {
     /// The same of an answer that is stale.
     pub fn stale(self) -> Self {
         Self { status: CacheStatus::Stale, ..self }
+    }
+
+    /// The same of an answer that the upstream has confirmed, and that is this old and fresh for so long yet.
+    pub fn confirmed(self, age: u64, ttl: i64) -> Self {
+        let forward = self.forward.map(|(forward, _)| (forward, Some(StatusCode::NOT_MODIFIED)));
+        Self { status: CacheStatus::Hit, forward, age: Some(age), ttl: Some(ttl), ..self }
     }
 
     /// Writes `X-Cache`, `Cache-Status` and `Age`.

@@ -70,6 +70,11 @@ impl Resource {
         Self { kind, path: decoded(path), id: decoded(pattern.last_capture(path).unwrap_or_else(last)) }
     }
 
+    /// What was got from `path`, be it a resource or not.
+    pub fn path(path: &str) -> Subject {
+        Subject::Path(decoded(path))
+    }
+
     /// What its `GET` depends on.
     pub fn seen(self) -> Vec<Subject> {
         let by_id = if self.kind == Kind::Document { Subject::Tag } else { Subject::ConversationView };

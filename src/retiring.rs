@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 
 use crate::{
     generations::Subject,
-    route::{Kind, Route},
+    resource::Resource,
+    rfc9111,
+    route::{Kind, Mode, Route},
     state::{Live, Shared},
 };
 
@@ -21,19 +23,28 @@ pub struct Retiring {
     is_write: bool,
     /// What the route that covers it says.
     kinds: Vec<Kind>,
+    /// The origin that its client sent it to, where that route follows its upstream.
+    followed: Option<String>,
     settled: bool,
 }
 
 impl Retiring {
-    /// Of a request that `covering` covers, if any route does; `None` where it retires nothing.
+    /// Of a request to `host` that `covering` covers, if any route does; `None` where it retires nothing.
     pub fn of(
         shared: &Arc<Shared>,
         live: &Arc<Live>,
         method: &Method,
         path: &Arc<str>,
+        host: Option<&HeaderValue>,
         covering: Option<&Route>,
     ) -> Option<Self> {
-        let is_write = [Method::PUT, Method::PATCH, Method::POST, Method::DELETE].contains(method);
+        let follows = covering.is_some_and(|route| route.cache && route.mode == Mode::Rfc9111);
+        let is_write = match follows {
+            true => !rfc9111::is_safe(method),
+            false => [Method::PUT, Method::PATCH, Method::POST, Method::DELETE].contains(method),
+        };
+        let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let followed = (follows && is_write).then(|| format!("http://{host}"));
         let kinds = covering.map(|route| route.invalidates.clone()).unwrap_or_default();
         (is_write || !kinds.is_empty()).then(|| Self {
             shared: Arc::clone(shared),
@@ -41,6 +52,7 @@ impl Retiring {
             path: Arc::clone(path),
             is_write,
             kinds,
+            followed,
             settled: false,
         })
     }
@@ -58,7 +70,13 @@ impl Retiring {
     fn subjects(&self, response: Option<&HeaderMap>) -> Vec<Subject> {
         let resources = &self.live.terms.resources;
         let changed = if self.is_write { resources.changed(&self.path, response) } else { Vec::new() };
-        self.kinds.iter().copied().map(Subject::Kind).chain(changed).collect()
+        let none = HeaderMap::new();
+        let named = self
+            .followed
+            .iter()
+            .flat_map(|origin| rfc9111::invalidated(origin, &self.path, response.unwrap_or(&none)));
+        let named = named.map(|path| Resource::path(&path));
+        self.kinds.iter().copied().map(Subject::Kind).chain(changed).chain(named).collect()
     }
 }
 

@@ -61,6 +61,15 @@ pub enum Scope {
     Headers(Vec<HeaderName>),
 }
 
+/// What says how long an answer is fresh, and all else about its being kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The route.
+    Ttl,
+    /// The upstream, by RFC 9111.
+    Rfc9111,
+}
+
 /// What happens to an answer that sets a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetCookie {
@@ -146,7 +155,9 @@ pub struct Route {
     pub dialect: Option<Dialect>,
     /// `false` passes everything through.
     pub cache: bool,
-    /// How long an answer is fresh; zero caches nothing.
+    /// What says how long an answer is fresh.
+    pub mode: Mode,
+    /// How long an answer is fresh, or where the upstream says that, how long it is kept beyond; zero caches nothing.
     pub ttl: Duration,
     /// Who may share its entries.
     pub scope: Scope,
@@ -355,8 +366,11 @@ const BUILTIN: [(&str, Kind, Option<Dialect>); 16] = [
 
 impl Route {
     /// Whether answers to `method` are kept: with `*` for any method, not to those that change something. A `POST`
-    /// asks a question, but not of a document or a conversation.
+    /// asks a question, but not of a document or a conversation. Where the upstream is followed, HTTP says it.
     pub fn caches(&self, method: &Method) -> bool {
+        if self.mode == Mode::Rfc9111 {
+            return self.cache && matches!(method.as_str(), "GET" | "HEAD" | "QUERY");
+        }
         let is_question = || !matches!(self.kind, Kind::Document | Kind::Conversation);
         self.cache
             && (self.pattern.names_method()
@@ -375,6 +389,7 @@ impl Route {
             kind,
             dialect: None,
             cache: true,
+            mode: Mode::Ttl,
             ttl,
             scope,
             ignore_headers: Vec::new(),

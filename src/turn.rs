@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::{
     embed,
     fill::Purpose,
-    flight::{Abandoned, Head, Sharing, Writer},
+    flight::{Abandoned, Head, Sharing, Source, Writer},
     flights::Landing,
     lookup::{Lookup, judge},
     question::Question,
@@ -79,7 +79,7 @@ pub async fn give(question: &Question, found: Found, writer: &Writer) -> Result<
     let Found { entry, served, .. } = found;
     let dialect = question.inquiry.dialect;
     let (headers, body) = reply::stored_parts(&question.route, dialect, &entry, served, SystemTime::now());
-    let head = Head { status: entry.status, headers, sharing: Sharing::Open, from_replica: true };
+    let head = Head { status: entry.status, headers, sharing: Sharing::Open, source: Source::Replica };
     writer.head(head);
     writer.chunk(body).await
 }

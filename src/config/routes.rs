@@ -14,7 +14,7 @@ use crate::{
     dialect::{Dialect, Pointer},
     headers::HeaderPattern,
     route::{
-        Identity, Kind, KindTtls, Normalize, OnAbandon, Pattern, Replay, Route, Scope, SetCookie,
+        Identity, Kind, KindTtls, Mode, Normalize, OnAbandon, Pattern, Replay, Route, Scope, SetCookie,
         UsageSetting,
     },
 };
@@ -124,6 +124,8 @@ impl Reader<'_> {
         let dialect =
             self.take("dialect", |value| one_of(value, &Dialect::NAMED.map(|own| (own.as_str(), own))));
         let cache = self.take("cache", BOOL.read);
+        let mode =
+            self.take("mode", |value| one_of(value, &[("ttl", Mode::Ttl), ("rfc9111", Mode::Rfc9111)]));
         let ttl = self.take("ttl", DURATION.read);
         let stale_while_revalidate = self.take("stale_while_revalidate", DURATION.read);
         let stale_if_error = self.take("stale_if_error", DURATION.read);
@@ -158,6 +160,7 @@ impl Reader<'_> {
         route.name = name;
         route.dialect = dialect;
         route.cache = cache.unwrap_or(route.cache);
+        route.mode = mode.unwrap_or(route.mode);
         route.ignore_headers.extend(ignore_headers.unwrap_or_default());
         route.ignore_headers.extend_from_slice(&common.ignore_headers);
         route.set_cookie = set_cookie.unwrap_or(route.set_cookie);

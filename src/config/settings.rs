@@ -162,12 +162,13 @@ const fn r(key: &'static str, about: &'static str) -> RouteKey {
 }
 
 /// Every key of a `[[route]]` table.
-pub static ROUTE_KEYS: [RouteKey; 24] = [
+pub static ROUTE_KEYS: [RouteKey; 25] = [
     r("name", "Its name, part of the key and of the logs; its match where there is none."),
     r("match", "The requests it covers: METHOD PATH; {x} one segment, ** any rest, * any method. Required."),
     r("kind", "What its answers are: query, embedding, document, conversation or other. Required."),
     r("dialect", "What its bodies mean; found out by path and body where there is none."),
     r("cache", "false passes everything through."),
+    r("mode", "What says how long an answer is fresh: \"ttl\", or the upstream (\"rfc9111\")."),
     r("ttl", "How long an answer is fresh; the kind's where there is none."),
     r(
         "stale_while_revalidate",

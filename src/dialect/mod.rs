@@ -314,7 +314,7 @@ impl Answer {
     }
 
     /// Bytes that mean nothing here.
-    fn opaque() -> Self {
+    pub fn opaque() -> Self {
         Self { end_seen: false, ..Self::new(Ok(()), None, None) }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     error::{ErrorKind, ProxyError},
     key::Key,
     log::events::Operation,
-    question::Question,
+    question::{Fallback, Question},
     reply::{self, CacheReport, CacheStatus, Failure, Forward, Reply},
     serve::{self, Found},
     stats::Limit,
@@ -49,7 +49,8 @@ pub async fn embed(
         return Err(Failure::Told(error, Some(CacheReport { forward: None, ..report })));
     }
     let (asked, request) = rest(&question, batch, &lacking, request);
-    let asked = Question { fallback: stored.answer(batch.order()), ..asked };
+    let fallback = stored.answer(batch.order()).map(|found| Fallback { found, for_errors: true });
+    let asked = Question { fallback, ..asked };
     let largest = asked.largest_answer();
     let reply = ask::ask(asked, report, request).await?;
     let is_told = reply.response.status() == StatusCode::OK

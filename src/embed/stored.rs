@@ -65,7 +65,7 @@ impl Stored {
                 Lookup::Stale(found) => (Some(found), Use::Stale),
                 Lookup::Miss(miss) => {
                     forward.get_or_insert(miss.forward);
-                    (miss.fallback, Use::Fallback)
+                    (miss.fallback.map(|fallback| fallback.found), Use::Fallback)
                 }
             };
             let part = found.and_then(|found| stored.part(found, of_use, inputs));

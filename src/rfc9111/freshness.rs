@@ -1,6 +1,6 @@
 //! How long a response is fresh, and how old it is (RFC 9111, section 4.2).
 //!
-//! Times are whole seconds since the Unix epoch, as `Date` and `Age` tell them.
+//! Dates are whole seconds since the Unix epoch.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -15,10 +15,17 @@ const HEURISTIC_FRACTION: u32 = 10;
 /// When a response was asked for, and when it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// `request_time`, in seconds since the Unix epoch.
+    /// `request_time`, in milliseconds since the Unix epoch.
     pub asked: u64,
     /// `response_time`, likewise.
     pub came: u64,
+}
+
+impl Times {
+    /// `response_time` as a date.
+    const fn came_date(self) -> u64 {
+        self.came / 1000
+    }
 }
 
 /// The freshness lifetime of a response (section 4.2.1): `s-maxage`, else `max-age`, else `Expires`, else, where
@@ -65,23 +72,23 @@ pub(super) fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// The age that a response has when it comes (section 4.2.3, `corrected_initial_age`), in whole seconds.
+/// The age that a response has when it comes (section 4.2.3, `corrected_initial_age`).
 pub fn initial_age(headers: &HeaderMap, times: Times) -> Duration {
-    let apparent = times.came.saturating_sub(generated(headers, times));
-    let delay = times.came.saturating_sub(times.asked);
-    Duration::from_secs(apparent.max(age(headers).saturating_add(delay)))
+    let apparent = times.came_date().saturating_sub(generated(headers, times));
+    let delay = Duration::from_millis(times.came.saturating_sub(times.asked));
+    Duration::from_secs(apparent).max(age(headers) + delay)
 }
 
 /// `Age`: the first where there are several, and nothing where it is invalid (section 5.1).
-fn age(headers: &HeaderMap) -> u64 {
+fn age(headers: &HeaderMap) -> Duration {
     let first = headers.get(header::AGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let first = first.split(',').next().unwrap_or_default().trim();
-    delta_seconds(first).map_or(0, |age| age.as_secs())
+    delta_seconds(first).unwrap_or_default()
 }
 
 /// `Date`, or where there is none, when the response came (RFC 9110, section 6.6.1).
 fn generated(headers: &HeaderMap, times: Times) -> u64 {
-    date(headers, &header::DATE).unwrap_or(times.came)
+    date(headers, &header::DATE).unwrap_or(times.came_date())
 }
 
 /// The date that the header `name` tells, in seconds since the Unix epoch.
@@ -97,7 +104,7 @@ mod tests {
 
     /// The time of `Date: Tue, 15 Nov 1994 08:12:31 GMT`.
     const NOW: u64 = 784_887_151;
-    const TIMES: Times = Times { asked: NOW, came: NOW };
+    const TIMES: Times = Times { asked: NOW * 1000, came: NOW * 1000 + 999 };
     const DATE: (&str, &str) = ("date", "Tue, 15 Nov 1994 08:12:31 GMT");
 
     fn life(status: u16, lines: &[(&str, &str)]) -> Option<u64> {
@@ -150,8 +157,9 @@ mod tests {
 
     #[test]
     fn rfc9111_4_2_3_the_age_is_the_greatest_that_is_told() {
-        let at =
-            |lines: &[(&str, &str)], asked, came| initial_age(&map(lines), Times { asked, came }).as_secs();
+        let at = |lines: &[(&str, &str)], asked, came| {
+            initial_age(&map(lines), Times { asked: asked * 1000, came: came * 1000 }).as_secs()
+        };
         assert_eq!(at(&[DATE], NOW, NOW), 0);
         assert_eq!(at(&[DATE], NOW, NOW + 7), 7, "apparent");
         assert_eq!(at(&[DATE, ("age", "30")], NOW, NOW + 7), 37, "told, and under way");

@@ -25,9 +25,9 @@ pub(crate) use self::freshness::date;
 pub use self::{
     directives::{Directives, Fields},
     freshness::{Times, initial_age, lifetime},
-    invalidation::invalidated,
-    reuse::{Reuse, StaleRules, reuse},
-    storable::{Request, storable},
+    invalidation::{invalidated, is_safe},
+    reuse::{Fallback, Reuse, StaleRules, fallback, reuse},
+    storable::storable,
     validation::{conditions, fields_to_store, freshen, matches_head},
     vary::{Vary, selector},
 };

@@ -12,8 +12,6 @@ pub struct StaleRules {
     pub while_revalidate: Duration,
     /// Where the upstream answers with an error (RFC 5861, section 4).
     pub if_error: Duration,
-    /// Whether also where the upstream is out of reach, for as long as it is kept (RFC 9111, section 4.2.4).
-    pub disconnected: bool,
 }
 
 impl StaleRules {
@@ -26,7 +24,6 @@ impl StaleRules {
         Self {
             while_revalidate: directives.stale_while_revalidate.unwrap_or(configured.while_revalidate),
             if_error: directives.stale_if_error.unwrap_or(configured.if_error),
-            disconnected: configured.disconnected,
         }
     }
 }
@@ -75,6 +72,33 @@ pub fn reuse(
         (false, None) if staleness < rules.while_revalidate => Reuse::Stale { refresh: true },
         _ => Reuse::Validate { asked: false },
     }
+}
+
+/// When a stale response answers a request after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// Never.
+    No,
+    /// Where the upstream is out of reach (RFC 9111, section 4.2.4).
+    Disconnected,
+    /// Where it answers with an error, too (RFC 5861, section 4).
+    Error,
+}
+
+/// When the same response answers that request without having been validated.
+pub fn fallback(
+    directives: &Directives,
+    rules: StaleRules,
+    asked: &policy::Directives,
+    age: Duration,
+    lifetime: Duration,
+) -> Fallback {
+    let refused = asked.no_cache || asked.min_fresh.is_some() || asked.max_age.is_some_and(|most| age > most);
+    if directives.forbid_stale() || refused {
+        return Fallback::No;
+    }
+    let if_error = rules.if_error.max(asked.stale_if_error.unwrap_or_default());
+    if age.saturating_sub(lifetime) < if_error { Fallback::Error } else { Fallback::Disconnected }
 }
 
 #[cfg(test)]
@@ -138,19 +162,37 @@ mod tests {
     }
 
     #[test]
-    fn rfc9111_4_2_4_what_the_response_forbids_no_setting_allows() {
-        let configured = StaleRules {
-            while_revalidate: Duration::from_secs(1),
-            if_error: Duration::from_secs(2),
-            disconnected: true,
+    fn rfc9111_4_2_4_a_stale_response_answers_where_the_upstream_cannot() {
+        let judge = |response: &str, request: &str, age| {
+            let directives = Directives::of(&map(&[("cache-control", response)]));
+            let asked = policy::Directives::of(&map(&[("cache-control", request)]));
+            let rules = StaleRules::of(&directives, StaleRules::default());
+            fallback(&directives, rules, &asked, Duration::from_secs(age), LIFE)
         };
+        assert_eq!(judge("", "", 1000), Fallback::Disconnected);
+        assert_eq!(judge("stale-if-error=10", "", 109), Fallback::Error, "RFC 5861, section 4");
+        assert_eq!(judge("stale-if-error=10", "", 110), Fallback::Disconnected);
+        assert_eq!(judge("", "stale-if-error=10", 109), Fallback::Error);
+        for forbidden in ["must-revalidate", "proxy-revalidate", "s-maxage=100", "no-cache"] {
+            assert_eq!(
+                judge(&format!("{forbidden}, stale-if-error=99"), "", 101),
+                Fallback::No,
+                "{forbidden}"
+            );
+        }
+        for refused in ["no-cache", "max-age=100", "min-fresh=1"] {
+            assert_eq!(judge("stale-if-error=99", refused, 101), Fallback::No, "{refused}");
+        }
+    }
+
+    #[test]
+    fn rfc9111_4_2_4_what_the_response_forbids_no_setting_allows() {
+        let configured =
+            StaleRules { while_revalidate: Duration::from_secs(1), if_error: Duration::from_secs(2) };
         let rules = |value| StaleRules::of(&Directives::of(&map(&[("cache-control", value)])), configured);
         assert_eq!(rules("max-age=1"), configured);
         assert_eq!(rules("must-revalidate"), StaleRules::default());
         let told = rules("stale-while-revalidate=0, stale-if-error=9");
-        assert_eq!(
-            (told.while_revalidate.as_secs(), told.if_error.as_secs(), told.disconnected),
-            (0, 9, true)
-        );
+        assert_eq!((told.while_revalidate.as_secs(), told.if_error.as_secs()), (0, 9));
     }
 }

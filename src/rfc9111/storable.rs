@@ -1,6 +1,6 @@
 //! Which responses may be stored (RFC 9111, section 3).
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::{
     Directives, Fields, Times, Vary, freshness::is_heuristically_cacheable, initial_age, lifetime,
@@ -8,23 +8,13 @@ use super::{
 };
 use crate::policy::Reason;
 
-/// What decides, of the request that a response answers. (That it does not say `no-store` is seen to before.)
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Its method.
-    pub method: &'a Method,
-    /// Its target's path and query.
-    pub target: &'a str,
-    /// Whether it has an `Authorization`.
-    pub authorized: bool,
-}
-
-/// Whether a shared cache may store a response, and has a use for it.
+/// Whether a shared cache may store the response to a `GET` or a `QUERY`, and has a use for it. `authorized` tells
+/// whether the request had an `Authorization`.
 ///
 /// # Errors
 /// The reason, where it may not.
 pub fn storable(
-    request: Request<'_>,
+    authorized: bool,
     status: StatusCode,
     headers: &HeaderMap,
     directives: &Directives,
@@ -45,7 +35,7 @@ pub fn storable(
     if directives.private == Fields::All {
         return Err(Reason::Private);
     }
-    if request.authorized && !directives.allow_authorized() {
+    if authorized && !directives.allow_authorized() {
         return Err(Reason::Authorization);
     }
     // Section 4.1: it never matches.
@@ -55,23 +45,10 @@ pub fn storable(
     let explicit = directives.max_age.is_some()
         || directives.s_maxage.is_some()
         || (headers.contains_key(header::EXPIRES) && !directives.targeted);
-    if !allowed_by_method(request, explicit, headers) {
-        return Err(Reason::RequestMethod);
+    if !(explicit || directives.public || is_heuristically_cacheable(status)) {
+        return Err(Reason::Status);
     }
-    let allowed = explicit || directives.public || is_heuristically_cacheable(status);
-    if allowed && is_of_use(status, headers, directives, times) { Ok(()) } else { Err(Reason::NoFreshness) }
-}
-
-/// `GET` and `QUERY`; `POST` where its answer is that of a `GET`, and says for how long (RFC 9110, section 9.3.3).
-fn allowed_by_method(request: Request<'_>, explicit: bool, headers: &HeaderMap) -> bool {
-    match request.method.as_str() {
-        "GET" | "QUERY" => true,
-        "POST" => {
-            let location = headers.get(header::CONTENT_LOCATION);
-            explicit && location.is_some_and(|location| location.as_bytes() == request.target.as_bytes())
-        }
-        _ => false,
-    }
+    if is_of_use(status, headers, directives, times) { Ok(()) } else { Err(Reason::NoFreshness) }
 }
 
 /// The final statuses that RFC 9110 defines, but for those of parts.
@@ -95,17 +72,20 @@ mod tests {
     use super::*;
     use crate::rfc9111::testing::map;
 
-    const TIMES: Times = Times { asked: 784_887_151, came: 784_887_151 };
-    const GET: Request<'_> = Request { method: &Method::GET, target: "/a?b", authorized: false };
+    const TIMES: Times = Times { asked: 784_887_151_000, came: 784_887_151_000 };
 
-    fn judge(request: Request<'_>, status: u16, lines: &[(&str, &str)]) -> Result<(), Reason> {
+    fn judge(status: u16, lines: &[(&str, &str)]) -> Result<(), Reason> {
+        judge_for(false, status, lines)
+    }
+
+    fn judge_for(authorized: bool, status: u16, lines: &[(&str, &str)]) -> Result<(), Reason> {
         let headers = map(lines);
         let status = StatusCode::from_u16(status).expect("a status");
-        storable(request, status, &headers, &Directives::of(&headers), TIMES)
+        storable(authorized, status, &headers, &Directives::of(&headers), TIMES)
     }
 
     fn get(status: u16, cache_control: &str) -> Result<(), Reason> {
-        judge(GET, status, &[("cache-control", cache_control)])
+        judge(status, &[("cache-control", cache_control)])
     }
 
     #[test]
@@ -114,7 +94,7 @@ mod tests {
             assert_eq!(get(status, "max-age=60"), Ok(()), "{status}");
             assert_eq!(get(status, "s-maxage=60"), Ok(()), "{status}");
             let expires = ("expires", "Tue, 15 Nov 1994 09:12:31 GMT");
-            assert_eq!(judge(GET, status, &[expires]), Ok(()), "{status}");
+            assert_eq!(judge(status, &[expires]), Ok(()), "{status}");
         }
         assert_eq!(get(206, "max-age=60"), Err(Reason::Status), "section 3.3");
         assert_eq!(get(304, "max-age=60"), Err(Reason::Status), "section 4.3.3");
@@ -124,16 +104,16 @@ mod tests {
     fn rfc9111_3_without_explicit_freshness_the_status_or_public_must_allow_it() {
         let modified = ("last-modified", "Tue, 15 Nov 1994 08:00:00 GMT");
         for (status, expected) in [(200, true), (404, true), (201, false), (302, false), (503, false)] {
-            assert_eq!(judge(GET, status, &[modified]).is_ok(), expected, "{status}");
+            assert_eq!(judge(status, &[modified]).is_ok(), expected, "{status}");
             let public = ("cache-control", "public");
-            assert_eq!(judge(GET, status, &[modified, public]), Ok(()), "{status} public");
+            assert_eq!(judge(status, &[modified, public]), Ok(()), "{status} public");
         }
-        assert_eq!(judge(GET, 200, &[]), Err(Reason::NoFreshness), "it would be of no use");
-        assert_eq!(judge(GET, 200, &[("etag", "\"a\"")]), Ok(()), "to be validated");
+        assert_eq!(judge(200, &[]), Err(Reason::NoFreshness), "it would be of no use");
+        assert_eq!(judge(200, &[("etag", "\"a\"")]), Ok(()), "to be validated");
         assert_eq!(get(200, "max-age=0"), Err(Reason::NoFreshness));
         assert_eq!(get(200, "max-age=0, stale-if-error=5"), Ok(()), "RFC 5861, section 4");
         let old = [("cache-control", "max-age=60"), ("age", "61")];
-        assert_eq!(judge(GET, 200, &old), Err(Reason::NoFreshness));
+        assert_eq!(judge(200, &old), Err(Reason::NoFreshness));
     }
 
     #[test]
@@ -152,8 +132,7 @@ mod tests {
 
     #[test]
     fn rfc9111_3_5_authorization_needs_to_be_allowed() {
-        let authorized = Request { authorized: true, ..GET };
-        let with = |value| judge(authorized, 200, &[("cache-control", value)]);
+        let with = |value| judge_for(true, 200, &[("cache-control", value)]);
         assert_eq!(with("max-age=60"), Err(Reason::Authorization));
         assert_eq!(with("max-age=60, proxy-revalidate"), Err(Reason::Authorization));
         for value in ["max-age=60, public", "max-age=60, must-revalidate", "s-maxage=60"] {
@@ -164,19 +143,6 @@ mod tests {
     #[test]
     fn rfc9111_4_1_vary_on_everything_never_matches() {
         let any = [("cache-control", "max-age=60"), ("vary", "x, *")];
-        assert_eq!(judge(GET, 200, &any), Err(Reason::Vary));
-    }
-
-    #[test]
-    fn rfc9110_9_3_3_a_post_is_stored_for_get_where_it_says_so() {
-        let post = Request { method: &Method::POST, ..GET };
-        let life = ("cache-control", "max-age=60");
-        assert_eq!(judge(post, 200, &[life]), Err(Reason::RequestMethod));
-        assert_eq!(judge(post, 200, &[life, ("content-location", "/a?b")]), Ok(()));
-        assert_eq!(judge(post, 200, &[life, ("content-location", "/a")]), Err(Reason::RequestMethod));
-        let vague = [("last-modified", "Tue, 15 Nov 1994 08:00:00 GMT"), ("content-location", "/a?b")];
-        assert_eq!(judge(post, 200, &vague), Err(Reason::RequestMethod));
-        let put = Request { method: &Method::PUT, ..GET };
-        assert_eq!(judge(put, 200, &[life, ("content-location", "/a?b")]), Err(Reason::RequestMethod));
+        assert_eq!(judge(200, &any), Err(Reason::Vary));
     }
 }

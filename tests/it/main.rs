@@ -28,6 +28,7 @@ mod redis;
 mod refused;
 mod replicas;
 mod retiring;
+mod rfc9111;
 mod sharing;
 mod stale;
 mod store_redis;

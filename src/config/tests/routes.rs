@@ -5,7 +5,7 @@ use http::HeaderName;
 use super::*;
 use crate::{
     dialect::{Dialect, Pointer},
-    route::{Kind, Normalize, Scope, SetCookie},
+    route::{Kind, Mode, Normalize, Scope, SetCookie},
 };
 
 #[track_caller]
@@ -18,7 +18,7 @@ fn check(keys: &str, wanted: &[&str]) {
 fn every_key() {
     let config = config(
         "ignore_headers = [\"x-all\"]\nscope = \"shared\"\n[[route]]\nname = \"ask\"\nmatch = \"POST /{t}/ask\"\nkind = \"document\"\n\
-         dialect = \"rag\"\ncache = false\nttl = \"10m\"\nscope = [\"x-tenant\"]\nignore_headers = [\"X-Own-*\"]\n\
+         dialect = \"rag\"\ncache = false\nmode = \"rfc9111\"\nttl = \"10m\"\nscope = [\"x-tenant\"]\nignore_headers = [\"X-Own-*\"]\n\
          set_cookie = \"strip\"\ndrop_headers = [\"x-served-by\"]\nignore = [\"/a\", \"/b/*/c\"]\ntext = [\"/q\"]\n\
          normalize = [\"trim\", \"nfc\"]\ncache_tool_calls = false\nhonor_request_cache_control = false\nstream_end = \"fin\"",
     );
@@ -30,7 +30,7 @@ fn every_key() {
     assert_eq!((route.name.as_str(), route.kind, route.dialect), ("ask", Kind::Document, Some(Dialect::Rag)));
     assert!(route.pattern.matches(&http::Method::POST, "/x/ask"));
     assert!(!route.cache && !route.cache_tool_calls && !route.honor_request_cache_control && !route.builtin);
-    assert_eq!(route.ttl, Duration::from_secs(600));
+    assert_eq!((route.mode, route.ttl), (Mode::Rfc9111, Duration::from_secs(600)));
     assert_eq!(route.scope, Scope::Headers(vec![HeaderName::from_static("x-tenant")]));
     assert!(matches(&route.ignore_headers, "x-own-a") && matches(&route.ignore_headers, "x-all"));
     assert_eq!(route.set_cookie, SetCookie::Strip);
@@ -56,6 +56,7 @@ fn defaults_and_order() {
     assert_eq!(names, ["GET /b", "GET /a"]);
     let route = &config.routes[0];
     assert_eq!((route.ttl, &route.scope), (Duration::from_secs(3_600), &Scope::Credential));
+    assert_eq!(route.mode, Mode::Ttl);
     assert_eq!((route.dialect, route.set_cookie), (None, SetCookie::Skip));
     assert!(route.cache && route.cache_tool_calls && route.honor_request_cache_control && !route.builtin);
     assert!(route.text.is_none() && route.ignore.is_empty() && route.normalize.is_empty());
@@ -68,7 +69,7 @@ fn what_is_wrong_with_a_key() {
     for (keys, wanted) in [
         ("ttl = \"y\"", "route.ttl: \"y\" is no duration; write whole seconds or 500ms, 30s, 30m, 24h"),
         ("tll = 5", "route.tll: is no setting of a route; did you mean `ttl`?"),
-        ("mode = \"ttl\"", "route.mode: is no setting of a route"),
+        ("mode = \"rfc\"", "route.mode: \"rfc\" is none of ttl, rfc9111; did you mean `rfc9111`?"),
         (
             "stale_if_error = \"x\"",
             "route.stale_if_error: \"x\" is no duration; write whole seconds or 500ms, 30s, 30m, 24h",

@@ -128,6 +128,12 @@ impl Script {
         self.step(Step::Close)
     }
 
+    /// Goes on with another script.
+    pub(crate) fn then(mut self, next: Self) -> Self {
+        self.steps.extend(next.steps);
+        self
+    }
+
     /// Never goes on.
     pub(crate) fn hang(self) -> Self {
         self.step(Step::Hang)

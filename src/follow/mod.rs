@@ -1,0 +1,113 @@
+//! Routes that follow their upstream (`mode = "rfc9111"`): how the ways of a request obey [`crate::rfc9111`].
+//!
+//! Before the upstream is asked, [`judge`] says how a stored response answers, and [`ask_to_confirm`] makes a request
+//! conditional; after that, [`answer`] says what is stored of a response. In [`variants`] is what the store holds.
+
+pub mod answer;
+pub mod variants;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, HeaderName, Request};
+
+use crate::{
+    body::RequestBody,
+    dialect::Served,
+    entry::Entry,
+    key::Key,
+    lookup::{Lookup, Miss, may_read},
+    question::{Fallback, Question},
+    reply::{CacheReport, Forward},
+    rfc9111::{self, Directives, Reuse, StaleRules},
+    route::{Mode, Route},
+    serve::Found,
+    time::unix_millis,
+};
+
+/// What is remembered of a request on such a route.
+#[derive(Clone, Debug)]
+pub struct Follow {
+    /// Its headers as they go upstream, which select among variants.
+    pub request: HeaderMap,
+    /// The key of its target, whatever the variant.
+    pub target: Key,
+    /// The headers that what is stored for its target is told apart by.
+    pub varies_on: Vec<HeaderName>,
+    /// The stored response that the upstream is asked to confirm, or that a `HEAD` may tell of.
+    pub stored: Option<Arc<Entry>>,
+}
+
+impl Follow {
+    /// Of a request that goes upstream as `request` and is kept under `target`; `None` where `route` has a TTL.
+    pub fn of(route: &Route, target: Option<&Key>, request: &Request<RequestBody>) -> Option<Self> {
+        let target = target.filter(|_| route.mode == Mode::Rfc9111)?.clone();
+        Some(Self { request: request.headers().clone(), target, varies_on: Vec::new(), stored: None })
+    }
+}
+
+/// Whether and how `entry`, found under `key`, answers the request.
+pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
+    if variants::names(&entry).is_some() {
+        return Forward::UriMiss.into();
+    }
+    if !may_read(question, entry.with_credentials) {
+        return Forward::Miss.into();
+    }
+    let headers: HeaderMap = entry.headers.iter().cloned().collect();
+    let (directives, asked) = (Directives::of(&headers), &question.inquiry.directives);
+    let rules = StaleRules { while_revalidate: entry.stale_while_revalidate, if_error: entry.stale_if_error };
+    let age = age(&entry, SystemTime::now());
+    let reuse = rfc9111::reuse(&directives, rules, asked, age, entry.ttl);
+    let report = CacheReport::hit(question.route.kind, key.clone(), age.as_secs(), left(&entry, age));
+    let found = |report| Found { report, served: Served::AsStored, entry: Arc::clone(&entry) };
+    match reuse {
+        Reuse::Fresh => Lookup::Hit(found(report)),
+        Reuse::Stale { refresh: false } => Lookup::Hit(found(report.stale())),
+        Reuse::Stale { refresh: true } => Lookup::Stale(found(report.stale())),
+        Reuse::Validate { asked: by_request } => {
+            let fallback = rfc9111::fallback(&directives, rules, asked, age, entry.ttl);
+            let fallback = match fallback {
+                rfc9111::Fallback::No => None,
+                _ => Some(Fallback {
+                    found: found(report.stale()),
+                    for_errors: fallback == rfc9111::Fallback::Error,
+                }),
+            };
+            let forward = if by_request { Forward::Request } else { Forward::Stale };
+            Lookup::Miss(Miss { forward, kept: None, fallback, stored: Some(entry) })
+        }
+    }
+}
+
+/// The age of an entry (RFC 9111, section 4.2.3): it counts as stored as long before it came as it was old then.
+fn age(entry: &Entry, now: SystemTime) -> Duration {
+    Duration::from_millis(unix_millis(now).saturating_sub(entry.stored_at))
+}
+
+/// The seconds for which an entry of this age is fresh yet; negative where it is stale.
+fn left(entry: &Entry, age: Duration) -> i64 {
+    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    seconds(entry.ttl.saturating_sub(age)) - seconds(age.saturating_sub(entry.ttl))
+}
+
+/// Has the upstream confirm `stored` with the answer to `request`, if it can be. Where there is nothing to confirm, the
+/// client's own conditions go with it (RFC 9111, section 4.3.2), but for a refresh, whose answer is nobody's.
+pub fn ask_to_confirm(
+    question: &mut Question,
+    request: &mut Request<RequestBody>,
+    stored: Option<Arc<Entry>>,
+) {
+    let Some(follow) = &mut question.follow else { return };
+    let headers: HeaderMap = stored.iter().flat_map(|entry| entry.headers.iter().cloned()).collect();
+    // The answer to a `HEAD` tells of the stored response by itself (section 4.3.5).
+    let is_head = *request.method() == http::Method::HEAD;
+    let conditions = if is_head { Vec::new() } else { rfc9111::conditions(&headers) };
+    if conditions.is_empty() {
+        question.inquiry.conditions.add_to(request.headers_mut());
+    }
+    follow.stored = stored.filter(|_| is_head || !conditions.is_empty());
+    request.headers_mut().extend(conditions);
+}
