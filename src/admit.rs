@@ -14,6 +14,7 @@ use crate::{
     json::{Json, JsonError},
     key::{self, Body, Key},
     policy::{Directives, Reason},
+    range::Range,
     resource::{Resource, Resources},
     route::{Kind, Mode, Route},
 };
@@ -35,6 +36,8 @@ pub struct Inquiry {
     pub directives: Directives,
     /// On which conditions it wants the answer.
     pub conditions: Conditions,
+    /// The part of it that a stored response can give.
+    pub range: Option<Range>,
     /// The digest of its credentials; `None` where it has none.
     pub credentials: Option<blake3::Hash>,
     /// What its answer depends on, besides its key and what the answer itself tells.
@@ -148,6 +151,7 @@ impl Reader<'_> {
             ask: dialect.ask(json, route.usage, !conversations.is_empty()),
             directives,
             conditions: conditions.unwrap_or_default(),
+            range: if follows { Range::of(&parts.method, &parts.headers) } else { None },
             credentials: credentials(&parts.headers),
             subjects,
             conversations,
@@ -237,9 +241,11 @@ fn refusal(route: &Route, parts: &Parts, directives: &Directives) -> Option<Reas
         Mode::Rfc9111 if has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE) => {
             return Some(Reason::RequestPrecondition);
         }
+        // Where the upstream is followed, a stored response may have the part that is asked for.
+        Mode::Rfc9111 if Range::of(&parts.method, &parts.headers).is_some() => return None,
         Mode::Ttl | Mode::Rfc9111 => {}
     }
-    parts.headers.contains_key(header::RANGE).then_some(Reason::RequestRange)
+    has(header::RANGE).then_some(Reason::RequestRange)
 }
 
 /// The digest of a request's credentials; `None` where it has none.

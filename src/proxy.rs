@@ -166,7 +166,8 @@ impl Proxy {
                     wanted: None,
                     fallback: None,
                 };
-                Ok(self.cached(question, request).await?.unless(&conditions))
+                let range = question.inquiry.range.clone();
+                Ok(self.cached(question, request).await?.unless(&conditions).part(range.as_ref()))
             }
             None => {
                 let retiring = retiring(Some(&route));
@@ -203,8 +204,12 @@ impl Proxy {
                         return Err(Failure::Told(error, Some(report)));
                     }
                     (question.kept, question.fallback) = (miss.kept, miss.fallback);
-                    follow::ask_to_confirm(&mut question, &mut request, miss.stored);
-                    report
+                    if question.inquiry.range.is_some() {
+                        question.ask_for_part(&mut request, report)
+                    } else {
+                        follow::ask_to_confirm(&mut question, &mut request, miss.stored);
+                        report
+                    }
                 }
             },
             (reason, key) => {

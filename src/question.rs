@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, Request};
 
 use crate::{
     admit::Inquiry,
     batch::Wanted,
+    body::RequestBody,
     entry::Entry,
     error::ProxyError,
     exchange::Exchange,
     follow::Follow,
     key::Key,
+    policy::Reason,
+    reply::CacheReport,
     route::Route,
     serve::Found,
     state::{Live, Shared},
@@ -54,6 +57,15 @@ pub struct Fallback {
 }
 
 impl Question {
+    /// Has the upstream give the part that is asked for, which is nobody else's and not stored: on the client's own
+    /// conditions. What `report` then tells.
+    pub fn ask_for_part(&mut self, request: &mut Request<RequestBody>, report: CacheReport) -> CacheReport {
+        let reason = Some(Reason::RequestRange);
+        (self.inquiry.bypass, self.inquiry.key, self.follow) = (reason, None, None);
+        self.inquiry.conditions.add_to(request.headers_mut());
+        CacheReport { reason, ..report }
+    }
+
     /// Whether it asks for an answer's head alone, which is not stored, and of no use to others.
     pub fn is_head(&self) -> bool {
         self.exchange.method == Method::HEAD

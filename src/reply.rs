@@ -15,6 +15,7 @@ use crate::{
     key::Key,
     paced::Paced,
     policy::Reason,
+    range::Range,
     route::{Identity, Kind, Replay, Route, SetCookie},
 };
 
@@ -246,6 +247,14 @@ impl Reply {
             conditional::strip_for_304(self.response.headers_mut());
         }
         self
+    }
+
+    /// The same, or the part of it that is asked for, where it comes from the store.
+    pub fn part(self, range: Option<&Range>) -> Self {
+        match (range, &self.hit) {
+            (Some(range), Some(_)) => Self { response: range.cut(self.response), ..self },
+            _ => self,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, HeaderName, Request, header};
 
 use crate::{
     body::RequestBody,
@@ -101,6 +101,10 @@ pub fn ask_to_confirm(
     stored: Option<Arc<Entry>>,
 ) {
     let Some(follow) = &mut question.follow else { return };
+    // What is stored is whole.
+    for name in [header::RANGE, header::IF_RANGE] {
+        request.headers_mut().remove(name);
+    }
     let headers: HeaderMap = stored.iter().flat_map(|entry| entry.headers.iter().cloned()).collect();
     // The answer to a `HEAD` tells of the stored response by itself (section 4.3.5).
     let is_head = *request.method() == http::Method::HEAD;

@@ -5,6 +5,7 @@
 mod freshness;
 mod invalidation;
 mod query;
+mod ranges;
 mod replicas;
 mod stale;
 mod storing;

@@ -207,27 +207,6 @@ fn rfc9111_4_3_5_the_answer_to_a_head_freshens_what_it_tells_of() {
 }
 
 #[test]
-fn rfc9110_14_2_ranges_are_passed_on() {
-    run(async {
-        let upstream = Upstream::start(|request| match request.header("range") {
-            Some(_) => {
-                Script::whole(206, &[("cache-control", "max-age=60"), ("content-range", "bytes 0-1/5")], "fi")
-            }
-            None => says(&[("cache-control", "max-age=60")], "first"),
-        })
-        .await;
-        let sidecache = follow(&upstream).await;
-        let client = sidecache.client();
-        get(&client, &[]).await;
-        for _ in 0..2 {
-            let part = get(&client, &[("range", "bytes=0-1")]).await;
-            assert_eq!((part.status, part.cache(), part.text().as_str()), (206, "BYPASS", "fi"));
-        }
-        assert_eq!(get(&client, &[]).await.text(), "first");
-    });
-}
-
-#[test]
 fn what_is_kept_to_be_validated_is_kept_for_the_routes_ttl() {
     run(async {
         let upstream = confirming(&[], &[("cache-control", "max-age=60")]).await;
