@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, header, request::Parts, uri::PathAndQuery};
 use crate::{
     batch::Batch,
     conditional::Conditions,
+    config::Config,
     dialect::{Ask, Dialect, Inputs, conversations},
     generations::{Mark, Subject},
     headers::{self, CREDENTIALS},
@@ -70,6 +71,18 @@ pub struct Terms {
     pub log_questions: bool,
     /// Where documents and conversations are.
     pub resources: Resources,
+}
+
+impl Terms {
+    /// What `config` says.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            namespace: config.store.namespace.as_str().into(),
+            host_counts: config.upstream.preserve_host,
+            log_questions: config.log.queries,
+            resources: Resources::of(&config.routes),
+        }
+    }
 }
 
 /// Reads a request that `route` covers by its method and path; `None` where its body shows that a built-in

@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::{
     dialect::{Dialect, Pointer},
@@ -156,7 +156,7 @@ fn write_all<'a>(parts: impl Iterator<Item = &'a str> + Clone, out: &mut Vec<u8>
 }
 
 /// The headers that can change the answer, by name; the lines of one name stay in their order.
-fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
+pub fn headers_in_key<'a>(request: &Request<'a>) -> Vec<(&'a HeaderName, &'a HeaderValue)> {
     let has_stream_member = request.dialect.has_stream_member();
     let is_json = !matches!(request.body, Body::Bytes(_));
     let counts = |name: &HeaderName| {
@@ -166,6 +166,11 @@ fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
     };
     let mut kept: Vec<_> = request.headers.iter().filter(|(name, _)| counts(name)).collect();
     kept.sort_by_key(|(name, _)| name.as_str());
+    kept
+}
+
+fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
+    let kept = headers_in_key(request);
     out.extend_from_slice(&(kept.len() as u64).to_le_bytes());
     for (name, value) in kept {
         write_part(name.as_str().as_bytes(), out);
@@ -184,20 +189,26 @@ fn write_body(request: &Request<'_>, out: &mut Vec<u8>) {
             out.push(b'b');
             write_part(bytes, out);
         }
-        Body::Json(json) => {
+        Body::Json(_) => {
             out.push(b'j');
-            let streams = ["stream", "stream_options"];
-            let ignored = if request.dialect.has_stream_member() { &streams[..] } else { &[] };
-            write_json(request, json, ignored, out);
+            write_normal_form(request, out);
         }
-        Body::Shared(json, ignored) => {
+        Body::Shared(..) => {
             out.push(b'i');
-            write_json(request, json, &ignored, out);
+            write_normal_form(request, out);
         }
     }
 }
 
-fn write_json(request: &Request<'_>, json: &Json<'_>, ignored: &[&str], out: &mut Vec<u8>) {
+/// Writes what of a JSON body counts ([`normal::read`] shows it); nothing of bytes.
+pub fn write_normal_form(request: &Request<'_>, out: &mut Vec<u8>) {
+    let streams = ["stream", "stream_options"];
+    let (json, ignored) = match &request.body {
+        Body::Bytes(_) => return,
+        Body::Json(json) if request.dialect.has_stream_member() => (json, &streams[..]),
+        Body::Json(json) => (json, &[][..]),
+        Body::Shared(json, ignored) => (json, &ignored[..]),
+    };
     let text = match &request.route.text {
         _ if request.route.normalize.is_empty() => Vec::new(),
         Some(pointers) => pointers.clone(),

@@ -56,6 +56,47 @@ pub fn write_part(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
+/// What stands for an element that was left out, where a normal form is shown.
+const LEFT_OUT: &str = "(left out)";
+
+/// Reads a normal form back, to show what counts; `None` where `form` is none.
+pub fn read(mut form: &[u8]) -> Option<Json<'_>> {
+    let value = read_value(&mut form)?;
+    form.is_empty().then_some(value)
+}
+
+fn read_value<'a>(form: &mut &'a [u8]) -> Option<Json<'a>> {
+    Some(match form.split_off_first()? {
+        b'n' => Json::Null,
+        b't' => Json::Bool(true),
+        b'f' => Json::Bool(false),
+        b'#' => Json::Number(read_part(form)?),
+        b'"' => Json::text(read_part(form)?),
+        b'_' => Json::text(LEFT_OUT),
+        b'[' => {
+            let count = read_count(form)?;
+            Json::Array((0..count).map(|_| read_value(form)).collect::<Option<_>>()?)
+        }
+        b'{' => {
+            let count = read_count(form)?;
+            let mut member = || Some(Member::new(read_part(form)?, read_value(form)?));
+            Json::Object((0..count).map(|_| member()).collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
+}
+
+fn read_part<'a>(form: &mut &'a [u8]) -> Option<&'a str> {
+    let len = usize::try_from(read_count(form)?).ok()?;
+    std::str::from_utf8(form.split_off(..len)?).ok()
+}
+
+fn read_count(form: &mut &[u8]) -> Option<u64> {
+    let (count, rest) = form.split_first_chunk()?;
+    *form = rest;
+    Some(u64::from_le_bytes(*count))
+}
+
 /// What is left to walk of each pointer that leads to here or below.
 type Trails<'a> = [&'a [Token]];
 
@@ -270,6 +311,21 @@ mod tests {
         fn injective(a in any_json(), b in any_json()) {
             prop_assert_eq!(form(&a.to_string()) == form(&b.to_string()), a == b);
             prop_assert_eq!(form(&a.to_string()), form(&format!("{a:#}")));
+        }
+
+        /// What is shown of a form is all that is in it.
+        #[test]
+        fn read_back(json in any_json()) {
+            let written = form(&json.to_string());
+            let mut shown = Vec::new();
+            read(&written).expect("a form").write(&mut shown);
+            prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&shown).expect("JSON"), json);
+            prop_assert_eq!(form(std::str::from_utf8(&shown).expect("UTF-8")), written);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = read(&bytes);
         }
 
         #[test]

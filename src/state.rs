@@ -6,8 +6,8 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    admit::Terms, config::Config, flights::Flights, resource::Resources, route::Route, standing::Standing,
-    stats::Stats, store::Store, upstream::Upstream,
+    admit::Terms, config::Config, flights::Flights, route::Route, standing::Standing, stats::Stats,
+    store::Store, upstream::Upstream,
 };
 
 /// What lasts as long as the process.
@@ -45,12 +45,7 @@ impl Live {
     /// Where the upstream is reached over TLS and the system's certificates cannot be read.
     pub fn new(config: Config, permits: Arc<Semaphore>) -> io::Result<Self> {
         let upstream = Upstream::new(&config.upstream, permits)?;
-        let terms = Terms {
-            namespace: config.store.namespace.as_str().into(),
-            host_counts: config.upstream.preserve_host,
-            log_questions: config.log.queries,
-            resources: Resources::of(&config.routes),
-        };
+        let terms = Terms::new(&config);
         let routes = config.routes.iter().cloned().map(Arc::new).collect();
         Ok(Self { config, routes, upstream, terms })
     }

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Nothing here prints; `main` does.
 
 mod check;
+mod explain;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -32,6 +33,19 @@ enum Command {
         #[arg(long)]
         strict: bool,
     },
+    /// Show what the proxy would make of a request: its route, its normal form, its key.
+    Explain(explain::Arguments),
+}
+
+impl Command {
+    /// Settings that the command can do without, with what stands for them.
+    fn assumed(&self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Self::Serve | Self::Check { .. } => Vec::new(),
+            // It asks no upstream.
+            Self::Explain(_) => vec![("upstream.url", "http://127.0.0.1")],
+        }
+    }
 }
 
 /// Settings; each wins over the environment, `.env`, and the file.
@@ -78,9 +92,10 @@ impl Flags {
         flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect()
     }
 
-    /// Reads all sources of settings.
-    fn load(&self) -> Result<Loaded, Errors> {
-        load(&Inputs::gather(self.config.as_deref(), self.given())?)
+    /// Reads all sources of settings; `assumed` stands for those that nobody gives.
+    fn load(&self, assumed: Vec<(&'static str, &'static str)>) -> Result<Loaded, Errors> {
+        let inputs = Inputs::gather(self.config.as_deref(), self.given())?;
+        load(&Inputs { assumed, ..inputs })
     }
 }
 
@@ -112,7 +127,8 @@ impl Ending {
 
 /// Carries out what the command line asks for.
 pub fn run(cli: &Cli) -> Ending {
-    let loaded = match cli.flags.load() {
+    let command = cli.command.as_ref().unwrap_or(&Command::Serve);
+    let loaded = match cli.flags.load(command.assumed()) {
         Ok(loaded) => loaded,
         Err(errors) => return Ending::misconfigured(&errors),
     };
@@ -120,9 +136,10 @@ pub fn run(cli: &Cli) -> Ending {
         Ok(runtime) => runtime,
         Err(error) => return Ending::failure(format!("cannot start: {error}")),
     };
-    let ending = match cli.command {
-        None | Some(Command::Serve) => runtime.block_on(serve::run(loaded, &cli.flags)),
-        Some(Command::Check { strict }) => runtime.block_on(check::run(&loaded, strict)),
+    let ending = match command {
+        Command::Serve => runtime.block_on(serve::run(loaded, &cli.flags)),
+        Command::Check { strict } => runtime.block_on(check::run(&loaded, *strict)),
+        Command::Explain(arguments) => explain::run(&loaded.config, arguments),
     };
     // What the drain gave up on is not waited for again.
     runtime.shutdown_background();

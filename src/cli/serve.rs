@@ -61,7 +61,7 @@ fn settings(loaded: &Loaded) -> Map<String, Value> {
 async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, mut loaded: Loaded, flags: Flags) {
     while hangup.recv().await.is_some() {
         log.reopen();
-        let new = match flags.load() {
+        let new = match flags.load(Vec::new()) {
             Ok(new) => new,
             Err(errors) => {
                 let errors: Vec<_> = errors.0.iter().map(ToString::to_string).collect();

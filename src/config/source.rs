@@ -66,6 +66,8 @@ pub struct Inputs {
     pub dotenv: Option<(PathBuf, Vec<(String, String)>)>,
     /// The configuration file and its text.
     pub file: Option<(PathBuf, String)>,
+    /// Settings that this command can do without, with what stands for them where nobody gives one.
+    pub assumed: Vec<(&'static str, &'static str)>,
 }
 
 impl Inputs {
@@ -193,6 +195,9 @@ pub(super) fn merge(
         if let Some(default) = setting.default {
             given.insert(setting.key, bare(default, Source::Default));
         }
+    }
+    for (key, value) in &inputs.assumed {
+        given.insert(*key, bare(value, Source::Default));
     }
     for FileValue { key, value, source } in file {
         given.insert(key, Given { value, source });

@@ -22,7 +22,7 @@ mod error;
 pub mod events;
 mod layer;
 mod line;
-mod query;
+pub(crate) mod query;
 mod rotate;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -57,7 +57,7 @@ impl<'a> QueryParams<'a> {
 
 /// Whether a parameter called `name` holds a secret: one of its words says so (`api_key`, `X-Amz-Signature`,
 /// `accessToken`; not `keyword`, not `max_tokens`).
-fn is_secret(name: &str) -> bool {
+pub(crate) fn is_secret(name: &str) -> bool {
     let mut word = String::new();
     let mut after_lower = false;
     for c in name.chars() {
@@ -79,7 +79,7 @@ fn is_secret(name: &str) -> bool {
 }
 
 /// Percent-decodes, `+` being a space; what is no escape stays, what is no UTF-8 becomes U+FFFD.
-fn decode(text: &str) -> Cow<'_, str> {
+pub(crate) fn decode(text: &str) -> Cow<'_, str> {
     if !text.contains(['%', '+']) {
         return Cow::Borrowed(text);
     }

@@ -11,6 +11,7 @@ mod rag;
 mod support;
 
 mod asking_less;
+mod cli;
 mod coalescing;
 mod conditional;
 mod embeddings;

@@ -38,6 +38,14 @@ impl Answer {
         self.header("cache-status").split("; ").find_map(|part| part.strip_prefix("detail="))
     }
 
+    /// The entry's key, as `Cache-Status` tells it.
+    #[track_caller]
+    pub(crate) fn key(&self) -> String {
+        let told = self.header("cache-status");
+        let key = told.split("; ").find_map(|part| part.strip_prefix("key="));
+        key.unwrap_or_else(|| panic!("no key: {told:?}")).trim_matches('"').to_owned()
+    }
+
     /// The body as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {

@@ -1,0 +1,232 @@
+//! What the proxy makes of a request: found out as the proxy does, by [`admit`].
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, request::Parts, uri::PathAndQuery};
+use serde::Serialize;
+
+use crate::{
+    admit::{self, Inquiry, Terms},
+    batch::Batch,
+    config::Config,
+    dialect::{Dialect, Inputs},
+    guard, headers,
+    json::Json,
+    key::{self, Body},
+    log::query::{decode, is_secret},
+    normal,
+    route::{Mode, Route, Scope},
+};
+
+/// What the proxy makes of a request.
+#[derive(Debug, Serialize)]
+pub(super) struct Account {
+    pub(super) method: String,
+    pub(super) path: String,
+    /// Secrets hashed.
+    pub(super) query: Option<String>,
+    #[serde(flatten)]
+    pub(super) outcome: Outcome,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Outcome {
+    /// It goes to the upstream as it is.
+    Passed {
+        /// Why.
+        passed: String,
+    },
+    /// It is one of a route's.
+    Covered(Box<Covered>),
+}
+
+/// What is known of a request on a cacheable route.
+#[derive(Debug, Serialize)]
+pub(super) struct Covered {
+    /// The route's name.
+    pub(super) route: String,
+    pub(super) builtin: bool,
+    pub(super) kind: &'static str,
+    /// In seconds; `None` where the upstream says how long an answer is fresh.
+    pub(super) ttl: Option<f64>,
+    pub(super) dialect: &'static str,
+    pub(super) scope: String,
+    /// The headers in the key, credentials hashed.
+    pub(super) headers: Vec<(String, String)>,
+    /// The names of the other headers.
+    pub(super) left_out: Vec<String>,
+    #[serde(flatten)]
+    pub(super) body: Content,
+    /// Of a request for vectors: its inputs, each with an entry of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) inputs: Vec<Input>,
+    /// Why the store is not asked.
+    pub(super) bypass: Option<&'static str>,
+    pub(super) key: Option<String>,
+}
+
+/// A text to make a vector of.
+#[derive(Debug, Serialize)]
+pub(super) struct Input {
+    /// As JSON.
+    pub(super) input: String,
+    pub(super) key: String,
+}
+
+/// A body as far as it counts, but for its inputs.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Content {
+    /// By its meaning.
+    Json {
+        normal_form: String,
+        /// The normal form itself.
+        #[serde(skip)]
+        form: Vec<u8>,
+    },
+    /// Byte for byte.
+    Bytes { bytes: usize, blake3: String },
+}
+
+impl Account {
+    /// What a proxy under `config` makes of this request.
+    pub(super) fn of(config: &Config, mut parts: Parts, body: &Bytes) -> Self {
+        let covering =
+            config.routes.iter().find(|route| route.pattern.matches(&parts.method, parts.uri.path()));
+        let (method, path) = (parts.method.to_string(), parts.uri.path().to_owned());
+        let query = parts.uri.query().map(hide_secrets);
+        let outcome = match covering {
+            None => passed(format!("no route covers {method} {path}")),
+            Some(route) if !route.cache => passed(format!("the route {} has cache = false", route.name)),
+            Some(route) if !route.caches(&parts.method) => {
+                passed(format!("the route {} covers it, and {method} is not cached", route.name))
+            }
+            Some(_) if guard::upgrade(&parts.headers).is_some() => {
+                passed("it asks for an upgrade".to_owned())
+            }
+            Some(route) => {
+                headers::remove_hop_by_hop(&mut parts.headers);
+                let terms = Terms::new(config);
+                match admit::admit(route, &parts, body, &terms) {
+                    Some(inquiry) => {
+                        Outcome::Covered(Box::new(covered(route, &parts, body, &terms, &inquiry)))
+                    }
+                    None if !headers::is_json(&parts.headers) => passed(format!(
+                        "the built-in route {} covers JSON alone, and there is no Content-Type: application/json",
+                        route.name
+                    )),
+                    None => passed(format!(
+                        "the body is not what the built-in route {} covers (docs/CACHING.md, \"Which requests\")",
+                        route.name
+                    )),
+                }
+            }
+        };
+        Self { method, path, query, outcome }
+    }
+}
+
+fn passed(why: String) -> Outcome {
+    Outcome::Passed { passed: why }
+}
+
+fn covered(route: &Route, parts: &Parts, body: &Bytes, terms: &Terms, inquiry: &Inquiry) -> Covered {
+    // A dialect's body was read already; without one it counts byte for byte.
+    let json = match inquiry.dialect {
+        Dialect::None => None,
+        _ => Json::parse(body).ok(),
+    };
+    let inputs = json.as_ref().filter(|_| inquiry.batch.is_some()).and_then(|json| Inputs::find(body, json));
+    let request = key::Request {
+        route,
+        dialect: inquiry.dialect,
+        method: &parts.method,
+        target: parts.uri.path_and_query().map_or("/", PathAndQuery::as_str),
+        headers: &parts.headers,
+        host_counts: terms.host_counts,
+        body: match (&json, &inputs) {
+            (None, _) => Body::Bytes(body),
+            (Some(json), None) => Body::Json(json),
+            (Some(json), Some(inputs)) => Body::Shared(json, inputs.unshared_members()),
+        },
+    };
+    let kept = key::headers_in_key(&request);
+    let mut left_out: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
+    left_out.retain(|name| !kept.iter().any(|(own, _)| own.as_str() == *name));
+    left_out.sort_unstable();
+    Covered {
+        route: route.name.clone(),
+        builtin: route.builtin,
+        kind: route.kind.as_str(),
+        ttl: (route.mode == Mode::Ttl).then_some(route.ttl.as_secs_f64()),
+        dialect: inquiry.dialect.as_str(),
+        scope: scope(&route.scope),
+        headers: kept.iter().map(|(name, value)| (name.to_string(), shown(name, value))).collect(),
+        left_out: left_out.into_iter().map(str::to_owned).collect(),
+        body: content(&request),
+        inputs: match (&inquiry.batch, &inputs, &json) {
+            (Some(batch), Some(inputs), Some(json)) => with_keys(batch, inputs.values(json)),
+            _ => Vec::new(),
+        },
+        bypass: inquiry.bypass.map(|reason| reason.as_str()),
+        key: inquiry.key.as_ref().map(ToString::to_string),
+    }
+}
+
+/// Each input with the key of its entry.
+fn with_keys(batch: &Batch, values: &[Json<'_>]) -> Vec<Input> {
+    let with_key = |(value, number): (&Json<'_>, &usize)| Input {
+        input: written(value),
+        key: batch.keys()[*number].to_string(),
+    };
+    values.iter().zip(batch.order()).map(with_key).collect()
+}
+
+/// A value as JSON text.
+pub(super) fn written(json: &Json<'_>) -> String {
+    let mut text = Vec::new();
+    json.write(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn content(request: &key::Request<'_>) -> Content {
+    match request.body {
+        Body::Bytes(bytes) => Content::Bytes { bytes: bytes.len(), blake3: hashed(bytes) },
+        Body::Json(_) | Body::Shared(..) => {
+            let mut form = Vec::new();
+            key::write_normal_form(request, &mut form);
+            let normal_form = written(&normal::read(&form).unwrap_or_default());
+            Content::Json { normal_form, form }
+        }
+    }
+}
+
+fn scope(scope: &Scope) -> String {
+    match scope {
+        Scope::Credential => "credential".to_owned(),
+        Scope::Shared => "shared".to_owned(),
+        Scope::Headers(names) => names.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn shown(name: &HeaderName, value: &HeaderValue) -> String {
+    if headers::is_credential(name) {
+        hashed(value.as_bytes())
+    } else {
+        String::from_utf8_lossy(value.as_bytes()).into_owned()
+    }
+}
+
+/// The beginning of a digest: enough to tell two values apart.
+fn hashed(value: &[u8]) -> String {
+    format!("blake3:{}", &blake3::hash(value).to_hex()[..16])
+}
+
+/// A query string in which what is secret is hashed.
+fn hide_secrets(query: &str) -> String {
+    let shown = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, value)) if is_secret(&decode(name)) => format!("{name}={}", hashed(value.as_bytes())),
+        _ => pair.to_owned(),
+    });
+    shown.collect::<Vec<_>>().join("&")
+}

@@ -1,0 +1,113 @@
+//! `sidecache explain`: what the proxy would make of a request, and why two requests do not share an answer.
+//!
+//! - `request`: a request as it stands in a file
+//! - `account`: what the proxy makes of it
+//! - `compare`: which parts of two make their keys differ
+//! - `show`: both for people
+
+mod account;
+mod compare;
+mod request;
+mod show;
+
+use std::{
+    fs, io,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use http::header;
+use serde_json::json;
+
+use self::account::{Account, Covered, Outcome};
+use super::Ending;
+use crate::config::Config;
+
+/// What `explain` is asked.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// A request: `POST /path`, headers, an empty line, the body; or a JSON body alone with --path. Standard
+    /// input where there is none, or `-`. With a second one: why their keys differ.
+    #[arg(num_args = 0..=2)]
+    files: Vec<PathBuf>,
+    /// Where a body alone is sent, by POST, as in /v1/chat/completions.
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(config: &Config, arguments: &Arguments) -> Ending {
+    let stdin = [PathBuf::from("-")];
+    let files = if arguments.files.is_empty() { &stdin[..] } else { &arguments.files };
+    let mut accounts = Vec::new();
+    for file in files {
+        match explain(config, file, arguments.path.as_deref()) {
+            Ok(account) => accounts.push(account),
+            Err(error) => return Ending::failure(format!("{}: {error}", name(file))),
+        }
+    }
+    Ending::success(match (&accounts[..], arguments.json) {
+        ([left, right], false) => pair(left, right),
+        ([left, right], true) => {
+            let found = covered(left).zip(covered(right)).map(|pair| compare::differences(pair.0, pair.1));
+            let answer = json!({
+                "requests": [left, right],
+                "same_key": same_key(left, right),
+                "differences": found,
+            });
+            format!("{answer:#}\n")
+        }
+        (_, false) => accounts.iter().map(show::account).collect(),
+        (_, true) => accounts.iter().map(|account| format!("{:#}\n", json!(account))).collect(),
+    })
+}
+
+fn name(file: &Path) -> String {
+    if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
+}
+
+fn explain(config: &Config, file: &Path, path: Option<&str>) -> Result<Account, String> {
+    let read = if file == Path::new("-") {
+        let mut text = Vec::new();
+        io::stdin().read_to_end(&mut text).map(|_| text)
+    } else {
+        fs::read(file)
+    };
+    let text = read.map_err(|error| format!("cannot be read: {error}"))?;
+    let (parts, body) = request::read(&text, path)?;
+    if config.upstream.preserve_host && !parts.headers.contains_key(header::HOST) {
+        return Err("has no `Host` header, which is in the key under upstream.host = \"preserve\"".to_owned());
+    }
+    let limit = config.limits.max_body;
+    if body.len() > limit {
+        return Err(format!("the body is larger than limits.max_body, {limit} bytes: a 413"));
+    }
+    Ok(Account::of(config, parts, &body))
+}
+
+fn pair(left: &Account, right: &Account) -> String {
+    let mut text = format!("{}\n{}\n", show::account(left), show::account(right));
+    match (covered(left), covered(right)) {
+        (Some(_), Some(_)) if same_key(left, right) => {
+            text += "both have the same key: they share an answer\n"
+        }
+        (Some(left), Some(right)) => text += &show::differences(&compare::differences(left, right)),
+        _ => text += "they share nothing: a request without a key is not answered from the store\n",
+    }
+    text
+}
+
+fn same_key(left: &Account, right: &Account) -> bool {
+    matches!((covered(left), covered(right)), (Some((_, a)), Some((_, b))) if a.key == b.key)
+}
+
+/// A request that has a key.
+fn covered(account: &Account) -> Option<(&Account, &Covered)> {
+    match &account.outcome {
+        Outcome::Covered(own) if own.key.is_some() => Some((account, own)),
+        _ => None,
+    }
+}

@@ -1,0 +1,50 @@
+//! The commands besides `serve` and `check`, run as people run them.
+
+mod explain;
+
+use std::{
+    io::Write,
+    process::{Output, Stdio},
+    thread,
+};
+
+use serde_json::Value;
+
+use crate::support::Setup;
+
+/// A command that has ended.
+pub(crate) struct Ended {
+    pub(crate) success: bool,
+    pub(crate) output: String,
+    pub(crate) complaint: String,
+}
+
+impl Ended {
+    /// What it printed, as JSON; it must have succeeded.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        assert!(self.success, "{}{}", self.output, self.complaint);
+        serde_json::from_str(&self.output).unwrap_or_else(|error| panic!("{error}: {}", self.output))
+    }
+
+    /// Its complaint, which must be one line and the reason of its failure.
+    #[track_caller]
+    pub(crate) fn one_complaint(&self) -> &str {
+        let complaint = self.complaint.trim_end();
+        assert!(!self.success && complaint.lines().count() == 1, "{}{complaint}", self.output);
+        complaint
+    }
+}
+
+/// Runs a command to its end, with `input` as its standard input.
+pub(crate) fn command(setup: &Setup, input: &str) -> Ended {
+    let mut child = setup.command().stdin(Stdio::piped()).spawn().expect("the binary");
+    let mut stdin = child.stdin.take().expect("its input");
+    let input = input.to_owned();
+    // A command that reads nothing may be gone before it is written.
+    let writer = thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("its end");
+    writer.join().expect("the writer ends");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Ended { success: status.success(), output: text(stdout), complaint: text(stderr) }
+}
