@@ -1,8 +1,11 @@
 //! The command line: one file a command. Nothing here prints; `main` does.
 
 mod check;
+mod client;
 mod explain;
 mod serve;
+mod stats;
+mod warm;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -35,6 +38,10 @@ enum Command {
     },
     /// Show what the proxy would make of a request: its route, its normal form, its key.
     Explain(explain::Arguments),
+    /// Show what a running sidecache has done.
+    Stats(stats::Arguments),
+    /// Send recorded requests through a running sidecache.
+    Warm(warm::Arguments),
 }
 
 impl Command {
@@ -42,8 +49,10 @@ impl Command {
     fn assumed(&self) -> Vec<(&'static str, &'static str)> {
         match self {
             Self::Serve | Self::Check { .. } => Vec::new(),
-            // It asks no upstream.
-            Self::Explain(_) => vec![("upstream.url", "http://127.0.0.1")],
+            // They ask no upstream.
+            Self::Explain(_) | Self::Stats(_) | Self::Warm(_) => {
+                vec![("upstream.url", "http://127.0.0.1")]
+            }
         }
     }
 }
@@ -140,6 +149,8 @@ pub fn run(cli: &Cli) -> Ending {
         Command::Serve => runtime.block_on(serve::run(loaded, &cli.flags)),
         Command::Check { strict } => runtime.block_on(check::run(&loaded, *strict)),
         Command::Explain(arguments) => explain::run(&loaded.config, arguments),
+        Command::Stats(arguments) => runtime.block_on(stats::run(&loaded.config, arguments)),
+        Command::Warm(arguments) => runtime.block_on(warm::run(&loaded.config, arguments)),
     };
     // What the drain gave up on is not waited for again.
     runtime.shutdown_background();

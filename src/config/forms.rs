@@ -67,7 +67,11 @@ pub(super) const UPSTREAM_URL: Form<Uri> = Form {
     show: |url| url.to_string().trim_end_matches('/').to_owned(),
 };
 
-fn upstream_url(text: &str) -> Result<Uri, String> {
+/// Reads an `http://` or `https://` URL, without user, query and fragment.
+///
+/// # Errors
+/// What is wrong with it, and how one is written.
+pub(crate) fn upstream_url(text: &str) -> Result<Uri, String> {
     let how = "write http://HOST:PORT or https://HOST, with a path where the service has one";
     let Some((scheme, rest)) = text.split_once("://") else {
         let guess = format!("http://{text}");

@@ -32,6 +32,7 @@ use ipnet::IpNet;
 use crate::route::Route;
 
 pub use error::{ConfigError, Errors};
+pub(crate) use forms::upstream_url as http_url;
 pub use load::{Loaded, load, restart_only};
 pub use reader::Effective;
 pub use source::{Inputs, Source};

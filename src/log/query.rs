@@ -22,7 +22,7 @@ const SECRET_WORDS: [&str; 13] = [
 ];
 
 /// What stands for a secret.
-const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 
 /// The decoded parameters of a query string, secrets masked; a name that comes twice has a list.
 #[derive(Debug, Default, Serialize)]

@@ -1,6 +1,8 @@
 //! The commands besides `serve` and `check`, run as people run them.
 
 mod explain;
+mod stats;
+mod warm;
 
 use std::{
     io::Write,

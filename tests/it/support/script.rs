@@ -118,6 +118,11 @@ impl Script {
         self.step(Step::Wait(gate.clone()))
     }
 
+    /// The same answer, once the test opens `gate`.
+    pub(crate) fn after(self, gate: &Gate) -> Self {
+        Self { steps: [vec![Step::Wait(gate.clone())], self.steps].concat() }
+    }
+
     /// Opens `gate` for the test.
     pub(crate) fn tell(self, gate: &Gate) -> Self {
         self.step(Step::Tell(gate.clone()))

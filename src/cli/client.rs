@@ -1,0 +1,162 @@
+//! Asking a sidecache that runs.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Limited};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::{
+    body::{RequestBody, UpstreamBody},
+    config::{Config, UpstreamConfig, http_url},
+    error::{ErrorKind, ProxyError},
+    upstream::Upstream,
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// As long as the proxy itself waits for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The largest answer of an admin call, in bytes.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// A client of one listener.
+#[derive(Debug)]
+pub(super) struct Client {
+    upstream: Upstream,
+    config: UpstreamConfig,
+}
+
+impl Client {
+    /// A client of the listener at `url`, or else of the one at `address`, with at most `concurrency` requests
+    /// under way.
+    ///
+    /// # Errors
+    /// Where the URL is none, or the system's certificates cannot be read.
+    pub(super) fn new(url: Option<&str>, address: SocketAddr, concurrency: usize) -> Result<Self, String> {
+        let url = http_url(url.unwrap_or(&local_url(address)))?;
+        let config = UpstreamConfig {
+            url,
+            preserve_host: false,
+            connect_timeout: CONNECT_TIMEOUT,
+            first_byte_timeout: ANSWER_TIMEOUT,
+            idle_timeout: ANSWER_TIMEOUT,
+        };
+        let upstream = Upstream::new(&config, Arc::new(Semaphore::new(concurrency)))
+            .map_err(|error| format!("no root certificates were found ({error}); install ca-certificates"))?;
+        Ok(Self { upstream, config })
+    }
+
+    /// Where the listener is.
+    pub(super) fn url(&self) -> String {
+        self.config.url.to_string().trim_end_matches('/').to_owned()
+    }
+
+    /// Sends a request, and waits for the answer's head.
+    ///
+    /// # Errors
+    /// Where none comes.
+    pub(super) async fn send(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<UpstreamBody>, ProxyError> {
+        self.upstream.send(&self.config, request).await
+    }
+}
+
+/// A listener's address as this machine calls it.
+fn local_url(address: SocketAddr) -> String {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{address}")
+}
+
+/// An admin call, by `POST` where it has a body.
+#[derive(Debug)]
+pub(super) struct AdminCall<'a> {
+    /// The listener, where it is not the configuration's.
+    pub(super) url: Option<&'a str>,
+    pub(super) path: &'static str,
+    pub(super) body: Option<Value>,
+    /// A member of every answer: one without it is somebody else's.
+    pub(super) answers: &'static str,
+}
+
+impl AdminCall<'_> {
+    /// Makes the call, and gives what it answers.
+    ///
+    /// # Errors
+    /// In one line: why there is no answer, and what to do about it.
+    pub(super) async fn make(self, config: &Config) -> Result<Value, String> {
+        let Some(address) = config.admin.listen.or(self.url.map(|_| config.listen)) else {
+            return Err("admin.listen is off here: name the admin listener with --admin URL".to_owned());
+        };
+        let client = Client::new(self.url, address, 1)?;
+        let answers = self.answers;
+        let request = self.request(config)?;
+        let response = client.send(request).await.map_err(|error| unanswered(&client, &error))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
+        let body =
+            body.map_err(|error| format!("{}: the answer broke off: {error}", client.url()))?.to_bytes();
+        match (status, serde_json::from_slice(&body)) {
+            (StatusCode::OK, Ok(Value::Object(answer))) if answer.contains_key(answers) => Ok(answer.into()),
+            (status, answer) => Err(refused(&client, config, status, answer.unwrap_or_default())),
+        }
+    }
+
+    fn request(self, config: &Config) -> Result<Request<RequestBody>, String> {
+        let method = if self.body.is_some() { Method::POST } else { Method::GET };
+        let mut request = Request::builder().method(method).uri(Uri::from_static(self.path));
+        if self.body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        if let Some(token) = &config.admin.token {
+            let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+            let mut value = value.map_err(|_| "ADMIN_TOKEN: is no token that a header can hold")?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let body = self.body.map_or_else(String::new, |body| body.to_string());
+        request.body(RequestBody::from(bytes::Bytes::from(body))).map_err(|error| error.to_string())
+    }
+}
+
+/// Why nobody answers.
+pub(super) fn unanswered(client: &Client, error: &ProxyError) -> String {
+    let url = client.url();
+    match error.kind {
+        ErrorKind::UpstreamConnection => {
+            format!("nothing answers at {url}: is sidecache running, and does it listen there?")
+        }
+        ErrorKind::UpstreamTimeout => format!("no answer from {url} in time"),
+        _ => format!("{url} does not answer as HTTP should"),
+    }
+}
+
+/// Why the call was refused.
+fn refused(client: &Client, config: &Config, status: StatusCode, answer: Value) -> String {
+    let url = client.url();
+    let told = answer["error"].as_str().unwrap_or_default();
+    match status {
+        StatusCode::UNAUTHORIZED if config.admin.token.is_some() => {
+            format!("{url} takes another token: set ADMIN_TOKEN to the one that sidecache was started with")
+        }
+        StatusCode::UNAUTHORIZED => {
+            format!("{url} asks for a token: set ADMIN_TOKEN to the one that sidecache was started with")
+        }
+        _ if told.is_empty() || answer.get("path").is_some() => {
+            format!(
+                "{url} is no admin listener of sidecache (status {}): name it with --admin URL",
+                status.as_u16()
+            )
+        }
+        _ => format!("{url}: {told}"),
+    }
+}

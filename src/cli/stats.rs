@@ -1,0 +1,147 @@
+//! `sidecache stats`: what a running sidecache has done, as a table.
+
+use std::fmt::Write;
+
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::{Ending, client::AdminCall};
+use crate::config::Config;
+
+/// What `stats` is asked.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The running sidecache's admin listener [default: what admin.listen says].
+    #[arg(long, value_name = "URL")]
+    admin: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(config: &Config, arguments: &Arguments) -> Ending {
+    let call = AdminCall { url: arguments.admin.as_deref(), path: "/stats", body: None, answers: "hit_rate" };
+    match call.make(config).await {
+        Ok(section) if arguments.json => Ending::success(format!("{section:#}\n")),
+        Ok(section) => Ending::success(table(&section)),
+        Err(error) => Ending::failure(error),
+    }
+}
+
+/// The section as people read it: what there is, then a row for each kind.
+fn table(section: &Value) -> String {
+    let state = if section["connected"] == true { "connected" } else { "out of reach" };
+    let hits = format!(
+        "{} ({} hits, {} misses)",
+        text(&section["hit_rate"]),
+        text(&section["hits"]),
+        text(&section["misses"])
+    );
+    let mut out = String::new();
+    for (label, value) in [
+        ("store", format!("{}, {state}", text(&section["store"]))),
+        ("entries", text(&section["total_keys"])),
+        ("memory", text(&section["memory_used"])),
+        ("hit rate", hits),
+        ("stale", text(&section["stale"])),
+        ("coalesced", text(&section["coalesced"])),
+        ("bypassed", text(&section["bypassed"])),
+        ("store errors", text(&section["errors"])),
+        ("tokens saved", text(&section["tokens_saved"])),
+        ("time saved", span(section["seconds_saved"].as_f64().unwrap_or(0.0))),
+    ] {
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(out, "{label:13} {value}");
+    }
+    let _ = writeln!(out, "\n{:13} {:>11} {:>11} {:>9}", "kind", "hits", "misses", "hit rate");
+    for (kind, own) in section["kinds"].as_object().unwrap_or(&Map::new()) {
+        let (hits, misses, rate) = (text(&own["hits"]), text(&own["misses"]), text(&own["hit_rate"]));
+        let _ = writeln!(out, "{kind:13} {hits:>11} {misses:>11} {rate:>9}");
+    }
+    out
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "unknown".to_owned(),
+        other => other.as_u64().map_or_else(|| other.to_string(), grouped),
+    }
+}
+
+/// A number with a comma before every three digits.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A time in the two largest units that it has.
+pub(super) fn span(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        3600..86_400 => format!("{} h {} min", whole / 3600, whole / 60 % 60),
+        _ => format!("{} d {} h", whole / 86_400, whole / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_read_well() {
+        for (number, shown) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(grouped(number), shown);
+        }
+        for (seconds, shown) in [
+            (0.04, "0.0 s"),
+            (59.94, "59.9 s"),
+            (60.0, "1 min 0 s"),
+            (29_876.5, "8 h 17 min"),
+            (90_000.0, "1 d 1 h"),
+        ] {
+            assert_eq!(span(seconds), shown);
+        }
+    }
+
+    #[test]
+    fn the_table_is_one_that_people_read() {
+        let section = json!({
+            "store": "redis", "connected": true, "total_keys": 1234, "memory_used": "15.2M", "hits": 8567,
+            "misses": 1433, "hit_rate": "85.67%", "stale": 0, "coalesced": 12, "bypassed": 310, "errors": 0,
+            "tokens_saved": 1_234_567, "seconds_saved": 29876.5,
+            "kinds": {"query": {"hits": 8567, "misses": 1433, "hit_rate": "85.67%"},
+                "other": {"hits": 0, "misses": 0, "hit_rate": "0.00%"}},
+        });
+        let expected = "\
+store         redis, connected
+entries       1,234
+memory        15.2M
+hit rate      85.67% (8,567 hits, 1,433 misses)
+stale         0
+coalesced     12
+bypassed      310
+store errors  0
+tokens saved  1,234,567
+time saved    8 h 17 min
+
+kind                 hits      misses  hit rate
+query               8,567       1,433    85.67%
+other                   0           0     0.00%
+";
+        assert_eq!(table(&section), expected);
+        let away = json!({"store": "redis", "connected": false, "total_keys": null});
+        assert!(table(&away).starts_with("store         redis, out of reach\nentries       unknown\n"));
+    }
+}

@@ -1,0 +1,219 @@
+//! A line of recorded requests. Pure.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use form_urlencoded::Serializer;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+
+use crate::{
+    body::RequestBody,
+    json::{Json, Member},
+    log::query::MASK,
+};
+
+/// What a line is.
+#[derive(Debug)]
+pub(super) enum Line {
+    /// A request.
+    Request(Box<Request<RequestBody>>),
+    /// Of sidecache's log, a request that the log does not tell whole.
+    Partial,
+    /// Nothing to send: an empty line, or another one of the log.
+    Other,
+}
+
+/// Headers that are of one connection, or made anew.
+const OF_THE_CONNECTION: [HeaderName; 6] = [
+    header::HOST,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+];
+
+/// Reads `{"method", "path", "headers"?, "body"?}`, or a line of sidecache's log. The health pages at
+/// `health_path` are nothing to send.
+///
+/// # Errors
+/// Why it is neither.
+pub(super) fn read(text: &[u8], health_path: &str) -> Result<Line, String> {
+    if text.trim_ascii().is_empty() {
+        return Ok(Line::Other);
+    }
+    let json = Json::parse(text).map_err(|error| error.to_string())?;
+    if !json.is_object() {
+        return Err("is no JSON object".to_owned());
+    }
+    match json.get("event_type").and_then(Json::as_str) {
+        Some("http_request") => logged(&json, health_path),
+        Some(_) => Ok(Line::Other),
+        None => recorded(&json, text).map(|request| Line::Request(Box::new(request))),
+    }
+}
+
+fn recorded(json: &Json<'_>, text: &[u8]) -> Result<Request<RequestBody>, String> {
+    let (body, is_json) = match json.member("body") {
+        None => (Bytes::new(), false),
+        Some(Member { value: Json::Null, .. }) => (Bytes::new(), false),
+        Some(Member { value: Json::String(body), .. }) => (Bytes::copy_from_slice(body.as_bytes()), true),
+        // As it was written.
+        Some(body) => (Bytes::copy_from_slice(&text[body.span.clone()]), true),
+    };
+    let mut request = request(required(json, "method")?, required(json, "path")?, body)?;
+    let headers = headers(json.get("headers").unwrap_or(&Json::Null))?;
+    *request.headers_mut() = headers;
+    if is_json && !request.headers().contains_key(header::CONTENT_TYPE) {
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    Ok(request)
+}
+
+fn required<'a>(json: &'a Json<'_>, name: &str) -> Result<&'a str, String> {
+    json.get(name).and_then(Json::as_str).ok_or_else(|| format!("has no text under `{name}`"))
+}
+
+fn request(method: &str, path: &str, body: Bytes) -> Result<Request<RequestBody>, String> {
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is no method"))?;
+    let uri = path.parse::<Uri>().ok().filter(|uri| path.starts_with('/') && uri.path().starts_with('/'));
+    let uri = uri.ok_or_else(|| format!("{path:?} is no path"))?;
+    let mut request = Request::new(RequestBody::from(body));
+    (*request.method_mut(), *request.uri_mut()) = (method, uri);
+    Ok(request)
+}
+
+/// Each header has a text, or a list of them.
+fn headers(json: &Json<'_>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    if !json.is_null() && !json.is_object() {
+        return Err("`headers` is no object".to_owned());
+    }
+    for Member { name, value, .. } in json.members() {
+        let wrong = || format!("the header {name:?} is none");
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+        let values = if value.as_str().is_some() { std::slice::from_ref(value) } else { value.items() };
+        if values.is_empty() {
+            return Err(wrong());
+        }
+        for value in values {
+            let value = value.as_str().and_then(|text| HeaderValue::from_str(text).ok()).ok_or_else(wrong)?;
+            headers.append(&header, value);
+        }
+    }
+    for name in OF_THE_CONNECTION {
+        headers.remove(name);
+    }
+    Ok(headers)
+}
+
+/// The log has no bodies and no headers, so that a `GET` alone can be told from it; a query whose secrets are masked
+/// cannot.
+fn logged(json: &Json<'_>, health_path: &str) -> Result<Line, String> {
+    let (method, path) = (required(json, "method")?, required(json, "path")?);
+    if path.strip_prefix(health_path).is_some_and(|page| ["", "/live", "/ready"].contains(&page)) {
+        return Ok(Line::Other);
+    }
+    if method != "GET" {
+        return Ok(Line::Partial);
+    }
+    let mut query = Serializer::new(String::new());
+    for Member { name, value, .. } in json.get("query_params").unwrap_or(&Json::Null).members() {
+        let values = if value.as_str().is_some() { std::slice::from_ref(value) } else { value.items() };
+        for value in values.iter().filter_map(Json::as_str) {
+            if value == MASK {
+                return Ok(Line::Partial);
+            }
+            query.append_pair(name, value);
+        }
+    }
+    let query = query.finish();
+    let target = if query.is_empty() { Cow::Borrowed(path) } else { format!("{path}?{query}").into() };
+    request(method, &target, Bytes::new()).map(|request| Line::Request(Box::new(request)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Result<Line, String> {
+        read(text.as_bytes(), "/health")
+    }
+
+    fn sent(text: &str) -> (String, Vec<(String, String)>, String) {
+        match line(text) {
+            Ok(Line::Request(request)) => {
+                let headers = request.headers().iter();
+                let headers =
+                    headers.map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned()));
+                let RequestBody::Full(body) = request.body() else { panic!("a body that was read") };
+                let body =
+                    body.as_ref().map_or_else(String::new, |body| String::from_utf8_lossy(body).into_owned());
+                (format!("{} {}", request.method(), request.uri()), headers.collect(), body)
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn recorded_requests_are_sent_as_they_were_written() {
+        let json = [("content-type".to_owned(), "application/json".to_owned())];
+        let (target, headers, body) =
+            sent(r#"{"method":"POST","path":"/ask?x=%20","body": {"n": 1e400,  "b":[]}, "more": 1}"#);
+        assert_eq!(
+            (target.as_str(), &headers[..], body.as_str()),
+            ("POST /ask?x=%20", &json[..], r#"{"n": 1e400,  "b":[]}"#)
+        );
+        let (_, headers, body) = sent(
+            r#"{"method":"POST","path":"/ask","headers":{"Content-Type":"text/plain","X-A":["1","2"],"Host":"h","Content-Length":"9"},"body":"a\nb"}"#,
+        );
+        let names: Vec<_> = headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            (names.join(" "), body.as_str()),
+            ("content-type=text/plain x-a=1 x-a=2".to_owned(), "a\nb")
+        );
+        let (target, headers, body) = sent(r#"{"method":"DELETE","path":"/d","body":null}"#);
+        assert_eq!((target.as_str(), headers.len(), body.as_str()), ("DELETE /d", 0, ""));
+    }
+
+    #[test]
+    fn of_the_log_gets_are_sent() {
+        let get = |path: &str, params: &str| {
+            format!(
+                r#"{{"event_type":"http_request","method":"GET","path":"{path}","query_params":{params}}}"#
+            )
+        };
+        assert_eq!(sent(&get("/d/a%20b", "{}")).0, "GET /d/a%20b");
+        assert_eq!(sent(&get("/d", r#"{"a":["1","é&"],"b":"x y"}"#)).0, "GET /d?a=1&a=%C3%A9%26&b=x+y");
+        for partial in [get("/d", r#"{"a":"1","key":"***"}"#), get("/d", "{}").replace("GET", "POST")] {
+            assert!(matches!(line(&partial), Ok(Line::Partial)), "{partial}");
+        }
+        for other in [
+            get("/health/live", "{}"),
+            get("/d", "{}").replace("http_request", "http_response"),
+            " \r".to_owned(),
+        ] {
+            assert!(matches!(line(&other), Ok(Line::Other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn other_lines_are_bad() {
+        for (text, told) in [
+            ("{", "no JSON"),
+            ("[]", "no JSON object"),
+            ("{}", "`method`"),
+            (r#"{"method":"GET"}"#, "`path`"),
+            (r#"{"method":"G T","path":"/"}"#, "no method"),
+            (r#"{"method":"GET","path":"http://evil.example/"}"#, "no path"),
+            (r#"{"method":"GET","path":"d"}"#, "no path"),
+            (r#"{"method":"GET","path":"/","headers":[]}"#, "no object"),
+            (r#"{"method":"GET","path":"/","headers":{"a b":"c"}}"#, "a b"),
+            (r#"{"method":"GET","path":"/","headers":{"a":"b\r\nc: d"}}"#, "\"a\""),
+            (r#"{"method":"GET","path":"/","headers":{"a":1}}"#, "\"a\""),
+        ] {
+            let error = line(text).expect_err(text);
+            assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+}
