@@ -90,6 +90,20 @@ pub enum EnvelopeError {
     OtherKey,
 }
 
+/// What stands at the beginning of every envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    status: StatusCode,
+    /// As [`Entry::began`].
+    pub began: Point,
+    /// As [`Entry::marks`].
+    pub marks: Vec<Mark>,
+    /// As [`Entry::stored_at`].
+    pub stored_at: u64,
+    /// As [`Entry::ttl`].
+    pub ttl: Duration,
+}
+
 impl Entry {
     /// An answer that took nothing and is of no use for any time yet.
     pub fn new(status: StatusCode, headers: Vec<(HeaderName, HeaderValue)>, body: Bytes) -> Self {
@@ -121,7 +135,7 @@ impl Entry {
     /// The bytes it counts in memory: what it holds and what holding it costs.
     pub fn cost(&self) -> usize {
         /// The entry itself, its place in the store, and the reference counts.
-        const FIXED: usize = 320;
+        const FIXED: usize = 360;
         let headers: usize =
             self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 72).sum();
         let tags: usize = self.tags.iter().map(|tag| tag.len() + 24).sum();
@@ -194,6 +208,14 @@ impl Entry {
         }
         reader.entry().ok_or(EnvelopeError::Damaged)
     }
+
+    /// What the beginning of the envelope that was found under `key` tells. It is not checked, and so good for
+    /// counting and removing alone; `None` where it is no beginning of an envelope of this version, or too short.
+    pub fn summary(beginning: &Bytes, key: &str) -> Option<Summary> {
+        beginning.strip_prefix(&MAGIC)?;
+        let mut reader = Reader { envelope: beginning, at: MAGIC.len() + CHECKSUM_LEN };
+        (reader.bytes()? == key.as_bytes()).then(|| reader.summary())?
+    }
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -234,15 +256,20 @@ impl Reader<'_> {
         self.take(len)
     }
 
-    fn entry(&mut self) -> Option<Entry> {
+    fn summary(&mut self) -> Option<Summary> {
         let status = StatusCode::from_u16(u16::try_from(self.u64()?).ok()?).ok()?;
         let [order, major, minor] = [self.u64()?, self.u64()?, self.u64()?];
         let marks = self.bytes()?;
         let (marks, rest) = marks.as_chunks::<16>();
         let marks = rest.is_empty().then(|| marks.iter().copied().map(Mark::from_bytes).collect())?;
-        let stored_at = self.u64()?;
-        let [ttl, stale_while_revalidate, stale_if_error] =
-            [self.u64()?, self.u64()?, self.u64()?].map(Duration::from_millis);
+        let (stored_at, ttl) = (self.u64()?, Duration::from_millis(self.u64()?));
+        let began = Point { order, place: Place { major, minor } };
+        Some(Summary { status, began, marks, stored_at, ttl })
+    }
+
+    fn entry(&mut self) -> Option<Entry> {
+        let Summary { status, began, marks, stored_at, ttl } = self.summary()?;
+        let [stale_while_revalidate, stale_if_error] = [self.u64()?, self.u64()?].map(Duration::from_millis);
         let form = self.u64()?;
         let with_credentials = self.u64()? != 0;
         let took = Duration::from_millis(self.u64()?);
@@ -273,7 +300,7 @@ impl Reader<'_> {
             ttl,
             stale_while_revalidate,
             stale_if_error,
-            began: Point { order, place: Place { major, minor } },
+            began,
             marks,
             tags,
             form,
@@ -339,6 +366,20 @@ mod tests {
             let _ = Entry::open(&envelope.into(), KEY);
             let _ = Entry::open(&bytes.into(), KEY);
         }
+    }
+
+    #[test]
+    fn the_beginning_is_enough_for_a_summary() {
+        let entry = entry(b"an answer".to_vec(), "v", 1000, None, None);
+        let sealed = Bytes::from(entry.seal(KEY));
+        let needed = (0..sealed.len()).find(|len| Entry::summary(&sealed.slice(..*len), KEY).is_some());
+        let beginning = sealed.slice(..needed.expect("the whole is enough"));
+        assert!(beginning.len() < 200, "{}", beginning.len());
+        let summary = Entry::summary(&beginning, KEY).expect("a summary");
+        assert_eq!((summary.began, &summary.marks), (entry.began, &entry.marks));
+        assert_eq!((summary.stored_at, summary.ttl), (entry.stored_at, entry.ttl));
+        assert_eq!(Entry::summary(&sealed, "sidecache:query:00fe"), None);
+        assert_eq!(Entry::summary(&Bytes::from_static(b"scE"), KEY), None);
     }
 
     #[test]

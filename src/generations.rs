@@ -142,7 +142,14 @@ impl Retirement {
         }
     }
 
-    fn concerns(&self, of: &Dependencies<'_>) -> bool {
+    /// The kind that all entries are of which it is about, where there is one.
+    pub fn only_kind(&self) -> Option<Kind> {
+        let is_of = |kind: &Kind| self.marks[..] == [Mark(1 + *kind as u128)] && self.patterns.is_empty();
+        Kind::ALL.into_iter().find(is_of)
+    }
+
+    /// Whether it is about what has these dependencies, whenever that began.
+    pub fn concerns(&self, of: &Dependencies<'_>) -> bool {
         self.marks.iter().any(|mark| of.marks().any(|own| own == *mark))
             || self.patterns.iter().any(|pattern| glob::matches(pattern, &of.key.local()))
     }

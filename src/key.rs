@@ -49,6 +49,17 @@ impl Key {
         Some(first.sibling(blake3::hash(&digests)))
     }
 
+    /// Reads a key of `namespace`, whole or without it; `None` where `text` is none.
+    pub fn parse(namespace: &Arc<str>, text: &str) -> Option<Self> {
+        let local = |text: &str| {
+            let (kind, digest) = text.split_once(':')?;
+            let kind = Kind::ALL.into_iter().find(|own| own.as_str() == kind)?;
+            Some(Self::new(Arc::clone(namespace), kind, blake3::Hash::from_hex(digest).ok()?))
+        };
+        let whole = text.strip_prefix(&**namespace).and_then(|rest| rest.strip_prefix(':'));
+        whole.and_then(local).or_else(|| local(text))
+    }
+
     /// The kind of the entry.
     pub const fn kind(&self) -> Kind {
         self.kind

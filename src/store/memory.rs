@@ -7,26 +7,28 @@ use std::{
 
 use moka::{Expiry, policy::EvictionPolicy, sync::Cache};
 
-use crate::{entry::Entry, generations::Generations, key::Key};
+use crate::{entry::Entry, generations::Generations, key::Key, route::Kind, stats::Counter};
 
-/// An entry with the time it may stay.
-#[derive(Clone, Debug)]
+/// An entry with the time it may stay, and what is told of it.
+#[derive(Debug)]
 struct Held {
     entry: Arc<Entry>,
     life: Duration,
+    kind: Kind,
+    hits: Counter,
 }
 
 struct LifeOfEntry;
 
-impl Expiry<[u8; 32], Held> for LifeOfEntry {
-    fn expire_after_create(&self, _key: &[u8; 32], held: &Held, _now: Instant) -> Option<Duration> {
+impl Expiry<[u8; 32], Arc<Held>> for LifeOfEntry {
+    fn expire_after_create(&self, _key: &[u8; 32], held: &Arc<Held>, _now: Instant) -> Option<Duration> {
         Some(held.life)
     }
 
     fn expire_after_update(
         &self,
         _: &[u8; 32],
-        held: &Held,
+        held: &Arc<Held>,
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
@@ -37,7 +39,7 @@ impl Expiry<[u8; 32], Held> for LifeOfEntry {
 /// The in-process store.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
-    cache: Cache<[u8; 32], Held>,
+    cache: Cache<[u8; 32], Arc<Held>>,
     generations: Arc<Generations>,
 }
 
@@ -46,7 +48,7 @@ impl MemoryStore {
     pub fn new(max_bytes: u64) -> Self {
         let cache = Cache::builder()
             .max_capacity(max_bytes)
-            .weigher(|_, held: &Held| u32::try_from(held.entry.cost()).unwrap_or(u32::MAX))
+            .weigher(|_, held: &Arc<Held>| u32::try_from(held.entry.cost()).unwrap_or(u32::MAX))
             // A question asked twice in a row must be a hit the second time, however full the store is.
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(LifeOfEntry)
@@ -61,13 +63,40 @@ impl MemoryStore {
 
     /// The entry under `key`.
     pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.cache.get(key.digest()).map(|held| held.entry)
+        self.cache.get(key.digest()).map(|held| Arc::clone(&held.entry))
+    }
+
+    /// Counts a request that `key`'s entry was found for.
+    pub fn count_hit(&self, key: &Key) {
+        if let Some(held) = self.cache.get(key.digest()) {
+            held.hits.increment();
+        }
     }
 
     /// Keeps `entry` under `key` for `life`.
     pub fn put(&self, key: &Key, entry: Arc<Entry>, life: Duration) {
-        self.cache.insert(*key.digest(), Held { entry, life });
+        let held = Held { entry, life, kind: key.kind(), hits: Counter::default() };
+        self.cache.insert(*key.digest(), Arc::new(held));
         // Evicts now what is over the bound; left to itself the cache lets writes pile up first.
+        self.cache.run_pending_tasks();
+    }
+
+    /// Removes the entry under `key`; whether there was one.
+    pub fn remove(&self, key: &Key) -> bool {
+        self.cache.remove(key.digest()).is_some()
+    }
+
+    /// Every entry under its key of `namespace`, with its hits, in no order. It sees what is there from the beginning
+    /// to the end, holds nothing up, and takes as long as it is given.
+    pub fn walk<'a>(&'a self, namespace: &'a Arc<str>) -> impl Iterator<Item = (Key, Arc<Entry>, u64)> + 'a {
+        self.cache.iter().map(|(digest, held)| {
+            let key = Key::new(Arc::clone(namespace), held.kind, blake3::Hash::from_bytes(*digest));
+            (key, Arc::clone(&held.entry), held.hits.get())
+        })
+    }
+
+    /// Does what removals left to be done, so that no request has to.
+    pub fn settle(&self) {
         self.cache.run_pending_tasks();
     }
 
@@ -90,7 +119,6 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
-    use crate::route::Kind;
 
     fn key(n: u64) -> Key {
         Key::new("ns".into(), Kind::Query, blake3::hash(&n.to_le_bytes()))

@@ -1,7 +1,10 @@
 //! Where answers are kept: in this process, or in Redis. A store never hurts: whatever fails is a miss.
 
+mod hits;
+mod list;
 mod memory;
 pub mod redis;
+mod sweep;
 
 use std::{
     sync::Arc,
@@ -11,8 +14,10 @@ use std::{
 use bytes::Bytes;
 
 pub use self::{
+    list::{List, Listed},
     memory::MemoryStore,
     redis::{Lease, OpenError, RedisStore, StoreError, StoreEvent, Whose},
+    sweep::{Sweep, Sweeping},
 };
 use crate::{
     entry::Entry,
@@ -89,6 +94,14 @@ impl Store {
     /// # Errors
     /// Where the store could not be asked; to the request, a miss.
     pub async fn get(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
+        Ok(self.peek(key).await?.inspect(|_| self.count_hit(key)))
+    }
+
+    /// The same for whoever looks on: it counts as no request.
+    ///
+    /// # Errors
+    /// Where the store could not be asked.
+    pub async fn peek(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
         if self.now().is_none() {
             return Err(StoreError::Unavailable);
         }
@@ -111,7 +124,8 @@ impl Store {
             return vec![Err(StoreError::Unavailable); keys.len()];
         }
         let kept = |(key, found): (&Key, Result<Option<Arc<Entry>>, StoreError>)| {
-            Ok(found?.filter(|entry| !self.is_retired(key, entry)))
+            let found = found?.filter(|entry| !self.is_retired(key, entry));
+            Ok(found.inspect(|_| self.count_hit(key)))
         };
         keys.iter().zip(self.find_many(keys).await).map(kept).collect()
     }
@@ -128,6 +142,25 @@ impl Store {
         keys.iter().zip(store.get_many(&keys).await).map(open).collect()
     }
 
+    fn count_hit(&self, key: &Key) {
+        match self {
+            Self::Memory(store) => store.count_hit(key),
+            Self::Redis(store) => store.count_hit(key),
+        }
+    }
+
+    /// Removes the entry under `key`; whether there was one. It may come back by a fill that is running, unless
+    /// that was retired before.
+    ///
+    /// # Errors
+    /// Where the store could not be asked.
+    pub async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.remove(key)),
+            Self::Redis(store) => store.remove(&key.to_string()).await,
+        }
+    }
+
     /// Keeps `entry` under `key` for `life`.
     ///
     /// # Errors
@@ -139,6 +172,7 @@ impl Store {
                 Ok(())
             }
             Self::Redis(store) => {
+                store.forget_hits(key);
                 let key = key.to_string();
                 store.put(&key, Bytes::from(entry.seal(&key)), life).await
             }
@@ -157,6 +191,7 @@ impl Store {
             }
             Self::Redis(store) => {
                 let sealed = |(key, entry, life): (Key, Arc<Entry>, Duration)| {
+                    store.forget_hits(&key);
                     let key = key.to_string();
                     let envelope = Bytes::from(entry.seal(&key));
                     (key, envelope, life)

@@ -30,10 +30,12 @@ mod lanes;
 mod lease;
 mod many;
 mod mirror;
+mod scan;
 mod strikes;
 
 pub use error::{OpenError, StoreError};
 pub use lease::{Lease, Turn, Whose};
+pub use scan::{Seen, Walk};
 
 use breaker::{Breaker, Kind};
 use census::Census;
@@ -41,7 +43,11 @@ use connector::Connector;
 use lanes::{LARGE, LargeKeys, get};
 use mirror::{Keys, Mirror};
 
-use crate::generations::{Generations, Point, Retirement};
+use super::hits::Hits;
+use crate::{
+    generations::{Generations, Point, Retirement},
+    key::Key,
+};
 
 /// The longest time to live that is asked for, a hundred years: beyond some point Redis refuses.
 const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
@@ -87,6 +93,7 @@ pub struct RedisStore {
     generations: Arc<Generations>,
     keys: Keys,
     synced: watch::Receiver<bool>,
+    hits: Hits,
 }
 
 impl RedisStore {
@@ -116,7 +123,17 @@ impl RedisStore {
         let connector = Connector::new(Arc::clone(&breaker), losses, on_change, namespace);
         let tasks = [tokio::spawn(connector.run()).abort_handle(), tokio::spawn(mirror.run()).abort_handle()];
         let (large_keys, namespace) = (LargeKeys::new(), namespace.to_owned());
-        Ok(Self { breaker, census, large_keys, tasks, namespace, generations, keys, synced })
+        Ok(Self {
+            breaker,
+            census,
+            large_keys,
+            tasks,
+            namespace,
+            generations,
+            keys,
+            synced,
+            hits: Hits::default(),
+        })
     }
 
     /// Waits until Redis can be used, but no longer than `within`; whether it can.
@@ -204,6 +221,21 @@ impl RedisStore {
             Value::Int(removed) => Ok(removed > 0),
             _ => Err(self.breaker.mistrust(&lanes)),
         }
+    }
+
+    /// Counts a request that `key`'s entry was found for.
+    pub fn count_hit(&self, key: &Key) {
+        self.hits.count(key);
+    }
+
+    /// Another entry is stored under `key`.
+    pub fn forget_hits(&self, key: &Key) {
+        self.hits.forget(key);
+    }
+
+    /// How often this process found `key`'s entry, as far as it remembers.
+    pub fn hits(&self, key: &Key) -> u64 {
+        self.hits.of(key)
     }
 
     /// What was retired, by whichever replica.
