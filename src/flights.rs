@@ -116,6 +116,11 @@ impl Flights {
         self.held_off.contains_key(id)
     }
 
+    /// Whether an answer is running that would be kept under the key with this digest, in whatever form.
+    pub fn is_running(&self, digest: &[u8; 32]) -> bool {
+        self.running.lock().keys().any(|(own, _)| own == digest)
+    }
+
     /// Joins the answer `id` where it is running, or was at `since`, and begins it where it was not. `fit` tells what
     /// an answer of that origin is to the request.
     pub fn join(
@@ -172,6 +177,7 @@ mod tests {
         assert!(followers.iter().all(|seat| matches!(seat, Seat::Follow(_))));
         assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Alone));
         drop(followers);
+        assert!(flights.is_running(&[0; 32]) && !flights.is_running(&[1; 32]));
         assert!(
             matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::NotTheirs), Seat::Alone),
             "not for this caller"

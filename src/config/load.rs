@@ -99,6 +99,7 @@ fn config(
         upstream: upstream?,
         admin: admin?,
         store: store?,
+        ttls: common.ttls,
         routes,
         shared_auth_ttl: shared_auth_ttl?,
         trusted_proxies,

@@ -29,7 +29,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use http::Uri;
 use ipnet::IpNet;
 
-use crate::route::Route;
+use crate::route::{KindTtls, Route};
 
 pub use error::{ConfigError, Errors};
 pub(crate) use forms::upstream_url as http_url;
@@ -53,6 +53,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Where answers are kept.
     pub store: StoreConfig,
+    /// How long the answers of each kind are fresh, where a route does not say.
+    pub ttls: KindTtls,
     /// The file's routes, then the built-in ones.
     pub routes: Vec<Route>,
     /// How long a credential that the upstream accepted stands, under a shared scope.

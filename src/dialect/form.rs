@@ -54,6 +54,9 @@ fn odd_id(options: &Json<'_>) -> u64 {
     u64::from_le_bytes(*blake3::hash(&text).as_bytes().first_chunk().unwrap_or(&[0; 8])) | 1 << 63
 }
 
+/// The id of an answer that nobody asked for, and that somebody put by hand: its media type tells its form.
+pub const BY_HAND: u64 = u64::MAX - 1;
+
 /// The body of a stored answer as a request gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Served {
@@ -69,6 +72,10 @@ pub enum Served {
 /// `None` where it is another form, and making that one would lose or invent something.
 pub fn serve(dialect: Dialect, id: u64, media: &str, body: &Bytes, ask: &Ask) -> Option<Served> {
     let wanted = ask.form;
+    let id = match id {
+        BY_HAND => u64::from(dialect.has_stream_member() && Framing::of(media) != Framing::Whole),
+        id => id,
+    };
     if id == wanted.id {
         return Some(Served::AsStored);
     }

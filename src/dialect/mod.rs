@@ -24,7 +24,7 @@ use http::HeaderMap;
 
 pub use conversation::conversations;
 pub use embedding::{Fault, Inputs, Vectors};
-pub use form::{Form, Served, serve, serves_both};
+pub use form::{BY_HAND, Form, Served, serve, serves_both};
 pub use identity::renewed;
 pub use pointer::{Pointer, Token};
 

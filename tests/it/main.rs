@@ -10,6 +10,7 @@
 mod rag;
 mod support;
 
+mod admin;
 mod asking_less;
 mod cli;
 mod coalescing;

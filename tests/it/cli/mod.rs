@@ -50,3 +50,11 @@ pub(crate) fn command(setup: &Setup, input: &str) -> Ended {
     let text = |bytes| String::from_utf8(bytes).expect("text");
     Ended { success: status.success(), output: text(stdout), complaint: text(stderr) }
 }
+
+/// The key of a question that is sent by `POST`, as `explain` tells it.
+#[track_caller]
+pub(crate) fn explain_key(path: &str, body: &Value) -> String {
+    let setup = Setup::bare().arguments(&["explain", "--path", path, "--json"]);
+    let told = command(&setup, &body.to_string()).json();
+    told["key"].as_str().expect("a key").to_owned()
+}

@@ -138,6 +138,11 @@ impl Sidecache {
         self.admin.expect("an admin listener")
     }
 
+    /// An operator's client.
+    pub(crate) fn operator(&self) -> Client {
+        Client::new(self.admin())
+    }
+
     /// A client of it.
     pub(crate) fn client(&self) -> Client {
         Client::from(self)

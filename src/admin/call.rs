@@ -1,0 +1,169 @@
+//! Which call a request makes. Pure.
+
+use std::sync::Arc;
+
+use form_urlencoded::parse;
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use percent_encoding::percent_decode_str;
+
+use super::refusal::Refusal;
+use crate::{key::Key, route::Kind};
+
+/// Entries that a list has where nobody says, and at most.
+const LIMIT: usize = 50;
+const MAX_LIMIT: usize = 1000;
+
+/// A call.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// `GET /stats`
+    Stats,
+    /// `GET /entries`
+    List {
+        /// Of this kind alone.
+        kind: Option<Kind>,
+        /// At most as many.
+        limit: usize,
+    },
+    /// `GET /entries/KEY`
+    Show(Key),
+    /// `PUT /entries/KEY`
+    Put(Key),
+    /// `DELETE /entries/KEY`
+    Remove(Key),
+    /// `POST /purge`
+    Purge,
+}
+
+impl Call {
+    /// The call that a request makes; its keys are those of `namespace`.
+    ///
+    /// # Errors
+    /// 404, 405 or 400, with what is wrong.
+    pub(super) fn of(parts: &Parts, namespace: &Arc<str>) -> Result<Self, Refusal> {
+        let (method, path) = (&parts.method, parts.uri.path());
+        match path {
+            "/stats" => allowed(method, "GET, HEAD").map(|()| Self::Stats),
+            "/entries" => {
+                allowed(method, "GET, HEAD")?;
+                list(parts.uri.query().unwrap_or_default())
+            }
+            "/purge" => allowed(method, "POST").map(|()| Self::Purge),
+            "/" | "/metrics" => Err(Refusal::not_found(format!("{path} is not there yet"))),
+            _ => match path.strip_prefix("/entries/") {
+                Some(key) => entry(method, key, namespace),
+                None => Err(Refusal::not_found(
+                    "no such call: GET /stats, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
+                )),
+            },
+        }
+    }
+
+    /// Whether it changes something.
+    pub(super) const fn changes(&self) -> bool {
+        matches!(self, Self::Put(_) | Self::Remove(_) | Self::Purge)
+    }
+}
+
+fn allowed(method: &Method, methods: &'static str) -> Result<(), Refusal> {
+    if methods.split(", ").any(|own| own == method.as_str()) {
+        return Ok(());
+    }
+    let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, format!("the methods here are {methods}"));
+    Err(refusal.with(header::ALLOW, HeaderValue::from_static(methods)))
+}
+
+fn entry(method: &Method, key: &str, namespace: &Arc<str>) -> Result<Call, Refusal> {
+    allowed(method, "GET, HEAD, PUT, DELETE")?;
+    let text = percent_decode_str(key).decode_utf8_lossy();
+    let key = parse_key(&text, namespace).map_err(Refusal::bad)?;
+    Ok(match *method {
+        Method::PUT => Call::Put(key),
+        Method::DELETE => Call::Remove(key),
+        _ => Call::Show(key),
+    })
+}
+
+/// Reads a key, whole or without `namespace`.
+///
+/// # Errors
+/// What a key looks like.
+pub(super) fn parse_key(text: &str, namespace: &Arc<str>) -> Result<Key, String> {
+    Key::parse(namespace, text).ok_or_else(|| {
+        format!("{text:?} is no key: it is {namespace}:KIND:HEX or KIND:HEX, HEX being 64 hexadecimal digits")
+    })
+}
+
+/// Reads a kind.
+///
+/// # Errors
+/// Which there are.
+pub(super) fn parse_kind(text: &str) -> Result<Kind, String> {
+    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == text);
+    let names = Kind::ALL.map(Kind::as_str).join(", ");
+    kind.ok_or_else(|| format!("{text:?} is no kind: {names}"))
+}
+
+fn list(query: &str) -> Result<Call, Refusal> {
+    let (mut kind, mut limit) = (None, LIMIT);
+    for (name, value) in parse(query.as_bytes()) {
+        match &*name {
+            "kind" => kind = Some(parse_kind(&value).map_err(Refusal::bad)?),
+            "limit" => {
+                let number = value.parse().ok().filter(|number| (1..=MAX_LIMIT).contains(number));
+                let wrong = || Refusal::bad(format!("limit: {value:?} is no number from 1 to {MAX_LIMIT}"));
+                limit = number.ok_or_else(wrong)?;
+            }
+            _ => return Err(Refusal::bad(format!("{name:?} is no parameter: kind, limit"))),
+        }
+    }
+    Ok(Call::List { kind, limit })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn call(method: &str, target: &str) -> Result<Call, u16> {
+        let parts = Request::builder().method(method).uri(target).body(()).expect("a request").into_parts().0;
+        Call::of(&parts, &"ns".into()).map_err(|refusal| refusal.response().status().as_u16())
+    }
+
+    #[test]
+    fn calls_are_told_by_method_and_path() {
+        let hex = "0f".repeat(32);
+        let key = || Key::parse(&"ns".into(), &format!("query:{hex}")).expect("a key");
+        for (method, target, expected) in [
+            ("GET", "/stats".to_owned(), Ok(Call::Stats)),
+            ("POST", "/stats".to_owned(), Err(405)),
+            ("GET", "/entries".to_owned(), Ok(Call::List { kind: None, limit: 50 })),
+            (
+                "GET",
+                "/entries?limit=1000&kind=other".to_owned(),
+                Ok(Call::List { kind: Some(Kind::Other), limit: 1000 }),
+            ),
+            ("GET", "/entries?limit=0".to_owned(), Err(400)),
+            ("GET", "/entries?limit=1001".to_owned(), Err(400)),
+            ("GET", "/entries?kind=queries".to_owned(), Err(400)),
+            ("GET", "/entries?page=2".to_owned(), Err(400)),
+            ("DELETE", "/entries".to_owned(), Err(405)),
+            ("GET", format!("/entries/query:{hex}"), Ok(Call::Show(key()))),
+            ("PUT", format!("/entries/ns:query:{hex}"), Ok(Call::Put(key()))),
+            ("DELETE", format!("/entries/ns%3Aquery%3A{hex}"), Ok(Call::Remove(key()))),
+            ("GET", format!("/entries/other-ns:query:{hex}"), Err(400)),
+            ("GET", format!("/entries/ns:_:query:{hex}"), Err(400)),
+            ("GET", format!("/entries/ns:query:{hex}0"), Err(400)),
+            ("GET", "/entries/".to_owned(), Err(400)),
+            ("PATCH", format!("/entries/query:{hex}"), Err(405)),
+            ("GET", "/purge".to_owned(), Err(405)),
+            ("POST", "/purge".to_owned(), Ok(Call::Purge)),
+            ("GET", "/".to_owned(), Err(404)),
+            ("GET", "/metrics".to_owned(), Err(404)),
+            ("GET", "/none".to_owned(), Err(404)),
+        ] {
+            assert_eq!(call(method, &target), expected, "{method} {target}");
+        }
+    }
+}

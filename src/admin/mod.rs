@@ -1,0 +1,93 @@
+//! The listener for operators.
+//!
+//! - `guard`: who may call
+//! - `call`: which call it is
+//! - `entries`, `draft`: entries, one by one
+//! - `purge`, `selection`: many of them
+//! - `refusal`: what a call is refused with
+
+mod call;
+mod draft;
+mod entries;
+mod guard;
+mod purge;
+mod refusal;
+mod selection;
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, request::Parts};
+use hyper::body::Incoming;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use self::{call::Call, refusal::Refusal};
+use crate::{
+    body::{self, ReadLimits, ResponseBody},
+    health::cache_section,
+    proxy::Proxy,
+    reply,
+    state::Live,
+};
+
+/// The listener for operators.
+#[derive(Debug)]
+pub struct Admin {
+    proxy: Arc<Proxy>,
+    /// Bounds the sweeps under way.
+    sweeps: Arc<Semaphore>,
+}
+
+impl Admin {
+    /// The operators' view of `proxy`.
+    pub fn new(proxy: Arc<Proxy>) -> Self {
+        Self { proxy, sweeps: Arc::new(Semaphore::new(purge::MAX_SWEEPS)) }
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn handle(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
+        let live = self.proxy.live.load_full();
+        let (parts, body) = request.into_parts();
+        Ok(self.answer(&live, &parts, body).await.unwrap_or_else(Refusal::response))
+    }
+
+    async fn answer(
+        &self,
+        live: &Live,
+        parts: &Parts,
+        body: Incoming,
+    ) -> Result<Response<ResponseBody>, Refusal> {
+        let config = &live.config.admin;
+        guard::check_name(parts, config)?;
+        if let Some(page) = self.proxy.health.page(&live.config, &self.proxy.shared, parts).await {
+            return Ok(page);
+        }
+        guard::check_token(&parts.headers, config)?;
+        let call = Call::of(parts, &live.terms.namespace)?;
+        let text = if call.changes() {
+            guard::check_type(&parts.headers)?;
+            let limits = &live.config.limits;
+            body::read(body, ReadLimits { bytes: limits.max_body, pause: limits.body_timeout }).await?
+        } else {
+            Bytes::new()
+        };
+        let answer = self.carry_out(live, call, &text).await?;
+        Ok(reply::json(StatusCode::OK, answer.to_string().into_bytes()))
+    }
+
+    async fn carry_out(&self, live: &Live, call: Call, text: &[u8]) -> Result<Value, Refusal> {
+        let shared = &self.proxy.shared;
+        match call {
+            Call::Stats => Ok(Value::Object(cache_section(shared).await)),
+            Call::List { kind, limit } => entries::list(live, shared, kind, limit).await,
+            Call::Show(key) => entries::show(shared, &key).await,
+            Call::Put(key) => entries::put(live, shared, &key, text).await,
+            Call::Remove(key) => entries::remove(shared, &key).await,
+            Call::Purge => purge::purge(live, shared, &self.sweeps, text).await,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! `POST /purge`: retires at once, and then gives the space back.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{entries, refusal::Refusal, selection::Selection};
+use crate::{
+    generations::Retirement,
+    state::{Live, Shared},
+    store::Sweep,
+};
+
+/// Sweeps under way at once.
+pub(super) const MAX_SWEEPS: usize = 4;
+
+/// How long an answer waits for what is counted; the sweep goes on after that.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Carries out the call with this body; `sweeps` bounds those under way.
+pub(super) async fn purge(
+    live: &Live,
+    shared: &Shared,
+    sweeps: &Arc<Semaphore>,
+    text: &[u8],
+) -> Result<Value, Refusal> {
+    let namespace = &live.terms.namespace;
+    let purge = super::selection::read(text, namespace).map_err(Refusal::bad)?;
+    let subject = match purge.selection {
+        Selection::One(key) if purge.dry_run => {
+            return Ok(purged(shared.store.peek(&key).await?.is_some().into()));
+        }
+        Selection::One(key) => return Ok(purged(entries::take(shared, &key).await?.into())),
+        Selection::Many(subject) => subject,
+    };
+    let Ok(permit) = Arc::clone(sweeps).try_acquire_owned() else {
+        return Err(Refusal::unavailable("other purges are under way; try again shortly"));
+    };
+    let subjects = [subject];
+    if !purge.dry_run {
+        shared.store.retire(&subjects).await?;
+    }
+    let sweep = Sweep { retirement: Retirement::of(&subjects), remove: !purge.dry_run };
+    let mut sweeping = shared.store.sweep(namespace, sweep, permit);
+    if purge.dry_run {
+        sweeping.ended().await?;
+    } else {
+        // Whatever comes of it: what is retired is found by nobody.
+        let _ = timeout(PATIENCE, sweeping.ended()).await;
+    }
+    Ok(purged(sweeping.counted()))
+}
+
+fn purged(count: u64) -> Value {
+    json!({"purged": count})
+}
