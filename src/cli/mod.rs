@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod explain;
+mod purge;
 mod serve;
 mod stats;
 mod warm;
@@ -40,6 +41,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Show what a running sidecache has done.
     Stats(stats::Arguments),
+    /// Remove entries of a running sidecache.
+    Purge(purge::Arguments),
     /// Send recorded requests through a running sidecache.
     Warm(warm::Arguments),
 }
@@ -50,7 +53,7 @@ impl Command {
         match self {
             Self::Serve | Self::Check { .. } => Vec::new(),
             // They ask no upstream.
-            Self::Explain(_) | Self::Stats(_) | Self::Warm(_) => {
+            Self::Explain(_) | Self::Stats(_) | Self::Purge(_) | Self::Warm(_) => {
                 vec![("upstream.url", "http://127.0.0.1")]
             }
         }
@@ -150,6 +153,7 @@ pub fn run(cli: &Cli) -> Ending {
         Command::Check { strict } => runtime.block_on(check::run(&loaded, *strict)),
         Command::Explain(arguments) => explain::run(&loaded.config, arguments),
         Command::Stats(arguments) => runtime.block_on(stats::run(&loaded.config, arguments)),
+        Command::Purge(arguments) => runtime.block_on(purge::run(&loaded.config, arguments)),
         Command::Warm(arguments) => runtime.block_on(warm::run(&loaded.config, arguments)),
     };
     // What the drain gave up on is not waited for again.

@@ -1,6 +1,7 @@
 //! The commands besides `serve` and `check`, run as people run them.
 
 mod explain;
+mod purge;
 mod stats;
 mod warm;
 

@@ -1,0 +1,69 @@
+//! `sidecache purge`: removes entries of a running sidecache.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Ending, client::AdminCall, stats::grouped};
+use crate::config::Config;
+
+/// What `purge` is asked.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    which: Which,
+    /// Count only.
+    #[arg(long)]
+    dry_run: bool,
+    /// The running sidecache's admin listener [default: what admin.listen says].
+    #[arg(long, value_name = "URL")]
+    admin: Option<String>,
+}
+
+/// Which entries: exactly one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// The entry with this key, with or without its namespace.
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// All of a kind: query, embedding, document, conversation or other.
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// All with this tag, as a document's id.
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
+    /// All whose keys match, as in 'query:*'.
+    #[arg(long, value_name = "PATTERN")]
+    pattern: Option<String>,
+    /// All.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Which {
+    /// The member of the call that says so.
+    fn member(&self) -> (&'static str, Value) {
+        let named =
+            [("key", &self.key), ("kind", &self.kind), ("tag", &self.tag), ("pattern", &self.pattern)];
+        named
+            .into_iter()
+            .find_map(|(name, value)| Some((name, json!(value.as_ref()?))))
+            .unwrap_or(("all", json!(self.all)))
+    }
+}
+
+pub(super) async fn run(config: &Config, arguments: &Arguments) -> Ending {
+    let (name, value) = arguments.which.member();
+    let body = json!({name: value, "dry_run": arguments.dry_run});
+    let call =
+        AdminCall { url: arguments.admin.as_deref(), path: "/purge", body: Some(body), answers: "purged" };
+    match call.make(config).await {
+        Ok(answer) => {
+            let purged = answer["purged"].as_u64().unwrap_or_default();
+            let entries = if purged == 1 { "entry" } else { "entries" };
+            let done = if arguments.dry_run { "would be purged" } else { "purged" };
+            Ending::success(format!("{} {entries} {done}\n", grouped(purged)))
+        }
+        Err(error) => Ending::failure(error),
+    }
+}
