@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench purge                        # 1,000,000 entries, in the process and in Redis
-//! cargo bench --bench purge -- --entries 100000
+//! cargo bench --bench purge -- --entries 100000 --rounds 1
 //! ```
 //!
 //! The store is filled through the proxy, a tenth of it with one tag. Then one client asks for a hit each
@@ -33,6 +33,9 @@ use support::{
 
 /// Entries where nobody says how many.
 const ENTRIES: usize = 1_000_000;
+
+/// Rounds where nobody says how many.
+const ROUNDS: usize = 3;
 
 /// A run without `--bench` is a test's, and only shows that this works.
 const SMOKE: Sizes = Sizes { entries: 2_000, rounds: 1, window: Duration::from_millis(200) };
@@ -87,9 +90,12 @@ fn sizes() -> Sizes {
     if !arguments.iter().any(|argument| argument == "--bench") {
         return SMOKE;
     }
-    let given = arguments.iter().position(|argument| argument == "--entries").map(|at| &arguments[at + 1]);
-    let entries = given.map_or(ENTRIES, |given| given.parse().expect("--entries takes a number"));
-    Sizes { entries, rounds: 3, window: Duration::from_secs(8) }
+    let given = |flag: &str, default| {
+        let place = arguments.iter().position(|argument| argument == flag);
+        place.map_or(default, |at| arguments[at + 1].parse().expect("a number behind the flag"))
+    };
+    let (entries, rounds) = (given("--entries", ENTRIES), given("--rounds", ROUNDS));
+    Sizes { entries, rounds, window: Duration::from_secs(8) }
 }
 
 /// The proxy's port, and its admin listener's.
