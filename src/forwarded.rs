@@ -26,6 +26,12 @@ pub fn client_ip(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr
     hops.iter().rev().find(|hop| !is_trusted(trusted, **hop)).or(hops.first()).copied().unwrap_or(peer)
 }
 
+/// Whether a header tells of a request's way, to a service too that takes a `_` in a name for a `-`, as CGI does.
+fn is_account(name: &HeaderName) -> bool {
+    let name = name.as_str().replace('_', "-");
+    name.starts_with("x-forwarded-") || [header::FORWARDED.as_str(), REAL_IP.as_str()].contains(&&*name)
+}
+
 /// Rewrites what a request says of its way here: what a peer says that is not trusted is replaced.
 ///
 /// Where `tell_host` is false, the caller's `Host` is not told: on a cacheable route it could change an answer
@@ -33,13 +39,7 @@ pub fn client_ip(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr
 pub fn rewrite(headers: &mut HeaderMap, peer: IpAddr, trusted: &[IpNet], tell_host: bool) {
     let trusted = is_trusted(trusted, peer);
     if !trusted {
-        let said: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| {
-                name.as_str().starts_with("x-forwarded-") || *name == header::FORWARDED || *name == REAL_IP
-            })
-            .cloned()
-            .collect();
+        let said: Vec<HeaderName> = headers.keys().filter(|name| is_account(name)).cloned().collect();
         for name in said {
             headers.remove(name);
         }
@@ -80,6 +80,8 @@ mod tests {
         let said = [
             ("x-forwarded-for", "1.1.1.1"),
             ("x-forwarded-port", "1"),
+            ("x_forwarded_host", "other"),
+            ("x_real_ip", "1.1.1.1"),
             ("forwarded", "for=x"),
             ("host", "h"),
         ];

@@ -1,5 +1,7 @@
 //! Which requests a proxy must not pass on, because somebody behind it might read them differently. Pure.
 
+use std::net::Ipv6Addr;
+
 use http::{HeaderMap, Method, Version, header, request::Parts, uri::Authority};
 
 use crate::headers;
@@ -16,7 +18,7 @@ pub fn check(parts: &Parts) -> Result<(), &'static str> {
     let Some(host) = host(parts)? else {
         return Err("the request names no host: send one `Host` header");
     };
-    if host.parse::<Authority>().is_err() || host.contains('@') {
+    if !is_host(host) {
         return Err("the `Host` header is not a host");
     }
     // Over HTTP/1.1 only an absolute-form target has an authority; it must not name another host.
@@ -44,6 +46,10 @@ fn check_framing(parts: &Parts) -> Result<(), &'static str> {
             return Err("HTTP/1.0 has no transfer codings");
         }
     }
+    // Where names are made into variables, as in CGI, a `_` is a `-`.
+    if headers.contains_key("transfer_encoding") || headers.contains_key("content_length") {
+        return Err("the request has a header whose name could be mistaken for its framing");
+    }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).into_iter();
     let first = lengths.next();
     if first.is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit))
@@ -66,6 +72,20 @@ fn host(parts: &Parts) -> Result<Option<&str>, &'static str> {
             Ok(parts.uri.authority().map(Authority::as_str).filter(|_| parts.version == Version::HTTP_2))
         }
     }
+}
+
+/// Whether `host` is a name or an address, with or without a port (RFC 9112, section 3.2). Of the characters that RFC
+/// 3986 (section 3.2.2) allows in names, those that no name in use has are refused.
+fn is_host(host: &str) -> bool {
+    let (name, rest) = match host.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((address, rest))) if address.parse::<Ipv6Addr>().is_ok() => (address, rest),
+        Some(_) => return false,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:".contains(&b))
+        && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
 }
 
 /// The protocol that the request wants to switch to, where it is one that is passed on.
@@ -102,6 +122,10 @@ mod tests {
             ("GET", "/", &[host, host], false),
             ("GET", "/", &[("host", "a b")], false),
             ("GET", "/", &[("host", "user@a")], false),
+            ("GET", "/", &[("host", "[::1]:80")], true),
+            ("GET", "/", &[("host", "[::1]80")], false),
+            ("GET", "/", &[("host", "a:65536")], false),
+            ("GET", "/", &[("host", ":80")], false),
             ("GET", "/", &[("host", "")], false),
             ("GET", "http://a.example/x", &[host], true),
             ("GET", "http://b.example/x", &[host], false),
@@ -113,6 +137,7 @@ mod tests {
             ("POST", "/", &[host, ("transfer-encoding", "chunked"), ("content-length", "3")], false),
             ("POST", "/", &[host, ("content-length", "3"), ("content-length", "3")], false),
             ("POST", "/", &[host, ("content-length", "+3")], false),
+            ("POST", "/", &[host, ("content_length", "3")], false),
         ] {
             assert_eq!(check(&parts(method, uri, headers)).is_ok(), good, "{method} {uri} {headers:?}");
         }

@@ -32,6 +32,7 @@ mod replicas;
 mod retiring;
 mod rfc9111;
 mod sharing;
+mod smuggling;
 mod stale;
 mod store_redis;
 mod streams;
