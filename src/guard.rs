@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use http::{HeaderMap, Method, Version, header, request::Parts, uri::Authority};
+use percent_encoding::percent_decode;
 
 use crate::headers;
 
@@ -88,6 +89,31 @@ fn is_host(host: &str) -> bool {
         && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
 }
 
+/// Whether a path leaves the place that it seems to be in, for a service that reads it otherwise: by a `.` or `..`
+/// between slashes of either kind, encoded however often, or with parameters. What such a path gets is not kept.
+pub fn climbs(path: &str) -> bool {
+    /// Nobody decodes more often.
+    const TIMES: usize = 4;
+    if !path.contains(['%', '\\']) && !path.contains("/.") {
+        return false;
+    }
+    let mut path = path.as_bytes().to_vec();
+    for _ in 0..TIMES {
+        let mut segments = path.split(|byte| matches!(byte, b'/' | b'\\'));
+        let is_dots =
+            |segment: &[u8]| matches!(segment.split(|byte| *byte == b';').next(), Some(b"." | b".."));
+        if segments.any(is_dots) {
+            return true;
+        }
+        let decoded = percent_decode(&path).collect();
+        if decoded == path {
+            return false;
+        }
+        path = decoded;
+    }
+    true
+}
+
 /// The protocol that the request wants to switch to, where it is one that is passed on.
 pub fn upgrade(headers: &HeaderMap) -> Option<&str> {
     let protocol = headers.get(header::UPGRADE)?.to_str().ok()?;
@@ -140,6 +166,40 @@ mod tests {
             ("POST", "/", &[host, ("content_length", "3")], false),
         ] {
             assert_eq!(check(&parts(method, uri, headers)).is_ok(), good, "{method} {uri} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn paths_that_climb() {
+        for path in [
+            "/a/../b",
+            "/a/..",
+            "/./a",
+            "/a/%2e%2e/b",
+            "/a/..%2fb",
+            "/a%2F.%2E%2Fb",
+            "/a/..;x=1/b",
+            "/a/..%3bx/b",
+            "/a\\..\\b",
+            "/a/%252e%252e/b",
+            "/a/..%255cb",
+            "/%25252525252e",
+        ] {
+            assert!(climbs(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/a/b.c",
+            "/a/...",
+            "/a/.b",
+            "/a/..b",
+            "/a%20b/c%2fd",
+            "/a;..",
+            "/caf%C3%A9",
+            "/100%25",
+            "/%",
+        ] {
+            assert!(!climbs(path), "{path}");
         }
     }
 

@@ -134,7 +134,11 @@ impl Proxy {
         let retiring =
             |route: Option<&Route>| Retiring::of(&self.shared, live, &method, &path, host.as_ref(), route);
         let route = match covering {
-            Some(route) if route.caches(&parts.method) && upgrade.is_none() => Arc::clone(route),
+            Some(route)
+                if route.caches(&parts.method) && upgrade.is_none() && !guard::climbs(&exchange.path) =>
+            {
+                Arc::clone(route)
+            }
             _ => {
                 let retiring = retiring(covering.map(Arc::as_ref));
                 return pass::pass(&self.shared, live, exchange, parts, body, upgrade, retiring).await;

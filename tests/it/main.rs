@@ -20,6 +20,7 @@ mod errors;
 mod forms;
 mod forwarding;
 mod headers;
+mod hostile;
 mod lifecycle;
 mod limits;
 mod logs;

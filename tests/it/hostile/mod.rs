@@ -1,0 +1,6 @@
+//! Clients that mean harm.
+
+mod deception;
+mod interference;
+mod named;
+mod poisoning;
