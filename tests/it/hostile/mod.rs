@@ -1,6 +1,8 @@
-//! Clients that mean harm.
+//! Clients that mean harm: to each other, or to whoever reads the log.
 
+mod canaries;
 mod deception;
 mod interference;
+mod lines;
 mod named;
 mod poisoning;

@@ -47,9 +47,14 @@ impl Raw {
     }
 
     /// Reads until the server closes, and gives everything.
-    pub(crate) async fn rest(mut self) -> String {
+    pub(crate) async fn rest(self) -> String {
+        String::from_utf8(self.rest_bytes().await).expect("text")
+    }
+
+    /// The same, whatever it is.
+    pub(crate) async fn rest_bytes(mut self) -> Vec<u8> {
         while soon("the connection's end", self.fill()).await {}
-        String::from_utf8(self.buffer).expect("text")
+        self.buffer
     }
 
     async fn fill(&mut self) -> bool {
