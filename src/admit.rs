@@ -18,6 +18,7 @@ use crate::{
     range::Range,
     resource::{Resource, Resources},
     route::{Kind, Mode, Route},
+    sealing::Sealing,
 };
 
 /// A request on a cacheable route, read.
@@ -65,6 +66,8 @@ impl Inquiry {
 pub struct Terms {
     /// The first part of every key.
     pub namespace: Arc<str>,
+    /// What names keys, where the store is not to know what they stand for.
+    pub sealing: Option<Arc<Sealing>>,
     /// Whether the caller's `Host` goes upstream.
     pub host_counts: bool,
     /// Whether questions are logged.
@@ -78,6 +81,7 @@ impl Terms {
     pub fn new(config: &Config) -> Self {
         Self {
             namespace: config.store.namespace.as_str().into(),
+            sealing: config.store.sealing().map(Arc::new),
             host_counts: config.upstream.preserve_host,
             log_questions: config.log.queries,
             resources: Resources::of(&config.routes),
@@ -148,9 +152,7 @@ impl Reader<'_> {
             (true, true) => Directives::with_pragma(&parts.headers),
         };
         let refused = refused.or_else(|| refusal(route, parts, &directives));
-        let key = refused
-            .is_none()
-            .then(|| Key::new(Arc::clone(&terms.namespace), route.kind, self.digest(dialect, body)));
+        let key = refused.is_none().then(|| self.key(dialect, body));
         // What is not kept is the upstream's to judge.
         let conditions = key.as_ref().map(|_| Conditions::of(&parts.method, &parts.headers));
         let conversations = self.conversations(json);
@@ -188,7 +190,7 @@ impl Reader<'_> {
         let mut inquiry = self.inquiry(Dialect::Embedding, json, shared, None);
         inquiry.ask.inputs = inputs.count();
         if let Some(shared) = inquiry.key.take() {
-            let key = |input| shared.sibling(key::input_digest(self.route, &shared, input));
+            let key = |input| shared.sibling(|shared| key::input_digest(self.route, shared, input));
             let keys: Vec<_> = inputs.values(json).iter().map(key).collect();
             let batch = Batch::new(inputs, keys);
             inquiry.key = Key::together(batch.keys());
@@ -223,6 +225,14 @@ impl Reader<'_> {
                 Resource::named(kind, &self.route.pattern, self.parts.uri.path()).seen()
             }
             _ => conversations.iter().cloned().map(Subject::Conversation).collect(),
+        }
+    }
+
+    fn key(&self, dialect: Dialect, body: Body<'_>) -> Key {
+        let key = Key::new(Arc::clone(&self.terms.namespace), self.route.kind, self.digest(dialect, body));
+        match &self.terms.sealing {
+            Some(sealing) => key.named(sealing),
+            None => key,
         }
     }
 

@@ -3,7 +3,11 @@
 //! Everything that goes into it is written into one buffer, each part with its length, and hashed once.
 //! `docs/CACHING.md` says what goes in and what does not, and why.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -14,28 +18,41 @@ use crate::{
     normal::{self, write_part},
     policy::is_keyed,
     route::{Kind, Mode, Route, Scope},
+    sealing::Sealing,
 };
 
 /// Changes whenever the same request gets another key than before.
 const VERSION: &[u8] = b"sidecache key 1";
 
 /// `NAMESPACE:KIND:HEX`
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Key {
     namespace: Arc<str>,
     kind: Kind,
     digest: blake3::Hash,
+    /// The digest that stood here under the former encryption key.
+    former: Option<blake3::Hash>,
 }
 
 impl Key {
     /// The key with this digest.
     pub fn new(namespace: Arc<str>, kind: Kind, digest: blake3::Hash) -> Self {
-        Self { namespace, kind, digest }
+        Self { namespace, kind, digest, former: None }
     }
 
-    /// The key of the same kind with another digest.
-    pub fn sibling(&self, digest: blake3::Hash) -> Self {
-        Self { namespace: Arc::clone(&self.namespace), kind: self.kind, digest }
+    /// The key under a name that tells nothing.
+    pub fn named(self, sealing: &Sealing) -> Self {
+        Self { digest: sealing.name(&self.digest), former: sealing.former_name(&self.digest), ..self }
+    }
+
+    /// The same key as it was under the former encryption key.
+    pub fn former(&self) -> Option<Self> {
+        Some(Self { digest: self.former?, former: None, ..self.clone() })
+    }
+
+    /// The key of the same kind whose digest is made of this one's.
+    pub fn sibling(&self, of: impl Fn(&blake3::Hash) -> blake3::Hash) -> Self {
+        Self { digest: of(&self.digest), former: self.former.as_ref().map(of), ..self.clone() }
     }
 
     /// What several entries are known under together; for one, that is its own key.
@@ -46,7 +63,7 @@ impl Key {
         }
         let mut digests = b"together".to_vec();
         keys.iter().for_each(|key| digests.extend_from_slice(key.digest()));
-        Some(first.sibling(blake3::hash(&digests)))
+        Some(Self { digest: blake3::hash(&digests), former: None, ..first.clone() })
     }
 
     /// Reads a key of `namespace`, whole or without it; `None` where `text` is none.
@@ -81,6 +98,21 @@ impl Key {
     /// The digest alone.
     pub const fn digest(&self) -> &[u8; 32] {
         self.digest.as_bytes()
+    }
+}
+
+/// What it was called formerly makes no other key of it.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.namespace, self.kind, self.digest) == (&other.namespace, other.kind, other.digest)
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.namespace, self.kind, self.digest).hash(state);
     }
 }
 
@@ -236,13 +268,13 @@ pub fn write_normal_form(request: &Request<'_>, out: &mut Vec<u8>) {
 
 /// The digest of one input of a request on `route`; `shared` is that of what its inputs have in common. The input
 /// counts whatever the route ignores, and alone or in a list it is the same.
-pub fn input_digest(route: &Route, shared: &Key, input: &Json<'_>) -> blake3::Hash {
+pub fn input_digest(route: &Route, shared: &blake3::Hash, input: &Json<'_>) -> blake3::Hash {
     let is_text = route.text.as_ref().is_none_or(|pointers| {
         let own = Dialect::Embedding.text();
         pointers.iter().any(|pointer| own.contains(pointer))
     });
     let mut out = Vec::with_capacity(256);
-    write_part(shared.digest(), &mut out);
+    write_part(shared.as_bytes(), &mut out);
     normal::write_alone(input, if is_text { &route.normalize } else { &[] }, &mut out);
     blake3::hash(&out)
 }
@@ -387,7 +419,7 @@ mod tests {
     fn an_input_counts_with_all_that_it_shares() {
         let shared = |body: &str, route: &Route| {
             let json = Json::parse(body.as_bytes()).expect("JSON");
-            let digest = digest(&Request {
+            digest(&Request {
                 route,
                 dialect: Dialect::Embedding,
                 method: &Method::POST,
@@ -395,8 +427,7 @@ mod tests {
                 headers: &HeaderMap::new(),
                 host_counts: false,
                 body: Body::Shared(&json, ["input", "user"]),
-            });
-            Key::new("ns".into(), Kind::Embedding, digest)
+            })
         };
         let of = |body: &str, input: &str, route: &Route| {
             let input = Json::parse(input.as_bytes()).expect("JSON");

@@ -72,6 +72,7 @@ pub mod resource;
 pub mod retiring;
 pub mod rfc9111;
 pub mod route;
+pub mod sealing;
 pub mod serve;
 pub mod server;
 pub mod standing;

@@ -14,7 +14,7 @@ use super::{
     error::near,
     value::{Form, TEXT, Value, join, list_of, one_of, quote},
 };
-use crate::{headers::HeaderPattern, route::Scope};
+use crate::{headers::HeaderPattern, route::Scope, sealing::EncryptionKey};
 
 pub(super) const ADDRESS: Form<SocketAddr> =
     Form { read: |value| address(value.text("HOST:PORT")?), show: SocketAddr::to_string };
@@ -127,6 +127,14 @@ pub(super) const REDIS_URL: Form<Secret> = Form {
         }
     },
     show: |url| url.expose().to_owned(),
+};
+
+pub(super) const ENCRYPTION_KEY: Form<EncryptionKey> = Form {
+    read: |value| {
+        let how = "32 bytes, as 64 hexadecimal digits or in base64; `openssl rand -hex 32` makes some";
+        EncryptionKey::parse(value.text(how)?).ok_or_else(|| format!("is no key; it takes {how}"))
+    },
+    show: EncryptionKey::expose,
 };
 
 /// A token travels in a header, between spaces.

@@ -3,12 +3,12 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::Path};
 
 use super::{
-    AdminConfig, CoalesceConfig, Config, Limits, LogConfig, StoreConfig, UpstreamConfig,
+    AdminConfig, CoalesceConfig, Config, Limits, LogConfig, RedisTls, StoreConfig, UpstreamConfig,
     error::{ConfigError, Errors, Faults},
     file::{self, File},
     forms::{
-        ADDRESS, ADDRESS_OR_OFF, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_LEVEL, NAMESPACE,
-        NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
+        ADDRESS, ADDRESS_OR_OFF, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_LEVEL,
+        NAMESPACE, NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
     },
     reader::{Effective, Reader},
     routes::{self, Common},
@@ -187,6 +187,15 @@ fn refuse_clash(reader: &mut Reader, listen: SocketAddr, admin: SocketAddr) {
 
 fn store(reader: &mut Reader) -> Option<StoreConfig> {
     let redis = reader.take("store.redis", &REDIS_URL);
+    let tls = redis_tls(reader);
+    let encryption_key = reader.take("store.encryption_key", &ENCRYPTION_KEY);
+    let encryption_key_old = reader.take("store.encryption_key_old", &ENCRYPTION_KEY);
+    if encryption_key_old.is_some() && !reader.is_given("store.encryption_key") {
+        reader.fault(
+            "store.encryption_key_old",
+            "is of no use without store.encryption_key, the one to seal with",
+        );
+    }
     let max_memory = reader.need("store.max_memory", &SIZE);
     let namespace = reader.need("store.namespace", &NAMESPACE);
     let timeout = reader.need("store.timeout", &TIMEOUT);
@@ -207,11 +216,26 @@ fn store(reader: &mut Reader) -> Option<StoreConfig> {
     }
     Some(StoreConfig {
         redis,
+        encryption_key,
+        encryption_key_old,
+        tls,
         max_memory: max_memory?,
         namespace: namespace?,
         timeout: timeout?,
         max_entry: max_entry?,
     })
+}
+
+fn redis_tls(reader: &mut Reader) -> RedisTls {
+    let ca = reader.take("store.redis_ca", &PATH);
+    let cert = reader.take("store.redis_cert", &PATH);
+    let key = reader.take("store.redis_key", &PATH);
+    for (one, other) in [("store.redis_cert", "store.redis_key"), ("store.redis_key", "store.redis_cert")] {
+        if reader.is_given(one) && !reader.is_given(other) {
+            reader.fault(one, &format!("is of no use without {other}"));
+        }
+    }
+    RedisTls { ca, client: cert.zip(key) }
 }
 
 fn log(reader: &mut Reader) -> Option<LogConfig> {

@@ -29,7 +29,10 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use http::Uri;
 use ipnet::IpNet;
 
-use crate::route::{KindTtls, Route};
+use crate::{
+    route::{KindTtls, Route},
+    sealing::{EncryptionKey, Sealing},
+};
 
 pub use error::{ConfigError, Errors};
 pub(crate) use forms::upstream_url as http_url;
@@ -108,6 +111,12 @@ pub struct AdminConfig {
 pub struct StoreConfig {
     /// The URL of Redis; `None` keeps answers in this process.
     pub redis: Option<Secret>,
+    /// What seals the values in Redis, and names its keys; `None` leaves both readable.
+    pub encryption_key: Option<EncryptionKey>,
+    /// What did so before.
+    pub encryption_key_old: Option<EncryptionKey>,
+    /// The files that a TLS connection to Redis needs.
+    pub tls: RedisTls,
     /// The bound of the in-process store, in bytes.
     pub max_memory: u64,
     /// The first part of every key.
@@ -116,6 +125,22 @@ pub struct StoreConfig {
     pub timeout: Duration,
     /// The largest body that is stored, in bytes.
     pub max_entry: usize,
+}
+
+impl StoreConfig {
+    /// What seals the values in Redis, and names its keys.
+    pub fn sealing(&self) -> Option<Sealing> {
+        Some(Sealing::new(self.encryption_key.as_ref()?, self.encryption_key_old.as_ref()))
+    }
+}
+
+/// Files in PEM for a TLS connection to Redis.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedisTls {
+    /// The authorities that vouch for Redis; `None` for the system's.
+    pub ca: Option<PathBuf>,
+    /// The certificate that this client shows, and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
 }
 
 /// What is logged, and where.

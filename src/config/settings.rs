@@ -64,7 +64,7 @@ const fn s(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads as the table it is.
-pub static SETTINGS: [Setting; 42] = [
+pub static SETTINGS: [Setting; 47] = [
     s("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     s("environment", "What this installation is called; production hides upstream error bodies.")
@@ -96,6 +96,16 @@ pub static SETTINGS: [Setting; 42] = [
     s("admin.hosts", "Names, besides the loopback ones, by which the admin listener may be called."),
     s("store.redis", "Redis: redis://, rediss:// or unix://; without a URL, this process keeps the answers.")
         .env("REDIS_URL").flag("--redis").restart(),
+    s("store.redis_ca", "The authorities that vouch for Redis, a file in PEM; the system's where there is none.")
+        .restart(),
+    s("store.redis_cert", "The certificate that Redis is shown, a file in PEM; with store.redis_key.")
+        .restart(),
+    s("store.redis_key", "Its private key, a file in PEM.")
+        .restart(),
+    s("store.encryption_key", "Seals the values in Redis, and hides what its keys stand for: 32 bytes, as 64 hex digits or base64.")
+        .env("CACHE_ENCRYPTION_KEY").secret().restart(),
+    s("store.encryption_key_old", "The key before that: what it sealed is still read, and sealed anew.")
+        .env("CACHE_ENCRYPTION_KEY_OLD").secret().restart(),
     s("store.max_memory", "The bound of the in-process store.")
         .env("CACHE_MAX_MEMORY").flag("--max-memory").default("256MiB").restart(),
     s("store.namespace", "The first part of every key: letters, digits, _, - and .")

@@ -8,7 +8,7 @@ mod sweep;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use crate::{
     entry::Entry,
     generations::{Dependencies, Generations, Mark, Point, Retirement, Subject},
     key::Key,
+    time::unix_millis,
 };
 
 /// One of the two stores.
@@ -113,6 +114,9 @@ impl Store {
             Self::Memory(store) => return Ok(store.get(key)),
             Self::Redis(store) => store,
         };
+        if key.former().is_some() {
+            return self.find_many(std::slice::from_ref(key)).await.pop().unwrap_or(Ok(None));
+        }
         let key = key.to_string();
         let envelope = store.get(&key).await?;
         envelope.map(|envelope| opened(store, &key, &envelope)).transpose()
@@ -135,11 +139,21 @@ impl Store {
             Self::Memory(store) => return keys.iter().map(|key| Ok(store.get(key))).collect(),
             Self::Redis(store) => store,
         };
-        let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
-        let open = |(key, found): (&String, Result<Option<Bytes>, StoreError>)| {
-            found?.map(|envelope| opened(store, key, &envelope)).transpose()
+        // Under the former names too, in the same round trip.
+        let former: Vec<_> = keys.iter().filter_map(Key::former).collect();
+        let names: Vec<_> = keys.iter().chain(&former).map(ToString::to_string).collect();
+        let open = |(name, found): (&String, Result<Option<Bytes>, StoreError>)| {
+            found?.map(|envelope| opened(store, name, &envelope)).transpose()
         };
-        keys.iter().zip(store.get_many(&keys).await).map(open).collect()
+        let mut found: Vec<_> = names.iter().zip(store.get_many(&names).await).map(open).collect();
+        let renewed = found.split_off(keys.len());
+        for ((key, found), renewed) in keys.iter().zip(&mut found).zip(renewed) {
+            if let (Ok(None), Ok(Some(entry))) = (&found, &renewed) {
+                renew(store, key, entry);
+                *found = renewed;
+            }
+        }
+        found
     }
 
     fn count_hit(&self, key: &Key) {
@@ -242,6 +256,15 @@ impl Store {
             }
         }
     }
+}
+
+/// Keeps what was found under its former name under the present one, for the rest of its life. Nobody waits for it.
+fn renew(store: &Arc<RedisStore>, key: &Key, entry: &Entry) {
+    let age = Duration::from_millis(unix_millis(SystemTime::now()).saturating_sub(entry.stored_at));
+    let Some(rest) = entry.life().checked_sub(age).filter(|rest| !rest.is_zero()) else { return };
+    let (store, key) = (Arc::clone(store), key.to_string());
+    let envelope = Bytes::from(entry.seal(&key));
+    tokio::spawn(async move { store.put_if_absent(&key, envelope, rest).await });
 }
 
 /// The entry in an envelope that was found under `key`.

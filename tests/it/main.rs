@@ -16,6 +16,7 @@ mod cli;
 mod coalescing;
 mod conditional;
 mod embeddings;
+mod encryption;
 mod errors;
 mod forms;
 mod forwarding;

@@ -26,7 +26,7 @@ fn openssl(dir: &Path, arguments: &[&str]) {
 }
 
 /// A folder with an authority, `ca.pem`, and a certificate of its for this machine.
-fn certificates() -> TempDir {
+pub(crate) fn certificates() -> TempDir {
     let dir = tempfile::tempdir().expect("a folder");
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     let authority = ["-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority", "-days", "2"];

@@ -300,6 +300,17 @@ fn settings_that_do_not_fit_together() {
             "store = { max_memory = \"4MiB\", max_entry = \"5MiB\" }",
             "store.max_entry: 5MiB is more than store.max_memory, which is 4MiB",
         ),
+        ("store = { redis_cert = \"c.pem\" }", "store.redis_cert: is of no use without store.redis_key"),
+        ("store = { redis_key = \"k.pem\" }", "store.redis_key: is of no use without store.redis_cert"),
+        (
+            "store = { encryption_key = \"swordfish\" }",
+            "store.encryption_key: is no key; it takes 32 bytes, as 64 hexadecimal digits or in base64; \
+             `openssl rand -hex 32` makes some",
+        ),
+        (
+            "store = { encryption_key_old = \"ASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4mrze8=\" }",
+            "store.encryption_key_old: is of no use without store.encryption_key, the one to seal with",
+        ),
     ] {
         let message = faults(&with_upstream(text));
         assert_eq!(message, format!("s.toml:2: {wanted}"), "{text}");

@@ -1,6 +1,6 @@
 //! What can go wrong with Redis, and what each failure says about the next request.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, path::Path};
 
 use ::redis::{ErrorKind, RedisError};
 
@@ -36,25 +36,31 @@ impl fmt::Display for StoreError {
 
 impl Error for StoreError {}
 
-/// The URL is none that Redis could be reached by. Its text never shows the URL, which may hold a password.
+/// Redis cannot be reached with these settings. The text never shows the URL, which may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenError {
     reason: String,
 }
 
 impl OpenError {
-    pub(super) fn new(error: &RedisError) -> Self {
-        Self { reason: error.to_string() }
+    pub(super) fn url(error: &RedisError) -> Self {
+        let expected = "expected redis://, rediss:// or unix://, as in redis://:PASSWORD@HOST:6379/0";
+        Self { reason: format!("no Redis URL: {error} ({expected})") }
+    }
+
+    pub(super) fn file(path: &Path, error: &std::io::Error) -> Self {
+        Self { reason: format!("{} cannot be read: {error}", path.display()) }
+    }
+
+    pub(super) fn tls(error: &RedisError) -> Self {
+        let expected = "store.redis_ca, store.redis_cert and store.redis_key are files in PEM, for rediss://";
+        Self { reason: format!("no TLS connection can be made: {error} ({expected})") }
     }
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "no Redis URL: {} (expected redis://, rediss:// or unix://, as in redis://:PASSWORD@HOST:6379/0)",
-            self.reason
-        )
+        f.write_str(&self.reason)
     }
 }
 

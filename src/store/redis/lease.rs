@@ -94,7 +94,7 @@ impl RedisStore {
         };
         let stored = match stored {
             Value::Nil => None,
-            Value::BulkString(value) => Some(Bytes::from(value)),
+            Value::BulkString(value) => Some(self.unsealed(key, value)?),
             _ => return Err(StoreError::Protocol),
         };
         Ok(Turn { whose, stored })

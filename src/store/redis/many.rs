@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::{
-    RedisStore, StoreError,
+    Put, RedisStore, StoreError,
     breaker::Kind,
     lanes::{Lanes, SMALL_LANES},
 };
@@ -26,7 +26,7 @@ impl RedisStore {
         let replies = join_all(lots.iter().map(|(lane, lot)| self.get_lot(*lane, keys, lot))).await;
         for ((_, lot), reply) in lots.iter().zip(replies) {
             match reply {
-                Ok(found) => lot.iter().zip(found).for_each(|(place, value)| values[*place] = Ok(value)),
+                Ok(found) => lot.iter().zip(found).for_each(|(place, value)| values[*place] = value),
                 Err(error) => lot.iter().for_each(|place| values[*place] = Err(error)),
             }
         }
@@ -35,8 +35,8 @@ impl RedisStore {
 
     /// Stores many values, each as [`Self::put`] would; how that went.
     pub async fn put_many(&self, values: Vec<(String, Bytes, Duration)>) -> Vec<Result<(), StoreError>> {
-        let is_bulk = values.len() > BULK;
-        join_all(values.iter().map(|(key, value, ttl)| self.put_on(key, value.clone(), *ttl, is_bulk))).await
+        let how = Put { is_bulk: values.len() > BULK, ..Put::default() };
+        join_all(values.iter().map(|(key, value, ttl)| self.put_on(key, value.clone(), *ttl, how))).await
     }
 
     /// The places of the keys that one command asks for, and over which connection.
@@ -56,7 +56,7 @@ impl RedisStore {
         lane: usize,
         keys: &[String],
         lot: &[usize],
-    ) -> Result<Vec<Option<Bytes>>, StoreError> {
+    ) -> Result<Vec<Result<Option<Bytes>, StoreError>>, StoreError> {
         let lanes = self.breaker.lanes()?;
         let mut command = ::redis::cmd("MGET");
         for place in lot {
@@ -69,10 +69,10 @@ impl RedisStore {
             return Err(self.breaker.mistrust(&lanes));
         }
         let values = lot.iter().zip(found).map(|(place, value)| match value {
-            Value::Nil => Ok(None),
+            Value::Nil => Ok(Ok(None)),
             Value::BulkString(value) => {
                 self.large_keys.note(self.large_keys.hash(&keys[*place]), value.len());
-                Ok(Some(Bytes::from(value)))
+                Ok(self.unsealed(&keys[*place], value).map(Some))
             }
             _ => Err(self.breaker.mistrust(&lanes)),
         });

@@ -17,12 +17,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Client, IntoConnectionInfo, Value};
+use ::redis::Value;
 use bytes::Bytes;
 use tokio::{sync::watch, task::AbortHandle};
 
 mod breaker;
 mod census;
+mod client;
 mod connector;
 mod error;
 mod gate;
@@ -39,14 +40,17 @@ pub use scan::{Seen, Walk};
 
 use breaker::{Breaker, Kind};
 use census::Census;
+use client::client;
 use connector::Connector;
 use lanes::{LARGE, LargeKeys, get};
 use mirror::{Keys, Mirror};
 
 use super::hits::Hits;
 use crate::{
+    config::RedisTls,
     generations::{Generations, Point, Retirement},
     key::Key,
+    sealing::Sealing,
 };
 
 /// The longest time to live that is asked for, a hundred years: beyond some point Redis refuses.
@@ -83,6 +87,15 @@ pub struct Status {
     pub memory_used: Option<u64>,
 }
 
+/// How a value is put.
+#[derive(Clone, Copy, Default)]
+struct Put {
+    /// It is one of many, and goes over the connection for large values.
+    is_bulk: bool,
+    /// It does not take another one's place.
+    if_absent: bool,
+}
+
 /// A store of bytes under keys in one Redis.
 pub struct RedisStore {
     breaker: Arc<Breaker>,
@@ -94,6 +107,7 @@ pub struct RedisStore {
     keys: Keys,
     synced: watch::Receiver<bool>,
     hits: Hits,
+    sealing: Option<Arc<Sealing>>,
 }
 
 impl RedisStore {
@@ -103,17 +117,18 @@ impl RedisStore {
     /// block nor panic.
     ///
     /// # Errors
-    /// If `url` is no Redis URL.
+    /// If `url` is no Redis URL, or a file of `tls` is of no use.
     ///
     /// # Panics
     /// Outside a Tokio runtime.
     pub fn open(
         url: &str,
+        tls: &RedisTls,
         namespace: &str,
         timeout: Duration,
         on_change: impl Fn(StoreEvent) + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
-        let client = client(url).map_err(|error| OpenError::new(&error))?;
+        let client = client(url, tls)?;
         let census = Arc::new(Census::new(client.clone(), namespace));
         let (generations, keys) = (Arc::<Generations>::default(), Keys::of(namespace));
         let mirror = Mirror::new(client.clone(), keys.clone(), Arc::clone(&generations));
@@ -133,7 +148,15 @@ impl RedisStore {
             keys,
             synced,
             hits: Hits::default(),
+            sealing: None,
         })
+    }
+
+    /// The same store, but with values that are sealed before they leave this process.
+    #[must_use]
+    pub fn sealed(mut self, sealing: Option<Sealing>) -> Self {
+        self.sealing = sealing.map(Arc::new);
+        self
     }
 
     /// Waits until Redis can be used, but no longer than `within`; whether it can.
@@ -170,10 +193,20 @@ impl RedisStore {
             Value::Nil => Ok(None),
             Value::BulkString(value) => {
                 self.large_keys.note(hash, value.len());
-                Ok(Some(Bytes::from(value)))
+                self.unsealed(key, value).map(Some)
             }
             _ => Err(self.breaker.mistrust(&lanes)),
         }
+    }
+
+    /// The value in the bytes that were found under `key`.
+    fn unsealed(&self, key: &str, bytes: Vec<u8>) -> Result<Bytes, StoreError> {
+        let Some(sealing) = &self.sealing else { return Ok(bytes.into()) };
+        sealing.open(key, &bytes).ok_or_else(|| {
+            // Rubbish, another encryption key's, or a reply that was meant for another request.
+            self.suspect();
+            StoreError::Protocol
+        })
     }
 
     /// Stores `value` under `key` for `ttl`, of which a part of a millisecond counts as a whole one. A call that
@@ -182,27 +215,42 @@ impl RedisStore {
     /// # Errors
     /// See [`StoreError`]; [`StoreError::Refused`] also without asking Redis, where it refused lately.
     pub async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
-        self.put_on(key, value, ttl, false).await
+        self.put_on(key, value, ttl, Put::default()).await
     }
 
-    /// The same, over the connection for large values where it is one of many.
-    async fn put_on(&self, key: &str, value: Bytes, ttl: Duration, is_bulk: bool) -> Result<(), StoreError> {
+    /// The same, unless there is one by now.
+    ///
+    /// # Errors
+    /// See [`Self::put`].
+    pub async fn put_if_absent(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
+        self.put_on(key, value, ttl, Put { if_absent: true, ..Put::default() }).await
+    }
+
+    async fn put_on(&self, key: &str, value: Bytes, ttl: Duration, how: Put) -> Result<(), StoreError> {
         let lanes = self.breaker.lanes()?;
         let writes = &self.breaker.writes;
         if !writes.admits(Instant::now()) {
             return Err(StoreError::Refused);
         }
+        let value = match &self.sealing {
+            Some(sealing) => sealing.seal(key, &value).ok_or(StoreError::Unavailable)?,
+            None => value,
+        };
         let hash = self.large_keys.hash(key);
         // An older, larger value's lane is kept for this write, so that it cannot overtake that one's.
-        let lane = lanes.pick(hash, is_bulk || value.len() >= LARGE || self.large_keys.contains(hash));
+        let lane = lanes.pick(hash, how.is_bulk || value.len() >= LARGE || self.large_keys.contains(hash));
         let mut command = ::redis::cmd("SET");
         command.arg(key).arg(&value[..]).arg("PX").arg(millis(ttl));
+        if how.if_absent {
+            command.arg("NX");
+        }
         match self.breaker.call(&lanes, lane, &command, key, Kind::Put).await? {
             Value::Okay => {
                 writes.open();
                 self.large_keys.note(hash, value.len());
                 Ok(())
             }
+            Value::Nil if how.if_absent => Ok(()),
             _ => Err(self.breaker.mistrust(&lanes)),
         }
     }
@@ -304,14 +352,6 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-fn client(url: &str) -> Result<Client, ::redis::RedisError> {
-    let info = url.into_connection_info()?;
-    let tcp = info.tcp_settings().clone().set_nodelay(true);
-    // `CLIENT SETINFO` is refused by Redis 7.0 and by many a restricted user.
-    let redis = info.redis_settings().clone().set_skip_set_lib_name();
-    Client::open(info.set_tcp_settings(tcp).set_redis_settings(redis))
-}
-
 fn millis(ttl: Duration) -> u64 {
     let whole = ttl.as_nanos().div_ceil(1_000_000);
     u64::try_from(whole).unwrap_or(u64::MAX).clamp(1, MAX_TTL_MS)
@@ -327,24 +367,5 @@ mod tests {
         assert_eq!(millis(Duration::from_micros(1500)), 2);
         assert_eq!(millis(Duration::from_secs(60)), 60_000);
         assert_eq!(millis(Duration::MAX), MAX_TTL_MS);
-    }
-
-    #[test]
-    fn urls() {
-        for good in [
-            "redis://127.0.0.1",
-            "redis://user:pa%2Fss@localhost:6380/3",
-            "rediss://[::1]:6379/#insecure",
-            "unix:///run/redis.sock?db=2",
-            "redis+unix:///run/redis.sock",
-            "valkey://localhost",
-        ] {
-            let client = client(good).unwrap_or_else(|error| panic!("{good}: {error}"));
-            assert!(client.get_connection_info().tcp_settings().nodelay());
-        }
-        for bad in ["", "localhost:6379", "http://localhost", "redis://:secret@/x", "redis://h/:secret"] {
-            let error = client(bad).map(|_| ()).map_err(|error| OpenError::new(&error).to_string());
-            assert!(error.is_err_and(|text| !text.contains("secret")), "{bad}");
-        }
     }
 }

@@ -15,16 +15,15 @@ use crate::{
     glob::escape,
     key::Key,
     route::Kind,
+    sealing::{PARTED_AT, Sealing, sealed_length},
 };
 
 /// Keys that Redis looks at in one step.
 const STEP: usize = 50;
 
-/// The last byte of a value that is read at first: most summaries end before it.
-const BEGINNING: isize = 255;
-
-/// The last byte that is read of those which do not: a summary with a thousand tags.
-const LONG_BEGINNING: isize = 32 * 1024;
+/// What is read of a value at first, where most summaries end; and of those which do not: one with a thousand tags.
+const BEGINNING: usize = PARTED_AT[0];
+const LONG_BEGINNING: usize = PARTED_AT[1];
 
 /// For one step: a slow server is given up here much later than on a request's way.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Walk {
     client: Client,
     connection: Option<MultiplexedConnection>,
+    sealing: Option<Arc<Sealing>>,
     namespace: Arc<str>,
     pattern: String,
     /// `None` at the end.
@@ -49,6 +49,7 @@ impl RedisStore {
         Walk {
             client: self.breaker.client.clone(),
             connection: None,
+            sealing: self.sealing.clone(),
             namespace: Arc::clone(namespace),
             pattern: format!("{}:{kind}", escape(namespace)),
             cursor: Some(0),
@@ -81,7 +82,7 @@ impl Walk {
         let mut seen = Vec::with_capacity(keys.len());
         for (key, beginning) in keys.into_iter().zip(found) {
             let mut summary = Entry::summary(&beginning, &key.to_string());
-            if summary.is_none() && beginning.len() > BEGINNING as usize {
+            if summary.is_none() && beginning.len() == BEGINNING {
                 let longer = self.beginnings(std::slice::from_ref(&key), LONG_BEGINNING).await?;
                 summary = longer.first().and_then(|longer| Entry::summary(longer, &key.to_string()));
             }
@@ -93,16 +94,22 @@ impl Walk {
         Ok(seen)
     }
 
-    async fn beginnings(&mut self, keys: &[Key], end: isize) -> Result<Vec<Bytes>, StoreError> {
+    async fn beginnings(&mut self, keys: &[Key], length: usize) -> Result<Vec<Bytes>, StoreError> {
+        let length = if self.sealing.is_some() { sealed_length(length) } else { length };
         let mut read = ::redis::pipe();
         for key in keys {
-            read.cmd("GETRANGE").arg(key.to_string()).arg(0).arg(end);
+            read.cmd("GETRANGE").arg(key.to_string()).arg(0).arg(length - 1);
         }
         let replies = self.ask(&read, keys.len()).await?;
-        Ok(replies
-            .into_iter()
-            .map(|reply| from_redis_value::<Vec<u8>>(reply).unwrap_or_default().into())
-            .collect())
+        let beginning = |(key, reply): (&Key, Value)| {
+            let bytes = from_redis_value::<Vec<u8>>(reply).unwrap_or_default();
+            match &self.sealing {
+                // What does not open has no summary.
+                Some(sealing) => sealing.open_beginning(&key.to_string(), &bytes).unwrap_or(bytes.into()),
+                None => bytes.into(),
+            }
+        };
+        Ok(keys.iter().zip(replies).map(beginning).collect())
     }
 
     /// The length of each value, in bytes.

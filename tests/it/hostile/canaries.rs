@@ -129,6 +129,8 @@ fn check_shows_no_secret_be_its_configuration_good_or_bad() {
         (settings(redis, token, "namespace = \"canary!\""), &[], false),
         (settings(redis, "canary \u{e9}", ""), &[], false),
         (settings(redis, token, "redi = \"canary\""), &[], false),
+        (settings(redis, token, "encryption_key = \"canary\""), &[], false),
+        (settings(redis, token, "encryption_key_old = \"canary\""), &[], false),
         (format!("admin.token = [\"{token}\"]"), &[], false),
         (format!("admin.token = \"{token}"), &[], false),
         (format!("[store]\nredis = {redis}"), &[], false),

@@ -8,10 +8,21 @@ use crate::support::{
 
 /// Headers that a client may name in `Connection`, and what they say.
 const NAMED: [(&str, &str); 16] = [
-    ("authorization", "Bearer one"), ("cookie", "session=one"), ("x-api-key", "one"), ("x-tenant", "one"),
-    ("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil.example"),
-    ("forwarded", "for=1.1.1.1"), ("x-real-ip", "1.1.1.1"), ("x-request-id", "mine"), ("content-length", ""),
-    ("host", ""), ("cache-control", "no-store"), ("accept-encoding", "gzip"), ("user-agent", "one/1"),
+    ("authorization", "Bearer one"),
+    ("cookie", "session=one"),
+    ("x-api-key", "one"),
+    ("x-tenant", "one"),
+    ("x-forwarded-for", "1.1.1.1"),
+    ("x-forwarded-proto", "https"),
+    ("x-forwarded-host", "evil.example"),
+    ("forwarded", "for=1.1.1.1"),
+    ("x-real-ip", "1.1.1.1"),
+    ("x-request-id", "mine"),
+    ("content-length", ""),
+    ("host", ""),
+    ("cache-control", "no-store"),
+    ("accept-encoding", "gzip"),
+    ("user-agent", "one/1"),
     ("x-cache-ttl", "0"),
 ];
 

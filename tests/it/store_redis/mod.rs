@@ -14,7 +14,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use sidecache::store::{RedisStore, StoreError, StoreEvent};
+use sidecache::{
+    config::RedisTls,
+    store::{RedisStore, StoreError, StoreEvent},
+};
 
 use crate::support::RedisServer;
 
@@ -58,8 +61,9 @@ pub(super) fn name(event: &StoreEvent) -> &'static str {
 pub(super) fn open(url: &str, timeout: Duration) -> (RedisStore, Events) {
     let events = Events::default();
     let told = events.clone();
-    let store =
-        RedisStore::open(url, "ns", timeout, move |event| told.0.lock().expect("not poisoned").push(event));
+    let store = RedisStore::open(url, &RedisTls::default(), "ns", timeout, move |event| {
+        told.0.lock().expect("not poisoned").push(event)
+    });
     (store.expect("a good URL"), events)
 }
 

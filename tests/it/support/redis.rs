@@ -73,6 +73,12 @@ impl RedisServer {
         self.port
     }
 
+    /// What it would keep on a disk.
+    pub(crate) fn dump(&self) -> Vec<u8> {
+        assert_eq!(self.cli(&["SAVE"]), "OK");
+        std::fs::read(self.dir.path().join("dump.rdb")).expect("a dump")
+    }
+
     /// Ends it in an orderly way, and waits.
     pub(crate) fn stop(&mut self) {
         self.signal("TERM");

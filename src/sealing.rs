@@ -1,0 +1,240 @@
+//! What leaves this process for a store that others can read (`store.encryption_key`): values that are sealed, and
+//! keys whose names tell nothing.
+//!
+//! One encryption key gives two: one seals values (XChaCha20-Poly1305, with a random nonce each, and the name that
+//! the value is kept under as associated data), the other takes the place of what everybody could hash.
+
+use std::fmt;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use blake3::Hash;
+use bytes::Bytes;
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Generate, Payload},
+};
+
+/// Begins every sealed value; the last byte is the version of the layout: the value's length, and its parts, each with
+/// its nonce.
+const MAGIC: [u8; 4] = *b"scX\x01";
+const HEAD_LEN: usize = MAGIC.len() + 8;
+const NONCE_LEN: usize = 24;
+const TAG_LEN: usize = 16;
+
+/// Where a value is parted, so that its beginning can be read without the rest.
+pub const PARTED_AT: [usize; 2] = [256, 32 * 1024];
+
+/// How much of a sealed value has the first `length` bytes of its value, up to where that is parted.
+pub const fn sealed_length(length: usize) -> usize {
+    let parts = 1 + (length > PARTED_AT[0]) as usize + (length > PARTED_AT[1]) as usize;
+    HEAD_LEN + parts * (NONCE_LEN + TAG_LEN) + length
+}
+
+/// The lengths of the parts of a value.
+fn parts(length: usize) -> impl Iterator<Item = usize> {
+    let ends = [PARTED_AT[0].min(length), PARTED_AT[1].min(length), length];
+    [ends[0], ends[1] - ends[0], ends[2] - ends[1]]
+        .into_iter()
+        .enumerate()
+        .filter(|(at, part)| *at == 0 || *part > 0)
+        .map(|(_, part)| part)
+}
+
+/// What a part is sealed with: it opens in no other place.
+fn place(name: &str, length: usize, part: usize) -> Vec<u8> {
+    [&(length as u64).to_le_bytes()[..], &[part as u8], name.as_bytes()].concat()
+}
+
+/// What the two keys are for, as BLAKE3 wants it told.
+const FOR_VALUES: &str = "sidecache 2026-11 store values";
+const FOR_NAMES: &str = "sidecache 2026-11 store names";
+
+/// A key of 256 bits that an operator gives. It shows itself nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EncryptionKey([u8; 32]);
+
+impl EncryptionKey {
+    /// Reads 64 hexadecimal digits, or base64; `None` where the text is neither, or of another length.
+    pub fn parse(text: &str) -> Option<Self> {
+        let key = match Hash::from_hex(text) {
+            Ok(key) => *key.as_bytes(),
+            Err(_) => BASE64_STANDARD.decode(text).ok()?.try_into().ok()?,
+        };
+        Some(Self(key))
+    }
+
+    /// The key in hexadecimal digits, for comparing.
+    pub fn expose(&self) -> String {
+        Hash::from_bytes(self.0).to_hex().to_string()
+    }
+}
+
+impl fmt::Debug for EncryptionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Seals and names with one encryption key, and knows what was sealed and named with the one before it.
+pub struct Sealing {
+    current: Pair,
+    former: Option<Pair>,
+}
+
+struct Pair {
+    values: XChaCha20Poly1305,
+    names: [u8; 32],
+}
+
+impl Pair {
+    fn new(key: &EncryptionKey) -> Self {
+        let values = blake3::derive_key(FOR_VALUES, &key.0);
+        Self { values: XChaCha20Poly1305::new(&values.into()), names: blake3::derive_key(FOR_NAMES, &key.0) }
+    }
+}
+
+impl Sealing {
+    /// Seals with `current`; opens also what was sealed with `former`.
+    pub fn new(current: &EncryptionKey, former: Option<&EncryptionKey>) -> Self {
+        Self { current: Pair::new(current), former: former.map(Pair::new) }
+    }
+
+    /// What stands for `digest` in a key.
+    pub fn name(&self, digest: &Hash) -> Hash {
+        blake3::keyed_hash(&self.current.names, digest.as_bytes())
+    }
+
+    /// What stood for it under the former key, where there is one.
+    pub fn former_name(&self, digest: &Hash) -> Option<Hash> {
+        self.former.as_ref().map(|former| blake3::keyed_hash(&former.names, digest.as_bytes()))
+    }
+
+    /// Seals `value`, to be kept under `name`; `None` where the system gives no random numbers.
+    pub fn seal(&self, name: &str, value: &[u8]) -> Option<Bytes> {
+        let mut sealed = Vec::with_capacity(sealed_length(value.len()));
+        sealed.extend_from_slice(&MAGIC);
+        sealed.extend_from_slice(&(value.len() as u64).to_le_bytes());
+        let mut rest = value;
+        for (part, length) in parts(value.len()).enumerate() {
+            let msg;
+            (msg, rest) = rest.split_at(length);
+            let nonce = XNonce::try_generate().ok()?;
+            let payload = Payload { msg, aad: &place(name, value.len(), part) };
+            sealed.extend_from_slice(&nonce);
+            sealed.extend_from_slice(&self.current.values.encrypt(&nonce, payload).ok()?);
+        }
+        Some(sealed.into())
+    }
+
+    /// The value that was sealed to be kept under `name`; `None` where these bytes are none such.
+    pub fn open(&self, name: &str, bytes: &[u8]) -> Option<Bytes> {
+        let (length, value) = self.opened(name, bytes)?;
+        (value.len() == length && bytes.len() == sealed_length(length)).then(|| value.into())
+    }
+
+    /// The beginning of such a value, of which `bytes` are the beginning: the parts that are there.
+    pub fn open_beginning(&self, name: &str, bytes: &[u8]) -> Option<Bytes> {
+        self.opened(name, bytes).map(|(_, beginning)| beginning.into())
+    }
+
+    /// The length of the value, and as many of its parts as are there and open.
+    fn opened(&self, name: &str, bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
+        let (length, mut rest) = bytes.strip_prefix(&MAGIC)?.split_first_chunk::<8>()?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+        let mut value = Vec::with_capacity(bytes.len());
+        for (part, part_length) in parts(length).enumerate() {
+            let Some((sealed, after)) = rest.split_at_checked(part_length.checked_add(NONCE_LEN + TAG_LEN)?)
+            else {
+                break;
+            };
+            let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
+            let aad = place(name, length, part);
+            let open =
+                |pair: &Pair| pair.values.decrypt(&(*nonce).into(), Payload { msg: sealed, aad: &aad }).ok();
+            value.extend_from_slice(&open(&self.current).or_else(|| open(self.former.as_ref()?))?);
+            rest = after;
+        }
+        Some((length, value))
+    }
+}
+
+impl fmt::Debug for Sealing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealing")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> EncryptionKey {
+        EncryptionKey([byte; 32])
+    }
+
+    #[test]
+    fn keys_are_digits_or_base64() {
+        let digits = "0123456789abcdef0123456789abcdef0123456789ABCDEF0123456789abcdef";
+        let same = "ASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4mrze8=";
+        let key = EncryptionKey::parse(digits).expect("a key");
+        assert_eq!(EncryptionKey::parse(same).as_ref(), Some(&key));
+        assert_eq!(key.expose(), digits.to_ascii_lowercase());
+        assert_eq!(format!("{key:?}"), "***");
+        for bad in ["", "secret", &digits[1..], &same[4..], "ASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4mrze8"] {
+            assert_eq!(EncryptionKey::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_the_same_value_under_the_same_name_opens() {
+        let sealing = Sealing::new(&key(1), None);
+        let sealed = sealing.seal("ns:query:00", b"an answer").expect("sealed");
+        assert!(!sealed.windows(2).any(|window| window == b"an"));
+        assert_eq!(sealing.open("ns:query:00", &sealed).as_deref(), Some(&b"an answer"[..]));
+        assert_eq!(sealing.open("ns:query:01", &sealed), None);
+        assert_ne!(sealing.seal("ns:query:00", b"an answer"), Some(sealed.clone()), "each has its own nonce");
+        for at in 0..sealed.len() {
+            let mut changed = sealed.to_vec();
+            changed[at] ^= 1;
+            assert_eq!(sealing.open("ns:query:00", &changed), None, "byte {at}");
+            assert_eq!(sealing.open("ns:query:00", &sealed[..at]), None, "cut at {at}");
+        }
+        assert_eq!(Sealing::new(&key(2), None).open("ns:query:00", &sealed), None);
+        assert_eq!(sealing.open("ns:query:00", b"an answer"), None, "nothing is taken that was not sealed");
+    }
+
+    #[test]
+    fn a_beginning_opens_without_the_rest() {
+        let sealing = Sealing::new(&key(1), None);
+        for length in [0, 1, 255, 256, 257, 32 * 1024, 32 * 1024 + 1, 100_000] {
+            let value: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            let sealed = sealing.seal("n", &value).expect("sealed");
+            assert_eq!(sealed.len(), sealed_length(length));
+            assert_eq!(sealing.open("n", &sealed).as_deref(), Some(&value[..]), "{length}");
+            for beginning in PARTED_AT.map(|end| end.min(length)) {
+                let part = &sealed[..sealed_length(beginning)];
+                assert_eq!(
+                    sealing.open_beginning("n", part).as_deref(),
+                    Some(&value[..beginning]),
+                    "{length}"
+                );
+                assert_eq!(sealing.open("n", part).is_some(), beginning == length);
+                assert_eq!(sealing.open_beginning("m", part), None);
+            }
+            let longer = [&sealed[..], b"x"].concat();
+            assert_eq!(sealing.open("n", &longer), None);
+        }
+    }
+
+    #[test]
+    fn the_former_key_opens_and_does_not_seal() {
+        let (old, new) = (Sealing::new(&key(1), None), Sealing::new(&key(2), Some(&key(1))));
+        let sealed = old.seal("n", b"v").expect("sealed");
+        assert_eq!(new.open("n", &sealed).as_deref(), Some(&b"v"[..]));
+        assert_eq!(old.open("n", &new.seal("n", b"v").expect("sealed")), None);
+        let digest = blake3::hash(b"a question");
+        assert_eq!(new.former_name(&digest), Some(old.name(&digest)));
+        assert_ne!(new.name(&digest), old.name(&digest));
+        assert!(old.name(&digest) != digest && old.former_name(&digest).is_none());
+    }
+}

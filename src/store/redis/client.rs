@@ -1,0 +1,68 @@
+//! How Redis is reached: its URL, and what a TLS connection needs.
+
+use ::redis::{Client, ClientTlsConfig, IntoConnectionInfo, TlsCertificates};
+
+use super::OpenError;
+use crate::config::RedisTls;
+
+/// A client of the Redis at `url`. Reads the files of `tls`; connects to nothing.
+///
+/// # Errors
+/// Where `url` is no Redis URL, or a file cannot be read or is not what it should be. They never show the URL.
+pub(super) fn client(url: &str, tls: &RedisTls) -> Result<Client, OpenError> {
+    let info = url.into_connection_info().map_err(|error| OpenError::url(&error))?;
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    // `CLIENT SETINFO` is refused by Redis 7.0 and by many a restricted user.
+    let redis = info.redis_settings().clone().set_skip_set_lib_name();
+    let info = info.set_tcp_settings(tcp).set_redis_settings(redis);
+    if *tls == RedisTls::default() {
+        return Client::open(info).map_err(|error| OpenError::url(&error));
+    }
+    let read = |path: &std::path::PathBuf| std::fs::read(path).map_err(|error| OpenError::file(path, &error));
+    let client_tls = match &tls.client {
+        Some((cert, key)) => Some(ClientTlsConfig { client_cert: read(cert)?, client_key: read(key)? }),
+        None => None,
+    };
+    let root_cert = tls.ca.as_ref().map(read).transpose()?;
+    Client::build_with_tls(info, TlsCertificates { client_tls, root_cert })
+        .map_err(|error| OpenError::tls(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for good in [
+            "redis://127.0.0.1",
+            "redis://user:pa%2Fss@localhost:6380/3",
+            "rediss://[::1]:6379/#insecure",
+            "unix:///run/redis.sock?db=2",
+            "redis+unix:///run/redis.sock",
+            "valkey://localhost",
+        ] {
+            let client = client(good, &RedisTls::default()).unwrap_or_else(|error| panic!("{good}: {error}"));
+            assert!(client.get_connection_info().tcp_settings().nodelay());
+        }
+        for bad in ["", "localhost:6379", "http://localhost", "redis://:secret@/x", "redis://h/:secret"] {
+            let error = client(bad, &RedisTls::default()).map(|_| ()).map_err(|error| error.to_string());
+            assert!(error.is_err_and(|text| !text.contains("secret")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn files_that_are_of_no_use_are_told() {
+        let missing = RedisTls { ca: Some("/no/such/file.pem".into()), client: None };
+        let error =
+            client("rediss://:secret@localhost", &missing).map(|_| ()).map_err(|error| error.to_string());
+        assert!(error.as_ref().is_err_and(|text| text.contains("/no/such/file.pem")), "{error:?}");
+        let some = tempfile::NamedTempFile::new().expect("a file");
+        let tls = RedisTls { ca: Some(some.path().to_owned()), client: None };
+        let error = client("redis://:secret@localhost", &tls).map(|_| ()).map_err(|error| error.to_string());
+        assert!(
+            error.as_ref().is_err_and(|text| text.contains("rediss://") && !text.contains("secret")),
+            "{error:?}"
+        );
+    }
+}
