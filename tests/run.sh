@@ -67,6 +67,14 @@ cargo clippy --all-targets --locked -- -D warnings
 section "tests: cargo test"
 cargo test --locked
 
+section "dependencies: cargo deny"
+if cargo deny --version 2>/dev/null; then
+    # Advisories have a server of their own: `cargo deny check advisories`, where the network allows it.
+    cargo deny --locked check bans licenses sources
+else
+    echo "not installed, so skipped; install it with: cargo install cargo-deny --locked"
+fi
+
 section "documentation: cargo doc"
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 

@@ -20,6 +20,7 @@ mod encryption;
 mod errors;
 mod forms;
 mod forwarding;
+mod fuzzing;
 mod headers;
 mod hostile;
 mod lifecycle;
