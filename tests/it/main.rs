@@ -18,6 +18,7 @@ mod conditional;
 mod embeddings;
 mod encryption;
 mod errors;
+mod faults;
 mod forms;
 mod forwarding;
 mod fuzzing;

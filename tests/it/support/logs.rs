@@ -60,6 +60,21 @@ impl Lines {
         self.wait_for(&format!("the lookup of {request_id}"), is).await;
     }
 
+    /// How often the store was said to be lost, and to be back, in that order: each a change, or the test fails.
+    #[track_caller]
+    pub(crate) fn store_changes(&self) -> (usize, usize) {
+        let lines = self.all();
+        let told = lines.iter().filter(|line| line["event_type"] == "lifecycle");
+        let told: Vec<_> = told.filter_map(|line| line["message"].as_str()).collect();
+        let changes: Vec<_> =
+            told.into_iter().filter(|told| told.starts_with("store lost") || *told == "store back").collect();
+        for pair in changes.windows(2) {
+            assert_ne!(pair[0], pair[1], "no change: {changes:?}");
+        }
+        let lost = changes.iter().filter(|told| told.starts_with("store lost")).count();
+        (lost, changes.len() - lost)
+    }
+
     /// Waits for a line of sidecache's own life whose message begins so.
     pub(crate) async fn lifecycle(&self, message: &str) -> Value {
         let begins = |line: &Value| line["message"].as_str().is_some_and(|told| told.starts_with(message));

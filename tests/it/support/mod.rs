@@ -4,6 +4,7 @@ pub(crate) mod answers;
 pub(crate) mod client;
 pub(crate) mod golden;
 pub(crate) mod logs;
+pub(crate) mod middleman;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod script;
@@ -18,6 +19,7 @@ use std::{
 
 pub(crate) use self::{
     client::{Answer, Client},
+    middleman::{Act, Middleman},
     raw::Raw,
     redis::RedisServer,
     script::{Gate, Script},
@@ -34,12 +36,17 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 /// Runs a test on a runtime of its own, and fails it where it takes too long.
 pub(crate) fn run(test: impl Future<Output = ()>) {
+    run_within(LIMIT, test);
+}
+
+/// The same for one that takes as long as it is told to.
+pub(crate) fn run_within(limit: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(async { tokio::time::timeout(LIMIT, test).await.expect("the test ends in time") });
+    runtime.block_on(async { tokio::time::timeout(limit, test).await.expect("the test ends in time") });
     runtime.shutdown_background();
 }
 
@@ -67,4 +74,9 @@ pub(crate) async fn eventually_within<T>(
         assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// The number in an environment variable, for tests that can be made longer by hand; `otherwise` where it is not set.
+pub(crate) fn number_from(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number"))
 }

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Client, eventually, logs::Lines};
+use super::{Client, RedisServer, eventually, logs::Lines};
 
 /// What a sidecache is to be started with.
 pub(crate) struct Setup {
@@ -18,6 +18,7 @@ pub(crate) struct Setup {
     environment: Vec<(String, String)>,
     dir: TempDir,
     admin: bool,
+    shell: Option<String>,
 }
 
 impl Setup {
@@ -34,6 +35,7 @@ impl Setup {
             environment: Vec::new(),
             dir: tempfile::tempdir().expect("a folder"),
             admin: false,
+            shell: None,
         }
     }
 
@@ -62,6 +64,12 @@ impl Setup {
         self
     }
 
+    /// Started by a shell, after these commands (`ulimit`, a redirection by `exec`).
+    pub(crate) fn after(mut self, commands: &str) -> Self {
+        self.shell = Some(commands.to_owned());
+        self
+    }
+
     /// Its working folder.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
@@ -71,7 +79,15 @@ impl Setup {
     pub(crate) fn command(&self) -> Command {
         let path = self.dir.path().join("sidecache.toml");
         std::fs::write(&path, &self.config).expect("a file");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sidecache"));
+        let mut command = match &self.shell {
+            None => Command::new(env!("CARGO_BIN_EXE_sidecache")),
+            Some(commands) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("{commands}\nexec \"$@\""), "sh"]);
+                shell.arg(env!("CARGO_BIN_EXE_sidecache"));
+                shell
+            }
+        };
         command
             .env_clear()
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
@@ -109,6 +125,20 @@ impl Setup {
         sidecache.address = address("listen");
         sidecache.admin = address("admin");
         sidecache
+    }
+
+    /// Starts one that does not say on its standard output that it is ready, and waits until it accepts clients.
+    pub(crate) async fn start_silent(self) -> Sidecache {
+        let address = SocketAddr::from(([127, 0, 0, 1], RedisServer::free_port()));
+        let setup = self.arguments(&["--listen", &address.to_string()]);
+        let mut child = setup.command().spawn().expect("the binary");
+        eventually("accepts clients", async || {
+            let ended = child.try_wait().expect("its state");
+            assert!(ended.is_none(), "it ended with {ended:?}");
+            tokio::net::TcpStream::connect(address).await.ok()
+        })
+        .await;
+        Sidecache { child, log: Lines::default(), dir: setup.dir, address: Some(address), admin: None }
     }
 }
 

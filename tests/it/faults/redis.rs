@@ -1,0 +1,197 @@
+//! A Redis that is gone, slow, or says no: no request suffers, and hits are back in time.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{ask, knowing, unknown_host};
+use crate::support::{
+    Act, Client, Middleman, RedisServer, Setup, Sidecache, Upstream, eventually, eventually_within, run,
+};
+
+/// In which hits must be back.
+const BACK: Duration = Duration::from_secs(2);
+
+/// Other people's keys: a name like ours, and an own one under our name.
+const FOREIGN: [&str; 3] = ["sidecache2:query:1", "other", "sidecache:_:x"];
+
+/// A sidecache whose Redis is reached past somebody, and who that is.
+struct Site {
+    redis: RedisServer,
+    middleman: Middleman,
+    upstream: Upstream,
+    sidecache: Sidecache,
+    client: Client,
+}
+
+impl Site {
+    /// Where a question is a hit already.
+    async fn start(timeout: &str) -> Self {
+        let (redis, upstream) = (RedisServer::start(), knowing().await);
+        FOREIGN.iter().for_each(|key| assert_eq!(redis.cli(&["SET", key, "theirs"]), "OK"));
+        let middleman = Middleman::before(redis.port()).await;
+        let sidecache = Setup::to(&upstream.url())
+            .arguments(&["--redis", &middleman.url()])
+            .env("CACHE_NEAR_MEMORY", "0")
+            .config(&format!("[store]\ntimeout = \"{timeout}\""))
+            .start()
+            .await;
+        let client = sidecache.client();
+        let site = Self { redis, middleman, upstream, sidecache, client };
+        site.hits_within(Duration::from_secs(30)).await;
+        site
+    }
+
+    async fn hits_within(&self, limit: Duration) {
+        let hit = async || (ask(&self.client, 0).await.cache() == "HIT").then_some(());
+        eventually_within(limit, "hits", hit).await;
+    }
+
+    /// Asks the question that was stored, and one that is new.
+    async fn ask(&self, number: usize) -> (String, String) {
+        let cache = async |number| ask(&self.client, number).await.cache().to_owned();
+        (cache(0).await, cache(number).await)
+    }
+
+    async fn count(&self, name: &str) -> u64 {
+        self.sidecache.health().await["cache"][name].as_u64().expect("a count")
+    }
+
+    fn assert_foreign_keys_are_untouched(&self) {
+        for key in FOREIGN {
+            assert_eq!(self.redis.talk(&[&["GET", key], &["TTL", key]]), ["theirs", "-1"], "{key}");
+        }
+    }
+}
+
+#[test]
+fn error_replies_to_everything_open_the_breaker_once() {
+    run(async {
+        let site = Site::start("5s").await;
+        for (round, reply) in [
+            "-NOAUTH Authentication required.\r\n",
+            "-LOADING Redis is loading the dataset in memory\r\n",
+            "-MISCONF Redis is configured to save RDB snapshots\r\n",
+            "-MOVED 1 127.0.0.1:1\r\n",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (errors, misses) = (site.count("errors").await, site.count("misses").await);
+            site.middleman.follow(move |_| Act::Say(reply));
+            for number in 1..=20 {
+                assert_eq!(site.ask(round * 100 + number).await, ("MISS".to_owned(), "MISS".to_owned()));
+            }
+            assert!(site.count("errors").await >= errors + 40, "{reply}: failed lookups are told");
+            assert_eq!(site.count("misses").await, misses, "{reply}: and are no misses");
+            assert_eq!(site.sidecache.health().await["status"], "degraded");
+            eventually(reply, async || (site.sidecache.log.store_changes().0 == round + 1).then_some(()))
+                .await;
+
+            site.middleman.pass();
+            site.hits_within(BACK).await;
+            eventually("back", async || {
+                (site.sidecache.log.store_changes() == (round + 1, round + 1)).then_some(())
+            })
+            .await;
+        }
+        site.assert_foreign_keys_are_untouched();
+    });
+}
+
+#[test]
+fn refused_writes_stop_writes_alone() {
+    run(async {
+        let site = Site::start("5s").await;
+        for (round, reply) in [
+            "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+            "-READONLY You can't write against a read only replica.\r\n",
+            "-MISCONF Errors writing to the AOF file\r\n",
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let is_write = |name: &str| matches!(name, "SET" | "EVAL" | "EVALSHA" | "DEL");
+            site.middleman.follow(move |name| if is_write(name) { Act::Say(reply) } else { Act::Pass });
+            for number in 1..=20 {
+                let asked = site.ask(round * 100 + number).await;
+                assert_eq!(asked, ("HIT".to_owned(), "MISS".to_owned()), "{reply}");
+            }
+            site.middleman.pass();
+            eventually_within(BACK, "stored again", async || {
+                (ask(&site.client, round * 100 + 1).await.cache() == "HIT").then_some(())
+            })
+            .await;
+        }
+        let is = |line: &Value| {
+            line["message"].as_str().is_some_and(|told| told.starts_with("store refuses writes"))
+        };
+        site.sidecache.log.wait_for("refused", is).await;
+        let told = site.sidecache.log.all().into_iter().filter(is).count();
+        assert!(told <= 3, "{told} lines for three changes");
+        assert_eq!(site.sidecache.log.store_changes(), (0, 0));
+        site.assert_foreign_keys_are_untouched();
+    });
+}
+
+#[test]
+fn slow_and_silent_servers_cost_a_few_timeouts() {
+    run(async {
+        let site = Site::start("50ms").await;
+        for (number, act) in
+            [Act::Late(Duration::from_millis(100)), Act::Late(Duration::from_secs(5)), Act::Never]
+                .into_iter()
+                .enumerate()
+        {
+            let errors = site.count("errors").await;
+            site.middleman.follow(move |_| act);
+            eventually("lost", async || {
+                site.ask(100 + number).await;
+                (site.sidecache.health().await["cache"]["connected"] == false).then_some(())
+            })
+            .await;
+            let before = site.sidecache.log.store_changes();
+            for _ in 0..20 {
+                site.ask(100 + number).await;
+            }
+            assert!(site.count("errors").await >= errors + 20, "{act:?}");
+            assert_eq!(site.sidecache.log.store_changes(), before, "{act:?}: nothing is told of requests");
+            site.middleman.pass();
+            site.hits_within(BACK).await;
+        }
+        site.assert_foreign_keys_are_untouched();
+    });
+}
+
+#[test]
+fn a_redis_whose_name_is_gone() {
+    run(async {
+        let upstream = knowing().await;
+        let sidecache = Setup::to(&upstream.url())
+            .arguments(&["--redis", &format!("redis://{}:6379", unknown_host())])
+            .start()
+            .await;
+        for number in 0..20 {
+            assert_eq!(ask(&sidecache.client(), number).await.cache(), "MISS");
+        }
+        sidecache.log.lifecycle("store lost").await;
+        assert_eq!(sidecache.log.store_changes(), (1, 0));
+        assert_eq!(upstream.calls(), 20);
+    });
+}
+
+#[test]
+fn nothing_is_asked_twice_while_the_store_fails() {
+    run(async {
+        let site = Site::start("5s").await;
+        let calls = site.upstream.calls();
+        site.middleman.follow(|name| match name {
+            "GET" => Act::Say("-ERR out of order\r\n"),
+            _ => Act::Pass,
+        });
+        for number in 1..=20 {
+            ask(&site.client, number).await;
+        }
+        assert_eq!(site.upstream.calls() - calls, 20);
+    });
+}
