@@ -93,6 +93,14 @@ impl Upstream {
             let message = "the upstream switched protocols without being asked";
             return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
         }
+        // "Ought to be handled as an error" (RFC 9112, 6.3): somebody on the way may go by the other one.
+        if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
+            .iter()
+            .all(|name| response.headers().contains_key(name))
+        {
+            let message = "the upstream's answer has both a length and a transfer coding";
+            return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
+        }
         Ok(response.map(|body| UpstreamBody::new(body, config.idle_timeout, permit)))
     }
 

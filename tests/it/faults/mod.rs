@@ -2,6 +2,7 @@
 
 mod redis;
 mod stray;
+mod upstream;
 
 use serde_json::{Value, json};
 

@@ -92,6 +92,12 @@ impl Streaming {
         Ok(self.text)
     }
 
+    /// Reads what comes next and forgets it; how many bytes that was.
+    pub(crate) async fn skip(&mut self) -> usize {
+        assert!(soon("more", self.more()).await.expect("no cut"), "the body ended");
+        std::mem::take(&mut self.text).len()
+    }
+
     async fn more(&mut self) -> Result<bool, String> {
         match self.body.frame().await {
             Some(Ok(frame)) => {

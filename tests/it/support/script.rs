@@ -36,6 +36,8 @@ pub(crate) enum Step {
     Tell(Gate),
     /// Closes the connection.
     Close,
+    /// Resets it.
+    Reset,
     /// Does nothing for ever.
     Hang,
 }
@@ -137,6 +139,17 @@ impl Script {
     pub(crate) fn then(mut self, next: Self) -> Self {
         self.steps.extend(next.steps);
         self
+    }
+
+    /// Resets the connection.
+    pub(crate) fn reset(self) -> Self {
+        self.step(Step::Reset)
+    }
+
+    /// The bytes that it writes.
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        let bytes = |step| if let Step::Send(bytes) = step { bytes } else { Vec::new() };
+        self.steps.into_iter().flat_map(bytes).collect()
     }
 
     /// Never goes on.

@@ -220,6 +220,10 @@ impl Conn {
                 Step::Wait(gate) => gate.passed().await,
                 Step::Tell(gate) => gate.open(),
                 Step::Hang => std::future::pending().await,
+                Step::Reset => {
+                    self.stream.set_zero_linger().expect("an open socket");
+                    return false;
+                }
                 Step::Send(_) | Step::Close => return false,
             }
         }
