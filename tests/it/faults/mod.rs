@@ -1,5 +1,6 @@
 //! Whatever fails, answers stay right: a Redis, an upstream, clients and a machine that do their worst.
 
+mod clients;
 mod redis;
 mod stray;
 mod upstream;

@@ -57,6 +57,16 @@ impl Raw {
         self.buffer
     }
 
+    /// Reads until at least so many bytes have come, or the server closes.
+    pub(crate) async fn some(&mut self, bytes: usize) {
+        while self.buffer.len() < bytes && soon("some bytes", self.fill()).await {}
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) async fn close_half(&mut self) {
+        self.stream.shutdown().await.expect("an open socket");
+    }
+
     async fn fill(&mut self) -> bool {
         self.stream.read_buf(&mut self.buffer).await.is_ok_and(|count| count > 0)
     }
