@@ -1,6 +1,12 @@
 //! Memory that a crowd of clients used, given back to the system once it has gone.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 /// A crowd smaller than this leaves too little behind to care.
 const CROWD: usize = 1000;
@@ -13,14 +19,19 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// One more connection is open.
-    pub fn enter(&self) {
+    /// One more connection is open, until what this gives is dropped.
+    pub fn join(self: &Arc<Self>) -> Member {
+        self.enter();
+        Member(Arc::clone(self))
+    }
+
+    fn enter(&self) {
         let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
         self.most.fetch_max(open, Ordering::Relaxed);
     }
 
     /// One has ended; whether a crowd has gone with it, of which it was among the last.
-    pub fn leave(&self) -> bool {
+    fn leave(&self) -> bool {
         let open = self.open.fetch_sub(1, Ordering::Relaxed) - 1;
         let most = self.most.load(Ordering::Relaxed);
         let gone = most >= CROWD && open < most / 100;
@@ -28,9 +39,22 @@ impl Crowd {
     }
 }
 
+/// One of a crowd. It is counted out however its connection ends, by a panic too.
+#[derive(Debug)]
+pub struct Member(Arc<Crowd>);
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if self.0.leave() {
+            // A thread that cannot be had leaves the memory where it is.
+            let _ = thread::Builder::new().spawn(give_back);
+        }
+    }
+}
+
 /// Has the allocator give unused memory back. glibc keeps what was freed between things that are still in use, for
 /// good; other allocators return it by themselves. May take some milliseconds.
-pub fn give_back() {
+fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[allow(
         unsafe_code,
@@ -45,6 +69,19 @@ pub fn give_back() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_is_counted_out_by_a_panic_too() {
+        let crowd = Arc::new(Crowd::default());
+        let _stays = crowd.join();
+        let goes = crowd.join();
+        std::panic::catch_unwind(move || {
+            let _goes = goes;
+            panic!("a fault, as this test wants it");
+        })
+        .expect_err("a panic");
+        assert_eq!(crowd.open.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn a_crowd_is_gone_once() {

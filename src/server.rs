@@ -25,11 +25,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    memory::{self, Crowd},
-    state::Shared,
-    stats::Limit,
-};
+use crate::{memory::Crowd, state::Shared, stats::Limit};
 
 /// After a failed accept (out of file descriptors, say), the time until the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -72,13 +68,10 @@ impl Server {
             match accepted {
                 Ok((stream, peer, permit)) => {
                     let connection = self.clone().connection(stream, peer, permit, handle.clone());
-                    let crowd = Arc::clone(&crowd);
-                    crowd.enter();
+                    let member = crowd.join();
                     self.tasks.spawn(async move {
+                        let _member = member;
                         connection.await;
-                        if crowd.leave() {
-                            tokio::task::spawn_blocking(memory::give_back);
-                        }
                     });
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
