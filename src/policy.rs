@@ -390,6 +390,18 @@ mod tests {
         assert!(matches!(freshness(1_000, ttl, 3_000, &fussy), Freshness::Fresh { .. }));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_clock_set_back_or_forth_makes_no_life_longer(stored_at: u64, now: u64, ttl: u32) {
+            let ttl = Duration::from_secs(ttl.into());
+            match freshness(stored_at, ttl, now, &Directives::default()) {
+                Freshness::Fresh { age, left } => assert_eq!(age + left, ttl),
+                Freshness::Stale { age, over } => assert_eq!(age, ttl + over),
+                Freshness::TooOld => panic!("nothing was asked of its age"),
+            }
+        }
+    }
+
     #[test]
     fn each_head_has_its_verdict() {
         let query = route(Kind::Query);
