@@ -7,7 +7,7 @@ use super::{Ending, Flags};
 use crate::{
     app::{App, Reloader, lifecycle},
     config::{self, Loaded, LogLevel},
-    log::{self, Log},
+    log::{self, Log, events},
 };
 
 pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Ending {
@@ -15,6 +15,7 @@ pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Ending {
         Ok(log) => log,
         Err(error) => return Ending::failure(error),
     };
+    std::panic::set_hook(Box::new(events::panicked));
     lifecycle(
         LogLevel::Info,
         "starting",

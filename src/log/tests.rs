@@ -17,7 +17,7 @@ use tracing::Level;
 use super::{
     events::{
         CacheInfo, ErrorEvent, HttpRequest, HttpResponse, LlmCall, NoMetadata, Operation, Performance, error,
-        exc_info, http_request, http_response, lifecycle, llm_call, performance,
+        exc_info, http_request, http_response, lifecycle, llm_call, panicked, performance,
     },
     writer::WholeLines,
     *,
@@ -511,4 +511,23 @@ fn a_log_folder_that_cannot_be_made_is_named() {
     assert!(text.contains("LOG_FILE") && !text.contains('\n'), "{text}");
     let text = open(folder.path()).to_string();
     assert!(text.starts_with("the log file ") && text.contains("LOG_FILE") && !text.contains('\n'), "{text}");
+}
+
+#[test]
+fn a_panic_is_told_by_its_place_and_not_by_its_words() {
+    let text = logged(LogLevel::Info, |_| {
+        // Other tests' panics go on to be shown as they are.
+        let shown = std::panic::take_hook();
+        let own = std::thread::current().id();
+        std::panic::set_hook(Box::new(move |panic| match std::thread::current().id() == own {
+            true => panicked(panic),
+            false => shown(panic),
+        }));
+        std::panic::catch_unwind(|| panic!("{}", "canary")).unwrap_err();
+        drop(std::panic::take_hook());
+    });
+    let line: Value = serde_json::from_str(text.trim_end()).unwrap();
+    assert_eq!((&line["event_type"], &line["error_type"]), (&json!("error"), &json!("InternalException")));
+    assert!(line["module"].as_str().unwrap().ends_with("log/tests.rs") && line["line"].is_u64(), "{line}");
+    assert!(!text.contains("canary"), "{text}");
 }

@@ -1,6 +1,6 @@
 //! Failures.
 
-use std::{error::Error, fmt::Write};
+use std::{error::Error, fmt::Write, panic::PanicHookInfo};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -35,6 +35,19 @@ pub struct ErrorEvent<'a> {
 pub fn error(event: &ErrorEvent<'_>) {
     let ErrorEvent { request_id, error_type, error_message, .. } = *event;
     emit!(ERROR, Level::ERROR, "error", request_id, format_args!("{error_type}: {error_message}"), event);
+}
+
+/// Logs a panic: where it was, and not its message, which may quote what was being read.
+pub fn panicked(panic: &PanicHookInfo<'_>) {
+    error(&ErrorEvent {
+        request_id: None,
+        error_type: "InternalException",
+        error_message: "a fault in sidecache: a task panicked",
+        context: &Map::new(),
+        exc_info: None,
+        module: panic.location().map_or("unknown", |place| place.file()),
+        line: panic.location().map_or(0, |place| place.line()),
+    });
 }
 
 /// An error and its causes in one text, outermost first.

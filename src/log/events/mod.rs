@@ -30,7 +30,7 @@ mod lifecycle;
 mod timing;
 
 pub use self::{
-    failure::{ErrorEvent, error, exc_info},
+    failure::{ErrorEvent, error, exc_info, panicked},
     http::{CacheInfo, HttpRequest, HttpResponse, http_request, http_response},
     lifecycle::lifecycle,
     timing::{LlmCall, NoMetadata, Operation, Performance, llm_call, performance},
