@@ -70,8 +70,7 @@ fn who_closes_its_own_half_holds_up_nobody() {
     run(async {
         let (asked, go) = (Gate::new(), Gate::new());
         let upstream =
-            Upstream::always(Script::raw().tell(&asked).wait(&go).send(Script::json(&chat_answer()).bytes()))
-                .await;
+            Upstream::always(Script::raw().tell(&asked).wait(&go).then(Script::json(&chat_answer()))).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
         let mut raw = Raw::connect(sidecache.address()).await;
         raw.send(request(&chat().to_string(), "")).await;

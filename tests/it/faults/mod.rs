@@ -1,6 +1,9 @@
 //! Whatever fails, answers stay right: a Redis, an upstream, clients and a machine that do their worst.
 
 mod clients;
+mod load;
+mod panics;
+mod process;
 mod redis;
 mod stray;
 mod upstream;

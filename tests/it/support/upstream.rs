@@ -54,13 +54,24 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// An upstream that answers each request with a script.
     pub(crate) async fn start(answer: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Self {
+        Self::answering(true, answer).await
+    }
+
+    /// The same, which forgets its requests: for tests with very many.
+    pub(crate) async fn forgetful(answer: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Self {
+        Self::answering(false, answer).await
+    }
+
+    async fn answering(records: bool, answer: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Self {
         let answer = Arc::new(answer);
         Self::serve(move |mut conn| {
             let answer = Arc::clone(&answer);
             async move {
                 while let Some(mut request) = conn.head().await {
                     request.body = conn.body(&request).await;
-                    conn.record(&request);
+                    if records {
+                        conn.record(&request);
+                    }
                     if !conn.play(answer(&request)).await {
                         return;
                     }

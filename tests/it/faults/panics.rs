@@ -1,0 +1,65 @@
+//! A handler that panics: one request is lost, and nothing else.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use sidecache::{
+    server::Server,
+    state::Shared,
+    stats::Stats,
+    store::{MemoryStore, Store},
+};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::support::{Client, eventually, run};
+
+/// So many connections at once.
+const ROOM: usize = 4;
+
+/// Serves with a handler that panics where the path says so.
+async fn fragile() -> (Client, Client, Server) {
+    let shared = Shared {
+        store: Store::Memory(MemoryStore::new(1 << 20)),
+        stats: Arc::new(Stats::default()),
+        standing: sidecache::standing::Standing::default(),
+        flights: Arc::default(),
+        tasks: TaskTracker::new(),
+    };
+    let server = Server {
+        shared: Arc::new(shared),
+        max_connections: ROOM,
+        header_timeout: Duration::from_secs(10),
+        stop: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let handle = |request: http::Request<hyper::body::Incoming>, _| async move {
+        assert_ne!(request.uri().path(), "/panic", "a fault, as this test wants it");
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"fine"))))
+    };
+    tokio::spawn(server.clone().run(listener, handle));
+    (Client::new(address), Client::h2c(address), server)
+}
+
+#[test]
+fn a_panic_in_a_handler_ends_one_request() {
+    run(async {
+        let (http1, http2, server) = fragile().await;
+        for client in [&http1, &http2] {
+            // More than there is room for: a connection that was lost makes room for the next.
+            for _ in 0..2 * ROOM {
+                let lost = client.try_open("GET", "/panic", &[], "").await;
+                assert!(lost.is_err(), "a handler that panicked has no answer");
+                assert_eq!(client.get("/fine").await.text(), "fine");
+            }
+        }
+        drop((http1, http2));
+        server.stop.cancel();
+        server.tasks.close();
+        eventually("no connection is left", async || server.tasks.is_empty().then_some(())).await;
+    });
+}

@@ -1,0 +1,269 @@
+//! The process itself: ended under load, killed while it writes, without file descriptors, without a log.
+
+use std::{
+    io::{BufRead, BufReader},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use serde_json::json;
+
+use super::{answer, ask, knowing, question};
+use crate::support::{
+    Client, Gate, Raw, RedisServer, Script, Setup, Sidecache, Upstream, answers::CHAT, eventually,
+    logs::parse, run,
+};
+
+/// Asks for streams until nobody answers any more; how many came whole.
+async fn stream_until_the_end(client: Client, first: usize, served: Arc<AtomicUsize>) -> usize {
+    let mut whole = 0;
+    for number in first.. {
+        let headers = [("content-type", "application/json")];
+        // A request on a connection that is just being closed, and any later one, has no answer at all.
+        let asked = client.try_open("POST", "/stream", &headers, question(number).to_string()).await;
+        let Ok(stream) = asked else { break };
+        let text = stream.rest().await.expect("no response that has begun is cut");
+        assert!(text.ends_with("the end"), "{text}");
+        served.fetch_add(1, Ordering::Relaxed);
+        whole += 1;
+    }
+    whole
+}
+
+#[test]
+fn a_drain_under_load_cuts_no_response() {
+    run(async {
+        let chunked = Script::chunked("text/plain").chunk("x".repeat(9000));
+        let upstream = Upstream::always(chunked.chunk("y".repeat(90_000)).chunk("the end").end()).await;
+        let mut sidecache = Sidecache::start(&upstream.url()).await;
+        let served = Arc::new(AtomicUsize::new(0));
+        let clients: Vec<_> = (0..16)
+            .map(|_| tokio::spawn(stream_until_the_end(sidecache.client(), 0, Arc::clone(&served))))
+            .collect();
+        eventually("under load", async || (served.load(Ordering::Relaxed) > 200).then_some(())).await;
+        assert_eq!(sidecache.stop().await.code(), Some(0));
+        for client in clients {
+            assert!(client.await.expect("no cut response") > 0);
+        }
+        sidecache.log.lifecycle("stopped").await;
+        assert!(!sidecache.log.text().contains("the drain's time is up"));
+    });
+}
+
+#[test]
+fn killed_while_it_writes_it_leaves_nothing_half_done() {
+    run(async {
+        let (redis, upstream) = (RedisServer::start(), knowing().await);
+        let setup = || {
+            let setup = Setup::to(&upstream.url()).arguments(&["--redis", &redis.url()]);
+            setup.env("CACHE_NEAR_MEMORY", "0").config("[store]\ntimeout = \"5s\"")
+        };
+        let mut most = 0;
+        for round in 0..3 {
+            let mut sidecache = setup().start().await;
+            let writers: Vec<_> = (0..8)
+                .map(|writer| {
+                    let client = sidecache.client();
+                    tokio::spawn(async move {
+                        for number in 0.. {
+                            let body = question(round * 100_000 + writer * 10_000 + number).to_string();
+                            let headers = [("content-type", "application/json")];
+                            if client.try_open("POST", CHAT, &headers, body).await.is_err() {
+                                return;
+                            }
+                        }
+                    })
+                })
+                .collect();
+            let before = keys(&redis).len();
+            eventually("writes", async || (keys(&redis).len() > before + 50).then_some(())).await;
+            sidecache.kill();
+            for writer in writers {
+                writer.await.expect("it ends");
+            }
+            most = most.max(keys(&redis).len());
+        }
+        assert!(most > 150, "{most}");
+        for key in redis.cli(&["KEYS", "*"]).lines() {
+            let left: i64 = redis.cli(&["PTTL", key]).parse().expect("milliseconds");
+            assert!(left > 0, "{key} lives for ever: {left}");
+        }
+        // What is there is whole: each entry is a hit, with the right answer.
+        let sidecache = setup().start().await;
+        let (client, mut hits) = (sidecache.client(), 0);
+        for round in 0..3 {
+            for writer in 0..8 {
+                for number in 0.. {
+                    let number = round * 100_000 + writer * 10_000 + number;
+                    let headers = [("cache-control", "only-if-cached")];
+                    let told = client.post_with(CHAT, &headers, &question(number)).await;
+                    if told.status == 504 {
+                        break;
+                    }
+                    assert_eq!((told.cache(), told.json()), ("HIT", answer(&question(number))));
+                    hits += 1;
+                }
+            }
+        }
+        assert_eq!(hits, most);
+        assert_eq!(sidecache.health().await["cache"]["errors"], 0);
+    });
+}
+
+fn keys(redis: &RedisServer) -> Vec<String> {
+    redis.cli(&["KEYS", "sidecache:query:*"]).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn without_file_descriptors_it_waits_and_serves_whom_it_has() {
+    run(async {
+        let upstream = knowing().await;
+        let sidecache = Setup::to(&upstream.url()).after("ulimit -n 60").start().await;
+        let client = sidecache.client();
+        ask(&client, 0).await;
+        let before = sidecache.open_files();
+        let mut crowd = Vec::new();
+        for _ in 0..200 {
+            crowd.push(Raw::connect(sidecache.address()).await);
+        }
+        eventually("none is left", async || (sidecache.open_files() >= 60).then_some(())).await;
+        for _ in 0..20 {
+            assert_eq!(ask(&client, 0).await.cache(), "HIT", "who has a connection is served");
+        }
+        let told = client.post(CHAT, &question(1)).await;
+        assert!(matches!(told.status, 200 | 502), "{}", told.text());
+        drop(crowd);
+        eventually("they are free again", async || (sidecache.open_files() <= before + 2).then_some(()))
+            .await;
+        for number in 2..20 {
+            ask(&sidecache.client(), number).await;
+        }
+    });
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_no_request() {
+    run(async {
+        let upstream = knowing().await;
+        let setup = Setup::to(&upstream.url()).arguments(&["--log-level", "DEBUG"]);
+        let mut child = setup.command().spawn().expect("the binary");
+        let mut output = BufReader::new(child.stdout.take().expect("its output"));
+        let mut line = || {
+            let mut line = String::new();
+            assert!(output.read_line(&mut line).expect("a line") > 0, "it ended");
+            parse(&line)
+        };
+        let address = loop {
+            if let Some(address) = line()["listen"].as_str() {
+                break address.parse().expect("an address");
+            }
+        };
+        let client = Client::new(address);
+        let health = async || client.get("/health").await.json();
+        eventually("lines are lost, and counted", async || {
+            for number in 0..50 {
+                ask(&client, number).await;
+            }
+            health().await["log"]["dropped"].as_u64().filter(|count| *count > 0)
+        })
+        .await;
+        // Once somebody reads again, a line says how many are lacking; for that, there must be one.
+        let asking = tokio::spawn(async move {
+            for number in 0.. {
+                ask(&client, number % 50).await;
+            }
+        });
+        let told = tokio::task::block_in_place(|| {
+            (0..1_000_000).find(|_| line()["log_dropped"].as_u64().is_some_and(|count| count > 0))
+        });
+        assert!(told.is_some());
+        assert!(!asking.is_finished(), "no request failed");
+        asking.abort();
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+    });
+}
+
+#[test]
+fn a_log_disk_that_is_full_fails_no_request() {
+    run(async {
+        let upstream = knowing().await;
+        let setup = Setup::to(&upstream.url()).after("exec >/dev/full");
+        let log = setup.dir().join("sidecache.log");
+        std::os::unix::fs::symlink("/dev/full", &log).expect("a link");
+        let sidecache = setup.arguments(&["--log-file", log.to_str().expect("UTF-8")]).start_silent().await;
+        let client = sidecache.client();
+        eventually("lines are lost, and counted", async || {
+            for number in 0..20 {
+                ask(&client, number).await;
+            }
+            sidecache.health().await["log"]["dropped"].as_u64().filter(|count| *count > 0)
+        })
+        .await;
+        assert_eq!(ask(&client, 0).await.cache(), "HIT");
+    });
+}
+
+#[test]
+fn in_little_memory_large_bodies_pass() {
+    run(async {
+        let body = json!({"model": "m", "messages": [], "pad": "x".repeat(4 << 20)}).to_string();
+        let upstream = Upstream::start(|request| Script::whole(200, &[], &request.body)).await;
+        // Address space, in KiB: threads and allocators reserve more than they use.
+        let sidecache = Setup::to(&upstream.url())
+            .arguments(&["--max-memory", "16MiB"])
+            .after("ulimit -v 1500000")
+            .start()
+            .await;
+        let callers: Vec<_> = (0..8)
+            .map(|caller| {
+                let (client, body) = (sidecache.client(), body.clone());
+                tokio::spawn(async move {
+                    for turn in 0..5 {
+                        let pad = format!("{caller}-{turn}");
+                        let headers = [("x-caller", pad.as_str())];
+                        let told = client.post_text(CHAT, &headers, &body).await;
+                        assert!(told.status == 200 && told.body == body, "{}", told.status);
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.expect("answers");
+        }
+        assert!(sidecache.memory() < 400 * 1024, "{} KiB", sidecache.memory());
+    });
+}
+
+#[test]
+fn a_bad_file_at_a_hangup_under_load_changes_nothing() {
+    run(async {
+        let (upstream, stop) = (knowing().await, Gate::new());
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let (client, until) = (sidecache.client(), stop.clone());
+        let load = tokio::spawn(async move {
+            let asking = async {
+                for number in 0.. {
+                    ask(&client, number % 50).await;
+                }
+            };
+            tokio::select! {
+                () = asking => {}
+                () = until.passed() => {}
+            }
+        });
+        for bad in ["[ttl\n", "ttl = 7\n", "[ttl]\nquery = \"soon\"\n", "\u{0}\u{1}"] {
+            let before = sidecache.log.text().matches("reload failed").count();
+            sidecache.reconfigure(bad);
+            eventually("told", async || {
+                (sidecache.log.text().matches("reload failed").count() > before).then_some(())
+            })
+            .await;
+        }
+        stop.open();
+        load.await.expect("every answer was right");
+        ask(&sidecache.client(), 1).await;
+    });
+}
