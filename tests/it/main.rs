@@ -37,6 +37,7 @@ mod retiring;
 mod rfc9111;
 mod sharing;
 mod smuggling;
+mod soak;
 mod stale;
 mod store_redis;
 mod streams;
