@@ -1,5 +1,6 @@
 //! What the benchmarks share: an upstream, the processes they start, HTTP by hand, and figures.
 
+pub(crate) mod client;
 pub(crate) mod figures;
 pub(crate) mod http;
 pub(crate) mod machine;

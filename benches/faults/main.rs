@@ -1,0 +1,45 @@
+//! What faults cost those who ask: a Redis that is slow, silent or gone, and a hundred times the callers that can be
+//! served.
+//!
+//! ```text
+//! cargo bench --bench faults                       # about a minute and a half
+//! cargo bench --bench faults -- --only load
+//! ```
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "each benchmark uses its part")]
+mod support;
+
+mod line;
+mod load;
+mod redis;
+
+use std::time::Duration;
+
+use support::{machine, upstream::Upstream};
+
+/// The path of a question.
+const CHAT: &str = "/v1/chat/completions";
+
+/// How long each case is watched.
+const WINDOW: Duration = Duration::from_secs(6);
+
+/// The same in a run without `--bench`, which is a test's and only shows that this works.
+const SMOKE: Duration = Duration::from_millis(300);
+
+#[allow(clippy::print_stdout, reason = "the result")]
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let window = if arguments.iter().any(|argument| argument == "--bench") { WINDOW } else { SMOKE };
+    let only =
+        arguments.iter().position(|argument| argument == "--only").map(|at| arguments[at + 1].as_str());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let upstream = Upstream::start();
+    println!("faults: commit {}, {}, load {}", machine::commit(), machine::line(), machine::load());
+    if only.is_none_or(|only| only == "redis") {
+        redis::run(folder.path(), upstream.port, window);
+    }
+    if only.is_none_or(|only| only == "load") {
+        load::run(folder.path(), upstream.port, window);
+    }
+}
