@@ -19,8 +19,8 @@ use crate::{
     key::Key,
 };
 
-/// Entries of the process that are looked at in a row.
-const STEP: usize = 50;
+/// Entries of the process that are looked at in a row: who shares the core waits no longer than for these.
+const STEP: usize = 10;
 
 /// After each step it rests this many times as long as the step took. Of a step with Redis, most is waiting.
 const REST: u32 = 9;
