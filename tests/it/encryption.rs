@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::{
+    cli::command,
     support::{
-        RedisServer, Script, Setup, Sidecache, Upstream,
+        Client, RedisServer, Script, Setup, Sidecache, Upstream,
         answers::{CHAT, QUERY, chat, chat_answer, chat_choice},
         eventually, run,
     },
@@ -200,6 +201,46 @@ fn a_value_that_does_not_open_is_a_miss_and_counted() {
 }
 
 #[test]
+fn operators_see_and_change_what_is_sealed() {
+    run(async {
+        // A summary that is longer than the first part of a sealed value, and a body that is longer than both.
+        let tags: Vec<_> = (0..200).map(|n| format!("a-rather-long-tag-{n}")).collect();
+        let mut answer = json!({"answer": "a".repeat(100_000), "sources": []});
+        answer["sources"] = tags.iter().map(|tag| json!({"document_id": tag})).collect();
+        let upstream = Upstream::always(Script::json(&answer)).await;
+        let redis = RedisServer::start();
+        let setup = Setup::to(&upstream.url()).arguments(&["--redis", &redis.url()]);
+        let sidecache = setup.env("CACHE_ENCRYPTION_KEY", ONE).admin().start().await;
+        let operator = Client::new(sidecache.admin());
+        let question = json!({"query": "q"});
+        let key = stored(&sidecache, &redis, QUERY, &question).await;
+        let explained = command(
+            &Setup::bare()
+                .env("CACHE_ENCRYPTION_KEY", ONE)
+                .arguments(&["explain", "--json", "--path", QUERY]),
+            &question.to_string(),
+        );
+        assert_eq!(explained.json()["key"], key);
+        let list = operator.get("/entries?kind=query").await.json();
+        assert_eq!((&list["entries"][0]["key"], &list["more"]), (&json!(key), &json!(false)), "{list}");
+        let shown = operator.get(&format!("/entries/{key}")).await.json();
+        assert_eq!(shown["body"], answer.to_string());
+        for dry_run in [true, false] {
+            let purge = json!({"tag": tags[150], "dry_run": dry_run});
+            assert_eq!(operator.post("/purge", &purge).await.json()["purged"], 1, "{purge}");
+        }
+        assert_eq!(sidecache.client().post(QUERY, &question).await.cache(), "MISS");
+        let by_hand = json!({"body": {"answer": "by hand"}});
+        let headers = [("content-type", "application/json")];
+        let put = operator.request("PUT", &format!("/entries/{key}"), &headers, by_hand.to_string()).await;
+        assert_eq!(put.status, 200, "{}", put.text());
+        let served = sidecache.client().post(QUERY, &question).await;
+        assert_eq!((served.cache(), served.json()), ("HIT", by_hand["body"].clone()));
+        assert!(!String::from_utf8_lossy(&redis.dump()).contains("by hand"));
+    });
+}
+
+#[test]
 fn redis_behind_tls_wants_a_certificate_and_a_user() {
     run(async {
         let (dir, strangers) = (certificates(), certificates());
@@ -220,8 +261,9 @@ fn redis_behind_tls_wants_a_certificate_and_a_user() {
         redis.cli(&["ACL", "SETUSER", "cache", "on", ">canary-pass", "~sidecache:*", "+@all"]);
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let url = format!("rediss://cache:canary-pass@localhost:{port}");
-        let settings =
-            |ca: &str, client: &str| format!("[store]\nredis = \"{url}\"\nredis_ca = \"{ca}\"\n{client}");
+        let settings = |ca: &str, client: &str| {
+            format!("[store]\ntimeout = \"5s\"\nredis = \"{url}\"\nredis_ca = \"{ca}\"\n{client}")
+        };
         let client = format!("redis_cert = \"{}\"\nredis_key = \"{}\"", path("cert.pem"), path("key.pem"));
         let foreign = strangers.path().join("ca.pem").display().to_string();
         for (config, connected) in [
@@ -230,8 +272,15 @@ fn redis_behind_tls_wants_a_certificate_and_a_user() {
             (settings(&foreign, &client), false),
         ] {
             let sidecache = Setup::to(&upstream.url()).config(&config).start().await;
-            let health = sidecache.health().await;
-            assert_eq!(health["cache"]["connected"], connected, "{config}: {health}");
+            if connected {
+                eventually("a connection", async || {
+                    (sidecache.health().await["cache"]["connected"] == true).then_some(())
+                })
+                .await;
+            } else {
+                sidecache.log.lifecycle("store lost").await;
+                assert_eq!(sidecache.health().await["cache"]["connected"], false, "{config}");
+            }
             assert_eq!(sidecache.client().post(CHAT, &chat()).await.status, 200);
             if connected {
                 stored(&sidecache, &redis, CHAT, &chat()).await;
