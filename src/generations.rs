@@ -258,6 +258,14 @@ impl Generations {
         }
     }
 
+    /// The same for what was retired from here, maybe as the first in another order.
+    pub fn told(&self, point: Point, retirement: &Retirement) {
+        if self.last().is_none_or(|last| last.order != point.order) {
+            self.begin(point.order);
+        }
+        self.apply(point, retirement);
+    }
+
     /// Begins to mirror another order, of which nothing is known so far.
     pub fn begin(&self, order: u64) {
         let unsent = std::mem::take(&mut self.state.write().unsent);

@@ -135,7 +135,9 @@ impl Mirror {
     async fn follow(&mut self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
         self.look(connection).await?;
         while let Some(unsent) = self.generations.unsent() {
-            ask(connection, &self.keys.retire(&unsent)).await?;
+            let reply = ask(connection, &self.keys.retire(&unsent)).await?;
+            // First the one, then the other: what is no longer unsent must be known to be retired.
+            self.generations.told(retired_at(reply).ok_or_else(protocol)?, &unsent);
             self.generations.sent(&unsent);
         }
         self.read(connection).await

@@ -299,10 +299,7 @@ impl RedisStore {
     pub async fn retire(&self, retirement: &Retirement) -> Result<Point, StoreError> {
         match self.tell(retirement).await {
             Ok(point) => {
-                if self.generations.last().is_none_or(|last| last.order != point.order) {
-                    self.generations.begin(point.order);
-                }
-                self.generations.apply(point, retirement);
+                self.generations.told(point, retirement);
                 Ok(point)
             }
             Err(error) => {

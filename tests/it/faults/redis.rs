@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{ask, knowing, unknown_host};
 use crate::support::{
-    Act, Client, Middleman, RedisServer, Setup, Sidecache, Upstream, eventually, eventually_within, run,
+    Act, Client, Middleman, RedisServer, Script, Setup, Sidecache, Upstream, eventually, eventually_within,
+    run,
 };
 
 /// In which hits must be back.
@@ -193,5 +194,46 @@ fn nothing_is_asked_twice_while_the_store_fails() {
             ask(&site.client, number).await;
         }
         assert_eq!(site.upstream.calls() - calls, 20);
+    });
+}
+
+#[test]
+fn a_write_that_redis_hears_of_later_is_not_forgotten_meanwhile() {
+    run(async {
+        let version = std::sync::atomic::AtomicU64::new(0);
+        let upstream = Upstream::start(move |request| {
+            let added = u64::from(request.method == "PUT");
+            let version = version.fetch_add(added, std::sync::atomic::Ordering::SeqCst) + added;
+            Script::json(&serde_json::json!({"version": version}))
+        })
+        .await;
+        let redis = RedisServer::start();
+        let middleman = Middleman::before(redis.port()).await;
+        let sidecache = Setup::to(&upstream.url())
+            .arguments(&["--redis", &middleman.url()])
+            .env("CACHE_NEAR_MEMORY", "0")
+            .config("[store]\ntimeout = \"5s\"")
+            .start()
+            .await;
+        let client = sidecache.client();
+        let document = "/api/v1/documents/d";
+        let stream = "sidecache:_:{retired}:stream";
+        let read = async || client.get(document).await;
+        eventually("stored", async || (read().await.cache() == "HIT").then_some(())).await;
+        let length = || redis.cli(&["XLEN", stream]);
+        let before = length();
+
+        middleman.follow(|name| if name == "EVAL" { Act::Say("-OOM full\r\n") } else { Act::Pass });
+        assert_eq!(client.request("PUT", document, &[], "").await.json()["version"], 1);
+        assert_eq!(length(), before, "Redis has not heard of it");
+        // Now it hears, and it is long until anybody reads it there.
+        middleman.follow(|name| match name {
+            "XREAD" => Act::Late(Duration::from_secs(20)),
+            _ => Act::Pass,
+        });
+        eventually("told", async || (length() != before).then_some(())).await;
+        for _ in 0..20 {
+            assert_eq!(read().await.json()["version"], 1);
+        }
     });
 }
