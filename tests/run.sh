@@ -64,8 +64,8 @@ cargo fmt --check
 section "lints: cargo clippy"
 cargo clippy --all-targets --locked -- -D warnings
 
-section "tests: cargo test"
-cargo test --locked
+section "tests: cargo test, with a minute of soak"
+SIDECACHE_SOAK=60 cargo test --locked
 
 section "dependencies: cargo deny"
 if cargo deny --version 2>/dev/null; then
