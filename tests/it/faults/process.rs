@@ -88,7 +88,7 @@ fn killed_while_it_writes_it_leaves_nothing_half_done() {
         assert!(most > 150, "{most}");
         for key in redis.cli(&["KEYS", "*"]).lines() {
             let left: i64 = redis.cli(&["PTTL", key]).parse().expect("milliseconds");
-            assert!(left > 0, "{key} lives for ever: {left}");
+            assert!(left != -1, "{key} lives for ever");
         }
         // What is there is whole: each entry is a hit, with the right answer.
         let sidecache = setup().start().await;
