@@ -85,9 +85,9 @@ fn error_replies_to_everything_open_the_breaker_once() {
             }
             assert!(site.count("errors").await >= errors + 40, "{reply}: failed lookups are told");
             assert_eq!(site.count("misses").await, misses, "{reply}: and are no misses");
-            assert_eq!(site.sidecache.health().await["status"], "degraded");
             eventually(reply, async || (site.sidecache.log.store_changes().0 == round + 1).then_some(()))
                 .await;
+            assert_eq!(site.sidecache.health().await["status"], "degraded");
 
             site.middleman.pass();
             site.hits_within(BACK).await;

@@ -70,7 +70,7 @@ fn a_soak_ends_with_no_wrong_byte_no_hung_request_and_no_growth() {
                 tokio::spawn(async move { caller.run(until).await })
             })
             .collect();
-        let mut troubles = Troubles { world: Arc::clone(&world), redis, middleman };
+        let mut troubles = Troubles { world: Arc::clone(&world), redis, middleman, turns: 0 };
         troubles.run(until - length * 2 / 3).await;
         let early = replicas.each_ref().map(held);
         troubles.run(until).await;

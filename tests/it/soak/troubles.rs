@@ -15,13 +15,19 @@ pub(super) struct Troubles {
     pub(super) world: Arc<World>,
     pub(super) redis: RedisServer,
     pub(super) middleman: Middleman,
+    /// How often the upstream's mood has changed.
+    pub(super) turns: usize,
 }
+
+/// Of a thousand requests, how many fail, turn by turn.
+const MOODS: [u32; 4] = [300, 0, 50, 0];
 
 impl Troubles {
     /// Makes trouble until then, and leaves everything in order.
     pub(super) async fn run(&mut self, until: Instant) {
         while Instant::now() < until {
-            self.world.trouble([0, 0, 50, 300][fastrand::usize(..4)]);
+            self.world.trouble(MOODS[self.turns % MOODS.len()]);
+            self.turns += 1;
             // Long enough for calm to be calm.
             for _ in 0..6 {
                 self.redis_trouble().await;
