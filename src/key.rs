@@ -89,10 +89,12 @@ impl Key {
 
     /// The key of the variant of its answer that `selector` selects.
     pub fn variant(&self, selector: &[u8]) -> Self {
-        let mut parts = Vec::with_capacity(64 + selector.len());
-        write_part(self.digest(), &mut parts);
-        write_part(selector, &mut parts);
-        Self { digest: blake3::hash(&parts), ..self.clone() }
+        self.sibling(|digest| {
+            let mut parts = Vec::with_capacity(64 + selector.len());
+            write_part(digest.as_bytes(), &mut parts);
+            write_part(selector, &mut parts);
+            blake3::hash(&parts)
+        })
     }
 
     /// The digest alone.
@@ -287,6 +289,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sealing::EncryptionKey;
 
     fn route() -> Route {
         Route::new("POST /ask", Kind::Query, Duration::from_secs(60), Scope::Credential).expect("a route")
@@ -462,6 +465,16 @@ mod tests {
         assert_eq!(together(&[&a]), Some(a.clone()));
         assert_ne!(together(&[&a, &b]), together(&[&b, &a]));
         assert_ne!(together(&[&a, &b]), Some(a));
+    }
+
+    #[test]
+    fn what_is_made_of_a_key_was_made_of_its_former_one_formerly() {
+        let [new, old] = ["1", "2"].map(|digit| EncryptionKey::parse(&digit.repeat(64)).expect("a key"));
+        let key = Key::new("ns".into(), Kind::Document, blake3::hash(b"a"));
+        let now = key.clone().named(&Sealing::new(&new, Some(&old)));
+        let formerly = key.named(&Sealing::new(&old, None));
+        assert_eq!(now.former(), Some(formerly.clone()));
+        assert_eq!(now.variant(b"x").former(), Some(formerly.variant(b"x")));
     }
 
     #[test]
