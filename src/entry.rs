@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::generations::{Mark, Place, Point};
 
@@ -130,6 +130,17 @@ impl Entry {
     /// The value of its header `name`.
     pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+
+    /// Its headers, to be looked up.
+    pub fn header_map(&self) -> HeaderMap {
+        self.headers.iter().cloned().collect()
+    }
+
+    /// How old it is at `now`, in milliseconds since the Unix epoch. A clock that was set back makes it no younger
+    /// than new.
+    pub fn age(&self, now: u64) -> Duration {
+        Duration::from_millis(now.saturating_sub(self.stored_at))
     }
 
     /// The bytes it counts in memory: what it holds and what holding it costs.

@@ -399,8 +399,7 @@ impl Fill {
 
     /// Stores an answer that was stored before, as of `times`.
     async fn store_again(&self, entry: Entry, times: Times, began: Option<Point>) -> Outcome {
-        let headers = entry.headers.iter().cloned().collect();
-        let told = entry.tags.clone();
+        let (headers, told) = (entry.header_map(), entry.tags.clone());
         let entry = self.depending(entry, &headers, told, began)?;
         self.store(entry, times).await
     }

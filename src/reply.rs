@@ -298,7 +298,7 @@ pub fn stored_parts(
     served: Served,
     now: SystemTime,
 ) -> (HeaderMap, Bytes) {
-    let mut headers: HeaderMap = entry.headers.iter().cloned().collect();
+    let mut headers = entry.header_map();
     let body = match served {
         Served::AsStored => entry.body.clone(),
         Served::Shown(body) => body,

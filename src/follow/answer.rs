@@ -39,16 +39,21 @@ pub fn storable(
     if policy::is_failure(status) && question.fallback.as_ref().is_some_and(|stale| stale.for_errors) {
         return Err(Reason::Status);
     }
-    Ok(life(question, status, headers, times))
+    Ok(life(question, status, headers, &directives, times))
 }
 
-fn life(question: &Question, status: StatusCode, headers: &HeaderMap, times: Times) -> Life {
+fn life(
+    question: &Question,
+    status: StatusCode,
+    headers: &HeaderMap,
+    directives: &Directives,
+    times: Times,
+) -> Life {
     let Question { route, inquiry, .. } = question;
-    let directives = Directives::of(headers);
     let configured =
         StaleRules { while_revalidate: route.stale_while_revalidate, if_error: route.stale_if_error };
-    let rules = StaleRules::of(&directives, configured);
-    let ttl = rfc9111::lifetime(status, headers, &directives, times).unwrap_or_default();
+    let rules = StaleRules::of(directives, configured);
+    let ttl = rfc9111::lifetime(status, headers, directives, times).unwrap_or_default();
     let asked = inquiry.directives.ttl.map(|asked| asked + rfc9111::initial_age(headers, times));
     Life {
         ttl: asked.map_or(ttl, |asked| asked.min(ttl)),
@@ -78,11 +83,12 @@ pub fn dated(question: &Question, entry: Entry, headers: &HeaderMap, times: Time
     let mut headers = headers.clone();
     // RFC 9110, section 6.6.1.
     headers.entry(header::DATE).or_insert_with(|| date(times));
-    let life = life(question, entry.status, &headers, times);
+    let directives = Directives::of(&headers);
+    let life = life(question, entry.status, &headers, &directives, times);
     let age = rfc9111::initial_age(&headers, times);
     let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
     // Section 3.5 says who may have it, where the response does.
-    let for_all = Directives::of(&headers).allow_authorized();
+    let for_all = directives.allow_authorized();
     Entry {
         headers: fields(question, &headers),
         stored_at: times.came.saturating_sub(age),
@@ -106,7 +112,7 @@ fn fields(question: &Question, headers: &HeaderMap) -> Vec<(HeaderName, HeaderVa
 /// How long an entry is kept from `times` on: while it is fresh, or may be served stale, and for the route's TTL after
 /// that, to be confirmed or to stand in for an upstream that is out of reach.
 pub fn kept_for(question: &Question, entry: &Entry, times: Times) -> Duration {
-    let age = Duration::from_millis(times.came.saturating_sub(entry.stored_at));
+    let age = entry.age(times.came);
     let beyond = entry.ttl.saturating_sub(age).saturating_add(question.route.ttl);
     entry.life().saturating_sub(age).max(beyond)
 }
@@ -138,24 +144,21 @@ pub fn told_by_head(question: &Question, head: &Head, times: Times) -> Option<En
     if !question.is_head() || head.status != StatusCode::OK || stored.status != StatusCode::OK {
         return None;
     }
-    let headers = stored.headers.iter().cloned().collect();
-    let same = rfc9111::matches_head(&headers, stored.body.len(), &head.headers);
+    let same = rfc9111::matches_head(&stored.header_map(), stored.body.len(), &head.headers);
     let updated = freshened(question, stored, &head.headers, times).filter(|_| same);
     Some(updated.unwrap_or_else(|| Entry { ttl: Duration::ZERO, ..(**stored).clone() }))
 }
 
 fn freshened(question: &Question, stored: &Arc<Entry>, told: &HeaderMap, times: Times) -> Option<Entry> {
-    let headers = stored.headers.iter().cloned().collect();
     let mut told = told.clone();
     told.entry(header::DATE).or_insert_with(|| date(times));
-    let headers = rfc9111::freshen(&headers, &told)?;
+    let headers = rfc9111::freshen(&stored.header_map(), &told)?;
     Some(dated(question, (**stored).clone(), &headers, times))
 }
 
 /// The head of a confirmed response.
 pub fn confirmed_head(question: &Question, entry: &Entry, times: Times) -> Head {
-    let headers: HeaderMap = entry.headers.iter().cloned().collect();
-    let age = Duration::from_millis(times.came.saturating_sub(entry.stored_at));
+    let (headers, age) = (entry.header_map(), entry.age(times.came));
     let source = Source::Confirmed { age: age.as_secs(), ttl: left(entry, age) };
     let head = Head { status: entry.status, headers, sharing: Sharing::Released, source };
     let life = Life { ttl: entry.ttl, ..Life::default() };

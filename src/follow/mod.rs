@@ -56,10 +56,10 @@ pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
     if !may_read(question, entry.with_credentials) {
         return Forward::Miss.into();
     }
-    let headers: HeaderMap = entry.headers.iter().cloned().collect();
-    let (directives, asked) = (Directives::of(&headers), &question.inquiry.directives);
+    let (directives, asked) = (Directives::of(&entry.header_map()), &question.inquiry.directives);
     let rules = StaleRules { while_revalidate: entry.stale_while_revalidate, if_error: entry.stale_if_error };
-    let age = age(&entry, SystemTime::now());
+    // It counts as stored as long before it came as it was old then (RFC 9111, section 4.2.3).
+    let age = entry.age(unix_millis(SystemTime::now()));
     let reuse = rfc9111::reuse(&directives, rules, asked, age, entry.ttl);
     let report = CacheReport::hit(question.route.kind, key.clone(), age.as_secs(), left(&entry, age));
     let found = |report| Found { report, served: Served::AsStored, entry: Arc::clone(&entry) };
@@ -82,11 +82,6 @@ pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
     }
 }
 
-/// The age of an entry (RFC 9111, section 4.2.3): it counts as stored as long before it came as it was old then.
-fn age(entry: &Entry, now: SystemTime) -> Duration {
-    Duration::from_millis(unix_millis(now).saturating_sub(entry.stored_at))
-}
-
 /// The seconds for which an entry of this age is fresh yet; negative where it is stale.
 fn left(entry: &Entry, age: Duration) -> i64 {
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
@@ -105,7 +100,7 @@ pub fn ask_to_confirm(
     for name in [header::RANGE, header::IF_RANGE] {
         request.headers_mut().remove(name);
     }
-    let headers: HeaderMap = stored.iter().flat_map(|entry| entry.headers.iter().cloned()).collect();
+    let headers = stored.as_ref().map(|entry| entry.header_map()).unwrap_or_default();
     // The answer to a `HEAD` tells of the stored response by itself (section 4.3.5).
     let is_head = *request.method() == http::Method::HEAD;
     let conditions = if is_head { Vec::new() } else { rfc9111::conditions(&headers) };

@@ -21,10 +21,13 @@ const INDEX: u64 = u64::MAX;
 
 /// The names that the variants of a target are told apart by; `None` where `entry` is a response.
 pub fn names(entry: &Entry) -> Option<Vec<HeaderName>> {
-    let headers = entry.headers.iter().cloned().collect();
-    match Vary::of(&headers) {
-        Vary::On(names) if entry.form == INDEX => Some(names),
-        _ => None,
+    // Most entries are responses: their headers need no look.
+    if entry.form != INDEX {
+        return None;
+    }
+    match Vary::of(&entry.header_map()) {
+        Vary::On(names) => Some(names),
+        Vary::Any => None,
     }
 }
 
@@ -67,8 +70,7 @@ pub async fn put(store: &Store, follow: &Follow, entry: Entry, life: Duration) -
 
 /// The names that are known, and those that a response adds. What varies on nothing answers every request.
 fn all_names(follow: &Follow, entry: &Entry) -> Vec<HeaderName> {
-    let headers = entry.headers.iter().cloned().collect();
-    match Vary::of(&headers) {
+    match Vary::of(&entry.header_map()) {
         Vary::On(mut names) if !names.is_empty() => {
             names.extend(follow.varies_on.iter().cloned());
             names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
