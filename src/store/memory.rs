@@ -11,11 +11,24 @@ use crate::{entry::Entry, generations::Generations, key::Key, route::Kind, stats
 
 /// An entry with the time it may stay, and what is told of it.
 #[derive(Debug)]
-struct Held {
+pub(super) struct Held {
     entry: Arc<Entry>,
     life: Duration,
     kind: Kind,
     hits: Counter,
+}
+
+impl Held {
+    /// It, for whoever looks on.
+    pub(super) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+
+    /// It, for a request: that counts.
+    pub(super) fn hit(&self) -> Arc<Entry> {
+        self.hits.increment();
+        Arc::clone(&self.entry)
+    }
 }
 
 struct LifeOfEntry;
@@ -61,16 +74,9 @@ impl MemoryStore {
         &self.generations
     }
 
-    /// The entry under `key`.
-    pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.cache.get(key.digest()).map(|held| Arc::clone(&held.entry))
-    }
-
-    /// Counts a request that `key`'s entry was found for.
-    pub fn count_hit(&self, key: &Key) {
-        if let Some(held) = self.cache.get(key.digest()) {
-            held.hits.increment();
-        }
+    /// What is held under `key`.
+    pub(super) fn get(&self, key: &Key) -> Option<Arc<Held>> {
+        self.cache.get(key.digest())
     }
 
     /// Keeps `entry` under `key` for `life`.

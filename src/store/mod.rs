@@ -95,7 +95,16 @@ impl Store {
     /// # Errors
     /// Where the store could not be asked; to the request, a miss.
     pub async fn get(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
-        Ok(self.peek(key).await?.inspect(|_| self.count_hit(key)))
+        match self {
+            Self::Memory(store) => Ok(self.hit(store, key)),
+            Self::Redis(store) => Ok(self.peek(key).await?.inspect(|_| store.count_hit(key))),
+        }
+    }
+
+    /// What the in-process store gives a request.
+    fn hit(&self, store: &MemoryStore, key: &Key) -> Option<Arc<Entry>> {
+        let held = store.get(key).filter(|held| !self.is_retired(key, held.entry()));
+        held.map(|held| held.hit())
     }
 
     /// The same for whoever looks on: it counts as no request.
@@ -111,11 +120,11 @@ impl Store {
 
     async fn find(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
         let store = match self {
-            Self::Memory(store) => return Ok(store.get(key)),
+            Self::Memory(store) => return Ok(store.get(key).map(|held| Arc::clone(held.entry()))),
             Self::Redis(store) => store,
         };
         if key.former().is_some() {
-            return self.find_many(std::slice::from_ref(key)).await.pop().unwrap_or(Ok(None));
+            return find_many(store, std::slice::from_ref(key)).await.pop().unwrap_or(Ok(None));
         }
         let key = key.to_string();
         let envelope = store.get(&key).await?;
@@ -124,43 +133,18 @@ impl Store {
 
     /// The entries under `keys` in one round trip, each as [`Self::get`] would find it.
     pub async fn get_many(&self, keys: &[Key]) -> Vec<Result<Option<Arc<Entry>>, StoreError>> {
+        let store = match self {
+            Self::Memory(store) => return keys.iter().map(|key| Ok(self.hit(store, key))).collect(),
+            Self::Redis(store) => store,
+        };
         if self.now().is_none() {
             return vec![Err(StoreError::Unavailable); keys.len()];
         }
         let kept = |(key, found): (&Key, Result<Option<Arc<Entry>>, StoreError>)| {
             let found = found?.filter(|entry| !self.is_retired(key, entry));
-            Ok(found.inspect(|_| self.count_hit(key)))
+            Ok(found.inspect(|_| store.count_hit(key)))
         };
-        keys.iter().zip(self.find_many(keys).await).map(kept).collect()
-    }
-
-    async fn find_many(&self, keys: &[Key]) -> Vec<Result<Option<Arc<Entry>>, StoreError>> {
-        let store = match self {
-            Self::Memory(store) => return keys.iter().map(|key| Ok(store.get(key))).collect(),
-            Self::Redis(store) => store,
-        };
-        // Under the former names too, in the same round trip.
-        let former: Vec<_> = keys.iter().filter_map(Key::former).collect();
-        let names: Vec<_> = keys.iter().chain(&former).map(ToString::to_string).collect();
-        let open = |(name, found): (&String, Result<Option<Bytes>, StoreError>)| {
-            found?.map(|envelope| opened(store, name, &envelope)).transpose()
-        };
-        let mut found: Vec<_> = names.iter().zip(store.get_many(&names).await).map(open).collect();
-        let renewed = found.split_off(keys.len());
-        for ((key, found), renewed) in keys.iter().zip(&mut found).zip(renewed) {
-            if let (Ok(None), Ok(Some(entry))) = (&found, &renewed) {
-                renew(store, key, entry);
-                *found = renewed;
-            }
-        }
-        found
-    }
-
-    fn count_hit(&self, key: &Key) {
-        match self {
-            Self::Memory(store) => store.count_hit(key),
-            Self::Redis(store) => store.count_hit(key),
-        }
+        keys.iter().zip(find_many(store, keys).await).map(kept).collect()
     }
 
     /// Removes the entry under `key`; whether there was one. It may come back by a fill that is running, unless
@@ -228,12 +212,8 @@ impl Store {
         let since = self.generations().last_concerning(Dependencies { key, marks });
         let name = key.to_string();
         let redis::Turn { whose, stored } = store.turn(&name, form, since).await?;
-        let found = match stored.map(|envelope| Entry::open(&envelope, &name)) {
-            None => None,
-            Some(Ok(entry)) => Some(Arc::new(entry)).filter(|entry| !self.is_retired(key, entry)),
-            Some(Err(_)) => return Err(StoreError::Protocol),
-        };
-        Ok(Turn { whose, found })
+        let found = stored.map(|envelope| opened(store, &name, &envelope)).transpose()?;
+        Ok(Turn { whose, found: found.filter(|entry| !self.is_retired(key, entry)) })
     }
 
     /// What `/health` tells.
@@ -258,9 +238,27 @@ impl Store {
     }
 }
 
+/// What Redis holds under `keys`, retired or not; under their former names too, in the same round trip.
+async fn find_many(store: &Arc<RedisStore>, keys: &[Key]) -> Vec<Result<Option<Arc<Entry>>, StoreError>> {
+    let former: Vec<_> = keys.iter().filter_map(Key::former).collect();
+    let names: Vec<_> = keys.iter().chain(&former).map(ToString::to_string).collect();
+    let open = |(name, found): (&String, Result<Option<Bytes>, StoreError>)| {
+        found?.map(|envelope| opened(store, name, &envelope)).transpose()
+    };
+    let mut found: Vec<_> = names.iter().zip(store.get_many(&names).await).map(open).collect();
+    let renewed = found.split_off(keys.len());
+    for ((key, found), renewed) in keys.iter().zip(&mut found).zip(renewed) {
+        if let (Ok(None), Ok(Some(entry))) = (&found, &renewed) {
+            renew(store, key, entry);
+            *found = renewed;
+        }
+    }
+    found
+}
+
 /// Keeps what was found under its former name under the present one, for the rest of its life. Nobody waits for it.
 fn renew(store: &Arc<RedisStore>, key: &Key, entry: &Entry) {
-    let age = Duration::from_millis(unix_millis(SystemTime::now()).saturating_sub(entry.stored_at));
+    let age = entry.age(unix_millis(SystemTime::now()));
     let Some(rest) = entry.life().checked_sub(age).filter(|rest| !rest.is_zero()) else { return };
     let (store, key) = (Arc::clone(store), key.to_string());
     let envelope = Bytes::from(entry.seal(&key));
