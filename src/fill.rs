@@ -7,25 +7,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode, header};
+use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::timeout_at;
 
 use crate::{
     body::{self, RequestBody, UpstreamBody},
-    dialect::{self, Answer, sse::Framing},
+    dialect::{Answer, sse::Framing},
     entry::Entry,
     error::ProxyError,
     exchange::log_llm_call,
     flight::{End, Head, Outcome, Sharing, Source, Writer},
     flights::Landing,
-    follow::{
-        answer::{self, Confirmed},
-        variants,
-    },
-    generations::{Dependencies, Mark, Point, Subject},
-    headers::media_type_of,
+    follow::answer::{self, Confirmed},
+    generations::{Point, Subject},
+    keep,
     log::events::Operation,
     policy::{self, Life, Reason},
     question::Question,
@@ -36,7 +33,7 @@ use crate::{
     state::Live,
     stats::Limit,
     store::Lease,
-    tags, talk,
+    talk,
     time::unix_millis,
     turn::{self, Turn},
     upstream,
@@ -174,7 +171,7 @@ impl Fill {
         writer.head(head.clone());
         if let Some(entry) = answer::told_by_head(&self.question, &head, times) {
             // What comes of that says nothing of this answer.
-            let _ = self.store_again(entry, times, began).await;
+            let _ = keep::store_again(&self.question, entry, times, began).await;
         }
         if is_unshareable(verdict) {
             if let Some(landing) = &self.landing {
@@ -197,10 +194,10 @@ impl Fill {
             Err(reason) => return Ok(Err(reason)),
         };
         let pace = pace(Framing::of_headers(&head.headers), &body, &arrivals);
-        match self.entry(&head, body, answer, life, began) {
+        match keep::entry(&self.question, &head, body, answer, life, began) {
             Ok(entry) => {
                 let entry = answer::dated(&self.question, entry, &head.headers, times);
-                Ok(self.store(Entry { took, pace, ..entry }, times).await)
+                Ok(keep::store(&self.question, Entry { took, pace, ..entry }, times).await)
             }
             Err(reason) => Ok(Err(reason)),
         }
@@ -217,53 +214,11 @@ impl Fill {
         let Confirmed { entry, updated } = confirmed;
         writer.head(answer::confirmed_head(&self.question, &entry, times));
         writer.chunk(entry.body.clone()).await.map_err(|_| Stop::Abandoned)?;
-        if updated { Ok(self.store_again(entry, times, began).await) } else { Ok(Err(Reason::Status)) }
-    }
-
-    /// What is stored of a whole answer.
-    fn entry(
-        &self,
-        head: &Head,
-        body: Bytes,
-        answer: Answer,
-        life: Life,
-        began: Option<Point>,
-    ) -> Result<Entry, Reason> {
-        let Question { route, inquiry, .. } = &self.question;
-        let headers = reply::headers_to_store(route, &head.headers);
-        let entry = Entry {
-            stored_at: unix_millis(SystemTime::now()),
-            ttl: life.ttl,
-            stale_while_revalidate: life.stale_while_revalidate,
-            stale_if_error: life.stale_if_error,
-            form: inquiry.ask.upstream_form.id,
-            with_credentials: inquiry.credentials.is_some(),
-            model: answer.model.or_else(|| inquiry.model.clone()),
-            usage: answer.usage,
-            ..Entry::new(head.status, headers, answer.without_ids.unwrap_or(body))
-        };
-        let entry = self.depending(entry, &head.headers, answer.tags, began)?;
-        if self.is_better_kept(&entry) { Err(Reason::OtherFormKept) } else { Ok(entry) }
-    }
-
-    /// `entry` with what it depends on, by its request, its headers, and what it tells itself, where none of that was
-    /// retired since `began`.
-    fn depending(
-        &self,
-        entry: Entry,
-        headers: &HeaderMap,
-        told: Vec<String>,
-        began: Option<Point>,
-    ) -> Result<Entry, Reason> {
-        let Question { inquiry, shared, .. } = &self.question;
-        let (began, key) = began.zip(inquiry.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
-        let tags = tags::of(&inquiry.subjects, headers, told)?;
-        let by_tag: Vec<_> = tags.iter().cloned().map(Subject::Tag).collect();
-        let marks: Vec<_> = inquiry.marks().into_iter().chain(Mark::all(&by_tag)).collect();
-        if shared.store.generations().is_retired(began, Dependencies { key, marks: &marks }) {
-            return Err(Reason::Retired);
+        if updated {
+            Ok(keep::store_again(&self.question, entry, times, began).await)
+        } else {
+            Ok(Err(Reason::Status))
         }
-        Ok(Entry { began, marks, tags, ..entry })
     }
 
     /// A success here retires what the route says.
@@ -386,53 +341,6 @@ impl Fill {
         if let (true, Some(model)) = (is_call, model) {
             log_llm_call(&self.question.exchange, model, answer.usage.unwrap_or_default(), took, false);
         }
-    }
-
-    /// Whether the answer that is stored serves both forms, and the new one does not.
-    fn is_better_kept(&self, entry: &Entry) -> bool {
-        let serves_both = |entry: &Entry| {
-            let media = entry.header(&header::CONTENT_TYPE).and_then(media_type_of).unwrap_or_default();
-            dialect::serves_both(self.question.inquiry.dialect, &media, &entry.body)
-        };
-        self.question.kept.as_ref().is_some_and(|kept| serves_both(kept) && !serves_both(entry))
-    }
-
-    /// Stores an answer that was stored before, as of `times`.
-    async fn store_again(&self, entry: Entry, times: Times, began: Option<Point>) -> Outcome {
-        let (headers, told) = (entry.header_map(), entry.tags.clone());
-        let entry = self.depending(entry, &headers, told, began)?;
-        self.store(entry, times).await
-    }
-
-    async fn store(&self, entry: Entry, times: Times) -> Outcome {
-        let (started, life) = (Instant::now(), entry.life());
-        let Question { shared, inquiry, follow, wanted, .. } = &self.question;
-        let Some(key) = &inquiry.key else { return Err(Reason::TtlZero) };
-        let store = &shared.store;
-        let stored = match (follow, wanted) {
-            (None, None) => store.put(key, Arc::new(entry), life).await,
-            (Some(follow), _) => {
-                let life = answer::kept_for(&self.question, &entry, times);
-                variants::put(store, follow, entry, life).await
-            }
-            (None, Some(wanted)) => {
-                let count = |reason: &Reason| {
-                    if *reason == Reason::TooLarge {
-                        self.question.shared.stats.limited(Limit::MaxEntry);
-                    }
-                };
-                let max_entry = self.question.live.config.store.max_entry;
-                let entries = wanted.entries(&entry, max_entry).inspect_err(count)?;
-                store
-                    .put_many(entries.into_iter().map(|(key, entry)| (key, Arc::new(entry), life)).collect())
-                    .await
-            }
-        };
-        self.question.exchange.performed(Operation::CacheStore, started.elapsed(), stored.is_ok());
-        stored.map_err(|_| {
-            self.question.shared.stats.errors.increment();
-            Reason::StoreUnavailable
-        })
     }
 }
 

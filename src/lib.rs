@@ -24,7 +24,7 @@
 //! | the command line | [`cli`] |
 //! | composition | [`app`], from a [`config`] to a running proxy and its end |
 //! | what answers | [`server`] accepts; [`proxy`] decides, on one page; [`admin`] and [`health`] tell operators |
-//! | the ways a request goes | [`lookup`] asks the store; [`ask`] leads or follows, and [`fill`] asks the upstream once it is this replica's [`turn`]; [`serve`] replies from the store; [`follow`] is how all of them obey the upstream where a route says so; [`retiring`] and [`talk`] see to it that what changed is retired; a [`question`] is what they all need; [`embed`] goes them for each input of a batch; [`pass`] and [`tunnel`] send on what nothing is cached for |
+//! | the ways a request goes | [`lookup`] asks the store; [`ask`] leads or follows, and [`fill`] asks the upstream once it is this replica's [`turn`]; [`keep`] stores what came whole; [`serve`] replies from the store; [`follow`] is how all of them obey the upstream where a route says so; [`retiring`] and [`talk`] see to it that what changed is retired; a [`question`] is what they all need; [`embed`] goes them for each input of a batch; [`pass`] and [`tunnel`] send on what nothing is cached for |
 //! | effects | [`store`], [`upstream`], [`flight`] and [`flights`] (answers while they arrive), [`edited`], [`paced`], [`body`], [`exchange`], [`log`], [`stats`], [`memory`], [`standing`] (whose credentials are good), [`generations`] (what was retired), [`state`] |
 //! | rules, pure | [`route`], [`rfc9111`], [`conditional`], [`range`] and [`cache_control`], [`admit`], [`key`], [`normal`] and [`json`], [`headers`], [`policy`], [`entry`], [`batch`], [`resource`], [`tags`], [`glob`], [`reply`], [`guard`], [`forwarded`], [`error`], [`normalize`], [`time`], and in [`dialect`] what bodies mean |
 
@@ -55,6 +55,7 @@ pub mod guard;
 pub mod headers;
 pub mod health;
 pub mod json;
+pub mod keep;
 pub mod key;
 pub mod log;
 pub mod lookup;

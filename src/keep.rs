@@ -1,0 +1,118 @@
+//! What is stored of an answer that came whole, and storing it.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+
+use crate::{
+    dialect::{self, Answer},
+    entry::Entry,
+    flight::{Head, Outcome},
+    follow::{answer, variants},
+    generations::{Dependencies, Mark, Point, Subject},
+    headers::media_type_of,
+    log::events::Operation,
+    policy::{Life, Reason},
+    question::Question,
+    reply,
+    rfc9111::Times,
+    stats::Limit,
+    tags,
+    time::unix_millis,
+};
+
+/// What is stored of a whole answer.
+pub fn entry(
+    question: &Question,
+    head: &Head,
+    body: Bytes,
+    answer: Answer,
+    life: Life,
+    began: Option<Point>,
+) -> Result<Entry, Reason> {
+    let Question { route, inquiry, .. } = question;
+    let headers = reply::headers_to_store(route, &head.headers);
+    let entry = Entry {
+        stored_at: unix_millis(SystemTime::now()),
+        ttl: life.ttl,
+        stale_while_revalidate: life.stale_while_revalidate,
+        stale_if_error: life.stale_if_error,
+        form: inquiry.ask.upstream_form.id,
+        with_credentials: inquiry.credentials.is_some(),
+        model: answer.model.or_else(|| inquiry.model.clone()),
+        usage: answer.usage,
+        ..Entry::new(head.status, headers, answer.without_ids.unwrap_or(body))
+    };
+    let entry = depending(question, entry, &head.headers, answer.tags, began)?;
+    if is_better_kept(question, &entry) { Err(Reason::OtherFormKept) } else { Ok(entry) }
+}
+
+/// `entry` with what it depends on, by its request, its headers, and what it tells itself, where none of that was
+/// retired since `began`.
+fn depending(
+    question: &Question,
+    entry: Entry,
+    headers: &HeaderMap,
+    told: Vec<String>,
+    began: Option<Point>,
+) -> Result<Entry, Reason> {
+    let Question { inquiry, shared, .. } = question;
+    let (began, key) = began.zip(inquiry.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
+    let tags = tags::of(&inquiry.subjects, headers, told)?;
+    let by_tag: Vec<_> = tags.iter().cloned().map(Subject::Tag).collect();
+    let marks: Vec<_> = inquiry.marks().into_iter().chain(Mark::all(&by_tag)).collect();
+    if shared.store.generations().is_retired(began, Dependencies { key, marks: &marks }) {
+        return Err(Reason::Retired);
+    }
+    Ok(Entry { began, marks, tags, ..entry })
+}
+
+/// Whether the answer that is stored serves both forms, and the new one does not.
+fn is_better_kept(question: &Question, entry: &Entry) -> bool {
+    let serves_both = |entry: &Entry| {
+        let media = entry.header(&header::CONTENT_TYPE).and_then(media_type_of).unwrap_or_default();
+        dialect::serves_both(question.inquiry.dialect, &media, &entry.body)
+    };
+    question.kept.as_ref().is_some_and(|kept| serves_both(kept) && !serves_both(entry))
+}
+
+/// Stores an answer that was stored before, as of `times`.
+pub async fn store_again(question: &Question, entry: Entry, times: Times, began: Option<Point>) -> Outcome {
+    let (headers, told) = (entry.header_map(), entry.tags.clone());
+    let entry = depending(question, entry, &headers, told, began)?;
+    store(question, entry, times).await
+}
+
+/// Stores an answer, as of `times`.
+pub async fn store(question: &Question, entry: Entry, times: Times) -> Outcome {
+    let (started, life) = (Instant::now(), entry.life());
+    let Question { shared, live, inquiry, follow, wanted, exchange, .. } = question;
+    let Some(key) = &inquiry.key else { return Err(Reason::TtlZero) };
+    let store = &shared.store;
+    let stored = match (follow, wanted) {
+        (None, None) => store.put(key, Arc::new(entry), life).await,
+        (Some(follow), _) => {
+            let life = answer::kept_for(question, &entry, times);
+            variants::put(store, follow, entry, life).await
+        }
+        (None, Some(wanted)) => {
+            let count = |reason: &Reason| {
+                if *reason == Reason::TooLarge {
+                    shared.stats.limited(Limit::MaxEntry);
+                }
+            };
+            let entries = wanted.entries(&entry, live.config.store.max_entry).inspect_err(count)?;
+            let put = |(key, entry)| (key, Arc::new(entry), life);
+            store.put_many(entries.into_iter().map(put).collect()).await
+        }
+    };
+    exchange.performed(Operation::CacheStore, started.elapsed(), stored.is_ok());
+    stored.map_err(|_| {
+        shared.stats.errors.increment();
+        Reason::StoreUnavailable
+    })
+}
