@@ -144,7 +144,8 @@ impl Retirement {
 
     /// The kind that all entries are of which it is about, where there is one.
     pub fn only_kind(&self) -> Option<Kind> {
-        let is_of = |kind: &Kind| self.marks[..] == [Mark(1 + *kind as u128)] && self.patterns.is_empty();
+        let is_of =
+            |kind: &Kind| self.marks == Mark::all(&[Subject::Kind(*kind)]) && self.patterns.is_empty();
         Kind::ALL.into_iter().find(is_of)
     }
 

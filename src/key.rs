@@ -70,8 +70,7 @@ impl Key {
     pub fn parse(namespace: &Arc<str>, text: &str) -> Option<Self> {
         let local = |text: &str| {
             let (kind, digest) = text.split_once(':')?;
-            let kind = Kind::ALL.into_iter().find(|own| own.as_str() == kind)?;
-            Some(Self::new(Arc::clone(namespace), kind, blake3::Hash::from_hex(digest).ok()?))
+            Some(Self::new(Arc::clone(namespace), Kind::named(kind)?, blake3::Hash::from_hex(digest).ok()?))
         };
         let whole = text.strip_prefix(&**namespace).and_then(|rest| rest.strip_prefix(':'));
         whole.and_then(local).or_else(|| local(text))

@@ -32,6 +32,11 @@ impl Kind {
     pub const ALL: [Self; 5] =
         [Self::Query, Self::Embedding, Self::Document, Self::Conversation, Self::Other];
 
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The name used in keys, logs and settings.
     pub const fn as_str(self) -> &'static str {
         match self {

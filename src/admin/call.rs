@@ -99,9 +99,8 @@ pub(super) fn parse_key(text: &str, namespace: &Arc<str>) -> Result<Key, String>
 /// # Errors
 /// Which there are.
 pub(super) fn parse_kind(text: &str) -> Result<Kind, String> {
-    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == text);
-    let names = Kind::ALL.map(Kind::as_str).join(", ");
-    kind.ok_or_else(|| format!("{text:?} is no kind: {names}"))
+    let names = || Kind::ALL.map(Kind::as_str).join(", ");
+    Kind::named(text).ok_or_else(|| format!("{text:?} is no kind: {}", names()))
 }
 
 fn list(query: &str) -> Result<Call, Refusal> {

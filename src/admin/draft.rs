@@ -91,22 +91,11 @@ fn parse_status(value: &Json<'_>) -> Result<StatusCode, String> {
 }
 
 fn parse_headers(value: &Json<'_>) -> Result<HeaderMap, String> {
-    let mut all = HeaderMap::new();
     if !value.is_object() {
         return Err("headers: is no object of names and texts".to_owned());
     }
-    for Member { name, value, .. } in value.members() {
-        let wrong = || format!("headers: {name:?} is no header with a text, or a list of texts");
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
-        let lines = if value.as_str().is_some() { std::slice::from_ref(value) } else { value.items() };
-        if lines.is_empty() {
-            return Err(wrong());
-        }
-        for line in lines {
-            let line = line.as_str().and_then(|text| HeaderValue::from_str(text).ok()).ok_or_else(wrong)?;
-            all.append(&name, line);
-        }
-    }
+    let mut all = headers::of_json(value)
+        .map_err(|name| format!("headers: {name:?} is no header with a text, or a list of texts"))?;
     // They are of one response alone, or made for each.
     headers::remove_hop_by_hop(&mut all);
     for name in [header::CONTENT_LENGTH, header::AGE, X_REQUEST_ID] {

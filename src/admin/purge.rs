@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{entries, refusal::Refusal, selection::Selection};
+use super::{
+    entries,
+    refusal::Refusal,
+    selection::{self, Selection},
+};
 use crate::{
     generations::Retirement,
     state::{Live, Shared},
@@ -26,7 +30,7 @@ pub(super) async fn purge(
     text: &[u8],
 ) -> Result<Value, Refusal> {
     let namespace = &live.terms.namespace;
-    let purge = super::selection::read(text, namespace).map_err(Refusal::bad)?;
+    let purge = selection::read(text, namespace).map_err(Refusal::bad)?;
     let subject = match purge.selection {
         Selection::One(key) if purge.dry_run => {
             return Ok(purged(shared.store.peek(&key).await?.is_some().into()));

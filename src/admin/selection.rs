@@ -77,8 +77,7 @@ fn pattern(text: &str, namespace: &Arc<str>) -> Result<Selection, String> {
         format!("pattern: {text:?} describes no key of {namespace}; write one as in \"query:*\" or \"{namespace}:query:*\"")
     })?;
     // What is about all of a kind is kept in the order of retirements for less than a pattern.
-    let of_kind = |kind: &Kind| local == format!("{kind}:*");
-    Ok(match Kind::ALL.into_iter().find(of_kind) {
+    Ok(match local.strip_suffix(":*").and_then(Kind::named) {
         _ if local == "*" => Selection::Many(Subject::All),
         Some(kind) => Selection::Many(Subject::Kind(kind)),
         None if glob::is_literal(local) => Selection::One(parse_key(local, namespace)?),

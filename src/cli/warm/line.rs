@@ -83,24 +83,11 @@ fn request(method: &str, path: &str, body: Bytes) -> Result<Request<RequestBody>
     Ok(request)
 }
 
-/// Each header has a text, or a list of them.
 fn headers(json: &Json<'_>) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
     if !json.is_null() && !json.is_object() {
         return Err("`headers` is no object".to_owned());
     }
-    for Member { name, value, .. } in json.members() {
-        let wrong = || format!("the header {name:?} is none");
-        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
-        let values = if value.as_str().is_some() { std::slice::from_ref(value) } else { value.items() };
-        if values.is_empty() {
-            return Err(wrong());
-        }
-        for value in values {
-            let value = value.as_str().and_then(|text| HeaderValue::from_str(text).ok()).ok_or_else(wrong)?;
-            headers.append(&header, value);
-        }
-    }
+    let mut headers = crate::headers::of_json(json).map_err(|name| format!("the header {name:?} is none"))?;
     for name in OF_THE_CONNECTION {
         headers.remove(name);
     }
