@@ -1,13 +1,11 @@
 //! A client that asks for hits at a steady pace, and the call that purges.
 
 use std::{
-    io::{Read, Write},
-    net::{Ipv4Addr, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::support::http::{Response, get};
+use crate::support::{client::Client, http::get};
 
 /// Between two requests.
 const PACE: Duration = Duration::from_millis(1);
@@ -17,10 +15,10 @@ const PROBES: usize = 500;
 
 /// Asks for hits during `window`: from when each was due to its answer's last byte.
 pub(crate) fn times(port: u16, window: Duration) -> Vec<Duration> {
-    let mut stream = connect(port);
+    let mut client = Client::connect(port);
     let requests: Vec<_> = (0..PROBES).map(|probe| get(&format!("/api/v1/conversations/{probe}"))).collect();
     for request in &requests {
-        ask(&mut stream, request);
+        client.ask(request);
     }
     let began = Instant::now();
     let mut times = Vec::new();
@@ -30,7 +28,7 @@ pub(crate) fn times(port: u16, window: Duration) -> Vec<Duration> {
             break;
         }
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        let response = ask(&mut stream, request);
+        let (response, _) = client.ask(request);
         assert_eq!(response.x_cache(), "HIT", "{:?}", response.head);
         times.push(due.elapsed());
     }
@@ -41,25 +39,8 @@ pub(crate) fn times(port: u16, window: Duration) -> Vec<Duration> {
 pub(crate) fn purge(admin: u16, call: &str) -> u64 {
     let head = "POST /purge HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json";
     let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{call}", call.len());
-    let response = ask(&mut connect(admin), request.as_bytes());
+    let (response, _) = Client::connect(admin).ask(request.as_bytes());
     let answer: serde_json::Value = serde_json::from_slice(&response.body).expect("JSON");
     assert_eq!(response.status(), 200, "{answer}");
     answer["purged"].as_u64().expect("a count")
-}
-
-fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
-    stream.set_nodelay(true).expect("a socket without delay");
-    stream
-}
-
-fn ask(stream: &mut TcpStream, request: &[u8]) -> Response {
-    stream.write_all(request).expect("a request that is sent");
-    let (mut response, mut buffer) = (Response::default(), [0; 16 * 1024]);
-    while !response.whole {
-        let len = stream.read(&mut buffer).expect("an answer");
-        assert!(len > 0, "the connection was closed in the midst of an answer");
-        response.feed(&buffer[..len]);
-    }
-    response
 }

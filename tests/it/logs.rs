@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Client, Gate, RedisServer, Script, Setup, Sidecache, Upstream,
-    answers::{CHAT, chat, chat_answer, chat_choice, chat_stream},
+    answers::{CHAT, CREDENTIALS, chat, chat_answer, chat_choice, chat_stream},
     eventually,
     golden::{assert_golden, stable},
     logs::parse,
@@ -282,31 +282,22 @@ fn secrets_and_texts_are_in_no_line() {
             .admin()
             .start()
             .await;
-        let secrets = [
-            ("authorization", "Bearer canary-bearer"),
-            ("proxy-authorization", "Basic canary-basic"),
-            ("x-api-key", "canary-x-api-key"),
-            ("api-key", "canary-api-key"),
-            ("x-goog-api-key", "canary-goog"),
-            ("x-auth-token", "canary-auth"),
-            ("cookie", "session=canary-cookie"),
-        ];
         let question = json!({"model": "m", "messages": [{"role": "user", "content": "canary-prompt"}]});
         let mut stream = chat_stream();
         stream["messages"] = question["messages"].clone();
         let query = "?api_key=canary-1&key=canary-2&token=canary-3&access_token=canary-4&signature=canary-5\
             &sig=canary-6&password=canary-7&secret=canary-8&API_KEY=canary-9&lang=shown";
         for target in [CHAT, CHAT, "/some", "/error", "/cut"] {
-            sidecache.client().post_with(&format!("{target}{query}"), &secrets, &question).await;
+            sidecache.client().post_with(&format!("{target}{query}"), &CREDENTIALS, &question).await;
         }
-        sidecache.client().post_with(CHAT, &secrets, &stream).await;
-        sidecache.client().post_text(CHAT, &secrets, "{\"canary-broken\":").await;
+        sidecache.client().post_with(CHAT, &CREDENTIALS, &stream).await;
+        sidecache.client().post_text(CHAT, &CREDENTIALS, "{\"canary-broken\":").await;
         let admin = Client::new(sidecache.admin());
         admin.request("GET", "/stats", &[("authorization", "Bearer canary-admin-token")], "").await;
         redis.cli(&["AUTH", "canary-redis"]);
         drop(redis);
         sidecache.log.lifecycle("store lost").await;
-        sidecache.client().post_with(CHAT, &secrets, &question).await;
+        sidecache.client().post_with(CHAT, &CREDENTIALS, &question).await;
         let health = sidecache.health().await.to_string();
         assert!(!health.contains("canary"), "{health}");
         assert!(sidecache.stop().await.success());

@@ -1,20 +1,11 @@
 //! Clients that leave, stall, or send what no parser likes: each costs little, and nobody else anything.
 
-use super::{answer, ask, knowing, question};
+use super::{answer, ask, knowing, question, request};
 use crate::support::{
     Gate, Raw, Script, Setup, Sidecache, Upstream,
     answers::{CHAT, chat, chat_answer, chat_events, chat_stream},
     eventually, run,
 };
-
-/// A request with a JSON body, as bytes.
-fn request(body: &str, headers: &str) -> Vec<u8> {
-    let length = body.len();
-    format!(
-        "POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
-}
 
 /// Waits until it has no more files and sockets open than `before`, and a few that are kept for the next requests.
 async fn assert_nothing_is_left(sidecache: &Sidecache, before: usize) {

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{answer, ask, knowing, question};
+use super::{answer, ask, knowing, question, request};
 use crate::support::{
     Client, Gate, Raw, RedisServer, Script, Setup, Sidecache, Upstream, answers::CHAT, eventually,
     logs::parse, run,
@@ -124,9 +124,7 @@ fn without_file_descriptors_it_waits_and_serves_whom_it_has() {
         // A client with a pool might open a second connection, which then waits.
         let mut kept = Raw::connect(sidecache.address()).await;
         let send = async |kept: &mut Raw, number: usize| {
-            let body = question(number).to_string();
-            let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n");
-            kept.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+            kept.send(request(&question(number).to_string(), "")).await;
             kept.head().await
         };
         let known = answer(&question(0)).to_string();

@@ -4,22 +4,12 @@ use serde_json::json;
 
 use crate::support::{
     Client, RedisServer, Script, Setup, Upstream,
-    answers::{CHAT, QUERY, chat_choice},
+    answers::{CHAT, CREDENTIALS, QUERY, chat_choice},
     run,
 };
 
 /// In every secret, and in nothing else.
 const CANARY: &str = "canary";
-
-const CREDENTIALS: [(&str, &str); 7] = [
-    ("authorization", "Bearer canary-bearer"),
-    ("proxy-authorization", "Basic canary-basic"),
-    ("x-api-key", "canary-x-api-key"),
-    ("api-key", "canary-api-key"),
-    ("x-goog-api-key", "canary-goog"),
-    ("x-auth-token", "canary-auth"),
-    ("cookie", "session=canary-cookie"),
-];
 
 const SECRET_QUERY: &str = "?api_key=canary-1&key=canary-2&token=canary-3&sig=canary-4&password=canary-5";
 

@@ -1,6 +1,17 @@
-//! Questions and answers of each dialect, for scripted upstreams.
+//! Questions and answers of each dialect, for scripted upstreams, and what callers are known by.
 
 use serde_json::{Value, json};
+
+/// A secret in each header that has credentials.
+pub(crate) const CREDENTIALS: [(&str, &str); 7] = [
+    ("authorization", "Bearer canary-bearer"),
+    ("proxy-authorization", "Basic canary-basic"),
+    ("x-api-key", "canary-x-api-key"),
+    ("api-key", "canary-api-key"),
+    ("x-goog-api-key", "canary-goog"),
+    ("x-auth-token", "canary-auth"),
+    ("cookie", "session=canary-cookie"),
+];
 
 /// A chat's path.
 pub(crate) const CHAT: &str = "/v1/chat/completions";
