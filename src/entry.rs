@@ -143,17 +143,6 @@ impl Entry {
         Duration::from_millis(now.saturating_sub(self.stored_at))
     }
 
-    /// The bytes it counts in memory: what it holds and what holding it costs.
-    pub fn cost(&self) -> usize {
-        /// The entry itself, its place in the store, and the reference counts.
-        const FIXED: usize = 360;
-        let headers: usize =
-            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 72).sum();
-        let tags: usize = self.tags.iter().map(|tag| tag.len() + 24).sum();
-        let model = self.model.as_ref().map_or(0, String::len);
-        FIXED + headers + tags + self.marks.len() * 16 + self.body.len() + self.pace.len() * 4 + model
-    }
-
     /// How long it is of use: fresh, and stale after that.
     pub fn life(&self) -> Duration {
         self.ttl.saturating_add(self.stale_while_revalidate).saturating_add(self.stale_if_error)
@@ -165,40 +154,51 @@ impl Entry {
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&[0; CHECKSUM_LEN]);
         put_bytes(&mut out, key.as_bytes());
-        put_u64(&mut out, u64::from(self.status.as_u16()));
-        for number in [self.began.order, self.began.place.major, self.began.place.minor] {
-            put_u64(&mut out, number);
-        }
-        let marks: Vec<u8> = self.marks.iter().flat_map(|mark| mark.to_bytes()).collect();
-        put_bytes(&mut out, &marks);
-        put_u64(&mut out, self.stored_at);
-        for duration in [self.ttl, self.stale_while_revalidate, self.stale_if_error] {
-            put_u64(&mut out, millis(duration));
-        }
-        put_u64(&mut out, self.form);
-        put_u64(&mut out, u64::from(self.with_credentials));
-        put_u64(&mut out, millis(self.took));
-        put_bytes(&mut out, self.model.as_deref().unwrap_or_default().as_bytes());
-        let usage = self.usage.unwrap_or_default();
-        for tokens in [usage.prompt, usage.completion, usage.total] {
-            // A count is stored one higher; zero is an unknown one.
-            put_u64(&mut out, tokens.map_or(0, |tokens| tokens.saturating_add(1)));
-        }
-        let pace: Vec<u8> = self.pace.iter().flat_map(|gap| gap.to_le_bytes()).collect();
-        put_bytes(&mut out, &pace);
-        put_u64(&mut out, self.tags.len() as u64);
-        for tag in &self.tags {
-            put_bytes(&mut out, tag.as_bytes());
-        }
-        put_u64(&mut out, self.headers.len() as u64);
-        for (name, value) in &self.headers {
-            put_bytes(&mut out, name.as_str().as_bytes());
-            put_bytes(&mut out, value.as_bytes());
-        }
-        put_bytes(&mut out, &self.body);
+        self.write(&mut out);
         let checksum = blake3::hash(&out[MAGIC.len() + CHECKSUM_LEN..]);
         out[MAGIC.len()..MAGIC.len() + CHECKSUM_LEN].copy_from_slice(checksum.as_bytes());
         out
+    }
+
+    /// Itself in one piece of memory of its own: neither its body nor a header keeps the buffer that it was read into.
+    pub fn pack(&self) -> Packed {
+        let mut out = Vec::with_capacity(self.body.len() + 512);
+        self.write(&mut out);
+        Packed::of_bytes(out)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        put_u64(out, u64::from(self.status.as_u16()));
+        for number in [self.began.order, self.began.place.major, self.began.place.minor] {
+            put_u64(out, number);
+        }
+        let marks: Vec<u8> = self.marks.iter().flat_map(|mark| mark.to_bytes()).collect();
+        put_bytes(out, &marks);
+        put_u64(out, self.stored_at);
+        for duration in [self.ttl, self.stale_while_revalidate, self.stale_if_error] {
+            put_u64(out, millis(duration));
+        }
+        put_u64(out, self.form);
+        put_u64(out, u64::from(self.with_credentials));
+        put_u64(out, millis(self.took));
+        put_bytes(out, self.model.as_deref().unwrap_or_default().as_bytes());
+        let usage = self.usage.unwrap_or_default();
+        for tokens in [usage.prompt, usage.completion, usage.total] {
+            // A count is stored one higher; zero is an unknown one.
+            put_u64(out, tokens.map_or(0, |tokens| tokens.saturating_add(1)));
+        }
+        let pace: Vec<u8> = self.pace.iter().flat_map(|gap| gap.to_le_bytes()).collect();
+        put_bytes(out, &pace);
+        put_u64(out, self.tags.len() as u64);
+        for tag in &self.tags {
+            put_bytes(out, tag.as_bytes());
+        }
+        put_u64(out, self.headers.len() as u64);
+        for (name, value) in &self.headers {
+            put_bytes(out, name.as_str().as_bytes());
+            put_bytes(out, value.as_bytes());
+        }
+        put_bytes(out, &self.body);
     }
 
     /// Opens the envelope that was found under `key`; the body shares the envelope's memory.
@@ -226,6 +226,34 @@ impl Entry {
         beginning.strip_prefix(&MAGIC)?;
         let mut reader = Reader { envelope: beginning, at: MAGIC.len() + CHECKSUM_LEN };
         (reader.bytes()? == key.as_bytes()).then(|| reader.summary())?
+    }
+}
+
+/// An entry in one piece of memory, as this process keeps it.
+#[derive(Clone, Debug)]
+pub struct Packed(Bytes);
+
+impl Packed {
+    /// Bytes that an entry was written to.
+    pub(crate) fn of_bytes(mut bytes: Vec<u8>) -> Self {
+        bytes.shrink_to_fit();
+        Self(bytes.into())
+    }
+
+    /// Its length in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "none is")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The entry; its body and its headers share this memory. `None` for no entry that this process packed.
+    pub fn unpack(&self) -> Option<Entry> {
+        Reader { envelope: &self.0, at: 0 }.entry()
+    }
+
+    /// What is needed to count or to remove it.
+    pub fn summary(&self) -> Option<Summary> {
+        Reader { envelope: &self.0, at: 0 }.summary()
     }
 }
 

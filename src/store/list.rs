@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{MemoryStore, RedisStore, Store, StoreError};
-use crate::{generations::Dependencies, key::Key, route::Kind};
+use crate::{entry::Summary, generations::Dependencies, key::Key, route::Kind};
 
 /// A search for rare entries among many ends after this time, whatever it has found.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -64,17 +64,20 @@ impl Store {
 fn memory(store: &MemoryStore, namespace: &Arc<str>, kind: Option<Kind>, limit: usize) -> List {
     let began = Instant::now();
     let mut list = List::default();
-    for (key, entry, hits) in store.walk(namespace) {
-        let of = Dependencies { key: &key, marks: &entry.marks };
+    for walked in store.walk(namespace) {
+        let Some(Summary { began: filled, marks, stored_at, ttl, .. }) = walked.packed.summary() else {
+            continue;
+        };
+        let of = Dependencies { key: &walked.key, marks: &marks };
         let wanted =
-            kind.is_none_or(|kind| kind == key.kind()) && !store.generations().is_retired(entry.began, of);
+            kind.is_none_or(|kind| kind == walked.key.kind()) && !store.generations().is_retired(filled, of);
         if (wanted && list.entries.len() == limit) || began.elapsed() > PATIENCE {
             list.more = true;
             break;
         }
         if wanted {
-            let size = entry.cost() as u64;
-            list.entries.push(Listed { key, stored_at: entry.stored_at, ttl: entry.ttl, size, hits });
+            let (size, hits) = (walked.size(), walked.hits);
+            list.entries.push(Listed { key: walked.key, stored_at, ttl, size, hits });
         }
     }
     list

@@ -103,8 +103,7 @@ impl Store {
 
     /// What the in-process store gives a request.
     fn hit(&self, store: &MemoryStore, key: &Key) -> Option<Arc<Entry>> {
-        let held = store.get(key).filter(|held| !self.is_retired(key, held.entry()));
-        held.map(|held| held.hit())
+        store.get(key).filter(|entry| !self.is_retired(key, entry))
     }
 
     /// The same for whoever looks on: it counts as no request.
@@ -120,7 +119,7 @@ impl Store {
 
     async fn find(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
         let store = match self {
-            Self::Memory(store) => return Ok(store.get(key).map(|held| Arc::clone(held.entry()))),
+            Self::Memory(store) => return Ok(store.peek(key)),
             Self::Redis(store) => store,
         };
         if key.former().is_some() {
@@ -166,7 +165,7 @@ impl Store {
     pub async fn put(&self, key: &Key, entry: Arc<Entry>, life: Duration) -> Result<(), StoreError> {
         match self {
             Self::Memory(store) => {
-                store.put(key, entry, life);
+                store.put(key, &entry, life);
                 Ok(())
             }
             Self::Redis(store) => {
@@ -184,7 +183,7 @@ impl Store {
     pub async fn put_many(&self, entries: Vec<(Key, Arc<Entry>, Duration)>) -> Result<(), StoreError> {
         match self {
             Self::Memory(store) => {
-                entries.into_iter().for_each(|(key, entry, life)| store.put(&key, entry, life));
+                entries.into_iter().for_each(|(key, entry, life)| store.put(&key, &entry, life));
                 Ok(())
             }
             Self::Redis(store) => {

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use super::{MemoryStore, RedisStore, Store, StoreError};
+use super::{MemoryStore, RedisStore, Store, StoreError, memory::Walked};
 use crate::{
     generations::{Dependencies, Generations, Mark, Point, Retirement},
     key::Key,
@@ -108,20 +108,20 @@ impl Sweep {
 
     fn memory(&self, store: &MemoryStore, namespace: &Arc<str>, counted: &AtomicU64) {
         let mut began = Instant::now();
-        for (index, (key, entry, _)) in store.walk(namespace).enumerate() {
-            let verdict = self.judge(store.generations(), &key, Some((entry.began, &entry.marks)));
+        for (index, Walked { key, packed, .. }) in store.walk(namespace).enumerate() {
+            let summary = packed.summary();
+            let known = summary.as_ref().map(|summary| (summary.began, &summary.marks[..]));
+            let verdict = self.judge(store.generations(), &key, known);
             // Where a new entry has come meanwhile, it costs one more call of the upstream.
             let done = !verdict.goes || store.remove(&key);
             if verdict.counts && done {
                 counted.fetch_add(1, Ordering::Relaxed);
             }
             if index % STEP == STEP - 1 {
-                store.settle();
                 thread::sleep((began.elapsed() * REST).max(SHORTEST_REST));
                 began = Instant::now();
             }
         }
-        store.settle();
     }
 
     async fn redis(

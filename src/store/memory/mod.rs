@@ -1,0 +1,245 @@
+//! The in-process store: bounded by bytes, least recently used first out.
+//!
+//! Entries are spread over shards by their digests, each under a lock of its own that is held for a moment. What is
+//! held is packed: one piece of memory an entry, so that the bound is one of memory.
+
+mod shard;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+use self::shard::{Digest, Held, Shard, cost};
+use crate::{
+    entry::{Entry, Packed},
+    generations::Generations,
+    key::Key,
+};
+
+/// Parts with locks of their own.
+const SHARDS: usize = 64;
+
+/// Entries that a walk looks at while it holds a lock.
+const WALKED_AT_ONCE: usize = 32;
+
+/// The in-process store.
+#[derive(Clone, Debug)]
+pub struct MemoryStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shards: [Mutex<Shard>; SHARDS],
+    max_bytes: u64,
+    bytes: AtomicU64,
+    started: Instant,
+    generations: Generations,
+}
+
+/// An entry that a walk comes by.
+#[derive(Debug)]
+pub struct Walked {
+    /// Its key.
+    pub key: Key,
+    /// It.
+    pub packed: Packed,
+    /// How often it was found.
+    pub hits: u64,
+}
+
+impl Walked {
+    /// The bytes it takes.
+    pub fn size(&self) -> u64 {
+        cost(&self.packed)
+    }
+}
+
+impl MemoryStore {
+    /// A store of at most `max_bytes`, what it costs to hold an entry included.
+    pub fn new(max_bytes: u64) -> Self {
+        Self(Arc::new(Inner {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            max_bytes,
+            bytes: AtomicU64::new(0),
+            started: Instant::now(),
+            generations: Generations::own(),
+        }))
+    }
+
+    /// What was retired.
+    pub fn generations(&self) -> &Generations {
+        &self.0.generations
+    }
+
+    /// What is held under `key`, for a request: that counts, and is a use of it.
+    pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+        let now = self.0.now();
+        let packed = self.0.shard(key.digest()).lock().hit(key.digest(), now)?.packed.clone();
+        packed.unpack().map(Arc::new)
+    }
+
+    /// The same for whoever looks on.
+    pub fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
+        let now = self.0.now();
+        let packed = self.0.shard(key.digest()).lock().peek(key.digest(), now)?.packed.clone();
+        packed.unpack().map(Arc::new)
+    }
+
+    /// Keeps `entry` under `key` for `life`. What was there before is gone in any case, even where `entry` is larger
+    /// than the whole store and is not kept.
+    pub fn put(&self, key: &Key, entry: &Entry, life: Duration) {
+        let packed = entry.pack();
+        if cost(&packed) > self.0.max_bytes || life.is_zero() {
+            self.remove(key);
+            return;
+        }
+        let now = self.0.now();
+        let ends = now.saturating_add(micros(life));
+        let held = Held { packed, kind: key.kind(), ends, hits: 0 };
+        self.0.change(self.0.shard(key.digest()), |shard| {
+            shard.expire(now);
+            shard.put(key.digest(), held, now);
+        });
+        while self.0.bytes.load(Ordering::Relaxed) > self.0.max_bytes && self.0.evict_but(key.digest()) {}
+    }
+
+    /// Removes the entry under `key`; whether there was one.
+    pub fn remove(&self, key: &Key) -> bool {
+        self.0.change(self.0.shard(key.digest()), |shard| shard.remove(key.digest()))
+    }
+
+    /// Every entry under its key of `namespace`, in no order. It sees what is there from the beginning to the end, holds
+    /// nothing up, and takes as long as it is given.
+    pub fn walk<'a>(&'a self, namespace: &'a Arc<str>) -> impl Iterator<Item = Walked> + 'a {
+        self.0.shards.iter().flat_map(move |shard| Walk { shard, namespace, at: 0 }).flatten()
+    }
+
+    /// The number of entries.
+    pub fn entries(&self) -> u64 {
+        self.0.expire();
+        self.0.shards.iter().map(|shard| shard.lock().len() as u64).sum()
+    }
+
+    /// The bytes they take.
+    pub fn bytes(&self) -> u64 {
+        self.0.expire();
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Inner {
+    fn now(&self) -> u64 {
+        micros(self.started.elapsed())
+    }
+
+    fn shard(&self, digest: &Digest) -> &Mutex<Shard> {
+        // The first bytes choose the place within the shard.
+        &self.shards[usize::from(digest[31]) % SHARDS]
+    }
+
+    fn change<T>(&self, shard: &Mutex<Shard>, change: impl FnOnce(&mut Shard) -> T) -> T {
+        let mut shard = shard.lock();
+        let before = shard.bytes();
+        let done = change(&mut shard);
+        // Wraps round where it is less than before.
+        self.bytes.fetch_add(shard.bytes().wrapping_sub(before), Ordering::Relaxed);
+        done
+    }
+
+    fn expire(&self) {
+        let now = self.now();
+        for shard in &self.shards {
+            while !self.change(shard, |shard| shard.expire(now)) {}
+        }
+    }
+
+    /// Lets go of the entry that was not used for the longest time, but for the one under `digest`; whether there was
+    /// another one.
+    fn evict_but(&self, digest: &Digest) -> bool {
+        let uses =
+            self.shards.iter().filter_map(|shard| Some((shard.lock().least_recent_use(digest)?, shard)));
+        let Some((_, shard)) = uses.min_by_key(|(used, _)| *used) else { return false };
+        self.change(shard, |shard| {
+            if shard.least_recent_use(digest).is_some() {
+                shard.evict();
+            }
+        });
+        true
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A walk through a shard.
+struct Walk<'a> {
+    shard: &'a Mutex<Shard>,
+    namespace: &'a Arc<str>,
+    at: usize,
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Vec<Walked>;
+
+    fn next(&mut self) -> Option<Vec<Walked>> {
+        let walked = |(digest, held): (&Digest, &Held)| Walked {
+            key: Key::new(Arc::clone(self.namespace), held.kind, blake3::Hash::from_bytes(*digest)),
+            packed: held.packed.clone(),
+            hits: u64::from(held.hits),
+        };
+        let range = self.at..self.at + WALKED_AT_ONCE;
+        self.at = range.end;
+        Some(self.shard.lock().slots(range)?.map(walked).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::StatusCode;
+
+    use super::*;
+    use crate::route::Kind;
+
+    fn key(n: u64) -> Key {
+        Key::new("ns".into(), Kind::Query, blake3::hash(&n.to_le_bytes()))
+    }
+
+    fn entry(len: usize) -> Arc<Entry> {
+        Arc::new(Entry::new(StatusCode::OK, Vec::new(), Bytes::from(vec![0; len])))
+    }
+
+    #[test]
+    fn is_bounded_by_bytes_and_keeps_the_latest() {
+        let store = MemoryStore::new(100_000);
+        for n in 0..1000 {
+            store.put(&key(n), &entry(1000), Duration::from_secs(60));
+            assert!(store.bytes() <= 100_000);
+            assert!(store.get(&key(n)).is_some(), "the latest is always there");
+            assert!(store.get(&key(0)).is_some(), "and what is used");
+        }
+        assert!(store.get(&key(1)).is_none());
+        assert!((70..=80).contains(&store.entries()), "{}", store.entries());
+    }
+
+    #[test]
+    fn an_entry_larger_than_the_store_is_not_kept() {
+        let store = MemoryStore::new(10_000);
+        store.put(&key(1), &entry(100), Duration::from_secs(60));
+        store.put(&key(2), &entry(20_000), Duration::from_secs(60));
+        assert!(store.get(&key(2)).is_none());
+    }
+
+    #[test]
+    fn an_expired_entry_is_gone() {
+        let store = MemoryStore::new(10_000);
+        store.put(&key(1), &entry(100), Duration::ZERO);
+        assert!(store.get(&key(1)).is_none());
+    }
+}
