@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::generations::{Mark, Place, Point};
 
 /// Begins every envelope; the last byte is the version of the layout.
-const MAGIC: [u8; 4] = *b"scE\x02";
+const MAGIC: [u8; 4] = *b"scE\x03";
 const CHECKSUM_LEN: usize = 32;
 
 /// The tokens an answer took.
@@ -150,11 +150,13 @@ impl Entry {
 
     /// The envelope under `key`.
     pub fn seal(&self, key: &str) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.body.len() + 512);
+        let head = self.head();
+        let mut out = Vec::with_capacity(128 + key.len() + head.len() + self.body.len());
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&[0; CHECKSUM_LEN]);
         put_bytes(&mut out, key.as_bytes());
-        self.write(&mut out);
+        out.extend_from_slice(&head);
+        out.extend_from_slice(&self.body);
         let checksum = blake3::hash(&out[MAGIC.len() + CHECKSUM_LEN..]);
         out[MAGIC.len()..MAGIC.len() + CHECKSUM_LEN].copy_from_slice(checksum.as_bytes());
         out
@@ -162,12 +164,17 @@ impl Entry {
 
     /// Itself in one piece of memory of its own: neither its body nor a header keeps the buffer that it was read into.
     pub fn pack(&self) -> Packed {
-        let mut out = Vec::with_capacity(self.body.len() + 512);
-        self.write(&mut out);
-        Packed::of_bytes(out)
+        let head = self.head();
+        // To the byte: what is kept long has no room to spare.
+        let mut out = Vec::with_capacity(head.len() + self.body.len());
+        out.extend_from_slice(&head);
+        out.extend_from_slice(&self.body);
+        Packed(out.into())
     }
 
-    fn write(&self, out: &mut Vec<u8>) {
+    /// All that is written before the body.
+    fn head(&self) -> Vec<u8> {
+        let out = &mut Vec::with_capacity(512);
         put_u64(out, u64::from(self.status.as_u16()));
         for number in [self.began.order, self.began.place.major, self.began.place.minor] {
             put_u64(out, number);
@@ -198,7 +205,7 @@ impl Entry {
             put_bytes(out, name.as_str().as_bytes());
             put_bytes(out, value.as_bytes());
         }
-        put_bytes(out, &self.body);
+        std::mem::take(out)
     }
 
     /// Opens the envelope that was found under `key`; the body shares the envelope's memory.
@@ -234,12 +241,6 @@ impl Entry {
 pub struct Packed(Bytes);
 
 impl Packed {
-    /// Bytes that an entry was written to.
-    pub(crate) fn of_bytes(mut bytes: Vec<u8>) -> Self {
-        bytes.shrink_to_fit();
-        Self(bytes.into())
-    }
-
     /// Its length in bytes.
     #[allow(clippy::len_without_is_empty, reason = "none is")]
     pub fn len(&self) -> usize {
@@ -261,8 +262,13 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn put_u64(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(&value.to_le_bytes());
+/// Writes a number in seven bits a byte, the lowest first (LEB128): most are small.
+fn put_u64(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -284,10 +290,16 @@ impl Reader<'_> {
     }
 
     fn u64(&mut self) -> Option<u64> {
-        let end = self.at.checked_add(8)?;
-        let bytes = self.envelope.get(self.at..end)?;
-        self.at = end;
-        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+        let mut value = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = *self.envelope.get(self.at)?;
+            self.at += 1;
+            value |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
     }
 
     fn bytes(&mut self) -> Option<Bytes> {
@@ -330,11 +342,10 @@ impl Reader<'_> {
             let name = HeaderName::from_bytes(&self.bytes()?).ok()?;
             headers.push((name, HeaderValue::from_maybe_shared(self.bytes()?).ok()?));
         }
-        let body = self.bytes()?;
-        (self.at == self.envelope.len()).then(|| Entry {
+        Some(Entry {
             status,
             headers,
-            body,
+            body: self.envelope.slice(self.at..),
             stored_at,
             ttl,
             stale_while_revalidate,
