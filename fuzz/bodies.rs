@@ -13,7 +13,7 @@ use sidecache::{
     generations::{Mark, Subject},
     guard, headers,
     json::Json,
-    key::{self, Body},
+    key::{self, Body, BodyDigest},
     normal::{self, Rules},
     route::{Kind, Route, Scope, UsageSetting},
 };
@@ -57,14 +57,15 @@ fn normal_form(json: &Json<'_>) -> Vec<u8> {
 }
 
 fn digest(json: &Json<'_>) -> blake3::Hash {
+    let route = route();
     key::digest(&key::Request {
-        route: &route(),
+        route: &route,
         dialect: Dialect::OpenAiChat,
         method: &Method::POST,
         target: "/ask",
         headers: &HeaderMap::new(),
         host_counts: false,
-        body: Body::Json(json),
+        body: BodyDigest::of(&route, Dialect::OpenAiChat, Body::Json(json)),
     })
 }
 

@@ -9,13 +9,15 @@ use crate::{
     batch::Batch,
     conditional::Conditions,
     config::Config,
-    dialect::{Ask, Dialect, Inputs, conversations},
+    dialect::{Ask, Dialect, Inputs},
     generations::{Mark, Subject},
     headers::{self, CREDENTIALS},
     json::{Json, JsonError},
-    key::{self, Body, Key},
+    key::{self, Body, BodyDigest, Key},
+    memo::Memo,
     policy::{Directives, Reason},
     range::Range,
+    reading::{Place, Reading},
     resource::{Resource, Resources},
     route::{Kind, Mode, Route},
     sealing::Sealing,
@@ -62,7 +64,7 @@ impl Inquiry {
 }
 
 /// What decides besides the route and the request.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Terms {
     /// The first part of every key.
     pub namespace: Arc<str>,
@@ -74,6 +76,8 @@ pub struct Terms {
     pub log_questions: bool,
     /// Where documents and conversations are.
     pub resources: Resources,
+    /// What bodies said before.
+    pub memo: Memo,
 }
 
 impl Terms {
@@ -85,6 +89,7 @@ impl Terms {
             host_counts: config.upstream.preserve_host,
             log_questions: config.log.queries,
             resources: Resources::of(&config.routes),
+            memo: Memo::default(),
         }
     }
 }
@@ -93,9 +98,13 @@ impl Terms {
 /// route does not cover it. `parts` are without the connection's headers.
 ///
 /// What is ambiguous goes to the upstream, and nothing of it is stored.
-pub fn admit(route: &Route, parts: &Parts, body: &[u8], terms: &Terms) -> Option<Inquiry> {
+pub fn admit(route: &Arc<Route>, parts: &Parts, body: &[u8], terms: &Terms) -> Option<Inquiry> {
     let reader = Reader { route, parts, terms };
-    let opaque = |refused| Some(reader.inquiry(Dialect::None, &Json::Null, Body::Bytes(body), refused));
+    let opaque = |refused: Option<Reason>| {
+        // What is refused has no key.
+        let counts = if refused.is_none() { body } else { &[] };
+        Some(reader.inquiry(&Reading::opaque(reader.place(), counts), refused))
+    };
     if route.mode == Mode::Rfc9111 {
         return opaque(None);
     }
@@ -109,6 +118,10 @@ pub fn admit(route: &Route, parts: &Parts, body: &[u8], terms: &Terms) -> Option
     if parts.headers.contains_key(header::CONTENT_ENCODING) {
         return opaque(Some(Reason::RequestEncoded));
     }
+    let known_by = Memo::digest(parts.uri.path(), body);
+    if let Some(reading) = terms.memo.recall(&known_by, route) {
+        return Some(reader.inquiry(&reading, None));
+    }
     let json = match Json::parse(body) {
         Ok(json) => json,
         Err(error) => return opaque(Some(parse_reason(error))),
@@ -118,9 +131,9 @@ pub fn admit(route: &Route, parts: &Parts, body: &[u8], terms: &Terms) -> Option
     match (fits, route.builtin) {
         (true, _) if dialect == Dialect::Embedding => Some(reader.batch(body, &json)),
         (true, _) => {
-            let inquiry = reader.inquiry(dialect, &json, Body::Json(&json), None);
-            let upstream_body = Dialect::body_that_asks(&inquiry.ask, body, &json);
-            Some(Inquiry { upstream_body, ..inquiry })
+            let reading = Arc::new(Reading::of(reader.place(), dialect, &json, body, Body::Json(&json)));
+            terms.memo.keep(known_by, route, &reading);
+            Some(reader.inquiry(&reading, None))
         }
         (false, true) => None,
         (false, false) => opaque(Some(Reason::RequestNotInDialect)),
@@ -142,9 +155,18 @@ struct Reader<'a> {
     terms: &'a Terms,
 }
 
-impl Reader<'_> {
-    fn inquiry(&self, dialect: Dialect, json: &Json<'_>, body: Body<'_>, refused: Option<Reason>) -> Inquiry {
-        let Self { route, parts, terms } = self;
+impl<'a> Reader<'a> {
+    fn place(&self) -> Place<'a> {
+        Place {
+            route: self.route,
+            path: self.parts.uri.path(),
+            resources: &self.terms.resources,
+            log_questions: self.terms.log_questions,
+        }
+    }
+
+    fn inquiry(&self, reading: &Reading, refused: Option<Reason>) -> Inquiry {
+        let Self { route, parts, .. } = self;
         let follows = route.mode == Mode::Rfc9111;
         let directives = match (route.honor_request_cache_control, follows) {
             (false, _) => Directives::default(),
@@ -152,42 +174,36 @@ impl Reader<'_> {
             (true, true) => Directives::with_pragma(&parts.headers),
         };
         let refused = refused.or_else(|| refusal(route, parts, &directives));
-        let key = refused.is_none().then(|| self.key(dialect, body));
+        let key = refused.is_none().then(|| self.key(reading.dialect, reading.digest));
         // What is not kept is the upstream's to judge.
         let conditions = key.as_ref().map(|_| Conditions::of(&parts.method, &parts.headers));
-        let conversations = self.conversations(json);
-        let subjects = self.subjects(&conversations, key.as_ref());
+        let subjects = self.subjects(&reading.conversations, key.as_ref());
         Inquiry {
             // Where the upstream is followed, it may confirm what is stored.
             bypass: refused.or((directives.no_cache && !follows).then_some(Reason::RequestNoCache)),
             key,
             batch: None,
-            dialect,
-            ask: dialect.ask(json, route.usage, !conversations.is_empty()),
+            dialect: reading.dialect,
+            ask: reading.ask,
             directives,
             conditions: conditions.unwrap_or_default(),
             range: if follows { Range::of(&parts.method, &parts.headers) } else { None },
             credentials: credentials(&parts.headers),
             subjects,
-            conversations,
-            model: json.get("model").and_then(Json::as_str).map(str::to_owned),
-            question: terms.log_questions.then(|| dialect.question(json)).flatten(),
-            upstream_body: None,
+            conversations: reading.conversations.clone(),
+            model: reading.model.clone(),
+            question: reading.question.clone(),
+            upstream_body: reading.upstream_body.clone(),
         }
     }
 
     /// A request for vectors. Where it cannot be told what each input alone would be answered with, it is not cached.
     fn batch(&self, body: &[u8], json: &Json<'_>) -> Inquiry {
+        let read = |counts| Reading::of(self.place(), Dialect::Embedding, json, body, counts);
         let Some(inputs) = Inputs::find(body, json) else {
-            return self.inquiry(
-                Dialect::Embedding,
-                json,
-                Body::Json(json),
-                Some(Reason::RequestNotInDialect),
-            );
+            return self.inquiry(&read(Body::Json(json)), Some(Reason::RequestNotInDialect));
         };
-        let shared = Body::Shared(json, inputs.unshared_members());
-        let mut inquiry = self.inquiry(Dialect::Embedding, json, shared, None);
+        let mut inquiry = self.inquiry(&read(Body::Shared(json, inputs.unshared_members())), None);
         inquiry.ask.inputs = inputs.count();
         if let Some(shared) = inquiry.key.take() {
             let key = |input| shared.sibling(|shared| key::input_digest(self.route, shared, input));
@@ -197,16 +213,6 @@ impl Reader<'_> {
             inquiry.batch = Some(Arc::new(batch));
         }
         inquiry
-    }
-
-    /// The conversations that a question is a turn of: those that it names, and those whose paths it is below of.
-    fn conversations(&self, json: &Json<'_>) -> Vec<String> {
-        if self.route.kind != Kind::Query {
-            return Vec::new();
-        }
-        let above = self.terms.resources.at_or_above(self.parts.uri.path()).into_iter();
-        let above = above.filter(|resource| resource.kind == Kind::Conversation).map(|resource| resource.id);
-        conversations(json, &self.route.ignore).into_iter().chain(above).collect()
     }
 
     fn subjects(&self, conversations: &[String], key: Option<&Key>) -> Vec<Subject> {
@@ -228,7 +234,7 @@ impl Reader<'_> {
         }
     }
 
-    fn key(&self, dialect: Dialect, body: Body<'_>) -> Key {
+    fn key(&self, dialect: Dialect, body: BodyDigest) -> Key {
         let key = Key::new(Arc::clone(&self.terms.namespace), self.route.kind, self.digest(dialect, body));
         match &self.terms.sealing {
             Some(sealing) => key.named(sealing),
@@ -236,7 +242,7 @@ impl Reader<'_> {
         }
     }
 
-    fn digest(&self, dialect: Dialect, body: Body<'_>) -> blake3::Hash {
+    fn digest(&self, dialect: Dialect, body: BodyDigest) -> blake3::Hash {
         key::digest(&key::Request {
             route: self.route,
             dialect,
@@ -281,4 +287,79 @@ pub fn credentials(headers: &HeaderMap) -> Option<blake3::Hash> {
         }
     }
     (!found.is_empty()).then(|| blake3::hash(&found))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::route::Scope;
+
+    fn terms() -> Terms {
+        Terms {
+            namespace: "ns".into(),
+            sealing: None,
+            host_counts: false,
+            log_questions: true,
+            resources: Resources::default(),
+            memo: Memo::default(),
+        }
+    }
+
+    fn routes() -> [Arc<Route>; 3] {
+        let route = |kind| {
+            let route = Route::new("POST /**", kind, Duration::from_secs(60), Scope::Credential);
+            route.expect("a route")
+        };
+        let ignoring = Route { ignore: vec!["/model".parse().expect("a pointer")], ..route(Kind::Query) };
+        [route(Kind::Query), ignoring, route(Kind::Other)].map(Arc::new)
+    }
+
+    proptest! {
+        /// A body that comes again is understood as if it came for the first time, wherever it is sent, whoever sends it.
+        #[test]
+        fn what_is_remembered_is_what_would_be_read(
+            asked in proptest::collection::vec(
+                (0..3_usize, 0..3_usize, 0..3_usize, "[ab]?", "[ab]?", any::<bool>()),
+                1..60,
+            ),
+        ) {
+            let (warm, routes) = (terms(), routes());
+            for (route, path, shape, text, caller, stream) in asked {
+                let path = ["/v1/chat/completions", "/api/v1/query", "/x"][path];
+                let body = match shape {
+                    0 => format!(r#"{{"model":"{text}","messages":[],"stream":{stream}}}"#),
+                    1 => format!(r#"{{"query":"{text}","conversation_id":"{caller}"}}"#),
+                    _ => format!(r#"{{"stream":{stream},"model":"m{text}"}}"#),
+                };
+                let request = Request::post(path)
+                    .header("content-type", "application/json")
+                    .header("authorization", format!("Bearer {caller}"));
+                let (parts, ()) = request.body(()).expect("a request").into_parts();
+                let understood = |terms| admit(&routes[route], &parts, body.as_bytes(), terms);
+                let (again, first) = (understood(&warm), understood(&terms()));
+                prop_assert_eq!(format!("{again:?}"), format!("{first:?}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_once() {
+        let (terms, routes) = (terms(), routes());
+        let body = br#"{"model":"m","messages":[]}"#;
+        let digest = Memo::digest("/v1/chat/completions", body);
+        let request = Request::post("/v1/chat/completions").header("content-type", "application/json");
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        assert!(terms.memo.recall(&digest, &routes[0]).is_none());
+        admit(&routes[0], &parts, body, &terms).expect("covered");
+        assert!(terms.memo.recall(&digest, &routes[0]).is_some());
+        assert!(
+            terms.memo.recall(&digest, &routes[1]).is_none(),
+            "on another route it may mean something else"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! The key of a request: what must be the same for two requests to share an answer.
 //!
-//! Everything that goes into it is written into one buffer, each part with its length, and hashed once.
+//! Everything that goes into it is written into one buffer, each part with its length, and hashed once; the body, as its
+//! own digest, so that one that comes again need not be read again.
 //! `docs/CACHING.md` says what goes in and what does not, and why.
 
 use std::{
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Changes whenever the same request gets another key than before.
-const VERSION: &[u8] = b"sidecache key 1";
+const VERSION: &[u8] = b"sidecache key 2";
 
 /// `NAMESPACE:KIND:HEX`
 #[derive(Clone, Debug)]
@@ -139,7 +140,31 @@ pub struct Request<'a> {
     /// Whether its `Host` goes upstream, and so may change the answer.
     pub host_counts: bool,
     /// Its body.
-    pub body: Body<'a>,
+    pub body: BodyDigest,
+}
+
+/// What of a request's body is in its key: how it is taken, and the digest of what of it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyDigest {
+    taken_as: u8,
+    digest: blake3::Hash,
+}
+
+impl BodyDigest {
+    /// That of a body sent to `route`, in its dialect.
+    pub fn of(route: &Route, dialect: Dialect, body: Body<'_>) -> Self {
+        if let Body::Bytes(bytes) = body {
+            return Self { taken_as: b'b', digest: blake3::hash(bytes) };
+        }
+        let mut form = Vec::with_capacity(1024);
+        write_normal_form(route, dialect, body, &mut form);
+        let taken_as = if matches!(body, Body::Json(_)) { b'j' } else { b'i' };
+        Self { taken_as, digest: blake3::hash(&form) }
+    }
+
+    const fn is_json(&self) -> bool {
+        self.taken_as != b'b'
+    }
 }
 
 /// A request's body as far as its key goes.
@@ -163,7 +188,8 @@ pub fn digest(request: &Request<'_>) -> blake3::Hash {
     write_part(method.as_str().as_bytes(), &mut out);
     write_part(request.target.as_bytes(), &mut out);
     write_headers(request, &mut out);
-    write_body(request, &mut out);
+    out.push(request.body.taken_as);
+    out.extend_from_slice(request.body.digest.as_bytes());
     blake3::hash(&out)
 }
 
@@ -202,7 +228,7 @@ fn write_all<'a>(parts: impl Iterator<Item = &'a str> + Clone, out: &mut Vec<u8>
 /// The headers that can change the answer, by name; the lines of one name stay in their order.
 pub fn headers_in_key<'a>(request: &Request<'a>) -> Vec<(&'a HeaderName, &'a HeaderValue)> {
     let has_stream_member = request.dialect.has_stream_member();
-    let is_json = !matches!(request.body, Body::Bytes(_));
+    let is_json = request.body.is_json();
     let counts = |name: &HeaderName| {
         (name == http::header::HOST && request.host_counts)
             || (is_keyed(request.route, has_stream_member, name)
@@ -227,42 +253,25 @@ fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn write_body(request: &Request<'_>, out: &mut Vec<u8>) {
-    match request.body {
-        Body::Bytes(bytes) => {
-            out.push(b'b');
-            write_part(bytes, out);
-        }
-        Body::Json(_) => {
-            out.push(b'j');
-            write_normal_form(request, out);
-        }
-        Body::Shared(..) => {
-            out.push(b'i');
-            write_normal_form(request, out);
-        }
-    }
-}
-
 /// Writes what of a JSON body counts ([`normal::read`] shows it); nothing of bytes.
-pub fn write_normal_form(request: &Request<'_>, out: &mut Vec<u8>) {
+pub fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>, out: &mut Vec<u8>) {
     let streams = ["stream", "stream_options"];
-    let (json, ignored) = match &request.body {
+    let (json, ignored) = match &body {
         Body::Bytes(_) => return,
-        Body::Json(json) if request.dialect.has_stream_member() => (json, &streams[..]),
+        Body::Json(json) if dialect.has_stream_member() => (json, &streams[..]),
         Body::Json(json) => (json, &[][..]),
         Body::Shared(json, ignored) => (json, &ignored[..]),
     };
-    let text = match &request.route.text {
-        _ if request.route.normalize.is_empty() => Vec::new(),
+    let text = match &route.text {
+        _ if route.normalize.is_empty() => Vec::new(),
         Some(pointers) => pointers.clone(),
-        None => request.dialect.text(),
+        None => dialect.text(),
     };
     let rules = normal::Rules {
-        ignore: &request.route.ignore,
+        ignore: &route.ignore,
         ignore_members: ignored,
         text: &text,
-        normalize: &request.route.normalize,
+        normalize: &route.normalize,
     };
     normal::write(json, &rules, out);
 }
@@ -329,7 +338,7 @@ mod tests {
                 target: &self.target,
                 headers: &headers,
                 host_counts: false,
-                body: Body::Json(&json),
+                body: BodyDigest::of(&self.route, self.dialect, Body::Json(&json)),
             })
         }
     }
@@ -428,7 +437,7 @@ mod tests {
                 target: "/ask",
                 headers: &HeaderMap::new(),
                 host_counts: false,
-                body: Body::Shared(&json, ["input", "user"]),
+                body: BodyDigest::of(route, Dialect::Embedding, Body::Shared(&json, ["input", "user"])),
             })
         };
         let of = |body: &str, input: &str, route: &Route| {

@@ -25,8 +25,8 @@
 //! | composition | [`app`], from a [`config`] to a running proxy and its end |
 //! | what answers | [`server`] accepts; [`proxy`] decides, on one page; [`admin`] and [`health`] tell operators |
 //! | the ways a request goes | [`lookup`] asks the store; [`ask`] leads or follows, and [`fill`] asks the upstream once it is this replica's [`turn`]; [`keep`] stores what came whole; [`serve`] replies from the store; [`follow`] is how all of them obey the upstream where a route says so; [`retiring`] and [`talk`] see to it that what changed is retired; a [`question`] is what they all need; [`embed`] goes them for each input of a batch; [`pass`] and [`tunnel`] send on what nothing is cached for |
-//! | effects | [`store`], [`upstream`], [`flight`] and [`flights`] (answers while they arrive), [`edited`], [`paced`], [`body`], [`exchange`], [`log`], [`stats`], [`memory`], [`standing`] (whose credentials are good), [`generations`] (what was retired), [`state`] |
-//! | rules, pure | [`route`], [`rfc9111`], [`conditional`], [`range`] and [`cache_control`], [`admit`], [`key`], [`normal`] and [`json`], [`headers`], [`policy`], [`entry`], [`batch`], [`resource`], [`tags`], [`glob`], [`reply`], [`guard`], [`forwarded`], [`error`], [`normalize`], [`time`], and in [`dialect`] what bodies mean |
+//! | effects | [`store`], [`upstream`], [`flight`] and [`flights`] (answers while they arrive), [`edited`], [`paced`], [`body`], [`exchange`], [`log`], [`stats`], [`memory`], [`memo`] (what bodies said), [`standing`] (whose credentials are good), [`generations`] (what was retired), [`state`] |
+//! | rules, pure | [`route`], [`rfc9111`], [`conditional`], [`range`] and [`cache_control`], [`admit`], [`reading`], [`key`], [`normal`] and [`json`], [`headers`], [`policy`], [`entry`], [`batch`], [`resource`], [`tags`], [`glob`], [`reply`], [`guard`], [`forwarded`], [`error`], [`normalize`], [`time`], and in [`dialect`] what bodies mean |
 
 pub mod admin;
 pub mod admit;
@@ -59,6 +59,7 @@ pub mod keep;
 pub mod key;
 pub mod log;
 pub mod lookup;
+pub mod memo;
 pub mod memory;
 pub mod normal;
 pub mod normalize;
@@ -68,6 +69,7 @@ pub mod policy;
 pub mod proxy;
 pub mod question;
 pub mod range;
+pub mod reading;
 pub mod reply;
 pub mod resource;
 pub mod retiring;

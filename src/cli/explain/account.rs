@@ -1,5 +1,7 @@
 //! What the proxy makes of a request: found out as the proxy does, by [`admit`].
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, request::Parts, uri::PathAndQuery};
 use serde::Serialize;
@@ -11,7 +13,7 @@ use crate::{
     dialect::{Dialect, Inputs},
     guard, headers,
     json::Json,
-    key::{self, Body},
+    key::{self, Body, BodyDigest},
     log::query::{decode, is_secret},
     normal,
     route::{Mode, Route, Scope},
@@ -107,7 +109,7 @@ impl Account {
             Some(route) => {
                 headers::remove_hop_by_hop(&mut parts.headers);
                 let terms = Terms::new(config);
-                match admit::admit(route, &parts, body, &terms) {
+                match admit::admit(&Arc::new(route.clone()), &parts, body, &terms) {
                     Some(inquiry) => {
                         Outcome::Covered(Box::new(covered(route, &parts, body, &terms, &inquiry)))
                     }
@@ -137,6 +139,11 @@ fn covered(route: &Route, parts: &Parts, body: &Bytes, terms: &Terms, inquiry: &
         _ => Json::parse(body).ok(),
     };
     let inputs = json.as_ref().filter(|_| inquiry.batch.is_some()).and_then(|json| Inputs::find(body, json));
+    let counts = match (&json, &inputs) {
+        (None, _) => Body::Bytes(body),
+        (Some(json), None) => Body::Json(json),
+        (Some(json), Some(inputs)) => Body::Shared(json, inputs.unshared_members()),
+    };
     let request = key::Request {
         route,
         dialect: inquiry.dialect,
@@ -144,11 +151,7 @@ fn covered(route: &Route, parts: &Parts, body: &Bytes, terms: &Terms, inquiry: &
         target: parts.uri.path_and_query().map_or("/", PathAndQuery::as_str),
         headers: &parts.headers,
         host_counts: terms.host_counts,
-        body: match (&json, &inputs) {
-            (None, _) => Body::Bytes(body),
-            (Some(json), None) => Body::Json(json),
-            (Some(json), Some(inputs)) => Body::Shared(json, inputs.unshared_members()),
-        },
+        body: BodyDigest::of(route, inquiry.dialect, counts),
     };
     let kept = key::headers_in_key(&request);
     let mut left_out: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
@@ -163,7 +166,7 @@ fn covered(route: &Route, parts: &Parts, body: &Bytes, terms: &Terms, inquiry: &
         scope: scope(&route.scope),
         headers: kept.iter().map(|(name, value)| (name.to_string(), shown(name, value))).collect(),
         left_out: left_out.into_iter().map(str::to_owned).collect(),
-        body: content(&request),
+        body: content(route, inquiry.dialect, counts),
         inputs: match (&inquiry.batch, &inputs, &json) {
             (Some(batch), Some(inputs), Some(json)) => with_keys(batch, inputs.values(json)),
             _ => Vec::new(),
@@ -189,12 +192,12 @@ pub(super) fn written(json: &Json<'_>) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-fn content(request: &key::Request<'_>) -> Content {
-    match request.body {
+fn content(route: &Route, dialect: Dialect, body: Body<'_>) -> Content {
+    match body {
         Body::Bytes(bytes) => Content::Bytes { bytes: bytes.len(), blake3: hashed(bytes) },
         Body::Json(_) | Body::Shared(..) => {
             let mut form = Vec::new();
-            key::write_normal_form(request, &mut form);
+            key::write_normal_form(route, dialect, body, &mut form);
             let normal_form = written(&normal::read(&form).unwrap_or_default());
             Content::Json { normal_form, form }
         }
