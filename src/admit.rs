@@ -281,8 +281,8 @@ fn refusal(route: &Route, parts: &Parts, directives: &Directives) -> Option<Reas
 pub fn credentials(headers: &HeaderMap) -> Option<blake3::Hash> {
     let mut found = Vec::new();
     for name in CREDENTIALS {
-        for value in headers.get_all(name) {
-            crate::normal::write_part(name.as_bytes(), &mut found);
+        for value in headers.get_all(&name) {
+            crate::normal::write_part(name.as_str().as_bytes(), &mut found);
             crate::normal::write_part(value.as_bytes(), &mut found);
         }
     }

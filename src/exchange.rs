@@ -96,7 +96,18 @@ pub fn request_id(headers: &HeaderMap) -> Arc<str> {
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&b))
     };
     let given = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane);
-    given.map_or_else(|| format!("{:032x}", fastrand::u128(..)).into(), Into::into)
+    given.map_or_else(new_id, Into::into)
+}
+
+/// 32 hexadecimal digits.
+fn new_id() -> Arc<str> {
+    let mut digits = [0; 32];
+    let mut rest = fastrand::u128(..);
+    for digit in &mut digits {
+        *digit = b"0123456789abcdef"[(rest & 0xf) as usize];
+        rest >>= 4;
+    }
+    std::str::from_utf8(&digits).unwrap_or_default().into()
 }
 
 /// What is logged once a response has gone.
@@ -145,7 +156,6 @@ impl Observed {
             report.reason = report.reason.or(reason);
         }
         let Record { exchange, status, report, upstream_request_id, saved } = &*self.record;
-        let key = report.as_ref().and_then(|report| report.key.as_ref()).map(ToString::to_string);
         let found = report.as_ref().and_then(CacheReport::found);
         let duration = exchange.elapsed();
         events::http_response(&events::HttpResponse {
@@ -158,7 +168,7 @@ impl Observed {
             cache: report.as_ref().map(|report| events::CacheInfo {
                 status: report.status.as_str(),
                 kind: report.kind.as_str(),
-                key: key.as_deref(),
+                key: report.key.as_ref(),
                 age: report.age,
                 ttl: report.ttl,
                 reason: report.reason.map(|reason| reason.as_str()),

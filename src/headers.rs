@@ -1,5 +1,7 @@
 //! What each header is to a cache and to a proxy: pure rules over [`HeaderMap`]s.
 
+use std::borrow::Cow;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{self, Entry},
@@ -72,14 +74,14 @@ pub fn any_matches(patterns: &[HeaderPattern], name: &HeaderName) -> bool {
 }
 
 /// The headers that say who a caller is; hashed into the key under the scope, and nowhere else.
-pub const CREDENTIALS: [&str; 7] = [
-    "authorization",
-    "proxy-authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "x-auth-token",
-    "cookie",
+pub const CREDENTIALS: [HeaderName; 7] = [
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("x-auth-token"),
+    header::COOKIE,
 ];
 
 /// Request headers known not to change answers, by name.
@@ -133,7 +135,7 @@ const NEVER_KEYED_PREFIXES: [&str; 6] =
 
 /// Whether `name` is a credential ([`CREDENTIALS`]).
 pub fn is_credential(name: &HeaderName) -> bool {
-    CREDENTIALS.contains(&name.as_str())
+    CREDENTIALS.contains(name)
 }
 
 /// Whether `name` is known not to change answers, on any route.
@@ -143,15 +145,15 @@ pub fn never_keyed(name: &HeaderName) -> bool {
 }
 
 /// The headers of one connection, which a proxy must not pass on (RFC 9110, section 7.6.1).
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
 ];
 
 /// Takes out what is meant for one connection: the fixed list, and whatever `Connection` names.
@@ -184,13 +186,15 @@ pub fn list_has(headers: &HeaderMap, name: &HeaderName, item: &str) -> bool {
 }
 
 /// The media type of `Content-Type`, lower case, without its parameters.
-pub fn media_type(headers: &HeaderMap) -> Option<String> {
+pub fn media_type(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     headers.get(header::CONTENT_TYPE).and_then(media_type_of)
 }
 
 /// The media type that a `Content-Type` names, lower case, without its parameters.
-pub fn media_type_of(content_type: &HeaderValue) -> Option<String> {
-    Some(content_type.to_str().ok()?.split(';').next()?.trim().to_ascii_lowercase())
+pub fn media_type_of(content_type: &HeaderValue) -> Option<Cow<'_, str>> {
+    let media = content_type.to_str().ok()?.split(';').next()?.trim();
+    let is_lower = !media.bytes().any(|byte| byte.is_ascii_uppercase());
+    Some(if is_lower { media.into() } else { media.to_ascii_lowercase().into() })
 }
 
 /// Whether the body is JSON (`application/json`, or a type that ends in `+json`) in UTF-8.

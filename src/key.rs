@@ -11,6 +11,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::{Serialize, Serializer};
 
 use crate::{
     dialect::{Dialect, Pointer},
@@ -115,6 +116,13 @@ impl Eq for Key {}
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (&self.namespace, self.kind, self.digest).hash(state);
+    }
+}
+
+/// As it is written.
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body as _;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
@@ -107,7 +107,12 @@ pub fn upstream_request(
     body: RequestBody,
     cacheable: bool,
 ) -> Request<RequestBody> {
-    let headers = &mut parts.headers;
+    upstream_headers(live, exchange, &mut parts.headers, cacheable);
+    Request::from_parts(parts, body)
+}
+
+/// Makes of a request's headers those that go upstream. They are without the connection's.
+pub fn upstream_headers(live: &Live, exchange: &Exchange, headers: &mut HeaderMap, cacheable: bool) {
     // The length is the body's; `Expect` was answered here; the TTL was for us.
     for name in [header::CONTENT_LENGTH, header::EXPECT, policy::X_CACHE_TTL] {
         headers.remove(name);
@@ -119,5 +124,4 @@ pub fn upstream_request(
     if let Ok(id) = HeaderValue::from_str(&exchange.id) {
         headers.insert(reply::X_REQUEST_ID, id);
     }
-    Request::from_parts(parts, body)
 }

@@ -17,12 +17,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, Request, Response, Version, header};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 use hyper::body::Incoming;
 
 use crate::{
     admit, ask,
-    body::{self, BodyError, ReadLimits, RequestBody, ResponseBody},
+    body::{self, BodyError, ReadLimits, ResponseBody},
     embed,
     error::{ErrorBody, ErrorKind, ProxyError},
     exchange::{self, Exchange, Observed, Record},
@@ -155,14 +156,17 @@ impl Proxy {
         match admit::admit(&route, &parts, &body, &live.terms) {
             Some(inquiry) => {
                 exchange.question.clone_from(&inquiry.question);
-                let body = inquiry.upstream_body.clone().unwrap_or(body);
-                let mut request = pass::upstream_request(live, exchange, parts, body.into(), true);
                 let conditions = inquiry.conditions.clone();
-                conditions.remove_from(request.headers_mut());
+                let headers = || {
+                    let mut headers = parts.headers.clone();
+                    pass::upstream_headers(live, exchange, &mut headers, true);
+                    conditions.remove_from(&mut headers);
+                    headers
+                };
                 let question = Question {
                     shared: Arc::clone(&self.shared),
                     live: Arc::clone(live),
-                    follow: Follow::of(&route, inquiry.key.as_ref(), &request),
+                    follow: Follow::of(&route, inquiry.key.as_ref(), headers),
                     route,
                     exchange: exchange.clone(),
                     inquiry,
@@ -171,7 +175,7 @@ impl Proxy {
                     fallback: None,
                 };
                 let range = question.inquiry.range.clone();
-                Ok(self.cached(question, request).await?.unless(&conditions).part(range.as_ref()))
+                Ok(self.cached(question, parts, body).await?.unless(&conditions).part(range.as_ref()))
             }
             None => {
                 let retiring = retiring(Some(&route));
@@ -181,20 +185,18 @@ impl Proxy {
     }
 
     /// A request that a route covers.
-    async fn cached(
-        &self,
-        mut question: Question,
-        mut request: Request<RequestBody>,
-    ) -> Result<Reply, Failure> {
+    async fn cached(&self, mut question: Question, parts: Parts, body: Bytes) -> Result<Reply, Failure> {
         if let Some(batch) = question.inquiry.batch.take() {
+            let request = question.request(parts, body);
             return embed::embed(question, &batch, request).await;
         }
-        let report = match (question.inquiry.bypass, question.inquiry.key.clone()) {
+        let (request, report) = match (question.inquiry.bypass, question.inquiry.key.clone()) {
             (None, Some(key)) => match lookup::lookup(&mut question, key.clone()).await {
                 Lookup::Hit(found) => return Ok(serve::found(&question, found).await),
                 Lookup::Stale(found) => {
                     let stored = Arc::clone(&found.entry);
                     let reply = serve::found(&question, found).await;
+                    let mut request = question.request(parts, body);
                     follow::ask_to_confirm(&mut question, &mut request, Some(stored));
                     ask::refresh(question, request);
                     return Ok(reply);
@@ -208,18 +210,21 @@ impl Proxy {
                         return Err(Failure::Told(error, Some(report)));
                     }
                     (question.kept, question.fallback) = (miss.kept, miss.fallback);
+                    let mut request = question.request(parts, body);
                     if question.inquiry.range.is_some() {
-                        question.ask_for_part(&mut request, report)
+                        let report = question.ask_for_part(&mut request, report);
+                        (request, report)
                     } else {
                         follow::ask_to_confirm(&mut question, &mut request, miss.stored);
-                        report
+                        (request, report)
                     }
                 }
             },
             (reason, key) => {
                 self.shared.stats.bypassed.increment();
                 let reason = reason.unwrap_or(Reason::TtlZero);
-                CacheReport { key, ..CacheReport::bypass(question.route.kind, reason) }
+                let report = CacheReport { key, ..CacheReport::bypass(question.route.kind, reason) };
+                (question.request(parts, body), report)
             }
         };
         ask::ask(question, report, request).await

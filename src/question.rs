@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request};
+use bytes::Bytes;
+use http::{Method, Request, request::Parts};
 
 use crate::{
     admit::Inquiry,
@@ -13,6 +14,7 @@ use crate::{
     exchange::Exchange,
     follow::Follow,
     key::Key,
+    pass,
     policy::Reason,
     reply::CacheReport,
     route::Route,
@@ -57,6 +59,14 @@ pub struct Fallback {
 }
 
 impl Question {
+    /// The request for the upstream, made of the client's own.
+    pub fn request(&self, parts: Parts, body: Bytes) -> Request<RequestBody> {
+        let body = self.inquiry.upstream_body.clone().unwrap_or(body);
+        let mut request = pass::upstream_request(&self.live, &self.exchange, parts, body.into(), true);
+        self.inquiry.conditions.remove_from(request.headers_mut());
+        request
+    }
+
     /// Has the upstream give the part that is asked for, which is nobody else's and not stored: on the client's own
     /// conditions. What `report` then tells.
     pub fn ask_for_part(&mut self, request: &mut Request<RequestBody>, report: CacheReport) -> CacheReport {

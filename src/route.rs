@@ -245,14 +245,14 @@ impl Pattern {
             return false;
         }
         let Some(path) = path.strip_prefix('/') else { return false };
-        let (count, head) = (path.split('/').count(), self.head.len());
-        let fits = match &self.tail {
-            None => count == head,
-            Some(tail) => count >= head + tail.len(),
-        };
-        let tail = self.tail.as_deref().unwrap_or_default();
-        fits && self.head.iter().zip(path.split('/')).all(|(own, given)| own.matches(given))
-            && tail.iter().rev().zip(path.rsplit('/')).all(|(own, given)| own.matches(given))
+        let (head, tail) = (&self.head, self.tail.as_deref().unwrap_or_default());
+        // The ends first: they tell most paths apart.
+        tail.iter().rev().zip(path.rsplit('/')).all(|(own, given)| own.matches(given))
+            && head.iter().zip(path.split('/')).all(|(own, given)| own.matches(given))
+            && match (path.split('/').count(), &self.tail) {
+                (count, None) => count == head.len(),
+                (count, Some(tail)) => count >= head.len() + tail.len(),
+            }
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::time::{Instant, Sleep, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, timeout_at};
 
 pub use self::{
     request::{RequestBody, Turn},
@@ -80,11 +80,14 @@ where
     let deadline = Instant::now() + limits.pause * 10;
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
     loop {
-        let next = timeout_at(deadline, timeout(limits.pause, body.frame()));
-        let frame = match next.await {
-            Ok(Ok(Some(frame))) => frame.map_err(BodyError::Broken)?,
-            Ok(Ok(None)) => break,
-            Ok(Err(_)) | Err(_) => return Err(BodyError::TimedOut(limits.pause)),
+        // The last piece may already be known to be the last.
+        if body.is_end_stream() {
+            break;
+        }
+        let frame = match timeout_at(deadline.min(Instant::now() + limits.pause), body.frame()).await {
+            Ok(Some(frame)) => frame.map_err(BodyError::Broken)?,
+            Ok(None) => break,
+            Err(_) => return Err(BodyError::TimedOut(limits.pause)),
         };
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + rest.len() + data.len() > limits.bytes {

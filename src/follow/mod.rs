@@ -41,10 +41,10 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Of a request that goes upstream as `request` and is kept under `target`; `None` where `route` has a TTL.
-    pub fn of(route: &Route, target: Option<&Key>, request: &Request<RequestBody>) -> Option<Self> {
+    /// Of a request that goes upstream with `headers` and is kept under `target`; `None` where `route` has a TTL.
+    pub fn of(route: &Route, target: Option<&Key>, headers: impl FnOnce() -> HeaderMap) -> Option<Self> {
         let target = target.filter(|_| route.mode == Mode::Rfc9111)?.clone();
-        Some(Self { request: request.headers().clone(), target, varies_on: Vec::new(), stored: None })
+        Some(Self { request: headers(), target, varies_on: Vec::new(), stored: None })
     }
 }
 

@@ -1,7 +1,8 @@
 //! From a `tracing` event to a line.
 
-use std::fmt::{self, Write};
+use std::{cell::Cell, fmt};
 
+use serde::Serialize;
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -10,11 +11,11 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context};
 
-use super::{
-    Clock, Log, events,
-    line::{Line, format_line},
-};
+use super::{Clock, Log, events, line::Line};
 use crate::config::LogLevel;
+
+/// The room that a thread keeps for its next line, in bytes.
+const LONG_LINE: usize = 16 * 1024;
 
 /// The `tracing` layer that writes our loggers' events, and no library's.
 #[derive(Debug)]
@@ -50,19 +51,21 @@ impl<S: Subscriber> Layer<S> for JsonLayer {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        thread_local! {
+            /// Lines are written here, one after the other.
+            static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+        }
         let Some(level) = level_of(*event.metadata().level()) else { return };
-        let mut fields = Fields::default();
+        let mut buffer = BUFFER.take();
+        buffer.clear();
+        let line = Line::begin(&mut buffer, (self.clock)(), level, event.metadata().target());
+        let mut fields = Fields { line, is_typed: false };
         event.record(&mut fields);
-        let line = Line {
-            level,
-            logger: event.metadata().target(),
-            event_type: fields.event_type.as_deref().unwrap_or("lifecycle"),
-            message: &fields.message,
-            request_id: fields.request_id.as_deref(),
-            members: &fields.members,
-            dropped: self.log.untold_drops(),
-        };
-        self.log.write(&format_line((self.clock)(), &line));
+        fields.line.end(self.log.untold_drops());
+        self.log.write(&buffer);
+        // One huge line is no reason to keep its memory.
+        buffer.shrink_to(LONG_LINE);
+        BUFFER.set(buffer);
     }
 }
 
@@ -80,22 +83,33 @@ fn level_of(level: Level) -> Option<LogLevel> {
     }
 }
 
-/// The fields of an event that reach its line; all others are left out, whoever wrote them.
-#[derive(Default)]
-struct Fields {
-    event_type: Option<String>,
-    message: String,
-    request_id: Option<String>,
-    members: String,
+/// Writes the fields of an event that reach its line, in their order; all others are left out, whoever wrote them.
+struct Fields<'a> {
+    line: Line<'a>,
+    is_typed: bool,
 }
 
-impl Visit for Fields {
+impl Fields<'_> {
+    fn message(&mut self, message: impl Serialize) {
+        if !self.is_typed {
+            self.event_type("lifecycle");
+        }
+        self.line.member("message", message);
+    }
+
+    fn event_type(&mut self, event_type: &str) {
+        self.is_typed = true;
+        self.line.member("event_type", event_type);
+    }
+}
+
+impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
-            "event_type" => self.event_type = Some(value.to_owned()),
-            "message" => value.clone_into(&mut self.message),
-            "request_id" => self.request_id = Some(value.to_owned()),
-            "members" => value.clone_into(&mut self.members),
+            "event_type" => self.event_type(value),
+            "message" => self.message(value),
+            "request_id" => self.line.member("request_id", value),
+            "members" => self.line.members(value),
             _ => {}
         }
     }
@@ -103,8 +117,7 @@ impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         // `info!("text {x}")` comes as format arguments. `members` only as text: it is written as it is.
         if field.name() == "message" {
-            self.message.clear();
-            let _ = write!(self.message, "{value:?}");
+            self.message(format_args!("{value:?}"));
         }
     }
 }

@@ -1,54 +1,51 @@
-//! One line of the log, as bytes.
+//! One line of the log, as bytes: a JSON object, written as its parts become known.
 
 use std::{io::Write, time::SystemTime};
 
+use serde::Serialize;
+
 use crate::{config::LogLevel, time::write_rfc3339};
 
-/// What a line says; the time comes from outside.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Line<'a> {
-    pub(super) level: LogLevel,
-    pub(super) logger: &'a str,
-    pub(super) event_type: &'a str,
-    pub(super) message: &'a str,
-    pub(super) request_id: Option<&'a str>,
-    /// The further members, a JSON object without its braces.
-    pub(super) members: &'a str,
-    /// How many lines were dropped so far, where the reader has not been told.
-    pub(super) dropped: Option<u64>,
-}
+/// A line that is being written.
+pub(super) struct Line<'a>(&'a mut Vec<u8>);
 
-/// The line as one JSON object, its newline included.
-pub(super) fn format_line(now: SystemTime, line: &Line<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(192 + line.message.len() + line.members.len());
-    out.extend_from_slice(b"{\"timestamp\":\"");
-    write_rfc3339(now, &mut out);
-    out.extend_from_slice(b"\",\"level\":\"");
-    out.extend_from_slice(level_name(line.level).as_bytes());
-    out.push(b'"');
-    text_member("logger", line.logger, &mut out);
-    text_member("event_type", line.event_type, &mut out);
-    text_member("message", line.message, &mut out);
-    if let Some(id) = line.request_id {
-        text_member("request_id", id, &mut out);
+impl<'a> Line<'a> {
+    /// A line into `out`, with what every line begins with.
+    pub(super) fn begin(out: &'a mut Vec<u8>, now: SystemTime, level: LogLevel, logger: &str) -> Self {
+        out.extend_from_slice(b"{\"timestamp\":\"");
+        write_rfc3339(now, out);
+        out.extend_from_slice(b"\",\"level\":\"");
+        out.extend_from_slice(level_name(level).as_bytes());
+        out.push(b'"');
+        let mut line = Self(out);
+        line.member("logger", logger);
+        line
     }
-    if !line.members.is_empty() {
-        out.push(b',');
-        out.extend_from_slice(line.members.as_bytes());
-    }
-    if let Some(dropped) = line.dropped {
+
+    /// Adds a member; `name` is one of ours, and needs no escape.
+    pub(super) fn member(&mut self, name: &str, value: impl Serialize) {
+        self.0.extend_from_slice(b",\"");
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
         // Writing to a Vec cannot fail, here and below.
-        let _ = write!(out, ",\"log_dropped\":{dropped}");
+        let _ = serde_json::to_writer(&mut *self.0, &value);
     }
-    out.extend_from_slice(b"}\n");
-    out
-}
 
-fn text_member(name: &str, value: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-    let _ = serde_json::to_writer(&mut *out, value);
+    /// Adds members as they are: a JSON object without its braces.
+    pub(super) fn members(&mut self, members: &str) {
+        if !members.is_empty() {
+            self.0.push(b',');
+            self.0.extend_from_slice(members.as_bytes());
+        }
+    }
+
+    /// Ends it, its newline included; `dropped` lines were dropped so far, where the reader has not been told.
+    pub(super) fn end(self, dropped: Option<u64>) {
+        if let Some(dropped) = dropped {
+            let _ = write!(self.0, ",\"log_dropped\":{dropped}");
+        }
+        self.0.extend_from_slice(b"}\n");
+    }
 }
 
 fn level_name(level: LogLevel) -> &'static str {
@@ -69,20 +66,16 @@ mod tests {
 
     #[test]
     fn absent_parts_leave_no_trace() {
-        let line = Line {
-            level: LogLevel::Warning,
-            logger: "sidecache",
-            event_type: "lifecycle",
-            message: "a \"b\"\r\n\u{1b}[0m",
-            request_id: None,
-            members: "",
-            dropped: None,
-        };
+        let mut out = Vec::new();
+        let mut line = Line::begin(&mut out, UNIX_EPOCH, LogLevel::Warning, "sidecache");
+        line.member("message", "a \"b\"\r\n\u{1b}[0m");
+        line.members("");
+        line.end(None);
         let expected = concat!(
             r#"{"timestamp":"1970-01-01T00:00:00.000Z","level":"WARNING","logger":"sidecache","#,
-            r#""event_type":"lifecycle","message":"a \"b\"\r\n\u001b[0m"}"#,
+            r#""message":"a \"b\"\r\n\u001b[0m"}"#,
             "\n"
         );
-        assert_eq!(String::from_utf8(format_line(UNIX_EPOCH, &line)).unwrap(), expected);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

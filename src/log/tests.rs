@@ -22,6 +22,7 @@ use super::{
     writer::WholeLines,
     *,
 };
+use crate::{key::Key, route::Kind};
 
 fn noon() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(1_769_941_845_123)
@@ -30,6 +31,10 @@ fn noon() -> SystemTime {
 /// Runs `emit` under `log` and nothing else.
 fn under<T>(log: &Log, emit: impl FnOnce() -> T) -> T {
     tracing::subscriber::with_default(Registry::default().with(log.layer(noon)), emit)
+}
+
+fn key(namespace: &str) -> Key {
+    Key::new(namespace.into(), Kind::Query, blake3::Hash::from_bytes([0xff; 32]))
 }
 
 #[derive(Clone, Default)]
@@ -85,10 +90,11 @@ fn request_events() {
         client_ip: "2001:db8::1".parse().unwrap(),
         query: None,
     });
+    let key = key("sidecache");
     let hit = CacheInfo {
         status: "HIT",
         kind: "query",
-        key: Some("sidecache:query:00ff"),
+        key: Some(&key),
         age: Some(12),
         ttl: Some(1788),
         reason: None,
@@ -302,7 +308,7 @@ fn no_text_breaks_a_line() {
                 client_ip: "::1".parse().unwrap(),
                 query: Some(&format!("{nasty}={nasty}&a={nasty}&a=")),
             });
-            let (key, reason) = (Some(nasty), Some(nasty));
+            let (key, reason) = (key(nasty), Some(nasty));
             http_response(&HttpResponse {
                 request_id: nasty,
                 method: nasty,
@@ -313,7 +319,7 @@ fn no_text_breaks_a_line() {
                 cache: Some(CacheInfo {
                     status: nasty,
                     kind: nasty,
-                    key,
+                    key: Some(&key),
                     age: None,
                     ttl: Some(-1),
                     reason,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::Level;
 
-use super::{ERROR, without_braces};
+use super::ERROR;
 
 /// A chain of causes longer than this is cut.
 const MAX_CAUSES: usize = 16;

@@ -5,8 +5,8 @@ use std::{net::IpAddr, time::Duration};
 use serde::Serialize;
 use tracing::Level;
 
-use super::{REQUEST, millis, without_braces};
-use crate::log::query::QueryParams;
+use super::{REQUEST, millis};
+use crate::{key::Key, log::query::QueryParams};
 
 /// A request has arrived.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +83,7 @@ pub struct CacheInfo<'a> {
     pub kind: &'a str,
     /// The entry's key, where one was derived.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<&'a str>,
+    pub key: Option<&'a Key>,
     /// Seconds since the answer was stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age: Option<u64>,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use tracing::Level;
 
-use super::{SIDECACHE, without_braces};
+use super::SIDECACHE;
 use crate::config::LogLevel;
 
 /// What every line has; nobody else may use these names at the top of a line.

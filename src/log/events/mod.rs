@@ -5,20 +5,21 @@
 
 use std::time::Duration;
 
-use serde::Serializer;
+use serde::{Serialize, Serializer};
 
 /// Sends one event if its level is on; its message and members are evaluated only then.
 macro_rules! emit {
     ($logger:expr, $level:expr, $event_type:literal, $request_id:expr, $message:expr, $members:expr) => {
         if tracing::enabled!(target: $logger, $level) {
-            let json = serde_json::to_string($members).unwrap_or_default();
+            let json = $crate::log::events::json_of($members);
+            // In the order of the line.
             tracing::event!(
                 target: $logger,
                 $level,
                 event_type = $event_type,
-                request_id = $request_id,
-                members = without_braces(&json),
                 message = $message,
+                request_id = $request_id,
+                members = $crate::log::events::without_braces(&json),
             );
         }
     };
@@ -44,6 +45,12 @@ const SIDECACHE: &str = "sidecache";
 
 /// The loggers that are written; an event of any other target is none of ours.
 pub(super) const LOGGERS: [&str; 5] = [REQUEST, PERFORMANCE, LLM, ERROR, SIDECACHE];
+
+fn json_of(members: &impl Serialize) -> String {
+    let mut json = Vec::with_capacity(512);
+    let written = serde_json::to_writer(&mut json, members);
+    String::from_utf8(json).ok().filter(|_| written.is_ok()).unwrap_or_default()
+}
 
 fn without_braces(json: &str) -> &str {
     json.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default()

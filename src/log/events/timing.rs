@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing::Level;
 
-use super::{LLM, PERFORMANCE, in_millis, millis, without_braces};
+use super::{LLM, PERFORMANCE, in_millis, millis};
 
 /// What was timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
