@@ -22,7 +22,7 @@ mod unshareable;
 
 use std::{os::unix::process::CommandExt, process::Command};
 
-use support::{machine, upstream::Upstream};
+use support::{arguments::Arguments, machine, upstream::Upstream};
 use target::Target;
 
 /// Set once the limit of open files has been raised.
@@ -97,18 +97,12 @@ fn raise_file_limit() {
 }
 
 fn scale() -> Scale {
-    let arguments: Vec<String> = std::env::args().collect();
-    let after = |name| {
-        let place = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(place + 1).cloned()
-    };
-    let only = after("--only");
-    // A run without `--bench` is a test's, and only shows that this works.
-    if !arguments.iter().any(|argument| argument == "--bench") {
+    let arguments = Arguments::read();
+    if !arguments.is_bench() {
         return Scale { crowd: 50, faster: 10, only: Some("sidecache".to_owned()) };
     }
-    let crowd = after("--crowd").and_then(|crowd| crowd.parse().ok()).unwrap_or(10_000);
-    Scale { crowd: crowd.clamp(10, 20_000), faster: 1, only }
+    let crowd: usize = arguments.value("--crowd").unwrap_or(10_000);
+    Scale { crowd: crowd.clamp(10, 20_000), faster: 1, only: arguments.value("--only") }
 }
 
 fn print(columns: &[(&str, Vec<(String, Figures)>)]) {

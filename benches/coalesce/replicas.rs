@@ -28,7 +28,7 @@ pub(crate) async fn measure(
         say("redis-server is not installed, and the replicas are left out.\n");
         return None;
     };
-    let options = Options { upstream: upstream.port, redis: Some(redis.port), log_level: "ERROR" };
+    let options = Options { redis: Some(redis.port), ..Options::to(upstream.port) };
     let replicas = [sidecache::start(folder, options), sidecache::start(folder, options)];
     let clients = scale.crowd.min(1_000);
     let plan = Plan { mark: "replicas".to_owned(), delay_ms: 2_000 / scale.faster, ..Plan::default() };

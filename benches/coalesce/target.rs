@@ -1,17 +1,14 @@
 //! What is asked: sidecache, and the caches that it stands beside.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::path::Path;
 
 use crate::support::{
     http::{get, post},
     nginx,
-    process::{Listening, is_installed},
+    process::Listening,
     sidecache,
     upstream::Plan,
+    varnish,
 };
 
 /// A cache that runs.
@@ -41,8 +38,8 @@ pub(crate) fn question(plan: &Plan) -> Vec<u8> {
 }
 
 fn sidecache(folder: &Path, upstream: u16) -> Option<Target> {
-    let options = sidecache::Options { upstream, redis: None, log_level: "ERROR" };
-    Some(Target { process: sidecache::start(folder, options), by_get: false })
+    let process = sidecache::start(folder, sidecache::Options::to(upstream));
+    Some(Target { process, by_get: false })
 }
 
 fn nginx(folder: &Path, upstream: u16) -> Option<Target> {
@@ -50,23 +47,5 @@ fn nginx(folder: &Path, upstream: u16) -> Option<Target> {
 }
 
 fn varnish(folder: &Path, upstream: u16) -> Option<Target> {
-    is_installed("varnishd").then(|| {
-        let process = Listening::start("varnishd", |port| {
-            let home = folder.join(format!("varnish-{port}"));
-            fs::create_dir_all(&home).expect("a folder of its own");
-            let settings = home.join("default.vcl");
-            fs::write(&settings, vcl(upstream)).expect("its settings");
-            let mut command = Command::new("varnishd");
-            command.args(["-F", "-j", "none", "-s", "malloc,256m", "-a", &format!("127.0.0.1:{port}")]);
-            // It tells there what it does.
-            command.stderr(Stdio::null());
-            command.arg("-n").arg(&home).arg("-f").arg(settings);
-            command
-        });
-        Target { process, by_get: true }
-    })
-}
-
-fn vcl(upstream: u16) -> String {
-    format!("vcl 4.1;\nbackend default {{ .host = \"127.0.0.1\"; .port = \"{upstream}\"; }}\n")
+    varnish::start(folder, upstream).map(|process| Target { process, by_get: true })
 }

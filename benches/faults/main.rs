@@ -16,7 +16,7 @@ mod redis;
 
 use std::time::Duration;
 
-use support::{machine, upstream::Upstream};
+use support::{arguments::Arguments, machine, upstream::Upstream};
 
 /// The path of a question.
 const CHAT: &str = "/v1/chat/completions";
@@ -29,17 +29,17 @@ const SMOKE: Duration = Duration::from_millis(300);
 
 #[allow(clippy::print_stdout, reason = "the result")]
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let window = if arguments.iter().any(|argument| argument == "--bench") { WINDOW } else { SMOKE };
-    let only =
-        arguments.iter().position(|argument| argument == "--only").map(|at| arguments[at + 1].as_str());
+    let arguments = Arguments::read();
+    let window = if arguments.is_bench() { WINDOW } else { SMOKE };
+    let only: Option<String> = arguments.value("--only");
+    let runs = |case| only.as_deref().is_none_or(|only| only == case);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let upstream = Upstream::start();
     println!("faults: commit {}, {}, load {}", machine::commit(), machine::line(), machine::load());
-    if only.is_none_or(|only| only == "redis") {
+    if runs("redis") {
         redis::run(folder.path(), upstream.port, window);
     }
-    if only.is_none_or(|only| only == "load") {
+    if runs("load") {
         load::run(folder.path(), upstream.port, window);
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn run(folder: &Path, upstream: u16, window: Duration) {
     for (name, fault) in FAULTS {
         let Some(mut redis) = process::redis(folder) else { return };
         let line = Line::to(redis.port);
-        let options = Options { upstream, redis: Some(line.port), log_level: "ERROR" };
+        let options = Options { redis: Some(line.port), ..Options::to(upstream) };
         let proxy = sidecache::start(folder, options);
         let mut client = Client::connect(proxy.port);
         until_hit(&mut client);

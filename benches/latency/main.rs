@@ -19,7 +19,7 @@ mod client;
 mod events;
 mod table;
 
-use support::{machine, nginx, process, sidecache, upstream::Upstream};
+use support::{arguments::Arguments, machine, nginx, process, sidecache, upstream::Upstream};
 
 /// Rounds where nobody says how many.
 const ROUNDS: usize = 4_000;
@@ -32,7 +32,10 @@ fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let upstream = Upstream::start();
     let start = |log_level, redis| {
-        sidecache::start(folder.path(), sidecache::Options { upstream: upstream.port, redis, log_level })
+        sidecache::start(
+            folder.path(),
+            sidecache::Options { redis, log_level, ..sidecache::Options::to(upstream.port) },
+        )
     };
     let redis = process::redis(folder.path());
     let memory = start("ERROR", None);
@@ -54,11 +57,9 @@ fn main() {
 }
 
 fn rounds() -> usize {
-    let arguments: Vec<String> = std::env::args().collect();
-    if !arguments.iter().any(|argument| argument == "--bench") {
+    let arguments = Arguments::read();
+    if !arguments.is_bench() {
         return SMOKE_ROUNDS;
     }
-    let given = arguments.iter().position(|argument| argument == "--rounds");
-    let given = given.and_then(|place| arguments.get(place + 1)).and_then(|rounds| rounds.parse().ok());
-    given.unwrap_or(ROUNDS).clamp(SMOKE_ROUNDS, 1_000_000)
+    arguments.value("--rounds").unwrap_or(ROUNDS).clamp(SMOKE_ROUNDS, 1_000_000)
 }

@@ -19,16 +19,16 @@ mod origin;
 mod probe;
 
 use std::{
-    fs,
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
 use support::{
+    arguments::Arguments,
     figures::{median, quantile, text},
     machine,
     process::{self, Listening},
+    sidecache::{self, Options},
 };
 
 /// Entries where nobody says how many.
@@ -37,7 +37,7 @@ const ENTRIES: usize = 1_000_000;
 /// Rounds where nobody says how many.
 const ROUNDS: usize = 3;
 
-/// A run without `--bench` is a test's, and only shows that this works.
+/// How much a test's run does.
 const SMOKE: Sizes = Sizes { entries: 2_000, rounds: 1, window: Duration::from_millis(200) };
 
 /// How much is done.
@@ -86,15 +86,12 @@ fn main() {
 }
 
 fn sizes() -> Sizes {
-    let arguments: Vec<String> = std::env::args().collect();
-    if !arguments.iter().any(|argument| argument == "--bench") {
+    let arguments = Arguments::read();
+    if !arguments.is_bench() {
         return SMOKE;
     }
-    let given = |flag: &str, default| {
-        let place = arguments.iter().position(|argument| argument == flag);
-        place.map_or(default, |at| arguments[at + 1].parse().expect("a number behind the flag"))
-    };
-    let (entries, rounds) = (given("--entries", ENTRIES), given("--rounds", ROUNDS));
+    let entries = arguments.value("--entries").unwrap_or(ENTRIES);
+    let rounds = arguments.value("--rounds").unwrap_or(ROUNDS);
     Sizes { entries, rounds, window: Duration::from_secs(8) }
 }
 
@@ -106,21 +103,8 @@ struct Sidecache {
 
 fn start(folder: &Path, origin: u16, redis: Option<u16>) -> Sidecache {
     let admin = process::free_port();
-    let process = Listening::start("sidecache", |port| {
-        let home = folder.join(format!("sidecache-{port}"));
-        fs::create_dir_all(&home).expect("a folder of its own");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sidecache"));
-        command.current_dir(&home).env_clear().env("CACHE_NEAR_MEMORY", "0");
-        command.args(["--max-memory", "4GiB", "--log-level", "ERROR", "--log-file", "sidecache.log"]);
-        command.args(["--listen", &format!("127.0.0.1:{port}")]);
-        command.args(["--admin-listen", &format!("127.0.0.1:{admin}")]);
-        command.args(["--upstream", &format!("http://127.0.0.1:{origin}")]);
-        if let Some(redis) = redis {
-            command.args(["--redis", &format!("redis://127.0.0.1:{redis}")]);
-        }
-        command
-    });
-    Sidecache { process, admin }
+    let options = Options { redis, max_memory: "4GiB", admin: Some(admin), ..Options::to(origin) };
+    Sidecache { process: sidecache::start(folder, options), admin }
 }
 
 fn measure(sidecache: &Sidecache, sizes: Sizes) -> [Row; PURGES.len()] {

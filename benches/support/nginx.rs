@@ -4,8 +4,9 @@ use std::{fs, path::Path, process::Command};
 
 use super::process::{Listening, is_installed};
 
-/// Starts one in front of `upstream` that works in `folder`: it caches, keyed on the body, with its cache lock on,
-/// and passes on what is asked under `/uncached/`.
+/// Starts one in front of `upstream` that works in `folder`: it caches, keyed on the body, with its cache lock on.
+/// What is asked under `/logged/` goes into its access log, under `/large/` a body may have 128 KiB, and what is
+/// asked under `/uncached/` it passes on.
 pub(crate) fn start(folder: &Path, upstream: u16) -> Option<Listening> {
     is_installed("nginx").then(|| {
         Listening::start("nginx", |port| {
@@ -39,20 +40,30 @@ http {{
     proxy_http_version 1.1;
     proxy_set_header Connection "";
     client_body_buffer_size 64k;
-    keepalive_requests 1000000;
+    keepalive_requests 1000000000;
     server {{
         listen 127.0.0.1:{port} backlog=4096;
-        location / {{
-            proxy_pass http://service;
-            proxy_cache bench;
-            proxy_cache_methods GET HEAD POST;
-            proxy_cache_key "$request_uri|$request_body";
-            proxy_cache_valid 200 10m;
-            proxy_cache_lock on;
-            add_header X-Cache $upstream_cache_status;
+        proxy_cache bench;
+        proxy_cache_methods GET HEAD POST;
+        proxy_cache_key "$request_uri|$request_body";
+        proxy_cache_valid 200 10m;
+        proxy_cache_lock on;
+        add_header X-Cache $upstream_cache_status;
+        location / {{ proxy_pass http://service; }}
+        location /logged/ {{
+            proxy_pass http://service/;
+            access_log access.log;
+        }}
+        location /large/ {{
+            proxy_pass http://service/;
+            client_body_buffer_size 128k;
+            # The key, and so the body, must fit.
+            proxy_buffer_size 256k;
+            proxy_buffers 4 256k;
         }}
         location /uncached/ {{
             proxy_pass http://service/;
+            proxy_cache off;
             proxy_buffering off;
         }}
     }}

@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a process may take to listen.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a process may take to listen; some load for long before.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A child that listens on a port of its own; killed when dropped.
 #[derive(Debug)]

@@ -14,26 +14,50 @@ pub(crate) struct Options<'a> {
     pub(crate) upstream: u16,
     /// The port of Redis, where that is the store.
     pub(crate) redis: Option<u16>,
+    /// What the tier in front of Redis may hold.
+    pub(crate) near_memory: &'a str,
+    /// What the in-process store may hold.
+    pub(crate) max_memory: &'a str,
     /// The lowest level that is logged; into a file.
     pub(crate) log_level: &'a str,
+    /// The port of the admin listener, where there is to be one.
+    pub(crate) admin: Option<u16>,
+}
+
+impl Options<'_> {
+    /// One with the in-process store in front of `upstream`, which logs errors.
+    pub(crate) const fn to(upstream: u16) -> Self {
+        Self {
+            upstream,
+            redis: None,
+            near_memory: "0",
+            max_memory: "256MiB",
+            log_level: "ERROR",
+            admin: None,
+        }
+    }
 }
 
 /// Starts one that works in `folder` and listens.
 pub(crate) fn start(folder: &Path, options: Options<'_>) -> Listening {
-    Listening::start("sidecache", |port| {
-        let home = folder.join(format!("sidecache-{port}"));
-        fs::create_dir_all(&home).expect("a folder of its own");
-        fs::write(home.join("sidecache.toml"), SETTINGS).expect("its settings");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sidecache"));
-        command.current_dir(&home).env_clear();
-        command.env("ADMIN_LISTEN", "off").env("CACHE_NEAR_MEMORY", "0");
-        command.args(["--config", "sidecache.toml", "--log-file", "sidecache.log"]);
-        command.args(["--log-level", options.log_level]);
-        command.args(["--listen", &format!("127.0.0.1:{port}")]);
-        command.args(["--upstream", &format!("http://127.0.0.1:{}", options.upstream)]);
-        if let Some(redis) = options.redis {
-            command.args(["--redis", &format!("redis://127.0.0.1:{redis}")]);
-        }
-        command
-    })
+    Listening::start("sidecache", |port| command(folder, port, options))
+}
+
+/// What starts one that listens on `port`.
+pub(crate) fn command(folder: &Path, port: u16, options: Options<'_>) -> Command {
+    let home = folder.join(format!("sidecache-{port}"));
+    fs::create_dir_all(&home).expect("a folder of its own");
+    fs::write(home.join("sidecache.toml"), SETTINGS).expect("its settings");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sidecache"));
+    command.current_dir(&home).env_clear();
+    let admin = options.admin.map_or("off".to_owned(), |port| format!("127.0.0.1:{port}"));
+    command.env("ADMIN_LISTEN", admin).env("CACHE_NEAR_MEMORY", options.near_memory);
+    command.args(["--config", "sidecache.toml", "--log-file", "sidecache.log"]);
+    command.args(["--max-memory", options.max_memory, "--log-level", options.log_level]);
+    command.args(["--listen", &format!("127.0.0.1:{port}")]);
+    command.args(["--upstream", &format!("http://127.0.0.1:{}", options.upstream)]);
+    if let Some(redis) = options.redis {
+        command.args(["--redis", &format!("redis://127.0.0.1:{redis}")]);
+    }
+    command
 }
