@@ -1,0 +1,90 @@
+//! How much each can do: sidecache, and the caches and servers that it stands beside, in one run.
+//!
+//! ```text
+//! cargo bench --bench load                           # all cases
+//! cargo bench --bench load -- --only hit --rounds 9 --seconds 5
+//! ```
+//!
+//! The service behind answers at once and names the question, so that a wrong answer is seen; how often it is asked is
+//! counted, so that a hit is known to be one. Everything that is measured is a process of its own; 32 keep-alive
+//! connections ask, from this one. In a round, each who takes part in a case works for the same time, one after the
+//! other, in another order each time. Figures are medians over the rounds, and a ratio is the median of the rounds'
+//! ratios.
+
+#[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "each benchmark uses its part")]
+mod support;
+
+mod answer;
+mod case;
+mod generator;
+mod hits;
+mod misses;
+mod origin;
+mod question;
+mod redis_benchmark;
+mod stage;
+mod table;
+
+use std::time::Duration;
+
+use case::Case;
+use stage::Stage;
+use support::arguments::Arguments;
+
+/// How much is done.
+#[derive(Debug)]
+pub(crate) struct Scale {
+    rounds: usize,
+    /// How long each works in a round.
+    window: Duration,
+    /// The only case; all where there is none.
+    only: Option<String>,
+}
+
+/// What sets a case up; `None` where what it needs is not installed.
+type SetUp = fn(&Stage, &Scale) -> Option<Case>;
+
+const CASES: [(&str, SetUp); 8] = [
+    ("hit", hits::in_process),
+    ("logged", hits::logged),
+    ("large", hits::large),
+    ("stream", hits::stream),
+    ("redis", hits::redis),
+    ("miss", misses::in_process),
+    ("coalesced", misses::coalesced),
+    ("redis-gone", misses::without_redis),
+];
+
+fn main() {
+    origin::run_if_asked();
+    let scale = scale();
+    let stage = Stage::set();
+    table::begin(&scale);
+    for (name, set_up) in CASES {
+        if scale.includes(name)
+            && let Some(mut case) = set_up(&stage, &scale)
+        {
+            case.run(&stage.service, &scale);
+            table::rows(&case);
+        }
+    }
+}
+
+impl Scale {
+    fn includes(&self, case: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == case)
+    }
+}
+
+fn scale() -> Scale {
+    let arguments = Arguments::read();
+    if !arguments.is_bench() {
+        return Scale { rounds: 1, window: Duration::from_millis(100), only: None };
+    }
+    Scale {
+        rounds: arguments.value("--rounds").unwrap_or(5),
+        window: Duration::from_secs_f64(arguments.value("--seconds").unwrap_or(3.0)),
+        only: arguments.value("--only"),
+    }
+}

@@ -1,0 +1,156 @@
+//! What stands behind or beside the caches, as a process of its own: this program, started another way.
+
+use std::{
+    convert::Infallible,
+    net::Ipv4Addr,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    Request, Response,
+    body::{Body, Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use crate::{
+    question,
+    support::{client::Client, http::get, process::Listening},
+};
+
+/// Stands before the port in the command line of such a process.
+const SERVICE: &str = "--service";
+const HELLO: &str = "--hello";
+
+/// Where the service tells how often it was asked.
+const CALLS: &str = "/calls";
+
+/// How long an answer's JSON is.
+pub(crate) const ANSWER_LEN: usize = 1024;
+
+/// A stream's events.
+const EVENTS: usize = 20;
+
+/// The service behind: it answers each question at once, with what names it.
+#[derive(Debug)]
+pub(crate) struct Service(Listening);
+
+impl Service {
+    /// Starts it.
+    pub(crate) fn start() -> Self {
+        Self(this_program(SERVICE))
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    /// How many questions it has answered.
+    pub(crate) fn calls(&self) -> u64 {
+        let (response, _) = Client::connect(self.0.port).ask(&get(CALLS));
+        String::from_utf8_lossy(&response.body).parse().expect("a number of calls")
+    }
+}
+
+/// Starts a bare hyper server, which reads what it is sent and says hello.
+pub(crate) fn hello() -> Listening {
+    this_program(HELLO)
+}
+
+fn this_program(role: &str) -> Listening {
+    Listening::start(role, |port| {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args([role, &port.to_string()]);
+        command
+    })
+}
+
+/// Is the process that [`Service::start`] or [`hello`] started; returns where this is none.
+pub(crate) fn run_if_asked() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, role, port] = &arguments[..] else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let port = || port.parse().expect("a port");
+    match role.as_str() {
+        SERVICE => runtime.block_on(serve(port(), Arc::new(AtomicU64::new(0)), answer)),
+        HELLO => runtime.block_on(serve(port(), (), say_hello)),
+        _ => {}
+    }
+}
+
+/// Serves until it is killed.
+async fn serve<S, F, B>(port: u16, state: S, answer: fn(S, Request<Incoming>) -> F)
+where
+    S: Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("a free port");
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let _ = stream.set_nodelay(true);
+        let state = state.clone();
+        let service = service_fn(move |request| {
+            let answer = answer(state.clone(), request);
+            async { Ok::<_, Infallible>(answer.await) }
+        });
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+}
+
+async fn say_hello((): (), request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let mut body = request.into_body();
+    while let Some(Ok(_)) = body.frame().await {}
+    Response::new(Full::new(Bytes::from_static(b"hello")))
+}
+
+async fn answer(
+    calls: Arc<AtomicU64>,
+    request: Request<Incoming>,
+) -> Response<UnsyncBoxBody<Bytes, Infallible>> {
+    let path = request.uri().path().to_owned();
+    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    if path == CALLS {
+        return Response::new(Full::from(calls.load(Ordering::Relaxed).to_string()).boxed_unsync());
+    }
+    calls.fetch_add(1, Ordering::Relaxed);
+    let mark = question::mark(&body).or_else(|| question::mark(path.as_bytes())).unwrap_or_default();
+    let mark = String::from_utf8_lossy(mark);
+    let is_stream = memchr::memmem::find(&body[..body.len().min(100)], br#""stream":true"#).is_some();
+    let (media, body) = if is_stream {
+        ("text/event-stream", StreamBody::new(events(&mark)).boxed_unsync())
+    } else {
+        ("application/json", Full::from(json(&mark)).boxed_unsync())
+    };
+    Response::builder().header("content-type", media).body(body).expect("a response")
+}
+
+fn json(mark: &str) -> String {
+    let begin = format!(
+        r#"{{"id":"chatcmpl-{mark}","object":"chat.completion","created":1738406400,"model":"bench","choices":[{{"index":0,"message":{{"role":"assistant","content":""#
+    );
+    let end = r#""},"finish_reason":"stop"}],"usage":{"prompt_tokens":64,"completion_tokens":176,"total_tokens":240}}"#;
+    let room = ANSWER_LEN - begin.len() - end.len();
+    let content = "An answer is kept until its time is up. ".repeat(room / 40 + 1);
+    format!("{begin}{}{end}", &content[..room])
+}
+
+fn events(mark: &str) -> impl futures_util::Stream<Item = Result<Frame<Bytes>, Infallible>> + use<> {
+    let event = |delta: &str, finish: &str| {
+        format!(
+            "data: {{\"id\":\"chatcmpl-{mark}\",\"object\":\"chat.completion.chunk\",\"created\":1738406400,\"model\":\"bench\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n"
+        )
+    };
+    let mut events = vec![event(r#"{"content":"Kept. "}"#, "null"); EVENTS];
+    events.push(event("{}", r#""stop""#) + "data: [DONE]\n\n");
+    futures_util::stream::iter(events.into_iter().map(|event| Ok(Frame::data(Bytes::from(event)))))
+}

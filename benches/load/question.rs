@@ -1,0 +1,84 @@
+//! Requests that differ by a number, which the answer repeats: so a wrong answer is known.
+
+/// Stands before the number, and nowhere else in a request.
+const NAME: &[u8] = b"no-";
+const DIGITS: usize = 10;
+
+/// The path of every question.
+const PATH: &str = "/v1/chat/completions";
+
+/// A request whose number can be set.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Question {
+    /// One of `len` bytes of JSON, under `prefix`.
+    pub(crate) fn json(prefix: &str, len: usize) -> Self {
+        Self::new(prefix, len, "false")
+    }
+
+    /// The same, to be answered as a stream.
+    pub(crate) fn stream(prefix: &str, len: usize) -> Self {
+        Self::new(prefix, len, "true")
+    }
+
+    fn new(prefix: &str, len: usize, stream: &str) -> Self {
+        let (begin, end) = (
+            format!(
+                r#"{{"model":"bench","stream":{stream},"temperature":0,"messages":[{{"role":"user","content":""#
+            ),
+            r#" no-0000000000"}]}"#,
+        );
+        let room = len.saturating_sub(begin.len() + end.len());
+        let mut context = r#"Answers are kept until their time is up.\n"#.repeat(room / 41 + 1);
+        // What is escaped must not be cut.
+        context.truncate(room / 42 * 42);
+        context.push_str(&" ".repeat(room - context.len()));
+        let body = format!("{begin}{context}{end}");
+        let head = "Host: bench\r\nContent-Type: application/json";
+        Self::of(format!(
+            "POST {prefix}{PATH} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
+    /// One without a body, for those who cannot know questions by their bodies.
+    pub(crate) fn get() -> Self {
+        Self::of(format!("GET {PATH}/no-0000000000 HTTP/1.1\r\nHost: bench\r\n\r\n"))
+    }
+
+    fn of(request: String) -> Self {
+        let bytes = request.into_bytes();
+        let at = memchr::memmem::rfind(&bytes, NAME).expect("a question with a number");
+        Self { bytes, at }
+    }
+
+    /// Makes it question `number`.
+    pub(crate) fn set(&mut self, number: u64) {
+        let digits = &mut self.bytes[self.at + NAME.len()..][..DIGITS];
+        let mut rest = number;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+    }
+
+    /// What is sent.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What its answer must name.
+    pub(crate) fn mark(&self) -> &[u8] {
+        &self.bytes[self.at..][..NAME.len() + DIGITS]
+    }
+}
+
+/// The mark of the question whose path or body `text` is.
+pub(crate) fn mark(text: &[u8]) -> Option<&[u8]> {
+    let at = memchr::memmem::rfind(text, NAME)?;
+    text.get(at..at + NAME.len() + DIGITS)
+}
