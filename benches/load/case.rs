@@ -10,6 +10,9 @@ use crate::{
     support::{figures::quantile, process::Listening},
 };
 
+/// How long it may take to ask each question that is to be a hit.
+const STORED_WITHIN: Duration = Duration::from_secs(3_600);
+
 /// What is measured, of whom.
 #[derive(Debug)]
 pub(crate) struct Case {
@@ -105,7 +108,7 @@ impl Work {
     pub(crate) fn warm_up(&self, window: Duration) {
         let Self::Answers(load) = self else { return };
         if let Numbers::Below(end) = load.numbers {
-            Load { numbers: Numbers::all_below(end), connections: 1, ..load.clone() }.run(Duration::MAX / 4);
+            Load { numbers: Numbers::all(0..end), ..load.clone() }.run(STORED_WITHIN);
         }
         load.run(window / 4);
     }

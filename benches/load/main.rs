@@ -17,18 +17,23 @@ mod support;
 
 mod answer;
 mod case;
+mod figure;
 mod generator;
+mod growth;
 mod hits;
+mod litellm;
 mod misses;
 mod origin;
 mod question;
 mod redis_benchmark;
 mod stage;
+mod startup;
 mod table;
 
 use std::time::Duration;
 
 use case::Case;
+use figure::Figure;
 use stage::Stage;
 use support::arguments::Arguments;
 
@@ -38,6 +43,8 @@ pub(crate) struct Scale {
     rounds: usize,
     /// How long each works in a round.
     window: Duration,
+    /// Answers that are stored where many are.
+    entries: u64,
     /// The only case; all where there is none.
     only: Option<String>,
 }
@@ -45,7 +52,10 @@ pub(crate) struct Scale {
 /// What sets a case up; `None` where what it needs is not installed.
 type SetUp = fn(&Stage, &Scale) -> Option<Case>;
 
-const CASES: [(&str, SetUp); 8] = [
+/// What measures something that is no rate.
+type Measure = fn(&Stage, &Scale) -> Figure;
+
+const CASES: [(&str, SetUp); 10] = [
     ("hit", hits::in_process),
     ("logged", hits::logged),
     ("large", hits::large),
@@ -54,7 +64,11 @@ const CASES: [(&str, SetUp); 8] = [
     ("miss", misses::in_process),
     ("coalesced", misses::coalesced),
     ("redis-gone", misses::without_redis),
+    ("litellm", litellm::beside),
+    ("growth", growth::rate),
 ];
+
+const FIGURES: [(&str, Measure); 2] = [("memory", growth::memory), ("start", startup::first_answer)];
 
 fn main() {
     origin::run_if_asked();
@@ -69,6 +83,11 @@ fn main() {
             table::rows(&case);
         }
     }
+    for (name, measure) in FIGURES {
+        if scale.includes(name) {
+            table::figure(&measure(&stage, &scale));
+        }
+    }
 }
 
 impl Scale {
@@ -80,11 +99,12 @@ impl Scale {
 fn scale() -> Scale {
     let arguments = Arguments::read();
     if !arguments.is_bench() {
-        return Scale { rounds: 1, window: Duration::from_millis(100), only: None };
+        return Scale { rounds: 1, window: Duration::from_millis(100), entries: 1_000, only: None };
     }
     Scale {
         rounds: arguments.value("--rounds").unwrap_or(5),
         window: Duration::from_secs_f64(arguments.value("--seconds").unwrap_or(3.0)),
+        entries: arguments.value("--entries").unwrap_or(1_000_000),
         only: arguments.value("--only"),
     }
 }

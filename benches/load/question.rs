@@ -7,6 +7,9 @@ const DIGITS: usize = 10;
 /// The path of every question.
 const PATH: &str = "/v1/chat/completions";
 
+/// What a question is made long with.
+const CONTEXT: &str = r"An answer is kept until its time is up.\n";
+
 /// A request whose number can be set.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
@@ -33,10 +36,7 @@ impl Question {
             r#" no-0000000000"}]}"#,
         );
         let room = len.saturating_sub(begin.len() + end.len());
-        let mut context = r#"Answers are kept until their time is up.\n"#.repeat(room / 41 + 1);
-        // What is escaped must not be cut.
-        context.truncate(room / 42 * 42);
-        context.push_str(&" ".repeat(room - context.len()));
+        let context = CONTEXT.repeat(room / CONTEXT.len()) + &" ".repeat(room % CONTEXT.len());
         let body = format!("{begin}{context}{end}");
         let head = "Host: bench\r\nContent-Type: application/json";
         Self::of(format!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     Scale,
     case::{Case, Contender, Sample},
+    figure::Figure,
     support::{
         figures::{median, text},
         machine,
@@ -29,6 +30,12 @@ pub(crate) fn rows(case: &Case) {
         let ratio = (place > 0).then(|| ratio(first, contender));
         say(&row(name, contender, ratio));
     }
+}
+
+/// Prints a row for what is no rate.
+pub(crate) fn figure(figure: &Figure) {
+    let Figure { name, value, must, aim } = figure;
+    say(&format!("| {name} | sidecache: {value} |  |  |  |  |  |  | ≤ {must} | ≤ {aim} |"));
 }
 
 fn row(case: &str, contender: &Contender, ratio: Option<f64>) -> String {

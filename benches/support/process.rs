@@ -25,15 +25,18 @@ impl Listening {
         // Another process may take the port between our look and the child's bind.
         for _ in 0..10 {
             let port = free_port();
-            let mut command = command(port);
-            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-            let child = child.unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-            let mut listening = Self { child, port };
+            let mut listening = Self::spawn(name, &mut command(port), port);
             if listening.accepts() {
                 return listening;
             }
         }
         panic!("{name} does not listen");
+    }
+
+    /// Starts `command`, which is to listen on `port`, and does not wait.
+    pub(crate) fn spawn(name: &str, command: &mut Command, port: u16) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        Self { child: child.unwrap_or_else(|error| panic!("{name} does not start: {error}")), port }
     }
 
     fn accepts(&mut self) -> bool {

@@ -1,0 +1,70 @@
+//! What a store costs as it grows.
+
+use std::time::Duration;
+
+use crate::{
+    Scale,
+    case::Case,
+    figure::Figure,
+    generator::{Load, Numbers},
+    hits::SHORT,
+    question::Question,
+    stage::{CONNECTIONS, Stage, asks, hits},
+    support::{process::Listening, sidecache::Options},
+};
+
+/// Room for every answer of a case.
+const ROOM: &str = "4GiB";
+
+/// Answers whose memory is measured, where so many are to be stored at all.
+const WEIGHED: u64 = 200_000;
+
+/// Answers that are stored before the memory is first looked at: what the first ones take along is no entry's.
+const BEFORE: u64 = WEIGHED / 20;
+
+/// Hits among many stored answers, beside hits among few.
+pub(crate) fn rate(stage: &Stage, scale: &Scale) -> Option<Case> {
+    let full = stage.sidecache(|options| Options { max_memory: ROOM, ..options });
+    let few = stage.sidecache(|options| Options { max_memory: ROOM, ..options });
+    store(&full, 0..scale.entries);
+    let question = || Question::json("", SHORT);
+    let case = Case::new("a hit among many")
+        .with(
+            &format!("{} answers", scale.entries),
+            asks(full.port, question(), Numbers::Below(scale.entries)),
+        )
+        .with("10 answers", hits(&few, question()))
+        .bounds(0.9, 0.97);
+    Some(case.keep(full).keep(few))
+}
+
+/// What an answer of 1 KiB takes in the process.
+pub(crate) fn memory(stage: &Stage, scale: &Scale) -> Figure {
+    let sidecache = stage.sidecache(|options| Options { max_memory: ROOM, ..options });
+    let (before, all) = (BEFORE.min(scale.entries / 2), WEIGHED.min(scale.entries));
+    store(&sidecache, 0..before);
+    let empty = sidecache.memory().now;
+    store(&sidecache, before..all);
+    let kibibytes = sidecache.memory().now.saturating_sub(empty) as f64 / (all - before) as f64;
+    let calls = stage.service.calls();
+    store(&sidecache, 0..all);
+    assert_eq!(stage.service.calls(), calls, "an answer that was weighed is not there");
+    Figure {
+        name: format!("memory for each of {} stored answers of 1 KiB", all - before),
+        value: format!("{kibibytes:.2} KiB"),
+        must: "1.6 KiB",
+        aim: "1.3 KiB",
+    }
+}
+
+/// Asks each of `questions` once.
+fn store(sidecache: &Listening, questions: std::ops::Range<u64>) {
+    let load = Load {
+        port: sidecache.port,
+        question: Question::json("", SHORT),
+        numbers: Numbers::all(questions),
+        is_answered: true,
+        connections: CONNECTIONS,
+    };
+    assert_eq!(load.run(Duration::from_secs(3_600)).wrong, 0, "wrong answers while the store is filled");
+}

@@ -1,0 +1,74 @@
+//! LiteLLM's proxy with its answers in Redis, where it is installed.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use crate::{
+    Scale,
+    case::Case,
+    hits::SHORT,
+    question::Question,
+    stage::{Stage, hits},
+    support::{
+        process::{Listening, is_installed},
+        sidecache::Options,
+    },
+};
+
+/// Names the program where it is not on the `PATH`.
+const PROGRAM: &str = "LITELLM";
+
+/// Each from a Redis of its own, sidecache without the tier in front.
+pub(crate) fn beside(stage: &Stage, _: &Scale) -> Option<Case> {
+    let named = std::env::var(PROGRAM).ok();
+    let program = named.or_else(|| is_installed("litellm").then(|| "litellm".to_owned()))?;
+    let (own, other) = (stage.redis()?, stage.redis()?);
+    let sidecache = stage.sidecache(|options| Options { redis: Some(own.port), ..options });
+    let litellm = start(&program, stage.folder(), stage.service.port(), other.port);
+    let question = || Question::json("", SHORT);
+    let case = Case::new("a hit in Redis, beside LiteLLM's proxy")
+        .with("sidecache, no tier in front", hits(&sidecache, question()))
+        .with("LiteLLM", hits(&litellm, question()))
+        .bounds(200.0, 400.0);
+    Some(case.keep(sidecache).keep(litellm).keep(own).keep(other))
+}
+
+fn start(program: &str, folder: &Path, upstream: u16, redis: u16) -> Listening {
+    let settings = folder.join("litellm.yaml");
+    fs::write(&settings, yaml(upstream, redis)).expect("its settings");
+    // As its documentation advises: a process for each core.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+    Listening::start("litellm", |port| {
+        let mut command = Command::new(program);
+        command.arg("--config").arg(&settings).args(["--host", "127.0.0.1"]);
+        command.args(["--run_gunicorn", "--num_workers", &workers]);
+        command.args(["--port", &port.to_string(), "--telemetry", "False"]);
+        // It would ask the network for prices.
+        command.current_dir(folder).env("LITELLM_LOCAL_MODEL_COST_MAP", "True").env("LITELLM_LOG", "ERROR");
+        command.stderr(Stdio::null());
+        command
+    })
+}
+
+fn yaml(upstream: u16, redis: u16) -> String {
+    format!(
+        "model_list:
+  - model_name: bench
+    litellm_params:
+      model: openai/bench
+      api_base: http://127.0.0.1:{upstream}/v1
+      api_key: none
+litellm_settings:
+  cache: true
+  cache_params:
+    type: redis
+    host: 127.0.0.1
+    port: {redis}
+general_settings:
+  dangerously_permit_weak_or_unset_master_key: true
+"
+    )
+}
