@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{MemoryStore, RedisStore, Store, StoreError};
-use crate::{entry::Summary, generations::Dependencies, key::Key, route::Kind};
+use crate::{generations::Dependencies, key::Key, packed::Summary, route::Kind};
 
 /// A search for rare entries among many ends after this time, whatever it has found.
 const PATIENCE: Duration = Duration::from_secs(2);

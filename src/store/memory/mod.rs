@@ -16,11 +16,7 @@ use std::{
 use parking_lot::Mutex;
 
 use self::shard::{Digest, Held, Shard, cost};
-use crate::{
-    entry::{Entry, Packed},
-    generations::Generations,
-    key::Key,
-};
+use crate::{entry::Entry, generations::Generations, key::Key, packed::Packed};
 
 /// Parts with locks of their own.
 const SHARDS: usize = 64;

@@ -6,7 +6,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use hashbrown::{HashTable, hash_table};
 
-use crate::{entry::Packed, route::Kind};
+use crate::{packed::Packed, route::Kind};
 
 /// What names an entry here. It is a digest already: its own bytes are its hash.
 pub(super) type Digest = [u8; 32];

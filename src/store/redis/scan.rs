@@ -11,9 +11,10 @@ use tokio::time;
 
 use super::{RedisStore, StoreError, lanes::open_connection};
 use crate::{
-    entry::{Entry, Summary},
+    entry::Entry,
     glob::escape,
     key::Key,
+    packed::Summary,
     route::Kind,
     sealing::{PARTED_AT, Sealing, sealed_length},
 };

@@ -1,0 +1,164 @@
+//! The envelope that a stored answer leaves this process in.
+//!
+//! It holds the full key and a checksum over everything, so that a value which is cut, changed, somebody else's, or
+//! of another version is told from an answer, and never served (a miss).
+
+use bytes::Bytes;
+
+use crate::{
+    entry::Entry,
+    packed::{Reader, Summary, put_bytes},
+};
+
+/// Begins every envelope; the last byte is the version of the layout.
+const MAGIC: [u8; 4] = *b"scE\x03";
+const CHECKSUM_LEN: usize = 32;
+
+/// Why bytes are no envelope of an entry under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnvelopeError {
+    /// Not ours, or of another version.
+    Foreign,
+    /// Cut short or changed.
+    Damaged,
+    /// Another key's.
+    OtherKey,
+}
+
+impl Entry {
+    /// The envelope under `key`.
+    pub fn seal(&self, key: &str) -> Vec<u8> {
+        let head = self.head();
+        let mut out = Vec::with_capacity(128 + key.len() + head.len() + self.body.len());
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[0; CHECKSUM_LEN]);
+        put_bytes(&mut out, key.as_bytes());
+        out.extend_from_slice(&head);
+        out.extend_from_slice(&self.body);
+        let checksum = blake3::hash(&out[MAGIC.len() + CHECKSUM_LEN..]);
+        out[MAGIC.len()..MAGIC.len() + CHECKSUM_LEN].copy_from_slice(checksum.as_bytes());
+        out
+    }
+
+    /// Opens the envelope that was found under `key`; the body shares the envelope's memory.
+    ///
+    /// # Errors
+    /// Where the bytes are no envelope of this version, are damaged, or belong to another key.
+    pub fn open(envelope: &Bytes, key: &str) -> Result<Self, EnvelopeError> {
+        let rest = envelope.strip_prefix(&MAGIC).ok_or(EnvelopeError::Foreign)?;
+        let (checksum, content) = rest.split_at_checked(CHECKSUM_LEN).ok_or(EnvelopeError::Damaged)?;
+        if blake3::hash(content)
+            != <[u8; CHECKSUM_LEN]>::try_from(checksum).map_err(|_| EnvelopeError::Damaged)?
+        {
+            return Err(EnvelopeError::Damaged);
+        }
+        let mut reader = Reader { bytes: envelope, at: MAGIC.len() + CHECKSUM_LEN };
+        if reader.bytes().ok_or(EnvelopeError::Damaged)? != key.as_bytes() {
+            return Err(EnvelopeError::OtherKey);
+        }
+        let entry = reader.head().ok_or(EnvelopeError::Damaged)?;
+        Ok(Self { body: reader.rest(), ..entry })
+    }
+
+    /// What the beginning of the envelope that was found under `key` tells. It is not checked, and so good for
+    /// counting and removing alone; `None` where it is no beginning of an envelope of this version, or too short.
+    pub fn summary(beginning: &Bytes, key: &str) -> Option<Summary> {
+        beginning.strip_prefix(&MAGIC)?;
+        let mut reader = Reader { bytes: beginning, at: MAGIC.len() + CHECKSUM_LEN };
+        (reader.bytes()? == key.as_bytes()).then(|| reader.summary())?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderName, HeaderValue, StatusCode};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        entry::Usage,
+        generations::{Mark, Place, Point},
+    };
+
+    const KEY: &str = "sidecache:query:00ff";
+
+    fn entry(body: Vec<u8>, header: &str, ttl: u64, model: Option<String>, usage: Option<Usage>) -> Entry {
+        let headers = vec![
+            (http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (HeaderName::from_static("x-some"), HeaderValue::from_str(header).expect("a value")),
+        ];
+        Entry {
+            stored_at: 1_738_406_400_123,
+            ttl: Duration::from_millis(ttl),
+            stale_while_revalidate: Duration::from_millis(5),
+            stale_if_error: Duration::from_millis(6),
+            began: Point { order: 3, place: Place { major: 4, minor: 5 } },
+            marks: vec![Mark::from_bytes([1; 16]), Mark::from_bytes([2; 16])],
+            tags: vec!["doc".to_owned(), String::new()],
+            form: 7,
+            with_credentials: true,
+            took: Duration::from_millis(350),
+            model,
+            usage,
+            pace: vec![0, 17],
+            ..Entry::new(StatusCode::OK, headers, body.into())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(
+            body in proptest::collection::vec(any::<u8>(), 0..200),
+            header in "[ -~]{0,20}",
+            ttl in any::<u64>(),
+            model in proptest::option::of("[a-z]{1,8}"),
+            counts in proptest::option::of((0u64..9, proptest::option::of(0u64..9))),
+        ) {
+            let usage = counts.map(|(prompt, total)| Usage { prompt: Some(prompt), completion: None, total });
+            let entry = entry(body, &header, ttl, model, usage);
+            prop_assert_eq!(Entry::open(&entry.seal(KEY).into(), KEY), Ok(entry));
+        }
+
+        #[test]
+        fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut envelope = MAGIC.to_vec();
+            envelope.extend_from_slice(blake3::hash(&bytes).as_bytes());
+            envelope.extend_from_slice(&bytes);
+            let _ = Entry::open(&envelope.into(), KEY);
+            let _ = Entry::open(&bytes.into(), KEY);
+        }
+    }
+
+    #[test]
+    fn the_beginning_is_enough_for_a_summary() {
+        let entry = entry(b"an answer".to_vec(), "v", 1000, None, None);
+        let sealed = Bytes::from(entry.seal(KEY));
+        let needed = (0..sealed.len()).find(|len| Entry::summary(&sealed.slice(..*len), KEY).is_some());
+        let beginning = sealed.slice(..needed.expect("the whole is enough"));
+        assert!(beginning.len() < 200, "{}", beginning.len());
+        let summary = Entry::summary(&beginning, KEY).expect("a summary");
+        assert_eq!((summary.began, &summary.marks), (entry.began, &entry.marks));
+        assert_eq!((summary.stored_at, summary.ttl), (entry.stored_at, entry.ttl));
+        assert_eq!(Entry::summary(&sealed, "sidecache:query:00fe"), None);
+        assert_eq!(Entry::summary(&Bytes::from_static(b"scE"), KEY), None);
+    }
+
+    #[test]
+    fn every_changed_or_missing_byte_is_noticed() {
+        let sealed = entry(b"an answer".to_vec(), "v", 1000, Some("m".into()), None).seal(KEY);
+        for at in 0..sealed.len() {
+            for bit in 0..8 {
+                let mut changed = sealed.clone();
+                changed[at] ^= 1 << bit;
+                assert!(Entry::open(&changed.into(), KEY).is_err(), "bit {bit} of byte {at}");
+            }
+            assert!(Entry::open(&Bytes::copy_from_slice(&sealed[..at]), KEY).is_err(), "cut at {at}");
+        }
+        let mut longer = sealed.clone();
+        longer.push(0);
+        assert!(Entry::open(&longer.into(), KEY).is_err());
+        assert_eq!(Entry::open(&sealed.into(), "sidecache:query:00fe"), Err(EnvelopeError::OtherKey));
+    }
+}
