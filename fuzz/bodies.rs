@@ -69,7 +69,11 @@ fn digest(json: &Json<'_>) -> blake3::Hash {
     })
 }
 
-/// An envelope with something in every place: after four bytes and a checksum of 32, an input for [`envelope`].
+/// The largest body that an envelope may hold here, in bytes.
+const LARGEST: usize = 64 * 1024;
+
+/// An envelope with something in every place, and a compressed body: after four bytes and a checksum of 32, an input
+/// for [`envelope`].
 pub(crate) fn an_envelope() -> Vec<u8> {
     let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     let entry = Entry {
@@ -79,7 +83,7 @@ pub(crate) fn an_envelope() -> Vec<u8> {
         usage: Some(Usage { prompt: Some(1), completion: None, total: Some(3) }),
         pace: vec![0, 17],
         with_credentials: true,
-        ..Entry::new(StatusCode::OK, headers, Bytes::from_static(b"{}"))
+        ..Entry::new(StatusCode::OK, headers, Bytes::from(b"[{}]".repeat(2000)))
     };
     entry.seal("sidecache:query:00")
 }
@@ -87,13 +91,15 @@ pub(crate) fn an_envelope() -> Vec<u8> {
 /// What a store may hold under our key: an envelope opens whole, and is the same when it is sealed again, or not.
 pub(crate) fn envelope(data: &[u8]) {
     let name = "sidecache:query:00";
-    let _ = Entry::open(&Bytes::copy_from_slice(data), name);
+    let open = |bytes: Vec<u8>| Entry::open(&bytes.into(), name, LARGEST);
+    let _ = open(data.to_vec());
     // With a checksum that fits, so that what is behind it is reached.
     let sealed = [&an_envelope()[..4], blake3::hash(data).as_bytes(), data].concat();
-    if let Ok(entry) = Entry::open(&sealed.into(), name) {
-        let again = Entry::open(&entry.seal(name).into(), name);
-        assert_eq!(again.as_ref(), Ok(&entry));
-        assert!(Entry::open(&entry.seal(name).into(), "sidecache:query:01").is_err(), "another key's");
+    if let Ok(entry) = open(sealed) {
+        assert!(entry.body.len() <= LARGEST, "a body that is too large");
+        assert_eq!(open(entry.seal(name)).as_ref(), Ok(&entry));
+        let other = Entry::open(&entry.seal(name).into(), "sidecache:query:01", LARGEST);
+        assert!(other.is_err(), "another key's");
     }
 }
 

@@ -208,6 +208,7 @@ impl Reloader {
         let running = self.proxy.live.load().config.store.clone();
         config.store = StoreConfig { max_entry: config.store.max_entry, ..running };
         let live = Live::new(config, Arc::clone(&self.permits)).map_err(StartError::Certificates)?;
+        self.proxy.shared.store.set_largest(live.config.store.max_entry);
         self.proxy.live.store(Arc::new(live));
         Ok(())
     }
@@ -235,6 +236,7 @@ pub async fn open_store(config: &StoreConfig) -> Result<Store, OpenError> {
     let store =
         RedisStore::open(url.expose(), &config.tls, &config.namespace, config.timeout, tell_store_event)?
             .sealed(config.sealing());
+    store.set_largest(config.max_entry);
     if store.ready(STORE_WAIT).await {
         store.synced(STORE_WAIT).await;
     }

@@ -4,14 +4,17 @@
 //! of another version is told from an answer, and never served (a miss).
 
 use bytes::Bytes;
+use http::header;
 
 use crate::{
+    compression::{compress, decompress},
     entry::Entry,
-    packed::{Reader, Summary, put_bytes},
+    headers::media_type_of,
+    packed::{Reader, Summary, put_bytes, put_u64},
 };
 
 /// Begins every envelope; the last byte is the version of the layout.
-const MAGIC: [u8; 4] = *b"scE\x03";
+const MAGIC: [u8; 4] = *b"scE\x04";
 const CHECKSUM_LEN: usize = 32;
 
 /// Why bytes are no envelope of an entry under a key.
@@ -23,28 +26,37 @@ pub enum EnvelopeError {
     Damaged,
     /// Another key's.
     OtherKey,
+    /// Its body is larger than any that is stored.
+    TooLarge,
 }
 
 impl Entry {
     /// The envelope under `key`.
     pub fn seal(&self, key: &str) -> Vec<u8> {
         let head = self.head();
-        let mut out = Vec::with_capacity(128 + key.len() + head.len() + self.body.len());
+        let media = self.header(&header::CONTENT_TYPE).and_then(media_type_of).unwrap_or_default();
+        let compressed = compress(&media, &self.body);
+        let body = compressed.as_deref().unwrap_or(&self.body);
+        let mut out = Vec::with_capacity(128 + key.len() + head.len() + body.len());
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&[0; CHECKSUM_LEN]);
         put_bytes(&mut out, key.as_bytes());
         out.extend_from_slice(&head);
-        out.extend_from_slice(&self.body);
+        // Compressed is what has fewer bytes than its body.
+        put_u64(&mut out, self.body.len() as u64);
+        out.extend_from_slice(body);
         let checksum = blake3::hash(&out[MAGIC.len() + CHECKSUM_LEN..]);
         out[MAGIC.len()..MAGIC.len() + CHECKSUM_LEN].copy_from_slice(checksum.as_bytes());
         out
     }
 
-    /// Opens the envelope that was found under `key`; the body shares the envelope's memory.
+    /// Opens the envelope that was found under `key`; the headers, and a body that is not compressed, share the
+    /// envelope's memory.
     ///
     /// # Errors
-    /// Where the bytes are no envelope of this version, are damaged, or belong to another key.
-    pub fn open(envelope: &Bytes, key: &str) -> Result<Self, EnvelopeError> {
+    /// Where the bytes are no envelope of this version, are damaged, belong to another key, or hold a body of more
+    /// than `largest` bytes, for which nothing is allocated.
+    pub fn open(envelope: &Bytes, key: &str, largest: usize) -> Result<Self, EnvelopeError> {
         let rest = envelope.strip_prefix(&MAGIC).ok_or(EnvelopeError::Foreign)?;
         let (checksum, content) = rest.split_at_checked(CHECKSUM_LEN).ok_or(EnvelopeError::Damaged)?;
         if blake3::hash(content)
@@ -57,7 +69,14 @@ impl Entry {
             return Err(EnvelopeError::OtherKey);
         }
         let entry = reader.head().ok_or(EnvelopeError::Damaged)?;
-        Ok(Self { body: reader.rest(), ..entry })
+        let length = reader.u64().ok_or(EnvelopeError::Damaged)?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= largest);
+        let (length, stored) = (length.ok_or(EnvelopeError::TooLarge)?, reader.rest());
+        let body = match stored.len() == length {
+            true => stored,
+            false => decompress(&stored, length).ok_or(EnvelopeError::Damaged)?.into(),
+        };
+        Ok(Self { body, ..entry })
     }
 
     /// What the beginning of the envelope that was found under `key` tells. It is not checked, and so good for
@@ -83,6 +102,11 @@ mod tests {
     };
 
     const KEY: &str = "sidecache:query:00ff";
+    const LARGEST: usize = 1024 * 1024;
+
+    fn open(envelope: Vec<u8>) -> Result<Entry, EnvelopeError> {
+        Entry::open(&envelope.into(), KEY, LARGEST)
+    }
 
     fn entry(body: Vec<u8>, header: &str, ttl: u64, model: Option<String>, usage: Option<Usage>) -> Entry {
         let headers = vec![
@@ -110,15 +134,16 @@ mod tests {
     proptest! {
         #[test]
         fn round_trip(
-            body in proptest::collection::vec(any::<u8>(), 0..200),
+            piece in proptest::collection::vec(any::<u8>(), 0..200),
+            times in 0usize..100,
             header in "[ -~]{0,20}",
             ttl in any::<u64>(),
             model in proptest::option::of("[a-z]{1,8}"),
             counts in proptest::option::of((0u64..9, proptest::option::of(0u64..9))),
         ) {
             let usage = counts.map(|(prompt, total)| Usage { prompt: Some(prompt), completion: None, total });
-            let entry = entry(body, &header, ttl, model, usage);
-            prop_assert_eq!(Entry::open(&entry.seal(KEY).into(), KEY), Ok(entry));
+            let entry = entry(piece.repeat(times), &header, ttl, model, usage);
+            prop_assert_eq!(open(entry.seal(KEY)), Ok(entry));
         }
 
         #[test]
@@ -126,8 +151,8 @@ mod tests {
             let mut envelope = MAGIC.to_vec();
             envelope.extend_from_slice(blake3::hash(&bytes).as_bytes());
             envelope.extend_from_slice(&bytes);
-            let _ = Entry::open(&envelope.into(), KEY);
-            let _ = Entry::open(&bytes.into(), KEY);
+            let _ = open(envelope);
+            let _ = open(bytes);
         }
     }
 
@@ -152,13 +177,40 @@ mod tests {
             for bit in 0..8 {
                 let mut changed = sealed.clone();
                 changed[at] ^= 1 << bit;
-                assert!(Entry::open(&changed.into(), KEY).is_err(), "bit {bit} of byte {at}");
+                assert!(open(changed).is_err(), "bit {bit} of byte {at}");
             }
-            assert!(Entry::open(&Bytes::copy_from_slice(&sealed[..at]), KEY).is_err(), "cut at {at}");
+            assert!(open(sealed[..at].to_vec()).is_err(), "cut at {at}");
         }
         let mut longer = sealed.clone();
         longer.push(0);
-        assert!(Entry::open(&longer.into(), KEY).is_err());
-        assert_eq!(Entry::open(&sealed.into(), "sidecache:query:00fe"), Err(EnvelopeError::OtherKey));
+        assert!(open(longer).is_err());
+        let other = Entry::open(&sealed.into(), "sidecache:query:00fe", LARGEST);
+        assert_eq!(other, Err(EnvelopeError::OtherKey));
+    }
+    /// The envelope of `entry`, with another length for its body.
+    fn with_length(entry: &Entry, length: u64) -> Vec<u8> {
+        let stored = compress("application/json", &entry.body).expect("a body that is compressed");
+        let mut content = Vec::new();
+        put_bytes(&mut content, KEY.as_bytes());
+        content.extend(entry.head());
+        put_u64(&mut content, length);
+        content.extend(stored);
+        [&MAGIC[..], blake3::hash(&content).as_bytes(), &content].concat()
+    }
+
+    #[test]
+    fn large_bodies_are_compressed_and_no_length_is_believed() {
+        let entry = entry(b"again and ".repeat(10_000), "v", 1000, None, None);
+        assert!(entry.seal(KEY).len() < entry.body.len() / 50);
+        assert_eq!(entry.seal(KEY), with_length(&entry, 100_000));
+        assert_eq!(open(entry.seal(KEY)), Ok(entry.clone()));
+        for length in [0, 1, 99_999, 100_001, LARGEST as u64] {
+            assert_eq!(open(with_length(&entry, length)), Err(EnvelopeError::Damaged), "{length}");
+        }
+        for length in [LARGEST as u64 + 1, 1 << 40, u64::MAX] {
+            assert_eq!(open(with_length(&entry, length)), Err(EnvelopeError::TooLarge), "{length}");
+        }
+        let small = Entry::open(&entry.seal(KEY).into(), KEY, entry.body.len() - 1);
+        assert_eq!(small, Err(EnvelopeError::TooLarge));
     }
 }

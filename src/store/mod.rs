@@ -58,6 +58,13 @@ pub struct StoreStatus {
 }
 
 impl Store {
+    /// From now on takes no body of more than `bytes` for an answer (`store.max_entry`).
+    pub fn set_largest(&self, bytes: usize) {
+        if let Self::Redis(store) = self {
+            store.set_largest(bytes);
+        }
+    }
+
     /// What was retired, as far as this process knows.
     pub fn generations(&self) -> &Generations {
         match self {
@@ -266,7 +273,7 @@ fn renew(store: &Arc<RedisStore>, key: &Key, entry: &Entry) {
 
 /// The entry in an envelope that was found under `key`.
 fn opened(store: &RedisStore, key: &str, envelope: &Bytes) -> Result<Arc<Entry>, StoreError> {
-    Entry::open(envelope, key).map(Arc::new).map_err(|_| {
+    Entry::open(envelope, key, store.largest()).map(Arc::new).map_err(|_| {
         // Rubbish under our key, or a reply that was meant for another request.
         store.suspect();
         StoreError::Protocol

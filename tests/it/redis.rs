@@ -58,6 +58,30 @@ fn an_answer_is_shared_and_outlives_the_proxy() {
 }
 
 #[test]
+fn a_large_answer_takes_less_room_in_redis() {
+    run(async {
+        let mut answer = chat_answer();
+        answer["choices"][0]["message"]["content"] = "All work and no play. ".repeat(1000).into();
+        let (redis, upstream) = (RedisServer::start(), Upstream::always(Script::json(&answer)).await);
+        let sidecache = on(&redis, &upstream).await;
+        let first = sidecache.client().post(CHAT, &chat()).await;
+        assert_eq!((first.cache(), first.json()), ("MISS", answer));
+        let hit =
+            async || Some(sidecache.client().post(CHAT, &chat()).await).filter(|told| told.cache() == "HIT");
+        let hit = eventually("stored", hit).await;
+        assert_eq!(hit.body, first.body);
+        let key = &scan(&redis, "sidecache:query:*")[0];
+        let stored: usize = redis.cli(&["STRLEN", key]).parse().expect("a length");
+        assert!(stored < first.body.len() / 10, "{stored} bytes of {}", first.body.len());
+
+        // What no longer may be stored is no longer believed either.
+        let less = format!("{ROOMY}\nmax_entry = \"16KiB\"");
+        let other = before(&redis, &upstream).config(&less).start().await;
+        assert_eq!(other.client().post(CHAT, &chat()).await.cache(), "MISS");
+    });
+}
+
+#[test]
 fn keys_and_lifetimes_are_as_an_operator_expects() {
     run(async {
         let redis = RedisServer::start();

@@ -13,7 +13,10 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -108,6 +111,8 @@ pub struct RedisStore {
     synced: watch::Receiver<bool>,
     hits: Hits,
     sealing: Option<Arc<Sealing>>,
+    /// The largest body that is taken for an answer, in bytes.
+    largest: AtomicUsize,
 }
 
 impl RedisStore {
@@ -149,6 +154,7 @@ impl RedisStore {
             synced,
             hits: Hits::default(),
             sealing: None,
+            largest: AtomicUsize::new(usize::MAX),
         })
     }
 
@@ -157,6 +163,16 @@ impl RedisStore {
     pub fn sealed(mut self, sealing: Option<Sealing>) -> Self {
         self.sealing = sealing.map(Arc::new);
         self
+    }
+
+    /// The largest body that is taken for an answer, in bytes.
+    pub fn largest(&self) -> usize {
+        self.largest.load(Ordering::Relaxed)
+    }
+
+    /// Sets it.
+    pub fn set_largest(&self, bytes: usize) {
+        self.largest.store(bytes, Ordering::Relaxed);
     }
 
     /// Waits until Redis can be used, but no longer than `within`; whether it can.

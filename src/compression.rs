@@ -1,0 +1,81 @@
+//! Bodies in fewer bytes, for the way to a store and back: LZ4, in its block format, where that pays.
+
+use lz4_flex::block;
+
+/// Of a shorter body, what could be saved is not worth the time. In bytes.
+const LEAST: usize = 4 * 1024;
+
+/// What must be saved of a body, as a part of it: one in so many bytes.
+const PART: usize = 4;
+
+/// `body`, of this media type, in fewer bytes; `None` where it is to stay as it is.
+pub fn compress(media: &str, body: &[u8]) -> Option<Vec<u8>> {
+    if body.len() < LEAST || is_compressed(media) {
+        return None;
+    }
+    let fewer = block::compress(body);
+    (fewer.len() <= body.len() - body.len() / PART).then_some(fewer)
+}
+
+/// The body of `length` bytes that [`compress`] made `fewer` of; `None` where it did not. Allocates `length`.
+pub fn decompress(fewer: &[u8], length: usize) -> Option<Vec<u8>> {
+    block::decompress(fewer, length).ok().filter(|body| body.len() == length)
+}
+
+/// Whether what has this media type is compressed by itself.
+fn is_compressed(media: &str) -> bool {
+    let (top, sub) = media.split_once('/').unwrap_or((media, ""));
+    match top {
+        "image" => !matches!(sub, "svg+xml" | "bmp"),
+        "audio" | "video" => true,
+        "font" => sub.starts_with("woff"),
+        "application" => matches!(sub, "gzip" | "x-gzip" | "zip" | "zstd" | "pdf" | "x-7z-compressed"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const JSON: &str = "application/json";
+
+    proptest! {
+        #[test]
+        fn what_is_compressed_comes_back(
+            pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..100), 0..20),
+            order in proptest::collection::vec(any::<usize>(), 0..200),
+        ) {
+            let piece = |at: &usize| pieces.get(at % pieces.len().max(1)).cloned().unwrap_or_default();
+            let body: Vec<u8> = order.iter().flat_map(piece).collect();
+            if let Some(fewer) = compress(JSON, &body) {
+                prop_assert!(fewer.len() < body.len());
+                prop_assert_eq!(decompress(&fewer, body.len() - 1), None);
+                prop_assert_eq!(decompress(&fewer, body.len() + 1), None);
+                prop_assert_eq!(decompress(&fewer, body.len()), Some(body));
+            }
+        }
+
+        #[test]
+        fn no_input_panics_or_grows(bytes in proptest::collection::vec(any::<u8>(), 0..300), length in 0usize..5000) {
+            let body = decompress(&bytes, length);
+            prop_assert!(body.is_none_or(|body| body.len() == length));
+        }
+    }
+
+    #[test]
+    fn only_where_it_pays() {
+        let text = b"all work and no play ".repeat(LEAST);
+        assert!(compress(JSON, &text).is_some_and(|fewer| fewer.len() < text.len() / 100));
+        assert!(compress("image/svg+xml", &text[..LEAST]).is_some());
+        assert_eq!(compress(JSON, &text[..LEAST - 1]), None, "too short");
+        for media in ["image/png", "video/mp4", "application/zip", "font/woff2"] {
+            assert_eq!(compress(media, &text), None, "{media}");
+        }
+        let mut random = fastrand::Rng::with_seed(1);
+        let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(2 * LEAST).collect();
+        assert_eq!(compress(JSON, &noise), None, "nothing is saved");
+    }
+}
