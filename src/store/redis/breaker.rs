@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
     StoreError,
-    error::{PROTOCOL, Scope, describe, scope},
+    error::{CANNOT_SAVE, PROTOCOL, Scope, describe, scope},
     gate::WriteGate,
     lanes::{Lane, Lanes},
 };
@@ -24,6 +24,15 @@ pub(super) struct Loss {
     /// The key whose lookup got an error reply: Redis is of use again only when this one works. (A node of a
     /// cluster answers for some keys and not for others.)
     pub(super) key: Option<String>,
+    /// Whether it takes no writes: it is of use again only when it does.
+    pub(super) takes_no_writes: bool,
+}
+
+impl Loss {
+    /// One that says nothing of any key.
+    fn because(reason: String) -> Self {
+        Self { reason, key: None, takes_no_writes: false }
+    }
 }
 
 /// What a call does.
@@ -159,7 +168,7 @@ impl Breaker {
 
     /// A reply of the wrong kind: replies and requests no longer pair, and none is to be trusted.
     pub(super) fn mistrust(&self, lanes: &Arc<Lanes>) -> StoreError {
-        self.trip(lanes, Loss { reason: PROTOCOL.to_owned(), key: None });
+        self.trip(lanes, Loss::because(PROTOCOL.to_owned()));
         StoreError::Protocol
     }
 
@@ -169,17 +178,14 @@ impl Breaker {
             self.ask_refresh();
         }
         if !lanes.is_large(lane) && lanes.strikes.timed_out(started, now) {
-            self.trip(
-                lanes,
-                Loss { reason: "no answer in time, three times in a row".to_owned(), key: None },
-            );
+            self.trip(lanes, Loss::because("no answer in time, three times in a row".to_owned()));
         }
     }
 
     fn failed(&self, lanes: &Arc<Lanes>, error: &RedisError, key: &str, kind: Kind) -> StoreError {
         if error.code().is_none() {
             let protocol = matches!(error.kind(), ErrorKind::Parse | ErrorKind::UnexpectedReturnType);
-            self.trip(lanes, Loss { reason: describe(error), key: None });
+            self.trip(lanes, Loss::because(describe(error)));
             return if protocol { StoreError::Protocol } else { StoreError::Lost };
         }
         match scope(error, kind != Kind::Read) {
@@ -195,7 +201,9 @@ impl Breaker {
                 StoreError::Refused
             }
             Scope::All => {
-                self.trip(lanes, Loss { reason: describe(error), key: Some(key.to_owned()) });
+                let takes_no_writes = error.code() == Some(CANNOT_SAVE);
+                let loss = Loss { reason: describe(error), key: Some(key.to_owned()), takes_no_writes };
+                self.trip(lanes, loss);
                 StoreError::Lost
             }
         }

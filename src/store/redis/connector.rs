@@ -12,7 +12,7 @@ use super::{
     StoreEvent,
     breaker::{Breaker, Kind, Loss},
     error::describe,
-    lanes::{Lane, Lanes, get},
+    lanes::{Lane, Lanes, Probe, get},
 };
 
 /// Between two tries to connect.
@@ -52,7 +52,7 @@ impl<F: Fn(StoreEvent)> Connector<F> {
 
     /// Runs until dropped.
     pub(super) async fn run(mut self) {
-        let mut probe = self.idle_key.clone();
+        let mut probe = Probe { key: self.idle_key.clone(), writes: None };
         let mut lost = false;
         let mut relapses = 0_u32;
         loop {
@@ -65,7 +65,8 @@ impl<F: Fn(StoreEvent)> Connector<F> {
             let Some(loss) = self.watch().await else { return };
             (self.on_change)(StoreEvent::Lost { reason: loss.reason });
             lost = true;
-            probe = loss.key.unwrap_or_else(|| self.idle_key.clone());
+            let idle = || self.idle_key.clone();
+            probe = Probe { key: loss.key.unwrap_or_else(idle), writes: loss.takes_no_writes.then(idle) };
             // What is lost again and again is not called back as fast as it can be lost.
             relapses = if since.elapsed() < STEADY { relapses + 1 } else { 0 };
             time::sleep((RETRY * relapses.saturating_sub(1)).min(MAX_HOLD)).await;
@@ -73,7 +74,7 @@ impl<F: Fn(StoreEvent)> Connector<F> {
     }
 
     /// Tries until it works. Says so when the first try fails.
-    async fn connect(&self, probe: &str, lost: &mut bool) -> Lanes {
+    async fn connect(&self, probe: &Probe, lost: &mut bool) -> Lanes {
         loop {
             match Lanes::open(&self.breaker.client, probe, self.breaker.timeout).await {
                 Ok(lanes) => return lanes,
@@ -146,7 +147,8 @@ async fn refresh_due(breaker: &Breaker, refreshed: Option<Instant>) {
 /// lookups and heartbeats will tell.
 async fn refresh(breaker: &Breaker, idle_key: &str) {
     let Ok(old) = breaker.lanes() else { return };
-    if let Ok(fresh) = Lanes::open(&breaker.client, idle_key, breaker.timeout).await {
+    let probe = Probe { key: idle_key.to_owned(), writes: None };
+    if let Ok(fresh) = Lanes::open(&breaker.client, &probe, breaker.timeout).await {
         breaker.replace(&old, fresh);
     }
 }

@@ -86,11 +86,16 @@ pub(super) fn scope(error: &RedisError, writing: bool) -> Scope {
     }
 }
 
-/// Whether reads would fare no better than the write that got `code`.
+/// The code of what a Redis says to writes, and to no reads, when it cannot save to disk.
+pub(super) const CANNOT_SAVE: &str = "MISCONF";
+
+/// Whether reads would fare no better than the write that got `code`, or are not worth it: a Redis that cannot save
+/// may lose at any time what it has.
 fn concerns_all(code: &str) -> bool {
     matches!(
         code,
-        "LOADING"
+        CANNOT_SAVE
+            | "LOADING"
             | "NOAUTH"
             | "WRONGPASS"
             | "MASTERDOWN"
@@ -134,7 +139,7 @@ fn known(code: &str, detail: &str) -> Option<&'static str> {
         "NOPERM" => "the user lacks the permission (NOPERM)",
         "OOM" => "Redis is full (OOM)",
         "READONLY" => "Redis is a read-only replica (READONLY)",
-        "MISCONF" => "Redis cannot save to disk and takes no writes (MISCONF)",
+        CANNOT_SAVE => "Redis cannot save to disk and takes no writes (MISCONF)",
         "NOREPLICAS" => "Redis has too few replicas to take writes (NOREPLICAS)",
         "MASTERDOWN" => "Redis is a replica that lost its master (MASTERDOWN)",
         "MOVED" | "ASK" | "CROSSSLOT" => "Redis is part of a cluster, which is not supported (MOVED)",
@@ -167,11 +172,12 @@ mod tests {
 
     #[test]
     fn refused_writes_leave_reads_alone() {
-        for code in ["OOM", "MISCONF", "NOREPLICAS", "NOPERM"] {
+        for code in ["OOM", "READONLY", "NOREPLICAS", "NOPERM"] {
             assert_eq!(scope(&reply(code, ""), true), Scope::Writes, "{code}");
         }
         assert_eq!(scope(&reply("NOPERM", ""), false), Scope::All);
         assert_eq!(scope(&reply("NOAUTH", ""), true), Scope::All);
+        assert_eq!(scope(&reply(CANNOT_SAVE, ""), true), Scope::All);
         assert_eq!(scope(&reply("WRONGTYPE", ""), false), Scope::Key);
     }
 

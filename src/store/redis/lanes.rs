@@ -12,7 +12,10 @@ use std::{
 
 use ::redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Value, aio::MultiplexedConnection};
 
-use super::{error::PROTOCOL, strikes::Strikes};
+use super::{
+    error::{CANNOT_SAVE, PROTOCOL},
+    strikes::Strikes,
+};
 
 /// Values of this many bytes and more use the connection for large ones.
 pub(super) const LARGE: usize = 64 * 1024;
@@ -26,6 +29,15 @@ pub(super) const SMALL_LANES: usize = 3;
 /// the connection is given up.
 const SMALL_QUEUE: usize = 64;
 const LARGE_QUEUE: usize = 4;
+
+/// What must work before connections are used.
+#[derive(Debug)]
+pub(super) struct Probe {
+    /// The key that is read.
+    pub(super) key: String,
+    /// A key that nothing is stored under, and that is removed all the same, where Redis took no writes.
+    pub(super) writes: Option<String>,
+}
 
 /// One connection, and how it has been doing.
 #[derive(Debug)]
@@ -56,14 +68,19 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// Connects, and makes sure by reading `probe` that lookups will work.
-    pub(super) async fn open(client: &Client, probe: &str, deadline: Duration) -> Result<Self, RedisError> {
+    /// Connects, and makes sure by `probe` that calls will work. The deadline is that of calls: a Redis that cannot
+    /// keep it is as good as away, and to call it back at once would lose it again three lookups later.
+    pub(super) async fn open(client: &Client, probe: &Probe, deadline: Duration) -> Result<Self, RedisError> {
+        let (key, deadline) = (&probe.key, deadline.min(CONNECT_TIMEOUT));
         // One first: while Redis is away, every try then costs one connection and not four.
-        let first = open_lane(client, SMALL_QUEUE, probe, deadline).await?;
+        let first = open_lane(client, SMALL_QUEUE, key, deadline).await?;
+        if let Some(key) = &probe.writes {
+            try_write(&first, key, deadline).await?;
+        }
         let (second, third, large) = tokio::try_join!(
-            open_lane(client, SMALL_QUEUE, probe, deadline),
-            open_lane(client, SMALL_QUEUE, probe, deadline),
-            open_lane(client, LARGE_QUEUE, probe, deadline),
+            open_lane(client, SMALL_QUEUE, key, deadline),
+            open_lane(client, SMALL_QUEUE, key, deadline),
+            open_lane(client, LARGE_QUEUE, key, deadline),
         )?;
         Ok(Self { small: [first, second, third], large, strikes: Strikes::new(Instant::now()) })
     }
@@ -118,23 +135,28 @@ pub(super) fn get(key: &str) -> Cmd {
     command
 }
 
-async fn open_lane(
-    client: &Client,
-    queue: usize,
-    probe: &str,
-    deadline: Duration,
-) -> Result<Lane, RedisError> {
+async fn open_lane(client: &Client, queue: usize, key: &str, deadline: Duration) -> Result<Lane, RedisError> {
     let lane = Lane::new(open_connection(client, queue).await?);
-    // The deadline is that of lookups: a Redis that cannot keep it is as good as away, and to call it back at
-    // once would lose it again three lookups later.
-    let deadline = deadline.min(CONNECT_TIMEOUT);
-    match tokio::time::timeout(deadline, lane.send(&get(probe))).await {
-        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    match tokio::time::timeout(deadline, lane.send(&get(key))).await {
+        Err(_) => Err(timed_out()),
         Ok(Ok(Value::Nil | Value::BulkString(_))) => Ok(lane),
         Ok(Ok(_)) => Err((ErrorKind::UnexpectedReturnType, PROTOCOL).into()),
         Ok(Err(error)) if error.code() == Some("WRONGTYPE") => Ok(lane),
         Ok(Err(error)) => Err(error),
     }
+}
+
+/// Whether Redis refuses all writes. This one changes nothing; that it may not be sent says nothing of others.
+async fn try_write(lane: &Lane, key: &str, deadline: Duration) -> Result<(), RedisError> {
+    match tokio::time::timeout(deadline, lane.send(::redis::cmd("DEL").arg(key))).await {
+        Err(_) => Err(timed_out()),
+        Ok(Err(error)) if error.code().is_none_or(|code| code == CANNOT_SAVE) => Err(error),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn timed_out() -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }
 
 /// Remembers which keys hold large values, so that reads of them take the large lane too. A hint: a place is

@@ -7,7 +7,8 @@
 //! | sign | what follows |
 //! | --- | --- |
 //! | connection lost; three timeouts in a row; a reply of the wrong kind; `LOADING`, `NOAUTH`, `MOVED` and the like | everything fails at once until a test lookup works again |
-//! | `OOM`, `READONLY`, `MISCONF`, `NOREPLICAS`, `NOPERM` on a write | writes fail at once but for a probe every 500 ms; reads go on |
+//! | `MISCONF` | the same, until a test write works again |
+//! | `OOM`, `READONLY`, `NOREPLICAS`, `NOPERM` on a write | writes fail at once but for a probe every 500 ms; reads go on |
 //! | `READONLY`; three timeouts in a row on one connection while others answer | fresh connections, without a gap |
 //! | `WRONGTYPE` | nothing: that key's affair |
 
@@ -81,7 +82,7 @@ pub enum StoreEvent {
 /// What `/health` tells of Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Whether Redis can be used.
+    /// Whether lookups can find anything: Redis can be used, and it is known what was retired.
     pub connected: bool,
     /// How many keys the namespace has, but for those under `NAMESPACE:_:`; `None` where that is not known. A
     /// count of a table that changes meanwhile is near, not exact.
@@ -346,7 +347,8 @@ impl RedisStore {
             return Status { connected: false, total_keys: None, memory_used: None };
         }
         let figures = self.census.figures().await;
-        Status { connected: self.connected(), total_keys: figures.keys, memory_used: figures.memory }
+        let connected = self.connected() && self.generations.now(Instant::now()).is_some();
+        Status { connected, total_keys: figures.keys, memory_used: figures.memory }
     }
 }
 

@@ -1,6 +1,12 @@
 //! A Redis that is gone, slow, or says no: no request suffers, and hits are back in time.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -12,6 +18,9 @@ use crate::support::{
 
 /// In which hits must be back.
 const BACK: Duration = Duration::from_secs(2);
+
+/// What a Redis says that cannot save to disk.
+const CANNOT_SAVE: &str = "-MISCONF Redis is configured to save RDB snapshots\r\n";
 
 /// Other people's keys: a name like ours, and an own one under our name.
 const FOREIGN: [&str; 3] = ["sidecache2:query:1", "other", "sidecache:_:x"];
@@ -72,7 +81,7 @@ fn error_replies_to_everything_open_the_breaker_once() {
         for (round, reply) in [
             "-NOAUTH Authentication required.\r\n",
             "-LOADING Redis is loading the dataset in memory\r\n",
-            "-MISCONF Redis is configured to save RDB snapshots\r\n",
+            CANNOT_SAVE,
             "-MOVED 1 127.0.0.1:1\r\n",
         ]
         .into_iter()
@@ -107,7 +116,7 @@ fn refused_writes_stop_writes_alone() {
         for (round, reply) in [
             "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
             "-READONLY You can't write against a read only replica.\r\n",
-            "-MISCONF Errors writing to the AOF file\r\n",
+            "-NOREPLICAS Not enough good replicas to write.\r\n",
         ]
         .into_iter()
         .enumerate()
@@ -132,6 +141,53 @@ fn refused_writes_stop_writes_alone() {
         assert!(told <= 3, "{told} lines for three changes");
         assert_eq!(site.sidecache.log.store_changes(), (0, 0));
         site.assert_foreign_keys_are_untouched();
+    });
+}
+
+#[test]
+fn a_redis_that_cannot_save_is_left_until_it_takes_writes() {
+    run(async {
+        let site = Site::start("5s").await;
+        let tries = Arc::new(AtomicUsize::new(0));
+        let tried = Arc::clone(&tries);
+        site.middleman.follow(move |name| match name {
+            "SET" | "EVAL" => Act::Say(CANNOT_SAVE),
+            "DEL" => {
+                tried.fetch_add(1, Ordering::Relaxed);
+                Act::Say(CANNOT_SAVE)
+            }
+            _ => Act::Pass,
+        });
+        assert_eq!(ask(&site.client, 1).await.cache(), "MISS");
+        eventually("tried again and again", async || (tries.load(Ordering::Relaxed) >= 3).then_some(()))
+            .await;
+        for number in 1..=20 {
+            assert_eq!(site.ask(number).await, ("MISS".to_owned(), "MISS".to_owned()));
+        }
+        assert_eq!(site.sidecache.health().await["status"], "degraded");
+        assert_eq!(site.sidecache.log.store_changes(), (1, 0), "its reads work, but that is not enough");
+
+        site.middleman.pass();
+        site.hits_within(BACK).await;
+        eventually("back", async || (site.sidecache.log.store_changes() == (1, 1)).then_some(())).await;
+        site.assert_foreign_keys_are_untouched();
+    });
+}
+
+#[test]
+fn health_tells_when_nothing_can_be_found() {
+    run(async {
+        let site = Site::start("5s").await;
+        // Redis answers; but what was retired is no longer heard of.
+        site.middleman.follow(|name| if matches!(name, "XINFO" | "XREAD") { Act::Never } else { Act::Pass });
+        eventually("misses", async || (ask(&site.client, 0).await.cache() != "HIT").then_some(())).await;
+        let health = site.sidecache.health().await;
+        assert_eq!((&health["status"], &health["cache"]["connected"]), (&"degraded".into(), &false.into()));
+        assert_eq!(site.sidecache.log.store_changes(), (0, 0));
+        site.middleman.pass();
+        site.hits_within(Duration::from_secs(30)).await;
+        eventually("healthy", async || (site.sidecache.health().await["status"] == "healthy").then_some(()))
+            .await;
     });
 }
 

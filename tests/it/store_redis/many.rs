@@ -5,18 +5,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sidecache::store::StoreError;
 
-use super::{BACK, MINUTE, PATIENCE, ROOMY, TIGHT, eventually, open, open_ready, peers::fake, put};
+use super::{BACK, MINUTE, PATIENCE, ROOMY, TIGHT, calls, eventually, open, open_ready, peers::fake, put};
 use crate::support::RedisServer;
 
 fn keys(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("ns:embedding:{number}")).collect()
-}
-
-/// How often the server carried out a command.
-fn calls(server: &RedisServer, command: &str) -> u64 {
-    let stats = server.cli(&["INFO", "commandstats"]);
-    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
-    line.and_then(|line| line.split(',').next()).map_or(0, |count| count.parse().expect("a count"))
 }
 
 #[tokio::test]

@@ -58,8 +58,9 @@ async fn users_databases_and_permissions() {
     assert_eq!(put(&store, "ns:k", "v").await, Err(StoreError::Refused));
     assert_eq!(store.remove("ns:k").await, Err(StoreError::Refused));
     let status = store.status().await;
-    assert_eq!((status.connected, status.total_keys, status.memory_used), (true, None, None));
-    assert!(store.connected(), "reads go on");
+    // Reads go on; but what was retired is not to be known, and so nothing of use to be found.
+    assert_eq!((status.connected, status.total_keys, status.memory_used), (false, None, None));
+    assert!(store.connected());
 }
 
 #[tokio::test]
@@ -79,6 +80,36 @@ async fn loading() {
     eventually("loaded", PATIENCE, async || server.cli(&["PING"]) == "PONG").await;
     let hit = Ok(Some(Bytes::from_static(b"v")));
     eventually("back", BACK, async || store.get("ns:k").await == hit).await;
+}
+
+#[tokio::test]
+async fn cannot_save() {
+    let server = RedisServer::start_with(&["--save", "3600 1"]);
+    let (store, events) = open_ready(&server.url(), ROOMY).await;
+    put(&store, "ns:k", "v").await.expect("stored");
+    // A file cannot take a folder's place.
+    std::fs::create_dir(server.dump_path()).expect("a folder");
+    server.cli(&["BGSAVE"]);
+    eventually("refused", PATIENCE, async || put(&store, "ns:k", "v").await == Err(StoreError::Lost)).await;
+    assert_unavailable(&store);
+    assert_eq!(server.cli(&["GET", "ns:k"]), "v", "it can be read");
+    eventually("tried again and again", PATIENCE, async || refused(&server) >= 3).await;
+    assert_unavailable(&store);
+    assert_eq!(events.names(), ["lost"]);
+
+    std::fs::remove_dir(server.dump_path()).expect("no folder");
+    server.cli(&["BGSAVE"]);
+    let hit = Ok(Some(Bytes::from_static(b"v")));
+    eventually("back", PATIENCE, async || store.get("ns:k").await == hit).await;
+    put(&store, "ns:k", "v").await.expect("stored again");
+    assert_eq!(events.names(), ["lost", "back"]);
+}
+
+/// How often a server has said that it cannot save.
+fn refused(server: &RedisServer) -> u64 {
+    let stats = server.cli(&["INFO", "errorstats"]);
+    let line = stats.lines().find_map(|line| line.strip_prefix("errorstat_MISCONF:count="));
+    line.map_or(0, |count| count.trim().parse().expect("a count"))
 }
 
 #[tokio::test]

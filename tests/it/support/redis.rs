@@ -4,6 +4,7 @@ use std::{
     fmt::Write as _,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         LazyLock,
@@ -76,7 +77,12 @@ impl RedisServer {
     /// What it would keep on a disk.
     pub(crate) fn dump(&self) -> Vec<u8> {
         assert_eq!(self.cli(&["SAVE"]), "OK");
-        std::fs::read(self.dir.path().join("dump.rdb")).expect("a dump")
+        std::fs::read(self.dump_path()).expect("a dump")
+    }
+
+    /// Where it would keep that.
+    pub(crate) fn dump_path(&self) -> PathBuf {
+        self.dir.path().join("dump.rdb")
     }
 
     /// Ends it in an orderly way, and waits.
