@@ -122,9 +122,11 @@ impl Fill {
         started: Instant,
     ) -> Result<Outcome, Stop> {
         let ends_when_deserted = self.ends_when_deserted();
+        let mut patience = self.question.patience;
         let turn = match &self.landing {
             Some(landing) => {
-                turn::take(&self.question, landing, writer, self.purpose, ends_when_deserted).await
+                let purpose = self.purpose;
+                turn::take(&self.question, landing, writer, purpose, ends_when_deserted, &mut patience).await
             }
             None => Turn::Mine(None),
         };
@@ -136,7 +138,7 @@ impl Fill {
             }
             Turn::Nobodys => return Err(Stop::Abandoned),
         };
-        let began = talk::begin(&self.question).await;
+        let began = talk::begin(&self.question, patience).await;
         let outcome = self.ask(request, writer, started, lease, began).await;
         talk::end(&self.question, began).await;
         outcome

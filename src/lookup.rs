@@ -57,9 +57,10 @@ impl From<Forward> for Lookup {
 pub async fn lookup(question: &mut Question, key: Key) -> Lookup {
     let started = Instant::now();
     let found = match &mut question.follow {
-        Some(follow) => variants::find(&question.shared.store, follow).await,
+        Some(follow) => variants::find(&question.shared.store, follow, question.patience).await,
         None => question.shared.store.get(&key).await.map(|entry| (key, entry)),
     };
+    question.patience = question.patience.saturating_sub(started.elapsed());
     let failed = found.is_err();
     let lookup = match found {
         Ok((key, entry)) => {

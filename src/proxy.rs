@@ -166,6 +166,7 @@ impl Proxy {
                 let question = Question {
                     shared: Arc::clone(&self.shared),
                     live: Arc::clone(live),
+                    patience: live.config.store.timeout,
                     follow: Follow::of(&route, inquiry.key.as_ref(), headers),
                     route,
                     exchange: exchange.clone(),

@@ -1,6 +1,6 @@
 //! A request on a cacheable route, and all that its answer depends on.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, request::Parts};
@@ -45,6 +45,8 @@ pub struct Question {
     pub wanted: Option<Arc<Wanted>>,
     /// The stale answer that it gets where the upstream fails.
     pub fallback: Option<Fallback>,
+    /// How long it may still wait for the store before its answer (`store.timeout`, in all).
+    pub patience: Duration,
     /// What is remembered of it on a route that follows its upstream.
     pub follow: Option<Follow>,
 }

@@ -1,5 +1,7 @@
 //! Conversations: a turn that goes to the upstream changes them.
 
+use std::time::Duration;
+
 use crate::{
     generations::{Dependencies, Mark, Point, Subject},
     question::Question,
@@ -7,13 +9,15 @@ use crate::{
 };
 
 /// Retires, before a turn goes to the upstream, what was answered and seen in its conversations. The place in the
-/// order of retirements from which on its own answer depends on what is retired; `None` where that is not known.
-pub async fn begin(question: &Question) -> Option<Point> {
+/// order of retirements from which on its own answer depends on what is retired; `None` where that is not known. The
+/// store is not waited for longer than `patience`: other replicas are then told later.
+pub async fn begin(question: &Question, patience: Duration) -> Option<Point> {
     let (store, conversations) = (&question.shared.store, &question.inquiry.conversations);
     if conversations.is_empty() {
         return store.now();
     }
-    match store.retire(&subjects(conversations, &[Subject::Conversation, Subject::ConversationView])).await {
+    let subjects = subjects(conversations, &[Subject::Conversation, Subject::ConversationView]);
+    match store.retire_within(&subjects, patience).await {
         Ok(point) => Some(point),
         Err(_) => {
             question.shared.stats.errors.increment();

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::time::timeout;
+
 use crate::{
     embed,
     fill::Purpose,
@@ -30,29 +32,37 @@ pub enum Turn {
 
 /// Waits while another replica asks the same, and has it asked here where that takes too long.
 ///
-/// A refresh does not wait: then another replica has begun it.
+/// A refresh does not wait: then another replica has begun it. `patience` is how long the question may still wait for
+/// the store; what is left of it.
 pub async fn take(
     question: &Question,
     landing: &Landing,
     writer: &Writer,
     purpose: Purpose,
     ends_when_deserted: bool,
+    patience: &mut Duration,
 ) -> Turn {
     let Question { shared, live, inquiry, .. } = question;
     let Some(key) = &inquiry.key else { return Turn::Mine(None) };
     let deadline = (Instant::now() + live.config.coalesce.replica_wait).min(question.deadline().into_std());
+    let mut is_first = true;
     loop {
-        let Ok(store::Turn { whose, found }) =
-            shared.store.turn(key, &inquiry.marks(), inquiry.ask.upstream_form.id).await
-        else {
-            return Turn::Mine(None);
-        };
+        let asked = Instant::now();
+        let turn = shared.store.turn(key, &inquiry.marks(), inquiry.ask.upstream_form.id, *patience).await;
+        // From then on, it is the other replica that is waited for.
+        if std::mem::take(&mut is_first) {
+            *patience = patience.saturating_sub(asked.elapsed());
+        }
+        let Ok(store::Turn { whose, found }) = turn else { return Turn::Mine(None) };
         if let Some(Lookup::Hit(found)) = found.map(|entry| judge(question, key, entry)) {
             return Turn::Stored(found);
         }
         match whose {
             Whose::Mine(lease) => {
-                let stored = if lease.is_some() { embed::stored_meanwhile(question).await } else { None };
+                let stored = match &lease {
+                    Some(_) => timeout(*patience, embed::stored_meanwhile(question)).await.ok().flatten(),
+                    None => None,
+                };
                 return stored.map_or(Turn::Mine(lease), Turn::Stored);
             }
             Whose::Unshareable => {

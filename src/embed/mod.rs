@@ -30,11 +30,11 @@ use crate::{
 /// # Errors
 /// Where the upstream has no answer, or one that is not a vector for each input it was asked for.
 pub async fn embed(
-    question: Question,
+    mut question: Question,
     batch: &Batch,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
-    let (stored, report) = look(&question, batch).await;
+    let (stored, report) = look(&mut question, batch).await;
     let lacking = stored.lacking();
     if let Some(found) = stored.serves_all().then(|| stored.answer(batch.order())).flatten() {
         let reply = serve::found(&question, found).await;
@@ -59,8 +59,8 @@ pub async fn embed(
 }
 
 /// Looks all inputs up; what is told of the request if the upstream must be asked.
-async fn look(question: &Question, batch: &Batch) -> (Stored, CacheReport) {
-    let Question { shared, route, inquiry, exchange, .. } = question;
+async fn look(question: &mut Question, batch: &Batch) -> (Stored, CacheReport) {
+    let Question { shared, route, inquiry, exchange, .. } = &*question;
     let key = inquiry.key.clone().filter(|_| batch.keys().len() == 1);
     if let Some(reason) = inquiry.bypass {
         shared.stats.bypassed.increment();
@@ -77,10 +77,12 @@ async fn look(question: &Question, batch: &Batch) -> (Stored, CacheReport) {
     } else {
         counters.misses.add((all - hits) as u64);
     }
-    exchange.performed(Operation::CacheLookup { hit: hits == all }, started.elapsed(), !stored.failed);
+    let took = started.elapsed();
+    exchange.performed(Operation::CacheLookup { hit: hits == all }, took, !stored.failed);
     let forward = if hits > 0 { Forward::Partial } else { stored.forward };
     let inputs = (all > 1).then_some((hits, all));
     let report = CacheReport::forwarded(CacheStatus::Miss, route.kind, key, forward, None);
+    question.patience = question.patience.saturating_sub(took);
     (stored, CacheReport { inputs, ..report })
 }
 

@@ -3,10 +3,14 @@
 //!
 //! A response that varies on nothing is under the target's key itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use tokio::time::timeout;
 
 use super::Follow;
 use crate::{
@@ -31,15 +35,22 @@ pub fn names(entry: &Entry) -> Option<Vec<HeaderName>> {
     }
 }
 
-/// Finds the stored response that the request selects, and its key; notes by which headers.
+/// Finds the stored response that the request selects, and its key; notes by which headers. Waits no longer than
+/// `patience` for both lookups.
 ///
 /// # Errors
 /// Where the store could not be asked.
-pub async fn find(store: &Store, follow: &mut Follow) -> Result<(Key, Option<Arc<Entry>>), StoreError> {
+pub async fn find(
+    store: &Store,
+    follow: &mut Follow,
+    patience: Duration,
+) -> Result<(Key, Option<Arc<Entry>>), StoreError> {
+    let began = Instant::now();
     let entry = store.get(&follow.target).await?;
     let Some(names) = entry.as_deref().and_then(names) else { return Ok((follow.target.clone(), entry)) };
     let key = follow.target.variant(&selector(&names, &follow.request));
-    let entry = store.get(&key).await?;
+    let left = patience.saturating_sub(began.elapsed());
+    let entry = timeout(left, store.get(&key)).await.map_err(|_| StoreError::Timeout)??;
     follow.varies_on = names;
     Ok((key, entry))
 }

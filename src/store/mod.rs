@@ -85,10 +85,18 @@ impl Store {
     /// # Errors
     /// Where other replicas could not be told yet; here it is retired all the same.
     pub async fn retire(&self, subjects: &[Subject]) -> Result<Point, StoreError> {
+        self.retire_within(subjects, Duration::MAX).await
+    }
+
+    /// The same for a caller who can wait no longer than `within` for the others to be told.
+    ///
+    /// # Errors
+    /// See [`Self::retire`].
+    pub async fn retire_within(&self, subjects: &[Subject], within: Duration) -> Result<Point, StoreError> {
         let retirement = Retirement::of(subjects);
         match self {
             Self::Memory(store) => Ok(store.generations().retire(&retirement)),
-            Self::Redis(store) => store.retire(&retirement).await,
+            Self::Redis(store) => store.retire(&retirement, within).await,
         }
     }
 
@@ -205,11 +213,18 @@ impl Store {
         }
     }
 
-    /// Asks whose turn it is to ask the upstream for what `key` is kept under and depends on `marks`, in `form`.
+    /// Asks whose turn it is to ask the upstream for what `key` is kept under and depends on `marks`, in `form`; waits
+    /// no longer than `within`.
     ///
     /// # Errors
     /// Where the store could not be asked.
-    pub async fn turn(&self, key: &Key, marks: &[Mark], form: u64) -> Result<Turn, StoreError> {
+    pub async fn turn(
+        &self,
+        key: &Key,
+        marks: &[Mark],
+        form: u64,
+        within: Duration,
+    ) -> Result<Turn, StoreError> {
         let Self::Redis(store) = self else { return Ok(Turn { whose: Whose::Mine(None), found: None }) };
         if self.now().is_none() {
             return Err(StoreError::Unavailable);
@@ -217,7 +232,7 @@ impl Store {
         // Who asked before something was retired is not waited for.
         let since = self.generations().last_concerning(Dependencies { key, marks });
         let name = key.to_string();
-        let redis::Turn { whose, stored } = store.turn(&name, form, since).await?;
+        let redis::Turn { whose, stored } = store.turn(&name, form, since, within).await?;
         let found = stored.map(|envelope| opened(store, &name, &envelope)).transpose()?;
         Ok(Turn { whose, found: found.filter(|entry| !self.is_retired(key, entry)) })
     }

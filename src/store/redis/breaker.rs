@@ -150,10 +150,26 @@ impl Breaker {
         key: &str,
         kind: Kind,
     ) -> Result<Value, StoreError> {
+        self.call_within(self.timeout, lanes, lane, command, key, kind).await
+    }
+
+    /// The same for a caller who can wait no longer than `within`. A call that had less time than others says nothing
+    /// of Redis where that was not enough.
+    pub(super) async fn call_within(
+        &self,
+        within: Duration,
+        lanes: &Arc<Lanes>,
+        lane: &Lane,
+        command: &Cmd,
+        key: &str,
+        kind: Kind,
+    ) -> Result<Value, StoreError> {
         let started = Instant::now();
-        match tokio::time::timeout(self.timeout, lane.send(command)).await {
+        match tokio::time::timeout(within.min(self.timeout), lane.send(command)).await {
             Err(_) => {
-                self.timed_out(lanes, lane, started);
+                if within >= self.timeout {
+                    self.timed_out(lanes, lane, started);
+                }
                 Err(StoreError::Timeout)
             }
             Ok(reply) => {

@@ -63,34 +63,53 @@ pub struct Lease {
     store: Arc<RedisStore>,
     name: String,
     holder: String,
-    prolonging: AbortHandle,
+    /// Once it is known to be held.
+    prolonging: Option<AbortHandle>,
     given_back: bool,
 }
 
 impl RedisStore {
     /// Asks for the lease of the question whose answer is kept under `key` in the form `form`, among those who ask
-    /// since the last retirement that concerned it. One round trip.
+    /// since the last retirement that concerned it. One round trip, which may take no longer than `within`.
     ///
     /// # Errors
     /// See [`StoreError`]; the upstream may then be asked without a lease.
-    pub async fn turn(self: &Arc<Self>, key: &str, form: u64, since: Place) -> Result<Turn, StoreError> {
+    pub async fn turn(
+        self: &Arc<Self>,
+        key: &str,
+        form: u64,
+        since: Place,
+        within: Duration,
+    ) -> Result<Turn, StoreError> {
         // What could not be stored is not worth waiting for.
         if self.breaker.writes.refusal(Instant::now()).is_some() {
             return Err(StoreError::Refused);
         }
+        if within.is_zero() {
+            return Err(StoreError::Timeout);
+        }
         let (local, Place { major, minor }) = (&key[self.namespace.len() + 1..], since);
         let name = format!("{}:_:lease:{local}:{form:x}:{major}-{minor}", self.namespace);
         let holder = format!("{:032x}", fastrand::u128(..));
-        let life = LIFE.as_millis().to_string();
-        let Value::Array(reply) = self.script(TAKE, &[&name, key], &[&holder, &life]).await? else {
-            return Err(StoreError::Protocol);
+        let mut lease = Lease { store: Arc::clone(self), name, holder, prolonging: None, given_back: false };
+        let (held_by, stored) = match self.take(&lease, key, within).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                // What got no reply may be carried out all the same, and is then given back.
+                lease.given_back = error != StoreError::Timeout;
+                return Err(error);
+            }
         };
-        let [held_by, stored] = <[Value; 2]>::try_from(reply).map_err(|_| StoreError::Protocol)?;
         let whose = match held_by {
-            Value::Nil => Whose::Mine(Some(Lease::new(Arc::clone(self), name, holder))),
-            Value::BulkString(held_by) if held_by == UNSHAREABLE.as_bytes() => Whose::Unshareable,
-            Value::BulkString(_) => Whose::Theirs,
-            _ => return Err(StoreError::Protocol),
+            Value::Nil => Whose::Mine(Some(lease.prolonged())),
+            other => {
+                lease.given_back = true;
+                match other {
+                    Value::BulkString(holder) if holder == UNSHAREABLE.as_bytes() => Whose::Unshareable,
+                    Value::BulkString(_) => Whose::Theirs,
+                    _ => return Err(StoreError::Protocol),
+                }
+            }
         };
         let stored = match stored {
             Value::Nil => None,
@@ -100,48 +119,65 @@ impl RedisStore {
         Ok(Turn { whose, stored })
     }
 
-    async fn script(&self, script: &str, keys: &[&str], arguments: &[&str]) -> Result<Value, StoreError> {
+    /// Tries to take `lease`; who held it before, and the value under `key`.
+    async fn take(&self, lease: &Lease, key: &str, within: Duration) -> Result<(Value, Value), StoreError> {
+        let life = LIFE.as_millis().to_string();
+        let reply = self.script(TAKE, &[&lease.name, key], &[&lease.holder, &life], within).await?;
+        let Value::Array(reply) = reply else { return Err(StoreError::Protocol) };
+        let [held_by, stored] = <[Value; 2]>::try_from(reply).map_err(|_| StoreError::Protocol)?;
+        Ok((held_by, stored))
+    }
+
+    async fn script(
+        &self,
+        script: &str,
+        keys: &[&str],
+        arguments: &[&str],
+        within: Duration,
+    ) -> Result<Value, StoreError> {
         let lanes = self.breaker.lanes()?;
         let name = keys.first().copied().unwrap_or_default();
         let mut command = ::redis::cmd("EVAL");
         command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
         let lane = lanes.pick(self.large_keys.hash(name), false);
-        self.breaker.call(&lanes, lane, &command, name, Kind::Aside).await
+        self.breaker.call_within(within, &lanes, lane, &command, name, Kind::Aside).await
     }
 }
 
 impl Lease {
-    fn new(store: Arc<RedisStore>, name: String, holder: String) -> Self {
-        let prolonging = {
-            let (store, name, holder) = (Arc::clone(&store), name.clone(), holder.clone());
-            tokio::spawn(async move {
-                let life = LIFE.as_millis().to_string();
-                loop {
-                    tokio::time::sleep(PROLONGED_EVERY).await;
-                    // Where this fails, others ask too: no harm but to the upstream.
-                    let _ = store.script(PROLONG, &[&name], &[&holder, &life]).await;
-                }
-            })
-            .abort_handle()
-        };
-        Self { store, name, holder, prolonging, given_back: false }
+    /// The same, held until it is dropped.
+    fn prolonged(mut self) -> Self {
+        let (store, name, holder) = (Arc::clone(&self.store), self.name.clone(), self.holder.clone());
+        let prolonging = tokio::spawn(async move {
+            let life = LIFE.as_millis().to_string();
+            loop {
+                tokio::time::sleep(PROLONGED_EVERY).await;
+                // Where this fails, others ask too: no harm but to the upstream.
+                let _ = store.script(PROLONG, &[&name], &[&holder, &life], store.timeout()).await;
+            }
+        });
+        self.prolonging = Some(prolonging.abort_handle());
+        self
     }
 
     /// Gives the lease back, and tells all replicas that answers are for their own callers only.
     pub async fn mark_unshareable(mut self) {
         self.given_back = true;
         let life = UNSHAREABLE_FOR.as_millis().to_string();
-        let _ = self.store.script(MARK, &[&self.name], &[&self.holder, &life, UNSHAREABLE]).await;
+        let arguments = [&*self.holder, &life, UNSHAREABLE];
+        let _ = self.store.script(MARK, &[&self.name], &arguments, self.store.timeout()).await;
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.prolonging.abort();
+        if let Some(prolonging) = &self.prolonging {
+            prolonging.abort();
+        }
         if !self.given_back {
             let (store, name, holder) = (Arc::clone(&self.store), self.name.clone(), self.holder.clone());
             tokio::spawn(async move {
-                let _ = store.script(RELEASE, &[&name], &[&holder]).await;
+                let _ = store.script(RELEASE, &[&name], &[&holder], store.timeout()).await;
             });
         }
     }

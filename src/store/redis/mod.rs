@@ -198,6 +198,11 @@ impl RedisStore {
         self.breaker.last_error()
     }
 
+    /// The deadline of a call.
+    pub fn timeout(&self) -> Duration {
+        self.breaker.timeout
+    }
+
     /// The value under `key`; `None` where there is none.
     ///
     /// # Errors
@@ -308,13 +313,13 @@ impl RedisStore {
         &self.generations
     }
 
-    /// Retires for all replicas; the place at which that happened. Where Redis cannot be told, it is retired here at
+    /// Retires for all replicas; the place at which that happened. Where Redis cannot be told `within` that time, it is retired here at
     /// once, and for the others as soon as Redis is back.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn retire(&self, retirement: &Retirement) -> Result<Point, StoreError> {
-        match self.tell(retirement).await {
+    pub async fn retire(&self, retirement: &Retirement, within: Duration) -> Result<Point, StoreError> {
+        match self.tell(retirement, within).await {
             Ok(point) => {
                 self.generations.told(point, retirement);
                 Ok(point)
@@ -326,11 +331,11 @@ impl RedisStore {
         }
     }
 
-    async fn tell(&self, retirement: &Retirement) -> Result<Point, StoreError> {
+    async fn tell(&self, retirement: &Retirement, within: Duration) -> Result<Point, StoreError> {
         let lanes = self.breaker.lanes()?;
         let (command, name) = (self.keys.retire(retirement), &self.keys.stream);
         let lane = lanes.pick(self.large_keys.hash(name), false);
-        let reply = self.breaker.call(&lanes, lane, &command, name, Kind::Aside).await?;
+        let reply = self.breaker.call_within(within, &lanes, lane, &command, name, Kind::Aside).await?;
         mirror::retired_at(reply).ok_or_else(|| self.breaker.mistrust(&lanes))
     }
 

@@ -3,10 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use sidecache::store::StoreError;
+use sidecache::{
+    generations::Place,
+    store::{StoreError, Whose},
+};
 
 use super::{
-    BACK, PATIENCE, ROOMY, TIGHT, assert_unavailable, eventually, open, open_ready,
+    BACK, PATIENCE, ROOMY, TIGHT, assert_unavailable, calls, eventually, open, open_ready,
     peers::{Forwarder, fake},
     put,
 };
@@ -110,6 +113,25 @@ fn refused(server: &RedisServer) -> u64 {
     let stats = server.cli(&["INFO", "errorstats"]);
     let line = stats.lines().find_map(|line| line.strip_prefix("errorstat_MISCONF:count="));
     line.map_or(0, |count| count.trim().parse().expect("a count"))
+}
+
+#[tokio::test]
+async fn a_lease_whose_reply_is_late_is_given_back() {
+    let server = RedisServer::start();
+    let (store, _) = open_ready(&server.url(), PATIENCE).await;
+    let store = Arc::new(store);
+    eventually("it knows its order", PATIENCE, async || store.generations().last().is_some()).await;
+    let turn = async |within| store.turn("ns:query:1", 0, Place::default(), within).await;
+    let before = calls(&server, "eval");
+    server.pause();
+    assert!(matches!(turn(Duration::from_millis(20)).await, Err(StoreError::Timeout)));
+    server.resume();
+    eventually("taken and given back", PATIENCE, async || calls(&server, "eval") >= before + 2).await;
+    assert_eq!(server.cli(&["KEYS", "ns:_:lease:*"]), "");
+    assert!(matches!(turn(Duration::ZERO).await, Err(StoreError::Timeout)));
+    let mine = turn(PATIENCE).await.expect("a reply");
+    assert!(matches!(mine.whose, Whose::Mine(Some(_))), "{mine:?}");
+    assert!(server.cli(&["KEYS", "ns:_:lease:*"]).starts_with("ns:_:lease:"));
 }
 
 #[tokio::test]
