@@ -122,9 +122,9 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn take(&mut self, len: usize) -> Option<Bytes> {
-        let end = self.at.checked_add(len).filter(|end| *end <= self.bytes.len())?;
-        let taken = self.bytes.slice(self.at..end);
+    fn take(&mut self, len: usize) -> Option<&[u8]> {
+        let end = self.at.checked_add(len)?;
+        let taken = self.bytes.get(self.at..end)?;
         self.at = end;
         Some(taken)
     }
@@ -142,9 +142,16 @@ impl Reader<'_> {
         None
     }
 
-    pub(crate) fn bytes(&mut self) -> Option<Bytes> {
+    /// What [`put_bytes`] wrote.
+    pub(crate) fn bytes(&mut self) -> Option<&[u8]> {
         let len = usize::try_from(self.u64()?).ok()?;
         self.take(len)
+    }
+
+    /// The same, in the memory that is read.
+    fn shared(&mut self) -> Option<Bytes> {
+        let len = self.bytes()?.len();
+        Some(self.bytes.slice(self.at - len..self.at))
     }
 
     pub(crate) fn summary(&mut self) -> Option<Summary> {
@@ -180,8 +187,8 @@ impl Reader<'_> {
         let count = self.u64()?;
         let mut headers = Vec::new();
         for _ in 0..count {
-            let name = HeaderName::from_bytes(&self.bytes()?).ok()?;
-            headers.push((name, HeaderValue::from_maybe_shared(self.bytes()?).ok()?));
+            let name = HeaderName::from_bytes(self.bytes()?).ok()?;
+            headers.push((name, HeaderValue::from_maybe_shared(self.shared()?).ok()?));
         }
         Some(Entry {
             stored_at,

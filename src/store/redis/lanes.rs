@@ -130,8 +130,9 @@ pub(super) async fn send(connection: &mut MultiplexedConnection, command: &Cmd) 
 
 /// The command that reads a key.
 pub(super) fn get(key: &str) -> Cmd {
-    let mut command = ::redis::cmd("GET");
-    command.arg(key);
+    const NAME: &str = "GET";
+    let mut command = Cmd::with_capacity(2, NAME.len() + key.len());
+    command.arg(NAME).arg(key);
     command
 }
 
