@@ -29,8 +29,9 @@ enum Fault {
     Killed,
 }
 
-const FAULTS: [(&str, Fault); 5] = [
+const FAULTS: [(&str, Fault); 6] = [
     ("none", Fault::None),
+    ("40 ms slow", Fault::Slow(Duration::from_millis(40))),
     ("100 ms slow", Fault::Slow(Duration::from_millis(100))),
     ("5 s slow", Fault::Slow(Duration::from_secs(5))),
     ("silent", Fault::Slow(FOR_EVER)),
