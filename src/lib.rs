@@ -69,6 +69,7 @@ pub mod paced;
 pub mod packed;
 pub mod pass;
 pub mod policy;
+pub mod promptly;
 pub mod proxy;
 pub mod question;
 pub mod range;

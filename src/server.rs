@@ -25,7 +25,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{memory::Crowd, state::Shared, stats::Limit};
+use crate::{memory::Crowd, promptly::promptly, state::Shared, stats::Limit};
 
 /// After a failed accept (out of file descriptors, say), the time until the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -71,7 +71,7 @@ impl Server {
                     let member = crowd.join();
                     self.tasks.spawn(async move {
                         let _member = member;
-                        connection.await;
+                        promptly(connection).await;
                     });
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
