@@ -7,6 +7,7 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::{
     body::{RequestBody, ResponseBody},
+    carried::Carried,
     dialect::{Edit, sse::Framing},
     edited::Edited,
     fill::{Fill, Purpose},
@@ -124,7 +125,8 @@ fn seat(question: &Question, second: bool) -> Seat {
     flights.join(id, origin(question, second), since, max_followers, fit)
 }
 
-/// Has the upstream asked by a task of its own, and reads along.
+/// Asks the upstream, and reads along. Once there is something to give on, or the client leaves, a task of its own does
+/// what is left of the asking: from then on this one goes no faster than the client reads.
 async fn lead(
     question: Question,
     mut report: CacheReport,
@@ -137,13 +139,13 @@ async fn lead(
     let is_head = question.is_head();
     let (tasks, stats) = (question.shared.tasks.clone(), Arc::clone(&question.shared.stats));
     let purpose = if reader.origin().second { Purpose::SecondAnswer } else { Purpose::Answer };
-    tasks.spawn(Fill { question, landing, purpose }.run(request, writer));
-    let head = match reader.head().await {
+    let mut fill = Carried::new(Fill { question, landing, purpose }.run(request, writer), tasks);
+    let head = match fill.until(reader.head()).await {
         Ok(head) => head,
         Err(error) => return Err(Failure::Fill(error, Some(report))),
     };
     if Framing::of_headers(&head.headers) == Framing::Whole {
-        match timeout(VERDICT_WAIT, reader.end()).await {
+        match timeout(VERDICT_WAIT, fill.until(reader.end())).await {
             Ok(End::Complete(outcome)) => {
                 report.stored = Some(outcome.is_ok());
                 report.reason = report.reason.or(outcome.err());
@@ -156,7 +158,7 @@ async fn lead(
     report.forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
     match head.source {
         Source::Upstream => {}
-        Source::Replica => {
+        Source::Meanwhile => {
             stats.coalesced.increment();
             report.status = CacheStatus::Coalesced;
             report.stored = None;

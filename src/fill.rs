@@ -1,5 +1,5 @@
-//! Asking the upstream: a task of its own, which writes the answer for whoever reads it, and stores it once it
-//! has come whole. It outlives the client that began it.
+//! Asking the upstream: it writes the answer for whoever reads it, and stores it once it has come whole. It outlives
+//! the client that began it.
 
 use std::{
     sync::Arc,
@@ -38,9 +38,6 @@ use crate::{
     turn::{self, Turn},
     upstream,
 };
-
-/// How long an answer stays joinable after it was stored.
-const LINGER: Duration = Duration::from_millis(50);
 
 /// A question that goes to the upstream.
 #[derive(Debug)]
@@ -109,10 +106,6 @@ impl Fill {
             landing.hold_off_refresh();
         }
         writer.end(end);
-        if stored && self.landing.is_some() {
-            // For those whose lookup came just before the answer was stored.
-            tokio::time::sleep(LINGER).await;
-        }
     }
 
     async fn answer(

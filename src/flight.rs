@@ -42,8 +42,8 @@ pub struct Head {
 pub enum Source {
     /// From the upstream.
     Upstream,
-    /// From another replica, which asked for it.
-    Replica,
+    /// From the store, where it came between the request's lookup and its turn to ask.
+    Meanwhile,
     /// From the store, confirmed by the upstream.
     Confirmed {
         /// Its age, in seconds.

@@ -35,6 +35,7 @@ pub mod ask;
 pub mod batch;
 pub mod body;
 pub mod cache_control;
+pub mod carried;
 pub mod cli;
 pub mod compression;
 pub mod conditional;

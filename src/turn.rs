@@ -24,13 +24,14 @@ const TURN_POLL: Duration = Duration::from_millis(20);
 pub enum Turn {
     /// Yes; with the lease where there are other replicas.
     Mine(Option<Lease>),
-    /// No: another replica did.
+    /// No: it is stored by now, by another replica, or since it was looked up.
     Stored(Found),
     /// No: nobody waits for it any more.
     Nobodys,
 }
 
-/// Waits while another replica asks the same, and has it asked here where that takes too long.
+/// Looks once more for what may have been stored since it was looked up, then waits while another replica asks the
+/// same, and has it asked here where that takes too long.
 ///
 /// A refresh does not wait: then another replica has begun it. `patience` is how long the question may still wait for
 /// the store; what is left of it.
@@ -59,10 +60,7 @@ pub async fn take(
         }
         match whose {
             Whose::Mine(lease) => {
-                let stored = match &lease {
-                    Some(_) => timeout(*patience, embed::stored_meanwhile(question)).await.ok().flatten(),
-                    None => None,
-                };
+                let stored = timeout(*patience, embed::stored_meanwhile(question)).await.ok().flatten();
                 return stored.map_or(Turn::Mine(lease), Turn::Stored);
             }
             Whose::Unshareable => {
@@ -81,7 +79,7 @@ pub async fn take(
     }
 }
 
-/// Gives the readers an answer that another replica asked for.
+/// Gives the readers an answer that somebody else asked for.
 ///
 /// # Errors
 /// Where they have left.
@@ -89,7 +87,7 @@ pub async fn give(question: &Question, found: Found, writer: &Writer) -> Result<
     let Found { entry, served, .. } = found;
     let dialect = question.inquiry.dialect;
     let (headers, body) = reply::stored_parts(&question.route, dialect, &entry, served, SystemTime::now());
-    let head = Head { status: entry.status, headers, sharing: Sharing::Open, source: Source::Replica };
+    let head = Head { status: entry.status, headers, sharing: Sharing::Open, source: Source::Meanwhile };
     writer.head(head);
     writer.chunk(body).await
 }

@@ -150,9 +150,9 @@ async fn complete(
     Ok(Reply { response, report: report.map(partial), hit: Some(entry) })
 }
 
-/// The answer to a question for several inputs, where another replica has stored all of it since they were looked up.
+/// The answer to a question for several inputs, where all of it has been stored since they were looked up.
 pub async fn stored_meanwhile(question: &Question) -> Option<Found> {
-    // A single one comes with its lease.
+    // A single one comes with the turn.
     let wanted = question.wanted.as_ref().filter(|wanted| wanted.keys().len() > 1)?;
     let stored = Stored::look(question, wanted.keys(), wanted.keys().len()).await;
     let order: Vec<_> = (0..wanted.keys().len()).collect();

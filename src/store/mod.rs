@@ -225,7 +225,9 @@ impl Store {
         form: u64,
         within: Duration,
     ) -> Result<Turn, StoreError> {
-        let Self::Redis(store) = self else { return Ok(Turn { whose: Whose::Mine(None), found: None }) };
+        let Self::Redis(store) = self else {
+            return Ok(Turn { whose: Whose::Mine(None), found: self.peek(key).await? });
+        };
         if self.now().is_none() {
             return Err(StoreError::Unavailable);
         }

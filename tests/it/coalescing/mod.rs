@@ -2,6 +2,7 @@
 
 mod bounds;
 mod failures;
+mod leaving;
 mod separate;
 
 use serde_json::{Value, json};
