@@ -2,41 +2,42 @@
 //! the client that began it.
 
 use std::{
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant, SystemTime},
 };
 
-use bytes::Bytes;
-use http::{HeaderName, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::timeout_at;
 
 use crate::{
-    body::{self, RequestBody, UpstreamBody},
+    body::{RequestBody, UpstreamBody},
     dialect::{Answer, sse::Framing},
     entry::Entry,
     error::ProxyError,
     exchange::log_llm_call,
-    flight::{End, Head, Outcome, Sharing, Source, Writer},
+    flight::{End, Head, Sharing, Source, Writer},
     flights::Landing,
     follow::answer::{self, Confirmed},
-    generations::{Point, Subject},
+    generations::Point,
     keep,
     log::events::Operation,
-    policy::{self, Life, Reason},
+    policy::{Life, Reason},
     question::Question,
-    reply,
-    retiring::retire,
+    recording::Recording,
+    reply, retiring,
     rfc9111::Times,
-    route::{Kind, OnAbandon, Scope},
+    route::{Kind, OnAbandon},
     state::Live,
     stats::Limit,
     store::Lease,
     talk,
     time::unix_millis,
     turn::{self, Turn},
-    upstream,
+    upstream, verdict,
 };
 
 /// A question that goes to the upstream.
@@ -69,43 +70,67 @@ enum Stop {
     Abandoned,
 }
 
+impl From<Stop> for Arc<ProxyError> {
+    fn from(stop: Stop) -> Self {
+        Self::new(match stop {
+            Stop::Failed(error) => error,
+            // Whoever joined in that very moment must not take what there is for the whole.
+            Stop::Abandoned => ProxyError::internal("everybody had left the answer"),
+        })
+    }
+}
+
 impl From<ProxyError> for Stop {
     fn from(error: ProxyError) -> Self {
         Self::Failed(error)
     }
 }
 
-/// A body that came whole, and when each chunk had come; `None` where it was too large to keep.
-type Received = Option<(Bytes, Vec<Arrival>)>;
-
-/// The bytes that had come in all, and when.
-type Arrival = (usize, Instant);
+/// What is to be stored of a whole answer, as of when; `None` where it comes from the store.
+type Kept = Result<Option<(Entry, Times)>, Reason>;
 
 impl Fill {
     /// Asks the upstream and writes what it answers.
     pub async fn run(self, request: Request<RequestBody>, writer: Writer) {
         let started = Instant::now();
-        let end = match self.answer(request, &writer, started).await {
-            Ok(outcome) => End::Complete(outcome),
-            Err(Stop::Failed(error)) => {
-                self.question.exchange.failed(&error);
-                End::Failed(Arc::new(error))
-            }
-            // Whoever joined in that very moment must not take what there is for the whole.
-            Err(Stop::Abandoned) => {
-                End::Failed(Arc::new(ProxyError::internal("everybody had left the answer")))
+        // Held until the answer is stored.
+        let mut lease = None;
+        let answered = self.answer(request, &writer, started, &mut lease).await;
+        if let Err(Stop::Failed(error)) = &answered {
+            self.question.exchange.failed(error);
+        }
+        self.question.exchange.performed(Operation::Upstream, started.elapsed(), answered.is_ok());
+        let stored = match answered {
+            Ok(kept) => self.finish(kept, writer).await,
+            Err(stop) => {
+                writer.end(End::Failed(stop.into()));
+                false
             }
         };
-        self.question.exchange.performed(
-            Operation::Upstream,
-            started.elapsed(),
-            matches!(end, End::Complete(_)),
-        );
-        let stored = matches!(end, End::Complete(Ok(())));
         if let (Purpose::Refresh, false, Some(landing)) = (self.purpose, stored, &self.landing) {
             landing.hold_off_refresh();
         }
-        writer.end(end);
+    }
+
+    /// Ends an answer that came whole, and stores it; whether that worked. The readers do not wait for a store that
+    /// takes its time, in which this process finds the answer already.
+    async fn finish(&self, kept: Kept, writer: Writer) -> bool {
+        let mut storing = pin!(async {
+            match kept? {
+                Some((entry, times)) => keep::store(&self.question, entry, times).await,
+                None => Ok(()),
+            }
+        });
+        match std::future::poll_fn(|cx| Poll::Ready(storing.as_mut().poll(cx))).await {
+            Poll::Ready(outcome) => {
+                writer.end(End::Complete(outcome));
+                outcome.is_ok()
+            }
+            Poll::Pending => {
+                writer.end(End::Complete(Ok(())));
+                storing.await.is_ok()
+            }
+        }
     }
 
     async fn answer(
@@ -113,7 +138,8 @@ impl Fill {
         request: Request<RequestBody>,
         writer: &Writer,
         started: Instant,
-    ) -> Result<Outcome, Stop> {
+        lease: &mut Option<Lease>,
+    ) -> Result<Kept, Stop> {
         let ends_when_deserted = self.ends_when_deserted();
         let mut patience = self.question.patience;
         let turn = match &self.landing {
@@ -123,18 +149,18 @@ impl Fill {
             }
             None => Turn::Mine(None),
         };
-        let lease = match turn {
-            Turn::Mine(lease) => lease,
+        match turn {
+            Turn::Mine(taken) => *lease = taken,
             Turn::Stored(found) => {
                 turn::give(&self.question, found, writer).await.map_err(|_| Stop::Abandoned)?;
-                return Ok(Ok(()));
+                return Ok(Ok(None));
             }
             Turn::Nobodys => return Err(Stop::Abandoned),
-        };
+        }
         let began = talk::begin(&self.question, patience).await;
-        let outcome = self.ask(request, writer, started, lease, began).await;
+        let kept = self.ask(request, writer, started, lease, began).await;
         talk::end(&self.question, began).await;
-        outcome
+        kept
     }
 
     /// Asks the upstream, for an answer that depends on what was retired before `began`.
@@ -143,9 +169,9 @@ impl Fill {
         request: Request<RequestBody>,
         writer: &Writer,
         started: Instant,
-        mut lease: Option<Lease>,
+        lease: &mut Option<Lease>,
         began: Option<Point>,
-    ) -> Result<Outcome, Stop> {
+    ) -> Result<Kept, Stop> {
         let Live { upstream, config, .. } = &*self.question.live;
         let asked = unix_millis(SystemTime::now());
         let response = tokio::select! {
@@ -155,47 +181,34 @@ impl Fill {
             () = writer.deserted(), if self.ends_when_deserted() => return Err(Stop::Abandoned),
         };
         let (mut head, framed, body) = open(response);
-        self.learn_standing(head.status);
-        self.invalidate(head.status).await;
+        self.question.learn_standing(head.status);
+        retiring::answered(&self.question, head.status).await;
         let times = Times { asked, came: unix_millis(SystemTime::now()) };
         if let Some(confirmed) = answer::confirmed(&self.question, &head, times) {
             return self.give(confirmed, times, writer, began).await;
         }
-        let verdict = self.judge_head(&head, times);
-        head.sharing = self.sharing(&head, verdict, times);
+        let verdict = verdict::of_head(&self.question, &head, times);
+        head.sharing = verdict::sharing(&self.question, self.purpose, &head, verdict, times);
         writer.head(head.clone());
-        if let Some(entry) = answer::told_by_head(&self.question, &head, times) {
-            // What comes of that says nothing of this answer.
-            let _ = keep::store_again(&self.question, entry, times, began).await;
+        self.learn_from_head(&head, times, began).await;
+        if verdict::is_unshareable(verdict) {
+            self.tell_unshareable(lease).await;
         }
-        if is_unshareable(verdict) {
-            if let Some(landing) = &self.landing {
-                landing.remember_unshareable();
-            }
-            if let Some(lease) = lease.take() {
-                lease.mark_unshareable().await;
-            }
-        }
-        let received = self.receive(body, writer, verdict).await?;
+        let recording = self.receive(body, writer, verdict).await?;
         let took = started.elapsed();
-        let Some((body, arrivals)) = received else {
+        let Some((body, pace)) = recording.whole(Framing::of_headers(&head.headers)) else {
             self.question.shared.stats.limited(Limit::MaxEntry);
             return Ok(Err(verdict.err().unwrap_or(Reason::TooLarge)));
         };
-        let answer = self.judge_body(&head, &body);
+        let answer = verdict::of_body(&self.question, &head, &body);
         self.log_call(&head, &answer, took);
-        let life = match verdict.and_then(|life| judge_end(&head, framed, &answer).map(|()| life)) {
+        let life = match verdict.and_then(|life| verdict::of_end(&head, framed, &answer).map(|()| life)) {
             Ok(life) => life,
             Err(reason) => return Ok(Err(reason)),
         };
-        let pace = pace(Framing::of_headers(&head.headers), &body, &arrivals);
-        match keep::entry(&self.question, &head, body, answer, life, began) {
-            Ok(entry) => {
-                let entry = answer::dated(&self.question, entry, &head.headers, times);
-                Ok(keep::store(&self.question, Entry { took, pace, ..entry }, times).await)
-            }
-            Err(reason) => Ok(Err(reason)),
-        }
+        let entry = keep::entry(&self.question, &head, body, answer, life, began);
+        let dated = |entry| answer::dated(&self.question, entry, &head.headers, times);
+        Ok(entry.map(|entry| Some((Entry { took, pace, ..dated(entry) }, times))))
     }
 
     /// Gives the readers the stored answer that the upstream has confirmed.
@@ -205,23 +218,31 @@ impl Fill {
         times: Times,
         writer: &Writer,
         began: Option<Point>,
-    ) -> Result<Outcome, Stop> {
+    ) -> Result<Kept, Stop> {
         let Confirmed { entry, updated } = confirmed;
         writer.head(answer::confirmed_head(&self.question, &entry, times));
         writer.chunk(entry.body.clone()).await.map_err(|_| Stop::Abandoned)?;
-        if updated {
-            Ok(keep::store_again(&self.question, entry, times, began).await)
-        } else {
-            Ok(Err(Reason::Status))
+        if !updated {
+            return Ok(Err(Reason::Status));
+        }
+        Ok(keep::again(&self.question, entry, began).map(|entry| Some((entry, times))))
+    }
+
+    /// Stores what the answer to a `HEAD` tells of a stored one. What comes of that says nothing of this answer.
+    async fn learn_from_head(&self, head: &Head, times: Times, began: Option<Point>) {
+        let told = answer::told_by_head(&self.question, head, times);
+        if let Some(Ok(entry)) = told.map(|entry| keep::again(&self.question, entry, began)) {
+            let _ = keep::store(&self.question, entry, times).await;
         }
     }
 
-    /// A success here retires what the route says.
-    async fn invalidate(&self, status: StatusCode) {
-        let Question { route, shared, .. } = &self.question;
-        if status.is_success() && !route.invalidates.is_empty() {
-            let kinds: Vec<_> = route.invalidates.iter().copied().map(Subject::Kind).collect();
-            retire(shared, &kinds).await;
+    /// Has the next ones, here and at other replicas, ask for themselves at once.
+    async fn tell_unshareable(&self, lease: &mut Option<Lease>) {
+        if let Some(landing) = &self.landing {
+            landing.remember_unshareable();
+        }
+        if let Some(lease) = lease.take() {
+            lease.mark_unshareable().await;
         }
     }
 
@@ -230,103 +251,29 @@ impl Fill {
         self.question.route.on_abandon == OnAbandon::Cancel || self.question.inquiry.key.is_none()
     }
 
-    /// Who else may read the answer.
-    fn sharing(&self, head: &Head, verdict: Result<Life, Reason>, times: Times) -> Sharing {
-        let status = head.status;
-        match verdict {
-            Ok(life) if self.question.follow.is_some() => answer::sharing(&self.question, head, life, times),
-            Ok(_) => Sharing::Open,
-            // What may not be stored is for one request (RFC 9111, section 4).
-            Err(_) if self.question.follow.is_some() => Sharing::Released,
-            // One more may try; what comes of that is for everybody.
-            Err(Reason::Status) if status.is_server_error() && self.purpose != Purpose::SecondAnswer => {
-                Sharing::Failed
-            }
-            Err(Reason::Status) if status.is_server_error() => Sharing::Open,
-            Err(Reason::Status) if status.is_client_error() => match self.question.route.scope {
-                Scope::Credential => Sharing::Open,
-                Scope::Shared | Scope::Headers(_) => Sharing::Released,
-            },
-            Err(_) => Sharing::Released,
-        }
-    }
-
-    /// Under a shared scope, the upstream's answer tells whether the caller's credentials are good.
-    fn learn_standing(&self, status: StatusCode) {
-        if let Some(credentials) = &self.question.inquiry.credentials {
-            let ttl = self.question.live.config.shared_auth_ttl;
-            self.question.shared.standing.learn(
-                &self.question.route.name,
-                credentials,
-                status,
-                ttl,
-                Instant::now(),
-            );
-        }
-    }
-
-    fn judge_head(&self, head: &Head, times: Times) -> Result<Life, Reason> {
-        if let (Some(reason), None) = (self.question.inquiry.bypass, &self.question.inquiry.key) {
-            return Err(reason);
-        }
-        if self.question.is_head() {
-            return Err(Reason::RequestMethod);
-        }
-        if self.question.follow.is_some() {
-            return answer::storable(&self.question, head.status, &head.headers, times);
-        }
-        let has_stream_member = self.question.inquiry.dialect.has_stream_member();
-        let keyed = |name: &HeaderName| policy::is_keyed(&self.question.route, has_stream_member, name);
-        policy::storable(
-            &self.question.route,
-            &self.question.inquiry.directives,
-            head.status,
-            &head.headers,
-            keyed,
-        )
-    }
-
-    fn judge_body(&self, head: &Head, body: &Bytes) -> Answer {
-        let Question { route, inquiry, follow, .. } = &self.question;
-        match follow {
-            Some(_) => Answer::opaque(),
-            None => inquiry.dialect.judge(&inquiry.ask, route, &head.headers, body),
-        }
-    }
-
     /// Passes the body on as it comes, and keeps it where it is not too large.
     async fn receive(
         &self,
         mut body: UpstreamBody,
         writer: &Writer,
         verdict: Result<Life, Reason>,
-    ) -> Result<Received, Stop> {
-        let largest = self.question.largest_answer();
-        let (mut chunks, mut arrivals, mut len) = (Vec::new(), Vec::new(), 0_usize);
-        let mut keeps = true;
+    ) -> Result<Recording, Stop> {
+        let mut recording = Recording::new(self.question.largest_answer());
         loop {
             // What cannot be stored is worth nothing to anybody but those who read it.
-            let ends_when_deserted = !keeps || verdict.is_err() || self.ends_when_deserted();
+            let ends_when_deserted = !recording.is_kept() || verdict.is_err() || self.ends_when_deserted();
             let frame = tokio::select! {
                 frame = body.frame() => frame,
                 () = writer.deserted(), if ends_when_deserted => return Err(Stop::Abandoned),
             };
             let Some(frame) = frame else { break };
             let Ok(chunk) = frame.map_err(|error| upstream::cut(&error))?.into_data() else { continue };
-            len += chunk.len();
-            if keeps && len > largest {
-                keeps = false;
-                (chunks, arrivals) = (Vec::new(), Vec::new());
-            }
-            if keeps {
-                chunks.push(chunk.clone());
-                arrivals.push((len, Instant::now()));
-            }
+            recording.add(chunk.clone(), Instant::now());
             if writer.chunk(chunk).await.is_err() {
                 return Err(Stop::Abandoned);
             }
         }
-        Ok(keeps.then(|| (body::joined(chunks, len), arrivals)))
+        Ok(recording)
     }
 
     fn log_call(&self, head: &Head, answer: &Answer, took: Duration) {
@@ -353,36 +300,4 @@ fn open(response: Response<UpstreamBody>) -> (Head, bool, UpstreamBody) {
         framed,
         body,
     )
-}
-
-/// Whether a key with such an answer is asked for by each caller on its own: an error says nothing of the next
-/// answer.
-const fn is_unshareable(verdict: Result<Life, Reason>) -> bool {
-    matches!(verdict, Err(reason) if !matches!(reason, Reason::Status))
-}
-
-/// Whether an answer that came to its end is worth keeping.
-fn judge_end(head: &Head, framed: bool, answer: &Answer) -> Result<(), Reason> {
-    // A document's 404 is no answer of its dialect.
-    if head.status != StatusCode::OK {
-        return if framed { Ok(()) } else { Err(Reason::Unframed) };
-    }
-    answer.verdict?;
-    if framed || answer.end_seen { Ok(()) } else { Err(Reason::Unframed) }
-}
-
-/// The milliseconds before each event of a stream.
-fn pace(framing: Framing, body: &[u8], arrivals: &[Arrival]) -> Vec<u32> {
-    let mut arrivals = arrivals.iter().peekable();
-    let mut last = None;
-    let gap = |end: usize| {
-        while arrivals.peek().is_some_and(|(len, _)| *len < end) {
-            arrivals.next();
-        }
-        let (_, at) = arrivals.peek()?;
-        let gap = last.replace(*at).map_or(Duration::ZERO, |last| *at - last);
-        u32::try_from(gap.as_millis()).ok()
-    };
-    let events = framing.events(body).unwrap_or_default();
-    events.iter().map(|event| event.end).map_while(gap).collect()
 }

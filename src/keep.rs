@@ -80,11 +80,13 @@ fn is_better_kept(question: &Question, entry: &Entry) -> bool {
     question.kept.as_ref().is_some_and(|kept| serves_both(kept) && !serves_both(entry))
 }
 
-/// Stores an answer that was stored before, as of `times`.
-pub async fn store_again(question: &Question, entry: Entry, times: Times, began: Option<Point>) -> Outcome {
+/// What is stored of an answer that was stored before.
+///
+/// # Errors
+/// The reason, where it cannot be.
+pub fn again(question: &Question, entry: Entry, began: Option<Point>) -> Result<Entry, Reason> {
     let (headers, told) = (entry.header_map(), entry.tags.clone());
-    let entry = depending(question, entry, &headers, told, began)?;
-    store(question, entry, times).await
+    depending(question, entry, &headers, told, began)
 }
 
 /// Stores an answer, as of `times`.

@@ -1,9 +1,12 @@
 //! A request on a cacheable route, and all that its answer depends on.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use http::{Method, Request, request::Parts};
+use http::{Method, Request, StatusCode, request::Parts};
 
 use crate::{
     admit::Inquiry,
@@ -97,6 +100,15 @@ impl Question {
     pub fn largest_answer(&self) -> usize {
         let further = self.keys().len().saturating_sub(1);
         self.live.config.store.max_entry.saturating_add(further * ROOM_FOR_VECTOR)
+    }
+
+    /// Learns, under a shared scope, from the upstream's answer whether the caller's credentials are good.
+    pub fn learn_standing(&self, status: StatusCode) {
+        let Self { shared, live, route, inquiry, .. } = self;
+        if let Some(credentials) = &inquiry.credentials {
+            let ttl = live.config.shared_auth_ttl;
+            shared.standing.learn(&route.name, credentials, status, ttl, Instant::now());
+        }
     }
 
     /// The error of an answer that has not begun by then.

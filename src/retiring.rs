@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::{
     generations::Subject,
+    question::Question,
     resource::Resource,
     rfc9111,
     route::{Kind, Mode, Route},
@@ -86,6 +87,15 @@ impl Drop for Retiring {
             let (shared, subjects) = (Arc::clone(&self.shared), self.subjects(None));
             self.shared.tasks.spawn(async move { retire(&shared, &subjects).await });
         }
+    }
+}
+
+/// Retires what the route says, once the upstream has answered with a success.
+pub async fn answered(question: &Question, status: StatusCode) {
+    let Question { route, shared, .. } = question;
+    if status.is_success() && !route.invalidates.is_empty() {
+        let kinds: Vec<_> = route.invalidates.iter().copied().map(Subject::Kind).collect();
+        retire(shared, &kinds).await;
     }
 }
 

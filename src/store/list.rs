@@ -91,6 +91,7 @@ async fn redis(
 ) -> Result<List, StoreError> {
     let began = Instant::now();
     let mut list = List::default();
+    store.writing.settled().await;
     let mut walk = store.walk(namespace, kind);
     let mut known = HashSet::new();
     while let Some(seen) = walk.step().await? {

@@ -5,6 +5,7 @@ mod list;
 mod memory;
 pub mod redis;
 mod sweep;
+mod writing;
 
 use std::{
     sync::Arc,
@@ -137,6 +138,9 @@ impl Store {
             Self::Memory(store) => return Ok(store.peek(key)),
             Self::Redis(store) => store,
         };
+        if let Some(entry) = store.writing.get(key) {
+            return Ok(Some(entry));
+        }
         if key.former().is_some() {
             return find_many(store, std::slice::from_ref(key)).await.pop().unwrap_or(Ok(None));
         }
@@ -185,6 +189,7 @@ impl Store {
             }
             Self::Redis(store) => {
                 store.forget_hits(key);
+                let _writing = store.writing.begin(key, &entry);
                 let key = key.to_string();
                 store.put(&key, Bytes::from(entry.seal(&key)), life).await
             }
@@ -202,6 +207,8 @@ impl Store {
                 Ok(())
             }
             Self::Redis(store) => {
+                let _writing: Vec<_> =
+                    entries.iter().map(|(key, entry, _)| store.writing.begin(key, entry)).collect();
                 let sealed = |(key, entry, life): (Key, Arc<Entry>, Duration)| {
                     store.forget_hits(&key);
                     let key = key.to_string();
@@ -261,8 +268,9 @@ impl Store {
     }
 }
 
-/// What Redis holds under `keys`, retired or not; under their former names too, in the same round trip.
+/// What Redis holds under `keys`, or is about to, retired or not; under their former names too, in the same round trip.
 async fn find_many(store: &Arc<RedisStore>, keys: &[Key]) -> Vec<Result<Option<Arc<Entry>>, StoreError>> {
+    let writing: Vec<_> = keys.iter().map(|key| store.writing.get(key)).collect();
     let former: Vec<_> = keys.iter().filter_map(Key::former).collect();
     let names: Vec<_> = keys.iter().chain(&former).map(ToString::to_string).collect();
     let open = |(name, found): (&String, Result<Option<Bytes>, StoreError>)| {
@@ -274,6 +282,11 @@ async fn find_many(store: &Arc<RedisStore>, keys: &[Key]) -> Vec<Result<Option<A
         if let (Ok(None), Ok(Some(entry))) = (&found, &renewed) {
             renew(store, key, entry);
             *found = renewed;
+        }
+    }
+    for (found, entry) in found.iter_mut().zip(writing) {
+        if entry.is_some() {
+            *found = Ok(entry);
         }
     }
     found

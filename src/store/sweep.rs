@@ -130,6 +130,7 @@ impl Sweep {
         namespace: &Arc<str>,
         counted: &AtomicU64,
     ) -> Result<(), StoreError> {
+        store.writing.settled().await;
         let mut walk = store.walk(namespace, self.retirement.only_kind());
         loop {
             let began = Instant::now();

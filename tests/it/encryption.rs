@@ -33,6 +33,11 @@ fn key(cache_status: &str) -> &str {
 async fn stored(sidecache: &Sidecache, redis: &RedisServer, target: &str, question: &Value) -> String {
     let answer = sidecache.client().post(target, question).await;
     let key = key(answer.header("cache-status")).to_owned();
+    if answer.cache() == "MISS" {
+        let id = answer.header("x-request-id");
+        let is = |line: &Value| line["operation"] == "cache_store" && line["request_id"] == id;
+        sidecache.log.wait_for("the write", is).await;
+    }
     eventually("it is stored", async || (redis.cli(&["EXISTS", &key]) == "1").then_some(())).await;
     key
 }

@@ -49,7 +49,7 @@ use connector::Connector;
 use lanes::{LARGE, LargeKeys, get};
 use mirror::{Keys, Mirror};
 
-use super::hits::Hits;
+use super::{hits::Hits, writing::Writing};
 use crate::{
     config::RedisTls,
     generations::{Generations, Point, Retirement},
@@ -111,6 +111,7 @@ pub struct RedisStore {
     keys: Keys,
     synced: watch::Receiver<bool>,
     hits: Hits,
+    pub(super) writing: Writing,
     sealing: Option<Arc<Sealing>>,
     /// The largest body that is taken for an answer, in bytes.
     largest: AtomicUsize,
@@ -154,6 +155,7 @@ impl RedisStore {
             keys,
             synced,
             hits: Hits::default(),
+            writing: Writing::default(),
             sealing: None,
             largest: AtomicUsize::new(usize::MAX),
         })

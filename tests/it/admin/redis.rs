@@ -33,6 +33,7 @@ fn foreign_keys_are_neither_listed_nor_counted_nor_removed() {
             format!("a.b-c_d:_:query:{hex}"),
         ];
         let ours = stage.client.post(CHAT, &chat()).await.key();
+        stage.sidecache.log.stored(1).await;
         let mark = redis.cli(&["GET", &ours]).len();
         assert!(mark > 0);
         for key in &foreign {

@@ -32,8 +32,7 @@ fn what_a_leader_leaves_behind_is_finished() {
             for answer in answers(followers).await {
                 assert_eq!((answer.cache(), answer.json()), ("COALESCED", chat_answer()), "{case}");
             }
-            let is = |line: &Value| line["operation"] == "cache_store" && line["success"] == true;
-            sidecache.log.wait_for("stored", is).await;
+            sidecache.log.stored(1).await;
             assert_eq!(sidecache.client().post(CHAT, &chat()).await.cache(), "HIT", "{case}");
             assert_eq!(upstream.calls(), 1, "{case}");
         }

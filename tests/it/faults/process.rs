@@ -95,12 +95,18 @@ fn killed_while_it_writes_it_leaves_nothing_half_done() {
         let (client, mut hits) = (sidecache.client(), 0);
         for round in 0..3 {
             for writer in 0..8 {
+                // The last writes of a writer went over several connections, and some of them may have been lost.
+                let mut lost = 0;
                 for number in 0.. {
                     let number = round * 100_000 + writer * 10_000 + number;
                     let headers = [("cache-control", "only-if-cached")];
                     let told = client.post_with(CHAT, &headers, &question(number)).await;
                     if told.status == 504 {
-                        break;
+                        lost += 1;
+                        if lost == 5 {
+                            break;
+                        }
+                        continue;
                     }
                     assert_eq!((told.cache(), told.json()), ("HIT", answer(&question(number))));
                     hits += 1;

@@ -44,6 +44,7 @@ impl Site {
             .arguments(&["--redis", &middleman.url()])
             .env("CACHE_NEAR_MEMORY", "0")
             .config(&format!("[store]\ntimeout = \"{timeout}\""))
+            .admin()
             .start()
             .await;
         let client = sidecache.client();
@@ -55,6 +56,7 @@ impl Site {
     async fn hits_within(&self, limit: Duration) {
         let hit = async || (ask(&self.client, 0).await.cache() == "HIT").then_some(());
         eventually_within(limit, "hits", hit).await;
+        self.sidecache.settled().await;
     }
 
     /// Asks the question that was stored, and one that is new.

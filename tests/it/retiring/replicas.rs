@@ -10,6 +10,11 @@ async fn replica(redis: &RedisServer, upstream: &str) -> Sidecache {
     Setup::to(upstream).arguments(&["--redis", &redis.url()]).config(settings).start().await
 }
 
+/// Whether an answer came from the other replica, be it while it was on its way to Redis.
+fn is_shared(cache: &str) -> bool {
+    ["HIT", "COALESCED"].contains(&cache)
+}
+
 #[test]
 fn a_changed_document_takes_along_what_cites_it_on_the_other_replica_too() {
     run(async {
@@ -37,7 +42,8 @@ fn a_change_through_one_replica_is_known_to_the_other() {
             eventually_within(SOON, "known", async || (cache(&two, "d 1").await == "MISS").then_some(()))
                 .await;
             slowest = slowest.max(changed.elapsed());
-            assert_eq!(cache(&one, "d 1").await, "HIT", "the other one's fresh answer");
+            let fresh = cache(&one, "d 1").await;
+            assert!(is_shared(&fresh), "the other one's fresh answer: {fresh}");
             assert_eq!(cache(&two, "other").await, "HIT");
         }
         assert!(slowest < SOON, "{slowest:?}");
@@ -51,6 +57,7 @@ fn a_replica_that_starts_later_knows_what_was_retired() {
         let one = replica(&redis, &upstream.url()).await;
         cache(&one.client(), "d 1").await;
         cache(&one.client(), "other").await;
+        one.log.stored(2).await;
         one.client().request("PUT", DOCUMENT, &[], "{}").await;
         let two = replica(&redis, &upstream.url()).await;
         assert_eq!(cache(&two.client(), "other").await, "HIT");
@@ -85,7 +92,8 @@ fn what_was_changed_while_redis_was_away_is_retired_when_it_is_back() {
         assert!(upstream.calls() > calls, "the old answer is gone");
         let known = async || (cache(&two.client(), "other").await == "HIT").then_some(());
         eventually("the other replica has the store back", known).await;
-        assert_eq!(cache(&two.client(), "d 1").await, "HIT", "the fresh one");
+        let fresh = cache(&two.client(), "d 1").await;
+        assert!(is_shared(&fresh), "the fresh one: {fresh}");
     });
 }
 

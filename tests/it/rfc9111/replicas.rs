@@ -42,6 +42,7 @@ fn rfc9111_4_variants_and_validation_are_shared_by_replicas() {
         for foo in ["1", "2"] {
             assert_eq!(get(&one.client(), &[("foo", foo)]).await.cache(), "MISS");
         }
+        one.log.stored(2).await;
         for foo in ["1", "2"] {
             let confirmed = get(&two.client(), &[("foo", foo)]).await;
             assert_eq!((confirmed.cache(), confirmed.text().as_str()), ("HIT", foo), "it confirmed it");

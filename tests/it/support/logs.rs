@@ -60,6 +60,13 @@ impl Lines {
         self.wait_for(&format!("the lookup of {request_id}"), is).await;
     }
 
+    /// Waits until the store has taken so many answers: a response does not wait for Redis to do so.
+    pub(crate) async fn stored(&self, count: usize) {
+        let is = |line: &&Value| line["operation"] == "cache_store" && line["success"] == true;
+        let all = async || (self.all().iter().filter(is).count() >= count).then_some(());
+        eventually(&format!("{count} answers are stored"), all).await;
+    }
+
     /// How often the store was said to be lost, and to be back, in that order: each a change, or the test fails.
     #[track_caller]
     pub(crate) fn store_changes(&self) -> (usize, usize) {

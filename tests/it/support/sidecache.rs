@@ -173,6 +173,11 @@ impl Sidecache {
         Client::new(self.admin())
     }
 
+    /// Waits until what was answered is in Redis: responses do not wait for that, a look at all entries does.
+    pub(crate) async fn settled(&self) {
+        assert_eq!(self.operator().get("/entries?limit=1").await.status, 200);
+    }
+
     /// A client of it.
     pub(crate) fn client(&self) -> Client {
         Client::from(self)

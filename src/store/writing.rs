@@ -1,0 +1,114 @@
+//! What is being written to Redis: this process finds it from the moment at which its write begins.
+//!
+//! A caller need not wait for the write then, and whoever asks next finds the answer all the same, however the lookup
+//! and the write go over the connections.
+
+use std::{
+    collections::{HashMap, hash_map},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::{entry::Entry, key::Key};
+
+/// The entries whose writes are under way; no more than there are writes, each of which has a deadline.
+#[derive(Debug, Default)]
+pub(super) struct Writing {
+    entries: Mutex<HashMap<[u8; 32], Arc<Entry>>>,
+    /// A write has ended.
+    ended: Notify,
+}
+
+impl Writing {
+    /// Has `entry` found under `key` until what this returns is dropped.
+    pub(super) fn begin(&self, key: &Key, entry: &Arc<Entry>) -> Write<'_> {
+        self.entries.lock().insert(*key.digest(), Arc::clone(entry));
+        Write { of: self, key: *key.digest(), entry: Arc::clone(entry) }
+    }
+
+    /// What is being written under `key`.
+    pub(super) fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.entries.lock().get(key.digest()).cloned()
+    }
+
+    /// Waits for the writes that are under way by now: whoever looks at all that Redis holds sees what was answered.
+    pub(super) async fn settled(&self) {
+        let under_way: Vec<_> = self.entries.lock().values().cloned().collect();
+        loop {
+            let ended = self.ended.notified();
+            let is_under_way = |entry| under_way.iter().any(|other| Arc::ptr_eq(entry, other));
+            if !self.entries.lock().values().any(is_under_way) {
+                return;
+            }
+            ended.await;
+        }
+    }
+}
+
+/// A write that is under way.
+#[derive(Debug)]
+pub(super) struct Write<'a> {
+    of: &'a Writing,
+    key: [u8; 32],
+    entry: Arc<Entry>,
+}
+
+impl Drop for Write<'_> {
+    fn drop(&mut self) {
+        // A later write may have taken its place.
+        if let hash_map::Entry::Occupied(held) = self.of.entries.lock().entry(self.key)
+            && Arc::ptr_eq(held.get(), &self.entry)
+        {
+            held.remove();
+        }
+        self.of.ended.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use bytes::Bytes;
+    use http::StatusCode;
+
+    use super::*;
+    use crate::route::Kind;
+
+    fn entry() -> Arc<Entry> {
+        Arc::new(Entry::new(StatusCode::OK, Vec::new(), Bytes::new()))
+    }
+
+    fn key(name: &[u8]) -> Key {
+        Key::new("ns".into(), Kind::Query, blake3::hash(name))
+    }
+
+    #[test]
+    fn what_is_written_is_found_while_it_is() {
+        let (writing, earlier, later) = (Writing::default(), entry(), entry());
+        let first = writing.begin(&key(b"a"), &earlier);
+        let is = |entry| writing.get(&key(b"a")).is_some_and(|found| Arc::ptr_eq(&found, entry));
+        assert!(is(&earlier) && writing.get(&key(b"b")).is_none());
+        let second = writing.begin(&key(b"a"), &later);
+        drop(first);
+        assert!(is(&later), "the end of an overtaken write hides nothing");
+        drop(second);
+        assert!(writing.get(&key(b"a")).is_none());
+    }
+
+    #[tokio::test]
+    async fn those_under_way_are_waited_for_and_no_later_ones() {
+        let writing = Writing::default();
+        let first = [b"a", b"b"].map(|name| writing.begin(&key(name), &entry()));
+        let mut settled = pin!(writing.settled());
+        assert!(settled.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let _later = writing.begin(&key(b"a"), &entry());
+        drop(first);
+        settled.await;
+    }
+}

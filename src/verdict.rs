@@ -1,0 +1,90 @@
+//! What the upstream's answer is worth: whether it may be stored, and who else may read it while it runs.
+
+use bytes::Bytes;
+use http::{HeaderName, StatusCode};
+
+use crate::{
+    dialect::Answer,
+    fill::Purpose,
+    flight::{Head, Outcome, Sharing},
+    follow::answer,
+    policy::{self, Life, Reason},
+    question::Question,
+    rfc9111::Times,
+    route::Scope,
+};
+
+/// Whether an answer with this head may be stored, and for how long.
+///
+/// # Errors
+/// The reason, where it may not.
+pub fn of_head(question: &Question, head: &Head, times: Times) -> Result<Life, Reason> {
+    let Question { route, inquiry, .. } = question;
+    if let (Some(reason), None) = (inquiry.bypass, &inquiry.key) {
+        return Err(reason);
+    }
+    if question.is_head() {
+        return Err(Reason::RequestMethod);
+    }
+    if question.follow.is_some() {
+        return answer::storable(question, head.status, &head.headers, times);
+    }
+    let has_stream_member = inquiry.dialect.has_stream_member();
+    let keyed = |name: &HeaderName| policy::is_keyed(route, has_stream_member, name);
+    policy::storable(route, &inquiry.directives, head.status, &head.headers, keyed)
+}
+
+/// What its whole body says.
+pub fn of_body(question: &Question, head: &Head, body: &Bytes) -> Answer {
+    let Question { route, inquiry, follow, .. } = question;
+    match follow {
+        Some(_) => Answer::opaque(),
+        None => inquiry.dialect.judge(&inquiry.ask, route, &head.headers, body),
+    }
+}
+
+/// Whether it is worth keeping, now that it has come to its end.
+///
+/// # Errors
+/// The reason, where it is not.
+pub fn of_end(head: &Head, framed: bool, answer: &Answer) -> Outcome {
+    // A document's 404 is no answer of its dialect.
+    if head.status != StatusCode::OK {
+        return if framed { Ok(()) } else { Err(Reason::Unframed) };
+    }
+    answer.verdict?;
+    if framed || answer.end_seen { Ok(()) } else { Err(Reason::Unframed) }
+}
+
+/// Who else may read it.
+pub fn sharing(
+    question: &Question,
+    purpose: Purpose,
+    head: &Head,
+    verdict: Result<Life, Reason>,
+    times: Times,
+) -> Sharing {
+    let status = head.status;
+    match verdict {
+        Ok(life) if question.follow.is_some() => answer::sharing(question, head, life, times),
+        Ok(_) => Sharing::Open,
+        // What may not be stored is for one request (RFC 9111, section 4).
+        Err(_) if question.follow.is_some() => Sharing::Released,
+        // One more may try; what comes of that is for everybody.
+        Err(Reason::Status) if status.is_server_error() && purpose != Purpose::SecondAnswer => {
+            Sharing::Failed
+        }
+        Err(Reason::Status) if status.is_server_error() => Sharing::Open,
+        Err(Reason::Status) if status.is_client_error() => match question.route.scope {
+            Scope::Credential => Sharing::Open,
+            Scope::Shared | Scope::Headers(_) => Sharing::Released,
+        },
+        Err(_) => Sharing::Released,
+    }
+}
+
+/// Whether a key with such an answer is asked for by each caller on its own: an error says nothing of the next
+/// answer.
+pub const fn is_unshareable(verdict: Result<Life, Reason>) -> bool {
+    matches!(verdict, Err(reason) if !matches!(reason, Reason::Status))
+}
