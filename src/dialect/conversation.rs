@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Pointer, sse::Framing};
+use super::{
+    Pointer,
+    sse::{Event, Framing},
+};
 use crate::{json::Json, policy::Reason};
 
 /// The members that name a conversation by a text or a number.
@@ -55,31 +58,63 @@ fn id_spans(json: &Json<'_>) -> Vec<Range<usize>> {
     ids(json).into_iter().map(|id| id.span).collect()
 }
 
+/// Where an answer, or a part of it, tells the ids of a conversation that it opens.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    spans: Vec<Range<usize>>,
+}
+
+impl Opened {
+    pub(super) fn by_document(&mut self, json: &Json<'_>) {
+        self.spans.extend(id_spans(json));
+    }
+
+    /// `json` is what was read from the event's data.
+    ///
+    /// # Errors
+    /// Where an id cannot be taken out: such an answer is for its own caller only.
+    pub(super) fn by_event(&mut self, event: &Event, json: &Json<'_>) -> Result<(), Reason> {
+        let ids = id_spans(json);
+        match &event.span {
+            Some(at) => self.spans.extend(ids.into_iter().map(|id| at.start + id.start..at.start + id.end)),
+            // The data is on several lines, and what was read is a copy of it.
+            None if !ids.is_empty() => return Err(Reason::OpensConversation),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The body with these ids set to null; `None` where there are none.
+    pub(super) fn taken_out(mut self, body: &[u8]) -> Option<Bytes> {
+        if self.spans.is_empty() {
+            return None;
+        }
+        self.spans.sort_by_key(|span| span.start);
+        Some(with_nulls(body, &self.spans))
+    }
+}
+
 /// The body with the ids of the conversation that it opens set to null; `None` where it opens none.
 ///
 /// # Errors
-/// Where an id cannot be taken out: such an answer is for its own caller only.
+/// Where an id cannot be taken out.
 pub(super) fn without_opened(framing: Framing, body: &[u8]) -> Result<Option<Bytes>, Reason> {
-    let mut spans = Vec::new();
-    if let Some(events) = framing.events(body) {
-        for event in events {
-            let Ok(json) = Json::parse(event.data.as_bytes()) else { continue };
-            let ids = id_spans(&json);
-            match event.span {
-                Some(at) => spans.extend(ids.into_iter().map(|id| at.start + id.start..at.start + id.end)),
-                // The data is on several lines, and what was read is a copy of it.
-                None if !ids.is_empty() => return Err(Reason::OpensConversation),
-                None => {}
+    let mut opened = Opened::default();
+    match framing.events(body) {
+        Some(events) => {
+            for event in events {
+                if let Ok(json) = Json::parse(event.data.as_bytes()) {
+                    opened.by_event(&event, &json)?;
+                }
             }
         }
-    } else if let Ok(json) = Json::parse(body) {
-        spans = id_spans(&json);
+        None => {
+            if let Ok(json) = Json::parse(body) {
+                opened.by_document(&json);
+            }
+        }
     }
-    if spans.is_empty() {
-        return Ok(None);
-    }
-    spans.sort_by_key(|span| span.start);
-    Ok(Some(with_nulls(body, &spans)))
+    Ok(opened.taken_out(body))
 }
 
 fn with_nulls(body: &[u8], spans: &[Range<usize>]) -> Bytes {

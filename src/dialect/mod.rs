@@ -3,6 +3,7 @@
 //! A dialect tells what a request of its shape requires, where the question's text is, which form of the
 //! answer is asked for, and whether an answer, JSON or stream, is complete and worth keeping.
 
+mod answer;
 mod anthropic;
 mod choices;
 mod conversation;
@@ -20,19 +21,20 @@ mod rag;
 pub mod sse;
 
 use bytes::Bytes;
-use http::HeaderMap;
 
+pub use answer::Answer;
 pub use conversation::conversations;
 pub use embedding::{Fault, Inputs, Vectors};
 pub use form::{BY_HAND, Form, Served, serve, serves_both};
 pub use identity::renewed;
 pub use pointer::{Pointer, Token};
 
-use self::sse::Framing;
+use self::{
+    answer::{Document, Rules},
+    sse::Framing,
+};
 
 use crate::{
-    entry::Usage,
-    headers::media_type,
     json::Json,
     policy::Reason,
     route::{Kind, Route, UsageSetting},
@@ -157,24 +159,6 @@ impl Dialect {
         self.shape().text().iter().filter_map(|pointer| pointer.parse().ok()).collect()
     }
 
-    /// What an answer, or the events of a stream, tells that it depends on.
-    fn told_tags(self, route: &Route, framing: Framing, body: &Bytes) -> Vec<String> {
-        let own = || self.shape().tags().iter().filter_map(|pointer| pointer.parse().ok()).collect();
-        let pointers: Vec<Pointer> = route.tags.clone().unwrap_or_else(own);
-        let mut tags = Vec::new();
-        let mut collect = |text: &[u8]| {
-            if let Ok(json) = Json::parse(text) {
-                pointers.iter().for_each(|pointer| pointer.collect(&json, &mut tags));
-            }
-        };
-        match framing.events(body) {
-            _ if pointers.is_empty() => {}
-            Some(events) => events.iter().for_each(|event| collect(event.data.as_bytes())),
-            None => collect(body),
-        }
-        tags
-    }
-
     /// The text of a request's question: the last text there is.
     pub fn question(self, body: &Json<'_>) -> Option<String> {
         self.text().iter().filter_map(|pointer| pointer.last_text(body)).next_back()
@@ -195,30 +179,6 @@ impl Dialect {
             in_conversation,
             inputs: 0,
         }
-    }
-
-    /// Judges a whole answer.
-    pub fn judge(self, ask: &Ask, route: &Route, headers: &HeaderMap, body: &Bytes) -> Answer {
-        let shape = self.shape();
-        let rules =
-            Rules { ask, cache_tool_calls: route.cache_tool_calls, stream_end: route.stream_end.as_deref() };
-        let media = media_type(headers).unwrap_or_default();
-        let framing = Framing::of(&media);
-        let mut answer = match framing.events(body) {
-            Some(events) => shape.stream(&events, &rules),
-            None if self == Self::None || (self == Self::Json && !media.ends_with("json")) => {
-                Answer::opaque()
-            }
-            None => shape.document(body, &rules),
-        };
-        answer.tags = self.told_tags(route, framing, body);
-        if self.may_open(ask) && answer.verdict.is_ok() {
-            match conversation::without_opened(framing, body) {
-                Ok(without_ids) => answer.without_ids = without_ids,
-                Err(reason) => answer.verdict = Err(reason),
-            }
-        }
-        answer
     }
 
     /// What is done to a running answer for one who reads it along, where anything is.
@@ -286,46 +246,6 @@ impl Edit {
     }
 }
 
-/// What an answer is worth, and what it tells of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// Whether it is complete and worth keeping, or why not.
-    pub verdict: Result<(), Reason>,
-    /// The model that gave it.
-    pub model: Option<String>,
-    /// The tokens it took.
-    pub usage: Option<Usage>,
-    /// The body for everyone but its own caller, where it opens a conversation: its id set to null.
-    pub without_ids: Option<Bytes>,
-    /// What it says that it depends on, and perhaps more than once.
-    pub tags: Vec<String>,
-    /// Whether the dialect's own end was seen, so that a cut would have been noticed without framing.
-    pub end_seen: bool,
-}
-
-impl Answer {
-    /// An answer that its dialect sees the end of.
-    fn new(verdict: Result<(), Reason>, model: Option<String>, usage: Option<Usage>) -> Self {
-        Self { verdict, model, usage, without_ids: None, tags: Vec::new(), end_seen: true }
-    }
-
-    fn not_stored(reason: Reason) -> Self {
-        Self::new(Err(reason), None, None)
-    }
-
-    /// Bytes that mean nothing here.
-    pub fn opaque() -> Self {
-        Self { end_seen: false, ..Self::new(Ok(()), None, None) }
-    }
-}
-
-/// What an answer is judged by besides its dialect.
-struct Rules<'a> {
-    ask: &'a Ask,
-    cache_tool_calls: bool,
-    stream_end: Option<&'a str>,
-}
-
 /// One dialect.
 trait Shape {
     /// Whether a request's body has what the dialect requires.
@@ -350,10 +270,10 @@ trait Shape {
     }
 
     /// Judges an answer that is one document.
-    fn document(&self, text: &Bytes, rules: &Rules<'_>) -> Answer {
-        match Json::parse(text) {
-            Ok(json) => self.whole(&json, rules),
-            Err(_) => Answer::not_stored(Reason::Invalid),
+    fn document(&self, document: &Document<'_>, rules: &Rules<'_>) -> Answer {
+        match document.json() {
+            Some(json) => self.whole(json, rules),
+            None => Answer::not_stored(Reason::Invalid),
         }
     }
 

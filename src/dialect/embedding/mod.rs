@@ -7,13 +7,11 @@ mod inputs;
 mod tests;
 mod vectors;
 
-use bytes::Bytes;
-
 pub use self::{
     inputs::Inputs,
     vectors::{Fault, Vectors},
 };
-use super::{Answer, Rules, Shape, has, sse};
+use super::{Answer, Document, Rules, Shape, has, sse};
 use crate::{json::Json, policy::Reason};
 
 pub(super) struct Embedding;
@@ -28,8 +26,8 @@ impl Shape for Embedding {
     }
 
     /// Without reading the vectors, of which there may be millions of numbers.
-    fn document(&self, text: &Bytes, rules: &Rules<'_>) -> Answer {
-        match Vectors::read(text, rules.ask.inputs) {
+    fn document(&self, document: &Document<'_>, rules: &Rules<'_>) -> Answer {
+        match Vectors::read(document.text, rules.ask.inputs) {
             Ok(vectors) => {
                 let verdict = if vectors.all_say() { Ok(()) } else { Err(Reason::Empty) };
                 Answer::new(verdict, vectors.model, vectors.usage)
