@@ -125,7 +125,7 @@ impl Server {
         let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         // The parser's own timeout begins once it knows the protocol; until then this one runs.
         let mut silence = pin!(tokio::time::sleep(self.header_timeout));
-        let (mut stopping, mut listening) = (false, true);
+        let mut stopping = false;
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
@@ -138,8 +138,8 @@ impl Server {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = silence.as_mut(), if listening => {
-                    listening = false;
+                () = silence.as_mut(), if !spoke.load(Ordering::Relaxed) => {
+                    // It may have spoken in this very moment.
                     if !spoke.load(Ordering::Relaxed) {
                         self.shared.stats.limited(Limit::HeaderTimeout);
                         return;
