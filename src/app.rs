@@ -233,9 +233,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Where the URL is none.
 pub async fn open_store(config: &StoreConfig) -> Result<Store, OpenError> {
     let Some(url) = &config.redis else { return Ok(Store::Memory(MemoryStore::new(config.max_memory))) };
-    let store =
-        RedisStore::open(url.expose(), &config.tls, &config.namespace, config.timeout, tell_store_event)?
-            .sealed(config.sealing());
+    let StoreConfig { tls, namespace, timeout, near_memory, .. } = config;
+    let store = RedisStore::open(url.expose(), tls, namespace, *timeout, *near_memory, tell_store_event)?
+        .sealed(config.sealing());
     store.set_largest(config.max_entry);
     if store.ready(STORE_WAIT).await {
         store.synced(STORE_WAIT).await;

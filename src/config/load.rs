@@ -15,7 +15,7 @@ use super::{
     settings::SETTINGS,
     source::{Inputs, Source, merge},
     units,
-    value::{BOOL, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SIZE, TEXT, TIMEOUT},
+    value::{BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SIZE, TEXT, TIMEOUT},
 };
 use crate::route::{self, KindTtls, Route};
 
@@ -197,6 +197,7 @@ fn store(reader: &mut Reader) -> Option<StoreConfig> {
         );
     }
     let max_memory = reader.need("store.max_memory", &SIZE);
+    let near_memory = reader.need("store.near_memory", &BOUND);
     let namespace = reader.need("store.namespace", &NAMESPACE);
     let timeout = reader.need("store.timeout", &TIMEOUT);
     let mut max_entry = reader.need("store.max_entry", &LENGTH);
@@ -220,6 +221,7 @@ fn store(reader: &mut Reader) -> Option<StoreConfig> {
         encryption_key_old,
         tls,
         max_memory: max_memory?,
+        near_memory: near_memory?,
         namespace: namespace?,
         timeout: timeout?,
         max_entry: max_entry?,

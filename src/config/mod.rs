@@ -119,6 +119,8 @@ pub struct StoreConfig {
     pub tls: RedisTls,
     /// The bound of the in-process store, in bytes.
     pub max_memory: u64,
+    /// The bound of the in-process tier in front of Redis, in bytes; 0 for none.
+    pub near_memory: u64,
     /// The first part of every key.
     pub namespace: String,
     /// How long a request waits for the store.

@@ -64,7 +64,7 @@ const fn s(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads as the table it is.
-pub static SETTINGS: [Setting; 47] = [
+pub static SETTINGS: [Setting; 48] = [
     s("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     s("environment", "What this installation is called; production hides upstream error bodies.")
@@ -108,6 +108,8 @@ pub static SETTINGS: [Setting; 47] = [
         .env("CACHE_ENCRYPTION_KEY_OLD").secret().restart(),
     s("store.max_memory", "The bound of the in-process store.")
         .env("CACHE_MAX_MEMORY").flag("--max-memory").default("256MiB").restart(),
+    s("store.near_memory", "The bound of the in-process tier in front of Redis; 0 for none.")
+        .env("CACHE_NEAR_MEMORY").default("64MiB").restart(),
     s("store.namespace", "The first part of every key: letters, digits, _, - and .")
         .env("CACHE_NAMESPACE").default("sidecache").restart(),
     s("store.timeout", "How long a request waits for the store.")

@@ -99,7 +99,11 @@ pub(super) const MILLIS: Form<Duration> = Form {
     show: DURATION.show,
 };
 
+/// A size.
 pub(super) const SIZE: Form<u64> = Form { read: size, show: |bytes| units::show_size(*bytes) };
+
+/// A size that may be nothing.
+pub(super) const BOUND: Form<u64> = Form { read: bound, show: SIZE.show };
 
 /// A size that has to fit into memory.
 pub(super) const LENGTH: Form<usize> = Form {
@@ -145,10 +149,14 @@ fn duration(value: &Value) -> Result<Duration, String> {
 }
 
 fn size(value: &Value) -> Result<u64, String> {
-    match units::size(&value.number("a size")?)? {
+    match bound(value)? {
         0 => Err(positive()),
         bytes => Ok(bytes),
     }
+}
+
+fn bound(value: &Value) -> Result<u64, String> {
+    units::size(&value.number("a size")?)
 }
 
 /// 32 bits are enough for anything that is counted, and no semaphore or loop chokes on them.

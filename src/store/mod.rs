@@ -3,16 +3,16 @@
 mod hits;
 mod list;
 mod memory;
+mod near;
 pub mod redis;
+mod shared;
 mod sweep;
 mod writing;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
-
-use bytes::Bytes;
 
 pub use self::{
     list::{List, Listed},
@@ -24,7 +24,6 @@ use crate::{
     entry::Entry,
     generations::{Dependencies, Generations, Mark, Point, Retirement, Subject},
     key::Key,
-    time::unix_millis,
 };
 
 /// One of the two stores.
@@ -32,7 +31,7 @@ use crate::{
 pub enum Store {
     /// In this process.
     Memory(MemoryStore),
-    /// In Redis, shared with other replicas.
+    /// In Redis, shared with other replicas; perhaps with a near tier before it.
     Redis(Arc<RedisStore>),
 }
 
@@ -113,7 +112,7 @@ impl Store {
     pub async fn get(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
         match self {
             Self::Memory(store) => Ok(self.hit(store, key)),
-            Self::Redis(store) => Ok(self.peek(key).await?.inspect(|_| store.count_hit(key))),
+            Self::Redis(store) => store.hit(key).await,
         }
     }
 
@@ -127,42 +126,18 @@ impl Store {
     /// # Errors
     /// Where the store could not be asked.
     pub async fn peek(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
-        if self.now().is_none() {
-            return Err(StoreError::Unavailable);
+        match self {
+            Self::Memory(store) => Ok(store.peek(key).filter(|entry| !self.is_retired(key, entry))),
+            Self::Redis(store) => store.peek(key).await,
         }
-        Ok(self.find(key).await?.filter(|entry| !self.is_retired(key, entry)))
-    }
-
-    async fn find(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
-        let store = match self {
-            Self::Memory(store) => return Ok(store.peek(key)),
-            Self::Redis(store) => store,
-        };
-        if let Some(entry) = store.writing.get(key) {
-            return Ok(Some(entry));
-        }
-        if key.former().is_some() {
-            return find_many(store, std::slice::from_ref(key)).await.pop().unwrap_or(Ok(None));
-        }
-        let key = key.to_string();
-        let envelope = store.get(&key).await?;
-        envelope.map(|envelope| opened(store, &key, &envelope)).transpose()
     }
 
     /// The entries under `keys` in one round trip, each as [`Self::get`] would find it.
     pub async fn get_many(&self, keys: &[Key]) -> Vec<Result<Option<Arc<Entry>>, StoreError>> {
-        let store = match self {
-            Self::Memory(store) => return keys.iter().map(|key| Ok(self.hit(store, key))).collect(),
-            Self::Redis(store) => store,
-        };
-        if self.now().is_none() {
-            return vec![Err(StoreError::Unavailable); keys.len()];
+        match self {
+            Self::Memory(store) => keys.iter().map(|key| Ok(self.hit(store, key))).collect(),
+            Self::Redis(store) => store.hit_many(keys).await,
         }
-        let kept = |(key, found): (&Key, Result<Option<Arc<Entry>>, StoreError>)| {
-            let found = found?.filter(|entry| !self.is_retired(key, entry));
-            Ok(found.inspect(|_| store.count_hit(key)))
-        };
-        keys.iter().zip(find_many(store, keys).await).map(kept).collect()
     }
 
     /// Removes the entry under `key`; whether there was one. It may come back by a fill that is running, unless
@@ -173,7 +148,7 @@ impl Store {
     pub async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
         match self {
             Self::Memory(store) => Ok(store.remove(key)),
-            Self::Redis(store) => store.remove(&key.to_string()).await,
+            Self::Redis(store) => store.discard(key).await,
         }
     }
 
@@ -187,12 +162,7 @@ impl Store {
                 store.put(key, &entry, life);
                 Ok(())
             }
-            Self::Redis(store) => {
-                store.forget_hits(key);
-                let _writing = store.writing.begin(key, &entry);
-                let key = key.to_string();
-                store.put(&key, Bytes::from(entry.seal(&key)), life).await
-            }
+            Self::Redis(store) => store.keep(key, &entry, life).await,
         }
     }
 
@@ -206,17 +176,7 @@ impl Store {
                 entries.into_iter().for_each(|(key, entry, life)| store.put(&key, &entry, life));
                 Ok(())
             }
-            Self::Redis(store) => {
-                let _writing: Vec<_> =
-                    entries.iter().map(|(key, entry, _)| store.writing.begin(key, entry)).collect();
-                let sealed = |(key, entry, life): (Key, Arc<Entry>, Duration)| {
-                    store.forget_hits(&key);
-                    let key = key.to_string();
-                    let envelope = Bytes::from(entry.seal(&key));
-                    (key, envelope, life)
-                };
-                store.put_many(entries.into_iter().map(sealed).collect()).await.into_iter().collect()
-            }
+            Self::Redis(store) => store.keep_many(entries).await,
         }
     }
 
@@ -232,18 +192,10 @@ impl Store {
         form: u64,
         within: Duration,
     ) -> Result<Turn, StoreError> {
-        let Self::Redis(store) = self else {
-            return Ok(Turn { whose: Whose::Mine(None), found: self.peek(key).await? });
-        };
-        if self.now().is_none() {
-            return Err(StoreError::Unavailable);
+        match self {
+            Self::Memory(_) => Ok(Turn { whose: Whose::Mine(None), found: self.peek(key).await? }),
+            Self::Redis(store) => store.turn_of(key, marks, form, within).await,
         }
-        // Who asked before something was retired is not waited for.
-        let since = self.generations().last_concerning(Dependencies { key, marks });
-        let name = key.to_string();
-        let redis::Turn { whose, stored } = store.turn(&name, form, since, within).await?;
-        let found = stored.map(|envelope| opened(store, &name, &envelope)).transpose()?;
-        Ok(Turn { whose, found: found.filter(|entry| !self.is_retired(key, entry)) })
     }
 
     /// What `/health` tells.
@@ -266,46 +218,4 @@ impl Store {
             }
         }
     }
-}
-
-/// What Redis holds under `keys`, or is about to, retired or not; under their former names too, in the same round trip.
-async fn find_many(store: &Arc<RedisStore>, keys: &[Key]) -> Vec<Result<Option<Arc<Entry>>, StoreError>> {
-    let writing: Vec<_> = keys.iter().map(|key| store.writing.get(key)).collect();
-    let former: Vec<_> = keys.iter().filter_map(Key::former).collect();
-    let names: Vec<_> = keys.iter().chain(&former).map(ToString::to_string).collect();
-    let open = |(name, found): (&String, Result<Option<Bytes>, StoreError>)| {
-        found?.map(|envelope| opened(store, name, &envelope)).transpose()
-    };
-    let mut found: Vec<_> = names.iter().zip(store.get_many(&names).await).map(open).collect();
-    let renewed = found.split_off(keys.len());
-    for ((key, found), renewed) in keys.iter().zip(&mut found).zip(renewed) {
-        if let (Ok(None), Ok(Some(entry))) = (&found, &renewed) {
-            renew(store, key, entry);
-            *found = renewed;
-        }
-    }
-    for (found, entry) in found.iter_mut().zip(writing) {
-        if entry.is_some() {
-            *found = Ok(entry);
-        }
-    }
-    found
-}
-
-/// Keeps what was found under its former name under the present one, for the rest of its life. Nobody waits for it.
-fn renew(store: &Arc<RedisStore>, key: &Key, entry: &Entry) {
-    let age = entry.age(unix_millis(SystemTime::now()));
-    let Some(rest) = entry.life().checked_sub(age).filter(|rest| !rest.is_zero()) else { return };
-    let (store, key) = (Arc::clone(store), key.to_string());
-    let envelope = Bytes::from(entry.seal(&key));
-    tokio::spawn(async move { store.put_if_absent(&key, envelope, rest).await });
-}
-
-/// The entry in an envelope that was found under `key`.
-fn opened(store: &RedisStore, key: &str, envelope: &Bytes) -> Result<Arc<Entry>, StoreError> {
-    Entry::open(envelope, key, store.largest()).map(Arc::new).map_err(|_| {
-        // Rubbish under our key, or a reply that was meant for another request.
-        store.suspect();
-        StoreError::Protocol
-    })
 }

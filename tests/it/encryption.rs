@@ -20,7 +20,8 @@ const OTHER: &str = "33333333333333333333333333333333333333333333333333333333333
 /// One before `upstream` and `redis`, with a key and perhaps the one before it.
 async fn with_keys(upstream: &Upstream, redis: &RedisServer, keys: &[&str]) -> Sidecache {
     let names = ["CACHE_ENCRYPTION_KEY", "CACHE_ENCRYPTION_KEY_OLD"];
-    let setup = Setup::to(&upstream.url()).arguments(&["--redis", &redis.url()]);
+    let setup =
+        Setup::to(&upstream.url()).arguments(&["--redis", &redis.url()]).env("CACHE_NEAR_MEMORY", "0");
     names.iter().zip(keys).fold(setup, |setup, (name, key)| setup.env(name, key)).start().await
 }
 
@@ -215,6 +216,7 @@ fn operators_see_and_change_what_is_sealed() {
         let upstream = Upstream::always(Script::json(&answer)).await;
         let redis = RedisServer::start();
         let setup = Setup::to(&upstream.url()).arguments(&["--redis", &redis.url()]);
+        let setup = setup.config("[store]\ntimeout = \"5s\"");
         let sidecache = setup.env("CACHE_ENCRYPTION_KEY", ONE).admin().start().await;
         let operator = Client::new(sidecache.admin());
         let question = json!({"query": "q"});

@@ -28,6 +28,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod main_job;
+mod near;
 mod not_stored;
 mod pass_through;
 mod redis;

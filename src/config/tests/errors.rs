@@ -36,8 +36,8 @@ fn unknown_keys_and_tables() {
         // A quoted dot would let one setting have two values.
         ("\"ttl.query\" = 5", "s.toml:2: ttl.query: is no setting; write keys without quotes"),
         (
-            "store.near_memory = 0",
-            "s.toml:2: store.near_memory: is no setting; did you mean `store.max_memory`?",
+            "store.near_memoyr = 0",
+            "s.toml:2: store.near_memoyr: is no setting; did you mean `store.near_memory`?",
         ),
         ("[replicas]\nmax = 1", "s.toml:2: replicas: is no table of settings"),
     ] {

@@ -18,6 +18,7 @@ fn defaults() {
     assert!(config.admin.token.is_none() && config.admin.hosts.is_empty());
     assert!(config.store.redis.is_none());
     assert_eq!((config.store.max_memory, config.store.max_entry), (256 << 20, 8 << 20));
+    assert_eq!(config.store.near_memory, 64 << 20);
     assert_eq!(
         (config.store.namespace.as_str(), config.store.timeout),
         ("sidecache", Duration::from_millis(50))
@@ -111,6 +112,12 @@ fn scopes() {
     assert_eq!(env("shared"), Some(Scope::Shared));
     assert_eq!(env("credential"), Some(Scope::Credential));
     assert_eq!(env("X-A , x-b"), Some(Scope::Headers(vec![header("x-a"), header("x-b")])));
+}
+
+#[test]
+fn nothing_near_is_a_bound_too() {
+    assert_eq!(config("store.near_memory = 0").store.near_memory, 0);
+    assert_eq!(config("store.near_memory = \"1MiB\"").store.near_memory, 1 << 20);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Client, Cmd, ErrorKind, RedisError, Value};
+use ::redis::{Client, Cmd, ErrorKind, Pipeline, RedisError, Value};
 use arc_swap::{ArcSwapOption, Guard};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -150,7 +150,7 @@ impl Breaker {
         key: &str,
         kind: Kind,
     ) -> Result<Value, StoreError> {
-        self.call_within(self.timeout, lanes, lane, command, key, kind).await
+        self.judge(self.timeout, lanes, lane, lane.send(command), key, kind).await
     }
 
     /// The same for a caller who can wait no longer than `within`. A call that had less time than others says nothing
@@ -164,8 +164,32 @@ impl Breaker {
         key: &str,
         kind: Kind,
     ) -> Result<Value, StoreError> {
+        self.judge(within, lanes, lane, lane.send(command), key, kind).await
+    }
+
+    /// The same for what is carried out together or not at all, see [`Lane::send_together`].
+    pub(super) async fn call_together(
+        &self,
+        lanes: &Arc<Lanes>,
+        lane: &Lane,
+        commands: &Pipeline,
+        key: &str,
+        kind: Kind,
+    ) -> Result<Value, StoreError> {
+        self.judge(self.timeout, lanes, lane, lane.send_together(commands), key, kind).await
+    }
+
+    async fn judge(
+        &self,
+        within: Duration,
+        lanes: &Arc<Lanes>,
+        lane: &Lane,
+        reply: impl Future<Output = Result<Value, RedisError>>,
+        key: &str,
+        kind: Kind,
+    ) -> Result<Value, StoreError> {
         let started = Instant::now();
-        match tokio::time::timeout(within.min(self.timeout), lane.send(command)).await {
+        match tokio::time::timeout(within.min(self.timeout), reply).await {
             Err(_) => {
                 if within >= self.timeout {
                     self.timed_out(lanes, lane, started);

@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, Value, aio::MultiplexedConnection};
+use ::redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, Value, aio::MultiplexedConnection,
+};
 
 use super::{
     error::{CANNOT_SAVE, PROTOCOL},
@@ -55,6 +57,19 @@ impl Lane {
     /// queue and throws it away when it comes.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
         send(&mut self.connection.clone(), command).await
+    }
+
+    /// Sends the commands of a transaction, its first and last among them; what the last one says, or the first error.
+    pub(super) async fn send_together(&self, commands: &Pipeline) -> Result<Value, RedisError> {
+        let sent = self.connection.clone().send_packed_commands(commands, 0, commands.len()).await?;
+        let mut last = Value::Nil;
+        for reply in sent {
+            last = match reply {
+                Value::ServerError(error) => return Err(error.into()),
+                reply => reply,
+            };
+        }
+        Ok(last)
     }
 }
 

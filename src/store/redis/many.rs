@@ -11,6 +11,7 @@ use super::{
     breaker::Kind,
     lanes::{Lanes, SMALL_LANES},
 };
+use crate::generations::Place;
 
 /// More values than this are together what a large one is, and use its connection.
 const BULK: usize = 32;
@@ -34,7 +35,10 @@ impl RedisStore {
     }
 
     /// Stores many values, each as [`Self::put`] would; how that went.
-    pub async fn put_many(&self, values: Vec<(String, Bytes, Duration)>) -> Vec<Result<(), StoreError>> {
+    pub async fn put_many(
+        &self,
+        values: Vec<(String, Bytes, Duration)>,
+    ) -> Vec<Result<Option<Place>, StoreError>> {
         let how = Put { is_bulk: values.len() > BULK, ..Put::default() };
         join_all(values.iter().map(|(key, value, ttl)| self.put_on(key, value.clone(), *ttl, how))).await
     }

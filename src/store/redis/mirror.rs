@@ -1,25 +1,19 @@
-//! The order of retirements that all replicas share: one stream in Redis, which each replica reads along.
-//!
-//! Two keys, in one slot of a cluster: the stream, and the name of the order that it holds. Where either is lost
-//! (evicted, or a Redis that came back empty), another order begins, and what was stored under the old one counts
-//! as retired. The stream is bounded; a replica that was away for longer than it reaches back takes nothing for
-//! current that is older.
+//! The task that reads along what all replicas share: the order of retirements, and what is written.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ::redis::{
-    Client, Cmd, ErrorKind, FromRedisValue, RedisError, Value, aio::MultiplexedConnection, from_redis_value,
-};
+use ::redis::{Client, Cmd, RedisError, Value, aio::MultiplexedConnection};
 use tokio::{sync::watch, time};
 
 use super::{
-    error::PROTOCOL,
+    announced::{Announced, PAUSE},
     lanes::{open_connection, send},
+    stream::{Extent, Keys, PAGE, Reading, Seen, protocol, retired_at, retirement},
 };
-use crate::generations::{Generations, Mark, Place, Point, Retirement};
+use crate::generations::{Generations, Place, Point};
 
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_millis(200);
@@ -27,89 +21,48 @@ const RETRY: Duration = Duration::from_millis(200);
 /// The same after an error reply.
 const REFUSED_RETRY: Duration = Duration::from_secs(1);
 
-/// How long Redis holds back the answer of a read while nothing is retired: how often it is heard of.
+/// The same where the connection had been of use.
+const LOST_RETRY: Duration = Duration::from_millis(10);
+
+/// How long Redis holds back the answer of a read while nothing is retired: how often it is heard of. With a near tier
+/// it is asked every [`PAUSE`] instead.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// For an answer, beyond that.
 const PATIENCE: Duration = Duration::from_millis(1000);
 
-/// The retirements that the stream reaches back, about.
-const STREAM_LENGTH: usize = 200_000;
-
-/// Read at a time.
-const PAGE: usize = 5000;
-
-/// Neither key outlives its use for ever, and none that is in use ends: every script prolongs both.
-const LIFE_MS: u64 = 400 * 24 * 3600 * 1000;
-
-/// Makes sure that there is an order: ARGV[1] where there is none, or where ARGV[2] is the one that there is. Its
-/// keys live for ARGV[3]. It may be called when Redis is full: what is retired must go.
-const ORDER: &str = "#!lua flags=allow-oom\n\
-    local order = redis.call('GET', KEYS[2])\n\
-    if not order or order == ARGV[2] or redis.call('EXISTS', KEYS[1]) == 0 then\n\
-        order = ARGV[1]\n\
-        redis.call('DEL', KEYS[1])\n\
-        redis.call('SET', KEYS[2], order)\n\
-        redis.call('XADD', KEYS[1], '*', 'o', order)\n\
-    end\n\
-    redis.call('PEXPIRE', KEYS[1], ARGV[3]) redis.call('PEXPIRE', KEYS[2], ARGV[3])\n";
-
-/// Appends a retirement of the ids ARGV[4], by tag or not (ARGV[5]), of the patterns that follow, to the last ARGV[6]
-/// or so; the order, and the place.
-const RETIRE: &str = "local event = {'o', order, 'm', ARGV[4], 't', ARGV[5]}\n\
-    for i = 7, #ARGV do event[#event + 1] = 'p' event[#event + 1] = ARGV[i] end\n\
-    return {order, redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[6], '*', unpack(event))}";
-
-/// The two keys.
-#[derive(Clone, Debug)]
-pub(super) struct Keys {
-    pub(super) stream: String,
-    order: String,
+/// What is asked of Redis next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// What there is: nothing is known for certain.
+    Look,
+    /// That, and what has come.
+    Read,
+    /// That, once there is more or some time has passed.
+    Wait,
 }
 
-impl Keys {
-    pub(super) fn of(namespace: &str) -> Self {
-        let name = |of: &str| format!("{namespace}:_:{{retired}}:{of}");
-        Self { stream: name("stream"), order: name("order") }
-    }
-
-    /// The command that tells everybody of `retirement`.
-    pub(super) fn retire(&self, retirement: &Retirement) -> Cmd {
-        let marks: Vec<u8> = retirement.marks.iter().flat_map(|mark| mark.to_bytes()).collect();
-        let mut command = self.script(RETIRE, None);
-        command.arg(&marks[..]).arg(u8::from(retirement.by_tag)).arg(STREAM_LENGTH);
-        command.arg(&retirement.patterns);
-        command
-    }
-
-    fn script(&self, then: &str, instead_of: Option<u64>) -> Cmd {
-        let mut command = ::redis::cmd("EVAL");
-        command.arg(format!("{ORDER}{then}")).arg(2).arg(&self.stream).arg(&self.order);
-        command.arg(fastrand::u64(1..).to_string());
-        command.arg(instead_of.map_or_else(String::new, |order| order.to_string())).arg(LIFE_MS);
-        command
-    }
-}
-
-/// The point that [`Keys::retire`] tells.
-pub(super) fn retired_at(reply: Value) -> Option<Point> {
-    let (order, place) = from_redis_value::<(u64, String)>(reply).ok()?;
-    Some(Point { order, place: place_of(&place)? })
-}
-
-/// Reads the stream along, for as long as the task runs.
+/// Reads the streams along, for as long as the task runs.
 pub(super) struct Mirror {
     client: Client,
     keys: Keys,
     generations: Arc<Generations>,
+    announced: Option<Announced>,
     /// How far it has read.
     read: Point,
+    step: Step,
     synced: watch::Sender<bool>,
 }
 
 impl Mirror {
-    pub(super) fn new(client: Client, keys: Keys, generations: Arc<Generations>) -> Self {
-        Self { client, keys, generations, read: Point::default(), synced: watch::Sender::new(false) }
+    pub(super) fn new(
+        client: Client,
+        keys: Keys,
+        generations: Arc<Generations>,
+        announced: Option<Announced>,
+    ) -> Self {
+        let synced = watch::Sender::new(false);
+        Self { client, keys, generations, announced, read: Point::default(), step: Step::Look, synced }
     }
 
     /// Changes once the copy is complete for the first time.
@@ -119,172 +72,144 @@ impl Mirror {
 
     pub(super) async fn run(mut self) {
         loop {
-            let mut refused = false;
-            if let Ok(mut connection) = open_connection(&self.client, 4).await {
+            let mut retry = RETRY;
+            if let Ok(mut connection) = open_connection(&self.client, 8).await {
+                self.step = Step::Look;
                 // However it ends, what helps is to connect anew: after a fail-over, to another server.
-                refused = loop {
-                    if let Err(error) = self.follow(&mut connection).await {
-                        break error.code().is_some();
+                let error = loop {
+                    match self.follow(&mut connection).await {
+                        Ok(()) => retry = LOST_RETRY,
+                        Err(error) => break error,
                     }
                 };
+                if error.code().is_some() {
+                    retry = REFUSED_RETRY;
+                }
+                self.missed();
             }
-            time::sleep(if refused { REFUSED_RETRY } else { RETRY }).await;
+            time::sleep(retry).await;
+        }
+    }
+
+    fn missed(&mut self) {
+        if let Some(announced) = &mut self.announced {
+            announced.lost();
         }
     }
 
     async fn follow(&mut self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-        self.look(connection).await?;
+        if self.step == Step::Wait && self.announced.is_some() {
+            time::sleep(PAUSE).await;
+        }
+        let asked = Instant::now();
+        let seen = self.look(connection).await?;
+        self.step = self.take(connection, seen, asked).await?;
         while let Some(unsent) = self.generations.unsent() {
             let reply = ask(connection, &self.keys.retire(&unsent)).await?;
             // First the one, then the other: what is no longer unsent must be known to be retired.
             self.generations.told(retired_at(reply).ok_or_else(protocol)?, &unsent);
             self.generations.sent(&unsent);
         }
-        self.read(connection).await
+        Ok(())
     }
 
-    /// Makes sure that the order is the one that is being read, and reads on from where it can be. Writes only where
-    /// there is none: a Redis that takes no writes is still read.
-    async fn look(&mut self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-        let mut seen = self.seen(connection).await?;
-        // After a fail-over the end of the order may be lost, and its places would be given anew.
-        let is_cut = |seen: &Seen| seen.order == self.read.order && seen.last < self.read.place;
-        while seen.as_ref().is_none_or(is_cut) {
-            let instead_of = seen.map(|seen| seen.order);
-            ask(connection, &self.keys.script("", instead_of)).await?;
-            seen = self.seen(connection).await?;
+    async fn look(&self, connection: &mut MultiplexedConnection) -> Result<Seen, RedisError> {
+        let wait = (self.step == Step::Wait && self.announced.is_none()).then_some(SILENCE);
+        let reading = (self.step != Step::Look).then(|| Reading {
+            retired: self.read.place,
+            written: self.announced.as_ref().and_then(Announced::place),
+            wait,
+        });
+        let look = self.keys.look(self.announced.is_some(), reading.as_ref());
+        let silence = wait.unwrap_or_default();
+        let replies = in_time(silence, connection.send_packed_commands(&look, 0, look.len())).await?;
+        self.keys.seen(self.announced.is_some(), replies)
+    }
+
+    /// Takes over what was seen, when it was asked for at `asked`; what is to be asked for next.
+    ///
+    /// Writes only where there is nothing to read: a Redis that takes no writes is still read.
+    async fn take(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        seen: Seen,
+        asked: Instant,
+    ) -> Result<Step, RedisError> {
+        let is_whole = |(order, extent): &(u64, Extent)| !self.is_cut(*order, extent);
+        let Some((order, extent)) = seen.order.zip(seen.retired).filter(is_whole) else {
+            self.missed();
+            ask(connection, &self.keys.begin(seen.order)).await?;
+            return Ok(Step::Look);
+        };
+        let is_new = self.adopt(order, &extent);
+        let mut is_end = true;
+        if let Some(announced) = &mut self.announced {
+            is_end = announced.take(&seen)?;
+            if seen.written.is_none() {
+                // Who takes no writes announces none: then nothing is near.
+                let _ = ask(connection, &self.keys.listen()).await;
+            }
         }
-        let Some(Seen { order, last, lost_before }) = seen else { return Ok(()) };
-        if order != self.read.order {
+        if is_new || self.step == Step::Look {
+            return Ok(Step::Read);
+        }
+        if !self.retire(&seen)? {
+            return Ok(Step::Read);
+        }
+        self.generations.heard(Instant::now());
+        self.synced.send_replace(true);
+        if let Some(announced) = self.announced.as_ref().filter(|_| is_end) {
+            announced.heard(asked);
+        }
+        Ok(if is_end { Step::Wait } else { Step::Read })
+    }
+
+    /// Reads `order`, which reaches so far, from where it can be; whether it is another one.
+    fn adopt(&mut self, order: u64, extent: &Extent) -> bool {
+        let is_new = order != self.read.order;
+        if is_new {
             self.read = Point { order, place: Place::default() };
         }
         if self.generations.last().is_none_or(|last| last.order != order) {
             self.generations.begin(order);
         }
-        if let Some(first) = lost_before.filter(|first| *first > self.read.place) {
+        if let Some(first) = extent.lost_before().filter(|first| *first > self.read.place) {
             self.generations.forget_before(first);
         }
-        if last == self.read.place {
-            self.complete();
-        }
-        Ok(())
+        is_new
     }
 
-    /// What there is; `None` where there is no order.
-    async fn seen(&self, connection: &mut MultiplexedConnection) -> Result<Option<Seen>, RedisError> {
-        let order = ask(connection, ::redis::cmd("GET").arg(&self.keys.order)).await?;
-        let Some(order) = parse::<Option<u64>>(order)? else { return Ok(None) };
-        let info = ask(connection, ::redis::cmd("XINFO").arg("STREAM").arg(&self.keys.stream)).await;
-        match info {
-            Ok(info) => Ok(Some(Seen::of(order, info).ok_or_else(protocol)?)),
-            // There is no such key.
-            Err(error) if error.code() == Some("ERR") => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// After a fail-over the end of the order may be lost, and its places would be given anew.
+    fn is_cut(&self, order: u64, extent: &Extent) -> bool {
+        order == self.read.order && extent.last < self.read.place
     }
 
-    fn complete(&self) {
-        self.generations.heard(Instant::now());
-        self.synced.send_replace(true);
-    }
-
-    async fn read(&mut self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-        let Place { major, minor } = self.read.place;
-        let mut command = ::redis::cmd("XREAD");
-        command.arg("COUNT").arg(PAGE).arg("BLOCK").arg(SILENCE.as_millis() as u64);
-        command.arg("STREAMS").arg(&self.keys.stream).arg(format!("{major}-{minor}"));
-        let streams: Option<Vec<(String, Vec<Event>)>> = parse(ask(connection, &command).await?)?;
-        let events = streams.into_iter().flatten().flat_map(|(_, events)| events);
-        let mut count = 0;
-        for (id, fields) in events {
-            let place = place(&id)?;
-            let (order, retirement) = retirement(&fields).ok_or_else(protocol)?;
+    /// Takes over what was retired; whether that is all there is.
+    fn retire(&mut self, seen: &Seen) -> Result<bool, RedisError> {
+        for event in &seen.retirements {
+            let (place, order, retirement) = retirement(event)?;
             if order != self.read.order {
                 // The stream is another one by now.
-                return Ok(());
+                return Ok(false);
             }
             self.generations.apply(Point { order, place }, &retirement);
             self.read.place = place;
-            count += 1;
         }
-        if count < PAGE {
-            self.complete();
-        }
-        Ok(())
+        Ok(seen.retirements.len() < PAGE)
     }
 }
-
-/// What there is of an order.
-struct Seen {
-    order: u64,
-    /// How far it has come.
-    last: Place,
-    /// The first place that the stream still holds, where it held others before that.
-    lost_before: Option<Place>,
-}
-
-impl Seen {
-    /// From the reply to `XINFO STREAM`.
-    fn of(order: u64, info: Value) -> Option<Self> {
-        let Value::Array(info) = info else { return None };
-        let member = |name: &str| {
-            let mut pairs = info.as_chunks::<2>().0.iter();
-            let is = |key: &Value| matches!(key, Value::BulkString(key) if key == name.as_bytes());
-            pairs.find(|[key, _]| is(key)).map(|[_, value]| value.clone())
-        };
-        let number = |name| from_redis_value::<u64>(member(name)?).ok();
-        let (added, length) = (number("entries-added")?, number("length")?);
-        let first = || from_redis_value::<Option<Event>>(member("first-entry")?).ok()?;
-        let lost_before = if added > length { Some(place_of(&first()?.0)?) } else { None };
-        let last = from_redis_value::<String>(member("last-generated-id")?).ok()?;
-        Some(Self { order, last: place_of(&last)?, lost_before })
-    }
-}
-
-/// The id and the fields, each name before its value.
-type Event = (String, Vec<Vec<u8>>);
 
 /// One command; an error reply is an error.
 async fn ask(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
-    match time::timeout(SILENCE + PATIENCE, send(connection, command)).await {
+    in_time(Duration::ZERO, send(connection, command)).await
+}
+
+async fn in_time<T>(
+    silence: Duration,
+    reply: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, RedisError> {
+    match time::timeout(silence + PATIENCE, reply).await {
         Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
         Ok(reply) => reply,
     }
-}
-
-fn parse<T: FromRedisValue>(reply: Value) -> Result<T, RedisError> {
-    from_redis_value(reply).map_err(|_| protocol())
-}
-
-fn place(id: &str) -> Result<Place, RedisError> {
-    place_of(id).ok_or_else(protocol)
-}
-
-fn place_of(id: &str) -> Option<Place> {
-    let (major, minor) = id.split_once('-')?;
-    Some(Place { major: major.parse().ok()?, minor: minor.parse().ok()? })
-}
-
-fn retirement(fields: &[Vec<u8>]) -> Option<(u64, Retirement)> {
-    let (mut order, mut retirement) = (None, Retirement::default());
-    for pair in fields.chunks_exact(2) {
-        match &pair[0][..] {
-            b"o" => order = std::str::from_utf8(&pair[1]).ok()?.parse().ok(),
-            b"m" => {
-                let (marks, rest) = pair[1].as_chunks::<16>();
-                if !rest.is_empty() {
-                    return None;
-                }
-                retirement.marks = marks.iter().copied().map(Mark::from_bytes).collect();
-            }
-            b"t" => retirement.by_tag = pair[1] == b"1",
-            b"p" => retirement.patterns.push(String::from_utf8(pair[1].clone()).ok()?),
-            _ => return None,
-        }
-    }
-    Some((order?, retirement))
-}
-
-fn protocol() -> RedisError {
-    RedisError::from((ErrorKind::UnexpectedReturnType, PROTOCOL))
 }

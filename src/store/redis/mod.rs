@@ -25,6 +25,7 @@ use ::redis::Value;
 use bytes::Bytes;
 use tokio::{sync::watch, task::AbortHandle};
 
+mod announced;
 mod breaker;
 mod census;
 mod client;
@@ -36,23 +37,26 @@ mod lease;
 mod many;
 mod mirror;
 mod scan;
+mod stream;
 mod strikes;
 
 pub use error::{OpenError, StoreError};
 pub use lease::{Lease, Turn, Whose};
 pub use scan::{Seen, Walk};
 
+use announced::Announced;
 use breaker::{Breaker, Kind};
 use census::Census;
 use client::client;
 use connector::Connector;
 use lanes::{LARGE, LargeKeys, get};
-use mirror::{Keys, Mirror};
+use mirror::Mirror;
+use stream::Keys;
 
-use super::{hits::Hits, writing::Writing};
+use super::{hits::Hits, near::Near, writing::Writing};
 use crate::{
     config::RedisTls,
-    generations::{Generations, Point, Retirement},
+    generations::{Generations, Place, Point, Retirement},
     key::Key,
     sealing::Sealing,
 };
@@ -110,6 +114,7 @@ pub struct RedisStore {
     generations: Arc<Generations>,
     keys: Keys,
     synced: watch::Receiver<bool>,
+    near: Option<Arc<Near>>,
     hits: Hits,
     pub(super) writing: Writing,
     sealing: Option<Arc<Sealing>>,
@@ -119,9 +124,9 @@ pub struct RedisStore {
 
 impl RedisStore {
     /// Begins to connect to the Redis at `url` and does not wait for it; until it is reached, every call fails
-    /// with [`StoreError::Unavailable`]. `timeout` is the deadline of each call. `on_change` is called from a
-    /// background task, once for each change: a first connection that works at once is none. It must neither
-    /// block nor panic.
+    /// with [`StoreError::Unavailable`]. `timeout` is the deadline of each call. With `near` bytes, entries are kept
+    /// in this process too. `on_change` is called from a background task, once for each change: a first connection that
+    /// works at once is none. It must neither block nor panic.
     ///
     /// # Errors
     /// If `url` is no Redis URL, or a file of `tls` is of no use.
@@ -133,12 +138,15 @@ impl RedisStore {
         tls: &RedisTls,
         namespace: &str,
         timeout: Duration,
+        near: u64,
         on_change: impl Fn(StoreEvent) + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
         let client = client(url, tls)?;
         let census = Arc::new(Census::new(client.clone(), namespace));
         let (generations, keys) = (Arc::<Generations>::default(), Keys::of(namespace));
-        let mirror = Mirror::new(client.clone(), keys.clone(), Arc::clone(&generations));
+        let near = Near::new(near).map(Arc::new);
+        let announced = near.as_ref().map(|near| Announced::new(Arc::clone(near), namespace));
+        let mirror = Mirror::new(client.clone(), keys.clone(), Arc::clone(&generations), announced);
         let synced = mirror.synced();
         let (breaker, losses) = Breaker::new(client, timeout);
         let breaker = Arc::new(breaker);
@@ -154,6 +162,7 @@ impl RedisStore {
             generations,
             keys,
             synced,
+            near,
             hits: Hits::default(),
             writing: Writing::default(),
             sealing: None,
@@ -233,12 +242,13 @@ impl RedisStore {
         })
     }
 
-    /// Stores `value` under `key` for `ttl`, of which a part of a millisecond counts as a whole one. A call that
-    /// times out, or whose future is dropped, may still store it, even later.
+    /// Stores `value` under `key` for `ttl`, of which a part of a millisecond counts as a whole one, and announces it;
+    /// at which place, where some replica listens. A call that times out, or whose future is dropped, may still store
+    /// it, even later.
     ///
     /// # Errors
     /// See [`StoreError`]; [`StoreError::Refused`] also without asking Redis, where it refused lately.
-    pub async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
+    pub async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<Option<Place>, StoreError> {
         self.put_on(key, value, ttl, Put::default()).await
     }
 
@@ -246,11 +256,22 @@ impl RedisStore {
     ///
     /// # Errors
     /// See [`Self::put`].
-    pub async fn put_if_absent(&self, key: &str, value: Bytes, ttl: Duration) -> Result<(), StoreError> {
+    pub async fn put_if_absent(
+        &self,
+        key: &str,
+        value: Bytes,
+        ttl: Duration,
+    ) -> Result<Option<Place>, StoreError> {
         self.put_on(key, value, ttl, Put { if_absent: true, ..Put::default() }).await
     }
 
-    async fn put_on(&self, key: &str, value: Bytes, ttl: Duration, how: Put) -> Result<(), StoreError> {
+    async fn put_on(
+        &self,
+        key: &str,
+        value: Bytes,
+        ttl: Duration,
+        how: Put,
+    ) -> Result<Option<Place>, StoreError> {
         let lanes = self.breaker.lanes()?;
         let writes = &self.breaker.writes;
         if !writes.admits(Instant::now()) {
@@ -268,18 +289,20 @@ impl RedisStore {
         if how.if_absent {
             command.arg("NX");
         }
-        match self.breaker.call(&lanes, lane, &command, key, Kind::Put).await? {
-            Value::Okay => {
+        let commands = self.keys.announced(key, command);
+        let reply = self.breaker.call_together(&lanes, lane, &commands, key, Kind::Put).await?;
+        match stream::announced_at(reply) {
+            Some((Value::Okay, place)) => {
                 writes.open();
                 self.large_keys.note(hash, value.len());
-                Ok(())
+                Ok(place)
             }
-            Value::Nil if how.if_absent => Ok(()),
+            Some((Value::Nil, place)) if how.if_absent => Ok(place),
             _ => Err(self.breaker.mistrust(&lanes)),
         }
     }
 
-    /// Removes `key`; whether it was there. Sent even while other writes are refused: a full Redis can remove.
+    /// Removes `key`, and announces it; whether it was there. Sent even while other writes are refused: a full Redis can remove.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -287,12 +310,29 @@ impl RedisStore {
         let lanes = self.breaker.lanes()?;
         let hash = self.large_keys.hash(key);
         let lane = lanes.pick(hash, self.large_keys.contains(hash));
-        let mut command = ::redis::cmd("DEL");
-        command.arg(key);
+        let command = self.keys.remove(key);
         match self.breaker.call(&lanes, lane, &command, key, Kind::Aside).await? {
             Value::Int(removed) => Ok(removed > 0),
             _ => Err(self.breaker.mistrust(&lanes)),
         }
+    }
+
+    /// Waits until it is known what was retired and written up to now, but no longer than until `deadline`. Without a
+    /// near tier, it is known well enough where [`Generations::now`] says so.
+    ///
+    /// # Errors
+    /// Where it is not known by then: what was found may be retired.
+    pub(super) async fn caught_up(&self, deadline: Instant) -> Result<(), StoreError> {
+        let is_known = match &self.near {
+            Some(near) => near.caught_up(deadline).await,
+            None => self.generations.now(Instant::now()).is_some(),
+        };
+        if is_known { Ok(()) } else { Err(StoreError::Unavailable) }
+    }
+
+    /// The near tier, where there is one.
+    pub(super) fn near(&self) -> Option<&Near> {
+        self.near.as_deref()
     }
 
     /// Counts a request that `key`'s entry was found for.
@@ -338,7 +378,7 @@ impl RedisStore {
         let (command, name) = (self.keys.retire(retirement), &self.keys.stream);
         let lane = lanes.pick(self.large_keys.hash(name), false);
         let reply = self.breaker.call_within(within, &lanes, lane, &command, name, Kind::Aside).await?;
-        mirror::retired_at(reply).ok_or_else(|| self.breaker.mistrust(&lanes))
+        stream::retired_at(reply).ok_or_else(|| self.breaker.mistrust(&lanes))
     }
 
     /// Says that a value did not fit its key: replies may have slipped against requests. The connections are

@@ -3,11 +3,11 @@
 use super::{get, route, says};
 use crate::support::{RedisServer, Script, Setup, Sidecache, Upstream, eventually, run};
 
-/// A replica with a deadline for Redis that a busy machine keeps.
+/// A replica that keeps nothing nearer than Redis, with a deadline that a busy machine keeps.
 async fn replica(upstream: &Upstream, redis: &RedisServer) -> Sidecache {
     let config = format!("[store]\ntimeout = \"5s\"\n{}", route("scope = \"shared\""));
-    let sidecache =
-        Setup::to(&upstream.url()).config(&config).arguments(&["--redis", &redis.url()]).start().await;
+    let setup = Setup::to(&upstream.url()).config(&config).arguments(&["--redis", &redis.url()]);
+    let sidecache = setup.env("CACHE_NEAR_MEMORY", "0").start().await;
     eventually("Redis is connected", async || {
         sidecache.health().await["cache"]["connected"].as_bool().filter(|connected| *connected)
     })

@@ -25,7 +25,7 @@ async fn each_key_has_its_own_value_however_many_there_are() {
         };
         let (even, odd): (Vec<_>, Vec<_>) = (0..count).partition(|number| number % 2 == 0);
         let values = even.iter().map(|number| (keys[*number].clone(), value(*number), MINUTE)).collect();
-        assert_eq!(store.put_many(values).await, vec![Ok(()); even.len()]);
+        assert_eq!(store.put_many(values).await, vec![Ok(None); even.len()]);
         odd.iter().for_each(|number| drop(server.cli(&["DEL", &keys[*number]])));
         for _ in 0..2 {
             let found = store.get_many(&keys).await;

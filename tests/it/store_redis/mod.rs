@@ -61,7 +61,7 @@ pub(super) fn name(event: &StoreEvent) -> &'static str {
 pub(super) fn open(url: &str, timeout: Duration) -> (RedisStore, Events) {
     let events = Events::default();
     let told = events.clone();
-    let store = RedisStore::open(url, &RedisTls::default(), "ns", timeout, move |event| {
+    let store = RedisStore::open(url, &RedisTls::default(), "ns", timeout, 0, move |event| {
         told.0.lock().expect("not poisoned").push(event)
     });
     (store.expect("a good URL"), events)
@@ -74,7 +74,7 @@ pub(super) async fn open_ready(url: &str, timeout: Duration) -> (RedisStore, Eve
 }
 
 pub(super) async fn put(store: &RedisStore, key: &str, value: &str) -> Result<(), StoreError> {
-    store.put(key, Bytes::copy_from_slice(value.as_bytes()), MINUTE).await
+    store.put(key, Bytes::copy_from_slice(value.as_bytes()), MINUTE).await.map(|_| ())
 }
 
 /// How often the server carried out a command.
