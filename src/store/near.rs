@@ -66,7 +66,7 @@ pub(super) struct Near {
 }
 
 impl Near {
-    /// A tier of at most `max_bytes`, counted as [`Entry::cost`]; `None` where that is 0.
+    /// A tier of at most `max_bytes`, what it costs to hold them included; `None` where that is 0.
     pub(super) fn new(max_bytes: u64) -> Option<Self> {
         (max_bytes > 0).then(|| Self {
             max_bytes,
