@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use http::{HeaderMap, Method, Version, header, request::Parts, uri::Authority};
+use http::{HeaderMap, HeaderName, Method, Version, header, request::Parts, uri::Authority};
 use percent_encoding::percent_decode;
 
 use crate::headers;
@@ -32,6 +32,10 @@ pub fn check(parts: &Parts) -> Result<(), &'static str> {
     }
 }
 
+/// What some take for the headers that frame a request.
+const LIKE_FRAMING: [HeaderName; 2] =
+    [HeaderName::from_static("transfer_encoding"), HeaderName::from_static("content_length")];
+
 /// RFC 9112, section 6.1: no coding but `chunked`, and not together with a length.
 fn check_framing(parts: &Parts) -> Result<(), &'static str> {
     let headers = &parts.headers;
@@ -48,7 +52,7 @@ fn check_framing(parts: &Parts) -> Result<(), &'static str> {
         }
     }
     // Where names are made into variables, as in CGI, a `_` is a `-`.
-    if headers.contains_key("transfer_encoding") || headers.contains_key("content_length") {
+    if LIKE_FRAMING.iter().any(|name| headers.contains_key(name)) {
         return Err("the request has a header whose name could be mistaken for its framing");
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).into_iter();

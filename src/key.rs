@@ -128,7 +128,11 @@ impl Serialize for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.namespace, self.kind, self.digest.to_hex())
+        // Written into every response: in plain steps.
+        for part in [&self.namespace, ":", self.kind.as_str(), ":"] {
+            f.write_str(part)?;
+        }
+        f.write_str(&self.digest.to_hex())
     }
 }
 

@@ -238,9 +238,10 @@ impl Proxy {
             report.write(response.headers_mut());
         }
         let headers = response.headers_mut();
-        let elapsed = format!("{:.6}", exchange.elapsed().as_secs_f64());
-        if let Ok(elapsed) = HeaderValue::from_str(&elapsed) {
-            headers.insert(reply::X_PROCESS_TIME, elapsed);
+        let elapsed = exchange.elapsed();
+        let seconds = format!("{}.{:06}", elapsed.as_secs(), elapsed.subsec_micros());
+        if let Ok(seconds) = HeaderValue::try_from(seconds) {
+            headers.insert(reply::X_PROCESS_TIME, seconds);
         }
         let theirs =
             headers.get(reply::X_REQUEST_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench purge                        # 1,000,000 entries, in the process and in Redis
-//! cargo bench --bench purge -- --entries 100000 --rounds 1
+//! cargo bench --bench purge -- --entries 100000 --rounds 1 --only Redis
 //! ```
 //!
 //! The store is filled through the proxy, a tenth of it with one tag. Then one client asks for a hit each
@@ -74,8 +74,10 @@ fn main() {
     say("| store | purge | answered in | purged | p99 of hits, quiet | p99, while it runs | ratio |");
     say("| --- | --- | --- | --- | --- | --- | --- |");
     let redis = process::redis(folder.path());
+    let only: Option<String> = Arguments::read().value("--only");
     for (name, redis) in [("in-process", None), ("Redis", redis.as_ref().map(|redis| redis.port))] {
-        if name == "in-process" || redis.is_some() {
+        let is_wanted = only.as_ref().is_none_or(|only| only == name);
+        if is_wanted && (name == "in-process" || redis.is_some()) {
             let sidecache = start(folder.path(), origin, redis);
             let rows = measure(&sidecache, sizes);
             for ((purge, _), row) in PURGES.iter().zip(&rows) {

@@ -5,6 +5,7 @@ mod response;
 
 use std::{
     fmt,
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -84,7 +85,12 @@ where
         if body.is_end_stream() {
             break;
         }
-        let frame = match timeout_at(deadline.min(Instant::now() + limits.pause), body.frame()).await {
+        let next = at_once(body.frame()).await;
+        let next = match next {
+            Ok(frame) => Ok(frame),
+            Err(frame) => timeout_at(deadline.min(Instant::now() + limits.pause), frame).await,
+        };
+        let frame = match next {
             Ok(Some(frame)) => frame.map_err(BodyError::Broken)?,
             Ok(None) => break,
             Err(_) => return Err(BodyError::TimedOut(limits.pause)),
@@ -104,6 +110,21 @@ where
         }
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+/// What `future` gives as soon as its caller has been polled twice, or else itself. hyper hands a body over only to one who
+/// waits for it, but then at once: that is worth no timer.
+async fn at_once<F: Future + Unpin>(mut future: F) -> Result<F::Output, F> {
+    let mut is_second = false;
+    let polled = poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if std::mem::replace(&mut is_second, true) => Poll::Ready(None),
+        Poll::Pending => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    });
+    polled.await.ok_or(future)
 }
 
 /// The chunks of a body in one piece; `len` bytes in all.
