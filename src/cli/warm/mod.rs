@@ -17,7 +17,10 @@ use std::{ffi::OsString, io, num::NonZeroUsize, path::PathBuf, process::ExitCode
 use clap::Args;
 use http::Request;
 use http_body_util::BodyExt;
-use tokio::task::JoinSet;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 
 use self::{
     journal::Journal,
@@ -63,13 +66,17 @@ impl Arguments {
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Ending {
+    // Heard from the beginning on, so that what is under way is told whenever it comes.
+    let Ok(mut interrupt) = signal(SignalKind::interrupt()) else {
+        return Ending::failure("cannot listen for signals");
+    };
     let mut run = match Run::begin(config, arguments).await {
         Ok(run) => run,
         Err(error) => return Ending::failure(error),
     };
     let stopped = tokio::select! {
         sent = run.send_all(arguments.concurrency.get(), &config.health_path) => sent.err(),
-        _ = tokio::signal::ctrl_c() => Some("interrupted".to_owned()),
+        _ = interrupt.recv() => Some("interrupted".to_owned()),
     };
     run.end(stopped)
 }
