@@ -118,8 +118,9 @@ pub fn admit(route: &Arc<Route>, parts: &Parts, body: &[u8], terms: &Terms) -> O
     if parts.headers.contains_key(header::CONTENT_ENCODING) {
         return opaque(Some(Reason::RequestEncoded));
     }
-    let known_by = Memo::digest(parts.uri.path(), body);
-    if let Some(reading) = terms.memo.recall(&known_by, route) {
+    // Of a batch, each input is known by itself, and the whole is not remembered.
+    let known_by = (route.kind != Kind::Embedding).then(|| Memo::digest(parts.uri.path(), body));
+    if let Some(reading) = known_by.and_then(|digest| terms.memo.recall(&digest, route)) {
         return Some(reader.inquiry(&reading, None));
     }
     let json = match Json::parse(body) {
@@ -132,7 +133,9 @@ pub fn admit(route: &Arc<Route>, parts: &Parts, body: &[u8], terms: &Terms) -> O
         (true, _) if dialect == Dialect::Embedding => Some(reader.batch(body, &json)),
         (true, _) => {
             let reading = Arc::new(Reading::of(reader.place(), dialect, &json, body, Body::Json(&json)));
-            terms.memo.keep(known_by, route, &reading);
+            if let Some(digest) = known_by {
+                terms.memo.keep(digest, route, &reading);
+            }
             Some(reader.inquiry(&reading, None))
         }
         (false, true) => None,

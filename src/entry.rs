@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::generations::{Mark, Point};
+use crate::{
+    generations::{Dependencies, Generations, Mark, Point},
+    key::Key,
+};
 
 /// The tokens an answer took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,6 +112,11 @@ impl Entry {
     /// than new.
     pub fn age(&self, now: u64) -> Duration {
         Duration::from_millis(now.saturating_sub(self.stored_at))
+    }
+
+    /// Whether it, found under `key`, depends on what was retired since its fill began.
+    pub fn is_retired(&self, key: &Key, generations: &Generations) -> bool {
+        generations.is_retired(self.began, Dependencies { key, marks: &self.marks })
     }
 
     /// How long it is of use: fresh, and stale after that.

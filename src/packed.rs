@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use crate::{
     entry::{Entry, Usage},
     generations::{Mark, Place, Point},
+    time::millis,
 };
 
 /// An entry in one piece of memory, as this process keeps it.
@@ -95,10 +96,6 @@ impl Entry {
         }
         std::mem::take(out)
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Writes a number in seven bits a byte, the lowest first (LEB128): most are small.

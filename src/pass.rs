@@ -51,12 +51,13 @@ pub async fn forward(
     shared: &Shared,
     live: &Arc<Live>,
     exchange: &Exchange,
-    parts: Parts,
+    mut parts: Parts,
     body: RequestBody,
     upgrade: Option<(String, OnUpgrade)>,
     retiring: Option<Retiring>,
 ) -> Result<Reply, Failure> {
-    let mut request = upstream_request(live, exchange, parts, body, false);
+    upstream_headers(live, exchange, &mut parts.headers, false);
+    let mut request = Request::from_parts(parts, body);
     if let Some((protocol, _)) = &upgrade {
         tunnel::ask(request.headers_mut(), protocol);
     }
@@ -97,18 +98,6 @@ pub async fn normalized(
     } else {
         response
     }
-}
-
-/// The request as it goes upstream. `parts` are without the connection's headers.
-pub fn upstream_request(
-    live: &Live,
-    exchange: &Exchange,
-    mut parts: Parts,
-    body: RequestBody,
-    cacheable: bool,
-) -> Request<RequestBody> {
-    upstream_headers(live, exchange, &mut parts.headers, cacheable);
-    Request::from_parts(parts, body)
 }
 
 /// Makes of a request's headers those that go upstream. They are without the connection's.

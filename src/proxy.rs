@@ -157,17 +157,11 @@ impl Proxy {
             Some(inquiry) => {
                 exchange.question.clone_from(&inquiry.question);
                 let conditions = inquiry.conditions.clone();
-                let headers = || {
-                    let mut headers = parts.headers.clone();
-                    pass::upstream_headers(live, exchange, &mut headers, true);
-                    conditions.remove_from(&mut headers);
-                    headers
-                };
-                let question = Question {
+                let mut question = Question {
                     shared: Arc::clone(&self.shared),
                     live: Arc::clone(live),
                     patience: live.config.store.timeout,
-                    follow: Follow::of(&route, inquiry.key.as_ref(), headers),
+                    follow: None,
                     route,
                     exchange: exchange.clone(),
                     inquiry,
@@ -175,6 +169,7 @@ impl Proxy {
                     wanted: None,
                     fallback: None,
                 };
+                question.follow = Follow::of(&question, &parts.headers);
                 let range = question.inquiry.range.clone();
                 Ok(self.cached(question, parts, body).await?.unless(&conditions).part(range.as_ref()))
             }

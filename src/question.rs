@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, request::Parts};
+use http::{HeaderMap, Method, Request, StatusCode, request::Parts};
 
 use crate::{
     admit::Inquiry,
@@ -65,11 +65,16 @@ pub struct Fallback {
 
 impl Question {
     /// The request for the upstream, made of the client's own.
-    pub fn request(&self, parts: Parts, body: Bytes) -> Request<RequestBody> {
+    pub fn request(&self, mut parts: Parts, body: Bytes) -> Request<RequestBody> {
+        self.make_upstreams(&mut parts.headers);
         let body = self.inquiry.upstream_body.clone().unwrap_or(body);
-        let mut request = pass::upstream_request(&self.live, &self.exchange, parts, body.into(), true);
-        self.inquiry.conditions.remove_from(request.headers_mut());
-        request
+        Request::from_parts(parts, body.into())
+    }
+
+    /// Makes of its headers those that go upstream.
+    pub fn make_upstreams(&self, headers: &mut HeaderMap) {
+        pass::upstream_headers(&self.live, &self.exchange, headers, true);
+        self.inquiry.conditions.remove_from(headers);
     }
 
     /// Has the upstream give the part that is asked for, which is nobody else's and not stored: on the client's own

@@ -63,17 +63,7 @@ impl Reading {
 
     /// A body whose bytes count, whatever they say.
     pub fn opaque(place: Place<'_>, bytes: &[u8]) -> Self {
-        let dialect = Dialect::None;
-        let conversations = place.conversations(&Json::Null);
-        Self {
-            dialect,
-            digest: BodyDigest::of(place.route, dialect, Body::Bytes(bytes)),
-            ask: dialect.ask(&Json::Null, place.route.usage, !conversations.is_empty()),
-            conversations,
-            model: None,
-            question: None,
-            upstream_body: None,
-        }
+        Self::of(place, Dialect::None, &Json::Null, bytes, Body::Bytes(bytes))
     }
 
     /// Whether it takes little memory.

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use crate::route::Kind;
+use crate::{route::Kind, time::millis};
 
 /// A counter.
 #[derive(Debug, Default)]
@@ -105,7 +105,7 @@ impl Stats {
 
     /// Counts time that a hit did not take.
     pub fn saved(&self, time: Duration) {
-        self.millis_saved.add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self.millis_saved.add(millis(time));
     }
 
     /// The counters as members of `/health`'s cache section.

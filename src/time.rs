@@ -1,14 +1,23 @@
-//! The wall clock's time in the forms that are written.
+//! Durations as numbers, and the wall clock's time in the forms that are written.
 
 use std::{
     io::Write,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+/// Whole milliseconds; of a time that no number holds, as many as one does.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The same in microseconds.
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
 
 /// Milliseconds since the Unix epoch; a clock before it shows it.
 pub fn unix_millis(now: SystemTime) -> u64 {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    millis(now.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// Seconds since the Unix epoch, to the millisecond.
@@ -49,8 +58,6 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -85,8 +85,7 @@ where
         if body.is_end_stream() {
             break;
         }
-        let next = at_once(body.frame()).await;
-        let next = match next {
+        let next = match at_once(body.frame()).await {
             Ok(frame) => Ok(frame),
             Err(frame) => timeout_at(deadline.min(Instant::now() + limits.pause), frame).await,
         };

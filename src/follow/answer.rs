@@ -13,6 +13,7 @@ use crate::{
     reply,
     rfc9111::{self, Directives, Fields, StaleRules, Times, Vary},
     route::SetCookie,
+    time::millis,
 };
 
 /// Whether a response with this head may be stored, and for how long it is of use.
@@ -85,8 +86,7 @@ pub fn dated(question: &Question, entry: Entry, headers: &HeaderMap, times: Time
     headers.entry(header::DATE).or_insert_with(|| date(times));
     let directives = Directives::of(&headers);
     let life = life(question, entry.status, &headers, &directives, times);
-    let age = rfc9111::initial_age(&headers, times);
-    let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    let age = millis(rfc9111::initial_age(&headers, times));
     // Section 3.5 says who may have it, where the response does.
     let for_all = directives.allow_authorized();
     Entry {

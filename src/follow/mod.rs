@@ -22,7 +22,7 @@ use crate::{
     question::{Fallback, Question},
     reply::{CacheReport, Forward},
     rfc9111::{self, Directives, Reuse, StaleRules},
-    route::{Mode, Route},
+    route::Mode,
     serve::Found,
     time::unix_millis,
 };
@@ -41,10 +41,12 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Of a request that goes upstream with `headers` and is kept under `target`; `None` where `route` has a TTL.
-    pub fn of(route: &Route, target: Option<&Key>, headers: impl FnOnce() -> HeaderMap) -> Option<Self> {
-        let target = target.filter(|_| route.mode == Mode::Rfc9111)?.clone();
-        Some(Self { request: headers(), target, varies_on: Vec::new(), stored: None })
+    /// Of a question whose request has `headers`; `None` where its route has a TTL, or nothing is kept.
+    pub fn of(question: &Question, headers: &HeaderMap) -> Option<Self> {
+        let target = question.inquiry.key.as_ref().filter(|_| question.route.mode == Mode::Rfc9111)?.clone();
+        let mut request = headers.clone();
+        question.make_upstreams(&mut request);
+        Some(Self { request, target, varies_on: Vec::new(), stored: None })
     }
 }
 

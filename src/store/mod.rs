@@ -22,7 +22,7 @@ pub use self::{
 };
 use crate::{
     entry::Entry,
-    generations::{Dependencies, Generations, Mark, Point, Retirement, Subject},
+    generations::{Generations, Mark, Point, Retirement, Subject},
     key::Key,
 };
 
@@ -100,11 +100,6 @@ impl Store {
         }
     }
 
-    /// Whether `entry`, found under `key`, is retired.
-    fn is_retired(&self, key: &Key, entry: &Entry) -> bool {
-        self.generations().is_retired(entry.began, Dependencies { key, marks: &entry.marks })
-    }
-
     /// The entry under `key`, where it is not retired.
     ///
     /// # Errors
@@ -118,7 +113,7 @@ impl Store {
 
     /// What the in-process store gives a request.
     fn hit(&self, store: &MemoryStore, key: &Key) -> Option<Arc<Entry>> {
-        store.get(key).filter(|entry| !self.is_retired(key, entry))
+        store.get(key).filter(|entry| !entry.is_retired(key, store.generations()))
     }
 
     /// The same for whoever looks on: it counts as no request.
@@ -127,7 +122,9 @@ impl Store {
     /// Where the store could not be asked.
     pub async fn peek(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
         match self {
-            Self::Memory(store) => Ok(store.peek(key).filter(|entry| !self.is_retired(key, entry))),
+            Self::Memory(store) => {
+                Ok(store.peek(key).filter(|entry| !entry.is_retired(key, store.generations())))
+            }
             Self::Redis(store) => store.peek(key).await,
         }
     }

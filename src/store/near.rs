@@ -19,7 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, time};
 
 use super::MemoryStore;
-use crate::{entry::Entry, generations::Place, key::Key};
+use crate::{entry::Entry, generations::Place, key::Key, time::micros};
 
 /// How long after the announcements were known to be complete what is near is given. What is promised is 100 ms.
 const CURRENT_FOR: Duration = Duration::from_millis(90);
@@ -185,7 +185,7 @@ impl Near {
     }
 
     fn micros(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.base).as_micros()).unwrap_or(u64::MAX)
+        micros(at.saturating_duration_since(self.base))
     }
 }
 

@@ -153,17 +153,13 @@ impl RedisStore {
     async fn unless_retired(&self, key: &Key, found: Option<Arc<Entry>>, deadline: Instant) -> Found {
         let Some(entry) = found else { return Ok(None) };
         self.caught_up(deadline).await?;
-        Ok(Some(entry).filter(|entry| !self.is_retired(key, entry)))
-    }
-
-    fn is_retired(&self, key: &Key, entry: &Entry) -> bool {
-        self.generations().is_retired(entry.began, Dependencies { key, marks: &entry.marks })
+        Ok(Some(entry).filter(|entry| !entry.is_retired(key, self.generations())))
     }
 
     /// The entry under `key`, where it is near, and not retired: that counts.
     fn near_hit(&self, key: &Key) -> Option<Arc<Entry>> {
         let entry = self.near()?.get(key, Instant::now())?;
-        let entry = Some(entry).filter(|entry| !self.is_retired(key, entry))?;
+        let entry = Some(entry).filter(|entry| !entry.is_retired(key, self.generations()))?;
         self.count_hit(key);
         Some(entry)
     }

@@ -16,7 +16,7 @@ use std::{
 use parking_lot::Mutex;
 
 use self::shard::{Digest, Held, Shard, cost};
-use crate::{entry::Entry, generations::Generations, key::Key, packed::Packed};
+use crate::{entry::Entry, generations::Generations, key::Key, packed::Packed, time::micros};
 
 /// Parts with locks of their own.
 const SHARDS: usize = 64;
@@ -167,10 +167,6 @@ impl Inner {
         });
         true
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A walk through a shard.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Client, Cmd, ErrorKind, Pipeline, RedisError, Value};
+use ::redis::{Client, ErrorKind, RedisError, Value};
 use arc_swap::{ArcSwapOption, Guard};
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -44,6 +44,18 @@ pub(super) enum Kind {
     Put,
     /// It writes no value: how it goes tells nothing of those that do.
     Aside,
+}
+
+/// A call of Redis.
+pub(super) struct Call<'a> {
+    pub(super) lanes: &'a Arc<Lanes>,
+    /// The one of them that it goes over.
+    pub(super) lane: &'a Lane,
+    /// What it concerns.
+    pub(super) key: &'a str,
+    pub(super) kind: Kind,
+    /// How long its caller can wait.
+    pub(super) within: Duration,
 }
 
 /// Closed: calls go through. Open: they fail at once, until the connector closes it again.
@@ -141,53 +153,14 @@ impl Breaker {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
-    /// Sends `command`, which concerns `key`, within the deadline, and draws the conclusions from how it goes.
+    /// Waits for `reply` within the deadline, and no longer than `call.within`, and draws the conclusions from how it
+    /// goes. A call that had less time than others says nothing of Redis where that was not enough.
     pub(super) async fn call(
         &self,
-        lanes: &Arc<Lanes>,
-        lane: &Lane,
-        command: &Cmd,
-        key: &str,
-        kind: Kind,
-    ) -> Result<Value, StoreError> {
-        self.judge(self.timeout, lanes, lane, lane.send(command), key, kind).await
-    }
-
-    /// The same for a caller who can wait no longer than `within`. A call that had less time than others says nothing
-    /// of Redis where that was not enough.
-    pub(super) async fn call_within(
-        &self,
-        within: Duration,
-        lanes: &Arc<Lanes>,
-        lane: &Lane,
-        command: &Cmd,
-        key: &str,
-        kind: Kind,
-    ) -> Result<Value, StoreError> {
-        self.judge(within, lanes, lane, lane.send(command), key, kind).await
-    }
-
-    /// The same for what is carried out together or not at all, see [`Lane::send_together`].
-    pub(super) async fn call_together(
-        &self,
-        lanes: &Arc<Lanes>,
-        lane: &Lane,
-        commands: &Pipeline,
-        key: &str,
-        kind: Kind,
-    ) -> Result<Value, StoreError> {
-        self.judge(self.timeout, lanes, lane, lane.send_together(commands), key, kind).await
-    }
-
-    async fn judge(
-        &self,
-        within: Duration,
-        lanes: &Arc<Lanes>,
-        lane: &Lane,
+        call: Call<'_>,
         reply: impl Future<Output = Result<Value, RedisError>>,
-        key: &str,
-        kind: Kind,
     ) -> Result<Value, StoreError> {
+        let Call { lanes, lane, key, kind, within } = call;
         let started = Instant::now();
         match tokio::time::timeout(within.min(self.timeout), reply).await {
             Err(_) => {

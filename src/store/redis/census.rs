@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Client, Cmd, ErrorKind, RedisError, Value, aio::MultiplexedConnection, from_redis_value};
+use ::redis::{Client, Cmd, RedisError, Value, aio::MultiplexedConnection, from_redis_value};
 use tokio::{sync::watch, time};
 
 use super::{
-    error::PROTOCOL,
+    error::{protocol, within},
     lanes::{open_connection, send},
 };
 use crate::glob::escape;
@@ -145,8 +145,7 @@ impl Census {
             let mut scan = ::redis::cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
             let Some(reply) = ask(connection, &scan).await? else { return Ok(None) };
-            let (next, found) = from_redis_value::<(u64, Vec<Vec<u8>>)>(reply)
-                .map_err(|_| RedisError::from((ErrorKind::UnexpectedReturnType, PROTOCOL)))?;
+            let (next, found) = from_redis_value::<(u64, Vec<Vec<u8>>)>(reply).map_err(|_| protocol())?;
             keys += found.iter().filter(|key| !key.starts_with(&self.own)).count() as u64;
             if next == 0 {
                 return Ok(Some(keys));
@@ -179,10 +178,9 @@ impl Drop for Run {
 
 /// One command; `None` for an error reply, which leaves the connection as good as before.
 async fn ask(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Option<Value>, RedisError> {
-    match time::timeout(COMMAND_TIMEOUT, send(connection, command)).await {
-        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-        Ok(Err(error)) if error.code().is_some() => Ok(None),
-        Ok(reply) => reply.map(Some),
+    match within(COMMAND_TIMEOUT, send(connection, command)).await {
+        Err(error) if error.code().is_some() => Ok(None),
+        reply => reply.map(Some),
     }
 }
 

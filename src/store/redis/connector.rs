@@ -10,7 +10,7 @@ use tokio::{sync::mpsc, time};
 
 use super::{
     StoreEvent,
-    breaker::{Breaker, Kind, Loss},
+    breaker::{Breaker, Call, Kind, Loss},
     error::describe,
     lanes::{Lane, Lanes, Probe, get},
 };
@@ -166,7 +166,8 @@ async fn heartbeat(breaker: &Breaker, idle_key: &str) {
 }
 
 async fn beat(breaker: &Breaker, lanes: &Arc<Lanes>, lane: &Lane, idle_key: &str) {
-    match breaker.call(lanes, lane, &get(idle_key), idle_key, Kind::Read).await {
+    let call = Call { lanes, lane, key: idle_key, kind: Kind::Read, within: Duration::MAX };
+    match breaker.call(call, lane.send(&get(idle_key))).await {
         Ok(Value::Nil) | Err(_) => {}
         // Somebody else's value, if replies have slipped; or somebody did store something there.
         Ok(Value::BulkString(_)) => breaker.ask_refresh(),

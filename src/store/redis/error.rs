@@ -1,8 +1,9 @@
 //! What can go wrong with Redis, and what each failure says about the next request.
 
-use std::{error::Error, fmt, path::Path};
+use std::{error::Error, fmt, io, path::Path, time::Duration};
 
 use ::redis::{ErrorKind, RedisError};
+use tokio::time;
 
 /// Why an operation came to nothing. Each one is a miss to the request that asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +126,22 @@ pub(super) fn describe(error: &RedisError) -> String {
         ErrorKind::AuthenticationFailed => "Redis refuses the user name or password".to_owned(),
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => PROTOCOL.to_owned(),
         _ => error.category().to_owned(),
+    }
+}
+
+/// A reply that does not fit.
+pub(super) fn protocol() -> RedisError {
+    (ErrorKind::UnexpectedReturnType, PROTOCOL).into()
+}
+
+/// What `reply` says within `limit`; no reply by then is an error.
+pub(super) async fn within<T>(
+    limit: Duration,
+    reply: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, RedisError> {
+    match time::timeout(limit, reply).await {
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        Ok(reply) => reply,
     }
 }
 

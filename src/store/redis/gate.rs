@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::time::micros;
+
 /// While Redis refuses writes, one write in this time is let through to see whether it still does.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -67,7 +69,7 @@ impl WriteGate {
     }
 
     fn micros(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.base).as_micros()).unwrap_or(u64::MAX)
+        micros(at.saturating_duration_since(self.base))
     }
 }
 

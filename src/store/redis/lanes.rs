@@ -10,12 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, Value, aio::MultiplexedConnection,
-};
+use ::redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value, aio::MultiplexedConnection};
 
 use super::{
-    error::{CANNOT_SAVE, PROTOCOL},
+    error::{CANNOT_SAVE, protocol, within},
     strikes::Strikes,
 };
 
@@ -153,26 +151,20 @@ pub(super) fn get(key: &str) -> Cmd {
 
 async fn open_lane(client: &Client, queue: usize, key: &str, deadline: Duration) -> Result<Lane, RedisError> {
     let lane = Lane::new(open_connection(client, queue).await?);
-    match tokio::time::timeout(deadline, lane.send(&get(key))).await {
-        Err(_) => Err(timed_out()),
-        Ok(Ok(Value::Nil | Value::BulkString(_))) => Ok(lane),
-        Ok(Ok(_)) => Err((ErrorKind::UnexpectedReturnType, PROTOCOL).into()),
-        Ok(Err(error)) if error.code() == Some("WRONGTYPE") => Ok(lane),
-        Ok(Err(error)) => Err(error),
+    match within(deadline, lane.send(&get(key))).await {
+        Ok(Value::Nil | Value::BulkString(_)) => Ok(lane),
+        Ok(_) => Err(protocol()),
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(lane),
+        Err(error) => Err(error),
     }
 }
 
 /// Whether Redis refuses all writes. This one changes nothing; that it may not be sent says nothing of others.
 async fn try_write(lane: &Lane, key: &str, deadline: Duration) -> Result<(), RedisError> {
-    match tokio::time::timeout(deadline, lane.send(::redis::cmd("DEL").arg(key))).await {
-        Err(_) => Err(timed_out()),
-        Ok(Err(error)) if error.code().is_none_or(|code| code == CANNOT_SAVE) => Err(error),
-        Ok(_) => Ok(()),
+    match within(deadline, lane.send(::redis::cmd("DEL").arg(key))).await {
+        Err(error) if error.code().is_none_or(|code| code == CANNOT_SAVE) => Err(error),
+        _ => Ok(()),
     }
-}
-
-fn timed_out() -> RedisError {
-    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
 }
 
 /// Remembers which keys hold large values, so that reads of them take the large lane too. A hint: a place is

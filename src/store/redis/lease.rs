@@ -12,7 +12,10 @@ use ::redis::Value;
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 
-use super::{RedisStore, StoreError, breaker::Kind};
+use super::{
+    RedisStore, StoreError,
+    breaker::{Call, Kind},
+};
 use crate::generations::Place;
 
 /// The life of a lease, and how often its holder prolongs it.
@@ -140,7 +143,8 @@ impl RedisStore {
         let mut command = ::redis::cmd("EVAL");
         command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
         let lane = lanes.pick(self.large_keys.hash(name), false);
-        self.breaker.call_within(within, &lanes, lane, &command, name, Kind::Aside).await
+        let call = Call { lanes: &lanes, lane, key: name, kind: Kind::Aside, within };
+        self.breaker.call(call, lane.send(&command)).await
     }
 }
 

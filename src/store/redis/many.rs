@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::{
     Put, RedisStore, StoreError,
-    breaker::Kind,
+    breaker::{Call, Kind},
     lanes::{Lanes, SMALL_LANES},
 };
 use crate::generations::Place;
@@ -67,7 +67,9 @@ impl RedisStore {
             command.arg(&keys[*place]);
         }
         let first = lot.first().map_or("", |place| &keys[*place]);
-        let reply = self.breaker.call(&lanes, lanes.all()[lane], &command, first, Kind::Read).await?;
+        let lane = lanes.all()[lane];
+        let call = Call { lanes: &lanes, lane, key: first, kind: Kind::Read, within: Duration::MAX };
+        let reply = self.breaker.call(call, lane.send(&command)).await?;
         let Value::Array(found) = reply else { return Err(self.breaker.mistrust(&lanes)) };
         if found.len() != lot.len() {
             return Err(self.breaker.mistrust(&lanes));

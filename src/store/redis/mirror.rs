@@ -10,8 +10,9 @@ use tokio::{sync::watch, time};
 
 use super::{
     announced::{Announced, PAUSE},
+    error::{protocol, within},
     lanes::{open_connection, send},
-    stream::{Extent, Keys, PAGE, Reading, Seen, protocol, retired_at, retirement},
+    stream::{Extent, Keys, PAGE, Reading, Seen, retired_at, retirement},
 };
 use crate::generations::{Generations, Place, Point};
 
@@ -122,7 +123,8 @@ impl Mirror {
         });
         let look = self.keys.look(self.announced.is_some(), reading.as_ref());
         let silence = wait.unwrap_or_default();
-        let replies = in_time(silence, connection.send_packed_commands(&look, 0, look.len())).await?;
+        let replies =
+            within(silence + PATIENCE, connection.send_packed_commands(&look, 0, look.len())).await?;
         self.keys.seen(self.announced.is_some(), replies)
     }
 
@@ -201,15 +203,5 @@ impl Mirror {
 
 /// One command; an error reply is an error.
 async fn ask(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
-    in_time(Duration::ZERO, send(connection, command)).await
-}
-
-async fn in_time<T>(
-    silence: Duration,
-    reply: impl Future<Output = Result<T, RedisError>>,
-) -> Result<T, RedisError> {
-    match time::timeout(silence + PATIENCE, reply).await {
-        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
-        Ok(reply) => reply,
-    }
+    within(PATIENCE, send(connection, command)).await
 }

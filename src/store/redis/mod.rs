@@ -45,7 +45,7 @@ pub use lease::{Lease, Turn, Whose};
 pub use scan::{Seen, Walk};
 
 use announced::Announced;
-use breaker::{Breaker, Kind};
+use breaker::{Breaker, Call, Kind};
 use census::Census;
 use client::client;
 use connector::Connector;
@@ -222,7 +222,8 @@ impl RedisStore {
         let lanes = self.breaker.lanes()?;
         let hash = self.large_keys.hash(key);
         let lane = lanes.pick(hash, self.large_keys.contains(hash));
-        match self.breaker.call(&lanes, lane, &get(key), key, Kind::Read).await? {
+        let call = Call { lanes: &lanes, lane, key, kind: Kind::Read, within: Duration::MAX };
+        match self.breaker.call(call, lane.send(&get(key))).await? {
             Value::Nil => Ok(None),
             Value::BulkString(value) => {
                 self.large_keys.note(hash, value.len());
@@ -290,7 +291,8 @@ impl RedisStore {
             command.arg("NX");
         }
         let commands = self.keys.announced(key, command);
-        let reply = self.breaker.call_together(&lanes, lane, &commands, key, Kind::Put).await?;
+        let call = Call { lanes: &lanes, lane, key, kind: Kind::Put, within: Duration::MAX };
+        let reply = self.breaker.call(call, lane.send_together(&commands)).await?;
         match stream::announced_at(reply) {
             Some((Value::Okay, place)) => {
                 writes.open();
@@ -311,7 +313,8 @@ impl RedisStore {
         let hash = self.large_keys.hash(key);
         let lane = lanes.pick(hash, self.large_keys.contains(hash));
         let command = self.keys.remove(key);
-        match self.breaker.call(&lanes, lane, &command, key, Kind::Aside).await? {
+        let call = Call { lanes: &lanes, lane, key, kind: Kind::Aside, within: Duration::MAX };
+        match self.breaker.call(call, lane.send(&command)).await? {
             Value::Int(removed) => Ok(removed > 0),
             _ => Err(self.breaker.mistrust(&lanes)),
         }
@@ -377,7 +380,8 @@ impl RedisStore {
         let lanes = self.breaker.lanes()?;
         let (command, name) = (self.keys.retire(retirement), &self.keys.stream);
         let lane = lanes.pick(self.large_keys.hash(name), false);
-        let reply = self.breaker.call_within(within, &lanes, lane, &command, name, Kind::Aside).await?;
+        let call = Call { lanes: &lanes, lane, key: name, kind: Kind::Aside, within };
+        let reply = self.breaker.call(call, lane.send(&command)).await?;
         stream::retired_at(reply).ok_or_else(|| self.breaker.mistrust(&lanes))
     }
 

@@ -10,9 +10,9 @@
 
 use std::time::Duration;
 
-use ::redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, Value, from_redis_value};
+use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value, from_redis_value};
 
-use super::error::PROTOCOL;
+use super::error::protocol;
 use crate::generations::{Mark, Place, Point, Retirement};
 
 /// The retirements that the stream reaches back, about.
@@ -290,9 +290,4 @@ fn parse<T: FromRedisValue>(reply: Value) -> Result<T, RedisError> {
         Value::ServerError(error) => Err(error.into()),
         reply => from_redis_value(reply).map_err(|_| protocol()),
     }
-}
-
-/// A reply that does not fit.
-pub(super) fn protocol() -> RedisError {
-    RedisError::from((ErrorKind::UnexpectedReturnType, PROTOCOL))
 }

@@ -5,6 +5,8 @@ use std::{
     time::Instant,
 };
 
+use crate::time::micros;
+
 /// This many in a row, and whatever is at the other end is taken for dead.
 const LIMIT: u32 = 3;
 
@@ -46,7 +48,7 @@ impl Strikes {
     }
 
     fn micros(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.base).as_micros()).unwrap_or(u64::MAX)
+        micros(at.saturating_duration_since(self.base))
     }
 }
 
