@@ -30,6 +30,7 @@
 
 pub mod admin;
 pub mod admit;
+pub mod alarm;
 pub mod app;
 pub mod ask;
 pub mod batch;
@@ -52,6 +53,7 @@ pub mod flight;
 pub mod flights;
 pub mod follow;
 pub mod forwarded;
+pub mod gather;
 pub mod generations;
 pub mod glob;
 pub mod guard;

@@ -25,7 +25,9 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{memory::Crowd, promptly::promptly, state::Shared, stats::Limit};
+use crate::{
+    alarm::Alarm, gather::Gathering, memory::Crowd, promptly::promptly, state::Shared, stats::Limit,
+};
 
 /// After a failed accept (out of file descriptors, say), the time until the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -71,7 +73,7 @@ impl Server {
                     let member = crowd.join();
                     self.tasks.spawn(async move {
                         let _member = member;
-                        promptly(connection).await;
+                        promptly(Box::pin(connection)).await;
                     });
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -107,6 +109,8 @@ impl Server {
     {
         // Small writes, such as the events of a stream, must not wait for each other.
         let _ = stream.set_nodelay(true);
+        // Its own, so that connections do not wait for each other to look at it.
+        let stop = self.stop.child_token();
         let spoke = Arc::new(AtomicBool::new(false));
         let service = {
             let spoke = Arc::clone(&spoke);
@@ -118,23 +122,25 @@ impl Server {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
-            .timer(TokioTimer::new())
+            .timer(Alarm::default())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(MAX_HEAD);
         builder.http2().timer(TokioTimer::new()).max_header_list_size(MAX_HEAD as u32);
-        let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        let mut connection =
+            pin!(builder.serve_connection_with_upgrades(TokioIo::new(Gathering(stream)), service));
         // The parser's own timeout begins once it knows the protocol; until then this one runs.
         let mut silence = pin!(tokio::time::sleep(self.header_timeout));
         let mut stopping = false;
         loop {
             tokio::select! {
+                biased;
                 ended = connection.as_mut() => {
                     if ended.is_err_and(|error| is_timeout(&*error)) {
                         self.shared.stats.limited(Limit::HeaderTimeout);
                     }
                     return;
                 }
-                () = self.stop.cancelled(), if !stopping => {
+                () = stop.cancelled(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
