@@ -10,9 +10,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwapOption;
 use parking_lot::RwLock;
 
 use crate::{glob, key::Key, route::Kind};
@@ -196,13 +198,27 @@ struct State {
 #[derive(Debug, Default)]
 pub struct Generations {
     state: RwLock<State>,
+    /// Nothing that began here or later is retired. Every lookup asks for it, so it is read without a lock.
+    calm_since: ArcSwapOption<Point>,
 }
 
 impl Generations {
     /// The copy of an order that has no others: complete, to begin with.
     pub fn own() -> Self {
         let last = Some(Point { order: fastrand::u64(1..), place: Place::default() });
-        Self { state: RwLock::new(State { last, is_own: true, ..State::default() }) }
+        let generations = Self::default();
+        generations.change(|state| *state = State { last, is_own: true, ..State::default() });
+        generations
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.write();
+        let changed = change(&mut state);
+        let calm_since = state.calm_since();
+        if self.calm_since.load().as_deref() != calm_since.as_ref() {
+            self.calm_since.store(calm_since.map(Arc::new));
+        }
+        changed
     }
 
     /// How far the copy goes; `None` where it may be behind, or nothing is known.
@@ -218,7 +234,8 @@ impl Generations {
 
     /// Whether an entry whose fill began at `began` is retired, as far as is known.
     pub fn is_retired(&self, began: Point, of: Dependencies<'_>) -> bool {
-        self.state.read().is_retired(began, &of)
+        let is_calm = |since: &Point| since.order == began.order && since.place <= began.place;
+        !self.calm_since.load().as_deref().is_some_and(is_calm) && self.state.read().is_retired(began, &of)
     }
 
     /// Whether an answer that is still running, and was asked for at `began`, may turn out to be retired. Without
@@ -241,22 +258,24 @@ impl Generations {
 
     /// Retires at the next place of an order of one's own.
     pub fn retire(&self, retirement: &Retirement) -> Point {
-        let mut state = self.state.write();
-        let mut point = state.last.unwrap_or_default();
-        point.place.minor += 1;
-        state.apply(point.place, retirement);
-        state.last = Some(point);
-        point
+        self.change(|state| {
+            let mut point = state.last.unwrap_or_default();
+            point.place.minor += 1;
+            state.apply(point.place, retirement);
+            state.last = Some(point);
+            point
+        })
     }
 
     /// Takes over what is retired at `point` of the mirrored order. What belongs to another order is left to
     /// [`Generations::begin`].
     pub fn apply(&self, point: Point, retirement: &Retirement) {
-        let mut state = self.state.write();
-        if state.last.is_some_and(|last| last.order == point.order) {
-            state.apply(point.place, retirement);
-            state.last = state.last.map(|last| Point { place: last.place.max(point.place), ..last });
-        }
+        self.change(|state| {
+            if state.last.is_some_and(|last| last.order == point.order) {
+                state.apply(point.place, retirement);
+                state.last = state.last.map(|last| Point { place: last.place.max(point.place), ..last });
+            }
+        });
     }
 
     /// The same for what was retired from here, maybe as the first in another order.
@@ -269,31 +288,33 @@ impl Generations {
 
     /// Begins to mirror another order, of which nothing is known so far.
     pub fn begin(&self, order: u64) {
-        let unsent = std::mem::take(&mut self.state.write().unsent);
-        let last = Some(Point { order, place: Place::default() });
-        *self.state.write() = State { last, unsent, ..State::default() };
+        self.change(|state| {
+            let unsent = std::mem::take(&mut state.unsent);
+            let last = Some(Point { order, place: Place::default() });
+            *state = State { last, unsent, ..State::default() };
+        });
     }
 
     /// Says that nothing is known of what was retired at `place` and before that.
     pub fn forget_before(&self, place: Place) {
-        let mut state = self.state.write();
-        state.floor = state.floor.max(place);
+        self.change(|state| state.floor = state.floor.max(place));
     }
 
     /// Says that the copy was complete at `at`.
     pub fn heard(&self, at: Instant) {
-        self.state.write().heard = Some(at);
+        self.change(|state| state.heard = Some(at));
     }
 
     /// Retires here what could not be told to others.
     pub fn keep_unsent(&self, retirement: Retirement) {
-        let mut state = self.state.write();
-        if state.unsent.len() < MAX_PATTERNS {
-            state.unsent.push(retirement);
-        } else {
-            // Too much to remember: everything.
-            state.unsent = vec![Retirement::of(&[Subject::All, Subject::Tag(String::new())])];
-        }
+        self.change(|state| {
+            if state.unsent.len() < MAX_PATTERNS {
+                state.unsent.push(retirement);
+            } else {
+                // Too much to remember: everything.
+                state.unsent = vec![Retirement::of(&[Subject::All, Subject::Tag(String::new())])];
+            }
+        });
     }
 
     /// The oldest of what could not be told to others.
@@ -303,14 +324,21 @@ impl Generations {
 
     /// Says that the oldest was told.
     pub fn sent(&self, retirement: &Retirement) {
-        let mut state = self.state.write();
-        if state.unsent.first() == Some(retirement) {
-            state.unsent.remove(0);
-        }
+        self.change(|state| {
+            if state.unsent.first() == Some(retirement) {
+                state.unsent.remove(0);
+            }
+        });
     }
 }
 
 impl State {
+    /// From which place on nothing is retired, where there is such a place.
+    fn calm_since(&self) -> Option<Point> {
+        let last = self.last.filter(|_| self.unsent.is_empty())?;
+        Some(Point { place: last.place.max(self.floor), ..last })
+    }
+
     fn is_current(&self, now: Instant) -> bool {
         // An instant later than `now` was taken by another thread meanwhile.
         let is_recent = |heard| now.saturating_duration_since(heard) < MAX_SILENCE;
@@ -318,13 +346,11 @@ impl State {
     }
 
     fn is_retired(&self, began: Point, of: &Dependencies<'_>) -> bool {
-        let Some(last) = self.last.filter(|last| last.order == began.order) else { return true };
-        if began.place < self.floor || self.unsent.iter().any(|unsent| unsent.concerns(of)) {
+        if self.last.is_none_or(|last| last.order != began.order) {
             return true;
         }
-        // Nothing has been retired since: the most frequent case.
-        if last.place <= began.place {
-            return false;
+        if began.place < self.floor || self.unsent.iter().any(|unsent| unsent.concerns(of)) {
+            return true;
         }
         of.marks().any(|mark| self.retired.get(&mark).is_some_and(|place| *place > began.place))
             || self
