@@ -75,7 +75,8 @@ const LARGEST: usize = 64 * 1024;
 /// An envelope with something in every place, and a compressed body: after four bytes and a checksum of 32, an input
 /// for [`envelope`].
 pub(crate) fn an_envelope() -> Vec<u8> {
-    let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    let headers =
+        HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     let entry = Entry {
         marks: Mark::all(&[Subject::Tag("d".to_owned())]),
         tags: vec!["d".to_owned(), String::new()],

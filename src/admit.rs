@@ -15,6 +15,7 @@ use crate::{
     json::{Json, JsonError},
     key::{self, Body, BodyDigest, Key},
     memo::Memo,
+    namespace::Namespace,
     policy::{Directives, Reason},
     range::Range,
     reading::{Place, Reading},
@@ -67,7 +68,7 @@ impl Inquiry {
 #[derive(Debug)]
 pub struct Terms {
     /// The first part of every key.
-    pub namespace: Arc<str>,
+    pub namespace: Namespace,
     /// What names keys, where the store is not to know what they stand for.
     pub sealing: Option<Arc<Sealing>>,
     /// Whether the caller's `Host` goes upstream.
@@ -238,7 +239,7 @@ impl<'a> Reader<'a> {
     }
 
     fn key(&self, dialect: Dialect, body: BodyDigest) -> Key {
-        let key = Key::new(Arc::clone(&self.terms.namespace), self.route.kind, self.digest(dialect, body));
+        let key = Key::new(self.terms.namespace, self.route.kind, self.digest(dialect, body));
         match &self.terms.sealing {
             Some(sealing) => key.named(sealing),
             None => key,

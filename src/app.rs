@@ -107,15 +107,16 @@ impl App {
         let tasks = TaskTracker::new();
         let shared = Shared {
             store,
-            stats: Arc::new(Stats::default()),
+            stats: Stats::default(),
             standing: Standing::default(),
             flights: Arc::default(),
             tasks: tasks.clone(),
         };
         let permits = Arc::new(Semaphore::new(config.limits.max_upstream_requests));
-        let live = Live::new(config, Arc::clone(&permits)).map_err(StartError::Certificates)?;
-        let proxy =
-            Proxy { shared: Arc::new(shared), live: ArcSwap::from_pointee(live), health: Health::new(log) };
+        let shared = Arc::new(shared);
+        let live =
+            Live::new(config, Arc::clone(&shared), Arc::clone(&permits)).map_err(StartError::Certificates)?;
+        let proxy = Proxy { shared, live: ArcSwap::from_pointee(live), health: Health::new(log) };
         Ok(Self { proxy: Arc::new(proxy), listener, admin, permits, tasks })
     }
 
@@ -207,7 +208,8 @@ impl Reloader {
         // The store that runs is the old settings'.
         let running = self.proxy.live.load().config.store.clone();
         config.store = StoreConfig { max_entry: config.store.max_entry, ..running };
-        let live = Live::new(config, Arc::clone(&self.permits)).map_err(StartError::Certificates)?;
+        let (shared, permits) = (Arc::clone(&self.proxy.shared), Arc::clone(&self.permits));
+        let live = Live::new(config, shared, permits).map_err(StartError::Certificates)?;
         self.proxy.shared.store.set_largest(live.config.store.max_entry);
         self.proxy.live.store(Arc::new(live));
         Ok(())

@@ -1,6 +1,6 @@
 //! An answer that is not stored: asked of the upstream, or read along with whom it is being given to already.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, header};
 use tokio::time::{timeout, timeout_at};
@@ -51,11 +51,11 @@ pub async fn ask(
 pub fn refresh(question: Question, request: Request<RequestBody>) {
     let Some(key) = &question.inquiry.key else { return };
     let id = (*key.digest(), question.inquiry.ask.upstream_form.id);
-    if question.inquiry.directives.only_if_cached || question.shared.flights.is_refresh_held_off(&id) {
+    if question.inquiry.directives.only_if_cached || question.shared().flights.is_refresh_held_off(&id) {
         return;
     }
     if let Seat::Lead(Start { writer, landing, .. }) = seat(&question, false) {
-        let tasks = question.shared.tasks.clone();
+        let tasks = question.shared().tasks.clone();
         tasks.spawn(Fill { question, landing, purpose: Purpose::Refresh }.run(request, writer));
     }
 }
@@ -68,7 +68,7 @@ async fn ask_once_or_twice(
     let deadline = question.deadline();
     for second in [false, true] {
         let reader = match seat(&question, second) {
-            Seat::Lead(start) => return lead(question, report, request, start).await,
+            Seat::Lead(start) => return Box::pin(lead(question, report, request, start)).await,
             Seat::Follow(reader) => reader,
             Seat::Alone => break,
         };
@@ -87,13 +87,13 @@ async fn ask_once_or_twice(
         }
     }
     let start = Start::alone(origin(&question, false));
-    lead(question, report, request, start).await
+    Box::pin(lead(question, report, request, start)).await
 }
 
 fn origin(question: &Question, second: bool) -> Origin {
-    let bound = question.live.config.coalesce.max_buffer;
+    let bound = question.live().config.coalesce.max_buffer;
     let with_credentials = question.inquiry.credentials.is_some();
-    Origin { bound, with_credentials, second, began: question.shared.store.now() }
+    Origin { bound, with_credentials, second, began: question.shared().store.now() }
 }
 
 /// The request's part in the answer.
@@ -107,10 +107,10 @@ fn seat(question: &Question, second: bool) -> Seat {
         return Seat::Alone;
     }
     let id = (*key.digest(), inquiry.ask.upstream_form.id);
-    let max_followers = question.live.config.coalesce.max_followers;
+    let max_followers = question.live().config.coalesce.max_followers;
     let marks = inquiry.marks();
     let fit = |origin: Origin| {
-        let generations = question.shared.store.generations();
+        let generations = question.shared().store.generations();
         let may_be_retired =
             |key| generations.may_be_retired(origin.began, Dependencies { key, marks: &marks });
         if question.keys().iter().any(may_be_retired) {
@@ -121,7 +121,7 @@ fn seat(question: &Question, second: bool) -> Seat {
             Fit::NotTheirs
         }
     };
-    let (flights, since) = (&question.shared.flights, question.exchange.started);
+    let (flights, since) = (&question.shared().flights, question.exchange.started);
     flights.join(id, origin(question, second), since, max_followers, fit)
 }
 
@@ -134,10 +134,10 @@ async fn lead(
     start: Start,
 ) -> Result<Reply, Failure> {
     let Start { writer, reader, landing } = start;
-    let (live, exchange) = (Arc::clone(&question.live), question.exchange.clone());
+    let exchange = question.exchange.clone();
     let edit = question.inquiry.ask.edit_for_caller();
     let is_head = question.is_head();
-    let (tasks, stats) = (question.shared.tasks.clone(), Arc::clone(&question.shared.stats));
+    let tasks = question.shared().tasks.clone();
     let purpose = if reader.origin().second { Purpose::SecondAnswer } else { Purpose::Answer };
     let mut fill = Carried::new(Fill { question, landing, purpose }.run(request, writer), tasks);
     let head = match fill.until(reader.head()).await {
@@ -159,7 +159,7 @@ async fn lead(
     match head.source {
         Source::Upstream => {}
         Source::Meanwhile => {
-            stats.coalesced.increment();
+            exchange.live.shared.stats.coalesced.increment();
             report.status = CacheStatus::Coalesced;
             report.stored = None;
         }
@@ -167,19 +167,19 @@ async fn lead(
     }
     let body = if is_head { ResponseBody::Full(None) } else { body(&head, reader, edit) };
     let response = response(&head, head.headers.clone(), body);
-    let response = normalized(&live, &exchange, Some(report.kind), response).await;
+    let response = normalized(&exchange, Some(report.kind), response).await;
     Ok(Reply::new(response, Some(report)))
 }
 
 /// Reads along with the request that asked.
 async fn follow(question: &Question, report: CacheReport, head: &Head, reader: Reader) -> Reply {
-    question.shared.stats.coalesced.increment();
+    question.shared().stats.coalesced.increment();
     let edit = question.inquiry.dialect.edit_for_others(&question.inquiry.ask);
     let body = body(head, reader, edit);
     // As from the store: without what was meant for the one who asked.
-    let headers = reply::headers_to_store(&question.route, &head.headers).into_iter().collect();
+    let headers = reply::headers_to_store(&question.route, &head.headers);
     let response = response(head, headers, body);
-    let response = normalized(&question.live, &question.exchange, Some(report.kind), response).await;
+    let response = normalized(&question.exchange, Some(report.kind), response).await;
     let forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
     Reply::new(response, Some(CacheReport { status: CacheStatus::Coalesced, forward, ..report }))
 }

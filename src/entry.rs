@@ -43,7 +43,7 @@ pub struct Entry {
     /// Its status.
     pub status: StatusCode,
     /// Its headers, without those a hit leaves out.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
     /// When it was stored, in milliseconds since the Unix epoch.
@@ -77,7 +77,7 @@ pub struct Entry {
 
 impl Entry {
     /// An answer that took nothing and is of no use for any time yet.
-    pub fn new(status: StatusCode, headers: Vec<(HeaderName, HeaderValue)>, body: Bytes) -> Self {
+    pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
         Self {
             status,
             headers,
@@ -100,12 +100,7 @@ impl Entry {
 
     /// The value of its header `name`.
     pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
-        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value)
-    }
-
-    /// Its headers, to be looked up.
-    pub fn header_map(&self) -> HeaderMap {
-        self.headers.iter().cloned().collect()
+        self.headers.get(name)
     }
 
     /// How old it is at `now`, in milliseconds since the Unix epoch. A clock that was set back makes it no younger

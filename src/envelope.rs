@@ -92,7 +92,7 @@ impl Entry {
 mod tests {
     use std::time::Duration;
 
-    use http::{HeaderName, HeaderValue, StatusCode};
+    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
     use proptest::prelude::*;
 
     use super::*;
@@ -109,10 +109,10 @@ mod tests {
     }
 
     fn entry(body: Vec<u8>, header: &str, ttl: u64, model: Option<String>, usage: Option<Usage>) -> Entry {
-        let headers = vec![
+        let headers = HeaderMap::from_iter([
             (http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (HeaderName::from_static("x-some"), HeaderValue::from_str(header).expect("a value")),
-        ];
+        ]);
         Entry {
             stored_at: 1_738_406_400_123,
             ttl: Duration::from_millis(ttl),

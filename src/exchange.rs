@@ -21,7 +21,7 @@ use crate::{
     log::events,
     policy::Reason,
     reply::{CacheReport, X_REQUEST_ID},
-    stats::Stats,
+    state::Live,
 };
 
 /// A request that is being answered.
@@ -37,12 +37,10 @@ pub struct Exchange {
     pub started: Instant,
     /// Where it came from, directly.
     pub peer: IpAddr,
-    /// A request that takes longer is slow.
-    pub slow: Duration,
     /// The text of its question, where that is to be logged.
     pub question: Option<String>,
-    /// What is counted.
-    pub stats: Arc<Stats>,
+    /// The settings as it came, and what lasts.
+    pub live: Arc<Live>,
 }
 
 impl Exchange {
@@ -71,7 +69,7 @@ impl Exchange {
     /// Counts and logs an error, with the chain of its causes. Once, at the boundary.
     pub fn failed(&self, error: &ProxyError) {
         if let Some(limit) = error.limit {
-            self.stats.limited(limit);
+            self.live.shared.stats.limited(limit);
         }
         let mut context = error.details.clone();
         context.insert("method".to_owned(), self.method.as_str().into());
@@ -102,10 +100,9 @@ pub fn request_id(headers: &HeaderMap) -> Arc<str> {
 /// 32 hexadecimal digits.
 fn new_id() -> Arc<str> {
     let mut digits = [0; 32];
-    let mut rest = fastrand::u128(..);
-    for digit in &mut digits {
-        *digit = b"0123456789abcdef"[(rest & 0xf) as usize];
-        rest >>= 4;
+    let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(fastrand::u128(..).to_ne_bytes()) {
+        *pair = [digit(byte >> 4), digit(byte & 0xf)];
     }
     std::str::from_utf8(&digits).unwrap_or_default().into()
 }
@@ -177,7 +174,7 @@ impl Observed {
             upstream_request_id: upstream_request_id.as_deref(),
         });
         let whole = self.whole || self.expected == Some(self.sent);
-        let operation = events::Operation::Request { slow: duration > exchange.slow };
+        let operation = events::Operation::Request { slow: duration > exchange.live.config.log.slow };
         exchange.performed(operation, duration, whole && !status.is_server_error());
         if let Some((model, usage)) = saved {
             log_llm_call(exchange, model, *usage, duration, true);

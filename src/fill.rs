@@ -172,7 +172,7 @@ impl Fill {
         lease: &mut Option<Lease>,
         began: Option<Point>,
     ) -> Result<Kept, Stop> {
-        let Live { upstream, config, .. } = &*self.question.live;
+        let Live { upstream, config, .. } = self.question.live();
         let asked = unix_millis(SystemTime::now());
         let response = tokio::select! {
             response = timeout_at(self.question.deadline(), upstream.send(&config.upstream, request)) => {
@@ -197,7 +197,7 @@ impl Fill {
         let recording = self.receive(body, writer, verdict).await?;
         let took = started.elapsed();
         let Some((body, pace)) = recording.whole(Framing::of_headers(&head.headers)) else {
-            self.question.shared.stats.limited(Limit::MaxEntry);
+            self.question.shared().stats.limited(Limit::MaxEntry);
             return Ok(Err(verdict.err().unwrap_or(Reason::TooLarge)));
         };
         let answer = verdict::of_body(&self.question, &head, &body);

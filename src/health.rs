@@ -52,7 +52,7 @@ impl Health {
             return None;
         }
         let (status, body) = match page {
-            "" => (StatusCode::OK, self.report(config, shared).await),
+            "" => (StatusCode::OK, Box::pin(self.report(config, shared)).await),
             "/live" => (StatusCode::OK, json!({"status": "live"})),
             "/ready" if self.draining.load(Ordering::Relaxed) => {
                 (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "draining"}))

@@ -60,12 +60,12 @@ fn depending(
     told: Vec<String>,
     began: Option<Point>,
 ) -> Result<Entry, Reason> {
-    let Question { inquiry, shared, .. } = question;
+    let inquiry = &question.inquiry;
     let (began, key) = began.zip(inquiry.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
     let tags = tags::of(&inquiry.subjects, headers, told)?;
     let by_tag: Vec<_> = tags.iter().cloned().map(Subject::Tag).collect();
     let marks: Vec<_> = inquiry.marks().into_iter().chain(Mark::all(&by_tag)).collect();
-    if shared.store.generations().is_retired(began, Dependencies { key, marks: &marks }) {
+    if question.shared().store.generations().is_retired(began, Dependencies { key, marks: &marks }) {
         return Err(Reason::Retired);
     }
     Ok(Entry { began, marks, tags, ..entry })
@@ -85,14 +85,15 @@ fn is_better_kept(question: &Question, entry: &Entry) -> bool {
 /// # Errors
 /// The reason, where it cannot be.
 pub fn again(question: &Question, entry: Entry, began: Option<Point>) -> Result<Entry, Reason> {
-    let (headers, told) = (entry.header_map(), entry.tags.clone());
+    let (headers, told) = (entry.headers.clone(), entry.tags.clone());
     depending(question, entry, &headers, told, began)
 }
 
 /// Stores an answer, as of `times`.
 pub async fn store(question: &Question, entry: Entry, times: Times) -> Outcome {
     let (started, life) = (Instant::now(), entry.life());
-    let Question { shared, live, inquiry, follow, wanted, exchange, .. } = question;
+    let Question { inquiry, follow, wanted, exchange, .. } = question;
+    let (live, shared) = (question.live(), question.shared());
     let Some(key) = &inquiry.key else { return Err(Reason::TtlZero) };
     let store = &shared.store;
     let stored = match (follow, wanted) {

@@ -7,7 +7,6 @@
 use std::{
     fmt,
     hash::{Hash, Hasher},
-    sync::Arc,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -17,6 +16,7 @@ use crate::{
     dialect::{Dialect, Pointer},
     headers::{self, HeaderPattern},
     json::Json,
+    namespace::Namespace,
     normal::{self, write_part},
     policy::is_keyed,
     route::{Kind, Mode, Route, Scope},
@@ -29,7 +29,7 @@ const VERSION: &[u8] = b"sidecache key 2";
 /// `NAMESPACE:KIND:HEX`
 #[derive(Clone, Debug)]
 pub struct Key {
-    namespace: Arc<str>,
+    namespace: Namespace,
     kind: Kind,
     digest: blake3::Hash,
     /// The digest that stood here under the former encryption key.
@@ -38,7 +38,7 @@ pub struct Key {
 
 impl Key {
     /// The key with this digest.
-    pub fn new(namespace: Arc<str>, kind: Kind, digest: blake3::Hash) -> Self {
+    pub fn new(namespace: Namespace, kind: Kind, digest: blake3::Hash) -> Self {
         Self { namespace, kind, digest, former: None }
     }
 
@@ -69,12 +69,12 @@ impl Key {
     }
 
     /// Reads a key of `namespace`, whole or without it; `None` where `text` is none.
-    pub fn parse(namespace: &Arc<str>, text: &str) -> Option<Self> {
+    pub fn parse(namespace: Namespace, text: &str) -> Option<Self> {
         let local = |text: &str| {
             let (kind, digest) = text.split_once(':')?;
-            Some(Self::new(Arc::clone(namespace), Kind::named(kind)?, blake3::Hash::from_hex(digest).ok()?))
+            Some(Self::new(namespace, Kind::named(kind)?, blake3::Hash::from_hex(digest).ok()?))
         };
-        let whole = text.strip_prefix(&**namespace).and_then(|rest| rest.strip_prefix(':'));
+        let whole = text.strip_prefix(&*namespace).and_then(|rest| rest.strip_prefix(':'));
         whole.and_then(local).or_else(|| local(text))
     }
 
@@ -86,6 +86,17 @@ impl Key {
     /// The key without its namespace.
     pub fn local(&self) -> String {
         format!("{}:{}", self.kind, self.digest.to_hex())
+    }
+
+    /// Appends it to `text`; into every response, and so in plain steps.
+    pub fn write(&self, text: &mut String) {
+        self.parts().into_iter().for_each(|part| text.push_str(part));
+        text.push_str(&self.digest.to_hex());
+    }
+
+    /// What it is written as, before its digest.
+    fn parts(&self) -> [&str; 4] {
+        [&self.namespace, ":", self.kind.as_str(), ":"]
     }
 
     /// The key of the variant of its answer that `selector` selects.
@@ -128,10 +139,7 @@ impl Serialize for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Written into every response: in plain steps.
-        for part in [&self.namespace, ":", self.kind.as_str(), ":"] {
-            f.write_str(part)?;
-        }
+        self.parts().into_iter().try_for_each(|part| f.write_str(part))?;
         f.write_str(&self.digest.to_hex())
     }
 }

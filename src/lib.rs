@@ -66,6 +66,7 @@ pub mod log;
 pub mod lookup;
 pub mod memo;
 pub mod memory;
+pub mod namespace;
 pub mod normal;
 pub mod normalize;
 pub mod paced;

@@ -56,11 +56,13 @@ impl From<Forward> for Lookup {
 /// is that one's from now on.
 pub async fn lookup(question: &mut Question, key: Key) -> Lookup {
     let started = Instant::now();
+    let store = &question.exchange.live.shared.store;
     let found = match &mut question.follow {
-        Some(follow) => variants::find(&question.shared.store, follow, question.patience).await,
-        None => question.shared.store.get(&key).await.map(|entry| (key, entry)),
+        Some(follow) => variants::find(store, follow, question.patience).await,
+        None => store.get(&key).await.map(|entry| (key, entry)),
     };
-    question.patience = question.patience.saturating_sub(started.elapsed());
+    let took = started.elapsed();
+    question.patience = question.patience.saturating_sub(took);
     let failed = found.is_err();
     let lookup = match found {
         Ok((key, entry)) => {
@@ -72,7 +74,8 @@ pub async fn lookup(question: &mut Question, key: Key) -> Lookup {
         }
         Err(_) => Forward::Miss.into(),
     };
-    let Question { shared, route, exchange, .. } = question;
+    let Question { route, exchange, .. } = &*question;
+    let shared = question.shared();
     let counters = shared.stats.of(route.kind);
     let hit = !matches!(lookup, Lookup::Miss(_));
     match (hit, failed) {
@@ -80,7 +83,7 @@ pub async fn lookup(question: &mut Question, key: Key) -> Lookup {
         (false, true) => shared.stats.errors.increment(),
         (false, false) => counters.misses.increment(),
     }
-    exchange.performed(Operation::CacheLookup { hit }, started.elapsed(), !failed);
+    exchange.performed(Operation::CacheLookup { hit }, took, !failed);
     lookup
 }
 
@@ -128,7 +131,7 @@ fn seconds(duration: Duration) -> i64 {
 /// Whether a request may have an answer that was given to one with, or without, credentials: under a shared
 /// scope, what somebody with credentials got is for those alone whose own the upstream accepts.
 pub fn may_read(question: &Question, with_credentials: bool) -> bool {
-    let Question { shared, route, inquiry, .. } = question;
-    let stands = |credentials| shared.standing.holds(&route.name, credentials, Instant::now());
+    let Question { route, inquiry, .. } = question;
+    let stands = |credentials| question.shared().standing.holds(&route.name, credentials, Instant::now());
     !with_credentials || route.scope == Scope::Credential || inquiry.credentials.as_ref().is_some_and(stands)
 }

@@ -1,10 +1,10 @@
 //! A stored answer as bytes: a head, and the body. In one piece of memory it is kept in this process, and in an
 //! [envelope](crate::envelope) it leaves it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::{
     entry::{Entry, Usage},
@@ -12,9 +12,12 @@ use crate::{
     time::millis,
 };
 
+/// Room for as many headers is made before they are read: no number that is read is believed.
+const USUAL_HEADERS: usize = 8;
+
 /// An entry in one piece of memory, as this process keeps it.
 #[derive(Clone, Debug)]
-pub struct Packed(Bytes);
+pub struct Packed(Arc<[u8]>);
 
 impl Packed {
     /// Its length in bytes.
@@ -25,14 +28,20 @@ impl Packed {
 
     /// The entry; its body and its headers share this memory. `None` for no entry that this process packed.
     pub fn unpack(&self) -> Option<Entry> {
-        let mut reader = Reader { bytes: &self.0, at: 0 };
+        let bytes = self.bytes();
+        let mut reader = Reader { bytes: &bytes, at: 0 };
         let entry = reader.head()?;
         Some(Entry { body: reader.rest(), ..entry })
     }
 
     /// What is needed to count or to remove it.
     pub fn summary(&self) -> Option<Summary> {
-        Reader { bytes: &self.0, at: 0 }.summary()
+        Reader { bytes: &self.bytes(), at: 0 }.summary()
+    }
+
+    /// With an owner of their own: what is made of them is counted apart from what others make of the same memory.
+    fn bytes(&self) -> Bytes {
+        Bytes::from_owner(Arc::clone(&self.0))
     }
 }
 
@@ -182,10 +191,10 @@ impl Reader<'_> {
             tags.push(String::from_utf8(self.bytes()?.to_vec()).ok()?);
         }
         let count = self.u64()?;
-        let mut headers = Vec::new();
+        let mut headers = HeaderMap::with_capacity(USUAL_HEADERS);
         for _ in 0..count {
             let name = HeaderName::from_bytes(self.bytes()?).ok()?;
-            headers.push((name, HeaderValue::from_maybe_shared(self.shared()?).ok()?));
+            headers.try_append(name, HeaderValue::from_maybe_shared(self.shared()?).ok()?).ok()?;
         }
         Some(Entry {
             stored_at,

@@ -15,7 +15,6 @@ use crate::{
     reply::{self, Failure, Reply},
     retiring::Retiring,
     route::Kind,
-    state::{Live, Shared},
     tunnel,
 };
 
@@ -24,8 +23,6 @@ use crate::{
 /// # Errors
 /// Where the upstream gives no proper response.
 pub async fn pass(
-    shared: &Shared,
-    live: &Arc<Live>,
     exchange: &Exchange,
     mut parts: Parts,
     body: Incoming,
@@ -37,10 +34,10 @@ pub async fn pass(
     let body = if body.is_end_stream() {
         RequestBody::Full(None)
     } else {
-        RequestBody::Client(Timed::new(body, live.config.limits.body_timeout), Arc::default())
+        RequestBody::Client(Timed::new(body, exchange.live.config.limits.body_timeout), Arc::default())
     };
     let upgrade = upgrade.zip(client);
-    forward(shared, live, exchange, parts, body, upgrade, retiring).await
+    forward(exchange, parts, body, upgrade, retiring).await
 }
 
 /// Sends a request on, and its response back, once what it retires is retired.
@@ -48,15 +45,14 @@ pub async fn pass(
 /// # Errors
 /// Where the upstream gives no proper response.
 pub async fn forward(
-    shared: &Shared,
-    live: &Arc<Live>,
     exchange: &Exchange,
     mut parts: Parts,
     body: RequestBody,
     upgrade: Option<(String, OnUpgrade)>,
     retiring: Option<Retiring>,
 ) -> Result<Reply, Failure> {
-    upstream_headers(live, exchange, &mut parts.headers, false);
+    let live = &exchange.live;
+    upstream_headers(exchange, &mut parts.headers, false);
     let mut request = Request::from_parts(parts, body);
     if let Some((protocol, _)) = &upgrade {
         tunnel::ask(request.headers_mut(), protocol);
@@ -76,32 +72,32 @@ pub async fn forward(
     }
     let mut response = sent?;
     if let (StatusCode::SWITCHING_PROTOCOLS, Some((_, client))) = (response.status(), upgrade) {
-        return Ok(Reply::new(tunnel::open(response, client, &shared.tasks), None));
+        return Ok(Reply::new(tunnel::open(response, client, &live.shared.tasks), None));
     }
     reply::clean(response.headers_mut());
     // The version is each connection's own (RFC 9110, section 2.5).
     *response.version_mut() = Version::HTTP_11;
     let response = response.map(|body| ResponseBody::Upstream(Box::new(body)));
-    Ok(Reply::new(normalized(live, exchange, None, response).await, None))
+    Ok(Reply::new(normalized(exchange, None, response).await, None))
 }
 
 /// The upstream's own errors in sidecache's form, where that is set.
 pub async fn normalized(
-    live: &Live,
     exchange: &Exchange,
     kind: Option<Kind>,
     response: Response<ResponseBody>,
 ) -> Response<ResponseBody> {
     let is_error = response.status().is_client_error() || response.status().is_server_error();
-    if live.config.normalize_errors && is_error {
-        normalize::error(exchange, kind, live.config.environment == "production", response).await
+    let config = &exchange.live.config;
+    if config.normalize_errors && is_error {
+        Box::pin(normalize::error(exchange, kind, config.environment == "production", response)).await
     } else {
         response
     }
 }
 
 /// Makes of a request's headers those that go upstream. They are without the connection's.
-pub fn upstream_headers(live: &Live, exchange: &Exchange, headers: &mut HeaderMap, cacheable: bool) {
+pub fn upstream_headers(exchange: &Exchange, headers: &mut HeaderMap, cacheable: bool) {
     // The length is the body's; `Expect` was answered here; the TTL was for us.
     for name in [header::CONTENT_LENGTH, header::EXPECT, policy::X_CACHE_TTL] {
         headers.remove(name);
@@ -109,7 +105,7 @@ pub fn upstream_headers(live: &Live, exchange: &Exchange, headers: &mut HeaderMa
     if cacheable {
         headers.remove(header::ACCEPT_ENCODING);
     }
-    forwarded::rewrite(headers, exchange.peer, &live.config.trusted_proxies, !cacheable);
+    forwarded::rewrite(headers, exchange.peer, &exchange.live.config.trusted_proxies, !cacheable);
     if let Ok(id) = HeaderValue::from_str(&exchange.id) {
         headers.insert(reply::X_REQUEST_ID, id);
     }

@@ -35,13 +35,13 @@ use crate::{
     pass,
     policy::Reason,
     question::Question,
-    reply::{self, CacheReport, Failure, Reply},
+    reply::{self, CacheReport, Failure, Reply, Saved},
     retiring::Retiring,
     route::Route,
     serve,
     state::{Live, Shared},
     stats::Limit,
-    time::unix_seconds,
+    time::{seconds, unix_seconds},
 };
 
 /// The proxy.
@@ -65,13 +65,16 @@ impl Proxy {
         mut request: Request<Incoming>,
         peer: SocketAddr,
     ) -> Result<Response<Observed>, BodyError> {
-        let live = self.live.load_full();
-        let mut exchange = self.begin(&live, &request, peer.ip());
+        let mut exchange = self.begin(&request, peer.ip());
         events::http_request(&events::HttpRequest {
             request_id: &exchange.id,
             method: exchange.method.as_str(),
             path: &exchange.path,
-            client_ip: forwarded::client_ip(peer.ip(), &live.config.trusted_proxies, request.headers()),
+            client_ip: forwarded::client_ip(
+                peer.ip(),
+                &exchange.live.config.trusted_proxies,
+                request.headers(),
+            ),
             query: request.uri().query(),
         });
         // Over HTTP/2 the host is in the target alone.
@@ -81,7 +84,7 @@ impl Proxy {
         {
             request.headers_mut().insert(header::HOST, host);
         }
-        match self.answer(&live, &mut exchange, request).await {
+        match self.answer(&mut exchange, request).await {
             Ok(reply) => Ok(self.finish(exchange, reply)),
             Err(Failure::Told(error, report)) => {
                 // What the caller asked for is no fault.
@@ -104,25 +107,20 @@ impl Proxy {
         }
     }
 
-    fn begin(&self, live: &Live, request: &Request<Incoming>, peer: IpAddr) -> Exchange {
+    fn begin(&self, request: &Request<Incoming>, peer: IpAddr) -> Exchange {
         Exchange {
             id: exchange::request_id(request.headers()),
             method: request.method().clone(),
             path: request.uri().path().into(),
             started: Instant::now(),
             peer,
-            slow: live.config.log.slow,
             question: None,
-            stats: Arc::clone(&self.shared.stats),
+            live: self.live.load_full(),
         }
     }
 
-    async fn answer(
-        &self,
-        live: &Arc<Live>,
-        exchange: &mut Exchange,
-        request: Request<Incoming>,
-    ) -> Result<Reply, Failure> {
+    async fn answer(&self, exchange: &mut Exchange, request: Request<Incoming>) -> Result<Reply, Failure> {
+        let live = &exchange.live;
         let (mut parts, body) = request.into_parts();
         guard::check(&parts).map_err(|fault| ProxyError::new(ErrorKind::InvalidRequest, fault))?;
         if let Some(response) = self.health.page(&live.config, &self.shared, &parts).await {
@@ -132,8 +130,7 @@ impl Proxy {
         let covering = live.routes.iter().find(|route| route.pattern.matches(&parts.method, &exchange.path));
         let (method, path) = (parts.method.clone(), Arc::clone(&exchange.path));
         let host = parts.headers.get(header::HOST).cloned();
-        let retiring =
-            |route: Option<&Route>| Retiring::of(&self.shared, live, &method, &path, host.as_ref(), route);
+        let retiring = |route: Option<&Route>| Retiring::of(live, &method, &path, host.as_ref(), route);
         let route = match covering {
             Some(route)
                 if route.caches(&parts.method) && upgrade.is_none() && !guard::climbs(&exchange.path) =>
@@ -142,7 +139,7 @@ impl Proxy {
             }
             _ => {
                 let retiring = retiring(covering.map(Arc::as_ref));
-                return pass::pass(&self.shared, live, exchange, parts, body, upgrade, retiring).await;
+                return Box::pin(pass::pass(exchange, parts, body, upgrade, retiring)).await;
             }
         };
         let limits = &live.config.limits;
@@ -155,12 +152,11 @@ impl Proxy {
         headers::remove_hop_by_hop(&mut parts.headers);
         match admit::admit(&route, &parts, &body, &live.terms) {
             Some(inquiry) => {
+                let patience = live.config.store.timeout;
                 exchange.question.clone_from(&inquiry.question);
                 let conditions = inquiry.conditions.clone();
-                let mut question = Question {
-                    shared: Arc::clone(&self.shared),
-                    live: Arc::clone(live),
-                    patience: live.config.store.timeout,
+                let mut question = Box::new(Question {
+                    patience,
                     follow: None,
                     route,
                     exchange: exchange.clone(),
@@ -168,23 +164,23 @@ impl Proxy {
                     kept: None,
                     wanted: None,
                     fallback: None,
-                };
-                question.follow = Follow::of(&question, &parts.headers);
+                });
+                question.follow = Follow::of(&question, &parts.headers).map(Box::new);
                 let range = question.inquiry.range.clone();
                 Ok(self.cached(question, parts, body).await?.unless(&conditions).part(range.as_ref()))
             }
             None => {
                 let retiring = retiring(Some(&route));
-                pass::forward(&self.shared, live, exchange, parts, body.into(), None, retiring).await
+                Box::pin(pass::forward(exchange, parts, body.into(), None, retiring)).await
             }
         }
     }
 
     /// A request that a route covers.
-    async fn cached(&self, mut question: Question, parts: Parts, body: Bytes) -> Result<Reply, Failure> {
+    async fn cached(&self, mut question: Box<Question>, parts: Parts, body: Bytes) -> Result<Reply, Failure> {
         if let Some(batch) = question.inquiry.batch.take() {
             let request = question.request(parts, body);
-            return embed::embed(question, &batch, request).await;
+            return Box::pin(embed::embed(*question, &batch, request)).await;
         }
         let (request, report) = match (question.inquiry.bypass, question.inquiry.key.clone()) {
             (None, Some(key)) => match lookup::lookup(&mut question, key.clone()).await {
@@ -194,7 +190,7 @@ impl Proxy {
                     let reply = serve::found(&question, found).await;
                     let mut request = question.request(parts, body);
                     follow::ask_to_confirm(&mut question, &mut request, Some(stored));
-                    ask::refresh(question, request);
+                    ask::refresh(*question, request);
                     return Ok(reply);
                 }
                 Lookup::Miss(miss) => {
@@ -205,7 +201,7 @@ impl Proxy {
                         let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
                         return Err(Failure::Told(error, Some(report)));
                     }
-                    (question.kept, question.fallback) = (miss.kept, miss.fallback);
+                    (question.kept, question.fallback) = (miss.kept, miss.fallback.map(Box::new));
                     let mut request = question.request(parts, body);
                     if question.inquiry.range.is_some() {
                         let report = question.ask_for_part(&mut request, report);
@@ -223,7 +219,7 @@ impl Proxy {
                 (question.request(parts, body), report)
             }
         };
-        ask::ask(question, report, request).await
+        Box::pin(ask::ask(*question, report, request)).await
     }
 
     /// What every response gets.
@@ -234,8 +230,7 @@ impl Proxy {
         }
         let headers = response.headers_mut();
         let elapsed = exchange.elapsed();
-        let seconds = format!("{}.{:06}", elapsed.as_secs(), elapsed.subsec_micros());
-        if let Ok(seconds) = HeaderValue::try_from(seconds) {
+        if let Ok(seconds) = HeaderValue::try_from(seconds(elapsed)) {
             headers.insert(reply::X_PROCESS_TIME, seconds);
         }
         let theirs =
@@ -243,7 +238,7 @@ impl Proxy {
         if let (None, Ok(id)) = (&theirs, HeaderValue::from_str(&exchange.id)) {
             headers.insert(reply::X_REQUEST_ID, id);
         }
-        let saved = hit.and_then(|entry| Some((entry.model.clone()?, entry.usage.unwrap_or_default())));
+        let saved = hit.and_then(|Saved { model, usage }| Some((model?, usage)));
         let record = Record {
             status: response.status(),
             report,

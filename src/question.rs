@@ -32,10 +32,6 @@ const ROOM_FOR_VECTOR: usize = 256 * 1024;
 /// A request on a cacheable route, with all that its answer depends on.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// What lasts.
-    pub shared: Arc<Shared>,
-    /// The settings as of the request.
-    pub live: Arc<Live>,
     /// The rule that covers it.
     pub route: Arc<Route>,
     /// The request.
@@ -47,11 +43,11 @@ pub struct Question {
     /// The inputs that are asked for, where each has an entry of its own.
     pub wanted: Option<Arc<Wanted>>,
     /// The stale answer that it gets where the upstream fails.
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<Box<Fallback>>,
     /// How long it may still wait for the store before its answer (`store.timeout`, in all).
     pub patience: Duration,
     /// What is remembered of it on a route that follows its upstream.
-    pub follow: Option<Follow>,
+    pub follow: Option<Box<Follow>>,
 }
 
 /// A stale answer for where the upstream fails.
@@ -64,6 +60,16 @@ pub struct Fallback {
 }
 
 impl Question {
+    /// The settings as of the request.
+    pub fn live(&self) -> &Live {
+        &self.exchange.live
+    }
+
+    /// What lasts.
+    pub fn shared(&self) -> &Shared {
+        &self.exchange.live.shared
+    }
+
     /// The request for the upstream, made of the client's own.
     pub fn request(&self, mut parts: Parts, body: Bytes) -> Request<RequestBody> {
         self.make_upstreams(&mut parts.headers);
@@ -73,7 +79,7 @@ impl Question {
 
     /// Makes of its headers those that go upstream.
     pub fn make_upstreams(&self, headers: &mut HeaderMap) {
-        pass::upstream_headers(&self.live, &self.exchange, headers, true);
+        pass::upstream_headers(&self.exchange, headers, true);
         self.inquiry.conditions.remove_from(headers);
     }
 
@@ -93,7 +99,7 @@ impl Question {
 
     /// When the answer must have begun.
     pub fn deadline(&self) -> tokio::time::Instant {
-        (self.exchange.started + self.live.config.upstream.first_byte_timeout).into()
+        (self.exchange.started + self.live().config.upstream.first_byte_timeout).into()
     }
 
     /// The keys under which its answer is kept.
@@ -104,20 +110,20 @@ impl Question {
     /// The largest answer that is kept, in bytes: one entry, and of several some room for each further one.
     pub fn largest_answer(&self) -> usize {
         let further = self.keys().len().saturating_sub(1);
-        self.live.config.store.max_entry.saturating_add(further * ROOM_FOR_VECTOR)
+        self.live().config.store.max_entry.saturating_add(further * ROOM_FOR_VECTOR)
     }
 
     /// Learns, under a shared scope, from the upstream's answer whether the caller's credentials are good.
     pub fn learn_standing(&self, status: StatusCode) {
-        let Self { shared, live, route, inquiry, .. } = self;
+        let Self { route, inquiry, .. } = self;
         if let Some(credentials) = &inquiry.credentials {
-            let ttl = live.config.shared_auth_ttl;
-            shared.standing.learn(&route.name, credentials, status, ttl, Instant::now());
+            let ttl = self.live().config.shared_auth_ttl;
+            self.shared().standing.learn(&route.name, credentials, status, ttl, Instant::now());
         }
     }
 
     /// The error of an answer that has not begun by then.
     pub fn too_late(&self) -> ProxyError {
-        upstream::timed_out(self.live.config.upstream.first_byte_timeout)
+        upstream::timed_out(self.live().config.upstream.first_byte_timeout)
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     body::{BodyError, ResponseBody},
     conditional::{self, Conditions},
     dialect::{self, Dialect, Served, sse::Framing},
-    entry::Entry,
+    entry::{Entry, Usage},
     error::ProxyError,
     headers,
     key::Key,
@@ -176,7 +176,7 @@ impl CacheReport {
         if let Some(age) = self.age {
             headers.insert(header::AGE, HeaderValue::from(age));
         }
-        if let Ok(value) = HeaderValue::from_str(&self.cache_status()) {
+        if let Ok(value) = HeaderValue::try_from(self.cache_status()) {
             // After what caches nearer to the upstream say (RFC 9211, section 2).
             headers::append_item(headers, CACHE_STATUS, value);
         }
@@ -188,7 +188,7 @@ impl CacheReport {
         text.push_str("sidecache");
         // Writing to a string cannot fail.
         let _ = match &self.forward {
-            None if matches!(self.status, CacheStatus::Hit | CacheStatus::Stale) => write!(text, "; hit"),
+            None if matches!(self.status, CacheStatus::Hit | CacheStatus::Stale) => text.write_str("; hit"),
             None => Ok(()),
             Some((forward, None)) => write!(text, "; fwd={}", forward.as_str()),
             Some((forward, Some(status))) => {
@@ -205,7 +205,9 @@ impl CacheReport {
             text.push_str("; stored");
         }
         if let Some(key) = &self.key {
-            let _ = write!(text, "; key=\"{key}\"");
+            text.push_str("; key=\"");
+            key.write(&mut text);
+            text.push('"');
         }
         let _ = match (self.found(), self.reason) {
             (Some(found), Some(reason)) => write!(text, "; detail=\"{found} {}\"", reason.as_str()),
@@ -229,8 +231,24 @@ pub struct Reply {
     pub response: Response<ResponseBody>,
     /// What the cache did.
     pub report: Option<CacheReport>,
-    /// The stored answer that it is.
-    pub hit: Option<Arc<Entry>>,
+    /// The call of a model that it saved, where it comes from the store.
+    pub hit: Option<Saved>,
+}
+
+/// The call of a model that a hit saved.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// The model, where the answer names one.
+    pub model: Option<String>,
+    /// The tokens it took.
+    pub usage: Usage,
+}
+
+impl Saved {
+    /// The call that gave `entry`.
+    pub fn by(entry: &Entry) -> Self {
+        Self { model: entry.model.clone(), usage: entry.usage.unwrap_or_default() }
+    }
 }
 
 impl Reply {
@@ -276,7 +294,7 @@ impl From<ProxyError> for Failure {
 }
 
 /// The headers of an answer that are stored with it.
-pub fn headers_to_store(route: &Route, headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+pub fn headers_to_store(route: &Route, headers: &HeaderMap) -> HeaderMap {
     let left_out = |name: &HeaderName| {
         // The length is the stored body's; the others tell of one response alone.
         [header::CONTENT_LENGTH, header::AGE, X_REQUEST_ID].contains(name)
@@ -294,13 +312,13 @@ pub fn headers_to_store(route: &Route, headers: &HeaderMap) -> Vec<(HeaderName, 
 pub fn stored_parts(
     route: &Route,
     dialect: Dialect,
-    entry: &Entry,
+    entry: Entry,
     served: Served,
     now: SystemTime,
 ) -> (HeaderMap, Bytes) {
-    let mut headers = entry.header_map();
+    let Entry { mut headers, body, .. } = entry;
     let body = match served {
-        Served::AsStored => entry.body.clone(),
+        Served::AsStored => body,
         Served::Shown(body) => body,
         Served::Made(media, body) => {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
@@ -321,12 +339,13 @@ pub fn stored_parts(
 pub fn from_entry(
     route: &Route,
     dialect: Dialect,
-    entry: &Entry,
+    mut entry: Entry,
     served: Served,
     now: SystemTime,
 ) -> Response<ResponseBody> {
+    let (status, pace) = (entry.status, std::mem::take(&mut entry.pace));
     // A made stream never came at a pace of its own.
-    let recorded = if matches!(served, Served::AsStored) { &entry.pace[..] } else { &[] };
+    let recorded = if matches!(served, Served::AsStored) { &pace[..] } else { &[] };
     let (headers, body) = stored_parts(route, dialect, entry, served, now);
     let paced = match route.replay {
         Replay::AtOnce => None,
@@ -334,7 +353,7 @@ pub fn from_entry(
     };
     let body = paced.map_or_else(|| ResponseBody::from(body), |paced| ResponseBody::Paced(Box::new(paced)));
     let mut response = Response::new(body);
-    *response.status_mut() = entry.status;
+    *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }

@@ -17,7 +17,6 @@ use crate::{
 /// the same: the upstream may have done what it was asked for.
 #[derive(Debug)]
 pub struct Retiring {
-    shared: Arc<Shared>,
     live: Arc<Live>,
     path: Arc<str>,
     /// Whether it writes.
@@ -32,7 +31,6 @@ pub struct Retiring {
 impl Retiring {
     /// Of a request to `host` that `covering` covers, if any route does; `None` where it retires nothing.
     pub fn of(
-        shared: &Arc<Shared>,
         live: &Arc<Live>,
         method: &Method,
         path: &Arc<str>,
@@ -48,7 +46,6 @@ impl Retiring {
         let followed = (follows && is_write).then(|| format!("http://{host}"));
         let kinds = covering.map(|route| route.invalidates.clone()).unwrap_or_default();
         (is_write || !kinds.is_empty()).then(|| Self {
-            shared: Arc::clone(shared),
             live: Arc::clone(live),
             path: Arc::clone(path),
             is_write,
@@ -63,7 +60,7 @@ impl Retiring {
         let refused =
             |response: &Response<B>| !response.status().is_success() && !response.status().is_redirection();
         if !response.is_some_and(refused) {
-            retire(&self.shared, &self.subjects(response.map(Response::headers))).await;
+            retire(&self.live.shared, &self.subjects(response.map(Response::headers))).await;
         }
         self.settled = true;
     }
@@ -84,18 +81,18 @@ impl Retiring {
 impl Drop for Retiring {
     fn drop(&mut self) {
         if !self.settled {
-            let (shared, subjects) = (Arc::clone(&self.shared), self.subjects(None));
-            self.shared.tasks.spawn(async move { retire(&shared, &subjects).await });
+            let (shared, subjects) = (Arc::clone(&self.live.shared), self.subjects(None));
+            self.live.shared.tasks.spawn(async move { retire(&shared, &subjects).await });
         }
     }
 }
 
 /// Retires what the route says, once the upstream has answered with a success.
 pub async fn answered(question: &Question, status: StatusCode) {
-    let Question { route, shared, .. } = question;
+    let route = &question.route;
     if status.is_success() && !route.invalidates.is_empty() {
         let kinds: Vec<_> = route.invalidates.iter().copied().map(Subject::Kind).collect();
-        retire(shared, &kinds).await;
+        retire(question.shared(), &kinds).await;
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     entry::Entry,
     pass,
     question::Question,
-    reply::{self, CacheReport, CacheStatus, Forward, Reply},
+    reply::{self, CacheReport, CacheStatus, Forward, Reply, Saved},
 };
 
 /// A stored answer that is of use to a request, and in which form.
@@ -28,21 +28,22 @@ pub struct Found {
 /// The reply that says what was found.
 pub async fn found(question: &Question, found: Found) -> Reply {
     let Found { entry, served, report } = found;
-    let stats = &question.shared.stats;
+    let stats = &question.shared().stats;
     if report.status == CacheStatus::Stale {
         stats.stale.increment();
     }
     stats.saved(entry.took.saturating_sub(question.exchange.elapsed()));
-    stats.tokens_saved.add(entry.usage.and_then(|usage| usage.total).unwrap_or(0));
-    let dialect = question.inquiry.dialect;
-    let mut response = reply::from_entry(&question.route, dialect, &entry, served, SystemTime::now());
+    let saved = Saved::by(&entry);
+    stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
+    let (dialect, entry) = (question.inquiry.dialect, Arc::unwrap_or_clone(entry));
+    let mut response = reply::from_entry(&question.route, dialect, entry, served, SystemTime::now());
     if question.is_head() {
         let len = response.body().size_hint().lower();
         response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
         *response.body_mut() = ResponseBody::Full(None);
     }
-    let response = pass::normalized(&question.live, &question.exchange, Some(report.kind), response).await;
-    Reply { response, report: Some(report), hit: Some(entry) }
+    let response = pass::normalized(&question.exchange, Some(report.kind), response).await;
+    Reply { response, report: Some(report), hit: Some(saved) }
 }
 
 /// The same in place of what the upstream could not answer; `status` is what it answered instead.

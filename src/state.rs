@@ -16,7 +16,7 @@ pub struct Shared {
     /// Where answers are kept.
     pub store: Store,
     /// What happened so far.
-    pub stats: Arc<Stats>,
+    pub stats: Stats,
     /// Whose credentials are good.
     pub standing: Standing,
     /// The answers that are running.
@@ -28,6 +28,8 @@ pub struct Shared {
 /// What a reload replaces as a whole.
 #[derive(Debug)]
 pub struct Live {
+    /// What lasts as long as the process.
+    pub shared: Arc<Shared>,
     /// The settings.
     pub config: Config,
     /// The settings' routes, each for itself.
@@ -43,10 +45,10 @@ impl Live {
     ///
     /// # Errors
     /// Where the upstream is reached over TLS and the system's certificates cannot be read.
-    pub fn new(config: Config, permits: Arc<Semaphore>) -> io::Result<Self> {
+    pub fn new(config: Config, shared: Arc<Shared>, permits: Arc<Semaphore>) -> io::Result<Self> {
         let upstream = Upstream::new(&config.upstream, permits)?;
         let terms = Terms::new(&config);
         let routes = config.routes.iter().cloned().map(Arc::new).collect();
-        Ok(Self { config, routes, upstream, terms })
+        Ok(Self { shared, config, routes, upstream, terms })
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 /// order of retirements from which on its own answer depends on what is retired; `None` where that is not known. The
 /// store is not waited for longer than `patience`: other replicas are then told later.
 pub async fn begin(question: &Question, patience: Duration) -> Option<Point> {
-    let (store, conversations) = (&question.shared.store, &question.inquiry.conversations);
+    let (store, conversations) = (&question.shared().store, &question.inquiry.conversations);
     if conversations.is_empty() {
         return store.now();
     }
@@ -20,7 +20,7 @@ pub async fn begin(question: &Question, patience: Duration) -> Option<Point> {
     match store.retire_within(&subjects, patience).await {
         Ok(point) => Some(point),
         Err(_) => {
-            question.shared.stats.errors.increment();
+            question.shared().stats.errors.increment();
             None
         }
     }
@@ -29,7 +29,7 @@ pub async fn begin(question: &Question, patience: Duration) -> Option<Point> {
 /// Retires, once the turn is over, what was seen of its conversations meanwhile; and what was answered, where another
 /// turn began while this one ran: that one's answer may know nothing of this one.
 pub async fn end(question: &Question, began: Option<Point>) {
-    let (shared, conversations) = (&question.shared, &question.inquiry.conversations);
+    let (shared, conversations) = (question.shared(), &question.inquiry.conversations);
     if conversations.is_empty() {
         return;
     }

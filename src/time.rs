@@ -5,6 +5,17 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+/// In seconds, to the microsecond; as in `0.000012`.
+pub fn seconds(duration: Duration) -> String {
+    let mut text = duration.as_secs().to_string();
+    text.push('.');
+    let micros = duration.subsec_micros();
+    for place in [100_000, 10_000, 1_000, 100, 10, 1] {
+        text.push(char::from(b'0' + (micros / place % 10) as u8));
+    }
+    text
+}
+
 /// Whole milliseconds; of a time that no number holds, as many as one does.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -59,6 +70,15 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_have_six_places() {
+        for (micros, text) in
+            [(0, "0.000000"), (12, "0.000012"), (1_234_567, "1.234567"), (60_000_000, "60.000000")]
+        {
+            assert_eq!(seconds(Duration::from_micros(micros)), text);
+        }
+    }
 
     #[test]
     fn timestamps_are_rfc_3339() {

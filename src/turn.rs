@@ -1,6 +1,9 @@
 //! Whose turn it is to ask the upstream, among all replicas.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use tokio::time::timeout;
 
@@ -43,13 +46,14 @@ pub async fn take(
     ends_when_deserted: bool,
     patience: &mut Duration,
 ) -> Turn {
-    let Question { shared, live, inquiry, .. } = question;
+    let (inquiry, live) = (&question.inquiry, question.live());
     let Some(key) = &inquiry.key else { return Turn::Mine(None) };
     let deadline = (Instant::now() + live.config.coalesce.replica_wait).min(question.deadline().into_std());
     let mut is_first = true;
     loop {
         let asked = Instant::now();
-        let turn = shared.store.turn(key, &inquiry.marks(), inquiry.ask.upstream_form.id, *patience).await;
+        let turn =
+            live.shared.store.turn(key, &inquiry.marks(), inquiry.ask.upstream_form.id, *patience).await;
         // From then on, it is the other replica that is waited for.
         if std::mem::take(&mut is_first) {
             *patience = patience.saturating_sub(asked.elapsed());
@@ -86,8 +90,9 @@ pub async fn take(
 pub async fn give(question: &Question, found: Found, writer: &Writer) -> Result<(), Abandoned> {
     let Found { entry, served, .. } = found;
     let dialect = question.inquiry.dialect;
-    let (headers, body) = reply::stored_parts(&question.route, dialect, &entry, served, SystemTime::now());
-    let head = Head { status: entry.status, headers, sharing: Sharing::Open, source: Source::Meanwhile };
+    let (status, entry) = (entry.status, Arc::unwrap_or_clone(entry));
+    let (headers, body) = reply::stored_parts(&question.route, dialect, entry, served, SystemTime::now());
+    let head = Head { status, headers, sharing: Sharing::Open, source: Source::Meanwhile };
     writer.head(head);
     writer.chunk(body).await
 }

@@ -4,7 +4,7 @@ use std::{hint::black_box, time::Duration};
 
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sidecache::entry::Entry;
 
 /// Bodies: an answer's, and a long one's.
@@ -15,10 +15,10 @@ const KEY: &str = "sidecache:query:0123456789abcdef0123456789abcdef0123456789abc
 pub(crate) fn bench(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("envelope");
     for len in LENGTHS {
-        let headers = vec![
+        let headers = HeaderMap::from_iter([
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (header::DATE, HeaderValue::from_static("Mon, 03 Nov 2025 10:00:00 GMT")),
-        ];
+        ]);
         let text = b"An answer is kept until its time is up. ".repeat(len / 40 + 1);
         let body = Bytes::from(text).slice(..len);
         let ttl = Duration::from_secs(1_800);

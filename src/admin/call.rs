@@ -1,13 +1,11 @@
 //! Which call a request makes. Pure.
 
-use std::sync::Arc;
-
 use form_urlencoded::parse;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use percent_encoding::percent_decode_str;
 
 use super::refusal::Refusal;
-use crate::{key::Key, route::Kind};
+use crate::{key::Key, namespace::Namespace, route::Kind};
 
 /// Entries that a list has where nobody says, and at most.
 const LIMIT: usize = 50;
@@ -40,7 +38,7 @@ impl Call {
     ///
     /// # Errors
     /// 404, 405 or 400, with what is wrong.
-    pub(super) fn of(parts: &Parts, namespace: &Arc<str>) -> Result<Self, Refusal> {
+    pub(super) fn of(parts: &Parts, namespace: Namespace) -> Result<Self, Refusal> {
         let (method, path) = (&parts.method, parts.uri.path());
         match path {
             "/stats" => allowed(method, "GET, HEAD").map(|()| Self::Stats),
@@ -73,7 +71,7 @@ fn allowed(method: &Method, methods: &'static str) -> Result<(), Refusal> {
     Err(refusal.with(header::ALLOW, HeaderValue::from_static(methods)))
 }
 
-fn entry(method: &Method, key: &str, namespace: &Arc<str>) -> Result<Call, Refusal> {
+fn entry(method: &Method, key: &str, namespace: Namespace) -> Result<Call, Refusal> {
     allowed(method, "GET, HEAD, PUT, DELETE")?;
     let text = percent_decode_str(key).decode_utf8_lossy();
     let key = parse_key(&text, namespace).map_err(Refusal::bad)?;
@@ -88,7 +86,7 @@ fn entry(method: &Method, key: &str, namespace: &Arc<str>) -> Result<Call, Refus
 ///
 /// # Errors
 /// What a key looks like.
-pub(super) fn parse_key(text: &str, namespace: &Arc<str>) -> Result<Key, String> {
+pub(super) fn parse_key(text: &str, namespace: Namespace) -> Result<Key, String> {
     Key::parse(namespace, text).ok_or_else(|| {
         format!("{text:?} is no key: it is {namespace}:KIND:HEX or KIND:HEX, HEX being 64 hexadecimal digits")
     })
@@ -127,13 +125,13 @@ mod tests {
 
     fn call(method: &str, target: &str) -> Result<Call, u16> {
         let parts = Request::builder().method(method).uri(target).body(()).expect("a request").into_parts().0;
-        Call::of(&parts, &"ns".into()).map_err(|refusal| refusal.response().status().as_u16())
+        Call::of(&parts, "ns".into()).map_err(|refusal| refusal.response().status().as_u16())
     }
 
     #[test]
     fn calls_are_told_by_method_and_path() {
         let hex = "0f".repeat(32);
-        let key = || Key::parse(&"ns".into(), &format!("query:{hex}")).expect("a key");
+        let key = || Key::parse("ns".into(), &format!("query:{hex}")).expect("a key");
         for (method, target, expected) in [
             ("GET", "/stats".to_owned(), Ok(Call::Stats)),
             ("POST", "/stats".to_owned(), Err(405)),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::{
     config::units,
@@ -22,7 +22,7 @@ const MEMBERS: &str = "body, body_base64, status, headers, ttl, tags";
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Draft {
     pub(super) status: StatusCode,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) ttl: Option<Duration>,
     pub(super) tags: Vec<String>,
@@ -60,7 +60,6 @@ impl Draft {
         if !headers.contains_key(header::CONTENT_TYPE) {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
         }
-        let headers = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         Ok(Self { status, headers, body, ttl, tags })
     }
 }
@@ -127,8 +126,8 @@ mod tests {
     }
 
     fn header(draft: &Draft, name: &str) -> String {
-        let lines = draft.headers.iter().filter(|(own, _)| own == name);
-        lines.map(|(_, value)| value.to_str().expect("text")).collect::<Vec<_>>().join(" | ")
+        let lines = draft.headers.get_all(name).iter();
+        lines.map(|value| value.to_str().expect("text")).collect::<Vec<_>>().join(" | ")
     }
 
     #[test]

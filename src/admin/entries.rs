@@ -28,7 +28,7 @@ pub(super) async fn list(
     kind: Option<Kind>,
     limit: usize,
 ) -> Result<Value, Refusal> {
-    let list = shared.store.list(&live.terms.namespace, kind, limit).await?;
+    let list = shared.store.list(live.terms.namespace, kind, limit).await?;
     let entries: Vec<_> = list.entries.iter().map(listed).collect();
     Ok(json!({"entries": entries, "more": list.more}))
 }
@@ -158,15 +158,15 @@ fn none() -> Refusal {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::{HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
 
     #[test]
     fn headers_are_told_whole() {
         let header = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
-        let lines = vec![header("a", "1"), header("b", "2"), header("a", "3"), header("a", "4")];
-        let entry = Entry::new(StatusCode::OK, lines, Bytes::new());
+        let lines = [header("a", "1"), header("b", "2"), header("a", "3"), header("a", "4")];
+        let entry = Entry::new(StatusCode::OK, lines.into_iter().collect(), Bytes::new());
         assert_eq!(Value::from(headers(&entry)), json!({"a": ["1", "3", "4"], "b": "2"}));
     }
 
@@ -177,7 +177,7 @@ mod tests {
         let replaced = Entry {
             tags: vec!["old".to_owned()],
             marks: [old, path.clone()].concat(),
-            ..Entry::new(StatusCode::OK, Vec::new(), Bytes::new())
+            ..Entry::new(StatusCode::OK, HeaderMap::new(), Bytes::new())
         };
         let new = mark(Subject::Tag("new".into()));
         assert_eq!(marks(&["new".to_owned()], Some(&replaced)), [new.clone(), path].concat());

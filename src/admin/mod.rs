@@ -67,7 +67,7 @@ impl Admin {
             return Ok(page);
         }
         guard::check_token(&parts.headers, config)?;
-        let call = Call::of(parts, &live.terms.namespace)?;
+        let call = Call::of(parts, live.terms.namespace)?;
         let text = if call.changes() {
             guard::check_type(&parts.headers)?;
             let limits = &live.config.limits;

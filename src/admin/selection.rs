@@ -1,13 +1,12 @@
 //! Which entries a purge is about. Pure.
 
-use std::sync::Arc;
-
 use super::call::{parse_key, parse_kind};
 use crate::{
     generations::Subject,
     glob,
     json::{Json, Member},
     key::Key,
+    namespace::Namespace,
     route::Kind,
 };
 
@@ -36,7 +35,7 @@ pub(super) enum Selection {
 ///
 /// # Errors
 /// What is wrong, and what it should be.
-pub(super) fn read(text: &[u8], namespace: &Arc<str>) -> Result<Purge, String> {
+pub(super) fn read(text: &[u8], namespace: Namespace) -> Result<Purge, String> {
     let json = Json::parse(text).map_err(|error| format!("the body is no JSON: {error}"))?;
     if !json.is_object() {
         return Err(format!("the body is no JSON object with one of {SELECTORS}"));
@@ -67,11 +66,11 @@ pub(super) fn read(text: &[u8], namespace: &Arc<str>) -> Result<Purge, String> {
 }
 
 /// What a pattern describes: of keys without their namespace, or whole ones.
-fn pattern(text: &str, namespace: &Arc<str>) -> Result<Selection, String> {
+fn pattern(text: &str, namespace: Namespace) -> Result<Selection, String> {
     if text.len() > MAX_PATTERN {
         return Err(format!("pattern: is longer than {MAX_PATTERN} bytes"));
     }
-    let whole = text.strip_prefix(&**namespace).and_then(|rest| rest.strip_prefix(':'));
+    let whole = text.strip_prefix(&*namespace).and_then(|rest| rest.strip_prefix(':'));
     let local = if describes_keys(text) { Some(text) } else { whole.filter(|rest| describes_keys(rest)) };
     let local = local.ok_or_else(|| {
         format!("pattern: {text:?} describes no key of {namespace}; write one as in \"query:*\" or \"{namespace}:query:*\"")
@@ -102,13 +101,13 @@ mod tests {
     use super::*;
 
     fn selected(text: &str) -> Result<Purge, String> {
-        read(text.as_bytes(), &"ns".into())
+        read(text.as_bytes(), "ns".into())
     }
 
     #[test]
     fn one_selector_is_taken() {
         let hex = "0f".repeat(32);
-        let key = Key::parse(&"ns".into(), &format!("query:{hex}")).expect("a key");
+        let key = Key::parse("ns".into(), &format!("query:{hex}")).expect("a key");
         let pattern = |text: &str| Selection::Many(Subject::Pattern(text.to_owned()));
         for (text, selection) in [
             (r#"{"all": true}"#.to_owned(), Selection::Many(Subject::All)),
@@ -133,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_namespace_that_is_called_like_a_kind_takes_no_more_than_is_said() {
-        let read = |text: &str| read(text.as_bytes(), &"query".into()).map(|purge| purge.selection);
+        let read = |text: &str| read(text.as_bytes(), "query".into()).map(|purge| purge.selection);
         let kind = Ok(Selection::Many(Subject::Kind(Kind::Query)));
         assert_eq!(read(r#"{"pattern": "query:*"}"#), kind);
         assert_eq!(read(r#"{"pattern": "query:query:*"}"#), kind);

@@ -78,7 +78,7 @@ where
     if body.size_hint().lower() > limits.bytes as u64 {
         return Err(too_large);
     }
-    let deadline = Instant::now() + limits.pause * 10;
+    let mut deadline = None;
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
     loop {
         // The last piece may already be known to be the last.
@@ -87,7 +87,11 @@ where
         }
         let next = match at_once(body.frame()).await {
             Ok(frame) => Ok(frame),
-            Err(frame) => timeout_at(deadline.min(Instant::now() + limits.pause), frame).await,
+            Err(frame) => {
+                let now = Instant::now();
+                let deadline = *deadline.get_or_insert(now + limits.pause * 10);
+                timeout_at(deadline.min(now + limits.pause), frame).await
+            }
         };
         let frame = match next {
             Ok(Some(frame)) => frame.map_err(BodyError::Broken)?,

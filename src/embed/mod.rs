@@ -19,7 +19,7 @@ use crate::{
     key::Key,
     log::events::Operation,
     question::{Fallback, Question},
-    reply::{self, CacheReport, CacheStatus, Failure, Forward, Reply},
+    reply::{self, CacheReport, CacheStatus, Failure, Forward, Reply, Saved},
     serve::{self, Found},
     stats::Limit,
     upstream,
@@ -49,7 +49,7 @@ pub async fn embed(
         return Err(Failure::Told(error, Some(CacheReport { forward: None, ..report })));
     }
     let (asked, request) = rest(&question, batch, &lacking, request);
-    let fallback = stored.answer(batch.order()).map(|found| Fallback { found, for_errors: true });
+    let fallback = stored.answer(batch.order()).map(|found| Box::new(Fallback { found, for_errors: true }));
     let asked = Question { fallback, ..asked };
     let largest = asked.largest_answer();
     let reply = ask::ask(asked, report, request).await?;
@@ -60,7 +60,8 @@ pub async fn embed(
 
 /// Looks all inputs up; what is told of the request if the upstream must be asked.
 async fn look(question: &mut Question, batch: &Batch) -> (Stored, CacheReport) {
-    let Question { shared, route, inquiry, exchange, .. } = &*question;
+    let Question { route, inquiry, exchange, .. } = &*question;
+    let shared = question.shared();
     let key = inquiry.key.clone().filter(|_| batch.keys().len() == 1);
     if let Some(reason) = inquiry.bypass {
         shared.stats.bypassed.increment();
@@ -144,10 +145,11 @@ async fn complete(
     let Some(Found { entry, report: found, .. }) = stored.found(batch.order()) else {
         return Ok(Reply { response, report, hit });
     };
-    question.shared.stats.tokens_saved.add(entry.usage.and_then(|usage| usage.total).unwrap_or(0));
+    let saved = Saved::by(&entry);
+    question.shared().stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
     let partial =
         |report| CacheReport { status: CacheStatus::Partial, age: found.age, ttl: found.ttl, ..report };
-    Ok(Reply { response, report: report.map(partial), hit: Some(entry) })
+    Ok(Reply { response, report: report.map(partial), hit: Some(saved) })
 }
 
 /// The answer to a question for several inputs, where all of it has been stored since they were looked up.

@@ -53,7 +53,7 @@ impl Stored {
     pub(super) async fn look(question: &Question, keys: &[Key], inputs: usize) -> Self {
         let mut stored = Self { parts: Vec::with_capacity(keys.len()), ..Self::nothing(0) };
         let mut forward = None;
-        for (key, found) in keys.iter().zip(question.shared.store.get_many(keys).await) {
+        for (key, found) in keys.iter().zip(question.shared().store.get_many(keys).await) {
             stored.failed |= found.is_err();
             let lookup = match found {
                 Ok(Some(entry)) => judge(question, key, entry),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::left;
 use crate::{
@@ -105,7 +105,7 @@ fn date(times: Times) -> HeaderValue {
     HeaderValue::try_from(httpdate::fmt_http_date(came)).unwrap_or(HeaderValue::from_static(""))
 }
 
-fn fields(question: &Question, headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+fn fields(question: &Question, headers: &HeaderMap) -> HeaderMap {
     reply::headers_to_store(&question.route, &rfc9111::fields_to_store(headers))
 }
 
@@ -144,7 +144,7 @@ pub fn told_by_head(question: &Question, head: &Head, times: Times) -> Option<En
     if !question.is_head() || head.status != StatusCode::OK || stored.status != StatusCode::OK {
         return None;
     }
-    let same = rfc9111::matches_head(&stored.header_map(), stored.body.len(), &head.headers);
+    let same = rfc9111::matches_head(&stored.headers, stored.body.len(), &head.headers);
     let updated = freshened(question, stored, &head.headers, times).filter(|_| same);
     Some(updated.unwrap_or_else(|| Entry { ttl: Duration::ZERO, ..(**stored).clone() }))
 }
@@ -152,13 +152,13 @@ pub fn told_by_head(question: &Question, head: &Head, times: Times) -> Option<En
 fn freshened(question: &Question, stored: &Arc<Entry>, told: &HeaderMap, times: Times) -> Option<Entry> {
     let mut told = told.clone();
     told.entry(header::DATE).or_insert_with(|| date(times));
-    let headers = rfc9111::freshen(&stored.header_map(), &told)?;
+    let headers = rfc9111::freshen(&stored.headers, &told)?;
     Some(dated(question, (**stored).clone(), &headers, times))
 }
 
 /// The head of a confirmed response.
 pub fn confirmed_head(question: &Question, entry: &Entry, times: Times) -> Head {
-    let (headers, age) = (entry.header_map(), entry.age(times.came));
+    let (headers, age) = (entry.headers.clone(), entry.age(times.came));
     let source = Source::Confirmed { age: age.as_secs(), ttl: left(entry, age) };
     let head = Head { status: entry.status, headers, sharing: Sharing::Released, source };
     let life = Life { ttl: entry.ttl, ..Life::default() };

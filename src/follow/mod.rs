@@ -58,7 +58,7 @@ pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
     if !may_read(question, entry.with_credentials) {
         return Forward::Miss.into();
     }
-    let (directives, asked) = (Directives::of(&entry.header_map()), &question.inquiry.directives);
+    let (directives, asked) = (Directives::of(&entry.headers), &question.inquiry.directives);
     let rules = StaleRules { while_revalidate: entry.stale_while_revalidate, if_error: entry.stale_if_error };
     // It counts as stored as long before it came as it was old then (RFC 9111, section 4.2.3).
     let age = entry.age(unix_millis(SystemTime::now()));
@@ -102,7 +102,7 @@ pub fn ask_to_confirm(
     for name in [header::RANGE, header::IF_RANGE] {
         request.headers_mut().remove(name);
     }
-    let headers = stored.as_ref().map(|entry| entry.header_map()).unwrap_or_default();
+    let headers = stored.as_ref().map(|entry| entry.headers.clone()).unwrap_or_default();
     // The answer to a `HEAD` tells of the stored response by itself (section 4.3.5).
     let is_head = *request.method() == http::Method::HEAD;
     let conditions = if is_head { Vec::new() } else { rfc9111::conditions(&headers) };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::timeout;
 
 use super::Follow;
@@ -29,7 +29,7 @@ pub fn names(entry: &Entry) -> Option<Vec<HeaderName>> {
     if entry.form != INDEX {
         return None;
     }
-    match Vary::of(&entry.header_map()) {
+    match Vary::of(&entry.headers) {
         Vary::On(names) => Some(names),
         Vary::Any => None,
     }
@@ -72,7 +72,7 @@ pub async fn put(store: &Store, follow: &Follow, entry: Entry, life: Duration) -
         ttl: life,
         began: entry.began,
         marks: entry.marks.clone(),
-        ..Entry::new(StatusCode::OK, vec![(header::VARY, line)], Bytes::new())
+        ..Entry::new(StatusCode::OK, HeaderMap::from_iter([(header::VARY, line)]), Bytes::new())
     };
     let key = follow.target.variant(&selector(&names, &follow.request));
     store.put(&key, Arc::new(entry), life).await?;
@@ -81,7 +81,7 @@ pub async fn put(store: &Store, follow: &Follow, entry: Entry, life: Duration) -
 
 /// The names that are known, and those that a response adds. What varies on nothing answers every request.
 fn all_names(follow: &Follow, entry: &Entry) -> Vec<HeaderName> {
-    match Vary::of(&entry.header_map()) {
+    match Vary::of(&entry.headers) {
         Vary::On(mut names) if !names.is_empty() => {
             names.extend(follow.varies_on.iter().cloned());
             names.sort_by(|a, b| a.as_str().cmp(b.as_str()));

@@ -2,12 +2,11 @@
 
 use std::{
     collections::HashSet,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{MemoryStore, RedisStore, Store, StoreError};
-use crate::{generations::Dependencies, key::Key, packed::Summary, route::Kind};
+use crate::{generations::Dependencies, key::Key, namespace::Namespace, packed::Summary, route::Kind};
 
 /// A search for rare entries among many ends after this time, whatever it has found.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -43,7 +42,7 @@ impl Store {
     /// Where the store cannot be asked.
     pub async fn list(
         &self,
-        namespace: &Arc<str>,
+        namespace: Namespace,
         kind: Option<Kind>,
         limit: usize,
     ) -> Result<List, StoreError> {
@@ -52,8 +51,8 @@ impl Store {
         }
         match self {
             Self::Memory(store) => {
-                let (store, namespace) = (store.clone(), Arc::clone(namespace));
-                let listed = tokio::task::spawn_blocking(move || memory(&store, &namespace, kind, limit));
+                let store = store.clone();
+                let listed = tokio::task::spawn_blocking(move || memory(&store, namespace, kind, limit));
                 listed.await.map_err(|_| StoreError::Unavailable)
             }
             Self::Redis(store) => redis(store, namespace, kind, limit).await,
@@ -61,7 +60,7 @@ impl Store {
     }
 }
 
-fn memory(store: &MemoryStore, namespace: &Arc<str>, kind: Option<Kind>, limit: usize) -> List {
+fn memory(store: &MemoryStore, namespace: Namespace, kind: Option<Kind>, limit: usize) -> List {
     let began = Instant::now();
     let mut list = List::default();
     for walked in store.walk(namespace) {
@@ -85,7 +84,7 @@ fn memory(store: &MemoryStore, namespace: &Arc<str>, kind: Option<Kind>, limit: 
 
 async fn redis(
     store: &RedisStore,
-    namespace: &Arc<str>,
+    namespace: Namespace,
     kind: Option<Kind>,
     limit: usize,
 ) -> Result<List, StoreError> {

@@ -1,4 +1,7 @@
 //! Where answers are kept: in this process, or in Redis. A store never hurts: whatever fails is a miss.
+//!
+//! What Redis is asked is in a box of its own: that takes thousands of bytes, which the future of each request, be it
+//! one that asks no Redis, would hold and have copied.
 
 mod hits;
 mod list;
@@ -96,7 +99,7 @@ impl Store {
         let retirement = Retirement::of(subjects);
         match self {
             Self::Memory(store) => Ok(store.generations().retire(&retirement)),
-            Self::Redis(store) => store.retire(&retirement, within).await,
+            Self::Redis(store) => Box::pin(store.retire(&retirement, within)).await,
         }
     }
 
@@ -107,7 +110,7 @@ impl Store {
     pub async fn get(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
         match self {
             Self::Memory(store) => Ok(self.hit(store, key)),
-            Self::Redis(store) => store.hit(key).await,
+            Self::Redis(store) => Box::pin(store.hit(key)).await,
         }
     }
 
@@ -125,7 +128,7 @@ impl Store {
             Self::Memory(store) => {
                 Ok(store.peek(key).filter(|entry| !entry.is_retired(key, store.generations())))
             }
-            Self::Redis(store) => store.peek(key).await,
+            Self::Redis(store) => Box::pin(store.peek(key)).await,
         }
     }
 
@@ -133,7 +136,7 @@ impl Store {
     pub async fn get_many(&self, keys: &[Key]) -> Vec<Result<Option<Arc<Entry>>, StoreError>> {
         match self {
             Self::Memory(store) => keys.iter().map(|key| Ok(self.hit(store, key))).collect(),
-            Self::Redis(store) => store.hit_many(keys).await,
+            Self::Redis(store) => Box::pin(store.hit_many(keys)).await,
         }
     }
 
@@ -145,7 +148,7 @@ impl Store {
     pub async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
         match self {
             Self::Memory(store) => Ok(store.remove(key)),
-            Self::Redis(store) => store.discard(key).await,
+            Self::Redis(store) => Box::pin(store.discard(key)).await,
         }
     }
 
@@ -159,7 +162,7 @@ impl Store {
                 store.put(key, &entry, life);
                 Ok(())
             }
-            Self::Redis(store) => store.keep(key, &entry, life).await,
+            Self::Redis(store) => Box::pin(store.keep(key, &entry, life)).await,
         }
     }
 
@@ -173,7 +176,7 @@ impl Store {
                 entries.into_iter().for_each(|(key, entry, life)| store.put(&key, &entry, life));
                 Ok(())
             }
-            Self::Redis(store) => store.keep_many(entries).await,
+            Self::Redis(store) => Box::pin(store.keep_many(entries)).await,
         }
     }
 
@@ -191,7 +194,7 @@ impl Store {
     ) -> Result<Turn, StoreError> {
         match self {
             Self::Memory(_) => Ok(Turn { whose: Whose::Mine(None), found: self.peek(key).await? }),
-            Self::Redis(store) => store.turn_of(key, marks, form, within).await,
+            Self::Redis(store) => Box::pin(store.turn_of(key, marks, form, within)).await,
         }
     }
 
@@ -205,7 +208,7 @@ impl Store {
                 memory_used: Some(store.bytes()),
             },
             Self::Redis(store) => {
-                let status = store.status().await;
+                let status = Box::pin(store.status()).await;
                 StoreStatus {
                     name: "redis",
                     connected: status.connected,

@@ -192,7 +192,7 @@ impl Near {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::StatusCode;
+    use http::{HeaderMap, StatusCode};
 
     use super::*;
     use crate::route::Kind;
@@ -218,7 +218,7 @@ mod tests {
     }
 
     fn entry(body: &'static str) -> Entry {
-        Entry::new(StatusCode::OK, Vec::new(), Bytes::from(body))
+        Entry::new(StatusCode::OK, HeaderMap::new(), Bytes::from(body))
     }
 
     fn body(near: &Near, key: &Key) -> Option<Bytes> {

@@ -17,6 +17,7 @@ use super::{MemoryStore, RedisStore, Store, StoreError, memory::Walked};
 use crate::{
     generations::{Dependencies, Generations, Mark, Point, Retirement},
     key::Key,
+    namespace::Namespace,
 };
 
 /// Entries of the process that are looked at in a row: who shares the core waits no longer than for these.
@@ -62,15 +63,15 @@ impl Sweeping {
 
 impl Store {
     /// Begins a sweep through the entries of `namespace`.
-    pub fn sweep<T: Send + 'static>(&self, namespace: &Arc<str>, sweep: Sweep, until_end: T) -> Sweeping {
+    pub fn sweep<T: Send + 'static>(&self, namespace: Namespace, sweep: Sweep, until_end: T) -> Sweeping {
         let counted = Arc::<AtomicU64>::default();
-        let (namespace, count) = (Arc::clone(namespace), Arc::clone(&counted));
+        let count = Arc::clone(&counted);
         let task = match self {
             Self::Memory(store) => {
                 let store = store.clone();
                 tokio::task::spawn_blocking(move || {
                     let _held = until_end;
-                    sweep.memory(&store, &namespace, &count);
+                    sweep.memory(&store, namespace, &count);
                     Ok(())
                 })
             }
@@ -78,7 +79,7 @@ impl Store {
                 let store = Arc::clone(store);
                 tokio::spawn(async move {
                     let _held = until_end;
-                    sweep.redis(&store, &namespace, &count).await
+                    sweep.redis(&store, namespace, &count).await
                 })
             }
         };
@@ -106,7 +107,7 @@ impl Sweep {
         Verdict { counts: concerned && (retired || !self.remove), goes: retired && self.remove }
     }
 
-    fn memory(&self, store: &MemoryStore, namespace: &Arc<str>, counted: &AtomicU64) {
+    fn memory(&self, store: &MemoryStore, namespace: Namespace, counted: &AtomicU64) {
         let mut began = Instant::now();
         for (index, Walked { key, packed, .. }) in store.walk(namespace).enumerate() {
             let summary = packed.summary();
@@ -127,7 +128,7 @@ impl Sweep {
     async fn redis(
         &self,
         store: &RedisStore,
-        namespace: &Arc<str>,
+        namespace: Namespace,
         counted: &AtomicU64,
     ) -> Result<(), StoreError> {
         store.writing.settled().await;

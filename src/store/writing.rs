@@ -75,13 +75,13 @@ mod tests {
     };
 
     use bytes::Bytes;
-    use http::StatusCode;
+    use http::{HeaderMap, StatusCode};
 
     use super::*;
     use crate::route::Kind;
 
     fn entry() -> Arc<Entry> {
-        Arc::new(Entry::new(StatusCode::OK, Vec::new(), Bytes::new()))
+        Arc::new(Entry::new(StatusCode::OK, HeaderMap::new(), Bytes::new()))
     }
 
     fn key(name: &[u8]) -> Key {

@@ -16,7 +16,9 @@ use std::{
 use parking_lot::Mutex;
 
 use self::shard::{Digest, Held, Shard, cost};
-use crate::{entry::Entry, generations::Generations, key::Key, packed::Packed, time::micros};
+use crate::{
+    entry::Entry, generations::Generations, key::Key, namespace::Namespace, packed::Packed, time::micros,
+};
 
 /// Parts with locks of their own.
 const SHARDS: usize = 64;
@@ -111,7 +113,7 @@ impl MemoryStore {
 
     /// Every entry under its key of `namespace`, in no order. It sees what is there from the beginning to the end, holds
     /// nothing up, and takes as long as it is given.
-    pub fn walk<'a>(&'a self, namespace: &'a Arc<str>) -> impl Iterator<Item = Walked> + 'a {
+    pub fn walk(&self, namespace: Namespace) -> impl Iterator<Item = Walked> + '_ {
         self.0.shards.iter().flat_map(move |shard| Walk { shard, namespace, at: 0 }).flatten()
     }
 
@@ -172,7 +174,7 @@ impl Inner {
 /// A walk through a shard.
 struct Walk<'a> {
     shard: &'a Mutex<Shard>,
-    namespace: &'a Arc<str>,
+    namespace: Namespace,
     at: usize,
 }
 
@@ -181,7 +183,7 @@ impl Iterator for Walk<'_> {
 
     fn next(&mut self) -> Option<Vec<Walked>> {
         let walked = |(digest, held): (&Digest, &Held)| Walked {
-            key: Key::new(Arc::clone(self.namespace), held.kind, blake3::Hash::from_bytes(*digest)),
+            key: Key::new(self.namespace, held.kind, blake3::Hash::from_bytes(*digest)),
             packed: held.packed.clone(),
             hits: u64::from(held.hits),
         };
@@ -194,7 +196,7 @@ impl Iterator for Walk<'_> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::StatusCode;
+    use http::{HeaderMap, StatusCode};
 
     use super::*;
     use crate::route::Kind;
@@ -204,7 +206,7 @@ mod tests {
     }
 
     fn entry(len: usize) -> Arc<Entry> {
-        Arc::new(Entry::new(StatusCode::OK, Vec::new(), Bytes::from(vec![0; len])))
+        Arc::new(Entry::new(StatusCode::OK, HeaderMap::new(), Bytes::from(vec![0; len])))
     }
 
     #[test]

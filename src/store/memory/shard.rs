@@ -229,7 +229,7 @@ fn hash(digest: &Digest) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
+    use http::{HeaderMap, StatusCode};
     use proptest::prelude::*;
 
     use super::*;
@@ -240,7 +240,7 @@ mod tests {
     }
 
     fn packed(len: usize) -> Packed {
-        Entry::new(StatusCode::OK, Vec::new(), vec![0; len].into()).pack()
+        Entry::new(StatusCode::OK, HeaderMap::new(), vec![0; len].into()).pack()
     }
 
     #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::{
 use ::redis::RedisError;
 
 use super::stream::{Extent, PAGE, Seen, written};
-use crate::{generations::Place, key::Key, store::near::Near};
+use crate::{generations::Place, key::Key, namespace::Namespace, store::near::Near};
 
 /// Between two reads; with what they take, well below the time for which the tier gives what it has. (A read that waits
 /// would be heard of too seldom: an idle Redis looks at its clock ten times a second.)
@@ -17,7 +17,7 @@ pub(super) const PAUSE: Duration = Duration::from_millis(25);
 /// Keeps a near tier in step with Redis.
 pub(super) struct Announced {
     near: Arc<Near>,
-    namespace: Arc<str>,
+    namespace: Namespace,
     /// `None` before it is known where to begin.
     read: Option<Progress>,
 }
@@ -68,7 +68,7 @@ impl Announced {
         };
         for event in &seen.writes {
             let (place, key) = written(event)?;
-            if let Some(key) = Key::parse(&self.namespace, key) {
+            if let Some(key) = Key::parse(self.namespace, key) {
                 self.near.announced(&key, place);
             }
             read = Progress { place, count: read.count + 1 };

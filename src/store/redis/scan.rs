@@ -14,6 +14,7 @@ use crate::{
     entry::Entry,
     glob::escape,
     key::Key,
+    namespace::Namespace,
     packed::Summary,
     route::Kind,
     sealing::{PARTED_AT, Sealing, sealed_length},
@@ -34,7 +35,7 @@ pub struct Walk {
     client: Client,
     connection: Option<MultiplexedConnection>,
     sealing: Option<Arc<Sealing>>,
-    namespace: Arc<str>,
+    namespace: Namespace,
     pattern: String,
     /// `None` at the end.
     cursor: Option<u64>,
@@ -45,14 +46,14 @@ pub type Seen = (Key, Option<Summary>);
 
 impl RedisStore {
     /// A walk through all entries, or those of a kind.
-    pub fn walk(&self, namespace: &Arc<str>, kind: Option<Kind>) -> Walk {
+    pub fn walk(&self, namespace: Namespace, kind: Option<Kind>) -> Walk {
         let kind = kind.map_or_else(|| "*".to_owned(), |kind| format!("{kind}:*"));
         Walk {
             client: self.breaker.client.clone(),
             connection: None,
             sealing: self.sealing.clone(),
-            namespace: Arc::clone(namespace),
-            pattern: format!("{}:{kind}", escape(namespace)),
+            namespace,
+            pattern: format!("{}:{kind}", escape(&namespace)),
             cursor: Some(0),
         }
     }
@@ -73,7 +74,7 @@ impl Walk {
         self.cursor = (next != 0).then_some(next);
         let names = names.iter().filter_map(|name| std::str::from_utf8(name).ok());
         let keys =
-            names.filter_map(|name| Key::parse(&self.namespace, name).filter(|key| key.to_string() == name));
+            names.filter_map(|name| Key::parse(self.namespace, name).filter(|key| key.to_string() == name));
         self.summaries(keys.collect()).await.map(Some)
     }
 

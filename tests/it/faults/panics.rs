@@ -23,7 +23,7 @@ const ROOM: usize = 4;
 async fn fragile() -> (Client, Client, Server) {
     let shared = Shared {
         store: Store::Memory(MemoryStore::new(1 << 20)),
-        stats: Arc::new(Stats::default()),
+        stats: Stats::default(),
         standing: sidecache::standing::Standing::default(),
         flights: Arc::default(),
         tasks: TaskTracker::new(),

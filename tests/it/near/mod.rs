@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use sidecache::{
     config::RedisTls,
     entry::Entry,
@@ -52,7 +52,7 @@ fn entry(store: &Store, version: u64, life: Duration, subjects: &[Subject]) -> O
         ttl: life,
         began: store.now()?,
         marks: Mark::all(subjects),
-        ..Entry::new(StatusCode::OK, Vec::new(), version.to_le_bytes().to_vec().into())
+        ..Entry::new(StatusCode::OK, HeaderMap::new(), version.to_le_bytes().to_vec().into())
     })
 }
 
