@@ -1,4 +1,4 @@
-//! The in-process store: bounded by bytes, least recently used first out.
+//! The in-process store: bounded by bytes; what was not used for a long time goes first.
 //!
 //! Entries are spread over shards by their digests, each under a lock of its own that is held for a moment. What is
 //! held is packed: one piece of memory an entry, so that the bound is one of memory.
@@ -164,7 +164,7 @@ impl Inner {
         let Some((_, shard)) = uses.min_by_key(|(used, _)| *used) else { return false };
         self.change(shard, |shard| {
             if shard.least_recent_use(digest).is_some() {
-                shard.evict();
+                shard.evict(digest);
             }
         });
         true
