@@ -25,7 +25,7 @@ const STEP: usize = 10;
 
 /// After each step it rests this many times as long as the step took. Of a step with Redis, most is waiting.
 const REST: u32 = 9;
-const REST_FROM_REDIS: u32 = 9;
+const REST_FROM_REDIS: u32 = 14;
 
 /// The shortest rest.
 const SHORTEST_REST: Duration = Duration::from_millis(1);

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Keys that Redis looks at in one step.
-const STEP: usize = 20;
+const STEP: usize = 10;
 
 /// What is read of a value at first, where most summaries end; and of those which do not: one with a thousand tags.
 const BEGINNING: usize = PARTED_AT[0];
