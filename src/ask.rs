@@ -25,6 +25,9 @@ use crate::{
 /// How long a response's head waits for a short answer's end, so that `Cache-Status` can tell what became of it.
 const VERDICT_WAIT: Duration = Duration::from_millis(50);
 
+/// How many turns of the runtime, each with a look at the network, a stream's head waits for its first event.
+const FIRST_EVENT_TURNS: usize = 3;
+
 /// Gets the answer to `question`, whose lookup `report` tells of; `request` asks the upstream for it.
 ///
 /// # Errors
@@ -154,6 +157,14 @@ async fn lead(
             Ok(End::Failed(error)) => return Err(Failure::Fill(error, Some(report))),
             Err(_) => {}
         }
+    } else {
+        // A stream's first event comes with its head as a rule. It goes on from here, too, before a task of its own, which
+        // another thread would be woken for, takes the rest.
+        tokio::select! {
+            biased;
+            () = fill.until(reader.begun()) => {}
+            () = turns(FIRST_EVENT_TURNS) => {}
+        }
     }
     report.forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
     match head.source {
@@ -169,6 +180,12 @@ async fn lead(
     let response = response(&head, head.headers.clone(), body);
     let response = normalized(&exchange, Some(report.kind), response).await;
     Ok(Reply::new(response, Some(report)))
+}
+
+async fn turns(turns: usize) {
+    for _ in 0..turns {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Reads along with the request that asked.

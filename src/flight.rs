@@ -318,6 +318,19 @@ impl Reader {
         self.flight.origin
     }
 
+    /// Waits for the first chunk, or the end where there is none.
+    pub async fn begun(&self) {
+        std::future::poll_fn(|cx| {
+            let mut state = self.flight.state.lock();
+            if state.written() > 0 || state.end.is_some() {
+                Poll::Ready(())
+            } else {
+                self.wait(&mut state, cx)
+            }
+        })
+        .await;
+    }
+
     /// Waits for the head.
     ///
     /// # Errors
