@@ -12,7 +12,7 @@ use crate::{
     edited::Edited,
     fill::{Fill, Purpose},
     flight::{End, Head, Origin, Reader, Sharing, Source},
-    flights::{Fit, Seat, Start},
+    flights::{Fit, Landing, Seat, Start},
     generations::Dependencies,
     lookup::may_read,
     pass::normalized,
@@ -58,6 +58,7 @@ pub fn refresh(question: Question, request: Request<RequestBody>) {
         return;
     }
     if let Seat::Lead(Start { writer, landing, .. }) = seat(&question, false) {
+        landing.iter().for_each(Landing::hold_off_refresh);
         let tasks = question.shared().tasks.clone();
         tasks.spawn(Fill { question, landing, purpose: Purpose::Refresh }.run(request, writer));
     }

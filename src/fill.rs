@@ -107,8 +107,8 @@ impl Fill {
                 false
             }
         };
-        if let (Purpose::Refresh, false, Some(landing)) = (self.purpose, stored, &self.landing) {
-            landing.hold_off_refresh();
+        if let (Purpose::Refresh, true, Some(landing)) = (self.purpose, stored, &self.landing) {
+            landing.allow_refresh();
         }
     }
 
