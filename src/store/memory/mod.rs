@@ -103,7 +103,8 @@ impl MemoryStore {
             shard.expire(now);
             shard.put(key.digest(), held, now);
         });
-        while self.0.bytes.load(Ordering::Relaxed) > self.0.max_bytes && self.0.evict_but(key.digest()) {}
+        while self.0.bytes.load(Ordering::Relaxed) > self.0.max_bytes && self.0.evict_but(key.digest(), now) {
+        }
     }
 
     /// Removes the entry under `key`; whether there was one.
@@ -156,17 +157,12 @@ impl Inner {
         }
     }
 
-    /// Lets go of the entry that was not used for the longest time, but for the one under `digest`; whether there was
-    /// another one.
-    fn evict_but(&self, digest: &Digest) -> bool {
-        let uses =
-            self.shards.iter().filter_map(|shard| Some((shard.lock().least_recent_use(digest)?, shard)));
-        let Some((_, shard)) = uses.min_by_key(|(used, _)| *used) else { return false };
-        self.change(shard, |shard| {
-            if shard.least_recent_use(digest).is_some() {
-                shard.evict(digest);
-            }
-        });
+    /// Lets go of an entry that was not used for a long time, but for the one under `digest`; whether there was another
+    /// one.
+    fn evict_but(&self, digest: &Digest, now: u64) -> bool {
+        let heads = self.shards.iter().filter_map(|shard| Some((shard.lock().head_placed(digest)?, shard)));
+        let Some((_, shard)) = heads.min_by_key(|(placed, _)| *placed) else { return false };
+        self.change(shard, |shard| shard.evict(digest, now));
         true
     }
 }
@@ -220,6 +216,18 @@ mod tests {
         }
         assert!(store.get(&key(1)).is_none());
         assert!((70..=80).contains(&store.entries()), "{}", store.entries());
+    }
+
+    #[test]
+    fn what_is_used_all_the_time_keeps_no_others_with_it() {
+        let store = MemoryStore::new(500_000);
+        for n in 0..20_000 {
+            store.put(&key(n), &entry(100), Duration::from_secs(60));
+            assert!(store.get(&key(0)).is_some(), "it is used");
+        }
+        let most = store.0.shards.iter().map(|shard| shard.lock().len()).max().expect("shards");
+        let even = store.entries() as usize / SHARDS;
+        assert!(even > 10 && most < 3 * even, "{most} in one shard, where {even} would be even");
     }
 
     #[test]

@@ -41,9 +41,9 @@ struct Slot {
     digest: Digest,
     /// `None` where the slot is free.
     held: Option<Held>,
-    /// When it was used last.
-    used: u64,
-    /// Whether it was since it came to its place.
+    /// When it came to its place.
+    placed: u64,
+    /// Whether it was used since.
     is_used: bool,
     newer: u32,
     /// Of a free slot, the next free one.
@@ -52,7 +52,7 @@ struct Slot {
 
 impl Slot {
     const FREE: Self =
-        Self { digest: [0; 32], held: None, used: 0, is_used: false, newer: NONE, older: NONE };
+        Self { digest: [0; 32], held: None, placed: 0, is_used: false, newer: NONE, older: NONE };
 }
 
 /// The entries of one part.
@@ -103,8 +103,8 @@ impl Shard {
     /// What is held for a request, which counts and is a use.
     pub(super) fn hit(&mut self, digest: &Digest, now: u64) -> Option<&Held> {
         let slot = self.find(digest, now)?;
-        let Slot { held, used, is_used, .. } = &mut self.slots[slot as usize];
-        (*used, *is_used) = (now, true);
+        let Slot { held, is_used, .. } = &mut self.slots[slot as usize];
+        *is_used = true;
         let held = held.as_mut()?;
         held.hits = held.hits.saturating_add(1);
         Some(held)
@@ -124,7 +124,7 @@ impl Shard {
         let slot = self.free_slot();
         self.bytes += cost(&held.packed);
         self.ends.push(Reverse((held.ends, slot)));
-        self.slots[slot as usize] = Slot { digest: *digest, held: Some(held), used: now, ..Slot::FREE };
+        self.slots[slot as usize] = Slot { digest: *digest, held: Some(held), placed: now, ..Slot::FREE };
         self.link_newest(slot);
         let Self { places, slots, .. } = self;
         places.insert_unique(hash(digest), slot, |slot| hash(&slots[*slot as usize].digest));
@@ -142,13 +142,16 @@ impl Shard {
         true
     }
 
-    /// When the entry at the head of the line was used last, unless that is the one under `but`.
-    pub(super) fn least_recent_use(&self, but: &Digest) -> Option<u64> {
-        self.slots.get(self.oldest as usize).filter(|slot| slot.digest != *but).map(|slot| slot.used)
+    /// When the entry at the head of the line came to its place, the one under `but` left aside: so that of several
+    /// lines the one goes on that is furthest behind, whatever is used in it.
+    pub(super) fn head_placed(&self, but: &Digest) -> Option<u64> {
+        let head = self.slots.get(self.oldest as usize)?;
+        let head = if head.digest == *but { self.slots.get(head.newer as usize)? } else { head };
+        Some(head.placed)
     }
 
     /// Lets an entry go from the head of the line, unless all there is to choose from is the one under `but`.
-    pub(super) fn evict(&mut self, but: &Digest) {
+    pub(super) fn evict(&mut self, but: &Digest, now: u64) {
         for passed_over in 0..=PASSED_OVER {
             let oldest = self.oldest;
             let Some(slot) = self.slots.get_mut(oldest as usize) else { return };
@@ -158,6 +161,7 @@ impl Shard {
                 self.remove(&digest);
                 return;
             }
+            slot.placed = now;
             self.unlink(oldest);
             self.link_newest(oldest);
         }
@@ -348,7 +352,7 @@ mod tests {
                     }
                     Step::Remove(n) => prop_assert_eq!(shard.remove(&digest(n)), model.remove(n)),
                     Step::Evict => {
-                        shard.evict(&digest(u8::MAX));
+                        shard.evict(&digest(u8::MAX), now);
                         model.evict();
                     }
                     Step::Expire => {
@@ -379,10 +383,11 @@ mod tests {
             shard.hit(&digest(n), 1);
         }
         for left in [2, 1] {
-            shard.evict(&digest(0));
+            shard.evict(&digest(0), 2);
             assert_eq!((shard.len(), shard.peek(&digest(0), 2).is_some()), (left, true));
         }
-        shard.evict(&digest(0));
+        assert_eq!(shard.head_placed(&digest(0)), None);
+        shard.evict(&digest(0), 2);
         assert_eq!(shard.len(), 1, "it is all there is");
     }
 
