@@ -12,12 +12,12 @@ use crate::{
     edited::Edited,
     fill::{Fill, Purpose},
     flight::{End, Head, Origin, Reader, Sharing, Source},
-    flights::{Fit, Landing, Seat, Start},
+    flights::{Fit, Seat, Start},
     generations::Dependencies,
     lookup::may_read,
     pass::normalized,
     policy,
-    question::Question,
+    question::{Fallback, Question},
     reply::{self, CacheReport, CacheStatus, Failure, Reply},
     serve,
 };
@@ -25,8 +25,8 @@ use crate::{
 /// How long a response's head waits for a short answer's end, so that `Cache-Status` can tell what became of it.
 const VERDICT_WAIT: Duration = Duration::from_millis(50);
 
-/// How many turns of the runtime, each with a look at the network, a stream's head waits for its first event.
-const FIRST_EVENT_TURNS: usize = 3;
+/// How long a stream's head waits for its first event.
+const FIRST_EVENT_WAIT: Duration = Duration::from_millis(1);
 
 /// Gets the answer to `question`, whose lookup `report` tells of; `request` asks the upstream for it.
 ///
@@ -37,9 +37,19 @@ pub async fn ask(
     report: CacheReport,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
-    let Some(stale) = question.fallback.take() else {
-        return ask_once_or_twice(question, report, request).await;
-    };
+    match question.fallback.take() {
+        None => ask_once_or_twice(question, report, request).await,
+        Some(stale) => Box::pin(ask_or_take(question, stale, report, request)).await,
+    }
+}
+
+/// The same, with a stale answer for where that fails.
+async fn ask_or_take(
+    question: Question,
+    stale: Box<Fallback>,
+    report: CacheReport,
+    request: Request<RequestBody>,
+) -> Result<Reply, Failure> {
     let asked = Question { fallback: Some(stale.clone()), ..question.clone() };
     match ask_once_or_twice(asked, report, request).await {
         Ok(reply) if stale.for_errors && policy::is_failure(reply.response.status()) => {
@@ -58,7 +68,6 @@ pub fn refresh(question: Question, request: Request<RequestBody>) {
         return;
     }
     if let Seat::Lead(Start { writer, landing, .. }) = seat(&question, false) {
-        landing.iter().for_each(Landing::hold_off_refresh);
         let tasks = question.shared().tasks.clone();
         tasks.spawn(Fill { question, landing, purpose: Purpose::Refresh }.run(request, writer));
     }
@@ -159,13 +168,9 @@ async fn lead(
             Err(_) => {}
         }
     } else {
-        // A stream's first event comes with its head as a rule. It goes on from here, too, before a task of its own, which
-        // another thread would be woken for, takes the rest.
-        tokio::select! {
-            biased;
-            () = fill.until(reader.begun()) => {}
-            () = turns(FIRST_EVENT_TURNS) => {}
-        }
+        // Where a stream's first event comes right behind its head, it goes on from here, too, before a task of its own,
+        // which another thread would be woken for, takes the rest. Where it takes longer, the head does not wait.
+        let _ = timeout(FIRST_EVENT_WAIT, fill.until(reader.begun())).await;
     }
     report.forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
     match head.source {
@@ -177,16 +182,12 @@ async fn lead(
         }
         Source::Confirmed { age, ttl } => report = report.confirmed(age, ttl),
     }
+    // Whoever reads the body from now on, be it here, must not be the one who does the work.
+    drop(fill);
     let body = if is_head { ResponseBody::Full(None) } else { body(&head, reader, edit) };
     let response = response(&head, head.headers.clone(), body);
     let response = normalized(&exchange, Some(report.kind), response).await;
     Ok(Reply::new(response, Some(report)))
-}
-
-async fn turns(turns: usize) {
-    for _ in 0..turns {
-        tokio::task::yield_now().await;
-    }
 }
 
 /// Reads along with the request that asked.

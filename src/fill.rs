@@ -100,6 +100,10 @@ impl Fill {
             self.question.exchange.failed(error);
         }
         self.question.exchange.performed(Operation::Upstream, started.elapsed(), answered.is_ok());
+        if let (Purpose::Refresh, Some(landing)) = (self.purpose, &self.landing) {
+            // From now on, before anybody hears of the end.
+            landing.hold_off_refresh();
+        }
         let stored = match answered {
             Ok(kept) => self.finish(kept, writer).await,
             Err(stop) => {
@@ -189,7 +193,7 @@ impl Fill {
         }
         let verdict = verdict::of_head(&self.question, &head, times);
         head.sharing = verdict::sharing(&self.question, self.purpose, &head, verdict, times);
-        writer.head(head.clone());
+        let head = writer.head(head);
         self.learn_from_head(&head, times, began).await;
         if verdict::is_unshareable(verdict) {
             self.tell_unshareable(lease).await;
@@ -232,7 +236,7 @@ impl Fill {
     async fn learn_from_head(&self, head: &Head, times: Times, began: Option<Point>) {
         let told = answer::told_by_head(&self.question, head, times);
         if let Some(Ok(entry)) = told.map(|entry| keep::again(&self.question, entry, began)) {
-            let _ = keep::store(&self.question, entry, times).await;
+            let _ = Box::pin(keep::store(&self.question, entry, times)).await;
         }
     }
 
@@ -242,7 +246,7 @@ impl Fill {
             landing.remember_unshareable();
         }
         if let Some(lease) = lease.take() {
-            lease.mark_unshareable().await;
+            Box::pin(lease.mark_unshareable()).await;
         }
     }
 

@@ -238,10 +238,12 @@ pub struct Writer {
 
 impl Writer {
     /// Tells the head.
-    pub fn head(&self, head: Head) {
+    pub fn head(&self, head: Head) -> Arc<Head> {
+        let head = Arc::new(head);
         let mut state = self.flight.state.lock();
-        state.head = Some(Arc::new(head));
+        state.head = Some(Arc::clone(&head));
         state.wake_readers();
+        head
     }
 
     /// Tells those who wait along, before there is a head, to ask for themselves.

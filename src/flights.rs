@@ -15,7 +15,7 @@ use crate::flight::{Flight, Origin, Reader, Writer};
 const UNSHAREABLE_FOR: Duration = Duration::from_secs(60);
 const MAX_UNSHAREABLE: u64 = 100_000;
 
-/// How long a stale answer is not asked for anew in the background, after that was begun and has not worked.
+/// How long a stale answer is not asked for anew in the background, after one that has not worked.
 const REFRESH_HELD_OFF: Duration = Duration::from_secs(5);
 const MAX_HELD_OFF: u64 = 100_000;
 
@@ -94,8 +94,7 @@ impl Landing {
         self.flights.unshareable.insert(self.id, ());
     }
 
-    /// Has no further refresh begun for a while. From its own beginning on: once it has failed, the next one would not wait
-    /// until that was told.
+    /// Has no further refresh begun for a while.
     pub fn hold_off_refresh(&self) {
         self.flights.held_off.insert(self.id, ());
     }
@@ -117,7 +116,7 @@ impl Drop for Landing {
 }
 
 impl Flights {
-    /// Whether a refresh of the answer `id` was begun lately, and has not worked.
+    /// Whether a refresh of the answer `id` has ended lately, and has not worked.
     pub fn is_refresh_held_off(&self, id: &FlightId) -> bool {
         self.held_off.contains_key(id)
     }

@@ -100,7 +100,7 @@ pub async fn store(question: &Question, entry: Entry, times: Times) -> Outcome {
         (None, None) => store.put(key, Arc::new(entry), life).await,
         (Some(follow), _) => {
             let life = answer::kept_for(question, &entry, times);
-            variants::put(store, follow, entry, life).await
+            Box::pin(variants::put(store, follow, entry, life)).await
         }
         (None, Some(wanted)) => {
             let count = |reason: &Reason| {

@@ -1,6 +1,6 @@
 //! Errors: sidecache's own, and the upstream's in sidecache's form.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -217,4 +217,26 @@ fn normalized_errors_show_nothing_of_a_5xx_in_production() {
 #[test]
 fn normalized_errors_show_all_in_development() {
     run(assert_normalized("development", true));
+}
+
+#[test]
+fn a_normalized_error_is_told_however_late_its_body_ends() {
+    run(async {
+        for media in ["application/json", "text/event-stream"] {
+            let (begun, rest) = (Gate::new(), Gate::new());
+            let head = [("content-type", media), ("transfer-encoding", "chunked")];
+            let script =
+                Script::raw().head(500, &head).chunk("data: 1").tell(&begun).wait(&rest).chunk("\n\n").end();
+            let upstream = Upstream::always(script).await;
+            let config = "[errors]\nnormalize = true";
+            let sidecache = Setup::to(&upstream.url()).config(config).start().await;
+            let client = sidecache.client();
+            let asked = tokio::spawn(async move { client.post(CHAT, &chat()).await });
+            begun.passed().await;
+            // Longer than a head waits for a short answer's end.
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            rest.open();
+            assert_error(&asked.await.expect("an answer"), 500, "LLMInferenceException", CHAT);
+        }
+    });
 }
