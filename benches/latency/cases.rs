@@ -127,8 +127,9 @@ pub(crate) fn all(ports: &Ports) -> Vec<Case> {
     cases
 }
 
-/// Asks all cases, `rounds` times, each time in another order: a case's neighbours are not always the same.
-pub(crate) fn run(cases: &mut [Case], rounds: usize) {
+/// Asks all cases, `rounds` times, `in_a_row` of them of each case in turn; each time in another order: a case's neighbours
+/// are not always the same.
+pub(crate) fn run(cases: &mut [Case], rounds: usize, in_a_row: usize) {
     // So that the first hit is one.
     for case in cases.iter_mut().filter(|case| case.ask == Ask::Same) {
         case.client.ask(&question("", "the same", false));
@@ -136,13 +137,16 @@ pub(crate) fn run(cases: &mut [Case], rounds: usize) {
     let warm_up = rounds / 10;
     let mut order: Vec<usize> = (0..cases.len()).collect();
     let mut random = fastrand::Rng::with_seed(1);
-    for round in 0..warm_up + rounds {
+    let all: Vec<usize> = (0..warm_up + rounds).collect();
+    for turn in all.chunks(in_a_row) {
         random.shuffle(&mut order);
         for &place in &order {
             let case = &mut cases[place];
-            let sample = case.measure(round);
-            if round >= warm_up {
-                case.samples.push(sample);
+            for &round in turn {
+                let sample = case.measure(round);
+                if round >= warm_up {
+                    case.samples.push(sample);
+                }
             }
         }
     }

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! cargo bench --bench latency                    # 4,000 rounds
-//! cargo bench --bench latency -- --rounds 500
+//! cargo bench --bench latency -- --rounds 500 --in-a-row 1
 //! ```
 //!
-//! The upstream answers at once, in a thread of this process; the sidecaches are the real binary, as children. A
-//! round asks each case once, in another order each time, so that whatever else the machine does falls on all of
-//! them alike. The samples of a case are cut into blocks in the order of time, and a figure is
+//! The upstream answers at once, in a thread of this process; the sidecaches are the real binary, as children. Each
+//! case asks some times in a row, as a client does, and then the others do, in another order each time, so that whatever
+//! else the machine does falls on all of them alike. The samples of a case are cut into blocks in the order of time, and a figure is
 //! the median of the blocks' figures: a disturbance spoils one block, not the result.
 
 #[path = "../support/mod.rs"]
@@ -24,11 +24,16 @@ use support::{arguments::Arguments, machine, nginx, process, sidecache, upstream
 /// Rounds where nobody says how many.
 const ROUNDS: usize = 4_000;
 
+/// How often a case asks in a row where nobody says it: once shows processes that have just been woken, whose code and
+/// data the others' have replaced in the caches.
+const IN_A_ROW: usize = 20;
+
 /// A run without `--bench` is a test's, and only shows that this works.
 const SMOKE_ROUNDS: usize = 3;
 
 fn main() {
     let rounds = rounds();
+    let in_a_row = Arguments::read().value("--in-a-row").unwrap_or(IN_A_ROW).max(1);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let upstream = Upstream::start();
     let start = |log_level, redis| {
@@ -51,9 +56,9 @@ fn main() {
     };
     let load = machine::load();
     let mut cases = cases::all(&ports);
-    cases::run(&mut cases, rounds);
+    cases::run(&mut cases, rounds, in_a_row);
     let events = events::run(&ports, rounds.div_ceil(20));
-    table::print(&cases, &events, rounds, &load);
+    table::print(&cases, &events, (rounds, in_a_row), &load);
 }
 
 fn rounds() -> usize {

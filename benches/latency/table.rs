@@ -44,8 +44,9 @@ impl<'a> Row<'a> {
 
 /// Prints everything that was measured.
 #[allow(clippy::print_stdout, reason = "the result")]
-pub(crate) fn print(cases: &[Case], events: &[Events], rounds: usize, load: &str) {
-    println!("sidecache {}, {rounds} rounds, {}, load {load} before\n", machine::commit(), machine::line());
+pub(crate) fn print(cases: &[Case], events: &[Events], (rounds, in_a_row): (usize, usize), load: &str) {
+    let (commit, machine) = (machine::commit(), machine::line());
+    println!("sidecache {commit}, {rounds} rounds, {in_a_row} in a row, {machine}, load {load} before\n");
     println!("| case | p50 | p99 | p50 added | p99 added |\n| --- | --- | --- | --- | --- |");
     for case in cases {
         let direct = cases.iter().find(|other| other.beside.is_none() && Some(other.ask) == case.beside);

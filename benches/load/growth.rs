@@ -16,6 +16,9 @@ use crate::{
 /// Room for every answer of a case.
 const ROOM: &str = "4GiB";
 
+/// Room for some tens of thousands.
+const TIGHT: &str = "64MiB";
+
 /// Answers whose memory is measured, where so many are to be stored at all.
 const WEIGHED: u64 = 200_000;
 
@@ -54,6 +57,23 @@ pub(crate) fn memory(stage: &Stage, scale: &Scale) -> Figure {
         value: format!("{kibibytes:.2} KiB"),
         must: "1.6 KiB",
         aim: "1.3 KiB",
+    }
+}
+
+/// What the process takes where far more is asked than it keeps.
+pub(crate) fn distinct(stage: &Stage, scale: &Scale) -> Figure {
+    let sidecache = stage.sidecache(|options| Options { max_memory: TIGHT, ..options });
+    let quarter = scale.entries / 4;
+    let mebibytes = [0, 1, 2, 3].map(|part| {
+        store(&sidecache, part * quarter..(part + 1) * quarter);
+        sidecache.memory().now as f64 / 1024.0
+    });
+    let [first, .., last] = mebibytes;
+    Figure {
+        name: format!("memory after {} distinct questions, a store of {TIGHT}", 4 * quarter),
+        value: format!("{last:.1} MiB, after a quarter of them {first:.1} MiB"),
+        must: "16 MiB more than then",
+        aim: "2 MiB more",
     }
 }
 

@@ -68,7 +68,8 @@ const CASES: [(&str, SetUp); 10] = [
     ("growth", growth::rate),
 ];
 
-const FIGURES: [(&str, Measure); 2] = [("memory", growth::memory), ("start", startup::first_answer)];
+const FIGURES: [(&str, Measure); 3] =
+    [("memory", growth::memory), ("distinct", growth::distinct), ("start", startup::first_answer)];
 
 fn main() {
     origin::run_if_asked();
