@@ -23,6 +23,9 @@ use crate::{
 /// Parts with locks of their own.
 const SHARDS: usize = 64;
 
+/// Entries that were used are passed over so often while room is made for another, so that nobody waits long for it.
+const MOST_SPARED: usize = 16;
+
 /// Entries that a walk looks at while it holds a lock.
 const WALKED_AT_ONCE: usize = 32;
 
@@ -103,7 +106,11 @@ impl MemoryStore {
             shard.expire(now);
             shard.put(key.digest(), held, now);
         });
-        while self.0.bytes.load(Ordering::Relaxed) > self.0.max_bytes && self.0.evict_but(key.digest(), now) {
+        for looked_at in 0.. {
+            let is_full = self.0.bytes.load(Ordering::Relaxed) > self.0.max_bytes;
+            if !is_full || !self.0.advance(key.digest(), looked_at < MOST_SPARED, now) {
+                break;
+            }
         }
     }
 
@@ -157,12 +164,12 @@ impl Inner {
         }
     }
 
-    /// Lets go of an entry that was not used for a long time, but for the one under `digest`; whether there was another
-    /// one.
-    fn evict_but(&self, digest: &Digest, now: u64) -> bool {
+    /// Goes on by one entry towards more room, in the line that is furthest behind, the one under `digest` left aside;
+    /// whether there was another one.
+    fn advance(&self, digest: &Digest, may_spare: bool, now: u64) -> bool {
         let heads = self.shards.iter().filter_map(|shard| Some((shard.lock().head_placed(digest)?, shard)));
         let Some((_, shard)) = heads.min_by_key(|(placed, _)| *placed) else { return false };
-        self.change(shard, |shard| shard.evict(digest, now));
+        self.change(shard, |shard| shard.advance(digest, may_spare, now));
         true
     }
 }

@@ -18,9 +18,6 @@ pub(super) type Digest = [u8; 32];
 /// Entries that end are let go of in such numbers at once, so that nobody waits long for it.
 const ENDS_AT_ONCE: usize = 64;
 
-/// Entries that were used are passed over so often in a row, so that nobody waits long for room.
-const PASSED_OVER: usize = 16;
-
 /// No slot.
 const NONE: u32 = u32::MAX;
 
@@ -150,20 +147,18 @@ impl Shard {
         Some(head.placed)
     }
 
-    /// Lets an entry go from the head of the line, unless all there is to choose from is the one under `but`.
-    pub(super) fn evict(&mut self, but: &Digest, now: u64) {
-        for passed_over in 0..=PASSED_OVER {
-            let oldest = self.oldest;
-            let Some(slot) = self.slots.get_mut(oldest as usize) else { return };
-            let is_used = std::mem::take(&mut slot.is_used) && passed_over < PASSED_OVER;
-            let digest = slot.digest;
-            if digest != *but && !is_used {
-                self.remove(&digest);
-                return;
-            }
+    /// Lets the entry go that is at the head of the line; where it is the one under `but`, or was used and may be spared,
+    /// it goes to the end instead.
+    pub(super) fn advance(&mut self, but: &Digest, may_spare: bool, now: u64) {
+        let head = self.oldest;
+        let Some(slot) = self.slots.get_mut(head as usize) else { return };
+        let (digest, is_used) = (slot.digest, std::mem::take(&mut slot.is_used));
+        if digest == *but || (is_used && may_spare) {
             slot.placed = now;
-            self.unlink(oldest);
-            self.link_newest(oldest);
+            self.unlink(head);
+            self.link_newest(head);
+        } else {
+            self.remove(&digest);
         }
     }
 
@@ -275,7 +270,7 @@ mod tests {
         Hit(u8),
         Peek(u8),
         Remove(u8),
-        Evict,
+        Advance { may_spare: bool },
         Expire,
         Wait(u64),
     }
@@ -286,7 +281,7 @@ mod tests {
             3 => (0..20u8).prop_map(Step::Hit),
             1 => (0..20u8).prop_map(Step::Peek),
             1 => (0..20u8).prop_map(Step::Remove),
-            1 => Just(Step::Evict),
+            2 => any::<bool>().prop_map(|may_spare| Step::Advance { may_spare }),
             1 => Just(Step::Expire),
             1 => (0..20u64).prop_map(Step::Wait),
         ]
@@ -310,15 +305,12 @@ mod tests {
             self.at(n).map(|at| self.0.remove(at)).is_some()
         }
 
-        fn evict(&mut self) {
-            for passed_over in 0..=PASSED_OVER {
-                let Some((n, ..)) = self.0.first().copied() else { return };
-                if self.1.remove(&n) && passed_over < PASSED_OVER {
-                    self.0.rotate_left(1);
-                } else {
-                    self.remove(n);
-                    return;
-                }
+        fn advance(&mut self, may_spare: bool) {
+            let Some((n, ..)) = self.0.first().copied() else { return };
+            if self.1.remove(&n) && may_spare {
+                self.0.rotate_left(1);
+            } else {
+                self.remove(n);
             }
         }
     }
@@ -351,9 +343,9 @@ mod tests {
                         prop_assert_eq!(seen, model.fresh(n, now).map(|at| model.0[at].3));
                     }
                     Step::Remove(n) => prop_assert_eq!(shard.remove(&digest(n)), model.remove(n)),
-                    Step::Evict => {
-                        shard.evict(&digest(u8::MAX), now);
-                        model.evict();
+                    Step::Advance { may_spare } => {
+                        shard.advance(&digest(u8::MAX), may_spare, now);
+                        model.advance(may_spare);
                     }
                     Step::Expire => {
                         while !shard.expire(now) {}
@@ -380,14 +372,11 @@ mod tests {
         let mut shard = Shard::default();
         for n in 0..3 {
             shard.put(&digest(n), Held { packed: packed(0), kind: Kind::Query, ends: 10, hits: 0 }, 0);
-            shard.hit(&digest(n), 1);
         }
-        for left in [2, 1] {
-            shard.evict(&digest(0), 2);
-            assert_eq!((shard.len(), shard.peek(&digest(0), 2).is_some()), (left, true));
+        while shard.head_placed(&digest(0)).is_some() {
+            shard.advance(&digest(0), false, 1);
+            assert!(shard.peek(&digest(0), 2).is_some());
         }
-        assert_eq!(shard.head_placed(&digest(0)), None);
-        shard.evict(&digest(0), 2);
         assert_eq!(shard.len(), 1, "it is all there is");
     }
 
