@@ -320,31 +320,15 @@ impl Reader {
         self.flight.origin
     }
 
-    /// Waits for the first chunk, or the end where there is none.
-    pub async fn begun(&self) {
-        std::future::poll_fn(|cx| {
-            let mut state = self.flight.state.lock();
-            if state.written() > 0 || state.end.is_some() {
-                Poll::Ready(())
-            } else {
-                self.wait(&mut state, cx)
-            }
-        })
-        .await;
-    }
-
     /// Waits for the head.
     ///
     /// # Errors
     /// Where the answer failed before it.
     pub async fn head(&self) -> Result<Arc<Head>, Arc<ProxyError>> {
-        std::future::poll_fn(|cx| {
-            let mut state = self.flight.state.lock();
-            match (&state.head, &state.end) {
-                (Some(head), _) => Poll::Ready(Ok(Arc::clone(head))),
-                (None, Some(End::Failed(error))) => Poll::Ready(Err(Arc::clone(error))),
-                _ => self.wait(&mut state, cx),
-            }
+        self.told(|state| match (&state.head, &state.end) {
+            (Some(head), _) => Some(Ok(Arc::clone(head))),
+            (None, Some(End::Failed(error))) => Some(Err(Arc::clone(error))),
+            _ => None,
         })
         .await
     }
@@ -354,27 +338,31 @@ impl Reader {
     /// # Errors
     /// Where the answer failed before it.
     pub async fn shared_head(&self) -> Result<Option<Arc<Head>>, Arc<ProxyError>> {
-        std::future::poll_fn(|cx| {
-            let mut state = self.flight.state.lock();
-            match (&state.head, &state.end) {
-                (Some(head), _) if head.sharing == Sharing::Released => Poll::Ready(Ok(None)),
-                (Some(head), _) => Poll::Ready(Ok(Some(Arc::clone(head)))),
-                (None, _) if state.released => Poll::Ready(Ok(None)),
-                (None, Some(End::Failed(error))) => Poll::Ready(Err(Arc::clone(error))),
-                _ => self.wait(&mut state, cx),
-            }
+        self.told(|state| match (&state.head, &state.end) {
+            (Some(head), _) if head.sharing == Sharing::Released => Some(Ok(None)),
+            (Some(head), _) => Some(Ok(Some(Arc::clone(head)))),
+            (None, _) if state.released => Some(Ok(None)),
+            (None, Some(End::Failed(error))) => Some(Err(Arc::clone(error))),
+            _ => None,
         })
         .await
     }
 
+    /// Waits for the first chunk, or the end where there is none.
+    pub async fn begun(&self) {
+        self.told(|state| (state.written() > 0 || state.end.is_some()).then_some(())).await;
+    }
+
     /// Waits for the end.
     pub async fn end(&self) -> End {
+        self.told(|state| state.end.clone()).await
+    }
+
+    /// Waits until `look` finds what it looks for.
+    async fn told<T>(&self, look: impl Fn(&State) -> Option<T>) -> T {
         std::future::poll_fn(|cx| {
             let mut state = self.flight.state.lock();
-            match &state.end {
-                Some(end) => Poll::Ready(end.clone()),
-                None => self.wait(&mut state, cx),
-            }
+            look(&state).map_or_else(|| self.wait(&mut state, cx), Poll::Ready)
         })
         .await
     }
