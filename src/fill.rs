@@ -100,25 +100,18 @@ impl Fill {
             self.question.exchange.failed(error);
         }
         self.question.exchange.performed(Operation::Upstream, started.elapsed(), answered.is_ok());
-        if let (Purpose::Refresh, Some(landing)) = (self.purpose, &self.landing) {
-            // From now on, before anybody hears of the end.
-            landing.hold_off_refresh();
-        }
-        let stored = match answered {
+        match answered {
             Ok(kept) => self.finish(kept, writer).await,
             Err(stop) => {
+                self.hold_off_refresh();
                 writer.end(End::Failed(stop.into()));
-                false
             }
-        };
-        if let (Purpose::Refresh, true, Some(landing)) = (self.purpose, stored, &self.landing) {
-            landing.allow_refresh();
         }
     }
 
-    /// Ends an answer that came whole, and stores it; whether that worked. The readers do not wait for a store that
-    /// takes its time, in which this process finds the answer already.
-    async fn finish(&self, kept: Kept, writer: Writer) -> bool {
+    /// Ends an answer that came whole, and stores it. The readers do not wait for a store that takes its time, in which
+    /// this process finds the answer already.
+    async fn finish(&self, kept: Kept, writer: Writer) {
         let mut storing = pin!(async {
             match kept? {
                 Some((entry, times)) => keep::store(&self.question, entry, times).await,
@@ -127,13 +120,25 @@ impl Fill {
         });
         match std::future::poll_fn(|cx| Poll::Ready(storing.as_mut().poll(cx))).await {
             Poll::Ready(outcome) => {
+                if outcome.is_err() {
+                    self.hold_off_refresh();
+                }
                 writer.end(End::Complete(outcome));
-                outcome.is_ok()
             }
             Poll::Pending => {
                 writer.end(End::Complete(Ok(())));
-                storing.await.is_ok()
+                if storing.await.is_err() {
+                    self.hold_off_refresh();
+                }
             }
+        }
+    }
+
+    /// Where this is a refresh that failed, has none begun for a while: before its end is told, at which the next one could
+    /// begin.
+    fn hold_off_refresh(&self) {
+        if let (Purpose::Refresh, Some(landing)) = (self.purpose, &self.landing) {
+            landing.hold_off_refresh();
         }
     }
 

@@ -15,7 +15,7 @@ use crate::flight::{Flight, Origin, Reader, Writer};
 const UNSHAREABLE_FOR: Duration = Duration::from_secs(60);
 const MAX_UNSHAREABLE: u64 = 100_000;
 
-/// How long a stale answer is not asked for anew in the background, after one that has not worked.
+/// How long a stale answer is not asked for anew in the background, after that failed.
 const REFRESH_HELD_OFF: Duration = Duration::from_secs(5);
 const MAX_HELD_OFF: u64 = 100_000;
 
@@ -94,14 +94,9 @@ impl Landing {
         self.flights.unshareable.insert(self.id, ());
     }
 
-    /// Has no further refresh begun for a while.
+    /// Has no refresh begun for a while.
     pub fn hold_off_refresh(&self) {
         self.flights.held_off.insert(self.id, ());
-    }
-
-    /// Has the next one begun as soon as it is due.
-    pub fn allow_refresh(&self) {
-        self.flights.held_off.invalidate(&self.id);
     }
 }
 
@@ -116,7 +111,7 @@ impl Drop for Landing {
 }
 
 impl Flights {
-    /// Whether a refresh of the answer `id` has ended lately, and has not worked.
+    /// Whether a refresh of the answer `id` failed lately.
     pub fn is_refresh_held_off(&self, id: &FlightId) -> bool {
         self.held_off.contains_key(id)
     }
