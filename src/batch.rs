@@ -99,9 +99,7 @@ impl Wanted {
             }
             let usage = whole.usage.is_some().then_some(usage);
             let mut headers = whole.headers.clone();
-            for name in reply::OF_THE_BODY {
-                headers.remove(name);
-            }
+            reply::forget_body(&mut headers);
             Ok((key.clone(), Entry { body, usage, headers, ..whole.clone() }))
         };
         self.keys.iter().enumerate().zip(shares).map(entry).collect()

@@ -88,17 +88,6 @@ impl Key {
         format!("{}:{}", self.kind, self.digest.to_hex())
     }
 
-    /// Appends it to `text`; into every response, and so in plain steps.
-    pub fn write(&self, text: &mut String) {
-        self.parts().into_iter().for_each(|part| text.push_str(part));
-        text.push_str(&self.digest.to_hex());
-    }
-
-    /// What it is written as, before its digest.
-    fn parts(&self) -> [&str; 4] {
-        [&self.namespace, ":", self.kind.as_str(), ":"]
-    }
-
     /// The key of the variant of its answer that `selector` selects.
     pub fn variant(&self, selector: &[u8]) -> Self {
         self.sibling(|digest| {
@@ -139,7 +128,10 @@ impl Serialize for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.parts().into_iter().try_for_each(|part| f.write_str(part))?;
+        // Written into every response: in plain steps.
+        for part in [&*self.namespace, ":", self.kind.as_str(), ":"] {
+            f.write_str(part)?;
+        }
         f.write_str(&self.digest.to_hex())
     }
 }

@@ -59,7 +59,7 @@ impl CacheStatus {
 }
 
 /// The headers that tell of a body as it came: of one that was made here they would tell something wrong.
-pub const OF_THE_BODY: [HeaderName; 3] = [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL];
+const OF_THE_BODY: [HeaderName; 3] = [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL];
 
 /// Why a request went to the upstream, in the words of RFC 9211, section 2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,7 +188,7 @@ impl CacheReport {
         text.push_str("sidecache");
         // Writing to a string cannot fail.
         let _ = match &self.forward {
-            None if matches!(self.status, CacheStatus::Hit | CacheStatus::Stale) => text.write_str("; hit"),
+            None if matches!(self.status, CacheStatus::Hit | CacheStatus::Stale) => write!(text, "; hit"),
             None => Ok(()),
             Some((forward, None)) => write!(text, "; fwd={}", forward.as_str()),
             Some((forward, Some(status))) => {
@@ -205,9 +205,7 @@ impl CacheReport {
             text.push_str("; stored");
         }
         if let Some(key) = &self.key {
-            text.push_str("; key=\"");
-            key.write(&mut text);
-            text.push('"');
+            let _ = write!(text, "; key=\"{key}\"");
         }
         let _ = match (self.found(), self.reason) {
             (Some(found), Some(reason)) => write!(text, "; detail=\"{found} {}\"", reason.as_str()),
@@ -308,6 +306,13 @@ pub fn headers_to_store(route: &Route, headers: &HeaderMap) -> HeaderMap {
         .collect()
 }
 
+/// Takes out of a head what tells of the body as it came, in whose place another one goes.
+pub fn forget_body(headers: &mut HeaderMap) {
+    for name in OF_THE_BODY {
+        headers.remove(name);
+    }
+}
+
 /// The headers and the body that an entry holds, in the form that was asked for.
 pub fn stored_parts(
     route: &Route,
@@ -322,9 +327,7 @@ pub fn stored_parts(
         Served::Shown(body) => body,
         Served::Made(media, body) => {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-            for name in OF_THE_BODY {
-                headers.remove(name);
-            }
+            forget_body(&mut headers);
             body
         }
     };

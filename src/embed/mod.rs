@@ -137,9 +137,7 @@ async fn complete(
     };
     if body != told {
         head.headers.remove(header::CONTENT_LENGTH);
-        for name in reply::OF_THE_BODY {
-            head.headers.remove(name);
-        }
+        reply::forget_body(&mut head.headers);
     }
     let response = Response::from_parts(head, body.into());
     let Some(Found { entry, report: found, .. }) = stored.found(batch.order()) else {
