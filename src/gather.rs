@@ -1,5 +1,5 @@
-//! Small writes in one piece: for the system, a head and a short body in two are a tenth more work than to copy them
-//! together first. What is longer goes as it is.
+//! Small writes in one piece: to copy a head and a short body together is less work than two are for the system. What is
+//! longer goes as it is.
 
 use std::{
     io::{self, IoSlice},

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! The upstream answers at once, in a thread of this process; the sidecaches are the real binary, as children. Each
-//! case asks some times in a row, as a client does, and then the others do, in another order each time, so that whatever
-//! else the machine does falls on all of them alike. The samples of a case are cut into blocks in the order of time, and a figure is
-//! the median of the blocks' figures: a disturbance spoils one block, not the result.
+//! case asks some times in a row, as a client does, and then the others do, in another order each time, so that
+//! whatever else the machine does falls on all of them alike. The samples of a case are cut into blocks in the order
+//! of time, and a figure is the median of the blocks' figures: a disturbance spoils one block, not the result.
 
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "each benchmark uses its part")]
@@ -58,7 +58,7 @@ fn main() {
     let mut cases = cases::all(&ports);
     cases::run(&mut cases, rounds, in_a_row);
     let events = events::run(&ports, rounds.div_ceil(20));
-    table::print(&cases, &events, (rounds, in_a_row), &load);
+    table::print(&cases, &events, rounds, in_a_row, &load);
 }
 
 fn rounds() -> usize {

@@ -44,7 +44,7 @@ impl<'a> Row<'a> {
 
 /// Prints everything that was measured.
 #[allow(clippy::print_stdout, reason = "the result")]
-pub(crate) fn print(cases: &[Case], events: &[Events], (rounds, in_a_row): (usize, usize), load: &str) {
+pub(crate) fn print(cases: &[Case], events: &[Events], rounds: usize, in_a_row: usize, load: &str) {
     let (commit, machine) = (machine::commit(), machine::line());
     println!("sidecache {commit}, {rounds} rounds, {in_a_row} in a row, {machine}, load {load} before\n");
     println!("| case | p50 | p99 | p50 added | p99 added |\n| --- | --- | --- | --- | --- |");
