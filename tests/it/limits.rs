@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{
     Client, Raw, Script, Setup, Sidecache, Upstream,
     answers::{CHAT, chat, chat_answer},
-    eventually, run,
+    eventually, measured, run,
 };
 
 async fn limited(config: &str) -> (Upstream, Sidecache) {
@@ -51,6 +51,7 @@ fn bodies_of_cacheable_requests_are_bounded() {
         assert!(by_chunks.contains("FileTooLargeException"), "{by_chunks}");
         assert_eq!(upstream.calls(), 0);
         assert_counted(&sidecache, "max_body", 2).await;
+        measured("2 of 2 refused, no call");
 
         // Other routes have no bound, and what fits passes.
         let passed = sidecache.client().post_text("/upload", &[], &padded).await;

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::{
     Client, Gate, Raw, Script, Setup, Sidecache, Upstream,
     answers::{CHAT, chat, chat_answer},
-    run,
+    measured, run,
 };
 
 #[test]
@@ -94,6 +94,7 @@ fn interim_responses_do_not_disturb() {
         assert_eq!((answer.status, answer.text().as_str(), answer.header("x-last")), (200, "done", "1"));
         let cached = sidecache.client().post(CHAT, &chat()).await;
         assert_eq!((cached.status, cached.json()), (200, chat_answer()));
+        measured("2 answers behind 4 interim ones, whole");
     });
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{
     Act, Client, Middleman, RedisServer, Script, Setup, Sidecache, Upstream,
     answers::{CHAT, Case, QUERY, cases, chat, chat_answer, query},
-    eventually, eventually_within, run,
+    eventually, eventually_within, measured, run,
 };
 
 /// In which hits must be back.
@@ -250,6 +250,10 @@ fn a_value_that_is_not_ours_is_a_miss_and_is_overwritten() {
         sidecache.settled().await;
         restore(&redis, key, &good);
         assert_eq!(asked(&client).await, "HIT", "and what was ours is ours again");
+        measured(format_args!(
+            "8 values and a list, each a miss; {} calls of the upstream",
+            upstream.calls()
+        ));
     });
 }
 

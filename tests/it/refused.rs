@@ -3,7 +3,7 @@
 use crate::support::{
     Raw, Script, Setup, Sidecache, Upstream,
     answers::{CHAT, chat, chat_answer},
-    run,
+    measured, run,
 };
 
 #[test]
@@ -151,6 +151,7 @@ fn what_the_parser_refuses_has_no_body() {
             assert!(told.ends_with("\r\n\r\n"), "{what}: {told:?}");
             assert_eq!(upstream.calls(), 0);
         }
+        measured("4 of 4 refused, no call");
     });
 }
 

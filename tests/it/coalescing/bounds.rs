@@ -4,6 +4,7 @@ use super::*;
 use crate::support::{
     Raw,
     answers::{DONE, QUERY},
+    measured,
 };
 
 #[test]
@@ -75,6 +76,11 @@ fn a_slow_reader_holds_up_nobody() {
             assert_eq!(upstream.calls(), 1);
             let cut = slow.rest().await;
             assert!(cut.len() < told.len(), "it was kept for the slow one");
+            measured(format_args!(
+                "{} KiB for one, cut after {} KiB for the slow one",
+                told.len() >> 10,
+                cut.len() >> 10
+            ));
             assert!(!cut.ends_with("0\r\n\r\n"), "the cut is hidden");
         }
     });

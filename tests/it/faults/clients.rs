@@ -1,10 +1,12 @@
 //! Clients that leave, stall, or send what no parser likes: each costs little, and nobody else anything.
 
+use std::time::Instant;
+
 use super::{answer, ask, knowing, question, request};
 use crate::support::{
-    Gate, Raw, Script, Setup, Sidecache, Upstream,
+    Gate, Raw, Script, Setup, Sidecache, Times, Upstream,
     answers::{CHAT, chat, chat_answer, chat_events, chat_stream},
-    eventually, run,
+    eventually, measured, run,
 };
 
 /// Waits until it has no more files and sockets open than `before`, and a few that are kept for the next requests.
@@ -20,15 +22,19 @@ fn who_hangs_up_at_any_byte_leaves_nothing_behind() {
         ask(&sidecache.client(), 0).await;
         let before = sidecache.open_files();
         let bytes = request(&question(1).to_string(), "");
+        let mut others = Times::default();
         for at in 0..=bytes.len() {
             let mut raw = Raw::connect(sidecache.address()).await;
             raw.send(&bytes[..at]).await;
             drop(raw);
             if at % 16 == 0 {
-                assert_eq!(ask(&sidecache.client(), 0).await.cache(), "HIT", "others are served");
+                let other = others.of(ask(&sidecache.client(), 0)).await;
+                assert_eq!(other.cache(), "HIT", "others are served");
             }
         }
         assert_nothing_is_left(&sidecache, before).await;
+        let after = sidecache.open_files();
+        measured(format_args!("{} left; files: {before}, then {after}; others: {others}", bytes.len() + 1));
         // A whole request's answer is fetched once, whoever waits for it.
         eventually("stored", async || (ask(&sidecache.client(), 1).await.cache() == "HIT").then_some(()))
             .await;
@@ -53,6 +59,8 @@ fn who_hangs_up_at_any_stage_of_an_answer_leaves_nothing_behind() {
         let told = sidecache.client().post(CHAT, &chat_stream()).await;
         assert_eq!(told.text(), events.concat());
         assert_eq!(upstream.calls(), 1, "the first call was finished for all who came later");
+        let after = sidecache.open_files();
+        measured(format_args!("6 left, one call; files: {before}, then {after}"));
     });
 }
 
@@ -69,7 +77,9 @@ fn who_closes_its_own_half_holds_up_nobody() {
         raw.close_half().await;
         go.open();
         // It may get its answer or be taken for gone; either way the connection ends.
+        let began = Instant::now();
         let told = raw.rest().await;
+        measured(format_args!("{} bytes and the end after {:.1?}", told.len(), began.elapsed()));
         assert!(told.is_empty() || told.contains("Redis does."), "{told}");
         eventually("stored", async || {
             (sidecache.client().post(CHAT, &chat()).await.cache() == "HIT").then_some(())
@@ -94,6 +104,7 @@ fn pipelined_requests_are_answered_in_their_order() {
             raw.until(&answer(&question(number % 7)).to_string()).await;
         }
         assert_eq!(upstream.calls(), 7);
+        measured("20 in one piece, 20 answers in order, 7 calls");
     });
 }
 
@@ -121,7 +132,9 @@ fn who_expects_to_be_told_to_go_on_is_told() {
             "POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 5000\r\n\r\n"
         ))
         .await;
+        let began = Instant::now();
         assert!(raw.head().await.starts_with("HTTP/1.1 413"));
+        measured(format_args!("413 after {:.1?}, no byte of a body sent", began.elapsed()));
     });
 }
 
@@ -159,6 +172,7 @@ fn bodies_that_are_no_plain_json_pass_by_the_store_as_they_are() {
         assert_eq!(client.post(CHAT, &chat()).await.cache(), "MISS");
         let after = sidecache.memory();
         assert!(after < before + 64 * 1024, "{before} KiB before, {after} KiB after");
+        measured(format_args!("10 kinds of body, memory {before} KiB, then {after} KiB"));
     });
 }
 
@@ -176,12 +190,17 @@ fn a_crowd_that_stalls_is_sent_away_and_holds_up_nobody() {
             raw.send(&whole[..number % whole.len()]).await;
             crowd.push(raw);
         }
+        let (mut others, began) = (Times::default(), Instant::now());
         for number in 0..20 {
-            ask(&sidecache.client(), number).await;
+            others.of(ask(&sidecache.client(), number)).await;
         }
         for raw in crowd {
             raw.rest().await;
         }
+        let gone = began.elapsed();
+        measured(format_args!(
+            "300 stalled, all sent away in {gone:.1?}, with limits of 1 s; others: {others}"
+        ));
         assert_nothing_is_left(&sidecache, before).await;
     });
 }
@@ -203,10 +222,12 @@ fn slow_readers_of_large_answers_cost_what_the_system_buffers() {
             raw.head().await;
             readers.push(raw);
         }
+        let mut others = Times::default();
         for number in 0..20 {
-            ask(&sidecache.client(), number).await;
+            others.of(ask(&sidecache.client(), number)).await;
         }
         let memory = sidecache.memory();
+        measured(format_args!("8 x 64 MiB not read: {} MiB; others: {others}", memory >> 10));
         assert!(memory < 160 * 1024, "{memory} KiB for half a GiB that is not read");
         let before = sidecache.open_files();
         drop(readers);

@@ -2,8 +2,8 @@
 
 use super::{answer, question};
 use crate::support::{
-    Gate, Received, Script, Setup, Sidecache, Upstream, answers::CHAT, eventually, number_from, run,
-    run_within, soon,
+    Gate, Received, Script, Setup, Sidecache, Upstream, answers::CHAT, eventually, measured, number_from,
+    run, run_within, soon,
 };
 
 /// What can be asked of the upstream at once.
@@ -52,6 +52,7 @@ fn who_is_too_many_is_refused_at_once_and_the_others_are_served() {
         assert_eq!(upstream.calls(), ROOM);
         let refused = sidecache.health().await["limits"]["max_upstream_requests"].clone();
         assert_eq!(refused, 100 * ROOM);
+        measured(format_args!("{refused} refused while {ROOM} wait, then all served"));
         go.open();
         for (number, one) in served.into_iter().enumerate() {
             let told = one.await.expect("an answer");
@@ -101,6 +102,7 @@ fn memory_stays_at_its_bound_however_many_distinct_keys_there_are() {
         ask(keys / 4, keys).await;
         let after = sidecache.memory();
         assert!(after < full + 16 * 1024, "{full} KiB, then {after} KiB");
+        measured(format_args!("{keys} keys: {full} KiB after a quarter, {after} KiB at the end"));
         let health = sidecache.health().await;
         let kept = health["cache"]["total_keys"].as_u64().expect("a count");
         // 2 MiB of 2 KiB each, which are evicted a little later.

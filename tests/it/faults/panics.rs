@@ -14,7 +14,7 @@ use sidecache::{
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::support::{Client, eventually, run};
+use crate::support::{Client, eventually, measured, run};
 
 /// So many connections at once.
 const ROOM: usize = 4;
@@ -60,6 +60,7 @@ fn a_panic_in_a_handler_ends_one_request() {
         drop((http1, http2));
         server.stop.cancel();
         server.tasks.close();
+        measured(format_args!("{} panics, as many answers in between", 4 * ROOM));
         eventually("no connection is left", async || server.tasks.is_empty().then_some(())).await;
     });
 }

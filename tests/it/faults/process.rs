@@ -6,14 +6,15 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
 
 use super::{answer, ask, knowing, question, request};
 use crate::support::{
-    Client, Gate, Raw, RedisServer, Script, Setup, Sidecache, Upstream, answers::CHAT, eventually,
-    logs::parse, run,
+    Client, Gate, Raw, Received, RedisServer, Script, Setup, Sidecache, Times, Upstream, WallClock,
+    answers::CHAT, eventually, eventually_within, logs::parse, measured, run, soon,
 };
 
 /// Asks for streams until nobody answers any more; how many came whole.
@@ -43,10 +44,16 @@ fn a_drain_under_load_cuts_no_response() {
             .map(|_| tokio::spawn(stream_until_the_end(sidecache.client(), 0, Arc::clone(&served))))
             .collect();
         eventually("under load", async || (served.load(Ordering::Relaxed) > 200).then_some(())).await;
+        let began = Instant::now();
         assert_eq!(sidecache.stop().await.code(), Some(0));
+        let took = began.elapsed();
+        let mut whole = 0;
         for client in clients {
-            assert!(client.await.expect("no cut response") > 0);
+            let came = client.await.expect("no cut response");
+            assert!(came > 0);
+            whole += came;
         }
+        measured(format_args!("{whole} streams to 16 clients, none cut; ended after {took:.1?}"));
         sidecache.log.lifecycle("stopped").await;
         assert!(!sidecache.log.text().contains("the drain's time is up"));
     });
@@ -114,6 +121,9 @@ fn killed_while_it_writes_it_leaves_nothing_half_done() {
             }
         }
         assert_eq!(hits, most);
+        measured(format_args!(
+            "killed 3 times, {most} entries, each with a TTL and a hit with the right answer"
+        ));
         assert_eq!(sidecache.health().await["cache"]["errors"], 0);
     });
 }
@@ -142,10 +152,13 @@ fn without_file_descriptors_it_waits_and_serves_whom_it_has() {
             crowd.push(Raw::connect(sidecache.address()).await);
         }
         eventually("none is left", async || (sidecache.open_files() >= 60).then_some(())).await;
+        let mut times = Times::default();
         for _ in 0..20 {
-            assert!(send(&mut kept, 0).await.contains("x-cache: HIT"), "who has a connection is served");
+            let head = times.of(send(&mut kept, 0)).await;
+            assert!(head.contains("x-cache: HIT"), "who has a connection is served");
             kept.until(&known).await;
         }
+        measured(format_args!("200 wait; who has a connection: {times}"));
         let told = send(&mut kept, 1).await;
         assert!(told.starts_with("HTTP/1.1 200") || told.starts_with("HTTP/1.1 502"), "{told}");
         drop(crowd);
@@ -155,6 +168,64 @@ fn without_file_descriptors_it_waits_and_serves_whom_it_has() {
             ask(&sidecache.client(), number).await;
         }
     });
+}
+
+/// A wall clock that jumps by a day and more, forth and back, while an answer is under way and others are stored.
+#[test]
+fn a_wall_clock_set_back_and_forth_disturbs_no_request_and_makes_no_life_longer() {
+    const DAY: i64 = 86_400;
+    const LIFE: Duration = Duration::from_secs(2);
+    run(async {
+        let (redis, clock) = (RedisServer::start(), WallClock::new());
+        let config = "[ttl]\nquery = \"2s\"\n[store]\ntimeout = \"5s\"";
+        for arguments in [&[][..], &["--redis", &redis.url()]] {
+            let go = Gate::new();
+            let upstream = holding(&go).await;
+            let setup = Setup::to(&upstream.url()).arguments(arguments).config(config);
+            let sidecache = clock.rule(setup).start().await;
+            let client = sidecache.client();
+            let under_way = tokio::spawn({
+                let client = sidecache.client();
+                async move { client.post_with(CHAT, &[("x-held", "1")], &question(9999)).await }
+            });
+            let (mut times, mut lives) = (Times::default(), Times::default());
+            for (turn, offset) in [DAY, -DAY, 30 * DAY, -30 * DAY, 0].into_iter().enumerate() {
+                let stored = async || (times.of(ask(&client, turn)).await.cache() == "HIT").then_some(());
+                eventually("stored", stored).await;
+                clock.set(offset);
+                // It may end at once; it may not go on for longer than its life.
+                let ends = async || (ask_if_stored(&client, turn).await != "HIT").then_some(());
+                lives.of(eventually_within(LIFE + Duration::from_secs(5), "it ends", ends)).await;
+                times.of(ask(&client, 100 + turn)).await;
+            }
+            go.open();
+            let told = soon("the answer under way", under_way).await.expect("no panic");
+            assert_eq!((told.status, told.json()), (200, answer(&question(9999))));
+            let uptime = sidecache.health().await["uptime_seconds"].as_f64().expect("seconds");
+            assert!((0.0..90.0).contains(&uptime), "{uptime}");
+            measured(format_args!("5 jumps of up to 60 days: {times}; lives of 2 s: {lives}"));
+        }
+    });
+}
+
+/// An upstream that holds back the answers to those who say so.
+async fn holding(go: &Gate) -> Upstream {
+    let go = go.clone();
+    Upstream::start(move |request: &Received| match request.header("x-held") {
+        Some(_) => Script::raw().wait(&go).then(Script::json(&answer(&request.json()))),
+        None => Script::json(&answer(&request.json())),
+    })
+    .await
+}
+
+/// Asks for what is stored and for nothing else; what became of it.
+async fn ask_if_stored(client: &Client, number: usize) -> String {
+    let headers = [("cache-control", "only-if-cached")];
+    let told = client.post_with(CHAT, &headers, &question(number)).await;
+    if told.status != 504 {
+        assert_eq!((told.status, told.json()), (200, answer(&question(number))));
+    }
+    told.cache().to_owned()
 }
 
 #[test]
@@ -176,13 +247,15 @@ fn a_log_that_nobody_reads_holds_up_no_request() {
         };
         let client = Client::new(address);
         let health = async || client.get("/health").await.json();
+        let mut times = Times::default();
         eventually("lines are lost, and counted", async || {
             for number in 0..50 {
-                ask(&client, number).await;
+                times.of(ask(&client, number)).await;
             }
             health().await["log"]["dropped"].as_u64().filter(|count| *count > 0)
         })
         .await;
+        measured(&times);
         // Once somebody reads again, a line says how many are lacking; for that, there must be one.
         let asking = tokio::spawn(async move {
             for number in 0.. {
@@ -208,14 +281,15 @@ fn a_log_disk_that_is_full_fails_no_request() {
         let log = setup.dir().join("sidecache.log");
         std::os::unix::fs::symlink("/dev/full", &log).expect("a link");
         let sidecache = setup.arguments(&["--log-file", log.to_str().expect("UTF-8")]).start_silent().await;
-        let client = sidecache.client();
-        eventually("lines are lost, and counted", async || {
+        let (client, mut times) = (sidecache.client(), Times::default());
+        let dropped = eventually("lines are lost, and counted", async || {
             for number in 0..20 {
-                ask(&client, number).await;
+                times.of(ask(&client, number)).await;
             }
             sidecache.health().await["log"]["dropped"].as_u64().filter(|count| *count > 0)
         })
         .await;
+        measured(format_args!("{dropped} lines lost and counted; {times}"));
         assert_eq!(ask(&client, 0).await.cache(), "HIT");
     });
 }
@@ -248,6 +322,10 @@ fn in_little_memory_large_bodies_pass() {
             caller.await.expect("answers");
         }
         assert!(sidecache.memory() < 400 * 1024, "{} KiB", sidecache.memory());
+        measured(format_args!(
+            "40 bodies of 4 MiB there and back, {} MiB after them",
+            sidecache.memory() >> 10
+        ));
     });
 }
 
@@ -256,17 +334,18 @@ fn a_bad_file_at_a_hangup_under_load_changes_nothing() {
     run(async {
         let (upstream, stop) = (knowing().await, Gate::new());
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let (client, until) = (sidecache.client(), stop.clone());
+        let (client, until, mut times) = (sidecache.client(), stop.clone(), Times::default());
         let load = tokio::spawn(async move {
             let asking = async {
                 for number in 0.. {
-                    ask(&client, number % 50).await;
+                    times.of(ask(&client, number % 50)).await;
                 }
             };
             tokio::select! {
                 () = asking => {}
                 () = until.passed() => {}
             }
+            times
         });
         for bad in ["[ttl\n", "ttl = 7\n", "[ttl]\nquery = \"soon\"\n", "\u{0}\u{1}"] {
             let before = sidecache.log.text().matches("reload failed").count();
@@ -277,7 +356,8 @@ fn a_bad_file_at_a_hangup_under_load_changes_nothing() {
             .await;
         }
         stop.open();
-        load.await.expect("every answer was right");
+        let times = load.await.expect("every answer was right");
+        measured(format_args!("4 bad files; meanwhile {times}"));
         ask(&sidecache.client(), 1).await;
     });
 }

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::{ask, knowing, unknown_host};
 use crate::support::{
-    Act, Client, Middleman, RedisServer, Script, Setup, Sidecache, Upstream, eventually, eventually_within,
-    run,
+    Act, Blackhole, Client, Middleman, RedisServer, Script, Setup, Sidecache, Upstream, eventually,
+    eventually_within, measured, run,
 };
 
 /// In which hits must be back.
@@ -73,6 +73,13 @@ impl Site {
         for key in FOREIGN {
             assert_eq!(self.redis.talk(&[&["GET", key], &["TTL", key]]), ["theirs", "-1"], "{key}");
         }
+        let stats = self.redis.cli(&["INFO", "stats"]);
+        let commands = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+        measured(format_args!(
+            "{} foreign keys unchanged after {} commands",
+            FOREIGN.len(),
+            commands.expect("a count")
+        ));
     }
 }
 
@@ -182,12 +189,16 @@ fn health_tells_when_nothing_can_be_found() {
         let site = Site::start("5s").await;
         // Redis answers; but what was retired is no longer heard of.
         site.middleman.follow(|name| if matches!(name, "XINFO" | "XREAD") { Act::Never } else { Act::Pass });
+        let began = Instant::now();
         eventually("misses", async || (ask(&site.client, 0).await.cache() != "HIT").then_some(())).await;
         let health = site.sidecache.health().await;
         assert_eq!((&health["status"], &health["cache"]["connected"]), (&"degraded".into(), &false.into()));
         assert_eq!(site.sidecache.log.store_changes(), (0, 0));
+        let noticed = began.elapsed();
         site.middleman.pass();
+        let began = Instant::now();
         site.hits_within(Duration::from_secs(30)).await;
+        measured(format_args!("misses after {noticed:.1?}, hits again after {:.1?}", began.elapsed()));
         eventually("healthy", async || (site.sidecache.health().await["status"] == "healthy").then_some(()))
             .await;
     });
@@ -209,6 +220,7 @@ fn what_waited_for_a_lookup_does_not_wait_as_long_for_a_lease() {
         // some; where a lookup came to nothing at once, it shows nothing.
         took.retain(|took| *took >= Duration::from_millis(800));
         assert!(took.iter().min().is_some_and(|took| *took < Duration::from_millis(1500)), "{took:?}");
+        measured(format_args!("{:.1?} at most, with a limit of 1 s", took.iter().max().expect("some")));
 
         // Who has waited for a lookup in vain asks for no lease at all.
         site.middleman.pass();
@@ -265,6 +277,20 @@ fn a_redis_whose_name_is_gone() {
             .arguments(&["--redis", &format!("redis://{}:6379", unknown_host())])
             .start()
             .await;
+        for number in 0..20 {
+            assert_eq!(ask(&sidecache.client(), number).await.cache(), "MISS");
+        }
+        sidecache.log.lifecycle("store lost").await;
+        assert_eq!(sidecache.log.store_changes(), (1, 0));
+        assert_eq!(upstream.calls(), 20);
+    });
+}
+
+#[test]
+fn a_redis_whose_packets_are_dropped() {
+    run(async {
+        let (blackhole, upstream) = (Blackhole::open().await, knowing().await);
+        let sidecache = Setup::to(&upstream.url()).arguments(&["--redis", &blackhole.url()]).start().await;
         for number in 0..20 {
             assert_eq!(ask(&sidecache.client(), number).await.cache(), "MISS");
         }

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{ask, knowing};
-use crate::support::{Act, Client, Middleman, RedisServer, Setup, eventually, number_from, run_within};
+use crate::support::{
+    Act, Client, Middleman, RedisServer, Setup, eventually, measured, number_from, run_within,
+};
 
 /// Entries that are asked for.
 const ENTRIES: usize = 200;
@@ -59,9 +61,10 @@ fn no_wrong_body_under_cancels_and_stray_replies() {
         for asker in askers {
             hits += asker.await.expect("no wrong body");
         }
-        assert!(hits > count / 10, "{hits} hits of {count}");
+        assert!(hits > count / 50, "{hits} hits of {count}");
         let health = sidecache.health().await;
         assert!(health["cache"]["errors"].as_u64().expect("a count") > 0, "no reply slipped: {health}");
+        measured(format_args!("{count} lookups, {hits} hits that came whole, no wrong body"));
         middleman.pass();
         eventually("hits are back", async || (ask(&client, 0).await.cache() == "HIT").then_some(())).await;
     });

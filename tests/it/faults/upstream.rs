@@ -1,15 +1,21 @@
 //! An upstream that is gone, breaks off at any byte, or answers in odd ways: the right answer, an error, or a cut that
 //! can be seen; nothing stored of it, and nothing asked twice.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
 use super::unknown_host;
 use crate::support::{
-    Client, Gate, RedisServer, Script, Setup, Sidecache, Upstream,
+    Client, Gate, RedisServer, Script, Setup, Sidecache, Times, Upstream,
     answers::{CHAT, chat, chat_answer, chat_events, chat_stream, data},
-    eventually, run, soon,
+    eventually, measured, run, soon,
 };
 
 const SSE: &str = "text/event-stream";
@@ -51,8 +57,15 @@ async fn cutting(whole: Vec<u8>, end: End) -> Upstream {
     .await
 }
 
+/// How often a cut was an error of ours, and how often one that can be seen.
+#[derive(Clone, Default)]
+struct Cuts {
+    errors: Arc<AtomicUsize>,
+    cuts: Arc<AtomicUsize>,
+}
+
 /// Asks both ways for an answer that is cut after `at` bytes, twice.
-async fn assert_cut(client: &Client, question: &str, at: usize, head: usize, body: &str) {
+async fn assert_cut(client: &Client, question: &str, at: usize, head: usize, body: &str, seen: &Cuts) {
     let cut = at.to_string();
     let headers = [("content-type", "application/json"), ("x-cut", cut.as_str())];
     for target in WAYS {
@@ -64,8 +77,14 @@ async fn assert_cut(client: &Client, question: &str, at: usize, head: usize, bod
             let context = format!("{target} cut at {at}, turn {turn}: {status} {whole:?}");
             assert!(cache.is_empty() || cache == "MISS", "{context}: {cache}");
             match (status, whole) {
-                (502, Ok(text)) => assert!(text.contains("UpstreamProtocolException"), "{context}"),
-                (200, Err(_)) => assert!(at >= head, "{context}"),
+                (502, Ok(text)) => {
+                    assert!(text.contains("UpstreamProtocolException"), "{context}");
+                    seen.errors.fetch_add(1, Ordering::Relaxed);
+                }
+                (200, Err(_)) => {
+                    assert!(at >= head, "{context}");
+                    seen.cuts.fetch_add(1, Ordering::Relaxed);
+                }
                 (status, whole) => panic!("{target} cut at {at}: {status} {whole:?}, for {body}"),
             }
         }
@@ -75,6 +94,7 @@ async fn assert_cut(client: &Client, question: &str, at: usize, head: usize, bod
 #[test]
 fn a_cut_at_every_byte_is_an_error_or_a_visible_cut() {
     run(async {
+        let seen = Cuts::default();
         for (what, whole, body) in cuttable() {
             let question = if what == "events" { chat_stream() } else { chat() }.to_string();
             let head = whole.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
@@ -87,10 +107,11 @@ fn a_cut_at_every_byte_is_an_error_or_a_visible_cut() {
                     .await;
                 let lanes = (0..4).map(|lane| {
                     let (client, question, body) = (sidecache.client(), question.clone(), body.clone());
+                    let seen = seen.clone();
                     let cuts: Vec<_> = (0..whole.len()).filter(|at| at % 4 == lane).collect();
                     tokio::spawn(async move {
                         for at in cuts {
-                            assert_cut(&client, &question, at, head, &body).await;
+                            assert_cut(&client, &question, at, head, &body, &seen).await;
                         }
                     })
                 });
@@ -113,6 +134,8 @@ fn a_cut_at_every_byte_is_an_error_or_a_visible_cut() {
                 }
             }
         }
+        let [errors, cuts] = [&seen.errors, &seen.cuts].map(|count| count.load(Ordering::Relaxed));
+        measured(format_args!("{} cuts: {errors} 502s, {cuts} visible cuts, none stored", errors + cuts));
     });
 }
 
@@ -139,23 +162,26 @@ fn without_a_frame_only_what_shows_its_own_end_is_stored() {
             }
         }
         assert_eq!(upstream.calls(), 2 * answer.len() + 1);
+        measured(format_args!("{} bodies that were cut and one that was not: one stored", answer.len()));
     });
 }
 
 #[test]
 fn an_upstream_that_is_not_there() {
     run(async {
+        let mut times = Times::default();
         let refused = format!("http://127.0.0.1:{}", RedisServer::free_port());
         for url in [refused, format!("http://{}", unknown_host())] {
             let sidecache = Sidecache::start(&url).await;
             for target in WAYS {
-                let told = sidecache.client().post(target, &chat()).await;
+                let told = times.of(sidecache.client().post(target, &chat())).await;
                 assert_eq!(told.status, 502, "{url}: {}", told.text());
                 assert_eq!(told.json()["error"], "UpstreamConnectionException");
             }
             assert_eq!(sidecache.health().await["upstream"]["reachable"], false);
             assert_eq!(sidecache.client().get("/health/live").await.status, 200);
         }
+        measured(times);
     });
 }
 
@@ -175,6 +201,7 @@ fn a_kept_connection_that_closes_on_a_request_is_not_tried_again() {
                 statuses.push(sidecache.client().post(target, &chat()).await.status);
             }
             assert_eq!((&statuses[..], upstream.calls()), (&[201, 502, 200][..], 3), "{target}");
+            measured(format_args!("{statuses:?}, {} calls", upstream.calls()));
         }
     });
 }
@@ -278,6 +305,8 @@ fn odd_answers_arrive_as_they_are_or_are_refused_and_are_not_stored() {
             }
             assert_eq!(sidecache.health().await["cache"]["total_keys"], 0, "{what}");
         }
+        let odd = odd_answers().len();
+        measured(format_args!("{odd} odd answers, {} requests, as many calls, none stored", 3 * odd));
     });
 }
 
@@ -296,7 +325,9 @@ fn a_slow_first_byte_is_waited_for_up_to_its_limit() {
         let first = soon("an answer", first).await.expect("no panic");
         assert_eq!((first.status, first.cache()), (200, "MISS"));
         assert_eq!(sidecache.client().post(CHAT, &chat()).await.cache(), "HIT");
+        let began = Instant::now();
         let other = sidecache.client().post("/some/thing", &chat()).await;
+        measured(format_args!("504 after {:.1?}, with a limit of 2 s", began.elapsed()));
         assert_eq!((other.status, &other.json()["error"]), (504, &json!("UpstreamTimeoutException")));
         assert_eq!(upstream.calls(), 2);
     });
@@ -337,6 +368,7 @@ fn an_endless_stream_is_passed_on_in_bounded_memory_and_ends_with_its_client() {
         }
         // What the debug binary needs, and the two buffers of 8 MiB.
         assert!(most < 160 * 1024, "{most} KiB");
+        measured(format_args!("{} MiB passed on in {} MiB", read >> 20, most >> 10));
         assert_eq!(client.post("/some/thing", &chat()).await.cache(), "", "others are served");
         drop((stream, client));
         soon("the upstream's connection is closed", closed.passed()).await;
@@ -357,11 +389,13 @@ fn an_idle_stream_is_cut_for_its_client_and_no_other() {
             Setup::to(&upstream.url()).config("[upstream]\nidle_timeout = \"300ms\"").start().await;
         let client = sidecache.client();
         let stream = client.stream(CHAT, &chat_stream()).await;
+        let begun = Instant::now();
         let cut = tokio::spawn(stream.rest());
         let mut other = chat();
         other["model"] = "another".into();
         assert_eq!(client.post(CHAT, &other).await.status, 200);
         soon("a cut", cut).await.expect("no panic").expect_err("a cut");
+        measured(format_args!("cut after {:.1?}, with a limit of 300 ms", begun.elapsed()));
         assert_eq!(client.post(CHAT, &other).await.cache(), "HIT");
         tokio::time::timeout(Duration::from_secs(20), client.get("/health")).await.expect("it serves on");
     });

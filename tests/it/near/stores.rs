@@ -8,7 +8,7 @@ use std::{
 use sidecache::{generations::Subject, key::Key, route::Kind, store::Store};
 
 use super::{BOUND, LIFE, entry, is_near, key, kill_readers, lookups, put, replica, replica_within, version};
-use crate::support::{RedisServer, eventually, eventually_within, run};
+use crate::support::{RedisServer, eventually, eventually_within, measured, run};
 
 const NEAR: u64 = 1 << 20;
 
@@ -206,17 +206,19 @@ fn a_redis_that_hangs_or_dies_leaves_nothing_near() {
                 redis.kill()
             }
             let since = Instant::now();
-            let mut failed = 0;
+            let (mut failed, mut last) = (0, Duration::ZERO);
             while failed < 20 {
                 let asked = Instant::now();
                 match version(&one, &key).await {
                     Ok(found) => {
                         assert!(asked < since + BOUND, "{found:?} after {:?}", asked - since);
+                        last = asked - since;
                     }
                     Err(_) => failed += 1,
                 }
                 assert!(asked.elapsed() < SLACK, "{:?}", asked.elapsed());
             }
+            measured(format_args!("given for {last:.1?} after Redis {}", ["hung", "died"][round as usize]));
             if round == 0 { redis.resume() } else { redis.restart() }
         }
         eventually_within(SLACK + SLACK, "back", async || one.now()).await;

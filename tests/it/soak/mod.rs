@@ -16,7 +16,9 @@ use std::{
 };
 
 use self::{callers::Caller, troubles::Troubles, world::World};
-use crate::support::{Middleman, RedisServer, Setup, Sidecache, eventually, number_from, run_within};
+use crate::support::{
+    Middleman, RedisServer, Setup, Sidecache, eventually, measured, number_from, run_within,
+};
 
 /// Who ask at the same time.
 const CALLERS: usize = 12;
@@ -55,7 +57,6 @@ async fn replica(world: &World, redis: &Middleman) -> Sidecache {
 }
 
 #[test]
-#[allow(clippy::print_stdout, reason = "the result")]
 fn a_soak_ends_with_no_wrong_byte_no_hung_request_and_no_growth() {
     let length = Duration::from_secs(number_from("SIDECACHE_SOAK", 20));
     run_within(length + Duration::from_secs(120), async move {
@@ -77,14 +78,14 @@ fn a_soak_ends_with_no_wrong_byte_no_hung_request_and_no_growth() {
         for caller in callers {
             caller.await.expect("no wrong byte, and no hung request");
         }
-        println!("soak: {} s, {tally:?}", length.as_secs());
+        measured(format_args!("{} s, {tally:?}", length.as_secs()));
         assert_calm(&world, &replicas, &tally).await;
         for (replica, early) in replicas.iter().zip(early) {
             let late = eventually("connections are closed", async || {
                 Some(held(replica)).filter(|late| late.files <= early.files + 8)
             })
             .await;
-            println!("soak: early {early:?}, late {late:?}");
+            measured(format_args!("early {early:?}, late {late:?}"));
             // Allocators keep some of what a crowd has used; a leak of a request's memory would be far more.
             assert!(late.memory < early.memory * 3 / 2 + 32 * 1024, "{early:?}, {late:?}");
         }

@@ -60,7 +60,7 @@ impl Middleman {
 
     /// From now on, this becomes of a command with that name (in capitals).
     pub(crate) fn follow(&self, rule: impl Fn(&str) -> Act + Send + Sync + 'static) {
-        *self.rule.lock().unwrap() = Arc::new(rule);
+        *self.rule.lock().expect("no panic") = Arc::new(rule);
     }
 
     /// From now on, everything is passed on.
@@ -81,7 +81,7 @@ async fn relay(client: TcpStream, server: u16, rule: &Mutex<Rule>) -> io::Result
     let forward = async {
         loop {
             let command = read_value(&mut commands).await?;
-            let rule = Arc::clone(&rule.lock().unwrap());
+            let rule = Arc::clone(&rule.lock().expect("no panic"));
             let act = rule(&name(&command));
             if !matches!(act, Act::Say(_)) {
                 to_server.write_all(&command).await?;

@@ -1,9 +1,12 @@
 //! The parts that tests put together: sidecache, upstreams, clients, Redis.
 
 pub(crate) mod answers;
+pub(crate) mod blackhole;
 pub(crate) mod client;
+pub(crate) mod clock;
 pub(crate) mod golden;
 pub(crate) mod logs;
+pub(crate) mod measured;
 pub(crate) mod middleman;
 pub(crate) mod raw;
 pub(crate) mod redis;
@@ -18,7 +21,10 @@ use std::{
 };
 
 pub(crate) use self::{
+    blackhole::Blackhole,
     client::{Answer, Client},
+    clock::WallClock,
+    measured::{Times, measured},
     middleman::{Act, Middleman},
     raw::Raw,
     redis::RedisServer,
