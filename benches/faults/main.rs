@@ -1,8 +1,8 @@
-//! What faults cost those who ask: a Redis that is slow, silent or gone, and a hundred times the callers that can be
+//! What faults cost those who ask: a Redis that fails in twenty ways, and a hundred times the callers that can be
 //! served.
 //!
 //! ```text
-//! cargo bench --bench faults                       # about a minute and a half
+//! cargo bench --bench faults                       # about three minutes
 //! cargo bench --bench faults -- --only load
 //! ```
 
@@ -10,8 +10,8 @@
 #[allow(dead_code, reason = "each benchmark uses its part")]
 mod support;
 
-mod line;
 mod load;
+mod parts;
 mod redis;
 
 use std::time::Duration;
@@ -30,14 +30,14 @@ const SMOKE: Duration = Duration::from_millis(300);
 #[allow(clippy::print_stdout, reason = "the result")]
 fn main() {
     let arguments = Arguments::read();
-    let window = if arguments.is_bench() { WINDOW } else { SMOKE };
+    let (window, faults) = if arguments.is_bench() { (WINDOW, usize::MAX) } else { (SMOKE, 3) };
     let only: Option<String> = arguments.value("--only");
     let runs = |case| only.as_deref().is_none_or(|only| only == case);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let upstream = Upstream::start();
     println!("faults: commit {}, {}, load {}", machine::commit(), machine::line(), machine::load());
     if runs("redis") {
-        redis::run(folder.path(), upstream.port, window);
+        redis::run(folder.path(), upstream.port, window, faults);
     }
     if runs("load") {
         load::run(folder.path(), upstream.port, window);
