@@ -45,10 +45,12 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// The URL of Redis is none.
+    /// A file that the store's connection needs is of no use.
     Store(OpenError),
     /// The system's certificates cannot be read.
     Certificates(io::Error),
+    /// The admin listener that runs could be used from other machines by anybody.
+    Exposed(SocketAddr),
 }
 
 impl fmt::Display for StartError {
@@ -64,6 +66,11 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on {address}: {source}; choose another address with {setting}")
             }
             Self::Store(error) => write!(f, "store.redis: {error}"),
+            Self::Exposed(address) => write!(
+                f,
+                "the admin listener stays on {address} until a restart, and can be reached from other machines: \
+                 keep admin.token (ADMIN_TOKEN) until then"
+            ),
             Self::Certificates(error) => write!(
                 f,
                 "the upstream is https:// and no root certificates were found ({error}); install ca-certificates, or name a bundle in SSL_CERT_FILE"
@@ -203,11 +210,16 @@ impl Reloader {
     /// Takes over what `config` says, but for what only a restart can change.
     ///
     /// # Errors
-    /// Where the upstream's settings cannot be used; the old ones stay.
+    /// Where the upstream's settings cannot be used, or the admin listener that runs would be open to all; the old
+    /// settings stay.
     pub fn reload(&self, mut config: Config) -> Result<(), StartError> {
-        // The store that runs is the old settings'.
-        let running = self.proxy.live.load().config.store.clone();
-        config.store = StoreConfig { max_entry: config.store.max_entry, ..running };
+        // The store and the admin listener that run are the old settings'.
+        let running = self.proxy.live.load_full();
+        config.store = StoreConfig { max_entry: config.store.max_entry, ..running.config.store.clone() };
+        config.admin.listen = running.config.admin.listen;
+        if let Some(address) = config.admin.exposed() {
+            return Err(StartError::Exposed(address));
+        }
         let (shared, permits) = (Arc::clone(&self.proxy.shared), Arc::clone(&self.permits));
         let live = Live::new(config, shared, permits).map_err(StartError::Certificates)?;
         self.proxy.shared.store.set_largest(live.config.store.max_entry);
@@ -232,7 +244,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// The store that the settings name; where it is Redis, tried for a moment and then left to connect on its own.
 ///
 /// # Errors
-/// Where the URL is none.
+/// Where a file that its connection needs is of no use.
 pub async fn open_store(config: &StoreConfig) -> Result<Store, OpenError> {
     let Some(url) = &config.redis else { return Ok(Store::Memory(MemoryStore::new(config.max_memory))) };
     let StoreConfig { tls, namespace, timeout, near_memory, .. } = config;

@@ -59,7 +59,7 @@ fn settings(loaded: &Loaded) -> Map<String, Value> {
 }
 
 /// At each hangup: the log file is reopened, and the settings are read again. Bad ones change nothing.
-async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, mut loaded: Loaded, flags: Flags) {
+async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, started: Loaded, flags: Flags) {
     while hangup.recv().await.is_some() {
         log.reopen();
         let new = match flags.load(Vec::new()) {
@@ -70,7 +70,7 @@ async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, mut loaded:
                 continue;
             }
         };
-        let waiting = config::restart_only(&loaded, &new);
+        let waiting = config::restart_only(&started, &new);
         if let Err(error) = reloader.reload(new.config.clone()) {
             let errors = [error.to_string()];
             lifecycle(LogLevel::Error, "reload failed: the old settings stay", json!({"errors": errors}));
@@ -82,6 +82,5 @@ async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, mut loaded:
             "reloaded",
             json!({"settings": settings(&new), "waiting_for_restart": waiting}),
         );
-        loaded = new;
     }
 }

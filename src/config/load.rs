@@ -153,8 +153,8 @@ fn admin(reader: &mut Reader) -> Option<AdminConfig> {
     let listen = reader.need("admin.listen", &ADDRESS_OR_OFF);
     let token = reader.take("admin.token", &TOKEN);
     let hosts = reader.take("admin.hosts", &HOSTS).unwrap_or_default();
-    if let (Some(Some(address)), None) = (listen, &token)
-        && !address.ip().to_canonical().is_loopback()
+    let admin = AdminConfig { listen: listen?, token, hosts };
+    if let Some(address) = admin.exposed()
         // A token that is wrong is a fault of its own.
         && !reader.is_given("admin.token")
     {
@@ -165,7 +165,7 @@ fn admin(reader: &mut Reader) -> Option<AdminConfig> {
         );
         reader.fault("admin.listen", &message);
     }
-    Some(AdminConfig { listen: listen?, token, hosts })
+    Some(admin)
 }
 
 /// Two listeners on one address: the second would fail to start, and say less about why.

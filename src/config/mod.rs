@@ -106,6 +106,13 @@ pub struct AdminConfig {
     pub hosts: Vec<String>,
 }
 
+impl AdminConfig {
+    /// Where other machines can reach it, and need no token.
+    pub fn exposed(&self) -> Option<SocketAddr> {
+        self.listen.filter(|address| self.token.is_none() && !address.ip().to_canonical().is_loopback())
+    }
+}
+
 /// Where answers are kept.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {

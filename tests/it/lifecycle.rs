@@ -5,7 +5,7 @@ use std::{net::TcpListener, process::Output};
 use serde_json::Value;
 
 use crate::support::{
-    Gate, RedisServer, Script, Setup, Sidecache, Upstream,
+    Client, Gate, RedisServer, Script, Setup, Sidecache, Upstream,
     answers::{CHAT, chat, chat_answer},
     eventually, run,
 };
@@ -248,6 +248,44 @@ fn a_reload_takes_over_what_it_can() {
         let line = told(&sidecache, "reloaded", 2).await;
         assert_eq!(line["waiting_for_restart"], serde_json::json!(["store.namespace"]), "{line}");
         assert_eq!(asked().await, "");
+        sidecache.hangup();
+        let line = told(&sidecache, "reloaded", 3).await;
+        assert_eq!(
+            line["waiting_for_restart"],
+            serde_json::json!(["store.namespace"]),
+            "it still waits: {line}"
+        );
+        sidecache.reconfigure(&route("cache = false"));
+        let line = told(&sidecache, "reloaded", 4).await;
+        assert_eq!(
+            line["waiting_for_restart"],
+            serde_json::json!([]),
+            "what runs is asked for again: {line}"
+        );
+    });
+}
+
+#[test]
+fn a_reload_never_opens_the_running_admin_listener_to_all() {
+    run(async {
+        let upstream = Upstream::always(Script::json(&chat_answer())).await;
+        let exposed = "[admin]\nlisten = \"0.0.0.0:0\"\ntoken = \"a-token-of-some-length\"\n";
+        let sidecache = Setup::to(&upstream.url()).config(exposed).admin_of_file().start().await;
+        let operator = Client::new(([127, 0, 0, 1], sidecache.admin().port()).into());
+        assert_eq!(operator.get("/stats").await.status, 401);
+        // By itself this is fine; but the listener that runs is another one.
+        for (round, harmless) in
+            ["[admin]\nlisten = \"127.0.0.1:0\"\n", "[admin]\nlisten = \"off\"\n"].iter().enumerate()
+        {
+            sidecache.reconfigure(harmless);
+            let line = told(&sidecache, "reload failed", round + 1).await;
+            assert!(line["errors"].to_string().contains("admin.token"), "{line}");
+            assert_eq!(operator.get("/stats").await.status, 401);
+        }
+        sidecache.reconfigure(&exposed.replace("0.0.0.0", "127.0.0.1").replace("some", "another"));
+        told(&sidecache, "reloaded", 1).await;
+        let token = [("authorization", "Bearer a-token-of-another-length")];
+        assert_eq!(operator.request("GET", "/stats", &token, "").await.status, 200);
     });
 }
 

@@ -17,7 +17,8 @@ pub(crate) struct Setup {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     dir: TempDir,
-    admin: bool,
+    /// Where operators connect; `None` where the configuration file says it.
+    admin: Option<&'static str>,
     shell: Option<String>,
 }
 
@@ -34,7 +35,7 @@ impl Setup {
             arguments: Vec::new(),
             environment: Vec::new(),
             dir: tempfile::tempdir().expect("a folder"),
-            admin: false,
+            admin: Some("off"),
             shell: None,
         }
     }
@@ -60,7 +61,13 @@ impl Setup {
 
     /// With an admin listener.
     pub(crate) fn admin(mut self) -> Self {
-        self.admin = true;
+        self.admin = Some("127.0.0.1:0");
+        self
+    }
+
+    /// With an admin listener where its configuration file says.
+    pub(crate) fn admin_of_file(mut self) -> Self {
+        self.admin = None;
         self
     }
 
@@ -102,8 +109,10 @@ impl Setup {
         if !self.arguments.iter().any(|argument| argument == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        if !self.arguments.iter().any(|argument| argument == "--admin-listen") {
-            command.args(["--admin-listen", if self.admin { "127.0.0.1:0" } else { "off" }]);
+        if let Some(address) = self.admin
+            && !self.arguments.iter().any(|argument| argument == "--admin-listen")
+        {
+            command.args(["--admin-listen", address]);
         }
         command
     }
