@@ -65,7 +65,7 @@ impl fmt::Display for StartError {
             Self::Listen { address, setting, source } => {
                 write!(f, "cannot listen on {address}: {source}; choose another address with {setting}")
             }
-            Self::Store(error) => write!(f, "store.redis: {error}"),
+            Self::Store(error) => error.fmt(f),
             Self::Exposed(address) => write!(
                 f,
                 "the admin listener stays on {address} until a restart, and can be reached from other machines: \

@@ -3,11 +3,23 @@
 use std::{process::ExitCode, time::Duration};
 
 use super::Ending;
-use crate::{app::open_store, config::Loaded, store::Store, upstream::Upstream};
+use crate::{
+    app::open_store,
+    config::{ConfigError, Errors, Loaded},
+    store::{OpenError, Store},
+    upstream::Upstream,
+};
 
 pub(super) async fn run(loaded: &Loaded, strict: bool) -> Ending {
+    let store = match open_store(&loaded.config.store).await {
+        Ok(store) => store,
+        Err(OpenError { setting, reason }) => {
+            let source = loaded.source(setting);
+            return Ending::misconfigured(&Errors(vec![ConfigError::at(source, setting, &reason)]));
+        }
+    };
     let mut ending = Ending::success(table(loaded));
-    let warnings = out_of_reach(loaded).await;
+    let warnings = [without_effect(loaded), out_of_reach(loaded, &store).await].concat();
     for warning in &warnings {
         let level = if strict { "error" } else { "warning" };
         ending.complaint += &format!("{level}: {warning}\n");
@@ -40,18 +52,26 @@ fn table(loaded: &Loaded) -> String {
     text
 }
 
-async fn out_of_reach(loaded: &Loaded) -> Vec<String> {
+/// What an operator may rely on, and is not there.
+fn without_effect(loaded: &Loaded) -> Vec<String> {
+    let store = &loaded.config.store;
+    let is_plain = store.redis.is_none() && store.encryption_key.is_some();
+    let warning =
+        "store.encryption_key has no effect without store.redis: what is kept in this process is not sealed";
+    is_plain.then(|| warning.to_owned()).into_iter().collect()
+}
+
+async fn out_of_reach(loaded: &Loaded, store: &Store) -> Vec<String> {
     let mut warnings = Vec::new();
-    match open_store(&loaded.config.store).await {
-        Ok(Store::Memory(_)) => {}
-        Ok(Store::Redis(store)) if store.connected() => {}
-        Ok(Store::Redis(store)) => {
+    match store {
+        Store::Memory(_) => {}
+        Store::Redis(store) if store.connected() => {}
+        Store::Redis(store) => {
             let reason = store.last_error().unwrap_or_else(|| "no answer".to_owned());
             warnings.push(format!(
                 "store.redis is out of reach ({reason}); requests would go on to the upstream"
             ));
         }
-        Err(error) => warnings.push(format!("store.redis: {error}")),
     }
     let upstream = &loaded.config.upstream;
     if !Upstream::reachable(upstream, upstream.connect_timeout.min(Duration::from_secs(5))).await {

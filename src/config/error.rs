@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, and where.
 
-use std::{fmt, path::Path};
+use std::{borrow::Cow, fmt, path::Path};
 
 use super::source::Source;
 
@@ -11,6 +11,21 @@ pub struct ConfigError {
     pub place: String,
     /// What, and what to write instead; one line, without secrets.
     pub message: String,
+}
+
+impl ConfigError {
+    /// A fault of the setting `key`, whose value came from `source`.
+    pub fn at(source: &Source, key: &str, message: &str) -> Self {
+        let (place, message) = match source {
+            Source::File { path, line } => {
+                (format!("{}:{line}", path.display()), Cow::from(format!("{key}: {message}")))
+            }
+            Source::Default => (key.to_owned(), message.into()),
+            // A flag or a variable names its setting by itself.
+            Source::Flag(_) | Source::Env(_) | Source::Dotenv { .. } => (source.to_string(), message.into()),
+        };
+        Self { place: one_line(&place), message: one_line(&message) }
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -44,14 +59,8 @@ pub(super) struct Faults(Vec<(usize, ConfigError)>);
 impl Faults {
     /// Notes a fault of the setting `key`, whose value came from `source`.
     pub(super) fn at(&mut self, source: &Source, key: &str, message: &str) {
-        match source {
-            Source::File { path, line } => self.in_file(path, *line, &format!("{key}: {message}")),
-            Source::Default => self.push(0, key.to_owned(), message),
-            // A flag or a variable names its setting by itself.
-            Source::Flag(_) | Source::Env(_) | Source::Dotenv { .. } => {
-                self.push(0, source.to_string(), message)
-            }
-        }
+        let line = if let Source::File { line, .. } = source { *line } else { 0 };
+        self.0.push((line, ConfigError::at(source, key, message)));
     }
 
     /// Notes a fault in a line of a file.

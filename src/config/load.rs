@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::Path};
 
 use super::{
-    AdminConfig, CoalesceConfig, Config, Limits, LogConfig, RedisTls, StoreConfig, UpstreamConfig,
+    AdminConfig, CoalesceConfig, Config, Limits, LogConfig, RedisTls, Secret, StoreConfig, UpstreamConfig,
     error::{ConfigError, Errors, Faults},
     file::{self, File},
     forms::{
@@ -26,6 +26,14 @@ pub struct Loaded {
     pub config: Config,
     /// Every setting but the routes, in the order of [`SETTINGS`].
     pub effective: Vec<Effective>,
+}
+
+impl Loaded {
+    /// Where the value of the setting `key` was written.
+    pub fn source(&self, key: &str) -> &Source {
+        let own = self.effective.iter().find(|own| own.key == key);
+        own.map_or(&Source::Default, |own| &own.source)
+    }
 }
 
 /// Merges the inputs, strongest first, and checks the outcome.
@@ -187,7 +195,7 @@ fn refuse_clash(reader: &mut Reader, listen: SocketAddr, admin: SocketAddr) {
 
 fn store(reader: &mut Reader) -> Option<StoreConfig> {
     let redis = reader.take("store.redis", &REDIS_URL);
-    let tls = redis_tls(reader);
+    let tls = redis_tls(reader, redis.as_ref());
     let encryption_key = reader.take("store.encryption_key", &ENCRYPTION_KEY);
     let encryption_key_old = reader.take("store.encryption_key_old", &ENCRYPTION_KEY);
     if encryption_key_old.is_some() && !reader.is_given("store.encryption_key") {
@@ -228,13 +236,21 @@ fn store(reader: &mut Reader) -> Option<StoreConfig> {
     })
 }
 
-fn redis_tls(reader: &mut Reader) -> RedisTls {
+fn redis_tls(reader: &mut Reader, redis: Option<&Secret>) -> RedisTls {
     let ca = reader.take("store.redis_ca", &PATH);
     let cert = reader.take("store.redis_cert", &PATH);
     let key = reader.take("store.redis_key", &PATH);
     for (one, other) in [("store.redis_cert", "store.redis_key"), ("store.redis_key", "store.redis_cert")] {
         if reader.is_given(one) && !reader.is_given(other) {
             reader.fault(one, &format!("is of no use without {other}"));
+        }
+    }
+    if !redis.is_some_and(|url| url.expose().starts_with("rediss://")) {
+        for setting in ["store.redis_ca", "store.redis_cert", "store.redis_key"] {
+            // A URL that is wrong is a fault of its own.
+            if reader.is_given(setting) && (redis.is_some() || !reader.is_given("store.redis")) {
+                reader.fault(setting, "is for a store.redis that begins with rediss://");
+            }
         }
     }
     RedisTls { ca, client: cert.zip(key) }

@@ -134,6 +134,21 @@ fn check_warns_of_what_is_out_of_reach_and_is_strict_where_asked() {
     assert!(text(&bad.stderr).contains("sidecache.toml:1: scop"), "{}", text(&bad.stderr));
 }
 
+/// What `serve` would refuse is no warning.
+#[test]
+fn check_refuses_files_that_are_of_no_use_and_warns_of_what_has_no_effect() {
+    let file = "[store]\nredis = \"rediss://127.0.0.1:1\"\nredis_ca = \"/no/such/ca.pem\"";
+    let bad = output(&Setup::to(NOWHERE).arguments(&["check"]).config(file));
+    assert_eq!(bad.status.code(), Some(2));
+    let complaint = text(&bad.stderr);
+    assert!(complaint.contains("sidecache.toml:3: store.redis_ca: /no/such/ca.pem"), "{complaint}");
+    let key = "0".repeat(64);
+    let plain = output(&Setup::to(NOWHERE).arguments(&["check"]).env("CACHE_ENCRYPTION_KEY", &key));
+    let complaint = text(&plain.stderr);
+    assert!(complaint.contains("store.encryption_key has no effect"), "{complaint}");
+    assert!(!complaint.contains(&key), "{complaint}");
+}
+
 #[test]
 fn a_drain_finishes_what_is_under_way() {
     run(async {

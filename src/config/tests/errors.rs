@@ -300,8 +300,22 @@ fn settings_that_do_not_fit_together() {
             "store = { max_memory = \"4MiB\", max_entry = \"5MiB\" }",
             "store.max_entry: 5MiB is more than store.max_memory, which is 4MiB",
         ),
-        ("store = { redis_cert = \"c.pem\" }", "store.redis_cert: is of no use without store.redis_key"),
-        ("store = { redis_key = \"k.pem\" }", "store.redis_key: is of no use without store.redis_cert"),
+        (
+            "store = { redis = \"rediss://h\", redis_cert = \"c.pem\" }",
+            "store.redis_cert: is of no use without store.redis_key",
+        ),
+        (
+            "store = { redis = \"rediss://h\", redis_key = \"k.pem\" }",
+            "store.redis_key: is of no use without store.redis_cert",
+        ),
+        (
+            "store = { redis_ca = \"c.pem\" }",
+            "store.redis_ca: is for a store.redis that begins with rediss://",
+        ),
+        (
+            "store = { redis = \"redis://h\", redis_ca = \"c.pem\" }",
+            "store.redis_ca: is for a store.redis that begins with rediss://",
+        ),
         (
             "store = { encryption_key = \"swordfish\" }",
             "store.encryption_key: is no key; it takes 32 bytes, as 64 hexadecimal digits or in base64; \

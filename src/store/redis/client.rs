@@ -1,5 +1,7 @@
 //! How Redis is reached: its URL, and what a TLS connection needs.
 
+use std::path::PathBuf;
+
 use ::redis::{Client, ClientTlsConfig, IntoConnectionInfo, TlsCertificates};
 
 use super::OpenError;
@@ -18,12 +20,16 @@ pub(super) fn client(url: &str, tls: &RedisTls) -> Result<Client, OpenError> {
     if *tls == RedisTls::default() {
         return Client::open(info).map_err(|error| OpenError::url(&error));
     }
-    let read = |path: &std::path::PathBuf| std::fs::read(path).map_err(|error| OpenError::file(path, &error));
+    let read =
+        |setting, path: &PathBuf| std::fs::read(path).map_err(|error| OpenError::file(setting, path, &error));
     let client_tls = match &tls.client {
-        Some((cert, key)) => Some(ClientTlsConfig { client_cert: read(cert)?, client_key: read(key)? }),
+        Some((cert, key)) => Some(ClientTlsConfig {
+            client_cert: read("store.redis_cert", cert)?,
+            client_key: read("store.redis_key", key)?,
+        }),
         None => None,
     };
-    let root_cert = tls.ca.as_ref().map(read).transpose()?;
+    let root_cert = tls.ca.as_ref().map(|ca| read("store.redis_ca", ca)).transpose()?;
     Client::build_with_tls(info, TlsCertificates { client_tls, root_cert })
         .map_err(|error| OpenError::tls(&error))
 }
@@ -56,12 +62,15 @@ mod tests {
         let missing = RedisTls { ca: Some("/no/such/file.pem".into()), client: None };
         let error =
             client("rediss://:secret@localhost", &missing).map(|_| ()).map_err(|error| error.to_string());
-        assert!(error.as_ref().is_err_and(|text| text.contains("/no/such/file.pem")), "{error:?}");
+        assert!(
+            error.as_ref().is_err_and(|text| text.starts_with("store.redis_ca: /no/such/file.pem")),
+            "{error:?}"
+        );
         let some = tempfile::NamedTempFile::new().expect("a file");
         let tls = RedisTls { ca: Some(some.path().to_owned()), client: None };
         let error = client("redis://:secret@localhost", &tls).map(|_| ()).map_err(|error| error.to_string());
         assert!(
-            error.as_ref().is_err_and(|text| text.contains("rediss://") && !text.contains("secret")),
+            error.as_ref().is_err_and(|text| text.contains("PEM") && !text.contains("secret")),
             "{error:?}"
         );
     }

@@ -40,28 +40,35 @@ impl Error for StoreError {}
 /// Redis cannot be reached with these settings. The text never shows the URL, which may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenError {
-    reason: String,
+    /// The setting that is at fault.
+    pub setting: &'static str,
+    /// What is wrong with it, and what to write instead.
+    pub reason: String,
 }
 
 impl OpenError {
     pub(super) fn url(error: &RedisError) -> Self {
         let expected = "expected redis://, rediss:// or unix://, as in redis://:PASSWORD@HOST:6379/0";
-        Self { reason: format!("no Redis URL: {error} ({expected})") }
+        Self { setting: "store.redis", reason: format!("no Redis URL: {error} ({expected})") }
     }
 
-    pub(super) fn file(path: &Path, error: &std::io::Error) -> Self {
-        Self { reason: format!("{} cannot be read: {error}", path.display()) }
+    pub(super) fn file(setting: &'static str, path: &Path, error: &std::io::Error) -> Self {
+        let expected = "name a file in PEM that this user may read";
+        Self { setting, reason: format!("{} cannot be read: {error} ({expected})", path.display()) }
     }
 
     pub(super) fn tls(error: &RedisError) -> Self {
-        let expected = "store.redis_ca, store.redis_cert and store.redis_key are files in PEM, for rediss://";
-        Self { reason: format!("no TLS connection can be made: {error} ({expected})") }
+        let expected = "store.redis_ca, store.redis_cert and store.redis_key are files in PEM";
+        Self {
+            setting: "store.redis",
+            reason: format!("no TLS connection can be made: {error} ({expected})"),
+        }
     }
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
+        write!(f, "{}: {}", self.setting, self.reason)
     }
 }
 
