@@ -28,7 +28,8 @@ use crate::{
     policy::{Life, Reason},
     question::Question,
     recording::Recording,
-    reply, retiring,
+    reply,
+    retiring::Retiring,
     rfc9111::Times,
     route::{Kind, OnAbandon},
     state::Live,
@@ -183,6 +184,8 @@ impl Fill {
     ) -> Result<Kept, Stop> {
         let Live { upstream, config, .. } = self.question.live();
         let asked = unix_millis(SystemTime::now());
+        // Where there is no answer, it retires what it has to as it is dropped.
+        let retiring = Retiring::of_kept(&self.question);
         let response = tokio::select! {
             response = timeout_at(self.question.deadline(), upstream.send(&config.upstream, request)) => {
                 response.map_err(|_| self.question.too_late())??
@@ -191,7 +194,9 @@ impl Fill {
         };
         let (mut head, framed, body) = open(response);
         self.question.learn_standing(head.status);
-        retiring::answered(&self.question, head.status).await;
+        if let Some(retiring) = retiring {
+            retiring.settle(Some((head.status, &head.headers))).await;
+        }
         let times = Times { asked, came: unix_millis(SystemTime::now()) };
         if let Some(confirmed) = answer::confirmed(&self.question, &head, times) {
             return self.give(confirmed, times, writer, began).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::{
     generations::Subject,
@@ -44,6 +44,24 @@ impl Retiring {
         };
         let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
         let followed = (follows && is_write).then(|| format!("http://{host}"));
+        Self::new(live, path, is_write, covering, followed)
+    }
+
+    /// Of a request whose answer is kept: a question changes nothing by itself.
+    pub fn of_kept(question: &Question) -> Option<Self> {
+        let Question { route, exchange, .. } = question;
+        let is_write =
+            !matches!(route.kind, Kind::Query | Kind::Embedding) && exchange.method == Method::POST;
+        Self::new(&exchange.live, &exchange.path, is_write, Some(route), None)
+    }
+
+    fn new(
+        live: &Arc<Live>,
+        path: &Arc<str>,
+        is_write: bool,
+        covering: Option<&Route>,
+        followed: Option<String>,
+    ) -> Option<Self> {
         let kinds = covering.map(|route| route.invalidates.clone()).unwrap_or_default();
         (is_write || !kinds.is_empty()).then(|| Self {
             live: Arc::clone(live),
@@ -55,12 +73,12 @@ impl Retiring {
         })
     }
 
-    /// Retires what it has to, once `response` is there; without one, nobody knows what was done.
-    pub async fn settle<B>(mut self, response: Option<&Response<B>>) {
+    /// Retires what it has to, once the response's head is there; without one, nobody knows what was done.
+    pub async fn settle(mut self, head: Option<(StatusCode, &HeaderMap)>) {
         let refused =
-            |response: &Response<B>| !response.status().is_success() && !response.status().is_redirection();
-        if !response.is_some_and(refused) {
-            retire(&self.live.shared, &self.subjects(response.map(Response::headers))).await;
+            |(status, _): (StatusCode, &HeaderMap)| !status.is_success() && !status.is_redirection();
+        if !head.is_some_and(refused) {
+            retire(&self.live.shared, &self.subjects(head.map(|(_, headers)| headers))).await;
         }
         self.settled = true;
     }
@@ -84,15 +102,6 @@ impl Drop for Retiring {
             let (shared, subjects) = (Arc::clone(&self.live.shared), self.subjects(None));
             self.live.shared.tasks.spawn(async move { retire(&shared, &subjects).await });
         }
-    }
-}
-
-/// Retires what the route says, once the upstream has answered with a success.
-pub async fn answered(question: &Question, status: StatusCode) {
-    let route = &question.route;
-    if status.is_success() && !route.invalidates.is_empty() {
-        let kinds: Vec<_> = route.invalidates.iter().copied().map(Subject::Kind).collect();
-        retire(question.shared(), &kinds).await;
     }
 }
 

@@ -301,3 +301,76 @@ fn a_turn_retires_its_own_conversation_alone() {
         assert_eq!(turn("/traced", json!({"query": "q", "session_id": 2})).await, "HIT", "it names none");
     });
 }
+
+/// A write is one whether or not its answer is kept.
+#[test]
+fn a_write_whose_answer_is_kept_retires_what_is_at_and_above_its_path() {
+    run(async {
+        let upstream = citing().await;
+        let config = "[[route]]\nmatch = \"POST /api/v1/conversations/{id}/messages\"\nkind = \"other\"\n";
+        let sidecache = Setup::to(&upstream.url()).config(config).start().await;
+        let client = sidecache.client();
+        let seen = async || client.get("/api/v1/conversations/42").await.cache().to_owned();
+        assert_eq!((seen().await, seen().await), ("MISS".to_owned(), "HIT".to_owned()));
+        let write = async |text: &str| {
+            client.post("/api/v1/conversations/42/messages", &json!({"text": text})).await.cache().to_owned()
+        };
+        assert_eq!(write("one").await, "MISS");
+        assert_eq!((seen().await, seen().await), ("MISS".to_owned(), "HIT".to_owned()));
+        assert_eq!(
+            (write("one").await, seen().await),
+            ("HIT".to_owned(), "HIT".to_owned()),
+            "nothing was written"
+        );
+    });
+}
+
+/// As well where the route is cached as where it is not, and where nobody knows what was done.
+#[test]
+fn invalidates_counts_success_in_one_way() {
+    run(async {
+        let upstream = Upstream::start(|request| match request.header("x-outcome") {
+            Some("lost") => Script::raw().close(),
+            Some(status) => {
+                let location = [("location", "/elsewhere")];
+                Script::json_with(status.parse().expect("a status"), &location, &json!({}))
+            }
+            None => Script::json(&json!({"at": request.target})),
+        })
+        .await;
+        let route = |path: &str, cache: bool| {
+            format!(
+                "[[route]]\nmatch = \"POST {path}\"\nkind = \"other\"\ncache = {cache}\ninvalidates = [\"document\"]\n"
+            )
+        };
+        let config = [route("/kept", true), route("/passed", false)].concat();
+        let sidecache = Setup::to(&upstream.url()).config(&config).start().await;
+        let client = sidecache.client();
+        let seen = async || client.get(DOCUMENT).await.cache().to_owned();
+        for path in ["/kept", "/passed"] {
+            for (outcome, expected) in [("200", "MISS"), ("303", "MISS"), ("lost", "MISS"), ("422", "HIT")] {
+                eventually("stored", async || (seen().await == "HIT").then_some(())).await;
+                client.post_with(path, &[("x-outcome", outcome)], &json!({"outcome": outcome})).await;
+                assert_eq!(seen().await, expected, "{path}, {outcome}");
+            }
+        }
+    });
+}
+
+/// Many a client says with an empty id that there is no conversation yet.
+#[test]
+fn an_empty_id_names_no_conversation() {
+    run(async {
+        let upstream =
+            Upstream::always(Script::json(&json!({"answer": "A.", "conversation_id": "c-1"}))).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let client = sidecache.client();
+        let asked = async || {
+            let question = json!({"query": "q", "conversation_id": ""});
+            let told = client.post(QUERY, &question).await;
+            (told.cache().to_owned(), told.json()["conversation_id"].clone())
+        };
+        assert_eq!(asked().await, ("MISS".to_owned(), json!("c-1")));
+        assert_eq!(asked().await, ("HIT".to_owned(), Value::Null));
+    });
+}
