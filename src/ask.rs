@@ -20,6 +20,7 @@ use crate::{
     question::{Fallback, Question},
     reply::{self, CacheReport, CacheStatus, Failure, Reply},
     serve,
+    stats::Limit,
 };
 
 /// How long a response's head waits for a short answer's end, so that `Cache-Status` can tell what became of it.
@@ -84,6 +85,10 @@ async fn ask_once_or_twice(
             Seat::Lead(start) => return Box::pin(lead(question, report, request, start)).await,
             Seat::Follow(reader) => reader,
             Seat::Alone => break,
+            Seat::Full => {
+                question.shared().stats.limited(Limit::MaxFollowers);
+                break;
+            }
         };
         // Who has waited for a second answer, or failed twice, waits for no third; nor who has a stale one.
         let last = second || reader.origin().second || question.fallback.is_some();
@@ -106,7 +111,8 @@ async fn ask_once_or_twice(
 fn origin(question: &Question, second: bool) -> Origin {
     let bound = question.live().config.coalesce.max_buffer;
     let with_credentials = question.inquiry.credentials.is_some();
-    Origin { bound, with_credentials, second, began: question.shared().store.now() }
+    let began = question.shared().store.generations().last();
+    Origin { bound, with_credentials, second, began }
 }
 
 /// The request's part in the answer.
@@ -184,8 +190,13 @@ async fn lead(
     }
     // Whoever reads the body from now on, be it here, must not be the one who does the work.
     drop(fill);
+    let mut headers = head.headers.clone();
+    if edit.is_some() {
+        reply::forget_body(&mut headers);
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let body = if is_head { ResponseBody::Full(None) } else { body(&head, reader, edit) };
-    let response = response(&head, head.headers.clone(), body);
+    let response = response(&head, headers, body);
     let response = normalized(&exchange, Some(report.kind), response).await;
     Ok(Reply::new(response, Some(report)))
 }
@@ -194,9 +205,15 @@ async fn lead(
 async fn follow(question: &Question, report: CacheReport, head: &Head, reader: Reader) -> Reply {
     question.shared().stats.coalesced.increment();
     let edit = question.inquiry.dialect.edit_for_others(&question.inquiry.ask);
+    // As from the store: without what was meant for the one who asked, be it in an answer that is not stored.
+    let mut headers = reply::headers_to_store(&question.route, &head.headers);
+    if question.follow.is_none() {
+        headers.remove(header::SET_COOKIE);
+    }
+    if edit.is_some() {
+        reply::forget_body(&mut headers);
+    }
     let body = body(head, reader, edit);
-    // As from the store: without what was meant for the one who asked.
-    let headers = reply::headers_to_store(&question.route, &head.headers);
     let response = response(head, headers, body);
     let response = normalized(&question.exchange, Some(report.kind), response).await;
     let forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));

@@ -284,6 +284,7 @@ impl Fill {
             let Ok(chunk) = frame.map_err(|error| upstream::cut(&error))?.into_data() else { continue };
             recording.add(chunk.clone(), Instant::now());
             if writer.chunk(chunk).await.is_err() {
+                self.question.shared().stats.limited(Limit::MaxBuffer);
                 return Err(Stop::Abandoned);
             }
         }

@@ -19,7 +19,7 @@ use http_body::{Body, Frame};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::timeout_at};
 
-use crate::{error::ProxyError, generations::Point, policy::Reason};
+use crate::{error::ProxyError, generations::Point, policy::Reason, stats::Limit};
 
 /// How long a reader that lags by the whole bound is waited for, once.
 const GRACE: Duration = Duration::from_millis(250);
@@ -188,7 +188,7 @@ pub struct Origin {
     pub with_credentials: bool,
     /// Whether it was asked for after another request's failure, which is not done twice.
     pub second: bool,
-    /// The place in the order of retirements at which it began; `None` where that is not known.
+    /// How far the order of retirements was known as it began; `None` where nothing was.
     pub began: Option<Point>,
 }
 
@@ -398,7 +398,8 @@ impl Body for Reader {
         let (gone, written) = (state.gone, state.written());
         let Some(Some(slot)) = state.readers.get_mut(self.place) else { return Poll::Ready(None) };
         if slot.lost {
-            return Poll::Ready(Some(Err(Arc::new(ProxyError::internal("the client read too slowly")))));
+            let error = ProxyError::internal("the client read too slowly").over(Limit::MaxBuffer);
+            return Poll::Ready(Some(Err(Arc::new(error))));
         }
         if slot.next < written {
             let at = slot.next - gone;

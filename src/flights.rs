@@ -48,6 +48,8 @@ pub enum Seat {
     Follow(Reader),
     /// It asks the upstream for itself.
     Alone,
+    /// It does so because enough others follow.
+    Full,
 }
 
 /// What a running answer is to a request.
@@ -141,7 +143,8 @@ impl Flights {
                 (Some(readers), Fit::Fits) if readers <= max_followers => {
                     return Seat::Follow(flight.reader());
                 }
-                (Some(_), Fit::Fits | Fit::NotTheirs) => return Seat::Alone,
+                (Some(_), Fit::Fits) => return Seat::Full,
+                (Some(_), Fit::NotTheirs) => return Seat::Alone,
                 (None, _) | (_, Fit::Outdated) => {}
             }
         }
@@ -175,7 +178,7 @@ mod tests {
         let followers: Vec<_> =
             (0..2).map(|_| flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits)).collect();
         assert!(followers.iter().all(|seat| matches!(seat, Seat::Follow(_))));
-        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Alone));
+        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Full));
         drop(followers);
         assert!(flights.is_running(&[0; 32]) && !flights.is_running(&[1; 32]));
         assert!(

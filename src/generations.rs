@@ -238,13 +238,13 @@ impl Generations {
         !self.calm_since.load().as_deref().is_some_and(is_calm) && self.state.read().is_retired(began, &of)
     }
 
-    /// Whether an answer that is still running, and was asked for at `began`, may turn out to be retired. Without
-    /// `began` nothing was known then.
+    /// Whether an answer that is still running, and was asked for when the copy went as far as `began`, may turn out to be
+    /// retired. Without `began` nothing was known then: whatever is known now may have come since.
     pub fn may_be_retired(&self, began: Option<Point>, of: Dependencies<'_>) -> bool {
         let state = self.state.read();
         let is_unsent = || state.unsent.iter().any(|unsent| unsent.by_tag || unsent.concerns(&of));
         match began {
-            None => is_unsent(),
+            None => is_unsent() || state.last.is_some(),
             Some(began) => state.is_retired(began, &of) || state.last_by_tag > began.place || is_unsent(),
         }
     }
@@ -475,10 +475,12 @@ mod tests {
         let of = Dependencies { key: &key, marks: &Mark::all(&[tag("doc")]) };
         let retirement = Retirement::of(&[tag("doc")]);
         generations.keep_unsent(retirement.clone());
-        assert!(generations.is_retired(now(&generations), of) && generations.may_be_retired(None, of));
+        let began = generations.last();
+        assert!(generations.is_retired(now(&generations), of) && generations.may_be_retired(began, of));
         assert_eq!(generations.unsent(), Some(retirement.clone()));
         generations.sent(&retirement);
-        assert!(!generations.is_retired(now(&generations), of) && !generations.may_be_retired(None, of));
+        assert!(!generations.is_retired(now(&generations), of) && !generations.may_be_retired(began, of));
+        assert!(generations.may_be_retired(None, of), "what began before anything was known");
         for n in 0..=MAX_PATTERNS {
             generations.keep_unsent(Retirement::of(&[tag(&n.to_string())]));
         }

@@ -8,7 +8,7 @@ use std::{
 use http::header;
 
 use crate::{
-    dialect,
+    dialect::{self, Ask},
     entry::Entry,
     follow::{self, variants},
     headers,
@@ -89,6 +89,16 @@ pub async fn lookup(question: &mut Question, key: Key) -> Lookup {
 
 /// Whether `entry` answers the request.
 pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
+    judge_as(question, question.inquiry.ask, key, entry)
+}
+
+/// The same, in the form that the upstream is asked for: what all who read along edit for themselves.
+pub fn judge_for_readers(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
+    let ask = question.inquiry.ask;
+    judge_as(question, Ask { form: ask.upstream_form, ..ask }, key, entry)
+}
+
+fn judge_as(question: &Question, ask: Ask, key: &Key, entry: Arc<Entry>) -> Lookup {
     if question.follow.is_some() {
         return follow::judge(question, key, entry);
     }
@@ -102,7 +112,7 @@ pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
         return Forward::Request.into();
     }
     let media = entry.header(&header::CONTENT_TYPE).and_then(headers::media_type_of).unwrap_or_default();
-    let served = dialect::serve(inquiry.dialect, entry.form, &media, &entry.body, &inquiry.ask);
+    let served = dialect::serve(inquiry.dialect, entry.form, &media, &entry.body, &ask);
     let report = |age: Duration, ttl| CacheReport::hit(route.kind, key.clone(), age.as_secs(), ttl);
     match (freshness, served) {
         (Freshness::Fresh { age, left }, Some(served)) => {

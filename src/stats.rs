@@ -51,9 +51,13 @@ pub enum Limit {
     IdleTimeout,
     /// `store.max_entry`
     MaxEntry,
+    /// `coalesce.max_followers`
+    MaxFollowers,
+    /// `coalesce.max_buffer`
+    MaxBuffer,
 }
 
-const LIMITS: [(&str, Limit); 9] = [
+const LIMITS: [(&str, Limit); 11] = [
     ("max_body", Limit::MaxBody),
     ("max_connections", Limit::MaxConnections),
     ("max_upstream_requests", Limit::MaxUpstreamRequests),
@@ -63,6 +67,8 @@ const LIMITS: [(&str, Limit); 9] = [
     ("first_byte_timeout", Limit::FirstByteTimeout),
     ("idle_timeout", Limit::IdleTimeout),
     ("max_entry", Limit::MaxEntry),
+    ("max_followers", Limit::MaxFollowers),
+    ("max_buffer", Limit::MaxBuffer),
 ];
 
 /// The lookups of one kind.

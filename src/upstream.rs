@@ -187,7 +187,9 @@ pub fn cut(error: &BodyError) -> ProxyError {
     match error {
         BodyError::TimedOut(_) => cut(ErrorKind::UpstreamTimeout).over(Limit::IdleTimeout),
         // It is this reader's alone, and says what it is.
-        BodyError::Failed(error) => ProxyError::new(error.kind, error.message.clone()),
+        BodyError::Failed(error) => {
+            ProxyError { limit: error.limit, ..ProxyError::new(error.kind, error.message.clone()) }
+        }
         _ => cut(ErrorKind::UpstreamProtocol),
     }
 }

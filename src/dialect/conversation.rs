@@ -40,14 +40,18 @@ struct Id<'a> {
 
 fn ids<'a>(json: &'a Json<'a>) -> Vec<Id<'a>> {
     let by_name = IDS.into_iter().filter_map(|name| Some((name, json.member(name)?)));
+    // Many a client says with an empty text that there is none yet.
+    let is_text = |value: &Json<'_>| matches!(value, Json::String(text) if !text.trim().is_empty());
     let mut ids: Vec<_> = by_name
-        .filter(|(_, member)| matches!(member.value, Json::String(_) | Json::Number(_)))
+        .filter(|(_, member)| is_text(&member.value) || matches!(member.value, Json::Number(_)))
         .map(|(name, member)| Id { name, value: &member.value, span: member.span.clone() })
         .collect();
     let object = json.member(OBJECT).and_then(|member| match &member.value {
-        Json::Object(_) => member.value.member("id").filter(|id| !id.value.is_null()),
-        Json::String(_) => Some(member),
-        _ => None,
+        Json::Object(_) => member
+            .value
+            .member("id")
+            .filter(|id| !id.value.is_null() && (is_text(&id.value) || !matches!(id.value, Json::String(_)))),
+        value => is_text(value).then_some(member),
     });
     ids.extend(object.map(|id| Id { name: OBJECT, value: &id.value, span: id.span.clone() }));
     ids
@@ -97,24 +101,40 @@ impl Opened {
 /// The body with the ids of the conversation that it opens set to null; `None` where it opens none.
 ///
 /// # Errors
-/// Where an id cannot be taken out.
+/// Where an id cannot be taken out, or there may be one in what cannot be read.
 pub(super) fn without_opened(framing: Framing, body: &[u8]) -> Result<Option<Bytes>, Reason> {
     let mut opened = Opened::default();
+    let mut read_to = 0;
     match framing.events(body) {
         Some(events) => {
             for event in events {
-                if let Ok(json) = Json::parse(event.data.as_bytes()) {
-                    opened.by_event(&event, &json)?;
+                match Json::parse(event.data.as_bytes()) {
+                    Ok(json) => opened.by_event(&event, &json)?,
+                    Err(_) => refuse_names(event.data.as_bytes())?,
                 }
+                read_to = event.end;
             }
         }
         None => {
             if let Ok(json) = Json::parse(body) {
                 opened.by_document(&json);
+                read_to = body.len();
             }
         }
     }
+    // A last event without its end, or no events and no document at all.
+    refuse_names(&body[read_to..])?;
     Ok(opened.taken_out(body))
+}
+
+/// # Errors
+/// Where `unread` has the name of a member that names a conversation.
+fn refuse_names(unread: &[u8]) -> Result<(), Reason> {
+    let has = |name: &str| {
+        let quoted = format!("\"{name}\"");
+        unread.windows(quoted.len()).any(|window| window == quoted.as_bytes())
+    };
+    if IDS.into_iter().chain([OBJECT]).any(has) { Err(Reason::OpensConversation) } else { Ok(()) }
 }
 
 fn with_nulls(body: &[u8], spans: &[Range<usize>]) -> Bytes {
@@ -149,6 +169,7 @@ mod tests {
             (r#"{"query":"q","conversation":"c"}"#, &["c"]),
             (r#"{"query":"q","conversation_id":null}"#, &[]),
             (r#"{"query":"q","conversation":{}}"#, &[]),
+            (r#"{"query":"q","conversation_id":"","session_id":" ","conversation":{"id":""}}"#, &[]),
             (r#"{"previous_response_id":"r"}"#, &[]),
         ] {
             let json = Json::parse(text.as_bytes()).expect("JSON");
@@ -173,9 +194,31 @@ mod tests {
             Some(r#"{"conversation":{"id":null,"turn":1},"answer":"a"}"#)
         );
         assert_eq!(nulled(Framing::Whole, r#"{"answer":"conversation_id"}"#), None);
+        assert_eq!(nulled(Framing::Events, ": hello\n\ndata: [DONE]\n"), None);
         assert_eq!(
             nulled(Framing::Events, "data: {\"thread_id\": \"t\"}\n\ndata: x\n\ndata: [DONE]\n\n").as_deref(),
             Some("data: {\"thread_id\": null}\n\ndata: x\n\ndata: [DONE]\n\n")
         );
+        assert_eq!(
+            nulled(Framing::Lines, " {\"thread_id\": \"t\"} \r\n{\"a\":1}").as_deref(),
+            Some(" {\"thread_id\": null} \r\n{\"a\":1}")
+        );
+    }
+
+    /// Better nobody but its own caller than anybody with somebody's id.
+    #[test]
+    fn what_cannot_be_read_and_may_have_an_id_is_refused() {
+        for (framing, body) in [
+            (Framing::Events, &b"data: {\"thread_id\": \"t\"}\ndata: {\"a\": 1}\n\n"[..]),
+            (Framing::Events, b"data: {\"thread_id\": \"t\"}\n"),
+            (Framing::Events, b"data: {\"thread_id\": \"t\", \"a\": \"\xff\"}\n\n"),
+            (Framing::Events, b"data: {\"thread_id\": \"t\"\n\n"),
+            (Framing::Lines, b"{\"a\":1}\n{\"thread_id\": \"t\"\n"),
+            (Framing::Lines, b"{\"thread_id\": \"t\", \"a\": \"\xff\"}\n"),
+            (Framing::Whole, b"{\"thread_id\": \"t\"}\n{\"a\": 1}\n"),
+        ] {
+            let told = without_opened(framing, body);
+            assert_eq!(told, Err(Reason::OpensConversation), "{framing:?} {}", String::from_utf8_lossy(body));
+        }
     }
 }

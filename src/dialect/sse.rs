@@ -1,6 +1,6 @@
 //! Server-sent events (WHATWG HTML, section 9.2.6) and newline-delimited JSON.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use http::HeaderMap;
 
@@ -13,7 +13,7 @@ pub struct Event {
     pub name: String,
     /// Its data lines, joined by newlines.
     pub data: String,
-    /// Where the data is in the stream, in bytes, where it is on one line.
+    /// Where the data is in the stream, in bytes, where it is on one line, and as it stands there: in UTF-8.
     pub span: Option<Range<usize>>,
     /// Where it ends in the stream, in bytes.
     pub end: usize,
@@ -73,6 +73,7 @@ impl Decoder {
 
     fn field(&mut self, name: &[u8], value: &[u8], span: Range<usize>) {
         let text = String::from_utf8_lossy(value);
+        let is_as_it_stands = matches!(text, Cow::Borrowed(_));
         match name {
             b"event" => self.event.name = text.into_owned(),
             b"data" if self.has_data => {
@@ -82,7 +83,7 @@ impl Decoder {
             }
             b"data" => {
                 self.event.data = text.into_owned();
-                self.event.span = Some(span);
+                self.event.span = is_as_it_stands.then_some(span);
                 self.has_data = true;
             }
             _ => {}
@@ -106,7 +107,7 @@ impl Framing {
     pub fn of(media: &str) -> Self {
         match media {
             "text/event-stream" => Self::Events,
-            "application/x-ndjson" | "application/jsonl" => Self::Lines,
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Self::Lines,
             _ => Self::Whole,
         }
     }
@@ -150,11 +151,14 @@ pub(super) fn decode_lines(body: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
     let mut at = 0;
     for line in body.split_inclusive(|byte| *byte == b'\n') {
-        let span = at..at + line.len();
-        at = span.end;
-        let data = String::from_utf8_lossy(line).trim().to_owned();
+        let before = line.len() - line.trim_ascii_start().len();
+        let document = line.trim_ascii();
+        let start = at + before;
+        at += line.len();
+        let data = String::from_utf8_lossy(document);
         if !data.is_empty() {
-            events.push(Event { name: String::new(), data, span: Some(span), end: at });
+            let span = matches!(data, Cow::Borrowed(_)).then(|| start..start + document.len());
+            events.push(Event { name: String::new(), data: data.into_owned(), span, end: at });
         }
     }
     events
@@ -193,6 +197,16 @@ mod tests {
         assert_eq!(&body[spans[0].clone().expect("one line")], "first");
         assert_eq!(&body[spans[1].clone().expect("one line")], "second");
         assert_eq!(spans[2], None);
+    }
+
+    #[test]
+    fn data_that_is_not_as_it_stands_has_no_place() {
+        let body = b"data: {\"a\":\"\xff\"}\n\ndata: {}\n\n";
+        let spans: Vec<_> = decode(body).into_iter().map(|event| event.span).collect();
+        assert_eq!(spans, [None, Some(23..25)]);
+        let lines = b" {\"a\":1} \r\n{\"a\":\"\xff\"}\n{}";
+        let spans: Vec<_> = decode_lines(lines).into_iter().map(|event| event.span).collect();
+        assert_eq!(spans, [Some(1..8), None, Some(21..23)]);
     }
 
     #[test]

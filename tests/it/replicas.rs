@@ -313,3 +313,30 @@ fn nobody_waits_for_the_other_replica_longer_than_for_a_first_byte() {
         assert_eq!(told(leader).await.status, 200);
     });
 }
+
+/// Who reads along on the other replica gets what its own caller asked for, whoever came first.
+#[test]
+fn usage_is_told_to_those_who_ask_for_it_on_either_replica() {
+    run(async {
+        let route = format!("[[route]]\nmatch = \"POST {CHAT}\"\nkind = \"query\"\nusage = \"ask\"\n");
+        let events = chat_events();
+        let events: Vec<_> = events.iter().map(String::as_str).collect();
+        let go = Gate::new();
+        let pair = Pair::start(&route, vec![held(&go, Script::events(&events))]).await;
+        let plain = chat_stream();
+        let mut with_usage = plain.clone();
+        with_usage["stream_options"] = json!({"include_usage": true});
+        let leader = pair.lead(&plain).await;
+        let first_there = pair.follow(&plain).await;
+        let second_there = ask(&pair.two, "second", &with_usage);
+        pair.two.log.looked_up("second").await;
+        go.open();
+        let (leader, first, second) = (told(leader).await, told(first_there).await, told(second_there).await);
+        for answer in [&leader, &first] {
+            assert!(!answer.text().contains("total_tokens"), "{}", answer.text());
+        }
+        assert!(second.text().contains("\"total_tokens\":10"), "{} {}", second.cache(), second.text());
+        assert!([&leader, &first, &second].iter().all(|answer| answer.text().ends_with("[DONE]\n\n")));
+        assert_eq!(pair.upstream.calls(), 1);
+    });
+}

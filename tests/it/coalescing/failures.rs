@@ -83,6 +83,37 @@ fn a_refusal_is_shared_among_the_same_callers() {
 }
 
 #[test]
+fn a_cookie_of_an_answer_that_is_shared_and_not_stored_is_its_own_callers() {
+    run(async {
+        let path = "/api/v1/conversations/1";
+        for status in [401, 503] {
+            let go = Gate::new();
+            let answer =
+                Script::json_with(status, &[("set-cookie", "session=leader")], &json!({"error": status}));
+            let upstream = Upstream::always(Script::raw().wait(&go).then(answer)).await;
+            let sidecache = Sidecache::start(&upstream.url()).await;
+            let get = |client: Client| tokio::spawn(async move { client.get(path).await });
+            let leader = get(sidecache.client());
+            asked(&upstream, 1).await;
+            let follower = get(sidecache.client());
+            eventually("it has looked up", async || {
+                (sidecache.health().await["cache"]["misses"] == 2).then_some(())
+            })
+            .await;
+            go.open();
+            let leader = soon("the leader", leader).await.expect("no panic");
+            let follower = soon("the follower", follower).await.expect("no panic");
+            assert_eq!((leader.status, leader.header("set-cookie")), (status, "session=leader"));
+            assert_eq!(follower.status, status);
+            // A failure is asked for again, once; that answer is the follower's own.
+            let expected = if follower.cache() == "COALESCED" { "" } else { "session=leader" };
+            assert_eq!(follower.header("set-cookie"), expected);
+            assert_eq!(follower.cache() == "COALESCED", status == 401);
+        }
+    });
+}
+
+#[test]
 fn a_cut_leader_cuts_its_followers() {
     run(async {
         let cut = Gate::new();

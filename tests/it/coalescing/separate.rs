@@ -142,3 +142,48 @@ fn under_a_shared_scope_only_accepted_callers_join() {
         assert_eq!(leader.rest().await.expect("whole"), chat_events().concat());
     });
 }
+
+/// What cannot be read is not for others, where it may have an id; and what is no UTF-8 hurts nobody.
+#[test]
+fn no_follower_gets_the_id_of_a_conversation_from_a_stream_that_cannot_be_read() {
+    run(async {
+        let (query, question) = ("/api/v1/query", json!({"query": "q", "stream": true}));
+        let lossy = format!("data: {{\"t\":\"{}\",\"conversation_id\":\"c-1\"}}\n\n", "\u{1}".repeat(100));
+        let lossy: Vec<u8> = lossy.bytes().map(|byte| if byte == 1 { 0xff } else { byte }).collect();
+        for (media, body) in [
+            (SSE, b"data: {\"conversation_id\":\"c-1\"}\ndata: {\"answer\":\"a\"}\n".to_vec()),
+            (SSE, b"data: {\"answer\":\"a\"}\n\ndata: {\"conversation_id\":\"c-1\"}\n".to_vec()),
+            (SSE, lossy),
+            ("application/ndjson", b"{\"conversation_id\":\"c-1\"}\n{\"answer\":\"a\"}\n".to_vec()),
+            ("text/plain", b"{\"conversation_id\":\"c-1\"}\n{\"answer\":\"a\"}\n".to_vec()),
+        ] {
+            let go = Gate::new();
+            let script = Script::raw().wait(&go).then(Script::whole(200, &[("content-type", media)], &body));
+            let upstream = Upstream::always(script).await;
+            let sidecache = Sidecache::start(&upstream.url()).await;
+            let open = |client: Client| {
+                let question = question.to_string();
+                tokio::spawn(async move {
+                    let headers = [JSON];
+                    let told = client.try_open("POST", query, &headers, question).await.expect("a head");
+                    let cache = told.cache().to_owned();
+                    (cache, told.bytes().await)
+                })
+            };
+            let leader = open(sidecache.client());
+            asked(&upstream, 1).await;
+            let follower = open(sidecache.client());
+            eventually("it has looked up", async || {
+                (sidecache.health().await["cache"]["misses"] == 2).then_some(())
+            })
+            .await;
+            go.open();
+            let (cache, whole) = soon("the leader", leader).await.expect("no panic");
+            assert_eq!((cache.as_str(), whole.expect("whole")), ("MISS", body.clone()), "{media}");
+            let (cache, told) = soon("the follower", follower).await.expect("no panic");
+            assert_eq!(cache, "COALESCED", "{media}");
+            let told = told.unwrap_or_default();
+            assert!(!told.windows(3).any(|window| window == b"c-1"), "{}", String::from_utf8_lossy(&told));
+        }
+    });
+}

@@ -57,6 +57,21 @@ fn a_fresh_identity_is_each_hits_own_and_one_for_all_its_events() {
 }
 
 #[test]
+fn what_is_taken_out_of_a_stream_is_not_in_its_length() {
+    run(async {
+        let [case, ..] = &cases()[..] else { panic!("a case") };
+        let headers = [("content-type", SSE), ("etag", "\"whole\"")];
+        let upstream = Upstream::always(Script::whole(200, &headers, case.events.concat())).await;
+        let sidecache = with("usage = \"ask\"", &upstream).await;
+        let mut plain = case.ask(true);
+        plain.as_object_mut().expect("a question").remove("stream_options");
+        let told = expect(&sidecache.client(), CHAT, &plain, "MISS").await;
+        assert!(!told.text().contains("total_tokens") && told.text().ends_with(DONE), "{}", told.text());
+        assert_eq!((told.header("content-length"), told.header("etag")), ("", ""));
+    });
+}
+
+#[test]
 fn by_default_the_identity_is_the_recorded_one() {
     run(async {
         let [case, ..] = &cases()[..] else { panic!("a case") };

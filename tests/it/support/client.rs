@@ -92,6 +92,12 @@ impl Streaming {
         Ok(self.text)
     }
 
+    /// The same as bytes, whatever they are.
+    pub(crate) async fn bytes(self) -> Result<Vec<u8>, String> {
+        let whole = soon("the rest", self.body.collect()).await.map_err(|error| error.to_string())?;
+        Ok(whole.to_bytes().into())
+    }
+
     /// Reads what comes next and forgets it; how many bytes that was.
     pub(crate) async fn skip(&mut self) -> usize {
         assert!(soon("more", self.more()).await.expect("no cut"), "the body ended");
