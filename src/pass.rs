@@ -18,6 +18,14 @@ use crate::{
     tunnel,
 };
 
+/// What a client wants to make of its connection.
+#[derive(Debug)]
+pub struct Upgrade {
+    protocol: String,
+    client: OnUpgrade,
+    place: Option<tunnel::Place>,
+}
+
 /// A request that nothing is cached for: streamed through both ways, upgrades included.
 ///
 /// # Errors
@@ -36,7 +44,8 @@ pub async fn pass(
     } else {
         RequestBody::Client(Timed::new(body, exchange.live.config.limits.body_timeout), Arc::default())
     };
-    let upgrade = upgrade.zip(client);
+    let place = parts.extensions.remove::<tunnel::Place>();
+    let upgrade = upgrade.zip(client).map(|(protocol, client)| Upgrade { protocol, client, place });
     forward(exchange, parts, body, upgrade, retiring).await
 }
 
@@ -48,13 +57,13 @@ pub async fn forward(
     exchange: &Exchange,
     mut parts: Parts,
     body: RequestBody,
-    upgrade: Option<(String, OnUpgrade)>,
+    upgrade: Option<Upgrade>,
     retiring: Option<Retiring>,
 ) -> Result<Reply, Failure> {
     let live = &exchange.live;
     upstream_headers(exchange, &mut parts.headers, false);
     let mut request = Request::from_parts(parts, body);
-    if let Some((protocol, _)) = &upgrade {
+    if let Some(Upgrade { protocol, .. }) = &upgrade {
         tunnel::ask(request.headers_mut(), protocol);
     }
     let turn = match request.body() {
@@ -72,8 +81,10 @@ pub async fn forward(
         return Err(Failure::Gone(BodyError::TimedOut(live.config.limits.body_timeout)));
     }
     let mut response = sent?;
-    if let (StatusCode::SWITCHING_PROTOCOLS, Some((_, client))) = (response.status(), upgrade) {
-        return Ok(Reply::new(tunnel::open(response, client, &live.shared.tasks), None));
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(Upgrade { client, place, .. })) =
+        (response.status(), upgrade)
+    {
+        return Ok(Reply::new(tunnel::open(response, client, place, &live.shared.tasks), None));
     }
     reply::clean(response.headers_mut());
     // The version is each connection's own (RFC 9110, section 2.5).

@@ -6,13 +6,13 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version, header};
 use http_body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -22,15 +22,21 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     alarm::Alarm, gather::Gathering, memory::Crowd, promptly::promptly, state::Shared, stats::Limit,
+    tunnel::Place,
 };
 
 /// After a failed accept (out of file descriptors, say), the time until the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often an HTTP/2 peer is asked whether it is still there, and how long it may take to say so.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The largest request head, in bytes; the HTTP parser answers 431 beyond.
 const MAX_HEAD: usize = 64 * 1024;
@@ -48,6 +54,60 @@ pub struct Server {
     pub stop: CancellationToken,
     /// The connections that run.
     pub tasks: TaskTracker,
+}
+
+/// What a connection has been heard of.
+#[derive(Debug, Default)]
+struct Pulse {
+    requests: AtomicUsize,
+    running: AtomicUsize,
+    is_http2: AtomicBool,
+}
+
+/// What a while without anything means.
+enum Silence {
+    /// There was something.
+    Broken,
+    /// No request has come since the last one was answered.
+    Idle,
+    /// No request has come at all.
+    Mute,
+}
+
+impl Pulse {
+    /// One more request; it runs until what this gives is dropped.
+    fn beat(self: &Arc<Self>, version: Version) -> Option<Beat> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        (version == Version::HTTP_2).then(|| {
+            self.is_http2.store(true, Ordering::Relaxed);
+            self.running.fetch_add(1, Ordering::Relaxed);
+            Beat(Arc::clone(self))
+        })
+    }
+
+    /// Whether its silence is watched here.
+    fn is_watched(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) == 0 || self.is_http2.load(Ordering::Relaxed)
+    }
+
+    /// What a while was in which nothing more came than the requests `heard`.
+    fn since(&self, heard: &mut usize) -> Silence {
+        let requests = self.requests.load(Ordering::Relaxed);
+        match std::mem::replace(heard, requests) {
+            _ if requests == 0 => Silence::Mute,
+            before if before == requests && self.running.load(Ordering::Relaxed) == 0 => Silence::Idle,
+            _ => Silence::Broken,
+        }
+    }
+}
+
+/// A request that runs.
+struct Beat(Arc<Pulse>);
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Server {
@@ -98,7 +158,7 @@ impl Server {
         self,
         stream: TcpStream,
         peer: SocketAddr,
-        _permit: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
         handle: H,
     ) where
         H: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
@@ -111,12 +171,20 @@ impl Server {
         let _ = stream.set_nodelay(true);
         // Its own, so that connections do not wait for each other to look at it.
         let stop = self.stop.child_token();
-        let spoke = Arc::new(AtomicBool::new(false));
+        let (pulse, place) = (Arc::new(Pulse::default()), Place(Arc::new(permit)));
         let service = {
-            let spoke = Arc::clone(&spoke);
-            service_fn(move |request| {
-                spoke.store(true, Ordering::Relaxed);
-                handle(request, peer)
+            let (pulse, place) = (Arc::clone(&pulse), place.clone());
+            service_fn(move |mut request: Request<Incoming>| {
+                let beat = pulse.beat(request.version());
+                // An upgraded connection goes on when this one has ended.
+                if request.headers().contains_key(header::UPGRADE) {
+                    request.extensions_mut().insert(place.clone());
+                }
+                let answer = handle(request, peer);
+                async move {
+                    let _beat = beat;
+                    answer.await
+                }
             })
         };
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -125,12 +193,19 @@ impl Server {
             .timer(Alarm::default())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(MAX_HEAD);
-        builder.http2().timer(TokioTimer::new()).max_header_list_size(MAX_HEAD as u32);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(MAX_HEAD as u32)
+            // A peer that is gone without a word holds its place no longer than this.
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
         let mut connection =
             pin!(builder.serve_connection_with_upgrades(TokioIo::new(Gathering(stream)), service));
-        // The parser's own timeout begins once it knows the protocol; until then this one runs.
+        // The parser's own timeout begins once it knows the protocol, and is HTTP/1's alone; else this one runs.
         let mut silence = pin!(tokio::time::sleep(self.header_timeout));
         let mut stopping = false;
+        let mut heard = 0;
         loop {
             tokio::select! {
                 biased;
@@ -144,11 +219,20 @@ impl Server {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = silence.as_mut(), if !spoke.load(Ordering::Relaxed) => {
-                    // It may have spoken in this very moment.
-                    if !spoke.load(Ordering::Relaxed) {
-                        self.shared.stats.limited(Limit::HeaderTimeout);
-                        return;
+                () = silence.as_mut(), if pulse.is_watched() => {
+                    silence.as_mut().reset(Instant::now() + self.header_timeout);
+                    match pulse.since(&mut heard) {
+                        Silence::Broken => {}
+                        Silence::Idle if stopping => {}
+                        // What still goes to the client goes on to its end.
+                        Silence::Idle => {
+                            stopping = true;
+                            connection.as_mut().graceful_shutdown();
+                        }
+                        Silence::Mute => {
+                            self.shared.stats.limited(Limit::HeaderTimeout);
+                            return;
+                        }
                     }
                 }
             }

@@ -1,8 +1,11 @@
 //! Upgraded connections (WebSocket and the like): bytes, both ways, until either side ends.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderValue, Response, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -18,15 +21,24 @@ pub fn ask(headers: &mut HeaderMap, protocol: &str) {
     }
 }
 
-/// The response that switches the client's connection, which from then on is the upstream's; one of `tasks`.
+/// A connection's place among those that are served at once, which its requests may take along.
+#[derive(Clone, Debug)]
+pub struct Place(pub Arc<OwnedSemaphorePermit>);
+
+/// The response that switches the client's connection, which from then on is the upstream's; one of `tasks`. It counts as
+/// a connection and as one of the upstream's requests for as long as it is open.
 pub fn open(
     mut response: Response<UpstreamBody>,
     client: OnUpgrade,
+    place: Option<Place>,
     tasks: &TaskTracker,
 ) -> Response<ResponseBody> {
     let upstream = hyper::upgrade::on(&mut response);
     let protocol = response.headers().get(header::UPGRADE).cloned();
+    let (parts, body) = response.into_parts();
+    let mut response = Response::from_parts(parts, ResponseBody::Full(None));
     tasks.spawn(async move {
+        let _counts = (body, place);
         // An upgrade that fails leaves two closed connections, which is all there is to say to either side.
         if let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) {
             let _ =
@@ -38,5 +50,5 @@ pub fn open(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(header::UPGRADE, protocol);
     }
-    response.map(|_| ResponseBody::Full(None))
+    response
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    Client, Raw, Script, Setup, Sidecache, Upstream,
+    Client, Gate, Raw, Script, Setup, Sidecache, Upstream,
     answers::{CHAT, chat, chat_answer},
-    eventually, measured, run,
+    eventually, measured, run, soon,
 };
 
 async fn limited(config: &str) -> (Upstream, Sidecache) {
@@ -129,5 +129,68 @@ fn connections_beyond_the_limit_wait() {
         assert!(early.is_err(), "it was not to be served: {early:?}");
         drop(first);
         assert_eq!(second.await.expect("an answer"), 200);
+    });
+}
+
+#[test]
+fn an_idle_connection_gives_up_its_place_whatever_its_protocol() {
+    run(async {
+        let go = Gate::new();
+        let held = go.clone();
+        let upstream = Upstream::start(move |request| match request.target.as_str() {
+            "/held" => Script::raw().wait(&held).then(Script::json(&chat_answer())),
+            _ => Script::json(&chat_answer()),
+        })
+        .await;
+        let config = "[limits]\nmax_connections = 1\nheader_timeout = \"500ms\"";
+        let sidecache = Setup::to(&upstream.url()).config(config).start().await;
+        for connect in [Client::h2c, Client::new] {
+            let idle = connect(sidecache.address());
+            assert_eq!(idle.get("/some").await.status, 200);
+            // It is kept by its client, and closed here.
+            let next = connect(sidecache.address());
+            assert_eq!(soon("the next has its place", next.get("/some")).await.status, 200);
+            drop((idle, next));
+        }
+        // One that waits for its answer is not idle.
+        let busy = Client::h2c(sidecache.address());
+        let waiting = tokio::spawn(async move { busy.get("/held").await });
+        eventually("asked", async || {
+            upstream.requests().iter().any(|request| request.target == "/held").then_some(())
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        go.open();
+        assert_eq!(soon("an answer", waiting).await.expect("no panic").json(), chat_answer());
+    });
+}
+
+#[test]
+fn an_upgraded_connection_counts_for_as_long_as_it_is_open() {
+    run(async {
+        let upstream = Upstream::serve(|mut conn| async move {
+            let Some(head) = conn.head().await else { return };
+            if head.target == "/socket" {
+                conn.send("HTTP/1.1 101 Switching\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n")
+                    .await;
+                while !conn.some().await.is_empty() {}
+            } else {
+                conn.play(Script::json(&chat_answer())).await;
+            }
+        })
+        .await;
+        let upgrade = "GET /socket HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        let asks = async |sidecache: &Sidecache| sidecache.client().get("/some").await.status;
+        for (limit, meanwhile) in [("max_connections = 1", None), ("max_upstream_requests = 1", Some(503))] {
+            let config = format!("[limits]\n{limit}");
+            let sidecache = Setup::to(&upstream.url()).config(&config).start().await;
+            let mut tunnel = Raw::connect(sidecache.address()).await;
+            tunnel.send(upgrade).await;
+            assert!(tunnel.head().await.starts_with("HTTP/1.1 101"));
+            let early = tokio::time::timeout(Duration::from_millis(200), asks(&sidecache)).await;
+            assert_eq!(early.ok(), meanwhile, "{limit}");
+            drop(tunnel);
+            eventually("there is room again", async || (asks(&sidecache).await == 200).then_some(())).await;
+        }
     });
 }
