@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header, request::Parts, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, Method, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
     batch::Batch,
@@ -270,8 +270,9 @@ fn refusal(route: &Route, parts: &Parts, directives: &Directives) -> Option<Reas
     let has = |name: HeaderName| parts.headers.contains_key(name);
     match route.mode {
         Mode::Ttl if has(header::CONTENT_ENCODING) => return Some(Reason::RequestEncoded),
-        // RFC 9111, section 4.3.2: they are not a cache's to evaluate.
-        Mode::Rfc9111 if has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE) => {
+        // RFC 9111, section 4.3.2: they are not a cache's to evaluate. To a question they say nothing.
+        Mode::Ttl if parts.method == Method::POST => {}
+        _ if has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE) => {
             return Some(Reason::RequestPrecondition);
         }
         // Where the upstream is followed, a stored response may have the part that is asked for.

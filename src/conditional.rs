@@ -17,35 +17,51 @@ const NOT_IN_304: [HeaderName; 5] = [
     header::CONTENT_TYPE,
 ];
 
+/// All conditions there are (RFC 9110, section 13.1).
+const ALL: [HeaderName; 5] = [
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_MATCH,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+];
+
 /// A request's conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conditions(Vec<(HeaderName, HeaderValue)>);
+pub struct Conditions {
+    lines: Vec<(HeaderName, HeaderValue)>,
+    /// Whether the request is one to read, of which a cache can evaluate them.
+    reads: bool,
+}
 
 impl Conditions {
-    /// Those of a request to read (RFC 9110, sections 13.1.2, 13.1.3); on others they mean something else.
+    /// Of a request to read, those that a cache can evaluate (RFC 9110, sections 13.1.2, 13.1.3). Of any other that is
+    /// kept, a question, all there are: they say nothing to one, and its answer is to be the same for all who ask it.
     pub fn of(method: &Method, headers: &HeaderMap) -> Self {
         let reads = matches!(method.as_str(), "GET" | "HEAD" | "QUERY");
+        let names = if reads { &EVALUATED[..] } else { &ALL[..] };
         let own = |name: &HeaderName| headers.get_all(name).into_iter().cloned().collect::<Vec<_>>();
-        let named = EVALUATED.into_iter().filter(|_| reads);
-        Self(named.flat_map(|name| own(&name).into_iter().map(move |value| (name.clone(), value))).collect())
+        let lines =
+            names.iter().flat_map(|name| own(name).into_iter().map(move |value| (name.clone(), value)));
+        Self { lines: lines.collect(), reads }
     }
 
     /// Takes them out of the request, so that its answer is one that can be stored.
     pub fn remove_from(&self, headers: &mut HeaderMap) {
-        for (name, _) in &self.0 {
+        for (name, _) in &self.lines {
             headers.remove(name);
         }
     }
 
     /// Puts them into a request, for the upstream to judge.
     pub fn add_to(&self, headers: &mut HeaderMap) {
-        headers.extend(self.0.iter().cloned());
+        headers.extend(self.lines.iter().cloned());
     }
 
     /// Whether a response with this status and these headers is the one that the client has.
     pub fn met_by(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         // RFC 9110, section 13.2.1: a response that is none to a plain `GET` of what is there has no conditions.
-        if status != StatusCode::OK {
+        if status != StatusCode::OK || !self.reads {
             return false;
         }
         let mut tags = self.values(&header::IF_NONE_MATCH).peekable();
@@ -60,7 +76,7 @@ impl Conditions {
     }
 
     fn values(&self, name: &HeaderName) -> impl Iterator<Item = &HeaderValue> {
-        self.0.iter().filter(move |(own, _)| own == name).map(|(_, value)| value)
+        self.lines.iter().filter(move |(own, _)| own == name).map(|(_, value)| value)
     }
 }
 
@@ -149,7 +165,11 @@ mod tests {
     fn rfc9110_13_2_1_only_what_is_there_has_conditions_and_only_for_those_who_read() {
         let headers = map(&[("if-none-match", "*"), ("if-match", "\"a\"")]);
         assert!(!Conditions::of(&Method::GET, &headers).met_by(StatusCode::NOT_FOUND, &map(&[])));
-        assert_eq!(Conditions::of(&Method::POST, &headers), Conditions::default());
+        let question = Conditions::of(&Method::POST, &headers);
+        assert!(!question.met_by(StatusCode::OK, &map(&[("etag", "\"a\"")])));
+        let mut sent = headers.clone();
+        question.remove_from(&mut sent);
+        assert!(sent.is_empty(), "they are nobody's");
         assert!(!Conditions::default().met_by(StatusCode::OK, &map(&[("etag", "\"a\"")])));
     }
 

@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use crate::support::{Answer, Client, Script, Setup, Sidecache, Upstream, run};
+use crate::support::{
+    Answer, Client, Script, Setup, Sidecache, Upstream,
+    answers::{CHAT, chat, chat_answer},
+    run,
+};
 
 const DOCUMENT: &str = "/api/v1/documents/d1";
 const CHANGED: &str = "Tue, 15 Nov 1994 08:12:31 GMT";
@@ -87,6 +91,36 @@ fn a_condition_on_what_is_not_kept_is_the_upstreams_to_judge() {
         let headers = [("cache-control", "no-store"), ("if-none-match", "\"b\"")];
         let answer = ask(&sidecache.client(), "GET", &headers).await;
         assert_eq!((answer.status, answer.cache(), answer.header("etag")), (304, "BYPASS", "\"b\""));
+    });
+}
+
+/// They are not a cache's to evaluate, and its answer is not to be what somebody else's condition makes of it.
+#[test]
+fn other_conditions_of_a_get_are_the_upstreams_and_those_of_a_question_nobodys() {
+    run(async {
+        let upstream = Upstream::start(|request| {
+            match request.headers.iter().any(|(name, _)| name.starts_with("if-")) {
+                true => Script::whole(412, &[], ""),
+                false if request.target == CHAT => Script::json(&chat_answer()),
+                false => document(),
+            }
+        })
+        .await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let client = sidecache.client();
+        for condition in [("if-match", "\"x\""), ("if-unmodified-since", CHANGED)] {
+            let told = ask(&client, "GET", &[condition]).await;
+            assert_eq!(
+                (told.status, told.cache(), told.detail()),
+                (412, "BYPASS", Some("request-precondition"))
+            );
+        }
+        for name in ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"] {
+            let value = if name.ends_with("since") { CHANGED } else { "\"x\"" };
+            let told = client.post_with(CHAT, &[(name, value)], &chat()).await;
+            assert_eq!((told.status, told.json()), (200, chat_answer()), "{name}: {}", told.cache());
+        }
+        assert_eq!(upstream.calls(), 3);
     });
 }
 
