@@ -47,11 +47,10 @@ impl Health {
         shared: &Shared,
         parts: &Parts,
     ) -> Option<Response<ResponseBody>> {
-        let page = parts.uri.path().strip_prefix(config.health_path.as_str())?;
-        if !matches!(parts.method, Method::GET | Method::HEAD) {
+        if !is_page(config, &parts.method, parts.uri.path()) {
             return None;
         }
-        let (status, body) = match page {
+        let (status, body) = match parts.uri.path().strip_prefix(config.health_path.as_str())? {
             "" => (StatusCode::OK, Box::pin(self.report(config, shared)).await),
             "/live" => (StatusCode::OK, json!({"status": "live"})),
             "/ready" if self.draining.load(Ordering::Relaxed) => {
@@ -99,6 +98,13 @@ impl Health {
             }
         }
     }
+}
+
+/// Whether a request is one for a health page, and so answered here whatever else covers it.
+pub fn is_page(config: &Config, method: &Method, path: &str) -> bool {
+    let page = path.strip_prefix(config.health_path.as_str());
+    matches!(*method, Method::GET | Method::HEAD)
+        && page.is_some_and(|page| ["", "/live", "/ready"].contains(&page))
 }
 
 /// The cache section of the health page, which the admin listener's `/stats` is too.

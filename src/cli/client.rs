@@ -65,6 +65,14 @@ impl Client {
     }
 }
 
+/// Reads `--admin` and `--proxy`.
+///
+/// # Errors
+/// Where the text is no URL, with what was probably meant.
+pub(super) fn listener_url(text: &str) -> Result<String, String> {
+    http_url(text).map(|_| text.to_owned())
+}
+
 /// A listener's address as this machine calls it.
 fn local_url(address: SocketAddr) -> String {
     let mut address = address;

@@ -1,4 +1,4 @@
-//! The command line: one file a command. Nothing here prints; `main` does.
+//! The command line: one file a command. `main` prints what comes of it; `warm` alone shows how far it has come.
 
 mod check;
 mod client;

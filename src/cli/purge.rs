@@ -1,10 +1,14 @@
 //! `sidecache purge`: removes entries of a running sidecache.
 
-use clap::Args;
+use clap::{Args, builder::PossibleValuesParser};
 use serde_json::{Value, json};
 
-use super::{Ending, client::AdminCall, stats::grouped};
-use crate::config::Config;
+use super::{
+    Ending,
+    client::{AdminCall, listener_url},
+    stats::grouped,
+};
+use crate::{config::Config, route::Kind};
 
 /// What `purge` is asked.
 #[derive(Debug, Args)]
@@ -15,7 +19,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     dry_run: bool,
     /// The running sidecache's admin listener [default: what admin.listen says].
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = listener_url)]
     admin: Option<String>,
 }
 
@@ -27,7 +31,7 @@ struct Which {
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// All of a kind: query, embedding, document, conversation or other.
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)), hide_possible_values = true)]
     kind: Option<String>,
     /// All with this tag, as a document's id.
     #[arg(long, value_name = "TAG")]

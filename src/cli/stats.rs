@@ -5,14 +5,17 @@ use std::fmt::Write;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::{Ending, client::AdminCall};
+use super::{
+    Ending,
+    client::{AdminCall, listener_url},
+};
 use crate::config::Config;
 
 /// What `stats` is asked.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The running sidecache's admin listener [default: what admin.listen says].
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = listener_url)]
     admin: Option<String>,
     /// Print JSON.
     #[arg(long)]

@@ -11,7 +11,7 @@ use crate::{
     batch::Batch,
     config::Config,
     dialect::{Dialect, Inputs},
-    guard, headers,
+    guard, headers, health,
     json::Json,
     key::{self, Body, BodyDigest},
     log::query::{decode, is_secret},
@@ -37,6 +37,11 @@ pub(super) enum Outcome {
     Passed {
         /// Why.
         passed: String,
+    },
+    /// It is answered by sidecache itself.
+    Own {
+        /// By what.
+        own: &'static str,
     },
     /// It is one of a route's.
     Covered(Box<Covered>),
@@ -98,6 +103,9 @@ impl Account {
         let (method, path) = (parts.method.to_string(), parts.uri.path().to_owned());
         let query = parts.uri.query().map(hide_secrets);
         let outcome = match covering {
+            _ if health::is_page(config, &parts.method, parts.uri.path()) => {
+                Outcome::Own { own: "the health page (health.path)" }
+            }
             None => passed(format!("no route covers {method} {path}")),
             Some(route) if !route.cache => passed(format!("the route {} has cache = false", route.name)),
             Some(route) if !route.caches(&parts.method) => {
@@ -106,6 +114,9 @@ impl Account {
             Some(_) if guard::upgrade(&parts.headers).is_some() => {
                 passed("it asks for an upgrade".to_owned())
             }
+            Some(_) if guard::climbs(parts.uri.path()) => passed(
+                "to the service its path may be another one, as it has a `.` or `..` segment".to_owned(),
+            ),
             Some(route) => {
                 headers::remove_hop_by_hop(&mut parts.headers);
                 let terms = Terms::new(config);

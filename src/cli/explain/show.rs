@@ -20,6 +20,10 @@ pub(super) fn account(account: &Account) -> String {
             text += &line("passed", &format!("to the upstream as it is: {passed}"));
             text += &line("key", "none");
         }
+        Outcome::Own { own } => {
+            text += &line("answered", &format!("by sidecache itself: {own}"));
+            text += &line("key", "none");
+        }
         Outcome::Covered(own) => text += &covered(own),
     }
     text

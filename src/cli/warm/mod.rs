@@ -31,7 +31,7 @@ use self::{
 };
 use super::{
     Ending,
-    client::{Client, unanswered},
+    client::{Client, listener_url, unanswered},
 };
 use crate::{body::RequestBody, config::Config, error::ErrorKind, reply::X_CACHE};
 
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value = "4")]
     concurrency: NonZeroUsize,
     /// The running sidecache [default: what listen says].
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = listener_url)]
     proxy: Option<String>,
     /// Where finished lines are noted [default: FILE.progress].
     #[arg(long, value_name = "FILE")]
@@ -107,8 +107,7 @@ enum Failure {
 impl Run {
     async fn begin(config: &Config, arguments: &Arguments) -> Result<Self, String> {
         let file = &arguments.file;
-        let client = Client::new(arguments.proxy.as_deref(), config.listen, arguments.concurrency.get())
-            .map_err(|error| format!("--proxy: {error}"))?;
+        let client = Client::new(arguments.proxy.as_deref(), config.listen, arguments.concurrency.get())?;
         // In JSON a body takes up to twice its bytes, but for control characters.
         let limit = 2 * config.limits.max_body as u64 + 64 * 1024;
         let cannot = |error: io::Error| format!("{}: cannot be read: {error}", file.display());

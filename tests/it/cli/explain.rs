@@ -187,6 +187,8 @@ fn what_has_no_key_says_why() {
     for (request, told) in [
         (text("GET", "/none", &[], ""), "no route covers GET /none"),
         (text("GET", "/never", &[], ""), "cache = false"),
+        (text("GET", "/health/ready", &[], ""), "by sidecache itself"),
+        (text("GET", "/api/v1/documents/..%2fx", &[], ""), "may be another one"),
         (text("PUT", "/any", &[], ""), "PUT is not cached"),
         (text("POST", CHAT, &[], &chat().to_string()), "no Content-Type: application/json"),
         (text("POST", CHAT, &[("content-type", "application/json")], "{}"), "is not what the built-in route"),

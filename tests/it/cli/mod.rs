@@ -59,3 +59,18 @@ pub(crate) fn explain_key(path: &str, body: &Value) -> String {
     let told = command(&setup, &body.to_string()).json();
     told["key"].as_str().expect("a key").to_owned()
 }
+
+#[test]
+fn a_command_line_that_is_wrong_says_where_and_ends_with_2() {
+    for (arguments, place, mend) in [
+        (&["stats", "--admin", "foo"][..], "--admin", "did you mean http://foo?"),
+        (&["purge", "--all", "--admin", "foo"], "--admin", "did you mean http://foo?"),
+        (&["warm", "requests.jsonl", "--proxy", "foo"], "--proxy", "did you mean http://foo?"),
+        (&["purge", "--kind", "quer"], "--kind", "query"),
+    ] {
+        let ended = Setup::bare().arguments(arguments).command().output().expect("it runs");
+        let complaint = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {complaint}");
+        assert!(complaint.contains(place) && complaint.contains(mend), "{complaint}");
+    }
+}
