@@ -9,7 +9,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Changes whenever the same request gets another key than before.
-const VERSION: &[u8] = b"sidecache key 2";
+const VERSION: &[u8] = b"sidecache key 3";
 
 /// `NAMESPACE:KIND:HEX`
 #[derive(Clone, Debug)]
@@ -241,10 +241,13 @@ fn write_all<'a>(parts: impl Iterator<Item = &'a str> + Clone, out: &mut Vec<u8>
 pub fn headers_in_key<'a>(request: &Request<'a>) -> Vec<(&'a HeaderName, &'a HeaderValue)> {
     let has_stream_member = request.dialect.has_stream_member();
     let is_json = request.body.is_json();
+    // RFC 9110, section 12.5.1: a request without `Accept` takes any media type, as well.
+    let takes_all = request.headers.get_all(header::ACCEPT).iter().eq(["*/*"]);
     let counts = |name: &HeaderName| {
-        (name == http::header::HOST && request.host_counts)
+        (name == header::HOST && request.host_counts)
             || (is_keyed(request.route, has_stream_member, name)
-                && !(is_json && name == http::header::CONTENT_TYPE))
+                && !(is_json && name == header::CONTENT_TYPE)
+                && !(takes_all && name == header::ACCEPT))
     };
     let mut kept: Vec<_> = request.headers.iter().filter(|(name, _)| counts(name)).collect();
     kept.sort_by_key(|(name, _)| name.as_str());
@@ -406,6 +409,19 @@ mod tests {
             ("x-forwarded-for", "10.0.0.1"),
         ]);
         assert_eq!(base.digest(), other.digest());
+    }
+
+    /// RFC 9110, section 12.5.1: without `Accept`, any media type will do.
+    #[test]
+    fn to_accept_anything_is_to_say_nothing() {
+        let accepting = |lines: &[&'static str]| {
+            let mut asked = Asked { dialect: Dialect::Rag, ..Asked::new(BODY) };
+            asked.headers.extend(lines.iter().map(|line| ("accept", *line)));
+            asked.digest()
+        };
+        assert_eq!(accepting(&["*/*"]), accepting(&[]));
+        assert_ne!(accepting(&["text/html"]), accepting(&[]));
+        assert_ne!(accepting(&["*/*", "text/html"]), accepting(&["text/html"]));
     }
 
     #[test]

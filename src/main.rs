@@ -1,4 +1,4 @@
-//! The binary: parses, runs, prints, exits. Nothing else in the crate prints or exits.
+//! The binary: parses, runs, prints, exits. But for it, the log and `warm`'s progress alone print, and nothing else exits.
 
 use std::{io::Write, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! A request's life, whole: every branch is on this page.
+//! A request's life, whole: every way it may go is on this page.
 //!
 //! ```text
 //! handle → health page, or the route that covers it

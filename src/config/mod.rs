@@ -46,7 +46,7 @@ const NOTHING: &str = "none";
 /// Everything sidecache was told, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `production` hides upstream error bodies.
+    /// `production` hides upstream error bodies under `normalize_errors`.
     pub environment: String,
     /// Where clients connect.
     pub listen: SocketAddr,

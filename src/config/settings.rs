@@ -67,7 +67,7 @@ const fn s(key: &'static str, about: &'static str) -> Setting {
 pub static SETTINGS: [Setting; 48] = [
     s("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
-    s("environment", "What this installation is called; production hides upstream error bodies.")
+    s("environment", "What this installation is called; production hides upstream error bodies under errors.normalize.")
         .env("ENVIRONMENT").default("production"),
     s("scope", "Who may share an entry: \"credential\", \"shared\", or a list of header names.")
         .env("CACHE_SCOPE").default("credential"),
