@@ -306,3 +306,19 @@ fn mistakes_are_named_in_a_line() {
     let faulty = Setup::bare().config("[ttl]\nqeury = 1").arguments(&["explain"]);
     assert!(command(&faulty, "GET /x\n").one_complaint().contains("did you mean"));
 }
+
+/// The key that a newcomer compares first.
+#[test]
+fn the_readmes_example_is_what_is_printed() {
+    let readme = include_str!("../../../README.md");
+    let (_, example) = readme.split_once("$ echo '").expect("an example");
+    let (question, rest) = example.split_once("' | sidecache explain --path ").expect("its command");
+    let (path, rest) = rest.split_once('\n').expect("its path");
+    let told: String = rest
+        .lines()
+        .take_while(|line| line.starts_with("    "))
+        .map(|line| format!("{}\n", &line[4..]))
+        .collect();
+    let ended = command(&Setup::bare().arguments(&["explain", "--path", path]), question);
+    assert_eq!(ended.output, told, "{}", ended.complaint);
+}
