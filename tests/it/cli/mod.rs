@@ -64,7 +64,7 @@ pub(crate) fn explain_key(path: &str, body: &Value) -> String {
 fn a_command_line_that_is_wrong_says_where_and_ends_with_2() {
     for (arguments, place, mend) in [
         (&["stats", "--admin", "foo"][..], "--admin", "did you mean http://foo?"),
-        (&["purge", "--all", "--admin", "foo"], "--admin", "did you mean http://foo?"),
+        (&["purge", "--all", "--admin", "127.0.0.1:8081"], "--admin", "did you mean http://127.0.0.1:8081"),
         (&["warm", "requests.jsonl", "--proxy", "foo"], "--proxy", "did you mean http://foo?"),
         (&["purge", "--kind", "quer"], "--kind", "query"),
     ] {

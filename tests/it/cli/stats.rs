@@ -50,7 +50,6 @@ fn what_keeps_it_from_asking_is_said_in_a_line() {
             (stats(&admin).env("ADMIN_TOKEN", "another-token-of-some-length"), "another token"),
             (stats(&proxy), "no admin listener"),
             (stats(&upstream.url()), "no admin listener"),
-            (stats("127.0.0.1:8081"), "did you mean http://127.0.0.1:8081"),
             (Setup::bare().arguments(&["stats"]), "admin.listen is off"),
         ] {
             let ended = command(&setup, "");
