@@ -66,6 +66,36 @@ impl Exchange {
         events::performance(&events::Performance { request_id, operation, duration, success, metadata });
     }
 
+    /// Logs how it ended; how long it took.
+    fn ended(
+        &self,
+        status_code: u16,
+        bytes: u64,
+        cache: Option<events::CacheInfo<'_>>,
+        upstream_request_id: Option<&str>,
+        success: bool,
+    ) -> Duration {
+        let duration = self.elapsed();
+        events::http_response(&events::HttpResponse {
+            request_id: &self.id,
+            method: self.method.as_str(),
+            path: &self.path,
+            status_code,
+            duration,
+            bytes,
+            cache,
+            upstream_request_id,
+        });
+        let slow = duration > self.live.config.log.slow;
+        self.performed(events::Operation::Request { slow }, duration, success);
+        duration
+    }
+
+    /// Logs that it ended without a response: by a status that none gets, as nginx has it.
+    pub fn unanswered(&self, why: Unanswered) {
+        self.ended(why as u16, 0, None, None, false);
+    }
+
     /// Counts and logs an error, with the chain of its causes. Once, at the boundary.
     pub fn failed(&self, error: &ProxyError) {
         if let Some(limit) = error.limit {
@@ -84,6 +114,50 @@ impl Exchange {
             module: error.at.file(),
             line: error.at.line(),
         });
+    }
+}
+
+/// Why a request has no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// Its client stalled.
+    Stalled = 408,
+    /// Its client left before there was one.
+    Left = 499,
+    /// What was to answer it panicked.
+    Panicked = 500,
+}
+
+/// Sees to it that the log tells how a request ended that is being answered, though its client leaves meanwhile.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    exchange: &'a mut Exchange,
+    answered: bool,
+}
+
+impl<'a> Watch<'a> {
+    /// Over `exchange`, until it is answered.
+    pub const fn over(exchange: &'a mut Exchange) -> Self {
+        Self { exchange, answered: false }
+    }
+
+    /// What is watched over.
+    pub const fn exchange(&mut self) -> &mut Exchange {
+        self.exchange
+    }
+
+    /// There is something to log besides.
+    pub fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            let panics = std::thread::panicking();
+            self.exchange.unanswered(if panics { Unanswered::Panicked } else { Unanswered::Left });
+        }
     }
 }
 
@@ -154,28 +228,19 @@ impl Observed {
         }
         let Record { exchange, status, report, upstream_request_id, saved } = &*self.record;
         let found = report.as_ref().and_then(CacheReport::found);
-        let duration = exchange.elapsed();
-        events::http_response(&events::HttpResponse {
-            request_id: &exchange.id,
-            method: exchange.method.as_str(),
-            path: &exchange.path,
-            status_code: status.as_u16(),
-            duration,
-            bytes: self.sent,
-            cache: report.as_ref().map(|report| events::CacheInfo {
-                status: report.status.as_str(),
-                kind: report.kind.as_str(),
-                key: report.key.as_ref(),
-                age: report.age,
-                ttl: report.ttl,
-                reason: report.reason.map(|reason| reason.as_str()),
-                detail: found.as_deref(),
-            }),
-            upstream_request_id: upstream_request_id.as_deref(),
+        let cache = report.as_ref().map(|report| events::CacheInfo {
+            status: report.status.as_str(),
+            kind: report.kind.as_str(),
+            key: report.key.as_ref(),
+            age: report.age,
+            ttl: report.ttl,
+            reason: report.reason.map(|reason| reason.as_str()),
+            detail: found.as_deref(),
         });
         let whole = self.whole || self.expected == Some(self.sent);
-        let operation = events::Operation::Request { slow: duration > exchange.live.config.log.slow };
-        exchange.performed(operation, duration, whole && !status.is_server_error());
+        let success = whole && !status.is_server_error();
+        let duration =
+            exchange.ended(status.as_u16(), self.sent, cache, upstream_request_id.as_deref(), success);
         if let Some((model, usage)) = saved {
             log_llm_call(exchange, model, *usage, duration, true);
         }

@@ -26,7 +26,7 @@ use crate::{
     body::{self, BodyError, ReadLimits, ResponseBody},
     embed,
     error::{ErrorBody, ErrorKind, ProxyError},
-    exchange::{self, Exchange, Observed, Record},
+    exchange::{self, Exchange, Observed, Record, Unanswered, Watch},
     follow::{self, Follow},
     forwarded, guard, headers,
     health::Health,
@@ -84,7 +84,10 @@ impl Proxy {
         {
             request.headers_mut().insert(header::HOST, host);
         }
-        match self.answer(&mut exchange, request).await {
+        let mut watch = Watch::over(&mut exchange);
+        let answered = self.answer(watch.exchange(), request).await;
+        watch.answered();
+        match answered {
             Ok(reply) => Ok(self.finish(exchange, reply)),
             Err(Failure::Told(error, report)) => {
                 // What the caller asked for is no fault.
@@ -101,6 +104,9 @@ impl Proxy {
             Err(Failure::Gone(error)) => {
                 if matches!(error, BodyError::TimedOut(_)) {
                     self.shared.stats.limited(Limit::BodyTimeout);
+                    exchange.unanswered(Unanswered::Stalled);
+                } else {
+                    exchange.unanswered(Unanswered::Left);
                 }
                 Err(error)
             }

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Gate, RedisServer, Script, Setup, Sidecache, Upstream,
+    Client, Gate, Raw, RedisServer, Script, Setup, Sidecache, Upstream,
     answers::{CHAT, CREDENTIALS, chat, chat_answer, chat_choice, chat_stream},
     eventually,
     golden::{assert_golden, stable},
@@ -223,6 +223,44 @@ fn questions_are_logged_only_where_that_is_wanted() {
             for line in lines.iter().filter(|line| line["event_type"] == "performance") {
                 let query = wanted.then_some("Who keeps entries?");
                 assert_eq!(line["metadata"].get("query").and_then(Value::as_str), query, "{line}");
+            }
+        }
+    });
+}
+
+#[test]
+fn who_leaves_or_stalls_before_there_is_an_answer_is_in_the_log() {
+    run(async {
+        let upstream = Upstream::always(Script::raw().hang()).await;
+        let setup = Setup::to(&upstream.url()).config("[limits]\nbody_timeout = \"200ms\"");
+        let sidecache = setup.start().await;
+        for (calls, target) in [CHAT, "/some"].into_iter().enumerate() {
+            let mut raw = Raw::connect(sidecache.address()).await;
+            let body = chat().to_string();
+            let head = |id: &str, length: usize| {
+                format!(
+                    "POST {target} HTTP/1.1\r\nhost: a\r\nx-request-id: {id}\r\ncontent-type: application/json\r\n\
+                     content-length: {length}\r\n\r\n"
+                )
+            };
+            raw.send([head(&format!("left{target}"), body.len()), body.clone()].concat()).await;
+            eventually("asked", async || (upstream.calls() == calls + 1).then_some(())).await;
+            drop(raw);
+            let mut raw = Raw::connect(sidecache.address()).await;
+            raw.send([head(&format!("stalled{target}"), body.len() + 1), body].concat()).await;
+            assert_eq!(raw.rest().await, "");
+            for (id, status) in [("left", 499), ("stalled", 408)] {
+                let lines = lines_of(&sidecache, &format!("{id}{target}")).await;
+                let of =
+                    |event: &str| lines.iter().filter(|line| line["event_type"] == event).collect::<Vec<_>>();
+                let responses = of("http_response");
+                assert_eq!(responses.len(), 1, "{id}{target}");
+                assert_eq!(
+                    (&responses[0]["status_code"], &responses[0]["bytes"]),
+                    (&json!(status), &json!(0))
+                );
+                let whole = |line: &&&Value| line["operation"] == "request";
+                assert_eq!(of("performance").iter().find(whole).expect("its end")["success"], false);
             }
         }
     });
