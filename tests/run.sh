@@ -67,12 +67,12 @@ cargo clippy --all-targets --locked -- -D warnings
 section "tests: cargo test, with a minute of soak"
 SIDECACHE_SOAK=60 cargo test --locked
 
-section "dependencies: cargo deny"
+section "dependencies: cargo deny, where it is installed"
+# Licences and sources are looked at by the tests as well, on every machine. Advisories have a server of their own.
 if cargo deny --version 2>/dev/null; then
-    # Advisories have a server of their own: `cargo deny check advisories`, where the network allows it.
     cargo deny --locked check bans licenses sources
 else
-    echo "not installed, so skipped; install it with: cargo install cargo-deny --locked"
+    echo "not installed; for advisories: cargo install cargo-deny --locked && cargo deny check"
 fi
 
 section "documentation: cargo doc"
