@@ -237,6 +237,8 @@ fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, Start
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
+    // Of the connections: a peer that is gone without a word is found out, sooner or later.
+    socket.set_keepalive(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

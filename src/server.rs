@@ -3,17 +3,19 @@
 use std::{
     future::Future,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response, Version, header};
-use http_body::Body;
+use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -36,7 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often an HTTP/2 peer is asked whether it is still there, and how long it may take to say so.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The largest request head, in bytes; the HTTP parser answers 431 beyond.
 const MAX_HEAD: usize = 64 * 1024;
@@ -59,7 +61,8 @@ pub struct Server {
 /// What a connection has been heard of.
 #[derive(Debug, Default)]
 struct Pulse {
-    requests: AtomicUsize,
+    /// Requests that came, and over HTTP/2 answers that went.
+    beats: AtomicUsize,
     running: AtomicUsize,
     is_http2: AtomicBool,
 }
@@ -68,16 +71,16 @@ struct Pulse {
 enum Silence {
     /// There was something.
     Broken,
-    /// No request has come since the last one was answered.
+    /// No request has come since the last answer had gone.
     Idle,
     /// No request has come at all.
     Mute,
 }
 
 impl Pulse {
-    /// One more request; it runs until what this gives is dropped.
+    /// One more request; over HTTP/2, it runs until what this gives is dropped.
     fn beat(self: &Arc<Self>, version: Version) -> Option<Beat> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.beats.fetch_add(1, Ordering::Relaxed);
         (version == Version::HTTP_2).then(|| {
             self.is_http2.store(true, Ordering::Relaxed);
             self.running.fetch_add(1, Ordering::Relaxed);
@@ -87,26 +90,55 @@ impl Pulse {
 
     /// Whether its silence is watched here.
     fn is_watched(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) == 0 || self.is_http2.load(Ordering::Relaxed)
+        self.beats.load(Ordering::Relaxed) == 0 || self.is_http2.load(Ordering::Relaxed)
     }
 
-    /// What a while was in which nothing more came than the requests `heard`.
+    /// What a while was in which no more was heard than `heard`.
     fn since(&self, heard: &mut usize) -> Silence {
-        let requests = self.requests.load(Ordering::Relaxed);
-        match std::mem::replace(heard, requests) {
-            _ if requests == 0 => Silence::Mute,
-            before if before == requests && self.running.load(Ordering::Relaxed) == 0 => Silence::Idle,
+        let beats = self.beats.load(Ordering::Relaxed);
+        match std::mem::replace(heard, beats) {
+            _ if beats == 0 => Silence::Mute,
+            before if before == beats && self.running.load(Ordering::Relaxed) == 0 => Silence::Idle,
             _ => Silence::Broken,
         }
     }
 }
 
-/// A request that runs.
+/// A request that runs, to the end of its answer.
+#[derive(Debug)]
 struct Beat(Arc<Pulse>);
 
 impl Drop for Beat {
     fn drop(&mut self) {
+        self.0.beats.fetch_add(1, Ordering::Relaxed);
         self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An answer's body.
+#[derive(Debug)]
+struct Beating<B> {
+    body: B,
+    _beat: Option<Beat>,
+}
+
+impl<B: Body + Unpin> Body for Beating<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -116,7 +148,7 @@ impl Server {
     where
         H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Response<B>, E>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
@@ -163,7 +195,7 @@ impl Server {
     ) where
         H: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Response<B>, E>> + Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
@@ -180,11 +212,8 @@ impl Server {
                 if request.headers().contains_key(header::UPGRADE) {
                     request.extensions_mut().insert(place.clone());
                 }
-                let answer = handle(request, peer);
-                async move {
-                    let _beat = beat;
-                    answer.await
-                }
+                handle(request, peer)
+                    .map(|answer| answer.map(|response| response.map(|body| Beating { body, _beat: beat })))
             })
         };
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -210,7 +239,9 @@ impl Server {
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => {
-                    if ended.is_err_and(|error| is_timeout(&*error)) {
+                    // Over HTTP/2, it is a peer that did not answer a ping.
+                    let is_http1 = !pulse.is_http2.load(Ordering::Relaxed);
+                    if is_http1 && ended.is_err_and(|error| is_timeout(&*error)) {
                         self.shared.stats.limited(Limit::HeaderTimeout);
                     }
                     return;

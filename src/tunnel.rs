@@ -25,8 +25,9 @@ pub fn ask(headers: &mut HeaderMap, protocol: &str) {
 #[derive(Clone, Debug)]
 pub struct Place(pub Arc<OwnedSemaphorePermit>);
 
-/// The response that switches the client's connection, which from then on is the upstream's; one of `tasks`. It counts as
-/// a connection and as one of the upstream's requests for as long as it is open.
+/// The response that switches the client's connection, which from then on is the upstream's; one of `tasks`. It keeps its
+/// `place` for as long as it is open. One of the upstream's requests it is no more: tunnels that are quiet for long must
+/// not keep requests from being asked.
 pub fn open(
     mut response: Response<UpstreamBody>,
     client: OnUpgrade,
@@ -35,10 +36,8 @@ pub fn open(
 ) -> Response<ResponseBody> {
     let upstream = hyper::upgrade::on(&mut response);
     let protocol = response.headers().get(header::UPGRADE).cloned();
-    let (parts, body) = response.into_parts();
-    let mut response = Response::from_parts(parts, ResponseBody::Full(None));
     tasks.spawn(async move {
-        let _counts = (body, place);
+        let _place = place;
         // An upgrade that fails leaves two closed connections, which is all there is to say to either side.
         if let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) {
             let _ =
@@ -50,5 +49,5 @@ pub fn open(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(header::UPGRADE, protocol);
     }
-    response
+    response.map(|_| ResponseBody::Full(None))
 }

@@ -1,6 +1,6 @@
 //! Limits on what clients send: each with its error, and its count in `/health`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -137,7 +137,10 @@ fn an_idle_connection_gives_up_its_place_whatever_its_protocol() {
     run(async {
         let go = Gate::new();
         let held = go.clone();
+        let rest = Gate::new();
+        let paced = Script::chunked("text/plain").chunk("begun").wait(&rest).chunk(" and ended").end();
         let upstream = Upstream::start(move |request| match request.target.as_str() {
+            "/stream" => paced.clone(),
             "/held" => Script::raw().wait(&held).then(Script::json(&chat_answer())),
             _ => Script::json(&chat_answer()),
         })
@@ -148,11 +151,15 @@ fn an_idle_connection_gives_up_its_place_whatever_its_protocol() {
             let idle = connect(sidecache.address());
             assert_eq!(idle.get("/some").await.status, 200);
             // It is kept by its client, and closed here.
-            let next = connect(sidecache.address());
+            let (next, began) = (connect(sidecache.address()), Instant::now());
             assert_eq!(soon("the next has its place", next.get("/some")).await.status, 200);
+            measured(format_args!(
+                "the next is served after {:.1?}, with a limit of 500 ms",
+                began.elapsed()
+            ));
             drop((idle, next));
         }
-        // One that waits for its answer is not idle.
+        // One that waits for its answer is not idle, nor one that is being given it.
         let busy = Client::h2c(sidecache.address());
         let waiting = tokio::spawn(async move { busy.get("/held").await });
         eventually("asked", async || {
@@ -162,6 +169,14 @@ fn an_idle_connection_gives_up_its_place_whatever_its_protocol() {
         tokio::time::sleep(Duration::from_millis(1500)).await;
         go.open();
         assert_eq!(soon("an answer", waiting).await.expect("no panic").json(), chat_answer());
+        let busy = Client::h2c(sidecache.address());
+        let mut stream = busy.open("GET", "/stream", &[], "").await;
+        stream.until("begun").await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        // The connection has the one place there is: who asks on another one would wait for it.
+        assert_eq!(soon("on the same connection", busy.get("/some")).await.status, 200);
+        rest.open();
+        assert_eq!(stream.rest().await.expect("whole"), "begun and ended");
     });
 }
 
@@ -181,16 +196,22 @@ fn an_upgraded_connection_counts_for_as_long_as_it_is_open() {
         .await;
         let upgrade = "GET /socket HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
         let asks = async |sidecache: &Sidecache| sidecache.client().get("/some").await.status;
-        for (limit, meanwhile) in [("max_connections = 1", None), ("max_upstream_requests = 1", Some(503))] {
-            let config = format!("[limits]\n{limit}");
-            let sidecache = Setup::to(&upstream.url()).config(&config).start().await;
-            let mut tunnel = Raw::connect(sidecache.address()).await;
-            tunnel.send(upgrade).await;
-            assert!(tunnel.head().await.starts_with("HTTP/1.1 101"));
-            let early = tokio::time::timeout(Duration::from_millis(200), asks(&sidecache)).await;
-            assert_eq!(early.ok(), meanwhile, "{limit}");
-            drop(tunnel);
-            eventually("there is room again", async || (asks(&sidecache).await == 200).then_some(())).await;
-        }
+        let sidecache = Setup::to(&upstream.url()).config("[limits]\nmax_connections = 1").start().await;
+        let mut tunnel = Raw::connect(sidecache.address()).await;
+        tunnel.send(upgrade).await;
+        assert!(tunnel.head().await.starts_with("HTTP/1.1 101"));
+        let early = tokio::time::timeout(Duration::from_millis(200), asks(&sidecache)).await;
+        assert!(early.is_err(), "{early:?}");
+        drop(tunnel);
+        let began = Instant::now();
+        eventually("there is room again", async || (asks(&sidecache).await == 200).then_some(())).await;
+        measured(format_args!("room again {:.1?} after its end", began.elapsed()));
+        // Nor does it keep the others from being asked.
+        let sidecache =
+            Setup::to(&upstream.url()).config("[limits]\nmax_upstream_requests = 1").start().await;
+        let mut tunnel = Raw::connect(sidecache.address()).await;
+        tunnel.send(upgrade).await;
+        assert!(tunnel.head().await.starts_with("HTTP/1.1 101"));
+        assert_eq!(asks(&sidecache).await, 200);
     });
 }
