@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, header, request::Parts, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
     batch::Batch,
-    conditional::Conditions,
+    conditional::{self, Conditions},
     config::Config,
     dialect::{Ask, Dialect, Inputs},
     generations::{Mark, Subject},
@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
         let refused = refused.or_else(|| refusal(route, parts, &directives));
         let key = refused.is_none().then(|| self.key(reading.dialect, reading.digest));
         // What is not kept is the upstream's to judge.
-        let conditions = key.as_ref().map(|_| Conditions::of(&parts.method, &parts.headers));
+        let conditions = key.as_ref().map(|_| Conditions::of(route.kind, &parts.method, &parts.headers));
         let subjects = self.subjects(&reading.conversations, key.as_ref());
         Inquiry {
             // Where the upstream is followed, it may confirm what is stored.
@@ -270,9 +270,7 @@ fn refusal(route: &Route, parts: &Parts, directives: &Directives) -> Option<Reas
     let has = |name: HeaderName| parts.headers.contains_key(name);
     match route.mode {
         Mode::Ttl if has(header::CONTENT_ENCODING) => return Some(Reason::RequestEncoded),
-        // RFC 9111, section 4.3.2: they are not a cache's to evaluate. To a question they say nothing.
-        Mode::Ttl if parts.method == Method::POST => {}
-        _ if has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE) => {
+        _ if conditional::are_the_upstreams(route.kind, &parts.method, &parts.headers) => {
             return Some(Reason::RequestPrecondition);
         }
         // Where the upstream is followed, a stored response may have the part that is asked for.

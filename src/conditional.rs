@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use crate::rfc9111::date;
+use crate::{rfc9111::date, route::Kind};
 
 /// The conditions that a cache can evaluate.
 const EVALUATED: [HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
@@ -34,12 +34,36 @@ pub struct Conditions {
     reads: bool,
 }
 
+/// Whether a request has conditions that are the upstream's to judge.
+pub fn are_the_upstreams(kind: Kind, method: &Method, headers: &HeaderMap) -> bool {
+    let names = match (reads(method), is_question(kind, method)) {
+        // RFC 9111, section 4.3.2: a cache evaluates the others.
+        (true, _) => &[header::IF_MATCH, header::IF_UNMODIFIED_SINCE][..],
+        (false, true) => &[],
+        (false, false) => &ALL[..],
+    };
+    names.iter().any(|name| headers.contains_key(name))
+}
+
+fn reads(method: &Method) -> bool {
+    matches!(method.as_str(), "GET" | "HEAD" | "QUERY")
+}
+
+/// Whether it asks and changes nothing, though its method might.
+fn is_question(kind: Kind, method: &Method) -> bool {
+    !reads(method) && matches!(kind, Kind::Query | Kind::Embedding)
+}
+
 impl Conditions {
-    /// Of a request to read, those that a cache can evaluate (RFC 9110, sections 13.1.2, 13.1.3). Of any other that is
-    /// kept, a question, all there are: they say nothing to one, and its answer is to be the same for all who ask it.
-    pub fn of(method: &Method, headers: &HeaderMap) -> Self {
-        let reads = matches!(method.as_str(), "GET" | "HEAD" | "QUERY");
-        let names = if reads { &EVALUATED[..] } else { &ALL[..] };
+    /// Of a request to read, those that a cache can evaluate (RFC 9110, sections 13.1.2, 13.1.3). Of a question, all there
+    /// are: they say nothing to one, and its answer is to be the same for all who ask it.
+    pub fn of(kind: Kind, method: &Method, headers: &HeaderMap) -> Self {
+        let reads = reads(method);
+        let names = match (reads, is_question(kind, method)) {
+            (true, _) => &EVALUATED[..],
+            (false, true) => &ALL[..],
+            (false, false) => &[],
+        };
         let own = |name: &HeaderName| headers.get_all(name).into_iter().cloned().collect::<Vec<_>>();
         let lines =
             names.iter().flat_map(|name| own(name).into_iter().map(move |value| (name.clone(), value)));
@@ -127,7 +151,7 @@ mod tests {
     }
 
     fn met(request: &[(&'static str, &'static str)], response: &[(&'static str, &'static str)]) -> bool {
-        Conditions::of(&Method::GET, &map(request)).met_by(StatusCode::OK, &map(response))
+        Conditions::of(Kind::Document, &Method::GET, &map(request)).met_by(StatusCode::OK, &map(response))
     }
 
     #[test]
@@ -164,12 +188,27 @@ mod tests {
     #[test]
     fn rfc9110_13_2_1_only_what_is_there_has_conditions_and_only_for_those_who_read() {
         let headers = map(&[("if-none-match", "*"), ("if-match", "\"a\"")]);
-        assert!(!Conditions::of(&Method::GET, &headers).met_by(StatusCode::NOT_FOUND, &map(&[])));
-        let question = Conditions::of(&Method::POST, &headers);
+        assert!(
+            !Conditions::of(Kind::Document, &Method::GET, &headers).met_by(StatusCode::NOT_FOUND, &map(&[]))
+        );
+        let question = Conditions::of(Kind::Query, &Method::POST, &headers);
         assert!(!question.met_by(StatusCode::OK, &map(&[("etag", "\"a\"")])));
         let mut sent = headers.clone();
         question.remove_from(&mut sent);
         assert!(sent.is_empty(), "they are nobody's");
+        assert_eq!(Conditions::of(Kind::Other, &Method::PUT, &headers), Conditions::default());
+        for (kind, method, name, expected) in [
+            (Kind::Document, Method::GET, "if-match", true),
+            (Kind::Document, Method::GET, "if-none-match", false),
+            (Kind::Query, Method::GET, "if-unmodified-since", true),
+            (Kind::Query, Method::POST, "if-match", false),
+            (Kind::Other, Method::POST, "if-match", true),
+            (Kind::Other, Method::PUT, "if-none-match", true),
+        ] {
+            let headers =
+                HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static("*"))]);
+            assert_eq!(are_the_upstreams(kind, &method, &headers), expected, "{method} {kind} {name}");
+        }
         assert!(!Conditions::default().met_by(StatusCode::OK, &map(&[("etag", "\"a\"")])));
     }
 
