@@ -102,6 +102,12 @@ impl ProxyError {
         self
     }
 
+    /// Whether it kept a request from being sent at all.
+    pub const fn is_before_sending(&self) -> bool {
+        matches!(self.kind, ErrorKind::Overloaded | ErrorKind::UpstreamConnection)
+            || matches!(self.limit, Some(Limit::ConnectTimeout))
+    }
+
     /// With what it came from.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -184,19 +184,18 @@ impl Fill {
     ) -> Result<Kept, Stop> {
         let Live { upstream, config, .. } = self.question.live();
         let asked = unix_millis(SystemTime::now());
-        // Where there is no answer, it retires what it has to as it is dropped.
         let retiring = Retiring::of_kept(&self.question);
-        let response = tokio::select! {
-            response = timeout_at(self.question.deadline(), upstream.send(&config.upstream, request)) => {
-                response.map_err(|_| self.question.too_late())??
+        let sent = tokio::select! {
+            sent = timeout_at(self.question.deadline(), upstream.send(&config.upstream, request)) => {
+                sent.unwrap_or_else(|_| Err(self.question.too_late()))
             }
             () = writer.deserted(), if self.ends_when_deserted() => return Err(Stop::Abandoned),
         };
-        let (mut head, framed, body) = open(response);
-        self.question.learn_standing(head.status);
         if let Some(retiring) = retiring {
-            retiring.settle(Some((head.status, &head.headers))).await;
+            retiring.settle(sent.as_ref().map(|response| (response.status(), response.headers()))).await;
         }
+        let (mut head, framed, body) = open(sent?);
+        self.question.learn_standing(head.status);
         let times = Times { asked, came: unix_millis(SystemTime::now()) };
         if let Some(confirmed) = answer::confirmed(&self.question, &head, times) {
             return self.give(confirmed, times, writer, began).await;

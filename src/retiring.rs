@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::{
+    error::ProxyError,
     generations::Subject,
     question::Question,
     resource::Resource,
@@ -47,11 +48,15 @@ impl Retiring {
         Self::new(live, path, is_write, covering, followed)
     }
 
-    /// Of a request whose answer is kept: a question changes nothing by itself.
+    /// Of a request whose answer is kept. A `POST` is a write where its answer is of no kind that is asked for: a question,
+    /// a search in a document.
     pub fn of_kept(question: &Question) -> Option<Self> {
         let Question { route, exchange, .. } = question;
-        let is_write =
-            !matches!(route.kind, Kind::Query | Kind::Embedding) && exchange.method == Method::POST;
+        let is_write = match exchange.method {
+            Method::POST => route.kind == Kind::Other,
+            Method::PUT | Method::PATCH | Method::DELETE => true,
+            _ => false,
+        };
         Self::new(&exchange.live, &exchange.path, is_write, Some(route), None)
     }
 
@@ -73,12 +78,15 @@ impl Retiring {
         })
     }
 
-    /// Retires what it has to, once the response's head is there; without one, nobody knows what was done.
-    pub async fn settle(mut self, head: Option<(StatusCode, &HeaderMap)>) {
-        let refused =
-            |(status, _): (StatusCode, &HeaderMap)| !status.is_success() && !status.is_redirection();
-        if !head.is_some_and(refused) {
-            retire(&self.live.shared, &self.subjects(head.map(|(_, headers)| headers))).await;
+    /// Retires what it has to, once it is known how it went: by the response's head, or by an error. Where nobody knows
+    /// what was done, it may have been; what was never sent was not.
+    pub async fn settle(mut self, sent: Result<(StatusCode, &HeaderMap), &ProxyError>) {
+        let was_done = match sent {
+            Ok((status, _)) => status.is_success() || status.is_redirection(),
+            Err(error) => !error.is_before_sending(),
+        };
+        if was_done {
+            retire(&self.live.shared, &self.subjects(sent.ok().map(|(_, headers)| headers))).await;
         }
         self.settled = true;
     }

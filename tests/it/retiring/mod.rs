@@ -325,6 +325,61 @@ fn a_write_whose_answer_is_kept_retires_what_is_at_and_above_its_path() {
     });
 }
 
+/// What an operator keeps as a document, though it is asked for by `POST`, is a read.
+#[test]
+fn a_search_in_a_document_is_kept_and_retires_nothing() {
+    run(async {
+        let upstream = citing().await;
+        let config = "[[route]]\nmatch = \"POST /api/v1/documents/{id}/search\"\nkind = \"document\"\n\
+            [[route]]\nmatch = \"DELETE /api/v1/documents/{id}\"\nkind = \"other\"\n";
+        let sidecache = Setup::to(&upstream.url()).config(config).start().await;
+        let client = sidecache.client();
+        let seen = async || client.get("/api/v1/documents/7").await.cache().to_owned();
+        assert_eq!((seen().await, seen().await), ("MISS".to_owned(), "HIT".to_owned()));
+        let search =
+            async || client.post("/api/v1/documents/7/search", &json!({"for": "x"})).await.cache().to_owned();
+        assert_eq!((search().await, search().await), ("MISS".to_owned(), "HIT".to_owned()));
+        assert_eq!(seen().await, "HIT");
+        assert_eq!(client.request("DELETE", "/api/v1/documents/7", &[], "").await.status, 200);
+        assert_eq!(seen().await, "MISS");
+    });
+}
+
+/// What was never sent has changed nothing.
+#[test]
+fn a_request_that_is_not_sent_retires_nothing() {
+    run(async {
+        let go = Gate::new();
+        let held = go.clone();
+        let upstream = Upstream::start(move |request| match request.target.as_str() {
+            "/held" => Script::raw().wait(&held).then(Script::json(&json!({}))),
+            _ => Script::json(&json!({"at": request.target})),
+        })
+        .await;
+        let config = "[limits]\nmax_upstream_requests = 1\n[[route]]\nmatch = \"POST /kept\"\nkind = \"other\"\n\
+            invalidates = [\"document\"]\n[[route]]\nmatch = \"POST /passed\"\nkind = \"other\"\ncache = false\n\
+            invalidates = [\"document\"]\n";
+        let sidecache = Setup::to(&upstream.url()).config(config).start().await;
+        let client = sidecache.client();
+        let seen = async || client.get(DOCUMENT).await.cache().to_owned();
+        assert_eq!((seen().await, seen().await), ("MISS".to_owned(), "HIT".to_owned()));
+        let waiting = tokio::spawn({
+            let client = sidecache.client();
+            async move { client.get("/held").await.status }
+        });
+        eventually("asked", async || {
+            upstream.requests().iter().any(|request| request.target == "/held").then_some(())
+        })
+        .await;
+        for path in ["/kept", "/passed"] {
+            assert_eq!(client.post(path, &json!({})).await.status, 503, "{path}");
+            assert_eq!(seen().await, "HIT", "{path}");
+        }
+        go.open();
+        assert_eq!(waiting.await.expect("no panic"), 200);
+    });
+}
+
 /// As well where the route is cached as where it is not, and where nobody knows what was done.
 #[test]
 fn invalidates_counts_success_in_one_way() {
