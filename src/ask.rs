@@ -191,9 +191,12 @@ async fn lead(
     // Whoever reads the body from now on, be it here, must not be the one who does the work.
     drop(fill);
     let mut headers = head.headers.clone();
+    let edit = edit.filter(|edit| edit.changes(Framing::of_headers(&headers)));
     if edit.is_some() {
-        reply::forget_body(&mut headers);
-        headers.remove(header::CONTENT_LENGTH);
+        // They tell of the bytes as they came.
+        for name in [header::CONTENT_LENGTH, header::ETAG] {
+            headers.remove(name);
+        }
     }
     let body = if is_head { ResponseBody::Full(None) } else { body(&head, reader, edit) };
     let response = response(&head, headers, body);
@@ -204,14 +207,13 @@ async fn lead(
 /// Reads along with the request that asked.
 async fn follow(question: &Question, report: CacheReport, head: &Head, reader: Reader) -> Reply {
     question.shared().stats.coalesced.increment();
+    let framing = Framing::of_headers(&head.headers);
     let edit = question.inquiry.dialect.edit_for_others(&question.inquiry.ask);
+    let edit = edit.filter(|edit| edit.changes(framing));
     // As from the store: without what was meant for the one who asked, be it in an answer that is not stored.
     let mut headers = reply::headers_to_store(&question.route, &head.headers);
     if question.follow.is_none() {
         headers.remove(header::SET_COOKIE);
-    }
-    if edit.is_some() {
-        reply::forget_body(&mut headers);
     }
     let body = body(head, reader, edit);
     let response = response(head, headers, body);

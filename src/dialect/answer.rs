@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use super::{
     Ask, Dialect, Pointer,
-    conversation::Opened,
+    conversation::{Opened, refuse_names},
     sse::{Event, Framing},
 };
 use crate::{entry::Usage, headers::media_type, json::Json, policy::Reason, route::Route};
@@ -81,6 +81,7 @@ impl Dialect {
         let answer = match Framing::of(&media).events(body) {
             Some(events) => {
                 told.by_events(&events);
+                told.by_rest(&body[events.last().map_or(0, |event| event.end)..]);
                 shape.stream(&events, &rules)
             }
             None => {
@@ -120,13 +121,30 @@ impl Told {
             return;
         }
         for event in events {
-            let Ok(json) = Json::parse(event.data.as_bytes()) else { continue };
-            self.tags_in(&json);
-            if let Some(Ok(opened)) = &mut self.opened
-                && let Err(reason) = opened.by_event(event, &json)
-            {
-                self.opened = Some(Err(reason));
+            let json = Json::parse(event.data.as_bytes());
+            if let Ok(json) = &json {
+                self.tags_in(json);
             }
+            if let Some(Ok(opened)) = &mut self.opened {
+                let read = match &json {
+                    Ok(json) => opened.by_event(event, json),
+                    Err(_) => refuse_names(event.data.as_bytes()),
+                };
+                self.refuse(read);
+            }
+        }
+    }
+
+    /// What stands behind the last whole event.
+    fn by_rest(&mut self, rest: &[u8]) {
+        if let Some(Ok(_)) = &self.opened {
+            self.refuse(refuse_names(rest));
+        }
+    }
+
+    fn refuse(&mut self, read: Result<(), Reason>) {
+        if let Err(reason) = read {
+            self.opened = Some(Err(reason));
         }
     }
 

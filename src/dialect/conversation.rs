@@ -128,11 +128,14 @@ pub(super) fn without_opened(framing: Framing, body: &[u8]) -> Result<Option<Byt
 }
 
 /// # Errors
-/// Where `unread` has the name of a member that names a conversation.
-fn refuse_names(unread: &[u8]) -> Result<(), Reason> {
+/// Where `unread` has the name of a member that names a conversation, as JSON writes one.
+pub(super) fn refuse_names(unread: &[u8]) -> Result<(), Reason> {
+    let is_member = |after: &[u8]| after.trim_ascii_start().starts_with(b":");
     let has = |name: &str| {
         let quoted = format!("\"{name}\"");
-        unread.windows(quoted.len()).any(|window| window == quoted.as_bytes())
+        let windows = unread.windows(quoted.len()).enumerate();
+        let mut found = windows.filter(|(_, window)| *window == quoted.as_bytes());
+        found.any(|(at, _)| is_member(&unread[at + quoted.len()..]))
     };
     if IDS.into_iter().chain([OBJECT]).any(has) { Err(Reason::OpensConversation) } else { Ok(()) }
 }
@@ -195,6 +198,7 @@ mod tests {
         );
         assert_eq!(nulled(Framing::Whole, r#"{"answer":"conversation_id"}"#), None);
         assert_eq!(nulled(Framing::Events, ": hello\n\ndata: [DONE]\n"), None);
+        assert_eq!(nulled(Framing::Events, "data: He called it a \"conversation\".\n\n"), None);
         assert_eq!(
             nulled(Framing::Events, "data: {\"thread_id\": \"t\"}\n\ndata: x\n\ndata: [DONE]\n\n").as_deref(),
             Some("data: {\"thread_id\": null}\n\ndata: x\n\ndata: [DONE]\n\n")

@@ -230,6 +230,12 @@ pub enum Edit {
 }
 
 impl Edit {
+    /// Whether it may change an answer that is divided so.
+    pub fn changes(self, framing: Framing) -> bool {
+        // A document always tells its usage.
+        self == Self::NullIds || framing == Framing::Events
+    }
+
     /// Whole events of an answer, or a whole document, edited.
     ///
     /// # Errors

@@ -280,6 +280,25 @@ fn a_stream_without_its_proper_end() {
                 events(&["data: {\"conversation_id\":\ndata: \"c1\"}\n\n".into(), DONE.into()]),
             )
             .stream(),
+            // Half an emoji, as services write that cut a text by its UTF-16 units: no JSON for us, and one for others.
+            Case::new(
+                "opens-conversation",
+                "/ask",
+                query(),
+                events(&["data: {\"conversation_id\":\"c-1\",\"t\":\"\\ud83d\"}\n\n".into(), DONE.into()]),
+            )
+            .stream(),
+            Case::new(
+                "opens-conversation",
+                "/ask",
+                query(),
+                events(&[
+                    data(&json!({"answer": "a"})),
+                    DONE.into(),
+                    "data: {\"conversation_id\": \"c-1\"}\n".into(),
+                ]),
+            )
+            .stream(),
             Case::new("empty", CHAT, chat_stream(), events(&[chunk(json!({}), Some("stop")), DONE.into()]))
                 .stream(),
         ])
