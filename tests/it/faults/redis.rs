@@ -271,33 +271,27 @@ fn slow_and_silent_servers_cost_a_few_timeouts() {
 
 #[test]
 fn a_redis_whose_name_is_gone() {
-    run(async {
-        let upstream = knowing().await;
-        let sidecache = Setup::to(&upstream.url())
-            .arguments(&["--redis", &format!("redis://{}:6379", unknown_host())])
-            .start()
-            .await;
-        for number in 0..20 {
-            assert_eq!(ask(&sidecache.client(), number).await.cache(), "MISS");
-        }
-        sidecache.log.lifecycle("store lost").await;
-        assert_eq!(sidecache.log.store_changes(), (1, 0));
-        assert_eq!(upstream.calls(), 20);
-    });
+    run(never_there(&format!("redis://{}:6379", unknown_host())));
 }
 
 #[test]
 fn a_redis_whose_packets_are_dropped() {
     run(async {
-        let (blackhole, upstream) = (Blackhole::open().await, knowing().await);
-        let sidecache = Setup::to(&upstream.url()).arguments(&["--redis", &blackhole.url()]).start().await;
-        for number in 0..20 {
-            assert_eq!(ask(&sidecache.client(), number).await.cache(), "MISS");
-        }
-        sidecache.log.lifecycle("store lost").await;
-        assert_eq!(sidecache.log.store_changes(), (1, 0));
-        assert_eq!(upstream.calls(), 20);
+        let blackhole = Blackhole::open().await;
+        never_there(&blackhole.url()).await;
     });
+}
+
+/// Each question is a miss, and the log says so once.
+async fn never_there(redis: &str) {
+    let upstream = knowing().await;
+    let sidecache = Setup::to(&upstream.url()).arguments(&["--redis", redis]).start().await;
+    for number in 0..20 {
+        assert_eq!(ask(&sidecache.client(), number).await.cache(), "MISS");
+    }
+    sidecache.log.lifecycle("store lost").await;
+    assert_eq!(sidecache.log.store_changes(), (1, 0));
+    assert_eq!(upstream.calls(), 20);
 }
 
 #[test]
