@@ -145,7 +145,7 @@ fn an_idle_connection_gives_up_its_place_whatever_its_protocol() {
             _ => Script::json(&chat_answer()),
         })
         .await;
-        let config = "[limits]\nmax_connections = 1\nheader_timeout = \"500ms\"";
+        let config = "[limits]\nmax_connections = 1\nheader_timeout = \"2s\"";
         let sidecache = Setup::to(&upstream.url()).config(config).start().await;
         for connect in [Client::h2c, Client::new] {
             let idle = connect(sidecache.address());
@@ -153,10 +153,7 @@ fn an_idle_connection_gives_up_its_place_whatever_its_protocol() {
             // It is kept by its client, and closed here.
             let (next, began) = (connect(sidecache.address()), Instant::now());
             assert_eq!(soon("the next has its place", next.get("/some")).await.status, 200);
-            measured(format_args!(
-                "the next is served after {:.1?}, with a limit of 500 ms",
-                began.elapsed()
-            ));
+            measured(format_args!("the next is served after {:.1?}, with a limit of 2 s", began.elapsed()));
             drop((idle, next));
         }
         // One that waits for its answer is not idle, nor one that is being given it.
@@ -166,13 +163,13 @@ fn an_idle_connection_gives_up_its_place_whatever_its_protocol() {
             upstream.requests().iter().any(|request| request.target == "/held").then_some(())
         })
         .await;
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
         go.open();
         assert_eq!(soon("an answer", waiting).await.expect("no panic").json(), chat_answer());
         let busy = Client::h2c(sidecache.address());
         let mut stream = busy.open("GET", "/stream", &[], "").await;
         stream.until("begun").await;
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
         // The connection has the one place there is: who asks on another one would wait for it.
         assert_eq!(soon("on the same connection", busy.get("/some")).await.status, 200);
         rest.open();

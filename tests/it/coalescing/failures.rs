@@ -20,9 +20,7 @@ async fn after(first: Script, next: Script) -> (Answer, Vec<Answer>, usize) {
     go.open();
     let leader = soon("the leader", leader).await.expect("no panic");
     asked(&upstream, 2).await;
-    for _ in 0..5 {
-        sidecache.health().await;
-    }
+    joined(&sidecache).await;
     again.open();
     let followers = answers(followers).await;
     (leader, followers, upstream.calls())
@@ -100,6 +98,7 @@ fn a_cookie_of_an_answer_that_is_shared_and_not_stored_is_its_own_callers() {
                 (sidecache.health().await["cache"]["misses"] == 2).then_some(())
             })
             .await;
+            joined(&sidecache).await;
             go.open();
             let leader = soon("the leader", leader).await.expect("no panic");
             let follower = soon("the follower", follower).await.expect("no panic");

@@ -42,6 +42,13 @@ async fn leading(
     leader
 }
 
+/// Waits for those who have looked up to join, which they do at once: a few more requests go through meanwhile.
+async fn joined(sidecache: &Sidecache) {
+    for _ in 0..5 {
+        sidecache.health().await;
+    }
+}
+
 /// Further askers of a question that is being answered, all of whom have come as far as to join.
 async fn waiting(
     sidecache: &Sidecache,
@@ -55,10 +62,7 @@ async fn waiting(
     for id in &ids {
         sidecache.log.looked_up(id).await;
     }
-    // Who has looked up joins at once; a few more requests go through meanwhile.
-    for _ in 0..5 {
-        sidecache.health().await;
-    }
+    joined(sidecache).await;
     asked
 }
 
