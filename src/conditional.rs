@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use crate::{rfc9111::date, route::Kind};
 
 /// The conditions that a cache can evaluate.
-const EVALUATED: [HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+static EVALUATED: [HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+
+/// Those that it cannot, of a request to read.
+static UNEVALUATED: [HeaderName; 2] = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
 
 /// What a 304 has no use for: it tells of the body that is not sent (RFC 9110, section 15.4.5).
 const NOT_IN_304: [HeaderName; 5] = [
@@ -18,7 +21,7 @@ const NOT_IN_304: [HeaderName; 5] = [
 ];
 
 /// All conditions there are (RFC 9110, section 13.1).
-const ALL: [HeaderName; 5] = [
+static ALL: [HeaderName; 5] = [
     header::IF_NONE_MATCH,
     header::IF_MODIFIED_SINCE,
     header::IF_MATCH,
@@ -36,38 +39,33 @@ pub struct Conditions {
 
 /// Whether a request has conditions that are the upstream's to judge.
 pub fn are_the_upstreams(kind: Kind, method: &Method, headers: &HeaderMap) -> bool {
-    let names = match (reads(method), is_question(kind, method)) {
-        // RFC 9111, section 4.3.2: a cache evaluates the others.
-        (true, _) => &[header::IF_MATCH, header::IF_UNMODIFIED_SINCE][..],
-        (false, true) => &[],
-        (false, false) => &ALL[..],
-    };
+    let (_, names) = ours_and_the_upstreams(kind, method);
     names.iter().any(|name| headers.contains_key(name))
+}
+
+/// Of the conditions that such a request may have, those that are taken out of it, and those that are the upstream's.
+fn ours_and_the_upstreams(kind: Kind, method: &Method) -> (&'static [HeaderName], &'static [HeaderName]) {
+    match kind {
+        // RFC 9111, section 4.3.2: a cache evaluates no others.
+        _ if reads(method) => (&EVALUATED, &UNEVALUATED),
+        // They say nothing to a question, and its answer is to be the same for all who ask it.
+        Kind::Query | Kind::Embedding => (&ALL, &[]),
+        Kind::Document | Kind::Conversation | Kind::Other => (&[], &ALL),
+    }
 }
 
 fn reads(method: &Method) -> bool {
     matches!(method.as_str(), "GET" | "HEAD" | "QUERY")
 }
 
-/// Whether it asks and changes nothing, though its method might.
-fn is_question(kind: Kind, method: &Method) -> bool {
-    !reads(method) && matches!(kind, Kind::Query | Kind::Embedding)
-}
-
 impl Conditions {
-    /// Of a request to read, those that a cache can evaluate (RFC 9110, sections 13.1.2, 13.1.3). Of a question, all there
-    /// are: they say nothing to one, and its answer is to be the same for all who ask it.
+    /// Of a request to read, those that a cache can evaluate (RFC 9110, sections 13.1.2, 13.1.3); of a question, all.
     pub fn of(kind: Kind, method: &Method, headers: &HeaderMap) -> Self {
-        let reads = reads(method);
-        let names = match (reads, is_question(kind, method)) {
-            (true, _) => &EVALUATED[..],
-            (false, true) => &ALL[..],
-            (false, false) => &[],
-        };
+        let (names, _) = ours_and_the_upstreams(kind, method);
         let own = |name: &HeaderName| headers.get_all(name).into_iter().cloned().collect::<Vec<_>>();
         let lines =
             names.iter().flat_map(|name| own(name).into_iter().map(move |value| (name.clone(), value)));
-        Self { lines: lines.collect(), reads }
+        Self { lines: lines.collect(), reads: reads(method) }
     }
 
     /// Takes them out of the request, so that its answer is one that can be stored.

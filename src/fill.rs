@@ -192,7 +192,7 @@ impl Fill {
             () = writer.deserted(), if self.ends_when_deserted() => return Err(Stop::Abandoned),
         };
         if let Some(retiring) = retiring {
-            retiring.settle(sent.as_ref().map(|response| (response.status(), response.headers()))).await;
+            retiring.settle(sent.as_ref()).await;
         }
         let (mut head, framed, body) = open(sent?);
         self.question.learn_standing(head.status);

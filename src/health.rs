@@ -47,17 +47,13 @@ impl Health {
         shared: &Shared,
         parts: &Parts,
     ) -> Option<Response<ResponseBody>> {
-        if !is_page(config, &parts.method, parts.uri.path()) {
-            return None;
-        }
-        let (status, body) = match parts.uri.path().strip_prefix(config.health_path.as_str())? {
-            "" => (StatusCode::OK, Box::pin(self.report(config, shared)).await),
-            "/live" => (StatusCode::OK, json!({"status": "live"})),
-            "/ready" if self.draining.load(Ordering::Relaxed) => {
+        let (status, body) = match Page::asked(&config.health_path, &parts.method, parts.uri.path())? {
+            Page::Report => (StatusCode::OK, Box::pin(self.report(config, shared)).await),
+            Page::Live => (StatusCode::OK, json!({"status": "live"})),
+            Page::Ready if self.draining.load(Ordering::Relaxed) => {
                 (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "draining"}))
             }
-            "/ready" => (StatusCode::OK, json!({"status": "ready"})),
-            _ => return None,
+            Page::Ready => (StatusCode::OK, json!({"status": "ready"})),
         };
         let mut response = reply::json(status, body.to_string().into_bytes());
         response
@@ -100,11 +96,32 @@ impl Health {
     }
 }
 
-/// Whether a request is one for a health page, and so answered here whatever else covers it.
-pub fn is_page(config: &Config, method: &Method, path: &str) -> bool {
-    let page = path.strip_prefix(config.health_path.as_str());
-    matches!(*method, Method::GET | Method::HEAD)
-        && page.is_some_and(|page| ["", "/live", "/ready"].contains(&page))
+/// A health page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// At `health.path` itself.
+    Report,
+    /// Whether the process lives.
+    Live,
+    /// Whether it takes requests.
+    Ready,
+}
+
+impl Page {
+    /// The one at `path`, where `health.path` is `base`.
+    pub fn at(base: &str, path: &str) -> Option<Self> {
+        match path.strip_prefix(base)? {
+            "" => Some(Self::Report),
+            "/live" => Some(Self::Live),
+            "/ready" => Some(Self::Ready),
+            _ => None,
+        }
+    }
+
+    /// The one that a request is for, which is answered here whatever else covers it.
+    pub fn asked(base: &str, method: &Method, path: &str) -> Option<Self> {
+        Self::at(base, path).filter(|_| matches!(*method, Method::GET | Method::HEAD))
+    }
 }
 
 /// The cache section of the health page, which the admin listener's `/stats` is too.

@@ -74,7 +74,7 @@ pub async fn forward(
     let sent = live.upstream.send(&live.config.upstream, request).await;
     exchange.performed(Operation::Upstream, started.elapsed(), sent.is_ok());
     if let Some(retiring) = retiring {
-        retiring.settle(sent.as_ref().map(|response| (response.status(), response.headers()))).await;
+        retiring.settle(sent.as_ref()).await;
     }
     if sent.is_err() && turn.is_some_and(|turn| turn.sender_failed()) {
         return Err(Failure::Gone(BodyError::TimedOut(live.config.limits.body_timeout)));

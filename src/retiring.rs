@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response};
 
 use crate::{
     error::ProxyError,
@@ -80,13 +80,13 @@ impl Retiring {
 
     /// Retires what it has to, once it is known how it went: by the response's head, or by an error. Where nobody knows
     /// what was done, it may have been; what was never sent was not.
-    pub async fn settle(mut self, sent: Result<(StatusCode, &HeaderMap), &ProxyError>) {
+    pub async fn settle<B>(mut self, sent: Result<&Response<B>, &ProxyError>) {
         let was_done = match sent {
-            Ok((status, _)) => status.is_success() || status.is_redirection(),
+            Ok(response) => response.status().is_success() || response.status().is_redirection(),
             Err(error) => !error.is_before_sending(),
         };
         if was_done {
-            retire(&self.live.shared, &self.subjects(sent.ok().map(|(_, headers)| headers))).await;
+            retire(&self.live.shared, &self.subjects(sent.ok().map(Response::headers))).await;
         }
         self.settled = true;
     }

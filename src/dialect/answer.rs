@@ -121,15 +121,12 @@ impl Told {
             return;
         }
         for event in events {
-            let json = Json::parse(event.data.as_bytes());
-            if let Ok(json) = &json {
+            let json = Json::parse(event.data.as_bytes()).ok();
+            if let Some(json) = &json {
                 self.tags_in(json);
             }
             if let Some(Ok(opened)) = &mut self.opened {
-                let read = match &json {
-                    Ok(json) => opened.by_event(event, json),
-                    Err(_) => refuse_names(event.data.as_bytes()),
-                };
+                let read = opened.by_event(event, json.as_ref());
                 self.refuse(read);
             }
         }

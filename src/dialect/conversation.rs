@@ -41,19 +41,18 @@ struct Id<'a> {
 fn ids<'a>(json: &'a Json<'a>) -> Vec<Id<'a>> {
     let by_name = IDS.into_iter().filter_map(|name| Some((name, json.member(name)?)));
     // Many a client says with an empty text that there is none yet.
-    let is_text = |value: &Json<'_>| matches!(value, Json::String(text) if !text.trim().is_empty());
+    let is_blank = |value: &Json<'_>| matches!(value, Json::String(text) if text.trim().is_empty());
     let mut ids: Vec<_> = by_name
-        .filter(|(_, member)| is_text(&member.value) || matches!(member.value, Json::Number(_)))
+        .filter(|(_, member)| matches!(member.value, Json::String(_) | Json::Number(_)))
         .map(|(name, member)| Id { name, value: &member.value, span: member.span.clone() })
         .collect();
     let object = json.member(OBJECT).and_then(|member| match &member.value {
-        Json::Object(_) => member
-            .value
-            .member("id")
-            .filter(|id| !id.value.is_null() && (is_text(&id.value) || !matches!(id.value, Json::String(_)))),
-        value => is_text(value).then_some(member),
+        Json::Object(_) => member.value.member("id").filter(|id| !id.value.is_null()),
+        Json::String(_) => Some(member),
+        _ => None,
     });
     ids.extend(object.map(|id| Id { name: OBJECT, value: &id.value, span: id.span.clone() }));
+    ids.retain(|id| !is_blank(id.value));
     ids
 }
 
@@ -73,11 +72,12 @@ impl Opened {
         self.spans.extend(id_spans(json));
     }
 
-    /// `json` is what was read from the event's data.
+    /// `json` is what was read from the event's data, where it could be.
     ///
     /// # Errors
-    /// Where an id cannot be taken out: such an answer is for its own caller only.
-    pub(super) fn by_event(&mut self, event: &Event, json: &Json<'_>) -> Result<(), Reason> {
+    /// Where an id cannot be taken out, or there may be one: such an answer is for its own caller only.
+    pub(super) fn by_event(&mut self, event: &Event, json: Option<&Json<'_>>) -> Result<(), Reason> {
+        let Some(json) = json else { return refuse_names(event.data.as_bytes()) };
         let ids = id_spans(json);
         match &event.span {
             Some(at) => self.spans.extend(ids.into_iter().map(|id| at.start + id.start..at.start + id.end)),
@@ -108,10 +108,7 @@ pub(super) fn without_opened(framing: Framing, body: &[u8]) -> Result<Option<Byt
     match framing.events(body) {
         Some(events) => {
             for event in events {
-                match Json::parse(event.data.as_bytes()) {
-                    Ok(json) => opened.by_event(&event, &json)?,
-                    Err(_) => refuse_names(event.data.as_bytes())?,
-                }
+                opened.by_event(&event, Json::parse(event.data.as_bytes()).ok().as_ref())?;
                 read_to = event.end;
             }
         }

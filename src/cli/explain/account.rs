@@ -11,7 +11,8 @@ use crate::{
     batch::Batch,
     config::Config,
     dialect::{Dialect, Inputs},
-    guard, headers, health,
+    guard, headers,
+    health::Page,
     json::Json,
     key::{self, Body, BodyDigest},
     log::query::{decode, is_secret},
@@ -103,7 +104,7 @@ impl Account {
         let (method, path) = (parts.method.to_string(), parts.uri.path().to_owned());
         let query = parts.uri.query().map(hide_secrets);
         let outcome = match covering {
-            _ if health::is_page(config, &parts.method, parts.uri.path()) => {
+            _ if Page::asked(&config.health_path, &parts.method, parts.uri.path()).is_some() => {
                 Outcome::Own { own: "the health page (health.path)" }
             }
             None => passed(format!("no route covers {method} {path}")),

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
 use crate::{
     body::RequestBody,
+    health::Page,
     json::{Json, Member},
     log::query::MASK,
 };
@@ -98,7 +99,7 @@ fn headers(json: &Json<'_>) -> Result<HeaderMap, String> {
 /// cannot.
 fn logged(json: &Json<'_>, health_path: &str) -> Result<Line, String> {
     let (method, path) = (required(json, "method")?, required(json, "path")?);
-    if path.strip_prefix(health_path).is_some_and(|page| ["", "/live", "/ready"].contains(&page)) {
+    if Page::at(health_path, path).is_some() {
         return Ok(Line::Other);
     }
     if method != "GET" {

@@ -94,11 +94,7 @@ fn a_cookie_of_an_answer_that_is_shared_and_not_stored_is_its_own_callers() {
             let leader = get(sidecache.client());
             asked(&upstream, 1).await;
             let follower = get(sidecache.client());
-            eventually("it has looked up", async || {
-                (sidecache.health().await["cache"]["misses"] == 2).then_some(())
-            })
-            .await;
-            joined(&sidecache).await;
+            second_joined(&sidecache).await;
             go.open();
             let leader = soon("the leader", leader).await.expect("no panic");
             let follower = soon("the follower", follower).await.expect("no panic");

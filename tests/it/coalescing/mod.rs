@@ -49,6 +49,13 @@ async fn joined(sidecache: &Sidecache) {
     }
 }
 
+/// Waits for the second who asks to join, where requests have no names to tell them by.
+async fn second_joined(sidecache: &Sidecache) {
+    eventually("it has looked up", async || (sidecache.health().await["cache"]["misses"] == 2).then_some(()))
+        .await;
+    joined(sidecache).await;
+}
+
 /// Further askers of a question that is being answered, all of whom have come as far as to join.
 async fn waiting(
     sidecache: &Sidecache,
