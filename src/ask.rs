@@ -34,7 +34,7 @@ const FIRST_EVENT_WAIT: Duration = Duration::from_millis(1);
 /// # Errors
 /// Where there is no answer, or it does not begin in time.
 pub async fn ask(
-    mut question: Question,
+    mut question: Box<Question>,
     report: CacheReport,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
@@ -46,12 +46,12 @@ pub async fn ask(
 
 /// The same, with a stale answer for where that fails.
 async fn ask_or_take(
-    question: Question,
+    question: Box<Question>,
     stale: Box<Fallback>,
     report: CacheReport,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
-    let asked = Question { fallback: Some(stale.clone()), ..question.clone() };
+    let asked = Box::new(Question { fallback: Some(stale.clone()), ..Question::clone(&question) });
     match ask_once_or_twice(asked, report, request).await {
         Ok(reply) if stale.for_errors && policy::is_failure(reply.response.status()) => {
             Ok(serve::instead(&question, stale.found, Some(reply.response.status())).await)
@@ -62,7 +62,7 @@ async fn ask_or_take(
 }
 
 /// Asks the upstream in the background, unless it is being asked already, or failed to answer lately.
-pub fn refresh(question: Question, request: Request<RequestBody>) {
+pub fn refresh(question: Box<Question>, request: Request<RequestBody>) {
     let Some(key) = &question.inquiry.key else { return };
     let id = (*key.digest(), question.inquiry.ask.upstream_form.id);
     if question.inquiry.directives.only_if_cached || question.shared().flights.is_refresh_held_off(&id) {
@@ -75,7 +75,7 @@ pub fn refresh(question: Question, request: Request<RequestBody>) {
 }
 
 async fn ask_once_or_twice(
-    question: Question,
+    question: Box<Question>,
     report: CacheReport,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
@@ -147,7 +147,7 @@ fn seat(question: &Question, second: bool) -> Seat {
 /// Asks the upstream, and reads along. Once there is something to give on, or the client leaves, a task of its own does
 /// what is left of the asking: from then on this one goes no faster than the client reads.
 async fn lead(
-    question: Question,
+    question: Box<Question>,
     mut report: CacheReport,
     request: Request<RequestBody>,
     start: Start,

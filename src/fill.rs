@@ -45,7 +45,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Fill {
     /// It.
-    pub question: Question,
+    pub question: Box<Question>,
     /// Keeps its answer joinable.
     pub landing: Option<Landing>,
     /// What for.

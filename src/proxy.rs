@@ -196,7 +196,7 @@ impl Proxy {
                     let reply = serve::found(&question, found).await;
                     let mut request = question.request(parts, body);
                     follow::ask_to_confirm(&mut question, &mut request, Some(stored));
-                    ask::refresh(*question, request);
+                    ask::refresh(question, request);
                     return Ok(reply);
                 }
                 Lookup::Miss(miss) => {
@@ -225,7 +225,7 @@ impl Proxy {
                 (question.request(parts, body), report)
             }
         };
-        Box::pin(ask::ask(*question, report, request)).await
+        Box::pin(ask::ask(question, report, request)).await
     }
 
     /// What every response gets.

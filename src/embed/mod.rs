@@ -48,9 +48,8 @@ pub async fn embed(
         let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
         return Err(Failure::Told(error, Some(CacheReport { forward: None, ..report })));
     }
-    let (asked, request) = rest(&question, batch, &lacking, request);
-    let fallback = stored.answer(batch.order()).map(|found| Box::new(Fallback { found, for_errors: true }));
-    let asked = Question { fallback, ..asked };
+    let (mut asked, request) = rest(&question, batch, &lacking, request);
+    asked.fallback = stored.answer(batch.order()).map(|found| Box::new(Fallback { found, for_errors: true }));
     let largest = asked.largest_answer();
     let reply = ask::ask(asked, report, request).await?;
     let is_told = reply.response.status() == StatusCode::OK
@@ -93,12 +92,12 @@ fn rest(
     batch: &Batch,
     lacking: &[usize],
     request: Request<RequestBody>,
-) -> (Question, Request<RequestBody>) {
+) -> (Box<Question>, Request<RequestBody>) {
     let wanted = batch.wanted(lacking);
     let mut inquiry = question.inquiry.clone();
     inquiry.key = Key::together(wanted.keys());
     inquiry.ask.inputs = lacking.len();
-    let asked = Question { inquiry, wanted: Some(Arc::new(wanted)), ..question.clone() };
+    let asked = Box::new(Question { inquiry, wanted: Some(Arc::new(wanted)), ..question.clone() });
     let request = request.map(|body| match body {
         RequestBody::Full(Some(body)) => batch.request(&body, lacking).into(),
         other => other,
