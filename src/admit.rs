@@ -11,11 +11,12 @@ use crate::{
     config::Config,
     dialect::{Ask, Dialect, Inputs},
     generations::{Mark, Subject},
-    headers::{self, CREDENTIALS},
+    headers,
     json::{Json, JsonError},
     key::{self, Body, BodyDigest, Key},
     memo::Memo,
     namespace::Namespace,
+    normal::write_part,
     policy::{Directives, Reason},
     range::Range,
     reading::{Place, Reading},
@@ -120,8 +121,8 @@ pub fn admit(route: &Arc<Route>, parts: &Parts, body: &[u8], terms: &Terms) -> O
         return opaque(Some(Reason::RequestEncoded));
     }
     // Of a batch, each input is known by itself, and the whole is not remembered.
-    let known_by = (route.kind != Kind::Embedding).then(|| Memo::digest(parts.uri.path(), body));
-    if let Some(reading) = known_by.and_then(|digest| terms.memo.recall(&digest, route)) {
+    let known_by = (route.kind != Kind::Embedding).then(|| Memo::digest(body));
+    if let Some(reading) = known_by.and_then(|digest| terms.memo.recall(&digest, route, parts.uri.path())) {
         return Some(reader.inquiry(&reading, None));
     }
     let json = match Json::parse(body) {
@@ -135,7 +136,7 @@ pub fn admit(route: &Arc<Route>, parts: &Parts, body: &[u8], terms: &Terms) -> O
         (true, _) => {
             let reading = Arc::new(Reading::of(reader.place(), dialect, &json, body, Body::Json(&json)));
             if let Some(digest) = known_by {
-                terms.memo.keep(digest, route, &reading);
+                terms.memo.keep(digest, route, parts.uri.path(), &reading);
             }
             Some(reader.inquiry(&reading, None))
         }
@@ -282,12 +283,12 @@ fn refusal(route: &Route, parts: &Parts, directives: &Directives) -> Option<Reas
 
 /// The digest of a request's credentials; `None` where it has none.
 pub fn credentials(headers: &HeaderMap) -> Option<blake3::Hash> {
+    let mut lines: Vec<_> = headers.iter().filter(|(name, _)| headers::is_credential(name)).collect();
+    lines.sort_by_key(|(name, _)| name.as_str());
     let mut found = Vec::new();
-    for name in CREDENTIALS {
-        for value in headers.get_all(&name) {
-            crate::normal::write_part(name.as_str().as_bytes(), &mut found);
-            crate::normal::write_part(value.as_bytes(), &mut found);
-        }
+    for (name, value) in lines {
+        write_part(name.as_str().as_bytes(), &mut found);
+        write_part(value.as_bytes(), &mut found);
     }
     (!found.is_empty()).then(|| blake3::hash(&found))
 }
@@ -354,15 +355,14 @@ mod tests {
     fn a_body_is_read_once() {
         let (terms, routes) = (terms(), routes());
         let body = br#"{"model":"m","messages":[]}"#;
-        let digest = Memo::digest("/v1/chat/completions", body);
-        let request = Request::post("/v1/chat/completions").header("content-type", "application/json");
+        let (path, digest) = ("/v1/chat/completions", Memo::digest(body));
+        let request = Request::post(path).header("content-type", "application/json");
         let (parts, ()) = request.body(()).expect("a request").into_parts();
-        assert!(terms.memo.recall(&digest, &routes[0]).is_none());
+        let is_known = |route: usize, path| terms.memo.recall(&digest, &routes[route], path).is_some();
+        assert!(!is_known(0, path));
         admit(&routes[0], &parts, body, &terms).expect("covered");
-        assert!(terms.memo.recall(&digest, &routes[0]).is_some());
-        assert!(
-            terms.memo.recall(&digest, &routes[1]).is_none(),
-            "on another route it may mean something else"
-        );
+        assert!(is_known(0, path));
+        assert!(!is_known(1, path), "on another route it may mean something else");
+        assert!(!is_known(0, "/v1/responses"), "on another path it may mean something else");
     }
 }

@@ -62,10 +62,9 @@ impl Conditions {
     /// Of a request to read, those that a cache can evaluate (RFC 9110, sections 13.1.2, 13.1.3); of a question, all.
     pub fn of(kind: Kind, method: &Method, headers: &HeaderMap) -> Self {
         let (names, _) = ours_and_the_upstreams(kind, method);
-        let own = |name: &HeaderName| headers.get_all(name).into_iter().cloned().collect::<Vec<_>>();
-        let lines =
-            names.iter().flat_map(|name| own(name).into_iter().map(move |value| (name.clone(), value)));
-        Self { lines: lines.collect(), reads: reads(method) }
+        let lines = headers.iter().filter(|(name, _)| names.contains(name));
+        let lines = lines.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self { lines, reads: reads(method) }
     }
 
     /// Takes them out of the request, so that its answer is one that can be stored.

@@ -2,6 +2,7 @@
 //! longer goes as it is.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
@@ -14,6 +15,11 @@ use tokio::{
 
 /// What is written in one piece, in bytes: a hit with an answer of usual length.
 const SMALL: usize = 4096;
+
+thread_local! {
+    /// Where a thread's small writes are gathered. One for each of them would have to be made, or kept, each time.
+    static WHOLE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A connection that gathers small writes.
 #[derive(Debug)]
@@ -43,14 +49,11 @@ impl AsyncWrite for Gathering {
         if pieces.len() < 2 || len > SMALL {
             return Pin::new(&mut self.0).poll_write_vectored(cx, pieces);
         }
-        let mut whole = [0; SMALL];
-        let mut rest = &mut whole[..];
-        for piece in pieces {
-            let (here, behind) = rest.split_at_mut(piece.len());
-            here.copy_from_slice(piece);
-            rest = behind;
-        }
-        Pin::new(&mut self.0).poll_write(cx, &whole[..len])
+        WHOLE.with_borrow_mut(|whole| {
+            whole.clear();
+            pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+            Pin::new(&mut self.0).poll_write(cx, whole)
+        })
     }
 
     fn is_write_vectored(&self) -> bool {

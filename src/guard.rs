@@ -98,7 +98,8 @@ fn is_host(host: &str) -> bool {
 pub fn climbs(path: &str) -> bool {
     /// Nobody decodes more often.
     const TIMES: usize = 4;
-    if !path.contains(['%', '\\']) && !path.contains("/.") {
+    let bytes = path.as_bytes();
+    if !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\')) && !bytes.windows(2).any(|two| two == b"/.") {
         return false;
     }
     let mut path = path.as_bytes().to_vec();

@@ -73,17 +73,6 @@ pub fn any_matches(patterns: &[HeaderPattern], name: &HeaderName) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
 }
 
-/// The headers that say who a caller is; hashed into the key under the scope, and nowhere else.
-pub const CREDENTIALS: [HeaderName; 7] = [
-    header::AUTHORIZATION,
-    header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-goog-api-key"),
-    HeaderName::from_static("x-auth-token"),
-    header::COOKIE,
-];
-
 /// Request headers known not to change answers, by name.
 const NEVER_KEYED: [&str; 35] = [
     // Framing and the connection.
@@ -133,9 +122,18 @@ const NEVER_KEYED: [&str; 35] = [
 const NEVER_KEYED_PREFIXES: [&str; 6] =
     ["if-", "sec-", "x-forwarded-", "x-b3-", "x-datadog-", "x-stainless-"];
 
-/// Whether `name` is a credential ([`CREDENTIALS`]).
+/// Whether `name` is a header that says who a caller is; hashed into the key under the scope, and nowhere else.
 pub fn is_credential(name: &HeaderName) -> bool {
-    CREDENTIALS.contains(name)
+    matches!(
+        name.as_str(),
+        "authorization"
+            | "proxy-authorization"
+            | "x-api-key"
+            | "api-key"
+            | "x-goog-api-key"
+            | "x-auth-token"
+            | "cookie"
+    )
 }
 
 /// Whether `name` is known not to change answers, on any route.
@@ -144,27 +142,31 @@ pub fn never_keyed(name: &HeaderName) -> bool {
     NEVER_KEYED.contains(&name) || NEVER_KEYED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// The headers of one connection, which a proxy must not pass on (RFC 9110, section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-];
+/// Whether `name` is a header of one connection, which a proxy must not pass on (RFC 9110, section 7.6.1).
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
 
 /// Takes out what is meant for one connection: the fixed list, and whatever `Connection` names.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let fixed: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    if fixed.is_empty() {
+        return;
+    }
     let named: Vec<HeaderName> = list(headers, &header::CONNECTION)
         .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
         .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in HOP_BY_HOP {
+    for name in fixed.into_iter().chain(named) {
         headers.remove(name);
     }
 }
@@ -199,6 +201,10 @@ pub fn media_type_of(content_type: &HeaderValue) -> Option<Cow<'_, str>> {
 
 /// Whether the body is JSON (`application/json`, or a type that ends in `+json`) in UTF-8.
 pub fn is_json(headers: &HeaderMap) -> bool {
+    // What most callers say, and at once.
+    if headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json") {
+        return true;
+    }
     let Some(media) = media_type(headers) else { return false };
     (media == "application/json" || (media.starts_with("application/") && media.ends_with("+json")))
         && charset(headers).is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"))

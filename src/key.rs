@@ -98,6 +98,13 @@ impl Key {
         })
     }
 
+    /// Writes the key: into every response, and so in plain steps.
+    pub fn write(&self, out: &mut String) {
+        for part in [&*self.namespace, ":", self.kind.as_str(), ":", &self.digest.to_hex()] {
+            out.push_str(part);
+        }
+    }
+
     /// The digest alone.
     pub const fn digest(&self) -> &[u8; 32] {
         self.digest.as_bytes()
@@ -128,11 +135,9 @@ impl Serialize for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Written into every response: in plain steps.
-        for part in [&*self.namespace, ":", self.kind.as_str(), ":"] {
-            f.write_str(part)?;
-        }
-        f.write_str(&self.digest.to_hex())
+        let mut text = String::with_capacity(128);
+        self.write(&mut text);
+        f.write_str(&text)
     }
 }
 

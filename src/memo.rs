@@ -1,13 +1,13 @@
 //! What bodies said, so that a body that comes again is not read again.
 //!
-//! It is known by the BLAKE3 digest of its bytes and of where they were sent: other bytes have another one. A bounded
-//! table with a place for each digest, which the last one has.
+//! It is known by the BLAKE3 digest of its bytes: other bytes have another one. A bounded table with a place for each
+//! digest, which the last one has.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::{normal::write_part, reading::Reading, route::Route};
+use crate::{reading::Reading, route::Route};
 
 /// How many bodies are remembered at most.
 const PLACES: usize = 16_384;
@@ -21,8 +21,9 @@ pub struct Memo {
 #[derive(Clone, Debug)]
 struct Known {
     digest: blake3::Hash,
-    /// Read on another route, the same bytes may say something else.
+    /// Read on another route or another path, the same bytes may say something else.
     route: Arc<Route>,
+    path: Box<str>,
     reading: Arc<Reading>,
 }
 
@@ -33,25 +34,25 @@ impl Default for Memo {
 }
 
 impl Memo {
-    /// What a body is known by that was sent to `path`.
-    pub fn digest(path: &str, body: &[u8]) -> blake3::Hash {
-        let mut head = Vec::with_capacity(64);
-        write_part(path.as_bytes(), &mut head);
-        blake3::Hasher::new().update(&head).update(body).finalize()
+    /// What a body is known by.
+    pub fn digest(body: &[u8]) -> blake3::Hash {
+        blake3::hash(body)
     }
 
-    /// What the body said that is known by `digest`, sent to `route`.
-    pub fn recall(&self, digest: &blake3::Hash, route: &Arc<Route>) -> Option<Arc<Reading>> {
+    /// What the body said that is known by `digest`, sent to `route` at `path`.
+    pub fn recall(&self, digest: &blake3::Hash, route: &Arc<Route>, path: &str) -> Option<Arc<Reading>> {
         let place = self.place(digest).lock();
-        let known =
-            place.as_ref().filter(|known| known.digest == *digest && Arc::ptr_eq(&known.route, route))?;
-        Some(Arc::clone(&known.reading))
+        let is_it = |known: &&Known| {
+            known.digest == *digest && Arc::ptr_eq(&known.route, route) && *known.path == *path
+        };
+        Some(Arc::clone(&place.as_ref().filter(is_it)?.reading))
     }
 
     /// Remembers it.
-    pub fn keep(&self, digest: blake3::Hash, route: &Arc<Route>, reading: &Arc<Reading>) {
+    pub fn keep(&self, digest: blake3::Hash, route: &Arc<Route>, path: &str, reading: &Arc<Reading>) {
         if reading.is_small() {
-            let known = Known { digest, route: Arc::clone(route), reading: Arc::clone(reading) };
+            let (route, path) = (Arc::clone(route), path.into());
+            let known = Known { digest, route, path, reading: Arc::clone(reading) };
             *self.place(&digest).lock() = Some(known);
         }
     }

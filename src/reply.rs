@@ -188,7 +188,7 @@ impl CacheReport {
         text.push_str("sidecache");
         // Writing to a string cannot fail.
         let _ = match &self.forward {
-            None if matches!(self.status, CacheStatus::Hit | CacheStatus::Stale) => write!(text, "; hit"),
+            None if matches!(self.status, CacheStatus::Hit | CacheStatus::Stale) => text.write_str("; hit"),
             None => Ok(()),
             Some((forward, None)) => write!(text, "; fwd={}", forward.as_str()),
             Some((forward, Some(status))) => {
@@ -199,13 +199,16 @@ impl CacheReport {
             text.push_str("; collapsed");
         }
         if let Some(ttl) = self.ttl {
-            let _ = write!(text, "; ttl={ttl}");
+            text.push_str("; ttl=");
+            text.push_str(itoa::Buffer::new().format(ttl));
         }
         if self.stored == Some(true) {
             text.push_str("; stored");
         }
         if let Some(key) = &self.key {
-            let _ = write!(text, "; key=\"{key}\"");
+            text.push_str("; key=\"");
+            key.write(&mut text);
+            text.push('"');
         }
         let _ = match (self.found(), self.reason) {
             (Some(found), Some(reason)) => write!(text, "; detail=\"{found} {}\"", reason.as_str()),

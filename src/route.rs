@@ -213,6 +213,8 @@ pub struct Pattern {
     head: Vec<Segment>,
     /// The segments after `**`; `None` where the pattern has no `**`.
     tail: Option<Vec<Segment>>,
+    /// The path itself, where it is the only one that is covered.
+    only: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,14 +246,20 @@ impl Pattern {
         if !self.method.as_ref().is_none_or(fits) {
             return false;
         }
+        if let Some(only) = &self.only {
+            return path == only;
+        }
         let Some(path) = path.strip_prefix('/') else { return false };
-        let (head, tail) = (&self.head, self.tail.as_deref().unwrap_or_default());
-        // The ends first: they tell most paths apart.
-        tail.iter().rev().zip(path.rsplit('/')).all(|(own, given)| own.matches(given))
-            && head.iter().zip(path.split('/')).all(|(own, given)| own.matches(given))
-            && match (path.split('/').count(), &self.tail) {
-                (count, None) => count == head.len(),
-                (count, Some(tail)) => count >= head.len() + tail.len(),
+        let mut given = path.split('/');
+        let begins = self.head.iter().all(|own| given.next().is_some_and(|given| own.matches(given)));
+        begins
+            && match &self.tail {
+                None => given.next().is_none(),
+                // `**` stands for any number of segments, none too.
+                Some(tail) => {
+                    tail.iter().rev().zip(path.rsplit('/')).all(|(own, given)| own.matches(given))
+                        && given.count() >= tail.len()
+                }
             }
     }
 }
@@ -300,7 +308,8 @@ impl FromStr for Pattern {
             }
             tail.as_mut().unwrap_or(&mut head).push(parse_segment(segment, path)?);
         }
-        Ok(Self { method, head, tail })
+        let is_one = tail.is_none() && !head.contains(&Segment::Any);
+        Ok(Self { method, head, tail, only: is_one.then(|| path.to_owned()) })
     }
 }
 

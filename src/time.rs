@@ -7,7 +7,9 @@ use std::{
 
 /// In seconds, to the microsecond; as in `0.000012`.
 pub fn seconds(duration: Duration) -> String {
-    let mut text = duration.as_secs().to_string();
+    // Longer than most, so that it need not grow.
+    let mut text = String::with_capacity(24);
+    text.push_str(itoa::Buffer::new().format(duration.as_secs()));
     text.push('.');
     let micros = duration.subsec_micros();
     for place in [100_000, 10_000, 1_000, 100, 10, 1] {

@@ -11,7 +11,7 @@ use std::{
 
 use http::{
     HeaderValue, Request, Response, StatusCode, Uri, Version, header,
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{self, Authority, PathAndQuery, Scheme},
 };
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
@@ -130,20 +130,21 @@ fn tls_config(needed: bool) -> std::io::Result<rustls::ClientConfig> {
 
 /// Turns the request's target into the upstream's, and names the upstream as its host.
 fn address(config: &UpstreamConfig, request: &mut Request<RequestBody>) -> Result<(), ProxyError> {
-    let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     let prefix = config.url.path().trim_end_matches('/');
-    let joined = if prefix.is_empty() { target.to_owned() } else { format!("{prefix}{target}") };
-    let authority = config.url.authority().map_or("", Authority::as_str).to_owned();
-    let uri = Uri::builder()
-        .scheme(config.url.scheme_str().unwrap_or("http"))
-        .authority(authority.as_str())
-        .path_and_query(joined)
-        .build()
-        .map_err(|error| {
-            ProxyError::new(ErrorKind::InvalidRequest, "the path is not valid").with_source(error)
-        })?;
+    let target = match request.uri().path_and_query() {
+        Some(target) if prefix.is_empty() => Ok(target.clone()),
+        target => format!("{prefix}{}", target.map_or("/", PathAndQuery::as_str)).try_into(),
+    };
+    let not_valid =
+        |error| ProxyError::new(ErrorKind::InvalidRequest, "the path is not valid").with_source(error);
+    let mut parts = uri::Parts::default();
+    parts.scheme = config.url.scheme().cloned().or(Some(Scheme::HTTP));
+    parts.authority = config.url.authority().cloned();
+    parts.path_and_query = Some(target.map_err(|error| not_valid(http::Error::from(error)))?);
+    let uri = Uri::from_parts(parts).map_err(|error| not_valid(error.into()))?;
     if !(config.preserve_host && request.headers().contains_key(header::HOST)) {
-        let host = HeaderValue::from_str(&authority)
+        let authority = config.url.authority().map_or("", Authority::as_str);
+        let host = HeaderValue::from_str(authority)
             .map_err(|error| ProxyError::internal("the upstream's address is no host").with_source(error))?;
         request.headers_mut().insert(header::HOST, host);
     }
