@@ -14,7 +14,7 @@ use crate::{
     headers,
     json::{Json, JsonError},
     key::{self, Body, BodyDigest, Key},
-    memo::Memo,
+    memo::{Memo, Name},
     namespace::Namespace,
     normal::write_part,
     policy::{Directives, Reason},
@@ -91,7 +91,7 @@ impl Terms {
             host_counts: config.upstream.preserve_host,
             log_questions: config.log.queries,
             resources: Resources::of(&config.routes),
-            memo: Memo::default(),
+            memo: Memo::beside(config.store.memory()),
         }
     }
 }
@@ -105,7 +105,7 @@ pub fn admit(route: &Arc<Route>, parts: &Parts, body: &[u8], terms: &Terms) -> O
     let opaque = |refused: Option<Reason>| {
         // What is refused has no key.
         let counts = if refused.is_none() { body } else { &[] };
-        Some(reader.inquiry(&Reading::opaque(reader.place(), counts), refused))
+        Some(reader.inquiry(Reading::opaque(reader.place(), counts), refused))
     };
     if route.mode == Mode::Rfc9111 {
         return opaque(None);
@@ -121,9 +121,9 @@ pub fn admit(route: &Arc<Route>, parts: &Parts, body: &[u8], terms: &Terms) -> O
         return opaque(Some(Reason::RequestEncoded));
     }
     // Of a batch, each input is known by itself, and the whole is not remembered.
-    let known_by = (route.kind != Kind::Embedding).then(|| Memo::digest(body));
-    if let Some(reading) = known_by.and_then(|digest| terms.memo.recall(&digest, route, parts.uri.path())) {
-        return Some(reader.inquiry(&reading, None));
+    let known_by = (route.kind != Kind::Embedding).then(|| Name::of(body));
+    if let Some(reading) = known_by.and_then(|name| terms.memo.recall(&name, route, parts.uri.path())) {
+        return Some(reader.inquiry(reading, None));
     }
     let json = match Json::parse(body) {
         Ok(json) => json,
@@ -134,11 +134,11 @@ pub fn admit(route: &Arc<Route>, parts: &Parts, body: &[u8], terms: &Terms) -> O
     match (fits, route.builtin) {
         (true, _) if dialect == Dialect::Embedding => Some(reader.batch(body, &json)),
         (true, _) => {
-            let reading = Arc::new(Reading::of(reader.place(), dialect, &json, body, Body::Json(&json)));
-            if let Some(digest) = known_by {
-                terms.memo.keep(digest, route, parts.uri.path(), &reading);
+            let reading = Reading::of(reader.place(), dialect, &json, body, Body::Json(&json));
+            if let Some(name) = known_by {
+                terms.memo.keep(name, route, parts.uri.path(), &reading);
             }
-            Some(reader.inquiry(&reading, None))
+            Some(reader.inquiry(reading, None))
         }
         (false, true) => None,
         (false, false) => opaque(Some(Reason::RequestNotInDialect)),
@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn inquiry(&self, reading: &Reading, refused: Option<Reason>) -> Inquiry {
+    fn inquiry(&self, reading: Reading, refused: Option<Reason>) -> Inquiry {
         let Self { route, parts, .. } = self;
         let follows = route.mode == Mode::Rfc9111;
         let directives = match (route.honor_request_cache_control, follows) {
@@ -195,10 +195,10 @@ impl<'a> Reader<'a> {
             range: if follows { Range::of(&parts.method, &parts.headers) } else { None },
             credentials: credentials(&parts.headers),
             subjects,
-            conversations: reading.conversations.clone(),
-            model: reading.model.clone(),
-            question: reading.question.clone(),
-            upstream_body: reading.upstream_body.clone(),
+            conversations: reading.conversations,
+            model: reading.model,
+            question: reading.question,
+            upstream_body: reading.upstream_body,
         }
     }
 
@@ -206,9 +206,9 @@ impl<'a> Reader<'a> {
     fn batch(&self, body: &[u8], json: &Json<'_>) -> Inquiry {
         let read = |counts| Reading::of(self.place(), Dialect::Embedding, json, body, counts);
         let Some(inputs) = Inputs::find(body, json) else {
-            return self.inquiry(&read(Body::Json(json)), Some(Reason::RequestNotInDialect));
+            return self.inquiry(read(Body::Json(json)), Some(Reason::RequestNotInDialect));
         };
-        let mut inquiry = self.inquiry(&read(Body::Shared(json, inputs.unshared_members())), None);
+        let mut inquiry = self.inquiry(read(Body::Shared(json, inputs.unshared_members())), None);
         inquiry.ask.inputs = inputs.count();
         if let Some(shared) = inquiry.key.take() {
             let key = |input| shared.sibling(|shared| key::input_digest(self.route, shared, input));
@@ -310,7 +310,7 @@ mod tests {
             host_counts: false,
             log_questions: true,
             resources: Resources::default(),
-            memo: Memo::default(),
+            memo: Memo::beside(0),
         }
     }
 
@@ -355,10 +355,10 @@ mod tests {
     fn a_body_is_read_once() {
         let (terms, routes) = (terms(), routes());
         let body = br#"{"model":"m","messages":[]}"#;
-        let (path, digest) = ("/v1/chat/completions", Memo::digest(body));
+        let (path, name) = ("/v1/chat/completions", Name::of(body));
         let request = Request::post(path).header("content-type", "application/json");
         let (parts, ()) = request.body(()).expect("a request").into_parts();
-        let is_known = |route: usize, path| terms.memo.recall(&digest, &routes[route], path).is_some();
+        let is_known = |route: usize, path| terms.memo.recall(&name, &routes[route], path).is_some();
         assert!(!is_known(0, path));
         admit(&routes[0], &parts, body, &terms).expect("covered");
         assert!(is_known(0, path));

@@ -179,6 +179,21 @@ impl BodyDigest {
         Self { taken_as, digest: blake3::hash(&form) }
     }
 
+    /// The digest alone.
+    pub const fn hash(&self) -> blake3::Hash {
+        self.digest
+    }
+
+    /// How the body is taken.
+    pub const fn taken_as(&self) -> u8 {
+        self.taken_as
+    }
+
+    /// That of another body, which is taken in the same way.
+    pub const fn with(&self, digest: blake3::Hash) -> Self {
+        Self { digest, ..*self }
+    }
+
     const fn is_json(&self) -> bool {
         self.taken_as != b'b'
     }

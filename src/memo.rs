@@ -1,64 +1,262 @@
 //! What bodies said, so that a body that comes again is not read again.
 //!
-//! It is known by the BLAKE3 digest of its bytes: other bytes have another one. A bounded table with a place for each
-//! digest, which the last one has.
+//! A body is known by the BLAKE3 digest of its bytes: other bytes have another one. Of what it said, the digest of what
+//! counts is its own, and stands beside it. The rest, its *gist*, most bodies have in common: the model, the form of the
+//! answer, where they were sent. It is kept once, so that to know a body takes no more than a line of the processor's
+//! cache, and as many can be known as are stored.
 
-use std::sync::Arc;
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
+use arc_swap::ArcSwapOption;
+use hashbrown::{HashTable, hash_table::Entry};
 use parking_lot::Mutex;
 
 use crate::{reading::Reading, route::Route};
 
-/// How many bodies are remembered at most.
-const PLACES: usize = 16_384;
+/// The parts that the bodies are divided among, each with a lock of its own.
+const SHARDS: u64 = 64;
+
+/// How many gists are remembered at most.
+const GISTS: usize = 1024;
+
+/// In how many places a gist may be.
+const CHOICES: u64 = 4;
+
+/// What a body takes in a table that is as full as it gets, in bytes.
+const COST: u64 = 75;
+
+/// The least that a memo may take, in bytes.
+const LEAST: u64 = 1024 * 1024;
 
 /// What the bodies that came last said.
 #[derive(Debug)]
 pub struct Memo {
-    places: Box<[Mutex<Option<Known>>]>,
+    shards: Box<[Mutex<Shard>]>,
+    /// How many bodies a generation of a shard has at most.
+    generation: usize,
+    /// Each in one of a few places, which its hash tells.
+    gists: Box<[ArcSwapOption<Gist>]>,
+    hasher: RandomState,
+    /// How many gists there were.
+    named: AtomicU64,
 }
 
-#[derive(Clone, Debug)]
+/// What a body is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name([u8; 24]);
+
+/// What is known of a body, on the route and the path that its gist tells. A line of the processor's cache.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Known {
-    digest: blake3::Hash,
+    body: Name,
+    /// The digest of what of it counts.
+    counts: blake3::Hash,
+    /// Which gist it has. No other one ever gets this number.
+    gist: u64,
+}
+
+/// What bodies have in common.
+#[derive(Debug)]
+struct Gist {
+    number: u64,
     /// Read on another route or another path, the same bytes may say something else.
     route: Arc<Route>,
     path: Box<str>,
-    reading: Arc<Reading>,
+    /// But for the digest of what counts.
+    reading: Reading,
 }
 
-impl Default for Memo {
-    fn default() -> Self {
-        Self { places: (0..PLACES).map(|_| Mutex::default()).collect() }
-    }
+/// Bodies in two generations. Those that come again, or for the first time, are of the younger one; when it is full, it
+/// takes the place of the older one, which is forgotten.
+#[derive(Debug, Default)]
+struct Shard {
+    younger: HashTable<Known>,
+    older: HashTable<Known>,
 }
 
 impl Memo {
-    /// What a body is known by.
-    pub fn digest(body: &[u8]) -> blake3::Hash {
-        blake3::hash(body)
-    }
-
-    /// What the body said that is known by `digest`, sent to `route` at `path`.
-    pub fn recall(&self, digest: &blake3::Hash, route: &Arc<Route>, path: &str) -> Option<Arc<Reading>> {
-        let place = self.place(digest).lock();
-        let is_it = |known: &&Known| {
-            known.digest == *digest && Arc::ptr_eq(&known.route, route) && *known.path == *path
-        };
-        Some(Arc::clone(&place.as_ref().filter(is_it)?.reading))
-    }
-
-    /// Remembers it.
-    pub fn keep(&self, digest: blake3::Hash, route: &Arc<Route>, path: &str, reading: &Arc<Reading>) {
-        if reading.is_small() {
-            let (route, path) = (Arc::clone(route), path.into());
-            let known = Known { digest, route, path, reading: Arc::clone(reading) };
-            *self.place(&digest).lock() = Some(known);
+    /// A memo in front of a store that takes `memory` bytes: it takes no more than an eighth of that, or 1 MiB.
+    pub fn beside(memory: u64) -> Self {
+        let bodies = (memory / 8).max(LEAST) / COST / SHARDS / 2;
+        // As many as the table has room for, since it grows twofold.
+        let generation = (bodies + 1).next_power_of_two() / 2 * 7 / 8;
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            generation: usize::try_from(generation).unwrap_or(usize::MAX),
+            gists: (0..GISTS).map(|_| ArcSwapOption::empty()).collect(),
+            hasher: RandomState::new(),
+            named: AtomicU64::new(0),
         }
     }
 
-    fn place(&self, digest: &blake3::Hash) -> &Mutex<Option<Known>> {
-        let [low, high, ..] = *digest.as_bytes();
-        &self.places[usize::from(u16::from_le_bytes([low, high])) % PLACES]
+    /// What the body said that is known by `name`, sent to `route` at `path`.
+    pub fn recall(&self, name: &Name, route: &Arc<Route>, path: &str) -> Option<Reading> {
+        let known = self.shard(name).lock().find(name, self.generation)?;
+        let gist = self.gists[place(known.gist)].load();
+        let gist = gist.as_ref().filter(|gist| gist.number == known.gist && gist.is_of(route, path))?;
+        let digest = gist.reading.digest.with(known.counts);
+        Some(Reading { digest, ..gist.reading.clone() })
+    }
+
+    /// Remembers it.
+    pub fn keep(&self, name: Name, route: &Arc<Route>, path: &str, reading: &Reading) {
+        if reading.is_small() {
+            let known =
+                Known { body: name, counts: reading.digest.hash(), gist: self.gist(route, path, reading) };
+            self.shard(&name).lock().put(known, self.generation);
+        }
+    }
+
+    /// The number of the gist of `reading`.
+    fn gist(&self, route: &Arc<Route>, path: &str, reading: &Reading) -> u64 {
+        let hash = self.hasher.hash_one((Arc::as_ptr(route), path, reading.gist()));
+        let places = (0..CHOICES).map(|further| place(hash.wrapping_add(further)));
+        let same = |at: usize| {
+            let gist = self.gists[at].load();
+            let gist = gist.as_ref().filter(|gist| gist.is_of(route, path))?;
+            (gist.reading.gist() == reading.gist()).then_some(gist.number)
+        };
+        if let Some(number) = places.clone().find_map(same) {
+            return number;
+        }
+        let free = places.clone().find(|at| self.gists[*at].load().is_none());
+        let at = free.unwrap_or(place(hash));
+        // The place is in the number, whose other digits tell it from all before.
+        let number = self.named.fetch_add(1, Ordering::Relaxed) * GISTS as u64 + at as u64;
+        let (route, path, reading) = (Arc::clone(route), path.into(), reading.clone());
+        self.gists[at].store(Some(Arc::new(Gist { number, route, path, reading })));
+        number
+    }
+
+    fn shard(&self, name: &Name) -> &Mutex<Shard> {
+        &self.shards[usize::from(name.0[0]) % self.shards.len()]
+    }
+}
+
+/// Where the gist of that number is.
+const fn place(number: u64) -> usize {
+    (number % GISTS as u64) as usize
+}
+
+impl Gist {
+    fn is_of(&self, route: &Arc<Route>, path: &str) -> bool {
+        Arc::ptr_eq(&self.route, route) && *self.path == *path
+    }
+}
+
+impl Name {
+    /// That of a body with these bytes: 192 bits of their digest, of which to find two that are the same takes 2^96 tries.
+    pub fn of(body: &[u8]) -> Self {
+        let digest = blake3::hash(body);
+        Self(std::array::from_fn(|at| digest.as_bytes()[at]))
+    }
+
+    /// It is a digest already.
+    const fn hash(&self) -> u64 {
+        let [_, a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+impl Shard {
+    fn find(&mut self, name: &Name, generation: usize) -> Option<Known> {
+        let is_it = |known: &Known| known.body == *name;
+        if let Some(known) = self.younger.find(name.hash(), is_it) {
+            return Some(*known);
+        }
+        let (known, _) = self.older.find_entry(name.hash(), is_it).ok()?.remove();
+        self.put(known, generation);
+        Some(known)
+    }
+
+    fn put(&mut self, known: Known, generation: usize) {
+        if self.younger.len() >= generation {
+            self.older = std::mem::take(&mut self.younger);
+        }
+        let is_it = |other: &Known| other.body == known.body;
+        match self.younger.entry(known.body.hash(), is_it, |known| known.body.hash()) {
+            Entry::Occupied(mut entry) => *entry.get_mut() = known,
+            Entry::Vacant(entry) => {
+                entry.insert(known);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        dialect::Dialect,
+        json::Json,
+        key::Body,
+        reading::Place,
+        resource::Resources,
+        route::{Kind, Scope},
+    };
+
+    const PATH: &str = "/ask";
+
+    fn route() -> Arc<Route> {
+        let route = Route::new("POST /ask", Kind::Query, Duration::from_secs(60), Scope::Credential);
+        Arc::new(route.expect("a route"))
+    }
+
+    fn read(route: &Route, body: &str) -> Reading {
+        let place = Place { route, path: PATH, resources: &Resources::default(), log_questions: false };
+        let json = Json::parse(body.as_bytes()).expect("JSON");
+        Reading::of(place, Dialect::OpenAiChat, &json, body.as_bytes(), Body::Json(&json))
+    }
+
+    fn keep(memo: &Memo, route: &Arc<Route>, body: &str) {
+        memo.keep(Name::of(body.as_bytes()), route, PATH, &read(route, body));
+    }
+
+    fn recall(memo: &Memo, route: &Arc<Route>, body: &str) -> Option<Reading> {
+        memo.recall(&Name::of(body.as_bytes()), route, PATH)
+    }
+
+    #[test]
+    fn it_has_its_bound_and_keeps_what_comes_again() {
+        let (memo, route) = (Memo::beside(0), route());
+        let body = |number: u32| format!(r#"{{"model":"m","messages":[{number}]}}"#);
+        let most = u32::try_from(LEAST / COST).expect("some thousands");
+        keep(&memo, &route, &body(0));
+        for number in 1..2 * most {
+            keep(&memo, &route, &body(number));
+            assert!(recall(&memo, &route, &body(0)).is_some(), "after {number} others");
+        }
+        let known = |shard: &Mutex<Shard>| {
+            let shard = shard.lock();
+            shard.younger.len() + shard.older.len()
+        };
+        let known: usize = memo.shards.iter().map(known).sum();
+        assert!((most as usize / 4..=most as usize).contains(&known), "{known} of {most}");
+        assert!(recall(&memo, &route, &body(1)).is_none());
+    }
+
+    /// However many gists there were: a body gets its own, or none.
+    #[test]
+    fn a_gist_that_gave_way_is_nobodys() {
+        let (memo, route) = (Memo::beside(1 << 30), route());
+        let body = |number: usize| format!(r#"{{"model":"m{number}","messages":[]}}"#);
+        for number in 0..4 * GISTS {
+            keep(&memo, &route, &body(number));
+        }
+        let found = (0..4 * GISTS).filter_map(|number| Some((number, recall(&memo, &route, &body(number))?)));
+        let found: Vec<_> = found.collect();
+        assert!((GISTS / 2..=GISTS).contains(&found.len()), "{} of {GISTS}", found.len());
+        for (number, reading) in found {
+            assert_eq!(format!("{reading:?}"), format!("{:?}", read(&route, &body(number))));
+        }
     }
 }

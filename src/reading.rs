@@ -1,5 +1,7 @@
 //! What a JSON body says on a route. Pure.
 
+use std::hash::Hash;
+
 use bytes::Bytes;
 
 use crate::{
@@ -64,6 +66,12 @@ impl Reading {
     /// A body whose bytes count, whatever they say.
     pub fn opaque(place: Place<'_>, bytes: &[u8]) -> Self {
         Self::of(place, Dialect::None, &Json::Null, bytes, Body::Bytes(bytes))
+    }
+
+    /// All of it but the digest of what counts.
+    pub fn gist(&self) -> impl Hash + PartialEq + '_ {
+        let Self { dialect, digest, ask, conversations, model, question, upstream_body } = self;
+        (dialect, digest.taken_as(), ask, conversations, model, question, upstream_body)
     }
 
     /// Whether it takes little memory.

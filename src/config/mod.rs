@@ -137,6 +137,11 @@ pub struct StoreConfig {
 }
 
 impl StoreConfig {
+    /// What entries may take in this process, in bytes.
+    pub const fn memory(&self) -> u64 {
+        if self.redis.is_some() { self.near_memory } else { self.max_memory }
+    }
+
     /// What seals the values in Redis, and names its keys.
     pub fn sealing(&self) -> Option<Sealing> {
         Some(Sealing::new(self.encryption_key.as_ref()?, self.encryption_key_old.as_ref()))

@@ -6,7 +6,7 @@ use super::{Ask, Dialect, sse::Framing};
 use crate::{json::Json, normal};
 
 /// The form of an answer that a request asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Form {
     /// A stream, or one document.
     pub stream: bool,

@@ -199,7 +199,7 @@ impl Dialect {
 }
 
 /// What a request asks for, as far as the answer is judged and served by it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ask {
     /// The form of the answer.
     pub form: Form,
