@@ -17,8 +17,6 @@ USER 10001:10001
 # An empty folder: no .env of anybody's is read.
 WORKDIR /run/sidecache
 ENV LISTEN=0.0.0.0:8080
-# Buffers of up to 16 KiB are kept at hand: see "A setting of the C library" in docs/OPERATING.md.
-ENV GLIBC_TUNABLES=glibc.malloc.tcache_max=16384
 EXPOSE 8080
 # The proxy itself, by its own port, and nothing behind it: `sidecache check --strict` would try the store and the
 # service instead, which are no reason to restart this container. bash speaks TCP, so no curl is needed.
