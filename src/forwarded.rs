@@ -28,12 +28,10 @@ pub fn client_ip(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr
 
 /// Whether a header tells of a request's way, to a service too that takes a `_` in a name for a `-`, as CGI does.
 fn is_account(name: &HeaderName) -> bool {
-    let begins = |with: &str| {
-        let mut bytes = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
-        with.bytes().all(|byte| bytes.next() == Some(byte))
-    };
-    let is = |other: &HeaderName| name.as_str().len() == other.as_str().len() && begins(other.as_str());
-    begins("x-forwarded-") || is(&header::FORWARDED) || is(&REAL_IP)
+    const PREFIX: &str = "x-forwarded-";
+    let bytes = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
+    let is = |other: &HeaderName| bytes.clone().eq(other.as_str().bytes());
+    bytes.clone().take(PREFIX.len()).eq(PREFIX.bytes()) || is(&header::FORWARDED) || is(&REAL_IP)
 }
 
 /// Rewrites what a request says of its way here: what a peer says that is not trusted is replaced.

@@ -102,7 +102,7 @@ pub fn climbs(path: &str) -> bool {
     if !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\')) && !bytes.windows(2).any(|two| two == b"/.") {
         return false;
     }
-    let mut path = path.as_bytes().to_vec();
+    let mut path = bytes.to_vec();
     for _ in 0..TIMES {
         let mut segments = path.split(|byte| matches!(byte, b'/' | b'\\'));
         let is_dots =

@@ -74,18 +74,10 @@ pub fn any_matches(patterns: &[HeaderPattern], name: &HeaderName) -> bool {
 }
 
 /// Request headers known not to change answers, by name.
-const NEVER_KEYED: [&str; 35] = [
-    // Framing and the connection.
-    "connection",
+const NEVER_KEYED: [&str; 27] = [
+    // Framing, besides what is the connection's.
     "content-length",
     "expect",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "http2-settings",
     // Where the request was sent; the upstream gets its own.
     "host",
     // Ours.
@@ -138,8 +130,10 @@ pub fn is_credential(name: &HeaderName) -> bool {
 
 /// Whether `name` is known not to change answers, on any route.
 pub fn never_keyed(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    NEVER_KEYED.contains(&name) || NEVER_KEYED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    let text = name.as_str();
+    is_hop_by_hop(name)
+        || NEVER_KEYED.contains(&text)
+        || NEVER_KEYED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
 
 /// Whether `name` is a header of one connection, which a proxy must not pass on (RFC 9110, section 7.6.1).
@@ -201,18 +195,18 @@ pub fn media_type_of(content_type: &HeaderValue) -> Option<Cow<'_, str>> {
 
 /// Whether the body is JSON (`application/json`, or a type that ends in `+json`) in UTF-8.
 pub fn is_json(headers: &HeaderMap) -> bool {
-    // What most callers say, and at once.
-    if headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json") {
-        return true;
-    }
-    let Some(media) = media_type(headers) else { return false };
-    (media == "application/json" || (media.starts_with("application/") && media.ends_with("+json")))
-        && charset(headers).is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"))
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return false };
+    let is_json = |media: Cow<'_, str>| {
+        media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
+    };
+    // First what most callers say.
+    value == "application/json"
+        || (media_type_of(value).is_some_and(is_json)
+            && charset_of(value).is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8")))
 }
 
-fn charset(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    value.split(';').skip(1).find_map(|parameter| {
+fn charset_of(content_type: &HeaderValue) -> Option<&str> {
+    content_type.to_str().ok()?.split(';').skip(1).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
     })

@@ -99,10 +99,13 @@ impl Key {
     }
 
     /// Writes the key: into every response, and so in plain steps.
-    pub fn write(&self, out: &mut String) {
-        for part in [&*self.namespace, ":", self.kind.as_str(), ":", &self.digest.to_hex()] {
-            out.push_str(part);
-        }
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let digest = self.digest.to_hex();
+        let mut parts = [&*self.namespace, ":", self.kind.as_str(), ":", &digest].into_iter();
+        parts.try_for_each(|part| out.write_str(part))
     }
 
     /// The digest alone.
@@ -135,9 +138,7 @@ impl Serialize for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::with_capacity(128);
-        self.write(&mut text);
-        f.write_str(&text)
+        self.write(f)
     }
 }
 

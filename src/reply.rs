@@ -207,7 +207,7 @@ impl CacheReport {
         }
         if let Some(key) = &self.key {
             text.push_str("; key=\"");
-            key.write(&mut text);
+            let _ = key.write(&mut text);
             text.push('"');
         }
         let _ = match (self.found(), self.reason) {
