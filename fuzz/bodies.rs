@@ -201,7 +201,8 @@ pub(crate) fn head(data: &[u8]) {
         headers::list(&parts.headers, &header::CONNECTION).map(str::to_ascii_lowercase).collect();
     headers::remove_hop_by_hop(&mut parts.headers);
     assert!(named.iter().all(|name| !parts.headers.contains_key(name.as_str())), "{named:?}");
-    forwarded::rewrite(&mut parts.headers, IpAddr::V4(Ipv4Addr::LOCALHOST), &[], false);
+    let peer = forwarded::Peer::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    forwarded::rewrite(&mut parts.headers, &peer, &[], false);
     assert_eq!(parts.headers.get_all("x-forwarded-for").iter().count(), 1);
     assert!(
         !parts.headers.contains_key("x-forwarded-host") && !parts.headers.contains_key(header::FORWARDED)

@@ -3,25 +3,24 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header, request::Parts, uri::PathAndQuery};
+use http::request::Parts;
 
 use crate::{
     batch::Batch,
-    conditional::{self, Conditions},
+    conditional::Conditions,
     config::Config,
     dialect::{Ask, Dialect, Inputs},
     generations::{Mark, Subject},
-    headers,
+    heading::Heading,
     json::{Json, JsonError},
     key::{self, Body, BodyDigest, Key},
     memo::{Memo, Name},
     namespace::Namespace,
-    normal::write_part,
     policy::{Directives, Reason},
     range::Range,
     reading::{Place, Reading},
     resource::{Resource, Resources},
-    route::{Kind, Mode, Route},
+    route::{Kind, Mode},
     sealing::Sealing,
 };
 
@@ -96,12 +95,13 @@ impl Terms {
     }
 }
 
-/// Reads a request that `route` covers by its method and path; `None` where its body shows that a built-in
-/// route does not cover it. `parts` are without the connection's headers.
+/// Reads a request that a route covers by its method and path; `None` where its body shows that a built-in route does
+/// not cover it. `heading` is what its head says, which `parts` has, without the connection's headers.
 ///
 /// What is ambiguous goes to the upstream, and nothing of it is stored.
-pub fn admit(route: &Arc<Route>, parts: &Parts, body: &[u8], terms: &Terms) -> Option<Inquiry> {
-    let reader = Reader { route, parts, terms };
+pub fn admit(heading: &Heading, parts: &Parts, body: &[u8], terms: &Terms) -> Option<Inquiry> {
+    let route = &heading.route;
+    let reader = Reader { heading, parts, terms };
     let opaque = |refused: Option<Reason>| {
         // What is refused has no key.
         let counts = if refused.is_none() { body } else { &[] };
@@ -114,10 +114,10 @@ pub fn admit(route: &Arc<Route>, parts: &Parts, body: &[u8], terms: &Terms) -> O
     if !wants_json {
         return opaque(None);
     }
-    if !headers::is_json(&parts.headers) {
+    if !heading.is_json {
         return if route.builtin { None } else { opaque(Some(Reason::RequestNotJson)) };
     }
-    if parts.headers.contains_key(header::CONTENT_ENCODING) {
+    if heading.is_encoded {
         return opaque(Some(Reason::RequestEncoded));
     }
     // Of a batch, each input is known by itself, and the whole is not remembered.
@@ -155,7 +155,7 @@ const fn parse_reason(error: JsonError) -> Reason {
 }
 
 struct Reader<'a> {
-    route: &'a Route,
+    heading: &'a Heading,
     parts: &'a Parts,
     terms: &'a Terms,
 }
@@ -163,7 +163,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn place(&self) -> Place<'a> {
         Place {
-            route: self.route,
+            route: &self.heading.route,
             path: self.parts.uri.path(),
             resources: &self.terms.resources,
             log_questions: self.terms.log_questions,
@@ -171,29 +171,24 @@ impl<'a> Reader<'a> {
     }
 
     fn inquiry(&self, reading: Reading, refused: Option<Reason>) -> Inquiry {
-        let Self { route, parts, .. } = self;
-        let follows = route.mode == Mode::Rfc9111;
-        let directives = match (route.honor_request_cache_control, follows) {
-            (false, _) => Directives::default(),
-            (true, false) => Directives::of(&parts.headers),
-            (true, true) => Directives::with_pragma(&parts.headers),
-        };
-        let refused = refused.or_else(|| refusal(route, parts, &directives));
+        let Heading { route, directives, conditions, range, credentials, .. } = self.heading;
+        let refused = refused.or(self.heading.refused);
         let key = refused.is_none().then(|| self.key(reading.dialect, reading.digest));
         // What is not kept is the upstream's to judge.
-        let conditions = key.as_ref().map(|_| Conditions::of(route.kind, &parts.method, &parts.headers));
+        let conditions = key.as_ref().map(|_| conditions.clone());
         let subjects = self.subjects(&reading.conversations, key.as_ref());
         Inquiry {
             // Where the upstream is followed, it may confirm what is stored.
-            bypass: refused.or((directives.no_cache && !follows).then_some(Reason::RequestNoCache)),
+            bypass: refused
+                .or((directives.no_cache && route.mode != Mode::Rfc9111).then_some(Reason::RequestNoCache)),
             key,
             batch: None,
             dialect: reading.dialect,
             ask: reading.ask,
-            directives,
+            directives: *directives,
             conditions: conditions.unwrap_or_default(),
-            range: if follows { Range::of(&parts.method, &parts.headers) } else { None },
-            credentials: credentials(&parts.headers),
+            range: range.clone(),
+            credentials: *credentials,
             subjects,
             conversations: reading.conversations,
             model: reading.model,
@@ -211,7 +206,7 @@ impl<'a> Reader<'a> {
         let mut inquiry = self.inquiry(read(Body::Shared(json, inputs.unshared_members())), None);
         inquiry.ask.inputs = inputs.count();
         if let Some(shared) = inquiry.key.take() {
-            let key = |input| shared.sibling(|shared| key::input_digest(self.route, shared, input));
+            let key = |input| shared.sibling(|shared| key::input_digest(&self.heading.route, shared, input));
             let keys: Vec<_> = inputs.values(json).iter().map(key).collect();
             let batch = Batch::new(inputs, keys);
             inquiry.key = Key::together(batch.keys());
@@ -222,7 +217,7 @@ impl<'a> Reader<'a> {
 
     fn subjects(&self, conversations: &[String], key: Option<&Key>) -> Vec<Subject> {
         let mut subjects = self.subjects_of_kind(conversations);
-        if self.route.mode == Mode::Rfc9111 {
+        if self.heading.route.mode == Mode::Rfc9111 {
             // Each variant goes with its target.
             subjects.extend(key.map(|key| Subject::Key(*key.digest())));
             subjects.push(Resource::path(self.parts.uri.path()));
@@ -231,77 +226,35 @@ impl<'a> Reader<'a> {
     }
 
     fn subjects_of_kind(&self, conversations: &[String]) -> Vec<Subject> {
-        match self.route.kind {
+        let route = &self.heading.route;
+        match route.kind {
             kind @ (Kind::Document | Kind::Conversation) => {
-                Resource::named(kind, &self.route.pattern, self.parts.uri.path()).seen()
+                Resource::named(kind, &route.pattern, self.parts.uri.path()).seen()
             }
             _ => conversations.iter().cloned().map(Subject::Conversation).collect(),
         }
     }
 
     fn key(&self, dialect: Dialect, body: BodyDigest) -> Key {
-        let key = Key::new(self.terms.namespace, self.route.kind, self.digest(dialect, body));
-        match &self.terms.sealing {
+        let Terms { namespace, sealing, host_counts, .. } = self.terms;
+        let digest = self.heading.key_digest(self.parts, *host_counts, dialect, body);
+        let key = Key::new(*namespace, self.heading.route.kind, digest);
+        match sealing {
             Some(sealing) => key.named(sealing),
             None => key,
         }
     }
-
-    fn digest(&self, dialect: Dialect, body: BodyDigest) -> blake3::Hash {
-        key::digest(&key::Request {
-            route: self.route,
-            dialect,
-            method: &self.parts.method,
-            target: self.parts.uri.path_and_query().map_or("/", PathAndQuery::as_str),
-            headers: &self.parts.headers,
-            host_counts: self.terms.host_counts,
-            body,
-        })
-    }
-}
-
-/// Why the store is not asked, though the request is one of its route's.
-fn refusal(route: &Route, parts: &Parts, directives: &Directives) -> Option<Reason> {
-    if route.ttl.is_zero() {
-        return Some(Reason::TtlZero);
-    }
-    if directives.no_store {
-        return Some(Reason::RequestNoStore);
-    }
-    let has = |name: HeaderName| parts.headers.contains_key(name);
-    match route.mode {
-        Mode::Ttl if has(header::CONTENT_ENCODING) => return Some(Reason::RequestEncoded),
-        _ if conditional::are_the_upstreams(route.kind, &parts.method, &parts.headers) => {
-            return Some(Reason::RequestPrecondition);
-        }
-        // Where the upstream is followed, a stored response may have the part that is asked for.
-        Mode::Rfc9111 if Range::of(&parts.method, &parts.headers).is_some() => return None,
-        Mode::Ttl | Mode::Rfc9111 => {}
-    }
-    has(header::RANGE).then_some(Reason::RequestRange)
-}
-
-/// The digest of a request's credentials; `None` where it has none.
-pub fn credentials(headers: &HeaderMap) -> Option<blake3::Hash> {
-    let mut lines: Vec<_> = headers.iter().filter(|(name, _)| headers::is_credential(name)).collect();
-    lines.sort_by_key(|(name, _)| name.as_str());
-    let mut found = Vec::new();
-    for (name, value) in lines {
-        write_part(name.as_str().as_bytes(), &mut found);
-        write_part(value.as_bytes(), &mut found);
-    }
-    (!found.is_empty()).then(|| blake3::hash(&found))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::HashMap, time::Duration};
 
     use http::Request;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::route::Scope;
+    use crate::route::{Route, Scope};
 
     fn terms() -> Terms {
         Terms {
@@ -324,7 +277,8 @@ mod tests {
     }
 
     proptest! {
-        /// A body that comes again is understood as if it came for the first time, wherever it is sent, whoever sends it.
+        /// A body, or a head, that comes again is understood as if it came for the first time, wherever it is sent, whoever
+        /// sends it.
         #[test]
         fn what_is_remembered_is_what_would_be_read(
             asked in proptest::collection::vec(
@@ -332,7 +286,7 @@ mod tests {
                 1..60,
             ),
         ) {
-            let (warm, routes) = (terms(), routes());
+            let (warm, routes, mut headings) = (terms(), routes(), HashMap::new());
             for (route, path, shape, text, caller, stream) in asked {
                 let path = ["/v1/chat/completions", "/api/v1/query", "/x"][path];
                 let body = match shape {
@@ -342,10 +296,14 @@ mod tests {
                 };
                 let request = Request::post(path)
                     .header("content-type", "application/json")
+                    // In the key of some dialects alone.
+                    .header("accept", "text/event-stream")
                     .header("authorization", format!("Bearer {caller}"));
                 let (parts, ()) = request.body(()).expect("a request").into_parts();
-                let understood = |terms| admit(&routes[route], &parts, body.as_bytes(), terms);
-                let (again, first) = (understood(&warm), understood(&terms()));
+                let read = || Heading::of(&routes[route], &parts);
+                let known = headings.entry((route, path, caller)).or_insert_with(read);
+                let again = admit(known, &parts, body.as_bytes(), &warm);
+                let first = admit(&read(), &parts, body.as_bytes(), &terms());
                 prop_assert_eq!(format!("{again:?}"), format!("{first:?}"));
             }
         }
@@ -360,7 +318,7 @@ mod tests {
         let (parts, ()) = request.body(()).expect("a request").into_parts();
         let is_known = |route: usize, path| terms.memo.recall(&name, &routes[route], path).is_some();
         assert!(!is_known(0, path));
-        admit(&routes[0], &parts, body, &terms).expect("covered");
+        admit(&Heading::of(&routes[0], &parts), &parts, body, &terms).expect("covered");
         assert!(is_known(0, path));
         assert!(!is_known(1, path), "on another route it may mean something else");
         assert!(!is_known(0, "/v1/responses"), "on another path it may mean something else");

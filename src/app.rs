@@ -172,9 +172,9 @@ impl App {
             }));
         }
         let handler = Arc::clone(&proxy);
-        let serving = tokio::spawn(server.run(listener, move |request, peer| {
+        let serving = tokio::spawn(server.run(listener, move |request, caller| {
             let proxy = Arc::clone(&handler);
-            async move { proxy.handle(request, peer).await }
+            async move { proxy.handle(request, caller).await }
         }));
         stop.await;
         drain(&proxy, &stop_proxy, &tasks).await;

@@ -1,7 +1,6 @@
 //! One request and its response as the log and the counters see it.
 
 use std::{
-    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -15,6 +14,7 @@ use serde::Serialize;
 
 use crate::{
     body::{BodyError, ResponseBody},
+    caller::Caller,
     entry::Usage,
     error::ProxyError,
     flight::End,
@@ -35,8 +35,8 @@ pub struct Exchange {
     pub path: Arc<str>,
     /// When it came.
     pub started: Instant,
-    /// Where it came from, directly.
-    pub peer: IpAddr,
+    /// Who it came from, directly.
+    pub caller: Arc<Caller>,
     /// The text of its question, where that is to be logged.
     pub question: Option<String>,
     /// The settings as it came, and what lasts.

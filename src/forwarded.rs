@@ -12,6 +12,24 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// The same as `X-Forwarded-For` has it.
+    hop: HeaderValue,
+}
+
+impl Peer {
+    /// The one at this address.
+    pub fn new(address: IpAddr) -> Self {
+        let hop = HeaderValue::try_from(address.to_canonical().to_string());
+        // Digits, dots and colons are a header's value.
+        Self { address, hop: hop.unwrap_or(HeaderValue::from_static("unknown")) }
+    }
+}
+
 fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     trusted.iter().any(|net| net.contains(&address))
@@ -38,18 +56,15 @@ fn is_account(name: &HeaderName) -> bool {
 ///
 /// Where `tell_host` is false, the caller's `Host` is not told: on a cacheable route it could change an answer
 /// that others get.
-pub fn rewrite(headers: &mut HeaderMap, peer: IpAddr, trusted: &[IpNet], tell_host: bool) {
-    let trusted = is_trusted(trusted, peer);
+pub fn rewrite(headers: &mut HeaderMap, peer: &Peer, trusted: &[IpNet], tell_host: bool) {
+    let trusted = is_trusted(trusted, peer.address);
     if !trusted {
         let said: Vec<HeaderName> = headers.keys().filter(|name| is_account(name)).cloned().collect();
         for name in said {
             headers.remove(name);
         }
     }
-    let peer = peer.to_canonical().to_string();
-    if let Ok(hop) = HeaderValue::from_str(&peer) {
-        headers::append_item(headers, FOR, hop);
-    }
+    headers::append_item(headers, FOR, peer.hop.clone());
     if !headers.contains_key(PROTO) {
         headers.insert(PROTO, HeaderValue::from_static("http"));
     }
@@ -88,7 +103,7 @@ mod tests {
             ("host", "h"),
         ];
         let mut headers = map(&said);
-        rewrite(&mut headers, PEER, &[], true);
+        rewrite(&mut headers, &Peer::new(PEER), &[], true);
         let expected = [
             ("host", "h"),
             ("x-forwarded-for", "10.0.0.9"),
@@ -107,7 +122,7 @@ mod tests {
             ("host", "h"),
         ];
         let mut headers = map(&said);
-        rewrite(&mut headers, PEER, &net("10.0.0.0/8"), false);
+        rewrite(&mut headers, &Peer::new(PEER), &net("10.0.0.0/8"), false);
         let hops: Vec<_> = headers::list(&headers, &FOR).collect();
         assert_eq!(hops, ["1.1.1.1", "2.2.2.2", "10.0.0.3", "10.0.0.9"]);
         assert_eq!(headers.get(PROTO), Some(&HeaderValue::from_static("https")));

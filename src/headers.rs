@@ -151,11 +151,11 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Takes out what is meant for one connection: the fixed list, and whatever `Connection` names.
-pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+/// Takes out what is meant for one connection: the fixed list, and whatever `Connection` names. Whether there was any.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
     let fixed: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
     if fixed.is_empty() {
-        return;
+        return false;
     }
     let named: Vec<HeaderName> = list(headers, &header::CONNECTION)
         .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
@@ -163,6 +163,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in fixed.into_iter().chain(named) {
         headers.remove(name);
     }
+    true
 }
 
 /// The items of a comma-separated header over all its lines, trimmed, empty ones left out.

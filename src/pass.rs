@@ -116,7 +116,7 @@ pub fn upstream_headers(exchange: &Exchange, headers: &mut HeaderMap, cacheable:
     if cacheable {
         headers.remove(header::ACCEPT_ENCODING);
     }
-    forwarded::rewrite(headers, exchange.peer, &exchange.live.config.trusted_proxies, !cacheable);
+    forwarded::rewrite(headers, &exchange.caller.peer, &exchange.live.config.trusted_proxies, !cacheable);
     if let Ok(id) = HeaderValue::from_str(&exchange.id) {
         headers.insert(reply::X_REQUEST_ID, id);
     }

@@ -11,7 +11,6 @@
 //! ```
 
 use std::{
-    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -24,11 +23,11 @@ use hyper::body::Incoming;
 use crate::{
     admit, ask,
     body::{self, BodyError, ReadLimits, ResponseBody},
+    caller::Caller,
     embed,
     error::{ErrorBody, ErrorKind, ProxyError},
     exchange::{self, Exchange, Observed, Record, Unanswered, Watch},
-    follow::{self, Follow},
-    forwarded, guard, headers,
+    follow, forwarded, guard,
     health::Health,
     log::events,
     lookup::{self, Lookup},
@@ -37,7 +36,6 @@ use crate::{
     question::Question,
     reply::{self, CacheReport, Failure, Reply, Saved},
     retiring::Retiring,
-    route::Route,
     serve,
     state::{Live, Shared},
     stats::Limit,
@@ -63,15 +61,15 @@ impl Proxy {
     pub async fn handle(
         &self,
         mut request: Request<Incoming>,
-        peer: SocketAddr,
+        caller: Arc<Caller>,
     ) -> Result<Response<Observed>, BodyError> {
-        let mut exchange = self.begin(&request, peer.ip());
+        let mut exchange = self.begin(&request, caller);
         events::http_request(&events::HttpRequest {
             request_id: &exchange.id,
             method: exchange.method.as_str(),
             path: &exchange.path,
             client_ip: forwarded::client_ip(
-                peer.ip(),
+                exchange.caller.peer.address,
                 &exchange.live.config.trusted_proxies,
                 request.headers(),
             ),
@@ -113,13 +111,13 @@ impl Proxy {
         }
     }
 
-    fn begin(&self, request: &Request<Incoming>, peer: IpAddr) -> Exchange {
+    fn begin(&self, request: &Request<Incoming>, caller: Arc<Caller>) -> Exchange {
         Exchange {
             id: exchange::request_id(request.headers()),
             method: request.method().clone(),
             path: request.uri().path().into(),
             started: Instant::now(),
-            peer,
+            caller,
             question: None,
             live: self.live.load_full(),
         }
@@ -128,24 +126,28 @@ impl Proxy {
     async fn answer(&self, exchange: &mut Exchange, request: Request<Incoming>) -> Result<Reply, Failure> {
         let live = &exchange.live;
         let (mut parts, body) = request.into_parts();
-        guard::check(&parts).map_err(|fault| ProxyError::new(ErrorKind::InvalidRequest, fault))?;
-        if let Some(response) = self.health.page(&live.config, &self.shared, &parts).await {
-            return Ok(Reply::new(response, None));
-        }
-        let upgrade = guard::upgrade(&parts.headers).map(str::to_owned);
-        let covering = live.routes.iter().find(|route| route.pattern.matches(&parts.method, &exchange.path));
-        let (method, path) = (parts.method.clone(), Arc::clone(&exchange.path));
-        let host = parts.headers.get(header::HOST).cloned();
-        let retiring = |route: Option<&Route>| Retiring::of(live, &method, &path, host.as_ref(), route);
-        let route = match covering {
-            Some(route)
-                if route.caches(&parts.method) && upgrade.is_none() && !guard::climbs(&exchange.path) =>
-            {
-                Arc::clone(route)
-            }
-            _ => {
-                let retiring = retiring(covering.map(Arc::as_ref));
-                return Box::pin(pass::pass(exchange, parts, body, upgrade, retiring)).await;
+        let heading = match exchange.caller.recall(&live.routes, &mut parts) {
+            Some(heading) => heading,
+            None => {
+                guard::check(&parts).map_err(|fault| ProxyError::new(ErrorKind::InvalidRequest, fault))?;
+                if let Some(response) = self.health.page(&live.config, &self.shared, &parts).await {
+                    return Ok(Reply::new(response, None));
+                }
+                let upgrade = guard::upgrade(&parts.headers).map(str::to_owned);
+                let mut routes = live.routes.iter();
+                match routes.find(|route| route.pattern.matches(&parts.method, &exchange.path)) {
+                    Some(route)
+                        if route.caches(&parts.method)
+                            && upgrade.is_none()
+                            && !guard::climbs(&exchange.path) =>
+                    {
+                        exchange.caller.read(route, &mut parts)
+                    }
+                    covering => {
+                        let retiring = Retiring::of(exchange, &parts.headers, covering.map(Arc::as_ref));
+                        return Box::pin(pass::pass(exchange, parts, body, upgrade, retiring)).await;
+                    }
+                }
             }
         };
         let limits = &live.config.limits;
@@ -155,31 +157,14 @@ impl Proxy {
             Err(BodyError::TooLarge(limit)) => return Err(too_large(limit).into()),
             Err(error) => return Err(Failure::Gone(error)),
         };
-        headers::remove_hop_by_hop(&mut parts.headers);
-        match admit::admit(&route, &parts, &body, &live.terms) {
-            Some(inquiry) => {
-                let patience = live.config.store.timeout;
-                exchange.question.clone_from(&inquiry.question);
-                let conditions = inquiry.conditions.clone();
-                let mut question = Box::new(Question {
-                    patience,
-                    follow: None,
-                    route,
-                    exchange: exchange.clone(),
-                    inquiry,
-                    kept: None,
-                    wanted: None,
-                    fallback: None,
-                });
-                question.follow = Follow::of(&question, &parts.headers).map(Box::new);
-                let range = question.inquiry.range.clone();
-                Ok(self.cached(question, parts, body).await?.unless(&conditions).part(range.as_ref()))
-            }
-            None => {
-                let retiring = retiring(Some(&route));
-                Box::pin(pass::forward(exchange, parts, body.into(), None, retiring)).await
-            }
-        }
+        let Some(inquiry) = admit::admit(&heading, &parts, &body, &live.terms) else {
+            let retiring = Retiring::of(exchange, &parts.headers, Some(&heading.route));
+            return Box::pin(pass::forward(exchange, parts, body.into(), None, retiring)).await;
+        };
+        exchange.question.clone_from(&inquiry.question);
+        let (conditions, range) = (inquiry.conditions.clone(), inquiry.range.clone());
+        let question = Question::new(exchange.clone(), Arc::clone(&heading.route), inquiry, &parts.headers);
+        Ok(self.cached(question, parts, body).await?.unless(&conditions).part(range.as_ref()))
     }
 
     /// A request that a route covers.

@@ -60,6 +60,23 @@ pub struct Fallback {
 }
 
 impl Question {
+    /// The one that `exchange` asks on `route`; `headers` are the request's.
+    pub fn new(exchange: Exchange, route: Arc<Route>, inquiry: Inquiry, headers: &HeaderMap) -> Box<Self> {
+        let patience = exchange.live.config.store.timeout;
+        let mut question = Box::new(Self {
+            route,
+            exchange,
+            inquiry,
+            kept: None,
+            wanted: None,
+            fallback: None,
+            patience,
+            follow: None,
+        });
+        question.follow = Follow::of(&question, headers).map(Box::new);
+        question
+    }
+
     /// The settings as of the request.
     pub fn live(&self) -> &Live {
         &self.exchange.live

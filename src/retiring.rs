@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, Method, Response, header};
 
 use crate::{
     error::ProxyError,
+    exchange::Exchange,
     generations::Subject,
     question::Question,
     resource::Resource,
@@ -30,20 +31,15 @@ pub struct Retiring {
 }
 
 impl Retiring {
-    /// Of a request to `host` that `covering` covers, if any route does; `None` where it retires nothing.
-    pub fn of(
-        live: &Arc<Live>,
-        method: &Method,
-        path: &Arc<str>,
-        host: Option<&HeaderValue>,
-        covering: Option<&Route>,
-    ) -> Option<Self> {
+    /// Of a request with these headers that `covering` covers, if any route does; `None` where it retires nothing.
+    pub fn of(exchange: &Exchange, headers: &HeaderMap, covering: Option<&Route>) -> Option<Self> {
+        let Exchange { live, method, path, .. } = exchange;
         let follows = covering.is_some_and(|route| route.cache && route.mode == Mode::Rfc9111);
         let is_write = match follows {
             true => !rfc9111::is_safe(method),
             false => [Method::PUT, Method::PATCH, Method::POST, Method::DELETE].contains(method),
         };
-        let host = host.and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
         let followed = (follows && is_write).then(|| format!("http://{host}"));
         Self::new(live, path, is_write, covering, followed)
     }

@@ -29,8 +29,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    alarm::Alarm, gather::Gathering, memory::Crowd, promptly::promptly, state::Shared, stats::Limit,
-    tunnel::Place,
+    alarm::Alarm, caller::Caller, gather::Gathering, memory::Crowd, promptly::promptly, state::Shared,
+    stats::Limit, tunnel::Place,
 };
 
 /// After a failed accept (out of file descriptors, say), the time until the next one.
@@ -146,7 +146,7 @@ impl Server {
     /// Serves `listener` with `handle` until it is stopped.
     pub async fn run<H, F, B, E>(self, listener: TcpListener, handle: H)
     where
-        H: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, Arc<Caller>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Response<B>, E>> + Send + 'static,
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -193,7 +193,7 @@ impl Server {
         permit: OwnedSemaphorePermit,
         handle: H,
     ) where
-        H: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
+        H: Fn(Request<Incoming>, Arc<Caller>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Response<B>, E>> + Send + 'static,
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -204,6 +204,7 @@ impl Server {
         // Its own, so that connections do not wait for each other to look at it.
         let stop = self.stop.child_token();
         let (pulse, place) = (Arc::new(Pulse::default()), Place(Arc::new(permit)));
+        let caller = Arc::new(Caller::new(peer.ip()));
         let service = {
             let (pulse, place) = (Arc::clone(&pulse), place.clone());
             service_fn(move |mut request: Request<Incoming>| {
@@ -212,7 +213,7 @@ impl Server {
                 if request.headers().contains_key(header::UPGRADE) {
                     request.extensions_mut().insert(place.clone());
                 }
-                handle(request, peer)
+                handle(request, Arc::clone(&caller))
                     .map(|answer| answer.map(|response| response.map(|body| Beating { body, _beat: beat })))
             })
         };

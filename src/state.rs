@@ -32,7 +32,7 @@ pub struct Live {
     pub shared: Arc<Shared>,
     /// The settings.
     pub config: Config,
-    /// The settings' routes, each for itself.
+    /// The settings' routes, each for itself. No other settings have the same ones.
     pub routes: Vec<Arc<Route>>,
     /// The client of the service behind.
     pub upstream: Upstream,

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     dialect::{Dialect, Inputs},
     guard, headers,
+    heading::Heading,
     health::Page,
     json::Json,
     key::{self, Body, BodyDigest},
@@ -121,7 +122,8 @@ impl Account {
             Some(route) => {
                 headers::remove_hop_by_hop(&mut parts.headers);
                 let terms = Terms::new(config);
-                match admit::admit(&Arc::new(route.clone()), &parts, body, &terms) {
+                let heading = Heading::of(&Arc::new(route.clone()), &parts);
+                match admit::admit(&heading, &parts, body, &terms) {
                     Some(inquiry) => {
                         Outcome::Covered(Box::new(covered(route, &parts, body, &terms, &inquiry)))
                     }
