@@ -4,7 +4,7 @@
 //! of its queue, and wake another thread to look there.
 
 use std::{
-    pin::pin,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -40,16 +40,28 @@ impl Wake for Bell {
     }
 }
 
-/// Runs `future`, polling it again where it was woken while it was polled.
-pub async fn promptly<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let bell = Arc::new(Bell::default());
-    let waker = Waker::from(Arc::clone(&bell));
-    std::future::poll_fn(move |cx| {
+/// Polls one future, again where it was woken while it was polled.
+#[derive(Debug)]
+pub struct Promptly {
+    bell: Arc<Bell>,
+    waker: Waker,
+}
+
+impl Default for Promptly {
+    fn default() -> Self {
+        let bell = Arc::new(Bell::default());
+        Self { waker: Waker::from(Arc::clone(&bell)), bell }
+    }
+}
+
+impl Promptly {
+    /// Polls `future`, which is the same one each time.
+    pub fn poll<F: Future>(&self, mut future: Pin<&mut F>, cx: &Context<'_>) -> Poll<F::Output> {
+        let bell = &self.bell;
         bell.task.register(cx.waker());
         for _ in 0..AT_ONCE {
             bell.state.swap(RUNNING, Ordering::AcqRel);
-            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&self.waker)) {
                 return Poll::Ready(output);
             }
             let slept =
@@ -61,17 +73,21 @@ pub async fn promptly<F: Future>(future: F) -> F::Output {
         bell.state.store(IDLE, Ordering::Release);
         cx.waker().wake_by_ref();
         Poll::Pending
-    })
-    .await
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, sync::atomic::AtomicUsize};
+    use std::{future::poll_fn, pin::pin, sync::atomic::AtomicUsize};
 
     use tokio::sync::mpsc;
 
     use super::*;
+
+    async fn promptly<F: Future>(future: F) -> F::Output {
+        let (mut future, promptly) = (pin!(future), Promptly::default());
+        poll_fn(|cx| promptly.poll(future.as_mut(), cx)).await
+    }
 
     #[derive(Default)]
     struct Count(AtomicUsize);

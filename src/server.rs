@@ -1,7 +1,7 @@
 //! Accepting connections, and letting them end well.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{
@@ -29,7 +29,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    alarm::Alarm, caller::Caller, gather::Gathering, memory::Crowd, promptly::promptly, state::Shared,
+    alarm::Alarm, caller::Caller, gather::Gathering, memory::Crowd, promptly::Promptly, state::Shared,
     stats::Limit, tunnel::Place,
 };
 
@@ -165,7 +165,7 @@ impl Server {
                     let member = crowd.join();
                     self.tasks.spawn(async move {
                         let _member = member;
-                        promptly(Box::pin(connection)).await;
+                        connection.await;
                     });
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -234,12 +234,13 @@ impl Server {
             pin!(builder.serve_connection_with_upgrades(TokioIo::new(Gathering(stream)), service));
         // The parser's own timeout begins once it knows the protocol, and is HTTP/1's alone; else this one runs.
         let mut silence = pin!(tokio::time::sleep(self.header_timeout));
+        let promptly = Promptly::default();
         let mut stopping = false;
         let mut heard = 0;
         loop {
             tokio::select! {
                 biased;
-                ended = connection.as_mut() => {
+                ended = poll_fn(|cx| promptly.poll(connection.as_mut(), cx)) => {
                     // Over HTTP/2, it is a peer that did not answer a ping.
                     let is_http1 = !pulse.is_http2.load(Ordering::Relaxed);
                     if is_http1 && ended.is_err_and(|error| is_timeout(&*error)) {
