@@ -194,9 +194,11 @@ pub fn media_type_of(content_type: &HeaderValue) -> Option<Cow<'_, str>> {
     Some(if is_lower { media.into() } else { media.to_ascii_lowercase().into() })
 }
 
-/// Whether the body is JSON (`application/json`, or a type that ends in `+json`) in UTF-8.
+/// Whether the body is JSON (`application/json`, or a type that ends in `+json`) in UTF-8. Of two types, nobody knows which
+/// one the service behind believes.
 pub fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return false };
+    let mut types = headers.get_all(header::CONTENT_TYPE).into_iter();
+    let (Some(value), None) = (types.next(), types.next()) else { return false };
     let is_json = |media: Cow<'_, str>| {
         media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
     };
@@ -264,6 +266,9 @@ mod tests {
             assert_eq!(is_json(&map(&[("content-type", value)])), expected, "{value}");
         }
         assert!(!is_json(&HeaderMap::new()));
+        let mut two = map(&[("content-type", "application/json")]);
+        two.append(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        assert!(!is_json(&two));
     }
 
     #[test]

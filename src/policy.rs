@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::{
     cache_control::{self, delta_seconds},
-    headers::{self, any_matches},
-    route::{Kind, Mode, Route, Scope, SetCookie},
+    headers,
+    route::{Kind, Route, SetCookie},
 };
 
 /// How long a document's 404 is kept at most.
@@ -249,26 +249,6 @@ pub fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
-/// Whether the request header `name` is in `route`'s keys.
-pub fn is_keyed(route: &Route, has_stream_member: bool, name: &HeaderName) -> bool {
-    if headers::is_credential(name) {
-        return match &route.scope {
-            Scope::Credential => true,
-            Scope::Shared => false,
-            Scope::Headers(names) => names.contains(name),
-        };
-    }
-    if route.mode == Mode::Rfc9111 {
-        // `Vary` says what else counts; of a `QUERY`, what its body is (RFC 10008, section 2.7).
-        let is_named = matches!(&route.scope, Scope::Headers(names) if names.contains(name));
-        return is_named || (name.as_str().starts_with("content-") && *name != header::CONTENT_LENGTH);
-    }
-    let left_out = headers::never_keyed(name)
-        || (has_stream_member && name == header::ACCEPT)
-        || any_matches(&route.ignore_headers, name);
-    !left_out || matches!(&route.scope, Scope::Headers(names) if names.contains(name))
-}
-
 /// Whether an answer with this head may be stored, and for how long, as far as its head tells.
 ///
 /// `keyed` tells which request headers are in the key.
@@ -341,6 +321,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::{dialect::Dialect, key::is_keyed, route::Scope};
 
     fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs
@@ -355,7 +336,9 @@ mod tests {
 
     fn judge(route: &Route, status: u16, pairs: &[(&'static str, &'static str)]) -> Result<Life, Reason> {
         let status = StatusCode::from_u16(status).expect("a status");
-        storable(route, &Directives::default(), status, &map(pairs), |name| is_keyed(route, true, name))
+        storable(route, &Directives::default(), status, &map(pairs), |name| {
+            is_keyed(route, Dialect::OpenAiChat, name)
+        })
     }
 
     #[test]
@@ -420,6 +403,8 @@ mod tests {
             (&document, 200, &[("set-cookie", "a=b")], Err(Reason::SetCookie)),
             (&query, 200, &[("vary", "Accept-Encoding, Origin, Authorization")], full),
             (&query, 200, &[("vary", "User-Agent")], Err(Reason::Vary)),
+            // All that call a body JSON share its key.
+            (&query, 200, &[("vary", "Content-Type")], Err(Reason::Vary)),
             (&query, 200, &[("vary", "*")], Err(Reason::Vary)),
             (&query, 200, &[("content-encoding", "gzip")], Err(Reason::Encoded)),
             (&query, 200, &[("content-encoding", "identity")], full),

@@ -8,6 +8,7 @@ use crate::{
     fill::Purpose,
     flight::{Head, Outcome, Sharing},
     follow::answer,
+    key,
     policy::{self, Life, Reason},
     question::Question,
     rfc9111::Times,
@@ -29,8 +30,7 @@ pub fn of_head(question: &Question, head: &Head, times: Times) -> Result<Life, R
     if question.follow.is_some() {
         return answer::storable(question, head.status, &head.headers, times);
     }
-    let has_stream_member = inquiry.dialect.has_stream_member();
-    let keyed = |name: &HeaderName| policy::is_keyed(route, has_stream_member, name);
+    let keyed = |name: &HeaderName| key::is_keyed(route, inquiry.dialect, name);
     policy::storable(route, &inquiry.directives, head.status, &head.headers, keyed)
 }
 

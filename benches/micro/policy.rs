@@ -5,7 +5,9 @@ use std::{hint::black_box, time::Duration};
 use criterion::Criterion;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sidecache::{
-    policy::{Directives, freshness, is_keyed, storable},
+    dialect::Dialect,
+    key::is_keyed,
+    policy::{Directives, freshness, storable},
     route::{Kind, Route, Scope},
 };
 
@@ -25,7 +27,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     });
     group.bench_function("storable", |bencher| {
         bencher.iter(|| {
-            let keyed = |name: &_| is_keyed(&route, true, name);
+            let keyed = |name: &_| is_keyed(&route, Dialect::OpenAiChat, name);
             let life = storable(&route, &directives, StatusCode::OK, black_box(&answer), keyed);
             life.expect("an answer that may be stored")
         });
