@@ -6,13 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, request::Parts};
+use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use crate::{
     body::ResponseBody, config::Config, log::Log, reply, state::Shared, stats::human_bytes,
-    upstream::Upstream,
+    upstream::Upstream, way::Page,
 };
 
 /// How long a page waits for a connection to the upstream, and how long it believes what it then saw.
@@ -40,14 +40,15 @@ impl Health {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// The response to a request for one of the health pages; `None` where it is for another page.
+    /// The response to a request with this method for one of the health pages.
     pub async fn page(
         &self,
+        page: Page,
         config: &Config,
         shared: &Shared,
-        parts: &Parts,
-    ) -> Option<Response<ResponseBody>> {
-        let (status, body) = match Page::asked(&config.health_path, &parts.method, parts.uri.path())? {
+        method: &Method,
+    ) -> Response<ResponseBody> {
+        let (status, body) = match page {
             Page::Report => (StatusCode::OK, Box::pin(self.report(config, shared)).await),
             Page::Live => (StatusCode::OK, json!({"status": "live"})),
             Page::Ready if self.draining.load(Ordering::Relaxed) => {
@@ -59,10 +60,10 @@ impl Health {
         response
             .headers_mut()
             .insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
-        if parts.method == Method::HEAD {
+        if *method == Method::HEAD {
             *response.body_mut() = ResponseBody::from(Bytes::new());
         }
-        Some(response)
+        response
     }
 
     async fn report(&self, config: &Config, shared: &Shared) -> Value {
@@ -93,34 +94,6 @@ impl Health {
                 reachable
             }
         }
-    }
-}
-
-/// A health page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Page {
-    /// At `health.path` itself.
-    Report,
-    /// Whether the process lives.
-    Live,
-    /// Whether it takes requests.
-    Ready,
-}
-
-impl Page {
-    /// The one at `path`, where `health.path` is `base`.
-    pub fn at(base: &str, path: &str) -> Option<Self> {
-        match path.strip_prefix(base)? {
-            "" => Some(Self::Report),
-            "/live" => Some(Self::Live),
-            "/ready" => Some(Self::Ready),
-            _ => None,
-        }
-    }
-
-    /// The one that a request is for, which is answered here whatever else covers it.
-    pub fn asked(base: &str, method: &Method, path: &str) -> Option<Self> {
-        Self::at(base, path).filter(|_| matches!(*method, Method::GET | Method::HEAD))
     }
 }
 

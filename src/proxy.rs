@@ -40,6 +40,7 @@ use crate::{
     state::{Live, Shared},
     stats::Limit,
     time::{seconds, unix_seconds},
+    way::{Passed, Way},
 };
 
 /// The proxy.
@@ -130,20 +131,13 @@ impl Proxy {
             Some(heading) => heading,
             None => {
                 guard::check(&parts).map_err(|fault| ProxyError::new(ErrorKind::InvalidRequest, fault))?;
-                if let Some(response) = self.health.page(&live.config, &self.shared, &parts).await {
-                    return Ok(Reply::new(response, None));
-                }
-                let upgrade = guard::upgrade(&parts.headers).map(str::to_owned);
-                let mut routes = live.routes.iter();
-                match routes.find(|route| route.pattern.matches(&parts.method, &exchange.path)) {
-                    Some(route)
-                        if route.caches(&parts.method)
-                            && upgrade.is_none()
-                            && !guard::climbs(&exchange.path) =>
-                    {
-                        exchange.caller.read(route, &mut parts)
+                match Way::of(&live.config.health_path, &live.routes, &parts) {
+                    Way::Cached(route) => exchange.caller.read(route, &mut parts),
+                    Way::Own(page) => {
+                        let response = self.health.page(page, &live.config, &self.shared, &parts.method);
+                        return Ok(Reply::new(response.await, None));
                     }
-                    covering => {
+                    Way::Passed(Passed { covering, upgrade, .. }) => {
                         let retiring = Retiring::of(exchange, &parts.headers, covering.map(Arc::as_ref));
                         return Box::pin(pass::pass(exchange, parts, body, upgrade, retiring)).await;
                     }

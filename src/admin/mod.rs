@@ -29,6 +29,7 @@ use crate::{
     proxy::Proxy,
     reply,
     state::Live,
+    way::Page,
 };
 
 /// The listener for operators.
@@ -63,8 +64,8 @@ impl Admin {
     ) -> Result<Response<ResponseBody>, Refusal> {
         let config = &live.config.admin;
         guard::check_name(parts, config)?;
-        if let Some(page) = self.proxy.health.page(&live.config, &self.proxy.shared, parts).await {
-            return Ok(page);
+        if let Some(page) = Page::asked(&live.config.health_path, &parts.method, parts.uri.path()) {
+            return Ok(self.proxy.health.page(page, &live.config, &self.proxy.shared, &parts.method).await);
         }
         guard::check_token(&parts.headers, config)?;
         let call = Call::of(parts, live.terms.namespace)?;

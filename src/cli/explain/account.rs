@@ -11,14 +11,14 @@ use crate::{
     batch::Batch,
     config::Config,
     dialect::{Dialect, Inputs},
-    guard, headers,
+    headers,
     heading::Heading,
-    health::Page,
     json::Json,
     key::{self, Body, BodyDigest},
     log::query::{decode, is_secret},
     normal,
     route::{Mode, Route, Scope},
+    way::{Passed, Way, Why},
 };
 
 /// What the proxy makes of a request.
@@ -100,30 +100,18 @@ pub(super) enum Content {
 impl Account {
     /// What a proxy under `config` makes of this request.
     pub(super) fn of(config: &Config, mut parts: Parts, body: &Bytes) -> Self {
-        let covering =
-            config.routes.iter().find(|route| route.pattern.matches(&parts.method, parts.uri.path()));
         let (method, path) = (parts.method.to_string(), parts.uri.path().to_owned());
         let query = parts.uri.query().map(hide_secrets);
-        let outcome = match covering {
-            _ if Page::asked(&config.health_path, &parts.method, parts.uri.path()).is_some() => {
-                Outcome::Own { own: "the health page (health.path)" }
+        let routes: Vec<_> = config.routes.iter().cloned().map(Arc::new).collect();
+        let outcome = match Way::of(&config.health_path, &routes, &parts) {
+            Way::Own(_) => Outcome::Own { own: "the health page (health.path)" },
+            Way::Passed(Passed { covering, why, .. }) => {
+                passed(reason(why, covering.map_or("", |route| &route.name), &method, &path))
             }
-            None => passed(format!("no route covers {method} {path}")),
-            Some(route) if !route.cache => passed(format!("the route {} has cache = false", route.name)),
-            Some(route) if !route.caches(&parts.method) => {
-                passed(format!("the route {} covers it, and {method} is not cached", route.name))
-            }
-            Some(_) if guard::upgrade(&parts.headers).is_some() => {
-                passed("it asks for an upgrade".to_owned())
-            }
-            Some(_) if guard::climbs(parts.uri.path()) => passed(
-                "to the service its path may be another one, as it has a `.` or `..` segment".to_owned(),
-            ),
-            Some(route) => {
+            Way::Cached(route) => {
                 headers::remove_hop_by_hop(&mut parts.headers);
                 let terms = Terms::new(config);
-                let heading = Heading::of(&Arc::new(route.clone()), &parts);
-                match admit::admit(&heading, &parts, body, &terms) {
+                match admit::admit(&Heading::of(route, &parts), &parts, body, &terms) {
                     Some(inquiry) => {
                         Outcome::Covered(Box::new(covered(route, &parts, body, &terms, &inquiry)))
                     }
@@ -144,6 +132,19 @@ impl Account {
 
 fn passed(why: String) -> Outcome {
     Outcome::Passed { passed: why }
+}
+
+/// Why a request is passed on that the route of this name covers, if any does.
+fn reason(why: Why, route: &str, method: &str, path: &str) -> String {
+    match why {
+        Why::Uncovered => format!("no route covers {method} {path}"),
+        Why::NotCached => format!("the route {route} has cache = false"),
+        Why::Method => format!("the route {route} covers it, and {method} is not cached"),
+        Why::Upgrade => "it asks for an upgrade".to_owned(),
+        Why::Climbs => {
+            "to the service its path may be another one, as it has a `.` or `..` segment".to_owned()
+        }
+    }
 }
 
 fn covered(route: &Route, parts: &Parts, body: &Bytes, terms: &Terms, inquiry: &Inquiry) -> Covered {

@@ -8,9 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
 use crate::{
     body::RequestBody,
-    health::Page,
     json::{Json, Member},
     log::query::MASK,
+    way::Page,
 };
 
 /// What a line is.
