@@ -190,7 +190,7 @@ fn a_value_that_does_not_open_is_a_miss_and_counted() {
             let key = stored(&sidecache, &redis, CHAT, &chat()).await;
             match spoil {
                 "changed" => redis.cli(&["SETRANGE", &key, "100", "x"]),
-                "plain" => redis.cli(&["SET", &key, "scE\u{4}"]),
+                "plain" => redis.cli(&["SET", &key, "scE\u{5}"]),
                 _ => {
                     let theirs = stored(&sidecache, &redis, CHAT, &other).await;
                     redis.cli(&["COPY", &theirs, &key, "REPLACE"])
