@@ -191,6 +191,17 @@ mod tests {
         let other = Entry::open(&sealed.into(), "sidecache:query:00fe", LARGEST);
         assert_eq!(other, Err(EnvelopeError::OtherKey));
     }
+
+    /// Replicas of two versions share a store: what one writes the other one must read as it was meant, or not at all.
+    #[test]
+    fn another_layout_is_another_version() {
+        let usage = Usage { prompt: Some(1), completion: None, total: Some(200) };
+        let sealed = entry(b"an answer".to_vec(), "v", 1000, Some("m".into()), Some(usage)).seal(KEY);
+        let stated = &sealed[MAGIC.len()..][..CHECKSUM_LEN];
+        let stated = u128::from_le_bytes(stated.try_into().expect("16 bytes"));
+        assert_eq!((MAGIC[3], stated), (5, 280_727_123_296_035_146_142_680_363_067_198_263_985));
+    }
+
     /// The envelope of `entry`, with another length for its body.
     fn with_length(entry: &Entry, length: u64) -> Vec<u8> {
         let stored = compress("application/json", &entry.body).expect("a body that is compressed");

@@ -136,6 +136,11 @@ impl Reader<'_> {
     }
 
     pub(crate) fn u64(&mut self) -> Option<u64> {
+        // Most take one byte.
+        if let Some(byte) = self.bytes.get(self.at).filter(|byte| **byte < 0x80) {
+            self.at += 1;
+            return Some(u64::from(*byte));
+        }
         let mut value = 0;
         for shift in (0..u64::BITS).step_by(7) {
             let byte = *self.bytes.get(self.at)?;
