@@ -2,7 +2,7 @@
 //!
 //! A client's requests mostly have the same head, but for the length of what they ask: it is looked at once.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use http::{
     HeaderName, HeaderValue, Version, header,
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use crate::{forwarded::Peer, headers, heading::Heading, route::Route};
 
 /// A longer head is not remembered, in bytes.
-const LONGEST: usize = 4096;
+const LONGEST: usize = 2048;
 
 /// After so many heads of which none came again, no further one is remembered: such a client names each request.
 const OTHERS_IN_A_ROW: u8 = 16;
@@ -38,13 +38,19 @@ struct Last {
     others: u8,
 }
 
-#[derive(Debug)]
 struct Known {
-    /// It, with the connection's headers.
+    /// It, with the connection's headers, and its caller's credentials.
     text: Box<[u8]>,
     says: Arc<Heading>,
     /// Whether it has headers of the connection's.
     has_connection: bool,
+}
+
+/// Without its text, which no log may have.
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Known").field("says", &self.says).finish_non_exhaustive()
+    }
 }
 
 impl Caller {
@@ -227,6 +233,14 @@ mod tests {
         caller.read(&routes[0], &mut first);
         assert!(caller.recall(&routes, &mut again).is_some());
         assert_eq!((first.headers, again.headers), (left.clone(), left));
+    }
+
+    #[test]
+    fn no_credential_is_shown() {
+        let (caller, routes) = (caller(), [route()]);
+        caller.read(&routes[0], &mut head("POST", "/a", &[("authorization", "Bearer secret")]));
+        let (shown, secret) = (format!("{caller:?}"), format!("{:?}", b"Bearer secret"));
+        assert!(!shown.contains("secret") && !shown.contains(secret.trim_matches(['[', ']'])), "{shown}");
     }
 
     #[test]
