@@ -1,7 +1,7 @@
 //! How long answers are fresh, and requests that ask for less than the cache has.
 
 use crate::support::{
-    Client, Script, Setup, Sidecache, Upstream,
+    Client, Raw, Script, Setup, Sidecache, Upstream,
     answers::{CHAT, QUERY, chat, chat_answer, query, query_answer},
     eventually, run,
 };
@@ -156,5 +156,53 @@ fn a_route_may_not_care() {
             assert_eq!(answer.cache(), if index == 0 { "MISS" } else { "HIT" }, "{directive}");
         }
         assert_eq!(upstream.calls(), 1);
+    });
+}
+
+/// The `X-Cache` of a question with these headers, asked on `connection` alone.
+async fn ask_on(connection: &mut Raw, headers: &str, text: &str) -> String {
+    let body = serde_json::json!({"model": "m", "messages": [{"role": "user", "content": text}]}).to_string();
+    let length = body.len();
+    let fixed = format!("host: a\r\ncontent-type: application/json\r\ncontent-length: {length}");
+    connection.send(format!("POST {CHAT} HTTP/1.1\r\n{fixed}\r\n{headers}\r\n{body}")).await;
+    let head = connection.head().await;
+    connection.until(&chat_answer().to_string()).await;
+    let told =
+        head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("x-cache: ").map(str::to_owned));
+    told.unwrap_or_default()
+}
+
+/// What a head said is remembered by its connection, and for the same head alone.
+#[test]
+fn each_request_on_a_connection_is_judged_by_its_own_head() {
+    run(async {
+        let upstream = chatting().await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let connection = &mut Raw::connect(sidecache.address()).await;
+        for (headers, text, expected) in [
+            ("", "a", "miss"),
+            ("", "a", "hit"),
+            ("", "a longer one", "miss"),
+            ("cache-control: no-store\r\n", "a", "bypass"),
+            ("cache-control: no-store\r\n", "a", "bypass"),
+            ("", "a", "hit"),
+            ("authorization: Bearer one\r\n", "a", "miss"),
+            ("authorization: Bearer one\r\n", "a", "hit"),
+            ("authorization: Bearer two\r\n", "a", "miss"),
+            ("x-tenant: 1\r\n", "a", "miss"),
+            ("x-tenant: 1\r\n", "a", "hit"),
+            // One of the connection's own, which the service does not get.
+            ("connection: x-tenant\r\nx-tenant: 2\r\n", "a", "hit"),
+            ("connection: x-tenant\r\nx-tenant: 2\r\n", "a longer one", "hit"),
+            ("connection: x-tenant\r\nx-tenant: 2\r\n", "another", "miss"),
+            ("x-tenant: 2\r\n", "a", "miss"),
+            ("range: bytes=0-1\r\n", "a", "bypass"),
+            ("content-type: text/plain\r\n", "a", ""),
+            ("", "a", "hit"),
+        ] {
+            assert_eq!(ask_on(connection, headers, text).await, expected, "{headers:?} {text}");
+        }
+        let last = upstream.requests().iter().rev().nth(3).expect("some").clone();
+        assert_eq!(last.header("x-tenant"), None, "{last:?}");
     });
 }
