@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::{HeaderMap, HeaderName, header, request::Parts, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, header, request::Parts};
 
 use crate::{
     conditional::{self, Conditions},
@@ -76,17 +76,7 @@ impl Heading {
         body: BodyDigest,
     ) -> blake3::Hash {
         let form = (dialect, body.taken_as());
-        let of_head = || {
-            key::head_digest(&key::Request {
-                route: &self.route,
-                dialect,
-                method: &parts.method,
-                target: parts.uri.path_and_query().map_or("/", PathAndQuery::as_str),
-                headers: &parts.headers,
-                host_counts,
-                body,
-            })
-        };
+        let of_head = || key::head_digest(&key::Request::of(parts, &self.route, dialect, host_counts, body));
         let (known, digest) = self.in_key.get_or_init(|| (form, of_head()));
         let digest = if *known == form { *digest } else { of_head() };
         key::whole_digest(&digest, body)

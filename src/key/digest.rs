@@ -3,7 +3,7 @@
 //! What goes into it of the head is written into one buffer, each part with its length, and hashed; so is what counts of
 //! the body. The key is the digest of the two digests: of what comes again, be it a head or a body, nothing is hashed again.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
     dialect::{Dialect, Pointer},
@@ -33,6 +33,21 @@ pub struct Request<'a> {
     pub host_counts: bool,
     /// Its body.
     pub body: BodyDigest,
+}
+
+impl<'a> Request<'a> {
+    /// The one with the head in `parts`.
+    pub fn of(
+        parts: &'a Parts,
+        route: &'a Route,
+        dialect: Dialect,
+        host_counts: bool,
+        body: BodyDigest,
+    ) -> Self {
+        let Parts { method, uri, headers, .. } = parts;
+        let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        Self { route, dialect, method, target, headers, host_counts, body }
+    }
 }
 
 /// What of a request's body is in its key: how it is taken, and the digest of what of it counts.
@@ -178,7 +193,7 @@ fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
     for (name, value) in kept {
         write_part(name.as_str().as_bytes(), out);
         if headers::is_credential(name) {
-            // Hashed by itself, so that no buffer but the request's own holds a credential.
+            // Hashed by itself, so that this buffer holds no credential.
             write_part(blake3::hash(value.as_bytes()).as_bytes(), out);
         } else {
             write_part(value.as_bytes(), out);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, request::Parts, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, request::Parts};
 use serde::Serialize;
 
 use crate::{
@@ -110,12 +110,12 @@ impl Account {
             }
             Way::Cached(route) => {
                 headers::remove_hop_by_hop(&mut parts.headers);
-                let terms = Terms::new(config);
-                match admit::admit(&Heading::of(route, &parts), &parts, body, &terms) {
+                let (heading, terms) = (Heading::of(route, &parts), Terms::new(config));
+                match admit::admit(&heading, &parts, body, &terms) {
                     Some(inquiry) => {
                         Outcome::Covered(Box::new(covered(route, &parts, body, &terms, &inquiry)))
                     }
-                    None if !headers::is_json(&parts.headers) => passed(format!(
+                    None if !heading.is_json => passed(format!(
                         "the built-in route {} covers JSON alone, and there is no Content-Type: application/json",
                         route.name
                     )),
@@ -159,15 +159,8 @@ fn covered(route: &Route, parts: &Parts, body: &Bytes, terms: &Terms, inquiry: &
         (Some(json), None) => Body::Json(json),
         (Some(json), Some(inputs)) => Body::Shared(json, inputs.unshared_members()),
     };
-    let request = key::Request {
-        route,
-        dialect: inquiry.dialect,
-        method: &parts.method,
-        target: parts.uri.path_and_query().map_or("/", PathAndQuery::as_str),
-        headers: &parts.headers,
-        host_counts: terms.host_counts,
-        body: BodyDigest::of(route, inquiry.dialect, counts),
-    };
+    let digest = BodyDigest::of(route, inquiry.dialect, counts);
+    let request = key::Request::of(parts, route, inquiry.dialect, terms.host_counts, digest);
     let kept = key::headers_in_key(&request);
     let mut left_out: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
     left_out.retain(|name| !kept.iter().any(|(own, _)| own.as_str() == *name));
