@@ -3,7 +3,7 @@
 use crate::support::{
     Client, Raw, Script, Setup, Sidecache, Upstream,
     answers::{CHAT, QUERY, chat, chat_answer, query, query_answer},
-    eventually, run,
+    eventually, post, run,
 };
 
 async fn chatting() -> Upstream {
@@ -161,10 +161,8 @@ fn a_route_may_not_care() {
 
 /// The `X-Cache` of a question with these headers, asked on `connection` alone.
 async fn ask_on(connection: &mut Raw, headers: &str, text: &str) -> String {
-    let body = serde_json::json!({"model": "m", "messages": [{"role": "user", "content": text}]}).to_string();
-    let length = body.len();
-    let fixed = format!("host: a\r\ncontent-type: application/json\r\ncontent-length: {length}");
-    connection.send(format!("POST {CHAT} HTTP/1.1\r\n{fixed}\r\n{headers}\r\n{body}")).await;
+    let body = serde_json::json!({"model": "m", "messages": [{"role": "user", "content": text}]});
+    connection.send(post(CHAT, headers, &body.to_string())).await;
     let head = connection.head().await;
     connection.until(&chat_answer().to_string()).await;
     let told =

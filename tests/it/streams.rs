@@ -8,7 +8,7 @@ use crate::support::{
         CHAT, DONE, QUERY, anthropic_events, chat_answer, chat_events, chat_stream, data, ollama_lines,
         query, responses_events,
     },
-    eventually, run,
+    eventually, post, run,
 };
 
 const SSE: &str = "text/event-stream";
@@ -144,14 +144,8 @@ fn a_route_can_name_its_streams_end() {
 
 /// The bytes that a client gets for a stream's question, up to the end of the connection.
 async fn raw_answer(sidecache: &Sidecache, question: &Value) -> String {
-    let body = question.to_string();
     let mut raw = Raw::connect(sidecache.address()).await;
-    let length = body.len();
-    raw.send(format!(
-        "POST {CHAT} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\n\
-         content-length: {length}\r\n\r\n{body}"
-    ))
-    .await;
+    raw.send(post(CHAT, "connection: close\r\n", &question.to_string())).await;
     raw.rest().await
 }
 
@@ -220,13 +214,8 @@ fn an_answer_is_finished_for_a_client_that_left_before_its_head() {
         );
         let upstream = Upstream::always(rest.end()).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let body = chat_stream().to_string();
         let mut raw = Raw::connect(sidecache.address()).await;
-        let length = body.len();
-        raw.send(format!(
-            "POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-        ))
-        .await;
+        raw.send(post(CHAT, "", &chat_stream().to_string())).await;
         asked.passed().await;
         drop(raw);
         go_on.open();

@@ -4,7 +4,7 @@ use super::*;
 use crate::support::{
     Raw,
     answers::{DONE, QUERY},
-    measured,
+    measured, post,
 };
 
 #[test]
@@ -31,13 +31,8 @@ fn beyond_the_most_followers_the_next_asks_on_its_own() {
 
 /// A caller that sends its question and reads no more than the beginning.
 async fn slow(sidecache: &Sidecache, question: &Value) -> Raw {
-    let body = question.to_string();
     let mut raw = Raw::connect(sidecache.address()).await;
-    let length = body.len();
-    raw.send(format!(
-        "POST {QUERY} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-    ))
-    .await;
+    raw.send(post(QUERY, "", &question.to_string())).await;
     raw.until("begun").await;
     raw
 }

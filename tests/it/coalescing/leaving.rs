@@ -1,7 +1,7 @@
 //! Leaders that leave: whatever they leave behind goes on without them.
 
 use super::*;
-use crate::support::Raw;
+use crate::support::{Raw, post};
 
 /// An answer in JSON that waits before its head, or in the middle of its body.
 fn held_answer(go: &Gate, reached: &Gate, mid_body: bool) -> Script {
@@ -50,15 +50,8 @@ fn a_leader_that_reads_nothing_starves_nobody() {
         let script = script.chunk(data(&json!({"choices": [], "padding": text}))).wait(&end);
         let upstream = Upstream::always(events[1..].iter().fold(script, Script::chunk).end()).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let body = chat_stream().to_string();
-        let length = body.len();
         let mut leader = Raw::connect(sidecache.address()).await;
-        leader
-            .send(format!(
-                "POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
-                 content-length: {length}\r\n\r\n{body}"
-            ))
-            .await;
+        leader.send(post(CHAT, "", &chat_stream().to_string())).await;
         asked(&upstream, 1).await;
         let client = sidecache.client();
         let follower = streaming(&client, "follower").await;

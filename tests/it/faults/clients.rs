@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::{answer, ask, knowing, question, request};
+use super::{answer, ask, knowing, question};
 use crate::support::{
     Gate, Raw, Script, Setup, Sidecache, Times, Upstream,
     answers::{CHAT, chat, chat_answer, chat_events, chat_stream},
-    eventually, measured, run,
+    eventually, measured, post, run,
 };
 
 /// Waits until it has no more files and sockets open than `before`, and a few that are kept for the next requests.
@@ -21,7 +21,7 @@ fn who_hangs_up_at_any_byte_leaves_nothing_behind() {
         let sidecache = Setup::to(&upstream.url()).start().await;
         ask(&sidecache.client(), 0).await;
         let before = sidecache.open_files();
-        let bytes = request(&question(1).to_string(), "");
+        let bytes = post(CHAT, "", &question(1).to_string());
         let mut others = Times::default();
         for at in 0..=bytes.len() {
             let mut raw = Raw::connect(sidecache.address()).await;
@@ -52,7 +52,7 @@ fn who_hangs_up_at_any_stage_of_an_answer_leaves_nothing_behind() {
         let before = sidecache.open_files();
         for bytes in [1, 20, 200, 400, 600, 800] {
             let mut raw = Raw::connect(sidecache.address()).await;
-            raw.send(request(&chat_stream().to_string(), "")).await;
+            raw.send(post(CHAT, "", &chat_stream().to_string())).await;
             raw.some(bytes).await;
         }
         assert_nothing_is_left(&sidecache, before).await;
@@ -72,7 +72,7 @@ fn who_closes_its_own_half_holds_up_nobody() {
             Upstream::always(Script::raw().tell(&asked).wait(&go).then(Script::json(&chat_answer()))).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
         let mut raw = Raw::connect(sidecache.address()).await;
-        raw.send(request(&chat().to_string(), "")).await;
+        raw.send(post(CHAT, "", &chat().to_string())).await;
         asked.passed().await;
         raw.close_half().await;
         go.open();
@@ -95,8 +95,7 @@ fn pipelined_requests_are_answered_in_their_order() {
         let upstream = knowing().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
         let mut raw = Raw::connect(sidecache.address()).await;
-        let all: Vec<u8> =
-            (0..20).flat_map(|number| request(&question(number % 7).to_string(), "")).collect();
+        let all: String = (0..20).map(|number| post(CHAT, "", &question(number % 7).to_string())).collect();
         raw.send(&all).await;
         for number in 0..20 {
             let head = raw.head().await;
@@ -183,7 +182,7 @@ fn a_crowd_that_stalls_is_sent_away_and_holds_up_nobody() {
         let config = "[limits]\nheader_timeout = \"1s\"\nbody_timeout = \"1s\"";
         let sidecache = Setup::to(&upstream.url()).config(config).start().await;
         let before = sidecache.open_files();
-        let whole = request(&question(1).to_string(), "");
+        let whole = post(CHAT, "", &question(1).to_string());
         let mut crowd = Vec::new();
         for number in 0..300 {
             let mut raw = Raw::connect(sidecache.address()).await;

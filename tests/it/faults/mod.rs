@@ -43,12 +43,3 @@ async fn ask(client: &Client, number: usize) -> Answer {
     assert_eq!((told.status, told.json()), (200, answer(&question)));
     told
 }
-
-/// A request with a JSON body, as bytes.
-fn request(body: &str, headers: &str) -> Vec<u8> {
-    let length = body.len();
-    format!(
-        "POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
-}

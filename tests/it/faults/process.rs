@@ -11,10 +11,10 @@ use std::{
 
 use serde_json::json;
 
-use super::{answer, ask, knowing, question, request};
+use super::{answer, ask, knowing, question};
 use crate::support::{
     Client, Gate, Raw, Received, RedisServer, Script, Setup, Sidecache, Times, Upstream, WallClock,
-    answers::CHAT, eventually, eventually_within, logs::parse, measured, run, soon,
+    answers::CHAT, eventually, eventually_within, logs::parse, measured, post, run, soon,
 };
 
 /// Asks for streams until nobody answers any more; how many came whole.
@@ -140,7 +140,7 @@ fn without_file_descriptors_it_waits_and_serves_whom_it_has() {
         // A client with a pool might open a second connection, which then waits.
         let mut kept = Raw::connect(sidecache.address()).await;
         let send = async |kept: &mut Raw, number: usize| {
-            kept.send(request(&question(number).to_string(), "")).await;
+            kept.send(post(CHAT, "", &question(number).to_string())).await;
             kept.head().await
         };
         let known = answer(&question(0)).to_string();

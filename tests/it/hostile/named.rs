@@ -3,7 +3,7 @@
 use crate::support::{
     Raw, Received, Script, Sidecache, Upstream,
     answers::{CHAT, chat, chat_answer},
-    run,
+    raw, run,
 };
 
 /// Headers that a client may name in `Connection`, and what they say.
@@ -49,11 +49,7 @@ async fn post(
 ) -> (String, Option<Received>) {
     let (calls, body) = (upstream.calls(), chat().to_string());
     let mut raw = Raw::connect(sidecache.address()).await;
-    raw.send(format!(
-        "POST {target} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{lines}\r\n{body}",
-        body.len()
-    ))
-    .await;
+    raw.send(raw::post(target, lines, &body)).await;
     let told = raw.rest().await;
     assert!(told.starts_with("HTTP/1.1 200"), "{lines}: {told}");
     (told, (upstream.calls() > calls).then(|| upstream.last()))

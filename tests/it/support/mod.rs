@@ -26,7 +26,7 @@ pub(crate) use self::{
     clock::WallClock,
     measured::{Times, measured},
     middleman::{Act, Middleman},
-    raw::Raw,
+    raw::{Raw, post},
     redis::RedisServer,
     script::{Gate, Script},
     service::Rag,

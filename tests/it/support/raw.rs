@@ -9,6 +9,14 @@ use tokio::{
 
 use super::soon;
 
+/// The bytes of a `POST` with a JSON body, and with these header lines.
+pub(crate) fn post(target: &str, lines: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {target} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n{lines}content-length: {length}\r\n\r\n{body}"
+    )
+}
+
 /// A bare connection.
 pub(crate) struct Raw {
     stream: TcpStream,
