@@ -14,7 +14,7 @@ use crate::{
     heading::Heading,
     json::{Json, JsonError},
     key::{self, Body, BodyDigest, Key},
-    memo::{Memo, Name},
+    memo::Memo,
     namespace::Namespace,
     policy::{Directives, Reason},
     range::Range,
@@ -121,7 +121,7 @@ pub fn admit(heading: &Heading, parts: &Parts, body: &[u8], terms: &Terms) -> Op
         return opaque(Some(Reason::RequestEncoded));
     }
     // Of a batch, each input is known by itself, and the whole is not remembered.
-    let known_by = (route.kind != Kind::Embedding).then(|| Name::of(body));
+    let known_by = (route.kind != Kind::Embedding).then(|| terms.memo.name(body));
     if let Some(reading) = known_by.and_then(|name| terms.memo.recall(&name, route, parts.uri.path())) {
         return Some(reader.inquiry(reading, None));
     }
@@ -313,7 +313,7 @@ mod tests {
     fn a_body_is_read_once() {
         let (terms, routes) = (terms(), routes());
         let body = br#"{"model":"m","messages":[]}"#;
-        let (path, name) = ("/v1/chat/completions", Name::of(body));
+        let (path, name) = ("/v1/chat/completions", terms.memo.name(body));
         let request = Request::post(path).header("content-type", "application/json");
         let (parts, ()) = request.body(()).expect("a request").into_parts();
         let is_known = |route: usize, path| terms.memo.recall(&name, &routes[route], path).is_some();

@@ -1,12 +1,13 @@
 //! What bodies said, so that a body that comes again is not read again.
 //!
-//! A body is known by the BLAKE3 digest of its bytes: other bytes have another one. Of what it said, the digest of what
+//! A body is known by the keyed BLAKE3 digest of its bytes: other bytes have another one, which nobody can foretell. Of what it said, the digest of what
 //! counts is its own, and stands beside it. The rest, its *gist*, most bodies have in common: the model, the form of the
 //! answer, where they were sent. It is kept once, so that to know a body takes no more than a line of the processor's
 //! cache, and as many can be known as are stored.
 
 use std::{
     hash::{BuildHasher, RandomState},
+    num::NonZeroU64,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,10 +15,13 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use hashbrown::{HashTable, hash_table::Entry};
 use parking_lot::Mutex;
 
-use crate::{reading::Reading, route::Route};
+use crate::{
+    reading::Reading,
+    route::Route,
+    table::{Item, Table},
+};
 
 /// The parts that the bodies are divided among, each with a lock of its own.
 const SHARDS: u64 = 64;
@@ -28,8 +32,8 @@ const GISTS: usize = 1024;
 /// In how many places a gist may be.
 const CHOICES: u64 = 4;
 
-/// What a body takes in a table that is as full as it gets, in bytes.
-const COST: u64 = 75;
+/// What a body's cell takes, in bytes.
+const CELL: u64 = size_of::<Option<Known>>() as u64;
 
 /// The least that a memo may take, in bytes.
 const LEAST: u64 = 1024 * 1024;
@@ -43,6 +47,8 @@ pub struct Memo {
     /// Each in one of a few places, which its hash tells.
     gists: Box<[ArcSwapOption<Gist>]>,
     hasher: RandomState,
+    /// What bodies are digested with.
+    key: [u8; blake3::KEY_LEN],
     /// How many gists there were.
     named: AtomicU64,
 }
@@ -59,13 +65,19 @@ struct Known {
     /// The digest of what of it counts.
     counts: blake3::Hash,
     /// Which gist it has. No other one ever gets this number.
-    gist: u64,
+    gist: NonZeroU64,
+}
+
+impl Item for Known {
+    fn hash(&self) -> u64 {
+        self.body.hash()
+    }
 }
 
 /// What bodies have in common.
 #[derive(Debug)]
 struct Gist {
-    number: u64,
+    number: NonZeroU64,
     /// Read on another route or another path, the same bytes may say something else.
     route: Arc<Route>,
     path: Box<str>,
@@ -77,29 +89,40 @@ struct Gist {
 /// takes the place of the older one, which is forgotten.
 #[derive(Debug, Default)]
 struct Shard {
-    younger: HashTable<Known>,
-    older: HashTable<Known>,
+    younger: Table<Known>,
+    older: Table<Known>,
 }
 
 impl Memo {
     /// A memo in front of a store that takes `memory` bytes: it takes no more than an eighth of that, or 1 MiB.
     pub fn beside(memory: u64) -> Self {
-        let bodies = (memory / 8).max(LEAST) / COST / SHARDS / 2;
-        // As many as the table has room for, since it grows twofold.
-        let generation = (bodies + 1).next_power_of_two() / 2 * 7 / 8;
+        let cells = (memory / 8).max(LEAST) / CELL / SHARDS / 2;
+        let hasher = RandomState::new();
+        let mut key = [0; blake3::KEY_LEN];
+        for (part, number) in key.as_chunks_mut().0.iter_mut().zip(0_u8..) {
+            *part = hasher.hash_one(number).to_le_bytes();
+        }
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            generation: usize::try_from(generation).unwrap_or(usize::MAX),
+            generation: Table::<Known>::room_within(usize::try_from(cells).unwrap_or(usize::MAX)),
             gists: (0..GISTS).map(|_| ArcSwapOption::empty()).collect(),
-            hasher: RandomState::new(),
-            named: AtomicU64::new(0),
+            hasher,
+            key,
+            named: AtomicU64::new(1),
         }
+    }
+
+    /// What a body with these bytes is known by: 192 bits of their digest, of which to find two that are the same takes
+    /// 2^96 tries.
+    pub fn name(&self, body: &[u8]) -> Name {
+        let digest = blake3::keyed_hash(&self.key, body);
+        Name(std::array::from_fn(|at| digest.as_bytes()[at]))
     }
 
     /// What the body said that is known by `name`, sent to `route` at `path`.
     pub fn recall(&self, name: &Name, route: &Arc<Route>, path: &str) -> Option<Reading> {
         let known = self.shard(name).lock().find(name, self.generation)?;
-        let gist = self.gists[place(known.gist)].load();
+        let gist = self.gists[place(known.gist.get())].load();
         let gist = gist.as_ref().filter(|gist| gist.number == known.gist && gist.is_of(route, path))?;
         let digest = gist.reading.digest.with(known.counts);
         Some(Reading { digest, ..gist.reading.clone() })
@@ -107,15 +130,16 @@ impl Memo {
 
     /// Remembers it.
     pub fn keep(&self, name: Name, route: &Arc<Route>, path: &str, reading: &Reading) {
-        if reading.is_small() {
-            let known =
-                Known { body: name, counts: reading.digest.hash(), gist: self.gist(route, path, reading) };
+        if reading.is_small()
+            && let Some(gist) = self.gist(route, path, reading)
+        {
+            let known = Known { body: name, counts: reading.digest.hash(), gist };
             self.shard(&name).lock().put(known, self.generation);
         }
     }
 
     /// The number of the gist of `reading`.
-    fn gist(&self, route: &Arc<Route>, path: &str, reading: &Reading) -> u64 {
+    fn gist(&self, route: &Arc<Route>, path: &str, reading: &Reading) -> Option<NonZeroU64> {
         let hash = self.hasher.hash_one((Arc::as_ptr(route), path, reading.gist()));
         let places = (0..CHOICES).map(|further| place(hash.wrapping_add(further)));
         let same = |at: usize| {
@@ -124,15 +148,15 @@ impl Memo {
             (gist.reading.gist() == reading.gist()).then_some(gist.number)
         };
         if let Some(number) = places.clone().find_map(same) {
-            return number;
+            return Some(number);
         }
         let free = places.clone().find(|at| self.gists[*at].load().is_none());
         let at = free.unwrap_or(place(hash));
         // The place is in the number, whose other digits tell it from all before.
-        let number = self.named.fetch_add(1, Ordering::Relaxed) * GISTS as u64 + at as u64;
+        let number = NonZeroU64::new(self.named.fetch_add(1, Ordering::Relaxed) * GISTS as u64 + at as u64)?;
         let (route, path, reading) = (Arc::clone(route), path.into(), reading.clone());
         self.gists[at].store(Some(Arc::new(Gist { number, route, path, reading })));
-        number
+        Some(number)
     }
 
     fn shard(&self, name: &Name) -> &Mutex<Shard> {
@@ -152,12 +176,6 @@ impl Gist {
 }
 
 impl Name {
-    /// That of a body with these bytes: 192 bits of their digest, of which to find two that are the same takes 2^96 tries.
-    pub fn of(body: &[u8]) -> Self {
-        let digest = blake3::hash(body);
-        Self(std::array::from_fn(|at| digest.as_bytes()[at]))
-    }
-
     /// It is a digest already.
     const fn hash(&self) -> u64 {
         let [_, a, b, c, d, e, f, g, h, ..] = self.0;
@@ -171,7 +189,7 @@ impl Shard {
         if let Some(known) = self.younger.find(name.hash(), is_it) {
             return Some(*known);
         }
-        let (known, _) = self.older.find_entry(name.hash(), is_it).ok()?.remove();
+        let known = self.older.remove(name.hash(), is_it)?;
         self.put(known, generation);
         Some(known)
     }
@@ -180,12 +198,9 @@ impl Shard {
         if self.younger.len() >= generation {
             self.older = std::mem::take(&mut self.younger);
         }
-        let is_it = |other: &Known| other.body == known.body;
-        match self.younger.entry(known.body.hash(), is_it, |known| known.body.hash()) {
-            Entry::Occupied(mut entry) => *entry.get_mut() = known,
-            Entry::Vacant(entry) => {
-                entry.insert(known);
-            }
+        match self.younger.find_mut(known.hash(), |other| other.body == known.body) {
+            Some(other) => *other = known,
+            None => self.younger.insert(known),
         }
     }
 }
@@ -218,18 +233,18 @@ mod tests {
     }
 
     fn keep(memo: &Memo, route: &Arc<Route>, body: &str) {
-        memo.keep(Name::of(body.as_bytes()), route, PATH, &read(route, body));
+        memo.keep(memo.name(body.as_bytes()), route, PATH, &read(route, body));
     }
 
     fn recall(memo: &Memo, route: &Arc<Route>, body: &str) -> Option<Reading> {
-        memo.recall(&Name::of(body.as_bytes()), route, PATH)
+        memo.recall(&memo.name(body.as_bytes()), route, PATH)
     }
 
     #[test]
     fn it_has_its_bound_and_keeps_what_comes_again() {
         let (memo, route) = (Memo::beside(0), route());
         let body = |number: u32| format!(r#"{{"model":"m","messages":[{number}]}}"#);
-        let most = u32::try_from(LEAST / COST).expect("some thousands");
+        let most = u32::try_from(LEAST / CELL).expect("some thousands");
         keep(&memo, &route, &body(0));
         for number in 1..2 * most {
             keep(&memo, &route, &body(number));

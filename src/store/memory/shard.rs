@@ -6,13 +6,20 @@
 //!
 //! Times are microseconds since a moment of the store's choice.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    hash::{BuildHasher, RandomState},
+    num::NonZeroU32,
+};
 
-use hashbrown::{HashTable, hash_table};
+use crate::{
+    packed::Packed,
+    route::Kind,
+    table::{Item, Table},
+};
 
-use crate::{packed::Packed, route::Kind};
-
-/// What names an entry here. It is a digest already: its own bytes are its hash.
+/// What names an entry here.
 pub(super) type Digest = [u8; 32];
 
 /// Entries that end are let go of in such numbers at once, so that nobody waits long for it.
@@ -52,10 +59,37 @@ impl Slot {
         Self { digest: [0; 32], held: None, placed: 0, is_used: false, newer: NONE, older: NONE };
 }
 
+/// Which slot an entry is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    /// Of its digest.
+    hash: u32,
+    /// One higher than it is.
+    slot: NonZeroU32,
+}
+
+impl Place {
+    fn new(hash: u32, slot: u32) -> Option<Self> {
+        Some(Self { hash, slot: NonZeroU32::new(slot.wrapping_add(1))? })
+    }
+
+    const fn slot(&self) -> u32 {
+        self.slot.get() - 1
+    }
+}
+
+impl Item for Place {
+    fn hash(&self) -> u64 {
+        u64::from(self.hash)
+    }
+}
+
 /// The entries of one part.
 #[derive(Debug)]
 pub(super) struct Shard {
-    places: HashTable<u32>,
+    places: Table<Place>,
+    /// With a key of its own: digests can be chosen, these hashes cannot.
+    hasher: RandomState,
     slots: Vec<Slot>,
     free: u32,
     newest: u32,
@@ -68,7 +102,8 @@ pub(super) struct Shard {
 impl Default for Shard {
     fn default() -> Self {
         Self {
-            places: HashTable::new(),
+            places: Table::default(),
+            hasher: RandomState::new(),
             slots: Vec::new(),
             free: NONE,
             newest: NONE,
@@ -119,18 +154,19 @@ impl Shard {
             self.forget_old_ends();
         }
         let slot = self.free_slot();
+        let Some(place) = Place::new(self.hash(digest), slot) else { return };
         self.bytes += cost(&held.packed);
         self.ends.push(Reverse((held.ends, slot)));
         self.slots[slot as usize] = Slot { digest: *digest, held: Some(held), placed: now, ..Slot::FREE };
         self.link_newest(slot);
-        let Self { places, slots, .. } = self;
-        places.insert_unique(hash(digest), slot, |slot| hash(&slots[*slot as usize].digest));
+        self.places.insert(place);
     }
 
     /// Whether there was an entry.
     pub(super) fn remove(&mut self, digest: &Digest) -> bool {
-        let Ok(place) = self.place(digest) else { return false };
-        let (slot, _) = place.remove();
+        let Some(place) = self.place(digest) else { return false };
+        self.places.remove(place.hash(), |other| *other == place);
+        let slot = place.slot();
         self.unlink(slot);
         let Slot { held, older, .. } = &mut self.slots[slot as usize];
         self.bytes -= held.take().map_or(0, |held| cost(&held.packed));
@@ -191,17 +227,21 @@ impl Shard {
     }
 
     fn find(&self, digest: &Digest, now: u64) -> Option<u32> {
-        let slot = *self.places.find(hash(digest), |slot| self.slots[*slot as usize].digest == *digest)?;
+        let slot = self.place(digest)?.slot();
         let held = self.slots[slot as usize].held.as_ref()?;
         (now < held.ends).then_some(slot)
     }
 
-    fn place(
-        &mut self,
-        digest: &Digest,
-    ) -> Result<hash_table::OccupiedEntry<'_, u32>, hash_table::AbsentEntry<'_, u32>> {
-        let Self { places, slots, .. } = self;
-        places.find_entry(hash(digest), |slot| slots[*slot as usize].digest == *digest)
+    fn place(&self, digest: &Digest) -> Option<Place> {
+        let hash = self.hash(digest);
+        let is_it = |place: &Place| place.hash == hash && self.slots[place.slot() as usize].digest == *digest;
+        self.places.find(hash.into(), is_it).copied()
+    }
+
+    fn hash(&self, digest: &Digest) -> u32 {
+        // A part of a digest tells as much as all of it.
+        let [first, ..] = digest.as_chunks::<8>().0 else { return 0 };
+        self.hasher.hash_one(u64::from_le_bytes(*first)) as u32
     }
 
     fn free_slot(&mut self) -> u32 {
@@ -239,11 +279,6 @@ impl Shard {
         let live = self.slots.iter().zip(0..);
         self.ends = live.filter_map(|(slot, at)| Some(Reverse((slot.held.as_ref()?.ends, at)))).collect();
     }
-}
-
-fn hash(digest: &Digest) -> u64 {
-    let [first, ..] = digest.as_chunks::<8>().0 else { return 0 };
-    u64::from_le_bytes(*first)
 }
 
 #[cfg(test)]

@@ -1,0 +1,187 @@
+//! A hash table whose items stand in its cells, one beside the other (open addressing, linear probing). Pure.
+//!
+//! In a large store no cache of the processor's has what a request asks for, so that it costs what it waits for memory: here
+//! that is one wait, where a table with its marks or its links apart from its items has two.
+
+/// An item of a table.
+pub trait Item {
+    /// Where it belongs. Nobody must be able to choose items whose hashes have their lowest bits in common: a table is as slow
+    /// as many of them are.
+    fn hash(&self) -> u64;
+}
+
+/// Cells that a table begins with.
+const FEWEST: usize = 8;
+
+/// A hash table.
+#[derive(Clone, Debug)]
+pub struct Table<T> {
+    /// A power of two of them, or none.
+    cells: Vec<Option<T>>,
+    len: usize,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { cells: Vec::new(), len: 0 }
+    }
+}
+
+impl<T: Item> Table<T> {
+    /// As many items as make a table of at most `cells`: it grows twofold.
+    pub const fn room_within(cells: usize) -> usize {
+        match cells.checked_ilog2() {
+            Some(power) => (1 << power) / 4 * 3,
+            None => 0,
+        }
+    }
+
+    /// The number of its items.
+    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The item with this hash that is the one looked for.
+    pub fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<&T> {
+        self.cells[self.at(hash, is_it)?].as_ref()
+    }
+
+    /// The same, to be changed; its hash must stay what it is.
+    pub fn find_mut(&mut self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<&mut T> {
+        let at = self.at(hash, is_it)?;
+        self.cells[at].as_mut()
+    }
+
+    /// Puts an item that is not there yet.
+    pub fn insert(&mut self, item: T) {
+        if (self.len + 1) * 4 > self.cells.len() * 3 {
+            let cells = (self.cells.len() * 2).max(FEWEST);
+            let grown = (0..cells).map(|_| None).collect();
+            for item in std::mem::replace(&mut self.cells, grown).into_iter().flatten() {
+                self.place(item);
+            }
+        }
+        self.place(item);
+        self.len += 1;
+    }
+
+    /// Takes out the item with this hash that is the one looked for.
+    pub fn remove(&mut self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<T> {
+        let at = self.at(hash, is_it)?;
+        let removed = self.cells[at].take();
+        self.len -= 1;
+        self.close(at);
+        removed
+    }
+
+    fn at(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<usize> {
+        let mut at = self.home(hash)?;
+        while let Some(item) = &self.cells[at] {
+            if is_it(item) {
+                return Some(at);
+            }
+            at = self.after(at);
+        }
+        None
+    }
+
+    fn place(&mut self, item: T) {
+        let Some(mut at) = self.home(item.hash()) else { return };
+        while self.cells[at].is_some() {
+            at = self.after(at);
+        }
+        self.cells[at] = Some(item);
+    }
+
+    /// Fills the empty cell `gap` with an item that stands behind it only because it was not empty, and so on: whoever looks
+    /// for an item stops at the first empty cell.
+    fn close(&mut self, mut gap: usize) {
+        let mut at = self.after(gap);
+        while let Some(home) = self.cells[at].as_ref().and_then(|item| self.home(item.hash())) {
+            if self.distance(home, at) >= self.distance(gap, at) {
+                self.cells.swap(gap, at);
+                gap = at;
+            }
+            at = self.after(at);
+        }
+    }
+
+    /// Where an item with this hash belongs; `None` where there are no cells.
+    fn home(&self, hash: u64) -> Option<usize> {
+        let last = self.cells.len().checked_sub(1)?;
+        Some(hash as usize & last)
+    }
+
+    fn after(&self, at: usize) -> usize {
+        (at + 1) & (self.cells.len() - 1)
+    }
+
+    /// From one cell on to another.
+    fn distance(&self, from: usize, to: usize) -> usize {
+        to.wrapping_sub(from) & (self.cells.len() - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An item, and the cell of 16 that it belongs to: many belong to the same.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Thing(u8);
+
+    impl Item for Thing {
+        fn hash(&self) -> u64 {
+            u64::from(self.0 % 16)
+        }
+    }
+
+    struct Counted(u64);
+
+    impl Item for Counted {
+        fn hash(&self) -> u64 {
+            self.0
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_has_what_was_put_and_not_taken(steps in proptest::collection::vec((0..60_u8, any::<bool>()), 0..300)) {
+            let (mut table, mut model) = (Table::default(), Vec::new());
+            for (n, puts) in steps {
+                let thing = Thing(n);
+                let is_it = |other: &Thing| *other == thing;
+                let at = model.iter().position(is_it);
+                prop_assert_eq!(table.find(thing.hash(), is_it), at.map(|at| &model[at]));
+                match (puts, at) {
+                    (true, None) => {
+                        table.insert(thing);
+                        model.push(thing);
+                    }
+                    (true, Some(_)) => prop_assert_eq!(table.find_mut(thing.hash(), is_it).copied(), Some(thing)),
+                    (false, _) => prop_assert_eq!(table.remove(thing.hash(), is_it), at.map(|at| model.swap_remove(at))),
+                }
+                prop_assert_eq!(table.len(), model.len());
+                for thing in &model {
+                    prop_assert!(table.find(thing.hash(), |other| other == thing).is_some(), "{:?} is lost", thing);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn it_grows_when_its_room_is_used_up() {
+        for most in [8, 9, 1000, 16_384, 16_385] {
+            let room = Table::<Counted>::room_within(most);
+            let mut table = Table::default();
+            (0..room).for_each(|n| table.insert(Counted(n as u64)));
+            let cells = table.cells.len();
+            assert!(cells <= most && cells * 2 > most, "{cells} of {most}");
+            table.insert(Counted(0));
+            assert_eq!(table.cells.len(), 2 * cells, "{room} were not all");
+        }
+    }
+}
