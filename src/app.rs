@@ -172,10 +172,9 @@ impl App {
             }));
         }
         let handler = Arc::clone(&proxy);
-        let serving = tokio::spawn(server.run(listener, move |request, caller| {
-            let proxy = Arc::clone(&handler);
-            async move { proxy.handle(request, caller).await }
-        }));
+        let serving = tokio::spawn(
+            server.run(listener, move |request, caller| Arc::clone(&handler).handle(request, caller)),
+        );
         stop.await;
         drain(&proxy, &stop_proxy, &tasks).await;
         stop_admin.cancel();

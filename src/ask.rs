@@ -15,7 +15,6 @@ use crate::{
     flights::{Fit, Seat, Start},
     generations::Dependencies,
     lookup::may_read,
-    pass::normalized,
     policy,
     question::{Fallback, Question},
     reply::{self, CacheReport, CacheStatus, Failure, Reply},
@@ -54,9 +53,9 @@ async fn ask_or_take(
     let asked = Box::new(Question { fallback: Some(stale.clone()), ..Question::clone(&question) });
     match ask_once_or_twice(asked, report, request).await {
         Ok(reply) if stale.for_errors && policy::is_failure(reply.response.status()) => {
-            Ok(serve::instead(&question, stale.found, Some(reply.response.status())).await)
+            Ok(serve::instead(&question, stale.found, Some(reply.response.status())))
         }
-        Err(Failure::Told(..) | Failure::Fill(..)) => Ok(serve::instead(&question, stale.found, None).await),
+        Err(Failure::Told(..) | Failure::Fill(..)) => Ok(serve::instead(&question, stale.found, None)),
         otherwise => otherwise,
     }
 }
@@ -98,7 +97,7 @@ async fn ask_once_or_twice(
             Ok(Ok(Some(head)))
                 if head.sharing == Sharing::Open || (last && head.sharing == Sharing::Failed) =>
             {
-                return Ok(follow(&question, report, &head, reader).await);
+                return Ok(follow(&question, report, &head, reader));
             }
             Ok(Ok(None)) => break,
             Ok(Err(_) | Ok(Some(_))) => {}
@@ -200,12 +199,11 @@ async fn lead(
     }
     let body = if is_head { ResponseBody::Full(None) } else { body(&head, reader, edit) };
     let response = response(&head, headers, body);
-    let response = normalized(&exchange, Some(report.kind), response).await;
     Ok(Reply::new(response, Some(report)))
 }
 
 /// Reads along with the request that asked.
-async fn follow(question: &Question, report: CacheReport, head: &Head, reader: Reader) -> Reply {
+fn follow(question: &Question, report: CacheReport, head: &Head, reader: Reader) -> Reply {
     question.shared().stats.coalesced.increment();
     let framing = Framing::of_headers(&head.headers);
     let edit = question.inquiry.dialect.edit_for_others(&question.inquiry.ask);
@@ -217,7 +215,6 @@ async fn follow(question: &Question, report: CacheReport, head: &Head, reader: R
     }
     let body = body(head, reader, edit);
     let response = response(head, headers, body);
-    let response = normalized(&question.exchange, Some(report.kind), response).await;
     let forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
     Reply::new(response, Some(CacheReport { status: CacheStatus::Coalesced, forward, ..report }))
 }

@@ -58,7 +58,7 @@ pub async fn lookup(question: &mut Question, key: Key) -> Lookup {
     let started = Instant::now();
     let store = &question.exchange.live.shared.store;
     let found = match &mut question.follow {
-        Some(follow) => variants::find(store, follow, question.patience).await,
+        Some(follow) => Box::pin(variants::find(store, follow, question.patience)).await,
         None => store.get(&key).await.map(|entry| (key, entry)),
     };
     let took = started.elapsed();

@@ -1,8 +1,12 @@
 //! The upstream's own errors in sidecache's form (`errors.normalize`).
 
-use std::time::SystemTime;
+use std::{
+    future::{Future, ready},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, Limited};
 use serde_json::{Map, Value};
@@ -12,21 +16,29 @@ use crate::{
     error::{ErrorBody, upstream_error_name},
     exchange::Exchange,
     log::events,
-    route::Kind,
+    reply::Reply,
     time::unix_seconds,
 };
 
 /// As much of an error's body as is read, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// `response`, an error of the upstream's, in sidecache's form and with the same status. In production the
+/// `reply`; the upstream's own errors in sidecache's form, where that is set.
+pub fn errors(exchange: &Exchange, reply: Reply) -> impl Future<Output = Reply> + Send {
+    let status = reply.response.status();
+    if exchange.live.config.normalize_errors && (status.is_client_error() || status.is_server_error()) {
+        // Room for this one is made when there is one.
+        Either::Right(Box::pin(error(exchange, reply)))
+    } else {
+        Either::Left(ready(reply))
+    }
+}
+
+/// `reply`, an error of the upstream's, in sidecache's form and with the same status. In production the
 /// caller sees nothing of a 5xx's body; the log has it.
-pub async fn error(
-    exchange: &Exchange,
-    kind: Option<Kind>,
-    in_production: bool,
-    response: Response<ResponseBody>,
-) -> Response<ResponseBody> {
+async fn error(exchange: &Exchange, reply: Reply) -> Reply {
+    let Reply { response, report, hit } = reply;
+    let kind = report.as_ref().map(|report| report.kind);
     let (mut parts, body) = response.into_parts();
     let body =
         Limited::new(body, MAX_BODY).collect().await.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
@@ -45,6 +57,7 @@ pub async fn error(
         module: module_path!(),
         line: line!(),
     });
+    let in_production = exchange.live.config.environment == "production";
     let hidden = in_production && parts.status.is_server_error();
     let form = ErrorBody {
         error: name,
@@ -58,5 +71,6 @@ pub async fn error(
         parts.headers.remove(name);
     }
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Response::from_parts(parts, ResponseBody::from(Bytes::from(form.to_json())))
+    let response = Response::from_parts(parts, ResponseBody::from(Bytes::from(form.to_json())));
+    Reply { response, report, hit }
 }

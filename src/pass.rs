@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header, request::Parts};
 use http_body::Body as _;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
@@ -14,7 +14,6 @@ use crate::{
     normalize, policy,
     reply::{self, Failure, Reply},
     retiring::Retiring,
-    route::Kind,
     tunnel,
 };
 
@@ -89,22 +88,7 @@ pub async fn forward(
     // The version is each connection's own (RFC 9110, section 2.5).
     *response.version_mut() = Version::HTTP_11;
     let response = response.map(|body| ResponseBody::Upstream(Box::new(body)));
-    Ok(Reply::new(normalized(exchange, None, response).await, None))
-}
-
-/// The upstream's own errors in sidecache's form, where that is set.
-pub async fn normalized(
-    exchange: &Exchange,
-    kind: Option<Kind>,
-    response: Response<ResponseBody>,
-) -> Response<ResponseBody> {
-    let is_error = response.status().is_client_error() || response.status().is_server_error();
-    let config = &exchange.live.config;
-    if config.normalize_errors && is_error {
-        Box::pin(normalize::error(exchange, kind, config.environment == "production", response)).await
-    } else {
-        response
-    }
+    Ok(normalize::errors(exchange, Reply::new(response, None)).await)
 }
 
 /// Makes of a request's headers those that go upstream. They are without the connection's.

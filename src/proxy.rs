@@ -21,7 +21,7 @@ use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 use hyper::body::Incoming;
 
 use crate::{
-    admit, ask,
+    ask,
     body::{self, BodyError, ReadLimits, ResponseBody},
     caller::Caller,
     embed,
@@ -31,7 +31,7 @@ use crate::{
     health::Health,
     log::events,
     lookup::{self, Lookup},
-    pass,
+    normalize, pass,
     policy::Reason,
     question::Question,
     reply::{self, CacheReport, Failure, Reply, Saved},
@@ -60,11 +60,14 @@ impl Proxy {
     /// # Errors
     /// Where the client stalled or left: the connection is to be closed.
     pub async fn handle(
-        &self,
-        mut request: Request<Incoming>,
+        self: Arc<Self>,
+        request: Request<Incoming>,
         caller: Arc<Caller>,
     ) -> Result<Response<Observed>, BodyError> {
-        let mut exchange = self.begin(&request, caller);
+        let (parts, body) = request.into_parts();
+        // It is handed on from one to the next, and of some size.
+        let mut parts = Box::new(parts);
+        let mut exchange = self.begin(&parts, caller);
         events::http_request(&events::HttpRequest {
             request_id: &exchange.id,
             method: exchange.method.as_str(),
@@ -72,19 +75,19 @@ impl Proxy {
             client_ip: forwarded::client_ip(
                 exchange.caller.peer.address,
                 &exchange.live.config.trusted_proxies,
-                request.headers(),
+                &parts.headers,
             ),
-            query: request.uri().query(),
+            query: parts.uri.query(),
         });
         // Over HTTP/2 the host is in the target alone.
-        if request.version() == Version::HTTP_2
-            && let (None, Some(host)) = (request.headers().get(header::HOST), request.uri().authority())
+        if parts.version == Version::HTTP_2
+            && let (None, Some(host)) = (parts.headers.get(header::HOST), parts.uri.authority())
             && let Ok(host) = HeaderValue::from_str(host.as_str())
         {
-            request.headers_mut().insert(header::HOST, host);
+            parts.headers.insert(header::HOST, host);
         }
         let mut watch = Watch::over(&mut exchange);
-        let answered = self.answer(watch.exchange(), request).await;
+        let answered = self.answer(watch.exchange(), parts, body).await;
         watch.answered();
         match answered {
             Ok(reply) => Ok(self.finish(exchange, reply)),
@@ -112,11 +115,11 @@ impl Proxy {
         }
     }
 
-    fn begin(&self, request: &Request<Incoming>, caller: Arc<Caller>) -> Exchange {
+    fn begin(&self, parts: &Parts, caller: Arc<Caller>) -> Exchange {
         Exchange {
-            id: exchange::request_id(request.headers()),
-            method: request.method().clone(),
-            path: request.uri().path().into(),
+            id: exchange::request_id(&parts.headers),
+            method: parts.method.clone(),
+            path: parts.uri.path().into(),
             started: Instant::now(),
             caller,
             question: None,
@@ -124,9 +127,13 @@ impl Proxy {
         }
     }
 
-    async fn answer(&self, exchange: &mut Exchange, request: Request<Incoming>) -> Result<Reply, Failure> {
+    async fn answer(
+        &self,
+        exchange: &mut Exchange,
+        mut parts: Box<Parts>,
+        body: Incoming,
+    ) -> Result<Reply, Failure> {
         let live = &exchange.live;
-        let (mut parts, body) = request.into_parts();
         let heading = match exchange.caller.recall(&live.routes, &mut parts) {
             Some(heading) => heading,
             None => {
@@ -139,7 +146,7 @@ impl Proxy {
                     }
                     Way::Passed(Passed { covering, upgrade, .. }) => {
                         let retiring = Retiring::of(exchange, &parts.headers, covering.map(Arc::as_ref));
-                        return Box::pin(pass::pass(exchange, parts, body, upgrade, retiring)).await;
+                        return Box::pin(pass::pass(exchange, *parts, body, upgrade, retiring)).await;
                     }
                 }
             }
@@ -151,29 +158,33 @@ impl Proxy {
             Err(BodyError::TooLarge(limit)) => return Err(too_large(limit).into()),
             Err(error) => return Err(Failure::Gone(error)),
         };
-        let Some(inquiry) = admit::admit(&heading, &parts, &body, &live.terms) else {
+        let Some(question) = Question::of(exchange, &heading, &parts, &body) else {
             let retiring = Retiring::of(exchange, &parts.headers, Some(&heading.route));
-            return Box::pin(pass::forward(exchange, parts, body.into(), None, retiring)).await;
+            return Box::pin(pass::forward(exchange, *parts, body.into(), None, retiring)).await;
         };
-        exchange.question.clone_from(&inquiry.question);
-        let (conditions, range) = (inquiry.conditions.clone(), inquiry.range.clone());
-        let question = Question::new(exchange.clone(), Arc::clone(&heading.route), inquiry, &parts.headers);
-        Ok(self.cached(question, parts, body).await?.unless(&conditions).part(range.as_ref()))
+        let (conditions, range) = (question.inquiry.conditions.clone(), question.inquiry.range.clone());
+        let reply = self.cached(question, parts, body).await?;
+        Ok(normalize::errors(exchange, reply).await.unless(&conditions).part(range.as_ref()))
     }
 
     /// A request that a route covers.
-    async fn cached(&self, mut question: Box<Question>, parts: Parts, body: Bytes) -> Result<Reply, Failure> {
+    async fn cached(
+        &self,
+        mut question: Box<Question>,
+        parts: Box<Parts>,
+        body: Bytes,
+    ) -> Result<Reply, Failure> {
         if let Some(batch) = question.inquiry.batch.take() {
-            let request = question.request(parts, body);
+            let request = question.request(*parts, body);
             return Box::pin(embed::embed(*question, &batch, request)).await;
         }
         let (request, report) = match (question.inquiry.bypass, question.inquiry.key.clone()) {
             (None, Some(key)) => match lookup::lookup(&mut question, key.clone()).await {
-                Lookup::Hit(found) => return Ok(serve::found(&question, found).await),
+                Lookup::Hit(found) => return Ok(serve::found(&question, found)),
                 Lookup::Stale(found) => {
                     let stored = Arc::clone(&found.entry);
-                    let reply = serve::found(&question, found).await;
-                    let mut request = question.request(parts, body);
+                    let reply = serve::found(&question, found);
+                    let mut request = question.request(*parts, body);
                     follow::ask_to_confirm(&mut question, &mut request, Some(stored));
                     ask::refresh(question, request);
                     return Ok(reply);
@@ -187,7 +198,7 @@ impl Proxy {
                         return Err(Failure::Told(error, Some(report)));
                     }
                     (question.kept, question.fallback) = (miss.kept, miss.fallback.map(Box::new));
-                    let mut request = question.request(parts, body);
+                    let mut request = question.request(*parts, body);
                     if question.inquiry.range.is_some() {
                         let report = question.ask_for_part(&mut request, report);
                         (request, report)
@@ -201,7 +212,7 @@ impl Proxy {
                 self.shared.stats.bypassed.increment();
                 let reason = reason.unwrap_or(Reason::TtlZero);
                 let report = CacheReport { key, ..CacheReport::bypass(question.route.kind, reason) };
-                (question.request(parts, body), report)
+                (question.request(*parts, body), report)
             }
         };
         Box::pin(ask::ask(question, report, request)).await

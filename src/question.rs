@@ -9,13 +9,14 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, request::Parts};
 
 use crate::{
-    admit::Inquiry,
+    admit::{Inquiry, admit},
     batch::Wanted,
     body::RequestBody,
     entry::Entry,
     error::ProxyError,
     exchange::Exchange,
     follow::Follow,
+    heading::Heading,
     key::Key,
     pass,
     policy::Reason,
@@ -60,6 +61,13 @@ pub struct Fallback {
 }
 
 impl Question {
+    /// The one that `exchange` asks, which notes its text; `None` where its body shows that no route covers it.
+    pub fn of(exchange: &mut Exchange, heading: &Heading, parts: &Parts, body: &[u8]) -> Option<Box<Self>> {
+        let inquiry = admit(heading, parts, body, &exchange.live.terms)?;
+        exchange.question.clone_from(&inquiry.question);
+        Some(Self::new(exchange.clone(), Arc::clone(&heading.route), inquiry, &parts.headers))
+    }
+
     /// The one that `exchange` asks on `route`; `headers` are the request's.
     pub fn new(exchange: Exchange, route: Arc<Route>, inquiry: Inquiry, headers: &HeaderMap) -> Box<Self> {
         let patience = exchange.live.config.store.timeout;

@@ -9,7 +9,6 @@ use crate::{
     body::ResponseBody,
     dialect::Served,
     entry::Entry,
-    pass,
     question::Question,
     reply::{self, CacheReport, CacheStatus, Forward, Reply, Saved},
 };
@@ -26,7 +25,7 @@ pub struct Found {
 }
 
 /// The reply that says what was found.
-pub async fn found(question: &Question, found: Found) -> Reply {
+pub fn found(question: &Question, found: Found) -> Reply {
     let Found { entry, served, report } = found;
     let stats = &question.shared().stats;
     if report.status == CacheStatus::Stale {
@@ -42,12 +41,11 @@ pub async fn found(question: &Question, found: Found) -> Reply {
         response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
         *response.body_mut() = ResponseBody::Full(None);
     }
-    let response = pass::normalized(&question.exchange, Some(report.kind), response).await;
     Reply { response, report: Some(report), hit: Some(saved) }
 }
 
 /// The same in place of what the upstream could not answer; `status` is what it answered instead.
-pub async fn instead(question: &Question, mut stale: Found, status: Option<StatusCode>) -> Reply {
+pub fn instead(question: &Question, mut stale: Found, status: Option<StatusCode>) -> Reply {
     stale.report.forward = Some((Forward::Stale, status));
-    found(question, stale).await
+    found(question, stale)
 }

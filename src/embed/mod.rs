@@ -37,7 +37,7 @@ pub async fn embed(
     let (stored, report) = look(&mut question, batch).await;
     let lacking = stored.lacking();
     if let Some(found) = stored.serves_all().then(|| stored.answer(batch.order())).flatten() {
-        let reply = serve::found(&question, found).await;
+        let reply = serve::found(&question, found);
         if !lacking.is_empty() {
             let (asked, request) = rest(&question, batch, &lacking, request);
             ask::refresh(asked, request);
