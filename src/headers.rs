@@ -1,6 +1,8 @@
 //! What each header is to a cache and to a proxy: pure rules over [`HeaderMap`]s.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
+
+use bytes::BytesMut;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -213,6 +215,29 @@ fn charset_of(content_type: &HeaderValue) -> Option<&str> {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
     })
+}
+
+/// Room for the values that a response gets here.
+const ROOM: usize = 256;
+
+/// Values of headers, written into one piece of memory.
+#[derive(Debug)]
+pub struct Values(BytesMut);
+
+impl Default for Values {
+    fn default() -> Self {
+        Self(BytesMut::with_capacity(ROOM))
+    }
+}
+
+impl Values {
+    /// The value that `write` writes; `None` for text that no header may have.
+    pub fn value(&mut self, write: impl FnOnce(&mut BytesMut) -> fmt::Result) -> Option<HeaderValue> {
+        // What another one began to write is none of this one's.
+        self.0.clear();
+        write(&mut self.0).ok()?;
+        HeaderValue::from_maybe_shared(self.0.split().freeze()).ok()
+    }
 }
 
 /// Appends `item` to a comma-separated header, on a line of its own after those there are.

@@ -11,6 +11,7 @@
 //! ```
 
 use std::{
+    fmt::Write,
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -28,6 +29,7 @@ use crate::{
     error::{ErrorBody, ErrorKind, ProxyError},
     exchange::{self, Exchange, Observed, Record, Unanswered, Watch},
     follow, forwarded, guard,
+    headers::Values,
     health::Health,
     log::events,
     lookup::{self, Lookup},
@@ -39,7 +41,7 @@ use crate::{
     serve,
     state::{Live, Shared},
     stats::Limit,
-    time::{seconds, unix_seconds},
+    time::{unix_seconds, write_seconds},
     way::{Passed, Way},
 };
 
@@ -221,17 +223,17 @@ impl Proxy {
     /// What every response gets.
     fn finish(&self, exchange: Exchange, reply: Reply) -> Response<Observed> {
         let Reply { mut response, report, hit } = reply;
+        let (headers, mut values) = (response.headers_mut(), Values::default());
         if let Some(report) = &report {
-            report.write(response.headers_mut());
+            report.write(headers, &mut values);
         }
-        let headers = response.headers_mut();
         let elapsed = exchange.elapsed();
-        if let Ok(seconds) = HeaderValue::try_from(seconds(elapsed)) {
+        if let Some(seconds) = values.value(|text| write_seconds(elapsed, text)) {
             headers.insert(reply::X_PROCESS_TIME, seconds);
         }
         let theirs =
             headers.get(reply::X_REQUEST_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-        if let (None, Ok(id)) = (&theirs, HeaderValue::from_str(&exchange.id)) {
+        if let (None, Some(id)) = (&theirs, values.value(|text| text.write_str(&exchange.id))) {
             headers.insert(reply::X_REQUEST_ID, id);
         }
         let saved = hit.and_then(|Saved { model, usage }| Some((model?, usage)));

@@ -1,6 +1,10 @@
 //! Responses: what sidecache adds to a head, and what it tells of the cache. Pure.
 
-use std::{fmt::Write, sync::Arc, time::SystemTime};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -11,7 +15,7 @@ use crate::{
     dialect::{self, Dialect, Served, sse::Framing},
     entry::{Entry, Usage},
     error::ProxyError,
-    headers,
+    headers::{self, Values},
     key::Key,
     paced::Paced,
     policy::Reason,
@@ -171,52 +175,53 @@ impl CacheReport {
     }
 
     /// Writes `X-Cache`, `Cache-Status` and `Age`.
-    pub fn write(&self, headers: &mut HeaderMap) {
+    pub fn write(&self, headers: &mut HeaderMap, values: &mut Values) {
         headers.insert(X_CACHE, HeaderValue::from_static(self.status.as_str()));
-        if let Some(age) = self.age {
-            headers.insert(header::AGE, HeaderValue::from(age));
+        let age =
+            self.age.and_then(|age| values.value(|text| text.write_str(itoa::Buffer::new().format(age))));
+        if let Some(age) = age {
+            headers.insert(header::AGE, age);
         }
-        if let Ok(value) = HeaderValue::try_from(self.cache_status()) {
+        if let Some(value) = values.value(|text| self.write_cache_status(text)) {
             // After what caches nearer to the upstream say (RFC 9211, section 2).
             headers::append_item(headers, CACHE_STATUS, value);
         }
     }
 
-    /// The member of `Cache-Status` (RFC 9211, section 2) that is ours.
-    fn cache_status(&self) -> String {
-        let mut text = String::with_capacity(160);
-        text.push_str("sidecache");
-        // Writing to a string cannot fail.
-        let _ = match &self.forward {
-            None if matches!(self.status, CacheStatus::Hit | CacheStatus::Stale) => text.write_str("; hit"),
-            None => Ok(()),
-            Some((forward, None)) => write!(text, "; fwd={}", forward.as_str()),
-            Some((forward, Some(status))) => {
-                write!(text, "; fwd={}; fwd-status={}", forward.as_str(), status.as_u16())
+    /// Writes the member of `Cache-Status` (RFC 9211, section 2) that is ours.
+    fn write_cache_status(&self, text: &mut impl Write) -> fmt::Result {
+        text.write_str("sidecache")?;
+        match &self.forward {
+            None if matches!(self.status, CacheStatus::Hit | CacheStatus::Stale) => {
+                text.write_str("; hit")?
             }
-        };
+            None => {}
+            Some((forward, None)) => write!(text, "; fwd={}", forward.as_str())?,
+            Some((forward, Some(status))) => {
+                write!(text, "; fwd={}; fwd-status={}", forward.as_str(), status.as_u16())?;
+            }
+        }
         if self.status == CacheStatus::Coalesced {
-            text.push_str("; collapsed");
+            text.write_str("; collapsed")?;
         }
         if let Some(ttl) = self.ttl {
-            text.push_str("; ttl=");
-            text.push_str(itoa::Buffer::new().format(ttl));
+            text.write_str("; ttl=")?;
+            text.write_str(itoa::Buffer::new().format(ttl))?;
         }
         if self.stored == Some(true) {
-            text.push_str("; stored");
+            text.write_str("; stored")?;
         }
         if let Some(key) = &self.key {
-            text.push_str("; key=\"");
-            let _ = key.write(&mut text);
-            text.push('"');
+            text.write_str("; key=\"")?;
+            key.write(text)?;
+            text.write_char('"')?;
         }
-        let _ = match (self.found(), self.reason) {
+        match (self.found(), self.reason) {
             (Some(found), Some(reason)) => write!(text, "; detail=\"{found} {}\"", reason.as_str()),
             (Some(found), None) => write!(text, "; detail=\"{found}\""),
             (None, Some(reason)) => write!(text, "; detail={}", reason.as_str()),
             (None, None) => Ok(()),
-        };
-        text
+        }
     }
 
     /// How many of several inputs were found, as in `hits=3/8`.
@@ -246,9 +251,9 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// The call that gave `entry`.
-    pub fn by(entry: &Entry) -> Self {
-        Self { model: entry.model.clone(), usage: entry.usage.unwrap_or_default() }
+    /// The call that gave `entry`, which loses its model's name.
+    pub fn by(entry: &mut Entry) -> Self {
+        Self { model: entry.model.take(), usage: entry.usage.unwrap_or_default() }
     }
 }
 
@@ -388,23 +393,28 @@ mod tests {
 
     #[test]
     fn cache_status_says_what_happened() {
+        let cache_status = |report: CacheReport| {
+            let mut text = String::new();
+            report.write_cache_status(&mut text).expect("text");
+            text
+        };
         let key = Key::new("ns".into(), Kind::Query, blake3::Hash::from_bytes([0; 32]));
         let zeros = "0".repeat(64);
         assert_eq!(
-            CacheReport::hit(Kind::Query, key.clone(), 5, 1795).cache_status(),
+            cache_status(CacheReport::hit(Kind::Query, key.clone(), 5, 1795)),
             format!("sidecache; hit; ttl=1795; key=\"ns:query:{zeros}\"")
         );
         assert_eq!(
-            CacheReport::bypass(Kind::Query, Reason::RequestNoStore).cache_status(),
+            cache_status(CacheReport::bypass(Kind::Query, Reason::RequestNoStore)),
             "sidecache; fwd=request; detail=request-no-store"
         );
         let unasked =
             CacheReport { forward: None, ..CacheReport::miss(Kind::Query, key.clone(), Forward::UriMiss) };
-        assert_eq!(unasked.cache_status(), format!("sidecache; key=\"ns:query:{zeros}\""));
+        assert_eq!(cache_status(unasked), format!("sidecache; key=\"ns:query:{zeros}\""));
         let mut miss = CacheReport { key: None, ..CacheReport::miss(Kind::Query, key, Forward::UriMiss) };
         miss.forward = Some((Forward::UriMiss, Some(StatusCode::OK)));
         miss.stored = Some(true);
-        assert_eq!(miss.cache_status(), "sidecache; fwd=uri-miss; fwd-status=200; stored");
+        assert_eq!(cache_status(miss), "sidecache; fwd=uri-miss; fwd-status=200; stored");
     }
 
     #[test]

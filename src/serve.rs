@@ -32,10 +32,11 @@ pub fn found(question: &Question, found: Found) -> Reply {
         stats.stale.increment();
     }
     stats.saved(entry.took.saturating_sub(question.exchange.elapsed()));
-    let saved = Saved::by(&entry);
+    let mut entry = Arc::unwrap_or_clone(entry);
+    let saved = Saved::by(&mut entry);
     stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
-    let (dialect, entry) = (question.inquiry.dialect, Arc::unwrap_or_clone(entry));
-    let mut response = reply::from_entry(&question.route, dialect, entry, served, SystemTime::now());
+    let (route, dialect) = (&question.route, question.inquiry.dialect);
+    let mut response = reply::from_entry(route, dialect, entry, served, SystemTime::now());
     if question.is_head() {
         let len = response.body().size_hint().lower();
         response.headers_mut().insert(header::CONTENT_LENGTH, len.into());

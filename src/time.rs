@@ -1,21 +1,22 @@
 //! Durations as numbers, and the wall clock's time in the forms that are written.
 
 use std::{
+    fmt,
     io::Write,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// In seconds, to the microsecond; as in `0.000012`.
-pub fn seconds(duration: Duration) -> String {
-    // Longer than most, so that it need not grow.
-    let mut text = String::with_capacity(24);
-    text.push_str(itoa::Buffer::new().format(duration.as_secs()));
-    text.push('.');
+/// Writes it in seconds, to the microsecond; as in `0.000012`.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn write_seconds(duration: Duration, out: &mut impl fmt::Write) -> fmt::Result {
+    out.write_str(itoa::Buffer::new().format(duration.as_secs()))?;
+    out.write_char('.')?;
     let micros = duration.subsec_micros();
-    for place in [100_000, 10_000, 1_000, 100, 10, 1] {
-        text.push(char::from(b'0' + (micros / place % 10) as u8));
-    }
-    text
+    [100_000, 10_000, 1_000, 100, 10, 1]
+        .into_iter()
+        .try_for_each(|place| out.write_char(char::from(b'0' + (micros / place % 10) as u8)))
 }
 
 /// Whole milliseconds; of a time that no number holds, as many as one does.
@@ -78,7 +79,9 @@ mod tests {
         for (micros, text) in
             [(0, "0.000000"), (12, "0.000012"), (1_234_567, "1.234567"), (60_000_000, "60.000000")]
         {
-            assert_eq!(seconds(Duration::from_micros(micros)), text);
+            let mut written = String::new();
+            write_seconds(Duration::from_micros(micros), &mut written).expect("text");
+            assert_eq!(written, text);
         }
     }
 

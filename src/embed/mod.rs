@@ -142,7 +142,7 @@ async fn complete(
     let Some(Found { entry, report: found, .. }) = stored.found(batch.order()) else {
         return Ok(Reply { response, report, hit });
     };
-    let saved = Saved::by(&entry);
+    let saved = Saved::by(&mut Arc::unwrap_or_clone(entry));
     question.shared().stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
     let partial =
         |report| CacheReport { status: CacheStatus::Partial, age: found.age, ttl: found.ttl, ..report };
