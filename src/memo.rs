@@ -69,7 +69,7 @@ struct Known {
 }
 
 impl Item for Known {
-    fn hash(&self) -> u64 {
+    fn hash(&self) -> u32 {
         self.body.hash()
     }
 }
@@ -177,9 +177,9 @@ impl Gist {
 
 impl Name {
     /// It is a digest already.
-    const fn hash(&self) -> u64 {
-        let [_, a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    const fn hash(&self) -> u32 {
+        let [_, a, b, c, d, ..] = self.0;
+        u32::from_le_bytes([a, b, c, d])
     }
 }
 

@@ -3,11 +3,13 @@
 //! In a large store no cache of the processor's has what a request asks for, so that it costs what it waits for memory: here
 //! that is one wait, where a table with its marks or its links apart from its items has two.
 
+use std::iter;
+
 /// An item of a table.
 pub trait Item {
-    /// Where it belongs. Nobody must be able to choose items whose hashes have their lowest bits in common: a table is as slow
-    /// as many of them are.
-    fn hash(&self) -> u64;
+    /// Where it belongs. Nobody must be able to choose items with hashes that are near to each other: a table is as slow as
+    /// many of them are.
+    fn hash(&self) -> u32;
 }
 
 /// Cells that a table begins with.
@@ -16,7 +18,6 @@ const FEWEST: usize = 8;
 /// A hash table.
 #[derive(Clone, Debug)]
 pub struct Table<T> {
-    /// A power of two of them, or none.
     cells: Vec<Option<T>>,
     len: usize,
 }
@@ -28,12 +29,10 @@ impl<T> Default for Table<T> {
 }
 
 impl<T: Item> Table<T> {
-    /// As many items as make a table of at most `cells`: it grows twofold.
-    pub const fn room_within(cells: usize) -> usize {
-        match cells.checked_ilog2() {
-            Some(power) => (1 << power) / 4 * 3,
-            None => 0,
-        }
+    /// As many items as make a table of at most `cells`.
+    pub fn room_within(cells: usize) -> usize {
+        let sizes = iter::successors(Some(FEWEST), |size| Some(grown(*size)));
+        sizes.take_while(|size| *size <= cells).last().map_or(0, room)
     }
 
     /// The number of its items.
@@ -43,22 +42,21 @@ impl<T: Item> Table<T> {
     }
 
     /// The item with this hash that is the one looked for.
-    pub fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<&T> {
+    pub fn find(&self, hash: u32, is_it: impl Fn(&T) -> bool) -> Option<&T> {
         self.cells[self.at(hash, is_it)?].as_ref()
     }
 
     /// The same, to be changed; its hash must stay what it is.
-    pub fn find_mut(&mut self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<&mut T> {
+    pub fn find_mut(&mut self, hash: u32, is_it: impl Fn(&T) -> bool) -> Option<&mut T> {
         let at = self.at(hash, is_it)?;
         self.cells[at].as_mut()
     }
 
     /// Puts an item that is not there yet.
     pub fn insert(&mut self, item: T) {
-        if (self.len + 1) * 4 > self.cells.len() * 3 {
-            let cells = (self.cells.len() * 2).max(FEWEST);
-            let grown = (0..cells).map(|_| None).collect();
-            for item in std::mem::replace(&mut self.cells, grown).into_iter().flatten() {
+        if self.len >= room(self.cells.len()) {
+            let cells = (0..grown(self.cells.len())).map(|_| None).collect();
+            for item in std::mem::replace(&mut self.cells, cells).into_iter().flatten() {
                 self.place(item);
             }
         }
@@ -67,7 +65,7 @@ impl<T: Item> Table<T> {
     }
 
     /// Takes out the item with this hash that is the one looked for.
-    pub fn remove(&mut self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<T> {
+    pub fn remove(&mut self, hash: u32, is_it: impl Fn(&T) -> bool) -> Option<T> {
         let at = self.at(hash, is_it)?;
         let removed = self.cells[at].take();
         self.len -= 1;
@@ -75,7 +73,7 @@ impl<T: Item> Table<T> {
         removed
     }
 
-    fn at(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<usize> {
+    fn at(&self, hash: u32, is_it: impl Fn(&T) -> bool) -> Option<usize> {
         let mut at = self.home(hash)?;
         while let Some(item) = &self.cells[at] {
             if is_it(item) {
@@ -108,19 +106,29 @@ impl<T: Item> Table<T> {
     }
 
     /// Where an item with this hash belongs; `None` where there are no cells.
-    fn home(&self, hash: u64) -> Option<usize> {
-        let last = self.cells.len().checked_sub(1)?;
-        Some(hash as usize & last)
+    fn home(&self, hash: u32) -> Option<usize> {
+        let cells = self.cells.len();
+        (cells > 0).then_some(((u64::from(hash) * cells as u64) >> u32::BITS) as usize)
     }
 
     fn after(&self, at: usize) -> usize {
-        (at + 1) & (self.cells.len() - 1)
+        if at + 1 < self.cells.len() { at + 1 } else { 0 }
     }
 
     /// From one cell on to another.
     fn distance(&self, from: usize, to: usize) -> usize {
-        to.wrapping_sub(from) & (self.cells.len() - 1)
+        if from <= to { to - from } else { to + self.cells.len() - from }
     }
+}
+
+/// As many items as stand in so many cells.
+const fn room(cells: usize) -> usize {
+    cells * 3 / 4
+}
+
+/// How many cells come after so many. Half as many again: twice as many would leave more of them empty.
+fn grown(cells: usize) -> usize {
+    (cells + cells / 2).max(FEWEST)
 }
 
 #[cfg(test)]
@@ -129,20 +137,20 @@ mod tests {
 
     use super::*;
 
-    /// An item, and the cell of 16 that it belongs to: many belong to the same.
+    /// An item; many belong to the same place, one of eight.
     #[derive(Clone, Copy, Debug, PartialEq)]
     struct Thing(u8);
 
     impl Item for Thing {
-        fn hash(&self) -> u64 {
-            u64::from(self.0 % 16)
+        fn hash(&self) -> u32 {
+            u32::from(self.0 % 8) << 29
         }
     }
 
-    struct Counted(u64);
+    struct Counted(u32);
 
     impl Item for Counted {
-        fn hash(&self) -> u64 {
+        fn hash(&self) -> u32 {
             self.0
         }
     }
@@ -177,11 +185,11 @@ mod tests {
         for most in [8, 9, 1000, 16_384, 16_385] {
             let room = Table::<Counted>::room_within(most);
             let mut table = Table::default();
-            (0..room).for_each(|n| table.insert(Counted(n as u64)));
+            (0..room).for_each(|n| table.insert(Counted(n as u32)));
             let cells = table.cells.len();
-            assert!(cells <= most && cells * 2 > most, "{cells} of {most}");
+            assert!(cells <= most && grown(cells) > most, "{cells} of {most}");
             table.insert(Counted(0));
-            assert_eq!(table.cells.len(), 2 * cells, "{room} were not all");
+            assert_eq!(table.cells.len(), grown(cells), "{room} were not all");
         }
     }
 }

@@ -100,8 +100,7 @@ impl MemoryStore {
             return;
         }
         let now = self.0.now();
-        let ends = now.saturating_add(micros(life));
-        let held = Held { packed, kind: key.kind(), ends, hits: 0 };
+        let held = Held::new(packed, key.kind(), now.saturating_add(micros(life)));
         self.0.change(self.0.shard(key.digest()), |shard| {
             shard.expire(now);
             shard.put(key.digest(), held, now);

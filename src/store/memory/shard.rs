@@ -37,26 +37,33 @@ pub(super) struct Held {
     pub(super) ends: u64,
     /// How often it was found.
     pub(super) hits: u32,
+    /// Whether it was used since it came to its place in the line.
+    is_used: bool,
 }
 
-/// An entry's place in the line.
+impl Held {
+    pub(super) const fn new(packed: Packed, kind: Kind, ends: u64) -> Self {
+        Self { packed, kind, ends, hits: 0, is_used: false }
+    }
+}
+
+/// What a request looks at: a line of the processor's cache.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Slot {
     digest: Digest,
     /// `None` where the slot is free.
     held: Option<Held>,
-    /// When it came to its place.
+}
+
+/// A slot's place in the line.
+#[derive(Debug)]
+struct Link {
+    /// When it came there.
     placed: u64,
-    /// Whether it was used since.
-    is_used: bool,
     newer: u32,
     /// Of a free slot, the next free one.
     older: u32,
-}
-
-impl Slot {
-    const FREE: Self =
-        Self { digest: [0; 32], held: None, placed: 0, is_used: false, newer: NONE, older: NONE };
 }
 
 /// Which slot an entry is in.
@@ -79,8 +86,8 @@ impl Place {
 }
 
 impl Item for Place {
-    fn hash(&self) -> u64 {
-        u64::from(self.hash)
+    fn hash(&self) -> u32 {
+        self.hash
     }
 }
 
@@ -91,6 +98,8 @@ pub(super) struct Shard {
     /// With a key of its own: digests can be chosen, these hashes cannot.
     hasher: RandomState,
     slots: Vec<Slot>,
+    /// One for each slot.
+    links: Vec<Link>,
     free: u32,
     newest: u32,
     oldest: u32,
@@ -105,6 +114,7 @@ impl Default for Shard {
             places: Table::default(),
             hasher: RandomState::new(),
             slots: Vec::new(),
+            links: Vec::new(),
             free: NONE,
             newest: NONE,
             oldest: NONE,
@@ -135,9 +145,8 @@ impl Shard {
     /// What is held for a request, which counts and is a use.
     pub(super) fn hit(&mut self, digest: &Digest, now: u64) -> Option<&Held> {
         let slot = self.find(digest, now)?;
-        let Slot { held, is_used, .. } = &mut self.slots[slot as usize];
-        *is_used = true;
-        let held = held.as_mut()?;
+        let held = self.slots[slot as usize].held.as_mut()?;
+        held.is_used = true;
         held.hits = held.hits.saturating_add(1);
         Some(held)
     }
@@ -157,8 +166,8 @@ impl Shard {
         let Some(place) = Place::new(self.hash(digest), slot) else { return };
         self.bytes += cost(&held.packed);
         self.ends.push(Reverse((held.ends, slot)));
-        self.slots[slot as usize] = Slot { digest: *digest, held: Some(held), placed: now, ..Slot::FREE };
-        self.link_newest(slot);
+        self.slots[slot as usize] = Slot { digest: *digest, held: Some(held) };
+        self.link_newest(slot, now);
         self.places.insert(place);
     }
 
@@ -168,9 +177,9 @@ impl Shard {
         self.places.remove(place.hash(), |other| *other == place);
         let slot = place.slot();
         self.unlink(slot);
-        let Slot { held, older, .. } = &mut self.slots[slot as usize];
-        self.bytes -= held.take().map_or(0, |held| cost(&held.packed));
-        *older = self.free;
+        let held = self.slots[slot as usize].held.take();
+        self.bytes -= held.map_or(0, |held| cost(&held.packed));
+        self.links[slot as usize].older = self.free;
         self.free = slot;
         true
     }
@@ -178,8 +187,9 @@ impl Shard {
     /// When the entry at the head of the line came to its place, the one under `but` left aside: so that of several
     /// lines the one goes on that is furthest behind, whatever is used in it.
     pub(super) fn head_placed(&self, but: &Digest) -> Option<u64> {
-        let head = self.slots.get(self.oldest as usize)?;
-        let head = if head.digest == *but { self.slots.get(head.newer as usize)? } else { head };
+        let is_but = self.slots.get(self.oldest as usize)?.digest == *but;
+        let head = &self.links[self.oldest as usize];
+        let head = if is_but { self.links.get(head.newer as usize)? } else { head };
         Some(head.placed)
     }
 
@@ -188,11 +198,11 @@ impl Shard {
     pub(super) fn advance(&mut self, but: &Digest, may_spare: bool, now: u64) {
         let head = self.oldest;
         let Some(slot) = self.slots.get_mut(head as usize) else { return };
-        let (digest, is_used) = (slot.digest, std::mem::take(&mut slot.is_used));
+        let is_used = slot.held.as_mut().is_some_and(|held| std::mem::take(&mut held.is_used));
+        let digest = slot.digest;
         if digest == *but || (is_used && may_spare) {
-            slot.placed = now;
             self.unlink(head);
-            self.link_newest(head);
+            self.link_newest(head, now);
         } else {
             self.remove(&digest);
         }
@@ -235,7 +245,7 @@ impl Shard {
     fn place(&self, digest: &Digest) -> Option<Place> {
         let hash = self.hash(digest);
         let is_it = |place: &Place| place.hash == hash && self.slots[place.slot() as usize].digest == *digest;
-        self.places.find(hash.into(), is_it).copied()
+        self.places.find(hash, is_it).copied()
     }
 
     fn hash(&self, digest: &Digest) -> u32 {
@@ -246,30 +256,31 @@ impl Shard {
 
     fn free_slot(&mut self) -> u32 {
         if self.free == NONE {
-            self.slots.push(Slot::FREE);
+            self.slots.push(Slot { digest: [0; 32], held: None });
+            self.links.push(Link { placed: 0, newer: NONE, older: NONE });
             return u32::try_from(self.slots.len() - 1).unwrap_or(NONE);
         }
         let slot = self.free;
-        self.free = self.slots[slot as usize].older;
+        self.free = self.links[slot as usize].older;
         slot
     }
 
-    fn link_newest(&mut self, slot: u32) {
+    fn link_newest(&mut self, slot: u32, now: u64) {
         let former = std::mem::replace(&mut self.newest, slot);
-        (self.slots[slot as usize].newer, self.slots[slot as usize].older) = (NONE, former);
-        match self.slots.get_mut(former as usize) {
+        self.links[slot as usize] = Link { placed: now, newer: NONE, older: former };
+        match self.links.get_mut(former as usize) {
             Some(former) => former.newer = slot,
             None => self.oldest = slot,
         }
     }
 
     fn unlink(&mut self, slot: u32) {
-        let Slot { newer, older, .. } = self.slots[slot as usize];
-        match self.slots.get_mut(newer as usize) {
+        let Link { newer, older, .. } = self.links[slot as usize];
+        match self.links.get_mut(newer as usize) {
             Some(newer) => newer.older = older,
             None => self.newest = older,
         }
-        match self.slots.get_mut(older as usize) {
+        match self.links.get_mut(older as usize) {
             Some(older) => older.newer = newer,
             None => self.oldest = newer,
         }
@@ -359,7 +370,7 @@ mod tests {
                     Step::Put { n, len, life } => {
                         let packed = packed(len);
                         let len = packed.len();
-                        shard.put(&digest(n), Held { packed, kind: Kind::Query, ends: now + life, hits: 0 }, now);
+                        shard.put(&digest(n), Held::new(packed, Kind::Query, now + life), now);
                         model.remove(n);
                         model.0.push((n, len, now + life, 0));
                     }
@@ -403,10 +414,15 @@ mod tests {
     }
 
     #[test]
+    fn what_a_hit_looks_at_is_a_line_of_the_cache() {
+        assert_eq!((size_of::<Slot>(), size_of::<Option<Place>>()), (64, 8));
+    }
+
+    #[test]
     fn the_one_that_room_is_made_for_stays() {
         let mut shard = Shard::default();
         for n in 0..3 {
-            shard.put(&digest(n), Held { packed: packed(0), kind: Kind::Query, ends: 10, hits: 0 }, 0);
+            shard.put(&digest(n), Held::new(packed(0), Kind::Query, 10), 0);
         }
         while shard.head_placed(&digest(0)).is_some() {
             shard.advance(&digest(0), false, 1);
@@ -419,7 +435,7 @@ mod tests {
     fn what_is_replaced_often_leaves_no_trace() {
         let mut shard = Shard::default();
         for now in 0..10_000 {
-            let held = Held { packed: packed(0), kind: Kind::Query, ends: 1 << 40, hits: 0 };
+            let held = Held::new(packed(0), Kind::Query, 1 << 40);
             shard.put(&digest((now % 3) as u8), held, now);
         }
         assert!(shard.ends.len() <= 2 * 3 + ENDS_AT_ONCE + 1, "{}", shard.ends.len());
