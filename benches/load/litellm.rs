@@ -32,8 +32,8 @@ pub(crate) fn beside(stage: &Stage, _: &Scale) -> Option<Case> {
     let question = || Question::json("", SHORT);
     let case = Case::new("a hit in Redis, beside LiteLLM's proxy")
         .with("sidecache, no tier in front", hits(&sidecache, question()))
-        .with("LiteLLM", hits(&litellm, question()))
         .with("sidecache, the tier in front", hits(&near, question()))
+        .with("LiteLLM", hits(&litellm, question()))
         .bounds(200.0, 400.0);
     Some(case.keep(sidecache).keep(near).keep(litellm).keep(own).keep(other))
 }
