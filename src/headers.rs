@@ -3,7 +3,6 @@
 use std::{borrow::Cow, fmt};
 
 use bytes::BytesMut;
-
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{self, Entry},

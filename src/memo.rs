@@ -1,9 +1,9 @@
 //! What bodies said, so that a body that comes again is not read again.
 //!
-//! A body is known by the keyed BLAKE3 digest of its bytes: other bytes have another one, which nobody can foretell. Of what it said, the digest of what
-//! counts is its own, and stands beside it. The rest, its *gist*, most bodies have in common: the model, the form of the
-//! answer, where they were sent. It is kept once, so that to know a body takes no more than a line of the processor's
-//! cache, and as many can be known as are stored.
+//! A body is known by the keyed BLAKE3 digest of its bytes: other bytes have another one, which nobody can foretell. Of
+//! what it said, the digest of what counts is its own, and stands beside it. The rest, its *gist*, most bodies have in
+//! common: the model, the form of the answer, where they were sent. It is kept once, so that to know a body takes no more
+//! than a line of the processor's cache, and as many can be known as are stored.
 
 use std::{
     hash::{BuildHasher, RandomState},

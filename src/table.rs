@@ -16,7 +16,7 @@ pub trait Item {
 const FEWEST: usize = 8;
 
 /// A hash table.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Table<T> {
     cells: Vec<Option<T>>,
     len: usize,

@@ -67,7 +67,7 @@ struct Link {
 }
 
 /// Which slot an entry is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Place {
     /// Of its digest.
     hash: u32,
@@ -76,8 +76,13 @@ struct Place {
 }
 
 impl Place {
-    fn new(hash: u32, slot: u32) -> Option<Self> {
-        Some(Self { hash, slot: NonZeroU32::new(slot.wrapping_add(1))? })
+    const fn new(hash: u32, slot: u32) -> Self {
+        Self { hash, slot: NonZeroU32::MIN.saturating_add(slot) }
+    }
+
+    /// Whether it is that of the entry with this digest, whose hash is `hash`.
+    fn is_of(&self, digest: &Digest, hash: u32, slots: &[Slot]) -> bool {
+        self.hash == hash && slots[self.slot() as usize].digest == *digest
     }
 
     const fn slot(&self) -> u32 {
@@ -163,18 +168,18 @@ impl Shard {
             self.forget_old_ends();
         }
         let slot = self.free_slot();
-        let Some(place) = Place::new(self.hash(digest), slot) else { return };
         self.bytes += cost(&held.packed);
         self.ends.push(Reverse((held.ends, slot)));
         self.slots[slot as usize] = Slot { digest: *digest, held: Some(held) };
         self.link_newest(slot, now);
-        self.places.insert(place);
+        self.places.insert(Place::new(self.hash(digest), slot));
     }
 
     /// Whether there was an entry.
     pub(super) fn remove(&mut self, digest: &Digest) -> bool {
-        let Some(place) = self.place(digest) else { return false };
-        self.places.remove(place.hash(), |other| *other == place);
+        let hash = self.hash(digest);
+        let Self { places, slots, .. } = self;
+        let Some(place) = places.remove(hash, |place| place.is_of(digest, hash, slots)) else { return false };
         let slot = place.slot();
         self.unlink(slot);
         let held = self.slots[slot as usize].held.take();
@@ -237,15 +242,10 @@ impl Shard {
     }
 
     fn find(&self, digest: &Digest, now: u64) -> Option<u32> {
-        let slot = self.place(digest)?.slot();
+        let hash = self.hash(digest);
+        let slot = self.places.find(hash, |place| place.is_of(digest, hash, &self.slots))?.slot();
         let held = self.slots[slot as usize].held.as_ref()?;
         (now < held.ends).then_some(slot)
-    }
-
-    fn place(&self, digest: &Digest) -> Option<Place> {
-        let hash = self.hash(digest);
-        let is_it = |place: &Place| place.hash == hash && self.slots[place.slot() as usize].digest == *digest;
-        self.places.find(hash, is_it).copied()
     }
 
     fn hash(&self, digest: &Digest) -> u32 {
