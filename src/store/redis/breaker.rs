@@ -172,7 +172,6 @@ impl Breaker {
             Ok(reply) => {
                 if !matches!(&reply, Err(error) if error.kind() == ErrorKind::Io) {
                     lane.strikes.clear();
-                    lanes.strikes.clear();
                 }
                 reply.map_err(|error| self.failed(lanes, &error, key, kind))
             }
@@ -186,12 +185,13 @@ impl Breaker {
     }
 
     fn timed_out(&self, lanes: &Arc<Lanes>, lane: &Lane, started: Instant) {
-        let now = Instant::now();
-        if lane.strikes.timed_out(started, now) {
-            self.ask_refresh();
+        if !lane.strikes.timed_out(started, Instant::now()) {
+            return;
         }
-        if !lanes.is_large(lane) && lanes.strikes.timed_out(started, now) {
+        if std::ptr::eq(lane, &lanes.small) {
             self.trip(lanes, Loss::because("no answer in time, three times in a row".to_owned()));
+        } else {
+            self.ask_refresh();
         }
     }
 

@@ -156,13 +156,8 @@ async fn refresh(breaker: &Breaker, idle_key: &str) {
 /// Tries every connection once.
 async fn heartbeat(breaker: &Breaker, idle_key: &str) {
     let Ok(lanes) = breaker.lanes() else { return };
-    let [first, second, third, large] = lanes.all();
-    tokio::join!(
-        beat(breaker, &lanes, first, idle_key),
-        beat(breaker, &lanes, second, idle_key),
-        beat(breaker, &lanes, third, idle_key),
-        beat(breaker, &lanes, large, idle_key),
-    );
+    let beat = |lane| beat(breaker, &lanes, lane, idle_key);
+    tokio::join!(beat(&lanes.small), beat(&lanes.large));
 }
 
 async fn beat(breaker: &Breaker, lanes: &Arc<Lanes>, lane: &Lane, idle_key: &str) {

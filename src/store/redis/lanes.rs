@@ -1,8 +1,9 @@
 //! The connections that lookups use.
 //!
 //! A multiplexed connection answers in order, so one large value holds up all that follow it: values of
-//! [`LARGE`] bytes and more have a connection of their own. The others are chosen by key and not in turn: what
-//! is asked of one key then reaches Redis in the order it was asked.
+//! [`LARGE`] bytes and more have a connection of their own. All others share one: under load, what many requests
+//! ask is then one write, one read and one wake-up, here and in Redis, and what is asked of one key reaches Redis in
+//! the order it was asked.
 
 use std::{
     hash::BuildHasher,
@@ -22,8 +23,6 @@ pub(super) const LARGE: usize = 64 * 1024;
 
 /// For a connection to be made: name resolution, TCP, TLS and login together.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-
-pub(super) const SMALL_LANES: usize = 3;
 
 /// Commands waiting to be written on a lane. When the peer reads no more they lie there, values and all, until
 /// the connection is given up.
@@ -71,13 +70,13 @@ impl Lane {
     }
 }
 
-/// All connections of one generation: made together, given up together.
+/// The connections of one generation: made together, given up together.
 #[derive(Debug)]
 pub(super) struct Lanes {
-    small: [Lane; SMALL_LANES],
-    large: Lane,
-    /// Timeouts in a row over all small lanes: the server's, not one connection's.
-    pub(super) strikes: Strikes,
+    /// For all but large values.
+    pub(super) small: Lane,
+    /// For large values: its slowness says nothing about the server.
+    pub(super) large: Lane,
 }
 
 impl Lanes {
@@ -85,38 +84,18 @@ impl Lanes {
     /// keep it is as good as away, and to call it back at once would lose it again three lookups later.
     pub(super) async fn open(client: &Client, probe: &Probe, deadline: Duration) -> Result<Self, RedisError> {
         let (key, deadline) = (&probe.key, deadline.min(CONNECT_TIMEOUT));
-        // One first: while Redis is away, every try then costs one connection and not four.
-        let first = open_lane(client, SMALL_QUEUE, key, deadline).await?;
+        // One after the other: while Redis is away, every try then costs one connection.
+        let small = open_lane(client, SMALL_QUEUE, key, deadline).await?;
         if let Some(key) = &probe.writes {
-            try_write(&first, key, deadline).await?;
+            try_write(&small, key, deadline).await?;
         }
-        let (second, third, large) = tokio::try_join!(
-            open_lane(client, SMALL_QUEUE, key, deadline),
-            open_lane(client, SMALL_QUEUE, key, deadline),
-            open_lane(client, LARGE_QUEUE, key, deadline),
-        )?;
-        Ok(Self { small: [first, second, third], large, strikes: Strikes::new(Instant::now()) })
+        let large = open_lane(client, LARGE_QUEUE, key, deadline).await?;
+        Ok(Self { small, large })
     }
 
-    /// The lane for a key that hashes to `hash`.
-    pub(super) fn pick(&self, hash: u64, large: bool) -> &Lane {
-        self.all()[Self::place(hash, large)]
-    }
-
-    /// Its place among [`Self::all`].
-    pub(super) fn place(hash: u64, large: bool) -> usize {
-        if large { SMALL_LANES } else { (hash % SMALL_LANES as u64) as usize }
-    }
-
-    /// Whether `lane` is the one for large values, whose slowness says nothing about the server.
-    pub(super) fn is_large(&self, lane: &Lane) -> bool {
-        std::ptr::eq(lane, &self.large)
-    }
-
-    /// Every lane.
-    pub(super) fn all(&self) -> [&Lane; SMALL_LANES + 1] {
-        let [first, second, third] = &self.small;
-        [first, second, third, &self.large]
+    /// The one for a value that is large, or is not.
+    pub(super) const fn pick(&self, is_large: bool) -> &Lane {
+        if is_large { &self.large } else { &self.small }
     }
 }
 
@@ -203,8 +182,7 @@ impl LargeKeys {
     }
 
     fn place(&self, hash: u64) -> &AtomicU64 {
-        // The low bits choose the small lane; any others do here.
-        &self.places[(hash >> 32) as usize % Self::PLACES]
+        &self.places[hash as usize % Self::PLACES]
     }
 }
 

@@ -142,7 +142,7 @@ impl RedisStore {
         let name = keys.first().copied().unwrap_or_default();
         let mut command = ::redis::cmd("EVAL");
         command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
-        let lane = lanes.pick(self.large_keys.hash(name), false);
+        let lane = &lanes.small;
         let call = Call { lanes: &lanes, lane, key: name, kind: Kind::Aside, within };
         self.breaker.call(call, lane.send(&command)).await
     }

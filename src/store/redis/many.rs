@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 use super::{
     Put, RedisStore, StoreError,
     breaker::{Call, Kind},
-    lanes::{Lanes, SMALL_LANES},
 };
 use crate::generations::Place;
 
@@ -24,7 +23,7 @@ impl RedisStore {
     pub async fn get_many(&self, keys: &[String]) -> Vec<Result<Option<Bytes>, StoreError>> {
         let mut values = vec![Err(StoreError::Unavailable); keys.len()];
         let lots = self.lots(keys);
-        let replies = join_all(lots.iter().map(|(lane, lot)| self.get_lot(*lane, keys, lot))).await;
+        let replies = join_all(lots.iter().map(|(is_large, lot)| self.get_lot(*is_large, keys, lot))).await;
         for ((_, lot), reply) in lots.iter().zip(replies) {
             match reply {
                 Ok(found) => lot.iter().zip(found).for_each(|(place, value)| values[*place] = value),
@@ -43,21 +42,21 @@ impl RedisStore {
         join_all(values.iter().map(|(key, value, ttl)| self.put_on(key, value.clone(), *ttl, how))).await
     }
 
-    /// The places of the keys that one command asks for, and over which connection.
-    fn lots(&self, keys: &[String]) -> Vec<(usize, Vec<usize>)> {
-        let mut by_lane: [Vec<usize>; SMALL_LANES + 1] = Default::default();
-        for (place, key) in keys.iter().enumerate() {
-            let hash = self.large_keys.hash(key);
-            let is_large = keys.len() > BULK || self.large_keys.contains(hash);
-            by_lane[Lanes::place(hash, is_large)].push(place);
-        }
-        let lots = by_lane.iter().enumerate();
-        lots.flat_map(|(lane, places)| places.chunks(AT_ONCE).map(move |lot| (lane, lot.to_vec()))).collect()
+    /// The places of the keys that one command asks for, and whether it is one for large values.
+    fn lots(&self, keys: &[String]) -> Vec<(bool, Vec<usize>)> {
+        let is_large = |place: &usize| {
+            keys.len() > BULK || self.large_keys.contains(self.large_keys.hash(&keys[*place]))
+        };
+        let (large, small): (Vec<_>, Vec<_>) = (0..keys.len()).partition(is_large);
+        let cut = |places: &[usize], is_large| -> Vec<_> {
+            places.chunks(AT_ONCE).map(|lot| (is_large, lot.to_vec())).collect()
+        };
+        [cut(&small, false), cut(&large, true)].concat()
     }
 
     async fn get_lot(
         &self,
-        lane: usize,
+        is_large: bool,
         keys: &[String],
         lot: &[usize],
     ) -> Result<Vec<Result<Option<Bytes>, StoreError>>, StoreError> {
@@ -67,7 +66,7 @@ impl RedisStore {
             command.arg(&keys[*place]);
         }
         let first = lot.first().map_or("", |place| &keys[*place]);
-        let lane = lanes.all()[lane];
+        let lane = lanes.pick(is_large);
         let call = Call { lanes: &lanes, lane, key: first, kind: Kind::Read, within: Duration::MAX };
         let reply = self.breaker.call(call, lane.send(&command)).await?;
         let Value::Array(found) = reply else { return Err(self.breaker.mistrust(&lanes)) };

@@ -221,7 +221,7 @@ impl RedisStore {
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let lanes = self.breaker.lanes()?;
         let hash = self.large_keys.hash(key);
-        let lane = lanes.pick(hash, self.large_keys.contains(hash));
+        let lane = lanes.pick(self.large_keys.contains(hash));
         let call = Call { lanes: &lanes, lane, key, kind: Kind::Read, within: Duration::MAX };
         match self.breaker.call(call, lane.send(&get(key))).await? {
             Value::Nil => Ok(None),
@@ -284,7 +284,7 @@ impl RedisStore {
         };
         let hash = self.large_keys.hash(key);
         // An older, larger value's lane is kept for this write, so that it cannot overtake that one's.
-        let lane = lanes.pick(hash, how.is_bulk || value.len() >= LARGE || self.large_keys.contains(hash));
+        let lane = lanes.pick(how.is_bulk || value.len() >= LARGE || self.large_keys.contains(hash));
         let mut command = ::redis::cmd("SET");
         command.arg(key).arg(&value[..]).arg("PX").arg(millis(ttl));
         if how.if_absent {
@@ -311,7 +311,7 @@ impl RedisStore {
     pub async fn remove(&self, key: &str) -> Result<bool, StoreError> {
         let lanes = self.breaker.lanes()?;
         let hash = self.large_keys.hash(key);
-        let lane = lanes.pick(hash, self.large_keys.contains(hash));
+        let lane = lanes.pick(self.large_keys.contains(hash));
         let command = self.keys.remove(key);
         let call = Call { lanes: &lanes, lane, key, kind: Kind::Aside, within: Duration::MAX };
         match self.breaker.call(call, lane.send(&command)).await? {
@@ -379,7 +379,7 @@ impl RedisStore {
     async fn tell(&self, retirement: &Retirement, within: Duration) -> Result<Point, StoreError> {
         let lanes = self.breaker.lanes()?;
         let (command, name) = (self.keys.retire(retirement), &self.keys.stream);
-        let lane = lanes.pick(self.large_keys.hash(name), false);
+        let lane = &lanes.small;
         let call = Call { lanes: &lanes, lane, key: name, kind: Kind::Aside, within };
         let reply = self.breaker.call(call, lane.send(&command)).await?;
         stream::retired_at(reply).ok_or_else(|| self.breaker.mistrust(&lanes))
