@@ -19,6 +19,10 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 /// Lines are written together up to this size.
 const BATCH: usize = 64 * 1024;
 
+/// How long a thread rests once it has written all lines there were. A line that comes meanwhile wakes nobody, which
+/// costs more than the line itself, and is written together with those after it.
+const REST: Duration = Duration::from_millis(5);
+
 /// How long to wait for an output that says "not now", and between two looks at a stop.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -154,9 +158,12 @@ impl Write for LineSink {
         Ok(line.len())
     }
 
-    /// Called by the thread whenever its queue is empty.
+    /// Called by the thread whenever its queue is empty, and at its end.
     fn flush(&mut self) -> io::Result<()> {
-        self.put();
+        if self.lines > 0 {
+            self.put();
+            thread::sleep(REST);
+        }
         Ok(())
     }
 }
