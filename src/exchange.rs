@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::{
     body::{BodyError, ResponseBody},
     caller::Caller,
+    digits,
     entry::Usage,
     error::ProxyError,
     flight::End,
@@ -173,12 +174,9 @@ pub fn request_id(headers: &HeaderMap) -> Arc<str> {
 
 /// 32 hexadecimal digits.
 fn new_id() -> Arc<str> {
-    let mut digits = [0; 32];
-    let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
-    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(fastrand::u128(..).to_ne_bytes()) {
-        *pair = [digit(byte >> 4), digit(byte & 0xf)];
-    }
-    std::str::from_utf8(&digits).unwrap_or_default().into()
+    let mut id = [0; 32];
+    digits::hex(&fastrand::u128(..).to_ne_bytes(), &mut id);
+    digits::text(&id).into()
 }
 
 /// What is logged once a response has gone.

@@ -2,21 +2,33 @@
 
 use std::{
     fmt,
-    io::Write,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use crate::digits::{self, decimal};
 
 /// Writes it in seconds, to the microsecond; as in `0.000012`.
 ///
 /// # Errors
 /// Where it cannot be written.
 pub fn write_seconds(duration: Duration, out: &mut impl fmt::Write) -> fmt::Result {
+    let mut rest = *b".000000";
+    decimal(duration.subsec_micros().into(), &mut rest[1..]);
     out.write_str(itoa::Buffer::new().format(duration.as_secs()))?;
-    out.write_char('.')?;
-    let micros = duration.subsec_micros();
-    [100_000, 10_000, 1_000, 100, 10, 1]
-        .into_iter()
-        .try_for_each(|place| out.write_char(char::from(b'0' + (micros / place % 10) as u8)))
+    out.write_str(digits::text(&rest))
+}
+
+/// Writes it in milliseconds, rounded to three decimals, as a number is written; as in `12` and `0.5`.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn write_millis(duration: Duration, out: &mut impl fmt::Write) -> fmt::Result {
+    let micros = micros(duration.saturating_add(Duration::from_nanos(500)));
+    out.write_str(itoa::Buffer::new().format(micros / 1000))?;
+    let mut rest = *b".000";
+    decimal(micros % 1000, &mut rest[1..]);
+    let rest = digits::text(&rest).trim_end_matches('0');
+    if rest == "." { Ok(()) } else { out.write_str(rest) }
 }
 
 /// Whole milliseconds; of a time that no number holds, as many as one does.
@@ -52,9 +64,14 @@ pub fn write_rfc3339(now: SystemTime, out: &mut Vec<u8>) {
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = civil_from_days(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    let millis = since.subsec_millis();
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z");
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let parts =
+        [(year, 0..4), (month, 5..7), (day, 8..10), (hour, 11..13), (minute, 14..16), (second, 17..19)];
+    for (number, place) in parts {
+        decimal(number, &mut text[place]);
+    }
+    decimal(since.subsec_millis().into(), &mut text[20..23]);
+    out.extend_from_slice(&text);
 }
 
 /// Days since 1970-01-01 to year, month and day: `civil_from_days` of Howard Hinnant's "chrono-Compatible Low-Level
@@ -81,6 +98,24 @@ mod tests {
         {
             let mut written = String::new();
             write_seconds(Duration::from_micros(micros), &mut written).expect("text");
+            assert_eq!(written, text);
+        }
+    }
+
+    #[test]
+    fn milliseconds_have_three_places_at_most() {
+        for (nanos, text) in [
+            (0, "0"),
+            (499, "0"),
+            (500, "0.001"),
+            (42_000, "0.042"),
+            (500_000, "0.5"),
+            (999_999_500, "1000"),
+            (234_560_000, "234.56"),
+            (3_456_780_000_000, "3456780"),
+        ] {
+            let mut written = String::new();
+            write_millis(Duration::from_nanos(nanos), &mut written).expect("text");
             assert_eq!(written, text);
         }
     }

@@ -37,7 +37,7 @@ fn listed(entry: &Listed) -> Value {
     let Listed { key, stored_at, ttl, size, hits } = entry;
     let (age, left) = age_and_rest(*stored_at, *ttl);
     json!({
-        "key": key.to_string(), "kind": key.kind().as_str(), "age": age, "ttl": left, "size": size, "hits": hits,
+        "key": key.name(), "kind": key.kind().as_str(), "age": age, "ttl": left, "size": size, "hits": hits,
     })
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn show(shared: &Shared, key: &Key) -> Result<Value, Refusal> {
     let (age, left) = age_and_rest(entry.stored_at, entry.ttl);
     let stored_at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(entry.stored_at));
     let mut shown = json!({
-        "key": key.to_string(),
+        "key": key.name(),
         "kind": key.kind().as_str(),
         "status": entry.status.as_u16(),
         "headers": headers(&entry),
@@ -113,7 +113,7 @@ pub(super) async fn put(live: &Live, shared: &Shared, key: &Key, text: &[u8]) ->
         ..Entry::new(draft.status, draft.headers, draft.body)
     };
     shared.store.put(key, Arc::new(entry), ttl).await?;
-    Ok(json!({"stored": true, "key": key.to_string()}))
+    Ok(json!({"stored": true, "key": key.name()}))
 }
 
 /// The place in the order of retirements at which an entry put by hand begins: no answer that is still coming may take

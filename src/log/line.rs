@@ -10,16 +10,16 @@ use crate::{config::LogLevel, time::write_rfc3339};
 pub(super) struct Line<'a>(&'a mut Vec<u8>);
 
 impl<'a> Line<'a> {
-    /// A line into `out`, with what every line begins with.
+    /// A line into `out`, with what every line begins with; `logger` is one of ours, and needs no escape.
     pub(super) fn begin(out: &'a mut Vec<u8>, now: SystemTime, level: LogLevel, logger: &str) -> Self {
         out.extend_from_slice(b"{\"timestamp\":\"");
         write_rfc3339(now, out);
         out.extend_from_slice(b"\",\"level\":\"");
         out.extend_from_slice(level_name(level).as_bytes());
+        out.extend_from_slice(b"\",\"logger\":\"");
+        out.extend_from_slice(logger.as_bytes());
         out.push(b'"');
-        let mut line = Self(out);
-        line.member("logger", logger);
-        line
+        Self(out)
     }
 
     /// Adds a member; `name` is one of ours, and needs no escape.

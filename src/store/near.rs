@@ -239,7 +239,7 @@ mod tests {
             let ticket = near.ticket(&key).expect("it is current");
             near.announced(&announced, place(at));
             near.keep(&key, &entry("older"), LIFE, ticket);
-            assert_eq!(body(&near, &key), None, "{announced}");
+            assert_eq!(body(&near, &key), None, "{announced:?}");
         }
         near.keep(&key, &entry("new"), LIFE, near.ticket(&key).expect("it is current"));
         assert_eq!(body(&near, &key), Some("new".into()));

@@ -59,7 +59,7 @@ impl RedisStore {
         if let Some(entry) = self.writing.get(key) {
             return self.unless_retired(key, Some(entry), deadline).await;
         }
-        let name = key.to_string();
+        let name = key.name();
         let envelope = self.get(&name).await?;
         let found = envelope.map(|envelope| self.opened(&name, &envelope)).transpose()?;
         self.unless_retired(key, found, deadline).await
@@ -84,7 +84,7 @@ impl RedisStore {
     pub(super) async fn keep(&self, key: &Key, entry: &Arc<Entry>, life: Duration) -> Result<(), StoreError> {
         self.forget_hits(key);
         let _writing = self.writing.begin(key, entry);
-        let (ticket, name) = (self.ticket(key), key.to_string());
+        let (ticket, name) = (self.ticket(key), key.name());
         let place = self.put(&name, Bytes::from(entry.seal(&name)), life).await?;
         if let Some(near) = self.near() {
             near.wrote(key, entry, life, ticket, place);
@@ -101,7 +101,7 @@ impl RedisStore {
         let tickets: Vec<_> = entries.iter().map(|(key, ..)| self.ticket(key)).collect();
         let sealed = |(key, entry, life): &(Key, Arc<Entry>, Duration)| {
             self.forget_hits(key);
-            let name = key.to_string();
+            let name = key.name();
             let envelope = Bytes::from(entry.seal(&name));
             (name, envelope, *life)
         };
@@ -118,7 +118,7 @@ impl RedisStore {
 
     /// Removes the entry under `key`; whether there was one.
     pub(super) async fn discard(&self, key: &Key) -> Result<bool, StoreError> {
-        let removed = self.remove(&key.to_string()).await;
+        let removed = self.remove(&key.name()).await;
         if let Some(near) = self.near() {
             near.drop_entry(key);
         }
@@ -136,7 +136,7 @@ impl RedisStore {
         let deadline = self.deadline(within)?;
         // Who asked before something was retired is not waited for.
         let since = self.generations().last_concerning(Dependencies { key, marks });
-        let name = key.to_string();
+        let name = key.name();
         let redis::Turn { whose, stored } = self.turn(&name, form, since, within).await?;
         let found = stored.map(|envelope| self.opened(&name, &envelope)).transpose()?;
         Ok(Turn { whose, found: self.unless_retired(key, found, deadline).await? })
@@ -188,7 +188,7 @@ impl RedisStore {
     async fn find_many(self: &Arc<Self>, keys: &[Key]) -> Vec<Found> {
         let writing: Vec<_> = keys.iter().map(|key| self.writing.get(key)).collect();
         let former: Vec<_> = keys.iter().filter_map(Key::former).collect();
-        let names: Vec<_> = keys.iter().chain(&former).map(ToString::to_string).collect();
+        let names: Vec<_> = keys.iter().chain(&former).map(Key::name).collect();
         let open = |(name, found): (&String, Result<Option<Bytes>, StoreError>)| {
             found?.map(|envelope| self.opened(name, &envelope)).transpose()
         };
@@ -214,7 +214,7 @@ impl RedisStore {
         if rest.is_zero() {
             return;
         }
-        let (store, key) = (Arc::clone(self), key.to_string());
+        let (store, key) = (Arc::clone(self), key.name());
         let envelope = Bytes::from(entry.seal(&key));
         tokio::spawn(async move { store.put_if_absent(&key, envelope, rest).await });
     }

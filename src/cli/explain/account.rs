@@ -14,7 +14,7 @@ use crate::{
     headers,
     heading::Heading,
     json::Json,
-    key::{self, Body, BodyDigest},
+    key::{self, Body, BodyDigest, Key},
     log::query::{decode, is_secret},
     normal,
     route::{Mode, Route, Scope},
@@ -180,7 +180,7 @@ fn covered(route: &Route, parts: &Parts, body: &Bytes, terms: &Terms, inquiry: &
             _ => Vec::new(),
         },
         bypass: inquiry.bypass.map(|reason| reason.as_str()),
-        key: inquiry.key.as_ref().map(ToString::to_string),
+        key: inquiry.key.as_ref().map(Key::name),
     }
 }
 
@@ -188,7 +188,7 @@ fn covered(route: &Route, parts: &Parts, body: &Bytes, terms: &Terms, inquiry: &
 fn with_keys(batch: &Batch, values: &[Json<'_>]) -> Vec<Input> {
     let with_key = |(value, number): (&Json<'_>, &usize)| Input {
         input: written(value),
-        key: batch.keys()[*number].to_string(),
+        key: batch.keys()[*number].name(),
     };
     values.iter().zip(batch.order()).map(with_key).collect()
 }

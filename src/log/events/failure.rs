@@ -34,7 +34,7 @@ pub struct ErrorEvent<'a> {
 /// Logs that something failed.
 pub fn error(event: &ErrorEvent<'_>) {
     let ErrorEvent { request_id, error_type, error_message, .. } = *event;
-    emit!(ERROR, Level::ERROR, "error", request_id, format_args!("{error_type}: {error_message}"), event);
+    emit!(ERROR, Level::ERROR, "error", request_id, format!("{error_type}: {error_message}"), event);
 }
 
 /// Logs a panic: where it was, and not its message, which may quote what was being read.

@@ -38,7 +38,7 @@ pub fn http_request(request: &HttpRequest<'_>) {
         Level::INFO,
         "http_request",
         request_id,
-        format_args!("{method} {path}"),
+        [method, " ", path].concat(),
         &Members {
             method,
             path,
@@ -101,6 +101,6 @@ pub struct CacheInfo<'a> {
 /// Logs that a response has been sent.
 pub fn http_response(response: &HttpResponse<'_>) {
     let HttpResponse { request_id, method, path, status_code, .. } = *response;
-    let message = format_args!("{method} {path} {status_code}");
-    emit!(REQUEST, Level::INFO, "http_response", request_id, message, response);
+    let message = || [method, " ", path, " ", itoa::Buffer::new().format(status_code)].concat();
+    emit!(REQUEST, Level::INFO, "http_response", request_id, message(), response);
 }

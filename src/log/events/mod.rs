@@ -17,7 +17,7 @@ macro_rules! emit {
                 target: $logger,
                 $level,
                 event_type = $event_type,
-                message = $message,
+                message = &*$message,
                 request_id = $request_id,
                 members = $crate::log::events::without_braces(&json),
             );
@@ -57,10 +57,6 @@ fn without_braces(json: &str) -> &str {
 }
 
 /// Milliseconds, rounded to three decimals.
-fn in_millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
 fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(in_millis(*duration))
+    serializer.serialize_f64((duration.as_secs_f64() * 1e6).round() / 1e3)
 }

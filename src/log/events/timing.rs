@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing::Level;
 
-use super::{LLM, PERFORMANCE, in_millis, millis};
+use super::{LLM, PERFORMANCE, millis};
+use crate::time::write_millis;
 
 /// What was timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,36 +73,20 @@ pub fn performance<M: Serialize>(performance: &Performance<'_, M>) {
     let name = operation.as_str();
     let slow = operation == Operation::Request { slow: true };
     let members = &Members { operation: name, duration_ms: duration, success, slow, metadata };
-    let ms = in_millis(duration);
+    let message = || {
+        let mut text = [if slow { "slow " } else { "" }, name, " took "].concat();
+        // Writing to a String cannot fail.
+        let _ = write_millis(duration, &mut text);
+        text + " ms"
+    };
     match operation {
         Operation::CacheLookup { hit: true } => {
-            emit!(
-                PERFORMANCE,
-                Level::DEBUG,
-                "performance",
-                request_id,
-                format_args!("{name} took {ms} ms"),
-                members
-            );
+            emit!(PERFORMANCE, Level::DEBUG, "performance", request_id, message(), members);
         }
         Operation::Request { slow: true } => {
-            emit!(
-                PERFORMANCE,
-                Level::WARN,
-                "performance",
-                request_id,
-                format_args!("slow {name} took {ms} ms"),
-                members
-            );
+            emit!(PERFORMANCE, Level::WARN, "performance", request_id, message(), members);
         }
-        _ => emit!(
-            PERFORMANCE,
-            Level::INFO,
-            "performance",
-            request_id,
-            format_args!("{name} took {ms} ms"),
-            members
-        ),
+        _ => emit!(PERFORMANCE, Level::INFO, "performance", request_id, message(), members),
     }
 }
 
@@ -129,8 +114,8 @@ pub struct LlmCall<'a> {
 /// Logs a call of a model, made or saved.
 pub fn llm_call(call: &LlmCall<'_>) {
     let LlmCall { request_id, model, cached, .. } = *call;
-    let message = format_args!("{} {model}", if cached { "saved a call of" } else { "called" });
-    emit!(LLM, Level::INFO, "llm_call", request_id, message, call);
+    let message = || [if cached { "saved a call of " } else { "called " }, model].concat();
+    emit!(LLM, Level::INFO, "llm_call", request_id, message(), call);
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

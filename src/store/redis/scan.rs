@@ -74,7 +74,7 @@ impl Walk {
         self.cursor = (next != 0).then_some(next);
         let names = names.iter().filter_map(|name| std::str::from_utf8(name).ok());
         let keys =
-            names.filter_map(|name| Key::parse(self.namespace, name).filter(|key| key.to_string() == name));
+            names.filter_map(|name| Key::parse(self.namespace, name).filter(|key| key.name() == name));
         self.summaries(keys.collect()).await.map(Some)
     }
 
@@ -83,10 +83,10 @@ impl Walk {
         let found = self.beginnings(&keys, BEGINNING).await?;
         let mut seen = Vec::with_capacity(keys.len());
         for (key, beginning) in keys.into_iter().zip(found) {
-            let mut summary = Entry::summary(&beginning, &key.to_string());
+            let mut summary = Entry::summary(&beginning, &key.name());
             if summary.is_none() && beginning.len() == BEGINNING {
                 let longer = self.beginnings(std::slice::from_ref(&key), LONG_BEGINNING).await?;
-                summary = longer.first().and_then(|longer| Entry::summary(longer, &key.to_string()));
+                summary = longer.first().and_then(|longer| Entry::summary(longer, &key.name()));
             }
             // It may have gone meanwhile.
             if !beginning.is_empty() {
@@ -100,14 +100,14 @@ impl Walk {
         let length = if self.sealing.is_some() { sealed_length(length) } else { length };
         let mut read = ::redis::pipe();
         for key in keys {
-            read.cmd("GETRANGE").arg(key.to_string()).arg(0).arg(length - 1);
+            read.cmd("GETRANGE").arg(key.name()).arg(0).arg(length - 1);
         }
         let replies = self.ask(&read, keys.len()).await?;
         let beginning = |(key, reply): (&Key, Value)| {
             let bytes = from_redis_value::<Vec<u8>>(reply).unwrap_or_default();
             match &self.sealing {
                 // What does not open has no summary.
-                Some(sealing) => sealing.open_beginning(&key.to_string(), &bytes).unwrap_or(bytes.into()),
+                Some(sealing) => sealing.open_beginning(&key.name(), &bytes).unwrap_or(bytes.into()),
                 None => bytes.into(),
             }
         };
@@ -121,7 +121,7 @@ impl Walk {
     pub async fn sizes(&mut self, keys: &[Key]) -> Result<Vec<u64>, StoreError> {
         let mut read = ::redis::pipe();
         for key in keys {
-            read.cmd("STRLEN").arg(key.to_string());
+            read.cmd("STRLEN").arg(key.name());
         }
         let replies = self.ask(&read, keys.len()).await?;
         Ok(replies.into_iter().map(|reply| from_redis_value(reply).unwrap_or_default()).collect())
@@ -134,7 +134,7 @@ impl Walk {
     pub async fn remove(&mut self, keys: &[Key]) -> Result<u64, StoreError> {
         let mut remove = ::redis::pipe();
         for key in keys {
-            remove.cmd("DEL").arg(key.to_string());
+            remove.cmd("DEL").arg(key.name());
         }
         let replies = self.ask(&remove, keys.len()).await?;
         Ok(replies.into_iter().map(|reply| from_redis_value::<u64>(reply).unwrap_or_default()).sum())
