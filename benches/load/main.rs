@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo bench --bench load                           # all cases
-//! cargo bench --bench load -- --only hit --rounds 9 --seconds 5
+//! cargo bench --bench load -- --only hit,redis --rounds 9 --seconds 5
 //! ```
 //!
 //! The service behind answers at once and names the question, so that a wrong answer is seen; how often it is asked is
@@ -45,7 +45,7 @@ pub(crate) struct Scale {
     window: Duration,
     /// Answers that are stored where many are.
     entries: u64,
-    /// The only case; all where there is none.
+    /// The only cases, with commas between them; all where there are none.
     only: Option<String>,
 }
 
@@ -74,6 +74,7 @@ const FIGURES: [(&str, Measure); 3] =
 fn main() {
     origin::run_if_asked();
     let scale = scale();
+    scale.check();
     let stage = Stage::set();
     table::begin(&scale);
     for (name, set_up) in CASES {
@@ -93,7 +94,16 @@ fn main() {
 
 impl Scale {
     fn includes(&self, case: &str) -> bool {
-        self.only.as_deref().is_none_or(|only| only == case)
+        self.only.as_deref().is_none_or(|only| only.split(',').any(|name| name == case))
+    }
+
+    /// Where a case is asked for that is none, says which there are.
+    fn check(&self) {
+        let names: Vec<_> =
+            CASES.iter().map(|(name, _)| *name).chain(FIGURES.iter().map(|(name, _)| *name)).collect();
+        for name in self.only.iter().flat_map(|only| only.split(',')) {
+            assert!(names.contains(&name), "no case is called {name}; there are {}", names.join(", "));
+        }
     }
 }
 

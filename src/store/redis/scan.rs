@@ -73,8 +73,7 @@ impl Walk {
             from_redis_value::<(u64, Vec<Vec<u8>>)>(reply).map_err(|_| StoreError::Protocol)?;
         self.cursor = (next != 0).then_some(next);
         let names = names.iter().filter_map(|name| std::str::from_utf8(name).ok());
-        let keys =
-            names.filter_map(|name| Key::parse(self.namespace, name).filter(|key| key.name() == name));
+        let keys = names.filter_map(|name| Key::parse(self.namespace, name).filter(|key| key.name() == name));
         self.summaries(keys.collect()).await.map(Some)
     }
 
