@@ -21,6 +21,8 @@ pub enum LogError {
     },
     /// Standard output cannot be used.
     Stdout(io::Error),
+    /// The system gives no thread to write with.
+    Thread(io::Error),
     /// Someone else installed a `tracing` subscriber.
     AlreadySet,
 }
@@ -44,6 +46,12 @@ impl fmt::Display for LogError {
                     "standard output cannot be used for the log ({source}): connect it, to /dev/null if need be"
                 )
             }
+            Self::Thread(source) => {
+                write!(
+                    f,
+                    "the log has no thread to write with ({source}): raise the limit of threads or processes"
+                )
+            }
             Self::AlreadySet => f.write_str("the log was started twice in one process: start it once"),
         }
     }
@@ -52,7 +60,8 @@ impl fmt::Display for LogError {
 impl Error for LogError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Folder { source, .. } | Self::File { source, .. } | Self::Stdout(source) => Some(source),
+            Self::Folder { source, .. } | Self::File { source, .. } => Some(source),
+            Self::Stdout(source) | Self::Thread(source) => Some(source),
             Self::AlreadySet => None,
         }
     }

@@ -30,7 +30,7 @@ mod tests;
 mod writer;
 
 use std::{
-    io::Write,
+    io::{self, Write},
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
@@ -50,8 +50,8 @@ use crate::config::{LogConfig, LogLevel};
 /// Where the time of a line comes from.
 pub type Clock = fn() -> SystemTime;
 
-/// Lines that wait for a slow sink, each; further ones are dropped.
-const QUEUED_LINES: usize = 32_768;
+/// What waits for a slow sink, each, in bytes; further lines are dropped.
+const QUEUED: usize = 16 * 1024 * 1024;
 
 /// How long a stop waits for the sinks together.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ pub fn init(config: &LogConfig) -> Result<(Log, LogGuard), LogError> {
         let file = RotatingFile::open(path, config.rotate_size, config.rotate_keep, Arc::clone(&generation))?;
         outputs.push(("log-file", Box::new(file)));
     }
-    let (log, guard) = Log::start(config.level, outputs, QUEUED_LINES, generation);
+    let (log, guard) = Log::start(config.level, outputs, generation).map_err(LogError::Thread)?;
     let subscriber = Registry::default().with(log.layer(SystemTime::now));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadySet)?;
     Ok((log, guard))
@@ -92,21 +92,26 @@ struct Shared {
 impl Log {
     /// A log into `outputs` (thread name, writer) that is not the process's subscriber: for tests, with
     /// [`Log::layer`] and `tracing::subscriber::with_default`.
-    pub fn to_writers(level: LogLevel, outputs: Vec<(&str, Box<dyn Write + Send>)>) -> (Self, LogGuard) {
-        Self::start(level, outputs, QUEUED_LINES, Arc::default())
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn to_writers(
+        level: LogLevel,
+        outputs: Vec<(&str, Box<dyn Write + Send>)>,
+    ) -> io::Result<(Self, LogGuard)> {
+        Self::start(level, outputs, Arc::default())
     }
 
     fn start(
         level: LogLevel,
         outputs: Vec<(&str, Box<dyn Write + Send>)>,
-        queued_lines: usize,
         generation: Arc<AtomicU64>,
-    ) -> (Self, LogGuard) {
-        let (sinks, workers) =
-            outputs.into_iter().map(|(name, out)| Sink::spawn(name, out, queued_lines)).unzip();
+    ) -> io::Result<(Self, LogGuard)> {
+        let spawned = outputs.into_iter().map(|(name, out)| Sink::spawn(name, out, QUEUED));
+        let (sinks, workers) = spawned.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
         let level = AtomicU8::new(level as u8);
         let shared = Shared { level, sinks, told: AtomicU64::new(0), generation };
-        (Self(Arc::new(shared)), LogGuard { workers, patience: STOP_PATIENCE })
+        Ok((Self(Arc::new(shared)), LogGuard { workers, patience: STOP_PATIENCE }))
     }
 
     /// The `tracing` layer that writes to this log.

@@ -60,7 +60,7 @@ impl Write for Memory {
 /// What `emit` logs at `level`.
 fn logged(level: LogLevel, emit: impl FnOnce(&Log)) -> String {
     let memory = Memory::default();
-    let (log, guard) = Log::to_writers(level, vec![("test", Box::new(memory.clone()))]);
+    let (log, guard) = Log::to_writers(level, vec![("test", Box::new(memory.clone()))]).unwrap();
     under(&log, || emit(&log));
     drop(guard);
     assert_eq!(log.dropped(), 0);
@@ -435,8 +435,8 @@ fn a_stalled_sink_drops_counts_and_tells() {
     let (allow, allowed) = channel();
     let (slow, quick) = (Memory::default(), Memory::default());
     let gate = Gate { asked: asked_tx, allowed, out: slow.clone() };
-    let (gated, gated_worker) = Sink::spawn("gated", Box::new(gate), 2);
-    let (free, free_worker) = Sink::spawn("free", Box::new(quick.clone()), 100);
+    let (gated, gated_worker) = Sink::spawn("gated", Box::new(gate), 260).unwrap();
+    let (free, free_worker) = Sink::spawn("free", Box::new(quick.clone()), 10_000).unwrap();
     let log = Log(Arc::new(Shared {
         level: AtomicU8::new(LogLevel::Info as u8),
         sinks: vec![gated, free],
@@ -447,7 +447,7 @@ fn a_stalled_sink_drops_counts_and_tells() {
     under(&log, || {
         say("1");
         asked.recv().unwrap();
-        // The thread is in its write: two lines wait, two are lost, nobody blocks.
+        // The thread is in its write: two lines wait, of some 117 bytes each, two are lost, nobody blocks.
         ["2", "3", "4", "5"].into_iter().for_each(say);
         assert_eq!(log.dropped(), 2);
         allow.send(()).unwrap();
@@ -475,7 +475,7 @@ fn a_stalled_sink_drops_counts_and_tells() {
 fn a_stop_does_not_wait_for_a_stalled_pipe() {
     // A pipe that nobody reads takes some lines, then blocks; the queue then fills up too.
     let (reader, writer): (PipeReader, PipeWriter) = io::pipe().unwrap();
-    let (sink, worker) = Sink::spawn("stalled", Box::new(WholeLines::new(writer)), 4);
+    let (sink, worker) = Sink::spawn("stalled", Box::new(WholeLines::new(writer)), 1_200_000).unwrap();
     let line = vec![b'x'; 300_000];
     while sink.dropped() == 0 {
         sink.offer(&line);
@@ -492,7 +492,7 @@ fn a_closed_pipe_is_counted() {
     let memory = Memory::default();
     let outputs: Vec<(&str, Box<dyn Write + Send>)> =
         vec![("closed", Box::new(WholeLines::new(writer))), ("open", Box::new(memory.clone()))];
-    let (log, guard) = Log::to_writers(LogLevel::Info, outputs);
+    let (log, guard) = Log::to_writers(LogLevel::Info, outputs).unwrap();
     under(&log, || {
         say("1");
         let mut byte = [0];

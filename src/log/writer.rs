@@ -1,7 +1,4 @@
 //! The sinks: a bounded queue and a thread for each.
-//!
-//! The queue and the thread are `tracing_appender`'s; what it writes to is a [`LineSink`], which counts instead of
-//! failing.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -14,16 +11,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use memchr::{memchr_iter, memrchr};
+use parking_lot::{Condvar, Mutex};
 
 /// Lines are written together up to this size.
 const BATCH: usize = 64 * 1024;
+
+/// The room that a queue keeps for lines to come, in bytes: to get it anew each time takes more than writing them.
+const KEPT: usize = 1024 * 1024;
 
 /// How long a thread rests once it has written all lines there were. A line that comes meanwhile wakes nobody, which
 /// costs more than the line itself, and is written together with those after it.
 const REST: Duration = Duration::from_millis(5);
 
-/// How long to wait for an output that says "not now", and between two looks at a stop.
+/// How long to wait for an output that says "not now".
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Standard output without the lock and the buffer of `std`'s: only our thread writes to it, and whole lines.
@@ -42,130 +43,118 @@ pub(super) fn stdout() -> io::Result<WholeLines<io::Stdout>> {
 /// Where lines are handed over.
 #[derive(Debug)]
 pub(super) struct Sink {
-    queue: NonBlocking,
-    counts: Counts,
+    queue: Arc<Queue>,
+    /// How much text may wait, in bytes.
+    room: usize,
+    /// Lines that were dropped.
+    dropped: Arc<AtomicU64>,
 }
 
 /// What stops a sink's thread.
 #[derive(Debug)]
-pub(super) struct Worker {
-    guard: WorkerGuard,
-    counts: Counts,
+pub(super) struct Worker(Arc<Queue>);
+
+/// The lines that wait for a sink's thread.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
 }
 
-/// What became of a sink's lines.
-#[derive(Clone, Debug)]
-struct Counts {
-    /// Handed over.
-    offered: Arc<AtomicU64>,
-    /// Not queued, for the queue was full.
-    refused: ErrorCounter,
-    /// Queued, and could not be written.
-    failed: Arc<AtomicU64>,
-    /// Queued, and written or failed.
-    done: Arc<AtomicU64>,
-}
-
-impl Counts {
-    fn refused(&self) -> u64 {
-        self.refused.dropped_lines() as u64
-    }
-
-    /// Whether every line that was offered has met its end.
-    fn is_drained(&self) -> bool {
-        let ended = self.done.load(Ordering::Acquire) + self.refused();
-        ended >= self.offered.load(Ordering::Acquire)
-    }
+#[derive(Debug, Default)]
+struct Waiting {
+    text: Vec<u8>,
+    /// No more lines come.
+    is_closed: bool,
+    /// The thread has written all there was, and ended.
+    is_done: bool,
 }
 
 impl Sink {
-    /// Starts the thread `name` that writes to `out`, with room for `queued_lines` lines to wait.
-    pub(super) fn spawn(name: &str, out: Box<dyn Write + Send>, queued_lines: usize) -> (Self, Worker) {
-        let (failed, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let lines = LineSink {
-            out,
-            batch: Vec::new(),
-            lines: 0,
-            failed: Arc::clone(&failed),
-            done: Arc::clone(&done),
-        };
-        let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(queued_lines);
-        let (queue, guard) = builder.thread_name(name).finish(lines);
-        let counts = Counts { offered: Arc::default(), refused: queue.error_counter(), failed, done };
-        (Self { queue, counts: counts.clone() }, Worker { guard, counts })
+    /// Starts the thread `name` that writes to `out`, with room for so many bytes of lines to wait.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub(super) fn spawn(name: &str, out: Box<dyn Write + Send>, room: usize) -> io::Result<(Self, Worker)> {
+        let (queue, dropped) = (Arc::<Queue>::default(), Arc::<AtomicU64>::default());
+        let (own, failed) = (Arc::clone(&queue), Arc::clone(&dropped));
+        thread::Builder::new().name(name.to_owned()).spawn(move || own.write_to(out, &failed))?;
+        Ok((Self { queue: Arc::clone(&queue), room, dropped }, Worker(queue)))
     }
 
     /// Queues a line, or drops and counts it.
     pub(super) fn offer(&self, line: &[u8]) {
-        self.counts.offered.fetch_add(1, Ordering::Release);
-        // A lossy queue says Ok whatever becomes of the line, and counts.
-        let _ = self.queue.clone().write(line);
+        let mut waiting = self.queue.waiting.lock();
+        // However long it is, one line may wait.
+        if !waiting.text.is_empty() && waiting.text.len() + line.len() > self.room {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        waiting.text.extend_from_slice(line);
+        drop(waiting);
+        // A system call only where the thread waits.
+        self.queue.changed.notify_one();
     }
 
     /// How many lines could not be queued or not be written.
     pub(super) fn dropped(&self) -> u64 {
-        self.counts.refused() + self.counts.failed.load(Ordering::Acquire)
+        self.dropped.load(Ordering::Relaxed)
     }
 }
 
-/// Waits for the queues to empty, `patience` at most for all of them, and ends the threads.
-pub(super) fn stop(workers: impl Iterator<Item = Worker>, patience: Duration) {
-    let deadline = Instant::now() + patience;
-    for worker in workers {
-        while !worker.counts.is_drained() && Instant::now() < deadline {
-            thread::sleep(PAUSE);
-        }
-        if worker.counts.is_drained() {
-            drop(worker.guard);
-        } else {
-            // Dropped with a full queue, the guard would `println!`: to the very pipe that nobody reads, for ever,
-            // or as a line that is no JSON. The thread ends with the process.
-            mem::forget(worker.guard);
-        }
-    }
-}
-
-/// What the thread writes to: gathers lines, writes them together, counts those that fail. It never returns an error,
-/// for `tracing_appender` would drop it in silence.
-struct LineSink {
-    out: Box<dyn Write + Send>,
-    batch: Vec<u8>,
-    lines: u64,
-    failed: Arc<AtomicU64>,
-    done: Arc<AtomicU64>,
-}
-
-impl LineSink {
-    fn put(&mut self) {
-        let unwritten = write_out(&mut self.out, &self.batch);
-        let failed = unwritten.iter().filter(|byte| **byte == b'\n').count() as u64;
-        self.failed.fetch_add(failed, Ordering::Release);
-        self.done.fetch_add(mem::take(&mut self.lines), Ordering::Release);
-        self.batch.clear();
-        // One huge line is no reason to keep its memory.
-        self.batch.shrink_to(2 * BATCH);
-    }
-}
-
-impl Write for LineSink {
-    /// Takes one whole line; the thread calls it with nothing else.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.batch.extend_from_slice(line);
-        self.lines += 1;
-        if self.batch.len() >= BATCH {
-            self.put();
-        }
-        Ok(line.len())
-    }
-
-    /// Called by the thread whenever its queue is empty, and at its end.
-    fn flush(&mut self) -> io::Result<()> {
-        if self.lines > 0 {
-            self.put();
+impl Queue {
+    /// Writes what waits to `out`, to the end; lines that cannot be written are counted in `failed`.
+    fn write_to(&self, mut out: Box<dyn Write + Send>, failed: &AtomicU64) {
+        let mut text = Vec::new();
+        while self.take(&mut text) {
+            failed.fetch_add(write_lines(&mut out, &text), Ordering::Relaxed);
+            text.clear();
+            text.shrink_to(KEPT);
             thread::sleep(REST);
         }
-        Ok(())
+        self.waiting.lock().is_done = true;
+        self.changed.notify_all();
     }
+
+    /// Waits for lines, and takes all there are in the place of `text`, which is empty; `false` once none come any more.
+    fn take(&self, text: &mut Vec<u8>) -> bool {
+        let mut waiting = self.waiting.lock();
+        self.changed.wait_while(&mut waiting, |waiting| waiting.text.is_empty() && !waiting.is_closed);
+        mem::swap(text, &mut waiting.text);
+        !text.is_empty()
+    }
+}
+
+/// Waits until all is written, `patience` at most for all of them. A thread that is stuck in a write, to a pipe that
+/// nobody reads, ends with the process.
+pub(super) fn stop(workers: impl Iterator<Item = Worker>, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    for Worker(queue) in workers {
+        let mut waiting = queue.waiting.lock();
+        waiting.is_closed = true;
+        queue.changed.notify_all();
+        queue.changed.wait_while_until(&mut waiting, |waiting| !waiting.is_done, deadline);
+    }
+}
+
+/// Writes lines; how many of them failed.
+fn write_lines(out: &mut impl Write, lines: &[u8]) -> u64 {
+    let (mut rest, mut failed) = (lines, 0);
+    while !rest.is_empty() {
+        let (batch, further) = rest.split_at(batch_len(rest));
+        failed += memchr_iter(b'\n', write_out(out, batch)).count() as u64;
+        rest = further;
+    }
+    failed
+}
+
+/// How much of `lines` is written together: whole lines, and one at least.
+fn batch_len(lines: &[u8]) -> usize {
+    if lines.len() <= BATCH {
+        return lines.len();
+    }
+    let end = memrchr(b'\n', &lines[..BATCH]).or_else(|| memchr_iter(b'\n', lines).next());
+    end.map_or(lines.len(), |end| end + 1)
 }
 
 /// Writes what it can, and returns the rest where an error came in between.
@@ -279,23 +268,9 @@ mod tests {
     /// Writes each of `batches` in one go; what arrived, and how many lines failed.
     fn written(steps: Vec<Result<usize, ErrorKind>>, batches: &[&[&str]]) -> (String, u64) {
         let script = Script::new(steps);
-        let failed = Arc::new(AtomicU64::new(0));
-        let mut sink = LineSink {
-            out: Box::new(WholeLines::new(script.clone())),
-            batch: Vec::new(),
-            lines: 0,
-            failed: Arc::clone(&failed),
-            done: Arc::default(),
-        };
-        for batch in batches {
-            for line in *batch {
-                sink.write_all(line.as_bytes()).unwrap();
-            }
-            sink.flush().unwrap();
-        }
-        let lines: usize = batches.iter().map(|batch| batch.len()).sum();
-        assert_eq!(sink.done.load(Ordering::Acquire), lines as u64);
-        (script.seen(), failed.load(Ordering::Acquire))
+        let mut out = WholeLines::new(script.clone());
+        let failed = batches.iter().map(|batch| write_lines(&mut out, batch.concat().as_bytes())).sum();
+        (script.seen(), failed)
     }
 
     #[test]
@@ -323,20 +298,24 @@ mod tests {
     }
 
     #[test]
-    fn large_batches_are_written_on_the_way() {
+    fn many_lines_are_written_in_batches_of_whole_ones() {
+        let line = |len: usize| [vec![b'x'; len - 1], vec![b'\n']].concat();
+        assert_eq!(batch_len(&line(BATCH)), BATCH);
+        assert_eq!(batch_len(&[line(1000), line(BATCH)].concat()), 1000);
+        assert_eq!(batch_len(&[line(2 * BATCH), line(10)].concat()), 2 * BATCH);
+        let steps = (0..2).map(|_| Err(ErrorKind::BrokenPipe)).collect();
+        let lines = "x\n".repeat(BATCH);
+        let (seen, failed) = written(steps, &[&[&lines]]);
+        assert_eq!((seen.len(), failed), (0, BATCH as u64));
+        assert_eq!(written(Vec::new(), &[&[&lines]]), (lines, 0));
+    }
+
+    #[test]
+    fn what_is_queued_is_written_before_the_end() {
         let script = Script::default();
-        let mut sink = LineSink {
-            out: Box::new(script.clone()),
-            batch: Vec::new(),
-            lines: 0,
-            failed: Arc::default(),
-            done: Arc::default(),
-        };
-        let line = [vec![b'x'; 999], vec![b'\n']].concat();
-        for _ in 0..100 {
-            sink.write_all(&line).unwrap();
-        }
-        assert!(script.seen().len() >= BATCH);
-        assert!(sink.batch.len() < BATCH);
+        let (sink, worker) = Sink::spawn("test", Box::new(script.clone()), 1_000).unwrap();
+        (0..100).for_each(|_| sink.offer(b"a line\n"));
+        stop(std::iter::once(worker), Duration::from_secs(10));
+        assert_eq!((script.seen(), sink.dropped()), ("a line\n".repeat(100), 0));
     }
 }
