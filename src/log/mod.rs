@@ -149,6 +149,10 @@ impl Log {
     /// The count of dropped lines, where it grew since a line told it.
     fn untold_drops(&self) -> Option<u64> {
         let dropped = self.dropped();
+        // Mostly there is none, and a load leaves the cache line shared.
+        if dropped <= self.0.told.load(Ordering::Relaxed) {
+            return None;
+        }
         // A line that tells the count and is dropped itself raises the count, so the next one tells it again.
         (dropped > self.0.told.fetch_max(dropped, Ordering::Relaxed)).then_some(dropped)
     }
