@@ -63,7 +63,7 @@ async fn ask_or_take(
 /// Asks the upstream in the background, unless it is being asked already, or failed to answer lately.
 pub fn refresh(question: Box<Question>, request: Request<RequestBody>) {
     let Some(key) = &question.inquiry.key else { return };
-    let id = (*key.digest(), question.inquiry.ask.upstream_form.id);
+    let id = (key.id(), question.inquiry.ask.upstream_form.id);
     if question.inquiry.directives.only_if_cached || question.shared().flights.is_refresh_held_off(&id) {
         return;
     }
@@ -124,7 +124,7 @@ fn seat(question: &Question, second: bool) -> Seat {
     if inquiry.directives.no_cache || inquiry.directives.ttl.is_some_and(|ttl| ttl.is_zero()) {
         return Seat::Alone;
     }
-    let id = (*key.digest(), inquiry.ask.upstream_form.id);
+    let id = (key.id(), inquiry.ask.upstream_form.id);
     let max_followers = question.live().config.coalesce.max_followers;
     let marks = inquiry.marks();
     let fit = |origin: Origin| {

@@ -9,7 +9,10 @@ use std::{
 use moka::sync::Cache;
 use parking_lot::Mutex;
 
-use crate::flight::{Flight, Origin, Reader, Writer};
+use crate::{
+    flight::{Flight, Origin, Reader, Writer},
+    key::Id,
+};
 
 /// How long a key is remembered whose answer proved to be for its own caller only.
 const UNSHAREABLE_FOR: Duration = Duration::from_secs(60);
@@ -19,8 +22,8 @@ const MAX_UNSHAREABLE: u64 = 100_000;
 const REFRESH_HELD_OFF: Duration = Duration::from_secs(5);
 const MAX_HELD_OFF: u64 = 100_000;
 
-/// What tells two running answers apart: the key's digest, and the form of the answer.
-pub type FlightId = ([u8; 32], u64);
+/// What tells two running answers apart: the key, and the form of the answer.
+pub type FlightId = (Id, u64);
 
 /// The answers that are running.
 #[derive(Debug)]
@@ -118,9 +121,9 @@ impl Flights {
         self.held_off.contains_key(id)
     }
 
-    /// Whether an answer is running that would be kept under the key with this digest, in whatever form.
-    pub fn is_running(&self, digest: &[u8; 32]) -> bool {
-        self.running.lock().keys().any(|(own, _)| own == digest)
+    /// Whether an answer is running that would be kept under this key, in whatever form.
+    pub fn is_running(&self, key: Id) -> bool {
+        self.running.lock().keys().any(|(own, _)| *own == key)
     }
 
     /// Joins the answer `id` where it is running, or was at `since`, and begins it where it was not. `fit` tells what
@@ -159,13 +162,20 @@ impl Flights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flight::End;
+    use crate::{flight::End, key::Key, route::Kind};
 
-    const ID: FlightId = ([0; 32], 0);
     const ORIGIN: Origin = Origin { bound: 100, with_credentials: false, second: false, began: None };
 
+    fn key(name: &[u8]) -> Id {
+        Key::new("ns".into(), Kind::Query, blake3::hash(name)).id()
+    }
+
+    fn id() -> FlightId {
+        (key(b"a"), 0)
+    }
+
     fn lead(flights: &Arc<Flights>) -> Start {
-        match flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits) {
+        match flights.join(id(), ORIGIN, Instant::now(), 2, |_| Fit::Fits) {
             Seat::Lead(start) => start,
             other => panic!("{other:?}"),
         }
@@ -176,13 +186,13 @@ mod tests {
         let flights = Arc::new(Flights::default());
         let leader = lead(&flights);
         let followers: Vec<_> =
-            (0..2).map(|_| flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits)).collect();
+            (0..2).map(|_| flights.join(id(), ORIGIN, Instant::now(), 2, |_| Fit::Fits)).collect();
         assert!(followers.iter().all(|seat| matches!(seat, Seat::Follow(_))));
-        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Full));
+        assert!(matches!(flights.join(id(), ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Full));
         drop(followers);
-        assert!(flights.is_running(&[0; 32]) && !flights.is_running(&[1; 32]));
+        assert!(flights.is_running(key(b"a")) && !flights.is_running(key(b"b")));
         assert!(
-            matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::NotTheirs), Seat::Alone),
+            matches!(flights.join(id(), ORIGIN, Instant::now(), 2, |_| Fit::NotTheirs), Seat::Alone),
             "not for this caller"
         );
         drop(leader);
@@ -193,7 +203,7 @@ mod tests {
     fn an_outdated_answer_is_replaced() {
         let flights = Arc::new(Flights::default());
         let _leader = lead(&flights);
-        let join = |fit| flights.join(ID, ORIGIN, Instant::now(), 2, move |_| fit);
+        let join = |fit| flights.join(id(), ORIGIN, Instant::now(), 2, move |_| fit);
         let Seat::Lead(next) = join(Fit::Outdated) else { panic!("another one begins") };
         assert!(matches!(join(Fit::Fits), Seat::Follow(_)), "and is joined");
         drop(next);
@@ -206,7 +216,7 @@ mod tests {
         drop(writer);
         let second = lead(&flights);
         drop(landing);
-        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Follow(_)));
+        assert!(matches!(flights.join(id(), ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Follow(_)));
         second.writer.end(End::Complete(Ok(())));
     }
 
@@ -216,9 +226,9 @@ mod tests {
         let before = Instant::now();
         let Start { writer, landing, .. } = lead(&flights);
         writer.end(End::Complete(Ok(())));
-        assert!(matches!(flights.join(ID, ORIGIN, before, 2, |_| Fit::Fits), Seat::Follow(_)));
+        assert!(matches!(flights.join(id(), ORIGIN, before, 2, |_| Fit::Fits), Seat::Follow(_)));
         let after = Instant::now() + Duration::from_millis(1);
-        assert!(matches!(flights.join(ID, ORIGIN, after, 2, |_| Fit::Fits), Seat::Lead(_)));
+        assert!(matches!(flights.join(id(), ORIGIN, after, 2, |_| Fit::Fits), Seat::Lead(_)));
         drop(landing);
     }
 
@@ -226,6 +236,6 @@ mod tests {
     fn an_unshareable_key_is_waited_for_by_nobody() {
         let flights = Arc::new(Flights::default());
         lead(&flights).landing.expect("a landing").remember_unshareable();
-        assert!(matches!(flights.join(ID, ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Alone));
+        assert!(matches!(flights.join(id(), ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Alone));
     }
 }

@@ -188,8 +188,15 @@ pub fn media_type(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     headers.get(header::CONTENT_TYPE).and_then(media_type_of)
 }
 
+/// The media types of most bodies.
+const USUAL_MEDIA: [&str; 2] = ["application/json", "text/event-stream"];
+
 /// The media type that a `Content-Type` names, lower case, without its parameters.
 pub fn media_type_of(content_type: &HeaderValue) -> Option<Cow<'_, str>> {
+    // What most say first.
+    if let Some(usual) = USUAL_MEDIA.into_iter().find(|usual| content_type == usual) {
+        return Some(usual.into());
+    }
     let media = content_type.to_str().ok()?.split(';').next()?.trim();
     let is_lower = !media.bytes().any(|byte| byte.is_ascii_uppercase());
     Some(if is_lower { media.into() } else { media.to_ascii_lowercase().into() })

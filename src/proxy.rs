@@ -224,6 +224,7 @@ impl Proxy {
     fn finish(&self, exchange: Exchange, reply: Reply) -> Response<Observed> {
         let Reply { mut response, report, hit } = reply;
         let (headers, mut values) = (response.headers_mut(), Values::default());
+        headers.reserve(reply::ADDED);
         if let Some(report) = &report {
             report.write(headers, &mut values);
         }

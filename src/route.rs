@@ -209,6 +209,8 @@ pub struct Route {
 pub struct Pattern {
     /// `None` is `*`, any method.
     method: Option<Method>,
+    /// What every path begins with that is covered.
+    begin: String,
     /// The segments before `**`, or all of them.
     head: Vec<Segment>,
     /// The segments after `**`; `None` where the pattern has no `**`.
@@ -248,6 +250,10 @@ impl Pattern {
         }
         if let Some(only) = &self.only {
             return path == only;
+        }
+        // Most patterns are those of other paths.
+        if !path.starts_with(&self.begin) {
+            return false;
         }
         let Some(path) = path.strip_prefix('/') else { return false };
         let mut given = path.split('/');
@@ -309,7 +315,10 @@ impl FromStr for Pattern {
             tail.as_mut().unwrap_or(&mut head).push(parse_segment(segment, path)?);
         }
         let is_one = tail.is_none() && !head.contains(&Segment::Any);
-        Ok(Self { method, head, tail, only: is_one.then(|| path.to_owned()) })
+        let begin = path.split(['{', '*']).next().unwrap_or_default();
+        // `**` stands for no segment, too: then no `/` need be before it.
+        let begin = begin.trim_end_matches('/').to_owned();
+        Ok(Self { method, begin, head, tail, only: is_one.then(|| path.to_owned()) })
     }
 }
 

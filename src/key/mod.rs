@@ -111,9 +111,26 @@ impl Key {
         parts.try_for_each(|part| out.write_str(part))
     }
 
+    /// The same for this process's tables.
+    pub const fn id(&self) -> Id {
+        Id(*self.digest())
+    }
+
     /// The digest alone.
     pub const fn digest(&self) -> &[u8; 32] {
         self.digest.as_bytes()
+    }
+}
+
+/// A key's digest, as tables of this process have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id([u8; 32]);
+
+/// A part of a digest tells as much as all of it.
+impl Hash for Id {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [first, ..] = self.0.as_chunks::<8>().0 else { return };
+        state.write_u64(u64::from_le_bytes(*first));
     }
 }
 

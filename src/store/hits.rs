@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
-use crate::{key::Key, stats::Counter};
+use crate::{
+    key::{Id, Key},
+    stats::Counter,
+};
 
 /// Entries whose hits are known: those that were found last.
 const KNOWN: u64 = 20_000;
 
 /// Counts for the entries that were found last.
 #[derive(Clone, Debug)]
-pub(super) struct Hits(Cache<[u8; 32], Arc<Counter>>);
+pub(super) struct Hits(Cache<Id, Arc<Counter>>);
 
 impl Default for Hits {
     fn default() -> Self {
@@ -22,16 +25,16 @@ impl Default for Hits {
 impl Hits {
     /// Counts one.
     pub(super) fn count(&self, key: &Key) {
-        self.0.get_with(*key.digest(), Arc::default).increment();
+        self.0.get_with(key.id(), Arc::default).increment();
     }
 
     /// How many were counted.
     pub(super) fn of(&self, key: &Key) -> u64 {
-        self.0.get(key.digest()).map_or(0, |hits| hits.get())
+        self.0.get(&key.id()).map_or(0, |hits| hits.get())
     }
 
     /// Another entry begins at nothing.
     pub(super) fn forget(&self, key: &Key) {
-        self.0.invalidate(key.digest());
+        self.0.invalidate(&key.id());
     }
 }

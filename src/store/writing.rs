@@ -11,12 +11,15 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{entry::Entry, key::Key};
+use crate::{
+    entry::Entry,
+    key::{Id, Key},
+};
 
 /// The entries whose writes are under way; no more than there are writes, each of which has a deadline.
 #[derive(Debug, Default)]
 pub(super) struct Writing {
-    entries: Mutex<HashMap<[u8; 32], Arc<Entry>>>,
+    entries: Mutex<HashMap<Id, Arc<Entry>>>,
     /// A write has ended.
     ended: Notify,
 }
@@ -24,13 +27,13 @@ pub(super) struct Writing {
 impl Writing {
     /// Has `entry` found under `key` until what this returns is dropped.
     pub(super) fn begin(&self, key: &Key, entry: &Arc<Entry>) -> Write<'_> {
-        self.entries.lock().insert(*key.digest(), Arc::clone(entry));
-        Write { of: self, key: *key.digest(), entry: Arc::clone(entry) }
+        self.entries.lock().insert(key.id(), Arc::clone(entry));
+        Write { of: self, key: key.id(), entry: Arc::clone(entry) }
     }
 
     /// What is being written under `key`.
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.entries.lock().get(key.digest()).cloned()
+        self.entries.lock().get(&key.id()).cloned()
     }
 
     /// Waits for the writes that are under way by now: whoever looks at all that Redis holds sees what was answered.
@@ -51,7 +54,7 @@ impl Writing {
 #[derive(Debug)]
 pub(super) struct Write<'a> {
     of: &'a Writing,
-    key: [u8; 32],
+    key: Id,
     entry: Arc<Entry>,
 }
 
