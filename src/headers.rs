@@ -210,10 +210,8 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     let is_json = |media: Cow<'_, str>| {
         media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
     };
-    // First what most callers say.
-    value == "application/json"
-        || (media_type_of(value).is_some_and(is_json)
-            && charset_of(value).is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8")))
+    media_type_of(value).is_some_and(is_json)
+        && charset_of(value).is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"))
 }
 
 fn charset_of(content_type: &HeaderValue) -> Option<&str> {

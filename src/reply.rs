@@ -29,9 +29,10 @@ pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 pub const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
 /// `X-Request-ID`
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// How many headers a response gets at most: these, `Age` and `Cache-Status`.
-pub const ADDED: usize = 5;
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// How many headers a response gets here at most: these, and `Age`.
+pub const ADDED: usize = 5;
 
 /// How a request on a cacheable route was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use memchr::{memchr_iter, memrchr};
+use memchr::{memchr, memchr_iter, memrchr};
 use parking_lot::{Condvar, Mutex};
 
 /// Lines are written together up to this size.
@@ -153,7 +153,7 @@ fn batch_len(lines: &[u8]) -> usize {
     if lines.len() <= BATCH {
         return lines.len();
     }
-    let end = memrchr(b'\n', &lines[..BATCH]).or_else(|| memchr_iter(b'\n', lines).next());
+    let end = memrchr(b'\n', &lines[..BATCH]).or_else(|| memchr(b'\n', lines));
     end.map_or(lines.len(), |end| end + 1)
 }
 
