@@ -5,7 +5,8 @@ use percent_encoding::percent_decode_str;
 
 use crate::{
     generations::Subject,
-    route::{Kind, Pattern, Route},
+    pattern::Pattern,
+    route::{Kind, Route},
 };
 
 /// The paths of documents and conversations, from the routes that cache them.

@@ -13,9 +13,9 @@ use super::{
 use crate::{
     dialect::{Dialect, Pointer},
     headers::HeaderPattern,
+    pattern::Pattern,
     route::{
-        Identity, Kind, KindTtls, Mode, Normalize, OnAbandon, Pattern, Replay, Route, Scope, SetCookie,
-        UsageSetting,
+        Identity, Kind, KindTtls, Mode, Normalize, OnAbandon, Replay, Route, Scope, SetCookie, UsageSetting,
     },
 };
 
