@@ -17,7 +17,8 @@ use crate::{
     lookup::may_read,
     policy,
     question::{Fallback, Question},
-    reply::{self, CacheReport, CacheStatus, Failure, Reply},
+    reply::{self, Failure, Reply},
+    report::{CacheReport, CacheStatus},
     serve,
     stats::Limit,
 };

@@ -21,7 +21,8 @@ use crate::{
     flight::End,
     log::events,
     policy::Reason,
-    reply::{CacheReport, X_REQUEST_ID},
+    reply::X_REQUEST_ID,
+    report::CacheReport,
     state::Live,
 };
 

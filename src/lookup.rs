@@ -16,7 +16,7 @@ use crate::{
     log::events::Operation,
     policy::{self, Freshness},
     question::{Fallback, Question},
-    reply::{CacheReport, Forward},
+    report::{CacheReport, Forward},
     route::Scope,
     serve::Found,
     time::unix_millis,

@@ -20,7 +20,7 @@ use crate::{
     key::Key,
     pass,
     policy::Reason,
-    reply::CacheReport,
+    report::CacheReport,
     route::Route,
     serve::Found,
     state::{Live, Shared},

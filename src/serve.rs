@@ -10,7 +10,8 @@ use crate::{
     dialect::Served,
     entry::Entry,
     question::Question,
-    reply::{self, CacheReport, CacheStatus, Forward, Reply, Saved},
+    reply::{self, Reply, Saved},
+    report::{CacheReport, CacheStatus, Forward},
 };
 
 /// A stored answer that is of use to a request, and in which form.

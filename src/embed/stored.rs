@@ -10,7 +10,7 @@ use crate::{
     key::Key,
     lookup::{Lookup, judge},
     question::Question,
-    reply::{CacheReport, Forward},
+    report::{CacheReport, Forward},
     serve::Found,
 };
 

@@ -20,7 +20,7 @@ use crate::{
     key::Key,
     lookup::{Lookup, Miss, may_read},
     question::{Fallback, Question},
-    reply::{CacheReport, Forward},
+    report::{CacheReport, Forward},
     rfc9111::{self, Directives, Reuse, StaleRules},
     route::Mode,
     serve::Found,

@@ -33,7 +33,7 @@ use super::{
     Ending,
     client::{Client, listener_url, unanswered},
 };
-use crate::{body::RequestBody, config::Config, error::ErrorKind, reply::X_CACHE};
+use crate::{body::RequestBody, config::Config, error::ErrorKind, report::X_CACHE};
 
 /// What `warm` is asked.
 #[derive(Debug, Args)]
