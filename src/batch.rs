@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::{
     dialect::{Inputs, Vectors},
     entry::{Entry, Usage},
-    key::Key,
+    key::{Id, Key},
     policy::Reason,
     reply,
 };
@@ -29,9 +29,9 @@ impl Batch {
     /// The inputs of a request, and the key of each.
     pub fn new(inputs: Inputs, of_inputs: Vec<Key>) -> Self {
         let (mut keys, mut firsts, mut order) = (Vec::new(), Vec::new(), Vec::new());
-        let mut known: HashMap<[u8; 32], usize> = HashMap::with_capacity(of_inputs.len());
+        let mut known: HashMap<Id, usize> = HashMap::with_capacity(of_inputs.len());
         for (place, key) in of_inputs.into_iter().enumerate() {
-            let number = match known.entry(*key.digest()) {
+            let number = match known.entry(key.id()) {
                 hash_map::Entry::Occupied(known) => *known.get(),
                 hash_map::Entry::Vacant(new) => {
                     keys.push(key);

@@ -23,12 +23,21 @@ pub fn write_seconds(duration: Duration, out: &mut impl fmt::Write) -> fmt::Resu
 /// # Errors
 /// Where it cannot be written.
 pub fn write_millis(duration: Duration, out: &mut impl fmt::Write) -> fmt::Result {
-    let micros = micros(duration.saturating_add(Duration::from_nanos(500)));
+    let micros = rounded_micros(duration);
     out.write_str(itoa::Buffer::new().format(micros / 1000))?;
     let mut rest = *b".000";
     decimal(micros % 1000, &mut rest[1..]);
     let rest = digits::text(&rest).trim_end_matches('0');
     if rest == "." { Ok(()) } else { out.write_str(rest) }
+}
+
+/// Milliseconds as a number, rounded to three decimals.
+pub fn rounded_millis(duration: Duration) -> f64 {
+    rounded_micros(duration) as f64 / 1e3
+}
+
+fn rounded_micros(duration: Duration) -> u64 {
+    micros(duration.saturating_add(Duration::from_nanos(500)))
 }
 
 /// Whole milliseconds; of a time that no number holds, as many as one does.

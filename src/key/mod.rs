@@ -126,6 +126,12 @@ impl Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Id([u8; 32]);
 
+impl From<[u8; 32]> for Id {
+    fn from(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+}
+
 /// A part of a digest tells as much as all of it.
 impl Hash for Id {
     fn hash<H: Hasher>(&self, state: &mut H) {

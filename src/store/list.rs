@@ -97,7 +97,7 @@ async fn redis(
         for (key, summary) in seen {
             let Some(summary) = summary else { continue };
             let of = Dependencies { key: &key, marks: &summary.marks };
-            if store.generations().is_retired(summary.began, of) || !known.insert(*key.digest()) {
+            if store.generations().is_retired(summary.began, of) || !known.insert(key.id()) {
                 continue;
             }
             if list.entries.len() == limit {

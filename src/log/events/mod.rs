@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::time::rounded_millis;
+
 /// Sends one event if its level is on; its message and members are evaluated only then.
 macro_rules! emit {
     ($logger:expr, $level:expr, $event_type:literal, $request_id:expr, $message:expr, $members:expr) => {
@@ -58,5 +60,5 @@ fn without_braces(json: &str) -> &str {
 
 /// Milliseconds, rounded to three decimals.
 fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((duration.as_secs_f64() * 1e6).round() / 1e3)
+    serializer.serialize_f64(rounded_millis(*duration))
 }

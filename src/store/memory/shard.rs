@@ -14,6 +14,7 @@ use std::{
 };
 
 use crate::{
+    key::Id,
     packed::Packed,
     route::Kind,
     table::{Item, Table},
@@ -249,9 +250,7 @@ impl Shard {
     }
 
     fn hash(&self, digest: &Digest) -> u32 {
-        // A part of a digest tells as much as all of it.
-        let [first, ..] = digest.as_chunks::<8>().0 else { return 0 };
-        self.hasher.hash_one(u64::from_le_bytes(*first)) as u32
+        self.hasher.hash_one(Id::from(*digest)) as u32
     }
 
     fn free_slot(&mut self) -> u32 {
