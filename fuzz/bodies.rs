@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use serde::de::IgnoredAny;
 use sidecache::{
-    dialect::{Dialect, Served, serve, serves_both, sse::Decoder},
+    dialect::{Dialect, Judging, Served, serve, serves_both, sse::Decoder},
     entry::{Entry, Usage},
     forwarded,
     generations::{Mark, Subject},
@@ -137,19 +137,20 @@ pub(crate) fn dialects(data: &[u8]) {
     let body = Bytes::copy_from_slice(body);
     let question = |text: &str| {
         let json = Json::parse(text.as_bytes()).expect("JSON");
-        dialect.ask(&json, UsageSetting::AsAsked, false)
+        dialect.ask(&json, UsageSetting::AsAsked)
     };
     let whole = question(r#"{"model":"m","max_tokens":9,"stream":false}"#);
     let stream =
         question(r#"{"model":"m","max_tokens":9,"stream":true,"stream_options":{"include_usage":true}}"#);
     if let Ok(json) = Json::parse(&body) {
-        dialect.fits(&json);
+        dialect.fits(&json, true);
         dialect.question(&json);
-        dialect.ask(&json, UsageSetting::Ask, true);
+        dialect.ask(&json, UsageSetting::Ask);
     }
     let judge = |media: &'static str, body: &Bytes| {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(media))]);
-        dialect.judge(&whole, &route(), &headers, body).verdict
+        let by = Judging { ask: &whole, route: &route(), named: Some(&[]) };
+        dialect.judge(by, &headers, body).verdict
     };
     let verdict = judge(media, &body);
     serves_both(dialect, media, &body);

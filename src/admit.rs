@@ -49,6 +49,8 @@ pub struct Inquiry {
     pub subjects: Vec<Subject>,
     /// The conversations that it is a turn of.
     pub conversations: Vec<String>,
+    /// Whether its answer is for those alone who ask while it runs: the turn itself changes the conversation.
+    pub is_turn: bool,
     /// The model that it names.
     pub model: Option<String>,
     /// The text of its question, where that is to be logged.
@@ -130,7 +132,7 @@ pub fn admit(heading: &Heading, parts: &Parts, body: &[u8], terms: &Terms) -> Op
         Err(error) => return opaque(Some(parse_reason(error))),
     };
     let dialect = Dialect::recognise(route, parts.uri.path(), &json);
-    let fits = dialect.fits(&json) && !(route.builtin && dialect == Dialect::Json);
+    let fits = dialect.fits(&json, route.model_elsewhere) && !(route.builtin && dialect == Dialect::Json);
     match (fits, route.builtin) {
         (true, _) if dialect == Dialect::Embedding => Some(reader.batch(body, &json)),
         (true, _) => {
@@ -173,7 +175,13 @@ impl<'a> Reader<'a> {
     fn inquiry(&self, reading: Reading, refused: Option<Reason>) -> Inquiry {
         let Heading { route, directives, conditions, range, credentials, .. } = self.heading;
         let refused = refused.or(self.heading.refused);
-        let key = refused.is_none().then(|| self.key(reading.dialect, reading.digest));
+        let mut key = refused.is_none().then(|| self.key(reading.dialect, reading.digest));
+        let mut is_turn = !reading.conversations.is_empty() && route.mode == Mode::Ttl;
+        if let (true, Some(named)) = (is_turn, &self.heading.idempotency_key) {
+            // The same turn again, whose answer is the same.
+            key = key.map(|key| key.variant(named.as_bytes()));
+            is_turn = false;
+        }
         // What is not kept is the upstream's to judge.
         let conditions = key.as_ref().map(|_| conditions.clone());
         let subjects = self.subjects(&reading.conversations, key.as_ref());
@@ -191,6 +199,7 @@ impl<'a> Reader<'a> {
             credentials: *credentials,
             subjects,
             conversations: reading.conversations,
+            is_turn,
             model: reading.model,
             question: reading.question,
             upstream_body: reading.upstream_body,

@@ -96,7 +96,8 @@ async fn ask_once_or_twice(
             Err(_) => return Err(Failure::Told(question.too_late(), Some(report))),
             Ok(Err(error)) if last => return Err(Failure::Fill(error, Some(report))),
             Ok(Ok(Some(head)))
-                if head.sharing == Sharing::Open || (last && head.sharing == Sharing::Failed) =>
+                if matches!(head.sharing, Sharing::Open | Sharing::Judged)
+                    || (last && head.sharing == Sharing::Failed) =>
             {
                 return Ok(follow(&question, report, &head, reader));
             }
@@ -207,7 +208,7 @@ async fn lead(
 fn follow(question: &Question, report: CacheReport, head: &Head, reader: Reader) -> Reply {
     question.shared().stats.coalesced.increment();
     let framing = Framing::of_headers(&head.headers);
-    let edit = question.inquiry.dialect.edit_for_others(&question.inquiry.ask);
+    let edit = question.inquiry.ask.edit_for_others(question.named());
     let edit = edit.filter(|edit| edit.changes(framing));
     // As from the store: without what was meant for the one who asked, be it in an answer that is not stored.
     let mut headers = reply::headers_to_store(&question.route, &head.headers);

@@ -90,7 +90,7 @@ impl Wanted {
     /// # Errors
     /// Where one of them would be larger than `max_entry`, in bytes, or the answer is none to them.
     pub fn entries(&self, whole: &Entry, max_entry: usize) -> Result<Vec<(Key, Entry)>, Reason> {
-        let vectors = Vectors::read(&whole.body, self.keys.len()).map_err(|_| Reason::Invalid)?;
+        let vectors = Vectors::read(&whole.body, self.keys.len(), true).map_err(|_| Reason::UnreadVectors)?;
         let shares = self.shares(whole.usage.unwrap_or_default());
         let entry = |((place, key), usage): ((usize, &Key), Usage)| {
             let body = vectors.alone(place);
@@ -173,7 +173,7 @@ mod tests {
         assert!(entries.iter().all(|(_, entry)| entry.headers.len() == 1));
         assert_eq!(wanted.entries(&whole, 10).err(), Some(Reason::TooLarge));
         let other = Entry { body: Bytes::from_static(b"{}"), ..whole };
-        assert_eq!(wanted.entries(&other, 1000).err(), Some(Reason::Invalid));
+        assert_eq!(wanted.entries(&other, 1000).err(), Some(Reason::UnreadVectors));
     }
 
     proptest! {

@@ -26,6 +26,9 @@ use crate::{
     state::Live,
 };
 
+/// A longer word of an upstream's is not logged, in bytes.
+const LONGEST_WORD: usize = 64;
+
 /// A request that is being answered.
 #[derive(Clone, Debug)]
 pub struct Exchange {
@@ -66,6 +69,24 @@ impl Exchange {
         let request_id = Some(&*self.id);
         let metadata = &self.metadata();
         events::performance(&events::Performance { request_id, operation, duration, success, metadata });
+    }
+
+    /// Logs the word that its answer ended with, which is none of those that end an answer well. What is no plain word is
+    /// not logged: it may be a part of an answer.
+    pub fn ended_with(&self, word: &str) {
+        #[derive(Serialize)]
+        struct Ended<'a> {
+            end: &'a str,
+        }
+        let is_plain = word.len() <= LONGEST_WORD
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+        events::performance(&events::Performance {
+            request_id: Some(&*self.id),
+            operation: events::Operation::CacheStore,
+            duration: Duration::ZERO,
+            success: false,
+            metadata: &Ended { end: if is_plain { word } else { "…" } },
+        });
     }
 
     /// Logs how it ended; how long it took.

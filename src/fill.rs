@@ -15,11 +15,14 @@ use tokio::time::timeout_at;
 
 use crate::{
     body::{RequestBody, UpstreamBody},
-    dialect::{Answer, sse::Framing},
+    dialect::{
+        Answer,
+        sse::{Event, Framing},
+    },
     entry::Entry,
     error::ProxyError,
     exchange::log_llm_call,
-    flight::{End, Head, Sharing, Source, Writer},
+    flight::{End, Head, Outcome, Sharing, Source, Writer},
     flights::Landing,
     follow::answer::{self, Confirmed},
     generations::Point,
@@ -90,9 +93,26 @@ impl From<ProxyError> for Stop {
 /// What is to be stored of a whole answer, as of when; `None` where it comes from the store.
 type Kept = Result<Option<(Entry, Times)>, Reason>;
 
+/// An answer that has come whole.
+struct Whole {
+    kept: Kept,
+    /// The body, where more of it may come behind the answer's end.
+    rest: Option<UpstreamBody>,
+}
+
+impl From<Kept> for Whole {
+    fn from(kept: Kept) -> Self {
+        Self { kept, rest: None }
+    }
+}
+
+/// How long the end of the body is waited for once the answer has come to its own: what comes in that time is stored too,
+/// as it came.
+const END_WAIT: Duration = Duration::from_millis(50);
+
 impl Fill {
     /// Asks the upstream and writes what it answers.
-    pub async fn run(self, request: Request<RequestBody>, writer: Writer) {
+    pub async fn run(mut self, request: Request<RequestBody>, writer: Writer) {
         let started = Instant::now();
         // Held until the answer is stored.
         let mut lease = None;
@@ -102,37 +122,45 @@ impl Fill {
         }
         self.question.exchange.performed(Operation::Upstream, started.elapsed(), answered.is_ok());
         match answered {
-            Ok(kept) => self.finish(kept, writer).await,
+            Ok(Whole { kept, rest: None }) => self.finish(kept, writer).await,
+            Ok(Whole { kept, rest: Some(rest) }) => {
+                let outcome = self.store(kept).await;
+                // From now on, the store has the answer.
+                (self.landing, lease) = (None, None);
+                pass_on(rest, &writer).await;
+                writer.end(End::Complete(outcome));
+            }
             Err(stop) => {
                 self.hold_off_refresh();
                 writer.end(End::Failed(stop.into()));
             }
         }
+        drop(lease);
     }
 
     /// Ends an answer that came whole, and stores it. The readers do not wait for a store that takes its time, in which
     /// this process finds the answer already.
     async fn finish(&self, kept: Kept, writer: Writer) {
-        let mut storing = pin!(async {
-            match kept? {
-                Some((entry, times)) => keep::store(&self.question, entry, times).await,
-                None => Ok(()),
-            }
-        });
+        let mut storing = pin!(self.store(kept));
         match std::future::poll_fn(|cx| Poll::Ready(storing.as_mut().poll(cx))).await {
-            Poll::Ready(outcome) => {
-                if outcome.is_err() {
-                    self.hold_off_refresh();
-                }
-                writer.end(End::Complete(outcome));
-            }
+            Poll::Ready(outcome) => writer.end(End::Complete(outcome)),
             Poll::Pending => {
                 writer.end(End::Complete(Ok(())));
-                if storing.await.is_err() {
-                    self.hold_off_refresh();
-                }
+                storing.await.ok();
             }
         }
+    }
+
+    async fn store(&self, kept: Kept) -> Outcome {
+        let stored = match kept {
+            Ok(Some((entry, times))) => keep::store(&self.question, entry, times).await,
+            Ok(None) => Ok(()),
+            Err(reason) => Err(reason),
+        };
+        if stored.is_err() {
+            self.hold_off_refresh();
+        }
+        stored
     }
 
     /// Where this is a refresh that failed, has none begun for a while: before its end is told, at which the next one could
@@ -149,7 +177,7 @@ impl Fill {
         writer: &Writer,
         started: Instant,
         lease: &mut Option<Lease>,
-    ) -> Result<Kept, Stop> {
+    ) -> Result<Whole, Stop> {
         let ends_when_deserted = self.ends_when_deserted();
         let mut patience = self.question.patience;
         let turn = match &self.landing {
@@ -163,14 +191,14 @@ impl Fill {
             Turn::Mine(taken) => *lease = taken,
             Turn::Stored(found) => {
                 turn::give(&self.question, found, writer).await.map_err(|_| Stop::Abandoned)?;
-                return Ok(Ok(None));
+                return Ok(Ok(None).into());
             }
             Turn::Nobodys => return Err(Stop::Abandoned),
         }
         let began = talk::begin(&self.question, patience).await;
-        let kept = self.ask(request, writer, started, lease, began).await;
-        talk::end(&self.question, began).await;
-        kept
+        let whole = self.ask(request, writer, started, lease, began).await;
+        talk::end(&self.question).await;
+        whole
     }
 
     /// Asks the upstream, for an answer that depends on what was retired before `began`.
@@ -181,7 +209,7 @@ impl Fill {
         started: Instant,
         lease: &mut Option<Lease>,
         began: Option<Point>,
-    ) -> Result<Kept, Stop> {
+    ) -> Result<Whole, Stop> {
         let Live { upstream, config, .. } = self.question.live();
         let asked = unix_millis(SystemTime::now());
         let retiring = Retiring::of_kept(&self.question);
@@ -195,10 +223,10 @@ impl Fill {
             retiring.settle(sent.as_ref()).await;
         }
         let (mut head, framed, body) = open(sent?);
-        self.question.learn_standing(head.status);
+        self.question.refuse_credentials(head.status);
         let times = Times { asked, came: unix_millis(SystemTime::now()) };
         if let Some(confirmed) = answer::confirmed(&self.question, &head, times) {
-            return self.give(confirmed, times, writer, began).await;
+            return self.give(confirmed, times, writer, began).await.map(Whole::from);
         }
         let verdict = verdict::of_head(&self.question, &head, times);
         head.sharing = verdict::sharing(&self.question, self.purpose, &head, verdict, times);
@@ -207,21 +235,41 @@ impl Fill {
         if verdict::is_unshareable(verdict) {
             self.tell_unshareable(lease).await;
         }
-        let recording = self.receive(body, writer, verdict).await?;
+        let (recording, rest) = self.receive(body, writer, &head, verdict).await?;
         let took = started.elapsed();
-        let Some((body, pace)) = recording.whole(Framing::of_headers(&head.headers)) else {
+        let Some((body, pace)) = recording.whole() else {
+            writer.release();
             self.question.shared().stats.limited(Limit::MaxEntry);
-            return Ok(Err(verdict.err().unwrap_or(Reason::TooLarge)));
+            return Ok(Whole { kept: Err(verdict.err().unwrap_or(Reason::TooLarge)), rest });
         };
         let answer = verdict::of_body(&self.question, &head, &body);
         self.log_call(&head, &answer, took);
-        let life = match verdict.and_then(|life| verdict::of_end(&head, framed, &answer).map(|()| life)) {
-            Ok(life) => life,
-            Err(reason) => return Ok(Err(reason)),
+        let end = verdict::of_end(&head, framed, &answer);
+        self.tell_end(end, &head, &answer, writer);
+        let kept = match verdict.and_then(|life| end.map(|()| life)) {
+            Ok(life) => {
+                let entry = keep::entry(&self.question, &head, body, answer, life, began);
+                let dated = |entry| answer::dated(&self.question, entry, &head.headers, times);
+                entry.map(|entry| Some((Entry { took, pace, ..dated(entry) }, times)))
+            }
+            Err(reason) => Err(reason),
         };
-        let entry = keep::entry(&self.question, &head, body, answer, life, began);
-        let dated = |entry| answer::dated(&self.question, entry, &head.headers, times);
-        Ok(entry.map(|entry| Some((Entry { took, pace, ..dated(entry) }, times))))
+        Ok(Whole { kept, rest })
+    }
+
+    /// Tells what the whole answer has shown: those who wait for that, and whether the caller's credentials are good.
+    fn tell_end(&self, end: Outcome, head: &Head, answer: &Answer, writer: &Writer) {
+        if verdict::is_for_others(end) {
+            writer.approve();
+        } else {
+            writer.release();
+        }
+        if end.is_ok() && answer.verdict.is_ok() && head.status.is_success() {
+            self.question.accept_credentials();
+        }
+        if let Some(word) = &answer.end {
+            self.question.exchange.ended_with(word);
+        }
     }
 
     /// Gives the readers the stored answer that the upstream has confirmed.
@@ -264,30 +312,50 @@ impl Fill {
         self.question.route.on_abandon == OnAbandon::Cancel || self.question.inquiry.key.is_none()
     }
 
-    /// Passes the body on as it comes, and keeps it where it is not too large.
+    /// Passes the body on as it comes, and keeps it where it is not too large. Where the answer comes to its own end and the
+    /// body does not soon, what is left of the body.
     async fn receive(
         &self,
         mut body: UpstreamBody,
         writer: &Writer,
+        head: &Head,
         verdict: Result<Life, Reason>,
-    ) -> Result<Recording, Stop> {
-        let mut recording = Recording::new(self.question.largest_answer());
+    ) -> Result<(Recording, Option<UpstreamBody>), Stop> {
+        let Question { route, inquiry, follow, .. } = &*self.question;
+        let judged = follow.is_none();
+        let is_last = |event: &Event| judged && inquiry.dialect.ends_with(event, route.stream_end.as_deref());
+        let framing = Framing::of_headers(&head.headers);
+        let mut recording = Recording::new(framing, self.question.largest_answer(), Instant::now());
+        let mut ended: Option<Instant> = None;
         loop {
             // What cannot be stored is worth nothing to anybody but those who read it.
-            let ends_when_deserted = !recording.is_kept() || verdict.is_err() || self.ends_when_deserted();
+            let ends_when_deserted =
+                ended.is_none() && (!recording.is_kept() || verdict.is_err() || self.ends_when_deserted());
             let frame = tokio::select! {
                 frame = body.frame() => frame,
                 () = writer.deserted(), if ends_when_deserted => return Err(Stop::Abandoned),
+                () = until(ended.map(|ended| ended + END_WAIT)) => return Ok((recording, Some(body))),
             };
-            let Some(frame) = frame else { break };
-            let Ok(chunk) = frame.map_err(|error| upstream::cut(&error))?.into_data() else { continue };
-            recording.add(chunk.clone(), Instant::now());
+            let Some(frame) = frame else { return Ok((recording, None)) };
+            let chunk = match frame {
+                Ok(frame) => frame.into_data(),
+                // The answer had come whole.
+                Err(_) if ended.is_some() => return Ok((recording, None)),
+                Err(error) => return Err(upstream::cut(&error).into()),
+            };
+            let Ok(chunk) = chunk else { continue };
+            if recording.add(chunk.clone(), Instant::now(), is_last) && ended.is_none() {
+                ended = Some(Instant::now());
+                body.give_place_back();
+            }
+            if !recording.is_kept() {
+                writer.release();
+            }
             if writer.chunk(chunk).await.is_err() {
                 self.question.shared().stats.limited(Limit::MaxBuffer);
                 return Err(Stop::Abandoned);
             }
         }
-        Ok(recording)
     }
 
     fn log_call(&self, head: &Head, answer: &Answer, took: Duration) {
@@ -297,6 +365,30 @@ impl Fill {
         if let (true, Some(model)) = (is_call, model) {
             log_llm_call(&self.question.exchange, model, answer.usage.unwrap_or_default(), took, false);
         }
+    }
+}
+
+/// Passes on what comes behind an answer's end, to those who still read it. However it ends, the answer was whole.
+async fn pass_on(mut rest: UpstreamBody, writer: &Writer) {
+    loop {
+        let frame = tokio::select! {
+            frame = rest.frame() => frame,
+            () = writer.deserted() => return,
+        };
+        let Some(Ok(frame)) = frame else { return };
+        if let Ok(chunk) = frame.into_data()
+            && writer.chunk(chunk).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Completes then, or never.
+async fn until(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -58,6 +58,8 @@ pub enum Source {
 pub enum Sharing {
     /// Everybody who joins.
     Open,
+    /// Everybody who joins, once the whole answer was judged: before, it may be a failure, or somebody's own.
+    Judged,
     /// Nobody: those who wait ask for themselves, at once.
     Released,
     /// Nobody: the upstream failed, and one of those who wait may try again for all.
@@ -89,8 +91,10 @@ struct State {
     held: usize,
     end: Option<End>,
     ended_at: Option<Instant>,
-    /// It is nobody else's, as is known before its head.
+    /// It is nobody else's, whatever its head says.
     released: bool,
+    /// It was judged, and is good for those who wait for that.
+    approved: bool,
     readers: Vec<Option<Slot>>,
 }
 
@@ -208,7 +212,8 @@ impl Flight {
     /// beginning is gone, or its end was before that.
     pub fn joinable(&self, since: Instant) -> Option<usize> {
         let state = self.state.lock();
-        let is_shared = state.head.as_ref().is_none_or(|head| head.sharing == Sharing::Open);
+        let is_shared =
+            state.head.as_ref().is_none_or(|head| matches!(head.sharing, Sharing::Open | Sharing::Judged));
         let failed = matches!(state.end, Some(End::Failed(_)));
         let is_over = state.ended_at.is_some_and(|ended| ended < since);
         (is_shared && !failed && !is_over && !state.released && state.gone == 0)
@@ -246,10 +251,17 @@ impl Writer {
         head
     }
 
-    /// Tells those who wait along, before there is a head, to ask for themselves.
+    /// Has those who wait for the answer ask for themselves, and nobody join it from now on.
     pub fn release(&self) {
         let mut state = self.flight.state.lock();
         state.released = true;
+        state.wake_readers();
+    }
+
+    /// Gives the answer to those who wait for it to be judged.
+    pub fn approve(&self) {
+        let mut state = self.flight.state.lock();
+        state.approved = true;
         state.wake_readers();
     }
 
@@ -340,9 +352,12 @@ impl Reader {
     pub async fn shared_head(&self) -> Result<Option<Arc<Head>>, Arc<ProxyError>> {
         self.told(|state| match (&state.head, &state.end) {
             (Some(head), _) if head.sharing == Sharing::Released => Some(Ok(None)),
-            (Some(head), _) => Some(Ok(Some(Arc::clone(head)))),
-            (None, _) if state.released => Some(Ok(None)),
-            (None, Some(End::Failed(error))) => Some(Err(Arc::clone(error))),
+            (Some(head), _) if head.sharing != Sharing::Judged || state.approved => {
+                Some(Ok(Some(Arc::clone(head))))
+            }
+            (_, _) if state.released => Some(Ok(None)),
+            (_, Some(End::Failed(error))) => Some(Err(Arc::clone(error))),
+            (Some(_), Some(End::Complete(_))) => Some(Ok(None)),
             _ => None,
         })
         .await

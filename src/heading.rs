@@ -17,6 +17,9 @@ use crate::{
     route::{Mode, Route},
 };
 
+/// What names a request for its repeats (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// What a request's head says.
 #[derive(Debug)]
 pub struct Heading {
@@ -36,6 +39,8 @@ pub struct Heading {
     pub is_json: bool,
     /// Whether its body is compressed.
     pub is_encoded: bool,
+    /// The digest of what names this request for its repeats.
+    pub idempotency_key: Option<blake3::Hash>,
     /// What of it is in the key, for bodies that are taken as the first one was.
     in_key: OnceLock<(Form, blake3::Hash)>,
 }
@@ -62,6 +67,7 @@ impl Heading {
             credentials: credentials(headers),
             is_json: headers::is_json(headers),
             is_encoded: headers.contains_key(header::CONTENT_ENCODING),
+            idempotency_key: headers.get(IDEMPOTENCY_KEY).map(|key| blake3::hash(key.as_bytes())),
             in_key: OnceLock::new(),
         }
     }

@@ -67,8 +67,16 @@ pub enum Reason {
     Unframed,
     /// The stream ended without its dialect's end.
     NoProperEnd,
+    /// The answer ended with a word that is not known to end an answer well.
+    UnknownEnd,
     /// The stream tells of an error.
     ErrorEvent,
+    /// The answer tells of an error, though its status is a 200.
+    AnswerError,
+    /// The request asked for JSON, and the answer's text is none.
+    NotAsAsked,
+    /// The answer is not one vector of numbers for each input.
+    UnreadVectors,
     /// The answer is not what its dialect defines.
     Invalid,
     /// The answer says nothing.
@@ -81,6 +89,8 @@ pub enum Reason {
     ToolCalls,
     /// The answer opens a conversation for its own caller.
     OpensConversation,
+    /// The request is a turn of a conversation, which the turn itself changes.
+    ConversationTurn,
     /// The stored answer serves both forms, which this one does not.
     OtherFormKept,
     /// Something that the answer depends on was changed, or purged, while it was running.
@@ -120,13 +130,18 @@ impl Reason {
             Self::Truncated => "truncated",
             Self::Unframed => "unframed",
             Self::NoProperEnd => "no-proper-end",
+            Self::UnknownEnd => "unknown-end",
             Self::ErrorEvent => "error-event",
+            Self::AnswerError => "answer-error",
+            Self::NotAsAsked => "not-as-asked",
+            Self::UnreadVectors => "unread-vectors",
             Self::Invalid => "invalid",
             Self::Empty => "empty",
             Self::Filtered => "filtered",
             Self::Length => "length",
             Self::ToolCalls => "tool-calls",
             Self::OpensConversation => "opens-conversation",
+            Self::ConversationTurn => "conversation-turn",
             Self::OtherFormKept => "other-form-kept",
             Self::Retired => "retired",
             Self::TooManyTags => "too-many-tags",

@@ -182,6 +182,15 @@ impl Proxy {
             return Box::pin(embed::embed(*question, &batch, request)).await;
         }
         let (request, report) = match (question.inquiry.bypass, question.inquiry.key.clone()) {
+            (None, key) if question.inquiry.is_turn => {
+                let reason = Reason::ConversationTurn;
+                let report = CacheReport { key, ..CacheReport::bypass(question.route.kind, reason) };
+                if question.inquiry.directives.only_if_cached {
+                    return Err(not_cached(report));
+                }
+                self.shared.stats.bypassed.increment();
+                (question.request(*parts, body), report)
+            }
             (None, Some(key)) => match lookup::lookup(&mut question, key.clone()).await {
                 Lookup::Hit(found) => return Ok(serve::found(&question, found)),
                 Lookup::Stale(found) => {
@@ -196,9 +205,7 @@ impl Proxy {
                     let key = question.inquiry.key.clone().unwrap_or(key);
                     let report = CacheReport::miss(question.route.kind, key, miss.forward);
                     if question.inquiry.directives.only_if_cached {
-                        let report = CacheReport { forward: None, ..report };
-                        let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
-                        return Err(Failure::Told(error, Some(report)));
+                        return Err(not_cached(report));
                     }
                     (question.kept, question.fallback) = (miss.kept, miss.fallback.map(Box::new));
                     let mut request = question.request(*parts, body);
@@ -248,6 +255,11 @@ impl Proxy {
         };
         response.map(|body| Observed::new(body, record))
     }
+}
+
+fn not_cached(report: CacheReport) -> Failure {
+    let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
+    Failure::Told(error, Some(CacheReport { forward: None, ..report }))
 }
 
 fn too_large(limit: usize) -> ProxyError {

@@ -21,7 +21,7 @@ use crate::{
     pass,
     policy::Reason,
     report::CacheReport,
-    route::Route,
+    route::{Kind, Route},
     serve::Found,
     state::{Live, Shared},
     upstream,
@@ -85,6 +85,12 @@ impl Question {
         question
     }
 
+    /// The conversations that it names, where its answer may open another one.
+    pub fn named(&self) -> Option<&[String]> {
+        let may_open = self.route.kind == Kind::Query && self.follow.is_none();
+        may_open.then_some(&self.inquiry.conversations)
+    }
+
     /// The settings as of the request.
     pub fn live(&self) -> &Live {
         &self.exchange.live
@@ -138,12 +144,21 @@ impl Question {
         self.live().config.store.max_entry.saturating_add(further * ROOM_FOR_VECTOR)
     }
 
-    /// Learns, under a shared scope, from the upstream's answer whether the caller's credentials are good.
-    pub fn learn_standing(&self, status: StatusCode) {
+    /// Notes, for a shared scope, that the upstream accepts the caller's credentials: it gave a whole answer that was
+    /// judged good.
+    pub fn accept_credentials(&self) {
         let Self { route, inquiry, .. } = self;
         if let Some(credentials) = &inquiry.credentials {
-            let ttl = self.live().config.shared_auth_ttl;
-            self.shared().standing.learn(&route.name, credentials, status, ttl, Instant::now());
+            let until = Instant::now() + self.live().config.shared_auth_ttl;
+            self.shared().standing.accept(&route.name, credentials, until);
+        }
+    }
+
+    /// Notes that the upstream refuses them, where `status` says so.
+    pub fn refuse_credentials(&self, status: StatusCode) {
+        let is_refusal = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if let (true, Some(credentials)) = (is_refusal, &self.inquiry.credentials) {
+            self.shared().standing.refuse(&self.route.name, credentials);
         }
     }
 

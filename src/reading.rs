@@ -51,7 +51,7 @@ impl Reading {
     /// Reads `json`, whose text is `text`, as a request of `dialect`; `counts` is what of it counts.
     pub fn of(place: Place<'_>, dialect: Dialect, json: &Json<'_>, text: &[u8], counts: Body<'_>) -> Self {
         let conversations = place.conversations(json);
-        let ask = dialect.ask(json, place.route.usage, !conversations.is_empty());
+        let ask = dialect.ask(json, place.route.usage);
         Self {
             dialect,
             digest: BodyDigest::of(place.route, dialect, counts),

@@ -185,6 +185,8 @@ pub struct Route {
     pub honor_request_cache_control: bool,
     /// The name of the event or the data that ends this route's streams.
     pub stream_end: Option<String>,
+    /// Further words that end an answer well.
+    pub good_ends: Vec<String>,
     /// Whether the upstream is asked for a stream's usage.
     pub usage: UsageSetting,
     /// The id and the time of creation of a hit.
@@ -201,8 +203,10 @@ pub struct Route {
     pub tags: Option<Vec<Pointer>>,
     /// The kinds whose entries a success retires.
     pub invalidates: Vec<Kind>,
-    /// A built-in route covers a `POST` only if its body is what its dialect requires.
+    /// A built-in route covers a `POST` only if its body has all that its dialect's API requires.
     pub builtin: bool,
+    /// Whether the model may be named elsewhere than in the body.
+    pub model_elsewhere: bool,
 }
 
 /// The lifetimes that routes get which name none.
@@ -233,14 +237,17 @@ impl KindTtls {
     }
 }
 
+/// The path of a deployment, which names the model (learn.microsoft.com/azure/ai-services/openai/reference).
+const AZURE: &str = " /openai/deployments/{name}/";
+
 /// The built-in routes: match, kind, dialect.
 const BUILTIN: [(&str, Kind, Option<Dialect>); 16] = [
-    ("POST /**/v1/chat/completions", Kind::Query, Some(Dialect::OpenAiChat)),
+    ("POST /openai/deployments/{name}/chat/completions", Kind::Query, Some(Dialect::OpenAiChat)),
+    ("POST /openai/deployments/{name}/completions", Kind::Query, Some(Dialect::OpenAiCompletions)),
+    ("POST /**/chat/completions", Kind::Query, Some(Dialect::OpenAiChat)),
     ("POST /**/v1/completions", Kind::Query, Some(Dialect::OpenAiCompletions)),
     ("POST /**/v1/responses", Kind::Query, Some(Dialect::OpenAiResponses)),
     ("POST /**/v1/messages", Kind::Query, Some(Dialect::Anthropic)),
-    ("POST /openai/deployments/{name}/chat/completions", Kind::Query, Some(Dialect::OpenAiChat)),
-    ("POST /openai/deployments/{name}/completions", Kind::Query, Some(Dialect::OpenAiCompletions)),
     ("POST /api/chat", Kind::Query, None),
     ("POST /api/generate", Kind::Query, None),
     ("POST /api/v1/chat", Kind::Query, None),
@@ -293,6 +300,7 @@ impl Route {
             cache_tool_calls: true,
             honor_request_cache_control: true,
             stream_end: None,
+            good_ends: Vec::new(),
             usage: UsageSetting::AsAsked,
             identity: Identity::Recorded,
             replay: Replay::AtOnce,
@@ -302,6 +310,7 @@ impl Route {
             tags: None,
             invalidates: Vec::new(),
             builtin: false,
+            model_elsewhere: true,
         })
     }
 }
@@ -312,7 +321,7 @@ pub fn builtin(ttls: &KindTtls, scope: &Scope) -> Vec<Route> {
         .into_iter()
         .filter_map(|(pattern, kind, dialect)| {
             let route = Route::new(pattern, kind, ttls.of(kind), scope.clone()).ok()?;
-            Some(Route { dialect, builtin: true, ..route })
+            Some(Route { dialect, builtin: true, model_elsewhere: pattern.contains(AZURE), ..route })
         })
         .collect()
 }

@@ -1,9 +1,8 @@
 //! Whose credentials the upstream accepted lately: under a shared scope, only they get what was stored for
 //! somebody with credentials. A shared cache is no way around the upstream's login.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use http::StatusCode;
 use moka::sync::Cache;
 
 use crate::normal::write_part;
@@ -24,22 +23,14 @@ impl Default for Standing {
 }
 
 impl Standing {
-    /// Learns from the upstream's answer to a request with `credentials`: a success lets them stand for `ttl`,
-    /// a 401 or 403 ends that at once.
-    pub fn learn(
-        &self,
-        route: &str,
-        credentials: &blake3::Hash,
-        status: StatusCode,
-        ttl: Duration,
-        now: Instant,
-    ) {
-        let id = id(route, credentials);
-        if status.is_success() {
-            self.accepted.insert(id, now + ttl);
-        } else if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            self.accepted.invalidate(&id);
-        }
+    /// Accepts `credentials` on `route` until then.
+    pub fn accept(&self, route: &str, credentials: &blake3::Hash, until: Instant) {
+        self.accepted.insert(id(route, credentials), until);
+    }
+
+    /// Accepts them no longer.
+    pub fn refuse(&self, route: &str, credentials: &blake3::Hash) {
+        self.accepted.invalidate(&id(route, credentials));
     }
 
     /// Whether `credentials` stand on `route`.
@@ -57,21 +48,20 @@ fn id(route: &str, credentials: &blake3::Hash) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn credentials_stand_until_refused_or_old() {
         let (standing, now, ttl) = (Standing::default(), Instant::now(), Duration::from_secs(300));
         let (one, two) = (blake3::hash(b"one"), blake3::hash(b"two"));
-        let learn = |status| standing.learn("r", &one, status, ttl, now);
         assert!(!standing.holds("r", &one, now));
-        learn(StatusCode::OK);
+        standing.accept("r", &one, now + ttl);
         assert!(standing.holds("r", &one, now));
         assert!(!standing.holds("r", &two, now) && !standing.holds("s", &one, now));
         assert!(!standing.holds("r", &one, now + ttl));
-        learn(StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(standing.holds("r", &one, now), "an error says nothing of the credentials");
-        learn(StatusCode::FORBIDDEN);
+        standing.refuse("r", &one);
         assert!(!standing.holds("r", &one, now));
     }
 }

@@ -47,7 +47,8 @@ pub async fn take(
     patience: &mut Duration,
 ) -> Turn {
     let (inquiry, live) = (&question.inquiry, question.live());
-    let Some(key) = &inquiry.key else { return Turn::Mine(None) };
+    // What is not stored is not waited for.
+    let Some(key) = inquiry.key.as_ref().filter(|_| !inquiry.is_turn) else { return Turn::Mine(None) };
     let deadline = (Instant::now() + live.config.coalesce.replica_wait).min(question.deadline().into_std());
     let mut is_first = true;
     loop {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, StatusCode};
 
 use crate::{
-    dialect::Answer,
+    dialect::{Answer, Judging, sse::Framing},
     fill::Purpose,
     flight::{Head, Outcome, Sharing},
     follow::answer,
@@ -31,7 +31,8 @@ pub fn of_head(question: &Question, head: &Head, times: Times) -> Result<Life, R
         return answer::storable(question, head.status, &head.headers, times);
     }
     let keyed = |name: &HeaderName| key::is_keyed(route, inquiry.dialect, name);
-    policy::storable(route, &inquiry.directives, head.status, &head.headers, keyed)
+    let life = policy::storable(route, &inquiry.directives, head.status, &head.headers, keyed)?;
+    if inquiry.is_turn { Err(Reason::ConversationTurn) } else { Ok(life) }
 }
 
 /// What its whole body says.
@@ -39,8 +40,17 @@ pub fn of_body(question: &Question, head: &Head, body: &Bytes) -> Answer {
     let Question { route, inquiry, follow, .. } = question;
     match follow {
         Some(_) => Answer::opaque(),
-        None => inquiry.dialect.judge(&inquiry.ask, route, &head.headers, body),
+        None => {
+            let by = Judging { ask: &inquiry.ask, route, named: question.named() };
+            inquiry.dialect.judge(by, &head.headers, body)
+        }
     }
+}
+
+/// Whether those who wait for the answer to be judged may have it: it is whole, and says what it was asked for, though it
+/// may not be worth keeping.
+pub fn is_for_others(end: Outcome) -> bool {
+    matches!(end, Ok(()) | Err(Reason::Filtered | Reason::Length | Reason::ToolCalls))
 }
 
 /// Whether it is worth keeping, now that it has come to its end.
@@ -67,7 +77,13 @@ pub fn sharing(
     let status = head.status;
     match verdict {
         Ok(life) if question.follow.is_some() => answer::sharing(question, head, life, times),
-        Ok(_) => Sharing::Open,
+        // Whoever asked owns what goes on under the answer's id.
+        Ok(_) | Err(Reason::ConversationTurn) if question.inquiry.ask.runs_on => Sharing::Released,
+        Ok(_) | Err(Reason::ConversationTurn) => {
+            let is_judged = question.inquiry.dialect.judges_documents() && status == StatusCode::OK;
+            let is_document = Framing::of_headers(&head.headers) == Framing::Whole;
+            if is_judged && is_document { Sharing::Judged } else { Sharing::Open }
+        }
         // What may not be stored is for one request (RFC 9111, section 4).
         Err(_) if question.follow.is_some() => Sharing::Released,
         // One more may try; what comes of that is for everybody.
@@ -86,5 +102,5 @@ pub fn sharing(
 /// Whether a key with such an answer is asked for by each caller on its own: an error says nothing of the next
 /// answer.
 pub const fn is_unshareable(verdict: Result<Life, Reason>) -> bool {
-    matches!(verdict, Err(reason) if !matches!(reason, Reason::Status))
+    matches!(verdict, Err(reason) if !matches!(reason, Reason::Status | Reason::ConversationTurn))
 }

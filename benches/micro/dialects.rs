@@ -38,7 +38,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 /// What a request asks for.
 fn ask(body: &str) -> Ask {
     let json = Json::parse(body.as_bytes()).expect("JSON");
-    Dialect::OpenAiChat.ask(&json, UsageSetting::AsAsked, false)
+    Dialect::OpenAiChat.ask(&json, UsageSetting::AsAsked)
 }
 
 fn made(id: u64, media: &str, body: &Bytes, ask: &Ask) -> Bytes {

@@ -17,13 +17,18 @@ use crate::{edited::Edited, flight, paced::Paced};
 #[derive(Debug)]
 pub struct UpstreamBody {
     inner: Timed<hyper::body::Incoming>,
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl UpstreamBody {
     /// `inner` with at most `idle` between two chunks, under `permit`.
     pub const fn new(inner: hyper::body::Incoming, idle: Duration, permit: OwnedSemaphorePermit) -> Self {
-        Self { inner: Timed::new(inner, idle), _permit: permit }
+        Self { inner: Timed::new(inner, idle), permit: Some(permit) }
+    }
+
+    /// Counts it no longer: its answer has come whole, though more of the body may come.
+    pub fn give_place_back(&mut self) {
+        self.permit = None;
     }
 }
 

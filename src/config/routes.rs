@@ -143,6 +143,7 @@ impl Reader<'_> {
         let cache_tool_calls = self.take("cache_tool_calls", BOOL.read);
         let honor = self.take("honor_request_cache_control", BOOL.read);
         let stream_end = self.take("stream_end", TEXT.read);
+        let good_ends = self.take("good_ends", words);
         let usage = self.take("usage", |value| {
             one_of(value, &[("as-asked", UsageSetting::AsAsked), ("ask", UsageSetting::Ask)])
         });
@@ -171,6 +172,7 @@ impl Reader<'_> {
         route.cache_tool_calls = cache_tool_calls.unwrap_or(route.cache_tool_calls);
         route.honor_request_cache_control = honor.unwrap_or(route.honor_request_cache_control);
         route.stream_end = stream_end;
+        route.good_ends = good_ends.unwrap_or_default();
         route.usage = usage.unwrap_or(route.usage);
         route.identity = identity.unwrap_or(route.identity);
         route.replay = replay.unwrap_or(route.replay);
@@ -207,6 +209,10 @@ fn replay(value: &Value) -> Result<Replay, String> {
         (_, Ok(gap)) => Ok(Replay::Every(gap)),
         (_, Err(_)) => Err(value.mismatch("\"at-once\", \"recorded\", or a duration as in \"20ms\"")),
     }
+}
+
+fn words(value: &Value) -> Result<Vec<String>, String> {
+    list_of(value, "a list of words, as in [\"finished\"]", |word| Ok(word.to_owned()))
 }
 
 fn pointers(value: &Value) -> Result<Vec<Pointer>, String> {

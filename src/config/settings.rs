@@ -174,7 +174,7 @@ const fn r(key: &'static str, about: &'static str) -> RouteKey {
 }
 
 /// Every key of a `[[route]]` table.
-pub static ROUTE_KEYS: [RouteKey; 25] = [
+pub static ROUTE_KEYS: [RouteKey; 26] = [
     r("name", "Its name, part of the key and of the logs; its match where there is none."),
     r("match", "The requests it covers: METHOD PATH; {x} one segment, ** any rest, * any method. Required."),
     r("kind", "What its answers are: query, embedding, document, conversation or other. Required."),
@@ -205,6 +205,7 @@ pub static ROUTE_KEYS: [RouteKey; 25] = [
     r("cache_tool_calls", "Whether answers that call tools are stored."),
     r("honor_request_cache_control", "Whether a request's Cache-Control and X-Cache-TTL are honoured."),
     r("stream_end", "The event or the data that ends its streams."),
+    r("good_ends", "Further finish and stop reasons that end an answer well."),
     r(
         "usage",
         "Whether OpenAI streams are asked for their usage: \"as-asked\", or always and unseen (\"ask\").",

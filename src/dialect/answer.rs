@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use super::{
     Ask, Dialect, Pointer,
-    conversation::{Opened, refuse_names},
+    conversation::{Opened, may_name, refuse_names},
     sse::{Event, Framing},
 };
 use crate::{entry::Usage, headers::media_type, json::Json, policy::Reason, route::Route};
@@ -28,16 +28,43 @@ pub struct Answer {
     pub tags: Vec<String>,
     /// Whether the dialect's own end was seen, so that a cut would have been noticed without framing.
     pub end_seen: bool,
+    /// The word that it ended with, where that is none of the good ones.
+    pub end: Option<String>,
+}
+
+/// Why an answer is not stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) reason: Reason,
+    /// The word that the answer ended with, where that is the reason.
+    pub(super) end: Option<String>,
+}
+
+impl Refusal {
+    /// Of an answer that ended with `word`, which is none of the good ones.
+    pub(super) fn unknown_end(word: &str) -> Self {
+        Self { reason: Reason::UnknownEnd, end: Some(word.to_owned()) }
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self { reason, end: None }
+    }
 }
 
 impl Answer {
     /// An answer that its dialect sees the end of.
-    pub(super) fn new(verdict: Result<(), Reason>, model: Option<String>, usage: Option<Usage>) -> Self {
-        Self { verdict, model, usage, without_ids: None, tags: Vec::new(), end_seen: true }
+    pub(super) fn new(verdict: Result<(), Refusal>, model: Option<String>, usage: Option<Usage>) -> Self {
+        let (verdict, end) = match verdict {
+            Ok(()) => (Ok(()), None),
+            Err(Refusal { reason, end }) => (Err(reason), end),
+        };
+        Self { verdict, model, usage, without_ids: None, tags: Vec::new(), end_seen: true, end }
     }
 
     pub(super) fn not_stored(reason: Reason) -> Self {
-        Self::new(Err(reason), None, None)
+        Self::new(Err(reason.into()), None, None)
     }
 
     /// Bytes that mean nothing here.
@@ -51,6 +78,18 @@ pub(super) struct Rules<'a> {
     pub(super) ask: &'a Ask,
     pub(super) cache_tool_calls: bool,
     pub(super) stream_end: Option<&'a str>,
+    pub(super) good_ends: &'a [String],
+}
+
+/// What an answer is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Judging<'a> {
+    /// What its request asks for.
+    pub ask: &'a Ask,
+    /// The route that covers its request.
+    pub route: &'a Route,
+    /// The conversations that its request names, where the answer may open another one.
+    pub named: Option<&'a [String]>,
 }
 
 /// An answer that is one document.
@@ -64,20 +103,30 @@ impl<'a> Document<'a> {
         Self { text, json: OnceCell::new() }
     }
 
-    /// It as JSON, read when that is asked for first; `None` where it is none.
+    /// The document as JSON, read when that is asked for first; `None` where it is no JSON.
     pub(super) fn json(&self) -> Option<&Json<'a>> {
         self.json.get_or_init(|| Json::parse(self.text).ok()).as_ref()
+    }
+
+    /// The same, but a document of more than `len` bytes is not read.
+    pub(super) fn json_up_to(&self, len: usize) -> Option<&Json<'a>> {
+        if self.text.len() <= len { self.json() } else { None }
     }
 }
 
 impl Dialect {
     /// Judges a whole answer.
-    pub fn judge(self, ask: &Ask, route: &Route, headers: &HeaderMap, body: &Bytes) -> Answer {
+    pub fn judge(self, by: Judging<'_>, headers: &HeaderMap, body: &Bytes) -> Answer {
+        let Judging { ask, route, named } = by;
         let shape = self.shape();
-        let rules =
-            Rules { ask, cache_tool_calls: route.cache_tool_calls, stream_end: route.stream_end.as_deref() };
+        let rules = Rules {
+            ask,
+            cache_tool_calls: route.cache_tool_calls,
+            stream_end: route.stream_end.as_deref(),
+            good_ends: &route.good_ends,
+        };
         let media = media_type(headers).unwrap_or_default();
-        let mut told = Told::new(self.tag_pointers(route), self.may_open(ask));
+        let mut told = Told::new(self.tag_pointers(route), named);
         let answer = match Framing::of(&media).events(body) {
             Some(events) => {
                 told.by_events(&events);
@@ -87,7 +136,7 @@ impl Dialect {
             None => {
                 let document = Document::of(body);
                 told.by_document(&document);
-                if self == Self::None || (self == Self::Json && !media.ends_with("json")) {
+                if self == Self::Json && !media.ends_with("json") {
                     Answer::opaque()
                 } else {
                     shape.document(&document, &rules)
@@ -97,6 +146,11 @@ impl Dialect {
         told.beside(answer, body)
     }
 
+    /// Whether a stream ends with this event; `named` is what the route names as the end.
+    pub fn ends_with(self, event: &Event, named: Option<&str>) -> bool {
+        self.shape().ends_with(event, named)
+    }
+
     fn tag_pointers(self, route: &Route) -> Vec<Pointer> {
         let own = || self.shape().tags().iter().filter_map(|pointer| pointer.parse().ok()).collect();
         route.tags.clone().unwrap_or_else(own)
@@ -104,55 +158,59 @@ impl Dialect {
 }
 
 /// What an answer tells besides what it is worth.
-struct Told {
+struct Told<'a> {
     pointers: Vec<Pointer>,
     tags: Vec<String>,
-    /// The conversation that it opens, where it may.
-    opened: Option<Result<Opened, Reason>>,
+    /// The conversations that the request names, where the answer may open another one.
+    named: Option<&'a [String]>,
+    opened: Result<Opened, Reason>,
 }
 
-impl Told {
-    fn new(pointers: Vec<Pointer>, may_open: bool) -> Self {
-        Self { pointers, tags: Vec::new(), opened: may_open.then(|| Ok(Opened::default())) }
+impl<'a> Told<'a> {
+    fn new(pointers: Vec<Pointer>, named: Option<&'a [String]>) -> Self {
+        Self { pointers, tags: Vec::new(), named, opened: Ok(Opened::default()) }
     }
 
     fn by_events(&mut self, events: &[Event]) {
-        if self.pointers.is_empty() && self.opened.is_none() {
-            return;
-        }
         for event in events {
-            let json = Json::parse(event.data.as_bytes()).ok();
-            if let Some(json) = &json {
-                self.tags_in(json);
+            if !self.pointers.is_empty()
+                && let Ok(json) = Json::parse(event.data.as_bytes())
+            {
+                self.tags_in(&json);
             }
-            if let Some(Ok(opened)) = &mut self.opened {
-                let read = opened.by_event(event, json.as_ref());
+            if let (Some(named), Ok(opened)) = (self.named, &mut self.opened) {
+                let read = opened.by_event(event, named);
                 self.refuse(read);
             }
         }
     }
 
-    /// What stands behind the last whole event.
+    /// What comes behind the last whole event.
     fn by_rest(&mut self, rest: &[u8]) {
-        if let Some(Ok(_)) = &self.opened {
+        if self.named.is_some() {
             self.refuse(refuse_names(rest));
         }
     }
 
     fn refuse(&mut self, read: Result<(), Reason>) {
         if let Err(reason) = read {
-            self.opened = Some(Err(reason));
+            self.opened = Err(reason);
         }
     }
 
     fn by_document(&mut self, document: &Document<'_>) {
-        if self.pointers.is_empty() && self.opened.is_none() {
+        let may_open = self.named.is_some() && may_name(document.text);
+        if self.pointers.is_empty() && !may_open {
             return;
         }
-        let Some(json) = document.json() else { return };
+        let Some(json) = document.json() else {
+            return if may_open {
+                self.refuse(refuse_names(document.text))
+            };
+        };
         self.tags_in(json);
-        if let Some(Ok(opened)) = &mut self.opened {
-            opened.by_document(json);
+        if let (Some(named), true, Ok(opened)) = (self.named, may_open, &mut self.opened) {
+            opened.by_document(json, 0, named);
         }
     }
 
@@ -164,10 +222,8 @@ impl Told {
     fn beside(self, answer: Answer, body: &Bytes) -> Answer {
         let answer = Answer { tags: self.tags, ..answer };
         match self.opened {
-            Some(Ok(opened)) if answer.verdict.is_ok() => {
-                Answer { without_ids: opened.taken_out(body), ..answer }
-            }
-            Some(Err(reason)) if answer.verdict.is_ok() => Answer { verdict: Err(reason), ..answer },
+            Ok(opened) if answer.verdict.is_ok() => Answer { without_ids: opened.taken_out(body), ..answer },
+            Err(reason) if answer.verdict.is_ok() => Answer { verdict: Err(reason), ..answer },
             _ => answer,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Rules;
+use super::{Refusal, Rules, ends::Ends};
 use crate::{entry::Usage, json::Json, policy::Reason};
 
 /// What is known of one choice once the answer is over.
@@ -13,21 +13,32 @@ pub(super) struct Choice {
     pub(super) finish: Option<String>,
     /// Whether it says something.
     pub(super) says: bool,
+    /// Its text, where that is to be JSON.
+    pub(super) text: String,
     /// The arguments of its tool calls, by their place.
     pub(super) tools: BTreeMap<u64, String>,
+    /// Whether it calls a tool in another way than those, or may do so.
+    pub(super) may_call: bool,
 }
 
 impl Choice {
-    fn judge(&self, rules: &Rules<'_>) -> Result<(), Reason> {
-        match self.finish.as_deref() {
-            None => return Err(Reason::Invalid),
-            Some("content_filter") => return Err(Reason::Filtered),
-            Some("length") if !rules.ask.sets_limit => return Err(Reason::Length),
-            Some("error") => return Err(Reason::ErrorEvent),
-            Some(_) => {}
+    /// Adds a text that it says; `rules` tell whether that is to be JSON.
+    pub(super) fn say(&mut self, text: &str, rules: &Rules<'_>) {
+        self.says |= !text.is_empty();
+        if rules.ask.wants_json {
+            self.text.push_str(text);
         }
+    }
+
+    fn judge(&self, ends: &Ends, rules: &Rules<'_>) -> Result<(), Refusal> {
+        let Some(end) = &self.finish else { return Err(Reason::Invalid.into()) };
+        ends.judge(end, rules)?;
         judge_tools(self.tools.values().map(String::as_str), rules)?;
-        if self.says || !self.tools.is_empty() { Ok(()) } else { Err(Reason::Empty) }
+        if self.may_call && !rules.cache_tool_calls {
+            return Err(Reason::ToolCalls.into());
+        }
+        judge_text(&self.text, rules)?;
+        if self.says || !self.tools.is_empty() { Ok(()) } else { Err(Reason::Empty.into()) }
     }
 }
 
@@ -35,28 +46,40 @@ impl Choice {
 pub(super) fn judge_tools<'a>(
     arguments: impl Iterator<Item = &'a str>,
     rules: &Rules<'_>,
-) -> Result<(), Reason> {
+) -> Result<(), Refusal> {
     for text in arguments {
         if !rules.cache_tool_calls {
-            return Err(Reason::ToolCalls);
+            return Err(Reason::ToolCalls.into());
         }
         // A call without parameters may have no arguments at all.
-        if !text.is_empty() && Json::parse(text.as_bytes()).is_err() {
-            return Err(Reason::Invalid);
+        if !text.is_empty() && !is_json(text) {
+            return Err(Reason::Invalid.into());
         }
     }
     Ok(())
 }
 
+/// Judges what an answer says in all, where that is to be JSON; saying nothing is judged elsewhere.
+pub(super) fn judge_text(text: &str, rules: &Rules<'_>) -> Result<(), Refusal> {
+    let is_as_asked = !rules.ask.wants_json || text.is_empty() || is_json(text);
+    if is_as_asked { Ok(()) } else { Err(Reason::NotAsAsked.into()) }
+}
+
+/// Whether a text is JSON to a usual parser: one that takes repeated members, which ours does not.
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
 /// Judges all choices of an answer; it must have one.
 pub(super) fn judge<'a>(
     mut choices: impl ExactSizeIterator<Item = &'a Choice>,
+    ends: &Ends,
     rules: &Rules<'_>,
-) -> Result<(), Reason> {
+) -> Result<(), Refusal> {
     if choices.len() == 0 {
-        return Err(Reason::Invalid);
+        return Err(Reason::Invalid.into());
     }
-    choices.try_for_each(|choice| choice.judge(rules))
+    choices.try_for_each(|choice| choice.judge(ends, rules))
 }
 
 /// The choices of a stream so far, by their index.
@@ -70,8 +93,14 @@ impl Choices {
         self.0.entry(index).or_default()
     }
 
-    pub(super) fn judge(&self, rules: &Rules<'_>) -> Result<(), Reason> {
-        judge(self.0.values(), rules)
+    pub(super) fn judge(&self, ends: &Ends, rules: &Rules<'_>) -> Result<(), Refusal> {
+        judge(self.0.values(), ends, rules)
+    }
+
+    /// Whether as many choices as the request asks for have come to an end.
+    pub(super) fn have_ended(&self, rules: &Rules<'_>) -> bool {
+        self.0.len() as u64 >= rules.ask.choices.max(1)
+            && self.0.values().all(|choice| choice.finish.is_some())
     }
 }
 

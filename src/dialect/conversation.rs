@@ -5,85 +5,152 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{
-    Pointer,
+    Pointer, Token, is_one_of,
     sse::{Event, Framing},
 };
-use crate::{json::Json, policy::Reason};
+use crate::{
+    json::{Json, Member},
+    policy::Reason,
+};
 
-/// The members that name a conversation by a text or a number.
-const IDS: [&str; 3] = ["conversation_id", "session_id", "thread_id"];
-/// The member that names one by a text, or by an object with an `id`.
-const OBJECT: &str = "conversation";
+/// The members that name a conversation, in lower case and without `_` and `-`.
+const NAMES: [&str; 7] =
+    ["conversationid", CONVERSATION, "sessionid", "threadid", "chatid", "chatsessionid", "parentmessageid"];
+/// The one that may also be an object with an `id`.
+const CONVERSATION: &str = "conversation";
+/// In an answer that opens a conversation, these are the caller's own as well.
+const BESIDE: [&str; 3] = ["messageid", "taskid", "runid"];
+/// How many members deep all of them are looked for.
+const DEPTH: usize = 4;
 
 /// The conversations that a request's body names, but for those in members that `ignore` leaves out of the key:
-/// whoever wrote that says that they change no answer.
+/// the route says of those that they change no answer.
 pub fn conversations(body: &Json<'_>, ignore: &[Pointer]) -> Vec<String> {
-    let ignores = |name: &str| ignore.iter().any(|pointer| pointer.as_str().strip_prefix('/') == Some(name));
-    let ids = ids(body).into_iter().filter(|id| !ignores(id.name));
-    let text = |value: &Json<'_>| match value {
-        Json::String(text) => text.to_string(),
-        Json::Number(number) => number.to_string(),
-        // Some other value that means something to the service: not to us, and so the same for all.
-        _ => String::new(),
-    };
-    ids.map(|id| text(id.value)).collect()
+    let ignored: Vec<_> = ignore.iter().map(Pointer::tokens).collect();
+    let mut ids = Vec::new();
+    find(body, 0, &ignored, &mut ids);
+    ids.iter().filter(|id| id.names_conversation).map(|id| id.text().to_owned()).collect()
 }
 
-/// A conversation's id in a body.
-struct Id<'a> {
-    /// The member at the top that it is in.
-    name: &'static str,
-    value: &'a Json<'a>,
+/// An id in a body: a text that is not blank, or a number.
+struct Id<'j> {
+    value: &'j Json<'j>,
     /// Where it is in the text that the body was read from.
     span: Range<usize>,
+    /// Whether it names a conversation by itself.
+    names_conversation: bool,
 }
 
-fn ids<'a>(json: &'a Json<'a>) -> Vec<Id<'a>> {
-    let by_name = IDS.into_iter().filter_map(|name| Some((name, json.member(name)?)));
-    // Many a client says with an empty text that there is none yet.
-    let is_blank = |value: &Json<'_>| matches!(value, Json::String(text) if text.trim().is_empty());
-    let mut ids: Vec<_> = by_name
-        .filter(|(_, member)| matches!(member.value, Json::String(_) | Json::Number(_)))
-        .map(|(name, member)| Id { name, value: &member.value, span: member.span.clone() })
-        .collect();
-    let object = json.member(OBJECT).and_then(|member| match &member.value {
-        Json::Object(_) => member.value.member("id").filter(|id| !id.value.is_null()),
-        Json::String(_) => Some(member),
-        _ => None,
-    });
-    ids.extend(object.map(|id| Id { name: OBJECT, value: &id.value, span: id.span.clone() }));
-    ids.retain(|id| !is_blank(id.value));
-    ids
+impl<'j> Id<'j> {
+    /// The id that `member` is, if it is one.
+    fn of(member: &'j Member<'j>) -> Option<Self> {
+        let names_conversation = is_one_of(&member.name, &NAMES);
+        if !names_conversation && !is_one_of(&member.name, &BESIDE) {
+            return None;
+        }
+        let member = match &member.value {
+            Json::Object(_) if is_one_of(&member.name, &[CONVERSATION]) => member.value.member("id")?,
+            _ => member,
+        };
+        let says = match &member.value {
+            // Many clients say with an empty text that there is none yet.
+            Json::String(text) => !text.trim().is_empty(),
+            Json::Number(_) => true,
+            _ => false,
+        };
+        says.then(|| Self { value: &member.value, span: member.span.clone(), names_conversation })
+    }
+
+    fn text(&self) -> &'j str {
+        match self.value {
+            Json::String(text) => text,
+            Json::Number(number) => number,
+            _ => "",
+        }
+    }
 }
 
-/// Where the ids are in the text that `json` was read from.
-fn id_spans(json: &Json<'_>) -> Vec<Range<usize>> {
-    ids(json).into_iter().map(|id| id.span).collect()
+/// Finds the ids in `json`, which is `depth` members deep in its body. `ignored` leads to what is passed over.
+fn find<'j>(json: &'j Json<'j>, depth: usize, ignored: &[&[Token]], found: &mut Vec<Id<'j>>) {
+    match json {
+        Json::Object(members) if depth < DEPTH => {
+            for member in members {
+                let is_it = |token: &Token| matches!(token, Token::Name(name) if *name == member.name);
+                let below = below(ignored, is_it);
+                if below.iter().all(|rest| !rest.is_empty()) {
+                    found.extend(Id::of(member));
+                    find(&member.value, depth + 1, &below, found);
+                }
+            }
+        }
+        Json::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let is_it = |token: &Token| match token {
+                    Token::Any => true,
+                    Token::Name(name) => name.parse() == Ok(index),
+                };
+                let below = below(ignored, is_it);
+                if below.iter().all(|rest| !rest.is_empty()) {
+                    find(item, depth, &below, found);
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
-/// Where an answer, or a part of it, tells the ids of a conversation that it opens.
+/// What is left of the pointers whose first step is taken.
+fn below<'t>(pointers: &[&'t [Token]], is_taken: impl Fn(&Token) -> bool) -> Vec<&'t [Token]> {
+    let taken = pointers.iter().filter_map(|tokens| tokens.split_first());
+    taken.filter(|(first, _)| is_taken(first)).map(|(_, rest)| rest).collect()
+}
+
+/// Whether a text of JSON may have a member of one of these names: they end in `id` or in `n`, and they are longer than
+/// `id`. Costs one search for quotes, where reading the text as JSON would cost a tree.
+pub(super) fn may_name(text: &[u8]) -> bool {
+    let ends_name = |at: usize| match &text[..at] {
+        [.., before, b'i' | b'I', b'd' | b'D'] => *before != b'"',
+        // What `_` and `-` do behind a name is worth no search.
+        [.., b'n' | b'N' | b'_' | b'-'] => true,
+        _ => false,
+    };
+    memchr::memchr_iter(b'"', text).any(ends_name) || memchr::memmem::find(text, b"\\u00").is_some()
+}
+
+/// Where an answer, or a part of it, tells ids that were made for its own caller.
 #[derive(Debug, Default)]
 pub(super) struct Opened {
     spans: Vec<Range<usize>>,
 }
 
 impl Opened {
-    pub(super) fn by_document(&mut self, json: &Json<'_>) {
-        self.spans.extend(id_spans(json));
+    /// Notes what the document `json`, which begins at `start` of the body, opens beside the conversations that the
+    /// request `named`.
+    pub(super) fn by_document(&mut self, json: &Json<'_>, start: usize, named: &[String]) {
+        let mut ids = Vec::new();
+        find(json, 0, &[], &mut ids);
+        let is_new = |id: &Id<'_>| !named.iter().any(|named| named == id.text());
+        if ids.iter().any(|id| id.names_conversation && is_new(id)) {
+            let new = ids.into_iter().filter(is_new);
+            self.spans.extend(new.map(|id| start + id.span.start..start + id.span.end));
+        }
     }
 
-    /// `json` is what was read from the event's data, where it could be.
+    /// The same of an event of a stream.
     ///
     /// # Errors
     /// Where an id cannot be taken out, or there may be one: such an answer is for its own caller only.
-    pub(super) fn by_event(&mut self, event: &Event, json: Option<&Json<'_>>) -> Result<(), Reason> {
-        let Some(json) = json else { return refuse_names(event.data.as_bytes()) };
-        let ids = id_spans(json);
-        match &event.span {
-            Some(at) => self.spans.extend(ids.into_iter().map(|id| at.start + id.start..at.start + id.end)),
-            // The data is on several lines, and what was read is a copy of it.
-            None if !ids.is_empty() => return Err(Reason::OpensConversation),
-            None => {}
+    pub(super) fn by_event(&mut self, event: &Event, named: &[String]) -> Result<(), Reason> {
+        let data = event.data.as_bytes();
+        if !may_name(data) {
+            return Ok(());
+        }
+        let Ok(json) = Json::parse(data) else { return refuse_names(data) };
+        let known = self.spans.len();
+        self.by_document(&json, event.span.as_ref().map_or(0, |span| span.start), named);
+        // The data is on several lines, and what was read is a copy of it.
+        if event.span.is_none() && self.spans.len() > known {
+            return Err(Reason::OpensConversation);
         }
         Ok(())
     }
@@ -98,23 +165,30 @@ impl Opened {
     }
 }
 
-/// The body with the ids of the conversation that it opens set to null; `None` where it opens none.
+/// The body with the ids that it opens, beside those that the request `named`, set to null; `None` where it opens none.
 ///
 /// # Errors
 /// Where an id cannot be taken out, or there may be one in what cannot be read.
-pub(super) fn without_opened(framing: Framing, body: &[u8]) -> Result<Option<Bytes>, Reason> {
+pub(super) fn without_opened(
+    framing: Framing,
+    body: &[u8],
+    named: &[String],
+) -> Result<Option<Bytes>, Reason> {
+    if !may_name(body) {
+        return Ok(None);
+    }
     let mut opened = Opened::default();
     let mut read_to = 0;
     match framing.events(body) {
         Some(events) => {
             for event in events {
-                opened.by_event(&event, Json::parse(event.data.as_bytes()).ok().as_ref())?;
+                opened.by_event(&event, named)?;
                 read_to = event.end;
             }
         }
         None => {
             if let Ok(json) = Json::parse(body) {
-                opened.by_document(&json);
+                opened.by_document(&json, 0, named);
                 read_to = body.len();
             }
         }
@@ -127,14 +201,15 @@ pub(super) fn without_opened(framing: Framing, body: &[u8]) -> Result<Option<Byt
 /// # Errors
 /// Where `unread` has the name of a member that names a conversation, as JSON writes one.
 pub(super) fn refuse_names(unread: &[u8]) -> Result<(), Reason> {
-    let is_member = |after: &[u8]| after.trim_ascii_start().starts_with(b":");
-    let has = |name: &str| {
-        let quoted = format!("\"{name}\"");
-        let windows = unread.windows(quoted.len()).enumerate();
-        let mut found = windows.filter(|(_, window)| *window == quoted.as_bytes());
-        found.any(|(at, _)| is_member(&unread[at + quoted.len()..]))
+    let quotes: Vec<_> = memchr::memchr_iter(b'"', unread).collect();
+    let names = |quotes: &[usize]| {
+        let [open, close] = [quotes[0], quotes[1]];
+        let name = String::from_utf8_lossy(&unread[open + 1..close]);
+        // An escaped letter may stand for any.
+        let is_name = is_one_of(&name, &NAMES) || name.contains("\\u00");
+        is_name && unread[close + 1..].trim_ascii_start().starts_with(b":")
     };
-    if IDS.into_iter().chain([OBJECT]).any(has) { Err(Reason::OpensConversation) } else { Ok(()) }
+    if quotes.windows(2).any(names) { Err(Reason::OpensConversation) } else { Ok(()) }
 }
 
 fn with_nulls(body: &[u8], spans: &[Range<usize>]) -> Bytes {
@@ -155,7 +230,7 @@ mod tests {
 
     fn nulled(framing: Framing, body: &'static str) -> Option<String> {
         let body = Bytes::from_static(body.as_bytes());
-        without_opened(framing, &body)
+        without_opened(framing, &body, &[])
             .expect("ids on one line")
             .map(|out| String::from_utf8(out.to_vec()).expect("UTF-8"))
     }
@@ -179,6 +254,105 @@ mod tests {
                     .map(|pointer| pointer.parse().expect("a pointer"))
                     .into();
             assert!(conversations(&json, &ignore).is_empty(), "{text}");
+        }
+    }
+
+    /// Every known name, in every spelling, wherever it is.
+    #[test]
+    fn names_count_in_every_spelling_and_place() {
+        let spellings = [
+            "conversation_id",
+            "conversationId",
+            "Conversation-ID",
+            "sessionId",
+            "SESSION_ID",
+            "session-id",
+            "thread_id",
+            "threadId",
+            "chat_id",
+            "chatId",
+            "chat_session_id",
+            "chatSessionId",
+            "parent_message_id",
+            "parentMessageId",
+            "conversation",
+            "Conversation",
+            "session_id_",
+        ];
+        let places = ["@", r#"{"data":@}"#, r#"{"a":{"b":{"c":@}}}"#, r#"{"a":[[{"b":@}]]}"#, r#"[@]"#];
+        for name in spellings {
+            for place in places {
+                for value in ["\"x\"", "7"] {
+                    let text = place.replace('@', &format!(r#"{{"a":1,"{name}":{value}}}"#));
+                    let json = Json::parse(text.as_bytes()).expect("JSON");
+                    assert_eq!(conversations(&json, &[]), [value.trim_matches('"')], "{text}");
+                    let nulled = without_opened(Framing::Whole, text.as_bytes(), &[]);
+                    let expected = text.replace(&format!("\"{name}\":{value}"), &format!("\"{name}\":null"));
+                    assert_eq!(nulled, Ok(Some(expected.into())), "{text}");
+                    let named = [value.trim_matches('"').to_owned()];
+                    assert_eq!(without_opened(Framing::Whole, text.as_bytes(), &named), Ok(None), "{text}");
+                }
+            }
+        }
+        for text in [
+            r#"{"a":{"b":{"c":{"d":{"session_id":"x"}}}}}"#,
+            r#"{"session_ids":"x","assertion_id":"y","chat":"z","message_id":"m","run_id":"r","id":"i"}"#,
+            r#"{"session_id":true,"thread_id":["t"],"chat_id":{"x":"y"},"conversation":{"x":1}}"#,
+        ] {
+            let json = Json::parse(text.as_bytes()).expect("JSON");
+            assert!(conversations(&json, &[]).is_empty(), "{text}");
+            assert_eq!(without_opened(Framing::Whole, text.as_bytes(), &[]), Ok(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_ignored_member_names_nothing_below_it_either() {
+        let text = br#"{"metadata":{"session_id":"a"},"items":[{"chat_id":"b"}],"chat_id":"c"}"#;
+        let json = Json::parse(text).expect("JSON");
+        for (ignore, expected) in [
+            (&["/metadata"][..], &["b", "c"][..]),
+            (&["/metadata/session_id", "/items/*/chat_id"], &["c"]),
+            (&["/items/0"], &["a", "c"]),
+            (&["/items/1", "/metadata/session"], &["a", "b", "c"]),
+        ] {
+            let ignore: Vec<Pointer> =
+                ignore.iter().map(|pointer| pointer.parse().expect("a pointer")).collect();
+            assert_eq!(conversations(&json, &ignore), expected, "{ignore:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_the_callers_own_beside_an_opened_conversation_goes_too() {
+        let opens = r#"{"data":{"session_id":"s","message_id":"m"},"run_id":"r","task-id":4}"#;
+        assert_eq!(
+            nulled(Framing::Whole, opens).as_deref(),
+            Some(r#"{"data":{"session_id":null,"message_id":null},"run_id":null,"task-id":null}"#)
+        );
+        let named = ["s".to_owned()];
+        assert_eq!(
+            without_opened(Framing::Whole, opens.as_bytes(), &named),
+            Ok(None),
+            "it repeats what was asked"
+        );
+    }
+
+    proptest::proptest! {
+        /// The search for names misses none that reading finds.
+        #[test]
+        fn what_may_have_a_name_is_read(
+            prefix in "[ -~é]{0,9}", name in proptest::sample::select(&NAMES[..]), capitals: u16, escape: bool,
+        ) {
+            let name: String = name.chars().enumerate().map(|(place, letter)| match capitals >> (place % 16) & 1 {
+                1 => letter.to_ascii_uppercase(),
+                _ => letter,
+            }).collect();
+            let name = if escape { name.replacen('n', "\\u006e", 1).replacen("id", "\\u0069d", 1) } else { name };
+            let mut text = Vec::new();
+            Json::object([("x", Json::text(prefix))]).write(&mut text);
+            text.pop();
+            text.extend_from_slice(format!(",\"{name}\":\"v\"}}").as_bytes());
+            let opened = without_opened(Framing::Whole, &text, &[]).expect("a document");
+            proptest::prop_assert!(opened.is_some(), "{}", String::from_utf8_lossy(&text));
         }
     }
 
@@ -218,7 +392,7 @@ mod tests {
             (Framing::Lines, b"{\"thread_id\": \"t\", \"a\": \"\xff\"}\n"),
             (Framing::Whole, b"{\"thread_id\": \"t\"}\n{\"a\": 1}\n"),
         ] {
-            let told = without_opened(framing, body);
+            let told = without_opened(framing, body, &[]);
             assert_eq!(told, Err(Reason::OpensConversation), "{framing:?} {}", String::from_utf8_lossy(body));
         }
     }

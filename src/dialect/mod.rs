@@ -8,8 +8,12 @@ mod anthropic;
 mod choices;
 mod conversation;
 mod embedding;
+mod ends;
+mod failure;
 mod form;
 mod identity;
+#[cfg(test)]
+mod judged;
 mod ollama;
 mod openai;
 mod openai_chat;
@@ -22,7 +26,7 @@ pub mod sse;
 
 use bytes::Bytes;
 
-pub use answer::Answer;
+pub use answer::{Answer, Judging};
 pub use conversation::conversations;
 pub use embedding::{Fault, Inputs, Vectors};
 pub use form::{BY_HAND, Form, Served, serve, serves_both};
@@ -30,7 +34,7 @@ pub use identity::renewed;
 pub use pointer::{Pointer, Token};
 
 use self::{
-    answer::{Document, Rules},
+    answer::{Document, Refusal, Rules},
     sse::Framing,
 };
 
@@ -105,7 +109,8 @@ impl Dialect {
             Self::OllamaGenerate => &ollama::Ollama { text: ollama::Text::Response },
             Self::Rag => &rag::Rag,
             Self::Embedding => &embedding::Embedding,
-            Self::Json | Self::None => &plain::Plain,
+            Self::Json => &plain::Plain::Json,
+            Self::None => &plain::Plain::Bytes,
         }
     }
 
@@ -123,7 +128,7 @@ impl Dialect {
         Self::by_path(path)
             .into_iter()
             .chain([Self::Rag, Self::OpenAiChat])
-            .find(|dialect| dialect.fits(body))
+            .find(|dialect| dialect.fits(body, route.model_elsewhere))
             .unwrap_or(Self::Json)
     }
 
@@ -139,9 +144,10 @@ impl Dialect {
         ENDINGS.into_iter().find(|(ending, _)| path.ends_with(ending)).map(|(_, dialect)| dialect)
     }
 
-    /// Whether a request's body has what the dialect requires.
-    pub fn fits(self, body: &Json<'_>) -> bool {
-        self.shape().fits(body)
+    /// Whether a request's body has all that the dialect's API requires. `model_elsewhere` tells whether the model may be
+    /// named elsewhere, as Azure names it in the path.
+    pub fn fits(self, body: &Json<'_>, model_elsewhere: bool) -> bool {
+        self.shape().fits(body, model_elsewhere)
     }
 
     /// Whether requests are JSON.
@@ -165,9 +171,7 @@ impl Dialect {
     }
 
     /// What a request asks for, as far as the answer is judged and served by it.
-    ///
-    /// `in_conversation` tells whether the request names one.
-    pub fn ask(self, body: &Json<'_>, usage: UsageSetting, in_conversation: bool) -> Ask {
+    pub fn ask(self, body: &Json<'_>, usage: UsageSetting) -> Ask {
         let shape = self.shape();
         let has_forms = self.has_stream_member();
         let form = if has_forms { Form::of(body, shape.streams_by_default()) } else { Form::default() };
@@ -176,25 +180,24 @@ impl Dialect {
             form,
             upstream_form: if asks { form.told_usage() } else { form },
             sets_limit: shape.sets_limit(body),
-            in_conversation,
+            wants_json: shape.wants_json(body),
+            choices: shape.choices(body),
+            runs_on: shape.runs_on(body),
             inputs: 0,
+            takes_text: body.get("encoding_format").is_some_and(|format| format.as_str() != Some("float")),
         }
     }
 
-    /// What is done to a running answer for one who reads it along, where anything is.
-    pub fn edit_for_others(self, ask: &Ask) -> Option<Edit> {
-        if self.may_open(ask) { Some(Edit::NullIds) } else { ask.edit_for_caller() }
+    /// Whether an answer that is one document may be read by those who wait for it only once it was judged: before, it
+    /// may be a failure, or somebody's own.
+    pub const fn judges_documents(self) -> bool {
+        !matches!(self, Self::None)
     }
 
     /// The request's body, asking for the stream's usage too, where `ask` says that the upstream is asked for it
     /// and the caller did not.
     pub fn body_that_asks(ask: &Ask, body: &[u8], json: &Json<'_>) -> Option<Bytes> {
         (ask.form != ask.upstream_form).then(|| openai::usage::asked(body, json).into())
-    }
-
-    /// Whether an answer may open a conversation for its own caller.
-    fn may_open(self, ask: &Ask) -> bool {
-        self == Self::Rag && !ask.in_conversation
     }
 }
 
@@ -207,55 +210,70 @@ pub struct Ask {
     pub upstream_form: Form,
     /// Whether the request limits the answer's length.
     pub sets_limit: bool,
-    /// Whether the request names a conversation.
-    pub in_conversation: bool,
+    /// Whether the answer's text is to be JSON.
+    pub wants_json: bool,
+    /// How many choices the answer is to have.
+    pub choices: u64,
+    /// Whether the request is answered before the work is done, which goes on under the answer's id.
+    pub runs_on: bool,
     /// How many vectors the request asks for.
     pub inputs: usize,
+    /// Whether it may get them as base64.
+    pub takes_text: bool,
 }
 
 impl Ask {
     /// What is done to the upstream's answer for the caller, where anything is.
     pub fn edit_for_caller(&self) -> Option<Edit> {
-        (self.form != self.upstream_form).then_some(Edit::HideUsage)
+        self.hides_usage().then_some(Edit { named: None, hides_usage: true })
+    }
+
+    /// What is done to it for those who read it along. `named` are the conversations that they named, where an answer
+    /// may open another one.
+    pub fn edit_for_others(&self, named: Option<&[String]>) -> Option<Edit> {
+        let edit = Edit { named: named.map(<[String]>::to_vec), hides_usage: self.hides_usage() };
+        (edit.named.is_some() || edit.hides_usage).then_some(edit)
+    }
+
+    fn hides_usage(&self) -> bool {
+        self.form != self.upstream_form
     }
 }
 
 /// What is done to a running answer for some of those who read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Edit {
-    /// The id of a conversation that it opens is taken out.
-    NullIds,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The ids that the answer opens, beside these, are taken out.
+    named: Option<Vec<String>>,
     /// The usage that a caller did not ask for is taken out.
-    HideUsage,
+    hides_usage: bool,
 }
 
 impl Edit {
     /// Whether it may change an answer that is divided so.
-    pub fn changes(self, framing: Framing) -> bool {
+    pub fn changes(&self, framing: Framing) -> bool {
         // A document always tells its usage.
-        self == Self::NullIds || framing == Framing::Events
+        self.named.is_some() || framing == Framing::Events
     }
 
     /// Whole events of an answer, or a whole document, edited.
     ///
     /// # Errors
     /// Where that cannot be done.
-    pub fn apply(self, framing: Framing, whole: Bytes) -> Result<Bytes, Reason> {
-        match self {
-            Self::NullIds => {
-                conversation::without_opened(framing, &whole).map(|edited| edited.unwrap_or(whole))
-            }
-            Self::HideUsage if framing == Framing::Events => Ok(openai::usage::hidden(&whole).into()),
-            // A document always tells its usage.
-            Self::HideUsage => Ok(whole),
-        }
+    pub fn apply(&self, framing: Framing, whole: Bytes) -> Result<Bytes, Reason> {
+        let whole = match &self.named {
+            Some(named) => conversation::without_opened(framing, &whole, named)?.unwrap_or(whole),
+            None => whole,
+        };
+        let hides_usage = self.hides_usage && framing == Framing::Events;
+        Ok(if hides_usage { openai::usage::hidden(&whole).into() } else { whole })
     }
 }
 
 /// One dialect.
 trait Shape {
-    /// Whether a request's body has what the dialect requires.
-    fn fits(&self, body: &Json<'_>) -> bool;
+    /// Whether a request's body has all that the API requires, its model aside where that may be named elsewhere.
+    fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool;
 
     /// Where the question's text is, as JSON pointers.
     fn text(&self) -> &'static [&'static str];
@@ -274,6 +292,25 @@ trait Shape {
     fn sets_limit(&self, _body: &Json<'_>) -> bool {
         false
     }
+
+    /// Whether the request wants JSON for the answer's text.
+    fn wants_json(&self, _body: &Json<'_>) -> bool {
+        false
+    }
+
+    /// How many choices the request asks for.
+    fn choices(&self, _body: &Json<'_>) -> u64 {
+        1
+    }
+
+    /// Whether the request is answered before the work is done.
+    fn runs_on(&self, _body: &Json<'_>) -> bool {
+        false
+    }
+
+    /// Whether a stream ends with this event, whatever comes behind it. Asked of each event as it comes, so it looks for
+    /// a word before it reads JSON.
+    fn ends_with(&self, event: &sse::Event, named: Option<&str>) -> bool;
 
     /// Judges an answer that is one document.
     fn document(&self, document: &Document<'_>, rules: &Rules<'_>) -> Answer {
@@ -323,6 +360,25 @@ fn has_text(json: &Json<'_>, name: &str) -> bool {
 /// Whether `json` has a member `name` that is not null.
 fn has(json: &Json<'_>, name: &str) -> bool {
     json.get(name).is_some_and(|value| !value.is_null())
+}
+
+/// Whether `json` is a list with something in it.
+fn is_filled(list: Option<&Json<'_>>) -> bool {
+    list.is_some_and(|list| !list.items().is_empty())
+}
+
+/// Whether a request asks for JSON in the way of OpenAI's `response_format` and its kin: an object whose `type` is
+/// `json_object` or `json_schema` (platform.openai.com/docs/guides/structured-outputs).
+fn is_json_format(format: Option<&Json<'_>>) -> bool {
+    let kind = format.and_then(|format| format.get("type")).and_then(Json::as_str);
+    matches!(kind, Some("json_object" | "json_schema"))
+}
+
+/// Whether `name` is one of `known`, which are in lower case, but for its case and for `_` and `-`.
+fn is_one_of(name: &str, known: &[&str]) -> bool {
+    let plain =
+        || name.bytes().filter(|byte| !matches!(byte, b'_' | b'-')).map(|byte| byte.to_ascii_lowercase());
+    known.iter().any(|known| plain().eq(known.bytes()))
 }
 
 /// A copy of the text under `name`.

@@ -1,16 +1,24 @@
 //! Bodies that mean nothing here beyond being JSON, or bytes.
 
 use super::{
-    Answer, Rules, Shape,
-    rag::{ends_as_named, is_error},
+    Answer, Document, Rules, Shape, failure,
+    rag::{ends_as_named, event_json},
     sse,
 };
 use crate::{json::Json, policy::Reason};
 
-pub(super) struct Plain;
+pub(super) enum Plain {
+    /// Some JSON.
+    Json,
+    /// Any bytes.
+    Bytes,
+}
+
+/// A larger body of any bytes is not looked at, in bytes: what tells of a failure is short.
+const LARGEST_FAILURE: usize = 64 * 1024;
 
 impl Shape for Plain {
-    fn fits(&self, _body: &Json<'_>) -> bool {
+    fn fits(&self, _body: &Json<'_>, _model_elsewhere: bool) -> bool {
         true
     }
 
@@ -18,15 +26,32 @@ impl Shape for Plain {
         &[]
     }
 
-    fn whole(&self, _json: &Json<'_>, _rules: &Rules<'_>) -> Answer {
-        Answer::new(Ok(()), None, None)
+    fn document(&self, document: &Document<'_>, _rules: &Rules<'_>) -> Answer {
+        match (
+            self,
+            document.json_up_to(if matches!(self, Self::Json) { usize::MAX } else { LARGEST_FAILURE }),
+        ) {
+            (Self::Json, None) => Answer::not_stored(Reason::Invalid),
+            (Self::Json, Some(json)) if failure::in_document(json) => Answer::not_stored(Reason::AnswerError),
+            (Self::Json, Some(json)) if !failure::says_anything(json) => Answer::not_stored(Reason::Empty),
+            (Self::Json, Some(_)) => Answer::new(Ok(()), None, None),
+            // What a document says under `status` or `code` is its own, unless it says nothing else.
+            (Self::Bytes, Some(json)) if failure::in_document(json) && !failure::says_anything(json) => {
+                Answer::not_stored(Reason::AnswerError)
+            }
+            (Self::Bytes, _) => Answer::opaque(),
+        }
+    }
+
+    fn ends_with(&self, event: &sse::Event, named: Option<&str>) -> bool {
+        named.is_some() && ends_as_named(event, event_json(event).as_ref(), named)
     }
 
     /// Ends only as the route says.
     fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
         for event in events {
-            let json = Json::parse(event.data.as_bytes()).ok();
-            if is_error(event, json.as_ref()) {
+            let json = event_json(event);
+            if failure::in_event(event, json.as_ref()) {
                 return Answer::not_stored(Reason::ErrorEvent);
             }
             if ends_as_named(event, json.as_ref(), rules.stream_end) {

@@ -117,6 +117,15 @@ impl Framing {
         Self::of(&media_type(headers).unwrap_or_default())
     }
 
+    /// What reads a stream as it arrives; `None` where the body is no stream.
+    pub fn decoder(self) -> Option<StreamDecoder> {
+        match self {
+            Self::Whole => None,
+            Self::Events => Some(StreamDecoder::Events(Decoder::default())),
+            Self::Lines => Some(StreamDecoder::Lines(LineDecoder::default())),
+        }
+    }
+
     /// The events of a whole body; `None` where it is no stream.
     pub fn events(self, body: &[u8]) -> Option<Vec<Event>> {
         match self {
@@ -151,17 +160,75 @@ pub(super) fn decode_lines(body: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
     let mut at = 0;
     for line in body.split_inclusive(|byte| *byte == b'\n') {
-        let before = line.len() - line.trim_ascii_start().len();
-        let document = line.trim_ascii();
-        let start = at + before;
+        events.extend(line_event(line, at));
         at += line.len();
-        let data = String::from_utf8_lossy(document);
-        if !data.is_empty() {
-            let span = matches!(data, Cow::Borrowed(_)).then(|| start..start + document.len());
-            events.push(Event { name: String::new(), data: data.into_owned(), span, end: at });
-        }
     }
     events
+}
+
+/// The event that a line is, which begins at `at` in the stream; `None` where it is blank.
+fn line_event(line: &[u8], at: usize) -> Option<Event> {
+    let document = line.trim_ascii();
+    let start = at + line.len() - line.trim_ascii_start().len();
+    let data = String::from_utf8_lossy(document);
+    let span = matches!(data, Cow::Borrowed(_)).then(|| start..start + document.len());
+    (!data.is_empty()).then(|| Event {
+        name: String::new(),
+        data: data.into_owned(),
+        span,
+        end: at + line.len(),
+    })
+}
+
+/// Reads newline-delimited JSON as it arrives, whatever the pieces.
+#[derive(Debug, Default)]
+pub struct LineDecoder {
+    line: Vec<u8>,
+    /// The offset in the stream of the line's first byte.
+    line_at: usize,
+}
+
+impl LineDecoder {
+    fn feed(&mut self, bytes: &[u8], mut emit: impl FnMut(Event)) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                self.end_line(&mut emit);
+            }
+        }
+    }
+
+    fn end_line(&mut self, emit: &mut impl FnMut(Event)) {
+        line_event(&self.line, self.line_at).into_iter().for_each(emit);
+        self.line_at += self.line.len();
+        self.line.clear();
+    }
+}
+
+/// Reads a stream of either framing as it arrives.
+#[derive(Debug)]
+pub enum StreamDecoder {
+    /// Server-sent events.
+    Events(Decoder),
+    /// Lines of JSON.
+    Lines(LineDecoder),
+}
+
+impl StreamDecoder {
+    /// Reads on; `emit` gets each event that is now whole.
+    pub fn feed(&mut self, bytes: &[u8], emit: impl FnMut(Event)) {
+        match self {
+            Self::Events(decoder) => decoder.feed(bytes, emit),
+            Self::Lines(decoder) => decoder.feed(bytes, emit),
+        }
+    }
+
+    /// Reads what is left at the end of the stream: a last line needs no newline.
+    pub fn finish(&mut self, mut emit: impl FnMut(Event)) {
+        if let Self::Lines(decoder) = self {
+            decoder.end_line(&mut emit);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -242,6 +309,19 @@ mod tests {
                 decoder.feed(&[*byte], |event| events.push(event));
             }
             prop_assert_eq!(events, whole);
+        }
+
+        #[test]
+        fn lines_split_at_every_byte_are_the_same(body in r"( |a|\{\}|é|\r|\n){0,12}") {
+            let whole = decode_lines(body.as_bytes());
+            for cut in 0..=body.len() {
+                let mut decoder = StreamDecoder::Lines(LineDecoder::default());
+                let mut events = Vec::new();
+                decoder.feed(&body.as_bytes()[..cut], |event| events.push(event));
+                decoder.feed(&body.as_bytes()[cut..], |event| events.push(event));
+                decoder.finish(|event| events.push(event));
+                prop_assert_eq!(&events, &whole);
+            }
         }
 
         #[test]

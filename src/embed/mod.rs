@@ -18,6 +18,7 @@ use crate::{
     error::{ErrorKind, ProxyError},
     key::Key,
     log::events::Operation,
+    policy::Reason,
     question::{Fallback, Question},
     reply::{self, Failure, Reply, Saved},
     report::{CacheReport, CacheStatus, Forward},
@@ -49,13 +50,118 @@ pub async fn embed(
         let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
         return Err(Failure::Told(error, Some(CacheReport { forward: None, ..report })));
     }
-    let (mut asked, request) = rest(&question, batch, &lacking, request);
-    asked.fallback = stored.answer(batch.order()).map(|found| Box::new(Fallback { found, for_errors: true }));
-    let largest = asked.largest_answer();
-    let reply = ask::ask(asked, report, request).await?;
-    let is_told = reply.response.status() == StatusCode::OK
-        && reply.report.as_ref().is_some_and(|report| report.status != CacheStatus::Stale);
-    if is_told { complete(&question, batch, &stored, &lacking, reply, largest).await } else { Ok(reply) }
+    // Where every input is asked for once, the request upstream is the caller's own.
+    let own = (lacking.len() < batch.order().len()).then(|| copy(&request));
+    let asking = Asking { question: &question, batch, stored: &stored, lacking: &lacking };
+    let told = asking.answer(report.clone(), request).await?;
+    match (told, own) {
+        (Told::Answer(reply) | Told::Unfit(reply), None) | (Told::Answer(reply), Some(_)) => Ok(reply),
+        (Told::Unfit(_), Some(request)) => ask_for_all(question, batch, report, request).await,
+    }
+}
+
+/// What the upstream has told.
+enum Told {
+    /// The answer to the caller's request.
+    Answer(Reply),
+    /// What is no vector for each input, or cannot be put beside those that are stored: as it came.
+    Unfit(Reply),
+}
+
+/// Asks for all inputs in the caller's own words, after the service has given no fitting answer to some of them: what it
+/// would have said without a cache is passed on.
+async fn ask_for_all(
+    question: Question,
+    batch: &Batch,
+    report: CacheReport,
+    request: Request<RequestBody>,
+) -> Result<Reply, Failure> {
+    let nothing = Stored::nothing(batch.keys().len());
+    let lacking = nothing.lacking();
+    let report = CacheReport { inputs: report.inputs.map(|(_, all)| (0, all)), ..report };
+    if lacking.len() == batch.order().len() {
+        let asking = Asking { question: &question, batch, stored: &nothing, lacking: &lacking };
+        let (Told::Answer(reply) | Told::Unfit(reply)) = asking.answer(report, request).await?;
+        return Ok(reply);
+    }
+    // With repeats, it is a request that no entry is made of.
+    let mut inquiry = question.inquiry.clone();
+    inquiry.key = None;
+    inquiry.bypass = Some(Reason::UnreadVectors);
+    ask::ask(Box::new(Question { inquiry, ..question }), report, request).await
+}
+
+/// A request with the same head and body.
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let body = match request.body() {
+        RequestBody::Full(body) => RequestBody::Full(body.clone()),
+        // Requests for vectors were read whole.
+        RequestBody::Client(..) => RequestBody::Full(None),
+    };
+    let mut copy = Request::new(body);
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy
+}
+
+/// The inputs of a request that the upstream is asked for.
+struct Asking<'a> {
+    question: &'a Question,
+    batch: &'a Batch,
+    stored: &'a Stored,
+    lacking: &'a [usize],
+}
+
+impl Asking<'_> {
+    /// Asks for them, and puts the answer and what is stored together.
+    async fn answer(&self, report: CacheReport, request: Request<RequestBody>) -> Result<Told, Failure> {
+        let (mut asked, request) = rest(self.question, self.batch, self.lacking, request);
+        let stale = self.stored.answer(self.batch.order());
+        asked.fallback = stale.map(|found| Box::new(Fallback { found, for_errors: true }));
+        let largest = asked.largest_answer();
+        let reply = ask::ask(asked, report, request).await?;
+        let is_told = reply.response.status() == StatusCode::OK
+            && reply.report.as_ref().is_some_and(|report| report.status != CacheStatus::Stale);
+        if is_told { self.complete(reply, largest).await } else { Ok(Told::Answer(reply)) }
+    }
+
+    async fn complete(&self, reply: Reply, largest: usize) -> Result<Told, Failure> {
+        let Reply { response, report, hit } = reply;
+        let (mut head, body) = response.into_parts();
+        let told = match read(body, largest).await {
+            Ok(told) => told,
+            Err(error) => return Err(failure(error, report)),
+        };
+        let takes_text = self.question.inquiry.ask.takes_text;
+        let completed = match Vectors::read(&told, self.lacking.len(), takes_text) {
+            Ok(vectors) => {
+                self.stored.completed(self.batch.order(), self.lacking, &vectors).ok_or(Fault::Unread)
+            }
+            Err(fault) => Err(fault),
+        };
+        let body = match completed {
+            Ok(body) => body,
+            Err(fault) => {
+                let reply = Reply { response: Response::from_parts(head, told.into()), report, hit };
+                // The upstream's own error is the answer.
+                return Ok(if fault == Fault::Error { Told::Answer(reply) } else { Told::Unfit(reply) });
+            }
+        };
+        if body != told {
+            head.headers.remove(header::CONTENT_LENGTH);
+            reply::forget_body(&mut head.headers);
+        }
+        let response = Response::from_parts(head, body.into());
+        let Some(Found { entry, report: found, .. }) = self.stored.found(self.batch.order()) else {
+            return Ok(Told::Answer(Reply { response, report, hit }));
+        };
+        let saved = Saved::by(&mut Arc::unwrap_or_clone(entry));
+        self.question.shared().stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
+        let partial =
+            |report| CacheReport { status: CacheStatus::Partial, age: found.age, ttl: found.ttl, ..report };
+        Ok(Told::Answer(Reply { response, report: report.map(partial), hit: Some(saved) }))
+    }
 }
 
 /// Looks all inputs up; what is told of the request if the upstream must be asked.
@@ -106,50 +212,6 @@ fn rest(
     (asked, request)
 }
 
-/// Puts the answer of the upstream and what is stored together.
-async fn complete(
-    question: &Question,
-    batch: &Batch,
-    stored: &Stored,
-    lacking: &[usize],
-    reply: Reply,
-    largest: usize,
-) -> Result<Reply, Failure> {
-    let Reply { response, report, hit } = reply;
-    let (mut head, body) = response.into_parts();
-    let told = match read(body, largest).await {
-        Ok(told) => told,
-        Err(error) => return Err(failure(error, report)),
-    };
-    let completed = match Vectors::read(&told, lacking.len()) {
-        Ok(vectors) => stored.completed(batch.order(), lacking, &vectors).ok_or(Fault::Unknown),
-        Err(fault) => Err(fault),
-    };
-    let body = match completed {
-        Ok(body) => body,
-        // The upstream's own error; or its answer to what the caller wrote, whatever that means.
-        Err(fault)
-            if fault == Fault::Error || (fault == Fault::Unknown && lacking.len() == batch.order().len()) =>
-        {
-            return Ok(Reply { response: Response::from_parts(head, told.into()), report, hit });
-        }
-        Err(fault) => return Err(Failure::Told(mismatch(fault, lacking.len()), report)),
-    };
-    if body != told {
-        head.headers.remove(header::CONTENT_LENGTH);
-        reply::forget_body(&mut head.headers);
-    }
-    let response = Response::from_parts(head, body.into());
-    let Some(Found { entry, report: found, .. }) = stored.found(batch.order()) else {
-        return Ok(Reply { response, report, hit });
-    };
-    let saved = Saved::by(&mut Arc::unwrap_or_clone(entry));
-    question.shared().stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
-    let partial =
-        |report| CacheReport { status: CacheStatus::Partial, age: found.age, ttl: found.ttl, ..report };
-    Ok(Reply { response, report: report.map(partial), hit: Some(saved) })
-}
-
 /// The answer to a question for several inputs, where all of it has been stored since they were looked up.
 pub async fn stored_meanwhile(question: &Question) -> Option<Found> {
     // A single one comes with the turn.
@@ -183,9 +245,4 @@ fn failure(error: BodyError, report: Option<CacheReport>) -> Failure {
         }
         error => Failure::Told(upstream::cut(&error), report),
     }
-}
-
-fn mismatch(fault: Fault, inputs: usize) -> ProxyError {
-    let message = format!("the upstream answered {inputs} inputs with {fault}");
-    ProxyError::new(ErrorKind::UpstreamProtocol, message)
 }

@@ -77,7 +77,7 @@ impl Stored {
 
     /// What was found, if it is a vector, and can stand in the answer.
     fn part(&self, found: Found, of_use: Use, inputs: usize) -> Option<Part> {
-        let vectors = Vectors::read(&found.entry.body, 1).ok()?;
+        let vectors = Vectors::stored(&found.entry.body).ok()?;
         let first = self.parts.iter().flatten().next();
         let fits =
             (vectors.is_list() || inputs == 1) && first.is_none_or(|first| first.vectors.is_like(&vectors));

@@ -62,7 +62,11 @@ fn a_dump_shows_nothing() {
             redis.cli(&["CONFIG", "SET", "rdbcompression", "no"]);
             let sidecache = with_keys(&upstream, &redis, keys).await;
             let client = sidecache.client();
-            let headers = [("authorization", "Bearer canary-bearer"), ("x-tenant", "canary-tenant")];
+            let headers = [
+                ("authorization", "Bearer canary-bearer"),
+                ("x-tenant", "canary-tenant"),
+                ("idempotency-key", "canary-turn"),
+            ];
             let prompt = json!({"model": "m", "messages": [{"role": "user", "content": "canary-prompt"}]});
             let turn = json!({"query": "canary-question", "conversation_id": "canary-conversation"});
             let texts = json!({"model": "e", "input": ["canary-text"]});

@@ -15,6 +15,7 @@ mod asking_less;
 mod cli;
 mod coalescing;
 mod conditional;
+mod conversations;
 mod dependencies;
 mod embeddings;
 mod encryption;

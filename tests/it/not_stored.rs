@@ -245,16 +245,19 @@ fn an_answer_that_is_cut_off() {
 #[test]
 fn a_stream_without_its_proper_end() {
     run(async {
-        let no_done = &chat_events()[..4];
+        let no_finish = &chat_events()[..2];
         let anthropic = anthropic_events();
         let ollama = Script::chunked("application/x-ndjson").chunk(&ollama_lines()[0]).end();
         let error = data(&json!({"error": {"message": "overloaded"}}));
-        let claude = json!({"model": "claude", "max_tokens": 9, "messages": [], "stream": true});
+        let messages = json!([{"role": "user", "content": "q"}]);
+        let claude = json!({"model": "claude", "max_tokens": 9, "messages": messages, "stream": true});
         let failed = json!({"type": "response.failed", "response": {"status": "failed"}});
         assert_not_stored(vec![
-            Case::new("no-proper-end", CHAT, chat_stream(), events(no_done)).stream(),
+            Case::new("no-proper-end", CHAT, chat_stream(), events(no_finish)).stream(),
+            Case::new("unknown-end", CHAT, chat_stream(), events(&[chunk(json!({"content": "a"}), Some("abort")), DONE.into()]))
+                .stream(),
             Case::new("no-proper-end", "/v1/messages", &claude, events(&anthropic[..6])).stream(),
-            Case::new("no-proper-end", "/api/chat", json!({"model": "l", "messages": []}), ollama).stream(),
+            Case::new("no-proper-end", "/api/chat", json!({"model": "l", "messages": messages}), ollama).stream(),
             Case::new("no-proper-end", "/ask", query(), events(&[data(&json!({"delta": "a"}))])).stream(),
             Case::new("error-event", CHAT, chat_stream(), events(&[error.clone(), DONE.into()])).stream(),
             Case::new(
@@ -267,7 +270,7 @@ fn a_stream_without_its_proper_end() {
             Case::new(
                 "error-event",
                 "/v1/responses",
-                json!({"input": "q", "stream": true}),
+                json!({"model": "m", "input": "q", "stream": true}),
                 events(&[data(&failed)]),
             )
             .stream(),
@@ -314,32 +317,35 @@ fn an_answer_that_its_dialect_does_not_call_one() {
             "function": {"name": "f", "arguments": "{}"}}]});
         let broken = json!({"role": "assistant", "content": null, "tool_calls": [{"id": "t", "type": "function",
             "function": {"name": "f", "arguments": "{\"a\":"}}]});
-        let claude = json!({"model": "claude", "max_tokens": 9, "messages": []});
+        let messages = json!([{"role": "user", "content": "q"}]);
+        let claude = json!({"model": "claude", "max_tokens": 9, "messages": messages});
+        let llama = json!({"model": "l", "messages": messages, "stream": false});
         let refusal = json!({"type": "message", "stop_reason": "refusal", "content": []});
         let mut incomplete = responses_answer();
         incomplete["status"] = "incomplete".into();
         incomplete["incomplete_details"] = json!({"reason": "max_output_tokens"});
         let no_numbers = json!({"data": [{"index": 0, "embedding": []}]});
+        let texts = json!({"model": "e", "input": "a"});
+        let mut wants_json = chat();
+        wants_json["response_format"] = json!({"type": "json_object"});
         let not_json = Script::whole(200, &[("content-type", "application/json")], "{\"choices\":");
         assert_not_stored(vec![
-            Case::new("error-event", CHAT, chat(), Script::json(&json!({"error": {"message": "no"}}))),
-            Case::new("error-event", "/ask", query(), Script::json(&json!({"error": "no"}))),
+            Case::new("answer-error", CHAT, chat(), Script::json(&json!({"error": {"message": "no"}}))),
+            Case::new("answer-error", "/ask", query(), Script::json(&json!({"error": "no"}))),
+            Case::new("answer-error", "/ask", query(), Script::json(&json!({"code": 102, "message": "no"}))),
+            Case::new("unknown-end", CHAT, chat(), says(text("a"), "abort")),
+            Case::new("not-as-asked", CHAT, wants_json, says(text("{\"a\":"), "stop")),
             Case::new("invalid", CHAT, chat(), not_json),
             Case::new("invalid", CHAT, chat(), Script::json(&json!({"choices": []}))),
             Case::new("invalid", CHAT, chat(), says(broken, "tool_calls")),
-            Case::new(
-                "invalid",
-                "/api/chat",
-                r#"{"model":"l","messages":[],"stream":false}"#,
-                Script::json(&json!({})),
-            ),
+            Case::new("invalid", "/api/chat", llama, Script::json(&json!({}))),
             Case::new("empty", CHAT, chat(), says(text(""), "stop")),
             Case::new("empty", "/ask", query(), Script::json(&json!({"answer": " "}))),
-            Case::new("empty", "/v1/embeddings", json!({"input": "a"}), Script::json(&no_numbers)),
+            Case::new("unread-vectors", "/v1/embeddings", texts, Script::json(&no_numbers)),
             Case::new("filtered", CHAT, chat(), says(text("a"), "content_filter")),
             Case::new("filtered", "/v1/messages", claude, Script::json(&refusal)),
             Case::new("length", CHAT, chat(), says(text("a"), "length")),
-            Case::new("length", "/v1/responses", json!({"input": "q"}), Script::json(&incomplete)),
+            Case::new("length", "/v1/responses", json!({"model": "m", "input": "q"}), Script::json(&incomplete)),
             Case::new("tool-calls", "/no-tools", chat(), says(tools, "tool_calls")),
         ])
         .await;

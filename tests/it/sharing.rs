@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Client, Script, Setup, Sidecache, Upstream,
-    answers::{CHAT, QUERY, chat, chat_answer, query, query_answer},
+    answers::{CHAT, DONE, QUERY, chat, chat_answer, data, query, query_answer},
     eventually, run,
 };
 
@@ -275,5 +275,48 @@ fn the_files_scope_is_every_routes() {
         };
         assert_eq!(ask(&[("x-tenant", "a"), ("cookie", "x")]).await, "MISS");
         assert_eq!(ask(&[("x-tenant", "b"), ("cookie", "x")]).await, "MISS");
+    });
+}
+
+/// A refusal may come as a 200, in any shape: whoever gets it is not accepted by it, and nobody else gets it.
+#[test]
+fn a_refusal_in_a_200_accepts_nobody() {
+    run(async {
+        let error = json!({"error": {"message": "Invalid API Key"}});
+        let json = [("content-type", "application/json")];
+        let refusals = [
+            Script::json(&json!({"code": 109, "message": "API key is invalid"})),
+            Script::json(&json!({"success": false, "message": "no"})),
+            Script::json(&json!({"detail": "Not authenticated"})),
+            Script::json(&json!({"status": "failed", "answer": "no"})),
+            Script::json(&error),
+            Script::whole(200, &[("content-type", "text/plain")], "Invalid API key"),
+            Script::whole(200, &json, "{\"answer\": \"A"),
+            Script::events(&[&data(&error), DONE]),
+            Script::events(&["event: error\ndata: no\n\n", DONE]),
+            Script::events(&[&data(&json!({"answer": "half of it"}))]),
+        ];
+        for (number, refusal) in refusals.into_iter().enumerate() {
+            let upstream = Upstream::start(move |request| match request.header("authorization") {
+                Some("Bearer good") => Script::json(&query_answer()),
+                _ => refusal.clone(),
+            })
+            .await;
+            let sidecache = Setup::to(&upstream.url()).config("scope = \"shared\"").start().await;
+            let client = sidecache.client();
+            let ask = async |bearer: &str, question: &Value| {
+                client.post_with(QUERY, &[("authorization", bearer)], question).await
+            };
+            let other = json!({"query": "Another question?"});
+            assert_eq!(ask("Bearer good", &query()).await.cache(), "MISS");
+            assert_eq!(ask("Bearer good", &query()).await.cache(), "HIT");
+            for _ in 0..2 {
+                assert_eq!(ask("Bearer made-up", &other).await.cache(), "MISS", "refusal {number}");
+                let told = ask("Bearer made-up", &query()).await;
+                assert_ne!(told.text(), query_answer().to_string(), "refusal {number}");
+            }
+            let own = ask("Bearer good", &other).await;
+            assert_eq!(own.json(), query_answer(), "the refusal was for one: {number}");
+        }
     });
 }

@@ -20,7 +20,7 @@ fn every_key() {
         "ignore_headers = [\"x-all\"]\nscope = \"shared\"\n[[route]]\nname = \"ask\"\nmatch = \"POST /{t}/ask\"\nkind = \"document\"\n\
          dialect = \"rag\"\ncache = false\nmode = \"rfc9111\"\nttl = \"10m\"\nscope = [\"x-tenant\"]\nignore_headers = [\"X-Own-*\"]\n\
          set_cookie = \"strip\"\ndrop_headers = [\"x-served-by\"]\nignore = [\"/a\", \"/b/*/c\"]\ntext = [\"/q\"]\n\
-         normalize = [\"trim\", \"nfc\"]\ncache_tool_calls = false\nhonor_request_cache_control = false\nstream_end = \"fin\"",
+         normalize = [\"trim\", \"nfc\"]\ncache_tool_calls = false\nhonor_request_cache_control = false\nstream_end = \"fin\"\ngood_ends = [\"fin\", \"over\"]",
     );
     let route = &config.routes[0];
     let pointer = |text: &str| text.parse::<Pointer>().ok();
@@ -42,6 +42,7 @@ fn every_key() {
     assert_eq!(route.text, pointer("/q").map(|own| vec![own]));
     assert_eq!(route.normalize, [Normalize::Trim, Normalize::Nfc]);
     assert_eq!(route.stream_end.as_deref(), Some("fin"));
+    assert_eq!(route.good_ends, ["fin", "over"]);
     let builtin = config.routes.iter().filter(|route| route.builtin);
     assert!(builtin.clone().all(|own| matches(&own.ignore_headers, "x-all") && own.scope == Scope::Shared));
     assert_eq!(builtin.count(), config.routes.len() - 1);
@@ -110,6 +111,7 @@ fn what_is_wrong_with_a_key() {
             "route.normalize: takes a list of trim, collapse, casefold and nfc; found a text",
         ),
         ("drop_headers = [\"\"]", "route.drop_headers: takes a list of header names; found an empty text"),
+        ("good_ends = \"fin\"", "route.good_ends: takes a list of words, as in [\"finished\"]; found a text"),
         ("stream_end = 1", "route.stream_end: takes a text; found an integer"),
     ] {
         check(keys, &[&format!("s.toml:5: {wanted}")]);

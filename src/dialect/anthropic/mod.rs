@@ -10,18 +10,18 @@ mod whole;
 use std::collections::BTreeMap;
 
 use super::{
-    Answer, Rules, Shape,
-    choices::{judge_tools, sum},
-    has_text, sse, text_of,
+    Answer, Refusal, Rules, Shape,
+    choices::{judge_text, judge_tools, sum},
+    ends, failure, has_text, is_filled, is_json_format, sse, text_of,
 };
 use crate::{entry::Usage, json::Json, policy::Reason};
 
 pub(super) struct Anthropic;
 
 impl Shape for Anthropic {
-    fn fits(&self, body: &Json<'_>) -> bool {
+    fn fits(&self, body: &Json<'_>, _model_elsewhere: bool) -> bool {
         has_text(body, "model")
-            && matches!(body.get("messages"), Some(Json::Array(_)))
+            && is_filled(body.get("messages"))
             && body.get("max_tokens").and_then(Json::as_u64).is_some()
     }
 
@@ -34,14 +34,26 @@ impl Shape for Anthropic {
         true
     }
 
+    /// Structured outputs (platform.claude.com/docs/en/build-with-claude/structured-outputs).
+    fn wants_json(&self, body: &Json<'_>) -> bool {
+        let config = body.get("output_config").and_then(|config| config.get("format"));
+        is_json_format(body.get("output_format")) || is_json_format(config)
+    }
+
+    fn ends_with(&self, event: &sse::Event, _named: Option<&str>) -> bool {
+        event.data.contains("message_stop")
+            && Json::parse(event.data.as_bytes())
+                .is_ok_and(|json| json.get("type").and_then(Json::as_str) == Some("message_stop"))
+    }
+
     fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
-        if json.get("type").and_then(Json::as_str) == Some("error") {
-            return Answer::not_stored(Reason::ErrorEvent);
+        if json.get("type").and_then(Json::as_str) == Some("error") || failure::in_document(json) {
+            return Answer::not_stored(Reason::AnswerError);
         }
         let blocks = json.get("content").map_or(&[][..], Json::items);
         let mut message = Message { stop: text_of(json, "stop_reason"), ..Message::default() };
         for (index, block) in blocks.iter().enumerate() {
-            message.begin_block(index as u64, block);
+            message.begin_block(index as u64, block, rules);
         }
         let counts = json.get("usage").map(read_usage).unwrap_or_default();
         Answer::new(message.judge(rules), text_of(json, "model"), usage(&counts))
@@ -54,6 +66,9 @@ impl Shape for Anthropic {
                 return Answer::not_stored(Reason::Invalid);
             };
             let index = json.get("index").and_then(Json::as_u64).unwrap_or(0);
+            if failure::in_event(event, Some(&json)) {
+                return Answer { model, usage: usage(&counts), ..Answer::not_stored(Reason::ErrorEvent) };
+            }
             match json.get("type").and_then(Json::as_str) {
                 Some("message_start") => {
                     let start = json.get("message");
@@ -62,12 +77,12 @@ impl Shape for Anthropic {
                 }
                 Some("content_block_start") => {
                     if let Some(block) = json.get("content_block") {
-                        message.begin_block(index, block);
+                        message.begin_block(index, block, rules);
                     }
                 }
                 Some("content_block_delta") => {
                     if let Some(delta) = json.get("delta") {
-                        message.add_delta(index, delta);
+                        message.add_delta(index, delta, rules);
                     }
                 }
                 Some("message_delta") => {
@@ -76,9 +91,6 @@ impl Shape for Anthropic {
                     counts = json.get("usage").map_or(counts, |usage| read_usage(usage).or(counts));
                 }
                 Some("message_stop") => return Answer::new(message.judge(rules), model, usage(&counts)),
-                Some("error") => {
-                    return Answer { model, usage: usage(&counts), ..Answer::not_stored(Reason::ErrorEvent) };
-                }
                 _ => {}
             }
         }
@@ -100,41 +112,63 @@ impl Shape for Anthropic {
 struct Message {
     stop: Option<String>,
     says: bool,
+    /// The text, where that is to be JSON.
+    text: String,
     /// The input of each tool use, as far as it is told in pieces.
     tools: BTreeMap<u64, String>,
+    /// Whether a server's own tool was called, or may have been.
+    may_call: bool,
+    /// Whether the input of a tool use is none.
+    is_broken: bool,
 }
 
 impl Message {
-    fn begin_block(&mut self, index: u64, block: &Json<'_>) {
+    fn begin_block(&mut self, index: u64, block: &Json<'_>, rules: &Rules<'_>) {
         match block.get("type").and_then(Json::as_str) {
-            Some("text") => self.says |= has_text(block, "text"),
+            Some("text") => self.say(block, rules),
             Some("thinking" | "redacted_thinking") | None => {}
             Some("tool_use") => {
+                let input = block.get("input").filter(|input| !input.is_null());
+                self.is_broken |= input.is_some_and(|input| !input.is_object());
                 self.tools.insert(index, String::new());
             }
-            // A server's own tool and its result.
-            Some(_) => self.says = true,
+            // A server's own tool, its result, or what nobody knows yet.
+            Some(_) => {
+                self.says = true;
+                self.may_call = true;
+            }
         }
     }
 
-    fn add_delta(&mut self, index: u64, delta: &Json<'_>) {
-        self.says |= has_text(delta, "text");
+    fn add_delta(&mut self, index: u64, delta: &Json<'_>, rules: &Rules<'_>) {
+        self.say(delta, rules);
         let part = delta.get("partial_json").and_then(Json::as_str);
         if let (Some(part), Some(input)) = (part, self.tools.get_mut(&index)) {
             input.push_str(part);
         }
     }
 
-    fn judge(&self, rules: &Rules<'_>) -> Result<(), Reason> {
-        match self.stop.as_deref() {
-            Some("refusal") => return Err(Reason::Filtered),
-            // Neither limit is the request's own.
-            Some("model_context_window_exceeded" | "pause_turn") => return Err(Reason::Length),
-            Some(_) => {}
-            None => return Err(Reason::Invalid),
+    /// Adds the text of a block, or of a part of one.
+    fn say(&mut self, json: &Json<'_>, rules: &Rules<'_>) {
+        let text = json.get("text").and_then(Json::as_str).unwrap_or_default();
+        self.says |= !text.is_empty();
+        if rules.ask.wants_json {
+            self.text.push_str(text);
         }
+    }
+
+    fn judge(&self, rules: &Rules<'_>) -> Result<(), Refusal> {
+        let Some(stop) = &self.stop else { return Err(Reason::Invalid.into()) };
+        ends::ANTHROPIC.judge(stop, rules)?;
         judge_tools(self.tools.values().map(String::as_str), rules)?;
-        if self.says || !self.tools.is_empty() { Ok(()) } else { Err(Reason::Empty) }
+        if self.may_call && !rules.cache_tool_calls {
+            return Err(Reason::ToolCalls.into());
+        }
+        if self.is_broken {
+            return Err(Reason::Invalid.into());
+        }
+        judge_text(&self.text, rules)?;
+        if self.says || !self.tools.is_empty() { Ok(()) } else { Err(Reason::Empty.into()) }
     }
 }
 

@@ -36,7 +36,7 @@ impl Found {
     pub(super) fn read(text: &Bytes) -> Result<Self, Fault> {
         let mut found = Self::default();
         Parser::over(text, |parser| parser.members(|parser, name| found.member(text, parser, &name)))
-            .map_err(|_| Fault::Unknown)?;
+            .map_err(|_| Fault::Unread)?;
         if found.tells_error { Err(Fault::Error) } else { Ok(found) }
     }
 
@@ -45,16 +45,16 @@ impl Found {
         match name {
             "data" if is_list => {
                 let items = &mut self.items;
-                let span = parser.elements(|parser| object(text, parser).map(|item| items.push(item)))?;
+                let span = parser.elements(|parser| object(parser).map(|item| items.push(item)))?;
                 self.place_at(Layout::Objects, span)
             }
             "embeddings" if is_list => {
                 let items = &mut self.items;
-                let span = parser.elements(|parser| plain(text, parser).map(|item| items.push(item)))?;
+                let span = parser.elements(|parser| plain(parser).map(|item| items.push(item)))?;
                 self.place_at(Layout::Plain, span)
             }
             "embedding" => {
-                let item = plain(text, parser)?;
+                let item = plain(parser)?;
                 let span = item.span.clone();
                 self.items.push(item);
                 self.place_at(Layout::Single, span)
@@ -76,7 +76,7 @@ impl Found {
 
     fn other(&mut self, name: &str, text: &[u8], span: Range<usize>) -> Result<(), JsonError> {
         match name {
-            "error" => self.tells_error |= text != b"null",
+            "error" => self.tells_error |= !matches!(text, b"null" | b"false"),
             "model" => self.model = Json::parse(text)?.as_str().map(str::to_owned),
             "usage" => {
                 let usage = Json::parse(text)?;
@@ -108,14 +108,13 @@ const fn usage_of_prompt(count: u64) -> Usage {
 }
 
 /// A vector that stands for itself.
-fn plain(text: &[u8], parser: &mut Parser<'_>) -> Result<Item, JsonError> {
+fn plain(parser: &mut Parser<'_>) -> Result<Item, JsonError> {
     let span = parser.pass()?;
-    let says = says(&text[span.clone()]);
-    Ok(Item { span, index: None, says })
+    Ok(Item { vector: span.clone(), span, index: None })
 }
 
 /// An object with a vector in it, and a number.
-fn object(text: &[u8], parser: &mut Parser<'_>) -> Result<Item, JsonError> {
+fn object(parser: &mut Parser<'_>) -> Result<Item, JsonError> {
     let (mut index, mut vector) = (None, None);
     let span = parser.members(|parser, name| {
         let value = parser.pass()?;
@@ -130,17 +129,7 @@ fn object(text: &[u8], parser: &mut Parser<'_>) -> Result<Item, JsonError> {
         }
     })?;
     let vector: Range<usize> = vector.ok_or(JsonError::Syntax(span.start))?;
-    Ok(Item { span, index, says: says(&text[vector]) })
-}
-
-/// Whether there is anything in a vector: numbers, or a text.
-fn says(vector: &[u8]) -> bool {
-    match vector {
-        [b'[', inner @ .., b']'] => !inner.iter().all(u8::is_ascii_whitespace),
-        [b'"', inner @ .., b'"'] => !inner.is_empty(),
-        // Some service's own idea of vectors: an object of them, say.
-        other => other != b"null",
-    }
+    Ok(Item { span, index, vector })
 }
 
 /// The same, but each number is zero.

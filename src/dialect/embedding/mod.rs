@@ -3,6 +3,7 @@
 
 mod found;
 mod inputs;
+mod measure;
 #[cfg(test)]
 mod tests;
 mod vectors;
@@ -11,14 +12,14 @@ pub use self::{
     inputs::Inputs,
     vectors::{Fault, Vectors},
 };
-use super::{Answer, Document, Rules, Shape, has, sse};
+use super::{Answer, Document, Rules, Shape, has, has_text, sse};
 use crate::{json::Json, policy::Reason};
 
 pub(super) struct Embedding;
 
 impl Shape for Embedding {
-    fn fits(&self, body: &Json<'_>) -> bool {
-        has(body, "input") || has(body, "prompt")
+    fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool {
+        (has(body, "input") || has(body, "prompt")) && (model_elsewhere || has_text(body, "model"))
     }
 
     fn text(&self) -> &'static [&'static str] {
@@ -27,14 +28,16 @@ impl Shape for Embedding {
 
     /// Without reading the vectors, of which there may be millions of numbers.
     fn document(&self, document: &Document<'_>, rules: &Rules<'_>) -> Answer {
-        match Vectors::read(document.text, rules.ask.inputs) {
-            Ok(vectors) => {
-                let verdict = if vectors.all_say() { Ok(()) } else { Err(Reason::Empty) };
-                Answer::new(verdict, vectors.model, vectors.usage)
-            }
-            Err(Fault::Error) => Answer::not_stored(Reason::ErrorEvent),
-            Err(Fault::Unknown | Fault::Count(_) | Fault::Order) => Answer::not_stored(Reason::Invalid),
+        match Vectors::read(document.text, rules.ask.inputs, rules.ask.takes_text) {
+            Ok(vectors) => Answer::new(Ok(()), vectors.model, vectors.usage),
+            Err(Fault::Error) => Answer::not_stored(Reason::AnswerError),
+            Err(Fault::Unread | Fault::Count(_) | Fault::Order) => Answer::not_stored(Reason::UnreadVectors),
         }
+    }
+
+    /// It has no streams.
+    fn ends_with(&self, _event: &sse::Event, _named: Option<&str>) -> bool {
+        false
     }
 
     fn stream(&self, _events: &[sse::Event], _rules: &Rules<'_>) -> Answer {

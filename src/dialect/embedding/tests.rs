@@ -65,47 +65,115 @@ fn what_is_no_vector_for_each_input_is_a_fault() {
         (three, 4, Some(Fault::Count(3))),
         (r#"{"data":[{"index":0,"embedding":[0]},{"index":0,"embedding":[1]}]}"#, 2, Some(Fault::Order)),
         (r#"{"data":[{"index":1,"embedding":[0]},{"index":2,"embedding":[1]}]}"#, 2, Some(Fault::Order)),
-        (r#"{"data":[{"embedding":[0]},{"index":1,"embedding":[1]}]}"#, 2, Some(Fault::Order)),
+        (r#"{"data":[{"embedding":[0]},{"index":1,"embedding":[1]}]}"#, 2, None),
         (r#"{"data":[{"index":"0","embedding":[0]}]}"#, 1, Some(Fault::Order)),
         (r#"{"data":[{"embedding":[0]}]}"#, 1, None),
-        (r#"{"data":[{"index":0}]}"#, 1, Some(Fault::Unknown)),
-        (r#"{"data":[[0]]}"#, 1, Some(Fault::Unknown)),
+        (r#"{"data":[{"index":0}]}"#, 1, Some(Fault::Unread)),
+        (r#"{"data":[[0]]}"#, 1, Some(Fault::Unread)),
         (r#"{"data":[]}"#, 1, Some(Fault::Count(0))),
-        (r#"{"data":[{"index":0,"index":1,"embedding":[0]}]}"#, 1, Some(Fault::Unknown)),
-        (r#"{"data":[],"data":[{"index":0,"embedding":[0]}]}"#, 1, Some(Fault::Unknown)),
+        (r#"{"data":[{"index":0,"index":1,"embedding":[0]}]}"#, 1, Some(Fault::Unread)),
+        (r#"{"data":[],"data":[{"index":0,"embedding":[0]}]}"#, 1, Some(Fault::Unread)),
         (r#"{"embeddings":[[0],[1]]}"#, 2, None),
         (r#"{"embeddings":[[0],[1]]}"#, 1, Some(Fault::Count(2))),
         (r#"{"embedding":[0]}"#, 1, None),
         (r#"{"embedding":[0]}"#, 2, Some(Fault::Count(1))),
-        (r#"{"embedding":[0],"embeddings":[[0]]}"#, 1, Some(Fault::Unknown)),
+        (r#"{"embedding":[0],"embeddings":[[0]]}"#, 1, Some(Fault::Unread)),
         (r#"{"error":{"message":"no"}}"#, 1, Some(Fault::Error)),
         (r#"{"error":null,"embedding":[0]}"#, 1, None),
-        (r#"{"vectors":[[0]]}"#, 1, Some(Fault::Unknown)),
-        (r#"{"embedding":[0]"#, 1, Some(Fault::Unknown)),
-        ("[[0]]", 1, Some(Fault::Unknown)),
+        (r#"{"vectors":[[0]]}"#, 1, Some(Fault::Unread)),
+        (r#"{"embedding":[0]"#, 1, Some(Fault::Unread)),
+        ("[[0]]", 1, Some(Fault::Unread)),
     ] {
-        let read = Vectors::read(&Bytes::from(answer), count);
+        let read = Vectors::read(&Bytes::from(answer), count, true);
         assert_eq!(read.err(), fault, "{answer} for {count}");
     }
 }
 
 #[test]
-fn an_empty_vector_says_nothing() {
-    for (answer, says) in [
-        (r#"{"embeddings":[[1],[ ]]}"#, false),
-        (r#"{"embeddings":[[1],[0]]}"#, true),
-        (r#"{"data":[{"index":0,"embedding":""},{"index":1,"embedding":"AA=="}]}"#, false),
-        (r#"{"data":[{"index":0,"embedding":null},{"index":1,"embedding":[1]}]}"#, false),
+fn vectors_are_numbers_and_alike() {
+    let read = |answer: &str, takes_text| Vectors::read(&Bytes::from(answer.to_owned()), 2, takes_text).err();
+    for vectors in [
+        ["[1]", "[ ]"],
+        ["[1]", "null"],
+        ["[1]", "[null]"],
+        ["[1,null]", "[1,2]"],
+        ["[1]", "[1,2]"],
+        ["[1]", "\"AAAAAA==\""],
+        ["[[1]]", "[[2]]"],
+        ["[true]", "[false]"],
+        ["{\"float\":[1]}", "{\"float\":[2]}"],
+        ["\"\"", "\"\""],
+        ["\"a text\"", "\"a text\""],
+        ["1", "2"],
     ] {
-        assert_eq!(Vectors::read(&Bytes::from(answer), 2).expect("two vectors").all_say(), says, "{answer}");
+        let [first, second] = vectors;
+        for answer in [
+            format!(r#"{{"data":[{{"index":0,"embedding":{first}}},{{"index":1,"embedding":{second}}}]}}"#),
+            format!(r#"{{"data":[{{"index":1,"embedding":{second}}},{{"index":0,"embedding":{first}}}]}}"#),
+            format!(r#"{{"embeddings":[{second},{first}]}}"#),
+        ] {
+            assert_eq!(read(&answer, true), Some(Fault::Unread), "{answer}");
+        }
     }
+    let base64 = r#"{"data":[{"index":0,"embedding":"AACAPw=="},{"index":1,"embedding":"AACAPw=="}]}"#;
+    assert_eq!([true, false].map(|takes_text| read(base64, takes_text)), [None, Some(Fault::Unread)]);
+    assert_eq!(read(r#"{"embeddings":[[1, -2.5e3],[0,1]]}"#, false), None);
+    assert_eq!(read(r#"{"embeddings":[[1],[NaN]]}"#, true), Some(Fault::Unread));
+}
+
+#[test]
+fn one_number_may_be_left_out() {
+    for (indexes, expected) in [
+        (["", "1", "2"], Some("012")),
+        (["0", "", "2"], Some("012")),
+        (["2", "1", ""], Some("210")),
+        (["1", "", "0"], Some("201")),
+        (["", "", "2"], None),
+        (["", "", ""], None),
+        (["0", "0", ""], None),
+        (["0", "3", ""], None),
+    ] {
+        let item = |(place, index): (usize, &str)| match index {
+            "" => format!("{{\"embedding\":[{place}]}}"),
+            index => format!("{{\"embedding\":[{place}],\"index\":{index}}}"),
+        };
+        let items: Vec<_> = indexes.into_iter().enumerate().map(item).collect();
+        let answer = format!("{{\"data\":[{}]}}", items.join(","));
+        let read = Vectors::read(&Bytes::from(answer.clone()), 3, false);
+        let Some(expected) = expected else {
+            assert_eq!(read.err(), Some(Fault::Order), "{answer}");
+            continue;
+        };
+        let read = read.expect("three vectors");
+        let order: String = (0..3)
+            .map(|place| text(&read.alone(place)))
+            .map(|alone| {
+                assert!(alone.contains("\"index\":0"), "{alone}");
+                alone.split(['[', ']']).nth(2).expect("a vector").to_owned()
+            })
+            .collect();
+        assert_eq!(order, expected, "{answer}");
+    }
+}
+
+#[test]
+fn answers_of_two_models_are_not_put_together() {
+    let read = |model: &str, vector: &str| {
+        let answer = format!(r#"{{"data":[{{"index":0,"embedding":{vector}}}]{model}}}"#);
+        Vectors::read(&Bytes::from(answer), 1, false).expect("a vector")
+    };
+    let first = read(r#","model":"a""#, "[1]");
+    assert!(first.is_like(&read(r#","model":"a""#, "[2]")));
+    assert!(!first.is_like(&read(r#","model":"b""#, "[2]")));
+    assert!(!first.is_like(&read("", "[2]")));
+    assert!(!first.is_like(&read(r#","model":"a""#, "[1,2]")));
 }
 
 #[test]
 fn alone_an_answer_cost_nothing() {
     let openai = r#"{"usage": {"prompt_tokens":8,"details":{"cached":[1.5]},"tier":"x","total_tokens":8}, "model":"m",
         "data" : [{"index":1,"embedding":[1]}, {"embedding": [ 0.10 ] , "index" : 0}],"x":7}"#;
-    let read = Vectors::read(&Bytes::from(openai), 2).expect("two vectors");
+    let read = Vectors::read(&Bytes::from(openai), 2, true).expect("two vectors");
     assert_eq!((read.model.as_deref(), read.usage.and_then(|usage| usage.total)), (Some("m"), Some(8)));
     let expected = r#"{"usage": {"prompt_tokens":0,"details":{"cached":[0]},"tier":"x","total_tokens":0}, "model":"m",
         "data" : [{"embedding": [ 0.10 ] , "index" : 0}],"x":7}"#;
@@ -115,19 +183,19 @@ fn alone_an_answer_cost_nothing() {
         expected.replace(r#"{"embedding": [ 0.10 ] , "index" : 0}"#, r#"{"index":0,"embedding":[1]}"#)
     );
     let ollama = r#"{"model":"m","embeddings":[[1],[2.0]],"total_duration":14,"load_duration":1,"prompt_eval_count":8}"#;
-    let read = Vectors::read(&Bytes::from(ollama), 2).expect("two vectors");
+    let read = Vectors::read(&Bytes::from(ollama), 2, true).expect("two vectors");
     assert_eq!(read.usage.and_then(|usage| usage.prompt), Some(8));
     assert_eq!(
         read.alone(1),
         r#"{"model":"m","embeddings":[[2.0]],"total_duration":0,"load_duration":0,"prompt_eval_count":0}"#
     );
-    let older = Vectors::read(&Bytes::from(r#"{ "embedding" : [1, 2] }"#), 1).expect("a vector");
+    let older = Vectors::read(&Bytes::from(r#"{ "embedding" : [1, 2] }"#), 1, true).expect("a vector");
     assert_eq!(older.alone(0), r#"{ "embedding" : [1, 2] }"#);
 }
 
 #[test]
 fn answers_of_several_kinds_are_not_put_together() {
-    let read = |text: &'static str, count| Vectors::read(&Bytes::from(text), count).expect("vectors");
+    let read = |text: &'static str, count| Vectors::read(&Bytes::from(text), count, true).expect("vectors");
     let openai = read(r#"{"data":[{"index":0,"embedding":[0]}]}"#, 1);
     let (plain, single) = (read(r#"{"embeddings":[[0]]}"#, 1), read(r#"{"embedding":[0]}"#, 1));
     assert_eq!(openai.with(&[(&openai, 0), (&plain, 0)]), None);
@@ -186,7 +254,7 @@ proptest! {
         let order = if matches!(style, Style::Plain) { (0..seeds.len()).collect() } else { order };
         let items: Vec<_> = order.iter().map(|&at| style.item(at, seeds[at])).collect();
         let answer = Bytes::from(style.answer(&items));
-        let vectors = Vectors::read(&answer, seeds.len()).expect("a vector for each");
+        let vectors = Vectors::read(&answer, seeds.len(), true).expect("a vector for each");
         let own: Vec<_> = (0..seeds.len()).map(|at| (&vectors, at)).collect();
         let sorted: Vec<_> = (0..seeds.len()).map(|at| style.item(at, seeds[at])).collect();
         prop_assert_eq!(text(&vectors.with(&own).expect("alike")), style.answer(&sorted));
@@ -205,7 +273,7 @@ proptest! {
     ) {
         let read = |seeds: &[u32]| {
             let items: Vec<_> = seeds.iter().enumerate().map(|(at, seed)| style.item(at, *seed)).collect();
-            Vectors::read(&Bytes::from(style.answer(&items)), seeds.len()).expect("a vector for each")
+            Vectors::read(&Bytes::from(style.answer(&items)), seeds.len(), true).expect("a vector for each")
         };
         let (first, second) = (read(&one), read(&other));
         let picked: Vec<_> = picks.iter().map(|(of_first, at)| {
@@ -241,7 +309,7 @@ proptest! {
         bytes in r#"[\[\]{}:,"0-9 ]{0,20}|\{"(data|embeddings|embedding|usage)":[\[\]{}:,"0-9 ]{0,12}\}"#,
         count in 0..3_usize,
     ) {
-        if let Ok(vectors) = Vectors::read(&Bytes::from(bytes), count) {
+        if let Ok(vectors) = Vectors::read(&Bytes::from(bytes), count, true) {
             let all: Vec<_> = (0..count).map(|at| (&vectors, at)).collect();
             vectors.with(&all);
             (0..count).for_each(|at| drop(vectors.alone(at)));

@@ -1,11 +1,11 @@
-//! The vectors of an answer: where each is written, and answers put together from the vectors of several. A vector
-//! is never read, let alone converted: its bytes are the upstream's.
+//! The vectors of an answer: where each is written, and answers put together from the vectors of several. The numbers
+//! are never read, let alone converted: their bytes are the upstream's.
 
 use std::{fmt, ops::Range};
 
 use bytes::Bytes;
 
-use super::found::Found;
+use super::{found::Found, measure::Measure};
 use crate::entry::Usage;
 
 /// Something written in a text, and what is to stand there instead.
@@ -23,6 +23,8 @@ pub struct Vectors {
     span: Range<usize>,
     /// Each, in the order of the inputs.
     items: Vec<Item>,
+    /// How all of them are written, and how long each is; `None` where there are none.
+    measure: Option<Measure>,
     /// What the answer cost: where that is written, and the same for an answer that cost nothing.
     costs: Vec<Edit>,
     /// The model that made them.
@@ -36,8 +38,8 @@ pub struct Vectors {
 pub enum Fault {
     /// It tells of an error.
     Error,
-    /// It has no vectors, as far as is known here.
-    Unknown,
+    /// It has no vectors, or what is no vector of numbers, or vectors that are not alike.
+    Unread,
     /// It has this many vectors.
     Count(usize),
     /// The vectors' numbers are not those of the inputs, each once.
@@ -48,7 +50,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Error => f.write_str("an error"),
-            Self::Unknown => f.write_str("no vectors"),
+            Self::Unread => f.write_str("no vectors of one kind"),
             Self::Count(count) => write!(f, "{count} vectors"),
             Self::Order => f.write_str("vectors whose `index` does not tell which input each is for"),
         }
@@ -72,20 +74,42 @@ pub(super) struct Item {
     pub(super) span: Range<usize>,
     /// Where its number is written.
     pub(super) index: Option<Range<usize>>,
-    /// Whether there is anything in the vector.
-    pub(super) says: bool,
+    /// Where the vector itself is.
+    pub(super) vector: Range<usize>,
 }
 
 impl Vectors {
-    /// Reads the answer to a request with this many inputs.
+    /// Reads the answer to a request with this many inputs. `takes_text` tells whether the request may get its vectors as
+    /// base64.
     ///
     /// # Errors
-    /// Where it does not have one vector for each.
-    pub fn read(text: &Bytes, inputs: usize) -> Result<Self, Fault> {
+    /// Where it does not have one vector for each, all of the same length.
+    pub fn read(text: &Bytes, inputs: usize, takes_text: bool) -> Result<Self, Fault> {
+        let vectors = Self::find(text, inputs, Measure::of)?;
+        match vectors.measure {
+            Some(Measure::Base64(_)) if !takes_text => Err(Fault::Unread),
+            _ => Ok(vectors),
+        }
+    }
+
+    /// Reads a stored answer to one input, whose vector was read before it was stored.
+    ///
+    /// # Errors
+    /// Where it has none.
+    pub fn stored(text: &Bytes) -> Result<Self, Fault> {
+        Self::find(text, 1, Measure::of_known)
+    }
+
+    fn find(text: &Bytes, inputs: usize, measure: fn(&[u8]) -> Option<Measure>) -> Result<Self, Fault> {
         let found = Found::read(text)?;
-        let (layout, span) = found.place.ok_or(Fault::Unknown)?;
+        let (layout, span) = found.place.ok_or(Fault::Unread)?;
         if found.items.len() != inputs {
             return Err(Fault::Count(found.items.len()));
+        }
+        let mut measures = found.items.iter().map(|item| measure(&text[item.vector.clone()]));
+        let first = measures.next().flatten();
+        if first.is_none() || measures.any(|other| other != first) {
+            return Err(Fault::Unread);
         }
         let items = in_order(text, layout, found.items)?;
         Ok(Self {
@@ -93,15 +117,11 @@ impl Vectors {
             layout,
             span,
             items,
+            measure: first,
             costs: found.costs,
             model: found.model,
             usage: found.usage,
         })
-    }
-
-    /// Whether every vector says something.
-    pub fn all_say(&self) -> bool {
-        self.items.iter().all(|item| item.says)
     }
 
     /// Whether an answer like this one can hold several vectors.
@@ -109,9 +129,9 @@ impl Vectors {
         self.layout != Layout::Single
     }
 
-    /// Whether the other's vectors can stand in this answer.
+    /// Whether one answer can hold the vectors of both: one model made them, they are as long, and written alike.
     pub fn is_like(&self, other: &Self) -> bool {
-        self.layout == other.layout
+        self.layout == other.layout && self.measure == other.measure && self.model == other.model
     }
 
     /// The answer to a request for the vector of that place alone, that cost nothing.
@@ -186,24 +206,30 @@ impl Vectors {
     }
 }
 
-/// The items in the order of the inputs.
+/// The items in the order of the inputs. One whose number is left out, as some services leave out a zero, has the place
+/// that no other one has.
 fn in_order(text: &[u8], layout: Layout, items: Vec<Item>) -> Result<Vec<Item>, Fault> {
     if layout != Layout::Objects {
         return Ok(items);
     }
-    // One vector for one input needs no number.
-    let alone = items.len() == 1;
     let mut ordered: Vec<Option<Item>> = items.iter().map(|_| None).collect();
+    let mut unnumbered = None;
     for item in items {
-        let index = match &item.index {
-            Some(span) => std::str::from_utf8(&text[span.clone()]).ok().and_then(|index| index.parse().ok()),
-            None => alone.then_some(0),
+        let Some(span) = &item.index else {
+            if unnumbered.replace(item).is_some() {
+                return Err(Fault::Order);
+            }
+            continue;
         };
+        let index = std::str::from_utf8(&text[span.clone()]).ok().and_then(|index| index.parse().ok());
         let place: &mut Option<Item> =
             index.and_then(|index: usize| ordered.get_mut(index)).ok_or(Fault::Order)?;
         if place.replace(item).is_some() {
             return Err(Fault::Order);
         }
+    }
+    if let (Some(item), Some(free)) = (unnumbered, ordered.iter_mut().find(|place| place.is_none())) {
+        *free = Some(item);
     }
     // As many places as items, and none of them taken twice.
     Ok(ordered.into_iter().flatten().collect())

@@ -9,7 +9,7 @@ mod whole;
 use super::{
     Answer, Rules, Shape,
     choices::{Choice, judge, sum},
-    has, has_text, sse, text_of,
+    ends, failure, has, has_text, is_filled, sse, text_of,
 };
 use crate::{entry::Usage, json::Json, policy::Reason};
 
@@ -26,9 +26,10 @@ pub(super) enum Text {
 }
 
 impl Shape for Ollama {
-    fn fits(&self, body: &Json<'_>) -> bool {
+    fn fits(&self, body: &Json<'_>, _model_elsewhere: bool) -> bool {
         let question = match self.text {
-            Text::Message => matches!(body.get("messages"), Some(Json::Array(_))),
+            // Without messages, a request loads the model.
+            Text::Message => is_filled(body.get("messages")),
             Text::Response => has(body, "prompt"),
         };
         has_text(body, "model") && question
@@ -53,9 +54,18 @@ impl Shape for Ollama {
         body.get("options").is_some_and(|options| has(options, "num_predict"))
     }
 
+    /// `format`: "json", or a schema.
+    fn wants_json(&self, body: &Json<'_>) -> bool {
+        body.get("format").is_some_and(|format| format.is_object() || format.as_str() == Some("json"))
+    }
+
+    fn ends_with(&self, event: &sse::Event, _named: Option<&str>) -> bool {
+        event.data.contains("\"done\"") && Json::parse(event.data.as_bytes()).is_ok_and(|json| is_done(&json))
+    }
+
     fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
-        if json.get("done").and_then(Json::as_bool) != Some(true) && !has(json, "error") {
-            return Answer::not_stored(Reason::Invalid);
+        if failure::in_document(json) {
+            return Answer::not_stored(Reason::AnswerError);
         }
         self.parts(std::iter::once(json), rules).unwrap_or_else(|| Answer::not_stored(Reason::Invalid))
     }
@@ -82,36 +92,48 @@ impl Shape for Ollama {
 }
 
 impl Ollama {
-    /// Judges the parts of an answer up to the one that is `done`; `None` where none is.
+    /// Judges the parts of an answer up to the one that is `done`; `None` where there is no such part.
     fn parts<'a>(&self, parts: impl Iterator<Item = &'a Json<'a>>, rules: &Rules<'_>) -> Option<Answer> {
         let mut choice = Choice::default();
         for part in parts {
-            if has(part, "error") {
+            if failure::in_document(part) {
                 return Some(Answer::not_stored(Reason::ErrorEvent));
             }
-            self.read(&mut choice, part);
-            if part.get("done").and_then(Json::as_bool) == Some(true) {
+            if !self.read(&mut choice, part, rules) {
+                return Some(Answer::not_stored(Reason::Invalid));
+            }
+            if is_done(part) {
+                // Older versions tell no reason.
                 choice.finish = Some(text_of(part, "done_reason").unwrap_or_else(|| "stop".to_owned()));
-                let verdict = judge([choice].iter(), rules);
+                let verdict = judge([choice].iter(), &ends::OLLAMA, rules);
                 return Some(Answer::new(verdict, text_of(part, "model"), usage(part)));
             }
         }
         None
     }
 
-    fn read(&self, choice: &mut Choice, part: &Json<'_>) {
-        match self.text {
-            Text::Response => choice.says |= has_text(part, "response"),
-            Text::Message => {
-                let Some(message) = part.get("message") else { return };
-                choice.says |= has_text(message, "content");
-                for _ in message.get("tool_calls").map_or(&[][..], Json::items) {
-                    // The arguments are an object of the document itself: nothing that could be broken.
-                    choice.tools.insert(choice.tools.len() as u64, String::new());
-                }
-            }
+    /// Reads a part; whether its calls are well formed.
+    fn read(&self, choice: &mut Choice, part: &Json<'_>, rules: &Rules<'_>) -> bool {
+        let (says, text) = match self.text {
+            Text::Response => (Some(part), "response"),
+            Text::Message => (part.get("message"), "content"),
+        };
+        let Some(says) = says else { return true };
+        choice.say(says.get(text).and_then(Json::as_str).unwrap_or_default(), rules);
+        let mut are_whole = true;
+        for call in says.get("tool_calls").map_or(&[][..], Json::items) {
+            // The arguments are an object of the document itself.
+            let arguments = call.get("function").and_then(|function| function.get("arguments"));
+            are_whole &= arguments.is_none_or(|arguments| arguments.is_null() || arguments.is_object());
+            choice.tools.insert(choice.tools.len() as u64, String::new());
         }
+        are_whole
     }
+}
+
+/// Whether a part of an answer is its last.
+fn is_done(part: &Json<'_>) -> bool {
+    part.get("done").and_then(Json::as_bool) == Some(true)
 }
 
 fn usage(json: &Json<'_>) -> Option<Usage> {

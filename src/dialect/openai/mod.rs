@@ -12,11 +12,11 @@ pub(super) mod testing;
 pub(super) mod usage;
 pub(super) mod whole;
 
-use super::sse;
+use super::{has, is_json_format, sse};
 use crate::json::{Json, Member};
 
 /// The data of the event that ends a stream.
-const DONE: &str = "[DONE]";
+pub(super) const DONE: &str = "[DONE]";
 
 /// What an answer calls itself, in its `object` member.
 #[derive(Clone, Copy)]
@@ -58,4 +58,11 @@ fn value<'j, 'a>(members: &'j [Member<'a>], name: &str) -> Option<&'j Json<'a>> 
 /// The value of the member `name`, to be changed.
 pub(super) fn value_mut<'j, 'a>(members: &'j mut [Member<'a>], name: &str) -> Option<&'j mut Json<'a>> {
     members.iter_mut().find(|member| member.name == name).map(|member| &mut member.value)
+}
+
+/// Whether a request wants JSON for the answer's text: by `response_format`
+/// (platform.openai.com/docs/guides/structured-outputs), or by a schema in the member that vLLM (`guided_json`) or
+/// llama.cpp (`json_schema`) has for it.
+pub(super) fn wants_json(body: &Json<'_>) -> bool {
+    is_json_format(body.get("response_format")) || has(body, "guided_json") || has(body, "json_schema")
 }

@@ -11,17 +11,21 @@ mod whole;
 use super::{
     Answer, Rules, Shape,
     choices::{self, Choice, Choices},
-    has, has_text, openai, sse, text_of,
+    ends,
+    failure::{self, says_something},
+    has, has_text, is_filled, openai, sse, text_of,
 };
-use crate::{json::Json, policy::Reason};
+use crate::{
+    json::{Json, Member},
+    policy::Reason,
+};
 
 pub(super) struct OpenAiChat;
 
 impl Shape for OpenAiChat {
-    fn fits(&self, body: &Json<'_>) -> bool {
-        has_text(body, "model") && matches!(body.get("messages"), Some(Json::Array(_)))
-            // Azure names the model in the path.
-            || matches!(body.get("messages"), Some(Json::Array(items)) if !items.is_empty() && !has(body, "model"))
+    fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool {
+        (has_text(body, "model") || (model_elsewhere && !has(body, "model")))
+            && is_filled(body.get("messages"))
     }
 
     fn text(&self) -> &'static [&'static str] {
@@ -32,19 +36,33 @@ impl Shape for OpenAiChat {
         has(body, "max_tokens") || has(body, "max_completion_tokens")
     }
 
+    /// vLLM, SGLang and llama.cpp have members of their own for a schema.
+    fn wants_json(&self, body: &Json<'_>) -> bool {
+        openai::wants_json(body)
+    }
+
+    fn choices(&self, body: &Json<'_>) -> u64 {
+        body.get("n").and_then(Json::as_u64).unwrap_or(1)
+    }
+
+    fn ends_with(&self, event: &sse::Event, _named: Option<&str>) -> bool {
+        event.data == openai::DONE
+    }
+
     fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
-        if has(json, "error") {
-            return Answer::not_stored(Reason::ErrorEvent);
+        if failure::in_document(json) {
+            return Answer::not_stored(Reason::AnswerError);
         }
-        let choices: Vec<Choice> =
-            json.get("choices").map_or(&[][..], Json::items).iter().map(whole_choice).collect();
-        Answer::new(choices::judge(choices.iter(), rules), text_of(json, "model"), choices::usage(json))
+        let elements = json.get("choices").map_or(&[][..], Json::items).iter();
+        let choices: Vec<Choice> = elements.map(|element| whole_choice(element, rules)).collect();
+        let verdict = choices::judge(choices.iter(), &ends::OPENAI, rules);
+        Answer::new(verdict, text_of(json, "model"), choices::usage(json))
     }
 
     fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
         openai_stream(events, rules, |choice, element| {
             let Some(delta) = element.get("delta") else { return };
-            read_message(choice, delta);
+            read_message(choice, delta, rules);
         })
     }
 
@@ -61,49 +79,79 @@ impl Shape for OpenAiChat {
     }
 }
 
-fn whole_choice(element: &Json<'_>) -> Choice {
+fn whole_choice(element: &Json<'_>, rules: &Rules<'_>) -> Choice {
     let mut choice = Choice { finish: text_of(element, "finish_reason"), ..Choice::default() };
     if let Some(message) = element.get("message") {
-        read_message(&mut choice, message);
+        read_message(&mut choice, message, rules);
     }
     choice
 }
 
+/// Members of a message that call no tool. Any other one may.
+const NO_CALL: [&str; 14] = [
+    "role",
+    "content",
+    "refusal",
+    "reasoning",
+    "reasoning_content",
+    "reasoning_details",
+    "annotations",
+    "citations",
+    "audio",
+    "images",
+    "name",
+    "prefix",
+    // Read by themselves.
+    "tool_calls",
+    "function_call",
+];
+
 /// Reads a message, or a part of one.
-fn read_message(choice: &mut Choice, message: &Json<'_>) {
-    let parts = message.get("content").map_or(&[][..], Json::items);
-    choice.says |= has_text(message, "content")
-        || has_text(message, "refusal")
-        || has(message, "audio")
-        || parts.iter().any(|part| has_text(part, "text"));
+fn read_message(choice: &mut Choice, message: &Json<'_>, rules: &Rules<'_>) {
+    choice.says |= has_text(message, "refusal") || has(message, "audio") || is_filled(message.get("images"));
+    match message.get("content") {
+        Some(Json::String(text)) => choice.say(text, rules),
+        Some(Json::Array(parts)) => {
+            for part in parts {
+                choice.say(part.get("text").and_then(Json::as_str).unwrap_or_default(), rules);
+            }
+        }
+        _ => {}
+    }
+    let is_unknown = |member: &Member<'_>| !NO_CALL.contains(&&*member.name) && says_something(&member.value);
+    choice.may_call |= message.members().iter().any(is_unknown);
     for (place, call) in message.get("tool_calls").map_or(&[][..], Json::items).iter().enumerate() {
         let index = call.get("index").and_then(Json::as_u64).unwrap_or(place as u64);
         let arguments = choice.tools.entry(index).or_default();
-        let part = call.get("function").and_then(|function| function.get("arguments")).and_then(Json::as_str);
-        arguments.push_str(part.unwrap_or_default());
+        arguments.push_str(arguments_of(call.get("function").unwrap_or(&Json::Null)));
     }
     // The form before tool calls, one at most; deprecated, and still in use.
     if let Some(call) = message.get("function_call").filter(|call| !call.is_null()) {
-        let part = call.get("arguments").and_then(Json::as_str);
-        choice.tools.entry(u64::MAX).or_default().push_str(part.unwrap_or_default());
+        choice.tools.entry(u64::MAX).or_default().push_str(arguments_of(call));
     }
 }
 
-/// Judges a stream of chunks with choices that ends with `[DONE]`; `read` reads one element of `choices`.
+fn arguments_of<'j>(function: &'j Json<'_>) -> &'j str {
+    function.get("arguments").and_then(Json::as_str).unwrap_or_default()
+}
+
+/// Judges a stream of chunks with choices; `read` reads one element of `choices`. It ends with `[DONE]`, or where its
+/// service leaves that out, with all choices at their ends, and then the end of the body counts.
 pub(super) fn openai_stream(
     events: &[sse::Event],
     rules: &Rules<'_>,
     read: impl Fn(&mut Choice, &Json<'_>),
 ) -> Answer {
-    let (mut choices, mut model, mut usage) = (Choices::default(), None, None);
+    let mut choices = Choices::default();
+    let (mut model, mut usage) = (None, None);
     for event in events {
-        if event.data == "[DONE]" {
-            return Answer::new(choices.judge(rules), model, usage);
+        if event.data == openai::DONE {
+            return Answer::new(choices.judge(&ends::OPENAI, rules), model, usage);
         }
         let Ok(chunk) = Json::parse(event.data.as_bytes()) else {
             return Answer::not_stored(Reason::Invalid);
         };
-        if event.name == "error" || has(&chunk, "error") {
+        if failure::in_event(event, Some(&chunk)) {
             return Answer { model, usage, ..Answer::not_stored(Reason::ErrorEvent) };
         }
         for element in chunk.get("choices").map_or(&[][..], Json::items) {
@@ -115,6 +163,10 @@ pub(super) fn openai_stream(
         }
         model = text_of(&chunk, "model").filter(|name| !name.is_empty()).or(model);
         usage = choices::usage(&chunk).or(usage);
+    }
+    if choices.have_ended(rules) {
+        let answer = Answer::new(choices.judge(&ends::OPENAI, rules), model, usage);
+        return Answer { end_seen: false, ..answer };
     }
     Answer { model, usage, ..Answer::not_stored(Reason::NoProperEnd) }
 }

@@ -7,7 +7,7 @@ mod tests;
 use super::{
     Answer, Rules, Shape,
     choices::{self, Choice},
-    has, has_text, openai,
+    ends, failure, has, has_text, openai,
     openai_chat::openai_stream,
     sse, text_of,
 };
@@ -16,8 +16,8 @@ use crate::{json::Json, policy::Reason};
 pub(super) struct OpenAiCompletions;
 
 impl Shape for OpenAiCompletions {
-    fn fits(&self, body: &Json<'_>) -> bool {
-        has(body, "prompt")
+    fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool {
+        has(body, "prompt") && (model_elsewhere || has_text(body, "model"))
     }
 
     fn text(&self) -> &'static [&'static str] {
@@ -30,24 +30,42 @@ impl Shape for OpenAiCompletions {
         has(body, "max_tokens")
     }
 
+    fn wants_json(&self, body: &Json<'_>) -> bool {
+        openai::wants_json(body)
+    }
+
+    /// So many for each prompt.
+    fn choices(&self, body: &Json<'_>) -> u64 {
+        let prompts = match body.get("prompt") {
+            Some(Json::Array(items)) if !items.iter().all(|item| matches!(item, Json::Number(_))) => {
+                items.len()
+            }
+            _ => 1,
+        };
+        body.get("n").and_then(Json::as_u64).unwrap_or(1).saturating_mul(prompts as u64)
+    }
+
+    fn ends_with(&self, event: &sse::Event, _named: Option<&str>) -> bool {
+        event.data == openai::DONE
+    }
+
     fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
-        if has(json, "error") {
-            return Answer::not_stored(Reason::ErrorEvent);
+        if failure::in_document(json) {
+            return Answer::not_stored(Reason::AnswerError);
         }
+        let whole_choice = |element: &Json<'_>| {
+            let mut choice = Choice { finish: text_of(element, "finish_reason"), ..Choice::default() };
+            read_text(&mut choice, element, rules);
+            choice
+        };
         let elements = json.get("choices").map_or(&[][..], Json::items);
-        let choices: Vec<Choice> = elements
-            .iter()
-            .map(|element| Choice {
-                finish: text_of(element, "finish_reason"),
-                says: has_text(element, "text"),
-                ..Choice::default()
-            })
-            .collect();
-        Answer::new(choices::judge(choices.iter(), rules), text_of(json, "model"), choices::usage(json))
+        let choices: Vec<Choice> = elements.iter().map(whole_choice).collect();
+        let verdict = choices::judge(choices.iter(), &ends::OPENAI, rules);
+        Answer::new(verdict, text_of(json, "model"), choices::usage(json))
     }
 
     fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
-        openai_stream(events, rules, |choice, element| choice.says |= has_text(element, "text"))
+        openai_stream(events, rules, |choice, element| read_text(choice, element, rules))
     }
 
     fn to_stream(&self, whole: &Json<'_>, with_usage: bool) -> Option<Vec<u8>> {
@@ -61,4 +79,8 @@ impl Shape for OpenAiCompletions {
     fn with_usage(&self, events: &[sse::Event], with_usage: bool) -> Option<Vec<u8>> {
         openai::usage::with_usage(events, with_usage)
     }
+}
+
+fn read_text(choice: &mut Choice, element: &Json<'_>, rules: &Rules<'_>) {
+    choice.say(element.get("text").and_then(Json::as_str).unwrap_or_default(), rules);
 }

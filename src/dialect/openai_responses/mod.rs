@@ -7,17 +7,18 @@ mod tests;
 mod whole;
 
 use super::{
-    Answer, Rules, Shape,
-    choices::{self, judge_tools},
-    has, has_text, sse, text_of,
+    Answer, Refusal, Rules, Shape,
+    choices::{self, judge_text, judge_tools},
+    has, has_text, is_json_format, sse, text_of,
 };
 use crate::{json::Json, policy::Reason};
 
 pub(super) struct OpenAiResponses;
 
 impl Shape for OpenAiResponses {
-    fn fits(&self, body: &Json<'_>) -> bool {
-        has(body, "input") || has(body, "prompt")
+    /// A prompt of the service's own names its model.
+    fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool {
+        has(body, "prompt") || (has(body, "input") && (model_elsewhere || has_text(body, "model")))
     }
 
     fn text(&self) -> &'static [&'static str] {
@@ -26,6 +27,25 @@ impl Shape for OpenAiResponses {
 
     fn sets_limit(&self, body: &Json<'_>) -> bool {
         has(body, "max_output_tokens")
+    }
+
+    fn wants_json(&self, body: &Json<'_>) -> bool {
+        is_json_format(body.get("text").and_then(|text| text.get("format")))
+    }
+
+    /// In the background.
+    fn runs_on(&self, body: &Json<'_>) -> bool {
+        body.get("background")
+            .is_some_and(|background| !background.is_null() && background.as_bool() != Some(false))
+    }
+
+    fn ends_with(&self, event: &sse::Event, _named: Option<&str>) -> bool {
+        const LAST: [&str; 3] = ["response.completed", "response.incomplete", "response.failed"];
+        let is_last = |json: &Json<'_>| {
+            json.get("type").and_then(Json::as_str).is_some_and(|kind| LAST.contains(&kind))
+        };
+        LAST.iter().any(|last| event.data.contains(last))
+            && Json::parse(event.data.as_bytes()).is_ok_and(|json| is_last(&json))
     }
 
     fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
@@ -42,7 +62,7 @@ impl Shape for OpenAiResponses {
                 (Some("response.completed" | "response.incomplete"), Some(response)) => {
                     return self.whole(response, rules);
                 }
-                (Some("response.failed" | "error"), _) => return Answer::not_stored(Reason::ErrorEvent),
+                _ if is_failure(event, &json) => return Answer::not_stored(Reason::ErrorEvent),
                 _ => {}
             }
         }
@@ -59,24 +79,50 @@ impl Shape for OpenAiResponses {
     }
 }
 
-fn judge(json: &Json<'_>, rules: &Rules<'_>) -> Result<(), Reason> {
+/// Whether an event ends the response in a failure. A call that failed within it does not.
+fn is_failure(event: &sse::Event, json: &Json<'_>) -> bool {
+    let kind = json.get("type").and_then(Json::as_str).unwrap_or(&event.name);
+    matches!(kind, "response.failed" | "error") || has(json, "error")
+}
+
+fn judge(json: &Json<'_>, rules: &Rules<'_>) -> Result<(), Refusal> {
     if has(json, "error") {
-        return Err(Reason::ErrorEvent);
+        return Err(Reason::AnswerError.into());
     }
     let why = json.get("incomplete_details").and_then(|details| details.get("reason")).and_then(Json::as_str);
     match (json.get("status").and_then(Json::as_str), why) {
         (Some("completed"), _) => {}
         (Some("incomplete"), Some("max_output_tokens")) if rules.ask.sets_limit => {}
-        (Some("incomplete"), Some("max_output_tokens")) => return Err(Reason::Length),
-        (Some("incomplete"), Some("content_filter")) => return Err(Reason::Filtered),
-        (Some("failed"), _) => return Err(Reason::ErrorEvent),
+        (Some("incomplete"), Some("max_output_tokens")) => return Err(Reason::Length.into()),
+        (Some("incomplete"), Some("content_filter")) => return Err(Reason::Filtered.into()),
+        (Some("failed"), _) => return Err(Reason::AnswerError.into()),
         // Still running in the background, cancelled, or unheard of.
-        _ => return Err(Reason::Invalid),
+        (Some(status), why) => return Err(Refusal::unknown_end(why.unwrap_or(status))),
+        (None, _) => return Err(Reason::Invalid.into()),
     }
     let items = json.get("output").map_or(&[][..], Json::items);
     let calls = items.iter().filter_map(|item| item.get("arguments").and_then(Json::as_str));
     judge_tools(calls, rules)?;
-    if items.iter().any(says_something) { Ok(()) } else { Err(Reason::Empty) }
+    if !rules.cache_tool_calls && items.iter().any(may_call) {
+        return Err(Reason::ToolCalls.into());
+    }
+    judge_text(&text(items, rules), rules)?;
+    if items.iter().any(says_something) { Ok(()) } else { Err(Reason::Empty.into()) }
+}
+
+/// Whether an item calls a tool, or may do so: a message does not, nor does what the model thinks.
+fn may_call(item: &Json<'_>) -> bool {
+    !matches!(item.get("type").and_then(Json::as_str), Some("message" | "reasoning" | "compaction") | None)
+}
+
+/// What the messages say in all, where that is to be JSON.
+fn text(items: &[Json<'_>], rules: &Rules<'_>) -> String {
+    if !rules.ask.wants_json {
+        return String::new();
+    }
+    let parts = items.iter().flat_map(|item| item.get("content").map_or(&[][..], Json::items));
+    let is_output = |part: &&Json<'_>| part.get("type").and_then(Json::as_str) == Some("output_text");
+    parts.filter(is_output).filter_map(|part| part.get("text")?.as_str()).collect()
 }
 
 /// A message with a text or a refusal in it, or anything that is neither a message nor mere reasoning.

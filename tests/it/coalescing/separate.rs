@@ -178,6 +178,11 @@ fn no_follower_gets_the_id_of_a_conversation_from_a_stream_that_cannot_be_read()
             let (cache, whole) = soon("the leader", leader).await.expect("no panic");
             assert_eq!((cache.as_str(), whole.expect("whole")), ("MISS", body.clone()), "{media}");
             let (cache, told) = soon("the follower", follower).await.expect("no panic");
+            // What is no stream is judged before anybody else gets it: the follower asks for itself.
+            if media == "text/plain" {
+                assert_eq!((cache.as_str(), upstream.calls()), ("MISS", 2));
+                continue;
+            }
             assert_eq!(cache, "COALESCED", "{media}");
             let told = told.unwrap_or_default();
             assert!(!told.windows(3).any(|window| window == b"c-1"), "{}", String::from_utf8_lossy(&told));

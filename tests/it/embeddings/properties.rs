@@ -9,7 +9,7 @@ use proptest::{
 use serde_json::{Value, json};
 
 use super::model::{
-    AZURE, Fault, Model, Mood, OLLAMA, OLLAMA_OLDER, OPENAI, cost, inputs, refusal, tokens, vector,
+    self, AZURE, Fault, Model, Mood, OLLAMA, OLLAMA_OLDER, OPENAI, cost, inputs, refusal, tokens, vector,
     vectors_of,
 };
 use crate::support::{Answer, RedisServer, Setup, Sidecache, run};
@@ -129,12 +129,15 @@ async fn check(sidecache: &Sidecache, model: &Model, expected: &mut Expected, st
         assert_eq!(answer.detail(), several.then(|| format!("\"hits={hits}/{}\"", all.len())).as_deref());
         return told(step, &body, &all, &answer, 0);
     }
-    assert_eq!(model.upstream.calls(), calls + 1, "{step:?}");
-    let sent = model.upstream.last();
+    let sent = model.upstream.requests().swap_remove(calls);
     assert_eq!(inputs(&sent.json()), missing, "{step:?}");
     if missing.len() == all.len() {
         assert_eq!(sent.body, text.as_bytes(), "the caller's own bytes");
     }
+    // What cannot be read is asked for once more, in the caller's own words.
+    let is_odd = matches!(step.mood.fault, Fault::Short | Fault::Long | Fault::Twice);
+    let expected_calls = if is_odd && missing.len() < all.len() { 2 } else { 1 };
+    assert_eq!(model.upstream.calls(), calls + expected_calls, "{step:?}");
     let others = |body: &Value| -> Vec<_> {
         let members = body.as_object().expect("an object").clone();
         members.into_iter().filter(|(name, _)| name != "input").collect()
@@ -152,11 +155,13 @@ async fn check(sidecache: &Sidecache, model: &Model, expected: &mut Expected, st
             assert_eq!((answer.header("x-said"), answer.header("age")), ("no", ""));
         }
         Fault::Short | Fault::Long | Fault::Twice => {
-            assert_eq!(
-                (answer.status, &answer.json()["error"]),
-                (502, &json!("UpstreamProtocolException")),
-                "{step:?}"
-            );
+            assert_eq!(model.upstream.last().body, text.as_bytes(), "{step:?}");
+            let told = model::answer(&model.upstream.last(), step.mood).bytes();
+            let told = String::from_utf8(told).expect("UTF-8");
+            let body = told.split_once("\r\n\r\n").expect("a head").1.to_owned();
+            assert_eq!((answer.status, answer.text()), (200, body), "{step:?}");
+            assert!(answer.detail().is_some_and(|detail| detail.contains("unread-vectors")), "{step:?}");
+            assert_eq!((answer.cache(), answer.header("age")), ("MISS", ""), "{step:?}");
         }
     }
 }

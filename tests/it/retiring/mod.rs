@@ -36,7 +36,7 @@ async fn citing() -> Upstream {
         }
         "GET" => Script::json(&json!({"at": request.target})),
         _ if request.header("x-refuse").is_some() => Script::json_with(422, &[], &json!({})),
-        _ => Script::json(&json!({"ok": true})),
+        _ => Script::json(&json!({"done": request.target})),
     })
     .await
 }
@@ -267,38 +267,48 @@ fn a_route_may_retire_whole_kinds() {
 }
 
 #[test]
-fn a_turn_retires_its_own_conversation_alone() {
+fn a_turn_retires_what_is_seen_of_its_own_conversation_alone() {
     run(async {
         let upstream = Upstream::start(|_| Script::json(&json!({"answer": "A."}))).await;
         let config = "[[route]]\nmatch = \"POST /api/v1/conversations/{id}/turns\"\nkind = \"query\"\n\
                       [[route]]\nmatch = \"POST /traced\"\nkind = \"query\"\nignore = [\"/session_id\"]";
         let sidecache = Setup::to(&upstream.url()).config(config).start().await;
         let client = sidecache.client();
-        let turn =
-            async |target: &str, question: Value| client.post(target, &question).await.cache().to_owned();
+        let turn = async |target: &str, question: Value| {
+            let headers = [("idempotency-key", "this turn")];
+            client.post_with(target, &headers, &question).await.cache().to_owned()
+        };
         let in_it = |text: &str, id: &str| json!({"query": text, "conversation": {"id": id}});
+        let seen = async |id: &str| {
+            client.get(&format!("/api/v1/conversations/{id}")).await.cache().to_owned()
+        };
         assert_eq!(turn(QUERY, in_it("q", "one")).await, "MISS");
-        assert_eq!(turn(QUERY, in_it("q", "one")).await, "HIT");
         assert_eq!(turn(QUERY, in_it("q", "two")).await, "MISS", "the key has the conversation");
-        assert_eq!(turn(QUERY, in_it("q", "one")).await, "HIT", "another conversation's turn");
-        // A turn that is not stored is one all the same.
-        let headers = [("cache-control", "no-store")];
-        client.post_with(QUERY, &headers, &json!({"query": "r", "thread_id": "one"})).await;
-        assert_eq!(turn(QUERY, in_it("q", "one")).await, "MISS");
-
-        let (path, seen) = ("/api/v1/conversations/three/turns", "/api/v1/conversations/three");
-        for (question, expected) in [("q", "MISS"), ("q", "HIT"), ("r", "MISS"), ("q", "MISS")] {
-            client.get(seen).await;
-            assert_eq!(turn(path, json!({"query": question})).await, expected);
-            assert_eq!(client.get(seen).await.cache(), expected);
+        for id in ["one", "two"] {
+            assert_eq!((seen(id).await, seen(id).await), ("MISS".to_owned(), "HIT".to_owned()));
         }
-        assert_eq!(turn(QUERY, in_it("q", "three")).await, "MISS", "the same conversation, by its id");
-        assert_eq!(turn(path, json!({"query": "q"})).await, "MISS");
-        client.request("DELETE", seen, &[], "").await;
+        // A turn that is not stored is one all the same. A repeat of an earlier one is none.
+        for headers in [&[("cache-control", "no-store")][..], &[]] {
+            client.post_with(QUERY, headers, &json!({"query": "r", "thread_id": "one"})).await;
+            assert_eq!((seen("one").await, seen("two").await), ("MISS".to_owned(), "HIT".to_owned()));
+        }
+        assert_eq!(turn(QUERY, in_it("q", "one")).await, "HIT");
+        assert_eq!(seen("one").await, "HIT");
+
+        let path = "/api/v1/conversations/three/turns";
+        for (question, expected) in [("q", "MISS"), ("q", "HIT"), ("r", "MISS"), ("q", "HIT")] {
+            seen("three").await;
+            assert_eq!(turn(path, json!({"query": question})).await, expected);
+            assert_eq!(seen("three").await, expected);
+        }
+        // The answers to its turns go with the conversation.
+        client.request("DELETE", "/api/v1/conversations/three", &[], "").await;
         assert_eq!(turn(path, json!({"query": "q"})).await, "MISS");
 
-        assert_eq!(turn("/traced", json!({"query": "q", "session_id": 1})).await, "MISS");
-        assert_eq!(turn("/traced", json!({"query": "q", "session_id": 2})).await, "HIT", "it names none");
+        for (id, expected) in [(1, "MISS"), (2, "HIT")] {
+            let traced = client.post("/traced", &json!({"query": "q", "session_id": id})).await;
+            assert_eq!(traced.cache(), expected, "it names none");
+        }
     });
 }
 

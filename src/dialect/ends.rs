@@ -1,0 +1,76 @@
+//! The words that answers end with. Vendors have dozens of words for an answer that was cut and a handful for one that
+//! ended well, so the good ones are listed, and an unknown word is a miss.
+
+use super::{Rules, answer::Refusal};
+use crate::policy::Reason;
+
+/// The words of one API, in lower case.
+pub(super) struct Ends {
+    /// The answer is whole.
+    pub(super) good: &'static [&'static str],
+    /// The answer was cut at a limit, which may be the request's own.
+    pub(super) limit: &'static [&'static str],
+    /// The answer was cut at a limit that no request sets.
+    pub(super) cut: &'static [&'static str],
+    /// The answer was held back, or refused.
+    pub(super) filtered: &'static [&'static str],
+    /// The answer failed.
+    pub(super) failed: &'static [&'static str],
+}
+
+/// OpenAI's `finish_reason` (platform.openai.com/docs/api-reference/chat/object), and what others write there for the
+/// same: TGI and Together (`eos`, `eos_token`, `stop_sequence`), AI21 (`endoftext`), Cohere (`COMPLETE`, `MAX_TOKENS`),
+/// gateways that pass Anthropic's words on.
+pub(super) const OPENAI: Ends = Ends {
+    good: &[
+        "stop",
+        "tool_calls",
+        "function_call",
+        "eos",
+        "eos_token",
+        "stop_sequence",
+        "end_turn",
+        "tool_use",
+        "endoftext",
+        "complete",
+    ],
+    limit: &["length", "max_tokens"],
+    cut: &["model_length"],
+    filtered: &["content_filter"],
+    failed: &["error"],
+};
+
+/// Anthropic's `stop_reason` (docs.anthropic.com/en/api/handling-stop-reasons).
+pub(super) const ANTHROPIC: Ends = Ends {
+    good: &["end_turn", "stop_sequence", "tool_use"],
+    limit: &["max_tokens"],
+    cut: &["model_context_window_exceeded", "pause_turn"],
+    filtered: &["refusal"],
+    failed: &["error"],
+};
+
+/// Ollama's `done_reason` (github.com/ollama/ollama, docs/api.md): `load` and `unload` end no answer.
+pub(super) const OLLAMA: Ends =
+    Ends { good: &["stop"], limit: &["length"], cut: &[], filtered: &[], failed: &["error"] };
+
+impl Ends {
+    /// Judges an answer that ended with `word`.
+    pub(super) fn judge(&self, word: &str, rules: &Rules<'_>) -> Result<(), Refusal> {
+        let is_in = |words: &[&str]| words.iter().any(|own| own.eq_ignore_ascii_case(word));
+        if is_in(self.good) || rules.good_ends.iter().any(|own| own.eq_ignore_ascii_case(word)) {
+            return Ok(());
+        }
+        let reason = if is_in(self.limit) && rules.ask.sets_limit {
+            return Ok(());
+        } else if is_in(self.limit) || is_in(self.cut) {
+            Reason::Length
+        } else if is_in(self.filtered) {
+            Reason::Filtered
+        } else if is_in(self.failed) {
+            Reason::ErrorEvent
+        } else {
+            return Err(Refusal::unknown_end(word));
+        };
+        Err(reason.into())
+    }
+}
