@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Client, Gate, RedisServer, Script, Setup, Sidecache, Upstream,
-    answers::{CHAT, DONE, QUERY, anthropic_events, chat_answer, chat_events, ollama_lines, responses_answer, responses_events},
+    answers::{
+        CHAT, DONE, QUERY, anthropic_events, chat_answer, chat_events, ollama_lines, responses_answer,
+        responses_events,
+    },
     eventually, run, soon,
 };
 
@@ -43,7 +46,12 @@ fn cases() -> Vec<Case> {
         ("/v1/responses", with(responses.clone(), false), json, responses_answer().to_string()),
         ("/v1/responses", with(responses, true), sse, responses_events().concat()),
         ("/api/chat", with(json!({"model": "m", "messages": messages}), false), json, line.to_string()),
-        ("/api/chat", with(json!({"model": "m", "messages": messages}), true), lines, ollama_lines().concat()),
+        (
+            "/api/chat",
+            with(json!({"model": "m", "messages": messages}), true),
+            lines,
+            ollama_lines().concat(),
+        ),
         (QUERY, with(rag.clone(), false), json, json!({"answer": "Hello", "sources": []}).to_string()),
         (QUERY, with(rag, true), sse, format!("data: {{\"answer\":\"Hello\"}}\n\n{DONE}")),
     ]
@@ -57,7 +65,12 @@ fn opening(body: &str, members: &str) -> String {
 }
 
 /// Asks twice at once and once more, after the answer is stored where it is; the upstream is held until both have joined.
-async fn asked_by_three(sidecache: &Sidecache, go: &Gate, case: &Case, stored: bool) -> Vec<(String, String)> {
+async fn asked_by_three(
+    sidecache: &Sidecache,
+    go: &Gate,
+    case: &Case,
+    stored: bool,
+) -> Vec<(String, String)> {
     let client = sidecache.client();
     let ask = |id: &'static str| {
         let (client, target, question) = (client.clone(), case.target, case.question.clone());
@@ -118,7 +131,8 @@ fn nobody_has_anothers_conversation() {
                         Script::raw().wait(&gate).then(Script::whole(200, &[("content-type", media)], body))
                     })
                     .await;
-                    let mut setup = Setup::to(&upstream.url()).env("CACHE_NAMESPACE", &format!("n{number}-{style}"));
+                    let mut setup =
+                        Setup::to(&upstream.url()).env("CACHE_NAMESPACE", &format!("n{number}-{style}"));
                     if let Some(url) = &redis {
                         setup = setup.arguments(&["--redis", url]);
                     }
@@ -161,8 +175,7 @@ fn a_response_in_the_background_is_its_callers_own() {
                 json!({"model": "m", "input": "b"}),
             ] {
                 let body = question.to_string();
-                let case =
-                    Case { target: "/v1/responses", question, media: "application/json", body };
+                let case = Case { target: "/v1/responses", question, media: "application/json", body };
                 let told = asked_by_three(&sidecache, &go, &case, false).await;
                 let own: HashSet<_> = told.iter().flat_map(|(_, text)| ids(text)).collect();
                 assert_eq!(own.len(), 3, "{status}: {told:?}");

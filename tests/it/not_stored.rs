@@ -254,10 +254,16 @@ fn a_stream_without_its_proper_end() {
         let failed = json!({"type": "response.failed", "response": {"status": "failed"}});
         assert_not_stored(vec![
             Case::new("no-proper-end", CHAT, chat_stream(), events(no_finish)).stream(),
-            Case::new("unknown-end", CHAT, chat_stream(), events(&[chunk(json!({"content": "a"}), Some("abort")), DONE.into()]))
-                .stream(),
+            Case::new(
+                "unknown-end",
+                CHAT,
+                chat_stream(),
+                events(&[chunk(json!({"content": "a"}), Some("abort")), DONE.into()]),
+            )
+            .stream(),
             Case::new("no-proper-end", "/v1/messages", &claude, events(&anthropic[..6])).stream(),
-            Case::new("no-proper-end", "/api/chat", json!({"model": "l", "messages": messages}), ollama).stream(),
+            Case::new("no-proper-end", "/api/chat", json!({"model": "l", "messages": messages}), ollama)
+                .stream(),
             Case::new("no-proper-end", "/ask", query(), events(&[data(&json!({"delta": "a"}))])).stream(),
             Case::new("error-event", CHAT, chat_stream(), events(&[error.clone(), DONE.into()])).stream(),
             Case::new(
@@ -345,7 +351,12 @@ fn an_answer_that_its_dialect_does_not_call_one() {
             Case::new("filtered", CHAT, chat(), says(text("a"), "content_filter")),
             Case::new("filtered", "/v1/messages", claude, Script::json(&refusal)),
             Case::new("length", CHAT, chat(), says(text("a"), "length")),
-            Case::new("length", "/v1/responses", json!({"model": "m", "input": "q"}), Script::json(&incomplete)),
+            Case::new(
+                "length",
+                "/v1/responses",
+                json!({"model": "m", "input": "q"}),
+                Script::json(&incomplete),
+            ),
             Case::new("tool-calls", "/no-tools", chat(), says(tools, "tool_calls")),
         ])
         .await;

@@ -194,7 +194,8 @@ fn one_answer_has_the_vectors_of_one_model() {
             let (new_model, new_vector) = (model, vector.clone());
             let upstream = Upstream::start(move |request| {
                 let is_first = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
-                let (model, vector) = if is_first { ("old", json!([1.5])) } else { (new_model, new_vector.clone()) };
+                let (model, vector) =
+                    if is_first { ("old", json!([1.5])) } else { (new_model, new_vector.clone()) };
                 let count = request.json()["input"].as_array().expect("texts").len();
                 let item = |index: usize| json!({"index": index, "embedding": vector});
                 let data: Vec<_> = (0..count).map(item).collect();

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::unknown_host;
 use crate::support::{
     Client, Gate, RedisServer, Script, Setup, Sidecache, Times, Upstream,
-    answers::{CHAT, chat, chat_answer, chat_events, chat_stream, data},
+    answers::{CHAT, DONE, chat, chat_answer, chat_events, chat_stream, data},
     eventually, measured, run, soon,
 };
 
@@ -121,7 +121,11 @@ fn a_cut_at_every_byte_is_an_error_or_a_visible_cut() {
                 for lane in lanes.collect::<Vec<_>>() {
                     lane.await.unwrap_or_else(|error| panic!("{what}, {end:?}: {error}"));
                 }
-                assert_eq!(upstream.calls(), end_of_answer * WAYS.len() * 2, "{what}, {end:?}: once a caller");
+                assert_eq!(
+                    upstream.calls(),
+                    end_of_answer * WAYS.len() * 2,
+                    "{what}, {end:?}: once a caller"
+                );
                 let entries = sidecache.health().await["cache"]["total_keys"].clone();
                 assert_eq!(entries, 0, "{what}, {end:?}");
 

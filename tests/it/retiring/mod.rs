@@ -279,9 +279,8 @@ fn a_turn_retires_what_is_seen_of_its_own_conversation_alone() {
             client.post_with(target, &headers, &question).await.cache().to_owned()
         };
         let in_it = |text: &str, id: &str| json!({"query": text, "conversation": {"id": id}});
-        let seen = async |id: &str| {
-            client.get(&format!("/api/v1/conversations/{id}")).await.cache().to_owned()
-        };
+        let seen =
+            async |id: &str| client.get(&format!("/api/v1/conversations/{id}")).await.cache().to_owned();
         assert_eq!(turn(QUERY, in_it("q", "one")).await, "MISS");
         assert_eq!(turn(QUERY, in_it("q", "two")).await, "MISS", "the key has the conversation");
         for id in ["one", "two"] {
