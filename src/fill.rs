@@ -41,7 +41,8 @@ use crate::{
     talk,
     time::unix_millis,
     turn::{self, Turn},
-    upstream, verdict,
+    upstream::{self, Repeat},
+    verdict,
 };
 
 /// A question that goes to the upstream.
@@ -213,8 +214,11 @@ impl Fill {
         let Live { upstream, config, .. } = self.question.live();
         let asked = unix_millis(SystemTime::now());
         let retiring = Retiring::of_kept(&self.question);
+        // A turn changes its conversation.
+        let changes = retiring.is_some() || !self.question.inquiry.conversations.is_empty();
+        let repeat = Repeat::of_kept(request.method(), changes);
         let sent = tokio::select! {
-            sent = timeout_at(self.question.deadline(), upstream.send(&config.upstream, request)) => {
+            sent = timeout_at(self.question.deadline(), upstream.send(&config.upstream, request, repeat)) => {
                 sent.unwrap_or_else(|_| Err(self.question.too_late()))
             }
             () = writer.deserted(), if self.ends_when_deserted() => return Err(Stop::Abandoned),

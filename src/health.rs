@@ -78,6 +78,7 @@ impl Health {
             "upstream": {
                 "url": config.upstream.url.to_string().trim_end_matches('/'),
                 "reachable": reachable,
+                "retried": shared.stats.retried.get(),
             },
             "limits": shared.stats.limits_section(),
             "log": {"dropped": self.log.as_ref().map_or(0, Log::dropped)},

@@ -15,6 +15,7 @@ use crate::{
     reply::{self, Failure, Reply},
     retiring::Retiring,
     tunnel,
+    upstream::Repeat,
 };
 
 /// What a client wants to make of its connection.
@@ -70,7 +71,8 @@ pub async fn forward(
         RequestBody::Full(_) => None,
     };
     let started = Instant::now();
-    let sent = live.upstream.send(&live.config.upstream, request).await;
+    let repeat = Repeat::of(request.method(), retiring.is_some());
+    let sent = live.upstream.send(&live.config.upstream, request, repeat).await;
     exchange.performed(Operation::Upstream, started.elapsed(), sent.is_ok());
     if let Some(retiring) = retiring {
         retiring.settle(sent.as_ref()).await;

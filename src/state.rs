@@ -46,7 +46,7 @@ impl Live {
     /// # Errors
     /// Where the upstream is reached over TLS and the system's certificates cannot be read.
     pub fn new(config: Config, shared: Arc<Shared>, permits: Arc<Semaphore>) -> io::Result<Self> {
-        let upstream = Upstream::new(&config.upstream, permits)?;
+        let upstream = Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats.retried))?;
         let terms = Terms::new(&config);
         let routes = config.routes.iter().cloned().map(Arc::new).collect();
         Ok(Self { shared, config, routes, upstream, terms })

@@ -1,7 +1,10 @@
 //! Counters since the start, for `/health`.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -96,6 +99,8 @@ pub struct Stats {
     /// The tokens that hits did not cost.
     pub tokens_saved: Counter,
     millis_saved: Counter,
+    /// Requests to the upstream that were sent once more, over a new connection.
+    pub retried: Arc<Counter>,
 }
 
 impl Stats {

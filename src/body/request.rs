@@ -58,6 +58,16 @@ pub enum RequestBody {
     Client(Timed<hyper::body::Incoming>, Arc<Turn>),
 }
 
+impl RequestBody {
+    /// The same once more, where it is all there.
+    pub fn copy(&self) -> Option<Self> {
+        match self {
+            Self::Full(bytes) => Some(Self::Full(bytes.clone())),
+            Self::Client(..) => None,
+        }
+    }
+}
+
 impl From<Bytes> for RequestBody {
     fn from(bytes: Bytes) -> Self {
         Self::Full((!bytes.is_empty()).then_some(bytes))

@@ -11,23 +11,42 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{BodyError, Timed};
-use crate::{edited::Edited, flight, paced::Paced};
+use crate::{edited::Edited, flight, paced::Paced, upstream::Held};
 
-/// The body of an upstream's response; while it is read, it counts as one of the upstream's requests.
+/// The body of an upstream's response; until it was read to the end, it counts as one of the upstream's requests, and
+/// holds the connection that it comes over.
 #[derive(Debug)]
 pub struct UpstreamBody {
     inner: Timed<hyper::body::Incoming>,
+    held: Option<Held>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl UpstreamBody {
-    /// `inner` with at most `idle` between two chunks, under `permit`.
-    pub const fn new(inner: hyper::body::Incoming, idle: Duration, permit: OwnedSemaphorePermit) -> Self {
-        Self { inner: Timed::new(inner, idle), permit: Some(permit) }
+    /// `inner` with at most `idle` between two chunks, under `permit`, over the connection in `held`.
+    pub fn new(
+        inner: hyper::body::Incoming,
+        idle: Duration,
+        held: Option<Held>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let mut body = Self { inner: Timed::new(inner, idle), held, permit: Some(permit) };
+        if body.is_end_stream() {
+            body.release();
+        }
+        body
     }
 
     /// Counts it no longer: its answer has come whole, though more of the body may come.
     pub fn give_place_back(&mut self) {
+        self.permit = None;
+    }
+
+    fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            held.release();
+        }
+        // Last: whoever gets the place finds the connection.
         self.permit = None;
     }
 }
@@ -40,7 +59,18 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.inner).poll_frame(cx)
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        match &polled {
+            Poll::Ready(None) => self.release(),
+            Poll::Ready(Some(Ok(_))) if self.inner.is_end_stream() => self.release(),
+            // What did not come whole is over, too, and its connection with it.
+            Poll::Ready(Some(Err(_))) => {
+                self.held = None;
+                self.permit = None;
+            }
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -11,7 +11,7 @@ use crate::{
     body::{RequestBody, UpstreamBody},
     config::{Config, UpstreamConfig, http_url},
     error::{ErrorKind, ProxyError},
-    upstream::Upstream,
+    upstream::{Repeat, Upstream},
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,7 +43,7 @@ impl Client {
             first_byte_timeout: ANSWER_TIMEOUT,
             idle_timeout: ANSWER_TIMEOUT,
         };
-        let upstream = Upstream::new(&config, Arc::new(Semaphore::new(concurrency)))
+        let upstream = Upstream::new(&config, Arc::new(Semaphore::new(concurrency)), Arc::default())
             .map_err(|error| format!("no root certificates were found ({error}); install ca-certificates"))?;
         Ok(Self { upstream, config })
     }
@@ -61,7 +61,8 @@ impl Client {
         &self,
         request: Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, ProxyError> {
-        self.upstream.send(&self.config, request).await
+        let repeat = Repeat::of(request.method(), false);
+        self.upstream.send(&self.config, request, repeat).await
     }
 }
 

@@ -13,6 +13,7 @@ mod support;
 mod admin;
 mod asking_less;
 mod cli;
+mod closing;
 mod coalescing;
 mod conditional;
 mod conversations;

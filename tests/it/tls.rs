@@ -1,6 +1,13 @@
 //! An upstream behind TLS, with an authority of the test's own.
 
-use std::{path::Path, process::Command, sync::Arc};
+use std::{
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use rustls::{
     ServerConfig,
@@ -16,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::support::{
     Script, Setup, Upstream,
     answers::{CHAT, chat, chat_answer},
-    run,
+    measured, run,
 };
 
 fn openssl(dir: &Path, arguments: &[&str]) {
@@ -86,6 +93,50 @@ fn an_upstream_behind_tls_is_cached_and_passed_through() {
         assert_eq!(upstream.last().header("host"), host);
         let health = sidecache.health().await;
         assert_eq!(health["upstream"]["reachable"], true, "{health}");
+    });
+}
+
+#[test]
+fn behind_tls_a_connection_is_used_again_and_a_closed_one_is_not() {
+    run(async {
+        let dir = certificates();
+        let bundle = dir.path().join("ca.pem");
+        for closes in [false, true] {
+            let connections = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&connections);
+            let upstream = Upstream::serve(move |mut conn| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                async move {
+                    while let Some(request) = conn.head().await {
+                        conn.body(&request).await;
+                        conn.play(Script::json(&chat_answer())).await;
+                        if closes {
+                            return;
+                        }
+                    }
+                }
+            })
+            .await;
+            let url = behind_tls(&upstream, dir.path()).await;
+            let bundle = bundle.to_str().expect("UTF-8");
+            let sidecache = Setup::to(&url).env("SSL_CERT_FILE", bundle).start().await;
+            let client = sidecache.client();
+            for number in 0..40 {
+                let asked = [("cache-control", "no-cache"), ("x-number", &number.to_string())];
+                assert_eq!(client.get("/some").await.status, 200, "{number}, closes: {closes}");
+                assert_eq!(
+                    client.post_with(CHAT, &asked, &chat()).await.status,
+                    200,
+                    "{number}, closes: {closes}"
+                );
+            }
+            let connections = connections.load(Ordering::Relaxed);
+            measured(format_args!("80 requests over {connections} connections; closes: {closes}"));
+            assert!(
+                if closes { connections >= 80 } else { connections <= 4 },
+                "{connections}, closes: {closes}"
+            );
+        }
     });
 }
 

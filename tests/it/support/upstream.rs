@@ -218,6 +218,12 @@ impl Conn {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
     }
 
+    /// Says that nothing more will be sent.
+    pub(crate) async fn close_half(&mut self) {
+        // Its peer may be gone.
+        let _ = self.stream.shutdown().await;
+    }
+
     /// Notes a request for the test.
     pub(crate) fn record(&self, request: &Received) {
         self.requests.lock().unwrap().push(request.clone());

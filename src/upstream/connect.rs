@@ -1,0 +1,130 @@
+//! Making a connection: DNS, TCP and TLS under one deadline.
+
+use std::{error::Error, fmt, future::poll_fn, io, sync::Arc, time::Duration};
+
+use http::{Uri, uri::Scheme};
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+
+use super::{
+    connection::Connection,
+    io::{Driven, Socket},
+};
+
+/// What connects to the upstream.
+#[derive(Clone)]
+pub(super) struct Connector {
+    http: HttpConnector,
+    /// Where the upstream is reached over TLS.
+    tls: Option<TlsConnector>,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("tls", &self.tls.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum ConnectError {
+    /// It was not made in time.
+    TimedOut,
+    /// A step failed.
+    Failed(Box<dyn Error + Send + Sync>),
+}
+
+impl Connector {
+    /// What connects to the service at `url`. The system's certificates are read only where they are needed, since that
+    /// takes a while.
+    ///
+    /// # Errors
+    /// Where the service is reached over TLS and the system's certificates cannot be read.
+    pub(super) fn new(url: &Uri) -> io::Result<Self> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        let is_https = url.scheme() == Some(&Scheme::HTTPS);
+        let tls = if is_https { Some(TlsConnector::from(Arc::new(tls_config()?))) } else { None };
+        Ok(Self { http, tls })
+    }
+
+    /// Connects to the service at `url`, within `limit`.
+    ///
+    /// # Errors
+    /// Where a step fails, or all of them together take too long.
+    pub(super) async fn connect(&self, url: &Uri, limit: Duration) -> Result<Connection, ConnectError> {
+        match timeout(limit, self.open(url)).await {
+            Ok(opened) => opened.map_err(ConnectError::Failed),
+            Err(_) => Err(ConnectError::TimedOut),
+        }
+    }
+
+    async fn open(&self, url: &Uri) -> Result<Connection, Box<dyn Error + Send + Sync>> {
+        let socket = Arc::new(Socket::new(self.tcp(url).await?));
+        let driven = Driven(Arc::clone(&socket));
+        let connection = match &self.tls {
+            None => Connection::over(driven, &socket).await,
+            Some(tls) => Connection::over(tls.connect(server_name(url)?, driven).await?, &socket).await,
+        };
+        Ok(connection?)
+    }
+
+    async fn tcp(&self, url: &Uri) -> Result<TcpStream, Box<dyn Error + Send + Sync>> {
+        let mut http = self.http.clone();
+        poll_fn(|cx| http.poll_ready(cx)).await?;
+        Ok(http.call(url.clone()).await?.into_inner())
+    }
+}
+
+/// The name that the upstream's certificate must hold.
+fn server_name(url: &Uri) -> Result<ServerName<'static>, Box<dyn Error + Send + Sync>> {
+    let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    Ok(ServerName::try_from(host.to_owned())?)
+}
+
+/// TLS as the system's certificates have it. HTTP/1.1 is what a server speaks that is not asked.
+fn tls_config() -> io::Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    Ok(builder.with_root_certificates(system_roots()?).with_no_client_auth())
+}
+
+/// The system's certificates, but for those that rustls cannot read.
+fn system_roots() -> io::Result<RootCertStore> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let reason = match found.errors.first() {
+            Some(error) => error.to_string(),
+            None => "no certificate that can be read".to_owned(),
+        };
+        return Err(io::Error::new(io::ErrorKind::NotFound, reason));
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_for_names_and_addresses() {
+        for (url, name) in [
+            ("https://a.example", Some("a.example")),
+            ("https://a.example:8443/base", Some("a.example")),
+            ("https://127.0.0.1:1", Some("127.0.0.1")),
+            ("https://[::1]:1", Some("::1")),
+            ("https://a..example", None),
+        ] {
+            let found = server_name(&Uri::from_static(url)).ok();
+            assert_eq!(found.map(|name| name.to_str().into_owned()).as_deref(), name, "{url}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The bytes of a connection: a socket that the pool may look at while it is idle, and TLS over it.
+
+use std::{
+    io::{self, ErrorKind, IoSlice},
+    mem::MaybeUninit,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use parking_lot::Mutex;
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// A socket that the driver of its connection reads and writes, and the pool looks at. They seldom want it at once: while
+/// a connection is idle, its driver sleeps.
+#[derive(Debug)]
+pub(super) struct Socket(Mutex<TcpStream>);
+
+impl Socket {
+    /// A socket for two to use.
+    pub(super) const fn new(stream: TcpStream) -> Self {
+        Self(Mutex::new(stream))
+    }
+
+    /// Whether it is open and has nothing to read. The system itself is asked: the runtime hears of a peer that closes
+    /// only when it next looks.
+    pub(super) fn is_quiet(&self) -> bool {
+        let stream = self.0.lock();
+        let looked = SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]);
+        looked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Its own end's port.
+    #[cfg(test)]
+    pub(super) fn local_port(&self) -> u16 {
+        self.0.lock().local_addr().expect("an address").port()
+    }
+}
+
+/// The driver's side of a socket.
+#[derive(Debug)]
+pub(super) struct Driven(pub(super) Arc<Socket>);
+
+impl Driven {
+    fn with<T>(&self, act: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
+        act(Pin::new(&mut *self.0.0.lock()))
+    }
+}
+
+impl AsyncRead for Driven {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Driven {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.with(|stream| stream.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.with(|stream| stream.poll_write_vectored(cx, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.with(|stream| stream.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_shutdown(cx))
+    }
+}
+
+/// A connection's bytes both ways, and how many came of HTTP itself: those of a TLS handshake, or of its end, are not
+/// counted.
+#[derive(Debug)]
+pub(super) struct Counted<T> {
+    inner: T,
+    heard: Arc<AtomicU64>,
+}
+
+impl<T> Counted<T> {
+    /// `inner`, whose bytes that come are counted in `heard`.
+    pub(super) const fn new(inner: T, heard: Arc<AtomicU64>) -> Self {
+        Self { inner, heard }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        let came = buf.filled().len() - before;
+        if came > 0 {
+            self.heard.fetch_add(came as u64, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,103 @@
+//! Connections that a service keeps open are used again, and closed once they are idle for long.
+
+use std::time::{Duration, Instant};
+
+use super::{Seen, before, bytes, kinds, retried};
+use crate::support::{Gate, Raw, Script, Setup, Upstream, eventually, measured, run, soon};
+
+/// A service that keeps its connections open.
+async fn keeping(seen: &Seen) -> Upstream {
+    let seen = seen.clone();
+    Upstream::serve(move |mut conn| {
+        seen.connect();
+        async move {
+            while let Some(mut request) = conn.head().await {
+                request.body = conn.body(&request).await;
+                conn.send(bytes(&request)).await;
+            }
+        }
+    })
+    .await
+}
+
+#[test]
+fn a_connection_is_used_again_whatever_went_over_it() {
+    run(async {
+        let seen = Seen::default();
+        let upstream = keeping(&seen).await;
+        let sidecache = before(&upstream.url()).await;
+        let client = sidecache.client();
+        for number in 0..10 {
+            for kind in kinds() {
+                assert_eq!(kind.ask(&client, number).await.status, 200, "{}", kind.name());
+            }
+        }
+        let (asked, connections) = (10 * kinds().len(), seen.connections());
+        measured(format_args!("{asked} requests over {connections} connections"));
+        // One is not ready again yet where its driver was put aside in that very moment.
+        assert!(connections <= asked / 20, "{connections}");
+        assert_eq!(retried(&sidecache).await, 0);
+    });
+}
+
+#[test]
+fn an_idle_connection_is_closed_before_a_server_would() {
+    run(async {
+        let (answered, closed) = (Gate::new(), Gate::new());
+        let (tell_answered, tell_closed) = (answered.clone(), closed.clone());
+        let upstream = Upstream::serve(move |mut conn| {
+            let (answered, closed) = (tell_answered.clone(), tell_closed.clone());
+            async move {
+                let Some(request) = conn.head().await else { return };
+                conn.send(bytes(&request)).await;
+                answered.open();
+                if conn.some().await.is_empty() {
+                    closed.open();
+                }
+            }
+        })
+        .await;
+        let sidecache = before(&upstream.url()).await;
+        assert_eq!(sidecache.client().get("/things").await.status, 200);
+        answered.passed().await;
+        let began = Instant::now();
+        soon("the idle connection's end", closed.passed()).await;
+        let idle = began.elapsed();
+        assert!(idle > Duration::from_secs(3), "{idle:?}");
+        measured(format_args!("closed after {idle:.1?}"));
+    });
+}
+
+#[test]
+fn an_answer_that_nobody_reads_to_its_end_takes_its_connection_along() {
+    run(async {
+        let closed = Gate::new();
+        let told = closed.clone();
+        let upstream = Upstream::serve(move |mut conn| {
+            let told = told.clone();
+            async move {
+                let Some(request) = conn.head().await else { return };
+                if request.target != "/endless" {
+                    conn.send(bytes(&request)).await;
+                    return;
+                }
+                conn.send(Script::chunked("text/plain").chunk("begun").bytes()).await;
+                if conn.some().await.is_empty() {
+                    told.open();
+                }
+            }
+        })
+        .await;
+        let config = "[limits]\nmax_upstream_requests = 1";
+        let sidecache = Setup::to(&upstream.url()).config(config).start().await;
+        let mut raw = Raw::connect(sidecache.address()).await;
+        raw.send("GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        raw.until("begun").await;
+        drop(raw);
+        soon("the connection's end", closed.passed()).await;
+        eventually("a permit", async || {
+            (sidecache.client().get("/things").await.status == 200).then_some(())
+        })
+        .await;
+    });
+}
