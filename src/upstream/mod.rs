@@ -168,9 +168,15 @@ fn address(config: &UpstreamConfig, request: &mut Request<RequestBody>) -> Resul
 /// # Errors
 /// What is wrong.
 fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
     // "Ought to be handled as an error" (RFC 9112, 6.3): somebody on the way may go by the other one.
-    if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].iter().all(|name| headers.contains_key(name)) {
+    if headers.contains_key(header::CONTENT_LENGTH) {
         return Err("the upstream's answer has both a length and a transfer coding");
+    }
+    // Nobody asked for another one, which is not taken off here, and would be passed on and stored as the body.
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err("the upstream's answer has a transfer coding other than `chunked`");
     }
     Ok(())
 }
@@ -213,5 +219,42 @@ pub fn cut(error: &BodyError) -> ProxyError {
             ProxyError { limit: error.limit, ..ProxyError::new(error.kind, error.message.clone()) }
         }
         _ => cut(ErrorKind::UpstreamProtocol),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    #[test]
+    fn only_chunked_alone_is_a_framing() {
+        for (lines, good) in [
+            (&[][..], true),
+            (&["content-length: 3"], true),
+            (&["transfer-encoding: chunked"], true),
+            (&["transfer-encoding: CHUNKED"], true),
+            (&["transfer-encoding: gzip"], false),
+            (&["transfer-encoding: gzip, chunked"], false),
+            (&["transfer-encoding: chunked, gzip"], false),
+            (&["transfer-encoding: chunked, chunked"], false),
+            (&["transfer-encoding: chunked;a=b"], false),
+            (&["transfer-encoding: x-chunked"], false),
+            (&["transfer-encoding: identity"], false),
+            (&["transfer-encoding: "], false),
+            (&["transfer-encoding: \u{e4}chunked"], false),
+            (&["transfer-encoding: chunked", "transfer-encoding: chunked"], false),
+            (&["transfer-encoding: gzip", "transfer-encoding: chunked"], false),
+            (&["content-length: 3", "transfer-encoding: chunked"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                let (name, value) = line.split_once(": ").expect("a line");
+                let value = HeaderValue::from_bytes(value.as_bytes()).expect("a value");
+                headers.append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), value);
+            }
+            assert_eq!(check_framing(&headers).is_ok(), good, "{lines:?}");
+        }
     }
 }

@@ -292,6 +292,31 @@ fn odd_answers() -> Vec<Odd> {
         Odd::refused("another protocol", Script::raw().send("* OK IMAP4 ready\r\n")),
         Odd::refused("a length beside chunks", Script::raw().head(200, &both).send(chunks)),
     ]
+    .into_iter()
+    .chain(odd_codings())
+    .collect()
+}
+
+/// Answers whose transfer coding is not `chunked` alone: what they are after it is taken off, nobody here knows.
+fn odd_codings() -> impl Iterator<Item = Odd> {
+    let answer = chat_answer().to_string();
+    let chunks = format!("{:x}\r\n{answer}\r\n0\r\n\r\n", answer.len());
+    let codings: [(&str, &[&str], bool); 8] = [
+        ("gzip", &["gzip"], false),
+        ("gzip in chunks", &["gzip, chunked"], true),
+        ("chunks in gzip", &["chunked, gzip"], false),
+        ("chunks in chunks", &["chunked, chunked"], true),
+        ("identity", &["identity"], false),
+        ("a coding of its own", &["x-chunked"], false),
+        ("chunks in two lines", &["chunked", "chunked"], true),
+        ("gzip in chunks, in two lines", &["gzip", "chunked"], true),
+    ];
+    codings.into_iter().map(move |(what, codings, is_chunked)| {
+        let headers = codings.iter().map(|coding| ("transfer-encoding", *coding));
+        let headers: Vec<_> = [("content-type", "application/json")].into_iter().chain(headers).collect();
+        let body = if is_chunked { &chunks } else { &answer };
+        Odd::refused(what, Script::raw().head(200, &headers).send(body))
+    })
 }
 
 #[test]
