@@ -16,6 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::io::{Counted, Socket};
 use crate::body::RequestBody;
 
+/// The most header lines of an answer. Beyond hyper's usual 100, the parser's room for them comes from the heap, which
+/// costs 730 instructions an answer (of 116,000 for a miss), the same for 512 lines and for 1,024.
+const MAX_HEADERS: usize = 1024;
+
 /// A connection. Its driver, a task of its own, closes it where the upstream does, or once this is dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -47,7 +51,7 @@ impl Connection {
     {
         let heard = Arc::default();
         let io = TokioIo::new(Counted::new(io, Arc::clone(&heard)));
-        let (sender, driver) = http1::handshake(io).await?;
+        let (sender, driver) = http1::Builder::new().max_headers(MAX_HEADERS).handshake(io).await?;
         // What goes wrong there is told to the request that it goes wrong for.
         tokio::spawn(driver.with_upgrades());
         Ok(Self { sender, socket: Arc::downgrade(socket), heard })

@@ -1,9 +1,9 @@
 //! What sidecache adds to responses, and what it takes out of them.
 
 use crate::support::{
-    Answer, Script, Setup, Sidecache, Upstream,
+    Answer, Raw, RedisServer, Script, Setup, Sidecache, Upstream,
     answers::{CHAT, chat, chat_answer, query, query_answer},
-    eventually, run,
+    eventually, post, run,
 };
 
 async fn upstream_with(headers: &[(&str, &str)]) -> Upstream {
@@ -164,6 +164,43 @@ fn a_hit_leaves_out_what_was_the_first_callers() {
         }
         assert_eq!(second.header("content-length"), second.body.len().to_string());
         assert_eq!(second.header("content-type"), "application/json");
+    });
+}
+
+/// How many of the upstream's lines a caller gets, and from where.
+async fn lines(sidecache: &Sidecache, target: &str) -> (usize, String) {
+    let mut raw = Raw::connect(sidecache.address()).await;
+    raw.send(post(target, "", &chat().to_string())).await;
+    let head = raw.head().await.to_ascii_lowercase();
+    let cache = head.lines().find_map(|line| line.strip_prefix("x-cache: ")).unwrap_or_default();
+    assert!(head.starts_with("http/1.1 200"), "{target}: {}", head.lines().next().unwrap_or_default());
+    (head.lines().filter(|line| line.starts_with("x-line-")).count(), cache.to_owned())
+}
+
+#[test]
+fn a_thousand_lines_arrive_from_the_upstream_and_from_either_store() {
+    run(async {
+        for count in [99, 300, 1000] {
+            let named: Vec<_> = (0..count).map(|number| format!("x-line-{number}")).collect();
+            let headers: Vec<_> = named.iter().map(|name| (name.as_str(), "1")).collect();
+            let upstream = upstream_with(&headers).await;
+            let sidecache = Sidecache::start(&upstream.url()).await;
+            for (target, cache) in [("/some", ""), (CHAT, "miss"), (CHAT, "hit")] {
+                assert_eq!(lines(&sidecache, target).await, (count, cache.to_owned()), "{target}");
+            }
+            let redis = RedisServer::start();
+            let start = || {
+                let config = "[store]\ntimeout = \"5s\"";
+                Setup::to(&upstream.url()).arguments(&["--redis", &redis.url()]).config(config).start()
+            };
+            let (one, other) = (start().await, start().await);
+            assert_eq!(lines(&one, CHAT).await, (count, "miss".to_owned()));
+            one.log.stored(1).await;
+            // The other one has it from Redis, and then near.
+            for _ in 0..2 {
+                assert_eq!(lines(&other, CHAT).await, (count, "hit".to_owned()));
+            }
+        }
     });
 }
 
