@@ -418,6 +418,7 @@ mod tests {
             (&document, 200, &[("set-cookie", "a=b")], Err(Reason::SetCookie)),
             (&query, 200, &[("vary", "Accept-Encoding, Origin, Authorization")], full),
             (&query, 200, &[("vary", "User-Agent")], Err(Reason::Vary)),
+            (&query, 200, &[("vary", "Accept-Language")], Err(Reason::Vary)),
             // All that call a body JSON share its key.
             (&query, 200, &[("vary", "Content-Type")], Err(Reason::Vary)),
             (&query, 200, &[("vary", "*")], Err(Reason::Vary)),

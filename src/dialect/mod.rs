@@ -160,6 +160,11 @@ impl Dialect {
         !matches!(self, Self::Rag | Self::Embedding | Self::Json | Self::None)
     }
 
+    /// Whether it is the API of a vendor of models, which speaks the language of the question and no other.
+    pub const fn is_a_vendors(self) -> bool {
+        self.has_stream_member() || matches!(self, Self::Embedding)
+    }
+
     /// Where the question's text is.
     pub fn text(self) -> Vec<Pointer> {
         self.shape().text().iter().filter_map(|pointer| pointer.parse().ok()).collect()

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Changes whenever the same request gets another key than before.
-const VERSION: &[u8] = b"sidecache key 4";
+const VERSION: &[u8] = b"sidecache key 5";
 
 /// A request as far as its key goes.
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +169,7 @@ pub fn is_keyed(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
     }
     let left_out = headers::never_keyed(name)
         || (dialect.has_stream_member() && name == header::ACCEPT)
+        || (dialect.is_a_vendors() && name == header::ACCEPT_LANGUAGE)
         || (dialect.is_json() && name == header::CONTENT_TYPE)
         || any_matches(&route.ignore_headers, name);
     !left_out || is_named()
@@ -176,15 +177,20 @@ pub fn is_keyed(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
 
 /// The headers that can change the answer, by name; the lines of one name stay in their order.
 pub fn headers_in_key<'a>(request: &Request<'a>) -> Vec<(&'a HeaderName, &'a HeaderValue)> {
-    // RFC 9110, section 12.5.1: a request without `Accept` takes any media type, as well.
-    let takes_all = request.headers.get_all(header::ACCEPT).iter().eq(["*/*"]);
     let counts = |name: &HeaderName| {
         (name == header::HOST && request.host_counts)
-            || (is_keyed(request.route, request.dialect, name) && !(takes_all && name == header::ACCEPT))
+            || (is_keyed(request.route, request.dialect, name) && !takes_all(request.headers, name))
     };
     let mut kept: Vec<_> = request.headers.iter().filter(|(name, _)| counts(name)).collect();
     kept.sort_by_key(|(name, _)| name.as_str());
     kept
+}
+
+/// Whether the header `name` says no more than a request without it does: that any media type, or any language, will
+/// do (RFC 9110, sections 12.5.1 and 12.5.4).
+fn takes_all(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let says = |value: &str| headers.get_all(name).iter().eq([value]);
+    (*name == header::ACCEPT && says("*/*")) || (*name == header::ACCEPT_LANGUAGE && says("*"))
 }
 
 fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
@@ -355,6 +361,39 @@ mod tests {
         assert_eq!(accepting(&["*/*"]), accepting(&[]));
         assert_ne!(accepting(&["text/html"]), accepting(&[]));
         assert_ne!(accepting(&["*/*", "text/html"]), accepting(&["text/html"]));
+    }
+
+    const VENDORS: [Dialect; 7] = [
+        Dialect::OpenAiChat,
+        Dialect::OpenAiCompletions,
+        Dialect::OpenAiResponses,
+        Dialect::Anthropic,
+        Dialect::OllamaChat,
+        Dialect::OllamaGenerate,
+        Dialect::Embedding,
+    ];
+
+    /// Node's `fetch` says `*`, a browser its user's languages, and Python nothing.
+    #[test]
+    fn languages_count_where_a_service_may_speak_them() {
+        for dialect in Dialect::NAMED.into_iter().chain([Dialect::Embedding]) {
+            let speaking = |lines: &[&'static str]| {
+                let mut asked = Asked { dialect, ..Asked::new(BODY) };
+                asked.headers.extend(lines.iter().map(|line| ("accept-language", *line)));
+                asked.digest()
+            };
+            let is_vendors = VENDORS.contains(&dialect);
+            assert_eq!(speaking(&["*"]), speaking(&[]), "{dialect:?}");
+            for lines in [&["de"][..], &["*", "de"], &["de, *;q=0.5"], &[""]] {
+                assert_eq!(speaking(lines) == speaking(&[]), is_vendors, "{dialect:?} {lines:?}");
+            }
+            assert_eq!(speaking(&["de"]) == speaking(&["en"]), is_vendors, "{dialect:?}");
+        }
+        let named = Scope::Headers(vec![header::ACCEPT_LANGUAGE]);
+        let mut asked = Asked { route: Route { scope: named, ..route() }, ..Asked::new(BODY) };
+        let without = asked.digest();
+        asked.headers.push(("accept-language", "de"));
+        assert_ne!(asked.digest(), without, "a header that the scope names is in the key");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Client, Script, Setup, Sidecache, Upstream,
-    answers::{CHAT, DONE, QUERY, chat, chat_answer, data, query, query_answer},
+    answers::{CHAT, DONE, QUERY, cases, chat, chat_answer, data, query, query_answer},
     eventually, run,
 };
 
@@ -96,9 +96,47 @@ fn headers_that_change_no_answer_are_not_in_the_key() {
             let answer = client.post_with(CHAT, &[(name, value)], &chat()).await;
             assert_eq!(answer.cache(), "HIT", "{name}");
         }
-        for (name, value) in [("OpenAI-Beta", "x"), ("X-Tenant", "a"), ("Accept-Language", "de")] {
+        for (name, value) in [("OpenAI-Beta", "x"), ("X-Tenant", "a")] {
             let answer = client.post_with(CHAT, &[(name, value)], &chat()).await;
             assert_eq!(answer.cache(), "MISS", "{name} may change the answer");
+        }
+    });
+}
+
+/// What the clients in Python, in Node and in a browser say of languages: nothing, anything, their user's.
+const LANGUAGES: [&[(&str, &str)]; 3] =
+    [&[], &[("accept-language", "*")], &[("accept-language", "de-DE,de;q=0.9")]];
+
+#[test]
+fn clients_of_all_languages_share_a_vendors_answers() {
+    run(async {
+        for case in cases() {
+            let answer = case.answer.clone();
+            let upstream = Upstream::start(move |_| Script::json(&answer)).await;
+            let sidecache = Sidecache::start(&upstream.url()).await;
+            let mut told = Vec::new();
+            for headers in LANGUAGES {
+                let answer = sidecache.client().post_with(case.target, headers, &case.question).await;
+                told.push(answer.cache().to_owned());
+            }
+            let is_vendors = case.answer.get("sources").is_none();
+            assert_eq!(told, ["MISS", "HIT", if is_vendors { "HIT" } else { "MISS" }], "{}", case.target);
+            assert_eq!(upstream.requests()[0].header("accept-language"), None);
+        }
+    });
+}
+
+#[test]
+fn a_vendors_answer_that_says_it_varies_on_the_language_is_each_callers_own() {
+    run(async {
+        let upstream =
+            Upstream::always(Script::json_with(200, &[("vary", "Accept-Language")], &chat_answer())).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        for headers in LANGUAGES {
+            let answer = sidecache.client().post_with(CHAT, headers, &chat()).await;
+            assert_eq!((answer.cache(), answer.detail()), ("MISS", Some("vary")));
+            let said = headers.first().map(|(_, languages)| *languages);
+            assert_eq!(upstream.last().header("accept-language"), said, "it is passed on");
         }
     });
 }

@@ -36,7 +36,8 @@ impl Uncounted {
         let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
         let cells = rows
             .filter_map(|row| row.split('|').nth(1))
-            .map(|cell| cell.replace("`Content-Type` of", "").replace("`Accept`, on", ""));
+            .map(|cell| cell.replace("`Content-Type` of", "").replace("`Accept`, on", ""))
+            .map(|cell| cell.replace("`Accept-Language`, on", ""));
         let names: Vec<_> = cells
             .flat_map(|cell| {
                 cell.split('`').skip(1).step_by(2).map(str::to_ascii_lowercase).collect::<Vec<_>>()
@@ -56,7 +57,7 @@ impl Uncounted {
         let has_stream_member = target.starts_with("/v1/");
         let counts = |name: &str| match name {
             "content-type" => !is_json,
-            "accept" => !has_stream_member,
+            "accept" | "accept-language" => !has_stream_member,
             name => !self.has(name),
         };
         let mut kept: Vec<_> = headers.iter().filter(|(name, _)| counts(name)).collect();

@@ -107,7 +107,9 @@ fn a_header_of_one_caller_is_in_no_others_answer() {
         let sidecache = Setup::to(&upstream.url()).config(PAGES).start().await;
         let client = sidecache.client();
         for (method, target, body) in victims() {
-            for name in HEADERS {
+            // A vendor's API knows no languages: there, the header is passed on and not in the key.
+            let counts = |name: &&str| target != CHAT || *name != "Accept-Language";
+            for name in HEADERS.into_iter().filter(counts) {
                 // Entries of its own for each, so that each attack comes before its victim.
                 let target = format!("{target}?{name}");
                 let attack = ask(&client, method, &target, &[(name, EVIL)], &body).await;
