@@ -215,6 +215,10 @@ fn follow(question: &Question, report: CacheReport, head: &Head, reader: Reader)
     if question.follow.is_none() {
         headers.remove(header::SET_COOKIE);
     }
+    // An error says when to ask again to whom it is given.
+    if let (true, Some(after)) = (head.status.is_client_error(), head.headers.get(header::RETRY_AFTER)) {
+        headers.insert(header::RETRY_AFTER, after.clone());
+    }
     let body = body(head, reader, edit);
     let response = response(head, headers, body);
     let forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));

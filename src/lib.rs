@@ -76,6 +76,7 @@ pub mod paced;
 pub mod packed;
 pub mod pass;
 pub mod pattern;
+pub mod per_call;
 pub mod policy;
 pub mod promptly;
 pub mod proxy;

@@ -13,9 +13,10 @@ use crate::{
     error::ProxyError,
     headers,
     paced::Paced,
+    per_call::tells_of_one_call,
     range::Range,
     report::CacheReport,
-    route::{Identity, Replay, Route, SetCookie},
+    route::{Identity, Mode, Replay, Route, SetCookie},
 };
 
 /// `X-Process-Time`
@@ -98,12 +99,14 @@ impl From<ProxyError> for Failure {
     }
 }
 
-/// The headers of an answer that are stored with it.
+/// The headers of an answer that are stored with it, and given to those who read it along. Where the upstream is
+/// followed, HTTP says what a cache keeps.
 pub fn headers_to_store(route: &Route, headers: &HeaderMap) -> HeaderMap {
     let left_out = |name: &HeaderName| {
         // The length is the stored body's; the others tell of one response alone.
         [header::CONTENT_LENGTH, header::AGE, X_REQUEST_ID].contains(name)
             || (route.set_cookie == SetCookie::Strip && *name == header::SET_COOKIE)
+            || (route.mode == Mode::Ttl && tells_of_one_call(name))
             || headers::any_matches(&route.drop_headers, name)
     };
     headers

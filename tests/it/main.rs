@@ -26,6 +26,7 @@ mod forms;
 mod forwarding;
 mod fuzzing;
 mod headers;
+mod heads;
 mod hostile;
 mod lifecycle;
 mod limits;

@@ -1,0 +1,3 @@
+//! Heads of responses: what of them is one call's, where they lead, and who may read them.
+
+mod calls;
