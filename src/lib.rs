@@ -65,6 +65,7 @@ pub mod health;
 pub mod json;
 pub mod keep;
 pub mod key;
+pub mod location;
 pub mod log;
 pub mod lookup;
 pub mod memo;

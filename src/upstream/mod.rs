@@ -29,6 +29,7 @@ use crate::{
     body::{BodyError, RequestBody, UpstreamBody},
     config::UpstreamConfig,
     error::{ErrorKind, ProxyError},
+    location::OwnNames,
     stats::{Counter, Limit},
 };
 
@@ -77,8 +78,9 @@ impl Upstream {
             RequestBody::Client(_, turn) => Arc::clone(turn),
             RequestBody::Full(_) => Arc::default(),
         };
+        let own_names = OwnNames::of(config, request.headers());
         let wants_upgrade = request.headers().contains_key(header::UPGRADE);
-        let (response, connection) = tokio::select! {
+        let (mut response, connection) = tokio::select! {
             sent = self.send_once_or_twice(config, request, repeat) => sent?,
             () = turn.upstream_exceeds(config.first_byte_timeout) => return Err(timed_out(config.first_byte_timeout)),
         };
@@ -89,6 +91,7 @@ impl Upstream {
         }
         check_framing(response.headers())
             .map_err(|fault| ProxyError::new(ErrorKind::UpstreamProtocol, fault))?;
+        own_names.lead_back(&mut response);
         // One that is a tunnel from now on serves no other request.
         let held = (!switches).then(|| Held::new(connection, Arc::clone(&self.pool)));
         Ok(response.map(|body| UpstreamBody::new(body, config.idle_timeout, held, permit)))

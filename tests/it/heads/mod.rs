@@ -1,3 +1,4 @@
 //! Heads of responses: what of them is one call's, where they lead, and who may read them.
 
 mod calls;
+mod locations;
