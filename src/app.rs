@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::Admin,
     config::{Config, LogLevel, StoreConfig},
+    cors::Cors,
     health::Health,
     log::{Log, events},
     proxy::Proxy,
@@ -116,6 +117,7 @@ impl App {
             store,
             stats: Stats::default(),
             standing: Standing::default(),
+            cors: Cors::default(),
             flights: Arc::default(),
             tasks: tasks.clone(),
         };

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::{
     body::{BodyError, ResponseBody},
     caller::Caller,
+    cors::Origin,
     digits,
     entry::Usage,
     error::ProxyError,
@@ -42,6 +43,8 @@ pub struct Exchange {
     pub started: Instant,
     /// Who it came from, directly.
     pub caller: Arc<Caller>,
+    /// The page that it came from, where a browser says so.
+    pub origin: Option<Origin>,
     /// The text of its question, where that is to be logged.
     pub question: Option<String>,
     /// The settings as it came, and what lasts.
@@ -62,6 +65,13 @@ impl Exchange {
             query: Option<&'a str>,
         }
         Metadata { query: self.question.as_deref() }
+    }
+
+    /// Learns from the upstream's answer whether pages of its origin may read such answers.
+    pub fn learn_cors(&self, status: StatusCode, headers: &HeaderMap) {
+        if let Some(origin) = &self.origin {
+            self.live.shared.cors.learn(origin, &self.method, status, headers);
+        }
     }
 
     /// Logs how long a part of it took.

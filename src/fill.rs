@@ -228,6 +228,7 @@ impl Fill {
         }
         let (mut head, framed, body) = open(sent?);
         self.question.refuse_credentials(head.status);
+        self.question.exchange.learn_cors(head.status, &head.headers);
         let times = Times { asked, came: unix_millis(SystemTime::now()) };
         if let Some(confirmed) = answer::confirmed(&self.question, &head, times) {
             return self.give(confirmed, times, writer, began).await.map(Whole::from);

@@ -42,6 +42,7 @@ pub mod cli;
 pub mod compression;
 pub mod conditional;
 pub mod config;
+pub mod cors;
 pub mod dialect;
 pub mod digits;
 pub mod edited;

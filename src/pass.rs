@@ -81,6 +81,7 @@ pub async fn forward(
         return Err(Failure::Gone(BodyError::TimedOut(live.config.limits.body_timeout)));
     }
     let mut response = sent?;
+    exchange.learn_cors(response.status(), response.headers());
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(Upgrade { client, place, .. })) =
         (response.status(), upgrade)
     {

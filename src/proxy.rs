@@ -25,7 +25,7 @@ use crate::{
     ask,
     body::{self, BodyError, ReadLimits, ResponseBody},
     caller::Caller,
-    embed,
+    cors, embed,
     error::{ErrorBody, ErrorKind, ProxyError},
     exchange::{self, Exchange, Observed, Record, Unanswered, Watch},
     follow, forwarded, guard,
@@ -125,6 +125,7 @@ impl Proxy {
             path: parts.uri.path().into(),
             started: Instant::now(),
             caller,
+            origin: cors::origin(&parts.headers),
             question: None,
             live: self.live.load_full(),
         }
@@ -288,6 +289,9 @@ fn error_response(exchange: &Exchange, error: &ProxyError) -> Response<ResponseB
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         _ => {}
+    }
+    if let Some(origin) = &exchange.origin {
+        exchange.live.shared.cors.add_to(origin, response.headers_mut());
     }
     response
 }

@@ -6,8 +6,8 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    admit::Terms, config::Config, flights::Flights, route::Route, standing::Standing, stats::Stats,
-    store::Store, upstream::Upstream,
+    admit::Terms, config::Config, cors::Cors, flights::Flights, route::Route, standing::Standing,
+    stats::Stats, store::Store, upstream::Upstream,
 };
 
 /// What lasts as long as the process.
@@ -19,6 +19,8 @@ pub struct Shared {
     pub stats: Stats,
     /// Whose credentials are good.
     pub standing: Standing,
+    /// Whose pages may read answers.
+    pub cors: Cors,
     /// The answers that are running.
     pub flights: Arc<Flights>,
     /// What runs: connections, and fills, which outlive them.

@@ -25,6 +25,7 @@ async fn fragile() -> (Client, Client, Server) {
         store: Store::Memory(MemoryStore::new(1 << 20)),
         stats: Stats::default(),
         standing: sidecache::standing::Standing::default(),
+        cors: sidecache::cors::Cors::default(),
         flights: Arc::default(),
         tasks: TaskTracker::new(),
     };
