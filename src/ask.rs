@@ -11,7 +11,7 @@ use crate::{
     dialect::{Edit, sse::Framing},
     edited::Edited,
     fill::{Fill, Purpose},
-    flight::{End, Head, Origin, Reader, Sharing, Source},
+    flight::{self, End, Head, Origin, Reader, Sharing, Source},
     flights::{Fit, Seat, Start},
     generations::Dependencies,
     lookup::may_read,
@@ -168,7 +168,7 @@ async fn lead(
         match timeout(VERDICT_WAIT, fill.until(reader.end())).await {
             Ok(End::Complete(outcome)) => {
                 report.stored = Some(outcome.is_ok());
-                report.reason = report.reason.or(outcome.err());
+                report.reason = report.reason.or(flight::reason(outcome));
             }
             // Nothing of it has gone to the client yet, who can so be told.
             Ok(End::Failed(error)) => return Err(Failure::Fill(error, Some(report))),

@@ -19,7 +19,7 @@ use crate::{
     digits,
     entry::Usage,
     error::ProxyError,
-    flight::End,
+    flight::{self, End},
     log::events,
     policy::Reason,
     reply::X_REQUEST_ID,
@@ -250,7 +250,7 @@ impl Observed {
     fn log_response(&mut self) {
         if let (Some(reader), Some(report)) = (self.body.reader(), &mut self.record.report) {
             let reason = match reader.ended() {
-                Some(End::Complete(outcome)) => outcome.err(),
+                Some(End::Complete(outcome)) => flight::reason(outcome),
                 Some(End::Failed(_)) => Some(Reason::Truncated),
                 None => None,
             };

@@ -22,7 +22,7 @@ use crate::{
     entry::Entry,
     error::ProxyError,
     exchange::log_llm_call,
-    flight::{End, Head, Outcome, Sharing, Source, Writer},
+    flight::{End, Head, Outcome, Sharing, Source, StoredFor, Writer},
     flights::Landing,
     follow::answer::{self, Confirmed},
     generations::Point,
@@ -91,8 +91,15 @@ impl From<ProxyError> for Stop {
     }
 }
 
-/// What is to be stored of a whole answer, as of when; `None` where it comes from the store.
-type Kept = Result<Option<(Entry, Times)>, Reason>;
+/// What is to be stored of a whole answer, and as of when.
+struct Keeping {
+    entry: Entry,
+    times: Times,
+    stored: StoredFor,
+}
+
+/// What is to be stored of a whole answer; `None` where it comes from the store.
+type Kept = Result<Option<Keeping>, Reason>;
 
 /// An answer that has come whole.
 struct Whole {
@@ -142,11 +149,15 @@ impl Fill {
     /// Ends an answer that came whole, and stores it. The readers do not wait for a store that takes its time, in which
     /// this process finds the answer already.
     async fn finish(&self, kept: Kept, writer: Writer) {
+        let stored = match &kept {
+            Ok(Some(keeping)) => keeping.stored,
+            _ => StoredFor::Usual,
+        };
         let mut storing = pin!(self.store(kept));
         match std::future::poll_fn(|cx| Poll::Ready(storing.as_mut().poll(cx))).await {
             Poll::Ready(outcome) => writer.end(End::Complete(outcome)),
             Poll::Pending => {
-                writer.end(End::Complete(Ok(())));
+                writer.end(End::Complete(Ok(stored)));
                 storing.await.ok();
             }
         }
@@ -154,8 +165,10 @@ impl Fill {
 
     async fn store(&self, kept: Kept) -> Outcome {
         let stored = match kept {
-            Ok(Some((entry, times))) => keep::store(&self.question, entry, times).await,
-            Ok(None) => Ok(()),
+            Ok(Some(Keeping { entry, times, stored })) => {
+                keep::store(&self.question, entry, times).await.map(|()| stored)
+            }
+            Ok(None) => Ok(StoredFor::Usual),
             Err(reason) => Err(reason),
         };
         if stored.is_err() {
@@ -253,9 +266,11 @@ impl Fill {
         self.tell_end(end, &head, &answer, writer);
         let kept = match verdict.and_then(|life| end.map(|()| life)) {
             Ok(life) => {
+                let (life, stored) = verdict::of_content(&self.question, &head, &body, life);
                 let entry = keep::entry(&self.question, &head, body, answer, life, began);
                 let dated = |entry| answer::dated(&self.question, entry, &head.headers, times);
-                entry.map(|entry| Some((Entry { took, pace, ..dated(entry) }, times)))
+                let keeping = |entry| Keeping { entry: Entry { took, pace, ..dated(entry) }, times, stored };
+                entry.map(|entry| Some(keeping(entry)))
             }
             Err(reason) => Err(reason),
         };
@@ -263,7 +278,7 @@ impl Fill {
     }
 
     /// Tells what the whole answer has shown: those who wait for that, and whether the caller's credentials are good.
-    fn tell_end(&self, end: Outcome, head: &Head, answer: &Answer, writer: &Writer) {
+    fn tell_end(&self, end: Result<(), Reason>, head: &Head, answer: &Answer, writer: &Writer) {
         if verdict::is_for_others(end) {
             writer.approve();
         } else {
@@ -291,7 +306,8 @@ impl Fill {
         if !updated {
             return Ok(Err(Reason::Status));
         }
-        Ok(keep::again(&self.question, entry, began).map(|entry| Some((entry, times))))
+        let keeping = |entry| Some(Keeping { entry, times, stored: StoredFor::Usual });
+        Ok(keep::again(&self.question, entry, began).map(keeping))
     }
 
     /// Stores what the answer to a `HEAD` tells of a stored one. What comes of that says nothing of this answer.

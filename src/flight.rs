@@ -66,8 +66,25 @@ pub enum Sharing {
     Failed,
 }
 
-/// How an answer that came whole ended.
-pub type Outcome = Result<(), Reason>;
+/// How an answer that came whole ended: how it was stored, or why not.
+pub type Outcome = Result<StoredFor, Reason>;
+
+/// For how long an answer was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredFor {
+    /// As long as its route says.
+    Usual,
+    /// A short time only, for this reason.
+    Short(Reason),
+}
+
+/// Why an answer was not stored, or for a short time only.
+pub fn reason(outcome: Outcome) -> Option<Reason> {
+    match outcome {
+        Ok(StoredFor::Usual) => None,
+        Ok(StoredFor::Short(reason)) | Err(reason) => Some(reason),
+    }
+}
 
 /// How an answer ended.
 #[derive(Clone, Debug)]
@@ -464,7 +481,7 @@ mod tests {
         writer.chunk(Bytes::from_static(b"one ")).await.expect("a reader");
         let late = tokio::spawn(read_all(flight.reader()));
         writer.chunk(Bytes::from_static(b"two")).await.expect("a reader");
-        writer.end(End::Complete(Ok(())));
+        writer.end(End::Complete(Ok(StoredFor::Usual)));
         for reader in [early, late, tokio::spawn(read_all(flight.reader()))] {
             assert_eq!(reader.await.expect("no panic").expect("whole"), "one two");
         }
@@ -523,7 +540,7 @@ mod tests {
         fast.frame().await.expect("a chunk").expect("whole");
         let late = tokio::spawn(read_all(flight.reader()));
         writer.chunk(bytes(10)).await.expect("the fast reader reads");
-        writer.end(End::Complete(Ok(())));
+        writer.end(End::Complete(Ok(StoredFor::Usual)));
         assert_eq!(late.await.expect("no panic").expect("whole").len(), 20);
     }
 
@@ -535,7 +552,7 @@ mod tests {
             writer.chunk(bytes(10)).await.expect("the fast reader reads");
             fast.frame().await.expect("a chunk").expect("whole");
         }
-        writer.end(End::Complete(Ok(())));
+        writer.end(End::Complete(Ok(StoredFor::Usual)));
         assert!(fast.frame().await.is_none());
         assert!(read_all(slow).await.is_err());
         assert!(read_all(flight.reader()).await.is_err(), "what a new one needs first is gone");

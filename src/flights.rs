@@ -162,7 +162,11 @@ impl Flights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{flight::End, key::Key, route::Kind};
+    use crate::{
+        flight::{End, StoredFor},
+        key::Key,
+        route::Kind,
+    };
 
     const ORIGIN: Origin = Origin { bound: 100, with_credentials: false, second: false, began: None };
 
@@ -217,7 +221,7 @@ mod tests {
         let second = lead(&flights);
         drop(landing);
         assert!(matches!(flights.join(id(), ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Follow(_)));
-        second.writer.end(End::Complete(Ok(())));
+        second.writer.end(End::Complete(Ok(StoredFor::Usual)));
     }
 
     #[test]
@@ -225,7 +229,7 @@ mod tests {
         let flights = Arc::new(Flights::default());
         let before = Instant::now();
         let Start { writer, landing, .. } = lead(&flights);
-        writer.end(End::Complete(Ok(())));
+        writer.end(End::Complete(Ok(StoredFor::Usual)));
         assert!(matches!(flights.join(id(), ORIGIN, before, 2, |_| Fit::Fits), Seat::Follow(_)));
         let after = Instant::now() + Duration::from_millis(1);
         assert!(matches!(flights.join(id(), ORIGIN, after, 2, |_| Fit::Fits), Seat::Lead(_)));

@@ -11,7 +11,7 @@ use http::{HeaderMap, header};
 use crate::{
     dialect::{self, Answer},
     entry::Entry,
-    flight::{Head, Outcome},
+    flight::Head,
     follow::{answer, variants},
     generations::{Dependencies, Mark, Point, Subject},
     headers::media_type_of,
@@ -90,7 +90,7 @@ pub fn again(question: &Question, entry: Entry, began: Option<Point>) -> Result<
 }
 
 /// Stores an answer, as of `times`.
-pub async fn store(question: &Question, entry: Entry, times: Times) -> Outcome {
+pub async fn store(question: &Question, entry: Entry, times: Times) -> Result<(), Reason> {
     let (started, life) = (Instant::now(), entry.life());
     let Question { inquiry, follow, wanted, exchange, .. } = question;
     let (live, shared) = (question.live(), question.shared());

@@ -99,6 +99,8 @@ pub enum Reason {
     TooManyTags,
     /// The store is out of reach.
     StoreUnavailable,
+    /// The answer says that it is not finished: it is stored, for a moment.
+    Unfinished,
 }
 
 impl Reason {
@@ -146,6 +148,7 @@ impl Reason {
             Self::Retired => "retired",
             Self::TooManyTags => "too-many-tags",
             Self::StoreUnavailable => "store-unavailable",
+            Self::Unfinished => "unfinished",
         }
     }
 }
@@ -254,7 +257,7 @@ pub struct Life {
 
 impl Life {
     /// Fresh for a while, and then of no use.
-    const fn fresh(ttl: Duration) -> Self {
+    pub const fn fresh(ttl: Duration) -> Self {
         Self { ttl, stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO }
     }
 }

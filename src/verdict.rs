@@ -6,13 +6,14 @@ use http::{HeaderName, StatusCode};
 use crate::{
     dialect::{Answer, Judging, sse::Framing},
     fill::Purpose,
-    flight::{Head, Outcome, Sharing},
+    flight::{Head, Sharing, StoredFor},
     follow::answer,
     key,
     policy::{self, Life, Reason},
     question::Question,
     rfc9111::Times,
     route::Scope,
+    unfinished,
 };
 
 /// Whether an answer with this head may be stored, and for how long.
@@ -49,7 +50,7 @@ pub fn of_body(question: &Question, head: &Head, body: &Bytes) -> Answer {
 
 /// Whether those who wait for the answer to be judged may have it: it is whole, and says what it was asked for, though it
 /// may not be worth keeping.
-pub fn is_for_others(end: Outcome) -> bool {
+pub const fn is_for_others(end: Result<(), Reason>) -> bool {
     matches!(end, Ok(()) | Err(Reason::Filtered | Reason::Length | Reason::ToolCalls))
 }
 
@@ -57,13 +58,24 @@ pub fn is_for_others(end: Outcome) -> bool {
 ///
 /// # Errors
 /// The reason, where it is not.
-pub fn of_end(head: &Head, framed: bool, answer: &Answer) -> Outcome {
+pub fn of_end(head: &Head, framed: bool, answer: &Answer) -> Result<(), Reason> {
     // A document's 404 is no answer of its dialect.
     if head.status != StatusCode::OK {
         return if framed { Ok(()) } else { Err(Reason::Unframed) };
     }
     answer.verdict?;
     if framed || answer.end_seen { Ok(()) } else { Err(Reason::Unframed) }
+}
+
+/// How long an answer that may be kept for `life` is kept, by what its content says of itself.
+pub fn of_content(question: &Question, head: &Head, body: &Bytes, life: Life) -> (Life, StoredFor) {
+    if question.follow.is_some() {
+        return (life, StoredFor::Usual);
+    }
+    match unfinished::shortened(question.route.kind, &head.headers, body, life) {
+        Some(life) => (life, StoredFor::Short(Reason::Unfinished)),
+        None => (life, StoredFor::Usual),
+    }
 }
 
 /// Who else may read it.

@@ -47,3 +47,4 @@ mod stale;
 mod store_redis;
 mod streams;
 mod tls;
+mod unfinished;
