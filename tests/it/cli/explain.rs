@@ -147,7 +147,7 @@ fn a_body_alone_goes_where_it_is_said() {
         alone["normal_form"],
         r#"{"messages":[{"content":"Who keeps entries?","role":"user"}],"model":"m"}"#
     );
-    assert_eq!(alone["route"], "POST /**/v1/chat/completions");
+    assert_eq!(alone["route"], "POST /**/chat/completions");
 }
 
 #[test]
