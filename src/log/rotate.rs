@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{error::LogError, writer::WholeLines};
+use super::{
+    error::LogError,
+    writer::{Output, WholeLines},
+};
 
 /// How long after a failure to open or rotate the file it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -34,9 +37,38 @@ pub(super) struct RotatingFile {
     retry_after: Duration,
 }
 
+/// A file that ends with the lines of this process, as long as no other one writes to it.
+#[derive(Debug)]
+struct LogFile(File);
+
+impl Write for LogFile {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.0.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Output for LogFile {
+    /// Where the file goes on behind our last byte, or was cut, what others wrote is not taken away.
+    fn take_back(&mut self, bytes: u64) -> bool {
+        let mut cut = || -> io::Result<bool> {
+            let (metadata, end) = (self.0.metadata()?, self.0.stream_position()?);
+            let is_ours = metadata.is_file() && metadata.len() == end && bytes <= end;
+            if is_ours {
+                self.0.set_len(end - bytes)?;
+            }
+            Ok(is_ours)
+        };
+        cut().unwrap_or(false)
+    }
+}
+
 #[derive(Debug)]
 struct Current {
-    lines: WholeLines<File>,
+    lines: WholeLines<LogFile>,
     size: u64,
     /// A device or a pipe (`/dev/stderr`) has no size and must not be renamed.
     rotates: bool,
@@ -90,9 +122,10 @@ impl RotatingFile {
             return self.reopen();
         }
         if let Some(current) = &mut self.current {
-            current.lines.get_ref().set_len(0)?;
-            let file = current.lines.get_ref().try_clone()?;
-            *current = Current { lines: WholeLines::new(file), size: 0, rotates: true };
+            let LogFile(file) = current.lines.get_ref();
+            file.set_len(0)?;
+            let lines = WholeLines::new(LogFile(file.try_clone()?));
+            *current = Current { lines, size: 0, rotates: true };
         }
         Ok(())
     }
@@ -101,13 +134,25 @@ impl RotatingFile {
     fn prepare(&mut self, lines: &[u8]) -> io::Result<()> {
         let generation = self.generation.load(Ordering::Acquire);
         if generation != self.seen {
+            self.settle();
             (self.seen, self.retry_at, self.current) = (generation, None, None);
         }
         if self.current.is_none() {
             self.attempt(Self::reopen)?;
         }
         let outgrown = |current: &Current| current.fitting(lines, self.max_size) == 0 && current.size > 0;
-        if self.current.as_ref().is_some_and(outgrown) { self.attempt(Self::rotate) } else { Ok(()) }
+        if !self.current.as_ref().is_some_and(outgrown) {
+            return Ok(());
+        }
+        self.settle();
+        self.attempt(Self::rotate)
+    }
+
+    /// Ends the last line of a file that is about to be left, if the disk takes it.
+    fn settle(&mut self) {
+        if let Some(current) = &mut self.current {
+            let _ = current.lines.settle();
+        }
     }
 }
 
@@ -123,9 +168,13 @@ impl Write for RotatingFile {
             0 => first_line(buf),
             n => n,
         };
-        let written = current.lines.write(buf.get(..fitting).unwrap_or(buf))?;
-        current.size += written as u64;
-        Ok(written)
+        let written = current.lines.write(buf.get(..fitting).unwrap_or(buf));
+        match &written {
+            Ok(written) => current.size += *written as u64,
+            // Something of it may have been taken back.
+            Err(_) => current.measure(),
+        }
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -138,9 +187,18 @@ impl Current {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         let metadata = file.metadata()?;
         let (rotates, size) = (metadata.is_file(), metadata.len());
-        let lines =
-            if rotates && ends_mid_line(path) { WholeLines::torn(file) } else { WholeLines::new(file) };
+        let is_torn = rotates && ends_mid_line(path);
+        let file = LogFile(file);
+        let lines = if is_torn { WholeLines::torn(file) } else { WholeLines::new(file) };
         Ok(Self { lines, size, rotates })
+    }
+
+    /// Takes the file's size from the file.
+    fn measure(&mut self) {
+        let LogFile(file) = self.lines.get_ref();
+        if let (true, Ok(metadata)) = (self.rotates, file.metadata()) {
+            self.size = metadata.len();
+        }
     }
 
     /// The length of the whole lines at the start of `lines` that the file has room for.
@@ -293,6 +351,26 @@ mod tests {
         place.open(0, 1).write_all(b"a\nhal").unwrap();
         place.open(0, 1).write_all(b"b\n").unwrap();
         assert_eq!(place.text("app.log"), "a\nhal\nb\n");
+    }
+
+    #[test]
+    fn what_is_taken_back_is_this_process_own() {
+        let place = Place::new();
+        let mut file = place.open(0, 1);
+        file.write_all(b"aaa\nbb").unwrap();
+        let taken_back = |file: &mut RotatingFile, bytes| {
+            let mut cut = LogFile(file.current.as_ref().unwrap().lines.get_ref().0.try_clone().unwrap());
+            cut.take_back(bytes)
+        };
+        assert!(taken_back(&mut file, 2));
+        assert_eq!(place.text("app.log"), "aaa\n");
+        // Somebody else has written behind, or has emptied the file.
+        file.write_all(b"cc").unwrap();
+        OpenOptions::new().append(true).open(place.path("app.log")).unwrap().write_all(b"!").unwrap();
+        assert!(!taken_back(&mut file, 2));
+        fs::write(place.path("app.log"), "").unwrap();
+        assert!(!taken_back(&mut file, 2));
+        assert_eq!(place.text("app.log"), "");
     }
 
     #[test]

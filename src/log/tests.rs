@@ -19,7 +19,7 @@ use super::{
         CacheInfo, ErrorEvent, HttpRequest, HttpResponse, LlmCall, NoMetadata, Operation, Performance, error,
         exc_info, http_request, http_response, lifecycle, llm_call, panicked, performance,
     },
-    writer::WholeLines,
+    writer::{Output, WholeLines},
     *,
 };
 use crate::{key::Key, route::Kind};
@@ -470,6 +470,8 @@ fn a_stalled_sink_drops_counts_and_tells() {
     assert_eq!(quick[4], line("5", Some(1)));
     assert_eq!(quick[5], line("6", Some(2)));
 }
+
+impl Output for io::PipeWriter {}
 
 #[test]
 fn a_stop_does_not_wait_for_a_stalled_pipe() {

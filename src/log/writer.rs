@@ -174,51 +174,99 @@ fn write_out<'a>(out: &mut impl Write, lines: &'a [u8]) -> &'a [u8] {
     rest
 }
 
-/// An output that, after a failure in the midst of a line, ends that line before the next: a lost line never spoils
-/// the one after it.
+/// Where lines end up.
+pub(super) trait Output: Write {
+    /// Takes the last `bytes` back that were written; whether it could.
+    fn take_back(&mut self, _bytes: u64) -> bool {
+        false
+    }
+}
+
+/// Standard output: a pipe keeps what it was given, and a file that others write to as well is not ours to cut.
+impl Output for std::fs::File {}
+
+#[cfg(not(unix))]
+impl Output for io::Stdout {}
+
+/// An output that has whole lines only. Where a write fails in the midst of a line, its beginning is taken back; where
+/// that cannot be, its rest is written before anything else, once the output takes it.
 #[derive(Debug)]
 pub(super) struct WholeLines<W> {
     out: W,
-    /// Whether the last byte that was written is no newline.
-    mid_line: bool,
-    /// Whether a failure came while it was so: the rest of that line is lost.
-    torn: bool,
+    /// How much of a line has been written whose end has not.
+    begun: u64,
+    /// What must be written first.
+    owed: Vec<u8>,
 }
 
-impl<W: Write> WholeLines<W> {
+impl<W: Output> WholeLines<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, mid_line: false, torn: false }
+        Self { out, begun: 0, owed: Vec::new() }
     }
 
-    /// Over an output whose last line has no end.
+    /// Over an output whose last line has no end, and never gets more than a newline.
     pub(super) fn torn(out: W) -> Self {
-        Self { out, mid_line: true, torn: true }
+        Self { owed: b"\n".to_vec(), ..Self::new(out) }
     }
 
     /// Whether the next write goes on with the line that the last one began.
     pub(super) fn is_mid_line(&self) -> bool {
-        self.mid_line && !self.torn
+        self.begun > 0
     }
 
     pub(super) fn get_ref(&self) -> &W {
         &self.out
     }
+
+    /// Writes what must be written first.
+    ///
+    /// # Errors
+    /// Where the output does not take it, which leaves the rest for the next time.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        while !self.owed.is_empty() {
+            match self.out.write(&self.owed)? {
+                0 => return Err(ErrorKind::WriteZero.into()),
+                n => drop(self.owed.drain(..n)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A write of `lines` has failed. How much of them need not be written any more: the rest of the line that was
+    /// begun, which is owed from now on. `None` where nothing is begun, or nothing any more.
+    fn owe(&mut self, lines: &[u8]) -> Option<usize> {
+        let begun = mem::take(&mut self.begun);
+        if begun == 0 || self.out.take_back(begun) {
+            return None;
+        }
+        let end = memchr(b'\n', lines).map_or(lines.len(), |at| at + 1);
+        self.owed.extend_from_slice(&lines[..end]);
+        Some(end)
+    }
+
+    fn note(&mut self, written: &[u8]) {
+        self.begun = match memrchr(b'\n', written) {
+            Some(at) => (written.len() - at - 1) as u64,
+            None => self.begun + written.len() as u64,
+        };
+    }
 }
 
-impl<W: Write> Write for WholeLines<W> {
+impl<W: Output> Write for WholeLines<W> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        if self.torn {
-            self.out.write_all(b"\n")?;
-            (self.torn, self.mid_line) = (false, false);
-        }
-        let written = self.out.write(buf);
-        match &written {
-            Ok(0) => self.torn = self.mid_line,
-            Ok(n) => self.mid_line = buf.get(n - 1) != Some(&b'\n'),
-            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
-            Err(_) => self.torn = self.mid_line,
-        }
-        written
+        self.settle()?;
+        let failed = match self.out.write(buf) {
+            Ok(0) => Ok(0),
+            Ok(n) => {
+                self.note(buf.get(..n).unwrap_or(buf));
+                return Ok(n);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {
+                return Err(error);
+            }
+            Err(error) => Err(error),
+        };
+        self.owe(buf).map_or(failed, Ok)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -231,6 +279,8 @@ impl<W: Write> Write for WholeLines<W> {
 mod tests {
     use std::{collections::VecDeque, sync::Mutex};
 
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Does with each write what it was told: takes so many bytes, or fails.
@@ -238,6 +288,18 @@ mod tests {
     struct Script {
         steps: Arc<Mutex<VecDeque<Result<usize, ErrorKind>>>>,
         seen: Arc<Mutex<Vec<u8>>>,
+        takes_back: bool,
+    }
+
+    impl Output for Script {
+        fn take_back(&mut self, bytes: u64) -> bool {
+            let mut seen = self.seen.lock().unwrap();
+            let left = seen.len() - usize::try_from(bytes).unwrap();
+            if self.takes_back {
+                seen.truncate(left);
+            }
+            self.takes_back
+        }
     }
 
     impl Script {
@@ -288,13 +350,63 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_line_does_not_spoil_the_next() {
+    fn what_cannot_be_taken_back_is_finished_first() {
         let steps = vec![Ok(5), Err(ErrorKind::StorageFull), Err(ErrorKind::StorageFull)];
-        // The first failure tears `bbb`; the second is the newline that would have ended it.
+        // The first failure tears `bbb`; the second keeps its rest from being written.
         let batches: &[&[&str]] = &[&["aaa\n", "bbb\n"], &["ccc\n"], &["ddd\n"]];
-        assert_eq!(written(steps, batches), ("aaa\nb\nddd\n".into(), 2));
+        assert_eq!(written(steps, batches), ("aaa\nbbb\nddd\n".into(), 1));
         // An output that takes nothing and says so is as good as one that fails.
-        assert_eq!(written(vec![Ok(1), Ok(0)], &[&["aaa\n"], &["bbb\n"]]), ("a\nbbb\n".into(), 1));
+        assert_eq!(written(vec![Ok(1), Ok(0)], &[&["aaa\n"], &["bbb\n"]]), ("aaa\nbbb\n".into(), 0));
+    }
+
+    #[test]
+    fn an_output_that_was_torn_before_begins_a_line() {
+        let script = Script::new([Err(ErrorKind::StorageFull)]);
+        let mut out = WholeLines::torn(script.clone());
+        assert_eq!((write_lines(&mut out, b"a\n"), write_lines(&mut out, b"b\n")), (1, 0));
+        assert_eq!(script.seen(), "\nb\n");
+    }
+
+    proptest! {
+        /// Whatever an output takes, fails at, and takes back: what it has is some of the lines, whole and in their
+        /// order, and all the others were counted.
+        #[test]
+        fn lines_are_whole_or_not_there(
+            steps in proptest::collection::vec(
+                prop_oneof![
+                    (0..12_usize).prop_map(Ok),
+                    Just(Err(ErrorKind::StorageFull)),
+                    Just(Err(ErrorKind::Interrupted)),
+                ],
+                0..30,
+            ),
+            lengths in proptest::collection::vec(proptest::collection::vec(1..9_usize, 1..4), 1..12),
+            takes_back: bool,
+        ) {
+            let script = Script { takes_back, ..Script::new(steps) };
+            let mut out = WholeLines::new(script.clone());
+            let (mut failed, mut all) = (0, Vec::new());
+            for batch in lengths {
+                let lines: Vec<_> = batch
+                    .into_iter()
+                    .map(|len| format!("{}{}\n", char::from(b'a' + (all.len() % 26) as u8), "x".repeat(len)))
+                    .collect();
+                failed += write_lines(&mut out, lines.concat().as_bytes());
+                all.extend(lines);
+            }
+            // By now the output takes everything.
+            script.steps.lock().unwrap().clear();
+            failed += write_lines(&mut out, b"last\n");
+            all.push("last\n".to_owned());
+            let seen = script.seen();
+            let mut rest = all.iter();
+            let mut there = 0;
+            for line in seen.split_inclusive('\n') {
+                prop_assert!(rest.any(|own| own == line), "{line:?} of {seen:?}");
+                there += 1;
+            }
+            prop_assert_eq!(there + failed, all.len() as u64);
+        }
     }
 
     #[test]
