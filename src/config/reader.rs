@@ -1,12 +1,10 @@
 //! Reads settings by key: what each is, where it came from, and what is wrong.
 
-use std::collections::BTreeMap;
-
 use super::{
     NOTHING, Secret,
     error::{Errors, Faults},
     settings::{self, SETTINGS},
-    source::{Given, Source},
+    source::{Given, Source, Values},
     value::{Form, mask},
 };
 
@@ -25,7 +23,7 @@ pub struct Effective {
 
 /// Reads values by key, and notes what is wrong and what is in force.
 pub(super) struct Reader {
-    given: BTreeMap<&'static str, Given>,
+    given: Values,
     /// What is wrong so far.
     pub(super) faults: Faults,
     effective: Vec<Effective>,
@@ -33,16 +31,23 @@ pub(super) struct Reader {
 
 impl Reader {
     /// A reader of the strongest value of each setting.
-    pub(super) fn new(given: BTreeMap<&'static str, Given>, faults: Faults) -> Self {
+    pub(super) fn new(given: Values, faults: Faults) -> Self {
         Self { given, faults, effective: Vec::new() }
     }
 
-    /// The value of a setting; `None` where there is none, or where it is wrong, which is noted.
+    /// The value of a setting; `None` where there is none, or where it is wrong, which is noted. Values that a stronger
+    /// source overrides must be good too: they count once that source is gone.
     pub(super) fn take<T>(&mut self, key: &'static str, form: &Form<T>) -> Option<T> {
-        let Some(Given { value, source }) = self.given.get(key) else {
+        let Some((Given { value, source }, weaker)) = self.given.get(key).and_then(|all| all.split_last())
+        else {
             self.note(key, None, Source::Default);
             return None;
         };
+        for Given { value, source } in weaker {
+            if let Err(message) = (form.read)(value) {
+                self.faults.at(source, key, &message);
+            }
+        }
         match (form.read)(value) {
             Ok(value) => {
                 let source = source.clone();
@@ -87,7 +92,8 @@ impl Reader {
 
     /// Where a setting's value was written.
     pub(super) fn source(&self, key: &str) -> Source {
-        self.given.get(key).map_or(Source::Default, |given| given.source.clone())
+        let strongest = self.given.get(key).and_then(|all| all.last());
+        strongest.map_or(Source::Default, |given| given.source.clone())
     }
 
     /// Notes a fault of a setting that only others make one.

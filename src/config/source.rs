@@ -178,40 +178,39 @@ pub(super) struct Given {
     pub(super) source: Source,
 }
 
-/// The strongest value of each setting that has one.
-pub(super) fn merge(
-    inputs: &Inputs,
-    file: Vec<FileValue>,
-    faults: &mut Faults,
-) -> BTreeMap<&'static str, Given> {
+/// Every value that a setting was given, the strongest last; a setting without one has no list.
+pub(super) type Values = BTreeMap<&'static str, Vec<Given>>;
+
+/// The values of each setting.
+pub(super) fn merge(inputs: &Inputs, file: Vec<FileValue>, faults: &mut Faults) -> Values {
     for (key, _) in &inputs.flags {
         if settings::find(key).is_none() {
             faults.elsewhere((*key).to_owned(), "is no setting");
         }
     }
-    // From the weakest to the strongest, each replacing what stands there.
-    let mut given = BTreeMap::new();
+    let mut given = Values::new();
+    let mut give = |key, value| given.entry(key).or_default().push(value);
     for setting in &SETTINGS {
         if let Some(default) = setting.default {
-            given.insert(setting.key, bare(default, Source::Default));
+            give(setting.key, bare(default, Source::Default));
         }
     }
     for (key, value) in &inputs.assumed {
-        given.insert(*key, bare(value, Source::Default));
+        give(*key, bare(value, Source::Default));
     }
     for FileValue { key, value, source } in file {
-        given.insert(key, Given { value, source });
+        give(key, Given { value, source });
     }
     for setting in &SETTINGS {
-        if let Some(stronger) = outside_file(setting, inputs) {
-            given.insert(setting.key, stronger);
+        for stronger in outside_file(setting, inputs) {
+            give(setting.key, stronger);
         }
     }
     given
 }
 
-/// The setting's value from the flags, the environment or `.env`.
-fn outside_file(setting: &Setting, inputs: &Inputs) -> Option<Given> {
+/// The setting's values from `.env`, the environment and the flags, the strongest last.
+fn outside_file(setting: &Setting, inputs: &Inputs) -> impl Iterator<Item = Given> {
     let flag = || {
         let (_, value) = inputs.flags.iter().rev().find(|(key, _)| *key == setting.key)?;
         Some(bare(value, Source::Flag(setting.flag.unwrap_or(setting.key))))
@@ -224,7 +223,7 @@ fn outside_file(setting: &Setting, inputs: &Inputs) -> Option<Given> {
         let (name, (path, variables)) = (setting.env?, inputs.dotenv.as_ref()?);
         Some(bare(last(variables, name)?, Source::Dotenv { path: path.clone(), name }))
     };
-    flag().or_else(env).or_else(dotenv)
+    [dotenv(), env(), flag()].into_iter().flatten()
 }
 
 /// The last value of `name`; an empty one counts as unset.

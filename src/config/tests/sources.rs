@@ -25,20 +25,92 @@ fn the_strongest_source_wins() {
 }
 
 #[test]
-fn an_empty_variable_counts_as_unset_and_a_bad_one_that_loses_does_not_matter() {
+fn an_empty_variable_counts_as_unset_and_the_last_of_a_name_counts() {
     let inputs = Inputs {
         env: vec![("CACHE_NAMESPACE".into(), " ".into()), ("LOG_LEVEL".into(), "ERROR\r".into())],
         dotenv: Some((
             ".env".into(),
             vec![("CACHE_NAMESPACE".into(), "one".into()), ("CACHE_NAMESPACE".into(), "two".into())],
         )),
-        ..with_upstream("store.namespace = \"three\"\nlog.level = \"LOUD\"")
+        ..with_upstream("store.namespace = \"three\"\nlog.level = \"INFO\"")
     };
     let loaded = load(&inputs).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(loaded.config.store.namespace, "two");
     assert_eq!(loaded.config.log.level, LogLevel::Error);
     let empty_flag = Inputs { flags: vec![("store.namespace", String::new())], ..inputs };
     assert_eq!(faults(&empty_flag), "store.namespace: takes a text; found an empty text");
+}
+
+/// Settings of each form that all sources can give: a bad and a good value, and the bad one in the file.
+const GIVEN: [(&str, &str, &str, &str, &str); 5] = [
+    ("listen", "LISTEN", "nowhere", "127.0.0.1:1", "7"),
+    ("admin.listen", "ADMIN_LISTEN", "nowhere", "127.0.0.1:2", "true"),
+    ("upstream.url", "UPSTREAM_URL", "ftp://a", "http://a", "\"ftp://a\""),
+    ("log.level", "LOG_LEVEL", "LOUD", "ERROR", "3"),
+    ("store.redis", "REDIS_URL", "http://a", "redis://a", "[]"),
+];
+
+#[test]
+fn a_bad_value_is_a_fault_whatever_overrides_it() {
+    for (key, variable, bad, good, bad_in_file) in GIVEN {
+        // One bit for each source, from the weakest to the strongest: which of them are bad, and which are there.
+        for there in 1..16_u8 {
+            for wrong in (1..16_u8).filter(|wrong| wrong & !there == 0) {
+                let value = |source: u8| if wrong & source != 0 { bad } else { good }.to_owned();
+                let is = |source: u8| there & source != 0;
+                let text = match (is(1), wrong & 1 != 0) {
+                    (false, _) => String::new(),
+                    (true, true) => format!("{key} = {bad_in_file}"),
+                    (true, false) => format!("{key} = {good:?}"),
+                };
+                let base = if key == "upstream.url" { file(&text) } else { with_upstream(&text) };
+                let line = if key == "upstream.url" { 1 } else { 2 };
+                let inputs = Inputs {
+                    dotenv: is(2).then(|| (".env".into(), vec![(variable.to_owned(), value(2))])),
+                    env: is(4).then(|| (variable.to_owned(), value(4))).into_iter().collect(),
+                    flags: is(8).then(|| (key, value(8))).into_iter().collect(),
+                    ..base
+                };
+                let told = faults(&inputs);
+                let places = [
+                    (2, format!(".env:{variable}: ")),
+                    (4, format!("{variable} (environment): ")),
+                    (
+                        8,
+                        format!(
+                            "{}: ",
+                            SETTINGS
+                                .iter()
+                                .find(|own| own.key == key)
+                                .and_then(|own| own.flag)
+                                .unwrap_or(key)
+                        ),
+                    ),
+                    (1, format!("s.toml:{line}: ")),
+                ];
+                let lines: Vec<_> = told.lines().collect();
+                assert_eq!(lines.len(), wrong.count_ones() as usize, "{key} {there:b} {wrong:b}: {told}");
+                for (_, place) in places.iter().filter(|(source, _)| wrong & source != 0) {
+                    assert!(lines.iter().any(|line| line.starts_with(place)), "{place} of {told}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn faults_of_several_settings_and_sources_are_told_at_once() {
+    let inputs = Inputs {
+        flags: vec![("listen", "127.0.0.1:1".into())],
+        env: vec![("LISTEN".into(), "x".into()), ("LOG_LEVEL".into(), "ERROR".into())],
+        dotenv: Some((".env".into(), vec![("LOG_LEVEL".into(), "LOUD".into())])),
+        ..with_upstream("listen = 7\nlog.level = 8\nttl.query = \"soon\"")
+    };
+    let told = faults(&inputs);
+    for place in ["LISTEN (environment): ", ".env:LOG_LEVEL: ", "s.toml:2: ", "s.toml:3: ", "s.toml:4: "] {
+        assert!(told.lines().any(|line| line.starts_with(place)), "{place} of {told}");
+    }
+    assert_eq!(told.lines().count(), 5, "{told}");
 }
 
 #[test]
