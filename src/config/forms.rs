@@ -115,6 +115,7 @@ pub(super) const REDIS_URL: Form<Secret> = Form {
         if !["redis", "rediss", "unix", "redis+unix"].contains(&scheme) {
             return Err(format!("is no URL of Redis; {how}"));
         }
+        check_redis_parameters(scheme, text)?;
         match text.into_connection_info() {
             Ok(_) => Ok(Secret::new(text)),
             Err(error) if error.detail().is_none() => {
@@ -128,6 +129,40 @@ pub(super) const REDIS_URL: Form<Secret> = Form {
     },
     show: |url| url.expose().to_owned(),
 };
+
+/// Looks at what stands behind a `?`. Redis's own client passes over what it does not know, and so over a slip.
+fn check_redis_parameters(scheme: &str, text: &str) -> Result<(), String> {
+    let Ok(url) = url::Url::parse(text) else { return Ok(()) };
+    let is_socket = scheme.contains("unix");
+    for (name, value) in url.query_pairs() {
+        match (&*name, &*value) {
+            ("protocol", "2" | "resp2") => {}
+            ("protocol", _) => {
+                return Err(
+                    "asks for a protocol that sidecache does not speak; leave `protocol` out, or write \
+                            protocol=resp2"
+                        .to_owned(),
+                );
+            }
+            ("db" | "user" | "pass", _) if is_socket => {}
+            _ if is_socket => {
+                return Err(
+                    "has a parameter that is not known; write db, user, pass, or protocol=resp2, as in \
+                            unix:///PATH?db=0&user=USER&pass=PASSWORD"
+                        .to_owned(),
+                );
+            }
+            _ => {
+                return Err(
+                    "has a parameter that is not known; user, password and database stand elsewhere: write \
+                            redis://USER:PASSWORD@HOST:PORT/DATABASE"
+                        .to_owned(),
+                );
+            }
+        }
+    }
+    Ok(())
+}
 
 pub(super) const ENCRYPTION_KEY: Form<EncryptionKey> = Form {
     read: |value| {

@@ -188,13 +188,43 @@ fn addresses() {
 #[test]
 fn redis_urls_without_repeating_them() {
     const HOW: &str = "write redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH";
+    const PROTOCOL: &str =
+        "a protocol that sidecache does not speak; leave `protocol` out, or write protocol=resp2";
+    const ELSEWHERE: &str = "a parameter that is not known; user, password and database stand elsewhere: write \
+                             redis://USER:PASSWORD@HOST:PORT/DATABASE";
+    const SOCKET: &str = "a parameter that is not known; write db, user, pass, or protocol=resp2, as in \
+                          unix:///PATH?db=0&user=USER&pass=PASSWORD";
+    for good in [
+        "redis://h",
+        "redis://h/3?",
+        "redis://u:p@h:1/3?protocol=2",
+        "rediss://h?protocol=resp2#insecure",
+        "unix:///r.sock?db=1&user=u&pass=p&protocol=resp2",
+        "redis+unix:///r.sock",
+    ] {
+        assert!(load(&with_upstream(&format!("store.redis = {good:?}"))).is_ok(), "{good}");
+    }
     for (url, wanted) in [
         ("localhost:6379", format!("is no URL; {HOW}")),
         (":sesame@localhost:6379", format!("is no URL; {HOW}")),
         ("http://:sesame@h", format!("is no URL of Redis; {HOW}")),
         ("redis://:sesame@h/five", format!("is no URL of Redis (Invalid database number); {HOW}")),
         ("redis://:ses/ame@h", format!("is no URL of Redis (Redis URL did not parse); {HOW}")),
-        ("redis://:sesame@h/?protocol=4", format!("is no URL of Redis; {HOW}")),
+        ("redis://:sesame@h/?protocol=4", format!("asks for {PROTOCOL}")),
+        ("redis://:sesame@h/?protocol=resp3", format!("asks for {PROTOCOL}")),
+        ("rediss://h?protocol=3", format!("asks for {PROTOCOL}")),
+        ("redis://h/0?protocol=RESP2", format!("asks for {PROTOCOL}")),
+        ("redis://h/0?protocol=", format!("asks for {PROTOCOL}")),
+        ("redis://h/0?protocol=resp2&protocol=resp3", format!("asks for {PROTOCOL}")),
+        ("redis://h/0?protocol=resp%33", format!("asks for {PROTOCOL}")),
+        ("unix:///r.sock?db=1&protocol=resp3", format!("asks for {PROTOCOL}")),
+        ("redis://:sesame@h/?Protocol=resp2", format!("has {ELSEWHERE}")),
+        ("redis://h?db=3", format!("has {ELSEWHERE}")),
+        ("redis://h?user=u&pass=sesame", format!("has {ELSEWHERE}")),
+        ("rediss://h/1?timeout=5", format!("has {ELSEWHERE}")),
+        ("redis://h/1?x", format!("has {ELSEWHERE}")),
+        ("unix:///r.sock?database=1", format!("has {SOCKET}")),
+        ("redis+unix:///r.sock?db=1&password=sesame", format!("has {SOCKET}")),
         ("redis://", format!("is no URL of Redis (Missing hostname); {HOW}")),
     ] {
         check(&format!("store.redis = {url:?}"), &[&format!("s.toml:2: store.redis: {wanted}")]);
