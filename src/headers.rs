@@ -210,14 +210,24 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     let is_json = |media: Cow<'_, str>| {
         media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
     };
-    media_type_of(value).is_some_and(is_json)
-        && charset_of(value).is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8"))
+    media_type_of(value).is_some_and(is_json) && charsets_of(value).all(is_utf8)
 }
 
-fn charset_of(content_type: &HeaderValue) -> Option<&str> {
-    content_type.to_str().ok()?.split(';').skip(1).find_map(|parameter| {
+/// The names that the Encoding Standard of the WHATWG has for UTF-8.
+const UTF8: [&str; 6] =
+    ["utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8"];
+
+fn is_utf8(charset: &str) -> bool {
+    UTF8.iter().any(|name| charset.eq_ignore_ascii_case(name))
+}
+
+fn charsets_of(content_type: &HeaderValue) -> impl Iterator<Item = &str> {
+    // What is no text is not UTF-8 either.
+    content_type.to_str().unwrap_or("; charset=?").split(';').skip(1).filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+        let value = value.trim();
+        let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+        name.trim().eq_ignore_ascii_case("charset").then(|| quoted.unwrap_or(value).trim())
     })
 }
 
@@ -288,7 +298,24 @@ mod tests {
             ("Application/JSON; charset=UTF-8", true),
             ("application/problem+json", true),
             ("application/json; charset=\"utf-8\"", true),
+            ("application/json;charset=utf8", true),
+            ("application/json; Charset=\"UTF8\"", true),
+            ("application/json; v=1; charset = Utf-8 ", true),
+            ("application/json; charset=unicode-1-1-utf-8", true),
+            ("application/json; charset=Unicode11UTF8", true),
+            ("application/json; charset=unicode20utf8", true),
+            ("application/json; charset=\"x-unicode20utf8\"", true),
+            ("application/vnd.api+json; charset=utf8", true),
+            ("application/json; charset=utf8; charset=UTF-8", true),
+            ("application/json; charset=utf-8; charset=latin1", false),
+            ("application/json; charset=", false),
+            ("application/json; charset=utf", false),
+            ("application/json; charset=utf-88", false),
+            ("application/json; charset=utf-7", false),
+            ("application/json; charset=cp65001", false),
+            ("application/json; charset=utf_8", false),
             ("application/json; charset=utf-16", false),
+            ("application/json; charset=iso-8859-1", false),
             ("application/jsonl", false),
             ("text/plain", false),
         ] {
