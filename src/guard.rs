@@ -1,8 +1,8 @@
 //! Which requests a proxy must not pass on, because somebody behind it might read them differently. Pure.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use http::{HeaderMap, HeaderName, Method, Version, header, request::Parts, uri::Authority};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts, uri::Authority};
 use percent_encoding::percent_decode;
 
 use crate::headers;
@@ -19,7 +19,7 @@ pub fn check(parts: &Parts) -> Result<(), &'static str> {
     let Some(host) = host(parts)? else {
         return Err("the request names no host: send one `Host` header");
     };
-    if !is_host(host) {
+    if host_name(host).is_none() {
         return Err("the `Host` header is not a host");
     }
     // Over HTTP/1.1 only an absolute-form target has an authority; it must not name another host.
@@ -55,12 +55,26 @@ fn check_framing(parts: &Parts) -> Result<(), &'static str> {
     if LIKE_FRAMING.iter().any(|name| headers.contains_key(name)) {
         return Err("the request has a header whose name could be mistaken for its framing");
     }
+    check_length(headers)
+}
+
+/// The longest body that a length may announce: beyond it, those who count in floating point read another number.
+const LONGEST_BODY: u64 = 1 << 53;
+
+/// Looks at a request's `Content-Length`.
+///
+/// # Errors
+/// What is wrong, for the caller to read; the connection must be closed after it.
+pub fn check_length(headers: &HeaderMap) -> Result<(), &'static str> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).into_iter();
-    let first = lengths.next();
-    if first.is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit))
-        || lengths.next().is_some()
-    {
+    let Some(length) = lengths.next().map(HeaderValue::as_bytes) else { return Ok(()) };
+    if length.is_empty() || !length.iter().all(u8::is_ascii_digit) || lengths.next().is_some() {
         return Err("the `Content-Length` is not one number");
+    }
+    // Digits alone: what does not fit is larger still.
+    let bytes = std::str::from_utf8(length).ok().and_then(|digits| digits.parse::<u64>().ok());
+    if bytes.is_none_or(|bytes| bytes > LONGEST_BODY) {
+        return Err("the `Content-Length` is larger than 2^53");
     }
     Ok(())
 }
@@ -79,18 +93,25 @@ fn host(parts: &Parts) -> Result<Option<&str>, &'static str> {
     }
 }
 
-/// Whether `host` is a name or an address, with or without a port (RFC 9112, section 3.2). Of the characters that RFC
-/// 3986 (section 3.2.2) allows in names, those that no name in use has are refused.
-fn is_host(host: &str) -> bool {
+/// The name or address in `host`, without a port and without brackets; `None` where it is no name or address, with or
+/// without a port (RFC 9112, section 3.2). Of the characters that RFC 3986 (section 3.2.2) allows in names, those that
+/// no name in use has are refused.
+pub fn host_name(host: &str) -> Option<&str> {
     let (name, rest) = match host.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(Some((address, rest))) if address.parse::<Ipv6Addr>().is_ok() => (address, rest),
-        Some(_) => return false,
+        Some(_) => return None,
         None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
     let is_port = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
-    !name.is_empty()
+    let is_host = !name.is_empty()
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:".contains(&b))
-        && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
+        && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port));
+    is_host.then_some(name)
+}
+
+/// Whether a name, as [`host_name`] gives it, is this machine's own for itself.
+pub fn is_loopback(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Whether a path leaves the place that it seems to be in, for a service that reads it otherwise: by a `.` or `..`
@@ -153,6 +174,11 @@ mod tests {
             ("GET", "/", &[host, host], false),
             ("GET", "/", &[("host", "a b")], false),
             ("GET", "/", &[("host", "user@a")], false),
+            ("GET", "/", &[("host", "user:word@a:80")], false),
+            ("GET", "/", &[("host", "@a")], false),
+            ("GET", "/", &[("host", "a@")], false),
+            ("GET", "/", &[("host", "[::1].b")], false),
+            ("GET", "/", &[("host", "a:80:1")], false),
             ("GET", "/", &[("host", "[::1]:80")], true),
             ("GET", "/", &[("host", "[::1]80")], false),
             ("GET", "/", &[("host", "a:65536")], false),
@@ -168,6 +194,21 @@ mod tests {
             ("POST", "/", &[host, ("transfer-encoding", "chunked"), ("content-length", "3")], false),
             ("POST", "/", &[host, ("content-length", "3"), ("content-length", "3")], false),
             ("POST", "/", &[host, ("content-length", "+3")], false),
+            ("POST", "/", &[host, ("content-length", "-3")], false),
+            ("POST", "/", &[host, ("content-length", "")], false),
+            ("POST", "/", &[host, ("content-length", "3, 3")], false),
+            ("POST", "/", &[host, ("content-length", "3 3")], false),
+            ("POST", "/", &[host, ("content-length", "0x3")], false),
+            ("POST", "/", &[host, ("content-length", "3.0")], false),
+            ("POST", "/", &[host, ("content-length", "1e3")], false),
+            ("POST", "/", &[host, ("content-length", "3")], true),
+            ("POST", "/", &[host, ("content-length", "0")], true),
+            ("POST", "/", &[host, ("content-length", "0000000000000000000000003")], true),
+            ("POST", "/", &[host, ("content-length", "9007199254740992")], true),
+            ("POST", "/", &[host, ("content-length", "9007199254740993")], false),
+            ("POST", "/", &[host, ("content-length", "18446744073709551615")], false),
+            ("POST", "/", &[host, ("content-length", "18446744073709551616")], false),
+            ("POST", "/", &[host, ("content-length", "99999999999999999999999999999999999999")], false),
             ("POST", "/", &[host, ("content_length", "3")], false),
         ] {
             assert_eq!(check(&parts(method, uri, headers)).is_ok(), good, "{method} {uri} {headers:?}");

@@ -1,9 +1,13 @@
 //! Who may call the admin listener. Pure.
 
-use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts, uri::Authority};
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 
 use super::refusal::Refusal;
-use crate::{config::AdminConfig, headers};
+use crate::{
+    config::AdminConfig,
+    guard::{host_name, is_loopback},
+    headers,
+};
 
 /// Whether the request names this listener by a loopback name or one that the operator set: a page in a browser that
 /// was led here under its own name (DNS rebinding) does not.
@@ -11,13 +15,17 @@ use crate::{config::AdminConfig, headers};
 /// # Errors
 /// 403 where it does not.
 pub(super) fn check_name(parts: &Parts, config: &AdminConfig) -> Result<(), Refusal> {
-    let named =
-        parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-    let name = named.as_ref().or(parts.uri.authority()).map(Authority::host).unwrap_or_default();
-    let name = name.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-    let is_loopback =
-        name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if is_loopback || config.hosts.contains(&name) {
+    let is_good = |host: &str| {
+        host_name(host).is_some_and(|name| {
+            let is_name = |own: &String| own.trim_matches(['[', ']']).eq_ignore_ascii_case(name);
+            is_loopback(name) || config.hosts.iter().any(is_name)
+        })
+    };
+    // Over HTTP/2 the target names it; where several are named, nobody knows which one the caller meant.
+    let in_target = parts.uri.authority().map(|authority| is_good(authority.as_str()));
+    let lines = parts.headers.get_all(header::HOST).into_iter();
+    let mut named = lines.map(|host| host.to_str().is_ok_and(is_good)).chain(in_target).peekable();
+    if named.peek().is_some() && named.all(|is_good| is_good) {
         return Ok(());
     }
     Err(Refusal::new(
@@ -76,18 +84,92 @@ mod tests {
 
     #[test]
     fn only_known_names_are_answered() {
-        for (host, good) in [
-            ("127.0.0.1:8081", true),
-            ("[::1]:8081", true),
-            ("LOCALHOST", true),
-            ("ops.example:9", true),
-            ("evil.example", false),
-            ("127.0.0.1.evil.example", false),
-            ("", false),
+        let config = AdminConfig {
+            hosts: vec!["ops.example".to_owned(), "[fd00::7]".to_owned(), "10.0.0.7".to_owned()],
+            ..config()
+        };
+        for good in [
+            "127.0.0.1",
+            "127.0.0.1:8081",
+            "127.8.9.1:1",
+            "[::1]",
+            "[::1]:8081",
+            "[0:0::1]:8081",
+            "localhost",
+            "LOCALHOST:8081",
+            "ops.example",
+            "Ops.Example:9",
+            "[fd00::7]:8081",
+            "10.0.0.7:8081",
         ] {
-            assert_eq!(check_name(&with("host", host), &config()).is_ok(), good, "{host}");
+            assert!(check_name(&with("host", good), &config).is_ok(), "{good}");
         }
-        assert!(check_name(&Request::new(()).into_parts().0, &config()).is_err());
+        for bad in [
+            "",
+            " ",
+            ":8081",
+            "evil.example",
+            "evil.example@127.0.0.1",
+            "evil.example:80@localhost",
+            "localhost@evil.example",
+            "127.0.0.1@",
+            "127.0.0.1.evil.example",
+            "evil.example/127.0.0.1",
+            "evil.example#127.0.0.1",
+            "evil.example?localhost",
+            "evil.example localhost",
+            "127.0.0.1 ",
+            " 127.0.0.1",
+            "127.0.0.1,evil.example",
+            "127.0.0.1\t",
+            "localhost:8081:1",
+            "localhost:",
+            "localhost:x",
+            "localhost:+80",
+            "localhost:65536",
+            "localhost.",
+            "xlocalhost",
+            "[::1].evil",
+            "[::1]evil:80",
+            "[::1",
+            "::1",
+            "[[::1]]",
+            "[localhost]",
+            "[::1%25lo]",
+            "[::2]",
+            "128.0.0.1",
+            "127.1",
+            "0x7f000001",
+            "ops.example.evil",
+            "10.0.0.70",
+            "http://127.0.0.1",
+            "127.0.0.1\\evil",
+        ] {
+            assert!(check_name(&with("host", bad), &config).is_err(), "{bad:?}");
+        }
+        assert!(check_name(&Request::new(()).into_parts().0, &config).is_err(), "none at all");
+    }
+
+    #[test]
+    fn every_name_must_be_known() {
+        let is_good = |target: &'static str, hosts: &[&'static str]| {
+            let mut parts = Request::builder().uri(target).body(()).expect("a request").into_parts().0;
+            for host in hosts {
+                parts.headers.append(header::HOST, HeaderValue::from_static(host));
+            }
+            check_name(&parts, &config()).is_ok()
+        };
+        assert!(is_good("http://localhost:8081/stats", &[]) && is_good("http://[::1]/", &["localhost"]));
+        for (target, hosts) in [
+            ("/stats", &["localhost", "evil.example"][..]),
+            ("/stats", &["evil.example", "localhost"]),
+            ("http://localhost/stats", &["evil.example"]),
+            ("http://localhost/stats", &["evil.example@localhost"]),
+            ("http://evil.example/stats", &["localhost"]),
+            ("http://evil.example@localhost/stats", &[]),
+        ] {
+            assert!(!is_good(target, hosts), "{target} {hosts:?}");
+        }
     }
 
     #[test]

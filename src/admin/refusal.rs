@@ -27,6 +27,11 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
+    /// 400 for a request of which it is not known where it ends: the connection is closed after it.
+    pub(super) fn framing(message: impl Into<String>) -> Self {
+        Self::bad(message).with(header::CONNECTION, HeaderValue::from_static("close"))
+    }
+
     /// 404.
     pub(super) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, message)

@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Sidecache, answers::CHAT, run, soon};
+use crate::support::{Raw, Setup, Sidecache, answers::CHAT, run, soon};
 use corpus::{BODY, Case, Verdict, cases};
 use recorder::{Connection, Recorder};
 use strict::{Read, read};
@@ -36,6 +36,53 @@ fn crafted_requests_that_pass_through() {
 #[test]
 fn crafted_requests_on_a_cacheable_route() {
     run(judge(CHAT));
+}
+
+/// Whatever the route, and though the same head was good a moment ago.
+#[test]
+fn a_length_that_is_none_or_beyond_all_bodies_is_refused_as_such() {
+    run(async {
+        let recorder = Recorder::start().await;
+        let follows = "[[route]]\nmatch = \"POST /follows\"\nkind = \"other\"\nmode = \"rfc9111\"";
+        let sidecache = Setup::to(&recorder.url()).config(follows).admin().start().await;
+        for target in [CHAT, "/v1/embeddings", "/api/v1/documents", "/follows", "/some", "/health"] {
+            for length in [
+                "9007199254740993",
+                "9223372036854775808",
+                // The two largest that 64 bits hold are a 431, by the HTTP parser.
+                "18446744073709551613",
+                "18446744073709551616",
+                "99999999999999999999999999",
+                "+5",
+                "-5",
+                "5, 5",
+                "5,5",
+                "5 5",
+                "0x5",
+                "5.0",
+                "",
+            ] {
+                let request = |length: &str| {
+                    format!(
+                        "POST {target} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+                    )
+                };
+                let mut raw = Raw::connect(sidecache.address()).await;
+                raw.send(request(length)).await;
+                let told = raw.rest().await;
+                assert!(told.starts_with("HTTP/1.1 400 "), "{target} {length:?}: {told:?}");
+                let mut raw = Raw::connect(sidecache.address()).await;
+                raw.send(request("2") + "{}").await;
+                raw.head().await;
+                raw.send(request(length)).await;
+                let told = raw.rest().await;
+                assert!(told.contains("HTTP/1.1 400 "), "{target} {length:?} again: {told:?}");
+            }
+        }
+        let mut raw = Raw::connect(sidecache.admin()).await;
+        raw.send("POST /purge HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9007199254740993\r\n\r\n").await;
+        assert!(raw.rest().await.starts_with("HTTP/1.1 400 "));
+    });
 }
 
 /// Sends the whole corpus, then looks at what came of it.
