@@ -168,9 +168,9 @@ impl App {
                 tasks: TaskTracker::new(),
                 ..server.clone()
             };
-            tokio::spawn(server.run(listener, move |request, _| {
+            tokio::spawn(server.run(listener, move |request, caller| {
                 let admin = Arc::clone(&admin);
-                async move { admin.handle(request).await }
+                async move { admin.handle(request, &caller).await }
             }));
         }
         let handler = Arc::clone(&proxy);

@@ -38,6 +38,7 @@ pub async fn ask(
     report: CacheReport,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
+    question.exchange.caller.half_close.waits_elsewhere();
     match question.fallback.take() {
         None => ask_once_or_twice(question, report, request).await,
         Some(stale) => Box::pin(ask_or_take(question, stale, report, request)).await,

@@ -11,7 +11,13 @@ use http::{
 };
 use parking_lot::Mutex;
 
-use crate::{forwarded::Peer, headers, heading::Heading, route::Route};
+use crate::{
+    forwarded::Peer,
+    half_close::{HalfClose, Halves},
+    headers,
+    heading::Heading,
+    route::Route,
+};
 
 /// A longer head is not remembered, in bytes.
 const LONGEST: usize = 2048;
@@ -27,7 +33,15 @@ const END: u8 = 0;
 pub struct Caller {
     /// Its address.
     pub peer: Peer,
+    /// Whether it may have said all and still wait.
+    pub half_close: HalfClose,
     last: Mutex<Last>,
+}
+
+impl Halves for Arc<Caller> {
+    fn half_close(&self) -> &HalfClose {
+        &self.half_close
+    }
 }
 
 /// The last head that a connection had, on a cacheable route.
@@ -56,7 +70,7 @@ impl fmt::Debug for Known {
 impl Caller {
     /// One at this address.
     pub fn new(address: IpAddr) -> Self {
-        Self { peer: Peer::new(address), last: Mutex::default() }
+        Self { peer: Peer::new(address), half_close: HalfClose::default(), last: Mutex::default() }
     }
 
     /// What the head in `parts` says, where it is the last one again, and the route that covered it is one of `routes`,

@@ -23,7 +23,7 @@
 //! | --- | --- |
 //! | the command line | [`cli`] |
 //! | composition | [`app`], from a [`config`] to a running proxy and its end |
-//! | what answers | [`server`] accepts, and serves [`promptly`], with one [`alarm`] a connection and small writes in one piece ([`gather`]); [`proxy`] decides, on one page; [`admin`] and [`health`] tell operators |
+//! | what answers | [`server`] accepts, and serves [`promptly`], with one [`alarm`] a connection small writes in one piece ([`gather`]) and clients that have sent all ([`half_close`]); [`proxy`] decides, on one page; [`admin`] and [`health`] tell operators |
 //! | the ways a request goes | [`lookup`] asks the store; [`ask`] leads or follows, and [`fill`] asks the upstream once it is this replica's [`turn`], [`carried`] along by the request; [`verdict`] says what the answer is worth; [`keep`] stores what came whole; [`serve`] replies from the store; [`follow`] is how all of them obey the upstream where a route says so; [`retiring`] and [`talk`] see to it that what changed is retired; a [`question`] is what they all need; [`embed`] goes them for each input of a batch; [`pass`] and [`tunnel`] send on what nothing is cached for; [`normalize`] puts the upstream's errors into our form |
 //! | effects | [`store`], [`upstream`], [`flight`] and [`flights`] (answers while they arrive), [`edited`], [`paced`], [`body`], [`exchange`], [`log`], [`stats`], [`memory`], [`memo`] (what bodies said), [`caller`] (what a connection's last head said), [`standing`] (whose credentials are good), [`cors`] (whose pages may read), [`generations`] (what was retired), [`state`] |
 //! | rules, pure | [`way`] (which one a request goes), [`route`] and its [`pattern`], [`rfc9111`], [`conditional`], [`range`] and [`cache_control`], [`admit`], which puts together what a [`heading`] and a [`reading`] of a body say, [`key`] and its [`namespace`], [`normal`] and [`json`], [`sealing`], [`headers`], [`per_call`], [`location`], [`policy`], [`unfinished`], [`entry`], [`packed`] and in its [`envelope`], [`compression`], [`recording`], [`batch`], [`resource`], [`tags`], [`table`], [`glob`], [`reply`], [`report`] (what is told of the cache), [`guard`], [`forwarded`], [`error`], [`time`] and its [`digits`], and in [`dialect`] what bodies mean |
@@ -60,6 +60,7 @@ pub mod gather;
 pub mod generations;
 pub mod glob;
 pub mod guard;
+pub mod half_close;
 pub mod headers;
 pub mod heading;
 pub mod health;

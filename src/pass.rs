@@ -61,6 +61,7 @@ pub async fn forward(
     retiring: Option<Retiring>,
 ) -> Result<Reply, Failure> {
     let live = &exchange.live;
+    exchange.caller.half_close.waits_elsewhere();
     upstream_headers(exchange, &mut parts.headers, false);
     let mut request = Request::from_parts(parts, body);
     if let Some(Upgrade { protocol, .. }) = &upgrade {

@@ -157,7 +157,8 @@ impl Proxy {
         };
         let limits = &live.config.limits;
         let limits = ReadLimits { bytes: limits.max_body, pause: limits.body_timeout };
-        let body = match body::read(body, limits).await {
+        let caller = &exchange.caller;
+        let body = match body::read(body, limits, || caller.half_close.needs_more()).await {
             Ok(body) => body,
             Err(BodyError::TooLarge(limit)) => return Err(too_large(limit).into()),
             Err(error) => return Err(Failure::Gone(error)),

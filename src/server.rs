@@ -29,8 +29,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    alarm::Alarm, caller::Caller, gather::Gathering, memory::Crowd, promptly::Promptly, state::Shared,
-    stats::Limit, tunnel::Place,
+    alarm::Alarm, caller::Caller, gather::Gathering, half_close::Held, memory::Crowd, promptly::Promptly,
+    state::Shared, stats::Limit, tunnel::Place,
 };
 
 /// After a failed accept (out of file descriptors, say), the time until the next one.
@@ -115,11 +115,22 @@ impl Drop for Beat {
     }
 }
 
+/// Tells, once dropped, that an answer has been made.
+#[derive(Debug)]
+struct Answered(Arc<Caller>);
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.0.half_close.answered();
+    }
+}
+
 /// An answer's body.
 #[derive(Debug)]
 struct Beating<B> {
     body: B,
     _beat: Option<Beat>,
+    _answered: Option<Answered>,
 }
 
 impl<B: Body + Unpin> Body for Beating<B> {
@@ -206,15 +217,23 @@ impl Server {
         let (pulse, place) = (Arc::new(Pulse::default()), Place(Arc::new(permit)));
         let caller = Arc::new(Caller::new(peer.ip()));
         let service = {
-            let (pulse, place) = (Arc::clone(&pulse), place.clone());
+            let (pulse, place, caller) = (Arc::clone(&pulse), place.clone(), Arc::clone(&caller));
             service_fn(move |mut request: Request<Incoming>| {
                 let beat = pulse.beat(request.version());
                 // An upgraded connection goes on when this one has ended.
                 if request.headers().contains_key(header::UPGRADE) {
                     request.extensions_mut().insert(place.clone());
                 }
-                handle(request, Arc::clone(&caller))
-                    .map(|answer| answer.map(|response| response.map(|body| Beating { body, _beat: beat })))
+                // Over HTTP/2 each request has an end of its own.
+                let answered = beat.is_none().then(|| Answered(Arc::clone(&caller)));
+                if answered.is_some() {
+                    caller.half_close.begin();
+                }
+                handle(request, Arc::clone(&caller)).map(|answer| {
+                    answer.map(|response| {
+                        response.map(|body| Beating { body, _beat: beat, _answered: answered })
+                    })
+                })
             })
         };
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -230,8 +249,8 @@ impl Server {
             // A peer that is gone without a word holds its place no longer than this.
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
-        let mut connection =
-            pin!(builder.serve_connection_with_upgrades(TokioIo::new(Gathering(stream)), service));
+        let io = TokioIo::new(Held { stream: Gathering(stream), of: caller });
+        let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
         // The parser's own timeout begins once it knows the protocol, and is HTTP/1's alone; else this one runs.
         let mut silence = pin!(tokio::time::sleep(self.header_timeout));
         let promptly = Promptly::default();

@@ -25,6 +25,8 @@ use tokio::sync::Semaphore;
 use self::{call::Call, refusal::Refusal};
 use crate::{
     body::{self, ReadLimits, ResponseBody},
+    caller::Caller,
+    guard::check_length,
     health::cache_section,
     proxy::Proxy,
     reply,
@@ -50,10 +52,14 @@ impl Admin {
     ///
     /// # Errors
     /// None.
-    pub async fn handle(&self, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
+    pub async fn handle(
+        &self,
+        request: Request<Incoming>,
+        caller: &Caller,
+    ) -> Result<Response<ResponseBody>, Infallible> {
         let live = self.proxy.live.load_full();
         let (parts, body) = request.into_parts();
-        Ok(self.answer(&live, &parts, body).await.unwrap_or_else(Refusal::response))
+        Ok(self.answer(&live, &parts, body, caller).await.unwrap_or_else(Refusal::response))
     }
 
     async fn answer(
@@ -61,8 +67,10 @@ impl Admin {
         live: &Live,
         parts: &Parts,
         body: Incoming,
+        caller: &Caller,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let config = &live.config.admin;
+        check_length(&parts.headers).map_err(Refusal::framing)?;
         guard::check_name(parts, config)?;
         if let Some(page) = Page::asked(&live.config.health_path, &parts.method, parts.uri.path()) {
             return Ok(self.proxy.health.page(page, &live.config, &self.proxy.shared, &parts.method).await);
@@ -72,7 +80,8 @@ impl Admin {
         let text = if call.changes() {
             guard::check_type(&parts.headers)?;
             let limits = &live.config.limits;
-            body::read(body, ReadLimits { bytes: limits.max_body, pause: limits.body_timeout }).await?
+            let limits = ReadLimits { bytes: limits.max_body, pause: limits.body_timeout };
+            body::read(body, limits, || caller.half_close.needs_more()).await?
         } else {
             Bytes::new()
         };

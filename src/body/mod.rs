@@ -66,11 +66,11 @@ pub struct ReadLimits {
     pub pause: Duration,
 }
 
-/// Reads a whole body.
+/// Reads a whole body. Each time that more of it must be waited for, `waits` is called.
 ///
 /// # Errors
 /// Where it breaks off, is too large, or takes too long.
-pub async fn read<B>(mut body: B, limits: ReadLimits) -> Result<Bytes, BodyError>
+pub async fn read<B>(mut body: B, limits: ReadLimits, waits: impl Fn()) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
 {
@@ -87,7 +87,14 @@ where
         }
         let next = match at_once(body.frame()).await {
             Ok(frame) => Ok(frame),
-            Err(frame) => {
+            Err(mut frame) => {
+                let frame = poll_fn(|cx| {
+                    let polled = Pin::new(&mut frame).poll(cx);
+                    if polled.is_pending() {
+                        waits();
+                    }
+                    polled
+                });
                 let now = Instant::now();
                 let deadline = *deadline.get_or_insert(now + limits.pause * 10);
                 timeout_at(deadline.min(now + limits.pause), frame).await

@@ -25,6 +25,7 @@ mod faults;
 mod forms;
 mod forwarding;
 mod fuzzing;
+mod half_close;
 mod headers;
 mod heads;
 mod hostile;
