@@ -106,12 +106,15 @@ impl App {
     /// # Errors
     /// Where an address is taken, or the store's or the upstream's settings cannot be used.
     pub async fn bind(config: Config, log: Option<Log>) -> Result<Self, StartError> {
-        let listener = bind(config.listen, "--listen (LISTEN)")?;
-        let admin = match config.admin.listen {
-            Some(address) => Some(bind(address, "--admin-listen (ADMIN_LISTEN, `off` for none)")?),
-            None => None,
-        };
+        // An address that is taken is told at once. But nobody connects before there is somebody to answer: who did would
+        // wait for the store as long as the start does.
+        let place = Place::take(config.listen, "--listen (LISTEN)")?;
+        let admin = config.admin.listen;
+        let admin =
+            admin.map(|address| Place::take(address, "--admin-listen (ADMIN_LISTEN, `off` for none)"));
+        let admin = admin.transpose()?;
         let store = open_store(&config.store).await.map_err(StartError::Store)?;
+        let (listener, admin) = (place.listen()?, admin.map(Place::listen).transpose()?);
         let tasks = TaskTracker::new();
         let shared = Shared {
             store,
@@ -229,19 +232,35 @@ impl Reloader {
     }
 }
 
-fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, StartError> {
-    listen(address).map_err(|source| StartError::Listen { address, setting, source })
+/// An address that is ours, and that nobody can connect to yet.
+struct Place {
+    socket: TcpSocket,
+    address: SocketAddr,
+    setting: &'static str,
 }
 
-/// As `TcpListener::bind`, with room for a crowd that connects at once: a connection that finds the queue full is
-/// tried again by the client's system after a second only.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+impl Place {
+    /// Takes `address`, which `setting` names.
+    fn take(address: SocketAddr, setting: &'static str) -> Result<Self, StartError> {
+        let socket = bound(address).map_err(|source| StartError::Listen { address, setting, source })?;
+        Ok(Self { socket, address, setting })
+    }
+
+    /// Lets clients connect, with room for a crowd at once: a connection that finds the queue full is tried again by the
+    /// client's system after a second only.
+    fn listen(self) -> Result<TcpListener, StartError> {
+        let Self { socket, address, setting } = self;
+        socket.listen(BACKLOG).map_err(|source| StartError::Listen { address, setting, source })
+    }
+}
+
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     // Of the connections: a peer that is gone without a word is found out, sooner or later.
     socket.set_keepalive(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 /// The store that the settings name; where it is Redis, tried for a moment and then left to connect on its own.

@@ -11,6 +11,7 @@ use std::{
 use serde_json::Value;
 
 use super::{ask, knowing, unknown_host};
+use crate::support::answers::{CHAT, chat, chat_answer};
 use crate::support::{
     Act, Blackhole, Client, Middleman, RedisServer, Script, Setup, Sidecache, Upstream, eventually,
     eventually_within, measured, run,
@@ -81,6 +82,25 @@ impl Site {
             commands.expect("a count")
         ));
     }
+}
+
+/// Nobody can connect before there is somebody to answer: who did would wait as long as the start does.
+#[test]
+fn the_first_request_waits_no_longer_for_the_store_than_any_other() {
+    run(async {
+        let blackhole = Blackhole::open().await;
+        let upstream = Upstream::always(Script::json(&chat_answer())).await;
+        let mut fastest = Duration::MAX;
+        for _ in 0..5 {
+            let setup = Setup::to(&upstream.url()).arguments(&["--redis", &blackhole.url()]);
+            let sidecache = setup.config("[store]\ntimeout = \"100ms\"").start_silent().await;
+            let began = Instant::now();
+            assert_eq!(sidecache.client().post(CHAT, &chat()).await.status, 200);
+            fastest = fastest.min(began.elapsed());
+        }
+        measured(format_args!("{fastest:.1?} for the first of a start, at best"));
+        assert!(fastest < Duration::from_millis(300), "{fastest:?}");
+    });
 }
 
 #[test]
