@@ -250,10 +250,10 @@ impl Fill {
         head.sharing = verdict::sharing(&self.question, self.purpose, &head, verdict, times);
         let head = writer.head(head);
         self.learn_from_head(&head, times, began).await;
-        if verdict::is_unshareable(verdict) {
+        if verdict::is_unshareable(&self.question, &head, verdict) {
             self.tell_unshareable(lease).await;
         }
-        let (recording, rest) = self.receive(body, writer, &head, verdict).await?;
+        let (recording, rest) = self.receive(body, writer, &head, verdict, lease).await?;
         let took = started.elapsed();
         let Some((body, pace)) = recording.whole() else {
             writer.release();
@@ -333,20 +333,27 @@ impl Fill {
         self.question.route.on_abandon == OnAbandon::Cancel || self.question.inquiry.key.is_none()
     }
 
-    /// Passes the body on as it comes, and keeps it where it is not too large. Where the answer comes to its own end and the
-    /// body does not soon, what is left of the body.
+    /// Passes the body on as it comes, and keeps it where it is not too large. Once it proves larger than what is shared,
+    /// the next ones ask for themselves. Where the answer comes to its own end and the body does not soon, what is left
+    /// of the body.
     async fn receive(
         &self,
         mut body: UpstreamBody,
         writer: &Writer,
         head: &Head,
         verdict: Result<Life, Reason>,
+        lease: &mut Option<Lease>,
     ) -> Result<(Recording, Option<UpstreamBody>), Stop> {
         let Question { route, inquiry, follow, .. } = &*self.question;
         let judged = follow.is_none();
         let is_last = |event: &Event| judged && inquiry.dialect.ends_with(event, route.stream_end.as_deref());
         let framing = Framing::of_headers(&head.headers);
-        let mut recording = Recording::new(framing, self.question.largest_answer(), Instant::now());
+        // Nothing is recorded of what is known to be too large.
+        let is_too_large = verdict.is_err_and(|reason| reason == Reason::TooLarge);
+        let largest = if is_too_large { 0 } else { self.question.largest_answer() };
+        let mut recording = Recording::new(framing, largest, Instant::now());
+        let largest_shared = self.question.largest_shared();
+        let mut is_told = is_too_large;
         let mut ended: Option<Instant> = None;
         loop {
             // What cannot be stored is worth nothing to anybody but those who read it.
@@ -369,8 +376,10 @@ impl Fill {
                 ended = Some(Instant::now());
                 body.give_place_back();
             }
-            if !recording.is_kept() {
+            if !is_told && recording.len() > largest_shared {
+                is_told = true;
                 writer.release();
+                self.tell_unshareable(lease).await;
             }
             if writer.chunk(chunk).await.is_err() {
                 self.question.shared().stats.limited(Limit::MaxBuffer);

@@ -1,28 +1,35 @@
 //! An answer while it arrives: one task writes it, any number of readers follow.
 //!
 //! The chunks are kept in one buffer that readers share, so a slow reader loses nothing and a late one starts
-//! at the beginning. Beyond its bound the buffer is a window: what every reader has had is let go, the writer
-//! waits for the fastest reader, and one that lags behind that by the whole bound is waited for once, for a
-//! moment, and then cut.
+//! at the beginning. Beyond its bound the buffer is a window: what every reader has had is let go, and the writer
+//! waits for the slowest one. Nobody is cut because others are faster; but one that keeps them waiting and takes
+//! nothing at all for a long time is.
 
 use std::{
     collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame};
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::timeout_at};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use crate::{error::ProxyError, generations::Point, policy::Reason, stats::Limit};
 
-/// How long a reader that lags by the whole bound is waited for, once.
-const GRACE: Duration = Duration::from_millis(250);
+/// How long one that joined may take nothing while others wait for it: what a system keeps for a connection is
+/// megabytes, so that at some 50 KiB a second there are half minutes without a read here.
+const FOLLOWER_STALL: Duration = Duration::from_secs(30);
+
+/// The same for the one that asked, whose answer it is: without this proxy, nobody would cut it.
+const LEADER_STALL: Duration = Duration::from_secs(300);
 
 /// The head of an answer.
 #[derive(Clone, Debug)]
@@ -121,10 +128,18 @@ struct Slot {
     /// The number of chunks it has had.
     next: usize,
     waker: Option<Waker>,
-    /// Until when it has been waited for, once it was what kept the buffer full.
-    grace: Option<Instant>,
-    /// It was too slow, and what it needs next is gone.
+    /// It asked for the answer.
+    leads: bool,
+    /// Since when others wait for it, in which it took nothing.
+    stalls_since: Option<Instant>,
+    /// It took nothing for too long, and what it needs next is gone.
     lost: bool,
+}
+
+impl Slot {
+    const fn may_stall_for(&self) -> Duration {
+        if self.leads { LEADER_STALL } else { FOLLOWER_STALL }
+    }
 }
 
 /// Whether there is room for a chunk.
@@ -163,7 +178,7 @@ impl State {
         }
     }
 
-    /// Makes room for `more` bytes under `bound`: what all have had goes first, then what the slowest lack.
+    /// Makes room for `more` bytes under `bound`: what all have had goes first, then what those lack that stall.
     fn make_room(&mut self, more: usize, bound: usize, now: Instant) -> Room {
         while self.held + more > bound {
             let live = || self.readers.iter().flatten().filter(|slot| !slot.lost).map(|slot| slot.next);
@@ -173,21 +188,21 @@ impl State {
                 return if self.held == 0 { Room::Yes } else { Room::Later(None) };
             }
             if slowest == self.gone
-                && let Some(grace) = self.grace_of_slowest(now)
+                && let Some(until) = self.waits_until(now)
             {
-                return Room::Later(Some(grace));
+                return Room::Later(Some(until));
             }
             self.drop_first();
         }
         Room::Yes
     }
 
-    /// Until when those are waited for who lack the first chunk; `None` where they have been. One that has just
-    /// joined is not slow yet.
-    fn grace_of_slowest(&mut self, now: Instant) -> Option<Instant> {
+    /// Until when those are waited for who lack the first chunk; `None` where they have been.
+    fn waits_until(&mut self, now: Instant) -> Option<Instant> {
         let gone = self.gone;
         let behind = self.readers.iter_mut().flatten().filter(|slot| !slot.lost && slot.next == gone);
-        behind.map(|slot| *slot.grace.get_or_insert(now + GRACE)).filter(|grace| now < *grace).max()
+        let until = |slot: &mut Slot| *slot.stalls_since.get_or_insert(now) + slot.may_stall_for();
+        behind.map(until).filter(|until| now < *until).max()
     }
 }
 
@@ -227,20 +242,20 @@ impl Flight {
 
     /// How many read it, if a request could that came at `since`: `None` where it failed, is nobody else's, its
     /// beginning is gone, or its end was before that.
-    pub fn joinable(&self, since: Instant) -> Option<usize> {
+    pub fn joinable(&self, since: std::time::Instant) -> Option<usize> {
         let state = self.state.lock();
         let is_shared =
             state.head.as_ref().is_none_or(|head| matches!(head.sharing, Sharing::Open | Sharing::Judged));
         let failed = matches!(state.end, Some(End::Failed(_)));
-        let is_over = state.ended_at.is_some_and(|ended| ended < since);
+        let is_over = state.ended_at.is_some_and(|ended| ended.into_std() < since);
         (is_shared && !failed && !is_over && !state.released && state.gone == 0)
             .then(|| state.readers.iter().flatten().count())
     }
 
-    /// One more reader, from the answer's beginning.
+    /// One more reader, from the answer's beginning. The first one is that of the request that asks for it.
     pub fn reader(self: &Arc<Self>) -> Reader {
         let mut state = self.state.lock();
-        let slot = Slot { lost: state.gone > 0, ..Slot::default() };
+        let slot = Slot { lost: state.gone > 0, leads: state.readers.is_empty(), ..Slot::default() };
         let free = state.readers.iter().position(Option::is_none);
         let place = free.unwrap_or(state.readers.len());
         match free {
@@ -430,12 +445,14 @@ impl Body for Reader {
         let (gone, written) = (state.gone, state.written());
         let Some(Some(slot)) = state.readers.get_mut(self.place) else { return Poll::Ready(None) };
         if slot.lost {
-            let error = ProxyError::internal("the client read too slowly").over(Limit::MaxBuffer);
+            let error = ProxyError::internal("the client took nothing, and others waited for it");
+            let error = error.over(Limit::MaxBuffer);
             return Poll::Ready(Some(Err(Arc::new(error))));
         }
         if slot.next < written {
             let at = slot.next - gone;
             slot.next += 1;
+            slot.stalls_since = None;
             let chunk = state.chunks[at].clone();
             drop(state);
             self.flight.progress.notify_one();
@@ -544,18 +561,69 @@ mod tests {
         assert_eq!(late.await.expect("no panic").expect("whole").len(), 20);
     }
 
-    #[tokio::test]
-    async fn a_slow_reader_is_cut_and_the_others_go_on() {
+    /// Reads to the end, with a pause before each chunk.
+    async fn read_slowly(mut reader: Reader, pause: Duration) -> Result<usize, Arc<ProxyError>> {
+        let mut len = 0;
+        loop {
+            tokio::time::sleep(pause).await;
+            match reader.frame().await {
+                Some(frame) => len += frame?.into_data().map_or(0, |data| data.len()),
+                None => return Ok(len),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_who_reads_is_cut_because_others_are_faster() {
+        let (almost, ms) = (FOLLOWER_STALL - Duration::from_secs(1), Duration::from_millis);
+        for paces in [
+            [almost, ms(1), ms(1)],
+            [ms(1), almost, ms(1)],
+            [LEADER_STALL - Duration::from_secs(1), ms(1), almost],
+            [ms(1), almost, almost],
+            [almost, almost, almost],
+        ] {
+            let (flight, writer) = Flight::start(origin(100));
+            let readers: Vec<_> =
+                paces.iter().map(|pace| tokio::spawn(read_slowly(flight.reader(), *pace))).collect();
+            for _ in 0..100 {
+                writer.chunk(bytes(10)).await.expect("they read");
+            }
+            writer.end(End::Complete(Ok(())));
+            for reader in readers {
+                assert_eq!(reader.await.expect("no panic").expect("whole"), 1000, "{paces:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_for_long_is_cut_and_the_others_go_on() {
+        for (leader_stalls, longest) in [(true, LEADER_STALL), (false, FOLLOWER_STALL)] {
+            let (flight, writer) = Flight::start(origin(10));
+            let (leader, follower) = (flight.reader(), flight.reader());
+            let (stalled, fast) = if leader_stalls { (leader, follower) } else { (follower, leader) };
+            let (began, fast) = (Instant::now(), tokio::spawn(read_all(fast)));
+            for _ in 0..5 {
+                writer.chunk(bytes(10)).await.expect("the fast reader reads");
+            }
+            writer.end(End::Complete(Ok(())));
+            assert_eq!(fast.await.expect("no panic").expect("whole").len(), 50);
+            let waited = began.elapsed();
+            assert!(waited >= longest && waited < longest + Duration::from_secs(1), "once: {waited:?}");
+            assert!(read_all(stalled).await.is_err());
+            assert!(read_all(flight.reader()).await.is_err(), "what a new one needs first is gone");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_keeps_nobody_waiting_may_take_its_time() {
         let (flight, writer) = Flight::start(origin(10));
-        let (slow, mut fast) = (flight.reader(), flight.reader());
+        let only = tokio::spawn(read_slowly(flight.reader(), LEADER_STALL * 3));
         for _ in 0..5 {
-            writer.chunk(bytes(10)).await.expect("the fast reader reads");
-            fast.frame().await.expect("a chunk").expect("whole");
+            writer.chunk(bytes(10)).await.expect("it reads");
         }
         writer.end(End::Complete(Ok(StoredFor::Usual)));
-        assert!(fast.frame().await.is_none());
-        assert!(read_all(slow).await.is_err());
-        assert!(read_all(flight.reader()).await.is_err(), "what a new one needs first is gone");
+        assert_eq!(only.await.expect("no panic").expect("whole"), 50);
     }
 
     #[tokio::test]

@@ -144,6 +144,11 @@ impl Question {
         self.live().config.store.max_entry.saturating_add(further * ROOM_FOR_VECTOR)
     }
 
+    /// The largest answer that others may join, in bytes: one that is kept for them whole, and for those who come later.
+    pub fn largest_shared(&self) -> usize {
+        self.largest_answer().min(self.live().config.coalesce.max_buffer)
+    }
+
     /// Notes, for a shared scope, that the upstream accepts the caller's credentials: it gave a whole answer that was
     /// judged good.
     pub fn accept_credentials(&self) {

@@ -74,6 +74,16 @@ impl Recording {
         has_ended
     }
 
+    /// The bytes that have come.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing has come.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Whether it is not too large.
     pub const fn is_kept(&self) -> bool {
         self.len <= self.largest

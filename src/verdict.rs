@@ -1,7 +1,7 @@
 //! What the upstream's answer is worth: whether it may be stored, and who else may read it while it runs.
 
 use bytes::Bytes;
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, StatusCode, header};
 
 use crate::{
     dialect::{Answer, Judging, sse::Framing},
@@ -21,6 +21,18 @@ use crate::{
 /// # Errors
 /// The reason, where it may not.
 pub fn of_head(question: &Question, head: &Head, times: Times) -> Result<Life, Reason> {
+    let life = by_rules(question, head, times)?;
+    if is_longer(head, question.largest_answer()) { Err(Reason::TooLarge) } else { Ok(life) }
+}
+
+/// Whether its head says that its body has more than `most` bytes. A length that is none is the parser's affair.
+fn is_longer(head: &Head, most: usize) -> bool {
+    let length =
+        head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    length.is_some_and(|length: u64| length > most as u64)
+}
+
+fn by_rules(question: &Question, head: &Head, times: Times) -> Result<Life, Reason> {
     let Question { route, inquiry, .. } = question;
     if let (Some(reason), None) = (inquiry.bypass, &inquiry.key) {
         return Err(reason);
@@ -87,7 +99,7 @@ pub fn sharing(
     times: Times,
 ) -> Sharing {
     let status = head.status;
-    match verdict {
+    let sharing = match verdict {
         Ok(life) if question.follow.is_some() => answer::sharing(question, head, life, times),
         // Whoever asked owns what goes on under the answer's id.
         Ok(_) | Err(Reason::ConversationTurn) if question.inquiry.ask.runs_on => Sharing::Released,
@@ -108,11 +120,20 @@ pub fn sharing(
             Scope::Shared | Scope::Headers(_) => Sharing::Released,
         },
         Err(_) => Sharing::Released,
+    };
+    // Who reads slowly and who reads fast would have to wait for each other.
+    if sharing == Sharing::Open && is_longer(head, question.largest_shared()) {
+        Sharing::Released
+    } else {
+        sharing
     }
 }
 
 /// Whether a key with such an answer is asked for by each caller on its own: an error says nothing of the next
 /// answer.
-pub const fn is_unshareable(verdict: Result<Life, Reason>) -> bool {
-    matches!(verdict, Err(reason) if !matches!(reason, Reason::Status | Reason::ConversationTurn))
+pub fn is_unshareable(question: &Question, head: &Head, verdict: Result<Life, Reason>) -> bool {
+    match verdict {
+        Ok(_) | Err(Reason::ConversationTurn) => is_longer(head, question.largest_shared()),
+        Err(reason) => reason != Reason::Status,
+    }
 }
