@@ -42,9 +42,11 @@ async fn wants_a_password() {
     let (knowing, _) = open_ready(&format!("redis://:sesame@127.0.0.1:{}", server.port()), ROOMY).await;
     assert_eq!(knowing.get("ns:k").await, Ok(Some(Bytes::from_static(b"v"))));
     let (guessing, told) = open(&format!("redis://:guessed@127.0.0.1:{}", server.port()), ROOMY);
-    eventually("refused", PATIENCE, async || guessing.last_error().is_some()).await;
+    // On a busy machine a connection may not be made in time: that is told, too, and it is tried again.
+    let told_of = |what: &str| guessing.last_error().is_some_and(|reason| reason.contains(what));
+    eventually("refused", PATIENCE, async || told_of("password")).await;
     let text = format!("{guessing:?} {:?} {:?}", told.all(), guessing.last_error());
-    assert!(text.contains("password") && !text.contains("guessed"), "{text}");
+    assert!(!text.contains("guessed"), "{text}");
 
     server.talk(&[&["AUTH", "sesame"], &["CONFIG", "SET", "requirepass", ""]]);
     eventually("back", BACK, async || store.get("ns:k").await.is_ok()).await;
@@ -269,8 +271,11 @@ async fn tls() {
     assert_eq!(store.get("ns:k").await, Ok(Some(Bytes::from_static(b"v"))));
 
     let (strict, events) = open(&format!("rediss://localhost:{port}"), ROOMY);
-    eventually("refused", PATIENCE, async || strict.last_error().is_some()).await;
-    let reason = strict.last_error().unwrap_or_default();
-    assert!(reason.contains("certificate"), "{reason}");
-    assert_eq!(events.names(), ["lost"]);
+    // Before each handshake the system's certificates are read, within the same half second: on a busy machine the first
+    // tries may end with that.
+    eventually("refused", PATIENCE, async || {
+        strict.last_error().is_some_and(|reason| reason.contains("certificate"))
+    })
+    .await;
+    assert_eq!(events.names(), ["lost"], "and told once, whatever the reason");
 }
