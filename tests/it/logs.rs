@@ -13,7 +13,7 @@ use crate::support::{
     eventually,
     golden::{assert_golden, stable},
     logs::parse,
-    run,
+    measured, run,
 };
 
 /// The names of a line's members, in the order of the alphabet.
@@ -263,6 +263,37 @@ fn who_leaves_or_stalls_before_there_is_an_answer_is_in_the_log() {
                 assert_eq!(of("performance").iter().find(whole).expect("its end")["success"], false);
             }
         }
+    });
+}
+
+#[test]
+fn a_disk_that_fills_within_a_line_has_whole_lines_alone() {
+    run(async {
+        let upstream = chatting().await;
+        // Files of 64 blocks of 512 bytes at most; what is beyond is an error, and not the process's end.
+        let limit = "trap '' XFSZ\nulimit -f 64";
+        let setup = Setup::to(&upstream.url()).after(limit).arguments(&["--log-file", "sidecache.log"]);
+        let path = setup.dir().join("sidecache.log");
+        let sidecache = setup.start().await;
+        let client = sidecache.client();
+        let mut looks = 0;
+        let text = eventually("lines are lost, and counted", async || {
+            assert_eq!(client.get("/some").await.status, 200);
+            let text = std::fs::read_to_string(&path).expect("the file");
+            // The last line may be on its way, and nothing else of it.
+            text.lines().rev().skip(1).for_each(|line| drop(parse(line)));
+            looks += 1;
+            let dropped = client.get("/health").await.json()["log"]["dropped"].as_u64();
+            dropped.filter(|count| *count > 20).and(Some(text))
+        })
+        .await;
+        assert!(text.len() <= 64 * 512 && text.len() > 60 * 512, "{} bytes", text.len());
+        // At the end there is nothing on its way.
+        drop(sidecache);
+        let text = std::fs::read_to_string(&path).unwrap_or(text);
+        text.lines().for_each(|line| drop(parse(line)));
+        assert!(text.ends_with("}\n"), "{:?}", text.lines().last());
+        measured(format_args!("{} bytes after {looks} looks", text.len()));
     });
 }
 
