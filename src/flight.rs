@@ -589,7 +589,7 @@ mod tests {
             for _ in 0..100 {
                 writer.chunk(bytes(10)).await.expect("they read");
             }
-            writer.end(End::Complete(Ok(())));
+            writer.end(End::Complete(Ok(StoredFor::Usual)));
             for reader in readers {
                 assert_eq!(reader.await.expect("no panic").expect("whole"), 1000, "{paces:?}");
             }
@@ -606,7 +606,7 @@ mod tests {
             for _ in 0..5 {
                 writer.chunk(bytes(10)).await.expect("the fast reader reads");
             }
-            writer.end(End::Complete(Ok(())));
+            writer.end(End::Complete(Ok(StoredFor::Usual)));
             assert_eq!(fast.await.expect("no panic").expect("whole").len(), 50);
             let waited = began.elapsed();
             assert!(waited >= longest && waited < longest + Duration::from_secs(1), "once: {waited:?}");
