@@ -89,7 +89,7 @@ fn check_prints_what_is_in_force_with_secrets_masked() {
             .config(config)
             .arguments(&["check", "--strict"])
             .env("UPSTREAM_URL", &upstream.url())
-            .env("REDIS_URL", &format!("{}/0?x=canary", redis.url().replace("://", "://user:canary@")))
+            .env("REDIS_URL", &format!("{}/0", redis.url().replace("://", "://user:canary@")))
             .env("ADMIN_TOKEN", "canary-token-canary");
         std::fs::write(setup.dir().join(".env"), "CACHE_DOCUMENT_TTL=7m\nCACHE_QUERY_TTL=\n")
             .expect("a file");

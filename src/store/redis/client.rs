@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use ::redis::{Client, ClientTlsConfig, IntoConnectionInfo, TlsCertificates};
+use ::redis::{Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, TlsCertificates};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use rustls::RootCertStore;
+use rustls_native_certs::load_native_certs;
 
 use super::OpenError;
 use crate::config::RedisTls;
@@ -17,7 +20,8 @@ pub(super) fn client(url: &str, tls: &RedisTls) -> Result<Client, OpenError> {
     // `CLIENT SETINFO` is refused by Redis 7.0 and by many a restricted user.
     let redis = info.redis_settings().clone().set_skip_set_lib_name();
     let info = info.set_tcp_settings(tcp).set_redis_settings(redis);
-    if *tls == RedisTls::default() {
+    let is_verified = matches!(info.addr(), ConnectionAddr::TcpTls { insecure: false, .. });
+    if *tls == RedisTls::default() && !is_verified {
         return Client::open(info).map_err(|error| OpenError::url(&error));
     }
     let read =
@@ -29,9 +33,23 @@ pub(super) fn client(url: &str, tls: &RedisTls) -> Result<Client, OpenError> {
         }),
         None => None,
     };
-    let root_cert = tls.ca.as_ref().map(|ca| read("store.redis_ca", ca)).transpose()?;
+    let root_cert = match &tls.ca {
+        Some(ca) => Some(read("store.redis_ca", ca)?),
+        None => is_verified.then(system_roots),
+    };
     Client::build_with_tls(info, TlsCertificates { client_tls, root_cert })
         .map_err(|error| OpenError::tls(&error))
+}
+
+/// The authorities that the system trusts, in PEM. Read once: redis-rs would read some hundred files for each connection,
+/// in the time that connecting may take, and on the thread that answers requests.
+fn system_roots() -> Vec<u8> {
+    let mut good = RootCertStore::empty();
+    let certs = load_native_certs().certs.into_iter().filter(|cert| good.add(cert.clone()).is_ok());
+    let pem = |cert: &[u8]| {
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(cert))
+    };
+    certs.map(|cert| pem(&cert)).collect::<String>().into_bytes()
 }
 
 #[cfg(test)]
