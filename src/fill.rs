@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use tokio::time::timeout_at;
 
 use crate::{
-    body::{RequestBody, UpstreamBody},
+    body::{BodyError, RequestBody, UpstreamBody},
     dialect::{
         Answer,
         sse::{Event, Framing},
@@ -135,8 +135,11 @@ impl Fill {
                 let outcome = self.store(kept).await;
                 // From now on, the store has the answer.
                 (self.landing, lease) = (None, None);
-                pass_on(rest, &writer).await;
-                writer.end(End::Complete(outcome));
+                let end = match pass_on(rest, &writer).await {
+                    Ok(()) => End::Complete(outcome),
+                    Err(cut) => End::Failed(Arc::new(cut)),
+                };
+                writer.end(end);
             }
             Err(stop) => {
                 self.hold_off_refresh();
@@ -365,13 +368,7 @@ impl Fill {
                 () = until(ended.map(|ended| ended + END_WAIT)) => return Ok((recording, Some(body))),
             };
             let Some(frame) = frame else { return Ok((recording, None)) };
-            let chunk = match frame {
-                Ok(frame) => frame.into_data(),
-                // The answer had come whole.
-                Err(_) if ended.is_some() => return Ok((recording, None)),
-                Err(error) => return Err(upstream::cut(&error).into()),
-            };
-            let Ok(chunk) = chunk else { continue };
+            let Ok(chunk) = frame.map_err(|error| upstream::cut(&error))?.into_data() else { continue };
             if recording.add(chunk.clone(), Instant::now(), is_last) && ended.is_none() {
                 ended = Some(Instant::now());
                 body.give_place_back();
@@ -398,18 +395,26 @@ impl Fill {
     }
 }
 
-/// Passes on what comes behind an answer's end, to those who still read it. However it ends, the answer was whole.
-async fn pass_on(mut rest: UpstreamBody, writer: &Writer) {
+/// Passes on what comes behind an answer's end, to those who still read it. Where nothing more comes for long, the body is
+/// over.
+///
+/// # Errors
+/// Where it was cut, which its readers see.
+async fn pass_on(mut rest: UpstreamBody, writer: &Writer) -> Result<(), ProxyError> {
     loop {
         let frame = tokio::select! {
             frame = rest.frame() => frame,
-            () = writer.deserted() => return,
+            () = writer.deserted() => return Ok(()),
         };
-        let Some(Ok(frame)) = frame else { return };
-        if let Ok(chunk) = frame.into_data()
-            && writer.chunk(chunk).await.is_err()
-        {
-            return;
+        match frame {
+            None | Some(Err(BodyError::TimedOut(_))) => return Ok(()),
+            Some(Err(error)) => return Err(upstream::cut(&error)),
+            Some(Ok(frame)) => {
+                let Ok(chunk) = frame.into_data() else { continue };
+                if writer.chunk(chunk).await.is_err() {
+                    return Ok(());
+                }
+            }
         }
     }
 }

@@ -122,7 +122,7 @@ pub fn sharing(
         Err(_) => Sharing::Released,
     };
     // Who reads slowly and who reads fast would have to wait for each other.
-    if sharing == Sharing::Open && is_longer(head, question.largest_shared()) {
+    if matches!(sharing, Sharing::Open | Sharing::Judged) && is_longer(head, question.largest_shared()) {
         Sharing::Released
     } else {
         sharing

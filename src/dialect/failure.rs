@@ -165,6 +165,11 @@ pub(super) fn in_document(json: &Json<'_>) -> bool {
     tells_of_failure(json) || is_wrapped(json, tells_of_failure)
 }
 
+/// Whether a document is an error and nothing else: what it says of a state is its own.
+pub(super) fn is_error_alone(json: &Json<'_>) -> bool {
+    fails(json, |_| false) && !says(json, true)
+}
+
 /// Whether an event of a stream tells of a failure; `json` is its data, where that is JSON.
 pub(super) fn in_event(event: &sse::Event, json: Option<&Json<'_>>) -> bool {
     kinds(event, json).any(is_bad) || json.is_some_and(in_document)
@@ -208,10 +213,15 @@ fn fails(json: &Json<'_>, is_bad_status: impl Fn(&str) -> bool) -> bool {
             let status = status.trim().to_ascii_lowercase();
             !status.is_empty() && is_bad_status(&status)
         }
-        ("status" | "status_code" | "statusCode", Json::Number(status)) => !is_good_code(status),
+        ("status" | "status_code" | "statusCode", Json::Number(status)) => is_http_error(status),
         ("status", Json::Bool(went_well)) => !went_well,
         _ => false,
     })
+}
+
+/// Any other number may be the service's own.
+fn is_http_error(status: &str) -> bool {
+    status.parse().is_ok_and(|status: u16| (400..600).contains(&status))
 }
 
 /// `0`, and the success of HTTP, which many services repeat in the body.

@@ -36,7 +36,7 @@ impl Shape for Plain {
             (Self::Json, Some(json)) if !failure::says_anything(json) => Answer::not_stored(Reason::Empty),
             (Self::Json, Some(_)) => Answer::new(Ok(()), None, None),
             // What a document says under `status` or `code` is its own, unless it says nothing else.
-            (Self::Bytes, Some(json)) if failure::in_document(json) && !failure::says_anything(json) => {
+            (Self::Bytes, Some(json)) if failure::is_error_alone(json) => {
                 Answer::not_stored(Reason::AnswerError)
             }
             (Self::Bytes, _) => Answer::opaque(),

@@ -286,7 +286,11 @@ fn a_stream_without_its_proper_end() {
                 "opens-conversation",
                 "/ask",
                 query(),
-                events(&["data: {\"conversation_id\":\ndata: \"c1\"}\n\n".into(), DONE.into()]),
+                events(&[
+                    data(&json!({"answer": "a"})),
+                    "data: {\"conversation_id\":\ndata: \"c1\"}\n\n".into(),
+                    DONE.into(),
+                ]),
             )
             .stream(),
             // Half an emoji, as services write that cut a text by its UTF-16 units: no JSON for us, and one for others.
@@ -294,7 +298,11 @@ fn a_stream_without_its_proper_end() {
                 "opens-conversation",
                 "/ask",
                 query(),
-                events(&["data: {\"conversation_id\":\"c-1\",\"t\":\"\\ud83d\"}\n\n".into(), DONE.into()]),
+                events(&[
+                    data(&json!({"answer": "a"})),
+                    "data: {\"conversation_id\":\"c-1\",\"t\":\"\\ud83d\"}\n\n".into(),
+                    DONE.into(),
+                ]),
             )
             .stream(),
             Case::new(

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::unknown_host;
 use crate::support::{
     Client, Gate, RedisServer, Script, Setup, Sidecache, Times, Upstream,
-    answers::{CHAT, DONE, chat, chat_answer, chat_events, chat_stream, data},
+    answers::{CHAT, chat, chat_answer, chat_events, chat_stream, data},
     eventually, measured, run, soon,
 };
 
@@ -98,9 +98,6 @@ fn a_cut_at_every_byte_is_an_error_or_a_visible_cut() {
         for (what, whole, body) in cuttable() {
             let question = if what == "events" { chat_stream() } else { chat() }.to_string();
             let head = whole.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
-            // Behind its dialect's end, an answer is whole.
-            let done = whole.windows(DONE.len()).position(|bytes| bytes == DONE.as_bytes());
-            let end_of_answer = done.map_or(whole.len(), |done| done + DONE.len());
             for end in [End::Closed, End::Reset] {
                 let upstream = cutting(whole.clone(), end).await;
                 let sidecache = Setup::to(&upstream.url())
@@ -111,7 +108,7 @@ fn a_cut_at_every_byte_is_an_error_or_a_visible_cut() {
                 let lanes = (0..4).map(|lane| {
                     let (client, question, body) = (sidecache.client(), question.clone(), body.clone());
                     let seen = seen.clone();
-                    let cuts: Vec<_> = (0..end_of_answer).filter(|at| at % 4 == lane).collect();
+                    let cuts: Vec<_> = (0..whole.len()).filter(|at| at % 4 == lane).collect();
                     tokio::spawn(async move {
                         for at in cuts {
                             assert_cut(&client, &question, at, head, &body, &seen).await;
@@ -123,7 +120,7 @@ fn a_cut_at_every_byte_is_an_error_or_a_visible_cut() {
                 }
                 assert_eq!(
                     upstream.calls(),
-                    end_of_answer * WAYS.len() * 2,
+                    whole.len() * WAYS.len() * 2,
                     "{what}, {end:?}: once a caller"
                 );
                 let entries = sidecache.health().await["cache"]["total_keys"].clone();

@@ -216,7 +216,7 @@ fn tags_are_found_where_the_route_or_the_headers_say() {
                 "/by-pointer" => Script::json(&body),
                 "/by-event" => Script::events(&[&format!("data: {body}\n\n"), "data: [DONE]\n\n"]),
                 "/by-header" => {
-                    Script::json_with(200, &[("cache-tag", "x, a"), ("surrogate-key", "k 7")], &json!({}))
+                    Script::json_with(200, &[("cache-tag", "x, a"), ("surrogate-key", "k 7")], &json!({"a": 1}))
                 }
                 _ => Script::json(&json!({})),
             }
