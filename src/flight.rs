@@ -310,7 +310,7 @@ impl Writer {
                 Room::Nobody => return Err(Abandoned),
                 Room::Later(None) => self.flight.progress.notified().await,
                 Room::Later(Some(until)) => {
-                    let _ = timeout_at(until.into(), self.flight.progress.notified()).await;
+                    let _ = timeout_at(until, self.flight.progress.notified()).await;
                 }
             }
         }

@@ -271,8 +271,7 @@ async fn tls() {
     assert_eq!(store.get("ns:k").await, Ok(Some(Bytes::from_static(b"v"))));
 
     let (strict, events) = open(&format!("rediss://localhost:{port}"), ROOMY);
-    // Before each handshake the system's certificates are read, within the same half second: on a busy machine the first
-    // tries may end with that.
+    // On a busy machine a handshake may not end in its half second: that is told, too, and it is tried again.
     eventually("refused", PATIENCE, async || {
         strict.last_error().is_some_and(|reason| reason.contains("certificate"))
     })
