@@ -167,7 +167,9 @@ pub(super) fn in_document(json: &Json<'_>) -> bool {
 
 /// Whether a document is an error and nothing else: what it says of a state is its own.
 pub(super) fn is_error_alone(json: &Json<'_>) -> bool {
-    fails(json, |_| false) && !says(json, true)
+    let names = |name| has(json, name);
+    let is_told_off = ["detail", "message", "msg"].into_iter().any(names) && !names("id");
+    (fails(json, |_| false) || is_told_off) && !says(json, true)
 }
 
 /// Whether an event of a stream tells of a failure; `json` is its data, where that is JSON.
@@ -265,7 +267,8 @@ fn says(json: &Json<'_>, numbers: bool) -> bool {
         Json::Object(members) => members.iter().any(|Member { name, value, .. }| {
             // A message of its own, with its role and its content, is no text about the call.
             let counts = !is_one_of(name, &ABOUT_THE_CALL) || has(value, "content");
-            counts && says(value, numbers)
+            let wraps_nothing = matches!(value, Json::Bool(false)) && is_one_of(name, &ENVELOPES);
+            counts && !wraps_nothing && says(value, numbers)
         }),
     }
 }

@@ -407,6 +407,9 @@ fn some_json_needs_something_in_it() {
     }
     for (body, expected) in [
         (r#"{"code":401,"message":"Unauthorized"}"#, Err(Reason::AnswerError)),
+        (r#"{"code":109,"message":"no","data":false}"#, Err(Reason::AnswerError)),
+        (r#"{"detail":"Not authenticated"}"#, Err(Reason::AnswerError)),
+        (r#"{"id":"d","status":3}"#, Ok(())),
         (r#"{"success":false,"error":"no"}"#, Err(Reason::AnswerError)),
         (r#"{"id":"d","title":"x","status":"failed","error":"parse error"}"#, Ok(())),
         (r#"{"title":"x","code":17}"#, Ok(())),
@@ -497,6 +500,33 @@ fn a_stream_of_a_rag_service_has_a_word() {
             "data: {\"success\":false}\n\n",
         ] {
             assert_eq!(judged(format!("{}{error}{end}", words[0])), Err(Reason::ErrorEvent), "{error}{end}");
+        }
+    }
+}
+
+/// A RAG service may pass on how its model's answer ended.
+#[test]
+fn an_end_that_is_passed_on_is_judged() {
+    for (name, word, limit, expected) in [
+        ("finish_reason", "stop", false, Ok(())),
+        ("finish_reason", "abort", true, Err(Reason::UnknownEnd)),
+        ("finish_reason", "length", false, Err(Reason::Length)),
+        ("finish_reason", "length", true, Ok(())),
+        ("stop_reason", "end_turn", false, Ok(())),
+        ("stop_reason", "refusal", true, Err(Reason::Filtered)),
+        ("done_reason", "stop", false, Ok(())),
+        ("done_reason", "unload", true, Err(Reason::UnknownEnd)),
+    ] {
+        let asked = if limit { json!({"query": "q", "max_tokens": 5}) } else { json!({"query": "q"}) };
+        let choice = json!({"choices": [{"message": {"content": "A."}, name: word}]});
+        let top = json!({"answer": "A.", name: word});
+        for told in [
+            Told::document(&top),
+            Told::document(&choice),
+            Told::chunks(&[top, json!("[DONE]")]),
+            Told::chunks(&[choice, json!("[DONE]")]),
+        ] {
+            assert_eq!(verdict(Dialect::Rag, &asked, &told), expected, "{}", told.body);
         }
     }
 }

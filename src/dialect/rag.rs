@@ -1,6 +1,6 @@
 //! The shape of a RAG service: a text under `query`, `question` or `message`; an `answer` with its `sources`.
 
-use super::{Answer, Rules, Shape, choices, failure, has, is_filled, sse, text_of};
+use super::{Answer, Refusal, Rules, Shape, choices, ends, failure, has, is_filled, sse, text_of};
 use crate::{json::Json, policy::Reason};
 
 pub(super) struct Rag;
@@ -21,21 +21,12 @@ impl Shape for Rag {
     }
 
     fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
-        let verdict = if !json.is_object() {
-            Err(Reason::Invalid)
-        } else if failure::in_answer(json) {
-            Err(Reason::AnswerError)
-        } else if calls_tool(json) && !rules.cache_tool_calls {
-            Err(Reason::ToolCalls)
-        } else if failure::answers(json) {
-            Ok(())
-        } else if has(json, "detail") || has(json, "message") {
-            // What services say in place of an answer.
-            Err(Reason::AnswerError)
-        } else {
-            Err(Reason::Empty)
-        };
-        Answer::new(verdict.map_err(Into::into), text_of(json, "model"), choices::usage(json))
+        Answer::new(judge(json, rules), text_of(json, "model"), choices::usage(json))
+    }
+
+    /// Where the service passes the limit on to its model.
+    fn sets_limit(&self, body: &Json<'_>) -> bool {
+        has(body, "max_tokens")
     }
 
     fn ends_with(&self, event: &sse::Event, named: Option<&str>) -> bool {
@@ -45,12 +36,14 @@ impl Shape for Rag {
     fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
         let (mut model, mut usage) = (None, None);
         let (mut says, mut calls) = (false, false);
+        let mut ended = Ok(());
         for event in events {
             let json = event_json(event);
             if failure::in_event(event, json.as_ref()) {
                 return Answer { model, usage, ..Answer::not_stored(Reason::ErrorEvent) };
             }
             if let Some(json) = &json {
+                ended = ended.and_then(|()| judge_ends(json, rules));
                 model = text_of(json, "model").or(model);
                 usage = choices::usage(json).or(usage);
                 calls |= calls_tool(json);
@@ -64,11 +57,47 @@ impl Shape for Rag {
                     (true, false) => Ok(()),
                     (false, false) => Err(Reason::Empty.into()),
                 };
-                return Answer::new(verdict, model, usage);
+                return Answer::new(ended.and(verdict), model, usage);
             }
         }
         Answer { model, usage, ..Answer::not_stored(Reason::NoProperEnd) }
     }
+}
+
+fn judge(json: &Json<'_>, rules: &Rules<'_>) -> Result<(), Refusal> {
+    if !json.is_object() {
+        return Err(Reason::Invalid.into());
+    }
+    if failure::in_answer(json) {
+        return Err(Reason::AnswerError.into());
+    }
+    judge_ends(json, rules)?;
+    if calls_tool(json) && !rules.cache_tool_calls {
+        return Err(Reason::ToolCalls.into());
+    }
+    if failure::answers(json) {
+        return Ok(());
+    }
+    // What services say in place of an answer.
+    let says_why = has(json, "detail") || has(json, "message");
+    Err(if says_why { Reason::AnswerError } else { Reason::Empty }.into())
+}
+
+/// Judges the words that another dialect's answer ends with: a service may pass on what its model says.
+fn judge_ends(json: &Json<'_>, rules: &Rules<'_>) -> Result<(), Refusal> {
+    let parts = json.get("choices").map_or(&[][..], Json::items);
+    for part in parts.iter().chain([json]) {
+        for (name, ends) in [
+            ("finish_reason", &ends::OPENAI),
+            ("stop_reason", &ends::ANTHROPIC),
+            ("done_reason", &ends::OLLAMA),
+        ] {
+            if let Some(word) = part.get(name).and_then(Json::as_str) {
+                ends.judge(word, rules)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The JSON that is an event's data, where it is JSON.
