@@ -9,6 +9,7 @@ mod choices;
 mod conversation;
 mod embedding;
 mod ends;
+mod events;
 mod failure;
 mod form;
 mod identity;

@@ -74,8 +74,10 @@ impl<'e> Block<'e> {
             // Clients take a second signature for the whole of it, not for more of it: better none than half.
             (Kind::Thinking, "signature_delta") if self.signature.is_none() => {
                 let [signature] = exactly(delta, ["signature"])?;
-                signature.as_str()?;
-                self.signature = Some(signature);
+                if !signature.is_null() {
+                    signature.as_str()?;
+                    self.signature = Some(signature);
+                }
                 Some(())
             }
             _ => None,
@@ -83,7 +85,9 @@ impl<'e> Block<'e> {
     }
 
     fn append(&mut self, [piece]: [Json<'e>; 1]) -> Option<()> {
-        self.added.push_str(piece.as_str()?);
+        if !piece.is_null() {
+            self.added.push_str(piece.as_str()?);
+        }
         Some(())
     }
 
@@ -126,7 +130,12 @@ impl<'e> Block<'e> {
     }
 
     fn extend_text(&self, block: &mut Json<'_>, name: &'static str) -> Option<()> {
-        let text = [block.get(name)?.as_str()?, &self.added].concat();
+        let begun = block.get(name)?;
+        if begun.is_null() && self.added.is_empty() {
+            return Some(());
+        }
+        let begun = if begun.is_null() { "" } else { begun.as_str()? };
+        let text = [begun, &self.added].concat();
         block.set(name, Json::text(text));
         Some(())
     }

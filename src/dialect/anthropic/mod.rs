@@ -1,7 +1,6 @@
 //! Anthropic Messages (docs.anthropic.com/en/api/messages, and its page on streaming).
 
 mod block;
-pub(super) mod emit;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -12,9 +11,12 @@ use std::collections::BTreeMap;
 use super::{
     Answer, Refusal, Rules, Shape,
     choices::{judge_text, judge_tools, sum},
-    ends, failure, has_text, is_filled, is_json_format, sse, text_of,
+    ends, failure, has, has_text, is_filled, is_json_format, sse, text_of,
 };
 use crate::{entry::Usage, json::Json, policy::Reason};
+
+/// What the message took, in the words of llama.cpp: in a document, and in a stream's last event about the message.
+const TIMINGS: &str = "timings";
 
 pub(super) struct Anthropic;
 

@@ -1,18 +1,17 @@
 //! The stream that tells a message of Anthropic Messages
 //! (platform.claude.com/docs/en/build-with-claude/streaming, "Event types").
 
-use super::{
-    block::Kind,
-    emit::{Event, altered, pieces},
-    has_text,
+use super::{TIMINGS, block::Kind, has, has_text};
+use crate::{
+    dialect::events::{Event, altered, pieces},
+    json::{Json, Member},
 };
-use crate::json::{Json, Member};
 
 /// What the start of a message cannot know yet; the `delta` of a `message_delta` tells it.
 const ENDING: [&str; 4] = ["stop_reason", "stop_sequence", "stop_details", "container"];
 
 /// What a `message_delta` tells beside its `delta`.
-const BESIDE: [&str; 1] = ["context_management"];
+const BESIDE: [&str; 2] = ["context_management", TIMINGS];
 
 /// The counts that a `message_delta` has, those of `message_start` among them: its counts are cumulative.
 const COUNTS: [&str; 8] = [
@@ -76,6 +75,12 @@ fn told<'a>(json: &Json<'a>, names: &[&str]) -> Json<'a> {
     Json::Object(json.members().iter().filter(is_told).cloned().collect())
 }
 
+/// The text under `name`, empty where that is null; `None` where it is anything else.
+fn text_of<'a>(block: &'a Json<'a>, name: &str) -> Option<&'a str> {
+    let text = block.get(name)?;
+    if text.is_null() { Some("") } else { text.as_str() }
+}
+
 fn write_block(index: usize, block: &Json<'_>, out: &mut Vec<u8>) -> Option<()> {
     match Kind::of(block)? {
         Kind::Text => write_text(index, block, out)?,
@@ -109,7 +114,7 @@ fn emptied<'a>(block: &Json<'a>, told: &[&str]) -> Json<'a> {
 }
 
 fn write_text(index: usize, block: &Json<'_>, out: &mut Vec<u8>) -> Option<()> {
-    let text = block.get("text")?.as_str()?;
+    let text = text_of(block, "text")?;
     let citations = match block.get("citations") {
         None | Some(Json::Null) => &[],
         Some(Json::Array(citations)) => &citations[..],
@@ -126,11 +131,8 @@ fn write_text(index: usize, block: &Json<'_>, out: &mut Vec<u8>) -> Option<()> {
 }
 
 fn write_thinking(index: usize, block: &Json<'_>, out: &mut Vec<u8>) -> Option<()> {
-    let thinking = block.get("thinking")?.as_str()?;
-    let signature = match block.get("signature") {
-        None => "",
-        Some(signature) => signature.as_str()?,
-    };
+    let thinking = text_of(block, "thinking")?;
+    let signature = if has(block, "signature") { text_of(block, "signature")? } else { "" };
     start(index, &emptied(block, &["thinking", "signature"]), out);
     for piece in pieces(thinking) {
         delta(index, "thinking_delta", "thinking", Json::text(piece), out);
@@ -144,7 +146,7 @@ fn write_thinking(index: usize, block: &Json<'_>, out: &mut Vec<u8>) -> Option<(
 fn write_tool(index: usize, block: &Json<'_>, out: &mut Vec<u8>) -> Option<()> {
     let mut text = Vec::new();
     match block.get("input") {
-        None => {}
+        None | Some(Json::Null) => {}
         Some(input @ Json::Object(_)) => input.write(&mut text),
         Some(_) => return None,
     }

@@ -4,7 +4,13 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use super::{stream::to_stream, whole::to_whole};
-use crate::{dialect::sse, json::Json};
+use crate::{
+    dialect::{
+        openai::testing::{long_text, longest_told},
+        sse,
+    },
+    json::Json,
+};
 
 fn stream_of(document: &str) -> Option<String> {
     let json = Json::parse(document.as_bytes()).expect("JSON");
@@ -251,7 +257,7 @@ fn what_no_stream_tells_is_no_stream() {
         (r#""text":"Hi""#, r#""text":5"#),
         (r#""text":"Hi""#, r#""text":"Hi","citations":{}"#),
         (r#"{"type":"text","text":"Hi"}"#, r#"{"type":"tool_use","input":[]}"#),
-        (r#"{"type":"text","text":"Hi"}"#, r#"{"type":"thinking","thinking":"a","signature":null}"#),
+        (r#"{"type":"text","text":"Hi"}"#, r#"{"type":"thinking","thinking":"a","signature":1}"#),
         (r#""end_turn""#, "null"),
         (r#""output_tokens":2"#, r#""output_tokens":null"#),
         (r#""type":"message""#, r#""type":"error""#),
@@ -367,5 +373,86 @@ proptest! {
                 let _ = to_stream(&json);
             }
         }
+    }
+}
+
+#[test]
+fn what_is_null_is_not_there() {
+    for block in [
+        r#"{"type":"text","text":null}"#,
+        r#"{"type":"text","text":"Hi","citations":null,"zz-new":null}"#,
+        r#"{"type":"thinking","thinking":null,"signature":null}"#,
+        r#"{"type":"tool_use","id":"t","name":"f","input":null}"#,
+    ] {
+        let document = compact(MESSAGE).replacen(r#"{"type":"text","text":"Hi"}"#, block, 1);
+        let document = document.replacen(
+            r#""stop_sequence":null"#,
+            r#""stop_sequence":null,"container":null,"zz-new":null"#,
+            1,
+        );
+        let stream = stream_of(&document).unwrap_or_else(|| panic!("{document}"));
+        assert_eq!(whole_of(&stream), Some(document));
+    }
+    let stream = written(&recorded(&serde_json::from_str(MESSAGE).expect("JSON"), &[]));
+    for (from, to) in [
+        (r#""content":[]"#, r#""content":null"#),
+        (r#""text":"Hi"}"#, r#""text":"Hi","zz-new":null}"#),
+        (
+            "event: content_block_stop",
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":null}}\n\nevent: content_block_stop",
+        ),
+        ("event: content_block_stop", "data: null\n\nevent: content_block_stop"),
+        (
+            "event: message_stop",
+            "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":null,\"usage\":null,\"zz-new\":null}\n\nevent: message_stop",
+        ),
+    ] {
+        let other = stream.replacen(from, to, 1);
+        assert_ne!(other, stream, "{from}");
+        assert_eq!(whole_of(&other).map(|whole| compact(&whole)), Some(compact(MESSAGE)), "{other}");
+    }
+    // The end tells the usage all the same.
+    let usage = Json::parse(stream.as_bytes())
+        .is_err()
+        .then(|| stream.find(r#""usage":{"#))
+        .flatten()
+        .expect("usage");
+    let end = stream[usage..].find('}').expect("its end") + usage + 1;
+    let untold = format!("{}\"usage\":null{}", &stream[..usage], &stream[end..]);
+    assert!(whole_of(&untold).is_some_and(|whole| whole.contains(r#""output_tokens":2"#)), "{untold}");
+}
+
+#[test]
+fn timings_are_told_at_the_end() {
+    let document =
+        format!(r#"{},"timings":{{"ms":1.50}}}}"#, &compact(MESSAGE)[..compact(MESSAGE).len() - 1]);
+    let stream = stream_of(&document).expect("a stream");
+    assert!(
+        stream.contains(r#""usage":{"input_tokens":5,"output_tokens":2},"timings":{"ms":1.50}}"#),
+        "{stream}"
+    );
+    assert_eq!(whole_of(&stream), Some(document));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn long_texts_are_told_in_pieces(texts in [(); 3].map(|()| long_text())) {
+        let [text, thinking, input] = texts;
+        let blocks = format!(
+            concat!(
+                r#"{{"type":"text","text":{}}},{{"type":"thinking","thinking":{},"signature":"s"}},"#,
+                r#"{{"type":"tool_use","id":"t","name":"f","input":{{"a":{},"b":[1.50]}}}}"#
+            ),
+            text, thinking, input
+        );
+        let document = compact(MESSAGE).replacen(r#"{"type":"text","text":"Hi"}"#, &blocks, 1);
+        let stream = stream_of(&document).expect("a stream");
+        let longest = longest_told(&sse::decode(stream.as_bytes()));
+        prop_assert!(longest <= 4096, "{}", longest);
+        prop_assert_eq!(whole_of(&stream), Some(compact(&document)));
+        let expected: Value = serde_json::from_str(&document).expect("JSON");
+        prop_assert_eq!(accumulate(&events(&stream)), expected);
     }
 }

@@ -2,6 +2,7 @@
 //! (platform.claude.com/docs/en/build-with-claude/streaming, "Event types").
 
 use super::{
+    TIMINGS,
     block::{Block, exactly},
     has_text, sse,
 };
@@ -13,6 +14,9 @@ pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
     let mut draft = Draft::default();
     for event in events {
         let json = Json::parse(event.data.as_bytes()).ok()?;
+        if json.is_null() {
+            continue;
+        }
         let kind = json.get("type")?.as_str()?.to_owned();
         if !event.name.is_empty() && event.name != kind {
             return None;
@@ -45,8 +49,13 @@ impl<'e> Draft<'e> {
             "message_start" => {
                 let [message] = exactly(event, ["message"])?;
                 // What came before the first block would shift the blocks' indices.
-                let empty = matches!(message.get("content"), Some(Json::Array(blocks)) if blocks.is_empty());
-                let fits = empty && message.get("usage").is_some_and(Json::is_object);
+                let empty = match message.get("content") {
+                    None | Some(Json::Null) => true,
+                    Some(Json::Array(blocks)) => blocks.is_empty(),
+                    Some(_) => false,
+                };
+                let usage = message.get("usage").unwrap_or(&Json::Null);
+                let fits = message.is_object() && empty && (usage.is_object() || usage.is_null());
                 self.message = message;
                 fits.then_some(())
             }
@@ -96,14 +105,15 @@ impl<'e> Draft<'e> {
                     }
                 }
                 ("usage", Json::Object(counts)) => {
-                    let mut usage = self.message.get("usage")?.clone();
+                    let told = self.message.get("usage").filter(|usage| usage.is_object()).cloned();
+                    let mut usage = told.unwrap_or_else(|| Json::Object(Vec::new()));
                     for count in counts {
                         self.counted |= count.name == "output_tokens" && count.value.as_u64().is_some();
                         update(&mut usage, count.name, count.value);
                     }
                     self.message.set("usage", usage);
                 }
-                (name @ ("context_management" | "input_transformations"), value) => {
+                (name @ ("context_management" | "input_transformations" | TIMINGS), value) => {
                     update(&mut self.message, name.to_owned(), value);
                 }
                 (_, Json::Null) => {}

@@ -1,9 +1,17 @@
 //! The stream that tells an answer of Ollama's (github.com/ollama/ollama, docs/api.md): lines with the thinking,
 //! the text and the tool calls, as Ollama streams them, and a last one with all that is known in the end.
+//!
+//! Texts are cut into pieces. The arguments of a tool call are an object, which no line can tell a part of: they are as
+//! long as they are, each call in a line of its own.
+
+use std::ops::Range;
 
 use super::Text;
 use crate::{
-    dialect::{anthropic::emit::pieces, has},
+    dialect::{
+        events::{Piece, by_token, pieces},
+        has,
+    },
     json::{Json, Member},
 };
 
@@ -13,31 +21,31 @@ pub(super) fn to_stream(text: &Text, whole: &Json<'_>) -> Option<Vec<u8>> {
         return None;
     }
     let answer = Answer::of(text, whole)?;
-    let mut parts: Vec<Vec<(&str, Json<'_>)>> = Vec::new();
-    parts
-        .extend(pieces(text_of(answer.says, "thinking")?).map(|piece| vec![("thinking", Json::text(piece))]));
-    parts.extend(
-        pieces(text_of(answer.says, answer.text)?).map(|piece| vec![(answer.text, Json::text(piece))]),
-    );
-    let calls = list_of(answer.says, "tool_calls")?;
-    if !calls.is_empty() {
-        parts.push(vec![("tool_calls", Json::Array(calls.to_vec()))]);
-    }
     let logprobs = list_of(whole, "logprobs")?;
-    if parts.is_empty() && !logprobs.is_empty() {
-        parts.push(Vec::new());
+    let mut parts = answer.spoken(logprobs)?;
+    for call in list_of(answer.says, "tool_calls")? {
+        parts.push((Some(("tool_calls", Json::Array(vec![call.clone()]))), 0..0));
     }
-
+    if parts.is_empty() && !logprobs.is_empty() {
+        parts.push((None, 0..0));
+    }
+    if parts.iter().all(|(_, told)| told.is_empty()) {
+        // The tokens are not the texts. Each line has its share: one with all of them would be a long one.
+        let share = logprobs.len().div_ceil(parts.len().max(1));
+        for (place, (_, told)) in parts.iter_mut().enumerate() {
+            *told = (place * share).min(logprobs.len())..((place + 1) * share).min(logprobs.len());
+        }
+    }
     let mut out = Vec::new();
-    // Each line has its share of the log-probabilities: one line with all of them would be a long one.
-    let share = logprobs.len().div_ceil(parts.len().max(1)).max(1);
-    let mut shares = logprobs.chunks(share);
-    for part in parts {
-        write_line(&answer.line(part, shares.next().unwrap_or_default()), &mut out);
+    for (part, told) in parts {
+        write_line(&answer.line(part, logprobs.get(told).unwrap_or_default()), &mut out);
     }
     write_line(&answer.last_line(), &mut out);
     Some(out)
 }
+
+/// What a line says, if anything, and the tokens whose log-probabilities it has.
+type Part<'a> = (Option<(&'static str, Json<'a>)>, Range<usize>);
 
 fn write_line(line: &Json<'_>, out: &mut Vec<u8>) {
     line.write(out);
@@ -78,7 +86,8 @@ impl<'a> Answer<'a> {
             Text::Message => {
                 let says = whole.get("message").filter(|message| message.is_object())?;
                 let is_known = |member: &Member<'_>| {
-                    matches!(&*member.name, "role" | "content" | "thinking" | "tool_calls")
+                    let known = ["role", "content", "thinking", "tool_calls"];
+                    member.value.is_null() || known.contains(&&*member.name)
                 };
                 // Which line a client would look for anything else in is not known.
                 let known = says.members().iter().all(is_known);
@@ -87,8 +96,34 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// The thinking and the text in pieces, each with the log-probabilities of its tokens: those of both, or of the text
+    /// alone. Where the tokens are neither, no piece has any.
+    fn spoken(&self, logprobs: &'a [Json<'a>]) -> Option<Vec<Part<'a>>> {
+        let (thinking, text) = (text_of(self.says, "thinking")?, text_of(self.says, self.text)?);
+        let tokens: Vec<_> =
+            logprobs.iter().map(|logprob| logprob.get("token").and_then(Json::as_str)).collect();
+        let mut thought = 0;
+        let of_thinking = tokens.iter().take_while(|token| {
+            let is_within = thought < thinking.len();
+            thought += token.map_or(0, str::len);
+            is_within
+        });
+        let (first, rest) = tokens.split_at(of_thinking.count());
+        let plain = |text| pieces(text).map(|piece| (piece, 0..0)).collect::<Vec<Piece<'a>>>();
+        let cut = by_token(thinking, first).zip(by_token(text, rest)).map(|cut| (cut, first.len()));
+        let cut = cut.or_else(|| Some(((plain(thinking), by_token(text, &tokens)?), 0)));
+        let ((thinking, text), before) = cut.unwrap_or_else(|| ((plain(thinking), plain(text)), 0));
+        let named = |name, before| {
+            move |(piece, told): Piece<'a>| {
+                (Some((name, Json::text(piece))), told.start + before..told.end + before)
+            }
+        };
+        let thinking = thinking.into_iter().map(named("thinking", 0));
+        Some(thinking.chain(text.into_iter().map(named(self.text, before))).collect())
+    }
+
     /// A line that says a part of the answer.
-    fn line(&self, part: Vec<(&'a str, Json<'a>)>, logprobs: &[Json<'a>]) -> Json<'a> {
+    fn line(&self, part: Option<(&'static str, Json<'a>)>, logprobs: &[Json<'a>]) -> Json<'a> {
         let mut line = kept(self.whole, |member| matches!(&*member.name, "model" | "created_at"));
         let mut says = match self.in_message {
             true => kept(self.says, |member| member.name == "role"),

@@ -4,7 +4,14 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
 use super::{Text, stream::to_stream, whole::to_whole};
-use crate::{dialect::sse, json::Json, normal};
+use crate::{
+    dialect::{
+        openai::testing::{long_text, longest_told},
+        sse,
+    },
+    json::Json,
+    normal,
+};
 
 fn stream_of(text: &Text, document: &str) -> Option<String> {
     let json = Json::parse(document.as_bytes()).expect("JSON");
@@ -286,5 +293,98 @@ proptest! {
                 let _ = to_stream(&shape(is_chat), &json);
             }
         }
+    }
+}
+
+#[test]
+fn what_is_null_is_not_there() {
+    let document = CHAT.replacen(r#""content":"Hi""#, r#""content":"Hi","images":null"#, 1).replacen(
+        r#""eval_count":2"#,
+        r#""eval_count":2,"logprobs":null,"error":null,"zz-new":null"#,
+        1,
+    );
+    let stream = stream_of(&Text::Message, &document).expect("a stream");
+    assert_eq!(whole_of(&Text::Message, &stream).map(|whole| unordered(&whole)), Some(unordered(&document)));
+    let nulls =
+        r#""done":false,"done_reason":null,"eval_count":null,"logprobs":null,"error":null,"zz-new":null"#;
+    let told = stream.replace(r#""done":false"#, nulls).replacen(
+        r#""role":"assistant","content":"""#,
+        r#""role":null,"content":null,"images":null"#,
+        1,
+    );
+    assert!(told.contains(r#""role":null"#));
+    let told = format!("{{\"model\":\"m\",\"message\":null,\"done\":null}}\nnull\n{told}");
+    assert_eq!(
+        whole_of(&Text::Message, &told).map(|whole| unordered(&whole)),
+        Some(unordered(&document)),
+        "{told}"
+    );
+}
+
+#[test]
+fn timings_of_the_last_line_are_the_documents() {
+    let document = CHAT.replacen(r#""eval_count":2"#, r#""eval_count":2,"timings":{"ms":1.50}"#, 1);
+    let stream = stream_of(&Text::Message, &document).expect("a stream");
+    assert!(
+        stream.ends_with("\"timings\":{\"ms\":1.50}}\n") && stream.matches("timings").count() == 1,
+        "{stream}"
+    );
+    assert_eq!(whole_of(&Text::Message, &stream).map(|whole| unordered(&whole)), Some(unordered(&document)));
+}
+
+#[test]
+fn log_probabilities_go_with_their_tokens() {
+    let told = |logprobs: &str| {
+        let document = CHAT.replacen(r#""eval_count":2"#, &format!(r#""logprobs":{logprobs}"#), 1);
+        let stream = stream_of(&Text::Message, &document).expect("a stream");
+        assert_eq!(
+            whole_of(&Text::Message, &stream).map(|whole| unordered(&whole)),
+            Some(unordered(&document))
+        );
+        let said = |line: &Value| {
+            let says = &line["message"];
+            let text = says["thinking"].as_str().unwrap_or_else(|| says["content"].as_str().expect("a text"));
+            let tokens: Vec<_> = line["logprobs"].as_array().into_iter().flatten().collect();
+            let tokens: String = tokens.iter().filter_map(|token| token["token"].as_str()).collect();
+            (text.to_owned(), tokens)
+        };
+        lines(&stream).iter().map(said).collect::<Vec<_>>()
+    };
+    let pairs = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(text, tokens)| ((*text).to_owned(), (*tokens).to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(r#"[{"token":"Hm"},{"token":"H"},{"token":"i"}]"#),
+        pairs(&[("Hm", "Hm"), ("H", "H"), ("i", "i"), ("", ""), ("", "")])
+    );
+    assert_eq!(
+        told(r#"[{"token":"H"},{"token":"i"}]"#),
+        pairs(&[("Hm", ""), ("H", "H"), ("i", "i"), ("", ""), ("", "")])
+    );
+    assert_eq!(
+        told(r#"[{"token":"x"},{"token":"y"},{"token":"z"}]"#),
+        pairs(&[("Hm", "x"), ("Hi", "y"), ("", "z"), ("", "")])
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// But for the arguments of a call: they are an object.
+    #[test]
+    fn long_texts_are_told_in_pieces(is_chat: bool, text in long_text(), thinking in long_text(), fits: bool) {
+        let spoken: String = serde_json::from_str(if fits { &text } else { "\"other\"" }).expect("a text");
+        let letters: Vec<_> = spoken.chars().collect();
+        let tokens: Vec<_> = letters.chunks(5).map(|token| json!({"token": String::from_iter(token)})).collect();
+        let says = if is_chat {
+            format!(r#""message":{{"role":"assistant","content":{text},"thinking":{thinking}}}"#)
+        } else {
+            format!(r#""response":{text},"thinking":{thinking}"#)
+        };
+        let document = format!(r#"{{"model":"m",{says},"done":true,"logprobs":{}}}"#, json!(tokens));
+        let stream = stream_of(&shape(is_chat), &document).expect("a stream");
+        let longest = longest_told(&sse::decode_lines(stream.as_bytes()));
+        prop_assert!(longest <= 4096, "{}", longest);
+        prop_assert_eq!(whole_of(&shape(is_chat), &stream).map(|whole| unordered(&whole)), Some(unordered(&document)));
     }
 }

@@ -7,10 +7,10 @@ use crate::{dialect::has, json::Json};
 /// The answer that the lines of a complete stream tell; `None` where a line says anything that would be lost.
 pub(super) fn to_whole(text: &Text, events: &[sse::Event]) -> Option<Vec<u8>> {
     let lines: Result<Vec<_>, _> = events.iter().map(|event| Json::parse(event.data.as_bytes())).collect();
-    let lines = lines.ok()?;
+    let lines: Vec<_> = lines.ok()?.into_iter().filter(|line| !line.is_null()).collect();
     let (last, earlier) = lines.split_last()?;
-    let done = |line: &Json<'_>| line.get("done").and_then(Json::as_bool);
-    if done(last) != Some(true) || earlier.iter().any(|line| done(line) != Some(false)) {
+    let is_open = |line: &Json<'_>| matches!(line.get("done"), Some(Json::Bool(false) | Json::Null));
+    if last.get("done").and_then(Json::as_bool) != Some(true) || !earlier.iter().all(is_open) {
         return None;
     }
     let mut joined = Joined::default();
@@ -36,11 +36,11 @@ fn read_line<'e>(
     if !line.is_object() || has(line, "error") {
         return None;
     }
-    for member in line.members() {
+    for member in line.members().iter().filter(|member| !member.value.is_null()) {
         match (&*member.name, text) {
             ("message", Text::Message) if !member.value.is_object() => return None,
             ("message", Text::Message) => {
-                for inner in member.value.members() {
+                for inner in member.value.members().iter().filter(|inner| !inner.value.is_null()) {
                     match &*inner.name {
                         "role" => joined.agree("role", &inner.value)?,
                         "content" => joined.add("content", &inner.value)?,
@@ -67,8 +67,15 @@ fn write_answer<'e>(text: &Text, last: &Json<'e>, mut joined: Joined<'e>) -> Jso
     match text {
         Text::Message => {
             let names = ["role", "content", "thinking", "tool_calls"];
-            let members = names.into_iter().filter_map(|name| Some((name, joined.take(name)?)));
-            answer.set("message", Json::object(members));
+            let mut message =
+                Json::object(names.into_iter().filter_map(|name| Some((name, joined.take(name)?))));
+            // What is null in the end, such as `images`.
+            for member in last.get("message").map_or(&[][..], Json::members) {
+                if message.get(&member.name).is_none() && member.value.is_null() {
+                    message.set(member.name.clone(), Json::Null);
+                }
+            }
+            answer.set("message", message);
         }
         Text::Response => {
             for name in ["response", "thinking", "tool_calls"] {
@@ -97,10 +104,9 @@ impl<'e> Joined<'e> {
         &mut self.0[place].1
     }
 
-    /// Joins a text to the text, a list to the list so far; null is no part of either.
+    /// Joins a text to the text, a list to the list so far.
     fn add(&mut self, name: &'static str, value: &Json<'e>) -> Option<()> {
         match (self.of(name), value) {
-            (_, Json::Null) => {}
             (so_far @ Json::Null, Json::String(_) | Json::Array(_)) => *so_far = value.clone(),
             (Json::String(so_far), Json::String(more)) => so_far.to_mut().push_str(more),
             (Json::Array(so_far), Json::Array(more)) => so_far.extend(more.iter().cloned()),

@@ -18,6 +18,8 @@ pub(in crate::dialect) enum Rule {
     Same,
     /// What was told first; a zero is not known yet.
     First,
+    /// What was told last: figures that grow while the answer runs.
+    Last,
     /// Told in one part only; how more of them go together is not known. Empty ones count for nothing: adding
     /// them changes no text, list or object.
     Once,
@@ -110,6 +112,7 @@ impl Rule {
             Self::Same if is_blank(&part) || same(whole, &part) => {}
             Self::First if matches!(whole, Json::Null | Json::Number("0")) => *whole = part,
             Self::First => {}
+            Self::Last => *whole = part,
             Self::Once if whole.is_null() || is_empty(whole) => *whole = part,
             Self::Once if is_empty(&part) => {}
             Self::Members(rules) => rules.merge(members_of(whole)?, into_members(part)?)?,

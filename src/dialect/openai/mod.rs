@@ -12,11 +12,16 @@ pub(super) mod testing;
 pub(super) mod usage;
 pub(super) mod whole;
 
-use super::{has, is_json_format, sse};
+use std::collections::BTreeMap;
+
+use super::{has, has_text, is_json_format, sse};
 use crate::json::{Json, Member};
 
 /// The data of the event that ends a stream.
 pub(super) const DONE: &str = "[DONE]";
+
+/// What the answer took, in the words of llama.cpp: in a document, and in the last chunk of a stream.
+const TIMINGS: &str = "timings";
 
 /// What an answer calls itself, in its `object` member.
 #[derive(Clone, Copy)]
@@ -30,10 +35,20 @@ pub(super) struct Names {
 /// The members that say which answer this is: in a document once, in a stream in every chunk.
 const IDENTITY: [&str; 5] = ["id", "created", "model", "service_tier", "system_fingerprint"];
 
+/// A chunk, and the event that tells it.
+type Chunk<'a> = (&'a sse::Event, Vec<Member<'a>>);
+
 /// The chunks of a complete stream. `None` where it is not complete, or has an event that is no chunk.
-fn chunks(events: &[sse::Event]) -> Option<impl Iterator<Item = Option<Vec<Member<'_>>>>> {
-    let (last, chunks) = events.split_last()?;
-    (last.data == DONE).then(|| chunks.iter().map(chunk))
+///
+/// Some servers end their streams without `[DONE]`: those are complete once each choice is. Some send `null`, which says
+/// nothing.
+fn chunks(events: &[sse::Event]) -> Option<Vec<Chunk<'_>>> {
+    let (last, earlier) = events.split_last()?;
+    let is_done = last.data == DONE;
+    let told = if is_done { earlier } else { events };
+    let told = told.iter().filter(|event| event.data.trim() != "null");
+    let chunks: Vec<_> = told.map(|event| Some((event, chunk(event)?))).collect::<Option<_>>()?;
+    (is_done || are_finished(&chunks)).then_some(chunks)
 }
 
 fn chunk(event: &sse::Event) -> Option<Vec<Member<'_>>> {
@@ -41,13 +56,22 @@ fn chunk(event: &sse::Event) -> Option<Vec<Member<'_>>> {
     if !matches!(event.name.as_str(), "" | "message") {
         return None;
     }
-    match Json::parse(event.data.as_bytes()).ok()? {
-        Json::Object(members) => {
-            let has_choices = matches!(value(&members, "choices"), Some(Json::Array(_)));
-            (has_choices && members.len() <= merge::MAX_PARTS).then_some(members)
-        }
-        _ => None,
+    let Json::Object(members) = Json::parse(event.data.as_bytes()).ok()? else { return None };
+    let is_chunk = match value(&members, "choices") {
+        Some(choices) => matches!(choices, Json::Array(_) | Json::Null),
+        // One that tells what the answer took.
+        None => ["usage", TIMINGS].iter().any(|name| value(&members, name).is_some_and(Json::is_object)),
+    };
+    (is_chunk && members.len() <= merge::MAX_PARTS).then_some(members)
+}
+
+/// Whether each choice that chunks tell of has a reason to end.
+fn are_finished(chunks: &[Chunk<'_>]) -> bool {
+    let mut finished = BTreeMap::new();
+    for choice in chunks.iter().filter_map(|(_, chunk)| value(chunk, "choices")).flat_map(Json::items) {
+        *finished.entry(merge::index_of(choice)).or_default() |= has_text(choice, "finish_reason");
     }
+    !finished.is_empty() && finished.values().all(|is_finished| *is_finished)
 }
 
 /// The value of the member `name`.

@@ -1,6 +1,6 @@
 //! From one document to the chunks of a stream.
 
-use super::{DONE, IDENTITY, Names, merge};
+use super::{DONE, IDENTITY, Names, TIMINGS, merge};
 use crate::json::{Json, Member};
 
 /// Writes the chunks of the stream that says what a document says.
@@ -12,19 +12,26 @@ pub(in crate::dialect) struct Chunks<'a> {
     besides: Vec<Member<'a>>,
     /// What the last chunk tells, where that was asked for; all others have null then.
     usage: Option<Json<'a>>,
+    /// What the last chunk tells besides, whichever that is.
+    timings: Option<Json<'a>>,
+    /// The chunk that is to be written next: it may be the last.
+    next: Option<Vec<Member<'a>>>,
     out: Vec<u8>,
 }
 
 impl<'a> Chunks<'a> {
     /// `None` where the document is not one that chunks can tell.
     pub(in crate::dialect) fn of(whole: &Json<'a>, names: Names, with_usage: bool) -> Option<Self> {
-        let (mut identity, mut besides, mut usage) =
-            (vec![Member::new("object", Json::text(names.chunk))], Vec::new(), None);
+        let mut identity = vec![Member::new("object", Json::text(names.chunk))];
+        let mut besides = Vec::new();
+        let mut usage = None;
+        let mut timings = None;
         for member in whole.members() {
             match (&*member.name, &member.value) {
                 ("object", Json::String(object)) if *object == names.whole => {}
-                ("usage", Json::Null) | ("choices", Json::Array(_)) | ("error", Json::Null) => {}
+                ("choices", Json::Array(_)) | ("object" | "usage" | "error" | "obfuscation", Json::Null) => {}
                 ("usage", value @ Json::Object(_)) => usage = Some(value.clone()),
+                (TIMINGS, value @ Json::Object(_)) => timings = Some(value.clone()),
                 // In a chunk it would be padding.
                 ("object" | "usage" | "choices" | "error" | "obfuscation", _) => return None,
                 (name, _) if IDENTITY.contains(&name) => identity.push(member.clone()),
@@ -32,7 +39,7 @@ impl<'a> Chunks<'a> {
             }
         }
         let usage = if with_usage { Some(usage?) } else { None };
-        Some(Self { identity, besides, usage, out: Vec::new() })
+        Some(Self { identity, besides, usage, timings, next: None, out: Vec::new() })
     }
 
     /// Writes a chunk about one choice.
@@ -46,6 +53,10 @@ impl<'a> Chunks<'a> {
         if let Some(usage) = self.usage.take() {
             self.write(Vec::new(), Some(usage));
         }
+        if let Some(mut last) = self.next.take() {
+            last.extend(self.timings.take().map(|timings| Member::new(TIMINGS, timings)));
+            self.write_out(last);
+        }
         self.out.extend_from_slice(format!("data: {DONE}\n\n").as_bytes());
         self.out
     }
@@ -55,6 +66,12 @@ impl<'a> Chunks<'a> {
         chunk.push(Member::new("choices", Json::Array(choices)));
         chunk.extend(usage.map(|usage| Member::new("usage", usage)));
         chunk.append(&mut self.besides);
+        if let Some(earlier) = self.next.replace(chunk) {
+            self.write_out(earlier);
+        }
+    }
+
+    fn write_out(&mut self, chunk: Vec<Member<'a>>) {
         self.out.extend_from_slice(b"data: ");
         Json::Object(chunk).write(&mut self.out);
         self.out.extend_from_slice(b"\n\n");
@@ -103,11 +120,11 @@ impl<'j, 'a> Choice<'j, 'a> {
     pub(in crate::dialect) fn part(
         &self,
         part: (&'static str, Json<'a>),
-        logprobs: Option<&Json<'a>>,
+        logprobs: Option<Json<'a>>,
     ) -> Vec<Member<'a>> {
         let mut members = vec![Member::new("index", self.index.clone()), Member::new(part.0, part.1)];
         if self.logprobs.is_some() {
-            members.push(Member::new("logprobs", logprobs.map_or(Json::Null, Json::clone)));
+            members.push(Member::new("logprobs", logprobs.unwrap_or_default()));
         }
         members.push(Member::new("finish_reason", Json::Null));
         members
@@ -118,7 +135,7 @@ impl<'j, 'a> Choice<'j, 'a> {
     pub(in crate::dialect) fn last_part(
         &self,
         part: (&'static str, Json<'a>),
-        logprobs: Option<&Json<'a>>,
+        logprobs: Option<Json<'a>>,
         others: impl IntoIterator<Item = Member<'a>>,
     ) -> Vec<Member<'a>> {
         let mut members = self.part(part, logprobs);

@@ -38,6 +38,81 @@ pub(in crate::dialect) fn canonical(text: &str) -> String {
     written(&json)
 }
 
+/// The same without members that are null.
+pub(in crate::dialect) fn said(text: &str) -> String {
+    fn strip(json: &mut Json<'_>) {
+        match json {
+            Json::Array(items) => items.iter_mut().for_each(strip),
+            Json::Object(members) => {
+                members.retain(|member| !member.value.is_null());
+                members.iter_mut().for_each(|member| strip(&mut member.value));
+            }
+            _ => {}
+        }
+    }
+    let mut json = parse(text);
+    strip(&mut json);
+    canonical(&written(&json))
+}
+
+/// Some members more that are null, where an object has none of that name.
+pub(in crate::dialect) fn add_nulls(json: &mut Json<'_>, names: &[&'static str], rng: &mut Rng) {
+    for name in names {
+        if json.is_object() && json.get(name).is_none() && rng.bool() {
+            json.set(*name, Json::Null);
+        }
+    }
+}
+
+/// The element of `json` at these members and indices, to be changed.
+pub(in crate::dialect) fn items_mut<'j, 'a>(json: &'j mut Json<'a>, name: &str) -> &'j mut [Json<'a>] {
+    let Json::Object(members) = json else { return &mut [] };
+    match members.iter_mut().find(|member| member.name == name).map(|member| &mut member.value) {
+        Some(Json::Array(items)) => items,
+        _ => &mut [],
+    }
+}
+
+/// The member `name` of an object, to be changed.
+pub(in crate::dialect) fn member_mut<'j, 'a>(json: &'j mut Json<'a>, name: &str) -> Option<&'j mut Json<'a>> {
+    let Json::Object(members) = json else { return None };
+    members.iter_mut().find(|member| member.name == name).map(|member| &mut member.value)
+}
+
+/// A text of some thousand bytes, most of them parts of longer characters, as JSON.
+pub(in crate::dialect) fn long_text() -> impl Strategy<Value = String> {
+    ("[ab ü😀\"\\\\\n\u{2028}]{1,9}", 0..5_000_usize)
+        .prop_map(|(text, times)| written(&Json::text(text.repeat(times / text.len()))))
+}
+
+/// The longest text in a value.
+pub(in crate::dialect) fn longest(json: &Json<'_>) -> usize {
+    match json {
+        Json::String(text) => text.len(),
+        Json::Array(items) => items.iter().map(longest).max().unwrap_or(0),
+        Json::Object(members) => members.iter().map(|member| longest(&member.value)).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// The longest text in a stream's events.
+pub(in crate::dialect) fn longest_told(events: &[sse::Event]) -> usize {
+    let told = |event: &sse::Event| Json::parse(event.data.as_bytes()).map_or(0, |json| longest(&json));
+    events.iter().map(told).max().unwrap_or(0)
+}
+
+/// A text's tokens at random: its characters, some of them together.
+pub(in crate::dialect) fn any_tokens(text: &str, rng: &mut Rng) -> Vec<String> {
+    let mut tokens: Vec<String> = Vec::new();
+    for letter in text.chars() {
+        match tokens.last_mut() {
+            Some(token) if rng.u8(..8) > 0 => token.push(letter),
+            _ => tokens.push(letter.to_string()),
+        }
+    }
+    tokens
+}
+
 /// A stream of these chunks.
 pub(in crate::dialect) fn stream(chunks: &[impl AsRef<str>]) -> String {
     chunks.iter().map(AsRef::as_ref).chain(["[DONE]"]).fold(String::new(), |mut text, data| {
@@ -116,9 +191,10 @@ pub(in crate::dialect) fn any_whole(
         maybe("system_fingerprint", or_null(any_text())),
         maybe("prompt_filter_results", any_value()),
         maybe("vendors_own", any_value()),
+        maybe("timings", any_number().prop_map(|n| format!(r#"{{"predicted_ms":{n}}}"#))),
     );
     (any_text(), any_text(), choices, others, any_number()).prop_map(
-        move |(id, model, choices, (tier, print, filter, vendors), number)| {
+        move |(id, model, choices, (tier, print, filter, vendors, timings), number)| {
             let choices: Vec<_> = choices
                 .iter()
                 .enumerate()
@@ -130,6 +206,7 @@ pub(in crate::dialect) fn any_whole(
                 print,
                 filter,
                 vendors,
+                timings,
                 Some(format!(r#""choices":[{}]"#, choices.join(","))),
                 Some(format!(r#""usage":{{"prompt_tokens":1,"x":{{"y":{number}}},"total_tokens":2}}"#)),
             ])
@@ -170,6 +247,11 @@ pub(in crate::dialect) fn tell(
         // What is told in no chunk but one, or in all.
         if !chunks.is_empty() {
             chunk.retain(|member| !member.starts_with("\"prompt_filter_results\""));
+        }
+        // It grows, and only the last counts.
+        chunk.retain(|member| !member.starts_with("\"timings\""));
+        if head.iter().any(|member| member.starts_with("\"timings\"")) && rng.u8(..4) == 0 {
+            chunk.push(r#""timings":0"#.to_owned());
         }
         chunk.push(format!(r#""object":"{chunk_name}""#));
         chunk.push(format!(r#""choices":[{}]"#, choices.join(",")));

@@ -1,6 +1,8 @@
 //! A stream with its usage, and without.
 
-use super::{DONE, chunks, merge::same, value};
+use std::borrow::Cow;
+
+use super::{DONE, TIMINGS, chunks, merge::same, value};
 use crate::{
     dialect::sse::{self, Framing},
     json::{Json, Member},
@@ -8,27 +10,38 @@ use crate::{
 
 /// The stream for a request that asks for its usage, or does not
 /// (`stream_options.include_usage`: platform.openai.com/docs/api-reference/chat/create): without it, there is no
-/// chunk that has nothing but the usage, and no `usage` member in any other.
+/// chunk that has nothing but the usage, and no `usage` member in any other. What it tells of times is in the chunk
+/// before it then: without usage, that one is the last.
 ///
 /// `None` where the usage is asked for and was not told, or where the chunk that tells it says something else too.
 pub(in crate::dialect) fn with_usage(events: &[sse::Event], with_usage: bool) -> Option<Vec<u8>> {
-    let chunks: Vec<_> = chunks(events)?.collect::<Option<_>>()?;
+    let chunks = chunks(events)?;
     if with_usage {
-        let told = |chunk: &Vec<Member<'_>>| value(chunk, "usage").is_some_and(Json::is_object);
-        chunks.iter().any(told).then_some(())?;
+        let tells = |chunk: &[Member<'_>]| value(chunk, "usage").is_some_and(Json::is_object);
+        chunks.iter().any(|(_, chunk)| tells(chunk)).then_some(())?;
     }
-    let (mut out, mut last) = (Vec::new(), None);
-    for (event, chunk) in events.iter().zip(&chunks) {
+    let mut out = Vec::new();
+    let mut last: Option<Shown<'_>> = None;
+    for (event, chunk) in &chunks {
         let usage = chunk.iter().position(|member| member.name == "usage");
-        match usage.filter(|_| !with_usage) {
-            None => write(event, &event.data, &mut out),
+        let data = match usage.filter(|_| !with_usage) {
+            None => Cow::Borrowed(event.data.as_str()),
             Some(place) if only_tells_usage(chunk, place) => {
-                repeats(chunk, last?).then_some(())?;
+                let last = last.as_mut()?;
+                repeats(chunk, last.chunk).then_some(())?;
+                if let Some(timings) = value(chunk, TIMINGS).filter(|timings| !timings.is_null()) {
+                    last.data = with_timings(&last.data, timings)?.into();
+                }
                 continue;
             }
-            Some(place) => write(event, &without(&event.data, chunk, place)?, &mut out),
+            Some(place) => without(&event.data, chunk, place)?.into(),
+        };
+        if let Some(last) = last.replace(Shown { event, chunk, data }) {
+            last.write(&mut out);
         }
-        last = Some(chunk);
+    }
+    if let Some(last) = last {
+        last.write(&mut out);
     }
     out.extend_from_slice(format!("data: {DONE}\n\n").as_bytes());
     Some(out)
@@ -85,7 +98,7 @@ pub(in crate::dialect) fn asked(body: &[u8], json: &Json<'_>) -> Vec<u8> {
 }
 
 fn only_tells_usage(chunk: &[Member<'_>], usage: usize) -> bool {
-    value(chunk, "choices").is_some_and(|choices| choices.items().is_empty())
+    value(chunk, "choices").is_none_or(|choices| choices.items().is_empty())
         && chunk.get(usage).is_some_and(|usage| usage.value.is_object())
 }
 
@@ -94,7 +107,9 @@ fn repeats(chunk: &[Member<'_>], before: &[Member<'_>]) -> bool {
     chunk
         .iter()
         .filter(|member| !member.value.is_null())
-        .filter(|member| !matches!(&*member.name, "usage" | "choices" | "object" | "created" | "obfuscation"))
+        .filter(|member| {
+            !matches!(&*member.name, "usage" | "choices" | "object" | "created" | "obfuscation" | TIMINGS)
+        })
         .all(|member| value(before, &member.name).is_some_and(|value| same(value, &member.value)))
 }
 
@@ -115,13 +130,32 @@ fn without(text: &str, members: &[Member<'_>], place: usize) -> Option<String> {
     Some([before, behind].concat())
 }
 
-fn write(event: &sse::Event, data: &str, out: &mut Vec<u8>) {
-    let name = (!event.name.is_empty()).then(|| format!("event: {}\n", event.name));
-    out.extend_from_slice(name.unwrap_or_default().as_bytes());
-    for line in data.split('\n') {
-        out.extend_from_slice(format!("data: {line}\n").as_bytes());
+/// The text of a chunk with these timings.
+fn with_timings(text: &str, timings: &Json<'_>) -> Option<String> {
+    let mut chunk = Json::parse(text.as_bytes()).ok()?;
+    chunk.set(TIMINGS, timings.clone());
+    let mut out = Vec::new();
+    chunk.write(&mut out);
+    String::from_utf8(out).ok()
+}
+
+/// A chunk, and the text that is shown of it.
+struct Shown<'a> {
+    event: &'a sse::Event,
+    chunk: &'a [Member<'a>],
+    data: Cow<'a, str>,
+}
+
+impl Shown<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let name = &self.event.name;
+        let name = (!name.is_empty()).then(|| format!("event: {name}\n"));
+        out.extend_from_slice(name.unwrap_or_default().as_bytes());
+        for line in self.data.split('\n') {
+            out.extend_from_slice(format!("data: {line}\n").as_bytes());
+        }
+        out.push(b'\n');
     }
-    out.push(b'\n');
 }
 
 #[cfg(test)]

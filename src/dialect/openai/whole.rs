@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    Names, chunks,
+    Names, TIMINGS, chunks,
     merge::{self, Members, Rule},
     value, value_mut,
 };
@@ -26,6 +26,7 @@ const CHUNK: &Members = &Members {
         ("service_tier", Rule::Same),
         ("system_fingerprint", Rule::Same),
         ("usage", Rule::Same),
+        (TIMINGS, Rule::Last),
         // Padding against eavesdroppers who measure chunks (`stream_options.include_obfuscation`).
         ("obfuscation", Rule::Dropped),
         ("error", Rule::Refused),
@@ -44,10 +45,10 @@ pub(in crate::dialect) fn merged<'a>(
     names: Names,
 ) -> Option<(Vec<Member<'a>>, Vec<Json<'a>>)> {
     let (mut whole, mut choices, mut others, mut count) = (Vec::new(), Json::Null, Others::default(), 0);
-    for chunk in chunks(events)? {
-        let mut chunk = chunk?;
-        let place = chunk.iter().position(|member| member.name == "choices")?;
-        Rule::Indexed(choice).merge(&mut choices, chunk.remove(place).value)?;
+    for (_, mut chunk) in chunks(events)? {
+        if let Some(place) = chunk.iter().position(|member| member.name == "choices") {
+            Rule::Indexed(choice).merge(&mut choices, chunk.remove(place).value)?;
+        }
         others.count(&chunk);
         count += 1;
         CHUNK.merge(&mut whole, chunk)?;
@@ -58,10 +59,11 @@ pub(in crate::dialect) fn merged<'a>(
     // A document has its usage always: where the stream did not tell it, there is none.
     value(&whole, "usage").filter(|usage| usage.is_object())?;
     match value_mut(&mut whole, "object") {
-        Some(object) if matches!(object.as_str(), Some(name) if name.is_empty() || name == names.chunk) => {
-            *object = Json::text(names.whole);
-        }
-        Some(_) => return None,
+        Some(object) => match object.as_str() {
+            Some(name) if name != names.chunk && !name.is_empty() => return None,
+            None if !object.is_null() => return None,
+            _ => *object = Json::text(names.whole),
+        },
         None => whole.insert(0, Member::new("object", Json::text(names.whole))),
     }
     let Json::Array(mut choices) = choices else { return None };

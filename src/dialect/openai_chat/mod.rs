@@ -1,5 +1,6 @@
 //! OpenAI Chat Completions (platform.openai.com/docs/api-reference/chat).
 
+mod logprobs;
 #[cfg(test)]
 mod properties;
 mod rules;

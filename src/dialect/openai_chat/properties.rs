@@ -7,12 +7,13 @@ use proptest::prelude::*;
 
 use super::{
     super::openai::testing::{
-        accumulate, any_number, any_text, any_value, any_whole, broken, canonical, convert_all, list, maybe,
-        object, one_member, or_null, parse, pieces, stream, tell, to_stream, to_whole, with_usage, written,
+        accumulate, add_nulls, any_number, any_text, any_tokens, any_value, any_whole, broken, canonical,
+        convert_all, items_mut, list, long_text, longest_told, maybe, member_mut, object, one_member,
+        or_null, parse, pieces, said, stream, tell, to_stream, to_whole, with_usage, written,
     },
     OpenAiChat,
 };
-use crate::json::Json;
+use crate::{dialect::sse, json::Json};
 
 const CHAT: OpenAiChat = OpenAiChat;
 
@@ -177,6 +178,70 @@ fn in_pieces(whole: &str, rng: &mut Rng) -> Vec<String> {
     tell(&whole, "chat.completion.chunk", parts, rng)
 }
 
+/// A choice whose texts are all long, with the log-probabilities of its tokens, or of others.
+fn long_choice() -> impl Strategy<Value = String> {
+    let texts = [(); 8].map(|()| long_text());
+    (texts, "[A-Za-z0-9+/]{4}", 0..4_000_usize, any::<bool>(), any::<u64>()).prop_map(
+        |([content, refusal, thought, reasoning, arguments, input, called, spoken], sound, times, fits, seed)| {
+            let text = if fits { &content } else { &refusal };
+            let text = parse(text).as_str().expect("a text").to_owned();
+            let tokens: Vec<_> = any_tokens(&text, &mut Rng::with_seed(seed))
+                .iter()
+                .map(|token| format!(r#"{{"token":{},"logprob":-1.50}}"#, written(&Json::text(token.as_str()))))
+                .collect();
+            let call = |rest: String| format!(r#"{{"id":"c",{rest}}}"#);
+            let calls = [
+                call(format!(r#""type":"function","function":{{"name":"f","arguments":{arguments}}}"#)),
+                call(format!(r#""type":"custom","custom":{{"name":"g","input":{input}}}"#)),
+            ];
+            format!(
+                concat!(
+                    r#"{{"message":{{"role":"assistant","content":{},"refusal":{},"reasoning_content":{},"reasoning":{},"#,
+                    r#""tool_calls":[{}],"function_call":{{"name":"h","arguments":{}}},"#,
+                    r#""audio":{{"id":"s","data":"{}QQ==","transcript":{}}}}},"#,
+                    r#""logprobs":{{"content":[{}],"refusal":null}},"finish_reason":"stop"}}"#
+                ),
+                content, refusal, thought, reasoning, calls.join(","), called, sound.repeat(times), spoken,
+                tokens.join(",")
+            )
+        },
+    )
+}
+
+/// Members that servers have with null in them, or may have, in a document and in chunks.
+const OF_ANSWERS: [&str; 7] =
+    ["object", "service_tier", "system_fingerprint", "timings", "error", "obfuscation", "zz-new"];
+const OF_CHOICES: [&str; 5] = ["delta", "message", "logprobs", "content_filter_results", "zz-new"];
+const OF_MESSAGES: [&str; 8] = [
+    "reasoning",
+    "reasoning_content",
+    "images",
+    "tool_calls",
+    "function_call",
+    "audio",
+    "annotations",
+    "zz-new",
+];
+const OF_CALLS: [&str; 4] = ["index", "custom", "function", "zz-new"];
+
+fn add_nulls_to_message(message: &mut Json<'_>, rng: &mut Rng) {
+    add_nulls(message, &OF_MESSAGES, rng);
+    items_mut(message, "tool_calls").iter_mut().for_each(|call| add_nulls(call, &OF_CALLS, rng));
+}
+
+/// A document, or a chunk, with such members.
+fn with_nulls(text: &str, rng: &mut Rng) -> String {
+    let mut json = parse(text);
+    add_nulls(&mut json, &OF_ANSWERS, rng);
+    for choice in items_mut(&mut json, "choices") {
+        for name in ["message", "delta"] {
+            member_mut(choice, name).into_iter().for_each(|message| add_nulls_to_message(message, rng));
+        }
+        add_nulls(choice, &OF_CHOICES, rng);
+    }
+    written(&json)
+}
+
 proptest! {
     /// A document's stream makes that document.
     #[test]
@@ -201,6 +266,32 @@ proptest! {
         let mut less = accumulate(&pieces);
         less.remove("/usage");
         prop_assert_eq!(accumulate(&without), less);
+    }
+
+    /// What is null says nothing, and keeps no answer from its other form.
+    #[test]
+    fn null_loses_nothing(whole in any_chat(), seed: u64) {
+        let mut rng = Rng::with_seed(seed);
+        let made = to_stream(&CHAT, &with_nulls(&whole, &mut rng), true).expect("a stream");
+        prop_assert_eq!(said(&to_whole(&CHAT, &made).expect("a document")), said(&whole), "{}", made);
+        let mut chunks: Vec<_> =
+            in_pieces(&whole, &mut rng).iter().map(|chunk| with_nulls(chunk, &mut rng)).collect();
+        let none = *rng.choice(&[r#""choices":null"#, r#""zz":null"#]).expect("one");
+        if let Some(last) = chunks.last_mut() {
+            *last = last.replace(r#""choices":[]"#, none);
+        }
+        let pieces = stream(&chunks);
+        chunks.insert(rng.usize(..=chunks.len()), "null".to_owned());
+        prop_assert_eq!(to_whole(&CHAT, &stream(&chunks)), to_whole(&CHAT, &pieces));
+        prop_assert_eq!(with_usage(&CHAT, &stream(&chunks), true), Some(pieces.clone()));
+        let made = to_whole(&CHAT, &pieces).expect("a document");
+        prop_assert_eq!(said(&made), said(&whole), "{}", pieces);
+        prop_assert!(with_usage(&CHAT, &pieces, false).is_some());
+        // Some servers leave the last event out.
+        let unended = pieces.replace("data: [DONE]\n\n", "");
+        prop_assert_eq!(to_whole(&CHAT, &unended), Some(made));
+        let ended = with_usage(&CHAT, &unended, true).expect("a stream");
+        prop_assert_eq!(ended, pieces);
     }
 
     /// A member that nobody has heard of is in the other form, or there is none.
@@ -246,5 +337,27 @@ proptest! {
         convert_all(&CHAT, broken(&whole, &mut rng).as_bytes());
         let stream = stream(&in_pieces(&whole, &mut rng));
         convert_all(&CHAT, broken(&stream, &mut rng).as_bytes());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// However long the texts are, no chunk has a long one; tokens stay with their log-probabilities.
+    #[test]
+    fn long_texts_are_told_in_pieces(whole in any_whole("chat.completion", long_choice())) {
+        let made = to_stream(&CHAT, &whole, true).expect("a stream");
+        let events = sse::decode(made.as_bytes());
+        prop_assert!(longest_told(&events) <= 4096, "{}", longest_told(&events));
+        prop_assert_eq!(canonical(&to_whole(&CHAT, &made).expect("a document")), canonical(&whole));
+        for event in events.iter().filter(|event| event.data.contains("\"token\"")) {
+            let chunk = parse(&event.data);
+            let choice = &chunk.get("choices").expect("choices").items()[0];
+            let tokens = choice.get("logprobs").and_then(|told| told.get("content")).expect("tokens").items();
+            let [token] = tokens else { continue };
+            let text = choice.get("delta").and_then(|delta| delta.get("content")).and_then(Json::as_str);
+            let token = token.get("token").and_then(Json::as_str).expect("a text");
+            prop_assert!(text.is_some_and(|text| token.starts_with(text) || text.len() > token.len()));
+        }
     }
 }

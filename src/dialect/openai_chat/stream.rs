@@ -1,17 +1,23 @@
 //! From a chat's document to its stream (platform.openai.com/docs/api-reference/chat-streaming/streaming).
 //!
-//! Of each choice: its role, with all that is empty; its reasoning, text, refusal, audio, annotations and calls,
-//! each in one piece; its end. What is not known here goes where the stream tells it once and `to_whole` finds
+//! Of each choice: its role, with all that is empty; its reasoning, text, refusal, audio, annotations and calls, long
+//! texts in pieces, token by token where there are log-probabilities; its end. What is not known here goes where the stream tells it once and `to_whole` finds
 //! it: a message's member with the role, a choice's with its end, the document's in the first chunk.
 
-use super::rules::{CHOICE, MESSAGE, NAMES, TOOL_CALL};
+use super::{
+    logprobs::{self, Logprobs},
+    rules::{CHOICE, MESSAGE, NAMES, TOOL_CALL},
+};
 use crate::{
-    dialect::openai::stream::{Choice, Chunks},
+    dialect::{
+        events::{base64_pieces, pieces, pieces_with_tokens},
+        openai::stream::{Choice, Chunks},
+    },
     json::{Json, Member},
 };
 
 /// The stream that says what a document says.
-pub(super) fn to_stream(whole: &Json<'_>, with_usage: bool) -> Option<Vec<u8>> {
+pub(super) fn to_stream<'a>(whole: &'a Json<'a>, with_usage: bool) -> Option<Vec<u8>> {
     let mut chunks = Chunks::of(whole, NAMES, with_usage)?;
     let choices = Choice::all(whole)?;
     let places = places(&choices);
@@ -23,15 +29,31 @@ pub(super) fn to_stream(whole: &Json<'_>, with_usage: bool) -> Option<Vec<u8>> {
         said.push(deltas.said);
     }
     for (choice, said) in choices.iter().zip(said) {
-        let mut logprobs = choice.logprobs;
-        for delta in said {
-            chunks.choice(choice.part(("delta", Json::Object(vec![delta])), logprobs.take()));
+        let in_pieces: Vec<_> = said.iter().filter_map(|said| Some(said.logprobs?.0)).collect();
+        let mut logprobs = choice.logprobs.map(|logprobs| Logprobs::of(logprobs, &in_pieces));
+        for said in said {
+            let told = logprobs.as_mut().and_then(|logprobs| logprobs.with(said.logprobs));
+            chunks.choice(choice.part(("delta", Json::Object(vec![said.delta])), told));
         }
-        let others = choice.others.iter().filter(|member| member.name != "message");
+        let others = choice.others.iter().filter(|member| !matches!(&*member.name, "message" | "delta"));
         let others = others.map(|member| (*member).clone());
-        chunks.choice(choice.last_part(("delta", Json::Object(Vec::new())), logprobs, others));
+        let left = logprobs.and_then(|mut logprobs| logprobs.rest());
+        chunks.choice(choice.last_part(("delta", Json::Object(Vec::new())), left, others));
     }
     Some(chunks.end())
+}
+
+/// A part of what a message says.
+struct Said<'a> {
+    delta: Member<'a>,
+    /// The log-probabilities of its tokens, and the name of their list.
+    logprobs: Option<(&'static str, &'a [Json<'a>])>,
+}
+
+impl<'a> From<Member<'a>> for Said<'a> {
+    fn from(delta: Member<'a>) -> Self {
+        Self { delta, logprobs: None }
+    }
 }
 
 /// A message as a stream says it.
@@ -39,18 +61,18 @@ struct Deltas<'a> {
     /// With its role, and all that is null, empty, or not known here.
     opening: Vec<Member<'a>>,
     /// What it says, one member a delta.
-    said: Vec<Member<'a>>,
+    said: Vec<Said<'a>>,
 }
 
 impl<'a> Deltas<'a> {
     /// `None` where the choice has something that a stream could not say.
-    fn of(choice: &Choice<'_, 'a>, places: &'a [String]) -> Option<Self> {
+    fn of(choice: &Choice<'a, 'a>, places: &'a [String]) -> Option<Self> {
         let mut message = None;
         for member in &choice.others {
             match &*member.name {
                 "message" => message = Some(&member.value),
                 // What a chunk calls the message.
-                "delta" => return None,
+                "delta" => member.value.is_null().then_some(())?,
                 name => CHOICE.rule(name).takes(&member.value).then_some(())?,
             }
         }
@@ -61,47 +83,49 @@ impl<'a> Deltas<'a> {
         if !message.iter().any(|member| member.name == "role") {
             deltas.opening.push(Member::new("role", Json::text("assistant")));
         }
-        let mut said: Vec<_> = Vec::new();
         for member in message {
-            deltas.add(member, places, &mut said)?;
+            deltas.add(member, places, choice.logprobs)?;
         }
         // Nobody thinks after speaking.
-        said.sort_by_key(|member| order(&member.name));
-        deltas.said = said;
+        deltas.said.sort_by_key(|said| order(&said.delta.name));
         Some(deltas)
     }
 
-    fn add(&mut self, member: &Member<'a>, places: &'a [String], said: &mut Vec<Member<'a>>) -> Option<()> {
+    fn add(
+        &mut self,
+        member: &'a Member<'a>,
+        places: &'a [String],
+        logprobs: Option<&'a Json<'a>>,
+    ) -> Option<()> {
         let Member { name, value, .. } = member;
         let new = |value| Member::new(name.clone(), value);
+        let said = &mut self.said;
         match (&**name, value) {
             ("role", Json::String(_)) | (_, Json::Null) => self.opening.push(member.clone()),
             ("role", _) => return None,
-            ("content" | "refusal" | "reasoning_content" | "reasoning", Json::String(text)) => {
-                // A text begins with an empty one; so does the API's own stream.
-                if text.is_empty() || matches!(&**name, "content" | "refusal") {
-                    self.opening.push(new(Json::text("")));
-                }
-                if !text.is_empty() {
-                    said.push(member.clone());
-                }
+            // A text begins with an empty one; so does the API's own stream.
+            ("content" | "refusal", Json::String(text)) => {
+                self.opening.push(new(Json::text("")));
+                said.extend(with_logprobs(name, text, logprobs));
+            }
+            ("reasoning_content" | "reasoning", Json::String(text)) if !text.is_empty() => {
+                said.extend(pieces(text).map(|piece| new(Json::text(piece)).into()));
             }
             ("tool_calls", Json::Array(calls)) if !calls.is_empty() => {
                 for (place, call) in places.iter().zip(calls) {
-                    said.extend(tool_call(place, call)?.map(|part| new(Json::Array(vec![part]))));
+                    said.extend(tool_call(place, call)?.map(|part| new(Json::Array(vec![part])).into()));
                 }
             }
             ("function_call", Json::Object(_)) => {
                 MESSAGE.rule(name).takes(value).then_some(())?;
                 let (opening, rest) = split_text(value, "arguments");
-                said.push(new(opening));
-                said.extend(rest.map(new));
+                said.extend(std::iter::once(opening).chain(rest).map(|part| new(part).into()));
             }
             ("audio", Json::Object(_)) => {
                 MESSAGE.rule(name).takes(value).then_some(())?;
-                said.push(member.clone());
+                said.extend(audio(value).into_iter().map(|part| new(part).into()));
             }
-            ("annotations", Json::Array(items)) if !items.is_empty() => said.push(member.clone()),
+            ("annotations", Json::Array(items)) if !items.is_empty() => said.push(member.clone().into()),
             // `tool_calls: []`, `annotations: []` and whatever is not known here; all else a stream cannot say.
             _ => {
                 MESSAGE.rule(name).takes(value).then_some(())?;
@@ -110,6 +134,20 @@ impl<'a> Deltas<'a> {
         }
         Some(())
     }
+}
+
+/// The deltas of a text, with the log-probabilities of its tokens.
+fn with_logprobs<'a>(
+    name: &'a str,
+    text: &'a str,
+    logprobs: Option<&'a Json<'a>>,
+) -> impl Iterator<Item = Said<'a>> {
+    let list = logprobs::LISTS.into_iter().find(|list| *list == name && !text.is_empty());
+    let (items, tokens) = list.map(|list| logprobs::of_text(logprobs, list)).unwrap_or_default();
+    pieces_with_tokens(text, &tokens).into_iter().map(move |(piece, told)| Said {
+        delta: Member::new(name, Json::text(piece)),
+        logprobs: list.zip(items.get(told).filter(|items| !items.is_empty())),
+    })
 }
 
 fn order(name: &str) -> u8 {
@@ -131,7 +169,7 @@ fn places(choices: &[Choice<'_, '_>]) -> Vec<String> {
 }
 
 /// The parts of one tool call: who is called, then with what.
-fn tool_call<'a>(place: &'a str, call: &Json<'a>) -> Option<impl Iterator<Item = Json<'a>>> {
+fn tool_call<'a>(place: &'a str, call: &'a Json<'a>) -> Option<impl Iterator<Item = Json<'a>>> {
     let index = || Member::new("index", Json::Number(place));
     let (mut opening, mut rest) = (vec![index()], Vec::new());
     if !call.is_object() {
@@ -141,7 +179,7 @@ fn tool_call<'a>(place: &'a str, call: &Json<'a>) -> Option<impl Iterator<Item =
         let Member { name, value, .. } = member;
         // Some servers number the calls of a document too.
         if name == "index" {
-            (*value == Json::Number(place)).then_some(())?;
+            (value.is_null() || *value == Json::Number(place)).then_some(())?;
             continue;
         }
         TOOL_CALL.rule(name).takes(value).then_some(())?;
@@ -160,15 +198,26 @@ fn tool_call<'a>(place: &'a str, call: &Json<'a>) -> Option<impl Iterator<Item =
     Some(std::iter::once(Json::Object(opening)).chain(rest))
 }
 
-/// An object with the text `name` empty, and one with nothing but that text, where it has any.
-fn split_text<'a>(object: &Json<'a>, name: &'static str) -> (Json<'a>, Option<Json<'a>>) {
-    let (mut first, mut rest) = (object.clone(), None);
-    if let Json::Object(members) = &mut first
-        && let Some(member) = members.iter_mut().find(|member| member.name == name)
-        && member.value.as_str().is_some_and(|text| !text.is_empty())
-    {
-        let text = std::mem::replace(&mut member.value, Json::text(""));
-        rest = Some(Json::object([(name, text)]));
+/// An object with the text `name` empty, and objects with nothing but a piece of that text.
+fn split_text<'a>(object: &'a Json<'a>, name: &'static str) -> (Json<'a>, impl Iterator<Item = Json<'a>>) {
+    let mut first = object.clone();
+    let text = object.get(name).and_then(Json::as_str);
+    if text.is_some() {
+        first.set(name, Json::text(""));
     }
-    (first, rest)
+    (first, pieces(text.unwrap_or_default()).map(move |piece| Json::object([(name, Json::text(piece))])))
+}
+
+/// A sound in parts: the first with the beginning of each text and all else, the others with more of one text.
+fn audio<'a>(audio: &'a Json<'a>) -> Vec<Json<'a>> {
+    let (mut first, mut rest) = (audio.clone(), Vec::new());
+    for name in ["data", "transcript"] {
+        let Some(text) = audio.get(name).and_then(Json::as_str) else { continue };
+        let cut = if name == "data" { base64_pieces(text) } else { pieces(text).collect() };
+        let mut cut = cut.into_iter().map(Json::text);
+        first.set(name, cut.next().unwrap_or_else(|| Json::text("")));
+        rest.extend(cut.map(|piece| Json::object([(name, piece)])));
+    }
+    rest.insert(0, first);
+    rest
 }

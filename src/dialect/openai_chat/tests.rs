@@ -188,9 +188,9 @@ fn what_cannot_be_carried_over_is_a_miss() {
             r#""object":"chat.completion.chunk","choices":[]"#,
             r#""object":"chat.completion.done","choices":[]"#,
         ),
-        (r#""choices":[],"#, ""),
+        (r#""choices":[],"#, r#""choices":{},"#),
+        (r#""choices":[],"usage":{"total_tokens":3}"#, r#""novel":true"#),
         (r#""choices":[],"#, r#""choices":[],"error":{"code":1},"#),
-        ("data: [DONE]\n\n", ""),
         ("data: [DONE]\n\n", "data: [DONE]\n\ndata: [DONE]\n\n"),
         ("data: [DONE]\n\n", "data: {\"choices\":[],\"usage\":{\"total_tokens\":4}}\n\ndata: [DONE]\n\n"),
         ("data: [DONE]\n\n", "event: ping\ndata: {\"choices\":[]}\n\ndata: [DONE]\n\n"),
@@ -314,4 +314,98 @@ fn large_answers_take_no_long_time() {
     }
     // Minutes, were each part compared with each.
     assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+/// As llama.cpp has it, and those who put themselves before it: the times beside the usage, or, where that was not asked
+/// for, in the chunk with the reason to end.
+#[test]
+fn timings_are_told_at_the_end_of_both_forms() {
+    let chunk = |rest: &str| format!(r#"{{"object":"chat.completion.chunk","id":"c",{rest}}}"#);
+    let text = chunk(r#""choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]"#);
+    let end = |more: &str| {
+        chunk(&format!(r#""choices":[{{"index":0,"delta":{{}},"finish_reason":"stop"}}]{more}"#))
+    };
+    let usage =
+        |choices: &str| chunk(&format!(r#"{choices}"usage":{{"total_tokens":3}},"timings":{{"ms":1.50}}"#));
+    for choices in [r#""choices":[],"#, r#""choices":null,"#, ""] {
+        let told = stream(&[text.clone(), end(""), usage(choices)]);
+        let whole = to_whole(&CHAT, &told).expect("a document");
+        assert!(whole.ends_with(r#""usage":{"total_tokens":3},"timings":{"ms":1.50}}"#), "{whole}");
+        let without = with_usage(&CHAT, &told, false).expect("a stream");
+        let timed = end(r#","timings":{"ms":1.50}"#);
+        assert_eq!(without, stream(&[text.clone(), timed.clone()]));
+        let made = to_stream(&CHAT, &whole, false).expect("a stream");
+        let last = format!("data: {timed}\n\n");
+        assert_eq!(
+            canonical(events_of(&made).last().expect("a chunk")),
+            canonical(events_of(&last).last().expect("one"))
+        );
+        let made = to_stream(&CHAT, &whole, true).expect("a stream");
+        assert!(
+            events_of(&made)
+                .last()
+                .expect("a chunk")
+                .contains(r#""choices":[],"usage":{"total_tokens":3},"timings""#)
+        );
+    }
+    // Told with each chunk, they grow.
+    let growing =
+        [text.replace("}]}", r#"}],"timings":{"ms":1}}"#), end(r#","timings":{"ms":2}"#), usage("")];
+    assert!(
+        to_whole(&CHAT, &stream(&growing)).is_some_and(|whole| whole.contains(r#""timings":{"ms":1.50}"#))
+    );
+    let without = with_usage(&CHAT, &stream(&growing), false).expect("a stream");
+    assert!(
+        without.contains(r#""timings":{"ms":1}"#) && without.contains(r#""timings":{"ms":1.50}"#),
+        "{without}"
+    );
+    assert!(!without.contains(r#""ms":2"#), "{without}");
+}
+
+/// The data of a stream's chunks.
+fn events_of(stream: &str) -> Vec<&str> {
+    stream.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| *data != "[DONE]").collect()
+}
+
+#[test]
+fn a_stream_without_its_last_event_is_complete_once_all_choices_are() {
+    let choice = |index: u8, finish: &str| {
+        format!(
+            r#"{{"id":"c","choices":[{{"index":{index},"delta":{{"content":"a"}},"finish_reason":{finish}}}]}}"#
+        )
+    };
+    let told =
+        |chunks: &[String]| stream(&[chunks, &[USAGE.to_owned()]].concat()).replace("data: [DONE]\n\n", "");
+    for (chunks, is_complete) in [
+        (&[choice(0, r#""stop""#)][..], true),
+        (&[choice(0, "null")], false),
+        (&[choice(0, r#""""#)], false),
+        (&[choice(0, r#""stop""#), choice(1, "null")], false),
+        (&[choice(1, "null"), choice(0, r#""stop""#), choice(1, r#""stop""#)], true),
+        (&[], false),
+    ] {
+        let told = told(chunks);
+        assert_eq!(to_whole(&CHAT, &told).is_some(), is_complete, "{told}");
+        let without = with_usage(&CHAT, &told, false);
+        assert_eq!(without.is_some_and(|made| made.ends_with("data: [DONE]\n\n")), is_complete, "{told}");
+    }
+}
+
+/// A framework's document has both names of the message, and so have its chunks.
+#[test]
+fn the_other_name_of_a_message_may_be_null() {
+    let whole = r#"{"object":"chat.completion","choices":[{"index":0,"delta":null,"message":{"role":"assistant","content":"a","tool_calls":null},"logprobs":null,"finish_reason":"stop"}],"usage":null,"system_fingerprint":null}"#;
+    let made = to_stream(&CHAT, whole, false).expect("a stream");
+    assert!(!made.contains(r#""delta":null"#), "{made}");
+    assert_eq!(to_stream(&CHAT, whole, true), None, "there was no usage to tell");
+    let choice = whole_choice(&[
+        r#""delta":{"content":"a"},"message":null"#,
+        r#""delta":null,"message":null,"finish_reason":"stop""#,
+    ]);
+    assert_eq!(
+        choice.as_deref(),
+        Some(
+            r#"{"index":0,"message":{"role":"assistant","content":"a","refusal":null},"finish_reason":"stop"}"#
+        )
+    );
 }

@@ -20,6 +20,8 @@ pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
 
 /// Makes what the chunks told of one choice a choice of a document.
 fn complete(choice: &mut Vec<Member<'_>>) -> Option<()> {
+    // The document's own name for it, which in chunks is null at most.
+    choice.retain(|member| member.name != "message");
     ensure(choice, 1, "delta", Json::Object(Vec::new()));
     let delta = choice.iter_mut().find(|member| member.name == "delta")?;
     delta.name = "message".into();

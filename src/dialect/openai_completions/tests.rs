@@ -5,12 +5,13 @@ use proptest::prelude::*;
 
 use super::{
     super::openai::testing::{
-        accumulate, any_number, any_text, any_value, any_whole, broken, canonical, convert_all, maybe,
-        object, one_member, or_null, parse, pieces, stream, tell, to_stream, to_whole, with_usage, written,
+        accumulate, add_nulls, any_number, any_text, any_tokens, any_value, any_whole, broken, canonical,
+        convert_all, items_mut, long_text, longest_told, maybe, object, one_member, or_null, parse, pieces,
+        said, stream, tell, to_stream, to_whole, with_usage, written,
     },
     OpenAiCompletions,
 };
-use crate::json::Json;
+use crate::{dialect::sse, json::Json};
 
 const COMPLETIONS: OpenAiCompletions = OpenAiCompletions;
 
@@ -25,8 +26,8 @@ fn a_stream_of_the_api_makes_its_document() {
     let whole = r#"{"id":"cmpl-1","object":"text_completion","created":17,"model":"m","choices":[{"text":" a b","index":0,"logprobs":{"tokens":[" a"," b"],"token_logprobs":[-0.10,-0.2],"top_logprobs":null,"text_offset":[5,7]},"finish_reason":"stop"}],"usage":{"total_tokens":3}}"#;
     assert_eq!(to_whole(&COMPLETIONS, &stream(&chunks)).as_deref(), Some(whole));
     let made = to_stream(&COMPLETIONS, whole, true).expect("a stream");
-    assert_eq!(made.matches("data: ").count(), 4);
-    assert_eq!(made.matches(r#""usage":null"#).count(), 2);
+    assert_eq!(made.matches("data: ").count(), 5);
+    assert_eq!(made.matches(r#""usage":null"#).count(), 3);
     assert_eq!(accumulate(&made), accumulate(&stream(&chunks)));
     assert_eq!(with_usage(&COMPLETIONS, &made, false), to_stream(&COMPLETIONS, whole, false));
     // Lists that do not go together.
@@ -47,7 +48,6 @@ fn what_cannot_be_carried_over_is_a_miss() {
         ("text_completion", "other"),
         (r#""text":"a","#, r#""text":1,"#),
         (r#""index":0,"finish_reason":null"#, r#""finish_reason":null"#),
-        ("data: [DONE]\n\n", ""),
     ] {
         let stream = good.replacen(from, to, 1);
         assert_ne!(stream, good, "{from}");
@@ -131,6 +131,81 @@ fn in_pieces(whole: &str, rng: &mut Rng) -> String {
     stream(&tell(&whole, "text_completion", parts, rng))
 }
 
+/// A choice with a long text, and the log-probabilities of its tokens, or of others, in both ways there are.
+fn long_choice() -> impl Strategy<Value = String> {
+    (long_text(), long_text(), 0..3_u8, any::<u64>()).prop_map(|(text, other, how, seed)| {
+        let tokens = parse(if how == 0 { &other } else { &text }).as_str().expect("a text").to_owned();
+        let tokens = any_tokens(&tokens, &mut Rng::with_seed(seed));
+        let tokens: Vec<_> = tokens.iter().map(|token| written(&Json::text(token.as_str()))).collect();
+        let list = |item: &dyn Fn(&String) -> String| tokens.iter().map(item).collect::<Vec<_>>().join(",");
+        let logprobs = match how {
+            2 => format!(
+                r#"{{"content":[{}]}}"#,
+                list(&|token| format!(r#"{{"token":{token},"logprob":-1.50}}"#))
+            ),
+            _ => format!(
+                r#"{{"tokens":[{}],"token_logprobs":[{}],"top_logprobs":null,"text_offset":[{}]}}"#,
+                list(&String::clone),
+                list(&|_| "-0.10".to_owned()),
+                list(&|_| "1".to_owned())
+            ),
+        };
+        format!(r#"{{"text":{text},"logprobs":{logprobs},"finish_reason":"stop"}}"#)
+    })
+}
+
+const OF_ANSWERS: [&str; 5] = ["object", "timings", "error", "obfuscation", "zz-new"];
+const OF_CHOICES: [&str; 3] = ["logprobs", "content_filter_results", "zz-new"];
+
+fn with_nulls(text: &str, rng: &mut Rng) -> String {
+    let mut json = parse(text);
+    add_nulls(&mut json, &OF_ANSWERS, rng);
+    items_mut(&mut json, "choices").iter_mut().for_each(|choice| add_nulls(choice, &OF_CHOICES, rng));
+    written(&json)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn long_texts_are_told_in_pieces(whole in any_whole("text_completion", long_choice())) {
+        let made = to_stream(&COMPLETIONS, &whole, true).expect("a stream");
+        let events = sse::decode(made.as_bytes());
+        prop_assert!(longest_told(&events) <= 4096, "{}", longest_told(&events));
+        prop_assert_eq!(canonical(&to_whole(&COMPLETIONS, &made).expect("a document")), canonical(&whole));
+    }
+}
+
+#[test]
+fn log_probabilities_go_with_their_tokens() {
+    let choice = |logprobs: &str| {
+        format!(r#"{{"choices":[{{"index":0,"text":"ab","logprobs":{logprobs},"finish_reason":"stop"}}]}}"#)
+    };
+    for (logprobs, first, second) in [
+        (
+            r#"{"tokens":["a","b"],"token_logprobs":[null,-2.0],"top_logprobs":null,"text_offset":[5,6],"own":1}"#,
+            r#"{"tokens":["a"],"token_logprobs":[null],"top_logprobs":null,"text_offset":[5],"own":1}"#,
+            r#"{"tokens":["b"],"token_logprobs":[-2.0],"top_logprobs":null,"text_offset":[6]}"#,
+        ),
+        (
+            r#"{"content":[{"token":"a"},{"token":"b"}]}"#,
+            r#"{"content":[{"token":"a"}]}"#,
+            r#"{"content":[{"token":"b"}]}"#,
+        ),
+    ] {
+        let made = to_stream(&COMPLETIONS, &choice(logprobs), false).expect("a stream");
+        assert!(made.contains(&format!(r#""text":"a","logprobs":{first}"#)), "{made}");
+        assert!(made.contains(&format!(r#""text":"b","logprobs":{second}"#)), "{made}");
+    }
+    // Lists that do not go together, and tokens that are not the text, stay as they are.
+    for logprobs in
+        [r#"{"tokens":["a","b"],"token_logprobs":[1]}"#, r#"{"tokens":["b","a"],"top_logprobs":[1,2]}"#]
+    {
+        let made = to_stream(&COMPLETIONS, &choice(logprobs), false).expect("a stream");
+        assert!(made.contains(&format!(r#""text":"ab","logprobs":{logprobs}"#)), "{made}");
+    }
+}
+
 proptest! {
     #[test]
     fn document_to_stream_to_document(whole in any_completion()) {
@@ -146,6 +221,19 @@ proptest! {
         prop_assert_eq!(canonical(&made), canonical(&whole), "{}", pieces);
         let again = to_stream(&COMPLETIONS, &made, true).expect("a stream");
         prop_assert_eq!(accumulate(&again), accumulate(&pieces));
+    }
+
+    #[test]
+    fn null_loses_nothing(whole in any_completion(), seed: u64) {
+        let mut rng = Rng::with_seed(seed);
+        let made = to_stream(&COMPLETIONS, &with_nulls(&whole, &mut rng), true).expect("a stream");
+        prop_assert_eq!(said(&to_whole(&COMPLETIONS, &made).expect("a document")), said(&whole), "{}", made);
+        let events = sse::decode(in_pieces(&whole, &mut rng).as_bytes());
+        let (_, chunks) = events.split_last().expect("an end");
+        let chunks: Vec<_> = chunks.iter().map(|chunk| with_nulls(&chunk.data, &mut rng)).collect();
+        let pieces = stream(&chunks).replace("data: [DONE]\n\n", "");
+        prop_assert_eq!(said(&to_whole(&COMPLETIONS, &pieces).expect("a document")), said(&whole), "{}", pieces);
+        prop_assert!(with_usage(&COMPLETIONS, &pieces, false).is_some_and(|made| made.ends_with("data: [DONE]\n\n")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::stream::Stream;
 use crate::{
-    dialect::anthropic::emit::{Event, altered, pieces},
+    dialect::events::{Event, altered, pieces, pieces_with_tokens},
     json::Json,
 };
 
@@ -107,9 +107,16 @@ fn list<'a>(json: &'a Json<'a>, name: &str) -> Option<&'a [Json<'a>]> {
     }
 }
 
+/// A text that may be null, of which nothing is told; `None` where it is anything else.
+fn text_of<'a>(json: &'a Json<'a>, name: &str) -> Option<Option<&'a str>> {
+    match json.get(name)? {
+        Json::Null => Some(None),
+        text => text.as_str().map(Some),
+    }
+}
+
 fn write_message(place: Place<'_>, item: &Json<'_>, stream: &mut Stream) -> Option<()> {
-    let Json::Array(parts) = item.get("content")? else { return None };
-    for (index, part) in parts.iter().enumerate() {
+    for (index, part) in list(item, "content")?.iter().enumerate() {
         let place = place.part("content_index", index);
         place.event(stream, "response.content_part.added").member("part", &begun_part(part)).end();
         match part.get("type")?.as_str()? {
@@ -123,49 +130,27 @@ fn write_message(place: Place<'_>, item: &Json<'_>, stream: &mut Stream) -> Opti
 }
 
 fn write_text(place: Place<'_>, part: &Json<'_>, stream: &mut Stream) -> Option<()> {
-    let text = part.get("text")?.as_str()?;
+    let text = text_of(part, "text")?;
     let logprobs = list(part, "logprobs")?;
-    for (piece, logprobs) in with_logprobs(text, logprobs) {
+    let tokens: Vec<_> = logprobs.iter().map(|logprob| logprob.get("token").and_then(Json::as_str)).collect();
+    for (piece, told) in pieces_with_tokens(text.unwrap_or_default(), &tokens) {
         let event = place.event(stream, "response.output_text.delta").text("delta", piece);
+        let logprobs = logprobs.get(told).unwrap_or_default();
         event.member("logprobs", &Json::Array(logprobs.to_vec())).end();
     }
     for (index, annotation) in list(part, "annotations")?.iter().enumerate() {
         let event = place.event(stream, "response.output_text.annotation.added");
         event.number("annotation_index", index).member("annotation", annotation).end();
     }
-    let event = place.event(stream, "response.output_text.done").text("text", text);
-    event.member("logprobs", &Json::Array(logprobs.to_vec())).end();
+    if let Some(text) = text {
+        let event = place.event(stream, "response.output_text.done").text("text", text);
+        event.member("logprobs", &Json::Array(logprobs.to_vec())).end();
+    }
     Some(())
 }
 
-/// The text in pieces, each with the log-probabilities of its tokens. Where the tokens are not the text (a
-/// character may be split over two), all are with the first piece.
-fn with_logprobs<'a>(text: &'a str, logprobs: &'a [Json<'a>]) -> Vec<(&'a str, &'a [Json<'a>])> {
-    let token = |logprob: &'a Json<'a>| logprob.get("token").and_then(Json::as_str);
-    let tokens: Option<Vec<&str>> = logprobs.iter().map(token).collect();
-    match tokens {
-        Some(tokens) if !tokens.is_empty() && tokens.concat() == text => {
-            let mut at = 0;
-            let piece = |(token, logprob): (&&str, &'a Json<'a>)| {
-                let start = at;
-                at += token.len();
-                (&text[start..at], std::slice::from_ref(logprob))
-            };
-            tokens.iter().zip(logprobs).map(piece).collect()
-        }
-        _ => {
-            let mut rest = logprobs;
-            let mut parts: Vec<_> = pieces(text).map(|piece| (piece, std::mem::take(&mut rest))).collect();
-            if !rest.is_empty() {
-                parts.push(("", rest));
-            }
-            parts
-        }
-    }
-}
-
 /// Writes `response.STEM.delta` for each piece of the text under `name`, and then `response.STEM.done` with all
-/// of it under the same name.
+/// of it under the same name, as the API has it, however long that is.
 fn write_pieces(
     place: Place<'_>,
     stem: &str,
@@ -173,7 +158,7 @@ fn write_pieces(
     part: &Json<'_>,
     stream: &mut Stream,
 ) -> Option<()> {
-    let text = part.get(name)?.as_str()?;
+    let Some(text) = text_of(part, name)? else { return Some(()) };
     for piece in pieces(text) {
         place.event(stream, &format!("response.{stem}.delta")).text("delta", piece).end();
     }

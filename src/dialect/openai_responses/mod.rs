@@ -13,6 +13,9 @@ use super::{
 };
 use crate::{json::Json, policy::Reason};
 
+/// What the response took, in the words of llama.cpp: in a document, and beside the response in a stream's last event.
+const TIMINGS: &str = "timings";
+
 pub(super) struct OpenAiResponses;
 
 impl Shape for OpenAiResponses {

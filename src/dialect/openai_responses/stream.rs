@@ -4,10 +4,10 @@
 //! Its last event has the response whole, so nothing can be lost; what matters is that the events before
 //! build the same for a client that reads only those.
 
-use super::items;
+use super::{TIMINGS, items};
 use crate::{
-    dialect::anthropic::emit::{Event, altered},
-    json::Json,
+    dialect::events::{Event, altered},
+    json::{Json, Member},
 };
 
 /// The stream that tells the response `whole`; `None` where its events are not known.
@@ -20,7 +20,8 @@ pub(super) fn to_stream(whole: &Json<'_>) -> Option<Vec<u8>> {
     whole.get("id")?.as_str()?;
     let Json::Array(output) = whole.get("output")? else { return None };
     let mut stream = Stream { out: Vec::new(), next: 0 };
-    let begun = begun(whole);
+    let response = untimed(whole);
+    let begun = begun(&response);
     stream.event("response.created").member("response", &begun).end();
     stream.event("response.in_progress").member("response", &begun).end();
     for (index, item) in output.iter().enumerate() {
@@ -30,8 +31,18 @@ pub(super) fn to_stream(whole: &Json<'_>) -> Option<Vec<u8>> {
         }
         items::write(index, item, &mut stream)?;
     }
-    stream.event(end).member("response", whole).end();
+    let last = stream.event(end).member("response", &response);
+    match whole.get(TIMINGS).filter(|timings| !timings.is_null()) {
+        Some(timings) => last.member(TIMINGS, timings).end(),
+        None => last.end(),
+    }
     Some(stream.out)
+}
+
+/// The response without what the last event tells beside it.
+fn untimed<'a>(whole: &Json<'a>) -> Json<'a> {
+    let stays = |member: &&Member<'a>| member.name != TIMINGS || member.value.is_null();
+    Json::Object(whole.members().iter().filter(stays).cloned().collect())
 }
 
 /// The response before anything of it is known.

@@ -4,7 +4,13 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use super::{stream::to_stream, whole::to_whole};
-use crate::{dialect::sse, json::Json};
+use crate::{
+    dialect::{
+        openai::testing::{long_text, longest},
+        sse,
+    },
+    json::Json,
+};
 
 fn stream_of(document: &str) -> Option<String> {
     let json = Json::parse(document.as_bytes()).expect("JSON");
@@ -359,4 +365,136 @@ proptest! {
             }
         }
     }
+}
+
+/// A response all of whose texts are long.
+fn long_response() -> impl Strategy<Value = String> {
+    let texts = [(); 6].map(|()| long_text());
+    (texts, any::<bool>()).prop_map(|([text, refusal, summary, thought, arguments, input], fits)| {
+        let tokens: String = if fits { serde_json::from_str(&text).expect("a text") } else { "other".to_owned() };
+        let letters: Vec<_> = tokens.chars().collect();
+        let tokens: Vec<_> = letters.chunks(5).map(|token| json!({"token": String::from_iter(token)})).collect();
+        format!(
+            concat!(
+                r#"{{"id":"resp_1","status":"completed","output":[{{"id":"i0","type":"message","status":"completed","content":["#,
+                r#"{{"type":"output_text","annotations":[],"logprobs":{},"text":{}}},{{"type":"refusal","refusal":{}}}]}},"#,
+                r#"{{"id":"i1","type":"reasoning","summary":[{{"type":"summary_text","text":{}}}],"#,
+                r#""content":[{{"type":"reasoning_text","text":{}}}]}},"#,
+                r#"{{"id":"i2","type":"function_call","arguments":{}}},{{"id":"i3","type":"custom_tool_call","input":{}}}]}}"#
+            ),
+            json!(tokens), text, refusal, summary, thought, arguments, input
+        )
+    })
+}
+
+/// Nulls under these names wherever an object has none of that name.
+fn add_nulls(json: &mut Value, names: &[&str], seed: &mut u64) {
+    match json {
+        Value::Array(items) => items.iter_mut().for_each(|item| add_nulls(item, names, seed)),
+        Value::Object(members) => {
+            members.values_mut().for_each(|value| add_nulls(value, names, seed));
+            for name in names {
+                *seed = seed.rotate_left(7).wrapping_mul(31).wrapping_add(17);
+                if seed.is_multiple_of(3) && !members.contains_key(*name) {
+                    members.insert((*name).to_owned(), Value::Null);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn without_nulls(json: &Value) -> Value {
+    match json {
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        Value::Object(members) => members
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), without_nulls(value)))
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+proptest! {
+    /// What is null says nothing, and keeps no response from its other form.
+    #[test]
+    fn null_loses_nothing(document in response(), seed: u64) {
+        let mut seed = seed;
+        let document: Value = serde_json::from_str(&document.replace(r#","n":1e400"#, "")).expect("JSON");
+        let said = without_nulls(&document);
+        let mut nulls = document;
+        add_nulls(&mut nulls, &["phase", "logprobs", "annotations", "timings", "zz-new"], &mut seed);
+        let stream = stream_of(&nulls.to_string()).expect("a stream");
+        let mut events = events(&stream);
+        for event in &mut events {
+            add_nulls(event, &["output_index", "obfuscation", "timings", "zz-new"], &mut seed);
+        }
+        let whole = whole_of(&written(&events)).expect("a response");
+        prop_assert_eq!(without_nulls(&serde_json::from_str(&whole).expect("JSON")), said);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Only the events that the API has with all of a text have a long one.
+    #[test]
+    fn long_texts_are_told_in_pieces(document in long_response()) {
+        let stream = stream_of(&document).expect("a stream");
+        for event in sse::decode(stream.as_bytes()) {
+            let has_all = event.name.ends_with(".done") || event.name == "response.completed";
+            let longest = longest(&Json::parse(event.data.as_bytes()).expect("JSON"));
+            prop_assert!(has_all || longest <= 4096, "{}: {}", event.name, longest);
+        }
+        prop_assert_eq!(whole_of(&stream), Some(compact(&document)));
+        let events = events(&stream);
+        let document: Value = serde_json::from_str(&document).expect("JSON");
+        prop_assert_eq!(&accumulate(&events), &document["output"]);
+    }
+}
+
+#[test]
+fn texts_and_lists_that_are_null_are_none() {
+    for (from, to) in [
+        (r#""annotations":[]"#, r#""annotations":null"#),
+        (r#""logprobs":[]"#, r#""logprobs":null"#),
+        (r#""text":"Hi""#, r#""text":null"#),
+        (r#"[{"type":"output_text","text":"Hi","annotations":[],"logprobs":[]}]"#, "null"),
+        (r#""type":"message""#, r#""type":"function_call","arguments":null"#),
+        (r#""type":"message""#, r#""type":"custom_tool_call","input":null"#),
+    ] {
+        let document = RESPONSE.replacen(from, to, 1);
+        assert_ne!(document, RESPONSE);
+        let stream = stream_of(&document).unwrap_or_else(|| panic!("{document}"));
+        assert_eq!(whole_of(&stream), Some(document));
+    }
+}
+
+/// A server that numbers nothing, says the model in each event, and tells its times beside the response.
+#[test]
+fn timings_and_what_the_response_repeats_lose_nothing() {
+    let response = RESPONSE.replacen("{", r#"{"model":"m","#, 1);
+    let told = |model: &str, more: &str| {
+        format!(
+            concat!(
+                "data: {{\"type\":\"response.created\",\"response\":{{\"id\":\"resp_1\"}},\"model\":\"{model}\"}}\n\n",
+                "data: {{\"type\":\"response.output_text.delta\",\"item_id\":\"msg_1\",\"delta\":\"Hi\",\"model\":\"{model}\"}}\n\n",
+                "data: {{\"type\":\"response.completed\",\"response\":{response}{more}}}\n\ndata: [DONE]\n\n",
+            ),
+            model = model,
+            response = response,
+            more = more
+        )
+    };
+    assert_eq!(whole_of(&told("m", "")).as_deref(), Some(response.as_str()));
+    assert_eq!(whole_of(&told("other", "")), None);
+    let timed = format!(r#"{},"timings":{{"ms":1.50}}}}"#, &response[..response.len() - 1]);
+    let whole = whole_of(&told("m", r#","timings":{"ms":1.50},"model":"m""#)).expect("a response");
+    assert_eq!(whole, timed);
+    let stream = stream_of(&whole).expect("a stream");
+    assert!(stream.ends_with(&format!("{response},\"timings\":{{\"ms\":1.50}}}}\n\n")), "{stream}");
+    assert_eq!(stream.matches("timings").count(), 1);
+    assert_eq!(whole_of(&stream), Some(whole));
+    assert_eq!(whole_of(&stream.replace(&response, &timed.replace("1.50", "2"))), None, "two of them");
 }

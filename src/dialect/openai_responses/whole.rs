@@ -1,8 +1,8 @@
 //! The response that a stream of OpenAI Responses tells
 //! (platform.openai.com/docs/api-reference/responses-streaming): its last event has it whole.
 
-use super::sse;
-use crate::json::Json;
+use super::{TIMINGS, sse};
+use crate::{dialect::openai::merge::same, json::Json};
 
 /// Events that say nothing which the response at the end does not have. Not among them: partial images and
 /// audio, which it does not have.
@@ -79,9 +79,22 @@ const MEMBERS: [&str; 20] = [
     "logprobs",
 ];
 
-/// Whether an event has a member that could say something new.
-fn has_unknown_member(json: &Json<'_>) -> bool {
-    json.members().iter().any(|member| !member.value.is_null() && !MEMBERS.contains(&&*member.name))
+/// Whether an event has a member that says something which `response` does not.
+fn says_more(event: &Json<'_>, response: &Json<'_>) -> bool {
+    let is_in_response = |name: &str, value| response.get(name).is_some_and(|own| same(own, value));
+    event.members().iter().any(|member| {
+        let is_known = member.value.is_null() || MEMBERS.contains(&&*member.name);
+        !is_known && !is_in_response(&member.name, &member.value)
+    })
+}
+
+/// The response that the last event tells, with the timings beside it.
+fn timed<'a>(last: &Json<'a>) -> Option<Json<'a>> {
+    let mut response = last.get("response")?.clone();
+    if let Some(timings) = last.get(TIMINGS).filter(|_| !super::has(&response, TIMINGS)) {
+        response.set(TIMINGS, timings.clone());
+    }
+    Some(response)
 }
 
 /// The response at the end of a complete stream; `None` where the stream said anything that it does not have.
@@ -92,15 +105,15 @@ pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
         split => split,
     };
     let last = Json::parse(last.data.as_bytes()).ok()?;
-    let response = last.get("response")?;
+    let response = timed(&last)?;
     let ended = format!("response.{}", response.get("status")?.as_str()?);
     let kind = last.get("type")?.as_str()?;
     let is_end = kind == ended && matches!(kind, "response.completed" | "response.incomplete");
-    if !is_end || has_unknown_member(&last) {
+    if !is_end || says_more(&last, &response) {
         return None;
     }
     let Json::Array(output) = response.get("output")? else { return None };
-    earlier.iter().all(|event| is_in(output, event)).then_some(())?;
+    earlier.iter().all(|event| is_in(&response, output, event)).then_some(())?;
 
     let mut out = Vec::new();
     response.write(&mut out);
@@ -110,14 +123,17 @@ pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
 /// Whether the output at the end has what an event told.
 ///
 /// Not every server that speaks this dialect repeats in its last event what it has streamed.
-fn is_in(output: &[Json<'_>], event: &sse::Event) -> bool {
+fn is_in(response: &Json<'_>, output: &[Json<'_>], event: &sse::Event) -> bool {
     let Ok(json) = Json::parse(event.data.as_bytes()) else { return false };
     let kind = json.get("type").and_then(Json::as_str).unwrap_or_default();
-    if !KNOWN.contains(&kind) || has_unknown_member(&json) {
+    if json.is_null() {
+        return true;
+    }
+    if !KNOWN.contains(&kind) || says_more(&json, response) {
         return false;
     }
     let number = |name| json.get(name).and_then(Json::as_u64).and_then(|index| usize::try_from(index).ok());
-    if json.get("output_index").is_none() {
+    if !super::has(&json, "output_index") {
         return true;
     }
     let Some(item) = number("output_index").and_then(|index| output.get(index)) else { return false };
@@ -158,8 +174,8 @@ fn has_all(item: &Json<'_>, told: &Json<'_>) -> bool {
 fn covers(value: Option<&Json<'_>>, told: &Json<'_>) -> bool {
     match (value, told) {
         (_, Json::Null) => true,
-        (None, Json::Array(told)) => told.is_empty(),
-        (None, _) => false,
+        (None | Some(Json::Null), Json::Array(told)) => told.is_empty(),
+        (None | Some(Json::Null), _) => false,
         (Some(Json::Object(_)), Json::Object(members)) => members
             .iter()
             .all(|member| covers(value.and_then(|value| value.get(&member.name)), &member.value)),
