@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use serde::de::IgnoredAny;
 use sidecache::{
-    dialect::{Dialect, Judging, Served, serve, serves_both, sse::Decoder},
+    dialect::{Dialect, Judging, Served, Stored, place, serve, sse::Decoder},
     entry::{Entry, Usage},
     forwarded,
     generations::{Mark, Subject},
@@ -153,7 +153,8 @@ pub(crate) fn dialects(data: &[u8]) {
         dialect.judge(by, &headers, body).verdict
     };
     let verdict = judge(media, &body);
-    serves_both(dialect, media, &body);
+    let [one, other] = [0, 1].map(|form| Stored { form, media, body: &body });
+    place(dialect, &one, &other);
     if verdict.is_err() {
         return;
     }

@@ -9,14 +9,15 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 
 use crate::{
-    dialect::{self, Answer},
+    dialect::{self, Answer, Place, Stored},
     entry::Entry,
     flight::Head,
     follow::{answer, variants},
     generations::{Dependencies, Mark, Point, Subject},
     headers::media_type_of,
     log::events::Operation,
-    policy::{Life, Reason},
+    lookup::may_read,
+    policy::{self, Directives, Freshness, Life, Reason},
     question::Question,
     reply,
     rfc9111::Times,
@@ -47,8 +48,7 @@ pub fn entry(
         usage: answer.usage,
         ..Entry::new(head.status, headers, answer.without_ids.unwrap_or(body))
     };
-    let entry = depending(question, entry, &head.headers, answer.tags, began)?;
-    if is_better_kept(question, &entry) { Err(Reason::OtherFormKept) } else { Ok(entry) }
+    depending(question, entry, &head.headers, answer.tags, began)
 }
 
 /// `entry` with what it depends on, by its request, its headers, and what it tells itself, where none of that was
@@ -71,13 +71,22 @@ fn depending(
     Ok(Entry { began, marks, tags, ..entry })
 }
 
-/// Whether the answer that is stored serves both forms, and the new one does not.
-fn is_better_kept(question: &Question, entry: &Entry) -> bool {
-    let serves_both = |entry: &Entry| {
-        let media = entry.header(&header::CONTENT_TYPE).and_then(media_type_of).unwrap_or_default();
-        dialect::serves_both(question.inquiry.dialect, &media, &entry.body)
-    };
-    question.kept.as_ref().is_some_and(|kept| serves_both(kept) && !serves_both(entry))
+/// Where an answer that was asked for at `asked` is kept while `stored` is there, perhaps only since then.
+fn place(question: &Question, entry: &Entry, stored: &Entry, asked: u64) -> Place {
+    let now = unix_millis(SystemTime::now());
+    let freshness = policy::freshness(stored.stored_at, stored.ttl, now, &Directives::default());
+    if !matches!(freshness, Freshness::Fresh { .. }) || !may_read(question, stored.with_credentials) {
+        return Place::Instead;
+    }
+    let [old_media, new_media] = [stored, entry]
+        .map(|entry| entry.header(&header::CONTENT_TYPE).and_then(media_type_of).unwrap_or_default());
+    let old = Stored { form: stored.form, media: &old_media, body: &stored.body };
+    let new = Stored { form: entry.form, media: &new_media, body: &entry.body };
+    match dialect::place(question.inquiry.dialect, &old, &new) {
+        // Who asked all the same did not want that one.
+        Place::Nowhere if stored.stored_at < asked => Place::Instead,
+        place => place,
+    }
 }
 
 /// What is stored of an answer that was stored before.
@@ -97,6 +106,14 @@ pub async fn store(question: &Question, entry: Entry, times: Times) -> Result<()
     let Some(key) = &inquiry.key else { return Err(Reason::TtlZero) };
     let store = &shared.store;
     let stored = match (follow, wanted) {
+        (None, None) if inquiry.dialect.has_stream_member() => {
+            let entry = Arc::new(entry);
+            let place = |stored: &Entry| place(question, &entry, stored, times.asked);
+            match store.put_in_place(key, &entry, life, place).await {
+                Ok(Place::Nowhere) => return Err(Reason::OtherFormKept),
+                placed => placed.map(|_| ()),
+            }
+        }
         (None, None) => store.put(key, Arc::new(entry), life).await,
         (Some(follow), _) => {
             let life = answer::kept_for(question, &entry, times);

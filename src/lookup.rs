@@ -6,9 +6,10 @@ use std::{
 };
 
 use http::header;
+use tokio::time::timeout;
 
 use crate::{
-    dialect::{self, Ask},
+    dialect::{self, Ask, BY_HAND},
     entry::Entry,
     follow::{self, variants},
     headers,
@@ -38,7 +39,7 @@ pub enum Lookup {
 pub struct Miss {
     /// Why there is none.
     pub forward: Forward,
-    /// The entry that is fresh all the same.
+    /// The entry that is fresh all the same, in a form of no use.
     pub kept: Option<Arc<Entry>>,
     /// What will do where the upstream fails.
     pub fallback: Option<Fallback>,
@@ -61,14 +62,21 @@ pub async fn lookup(question: &mut Question, key: Key) -> Lookup {
         Some(follow) => Box::pin(variants::find(store, follow, question.patience)).await,
         None => store.get(&key).await.map(|entry| (key, entry)),
     };
-    let took = started.elapsed();
+    let mut took = started.elapsed();
     question.patience = question.patience.saturating_sub(took);
     let failed = found.is_err();
     let lookup = match found {
         Ok((key, entry)) => {
             let varies = question.follow.as_ref().is_some_and(|follow| !follow.varies_on.is_empty());
             let nothing = if varies { Forward::VaryMiss } else { Forward::UriMiss };
-            let lookup = entry.map_or(nothing.into(), |entry| judge(question, &key, entry));
+            let mut lookup = entry.map_or(nothing.into(), |entry| judge(question, &key, entry));
+            if let Lookup::Miss(Miss { kept: Some(kept), .. }) = &lookup {
+                let beside = Box::pin(beside(question, question.inquiry.ask, &key, kept)).await;
+                lookup = beside.unwrap_or(lookup);
+                let waited = started.elapsed();
+                question.patience = question.patience.saturating_sub(waited - took);
+                took = waited;
+            }
             question.inquiry.key = Some(key);
             lookup
         }
@@ -92,10 +100,32 @@ pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
     judge_as(question, question.inquiry.ask, key, entry)
 }
 
-/// The same, in the form that the upstream is asked for: what all who read along edit for themselves.
-pub fn judge_for_readers(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
+/// Whether `entry`, or what is kept beside it, answers the request in the form that the upstream is asked for: what all
+/// who read along edit for themselves.
+pub async fn find_for_readers(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
     let ask = question.inquiry.ask;
-    judge_as(question, Ask { form: ask.upstream_form, ..ask }, key, entry)
+    let ask = Ask { form: ask.upstream_form, ..ask };
+    let lookup = judge_as(question, ask, key, entry);
+    match &lookup {
+        Lookup::Miss(Miss { kept: Some(kept), .. }) => {
+            Box::pin(beside(question, ask, key, kept)).await.unwrap_or(lookup)
+        }
+        _ => lookup,
+    }
+}
+
+/// What is kept beside `kept`, the fresh answer in another form, where that is of use to the request.
+async fn beside(question: &Question, ask: Ask, key: &Key, kept: &Entry) -> Option<Lookup> {
+    let beside = key.beside(ask.upstream_form.id);
+    let found = timeout(question.patience, question.shared().store.get(&beside)).await.ok()?.ok()??;
+    // What somebody put by hand stands for all that was there before.
+    if kept.form == BY_HAND && found.stored_at <= kept.stored_at {
+        return None;
+    }
+    match judge_as(question, ask, key, found) {
+        Lookup::Miss(miss) if miss.fallback.is_none() => None,
+        lookup => Some(lookup),
+    }
 }
 
 fn judge_as(question: &Question, ask: Ask, key: &Key, entry: Arc<Entry>) -> Lookup {

@@ -209,7 +209,7 @@ impl Proxy {
                     if question.inquiry.directives.only_if_cached {
                         return Err(not_cached(report));
                     }
-                    (question.kept, question.fallback) = (miss.kept, miss.fallback.map(Box::new));
+                    question.fallback = miss.fallback.map(Box::new);
                     let mut request = question.request(*parts, body);
                     if question.inquiry.range.is_some() {
                         let report = question.ask_for_part(&mut request, report);

@@ -12,7 +12,6 @@ use crate::{
     admit::{Inquiry, admit},
     batch::Wanted,
     body::RequestBody,
-    entry::Entry,
     error::ProxyError,
     exchange::Exchange,
     follow::Follow,
@@ -39,8 +38,6 @@ pub struct Question {
     pub exchange: Exchange,
     /// What was understood of it.
     pub inquiry: Inquiry,
-    /// The fresh answer that is stored for it, in a form that is of no use to it.
-    pub kept: Option<Arc<Entry>>,
     /// The inputs that are asked for, where each has an entry of its own.
     pub wanted: Option<Arc<Wanted>>,
     /// The stale answer that it gets where the upstream fails.
@@ -71,16 +68,8 @@ impl Question {
     /// The one that `exchange` asks on `route`; `headers` are the request's.
     pub fn new(exchange: Exchange, route: Arc<Route>, inquiry: Inquiry, headers: &HeaderMap) -> Box<Self> {
         let patience = exchange.live.config.store.timeout;
-        let mut question = Box::new(Self {
-            route,
-            exchange,
-            inquiry,
-            kept: None,
-            wanted: None,
-            fallback: None,
-            patience,
-            follow: None,
-        });
+        let mut question =
+            Box::new(Self { route, exchange, inquiry, wanted: None, fallback: None, patience, follow: None });
         question.follow = Follow::of(&question, headers).map(Box::new);
         question
     }

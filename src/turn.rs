@@ -12,7 +12,7 @@ use crate::{
     fill::Purpose,
     flight::{Abandoned, Head, Sharing, Source, Writer},
     flights::Landing,
-    lookup::{Lookup, judge_for_readers},
+    lookup::{Lookup, find_for_readers},
     question::Question,
     reply,
     serve::Found,
@@ -60,7 +60,9 @@ pub async fn take(
             *patience = patience.saturating_sub(asked.elapsed());
         }
         let Ok(store::Turn { whose, found }) = turn else { return Turn::Mine(None) };
-        if let Some(Lookup::Hit(found)) = found.map(|entry| judge_for_readers(question, key, entry)) {
+        if let Some(entry) = found
+            && let Lookup::Hit(found) = find_for_readers(question, key, entry).await
+        {
             return Turn::Stored(found);
         }
         match whose {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{draft::Draft, refusal::Refusal};
 use crate::{
-    dialect::BY_HAND,
+    dialect::{BY_HAND, FORMS},
     entry::Entry,
     generations::{Mark, Point, Subject},
     key::Key,
@@ -142,12 +142,16 @@ pub(super) async fn remove(shared: &Shared, key: &Key) -> Result<Value, Refusal>
     if take(shared, key).await? { Ok(json!({"removed": true})) } else { Err(none()) }
 }
 
-/// Removes the entry under `key`, and sees to it that no answer that is still coming brings it back; whether there was
-/// one.
+/// Removes the entry under `key`, with what is kept beside it in another form, and sees to it that no answer that is
+/// still coming brings it back; whether there was one.
 pub(super) async fn take(shared: &Shared, key: &Key) -> Result<bool, Refusal> {
     let found = shared.store.peek(key).await?;
     shared.store.retire(&[Subject::Key(*key.digest())]).await?;
     shared.store.remove(key).await?;
+    for form in FORMS {
+        // By now nobody finds it; this gives its space back.
+        shared.store.remove(&key.beside(form)).await?;
+    }
     Ok(found.is_some())
 }
 

@@ -30,7 +30,7 @@ use bytes::Bytes;
 pub use answer::{Answer, Judging};
 pub use conversation::conversations;
 pub use embedding::{Fault, Inputs, Vectors};
-pub use form::{BY_HAND, Form, Served, serve, serves_both};
+pub use form::{BY_HAND, FORMS, Form, Place, Served, Stored, place, serve};
 pub use identity::renewed;
 pub use pointer::{Pointer, Token};
 

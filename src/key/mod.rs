@@ -51,6 +51,19 @@ impl Key {
         Self { digest: of(&self.digest), former: self.former.as_ref().map(of), ..self.clone() }
     }
 
+    /// The key of the same question's answer in the form with the id `form`, where that is kept beside one in another
+    /// form. It begins as this one does: who retires this one, or names it by its beginning, means both.
+    #[must_use]
+    pub fn beside(&self, form: u64) -> Self {
+        self.sibling(|digest| {
+            let mut beside = *digest.as_bytes();
+            let own = blake3::keyed_hash(digest.as_bytes(), &form.to_le_bytes());
+            let half = beside.len() / 2;
+            beside[half..].copy_from_slice(&own.as_bytes()[half..]);
+            blake3::Hash::from_bytes(beside)
+        })
+    }
+
     /// What several entries are known under together; for one, that is its own key.
     pub fn together(keys: &[Self]) -> Option<Self> {
         let (first, rest) = keys.split_first()?;
@@ -186,6 +199,18 @@ mod tests {
         let formerly = key.named(&Sealing::new(&old, None));
         assert_eq!(now.former(), Some(formerly.clone()));
         assert_eq!(now.variant(b"x").former(), Some(formerly.variant(b"x")));
+        assert_eq!(now.beside(1).former(), Some(formerly.beside(1)));
+    }
+
+    #[test]
+    fn forms_that_are_kept_beside_each_other_have_keys_that_begin_alike() {
+        let key = Key::new("ns".into(), Kind::Query, blake3::hash(b"a"));
+        let other = Key::new("ns".into(), Kind::Query, blake3::hash(b"b"));
+        let keys = [key.clone(), key.beside(0), key.beside(1), other.beside(0)];
+        for (place, one) in keys.iter().enumerate() {
+            assert!(keys[place + 1..].iter().all(|other| one != other));
+        }
+        assert_eq!(key.local()[.."query:".len() + 32], key.beside(1).local()[.."query:".len() + 32]);
     }
 
     #[test]

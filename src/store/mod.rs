@@ -24,6 +24,7 @@ pub use self::{
     sweep::{Sweep, Sweeping},
 };
 use crate::{
+    dialect::Place,
     entry::Entry,
     generations::{Generations, Mark, Point, Retirement, Subject},
     key::Key,
@@ -163,6 +164,24 @@ impl Store {
                 Ok(())
             }
             Self::Redis(store) => Box::pin(store.keep(key, &entry, life)).await,
+        }
+    }
+
+    /// Keeps `entry` for `life` under `key`, or where `place` says, which is asked where another entry is kept there by
+    /// then: in its place, beside it, or nowhere. Tells where.
+    ///
+    /// # Errors
+    /// Where it could not be stored.
+    pub async fn put_in_place(
+        &self,
+        key: &Key,
+        entry: &Arc<Entry>,
+        life: Duration,
+        place: impl Fn(&Entry) -> Place,
+    ) -> Result<Place, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(store.put_in_place(key, entry, life, place)),
+            Self::Redis(store) => Box::pin(store.keep_in_place(key, entry, life, place)).await,
         }
     }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::{RedisStore, StoreError, Turn, near::Ticket, redis};
 use crate::{
+    dialect::Place,
     entry::Entry,
     generations::{Dependencies, Mark},
     key::Key,
@@ -59,6 +60,12 @@ impl RedisStore {
         if let Some(entry) = self.writing.get(key) {
             return self.unless_retired(key, Some(entry), deadline).await;
         }
+        self.stored(key).await
+    }
+
+    /// What Redis itself holds under `key`.
+    async fn stored(&self, key: &Key) -> Found {
+        let deadline = self.deadline(Duration::MAX)?;
         let name = key.name();
         let envelope = self.get(&name).await?;
         let found = envelope.map(|envelope| self.opened(&name, &envelope)).transpose()?;
@@ -90,6 +97,33 @@ impl RedisStore {
             near.wrote(key, entry, life, ticket, place);
         }
         Ok(())
+    }
+
+    /// The same, or where `place` says, which is asked where another entry is kept under `key`. While Redis is asked for
+    /// that, this process finds the new one all the same: in its own form, whatever is kept in another.
+    pub(super) async fn keep_in_place(
+        &self,
+        key: &Key,
+        entry: &Arc<Entry>,
+        life: Duration,
+        place: impl Fn(&Entry) -> Place,
+    ) -> Result<Place, StoreError> {
+        let beside = key.beside(entry.form);
+        let _found_beside = self.writing.begin(&beside, entry);
+        let (_found_here, stored) = match self.writing.begin_first(key, entry) {
+            Ok(write) => {
+                let stored = self.stored(key).await.ok().flatten();
+                (stored.is_none().then_some(write), stored)
+            }
+            Err(other) => (None, Some(other)),
+        };
+        let place = stored.map_or(Place::Instead, |stored| place(&stored));
+        match place {
+            Place::Instead => self.keep(key, entry, life).await?,
+            Place::Beside => self.keep(&beside, entry, life).await?,
+            Place::Nowhere => {}
+        }
+        Ok(place)
     }
 
     /// The same for many, pipelined; the first failure.

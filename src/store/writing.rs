@@ -31,6 +31,20 @@ impl Writing {
         Write { of: self, key: key.id(), entry: Arc::clone(entry) }
     }
 
+    /// The same where none is being written there.
+    ///
+    /// # Errors
+    /// The one that is.
+    pub(super) fn begin_first(&self, key: &Key, entry: &Arc<Entry>) -> Result<Write<'_>, Arc<Entry>> {
+        match self.entries.lock().entry(key.id()) {
+            hash_map::Entry::Occupied(other) => Err(Arc::clone(other.get())),
+            hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(Arc::clone(entry));
+                Ok(Write { of: self, key: key.id(), entry: Arc::clone(entry) })
+            }
+        }
+    }
+
     /// What is being written under `key`.
     pub(super) fn get(&self, key: &Key) -> Option<Arc<Entry>> {
         self.entries.lock().get(&key.id()).cloned()
@@ -97,10 +111,16 @@ mod tests {
         let first = writing.begin(&key(b"a"), &earlier);
         let is = |entry| writing.get(&key(b"a")).is_some_and(|found| Arc::ptr_eq(&found, entry));
         assert!(is(&earlier) && writing.get(&key(b"b")).is_none());
+        let other = writing.begin_first(&key(b"a"), &later).expect_err("another one");
+        assert!(Arc::ptr_eq(&other, &earlier) && is(&earlier));
         let second = writing.begin(&key(b"a"), &later);
         drop(first);
         assert!(is(&later), "the end of an overtaken write hides nothing");
         drop(second);
+        assert!(writing.get(&key(b"a")).is_none());
+        let third = writing.begin_first(&key(b"a"), &later).expect("no other");
+        assert!(is(&later));
+        drop(third);
         assert!(writing.get(&key(b"a")).is_none());
     }
 

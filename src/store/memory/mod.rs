@@ -17,7 +17,8 @@ use parking_lot::Mutex;
 
 use self::shard::{Digest, Held, Shard, cost};
 use crate::{
-    entry::Entry, generations::Generations, key::Key, namespace::Namespace, packed::Packed, time::micros,
+    dialect::Place, entry::Entry, generations::Generations, key::Key, namespace::Namespace, packed::Packed,
+    time::micros,
 };
 
 /// Parts with locks of their own.
@@ -36,6 +37,8 @@ pub struct MemoryStore(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     shards: [Mutex<Shard>; SHARDS],
+    /// Held while it is decided which of two entries stays, so that both are seen.
+    placing: [Mutex<()>; SHARDS],
     max_bytes: u64,
     bytes: AtomicU64,
     started: Instant,
@@ -65,6 +68,7 @@ impl MemoryStore {
     pub fn new(max_bytes: u64) -> Self {
         Self(Arc::new(Inner {
             shards: std::array::from_fn(|_| Mutex::default()),
+            placing: std::array::from_fn(|_| Mutex::default()),
             max_bytes,
             bytes: AtomicU64::new(0),
             started: Instant::now(),
@@ -113,6 +117,26 @@ impl MemoryStore {
         }
     }
 
+    /// Keeps `entry` for `life` under `key`, or where `place` says, which is asked where another entry is held there, and
+    /// is not retired. Tells where.
+    pub fn put_in_place(
+        &self,
+        key: &Key,
+        entry: &Entry,
+        life: Duration,
+        place: impl Fn(&Entry) -> Place,
+    ) -> Place {
+        let _placing = self.0.placing[shard_of(key.digest())].lock();
+        let held = self.peek(key).filter(|held| !held.is_retired(key, self.generations()));
+        let place = held.map_or(Place::Instead, |held| place(&held));
+        match place {
+            Place::Instead => self.put(key, entry, life),
+            Place::Beside => self.put(&key.beside(entry.form), entry, life),
+            Place::Nowhere => {}
+        }
+        place
+    }
+
     /// Removes the entry under `key`; whether there was one.
     pub fn remove(&self, key: &Key) -> bool {
         self.0.change(self.0.shard(key.digest()), |shard| shard.remove(key.digest()))
@@ -143,8 +167,7 @@ impl Inner {
     }
 
     fn shard(&self, digest: &Digest) -> &Mutex<Shard> {
-        // The first bytes choose the place within the shard.
-        &self.shards[usize::from(digest[31]) % SHARDS]
+        &self.shards[shard_of(digest)]
     }
 
     fn change<T>(&self, shard: &Mutex<Shard>, change: impl FnOnce(&mut Shard) -> T) -> T {
@@ -171,6 +194,11 @@ impl Inner {
         self.change(shard, |shard| shard.advance(digest, may_spare, now));
         true
     }
+}
+
+/// The first bytes choose the place within the shard.
+fn shard_of(digest: &Digest) -> usize {
+    usize::from(digest[31]) % SHARDS
 }
 
 /// A walk through a shard.
@@ -201,7 +229,10 @@ mod tests {
     use http::{HeaderMap, StatusCode};
 
     use super::*;
-    use crate::route::Kind;
+    use crate::{
+        generations::{Retirement, Subject},
+        route::Kind,
+    };
 
     fn key(n: u64) -> Key {
         Key::new("ns".into(), Kind::Query, blake3::hash(&n.to_le_bytes()))
@@ -242,6 +273,29 @@ mod tests {
         store.put(&key(1), &entry(100), Duration::from_secs(60));
         store.put(&key(2), &entry(20_000), Duration::from_secs(60));
         assert!(store.get(&key(2)).is_none());
+    }
+
+    #[test]
+    fn an_entry_goes_where_the_one_that_is_there_leaves_it_room() {
+        let life = Duration::from_secs(60);
+        for (place, here, beside) in
+            [(Place::Instead, 200, None), (Place::Beside, 100, Some(200)), (Place::Nowhere, 100, None)]
+        {
+            let store = MemoryStore::new(10_000);
+            let began = store.generations().last().expect("an order");
+            let entry = |len| Entry { began, ..Entry::clone(&entry(len)) };
+            let len = |key: &Key| store.get(key).map(|entry| entry.body.len());
+            let first = store.put_in_place(&key(1), &entry(100), life, |_| panic!("there is none"));
+            assert_eq!((first, len(&key(1))), (Place::Instead, Some(100)));
+            assert_eq!(store.put_in_place(&key(1), &entry(200), life, |_| place), place);
+            assert_eq!((len(&key(1)), len(&key(1).beside(0))), (Some(here), beside));
+            // Whoever retires one means both.
+            store.generations().retire(&Retirement::of(&[Subject::Key(*key(1).digest())]));
+            let is_retired =
+                |key: Key| store.get(&key).is_none_or(|entry| entry.is_retired(&key, store.generations()));
+            assert!(is_retired(key(1)) && is_retired(key(1).beside(0)));
+            store.put_in_place(&key(1), &entry(300), life, |_| panic!("it is retired"));
+        }
     }
 
     #[test]

@@ -118,11 +118,7 @@ fn a_cut_at_every_byte_is_an_error_or_a_visible_cut() {
                 for lane in lanes.collect::<Vec<_>>() {
                     lane.await.unwrap_or_else(|error| panic!("{what}, {end:?}: {error}"));
                 }
-                assert_eq!(
-                    upstream.calls(),
-                    whole.len() * WAYS.len() * 2,
-                    "{what}, {end:?}: once a caller"
-                );
+                assert_eq!(upstream.calls(), whole.len() * WAYS.len() * 2, "{what}, {end:?}: once a caller");
                 let entries = sidecache.health().await["cache"]["total_keys"].clone();
                 assert_eq!(entries, 0, "{what}, {end:?}");
 

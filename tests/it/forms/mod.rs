@@ -1,5 +1,6 @@
 //! Both forms of an answer from one entry: asked for as JSON and read as a stream, and the other way round.
 
+mod beside;
 mod settings;
 
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ const SSE: &str = "text/event-stream";
 const LINES: &str = "application/x-ndjson";
 
 /// A question, and an answer in one form and the other.
+#[derive(Clone)]
 struct Case {
     target: &'static str,
     question: Value,

@@ -215,9 +215,11 @@ fn tags_are_found_where_the_route_or_the_headers_say() {
             match request.target.as_str() {
                 "/by-pointer" => Script::json(&body),
                 "/by-event" => Script::events(&[&format!("data: {body}\n\n"), "data: [DONE]\n\n"]),
-                "/by-header" => {
-                    Script::json_with(200, &[("cache-tag", "x, a"), ("surrogate-key", "k 7")], &json!({"a": 1}))
-                }
+                "/by-header" => Script::json_with(
+                    200,
+                    &[("cache-tag", "x, a"), ("surrogate-key", "k 7")],
+                    &json!({"a": 1}),
+                ),
                 _ => Script::json(&json!({})),
             }
         })
