@@ -105,13 +105,16 @@ fn below<'t>(pointers: &[&'t [Token]], is_taken: impl Fn(&Token) -> bool) -> Vec
     taken.filter(|(first, _)| is_taken(first)).map(|(_, rest)| rest).collect()
 }
 
-/// Whether a text of JSON may have a member of one of these names: they end in `id` or in `n`, and they are longer than
-/// `id`. Costs one search for quotes, where reading the text as JSON would cost a tree.
+/// Whether a text of JSON may have a member of one of these names: all end in `id` behind other letters, or in `ation`.
+/// Costs one search for quotes, where reading the text as JSON would cost a tree.
 pub(super) fn may_name(text: &[u8]) -> bool {
     let ends_name = |at: usize| match &text[..at] {
         [.., before, b'i' | b'I', b'd' | b'D'] => *before != b'"',
-        // What `_` and `-` do behind a name is worth no search.
-        [.., b'n' | b'N' | b'_' | b'-'] => true,
+        [.., b'_' | b'-'] => true,
+        [.., a, t, i, o, b'n' | b'N'] => {
+            let end = [*a, *t, *i, *o];
+            end.eq_ignore_ascii_case(b"atio") || end.iter().any(|byte| matches!(byte, b'_' | b'-'))
+        }
         _ => false,
     };
     memchr::memchr_iter(b'"', text).any(ends_name) || memchr::memmem::find(text, b"\\u00").is_some()

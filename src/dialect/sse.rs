@@ -3,6 +3,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use http::HeaderMap;
+use memchr::{memchr, memchr2};
 
 use crate::headers::media_type;
 
@@ -34,23 +35,39 @@ pub struct Decoder {
 
 impl Decoder {
     /// Reads on; `emit` gets each event that is now whole.
-    pub fn feed(&mut self, bytes: &[u8], mut emit: impl FnMut(Event)) {
-        for &byte in bytes {
-            self.at += 1;
-            let continues_crlf = byte == b'\n' && self.after_cr;
-            self.after_cr = byte == b'\r';
-            if continues_crlf {
-                self.line_at = self.at;
-            } else if matches!(byte, b'\n' | b'\r') {
-                self.end_line(&mut emit);
+    pub fn feed(&mut self, mut bytes: &[u8], mut emit: impl FnMut(Event)) {
+        if !bytes.is_empty() && std::mem::take(&mut self.after_cr) {
+            bytes = self.skip_newline(bytes);
+        }
+        while let Some(len) = memchr2(b'\n', b'\r', bytes) {
+            let (part, rest) = bytes.split_at(len);
+            self.at += len + 1;
+            if self.line.is_empty() {
+                self.end_line(part, &mut emit);
             } else {
-                self.line.push(byte);
+                let mut line = std::mem::take(&mut self.line);
+                line.extend_from_slice(part);
+                self.end_line(&line, &mut emit);
+            }
+            bytes = &rest[1..];
+            if rest[0] == b'\r' {
+                self.after_cr = bytes.is_empty();
+                bytes = self.skip_newline(bytes);
             }
         }
+        self.line.extend_from_slice(bytes);
+        self.at += bytes.len();
     }
 
-    fn end_line(&mut self, emit: &mut impl FnMut(Event)) {
-        let line = std::mem::take(&mut self.line);
+    /// Passes over the newline that ends the same line as the carriage return before it.
+    fn skip_newline<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let Some(rest) = bytes.strip_prefix(b"\n") else { return bytes };
+        self.at += 1;
+        self.line_at = self.at;
+        rest
+    }
+
+    fn end_line(&mut self, line: &[u8], emit: &mut impl FnMut(Event)) {
         let start = std::mem::replace(&mut self.line_at, self.at);
         if line.is_empty() {
             let event = Event { end: self.at, ..std::mem::take(&mut self.event) };
@@ -62,7 +79,7 @@ impl Decoder {
         }
         // A byte order mark may begin the stream.
         let mark = if start == 0 && line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        let (name, value) = match line[mark..].iter().position(|byte| *byte == b':') {
+        let (name, value) = match memchr(b':', &line[mark..]) {
             Some(colon) => (mark..mark + colon, mark + colon + 1..line.len()),
             None => (mark..line.len(), line.len()..line.len()),
         };
@@ -72,7 +89,7 @@ impl Decoder {
     }
 
     fn field(&mut self, name: &[u8], value: &[u8], span: Range<usize>) {
-        let text = String::from_utf8_lossy(value);
+        let text = lossy(value);
         let is_as_it_stands = matches!(text, Cow::Borrowed(_));
         match name {
             b"event" => self.event.name = text.into_owned(),
@@ -89,6 +106,11 @@ impl Decoder {
             _ => {}
         }
     }
+}
+
+/// A text in UTF-8 as it is, and any other with replacements: most are UTF-8, which one fast look tells.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// How a body is divided.
@@ -170,7 +192,7 @@ pub(super) fn decode_lines(body: &[u8]) -> Vec<Event> {
 fn line_event(line: &[u8], at: usize) -> Option<Event> {
     let document = line.trim_ascii();
     let start = at + line.len() - line.trim_ascii_start().len();
-    let data = String::from_utf8_lossy(document);
+    let data = lossy(document);
     let span = matches!(data, Cow::Borrowed(_)).then(|| start..start + document.len());
     (!data.is_empty()).then(|| Event {
         name: String::new(),
