@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use super::{
     Ask, Dialect, Pointer,
-    conversation::{Opened, may_name, refuse_names},
+    conversation::{Opened, refuse_names},
     sse::{Event, Framing},
 };
 use crate::{entry::Usage, headers::media_type, json::Json, policy::Reason, route::Route};
@@ -185,7 +185,7 @@ impl<'a> Told<'a> {
         }
     }
 
-    /// What comes behind the last whole event.
+    /// What was not read as JSON.
     fn by_rest(&mut self, rest: &[u8]) {
         if self.named.is_some() {
             self.refuse(refuse_names(rest));
@@ -199,17 +199,13 @@ impl<'a> Told<'a> {
     }
 
     fn by_document(&mut self, document: &Document<'_>) {
-        let may_open = self.named.is_some() && may_name(document.text);
-        if self.pointers.is_empty() && !may_open {
+        if self.pointers.is_empty() && self.named.is_none() {
             return;
         }
-        let Some(json) = document.json() else {
-            return if may_open {
-                self.refuse(refuse_names(document.text))
-            };
-        };
+        // It is read to be judged, too: looking at what was read costs less than a search for names.
+        let Some(json) = document.json() else { return self.by_rest(document.text) };
         self.tags_in(json);
-        if let (Some(named), true, Ok(opened)) = (self.named, may_open, &mut self.opened) {
+        if let (Some(named), Ok(opened)) = (self.named, &mut self.opened) {
             opened.by_document(json, 0, named);
         }
     }

@@ -44,6 +44,10 @@ struct Id<'j> {
 impl<'j> Id<'j> {
     /// The id that `member` is, if it is one.
     fn of(member: &'j Member<'j>) -> Option<Self> {
+        // All names end so; most members do not.
+        if !matches!(member.name.as_bytes().last(), Some(b'd' | b'D' | b'n' | b'N' | b'_' | b'-')) {
+            return None;
+        }
         let names_conversation = is_one_of(&member.name, &NAMES);
         if !names_conversation && !is_one_of(&member.name, &BESIDE) {
             return None;
@@ -107,7 +111,7 @@ fn below<'t>(pointers: &[&'t [Token]], is_taken: impl Fn(&Token) -> bool) -> Vec
 
 /// Whether a text of JSON may have a member of one of these names: all end in `id` behind other letters, or in `ation`.
 /// Costs one search for quotes, where reading the text as JSON would cost a tree.
-pub(super) fn may_name(text: &[u8]) -> bool {
+fn may_name(text: &[u8]) -> bool {
     let ends_name = |at: usize| match &text[..at] {
         [.., before, b'i' | b'I', b'd' | b'D'] => *before != b'"',
         [.., b'_' | b'-'] => true,

@@ -190,8 +190,8 @@ fn tells_of_failure(json: &Json<'_>) -> bool {
 
 /// Whether `holds` is true of something that an object wraps.
 fn is_wrapped(json: &Json<'_>, holds: impl Fn(&Json<'_>) -> bool) -> bool {
-    let mut wrapped = json.members().iter().filter(|member| is_one_of(&member.name, &ENVELOPES));
-    wrapped.any(|member| holds(&member.value))
+    let mut objects = json.members().iter().filter(|member| member.value.is_object());
+    objects.any(|member| is_one_of(&member.name, &ENVELOPES) && holds(&member.value))
 }
 
 fn is_bad(kind: &str) -> bool {
