@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{RedisStore, StoreError, Turn, near::Ticket, redis};
+use super::{RedisStore, StoreError, Turn, near::Ticket, redis, writing::Write};
 use crate::{
     dialect::Place,
     entry::Entry,
@@ -18,6 +18,9 @@ use crate::{
     key::Key,
     time::unix_millis,
 };
+
+/// An answer that others overtake so often while it looks for them takes their place.
+const MOST_LOOKS: usize = 4;
 
 type Found = Result<Option<Arc<Entry>>, StoreError>;
 
@@ -110,13 +113,10 @@ impl RedisStore {
     ) -> Result<Place, StoreError> {
         let beside = key.beside(entry.form);
         let _found_beside = self.writing.begin(&beside, entry);
-        let (_found_here, stored) = match self.writing.begin_first(key, entry) {
-            Ok(write) => {
-                let stored = self.stored(key).await.ok().flatten();
-                (stored.is_none().then_some(write), stored)
-            }
-            Err(other) => (None, Some(other)),
-        };
+        let (_found_here, stored) = self.look_before(key, entry).await;
+        if entry.is_retired(key, self.generations()) {
+            return Ok(Place::Nowhere);
+        }
         let place = stored.map_or(Place::Instead, |stored| place(&stored));
         match place {
             Place::Instead => self.keep(key, entry, life).await?,
@@ -124,6 +124,23 @@ impl RedisStore {
             Place::Nowhere => {}
         }
         Ok(place)
+    }
+
+    /// What is kept under `key`, or is being written there; where that is nothing, `entry` is found there until what comes
+    /// with it is dropped.
+    async fn look_before(&self, key: &Key, entry: &Arc<Entry>) -> (Option<Write<'_>>, Option<Arc<Entry>>) {
+        for _ in 0..MOST_LOOKS {
+            let write = match self.writing.begin_first(key, entry) {
+                Ok(write) => write,
+                Err(other) => return (None, Some(other)),
+            };
+            let stored = self.stored(key).await.ok().flatten();
+            // Where another one was begun there meanwhile, Redis may not have told of it yet.
+            if write.is_found() {
+                return (stored.is_none().then_some(write), stored);
+            }
+        }
+        (None, None)
     }
 
     /// The same for many, pipelined; the first failure.

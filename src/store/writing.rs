@@ -72,6 +72,13 @@ pub(super) struct Write<'a> {
     entry: Arc<Entry>,
 }
 
+impl Write<'_> {
+    /// Whether its entry is the one that is found: no later write has taken its place.
+    pub(super) fn is_found(&self) -> bool {
+        self.of.entries.lock().get(&self.key).is_some_and(|found| Arc::ptr_eq(found, &self.entry))
+    }
+}
+
 impl Drop for Write<'_> {
     fn drop(&mut self) {
         // A later write may have taken its place.
@@ -113,7 +120,9 @@ mod tests {
         assert!(is(&earlier) && writing.get(&key(b"b")).is_none());
         let other = writing.begin_first(&key(b"a"), &later).expect_err("another one");
         assert!(Arc::ptr_eq(&other, &earlier) && is(&earlier));
+        assert!(first.is_found());
         let second = writing.begin(&key(b"a"), &later);
+        assert!(second.is_found() && !first.is_found());
         drop(first);
         assert!(is(&later), "the end of an overtaken write hides nothing");
         drop(second);

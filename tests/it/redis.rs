@@ -71,6 +71,8 @@ fn a_large_answer_takes_less_room_in_redis() {
             async || Some(sidecache.client().post(CHAT, &chat()).await).filter(|told| told.cache() == "HIT");
         let hit = eventually("stored", hit).await;
         assert_eq!(hit.body, first.body);
+        // Until then the process finds what it is about to write.
+        sidecache.log.stored(1).await;
         let key = &scan(&redis, "sidecache:query:*")[0];
         let stored: usize = redis.cli(&["STRLEN", key]).parse().expect("a length");
         assert!(stored < first.body.len() / 10, "{stored} bytes of {}", first.body.len());
