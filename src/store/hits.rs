@@ -33,8 +33,12 @@ impl Hits {
         self.0.get(&key.id()).map_or(0, |hits| hits.get())
     }
 
-    /// Another entry begins at nothing.
-    pub(super) fn forget(&self, key: &Key) {
+    /// Another entry begins at nothing: the first `before` were counted for the one that it replaces.
+    pub(super) fn forget(&self, key: &Key, before: u64) {
+        let since = self.of(key).saturating_sub(before);
         self.0.invalidate(&key.id());
+        if since > 0 {
+            self.0.get_with(key.id(), Arc::default).add(since);
+        }
     }
 }

@@ -92,7 +92,11 @@ impl RedisStore {
 
     /// Keeps `entry` under `key` for `life`.
     pub(super) async fn keep(&self, key: &Key, entry: &Arc<Entry>, life: Duration) -> Result<(), StoreError> {
-        self.forget_hits(key);
+        self.forget_hits(key, self.hits(key));
+        self.write(key, entry, life).await
+    }
+
+    async fn write(&self, key: &Key, entry: &Arc<Entry>, life: Duration) -> Result<(), StoreError> {
         let _writing = self.writing.begin(key, entry);
         let (ticket, name) = (self.ticket(key), key.name());
         let place = self.put(&name, Bytes::from(entry.seal(&name)), life).await?;
@@ -112,6 +116,7 @@ impl RedisStore {
         place: impl Fn(&Entry) -> Place,
     ) -> Result<Place, StoreError> {
         let beside = key.beside(entry.form);
+        let hits_before = self.hits(key);
         let _found_beside = self.writing.begin(&beside, entry);
         let (_found_here, stored) = self.look_before(key, entry).await;
         if entry.is_retired(key, self.generations()) {
@@ -119,7 +124,10 @@ impl RedisStore {
         }
         let place = stored.map_or(Place::Instead, |stored| place(&stored));
         match place {
-            Place::Instead => self.keep(key, entry, life).await?,
+            Place::Instead => {
+                self.forget_hits(key, hits_before);
+                self.write(key, entry, life).await?;
+            }
             Place::Beside => self.keep(&beside, entry, life).await?,
             Place::Nowhere => {}
         }
@@ -151,7 +159,7 @@ impl RedisStore {
         let _writing: Vec<_> = entries.iter().map(|(key, entry, _)| self.writing.begin(key, entry)).collect();
         let tickets: Vec<_> = entries.iter().map(|(key, ..)| self.ticket(key)).collect();
         let sealed = |(key, entry, life): &(Key, Arc<Entry>, Duration)| {
-            self.forget_hits(key);
+            self.forget_hits(key, self.hits(key));
             let name = key.name();
             let envelope = Bytes::from(entry.seal(&name));
             (name, envelope, *life)

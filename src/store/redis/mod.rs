@@ -343,9 +343,9 @@ impl RedisStore {
         self.hits.count(key);
     }
 
-    /// Another entry is stored under `key`.
-    pub fn forget_hits(&self, key: &Key) {
-        self.hits.forget(key);
+    /// Another entry is stored under `key`; `before` were counted until it could be found.
+    pub fn forget_hits(&self, key: &Key, before: u64) {
+        self.hits.forget(key, before);
     }
 
     /// How often this process found `key`'s entry, as far as it remembers.
