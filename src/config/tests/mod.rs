@@ -3,6 +3,7 @@
 mod errors;
 mod files;
 mod gather;
+mod pages;
 mod routes;
 mod sources;
 mod values;
