@@ -18,6 +18,7 @@ mod coalescing;
 mod conditional;
 mod conversations;
 mod dependencies;
+mod docs;
 mod embeddings;
 mod encryption;
 mod errors;

@@ -1,0 +1,160 @@
+//! The pages for people: links lead somewhere, and what must stay short is short.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+const README: &str = include_str!("../../README.md");
+const GLOSSARY: &str = include_str!("../../docs/GLOSSARY.md");
+const RELIABILITY: &str = include_str!("../../docs/RELIABILITY.md");
+const SECURITY: &str = include_str!("../../docs/SECURITY.md");
+
+/// The repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files of a kind below `folder`, without what a build or a package manager puts there.
+fn files(folder: &Path, kind: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for item in fs::read_dir(folder).expect("a folder") {
+        let path = item.expect("an item").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() {
+            if !name.starts_with('.') && !["target", "node_modules"].contains(&name) {
+                found.extend(files(&path, kind));
+            }
+        } else if path.extension().is_some_and(|extension| extension == kind) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The lines of a page that are no code: code is in fences, or four spaces in behind an empty line.
+fn prose(text: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut is_fenced = false;
+    let mut may_be_code = true;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            is_fenced = !is_fenced;
+            continue;
+        }
+        let is_code = is_fenced || (may_be_code && line.starts_with("    "));
+        if !is_code {
+            lines.push(line);
+        }
+        may_be_code = is_code || line.trim().is_empty();
+    }
+    lines
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(text: &str) -> HashSet<String> {
+    let mut anchors = HashSet::new();
+    for line in prose(text).into_iter().filter(|line| line.starts_with('#')) {
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        let anchor: String = kept.map(|c| if c == ' ' { '-' } else { c }).collect();
+        let numbered = (1..).map(|n| format!("{anchor}-{n}"));
+        let free = std::iter::once(anchor.clone()).chain(numbered).find(|name| !anchors.contains(name));
+        anchors.extend(free);
+    }
+    anchors
+}
+
+/// What a page's links lead to, as written, but for other sites.
+fn links(text: &str) -> Vec<String> {
+    let text = prose(text).join("\n");
+    let mut links = Vec::new();
+    for paragraph in text.split("\n\n") {
+        // Between backticks is code.
+        let plain: String = paragraph.split('`').step_by(2).collect();
+        let targets = plain.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        links.extend(targets.map(|(target, _)| target.to_owned()).filter(|target| !target.contains("://")));
+    }
+    links
+}
+
+/// What is wrong with a link on the page `from`.
+fn fault(from: &Path, link: &str) -> Option<String> {
+    let (file, anchor) = link.split_once('#').map_or((link, None), |(file, anchor)| (file, Some(anchor)));
+    let path = if file.is_empty() { from.to_owned() } else { from.parent()?.join(file) };
+    if !path.exists() {
+        return Some(format!("{}: {link}: there is no such file", from.display()));
+    }
+    let anchor = anchor?;
+    let is_there = anchors(&fs::read_to_string(&path).ok()?).contains(anchor);
+    (!is_there).then(|| format!("{}: {link}: there is no such heading", from.display()))
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_a_heading() {
+    let pages = files(root(), "md");
+    let mut count = 0;
+    let mut faults = Vec::new();
+    for page in &pages {
+        let links = links(&fs::read_to_string(page).expect("a page"));
+        count += links.len();
+        faults.extend(links.iter().filter_map(|link| fault(page, link)));
+    }
+    assert!(pages.len() >= 10 && count > 150, "{} pages, {count} links", pages.len());
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn links_and_headings_are_found() {
+    let page = "# A `b`: c-d, e\n\n    [no](code)\n\n```\n[no](code)\n```\n\n[two\nlines](x.md#y) `[no](code)` [`c`](#z)\n\n\
+                ## Twice\n\n## Twice\n\n[out](https://example.com/#a)";
+    assert_eq!(links(page), ["x.md#y", "#z"]);
+    assert_eq!(anchors(page), HashSet::from(["a-b-c-d-e", "twice", "twice-1"].map(str::to_owned)));
+    let page = root().join("README.md");
+    for good in ["#what-hits", "LICENSE", "docs", "docs/CACHING.md#the-key"] {
+        assert_eq!(fault(&page, good), None);
+    }
+    for bad in ["#what-does-not", "docs/NOTHING.md", "docs/CACHING.md#nothing"] {
+        assert!(fault(&page, bad).is_some(), "{bad}");
+    }
+}
+
+#[test]
+fn every_test_that_a_page_names_is_there() {
+    let folders = ["src", "tests"].map(|folder| files(&root().join(folder), "rs"));
+    let code: String =
+        folders.concat().iter().map(|path| fs::read_to_string(path).expect("a file")).collect();
+    let names = [SECURITY, RELIABILITY].into_iter().flat_map(|page| page.split('`').skip(1).step_by(2));
+    let is_path = |name: &&str| {
+        name.contains("::")
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || b"_:0123456789".contains(&byte))
+    };
+    let names: Vec<_> = names.filter(is_path).filter_map(|name| name.split("::").last()).collect();
+    assert!(names.len() > 80, "{} names", names.len());
+    let is_there =
+        |name: &&&str| code.contains(&format!("fn {name}(")) || code.contains(&format!("mod {name};"));
+    let gone: Vec<_> = names.iter().filter(|name| !is_there(name)).collect();
+    assert!(gone.is_empty(), "{gone:?}");
+}
+
+#[test]
+fn the_readme_is_short_and_names_the_quickstart_and_the_tests() {
+    assert!(README.lines().count() <= 150, "{} lines", README.lines().count());
+    for command in ["    cargo run --release --example quickstart\n", "    bash tests/run.sh\n"] {
+        assert!(README.contains(command), "{command}");
+    }
+}
+
+#[test]
+fn the_glossary_has_a_line_for_each_of_sixty_words_at_most() {
+    let entries = GLOSSARY.lines().skip_while(|line| !line.starts_with("- "));
+    let words: Vec<_> = entries
+        .map(|line| {
+            let entry = line.strip_prefix("- **").and_then(|rest| rest.split_once("**: "));
+            entry.filter(|(_, meaning)| meaning.ends_with('.')).unwrap_or_else(|| panic!("{line}")).0
+        })
+        .collect();
+    assert!(words.len() <= 60, "{} words", words.len());
+    assert!(words.is_sorted_by_key(|word| word.to_lowercase()), "{words:?}");
+}
