@@ -7,15 +7,18 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use serde::de::IgnoredAny;
 use sidecache::{
-    dialect::{Dialect, Judging, Served, Stored, place, serve, sse::Decoder},
-    entry::{Entry, Usage},
-    forwarded,
-    generations::{Mark, Subject},
-    guard, headers,
-    json::Json,
-    key::{self, Body, BodyDigest},
-    normal::{self, Rules},
-    route::{Kind, Route, Scope, UsageSetting},
+    cache::{
+        entry::{Entry, Usage},
+        invalidation::log::{Mark, Subject},
+        key::{self, Body, BodyDigest},
+        route::{Kind, Route, Scope, UsageSetting},
+    },
+    dialect::{Dialect, Judging, Served, Stored, place, serve},
+    http::{forwarded, headers, sse::Decoder, validation},
+    json::{
+        Json,
+        canonical::{self, Rules},
+    },
 };
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -53,7 +56,7 @@ pub(crate) fn key(data: &[u8]) {
 
 fn normal_form(json: &Json<'_>) -> Vec<u8> {
     let mut out = Vec::new();
-    normal::write(json, &Rules::default(), &mut out);
+    canonical::write(json, &Rules::default(), &mut out);
     out
 }
 
@@ -186,10 +189,10 @@ pub(crate) fn head(data: &[u8]) {
         }
     }
     let (mut parts, ()) = request.into_parts();
-    let _ = guard::upgrade(&parts.headers);
+    let _ = validation::upgrade(&parts.headers);
     let path = parts.uri.path();
-    assert!(!guard::climbs(path) || path.contains(['.', '%']), "{path}");
-    if guard::check(&parts).is_err() {
+    assert!(!validation::climbs(path) || path.contains(['.', '%']), "{path}");
+    if validation::check(&parts).is_err() {
         return;
     }
     let count = |name: &HeaderName| parts.headers.get_all(name).iter().count();

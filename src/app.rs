@@ -14,15 +14,19 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::Admin,
     config::{Config, LogLevel, StoreConfig},
-    cors::Cors,
-    health::Health,
-    log::{Log, events},
-    proxy::Proxy,
+    proxy::{
+        Proxy,
+        accepted_credentials::Standing,
+        cors::Cors,
+        health::Health,
+        state::{Live, Shared},
+    },
     server::Server,
-    standing::Standing,
-    state::{Live, Shared},
-    stats::Stats,
     store::{MemoryStore, OpenError, RedisStore, Store, StoreEvent},
+    telemetry::{
+        log::{Log, events},
+        stats::Stats,
+    },
 };
 
 /// How long a start waits for Redis, so that the first requests find it where it is there.

@@ -5,9 +5,10 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use sidecache::{
-    dialect::{Ask, Dialect, Served, serve, sse::Framing},
+    cache::route::UsageSetting,
+    dialect::{Ask, Dialect, Served, serve},
+    http::sse::Framing,
     json::Json,
-    route::UsageSetting,
 };
 
 use crate::answers;

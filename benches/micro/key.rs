@@ -5,10 +5,12 @@ use std::{hint::black_box, time::Duration};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use http::{HeaderMap, HeaderValue, Method, header};
 use sidecache::{
+    cache::{
+        key::{Body, BodyDigest, Request, digest},
+        route::{Kind, Route, Scope},
+    },
     dialect::Dialect,
     json::Json,
-    key::{Body, BodyDigest, Request, digest},
-    route::{Kind, Route, Scope},
 };
 
 /// A question, and one with a RAG prompt's context.

@@ -5,10 +5,12 @@ use std::{hint::black_box, time::Duration};
 use criterion::Criterion;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sidecache::{
+    cache::{
+        key::is_keyed,
+        policy::{Directives, freshness, storable},
+        route::{Kind, Route, Scope},
+    },
     dialect::Dialect,
-    key::is_keyed,
-    policy::{Directives, freshness, storable},
-    route::{Kind, Route, Scope},
 };
 
 pub(crate) fn bench(criterion: &mut Criterion) {

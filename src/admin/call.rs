@@ -4,8 +4,11 @@ use form_urlencoded::parse;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use percent_encoding::percent_decode_str;
 
-use super::refusal::Refusal;
-use crate::{key::Key, namespace::Namespace, route::Kind};
+use super::error::Refusal;
+use crate::cache::{
+    key::{Key, namespace::Namespace},
+    route::Kind,
+};
 
 /// Entries that a list has where nobody says, and at most.
 const LIMIT: usize = 50;

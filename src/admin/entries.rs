@@ -9,14 +9,16 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{draft::Draft, refusal::Refusal};
+use super::{error::Refusal, new_entry::Draft};
 use crate::{
+    cache::{
+        entry::Entry,
+        invalidation::log::{Mark, Point, Subject},
+        key::Key,
+        route::Kind,
+    },
     dialect::{BY_HAND, FORMS},
-    entry::Entry,
-    generations::{Mark, Point, Subject},
-    key::Key,
-    route::Kind,
-    state::{Live, Shared},
+    proxy::state::{Live, Shared},
     store::{Listed, StoreError},
     time::{rfc3339, unix_millis},
 };

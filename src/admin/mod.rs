@@ -6,12 +6,12 @@
 //! - `purge`, `selection`: many of them
 //! - `refusal`: what a call is refused with
 
+pub mod auth;
 mod call;
-mod draft;
 mod entries;
-mod guard;
+pub mod error;
+pub mod new_entry;
 mod purge;
-mod refusal;
 mod selection;
 
 use std::{convert::Infallible, sync::Arc};
@@ -22,16 +22,17 @@ use hyper::body::Incoming;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use self::{call::Call, refusal::Refusal};
+use self::{call::Call, error::Refusal};
 use crate::{
-    body::{self, ReadLimits, ResponseBody},
-    caller::Caller,
-    guard::check_length,
-    health::cache_section,
-    proxy::Proxy,
-    reply,
-    state::Live,
-    way::Page,
+    http::validation::check_length,
+    proxy::{
+        Proxy,
+        body::{self, ReadLimits, ResponseBody},
+        health::cache_section,
+        response,
+        state::Live,
+    },
+    request::{connection::Caller, dispatch::Page},
 };
 
 /// The listener for operators.
@@ -71,14 +72,14 @@ impl Admin {
     ) -> Result<Response<ResponseBody>, Refusal> {
         let config = &live.config.admin;
         check_length(&parts.headers).map_err(Refusal::framing)?;
-        guard::check_name(parts, config)?;
+        auth::check_name(parts, config)?;
         if let Some(page) = Page::asked(&live.config.health_path, &parts.method, parts.uri.path()) {
             return Ok(self.proxy.health.page(page, &live.config, &self.proxy.shared, &parts.method).await);
         }
-        guard::check_token(&parts.headers, config)?;
+        auth::check_token(&parts.headers, config)?;
         let call = Call::of(parts, live.terms.namespace)?;
         let text = if call.changes() {
-            guard::check_type(&parts.headers)?;
+            auth::check_type(&parts.headers)?;
             let limits = &live.config.limits;
             let limits = ReadLimits { bytes: limits.max_body, pause: limits.body_timeout };
             body::read(body, limits, || caller.half_close.needs_more()).await?
@@ -86,7 +87,7 @@ impl Admin {
             Bytes::new()
         };
         let answer = self.carry_out(live, call, &text).await?;
-        Ok(reply::json(StatusCode::OK, answer.to_string().into_bytes()))
+        Ok(response::json(StatusCode::OK, answer.to_string().into_bytes()))
     }
 
     async fn carry_out(&self, live: &Live, call: Call, text: &[u8]) -> Result<Value, Refusal> {

@@ -7,12 +7,12 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     entries,
-    refusal::Refusal,
+    error::Refusal,
     selection::{self, Selection},
 };
 use crate::{
-    generations::Retirement,
-    state::{Live, Shared},
+    cache::invalidation::log::Retirement,
+    proxy::state::{Live, Shared},
     store::Sweep,
 };
 

@@ -2,12 +2,12 @@
 
 use super::call::{parse_key, parse_kind};
 use crate::{
-    generations::Subject,
-    glob,
+    cache::{
+        invalidation::{glob, log::Subject},
+        key::{Key, namespace::Namespace},
+        route::Kind,
+    },
     json::{Json, Member},
-    key::Key,
-    namespace::Namespace,
-    route::Kind,
 };
 
 /// The longest pattern, in bytes: it may be tried on every lookup.

@@ -6,8 +6,8 @@ use super::Ending;
 use crate::{
     app::open_store,
     config::{ConfigError, Errors, Loaded},
+    proxy::upstream::Upstream,
     store::{OpenError, Store},
-    upstream::Upstream,
 };
 
 pub(super) async fn run(loaded: &Loaded, strict: bool) -> Ending {

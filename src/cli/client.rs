@@ -8,10 +8,12 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
-    body::{RequestBody, UpstreamBody},
     config::{Config, UpstreamConfig, http_url},
-    error::{ErrorKind, ProxyError},
-    upstream::{Repeat, Upstream},
+    proxy::{
+        body::{RequestBody, UpstreamBody},
+        error::{ErrorKind, ProxyError},
+        upstream::{Repeat, Upstream},
+    },
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use super::{Ending, Flags};
 use crate::{
     app::{App, Reloader, lifecycle},
     config::{self, Loaded, LogLevel},
-    log::{self, Log, events},
+    telemetry::log::{self, Log, events},
 };
 
 pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Ending {

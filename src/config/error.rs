@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, path::Path};
 
-use super::source::Source;
+use super::inputs::Source;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

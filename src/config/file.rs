@@ -9,8 +9,8 @@ use toml::{
 
 use super::{
     error::{Faults, did_you_mean, near},
+    inputs::Source,
     settings::{self, SETTINGS},
-    source::Source,
     value::Value,
 };
 

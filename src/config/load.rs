@@ -6,18 +6,18 @@ use super::{
     AdminConfig, CoalesceConfig, Config, Limits, LogConfig, RedisTls, Secret, StoreConfig, UpstreamConfig,
     error::{ConfigError, Errors, Faults},
     file::{self, File},
-    forms::{
+    inputs::{Inputs, Source, merge},
+    parsers::{
         ADDRESS, ADDRESS_OR_OFF, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_LEVEL,
         NAMESPACE, NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
     },
-    reader::{Effective, Reader},
     routes::{self, Common},
     settings::SETTINGS,
-    source::{Inputs, Source, merge},
+    settings_reader::{Effective, Reader},
     units,
     value::{BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SIZE, TEXT, TIMEOUT},
 };
-use crate::route::{self, KindTtls, Route};
+use crate::cache::route::{self, KindTtls, Route};
 
 /// A configuration, and what it was made from.
 #[derive(Clone, Debug)]

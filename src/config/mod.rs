@@ -13,12 +13,12 @@
 
 mod error;
 mod file;
-mod forms;
+pub mod inputs;
 mod load;
-mod reader;
+pub mod parsers;
 mod routes;
 pub mod settings;
-mod source;
+pub mod settings_reader;
 #[cfg(test)]
 mod tests;
 pub mod units;
@@ -29,16 +29,16 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use http::Uri;
 use ipnet::IpNet;
 
-use crate::{
+use crate::cache::{
+    encryption::{EncryptionKey, Sealing},
     route::{KindTtls, Route},
-    sealing::{EncryptionKey, Sealing},
 };
 
 pub use error::{ConfigError, Errors};
-pub(crate) use forms::upstream_url as http_url;
+pub use inputs::{Inputs, Source};
 pub use load::{Loaded, load, restart_only};
-pub use reader::Effective;
-pub use source::{Inputs, Source};
+pub(crate) use parsers::upstream_url as http_url;
+pub use settings_reader::Effective;
 
 /// How a setting without a value is shown.
 const NOTHING: &str = "none";

@@ -5,18 +5,19 @@ use std::path::Path;
 use super::{
     error::{Faults, did_you_mean, near},
     file::{Entry, Table},
-    forms::{HEADER_PATTERNS, SCOPE},
+    inputs::Source,
+    parsers::{HEADER_PATTERNS, SCOPE},
     settings::ROUTE_KEYS,
-    source::Source,
     value::{BOOL, DURATION, TEXT, Value, list_of, one_of},
 };
 use crate::{
-    dialect::{Dialect, Pointer},
-    headers::HeaderPattern,
-    pattern::Pattern,
-    route::{
+    cache::route::{
         Identity, Kind, KindTtls, Mode, Normalize, OnAbandon, Replay, Route, Scope, SetCookie, UsageSetting,
+        pattern::Pattern,
     },
+    dialect::Dialect,
+    http::headers::HeaderPattern,
+    json::pointer::Pointer,
 };
 
 /// What the file says about all routes.

@@ -7,11 +7,18 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::{
-    Ask, Dialect, Pointer,
+    Ask, Dialect,
     conversation::{Opened, refuse_names},
-    sse::{Event, Framing},
 };
-use crate::{entry::Usage, headers::media_type, json::Json, policy::Reason, route::Route};
+use crate::{
+    cache::{entry::Usage, policy::Reason, route::Route},
+    http::headers::media_type,
+    json::Json,
+};
+use crate::{
+    http::sse::{Event, Framing},
+    json::pointer::Pointer,
+};
 
 /// What an answer is worth, and what it tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

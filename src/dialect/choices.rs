@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::{Refusal, Rules, ends::Ends};
-use crate::{entry::Usage, json::Json, policy::Reason};
+use crate::{
+    cache::{entry::Usage, policy::Reason},
+    json::Json,
+};
 
 /// What is known of one choice once the answer is over.
 #[derive(Debug, Default)]

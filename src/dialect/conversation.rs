@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{
-    Pointer, Token, is_one_of,
-    sse::{Event, Framing},
+use super::is_one_of;
+use crate::{
+    cache::policy::Reason,
+    json::{Json, Member},
 };
 use crate::{
-    json::{Json, Member},
-    policy::Reason,
+    http::sse::{Event, Framing},
+    json::pointer::{Pointer, Token},
 };
 
 /// The members that name a conversation, in lower case and without `_` and `-`.

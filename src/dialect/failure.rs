@@ -1,7 +1,8 @@
 //! Failures inside a 200. Services say them in their own words, so they are looked for by shape, and an answer has to
 //! show that it is there.
 
-use super::{has, is_one_of, sse};
+use super::{has, is_one_of};
+use crate::http::sse;
 use crate::json::{Json, Member};
 
 /// What says that a call went well, under `status` or `state`, in lower case.

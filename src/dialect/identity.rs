@@ -7,7 +7,8 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Dialect, sse::Framing};
+use super::Dialect;
+use crate::http::sse::Framing;
 use crate::json::Json;
 
 /// `body` with a new id, the same in all its events, and created `now`; as it was where the dialect has no such

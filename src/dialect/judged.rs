@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 
 use super::{Answer, Dialect, Judging};
 use crate::{
+    cache::{
+        policy::Reason,
+        route::{Kind, Route, Scope, UsageSetting},
+    },
     json::Json,
-    policy::Reason,
-    route::{Kind, Route, Scope, UsageSetting},
 };
 
 /// A form of an answer.

@@ -7,43 +7,38 @@ mod answer;
 mod anthropic;
 mod choices;
 mod conversation;
+pub mod convert;
 mod embedding;
 mod ends;
 mod events;
 mod failure;
-mod form;
 mod identity;
 #[cfg(test)]
 mod judged;
 mod ollama;
 mod openai;
-mod openai_chat;
-mod openai_completions;
-mod openai_responses;
 mod plain;
-mod pointer;
 mod rag;
-pub mod sse;
 
 use bytes::Bytes;
 
 pub use answer::{Answer, Judging};
 pub use conversation::conversations;
+pub use convert::{BY_HAND, FORMS, Form, Place, Served, Stored, place, serve};
 pub use embedding::{Fault, Inputs, Vectors};
-pub use form::{BY_HAND, FORMS, Form, Place, Served, Stored, place, serve};
 pub use identity::renewed;
-pub use pointer::{Pointer, Token};
 
-use self::{
-    answer::{Document, Refusal, Rules},
-    sse::Framing,
-};
+use self::answer::{Document, Refusal, Rules};
+use crate::http::sse::Framing;
 
 use crate::{
+    cache::{
+        policy::Reason,
+        route::{Kind, Route, UsageSetting},
+    },
     json::Json,
-    policy::Reason,
-    route::{Kind, Route, UsageSetting},
 };
+use crate::{http::sse, json::pointer::Pointer};
 
 /// A shape of requests and answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,9 +97,9 @@ impl Dialect {
 
     fn shape(self) -> &'static dyn Shape {
         match self {
-            Self::OpenAiChat => &openai_chat::OpenAiChat,
-            Self::OpenAiCompletions => &openai_completions::OpenAiCompletions,
-            Self::OpenAiResponses => &openai_responses::OpenAiResponses,
+            Self::OpenAiChat => &openai::chat::OpenAiChat,
+            Self::OpenAiCompletions => &openai::completions::OpenAiCompletions,
+            Self::OpenAiResponses => &openai::responses::OpenAiResponses,
             Self::Anthropic => &anthropic::Anthropic,
             Self::OllamaChat => &ollama::Ollama { text: ollama::Text::Message },
             Self::OllamaGenerate => &ollama::Ollama { text: ollama::Text::Response },

@@ -3,9 +3,9 @@
 use super::{
     Answer, Document, Rules, Shape, failure,
     rag::{ends_as_named, event_json},
-    sse,
 };
-use crate::{json::Json, policy::Reason};
+use crate::http::sse;
+use crate::{cache::policy::Reason, json::Json};
 
 pub(super) enum Plain {
     /// Some JSON.

@@ -1,7 +1,8 @@
 //! The shape of a RAG service: a text under `query`, `question` or `message`; an `answer` with its `sources`.
 
-use super::{Answer, Refusal, Rules, Shape, choices, ends, failure, has, is_filled, sse, text_of};
-use crate::{json::Json, policy::Reason};
+use super::{Answer, Refusal, Rules, Shape, choices, ends, failure, has, is_filled, text_of};
+use crate::http::sse;
+use crate::{cache::policy::Reason, json::Json};
 
 pub(super) struct Rag;
 

@@ -4,7 +4,9 @@
 //! numbers that a double cannot hold become each other. This one keeps members in order and numbers as
 //! text, and refuses every document that two parsers might read differently.
 
+pub mod canonical;
 mod parser;
+pub mod pointer;
 
 use std::{borrow::Cow, fmt, ops::Range};
 

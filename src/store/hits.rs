@@ -5,8 +5,8 @@ use std::sync::Arc;
 use moka::sync::Cache;
 
 use crate::{
-    key::{Id, Key},
-    stats::Counter,
+    cache::key::{Id, Key},
+    telemetry::stats::Counter,
 };
 
 /// Entries whose hits are known: those that were found last.

@@ -6,7 +6,12 @@ use std::{
 };
 
 use super::{MemoryStore, RedisStore, Store, StoreError};
-use crate::{generations::Dependencies, key::Key, namespace::Namespace, packed::Summary, route::Kind};
+use crate::cache::{
+    entry::codec::Summary,
+    invalidation::log::Dependencies,
+    key::{Key, namespace::Namespace},
+    route::Kind,
+};
 
 /// A search for rare entries among many ends after this time, whatever it has found.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -6,11 +6,11 @@
 mod hits;
 mod list;
 mod memory;
-mod near;
+pub mod near_cache;
+pub mod pending_writes;
 pub mod redis;
-mod shared;
 mod sweep;
-mod writing;
+pub mod tiered;
 
 use std::{
     sync::Arc,
@@ -24,10 +24,12 @@ pub use self::{
     sweep::{Sweep, Sweeping},
 };
 use crate::{
+    cache::{
+        entry::Entry,
+        invalidation::log::{Generations, Mark, Point, Retirement, Subject},
+        key::Key,
+    },
     dialect::Place,
-    entry::Entry,
-    generations::{Generations, Mark, Point, Retirement, Subject},
-    key::Key,
 };
 
 /// One of the two stores.

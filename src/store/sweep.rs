@@ -14,10 +14,9 @@ use std::{
 use tokio::task::JoinHandle;
 
 use super::{MemoryStore, RedisStore, Store, StoreError, memory::Walked};
-use crate::{
-    generations::{Dependencies, Generations, Mark, Point, Retirement},
-    key::Key,
-    namespace::Namespace,
+use crate::cache::{
+    invalidation::log::{Dependencies, Generations, Mark, Point, Retirement},
+    key::{Key, namespace::Namespace},
 };
 
 /// Entries of the process that are looked at in a row: who shares the core waits no longer than for these.

@@ -7,18 +7,21 @@ use http::{HeaderName, HeaderValue, request::Parts};
 use serde::Serialize;
 
 use crate::{
-    admit::{self, Inquiry, Terms},
-    batch::Batch,
+    cache::{
+        key::{self, Body, BodyDigest, Key},
+        route::{Mode, Route, Scope},
+    },
     config::Config,
     dialect::{Dialect, Inputs},
-    headers,
-    heading::Heading,
-    json::Json,
-    key::{self, Body, BodyDigest, Key},
-    log::query::{decode, is_secret},
-    normal,
-    route::{Mode, Route, Scope},
-    way::{Passed, Way, Why},
+    http::headers,
+    json::{Json, canonical},
+    request::{
+        self, Inquiry, Terms,
+        batch::Batch,
+        dispatch::{Passed, Way, Why},
+        head::Heading,
+    },
+    telemetry::log::query::{decode, is_secret},
 };
 
 /// What the proxy makes of a request.
@@ -111,7 +114,7 @@ impl Account {
             Way::Cached(route) => {
                 headers::remove_hop_by_hop(&mut parts.headers);
                 let (heading, terms) = (Heading::of(route, &parts), Terms::new(config));
-                match admit::admit(&heading, &parts, body, &terms) {
+                match request::admit(&heading, &parts, body, &terms) {
                     Some(inquiry) => {
                         Outcome::Covered(Box::new(covered(route, &parts, body, &terms, &inquiry)))
                     }
@@ -206,7 +209,7 @@ fn content(route: &Route, dialect: Dialect, body: Body<'_>) -> Content {
         Body::Json(_) | Body::Shared(..) => {
             let mut form = Vec::new();
             key::write_normal_form(route, dialect, body, &mut form);
-            let normal_form = written(&normal::read(&form).unwrap_or_default());
+            let normal_form = written(&canonical::read(&form).unwrap_or_default());
             Content::Json { normal_form, form }
         }
     }

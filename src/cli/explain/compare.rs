@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::account::{Account, Content, Covered, Input, written};
-use crate::{json::Json, normal};
+use crate::json::{Json, canonical};
 
 /// A part of the key that differs.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -34,7 +34,7 @@ pub(super) fn differences(left: (&Account, &Covered), right: (&Account, &Covered
     headers(&left.headers, &right.headers, &mut found);
     match (&left.body, &right.body) {
         (Content::Json { form: left, .. }, Content::Json { form: right, .. }) => {
-            let (left, right) = (normal::read(left), normal::read(right));
+            let (left, right) = (canonical::read(left), canonical::read(right));
             json("", left.as_ref(), right.as_ref(), &mut found);
         }
         (left, right) => {

@@ -7,10 +7,10 @@ use form_urlencoded::Serializer;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
 use crate::{
-    body::RequestBody,
     json::{Json, Member},
-    log::query::MASK,
-    way::Page,
+    proxy::body::RequestBody,
+    request::dispatch::Page,
+    telemetry::log::query::MASK,
 };
 
 /// What a line is.
@@ -88,7 +88,8 @@ fn headers(json: &Json<'_>) -> Result<HeaderMap, String> {
     if !json.is_null() && !json.is_object() {
         return Err("`headers` is no object".to_owned());
     }
-    let mut headers = crate::headers::of_json(json).map_err(|name| format!("the header {name:?} is none"))?;
+    let mut headers =
+        crate::http::headers::of_json(json).map_err(|name| format!("the header {name:?} is none"))?;
     for name in OF_THE_CONNECTION {
         headers.remove(name);
     }

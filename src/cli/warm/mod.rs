@@ -33,7 +33,11 @@ use super::{
     Ending,
     client::{Client, listener_url, unanswered},
 };
-use crate::{body::RequestBody, config::Config, error::ErrorKind, report::X_CACHE};
+use crate::{
+    cache::status::X_CACHE,
+    config::Config,
+    proxy::{body::RequestBody, error::ErrorKind},
+};
 
 /// What `warm` is asked.
 #[derive(Debug, Args)]

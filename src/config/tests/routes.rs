@@ -4,8 +4,9 @@ use http::HeaderName;
 
 use super::*;
 use crate::{
-    dialect::{Dialect, Pointer},
-    route::{Kind, Mode, Normalize, Scope, SetCookie},
+    cache::route::{Kind, Mode, Normalize, Scope, SetCookie},
+    dialect::Dialect,
+    json::pointer::Pointer,
 };
 
 #[track_caller]
@@ -24,7 +25,7 @@ fn every_key() {
     );
     let route = &config.routes[0];
     let pointer = |text: &str| text.parse::<Pointer>().ok();
-    let matches = |list: &[crate::headers::HeaderPattern], name| {
+    let matches = |list: &[crate::http::headers::HeaderPattern], name| {
         list.iter().any(|own| own.matches(&HeaderName::from_static(name)))
     };
     assert_eq!((route.name.as_str(), route.kind, route.dialect), ("ask", Kind::Document, Some(Dialect::Rag)));

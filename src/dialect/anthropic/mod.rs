@@ -11,9 +11,13 @@ use std::collections::BTreeMap;
 use super::{
     Answer, Refusal, Rules, Shape,
     choices::{judge_text, judge_tools, sum},
-    ends, failure, has, has_text, is_filled, is_json_format, sse, text_of,
+    ends, failure, has, has_text, is_filled, is_json_format, text_of,
 };
-use crate::{entry::Usage, json::Json, policy::Reason};
+use crate::http::sse;
+use crate::{
+    cache::{entry::Usage, policy::Reason},
+    json::Json,
+};
 
 /// What the message took, in the words of llama.cpp: in a document, and in a stream's last event about the message.
 const TIMINGS: &str = "timings";

@@ -5,10 +5,8 @@ use serde_json::{Value, json};
 
 use super::{stream::to_stream, whole::to_whole};
 use crate::{
-    dialect::{
-        openai::testing::{long_text, longest_told},
-        sse,
-    },
+    dialect::openai::testing::{long_text, longest_told},
+    http::sse,
     json::Json,
 };
 

@@ -4,12 +4,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{
-    super::choices,
-    vectors::{Edit, Fault, Item, Layout},
-};
+use super::vectors::{Edit, Fault, Item, Layout};
+use crate::dialect::choices;
 use crate::{
-    entry::Usage,
+    cache::entry::Usage,
     json::{Json, JsonError, Member, Parser},
 };
 

@@ -12,8 +12,9 @@ pub use self::{
     inputs::Inputs,
     vectors::{Fault, Vectors},
 };
-use super::{Answer, Document, Rules, Shape, has, has_text, sse};
-use crate::{json::Json, policy::Reason};
+use super::{Answer, Document, Rules, Shape, has, has_text};
+use crate::http::sse;
+use crate::{cache::policy::Reason, json::Json};
 
 pub(super) struct Embedding;
 

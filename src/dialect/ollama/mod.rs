@@ -9,9 +9,13 @@ mod whole;
 use super::{
     Answer, Rules, Shape,
     choices::{Choice, judge, sum},
-    ends, failure, has, has_text, is_filled, sse, text_of,
+    ends, failure, has, has_text, is_filled, text_of,
 };
-use crate::{entry::Usage, json::Json, policy::Reason};
+use crate::http::sse;
+use crate::{
+    cache::{entry::Usage, policy::Reason},
+    json::Json,
+};
 
 pub(super) struct Ollama {
     pub(super) text: Text,

@@ -5,12 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Text, stream::to_stream, whole::to_whole};
 use crate::{
-    dialect::{
-        openai::testing::{long_text, longest_told},
-        sse,
-    },
-    json::Json,
-    normal,
+    dialect::openai::testing::{long_text, longest_told},
+    http::sse,
+    json::{Json, canonical},
 };
 
 fn stream_of(text: &Text, document: &str) -> Option<String> {
@@ -26,7 +23,11 @@ fn whole_of(text: &Text, stream: &str) -> Option<String> {
 /// A form that two documents share if they differ in the order of members at most.
 fn unordered(document: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    normal::write(&Json::parse(document.as_bytes()).expect("JSON"), &normal::Rules::default(), &mut out);
+    canonical::write(
+        &Json::parse(document.as_bytes()).expect("JSON"),
+        &canonical::Rules::default(),
+        &mut out,
+    );
     out
 }
 

@@ -5,7 +5,10 @@
 //! What a dialect's members are and how their parts make the whole is one table of [`merge::Rule`]s; what is in
 //! no table is carried over as it is where that cannot be wrong, and else there is no other form.
 
+pub(super) mod chat;
+pub(super) mod completions;
 pub(super) mod merge;
+pub(super) mod responses;
 pub(super) mod stream;
 #[cfg(test)]
 pub(super) mod testing;
@@ -14,7 +17,8 @@ pub(super) mod whole;
 
 use std::collections::BTreeMap;
 
-use super::{has, has_text, is_json_format, sse};
+use super::{has, has_text, is_json_format};
+use crate::http::sse;
 use crate::json::{Json, Member};
 
 /// The data of the event that ends a stream.

@@ -7,7 +7,8 @@ use fastrand::Rng;
 use proptest::prelude::*;
 
 use crate::{
-    dialect::{Shape, sse},
+    dialect::Shape,
+    http::sse,
     json::{Json, Member},
 };
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{DONE, TIMINGS, chunks, merge::same, value};
 use crate::{
-    dialect::sse::{self, Framing},
+    http::sse::{self, Framing},
     json::{Json, Member},
 };
 

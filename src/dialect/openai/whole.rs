@@ -8,7 +8,7 @@ use super::{
     value, value_mut,
 };
 use crate::{
-    dialect::sse,
+    http::sse,
     json::{Json, Member},
 };
 

@@ -17,7 +17,12 @@ use parking_lot::Mutex;
 
 use self::shard::{Digest, Held, Shard, cost};
 use crate::{
-    dialect::Place, entry::Entry, generations::Generations, key::Key, namespace::Namespace, packed::Packed,
+    cache::{
+        entry::{Entry, codec::Packed},
+        invalidation::log::Generations,
+        key::{Key, namespace::Namespace},
+    },
+    dialect::Place,
     time::micros,
 };
 
@@ -229,8 +234,8 @@ mod tests {
     use http::{HeaderMap, StatusCode};
 
     use super::*;
-    use crate::{
-        generations::{Retirement, Subject},
+    use crate::cache::{
+        invalidation::log::{Retirement, Subject},
         route::Kind,
     };
 

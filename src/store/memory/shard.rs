@@ -13,11 +13,11 @@ use std::{
     num::NonZeroU32,
 };
 
-use crate::{
+use crate::cache::{
+    entry::codec::Packed,
+    hash_table::{Item, Table},
     key::Id,
-    packed::Packed,
     route::Kind,
-    table::{Item, Table},
 };
 
 /// What names an entry here.
@@ -299,7 +299,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::entry::Entry;
+    use crate::cache::entry::Entry;
 
     fn digest(n: u8) -> Digest {
         *blake3::hash(&[n]).as_bytes()

@@ -11,9 +11,9 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
     StoreError,
+    connections::{Lane, Lanes},
     error::{CANNOT_SAVE, PROTOCOL, Scope, describe, scope},
-    gate::WriteGate,
-    lanes::{Lane, Lanes},
+    write_gate::WriteGate,
 };
 
 /// Why Redis was given up.

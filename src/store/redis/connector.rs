@@ -11,8 +11,8 @@ use tokio::{sync::mpsc, time};
 use super::{
     StoreEvent,
     breaker::{Breaker, Call, Kind, Loss},
+    connections::{Lane, Lanes, Probe, get},
     error::describe,
-    lanes::{Lane, Lanes, Probe, get},
 };
 
 /// Between two tries to connect.

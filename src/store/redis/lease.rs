@@ -16,7 +16,7 @@ use super::{
     RedisStore, StoreError,
     breaker::{Call, Kind},
 };
-use crate::generations::Place;
+use crate::cache::invalidation::log::Place;
 
 /// The life of a lease, and how often its holder prolongs it.
 const LIFE: Duration = Duration::from_millis(1500);

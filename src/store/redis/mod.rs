@@ -25,40 +25,42 @@ use ::redis::Value;
 use bytes::Bytes;
 use tokio::{sync::watch, task::AbortHandle};
 
-mod announced;
+pub mod announcements;
+pub mod batch;
 mod breaker;
-mod census;
 mod client;
+pub mod connections;
 mod connector;
 mod error;
-mod gate;
-mod lanes;
 mod lease;
-mod many;
-mod mirror;
 mod scan;
 mod stream;
-mod strikes;
+pub mod subscriber;
+pub mod timeouts;
+pub mod usage;
+pub mod write_gate;
 
 pub use error::{OpenError, StoreError};
 pub use lease::{Lease, Turn, Whose};
 pub use scan::{Seen, Walk};
 
-use announced::Announced;
+use announcements::Announced;
 use breaker::{Breaker, Call, Kind};
-use census::Census;
 use client::client;
+use connections::{LARGE, LargeKeys, get};
 use connector::Connector;
-use lanes::{LARGE, LargeKeys, get};
-use mirror::Mirror;
 use stream::Keys;
+use subscriber::Mirror;
+use usage::Census;
 
-use super::{hits::Hits, near::Near, writing::Writing};
+use super::{hits::Hits, near_cache::Near, pending_writes::Writing};
 use crate::{
+    cache::{
+        encryption::Sealing,
+        invalidation::log::{Generations, Place, Point, Retirement},
+        key::Key,
+    },
     config::RedisTls,
-    generations::{Generations, Place, Point, Retirement},
-    key::Key,
-    sealing::Sealing,
 };
 
 /// The longest time to live that is asked for, a hundred years: beyond some point Redis refuses.

@@ -9,15 +9,13 @@ use ::redis::{Client, Pipeline, RedisError, Value, aio::MultiplexedConnection, f
 use bytes::Bytes;
 use tokio::time;
 
-use super::{RedisStore, StoreError, lanes::open_connection};
-use crate::{
-    entry::Entry,
-    glob::escape,
-    key::Key,
-    namespace::Namespace,
-    packed::Summary,
+use super::{RedisStore, StoreError, connections::open_connection};
+use crate::cache::{
+    encryption::{PARTED_AT, Sealing, sealed_length},
+    entry::{Entry, codec::Summary},
+    invalidation::glob::escape,
+    key::{Key, namespace::Namespace},
     route::Kind,
-    sealing::{PARTED_AT, Sealing, sealed_length},
 };
 
 /// Keys that Redis looks at in one step.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value, from_redis_value};
 
 use super::error::protocol;
-use crate::generations::{Mark, Place, Point, Retirement};
+use crate::cache::invalidation::log::{Mark, Place, Point, Retirement};
 
 /// The retirements that the stream reaches back, about.
 const STREAM_LENGTH: usize = 200_000;

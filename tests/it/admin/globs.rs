@@ -1,6 +1,6 @@
 //! Patterns mean to sidecache what they mean to Redis.
 
-use sidecache::glob;
+use sidecache::cache::invalidation::glob;
 
 use crate::support::RedisServer;
 

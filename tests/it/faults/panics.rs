@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
 use sidecache::{
+    proxy::state::Shared,
     server::Server,
-    state::Shared,
-    stats::Stats,
     store::{MemoryStore, Store},
+    telemetry::stats::Stats,
 };
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -24,8 +24,8 @@ async fn fragile() -> (Client, Client, Server) {
     let shared = Shared {
         store: Store::Memory(MemoryStore::new(1 << 20)),
         stats: Stats::default(),
-        standing: sidecache::standing::Standing::default(),
-        cors: sidecache::cors::Cors::default(),
+        standing: sidecache::proxy::accepted_credentials::Standing::default(),
+        cors: sidecache::proxy::cors::Cors::default(),
         flights: Arc::default(),
         tasks: TaskTracker::new(),
     };

@@ -12,9 +12,11 @@ use std::{
 
 use fastrand::Rng;
 use sidecache::{
-    entry::Entry,
-    generations::{Point, Subject},
-    key::Key,
+    cache::{
+        entry::Entry,
+        invalidation::log::{Point, Subject},
+        key::Key,
+    },
     store::{Store, StoreError},
 };
 use tokio::task::JoinSet;

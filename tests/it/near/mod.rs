@@ -11,11 +11,13 @@ use std::{
 
 use http::{HeaderMap, StatusCode};
 use sidecache::{
+    cache::{
+        entry::Entry,
+        invalidation::log::{Mark, Subject},
+        key::Key,
+        route::Kind,
+    },
     config::RedisTls,
-    entry::Entry,
-    generations::{Mark, Subject},
-    key::Key,
-    route::Kind,
     store::{RedisStore, Store, StoreError},
 };
 

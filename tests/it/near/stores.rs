@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sidecache::{generations::Subject, key::Key, route::Kind, store::Store};
+use sidecache::{
+    cache::{invalidation::log::Subject, key::Key, route::Kind},
+    store::Store,
+};
 
 use super::{BOUND, LIFE, entry, is_near, key, kill_readers, lookups, put, replica, replica_within, version};
 use crate::support::{RedisServer, eventually, eventually_within, measured, run};

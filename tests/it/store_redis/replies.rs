@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sidecache::{
-    generations::Place,
+    cache::invalidation::log::Place,
     store::{StoreError, Whose},
 };
 

@@ -1,0 +1,228 @@
+//! A stored answer as bytes: a head, and the body. In one piece of memory it is kept in this process, and in an
+//! [envelope](crate::cache::entry::envelope) it leaves it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::{
+    cache::{
+        entry::{Entry, Usage},
+        invalidation::log::{Mark, Place, Point},
+    },
+    time::millis,
+};
+
+/// Room for as many headers is made before they are read: no number that is read is believed.
+const USUAL_HEADERS: usize = 8;
+
+/// An entry in one piece of memory, as this process keeps it.
+#[derive(Clone, Debug)]
+pub struct Packed(Arc<[u8]>);
+
+impl Packed {
+    /// Its length in bytes.
+    #[allow(clippy::len_without_is_empty, reason = "none is")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The entry; its body and its headers share this memory. `None` for no entry that this process packed.
+    pub fn unpack(&self) -> Option<Entry> {
+        let bytes = self.bytes();
+        let mut reader = Reader { bytes: &bytes, at: 0 };
+        let entry = reader.head()?;
+        Some(Entry { body: reader.rest(), ..entry })
+    }
+
+    /// What is needed to count or to remove it.
+    pub fn summary(&self) -> Option<Summary> {
+        Reader { bytes: &self.bytes(), at: 0 }.summary()
+    }
+
+    /// With an owner of their own: what is made of them is counted apart from what others make of the same memory.
+    fn bytes(&self) -> Bytes {
+        Bytes::from_owner(Arc::clone(&self.0))
+    }
+}
+
+/// What stands at the beginning of every entry that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    status: StatusCode,
+    /// As [`Entry::began`].
+    pub began: Point,
+    /// As [`Entry::marks`].
+    pub marks: Vec<Mark>,
+    /// As [`Entry::stored_at`].
+    pub stored_at: u64,
+    /// As [`Entry::ttl`].
+    pub ttl: Duration,
+}
+
+impl Entry {
+    /// Itself in one piece of memory of its own: neither its body nor a header keeps the buffer that it was read into.
+    pub fn pack(&self) -> Packed {
+        let head = self.head();
+        // To the byte: what is kept long has no room to spare.
+        let mut out = Vec::with_capacity(head.len() + self.body.len());
+        out.extend_from_slice(&head);
+        out.extend_from_slice(&self.body);
+        Packed(out.into())
+    }
+
+    /// All that is written before the body.
+    pub(crate) fn head(&self) -> Vec<u8> {
+        let out = &mut Vec::with_capacity(512);
+        put_u64(out, u64::from(self.status.as_u16()));
+        for number in [self.began.order, self.began.place.major, self.began.place.minor] {
+            put_u64(out, number);
+        }
+        let marks: Vec<u8> = self.marks.iter().flat_map(|mark| mark.to_bytes()).collect();
+        put_bytes(out, &marks);
+        put_u64(out, self.stored_at);
+        for duration in [self.ttl, self.stale_while_revalidate, self.stale_if_error] {
+            put_u64(out, millis(duration));
+        }
+        put_u64(out, self.form);
+        put_u64(out, u64::from(self.with_credentials));
+        put_u64(out, millis(self.took));
+        put_bytes(out, self.model.as_deref().unwrap_or_default().as_bytes());
+        let usage = self.usage.unwrap_or_default();
+        for tokens in [usage.prompt, usage.completion, usage.total] {
+            // A count is stored one higher; zero is an unknown one.
+            put_u64(out, tokens.map_or(0, |tokens| tokens.saturating_add(1)));
+        }
+        let pace: Vec<u8> = self.pace.iter().flat_map(|gap| gap.to_le_bytes()).collect();
+        put_bytes(out, &pace);
+        put_u64(out, self.tags.len() as u64);
+        for tag in &self.tags {
+            put_bytes(out, tag.as_bytes());
+        }
+        put_u64(out, self.headers.len() as u64);
+        for (name, value) in &self.headers {
+            put_bytes(out, name.as_str().as_bytes());
+            put_bytes(out, value.as_bytes());
+        }
+        std::mem::take(out)
+    }
+}
+
+/// Writes a number in seven bits a byte, the lowest first (LEB128): most are small.
+pub(crate) fn put_u64(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_u64(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Reads what was written so, from a place in some bytes.
+pub(crate) struct Reader<'a> {
+    pub(crate) bytes: &'a Bytes,
+    pub(crate) at: usize,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, len: usize) -> Option<&[u8]> {
+        let end = self.at.checked_add(len)?;
+        let taken = self.bytes.get(self.at..end)?;
+        self.at = end;
+        Some(taken)
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        // Most take one byte.
+        if let Some(byte) = self.bytes.get(self.at).filter(|byte| **byte < 0x80) {
+            self.at += 1;
+            return Some(u64::from(*byte));
+        }
+        let mut value = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = *self.bytes.get(self.at)?;
+            self.at += 1;
+            value |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    /// What [`put_bytes`] wrote.
+    pub(crate) fn bytes(&mut self) -> Option<&[u8]> {
+        let len = usize::try_from(self.u64()?).ok()?;
+        self.take(len)
+    }
+
+    /// The same, in the memory that is read.
+    fn shared(&mut self) -> Option<Bytes> {
+        let len = self.bytes()?.len();
+        Some(self.bytes.slice(self.at - len..self.at))
+    }
+
+    pub(crate) fn summary(&mut self) -> Option<Summary> {
+        let status = StatusCode::from_u16(u16::try_from(self.u64()?).ok()?).ok()?;
+        let [order, major, minor] = [self.u64()?, self.u64()?, self.u64()?];
+        let marks = self.bytes()?;
+        let (marks, rest) = marks.as_chunks::<16>();
+        let marks = rest.is_empty().then(|| marks.iter().copied().map(Mark::from_bytes).collect())?;
+        let (stored_at, ttl) = (self.u64()?, Duration::from_millis(self.u64()?));
+        let began = Point { order, place: Place { major, minor } };
+        Some(Summary { status, began, marks, stored_at, ttl })
+    }
+
+    /// The entry, but for its body.
+    pub(crate) fn head(&mut self) -> Option<Entry> {
+        let Summary { status, began, marks, stored_at, ttl } = self.summary()?;
+        let [stale_while_revalidate, stale_if_error] = [self.u64()?, self.u64()?].map(Duration::from_millis);
+        let form = self.u64()?;
+        let with_credentials = self.u64()? != 0;
+        let took = Duration::from_millis(self.u64()?);
+        let model = String::from_utf8(self.bytes()?.to_vec()).ok()?;
+        let [prompt, completion, total] =
+            [self.u64()?, self.u64()?, self.u64()?].map(|stored| stored.checked_sub(1));
+        let usage = Usage { prompt, completion, total };
+        let pace = self.bytes()?;
+        let (gaps, rest) = pace.as_chunks::<4>();
+        let pace = rest.is_empty().then(|| gaps.iter().map(|gap| u32::from_le_bytes(*gap)).collect())?;
+        let count = self.u64()?;
+        let mut tags = Vec::new();
+        for _ in 0..count {
+            tags.push(String::from_utf8(self.bytes()?.to_vec()).ok()?);
+        }
+        let count = self.u64()?;
+        let mut headers = HeaderMap::with_capacity(USUAL_HEADERS);
+        for _ in 0..count {
+            let name = HeaderName::from_bytes(self.bytes()?).ok()?;
+            headers.try_append(name, HeaderValue::from_maybe_shared(self.shared()?).ok()?).ok()?;
+        }
+        Some(Entry {
+            stored_at,
+            ttl,
+            stale_while_revalidate,
+            stale_if_error,
+            began,
+            marks,
+            tags,
+            form,
+            with_credentials,
+            took,
+            model: (!model.is_empty()).then_some(model),
+            usage: (usage != Usage::default()).then_some(usage),
+            pace,
+            ..Entry::new(status, headers, Bytes::new())
+        })
+    }
+
+    /// All that has not been read.
+    pub(crate) fn rest(&self) -> Bytes {
+        self.bytes.slice(self.at..)
+    }
+}

@@ -1,0 +1,233 @@
+//! The envelope that a stored answer leaves this process in.
+//!
+//! It holds the full key and a checksum over everything, so that a value which is cut, changed, somebody else's, or
+//! of another version is told from an answer, and never served (a miss).
+
+use bytes::Bytes;
+use http::header;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::{
+    cache::entry::{
+        Entry,
+        codec::{Reader, Summary, put_bytes, put_u64},
+        compression::{compress, decompress},
+    },
+    http::headers::media_type_of,
+};
+
+/// Begins every envelope; the last byte is the version of the layout.
+const MAGIC: [u8; 4] = *b"scE\x05";
+const CHECKSUM_LEN: usize = 16;
+
+/// XXH3, 128 bits: it is against accidents, and a tenth of the work of a digest that nobody can forge.
+fn checksum(content: &[u8]) -> [u8; CHECKSUM_LEN] {
+    xxh3_128(content).to_le_bytes()
+}
+
+/// Why bytes are no envelope of an entry under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnvelopeError {
+    /// Not ours, or of another version.
+    Foreign,
+    /// Cut short or changed.
+    Damaged,
+    /// Another key's.
+    OtherKey,
+    /// Its body is larger than any that is stored.
+    TooLarge,
+}
+
+impl Entry {
+    /// The envelope under `key`.
+    pub fn seal(&self, key: &str) -> Vec<u8> {
+        let head = self.head();
+        let media = self.header(&header::CONTENT_TYPE).and_then(media_type_of).unwrap_or_default();
+        let compressed = compress(&media, &self.body);
+        let body = compressed.as_deref().unwrap_or(&self.body);
+        let mut out = Vec::with_capacity(128 + key.len() + head.len() + body.len());
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[0; CHECKSUM_LEN]);
+        put_bytes(&mut out, key.as_bytes());
+        out.extend_from_slice(&head);
+        // Compressed is what has fewer bytes than its body.
+        put_u64(&mut out, self.body.len() as u64);
+        out.extend_from_slice(body);
+        let checksum = checksum(&out[MAGIC.len() + CHECKSUM_LEN..]);
+        out[MAGIC.len()..MAGIC.len() + CHECKSUM_LEN].copy_from_slice(&checksum);
+        out
+    }
+
+    /// Opens the envelope that was found under `key`; the headers, and a body that is not compressed, share the
+    /// envelope's memory.
+    ///
+    /// # Errors
+    /// Where the bytes are no envelope of this version, are damaged, belong to another key, or hold a body of more
+    /// than `largest` bytes, for which nothing is allocated.
+    pub fn open(envelope: &Bytes, key: &str, largest: usize) -> Result<Self, EnvelopeError> {
+        let rest = envelope.strip_prefix(&MAGIC).ok_or(EnvelopeError::Foreign)?;
+        let (stated, content) = rest.split_at_checked(CHECKSUM_LEN).ok_or(EnvelopeError::Damaged)?;
+        if stated != checksum(content) {
+            return Err(EnvelopeError::Damaged);
+        }
+        let mut reader = Reader { bytes: envelope, at: MAGIC.len() + CHECKSUM_LEN };
+        if reader.bytes().ok_or(EnvelopeError::Damaged)? != key.as_bytes() {
+            return Err(EnvelopeError::OtherKey);
+        }
+        let entry = reader.head().ok_or(EnvelopeError::Damaged)?;
+        let length = reader.u64().ok_or(EnvelopeError::Damaged)?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= largest);
+        let (length, stored) = (length.ok_or(EnvelopeError::TooLarge)?, reader.rest());
+        let body = match stored.len() == length {
+            true => stored,
+            false => decompress(&stored, length).ok_or(EnvelopeError::Damaged)?.into(),
+        };
+        Ok(Self { body, ..entry })
+    }
+
+    /// What the beginning of the envelope that was found under `key` tells. It is not checked, and so good for
+    /// counting and removing alone; `None` where it is no beginning of an envelope of this version, or too short.
+    pub fn summary(beginning: &Bytes, key: &str) -> Option<Summary> {
+        beginning.strip_prefix(&MAGIC)?;
+        let mut reader = Reader { bytes: beginning, at: MAGIC.len() + CHECKSUM_LEN };
+        (reader.bytes()? == key.as_bytes()).then(|| reader.summary())?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cache::{
+        entry::Usage,
+        invalidation::log::{Mark, Place, Point},
+    };
+
+    const KEY: &str = "sidecache:query:00ff";
+    const LARGEST: usize = 1024 * 1024;
+
+    fn open(envelope: Vec<u8>) -> Result<Entry, EnvelopeError> {
+        Entry::open(&envelope.into(), KEY, LARGEST)
+    }
+
+    fn entry(body: Vec<u8>, header: &str, ttl: u64, model: Option<String>, usage: Option<Usage>) -> Entry {
+        let headers = HeaderMap::from_iter([
+            (http::header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (HeaderName::from_static("x-some"), HeaderValue::from_str(header).expect("a value")),
+        ]);
+        Entry {
+            stored_at: 1_738_406_400_123,
+            ttl: Duration::from_millis(ttl),
+            stale_while_revalidate: Duration::from_millis(5),
+            stale_if_error: Duration::from_millis(6),
+            began: Point { order: 3, place: Place { major: 4, minor: 5 } },
+            marks: vec![Mark::from_bytes([1; 16]), Mark::from_bytes([2; 16])],
+            tags: vec!["doc".to_owned(), String::new()],
+            form: 7,
+            with_credentials: true,
+            took: Duration::from_millis(350),
+            model,
+            usage,
+            pace: vec![0, 17],
+            ..Entry::new(StatusCode::OK, headers, body.into())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(
+            piece in proptest::collection::vec(any::<u8>(), 0..200),
+            times in 0usize..100,
+            header in "[ -~]{0,20}",
+            ttl in any::<u64>(),
+            model in proptest::option::of("[a-z]{1,8}"),
+            counts in proptest::option::of((0u64..9, proptest::option::of(0u64..9))),
+        ) {
+            let usage = counts.map(|(prompt, total)| Usage { prompt: Some(prompt), completion: None, total });
+            let entry = entry(piece.repeat(times), &header, ttl, model, usage);
+            prop_assert_eq!(open(entry.seal(KEY)), Ok(entry));
+        }
+
+        #[test]
+        fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let mut envelope = MAGIC.to_vec();
+            envelope.extend_from_slice(&checksum(&bytes));
+            envelope.extend_from_slice(&bytes);
+            let _ = open(envelope);
+            let _ = open(bytes);
+        }
+    }
+
+    #[test]
+    fn the_beginning_is_enough_for_a_summary() {
+        let entry = entry(b"an answer".to_vec(), "v", 1000, None, None);
+        let sealed = Bytes::from(entry.seal(KEY));
+        let needed = (0..sealed.len()).find(|len| Entry::summary(&sealed.slice(..*len), KEY).is_some());
+        let beginning = sealed.slice(..needed.expect("the whole is enough"));
+        assert!(beginning.len() < 200, "{}", beginning.len());
+        let summary = Entry::summary(&beginning, KEY).expect("a summary");
+        assert_eq!((summary.began, &summary.marks), (entry.began, &entry.marks));
+        assert_eq!((summary.stored_at, summary.ttl), (entry.stored_at, entry.ttl));
+        assert_eq!(Entry::summary(&sealed, "sidecache:query:00fe"), None);
+        assert_eq!(Entry::summary(&Bytes::from_static(b"scE"), KEY), None);
+    }
+
+    #[test]
+    fn every_changed_or_missing_byte_is_noticed() {
+        let sealed = entry(b"an answer".to_vec(), "v", 1000, Some("m".into()), None).seal(KEY);
+        for at in 0..sealed.len() {
+            for bit in 0..8 {
+                let mut changed = sealed.clone();
+                changed[at] ^= 1 << bit;
+                assert!(open(changed).is_err(), "bit {bit} of byte {at}");
+            }
+            assert!(open(sealed[..at].to_vec()).is_err(), "cut at {at}");
+        }
+        let mut longer = sealed.clone();
+        longer.push(0);
+        assert!(open(longer).is_err());
+        let other = Entry::open(&sealed.into(), "sidecache:query:00fe", LARGEST);
+        assert_eq!(other, Err(EnvelopeError::OtherKey));
+    }
+
+    /// Replicas of two versions share a store: what one writes the other one must read as it was meant, or not at all.
+    #[test]
+    fn another_layout_is_another_version() {
+        let usage = Usage { prompt: Some(1), completion: None, total: Some(200) };
+        let sealed = entry(b"an answer".to_vec(), "v", 1000, Some("m".into()), Some(usage)).seal(KEY);
+        let stated = &sealed[MAGIC.len()..][..CHECKSUM_LEN];
+        let stated = u128::from_le_bytes(stated.try_into().expect("16 bytes"));
+        assert_eq!((MAGIC[3], stated), (5, 280_727_123_296_035_146_142_680_363_067_198_263_985));
+    }
+
+    /// The envelope of `entry`, with another length for its body.
+    fn with_length(entry: &Entry, length: u64) -> Vec<u8> {
+        let stored = compress("application/json", &entry.body).expect("a body that is compressed");
+        let mut content = Vec::new();
+        put_bytes(&mut content, KEY.as_bytes());
+        content.extend(entry.head());
+        put_u64(&mut content, length);
+        content.extend(stored);
+        [&MAGIC[..], &checksum(&content), &content].concat()
+    }
+
+    #[test]
+    fn large_bodies_are_compressed_and_no_length_is_believed() {
+        let entry = entry(b"again and ".repeat(10_000), "v", 1000, None, None);
+        assert!(entry.seal(KEY).len() < entry.body.len() / 50);
+        assert_eq!(entry.seal(KEY), with_length(&entry, 100_000));
+        assert_eq!(open(entry.seal(KEY)), Ok(entry.clone()));
+        for length in [0, 1, 99_999, 100_001, LARGEST as u64] {
+            assert_eq!(open(with_length(&entry, length)), Err(EnvelopeError::Damaged), "{length}");
+        }
+        for length in [LARGEST as u64 + 1, 1 << 40, u64::MAX] {
+            assert_eq!(open(with_length(&entry, length)), Err(EnvelopeError::TooLarge), "{length}");
+        }
+        let small = Entry::open(&entry.seal(KEY).into(), KEY, entry.body.len() - 1);
+        assert_eq!(small, Err(EnvelopeError::TooLarge));
+    }
+}

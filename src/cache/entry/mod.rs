@@ -1,0 +1,125 @@
+//! A stored answer.
+
+pub mod codec;
+pub mod compression;
+pub mod envelope;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::cache::{
+    invalidation::log::{Dependencies, Generations, Mark, Point},
+    key::Key,
+};
+
+/// The tokens an answer took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// In the question.
+    pub prompt: Option<u64>,
+    /// In the answer.
+    pub completion: Option<u64>,
+    /// In all, as the upstream says, or else the sum.
+    pub total: Option<u64>,
+}
+
+impl Usage {
+    /// Both together, as far as they are known.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.saturating_add(b)),
+            (one, other) => one.or(other),
+        };
+        Self {
+            prompt: sum(self.prompt, other.prompt),
+            completion: sum(self.completion, other.completion),
+            total: sum(self.total, other.total),
+        }
+    }
+}
+
+/// An answer as it came, and what is needed to serve it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers, without those a hit leaves out.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// When it was stored, in milliseconds since the Unix epoch.
+    pub stored_at: u64,
+    /// How long it is fresh from then on.
+    pub ttl: Duration,
+    /// How long after that it is served while it is asked for anew.
+    pub stale_while_revalidate: Duration,
+    /// How long after that it is served where the upstream fails.
+    pub stale_if_error: Duration,
+    /// The place in the order of retirements at which its fill began.
+    pub began: Point,
+    /// What it depends on, besides its key.
+    pub marks: Vec<Mark>,
+    /// Those of them that are tags, by name.
+    pub tags: Vec<String>,
+    /// The id of the form that the request asked for ([`crate::dialect::Form`]); only such a request gets the
+    /// body as it is.
+    pub form: u64,
+    /// Whether the request that it answered had credentials.
+    pub with_credentials: bool,
+    /// How long the upstream took for it.
+    pub took: Duration,
+    /// The model that gave it.
+    pub model: Option<String>,
+    /// The tokens it took.
+    pub usage: Option<Usage>,
+    /// Of a stream, the milliseconds before each event.
+    pub pace: Vec<u32>,
+}
+
+impl Entry {
+    /// An answer that took nothing and is of no use for any time yet.
+    pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        Self {
+            status,
+            headers,
+            body,
+            stored_at: 0,
+            ttl: Duration::ZERO,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            began: Point::default(),
+            marks: Vec::new(),
+            tags: Vec::new(),
+            form: 0,
+            with_credentials: false,
+            took: Duration::ZERO,
+            model: None,
+            usage: None,
+            pace: Vec::new(),
+        }
+    }
+
+    /// The value of its header `name`.
+    pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.headers.get(name)
+    }
+
+    /// How old it is at `now`, in milliseconds since the Unix epoch. A clock that was set back makes it no younger
+    /// than new.
+    pub fn age(&self, now: u64) -> Duration {
+        Duration::from_millis(now.saturating_sub(self.stored_at))
+    }
+
+    /// Whether it, found under `key`, depends on what was retired since its fill began.
+    pub fn is_retired(&self, key: &Key, generations: &Generations) -> bool {
+        generations.is_retired(self.began, Dependencies { key, marks: &self.marks })
+    }
+
+    /// How long it is of use: fresh, and stale after that.
+    pub fn life(&self) -> Duration {
+        self.ttl.saturating_add(self.stale_while_revalidate).saturating_add(self.stale_if_error)
+    }
+}

@@ -1,0 +1,59 @@
+//! What an answer depends on, by name. Pure.
+
+use http::{HeaderMap, HeaderName};
+
+use crate::{
+    cache::{invalidation::log::Subject, policy::Reason},
+    http::headers,
+};
+
+/// Cloudflare's and Akamai's: separated by commas.
+const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
+/// Fastly's: separated by white space.
+const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
+
+/// Each lookup asks for every tag.
+const MAX_TAGS: usize = 1000;
+
+/// The tags of an answer, each once: those that its request gives it, those of its headers, and `told`, those that it
+/// tells itself.
+///
+/// # Errors
+/// Where they are too many.
+pub fn of(request: &[Subject], headers: &HeaderMap, told: Vec<String>) -> Result<Vec<String>, Reason> {
+    let own = request.iter().filter_map(|subject| match subject {
+        Subject::Tag(tag) => Some(tag.as_str()),
+        _ => None,
+    });
+    let keys = headers.get_all(SURROGATE_KEY).into_iter().filter_map(|value| value.to_str().ok());
+    let cache_tag = CACHE_TAG;
+    let named = headers::list(headers, &cache_tag).chain(keys.flat_map(str::split_whitespace));
+    let mut tags: Vec<String> = own.chain(named).map(str::to_owned).chain(told).collect();
+    tags.retain(|tag| !tag.is_empty());
+    tags.sort_unstable();
+    tags.dedup();
+    if tags.len() > MAX_TAGS { Err(Reason::TooManyTags) } else { Ok(tags) }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn tags_come_from_all_who_know() {
+        let mut headers = HeaderMap::new();
+        headers.append("cache-tag", HeaderValue::from_static("a, b c"));
+        headers.append("cache-tag", HeaderValue::from_static("d"));
+        headers.append("surrogate-key", HeaderValue::from_static("e  f"));
+        let request = [Subject::Tag("own".to_owned()), Subject::Path("/own".to_owned())];
+        let told = ["f", "", "g"].map(str::to_owned).to_vec();
+        assert_eq!(
+            of(&request, &headers, told),
+            Ok(["a", "b c", "d", "e", "f", "g", "own"].map(str::to_owned).to_vec())
+        );
+        let many = (0..=MAX_TAGS).map(|n| n.to_string()).collect();
+        assert_eq!(of(&[], &HeaderMap::new(), many), Err(Reason::TooManyTags));
+    }
+}

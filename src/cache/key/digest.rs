@@ -1,0 +1,486 @@
+//! What goes into a key, and in what order.
+//!
+//! What goes into it of the head is written into one buffer, each part with its length, and hashed; so is what counts of
+//! the body. The key is the digest of the two digests: of what comes again, be it a head or a body, nothing is hashed again.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts, uri::PathAndQuery};
+
+use crate::{
+    cache::route::{Mode, Route, Scope},
+    dialect::Dialect,
+    http::headers::{self, HeaderPattern, any_matches},
+    json::{
+        Json,
+        canonical::{self, write_part},
+        pointer::Pointer,
+    },
+};
+
+/// Changes whenever the same request gets another key than before.
+const VERSION: &[u8] = b"sidecache key 5";
+
+/// A request as far as its key goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The rule that covers it.
+    pub route: &'a Route,
+    /// What its body means.
+    pub dialect: Dialect,
+    /// Its method.
+    pub method: &'a Method,
+    /// Its path and query, as they came.
+    pub target: &'a str,
+    /// Its headers, without those of the connection.
+    pub headers: &'a HeaderMap,
+    /// Whether its `Host` goes upstream, and so may change the answer.
+    pub host_counts: bool,
+    /// Its body.
+    pub body: BodyDigest,
+}
+
+impl<'a> Request<'a> {
+    /// The one with the head in `parts`.
+    pub fn of(
+        parts: &'a Parts,
+        route: &'a Route,
+        dialect: Dialect,
+        host_counts: bool,
+        body: BodyDigest,
+    ) -> Self {
+        let Parts { method, uri, headers, .. } = parts;
+        let target = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        Self { route, dialect, method, target, headers, host_counts, body }
+    }
+}
+
+/// What of a request's body is in its key: how it is taken, and the digest of what of it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyDigest {
+    taken_as: u8,
+    digest: blake3::Hash,
+}
+
+impl BodyDigest {
+    /// That of a body sent to `route`, in its dialect.
+    pub fn of(route: &Route, dialect: Dialect, body: Body<'_>) -> Self {
+        if let Body::Bytes(bytes) = body {
+            return Self { taken_as: b'b', digest: blake3::hash(bytes) };
+        }
+        let mut form = Vec::with_capacity(1024);
+        write_normal_form(route, dialect, body, &mut form);
+        let taken_as = if matches!(body, Body::Json(_)) { b'j' } else { b'i' };
+        Self { taken_as, digest: blake3::hash(&form) }
+    }
+
+    /// The digest alone.
+    pub const fn hash(&self) -> blake3::Hash {
+        self.digest
+    }
+
+    /// How the body is taken.
+    pub const fn taken_as(&self) -> u8 {
+        self.taken_as
+    }
+
+    /// That of another body, which is taken in the same way.
+    pub const fn with(&self, digest: blake3::Hash) -> Self {
+        Self { digest, ..*self }
+    }
+}
+
+/// A request's body as far as its key goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// Taken byte for byte.
+    Bytes(&'a [u8]),
+    /// Taken by its meaning.
+    Json(&'a Json<'a>),
+    /// The same without these of its members: what the inputs of a request for embeddings have in common.
+    Shared(&'a Json<'a>, [&'static str; 2]),
+}
+
+/// The digest of everything in `request` that can change its answer.
+pub fn digest(request: &Request<'_>) -> blake3::Hash {
+    whole_digest(&head_digest(request), request.body)
+}
+
+/// The same, of a request whose head has this digest.
+pub fn whole_digest(head: &blake3::Hash, body: BodyDigest) -> blake3::Hash {
+    // In one block, and no plain digest of anything.
+    blake3::keyed_hash(head.as_bytes(), body.digest.as_bytes())
+}
+
+/// The digest of what counts besides what the body says: the route, the head, and how the body is taken.
+pub fn head_digest(request: &Request<'_>) -> blake3::Hash {
+    let mut out = Vec::with_capacity(1024);
+    write_part(VERSION, &mut out);
+    write_route(request.route, request.dialect, &mut out);
+    // A `HEAD` asks for what a `GET` gets.
+    let method = if *request.method == Method::HEAD { &Method::GET } else { request.method };
+    write_part(method.as_str().as_bytes(), &mut out);
+    write_part(request.target.as_bytes(), &mut out);
+    write_headers(request, &mut out);
+    out.push(request.body.taken_as);
+    blake3::hash(&out)
+}
+
+/// The route's name, and every setting that decides what the rest of the key leaves out: with another setting,
+/// the same rest would mean another request.
+fn write_route(route: &Route, dialect: Dialect, out: &mut Vec<u8>) {
+    write_part(route.name.as_bytes(), out);
+    let meaning = match route.mode {
+        Mode::Ttl => dialect.as_str(),
+        Mode::Rfc9111 => "rfc9111",
+    };
+    write_part(meaning.as_bytes(), out);
+    match &route.scope {
+        Scope::Credential => out.push(b'c'),
+        Scope::Shared => out.push(b's'),
+        Scope::Headers(names) => {
+            out.push(b'h');
+            write_all(names.iter().map(HeaderName::as_str), out);
+        }
+    }
+    write_all(route.ignore_headers.iter().map(HeaderPattern::as_str), out);
+    write_all(route.ignore.iter().map(Pointer::as_str), out);
+    if !route.normalize.is_empty() {
+        write_all(route.text.iter().flatten().map(Pointer::as_str), out);
+        write_all(route.normalize.iter().map(|rule| rule.as_str()), out);
+    }
+}
+
+fn write_all<'a>(parts: impl Iterator<Item = &'a str> + Clone, out: &mut Vec<u8>) {
+    out.extend_from_slice(&(parts.clone().count() as u64).to_le_bytes());
+    for part in parts {
+        write_part(part.as_bytes(), out);
+    }
+}
+
+/// Whether the request header `name` is in `route`'s keys, for bodies in this dialect.
+pub fn is_keyed(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
+    if headers::is_credential(name) {
+        return match &route.scope {
+            Scope::Credential => true,
+            Scope::Shared => false,
+            Scope::Headers(names) => names.contains(name),
+        };
+    }
+    let is_named = || matches!(&route.scope, Scope::Headers(names) if names.contains(name));
+    if route.mode == Mode::Rfc9111 {
+        // `Vary` says what else counts; of a `QUERY`, what its body is (RFC 10008, section 2.7).
+        return is_named() || (name.as_str().starts_with("content-") && *name != header::CONTENT_LENGTH);
+    }
+    let left_out = headers::never_keyed(name)
+        || (dialect.has_stream_member() && name == header::ACCEPT)
+        || (dialect.is_a_vendors() && name == header::ACCEPT_LANGUAGE)
+        || (dialect.is_json() && name == header::CONTENT_TYPE)
+        || any_matches(&route.ignore_headers, name);
+    !left_out || is_named()
+}
+
+/// The headers that can change the answer, by name; the lines of one name stay in their order.
+pub fn headers_in_key<'a>(request: &Request<'a>) -> Vec<(&'a HeaderName, &'a HeaderValue)> {
+    let counts = |name: &HeaderName| {
+        (name == header::HOST && request.host_counts)
+            || (is_keyed(request.route, request.dialect, name) && !takes_all(request.headers, name))
+    };
+    let mut kept: Vec<_> = request.headers.iter().filter(|(name, _)| counts(name)).collect();
+    kept.sort_by_key(|(name, _)| name.as_str());
+    kept
+}
+
+/// Whether the header `name` says no more than a request without it does: that any media type, or any language, will
+/// do (RFC 9110, sections 12.5.1 and 12.5.4).
+fn takes_all(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let says = |value: &str| headers.get_all(name).iter().eq([value]);
+    (*name == header::ACCEPT && says("*/*")) || (*name == header::ACCEPT_LANGUAGE && says("*"))
+}
+
+fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
+    let kept = headers_in_key(request);
+    out.extend_from_slice(&(kept.len() as u64).to_le_bytes());
+    for (name, value) in kept {
+        write_part(name.as_str().as_bytes(), out);
+        if headers::is_credential(name) {
+            // Hashed by itself, so that this buffer holds no credential.
+            write_part(blake3::hash(value.as_bytes()).as_bytes(), out);
+        } else {
+            write_part(value.as_bytes(), out);
+        }
+    }
+}
+
+/// Writes what of a JSON body counts ([`canonical::read`] shows it); nothing of bytes.
+pub fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>, out: &mut Vec<u8>) {
+    let streams = ["stream", "stream_options"];
+    let (json, ignored) = match &body {
+        Body::Bytes(_) => return,
+        Body::Json(json) if dialect.has_stream_member() => (json, &streams[..]),
+        Body::Json(json) => (json, &[][..]),
+        Body::Shared(json, ignored) => (json, &ignored[..]),
+    };
+    let text = match &route.text {
+        _ if route.normalize.is_empty() => Vec::new(),
+        Some(pointers) => pointers.clone(),
+        None => dialect.text(),
+    };
+    let rules = canonical::Rules {
+        ignore: &route.ignore,
+        ignore_members: ignored,
+        text: &text,
+        normalize: &route.normalize,
+    };
+    canonical::write(json, &rules, out);
+}
+
+/// The digest of one input of a request on `route`; `shared` is that of what its inputs have in common. The input
+/// counts whatever the route ignores, and alone or in a list it is the same.
+pub fn input_digest(route: &Route, shared: &blake3::Hash, input: &Json<'_>) -> blake3::Hash {
+    let is_text = route.text.as_ref().is_none_or(|pointers| {
+        let own = Dialect::Embedding.text();
+        pointers.iter().any(|pointer| own.contains(pointer))
+    });
+    let mut out = Vec::with_capacity(256);
+    write_part(shared.as_bytes(), &mut out);
+    canonical::write_alone(input, if is_text { &route.normalize } else { &[] }, &mut out);
+    blake3::hash(&out)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cache::route::Kind;
+
+    fn route() -> Route {
+        Route::new("POST /ask", Kind::Query, Duration::from_secs(60), Scope::Credential).expect("a route")
+    }
+
+    #[derive(Clone, Debug)]
+    struct Asked {
+        route: Route,
+        dialect: Dialect,
+        method: Method,
+        target: String,
+        headers: Vec<(&'static str, &'static str)>,
+        body: String,
+    }
+
+    impl Asked {
+        fn new(body: &str) -> Self {
+            Self {
+                route: route(),
+                dialect: Dialect::OpenAiChat,
+                method: Method::POST,
+                target: "/ask?x=1".into(),
+                headers: vec![("authorization", "Bearer one"), ("x-some", "1")],
+                body: body.into(),
+            }
+        }
+
+        fn digest(&self) -> blake3::Hash {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &self.headers {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            let json = Json::parse(self.body.as_bytes()).expect("JSON");
+            digest(&Request {
+                route: &self.route,
+                dialect: self.dialect,
+                method: &self.method,
+                target: &self.target,
+                headers: &headers,
+                host_counts: false,
+                body: BodyDigest::of(&self.route, self.dialect, Body::Json(&json)),
+            })
+        }
+    }
+
+    const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+
+    #[test]
+    fn what_can_change_the_answer_changes_the_key() {
+        let base = Asked::new(BODY);
+        type Change<'a> = (&'a str, &'a dyn Fn(&mut Asked));
+        let changes: [Change<'_>; 12] = [
+            ("method", &|asked| asked.method = Method::PUT),
+            ("path", &|asked| asked.target = "/asks?x=1".into()),
+            ("query", &|asked| asked.target = "/ask?x=2".into()),
+            ("credential", &|asked| asked.headers[0].1 = "Bearer two"),
+            ("another credential header", &|asked| asked.headers[0].0 = "x-api-key"),
+            ("a second credential", &|asked| asked.headers.push(("cookie", "a=b"))),
+            ("an unknown header", &|asked| asked.headers[1].1 = "2"),
+            ("a further line of it", &|asked| asked.headers.push(("x-some", "1"))),
+            ("another header's name", &|asked| asked.headers[1].0 = "x-other"),
+            ("the route", &|asked| asked.route.name = "other".into()),
+            ("the dialect", &|asked| asked.dialect = Dialect::Json),
+            ("what the route leaves out", &|asked| {
+                asked.route.ignore = vec!["/none".parse().expect("a pointer")]
+            }),
+        ];
+        let mut seen = vec![base.digest()];
+        for (what, change) in changes {
+            let mut changed = base.clone();
+            change(&mut changed);
+            let digest = changed.digest();
+            assert!(!seen.contains(&digest), "{what}");
+            seen.push(digest);
+        }
+    }
+
+    #[test]
+    fn what_cannot_does_not() {
+        let base = Asked::new(BODY);
+        let mut other = Asked::new(
+            &BODY
+                .replace("\"model\":\"m\",", "\"stream\":true,\"stream_options\":{},\"model\":\"\\u006d\", "),
+        );
+        other.headers.reverse();
+        other.headers.extend([
+            ("user-agent", "x"),
+            ("accept", "text/event-stream"),
+            ("content-type", "application/json; charset=utf-8"),
+            ("x-request-id", "7"),
+            ("x-stainless-os", "Linux"),
+            ("sec-fetch-mode", "cors"),
+            ("host", "elsewhere"),
+            ("x-forwarded-for", "10.0.0.1"),
+        ]);
+        assert_eq!(base.digest(), other.digest());
+    }
+
+    /// RFC 9110, section 12.5.1: without `Accept`, any media type will do.
+    #[test]
+    fn to_accept_anything_is_to_say_nothing() {
+        let accepting = |lines: &[&'static str]| {
+            let mut asked = Asked { dialect: Dialect::Rag, ..Asked::new(BODY) };
+            asked.headers.extend(lines.iter().map(|line| ("accept", *line)));
+            asked.digest()
+        };
+        assert_eq!(accepting(&["*/*"]), accepting(&[]));
+        assert_ne!(accepting(&["text/html"]), accepting(&[]));
+        assert_ne!(accepting(&["*/*", "text/html"]), accepting(&["text/html"]));
+    }
+
+    const VENDORS: [Dialect; 7] = [
+        Dialect::OpenAiChat,
+        Dialect::OpenAiCompletions,
+        Dialect::OpenAiResponses,
+        Dialect::Anthropic,
+        Dialect::OllamaChat,
+        Dialect::OllamaGenerate,
+        Dialect::Embedding,
+    ];
+
+    /// Node's `fetch` says `*`, a browser its user's languages, and Python nothing.
+    #[test]
+    fn languages_count_where_a_service_may_speak_them() {
+        for dialect in Dialect::NAMED.into_iter().chain([Dialect::Embedding]) {
+            let speaking = |lines: &[&'static str]| {
+                let mut asked = Asked { dialect, ..Asked::new(BODY) };
+                asked.headers.extend(lines.iter().map(|line| ("accept-language", *line)));
+                asked.digest()
+            };
+            let is_vendors = VENDORS.contains(&dialect);
+            assert_eq!(speaking(&["*"]), speaking(&[]), "{dialect:?}");
+            for lines in [&["de"][..], &["*", "de"], &["de, *;q=0.5"], &[""]] {
+                assert_eq!(speaking(lines) == speaking(&[]), is_vendors, "{dialect:?} {lines:?}");
+            }
+            assert_eq!(speaking(&["de"]) == speaking(&["en"]), is_vendors, "{dialect:?}");
+        }
+        let named = Scope::Headers(vec![header::ACCEPT_LANGUAGE]);
+        let mut asked = Asked { route: Route { scope: named, ..route() }, ..Asked::new(BODY) };
+        let without = asked.digest();
+        asked.headers.push(("accept-language", "de"));
+        assert_ne!(asked.digest(), without, "a header that the scope names is in the key");
+    }
+
+    #[test]
+    fn head_is_get() {
+        let [mut get, mut head, post] = [Asked::new(BODY), Asked::new(BODY), Asked::new(BODY)];
+        (get.method, head.method) = (Method::GET, Method::HEAD);
+        assert_eq!(get.digest(), head.digest());
+        assert_ne!(get.digest(), post.digest());
+    }
+
+    #[test]
+    fn scopes_decide_who_shares() {
+        let mut one = Asked::new(BODY);
+        let mut two = one.clone();
+        two.headers[0].1 = "Bearer two";
+        for (scope, shared) in [
+            (Scope::Credential, false),
+            (Scope::Shared, true),
+            (Scope::Headers(vec![HeaderName::from_static("x-some")]), true),
+            (Scope::Headers(vec![http::header::AUTHORIZATION]), false),
+        ] {
+            one.route.scope = scope.clone();
+            two.route.scope = scope.clone();
+            assert_eq!(one.digest() == two.digest(), shared, "{scope:?}");
+        }
+        let agent = HeaderName::from_static("user-agent");
+        one.route.scope = Scope::Headers(vec![agent]);
+        two = one.clone();
+        two.headers.push(("user-agent", "x"));
+        assert_ne!(one.digest(), two.digest(), "a header that the scope names is in the key");
+    }
+
+    #[test]
+    fn an_input_counts_with_all_that_it_shares() {
+        let shared = |body: &str, route: &Route| {
+            let json = Json::parse(body.as_bytes()).expect("JSON");
+            digest(&Request {
+                route,
+                dialect: Dialect::Embedding,
+                method: &Method::POST,
+                target: "/ask",
+                headers: &HeaderMap::new(),
+                host_counts: false,
+                body: BodyDigest::of(route, Dialect::Embedding, Body::Shared(&json, ["input", "user"])),
+            })
+        };
+        let of = |body: &str, input: &str, route: &Route| {
+            let input = Json::parse(input.as_bytes()).expect("JSON");
+            input_digest(route, &shared(body, route), &input)
+        };
+        let mut plain = route();
+        let one = of(r#"{"model":"m","input":["a"],"user":"u"}"#, r#""a""#, &plain);
+        assert_eq!(one, of(r#"{"input":"b", "model":"\u006d"}"#, r#""\u0061""#, &plain));
+        for (body, input) in [
+            (r#"{"model":"n","input":"a"}"#, r#""a""#),
+            (r#"{"model":"m","input":"a","dimensions":2}"#, r#""a""#),
+            (r#"{"model":"m","input":"a"}"#, r#""b""#),
+            (r#"{"model":"m","input":"a"}"#, r#""A""#),
+            (r#"{"model":"m","input":"a"}"#, "[97]"),
+        ] {
+            assert_ne!(one, of(body, input, &plain), "{body} {input}");
+        }
+        plain.ignore = vec!["/input".parse().expect("a pointer"), "/input/*".parse().expect("a pointer")];
+        assert_ne!(of("{}", r#""a""#, &plain), of("{}", r#""b""#, &plain), "an input always counts");
+        plain.normalize = vec![crate::cache::route::Normalize::Casefold];
+        assert_eq!(of("{}", r#""a""#, &plain), of("{}", r#""A""#, &plain));
+        plain.text = Some(vec!["/title".parse().expect("a pointer")]);
+        assert_ne!(of("{}", r#""a""#, &plain), of("{}", r#""A""#, &plain));
+    }
+
+    proptest! {
+        /// Bodies that differ in meaning have different keys; those that differ in spelling have the same.
+        #[test]
+        fn a_body_counts_by_its_meaning(
+            a in proptest::collection::btree_map("[a-c]", "[a-b\\\\\"é]{0,2}", 0..4),
+            b in proptest::collection::btree_map("[a-c]", "[a-b\\\\\"é]{0,2}", 0..4),
+        ) {
+            let spell = |map: &std::collections::BTreeMap<String, String>, pretty: bool| {
+                let value = serde_json::json!({ "model": "m", "messages": [map] });
+                if pretty { format!("{value:#}") } else { value.to_string() }
+            };
+            let one = Asked::new(&spell(&a, false)).digest();
+            prop_assert_eq!(one, Asked::new(&spell(&a, true)).digest());
+            prop_assert_eq!(one == Asked::new(&spell(&b, false)).digest(), a == b);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The key of a request: what must be the same for two requests to share an answer.
+//!
+//! `docs/CACHING.md` says what goes in and what does not, and why.
+
+mod digest;
+pub mod namespace;
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
+
+use serde::{Serialize, Serializer};
+
+pub use self::digest::{
+    Body, BodyDigest, Request, digest, head_digest, headers_in_key, input_digest, is_keyed, whole_digest,
+    write_normal_form,
+};
+use crate::{
+    cache::{encryption::Sealing, key::namespace::Namespace, route::Kind},
+    digits,
+    json::canonical::write_part,
+};
+
+/// Room for a key with a namespace of usual length, in bytes.
+const NAME_LEN: usize = 96;
+
+/// `NAMESPACE:KIND:HEX`
+#[derive(Clone, Debug)]
+pub struct Key {
+    namespace: Namespace,
+    kind: Kind,
+    digest: blake3::Hash,
+    /// The digest that stood here under the former encryption key.
+    former: Option<blake3::Hash>,
+}
+
+impl Key {
+    /// The key with this digest.
+    pub fn new(namespace: Namespace, kind: Kind, digest: blake3::Hash) -> Self {
+        Self { namespace, kind, digest, former: None }
+    }
+
+    /// The key under a name that tells nothing.
+    pub fn named(self, sealing: &Sealing) -> Self {
+        Self { digest: sealing.name(&self.digest), former: sealing.former_name(&self.digest), ..self }
+    }
+
+    /// The same key as it was under the former encryption key.
+    pub fn former(&self) -> Option<Self> {
+        Some(Self { digest: self.former?, former: None, ..self.clone() })
+    }
+
+    /// The key of the same kind whose digest is made of this one's.
+    pub fn sibling(&self, of: impl Fn(&blake3::Hash) -> blake3::Hash) -> Self {
+        Self { digest: of(&self.digest), former: self.former.as_ref().map(of), ..self.clone() }
+    }
+
+    /// The key of the same question's answer in the form with the id `form`, where that is kept beside one in another
+    /// form. It begins as this one does: who retires this one, or names it by its beginning, means both.
+    #[must_use]
+    pub fn beside(&self, form: u64) -> Self {
+        self.sibling(|digest| {
+            let mut beside = *digest.as_bytes();
+            let own = blake3::keyed_hash(digest.as_bytes(), &form.to_le_bytes());
+            let half = beside.len() / 2;
+            beside[half..].copy_from_slice(&own.as_bytes()[half..]);
+            blake3::Hash::from_bytes(beside)
+        })
+    }
+
+    /// What several entries are known under together; for one, that is its own key.
+    pub fn together(keys: &[Self]) -> Option<Self> {
+        let (first, rest) = keys.split_first()?;
+        if rest.is_empty() {
+            return Some(first.clone());
+        }
+        let mut digests = b"together".to_vec();
+        keys.iter().for_each(|key| digests.extend_from_slice(key.digest()));
+        Some(Self { digest: blake3::hash(&digests), former: None, ..first.clone() })
+    }
+
+    /// Reads a key of `namespace`, whole or without it; `None` where `text` is none.
+    pub fn parse(namespace: Namespace, text: &str) -> Option<Self> {
+        let local = |text: &str| {
+            let (kind, digest) = text.split_once(':')?;
+            Some(Self::new(namespace, Kind::named(kind)?, blake3::Hash::from_hex(digest).ok()?))
+        };
+        let whole = text.strip_prefix(&*namespace).and_then(|rest| rest.strip_prefix(':'));
+        whole.and_then(local).or_else(|| local(text))
+    }
+
+    /// The kind of the entry.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The key without its namespace.
+    pub fn local(&self) -> String {
+        format!("{}:{}", self.kind, self.digest.to_hex())
+    }
+
+    /// The key of the variant of its answer that `selector` selects.
+    pub fn variant(&self, selector: &[u8]) -> Self {
+        self.sibling(|digest| {
+            let mut parts = Vec::with_capacity(64 + selector.len());
+            write_part(digest.as_bytes(), &mut parts);
+            write_part(selector, &mut parts);
+            blake3::hash(&parts)
+        })
+    }
+
+    /// The key as text.
+    pub fn name(&self) -> String {
+        let mut name = String::with_capacity(NAME_LEN);
+        // Writing to a String cannot fail.
+        let _ = self.write(&mut name);
+        name
+    }
+
+    /// Writes the key: into every response, and so in plain steps.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let mut digest = [0; 2 * blake3::OUT_LEN];
+        digits::hex(self.digest(), &mut digest);
+        let mut parts = [&*self.namespace, ":", self.kind.as_str(), ":", digits::text(&digest)].into_iter();
+        parts.try_for_each(|part| out.write_str(part))
+    }
+
+    /// The same for this process's tables.
+    pub const fn id(&self) -> Id {
+        Id(*self.digest())
+    }
+
+    /// The digest alone.
+    pub const fn digest(&self) -> &[u8; 32] {
+        self.digest.as_bytes()
+    }
+}
+
+/// A key's digest, as tables of this process have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id([u8; 32]);
+
+impl From<[u8; 32]> for Id {
+    fn from(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+}
+
+/// A part of a digest tells as much as all of it.
+impl Hash for Id {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [first, ..] = self.0.as_chunks::<8>().0 else { return };
+        state.write_u64(u64::from_le_bytes(*first));
+    }
+}
+
+/// What it was called formerly makes no other key of it.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.namespace, self.kind, self.digest) == (&other.namespace, other.kind, other.digest)
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.namespace, self.kind, self.digest).hash(state);
+    }
+}
+
+/// As it is written.
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::encryption::EncryptionKey;
+
+    #[test]
+    fn several_keys_have_one_together() {
+        let key = |name: &[u8]| Key::new("ns".into(), Kind::Embedding, blake3::hash(name));
+        let (a, b) = (key(b"a"), key(b"b"));
+        let together = |keys: &[&Key]| Key::together(&keys.iter().copied().cloned().collect::<Vec<_>>());
+        assert_eq!(together(&[]), None);
+        assert_eq!(together(&[&a]), Some(a.clone()));
+        assert_ne!(together(&[&a, &b]), together(&[&b, &a]));
+        assert_ne!(together(&[&a, &b]), Some(a));
+    }
+
+    #[test]
+    fn what_is_made_of_a_key_was_made_of_its_former_one_formerly() {
+        let [new, old] = ["1", "2"].map(|digit| EncryptionKey::parse(&digit.repeat(64)).expect("a key"));
+        let key = Key::new("ns".into(), Kind::Document, blake3::hash(b"a"));
+        let now = key.clone().named(&Sealing::new(&new, Some(&old)));
+        let formerly = key.named(&Sealing::new(&old, None));
+        assert_eq!(now.former(), Some(formerly.clone()));
+        assert_eq!(now.variant(b"x").former(), Some(formerly.variant(b"x")));
+        assert_eq!(now.beside(1).former(), Some(formerly.beside(1)));
+    }
+
+    #[test]
+    fn forms_that_are_kept_beside_each_other_have_keys_that_begin_alike() {
+        let key = Key::new("ns".into(), Kind::Query, blake3::hash(b"a"));
+        let other = Key::new("ns".into(), Kind::Query, blake3::hash(b"b"));
+        let keys = [key.clone(), key.beside(0), key.beside(1), other.beside(0)];
+        for (place, one) in keys.iter().enumerate() {
+            assert!(keys[place + 1..].iter().all(|other| one != other));
+        }
+        assert_eq!(key.local()[.."query:".len() + 32], key.beside(1).local()[.."query:".len() + 32]);
+    }
+
+    #[test]
+    fn a_key_is_written_as_the_contract_says() {
+        let key = Key::new("ns".into(), Kind::Query, blake3::hash(b"a question"));
+        let text = key.name();
+        let hex = text.strip_prefix("ns:query:").expect("namespace and kind");
+        assert!(hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase()));
+    }
+}

@@ -1,0 +1,454 @@
+//! What may be answered from the store, and what may be put there. Pure; `now` is an argument.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, StatusCode, header};
+
+use crate::{
+    cache::route::{Kind, Route, SetCookie},
+    http::{
+        cache_control::{self, delta_seconds},
+        headers,
+    },
+};
+
+/// How long a document's 404 is kept at most.
+const NOT_FOUND_TTL: Duration = Duration::from_secs(30);
+
+/// Why a request did not go by the store, or an answer was not stored. Every "no" has one of these; its name
+/// is in the log and in `Cache-Status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// The request said `Cache-Control: no-store`.
+    RequestNoStore,
+    /// The request said `Cache-Control: no-cache`: answered by the upstream, and stored.
+    RequestNoCache,
+    /// The request asks for a part of the answer.
+    RequestRange,
+    /// The request's body is compressed.
+    RequestEncoded,
+    /// The request's body should be JSON and is not.
+    RequestNotJson,
+    /// The request's body is not what its route's dialect requires.
+    RequestNotInDialect,
+    /// An object in the request's body has a member twice: parsers differ on what that means.
+    RequestRepeatedMember,
+    /// A string in the request's body has half a surrogate pair: parsers differ on what that means.
+    RequestLoneSurrogate,
+    /// The request's body is nested too deep.
+    RequestTooDeep,
+    /// The request's method is none whose answers are kept.
+    RequestMethod,
+    /// The request has a condition that only the upstream can evaluate.
+    RequestPrecondition,
+    /// The route's TTL, or the request's `X-Cache-TTL`, is zero.
+    TtlZero,
+    /// The answer is not a 200.
+    Status,
+    /// The answer is compressed though that was not asked for.
+    Encoded,
+    /// The answer said `Cache-Control: no-store`.
+    NoStore,
+    /// The answer said `Cache-Control: private`.
+    Private,
+    /// The answer said `Cache-Control: no-cache`, and is no answer to a question.
+    NoCache,
+    /// The answer does not say how long it is fresh, and cannot be validated.
+    NoFreshness,
+    /// The request had an `Authorization`, and the answer does not say that others may have it.
+    Authorization,
+    /// The answer sets a cookie.
+    SetCookie,
+    /// The answer varies on something that is not in the key.
+    Vary,
+    /// The answer is larger than `store.max_entry`.
+    TooLarge,
+    /// The answer was cut off, or failed.
+    Truncated,
+    /// Nothing shows where the answer should end, so a cut would not be seen.
+    Unframed,
+    /// The stream ended without its dialect's end.
+    NoProperEnd,
+    /// The answer ended with a word that is not known to end an answer well.
+    UnknownEnd,
+    /// The stream tells of an error.
+    ErrorEvent,
+    /// The answer tells of an error, though its status is a 200.
+    AnswerError,
+    /// The request asked for JSON, and the answer's text is none.
+    NotAsAsked,
+    /// The answer is not one vector of numbers for each input.
+    UnreadVectors,
+    /// The answer is not what its dialect defines.
+    Invalid,
+    /// The answer says nothing.
+    Empty,
+    /// The answer was held back by a filter, or refused.
+    Filtered,
+    /// The answer was cut at a length that the request did not set.
+    Length,
+    /// The answer calls tools, and the route does not store those.
+    ToolCalls,
+    /// The answer opens a conversation for its own caller.
+    OpensConversation,
+    /// The request is a turn of a conversation, which the turn itself changes.
+    ConversationTurn,
+    /// The stored answer serves both forms, which this one does not.
+    OtherFormKept,
+    /// Something that the answer depends on was changed, or purged, while it was running.
+    Retired,
+    /// The answer names more tags than an entry can have.
+    TooManyTags,
+    /// The store is out of reach.
+    StoreUnavailable,
+    /// The answer says that it is not finished: it is stored, for a moment.
+    Unfinished,
+}
+
+impl Reason {
+    /// The name in the log and in `Cache-Status`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RequestNoStore => "request-no-store",
+            Self::RequestNoCache => "request-no-cache",
+            Self::RequestRange => "request-range",
+            Self::RequestEncoded => "request-encoded",
+            Self::RequestNotJson => "request-not-json",
+            Self::RequestNotInDialect => "request-not-in-dialect",
+            Self::RequestRepeatedMember => "request-repeated-member",
+            Self::RequestLoneSurrogate => "request-lone-surrogate",
+            Self::RequestTooDeep => "request-too-deep",
+            Self::RequestMethod => "request-method",
+            Self::RequestPrecondition => "request-precondition",
+            Self::TtlZero => "ttl-zero",
+            Self::Status => "status",
+            Self::Encoded => "encoded",
+            Self::NoStore => "no-store",
+            Self::Private => "private",
+            Self::NoCache => "no-cache",
+            Self::NoFreshness => "no-freshness",
+            Self::Authorization => "authorization",
+            Self::SetCookie => "set-cookie",
+            Self::Vary => "vary",
+            Self::TooLarge => "too-large",
+            Self::Truncated => "truncated",
+            Self::Unframed => "unframed",
+            Self::NoProperEnd => "no-proper-end",
+            Self::UnknownEnd => "unknown-end",
+            Self::ErrorEvent => "error-event",
+            Self::AnswerError => "answer-error",
+            Self::NotAsAsked => "not-as-asked",
+            Self::UnreadVectors => "unread-vectors",
+            Self::Invalid => "invalid",
+            Self::Empty => "empty",
+            Self::Filtered => "filtered",
+            Self::Length => "length",
+            Self::ToolCalls => "tool-calls",
+            Self::OpensConversation => "opens-conversation",
+            Self::ConversationTurn => "conversation-turn",
+            Self::OtherFormKept => "other-form-kept",
+            Self::Retired => "retired",
+            Self::TooManyTags => "too-many-tags",
+            Self::StoreUnavailable => "store-unavailable",
+            Self::Unfinished => "unfinished",
+        }
+    }
+}
+
+/// What a request asks of the cache (RFC 9111, section 5.2.1, and `X-Cache-TTL`). What is said of stale answers
+/// counts where a route follows its upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Directives {
+    /// Do not answer from the store.
+    pub no_cache: bool,
+    /// Neither read nor write.
+    pub no_store: bool,
+    /// Answer from the store or not at all.
+    pub only_if_cached: bool,
+    /// The oldest answer that will do.
+    pub max_age: Option<Duration>,
+    /// How long the answer must be fresh yet.
+    pub min_fresh: Option<Duration>,
+    /// How stale it may be; without a number, the longest time there is.
+    pub max_stale: Option<Duration>,
+    /// How stale it may be where the upstream fails (RFC 5861, section 4).
+    pub stale_if_error: Option<Duration>,
+    /// The longest life of this answer.
+    pub ttl: Option<Duration>,
+}
+
+/// The header that shortens one answer's life, in whole seconds.
+pub const X_CACHE_TTL: HeaderName = HeaderName::from_static("x-cache-ttl");
+
+impl Directives {
+    /// Reads a request's headers. What is not understood asks for nothing.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut directives = Self::default();
+        for directive in cache_control::directives(headers, &header::CACHE_CONTROL) {
+            match directive.name.as_str() {
+                "no-cache" => directives.no_cache = true,
+                "no-store" => directives.no_store = true,
+                "only-if-cached" => directives.only_if_cached = true,
+                "max-age" => directives.max_age = directive.seconds(),
+                "min-fresh" => directives.min_fresh = directive.seconds(),
+                "max-stale" if directive.argument.is_none() => directives.max_stale = Some(Duration::MAX),
+                "max-stale" => directives.max_stale = directive.seconds(),
+                "stale-if-error" => directives.stale_if_error = directive.seconds(),
+                _ => {}
+            }
+        }
+        directives.ttl =
+            headers.get(X_CACHE_TTL).and_then(|value| delta_seconds(value.to_str().ok()?.trim()));
+        directives
+    }
+
+    /// The same, and what `Pragma` asks where there is no `Cache-Control` (RFC 9111, section 5.4).
+    pub fn with_pragma(headers: &HeaderMap) -> Self {
+        let pragma = !headers.contains_key(header::CACHE_CONTROL)
+            && headers::list_has(headers, &header::PRAGMA, "no-cache");
+        let directives = Self::of(headers);
+        Self { no_cache: directives.no_cache || pragma, ..directives }
+    }
+}
+
+/// Whether a stored answer will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It will.
+    Fresh {
+        /// Since it was stored.
+        age: Duration,
+        /// Until it is stale.
+        left: Duration,
+    },
+    /// Its TTL is over.
+    Stale {
+        /// Since it was stored.
+        age: Duration,
+        /// Since its TTL was over.
+        over: Duration,
+    },
+    /// It is older than the request takes.
+    TooOld,
+}
+
+/// Judges an answer stored at `stored_at` for `ttl`; both instants in milliseconds since the Unix epoch.
+///
+/// A clock that was set back makes no answer younger than new.
+pub fn freshness(stored_at: u64, ttl: Duration, now: u64, directives: &Directives) -> Freshness {
+    let age = Duration::from_millis(now.saturating_sub(stored_at));
+    if directives.max_age.is_some_and(|max| age > max) {
+        return Freshness::TooOld;
+    }
+    match ttl.checked_sub(age) {
+        None | Some(Duration::ZERO) => Freshness::Stale { age, over: age.saturating_sub(ttl) },
+        Some(left) => Freshness::Fresh { age, left },
+    }
+}
+
+/// How long an answer is of use from when it was stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// It is fresh.
+    pub ttl: Duration,
+    /// After that, it is served while it is asked for anew.
+    pub stale_while_revalidate: Duration,
+    /// After that, it is served where the upstream fails.
+    pub stale_if_error: Duration,
+}
+
+impl Life {
+    /// Fresh for a while, and then of no use.
+    pub const fn fresh(ttl: Duration) -> Self {
+        Self { ttl, stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO }
+    }
+}
+
+/// Whether a response shows that the upstream failed, so that a stale answer is better (RFC 5861, section 4).
+pub fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+/// Whether an answer with this head may be stored, and for how long, as far as its head tells.
+///
+/// `keyed` tells which request headers are in the key.
+///
+/// # Errors
+/// The reason, where it may not.
+pub fn storable(
+    route: &Route,
+    directives: &Directives,
+    status: StatusCode,
+    headers: &HeaderMap,
+    keyed: impl Fn(&HeaderName) -> bool,
+) -> Result<Life, Reason> {
+    if directives.no_store {
+        return Err(Reason::RequestNoStore);
+    }
+    let life = match (status, directives.ttl) {
+        (StatusCode::OK, None) => {
+            let Route { ttl, stale_while_revalidate, stale_if_error, .. } = *route;
+            Life { ttl, stale_while_revalidate, stale_if_error }
+        }
+        (StatusCode::OK, Some(asked)) => Life::fresh(asked.min(route.ttl)),
+        (StatusCode::NOT_FOUND, asked) if route.kind == Kind::Document => {
+            Life::fresh(asked.unwrap_or(NOT_FOUND_TTL).min(NOT_FOUND_TTL).min(route.ttl))
+        }
+        _ => return Err(Reason::Status),
+    };
+    if life.ttl.is_zero() {
+        return Err(Reason::TtlZero);
+    }
+    if is_encoded(headers) {
+        return Err(Reason::Encoded);
+    }
+    allowed_by_cache_control(route.kind, headers)?;
+    if route.set_cookie == SetCookie::Skip && headers.contains_key(header::SET_COOKIE) {
+        return Err(Reason::SetCookie);
+    }
+    // Without `Accept-Encoding` upstream, what varies on it does not vary.
+    let varies = |name: &str| match HeaderName::from_bytes(name.as_bytes()) {
+        Ok(name) => name != header::ACCEPT_ENCODING && !keyed(&name),
+        Err(_) => true,
+    };
+    if headers::list(headers, &header::VARY).any(|name| name == "*" || varies(name)) {
+        return Err(Reason::Vary);
+    }
+    Ok(life)
+}
+
+/// Whether a body is compressed, though that was not asked for.
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    headers::list(headers, &header::CONTENT_ENCODING).any(|coding| !coding.eq_ignore_ascii_case("identity"))
+}
+
+fn allowed_by_cache_control(kind: Kind, headers: &HeaderMap) -> Result<(), Reason> {
+    for directive in cache_control::directives(headers, &header::CACHE_CONTROL) {
+        match directive.name.as_str() {
+            "no-store" => return Err(Reason::NoStore),
+            "private" => return Err(Reason::Private),
+            // HTTP knows no cached answer to a question, so there services say `no-cache` by habit; on a
+            // resource it is meant.
+            "no-cache" if !matches!(kind, Kind::Query | Kind::Embedding) => return Err(Reason::NoCache),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::{
+        cache::{key::is_keyed, route::Scope},
+        dialect::Dialect,
+    };
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    fn route(kind: Kind) -> Route {
+        Route::new("* /**", kind, Duration::from_secs(60), Scope::Credential).expect("a route")
+    }
+
+    fn judge(route: &Route, status: u16, pairs: &[(&'static str, &'static str)]) -> Result<Life, Reason> {
+        let status = StatusCode::from_u16(status).expect("a status");
+        storable(route, &Directives::default(), status, &map(pairs), |name| {
+            is_keyed(route, Dialect::OpenAiChat, name)
+        })
+    }
+
+    #[test]
+    fn directives_are_read() {
+        let headers = map(&[("cache-control", "No-Cache, max-age=\"5\", x"), ("x-cache-ttl", " 7 ")]);
+        let expected = Directives {
+            no_cache: true,
+            max_age: Some(Duration::from_secs(5)),
+            ttl: Some(Duration::from_secs(7)),
+            ..Directives::default()
+        };
+        assert_eq!(Directives::of(&headers), expected);
+        let odd = map(&[("cache-control", "max-age=-1, min-fresh=x"), ("x-cache-ttl", "soon")]);
+        assert_eq!(Directives::of(&odd), Directives::default());
+    }
+
+    #[test]
+    fn an_answer_is_fresh_until_its_ttl() {
+        let ttl = Duration::from_secs(10);
+        let at = |now| freshness(1_000, ttl, now, &Directives::default());
+        assert_eq!(at(1_000), Freshness::Fresh { age: Duration::ZERO, left: ttl });
+        assert_eq!(at(0), Freshness::Fresh { age: Duration::ZERO, left: ttl }, "the clock was set back");
+        assert_eq!(
+            at(10_999),
+            Freshness::Fresh { age: Duration::from_millis(9_999), left: Duration::from_millis(1) }
+        );
+        let stale = |over| Freshness::Stale { age: ttl + over, over };
+        assert_eq!(at(11_000), stale(Duration::ZERO));
+        assert_eq!(at(13_000), stale(Duration::from_secs(2)));
+        let fussy = Directives { max_age: Some(Duration::from_secs(2)), ..Directives::default() };
+        assert_eq!(freshness(1_000, ttl, 3_001, &fussy), Freshness::TooOld);
+        assert!(matches!(freshness(1_000, ttl, 3_000, &fussy), Freshness::Fresh { .. }));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_clock_set_back_or_forth_makes_no_life_longer(stored_at: u64, now: u64, ttl: u32) {
+            let ttl = Duration::from_secs(ttl.into());
+            match freshness(stored_at, ttl, now, &Directives::default()) {
+                Freshness::Fresh { age, left } => assert_eq!(age + left, ttl),
+                Freshness::Stale { age, over } => assert_eq!(age, ttl + over),
+                Freshness::TooOld => panic!("nothing was asked of its age"),
+            }
+        }
+    }
+
+    #[test]
+    fn each_head_has_its_verdict() {
+        let query = route(Kind::Query);
+        let document = route(Kind::Document);
+        let full = Ok(Life::fresh(Duration::from_secs(60)));
+        for (route, status, pairs, expected) in [
+            (&query, 200, &[][..], full),
+            (&query, 201, &[], Err(Reason::Status)),
+            (&query, 404, &[], Err(Reason::Status)),
+            (&document, 404, &[], Ok(Life::fresh(Duration::from_secs(30)))),
+            (&query, 200, &[("cache-control", "max-age=0, No-Store")], Err(Reason::NoStore)),
+            (&query, 200, &[("cache-control", "private=\"x\"")], Err(Reason::Private)),
+            (&query, 200, &[("cache-control", "no-cache")], full),
+            (&document, 200, &[("cache-control", "no-cache")], Err(Reason::NoCache)),
+            (&query, 200, &[("set-cookie", "a=b")], full),
+            (&document, 200, &[("set-cookie", "a=b")], Err(Reason::SetCookie)),
+            (&query, 200, &[("vary", "Accept-Encoding, Origin, Authorization")], full),
+            (&query, 200, &[("vary", "User-Agent")], Err(Reason::Vary)),
+            (&query, 200, &[("vary", "Accept-Language")], Err(Reason::Vary)),
+            // All that call a body JSON share its key.
+            (&query, 200, &[("vary", "Content-Type")], Err(Reason::Vary)),
+            (&query, 200, &[("vary", "*")], Err(Reason::Vary)),
+            (&query, 200, &[("content-encoding", "gzip")], Err(Reason::Encoded)),
+            (&query, 200, &[("content-encoding", "identity")], full),
+        ] {
+            assert_eq!(judge(route, status, pairs), expected, "{status} {pairs:?}");
+        }
+        let shared = Route { scope: Scope::Shared, ..route(Kind::Query) };
+        assert_eq!(judge(&shared, 200, &[("vary", "Authorization")]), Err(Reason::Vary));
+    }
+
+    #[test]
+    fn a_request_shortens_a_life_and_never_lengthens_it() {
+        let day = Duration::from_secs(86_400);
+        let route = Route { stale_while_revalidate: day, stale_if_error: day, ..route(Kind::Query) };
+        let with = |seconds| {
+            let directives = Directives { ttl: Some(Duration::from_secs(seconds)), ..Directives::default() };
+            storable(&route, &directives, StatusCode::OK, &HeaderMap::new(), |_| true)
+        };
+        assert_eq!(with(5), Ok(Life::fresh(Duration::from_secs(5))));
+        assert_eq!(with(500), Ok(Life::fresh(Duration::from_secs(60))));
+        assert_eq!(with(0), Err(Reason::TtlZero));
+    }
+}

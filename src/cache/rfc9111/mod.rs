@@ -1,0 +1,56 @@
+//! RFC 9111, HTTP Caching, as a shared cache does it: what `mode = "rfc9111"` obeys. Pure; `now` is an argument.
+//!
+//! | clause | file |
+//! | --- | --- |
+//! | 3, storing responses; 3.5, `Authorization` | `storable.rs` |
+//! | 3.1, 3.2, 4.3, header fields, validation, and what a 304 or a `HEAD` updates | `validation.rs` |
+//! | 4, 4.2.4, reuse, stale responses; RFC 5861 | `reuse.rs` |
+//! | 4.1, `Vary` | `vary.rs` |
+//! | 4.2, freshness and age | `freshness.rs` |
+//! | 4.4, invalidation | `invalidation.rs` |
+//! | 5.2, `Cache-Control` of responses; RFC 9213, `CDN-Cache-Control` | `directives.rs` |
+//!
+//! The syntax of `Cache-Control` is in [`crate::http::cache_control`], a request's directives are
+//! [`crate::cache::policy::Directives`], and a client's own conditions are [`crate::cache::rfc9111::conditional`]'s.
+
+pub mod conditional;
+mod directives;
+mod freshness;
+mod invalidation;
+pub mod range;
+mod reuse;
+mod storable;
+mod validation;
+mod vary;
+
+pub(crate) use self::freshness::date;
+pub use self::{
+    directives::{Directives, Fields},
+    freshness::{Times, initial_age, lifetime},
+    invalidation::{invalidated, is_safe},
+    reuse::{Fallback, Reuse, StaleRules, fallback, reuse},
+    storable::storable,
+    validation::{conditions, fields_to_store, freshen, matches_head},
+    vary::{Vary, selector},
+};
+
+#[cfg(test)]
+mod testing {
+    //! Header maps for tests.
+
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    /// The headers that these lines make, in their order.
+    pub(super) fn map(lines: &[(&str, &str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| {
+                let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
+                (name, HeaderValue::from_str(value).expect("a value"))
+            })
+            .fold(HeaderMap::new(), |mut headers, (name, value)| {
+                headers.append(name, value);
+                headers
+            })
+    }
+}

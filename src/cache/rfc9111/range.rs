@@ -1,0 +1,143 @@
+//! A part of a stored response, for a request that asks for one (RFC 9110, section 14; RFC 9111, section 3.3). Pure.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+
+use crate::proxy::body::ResponseBody;
+
+/// The part of a response that a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    asked: Asked,
+    /// What the client has a part of already: only of the same it wants another.
+    of: Option<HeaderValue>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// From an offset, up to and with another one where there is one.
+    From(u64, Option<u64>),
+    /// That many bytes, up to the end.
+    Last(u64),
+}
+
+impl Range {
+    /// The one range of a `GET`; `None` where there is none, several, or one that is not of bytes: those are the
+    /// upstream's to understand.
+    pub fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
+        let mut lines = headers.get_all(header::RANGE).into_iter();
+        let (Some(range), None, &Method::GET) = (lines.next(), lines.next(), method) else { return None };
+        let (unit, range) = range.to_str().ok()?.split_once('=')?;
+        let (first, last) = range.trim().split_once('-')?;
+        let asked = match (offset(first)?, offset(last)?) {
+            (Some(first), last) if last.is_none_or(|last| first <= last) => Asked::From(first, last),
+            (None, Some(count)) => Asked::Last(count),
+            _ => return None,
+        };
+        let of = headers.get(header::IF_RANGE).cloned();
+        unit.eq_ignore_ascii_case("bytes").then_some(Self { asked, of })
+    }
+
+    /// `response`, or the part of it: of a whole one whose body is there, and that is the same that the client has a
+    /// part of.
+    pub fn cut(&self, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+        let ResponseBody::Full(Some(body)) = response.body() else { return response };
+        if response.status() != StatusCode::OK || !self.is_of(response.headers()) {
+            return response;
+        }
+        let len = body.len() as u64;
+        let (status, told, part) = match self.within(len) {
+            // A slice of what is there: its offsets fit.
+            Some((first, end)) => {
+                let part = body.slice(first as usize..end as usize);
+                (StatusCode::PARTIAL_CONTENT, format!("bytes {first}-{}/{len}", end - 1), part)
+            }
+            None => (StatusCode::RANGE_NOT_SATISFIABLE, format!("bytes */{len}"), Bytes::new()),
+        };
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.remove(header::CONTENT_LENGTH);
+        if let Ok(told) = HeaderValue::from_str(&told) {
+            headers.insert(header::CONTENT_RANGE, told);
+        }
+        *response.body_mut() = part.into();
+        response
+    }
+
+    /// The offsets of the first byte and behind the last one, of `len`; `None` where there is no such part.
+    fn within(&self, len: u64) -> Option<(u64, u64)> {
+        let (first, end) = match self.asked {
+            Asked::From(first, last) => (first, last.map_or(len, |last| last.saturating_add(1).min(len))),
+            Asked::Last(count) => (len.saturating_sub(count), len),
+        };
+        (first < end).then_some((first, end))
+    }
+
+    /// Whether a response is what `If-Range` names (RFC 9110, section 13.1.5): by a strong tag, or its very date.
+    fn is_of(&self, headers: &HeaderMap) -> bool {
+        self.of.as_ref().is_none_or(|of| match of.as_bytes() {
+            [b'W', ..] if of.as_bytes().starts_with(b"W/") => false,
+            [b'"', ..] => headers.get(header::ETAG) == Some(of),
+            _ => headers.get(header::LAST_MODIFIED) == Some(of),
+        })
+    }
+}
+
+/// A number, or none where there is nothing; `None` where it is neither.
+fn offset(text: &str) -> Option<Option<u64>> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text {
+        "" => Some(None),
+        // A number too large to hold is behind any end.
+        _ => is_number.then(|| Some(text.parse().unwrap_or(u64::MAX))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(text: &str, of: Option<&'static str>) -> Option<Range> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RANGE, HeaderValue::from_str(text).expect("a value"));
+        headers.extend(of.map(|of| (header::IF_RANGE, HeaderValue::from_static(of))));
+        Range::of(&Method::GET, &headers)
+    }
+
+    fn cut(text: &str, of: Option<&'static str>) -> (u16, Option<String>, Bytes) {
+        let mut whole = Response::new(ResponseBody::from(Bytes::from_static(b"0123456789")));
+        whole.headers_mut().insert(header::ETAG, HeaderValue::from_static("\"a\""));
+        let response = range(text, of).expect("a range").cut(whole);
+        let told = response.headers().get(header::CONTENT_RANGE);
+        let told = told.map(|told| told.to_str().expect("text").to_owned());
+        let ResponseBody::Full(body) = response.body() else { panic!("a body") };
+        (response.status().as_u16(), told, body.clone().unwrap_or_default())
+    }
+
+    #[test]
+    fn rfc9110_14_1_2_byte_ranges() {
+        for (text, status, told, body) in [
+            ("bytes=0-3", 206, "bytes 0-3/10", "0123"),
+            ("Bytes=5-", 206, "bytes 5-9/10", "56789"),
+            ("bytes=8-99", 206, "bytes 8-9/10", "89"),
+            ("bytes=-3", 206, "bytes 7-9/10", "789"),
+            ("bytes=-99", 206, "bytes 0-9/10", "0123456789"),
+            ("bytes=10-", 416, "bytes */10", ""),
+            ("bytes=-0", 416, "bytes */10", ""),
+            ("bytes=99999999999999999999-", 416, "bytes */10", ""),
+        ] {
+            assert_eq!(cut(text, None), (status, Some(told.to_owned()), Bytes::from(body)), "{text}");
+        }
+        for text in ["bytes=3-1", "bytes=a-b", "bytes=0-1,3-4", "lines=0-1", "bytes", "bytes=-"] {
+            assert_eq!(range(text, None), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_13_1_5_only_of_the_same() {
+        assert_eq!(cut("bytes=0-3", Some("\"a\"")).0, 206);
+        for other in ["\"b\"", "W/\"a\"", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(cut("bytes=0-3", Some(other)).0, 200, "{other}");
+        }
+    }
+}

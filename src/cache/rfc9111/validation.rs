@@ -1,0 +1,166 @@
+//! Which header fields are stored, how a stored response is validated, and what the answer to that changes
+//! (RFC 9111, sections 3.1, 3.2 and 4.3).
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::Directives;
+
+/// Fields of one connection or of proxies, which are not stored (section 3.1; those that `Connection` names
+/// are gone by then).
+const NOT_STORED: [&str; 3] = ["proxy-authenticate", "proxy-authentication-info", "proxy-authorization"];
+
+/// Fields that tell of the stored body itself, which a 304 leaves as it is (section 3.2).
+const NOT_UPDATED: [HeaderName; 4] = [
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    HeaderName::from_static("content-md5"),
+];
+
+/// The fields of a response that may be stored: without those that one connection or one client alone has, and
+/// without those that its `no-cache` or `private` names (sections 5.2.2.4, 5.2.2.7).
+pub fn fields_to_store(headers: &HeaderMap) -> HeaderMap {
+    let directives = Directives::of(headers);
+    let stays = |name: &HeaderName| {
+        let named = matches!(directives.no_cache, super::Fields::Only(_)) && directives.no_cache.covers(name);
+        !(NOT_STORED.contains(&name.as_str()) || named || directives.private.covers(name))
+    };
+    headers.iter().filter(|(name, _)| stays(name)).fold(HeaderMap::new(), |mut stored, (name, value)| {
+        stored.append(name, value.clone());
+        stored
+    })
+}
+
+/// Whether a response can be validated (section 4.3.1).
+pub(super) fn has_validator(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED)
+}
+
+/// The conditions with which the upstream is asked whether a stored response still holds (section 4.3.1); none
+/// where it cannot be.
+pub fn conditions(stored: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let pairs = [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)];
+    pairs.into_iter().filter_map(|(own, condition)| Some((condition, stored.get(own)?.clone()))).collect()
+}
+
+/// The stored response's fields once a 304 has confirmed it (sections 3.2, 4.3.4): each field of the 304 takes
+/// the place of the stored one, but for those that tell of the body. `None` where the 304 names another strong
+/// tag: it confirms another response, and nothing is updated.
+pub fn freshen(stored: &HeaderMap, confirmed: &HeaderMap) -> Option<HeaderMap> {
+    let tag = |headers: &HeaderMap| headers.get(header::ETAG).filter(|tag| is_strong(tag)).cloned();
+    if tag(confirmed).is_some_and(|new| Some(new) != tag(stored)) {
+        return None;
+    }
+    let mut fields = stored.clone();
+    // Its `Age` is counted anew.
+    fields.remove(header::AGE);
+    for name in confirmed.keys().filter(|name| !NOT_UPDATED.contains(name)) {
+        fields.remove(name);
+        for value in confirmed.get_all(name) {
+            fields.append(name, value.clone());
+        }
+    }
+    Some(fields)
+}
+
+fn is_strong(tag: &HeaderValue) -> bool {
+    !tag.as_bytes().starts_with(b"W/")
+}
+
+/// Whether the answer to a `HEAD` tells of the stored response (section 4.3.5): what it has of validators and
+/// length is the same. `len` is the stored body's length.
+pub fn matches_head(stored: &HeaderMap, len: usize, head: &HeaderMap) -> bool {
+    let same = |name| head.get(&name).is_none_or(|value| stored.get(&name) == Some(value));
+    let same_length =
+        head.get(header::CONTENT_LENGTH).is_none_or(|value| value.as_bytes() == len.to_string().as_bytes());
+    same(header::ETAG) && same(header::LAST_MODIFIED) && same_length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::rfc9111::testing::map;
+
+    #[test]
+    fn rfc9111_3_1_fields_of_proxies_and_of_one_client_are_not_stored() {
+        let fields = fields_to_store(&map(&[
+            ("cache-control", "max-age=60, private=\"x-mine\", no-cache=\"set-cookie\""),
+            ("proxy-authenticate", "Basic"),
+            ("proxy-authentication-info", "a"),
+            ("proxy-authorization", "b"),
+            ("x-mine", "1"),
+            ("set-cookie", "a=b"),
+            ("x-twice", "1"),
+            ("x-twice", "2"),
+        ]));
+        let kept = [
+            ("cache-control", "max-age=60, private=\"x-mine\", no-cache=\"set-cookie\""),
+            ("x-twice", "1"),
+            ("x-twice", "2"),
+        ];
+        assert_eq!(fields, map(&kept));
+        let whole = map(&[("cache-control", "no-cache"), ("x", "1")]);
+        assert_eq!(fields_to_store(&whole), whole, "an unqualified no-cache names none");
+    }
+
+    #[test]
+    fn rfc9111_4_3_1_validators_become_conditions() {
+        let when = "Tue, 15 Nov 1994 08:12:31 GMT";
+        let sent = conditions(&map(&[("etag", "W/\"a\""), ("last-modified", when)]));
+        let expected = map(&[("if-none-match", "W/\"a\""), ("if-modified-since", when)]);
+        assert_eq!(sent.into_iter().collect::<HeaderMap>(), expected);
+        assert!(conditions(&map(&[("date", when)])).is_empty());
+    }
+
+    #[test]
+    fn rfc9111_3_2_a_304_updates_all_fields_but_those_of_the_body() {
+        let stored = map(&[
+            ("etag", "\"a\""),
+            ("x-a", "1"),
+            ("x-a", "2"),
+            ("x-kept", "1"),
+            ("age", "9"),
+            ("content-length", "5"),
+            ("content-encoding", "x"),
+        ]);
+        let confirmed = map(&[
+            ("x-a", "3"),
+            ("cache-control", "max-age=9"),
+            ("content-length", "0"),
+            ("content-encoding", "y"),
+            ("content-type", "text/html"),
+        ]);
+        let expected = map(&[
+            ("etag", "\"a\""),
+            ("x-kept", "1"),
+            ("content-length", "5"),
+            ("content-encoding", "x"),
+            ("x-a", "3"),
+            ("cache-control", "max-age=9"),
+            ("content-type", "text/html"),
+        ]);
+        assert_eq!(freshen(&stored, &confirmed), Some(expected));
+    }
+
+    #[test]
+    fn rfc9111_4_3_4_a_304_with_another_strong_tag_updates_nothing() {
+        let stored = map(&[("etag", "\"a\"")]);
+        assert!(freshen(&stored, &map(&[("etag", "\"b\"")])).is_none());
+        assert!(freshen(&stored, &map(&[("etag", "\"a\"")])).is_some());
+        assert!(freshen(&stored, &map(&[("etag", "W/\"b\"")])).is_some(), "a weak one tells nothing");
+    }
+
+    #[test]
+    fn rfc9111_4_3_5_a_head_tells_of_the_stored_response_where_nothing_differs() {
+        let stored = map(&[("etag", "\"a\""), ("last-modified", "Tue, 15 Nov 1994 08:12:31 GMT")]);
+        for (head, expected) in [
+            (&[][..], true),
+            (&[("etag", "\"a\""), ("content-length", "3")], true),
+            (&[("etag", "\"b\"")], false),
+            (&[("content-length", "4")], false),
+            (&[("last-modified", "Tue, 15 Nov 1994 08:12:32 GMT")], false),
+        ] {
+            assert_eq!(matches_head(&stored, 3, &map(head)), expected, "{head:?}");
+        }
+    }
+}

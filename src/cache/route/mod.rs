@@ -1,0 +1,347 @@
+//! Which rule covers a request, and what that rule says.
+//!
+//! Pure: a [`Route`] is data, and finding one looks at nothing but the method and the path. Whether the
+//! body fits as well is the dialect's business ([`crate::dialect`]).
+
+pub mod pattern;
+
+use std::{fmt, time::Duration};
+
+use http::{HeaderName, Method};
+
+use crate::{
+    cache::route::pattern::Pattern, dialect::Dialect, http::headers::HeaderPattern, json::pointer::Pointer,
+};
+
+/// What a route's requests ask for; the second part of every key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A question to a model or a RAG service.
+    Query,
+    /// Vectors for texts.
+    Embedding,
+    /// A document's metadata.
+    Document,
+    /// A conversation as last seen.
+    Conversation,
+    /// Anything else a `[[route]]` names.
+    Other,
+}
+
+impl Kind {
+    /// Every kind, in the order `/health` shows them.
+    pub const ALL: [Self; 5] =
+        [Self::Query, Self::Embedding, Self::Document, Self::Conversation, Self::Other];
+
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// The name used in keys, logs and settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Embedding => "embedding",
+            Self::Document => "document",
+            Self::Conversation => "conversation",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who may share an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Only callers with the same credentials.
+    Credential,
+    /// Every caller whose credentials the upstream accepts.
+    Shared,
+    /// Callers for whom these request headers are the same.
+    Headers(Vec<HeaderName>),
+}
+
+/// What says how long an answer is fresh, and all else about its being kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The route.
+    Ttl,
+    /// The upstream, by RFC 9111.
+    Rfc9111,
+}
+
+/// What happens to an answer that sets a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetCookie {
+    /// Stored without the cookie.
+    Strip,
+    /// Not stored.
+    Skip,
+}
+
+/// Whether the upstream is asked for a stream's usage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageSetting {
+    /// Where the caller asks.
+    AsAsked,
+    /// Always; it is hidden from callers who did not ask. OpenAI's Chat Completions and Completions only.
+    Ask,
+}
+
+/// The id and the time of creation of a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// As they were.
+    Recorded,
+    /// New ones.
+    Fresh,
+}
+
+/// The pace of a stream that is a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// As fast as the client reads.
+    AtOnce,
+    /// As it came.
+    Recorded,
+    /// This time between two events.
+    Every(Duration),
+}
+
+/// What happens to an answer that all its clients have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnAbandon {
+    /// It is brought to its end, and stored.
+    Finish,
+    /// The upstream's connection is closed.
+    Cancel,
+}
+
+/// A difference in a question's text that does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalize {
+    /// White space at either end.
+    Trim,
+    /// Runs of white space, taken as one space.
+    Collapse,
+    /// Upper and lower case (Unicode default case folding).
+    Casefold,
+    /// Composed and decomposed forms of a character (Unicode NFC).
+    Nfc,
+}
+
+impl Normalize {
+    /// The name used in settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trim => "trim",
+            Self::Collapse => "collapse",
+            Self::Casefold => "casefold",
+            Self::Nfc => "nfc",
+        }
+    }
+}
+
+/// A rule: which requests it covers and how their answers are kept.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name, part of the key.
+    pub name: String,
+    /// The requests it covers.
+    pub pattern: Pattern,
+    /// What its answers are.
+    pub kind: Kind,
+    /// What its bodies mean; `None` finds out by path and body.
+    pub dialect: Option<Dialect>,
+    /// `false` passes everything through.
+    pub cache: bool,
+    /// What says how long an answer is fresh.
+    pub mode: Mode,
+    /// How long an answer is fresh, or where the upstream says that, how long it is kept beyond; zero caches nothing.
+    pub ttl: Duration,
+    /// Who may share its entries.
+    pub scope: Scope,
+    /// Request headers left out of the key, beyond the built-in list.
+    pub ignore_headers: Vec<HeaderPattern>,
+    /// What happens to answers that set a cookie.
+    pub set_cookie: SetCookie,
+    /// Response headers that a hit leaves out.
+    pub drop_headers: Vec<HeaderPattern>,
+    /// Body members left out of the key.
+    pub ignore: Vec<Pointer>,
+    /// Where the question's text is; `None` leaves it to the dialect.
+    pub text: Option<Vec<Pointer>>,
+    /// What does not count in that text.
+    pub normalize: Vec<Normalize>,
+    /// Whether answers that call tools are stored.
+    pub cache_tool_calls: bool,
+    /// Whether `Cache-Control` and `X-Cache-TTL` of a request are honoured.
+    pub honor_request_cache_control: bool,
+    /// The name of the event or the data that ends this route's streams.
+    pub stream_end: Option<String>,
+    /// Further words that end an answer well.
+    pub good_ends: Vec<String>,
+    /// Whether the upstream is asked for a stream's usage.
+    pub usage: UsageSetting,
+    /// The id and the time of creation of a hit.
+    pub identity: Identity,
+    /// The pace of a stream that is a hit.
+    pub replay: Replay,
+    /// What happens to an answer that all its clients have left.
+    pub on_abandon: OnAbandon,
+    /// How long after its TTL an answer is served while it is asked for anew.
+    pub stale_while_revalidate: Duration,
+    /// How long after that an answer is served where the upstream fails.
+    pub stale_if_error: Duration,
+    /// Where an answer tells what it depends on; `None` leaves it to the dialect.
+    pub tags: Option<Vec<Pointer>>,
+    /// The kinds whose entries a success retires.
+    pub invalidates: Vec<Kind>,
+    /// A built-in route covers a `POST` only if its body has all that its dialect's API requires.
+    pub builtin: bool,
+    /// Whether the model may be named elsewhere than in the body.
+    pub model_elsewhere: bool,
+}
+
+/// The lifetimes that routes get which name none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KindTtls {
+    /// For `query`.
+    pub query: Duration,
+    /// For `embedding`.
+    pub embedding: Duration,
+    /// For `document`.
+    pub document: Duration,
+    /// For `conversation`.
+    pub conversation: Duration,
+    /// For `other`.
+    pub default: Duration,
+}
+
+impl KindTtls {
+    /// The lifetime of `kind`.
+    pub const fn of(&self, kind: Kind) -> Duration {
+        match kind {
+            Kind::Query => self.query,
+            Kind::Embedding => self.embedding,
+            Kind::Document => self.document,
+            Kind::Conversation => self.conversation,
+            Kind::Other => self.default,
+        }
+    }
+}
+
+/// The path of a deployment, which names the model (learn.microsoft.com/azure/ai-services/openai/reference).
+const AZURE: &str = " /openai/deployments/{name}/";
+
+/// The built-in routes: match, kind, dialect.
+const BUILTIN: [(&str, Kind, Option<Dialect>); 16] = [
+    ("POST /openai/deployments/{name}/chat/completions", Kind::Query, Some(Dialect::OpenAiChat)),
+    ("POST /openai/deployments/{name}/completions", Kind::Query, Some(Dialect::OpenAiCompletions)),
+    ("POST /**/chat/completions", Kind::Query, Some(Dialect::OpenAiChat)),
+    ("POST /**/v1/completions", Kind::Query, Some(Dialect::OpenAiCompletions)),
+    ("POST /**/v1/responses", Kind::Query, Some(Dialect::OpenAiResponses)),
+    ("POST /**/v1/messages", Kind::Query, Some(Dialect::Anthropic)),
+    ("POST /api/chat", Kind::Query, None),
+    ("POST /api/generate", Kind::Query, None),
+    ("POST /api/v1/chat", Kind::Query, None),
+    ("POST /api/v1/query", Kind::Query, None),
+    ("POST /**/v1/embeddings", Kind::Embedding, Some(Dialect::Embedding)),
+    ("POST /openai/deployments/{name}/embeddings", Kind::Embedding, Some(Dialect::Embedding)),
+    ("POST /api/embed", Kind::Embedding, Some(Dialect::Embedding)),
+    ("POST /api/embeddings", Kind::Embedding, Some(Dialect::Embedding)),
+    ("GET /api/v1/documents/{id}", Kind::Document, Some(Dialect::None)),
+    ("GET /api/v1/conversations/{id}", Kind::Conversation, Some(Dialect::None)),
+];
+
+impl Route {
+    /// Whether answers to `method` are kept: with `*` for any method, not to those that change something. A `POST`
+    /// asks a question, but not of a document or a conversation. Where the upstream is followed, HTTP says it.
+    pub fn caches(&self, method: &Method) -> bool {
+        if self.mode == Mode::Rfc9111 {
+            return self.cache && matches!(method.as_str(), "GET" | "HEAD" | "QUERY");
+        }
+        let is_question = || !matches!(self.kind, Kind::Document | Kind::Conversation);
+        self.cache
+            && (self.pattern.names_method()
+                || [Method::GET, Method::HEAD].contains(method)
+                || (method == Method::POST && is_question()))
+    }
+
+    /// A route with every setting at its default; its name is its pattern.
+    ///
+    /// # Errors
+    /// Where `pattern` is none; the text says why.
+    pub fn new(pattern: &str, kind: Kind, ttl: Duration, scope: Scope) -> Result<Self, String> {
+        Ok(Self {
+            name: pattern.to_owned(),
+            pattern: pattern.parse()?,
+            kind,
+            dialect: None,
+            cache: true,
+            mode: Mode::Ttl,
+            ttl,
+            scope,
+            ignore_headers: Vec::new(),
+            set_cookie: match kind {
+                Kind::Query | Kind::Embedding => SetCookie::Strip,
+                Kind::Document | Kind::Conversation | Kind::Other => SetCookie::Skip,
+            },
+            drop_headers: vec![HeaderPattern::prefix("x-ratelimit-")],
+            ignore: Vec::new(),
+            text: None,
+            normalize: Vec::new(),
+            cache_tool_calls: true,
+            honor_request_cache_control: true,
+            stream_end: None,
+            good_ends: Vec::new(),
+            usage: UsageSetting::AsAsked,
+            identity: Identity::Recorded,
+            replay: Replay::AtOnce,
+            on_abandon: OnAbandon::Finish,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            tags: None,
+            invalidates: Vec::new(),
+            builtin: false,
+            model_elsewhere: true,
+        })
+    }
+}
+
+/// The built-in routes under these lifetimes and this scope.
+pub fn builtin(ttls: &KindTtls, scope: &Scope) -> Vec<Route> {
+    BUILTIN
+        .into_iter()
+        .filter_map(|(pattern, kind, dialect)| {
+            let route = Route::new(pattern, kind, ttls.of(kind), scope.clone()).ok()?;
+            Some(Route { dialect, builtin: true, model_elsewhere: pattern.contains(AZURE), ..route })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_route_is_there() {
+        let second = Duration::from_secs(1);
+        let ttls = KindTtls {
+            query: second,
+            embedding: second * 2,
+            document: second * 3,
+            conversation: second * 4,
+            default: second * 5,
+        };
+        let routes = builtin(&ttls, &Scope::Credential);
+        assert_eq!(routes.len(), BUILTIN.len());
+        assert!(routes.iter().all(|route| route.builtin && route.ttl == ttls.of(route.kind)));
+    }
+}

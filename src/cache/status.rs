@@ -1,0 +1,241 @@
+//! What is told of the cache: `X-Cache`, `Cache-Status` (RFC 9211) and `Age`, and the same in the log. Pure.
+
+use std::fmt::{self, Write};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use crate::{
+    cache::{key::Key, policy::Reason, route::Kind},
+    http::headers::{self, Values},
+};
+
+/// `X-Cache`
+pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// How a request on a cacheable route was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheStatus {
+    /// From the store.
+    Hit,
+    /// By the upstream, after a lookup.
+    Miss,
+    /// Some of its inputs from the store, the others by the upstream.
+    Partial,
+    /// From the store, after the answer's TTL.
+    Stale,
+    /// By an answer that another request had asked for already.
+    Coalesced,
+    /// By the upstream, without a lookup.
+    Bypass,
+}
+
+impl CacheStatus {
+    /// The value of `X-Cache`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "HIT",
+            Self::Miss => "MISS",
+            Self::Partial => "PARTIAL",
+            Self::Stale => "STALE",
+            Self::Coalesced => "COALESCED",
+            Self::Bypass => "BYPASS",
+        }
+    }
+}
+
+/// Why a request went to the upstream, in the words of RFC 9211, section 2.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// Nothing was stored for it.
+    UriMiss,
+    /// What was stored is for requests with other headers.
+    VaryMiss,
+    /// What was stored is another form of the answer, or not for this caller.
+    Miss,
+    /// What was stored is a part of the answer.
+    Partial,
+    /// What was stored is stale.
+    Stale,
+    /// The request asked for it.
+    Request,
+    /// The cache was not asked.
+    Bypass,
+}
+
+impl Forward {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Miss => "miss",
+            Self::Partial => "partial",
+            Self::Stale => "stale",
+            Self::Request => "request",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
+/// What is told of the cache, in headers and in the log.
+#[derive(Clone, Debug)]
+pub struct CacheReport {
+    /// How the request was answered.
+    pub status: CacheStatus,
+    /// The route's kind.
+    pub kind: Kind,
+    /// The key, where there is one.
+    pub key: Option<Key>,
+    /// Why it went to the upstream, and the status that came back.
+    pub forward: Option<(Forward, Option<StatusCode>)>,
+    /// Whether the answer was stored; `None` where that is not known yet.
+    pub stored: Option<bool>,
+    /// The age of a stored answer, in seconds.
+    pub age: Option<u64>,
+    /// How long the stored answer is fresh yet, in seconds; negative where it is stale.
+    pub ttl: Option<i64>,
+    /// Why the store was not asked, or the answer not stored.
+    pub reason: Option<Reason>,
+    /// Of several inputs, how many were found, and how many there are.
+    pub inputs: Option<(usize, usize)>,
+}
+
+impl CacheReport {
+    /// A request for which the store was not asked.
+    pub const fn bypass(kind: Kind, reason: Reason) -> Self {
+        let forward = match reason {
+            Reason::RequestNoStore | Reason::RequestNoCache => Forward::Request,
+            _ => Forward::Bypass,
+        };
+        Self::forwarded(CacheStatus::Bypass, kind, None, forward, Some(reason))
+    }
+
+    /// A request that goes to the upstream after a lookup.
+    pub const fn miss(kind: Kind, key: Key, forward: Forward) -> Self {
+        Self::forwarded(CacheStatus::Miss, kind, Some(key), forward, None)
+    }
+
+    /// A request that goes to the upstream.
+    pub const fn forwarded(
+        status: CacheStatus,
+        kind: Kind,
+        key: Option<Key>,
+        forward: Forward,
+        reason: Option<Reason>,
+    ) -> Self {
+        let forward = Some((forward, None));
+        Self { status, kind, key, forward, stored: None, age: None, ttl: None, reason, inputs: None }
+    }
+
+    /// A request that was answered from the store.
+    pub const fn hit(kind: Kind, key: Key, age: u64, ttl: i64) -> Self {
+        Self {
+            status: CacheStatus::Hit,
+            kind,
+            key: Some(key),
+            forward: None,
+            stored: None,
+            age: Some(age),
+            ttl: Some(ttl),
+            reason: None,
+            inputs: None,
+        }
+    }
+
+    /// The same of an answer that is stale.
+    pub fn stale(self) -> Self {
+        Self { status: CacheStatus::Stale, ..self }
+    }
+
+    /// The same of an answer that the upstream has confirmed, and that is this old and fresh for so long yet.
+    pub fn confirmed(self, age: u64, ttl: i64) -> Self {
+        let forward = self.forward.map(|(forward, _)| (forward, Some(StatusCode::NOT_MODIFIED)));
+        Self { status: CacheStatus::Hit, forward, age: Some(age), ttl: Some(ttl), ..self }
+    }
+
+    /// Writes `X-Cache`, `Cache-Status` and `Age`.
+    pub fn write(&self, headers: &mut HeaderMap, values: &mut Values) {
+        headers.insert(X_CACHE, HeaderValue::from_static(self.status.as_str()));
+        let age =
+            self.age.and_then(|age| values.value(|text| text.write_str(itoa::Buffer::new().format(age))));
+        if let Some(age) = age {
+            headers.insert(header::AGE, age);
+        }
+        if let Some(value) = values.value(|text| self.write_cache_status(text)) {
+            // After what caches nearer to the upstream say (RFC 9211, section 2).
+            headers::append_item(headers, CACHE_STATUS, value);
+        }
+    }
+
+    /// Writes the member of `Cache-Status` (RFC 9211, section 2) that is ours.
+    fn write_cache_status(&self, text: &mut impl Write) -> fmt::Result {
+        text.write_str("sidecache")?;
+        match &self.forward {
+            None if matches!(self.status, CacheStatus::Hit | CacheStatus::Stale) => {
+                text.write_str("; hit")?
+            }
+            None => {}
+            Some((forward, None)) => write!(text, "; fwd={}", forward.as_str())?,
+            Some((forward, Some(status))) => {
+                write!(text, "; fwd={}; fwd-status={}", forward.as_str(), status.as_u16())?;
+            }
+        }
+        if self.status == CacheStatus::Coalesced {
+            text.write_str("; collapsed")?;
+        }
+        if let Some(ttl) = self.ttl {
+            text.write_str("; ttl=")?;
+            text.write_str(itoa::Buffer::new().format(ttl))?;
+        }
+        if self.stored == Some(true) {
+            text.write_str("; stored")?;
+        }
+        if let Some(key) = &self.key {
+            text.write_str("; key=\"")?;
+            key.write(text)?;
+            text.write_char('"')?;
+        }
+        match (self.found(), self.reason) {
+            (Some(found), Some(reason)) => write!(text, "; detail=\"{found} {}\"", reason.as_str()),
+            (Some(found), None) => write!(text, "; detail=\"{found}\""),
+            (None, Some(reason)) => write!(text, "; detail={}", reason.as_str()),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// How many of several inputs were found, as in `hits=3/8`.
+    pub fn found(&self) -> Option<String> {
+        self.inputs.map(|(hits, all)| format!("hits={hits}/{all}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_status_says_what_happened() {
+        let cache_status = |report: CacheReport| {
+            let mut text = String::new();
+            report.write_cache_status(&mut text).expect("text");
+            text
+        };
+        let key = Key::new("ns".into(), Kind::Query, blake3::Hash::from_bytes([0; 32]));
+        let zeros = "0".repeat(64);
+        assert_eq!(
+            cache_status(CacheReport::hit(Kind::Query, key.clone(), 5, 1795)),
+            format!("sidecache; hit; ttl=1795; key=\"ns:query:{zeros}\"")
+        );
+        assert_eq!(
+            cache_status(CacheReport::bypass(Kind::Query, Reason::RequestNoStore)),
+            "sidecache; fwd=request; detail=request-no-store"
+        );
+        let unasked =
+            CacheReport { forward: None, ..CacheReport::miss(Kind::Query, key.clone(), Forward::UriMiss) };
+        assert_eq!(cache_status(unasked), format!("sidecache; key=\"ns:query:{zeros}\""));
+        let mut miss = CacheReport { key: None, ..CacheReport::miss(Kind::Query, key, Forward::UriMiss) };
+        miss.forward = Some((Forward::UriMiss, Some(StatusCode::OK)));
+        miss.stored = Some(true);
+        assert_eq!(cache_status(miss), "sidecache; fwd=uri-miss; fwd-status=200; stored");
+    }
+}

@@ -1,0 +1,264 @@
+//! Documents that say of themselves that they are not finished (`"status": "processing"`): what is seen of them now is
+//! soon untrue, so they are kept for a moment only. Pure.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::{
+    cache::{policy::Life, route::Kind},
+    http::headers::media_type,
+    json::Json,
+};
+
+/// How long such an answer is kept at most.
+const TTL: Duration = Duration::from_secs(5);
+
+/// A larger document is not read, in bytes: what tells of a state is small.
+const LARGEST: usize = 256 * 1024;
+
+/// What says that something is finished, or in a state in which it stays until somebody changes it; sorted. Any other word
+/// counts as one for work that goes on: then an answer is kept for too short a time, and never for too long.
+const FINISHED: [&str; 64] = [
+    "aborted",
+    "accepted",
+    "active",
+    "approved",
+    "archived",
+    "available",
+    "canceled",
+    "cancelled",
+    "closed",
+    "complete",
+    "completed",
+    "deleted",
+    "disabled",
+    "done",
+    "draft",
+    "embedded",
+    "enabled",
+    "ended",
+    "error",
+    "errored",
+    "expired",
+    "failed",
+    "failure",
+    "final",
+    "finalized",
+    "finished",
+    "found",
+    "idle",
+    "inactive",
+    "incomplete",
+    "indexed",
+    "ingested",
+    "invalid",
+    "live",
+    "loaded",
+    "no_content",
+    "none",
+    "normal",
+    "not_found",
+    "ok",
+    "online",
+    "open",
+    "parsed",
+    "partial_success",
+    "private",
+    "processed",
+    "public",
+    "published",
+    "ready",
+    "rejected",
+    "resolved",
+    "saved",
+    "skipped",
+    "stopped",
+    "stored",
+    "succeeded",
+    "success",
+    "successful",
+    "synced",
+    "terminated",
+    "timed_out",
+    "timeout",
+    "valid",
+    "verified",
+];
+
+/// No word of the list is longer.
+const LONGEST_WORD: usize = 16;
+
+/// Members in which answers are wrapped.
+const WRAPPERS: [&str; 8] = ["data", "result", "results", "response", "payload", "document", "item", "file"];
+
+/// The life of an answer of `kind` with this head and body that would have `life`; `None` where that is fine.
+pub fn shortened(kind: Kind, headers: &HeaderMap, body: &Bytes, life: Life) -> Option<Life> {
+    let is_seen = matches!(kind, Kind::Document | Kind::Conversation) && body.len() <= LARGEST;
+    let is_json = || media_type(headers).is_some_and(|media| media.ends_with("json"));
+    let is_unfinished = is_seen && is_json() && Json::parse(body).is_ok_and(|json| is_unfinished(&json));
+    is_unfinished.then(|| Life::fresh(life.ttl.min(TTL)))
+}
+
+/// Whether a document says so: at its top, one level down, or one further level down within what wraps it.
+fn is_unfinished(json: &Json<'_>) -> bool {
+    let below = |json: &Json<'_>| json.members().iter().any(|member| says_so(&member.value));
+    let is_wrapper = |name: &str| WRAPPERS.iter().any(|wrapper| name.eq_ignore_ascii_case(wrapper));
+    let mut wrapped = json.members().iter().filter(|member| is_wrapper(&member.name));
+    says_so(json) || below(json) || wrapped.any(|member| below(&member.value))
+}
+
+/// Whether a member of an object says so.
+fn says_so(json: &Json<'_>) -> bool {
+    let is_state = |name: &str| name.eq_ignore_ascii_case("status") || name.eq_ignore_ascii_case("state");
+    let states = json.members().iter().filter(|member| is_state(&member.name));
+    states.filter_map(|member| member.value.as_str()).any(|word| !is_finished(word))
+}
+
+/// Whether a word says that something is finished, or says nothing, in any case and however its parts are joined.
+fn is_finished(word: &str) -> bool {
+    let word = word.trim();
+    let mut form = [0; LONGEST_WORD];
+    let Some(form) = form.get_mut(..word.len()) else { return false };
+    for (own, byte) in form.iter_mut().zip(word.bytes()) {
+        *own = if matches!(byte, b'-' | b' ') { b'_' } else { byte.to_ascii_lowercase() };
+    }
+    form.is_empty() || FINISHED.binary_search_by(|known| known.as_bytes().cmp(form)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderValue, header};
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn life() -> Life {
+        let minute = Duration::from_secs(60);
+        Life { ttl: minute, stale_while_revalidate: minute, stale_if_error: minute }
+    }
+
+    /// The life of a document with this body, in seconds; `None` where it stays as it is.
+    fn of(kind: Kind, media: &'static str, body: &str) -> Option<u64> {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(media))]);
+        let life = shortened(kind, &headers, &Bytes::copy_from_slice(body.as_bytes()), life())?;
+        assert_eq!(life, Life::fresh(life.ttl), "it is never served stale");
+        Some(life.ttl.as_secs())
+    }
+
+    fn is_short(body: &Value) -> bool {
+        of(Kind::Document, "application/json", &body.to_string()).is_some()
+    }
+
+    #[test]
+    fn words_are_sorted_and_short() {
+        assert!(FINISHED.is_sorted_by(|a, b| a < b));
+        assert!(FINISHED.iter().all(|word| word.len() <= LONGEST_WORD));
+        let page = include_str!("../../docs/CACHING.md");
+        for word in FINISHED.iter().chain(&WRAPPERS) {
+            assert!(page.contains(&format!("`{word}`")), "{word} is not documented");
+        }
+    }
+
+    #[test]
+    fn a_document_in_the_making_is_kept_for_a_moment() {
+        for word in "
+            processing pending queued indexing running uploading uploaded in_progress in-progress IN_PROGRESS PENDING
+            started starting created new submitted scheduled waiting parsing chunking embedding ingesting loading building
+            training validating finalizing cancelling retrying partial preprocessing not_started not-ready unindexed
+            requires_action paused 50% réussi
+        "
+        .split_whitespace()
+        .chain(["In Progress", "being processed", "processed: 3 of 7", "this one is completed, but for its index"])
+        {
+            for name in ["status", "state", "Status", "STATE"] {
+                for body in [
+                    json!({"id": "7", name: word}),
+                    json!({"id": "7", "metadata": {name: word}}),
+                    json!({"data": {name: word}}),
+                    json!({"data": {"document": {name: word}}}),
+                    json!({"result": {"file": {name: word}}}),
+                    json!({"status": "success", "data": {name: word}}),
+                ] {
+                    assert!(is_short(&body), "{body}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_finished_document_lives_as_long_as_ever() {
+        for word in "
+            completed complete done finished ready success succeeded ok processed indexed active available published failed
+            error cancelled canceled archived COMPLETED Ready not_found Not-Found expired partial-success
+        "
+        .split_whitespace()
+        .chain(["Timed Out", " done ", ""])
+        {
+            for name in ["status", "state", "Status"] {
+                for body in [json!({name: word}), json!({"data": {"document": {name: word}}})] {
+                    assert!(!is_short(&body), "{body}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_word_of_a_state_says_nothing() {
+        for body in [
+            json!({"status": 200}),
+            json!({"status": true}),
+            json!({"status": null}),
+            json!({"status": ["processing"]}),
+            json!({"statuses": "processing", "state_code": "processing", "text": "status: processing"}),
+            json!({"a": {"b": {"status": "processing"}}}),
+            json!({"data": {"a": {"b": {"status": "processing"}}}}),
+            json!([{"status": "processing"}]),
+            json!({"chunks": [{"status": "processing"}]}),
+            json!("processing"),
+        ] {
+            assert!(!is_short(&body), "{body}");
+        }
+    }
+
+    #[test]
+    fn only_json_documents_of_some_size_are_read() {
+        let body = r#"{"status": "processing"}"#;
+        for (kind, media, expected) in [
+            (Kind::Document, "application/json", Some(5)),
+            (Kind::Document, "application/json; charset=utf-8", Some(5)),
+            (Kind::Document, "application/hal+json", Some(5)),
+            (Kind::Conversation, "application/json", Some(5)),
+            (Kind::Document, "text/plain", None),
+            (Kind::Query, "application/json", None),
+            (Kind::Embedding, "application/json", None),
+            (Kind::Other, "application/json", None),
+        ] {
+            assert_eq!(of(kind, media, body), expected, "{kind} {media}");
+        }
+        let sized = |len: usize| format!("{}{body}", " ".repeat(len - body.len()));
+        assert_eq!(of(Kind::Document, "application/json", &sized(LARGEST)), Some(5));
+        assert_eq!(of(Kind::Document, "application/json", &sized(LARGEST + 1)), None);
+        assert_eq!(of(Kind::Document, "application/json", "{\"status\": \"processing\""), None, "no JSON");
+    }
+
+    #[test]
+    fn a_short_life_is_not_made_longer() {
+        let headers =
+            HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let life = Life::fresh(Duration::from_secs(2));
+        let body = Bytes::from_static(br#"{"status": "processing"}"#);
+        assert_eq!(shortened(Kind::Document, &headers, &body, life), Some(life));
+    }
+
+    proptest! {
+        /// A word that is not on the list is never taken for one that is, nor one that is for another.
+        #[test]
+        fn what_is_not_known_is_not_finished(word in "[a-zA-Z_ -]{0,20}") {
+            let plain = word.trim().to_lowercase().replace(['-', ' '], "_");
+            prop_assert_eq!(is_finished(&word), plain.is_empty() || FINISHED.contains(&plain.as_str()));
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The forms of single settings: addresses, URLs, scopes, names of headers.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use http::{HeaderName, Uri, uri::Authority};
+use ipnet::IpNet;
+use redis::IntoConnectionInfo;
+
+use super::{
+    LogLevel, Secret,
+    error::near,
+    value::{Form, TEXT, Value, join, list_of, one_of, quote},
+};
+use crate::{
+    cache::{encryption::EncryptionKey, route::Scope},
+    http::headers::HeaderPattern,
+};
+
+pub(super) const ADDRESS: Form<SocketAddr> =
+    Form { read: |value| address(value.text("HOST:PORT")?), show: SocketAddr::to_string };
+
+/// An address, or `off`.
+pub(super) const ADDRESS_OR_OFF: Form<Option<SocketAddr>> = Form {
+    read: |value| match value.text("HOST:PORT or \"off\"")? {
+        text if text.eq_ignore_ascii_case("off") => Ok(None),
+        text => address(text).map(Some),
+    },
+    show: |address| address.map_or_else(|| "off".to_owned(), |address| address.to_string()),
+};
+
+/// Names are not looked up: which of a name's addresses is meant, and when it changes, would be a guess.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if text.contains("://") {
+        return Err(format!("{} is a URL; write HOST:PORT, as in 127.0.0.1:8080", quote(text)));
+    }
+    if port(text).is_some() {
+        return Err(format!("{} is only a port; did you mean 127.0.0.1:{text}?", quote(text)));
+    }
+    let no_address = || format!("{} is no address; write HOST:PORT, as in 127.0.0.1:8080", quote(text));
+    let (host, digits) = text.rsplit_once(':').ok_or_else(no_address)?;
+    let port = port(digits).ok_or_else(no_address)?;
+    match host {
+        "" => Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+        _ if host.eq_ignore_ascii_case("localhost") => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        _ if host.contains(':') => {
+            Err(format!("{} is no address; write an IPv6 address in brackets, as in [::1]:8080", quote(text)))
+        }
+        _ => Err(format!(
+            "{} names no address of this machine; write an IP address, localhost, or nothing for all, \
+             before :{port}",
+            quote(text)
+        )),
+    }
+}
+
+/// [`str::parse`] would take `+80` too.
+fn port(text: &str) -> Option<u16> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+pub(super) const UPSTREAM_URL: Form<Uri> = Form {
+    read: |value| upstream_url(value.text("the URL of the service")?),
+    // `Uri` shows an empty path as `/`.
+    show: |url| url.to_string().trim_end_matches('/').to_owned(),
+};
+
+/// Reads an `http://` or `https://` URL, without user, query and fragment.
+///
+/// # Errors
+/// What is wrong with it, and how one is written.
+pub(crate) fn upstream_url(text: &str) -> Result<Uri, String> {
+    let how = "write http://HOST:PORT or https://HOST, with a path where the service has one";
+    let Some((scheme, rest)) = text.split_once("://") else {
+        let guess = format!("http://{text}");
+        return Err(match upstream_url(&guess) {
+            Ok(_) => format!("{} has no scheme; did you mean {guess}?", quote(text)),
+            Err(_) => format!("{} is no URL; {how}", quote(text)),
+        });
+    };
+    let scheme = scheme.to_ascii_lowercase();
+    if scheme != "http" && scheme != "https" {
+        return Err(format!("{} is neither http:// nor https://; {how}", quote(text)));
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    for (is_wrong, what) in [
+        (authority.contains('@'), "a user or a password: callers send their own credentials"),
+        (rest.contains('?'), "a query"),
+        (rest.contains('#'), "a fragment"),
+    ] {
+        if is_wrong {
+            return Err(format!("must not have {what}; {how}"));
+        }
+    }
+    let no_url = || format!("{} is no URL; {how}", quote(text));
+    let url: Uri = format!("{scheme}://{}", rest.trim_end_matches('/')).parse().map_err(|_| no_url())?;
+    let host = url.host().filter(|host| !host.is_empty()).ok_or_else(no_url)?;
+    // `Uri` takes a port that is none for no port, and would connect to another service.
+    if authority.len() > host.len() && url.port_u16().is_none_or(|port| port == 0) {
+        return Err(format!("{} has no valid port; {how}", quote(text)));
+    }
+    Ok(url)
+}
+
+/// The errors do not repeat the URL: where its password ends is what a broken one leaves open.
+pub(super) const REDIS_URL: Form<Secret> = Form {
+    read: |value| {
+        let text = value.text("the URL of Redis")?;
+        let how = "write redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH";
+        let Some((scheme, _)) = text.split_once("://") else {
+            return Err(format!("is no URL; {how}"));
+        };
+        if !["redis", "rediss", "unix", "redis+unix"].contains(&scheme) {
+            return Err(format!("is no URL of Redis; {how}"));
+        }
+        check_redis_parameters(scheme, text)?;
+        match text.into_connection_info() {
+            Ok(_) => Ok(Secret::new(text)),
+            Err(error) if error.detail().is_none() => {
+                // Without a detail, the text is the crate's own: `Invalid database number - Invalid…`.
+                let error = error.to_string();
+                let reason = error.split(" - ").next().unwrap_or_default();
+                Err(format!("is no URL of Redis ({reason}); {how}"))
+            }
+            Err(_) => Err(format!("is no URL of Redis; {how}")),
+        }
+    },
+    show: |url| url.expose().to_owned(),
+};
+
+/// Looks at what stands behind a `?`. Redis's own client passes over what it does not know, and so over a slip.
+fn check_redis_parameters(scheme: &str, text: &str) -> Result<(), String> {
+    let Ok(url) = url::Url::parse(text) else { return Ok(()) };
+    let is_socket = scheme.contains("unix");
+    for (name, value) in url.query_pairs() {
+        match (&*name, &*value) {
+            ("protocol", "2" | "resp2") => {}
+            ("protocol", _) => {
+                return Err(
+                    "asks for a protocol that sidecache does not speak; leave `protocol` out, or write \
+                            protocol=resp2"
+                        .to_owned(),
+                );
+            }
+            ("db" | "user" | "pass", _) if is_socket => {}
+            _ if is_socket => {
+                return Err(
+                    "has a parameter that is not known; write db, user, pass, or protocol=resp2, as in \
+                            unix:///PATH?db=0&user=USER&pass=PASSWORD"
+                        .to_owned(),
+                );
+            }
+            _ => {
+                return Err(
+                    "has a parameter that is not known; user, password and database stand elsewhere: write \
+                            redis://USER:PASSWORD@HOST:PORT/DATABASE"
+                        .to_owned(),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) const ENCRYPTION_KEY: Form<EncryptionKey> = Form {
+    read: |value| {
+        let how = "32 bytes, as 64 hexadecimal digits or in base64; `openssl rand -hex 32` makes some";
+        EncryptionKey::parse(value.text(how)?).ok_or_else(|| format!("is no key; it takes {how}"))
+    },
+    show: EncryptionKey::expose,
+};
+
+/// A token travels in a header, between spaces.
+pub(super) const TOKEN: Form<Secret> = Form {
+    read: |value| {
+        let text = value.text("a text")?;
+        if text.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Secret::new(text))
+        } else {
+            Err("has characters that a bearer token cannot; write letters, digits and signs of ASCII, no \
+                 spaces"
+                .to_owned())
+        }
+    },
+    show: |token| token.expose().to_owned(),
+};
+
+/// The host names of the admin listener, lower case, without a port.
+pub(super) const HOSTS: Form<Vec<String>> = Form {
+    read: |value| {
+        list_of(value, "a list of host names", |text| {
+            let wrong = || format!("{} is no host name; write it without scheme and port", quote(text));
+            let authority: Authority = text.parse().map_err(|_| wrong())?;
+            // Equal only where nothing stood around the host: no user, no port.
+            if authority.host() == text { Ok(text.to_ascii_lowercase()) } else { Err(wrong()) }
+        })
+    },
+    show: |hosts| show_list(hosts),
+};
+
+pub(super) const NETWORKS: Form<Vec<IpNet>> = Form {
+    read: |value| {
+        list_of(value, "a list of addresses and networks", |text| {
+            text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
+                format!("{} is no address or network; write 10.0.0.7 or 10.0.0.0/8", quote(text))
+            })
+        })
+    },
+    show: |networks| show_list(networks),
+};
+
+/// Header names and prefixes of such, each with the text that shows it.
+pub(super) const HEADER_PATTERNS: Form<Vec<(String, HeaderPattern)>> = Form {
+    read: |value| {
+        list_of(value, "a list of header names", |text| {
+            Ok((text.to_ascii_lowercase(), HeaderPattern::parse(text)?))
+        })
+    },
+    show: |patterns| show_list(patterns.iter().map(|(text, _)| text)),
+};
+
+pub(super) const SCOPE: Form<Scope> = Form {
+    read: |value| {
+        const TAKES: &str = "\"credential\", \"shared\", or a list of header names";
+        if let Value::Text(text) = value
+            && !["credential", "shared"].contains(&text.as_str())
+        {
+            let way = match near(text, ["credential", "shared"]) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None => format!("write {TAKES}, as in [\"x-tenant\"]"),
+            };
+            return Err(format!("{} is no scope; {way}", quote(text)));
+        }
+        match value.text(TAKES) {
+            Ok("credential") => return Ok(Scope::Credential),
+            Ok("shared") => return Ok(Scope::Shared),
+            _ => {}
+        }
+        let names = list_of(value, TAKES, scope_header)?;
+        if names.is_empty() {
+            return Err(
+                "names no header, so that everyone would share; write \"shared\" to have that".to_owned()
+            );
+        }
+        Ok(Scope::Headers(names))
+    },
+    show: |scope| match scope {
+        Scope::Credential => "credential".to_owned(),
+        Scope::Shared => "shared".to_owned(),
+        Scope::Headers(names) => join(names),
+    },
+};
+
+/// A slip in `credential` must not become the name of a header that nobody sends: everyone would share.
+fn scope_header(text: &str) -> Result<HeaderName, String> {
+    match near(text, ["credential", "shared"]) {
+        Some(word) if word == text => Err(format!("`{word}` is no header and stands alone")),
+        Some(word) => Err(format!("{} is no scope; did you mean `{word}`?", quote(text))),
+        None => text.parse().map_err(|_| format!("{} is no header name", quote(text))),
+    }
+}
+
+/// The levels are words of the log, which writes them in capitals; people do not.
+pub(super) const LOG_LEVEL: Form<LogLevel> = Form {
+    read: |value| match value {
+        Value::Text(text) | Value::Bare(text) => LEVELS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text))
+            .map_or_else(|| one_of(value, &LEVELS), |(_, level)| Ok(*level)),
+        other => one_of(other, &LEVELS),
+    },
+    show: |level| LEVELS.iter().find(|(_, own)| own == level).map_or("", |(name, _)| name).to_owned(),
+};
+
+const LEVELS: [(&str, LogLevel); 4] = [
+    ("DEBUG", LogLevel::Debug),
+    ("INFO", LogLevel::Info),
+    ("WARNING", LogLevel::Warning),
+    ("ERROR", LogLevel::Error),
+];
+
+/// Whether the caller's `Host` goes upstream.
+pub(super) const HOST_MODE: Form<bool> = Form {
+    read: |value| one_of(value, &[("upstream", false), ("preserve", true)]),
+    show: |preserve| if *preserve { "preserve" } else { "upstream" }.to_owned(),
+};
+
+pub(super) const PATH: Form<PathBuf> =
+    Form { read: |value| (TEXT.read)(value).map(PathBuf::from), show: |path| path.display().to_string() };
+
+pub(super) const NAMESPACE: Form<String> = Form {
+    read: |value| {
+        let text = value.text("a text")?;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        if text.bytes().all(plain) {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("{} is no namespace; write letters, digits, `_`, `-` and `.`", quote(text)))
+        }
+    },
+    show: String::clone,
+};
+
+pub(super) const HEALTH_PATH: Form<String> = Form {
+    read: |value| {
+        let text = value.text("a path")?;
+        let plain = text.len() > 1
+            && text.starts_with('/')
+            && !text.ends_with('/')
+            && text.bytes().all(|b| b.is_ascii_graphic() && !b"?#\"<>\\^`{|}".contains(&b));
+        if plain {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("{} is no path for the health page; write one like /health", quote(text)))
+        }
+    },
+    show: String::clone,
+};
+
+fn show_list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    let shown = join(items);
+    if shown.is_empty() { super::NOTHING.to_owned() } else { shown }
+}

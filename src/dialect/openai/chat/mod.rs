@@ -1,0 +1,176 @@
+//! OpenAI Chat Completions (platform.openai.com/docs/api-reference/chat).
+
+mod logprobs;
+#[cfg(test)]
+mod properties;
+mod rules;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod whole;
+
+use crate::{
+    cache::policy::Reason,
+    json::{Json, Member},
+};
+use crate::{
+    dialect::{
+        Answer, Rules, Shape,
+        choices::{self, Choice, Choices},
+        ends,
+        failure::{self, says_something},
+        has, has_text, is_filled, openai, text_of,
+    },
+    http::sse,
+};
+
+pub(in crate::dialect) struct OpenAiChat;
+
+impl Shape for OpenAiChat {
+    fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool {
+        (has_text(body, "model") || (model_elsewhere && !has(body, "model")))
+            && is_filled(body.get("messages"))
+    }
+
+    fn text(&self) -> &'static [&'static str] {
+        &["/messages/*/content", "/messages/*/content/*/text"]
+    }
+
+    fn sets_limit(&self, body: &Json<'_>) -> bool {
+        has(body, "max_tokens") || has(body, "max_completion_tokens")
+    }
+
+    /// vLLM, SGLang and llama.cpp have members of their own for a schema.
+    fn wants_json(&self, body: &Json<'_>) -> bool {
+        openai::wants_json(body)
+    }
+
+    fn choices(&self, body: &Json<'_>) -> u64 {
+        body.get("n").and_then(Json::as_u64).unwrap_or(1)
+    }
+
+    fn ends_with(&self, event: &sse::Event, _named: Option<&str>) -> bool {
+        event.data == openai::DONE
+    }
+
+    fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
+        if failure::in_document(json) {
+            return Answer::not_stored(Reason::AnswerError);
+        }
+        let elements = json.get("choices").map_or(&[][..], Json::items).iter();
+        let choices: Vec<Choice> = elements.map(|element| whole_choice(element, rules)).collect();
+        let verdict = choices::judge(choices.iter(), &ends::OPENAI, rules);
+        Answer::new(verdict, text_of(json, "model"), choices::usage(json))
+    }
+
+    fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
+        openai_stream(events, rules, |choice, element| {
+            let Some(delta) = element.get("delta") else { return };
+            read_message(choice, delta, rules);
+        })
+    }
+
+    fn to_stream(&self, whole: &Json<'_>, with_usage: bool) -> Option<Vec<u8>> {
+        stream::to_stream(whole, with_usage)
+    }
+
+    fn to_whole(&self, events: &[sse::Event]) -> Option<Vec<u8>> {
+        whole::to_whole(events)
+    }
+
+    fn with_usage(&self, events: &[sse::Event], with_usage: bool) -> Option<Vec<u8>> {
+        openai::usage::with_usage(events, with_usage)
+    }
+}
+
+fn whole_choice(element: &Json<'_>, rules: &Rules<'_>) -> Choice {
+    let mut choice = Choice { finish: text_of(element, "finish_reason"), ..Choice::default() };
+    if let Some(message) = element.get("message") {
+        read_message(&mut choice, message, rules);
+    }
+    choice
+}
+
+/// Members of a message that call no tool. Any other one may.
+const NO_CALL: [&str; 14] = [
+    "role",
+    "content",
+    "refusal",
+    "reasoning",
+    "reasoning_content",
+    "reasoning_details",
+    "annotations",
+    "citations",
+    "audio",
+    "images",
+    "name",
+    "prefix",
+    // Read by themselves.
+    "tool_calls",
+    "function_call",
+];
+
+/// Reads a message, or a part of one.
+fn read_message(choice: &mut Choice, message: &Json<'_>, rules: &Rules<'_>) {
+    choice.says |= has_text(message, "refusal") || has(message, "audio") || is_filled(message.get("images"));
+    match message.get("content") {
+        Some(Json::String(text)) => choice.say(text, rules),
+        Some(Json::Array(parts)) => {
+            for part in parts {
+                choice.say(part.get("text").and_then(Json::as_str).unwrap_or_default(), rules);
+            }
+        }
+        _ => {}
+    }
+    let is_unknown = |member: &Member<'_>| !NO_CALL.contains(&&*member.name) && says_something(&member.value);
+    choice.may_call |= message.members().iter().any(is_unknown);
+    for (place, call) in message.get("tool_calls").map_or(&[][..], Json::items).iter().enumerate() {
+        let index = call.get("index").and_then(Json::as_u64).unwrap_or(place as u64);
+        let arguments = choice.tools.entry(index).or_default();
+        arguments.push_str(arguments_of(call.get("function").unwrap_or(&Json::Null)));
+    }
+    // The form before tool calls, one at most; deprecated, and still in use.
+    if let Some(call) = message.get("function_call").filter(|call| !call.is_null()) {
+        choice.tools.entry(u64::MAX).or_default().push_str(arguments_of(call));
+    }
+}
+
+fn arguments_of<'j>(function: &'j Json<'_>) -> &'j str {
+    function.get("arguments").and_then(Json::as_str).unwrap_or_default()
+}
+
+/// Judges a stream of chunks with choices; `read` reads one element of `choices`. It ends with `[DONE]`, or where its
+/// service leaves that out, with all choices at their ends, and then the end of the body counts.
+pub(in crate::dialect) fn openai_stream(
+    events: &[sse::Event],
+    rules: &Rules<'_>,
+    read: impl Fn(&mut Choice, &Json<'_>),
+) -> Answer {
+    let mut choices = Choices::default();
+    let (mut model, mut usage) = (None, None);
+    for event in events {
+        if event.data == openai::DONE {
+            return Answer::new(choices.judge(&ends::OPENAI, rules), model, usage);
+        }
+        let Ok(chunk) = Json::parse(event.data.as_bytes()) else {
+            return Answer::not_stored(Reason::Invalid);
+        };
+        if failure::in_event(event, Some(&chunk)) {
+            return Answer { model, usage, ..Answer::not_stored(Reason::ErrorEvent) };
+        }
+        for element in chunk.get("choices").map_or(&[][..], Json::items) {
+            let choice = choices.of(element);
+            read(choice, element);
+            if let Some(finish) = text_of(element, "finish_reason") {
+                choice.finish = Some(finish);
+            }
+        }
+        model = text_of(&chunk, "model").filter(|name| !name.is_empty()).or(model);
+        usage = choices::usage(&chunk).or(usage);
+    }
+    if choices.have_ended(rules) {
+        let answer = Answer::new(choices.judge(&ends::OPENAI, rules), model, usage);
+        return Answer { end_seen: false, ..answer };
+    }
+    Answer { model, usage, ..Answer::not_stored(Reason::NoProperEnd) }
+}

@@ -1,0 +1,88 @@
+//! OpenAI Completions (platform.openai.com/docs/api-reference/completions).
+
+mod form;
+#[cfg(test)]
+mod tests;
+
+use super::chat::openai_stream;
+use crate::{cache::policy::Reason, json::Json};
+use crate::{
+    dialect::{
+        Answer, Rules, Shape,
+        choices::{self, Choice},
+        ends, failure, has, has_text, openai, text_of,
+    },
+    http::sse,
+};
+
+pub(in crate::dialect) struct OpenAiCompletions;
+
+impl Shape for OpenAiCompletions {
+    fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool {
+        has(body, "prompt") && (model_elsewhere || has_text(body, "model"))
+    }
+
+    fn text(&self) -> &'static [&'static str] {
+        &["/prompt", "/prompt/*"]
+    }
+
+    /// A completion has a limit of 16 tokens where the request names none, so every limit is the request's own
+    /// only if it says so.
+    fn sets_limit(&self, body: &Json<'_>) -> bool {
+        has(body, "max_tokens")
+    }
+
+    fn wants_json(&self, body: &Json<'_>) -> bool {
+        openai::wants_json(body)
+    }
+
+    /// So many for each prompt.
+    fn choices(&self, body: &Json<'_>) -> u64 {
+        let prompts = match body.get("prompt") {
+            Some(Json::Array(items)) if !items.iter().all(|item| matches!(item, Json::Number(_))) => {
+                items.len()
+            }
+            _ => 1,
+        };
+        body.get("n").and_then(Json::as_u64).unwrap_or(1).saturating_mul(prompts as u64)
+    }
+
+    fn ends_with(&self, event: &sse::Event, _named: Option<&str>) -> bool {
+        event.data == openai::DONE
+    }
+
+    fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
+        if failure::in_document(json) {
+            return Answer::not_stored(Reason::AnswerError);
+        }
+        let whole_choice = |element: &Json<'_>| {
+            let mut choice = Choice { finish: text_of(element, "finish_reason"), ..Choice::default() };
+            read_text(&mut choice, element, rules);
+            choice
+        };
+        let elements = json.get("choices").map_or(&[][..], Json::items);
+        let choices: Vec<Choice> = elements.iter().map(whole_choice).collect();
+        let verdict = choices::judge(choices.iter(), &ends::OPENAI, rules);
+        Answer::new(verdict, text_of(json, "model"), choices::usage(json))
+    }
+
+    fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
+        openai_stream(events, rules, |choice, element| read_text(choice, element, rules))
+    }
+
+    fn to_stream(&self, whole: &Json<'_>, with_usage: bool) -> Option<Vec<u8>> {
+        form::to_stream(whole, with_usage)
+    }
+
+    fn to_whole(&self, events: &[sse::Event]) -> Option<Vec<u8>> {
+        form::to_whole(events)
+    }
+
+    fn with_usage(&self, events: &[sse::Event], with_usage: bool) -> Option<Vec<u8>> {
+        openai::usage::with_usage(events, with_usage)
+    }
+}
+
+fn read_text(choice: &mut Choice, element: &Json<'_>, rules: &Rules<'_>) {
+    choice.say(element.get("text").and_then(Json::as_str).unwrap_or_default(), rules);
+}

@@ -1,0 +1,144 @@
+//! OpenAI Responses (platform.openai.com/docs/api-reference/responses).
+
+mod items;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod whole;
+
+use crate::{cache::policy::Reason, json::Json};
+use crate::{
+    dialect::{
+        Answer, Refusal, Rules, Shape,
+        choices::{self, judge_text, judge_tools},
+        has, has_text, is_json_format, text_of,
+    },
+    http::sse,
+};
+
+/// What the response took, in the words of llama.cpp: in a document, and beside the response in a stream's last event.
+const TIMINGS: &str = "timings";
+
+pub(in crate::dialect) struct OpenAiResponses;
+
+impl Shape for OpenAiResponses {
+    /// A prompt of the service's own names its model.
+    fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool {
+        has(body, "prompt") || (has(body, "input") && (model_elsewhere || has_text(body, "model")))
+    }
+
+    fn text(&self) -> &'static [&'static str] {
+        &["/input", "/input/*/content", "/input/*/content/*/text"]
+    }
+
+    fn sets_limit(&self, body: &Json<'_>) -> bool {
+        has(body, "max_output_tokens")
+    }
+
+    fn wants_json(&self, body: &Json<'_>) -> bool {
+        is_json_format(body.get("text").and_then(|text| text.get("format")))
+    }
+
+    /// In the background.
+    fn runs_on(&self, body: &Json<'_>) -> bool {
+        body.get("background")
+            .is_some_and(|background| !background.is_null() && background.as_bool() != Some(false))
+    }
+
+    fn ends_with(&self, event: &sse::Event, _named: Option<&str>) -> bool {
+        const LAST: [&str; 3] = ["response.completed", "response.incomplete", "response.failed"];
+        let is_last = |json: &Json<'_>| {
+            json.get("type").and_then(Json::as_str).is_some_and(|kind| LAST.contains(&kind))
+        };
+        LAST.iter().any(|last| event.data.contains(last))
+            && Json::parse(event.data.as_bytes()).is_ok_and(|json| is_last(&json))
+    }
+
+    fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
+        Answer::new(judge(json, rules), text_of(json, "model"), choices::usage(json))
+    }
+
+    /// The last event holds the whole response.
+    fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
+        for event in events {
+            let Ok(json) = Json::parse(event.data.as_bytes()) else {
+                return Answer::not_stored(Reason::Invalid);
+            };
+            match (json.get("type").and_then(Json::as_str), json.get("response")) {
+                (Some("response.completed" | "response.incomplete"), Some(response)) => {
+                    return self.whole(response, rules);
+                }
+                _ if is_failure(event, &json) => return Answer::not_stored(Reason::ErrorEvent),
+                _ => {}
+            }
+        }
+        Answer::not_stored(Reason::NoProperEnd)
+    }
+
+    /// Usage is always told.
+    fn to_stream(&self, whole: &Json<'_>, _with_usage: bool) -> Option<Vec<u8>> {
+        stream::to_stream(whole)
+    }
+
+    fn to_whole(&self, events: &[sse::Event]) -> Option<Vec<u8>> {
+        whole::to_whole(events)
+    }
+}
+
+/// Whether an event ends the response in a failure. A call that failed within it does not.
+fn is_failure(event: &sse::Event, json: &Json<'_>) -> bool {
+    let kind = json.get("type").and_then(Json::as_str).unwrap_or(&event.name);
+    matches!(kind, "response.failed" | "error") || has(json, "error")
+}
+
+fn judge(json: &Json<'_>, rules: &Rules<'_>) -> Result<(), Refusal> {
+    if has(json, "error") {
+        return Err(Reason::AnswerError.into());
+    }
+    let why = json.get("incomplete_details").and_then(|details| details.get("reason")).and_then(Json::as_str);
+    match (json.get("status").and_then(Json::as_str), why) {
+        (Some("completed"), _) => {}
+        (Some("incomplete"), Some("max_output_tokens")) if rules.ask.sets_limit => {}
+        (Some("incomplete"), Some("max_output_tokens")) => return Err(Reason::Length.into()),
+        (Some("incomplete"), Some("content_filter")) => return Err(Reason::Filtered.into()),
+        (Some("failed"), _) => return Err(Reason::AnswerError.into()),
+        // Still running in the background, cancelled, or unheard of.
+        (Some(status), why) => return Err(Refusal::unknown_end(why.unwrap_or(status))),
+        (None, _) => return Err(Reason::Invalid.into()),
+    }
+    let items = json.get("output").map_or(&[][..], Json::items);
+    let calls = items.iter().filter_map(|item| item.get("arguments").and_then(Json::as_str));
+    judge_tools(calls, rules)?;
+    if !rules.cache_tool_calls && items.iter().any(may_call) {
+        return Err(Reason::ToolCalls.into());
+    }
+    judge_text(&text(items, rules), rules)?;
+    if items.iter().any(says_something) { Ok(()) } else { Err(Reason::Empty.into()) }
+}
+
+/// Whether an item calls a tool, or may do so: a message does not, nor does what the model thinks.
+fn may_call(item: &Json<'_>) -> bool {
+    !matches!(item.get("type").and_then(Json::as_str), Some("message" | "reasoning" | "compaction") | None)
+}
+
+/// What the messages say in all, where that is to be JSON.
+fn text(items: &[Json<'_>], rules: &Rules<'_>) -> String {
+    if !rules.ask.wants_json {
+        return String::new();
+    }
+    let parts = items.iter().flat_map(|item| item.get("content").map_or(&[][..], Json::items));
+    let is_output = |part: &&Json<'_>| part.get("type").and_then(Json::as_str) == Some("output_text");
+    parts.filter(is_output).filter_map(|part| part.get("text")?.as_str()).collect()
+}
+
+/// A message with a text or a refusal in it, or anything that is neither a message nor mere reasoning.
+fn says_something(item: &Json<'_>) -> bool {
+    match item.get("type").and_then(Json::as_str) {
+        Some("message") => {
+            let parts = item.get("content").map_or(&[][..], Json::items);
+            parts.iter().any(|part| has_text(part, "text") || has_text(part, "refusal"))
+        }
+        Some("reasoning") | None => false,
+        Some(_) => true,
+    }
+}

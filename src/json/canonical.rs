@@ -1,0 +1,344 @@
+//! The normal form of a JSON body: bytes that two bodies share only if they mean the same.
+//!
+//! Every value is written as a tag, and with its length where it has one, so that no two values have the same
+//! bytes. Members are sorted by name; numbers keep their text. What a route leaves out of the key is left out
+//! here, and what does not count in a question's text is taken away.
+
+use std::borrow::Cow;
+
+use caseless::Caseless;
+use unicode_normalization::UnicodeNormalization;
+
+use crate::{
+    cache::route::Normalize,
+    json::{
+        Json, Member,
+        pointer::{Pointer, Token},
+    },
+};
+
+/// What does not count in a body.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules<'a> {
+    /// Members that are left out.
+    pub ignore: &'a [Pointer],
+    /// Members of the document itself that are left out.
+    pub ignore_members: &'a [&'a str],
+    /// Where the question's text is.
+    pub text: &'a [Pointer],
+    /// What does not count in that text.
+    pub normalize: &'a [Normalize],
+}
+
+/// Writes the normal form of `json` under `rules` to `out`.
+pub fn write(json: &Json<'_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
+    let ignore: Vec<_> = rules.ignore.iter().map(Pointer::tokens).collect();
+    let text: Vec<_> = match rules.normalize {
+        [] => Vec::new(),
+        _ => rules.text.iter().map(Pointer::tokens).collect(),
+    };
+    let writer = Writer { normalize: rules.normalize };
+    match json {
+        Json::Object(members) => {
+            let kept = members.iter().filter(|member| !rules.ignore_members.contains(&&*member.name));
+            writer.object(kept, &ignore, &text, out);
+        }
+        _ => writer.value(json, &ignore, &text, out),
+    }
+}
+
+/// Writes the normal form of a value of which all is text, if it is one.
+pub fn write_alone(json: &Json<'_>, normalize: &[Normalize], out: &mut Vec<u8>) {
+    Writer { normalize }.value(json, &[], &[&[]], out);
+}
+
+/// Writes a length and then the bytes, so that what follows cannot be taken for part of them.
+pub fn write_part(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// What stands for an element that was left out, where a normal form is shown.
+const LEFT_OUT: &str = "(left out)";
+
+/// Reads a normal form back, to show what counts; `None` where `form` is none.
+pub fn read(mut form: &[u8]) -> Option<Json<'_>> {
+    let value = read_value(&mut form)?;
+    form.is_empty().then_some(value)
+}
+
+fn read_value<'a>(form: &mut &'a [u8]) -> Option<Json<'a>> {
+    Some(match form.split_off_first()? {
+        b'n' => Json::Null,
+        b't' => Json::Bool(true),
+        b'f' => Json::Bool(false),
+        b'#' => Json::Number(read_part(form)?),
+        b'"' => Json::text(read_part(form)?),
+        b'_' => Json::text(LEFT_OUT),
+        b'[' => {
+            let count = read_count(form)?;
+            Json::Array((0..count).map(|_| read_value(form)).collect::<Option<_>>()?)
+        }
+        b'{' => {
+            let count = read_count(form)?;
+            let mut member = || Some(Member::new(read_part(form)?, read_value(form)?));
+            Json::Object((0..count).map(|_| member()).collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
+}
+
+fn read_part<'a>(form: &mut &'a [u8]) -> Option<&'a str> {
+    let len = usize::try_from(read_count(form)?).ok()?;
+    std::str::from_utf8(form.split_off(..len)?).ok()
+}
+
+fn read_count(form: &mut &[u8]) -> Option<u64> {
+    let (count, rest) = form.split_first_chunk()?;
+    *form = rest;
+    Some(u64::from_le_bytes(*count))
+}
+
+/// What is left to walk of each pointer that leads to here or below.
+type Trails<'a> = [&'a [Token]];
+
+struct Writer<'a> {
+    normalize: &'a [Normalize],
+}
+
+impl Writer<'_> {
+    fn value(&self, json: &Json<'_>, ignore: &Trails<'_>, text: &Trails<'_>, out: &mut Vec<u8>) {
+        match json {
+            Json::Null => out.push(b'n'),
+            Json::Bool(true) => out.push(b't'),
+            Json::Bool(false) => out.push(b'f'),
+            Json::Number(number) => {
+                out.push(b'#');
+                write_part(number.as_bytes(), out);
+            }
+            Json::String(string) => {
+                out.push(b'"');
+                let is_text = text.iter().any(|trail| trail.is_empty());
+                let string =
+                    if is_text { normalized(string, self.normalize) } else { Cow::Borrowed(&**string) };
+                write_part(string.as_bytes(), out);
+            }
+            Json::Array(items) => self.array(items, ignore, text, out),
+            Json::Object(members) => self.object(members.iter(), ignore, text, out),
+        }
+    }
+
+    fn array(&self, items: &[Json<'_>], ignore: &Trails<'_>, text: &Trails<'_>, out: &mut Vec<u8>) {
+        out.push(b'[');
+        out.extend_from_slice(&(items.len() as u64).to_le_bytes());
+        for (index, item) in items.iter().enumerate() {
+            let step = Step::Index(index);
+            let ignore = follow(ignore, &step);
+            if ends_here(&ignore) {
+                // Leaves the element out, but not that there is one.
+                out.push(b'_');
+            } else {
+                self.value(item, &ignore, &follow(text, &step), out);
+            }
+        }
+    }
+
+    fn object<'m>(
+        &self,
+        members: impl Iterator<Item = &'m Member<'m>>,
+        ignore: &Trails<'_>,
+        text: &Trails<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let mut kept: Vec<(&Member<'_>, Vec<&[Token]>)> = members
+            .map(|member| (member, follow(ignore, &Step::Name(&member.name))))
+            .filter(|(_, ignore)| !ends_here(ignore))
+            .collect();
+        kept.sort_unstable_by(|a, b| a.0.name.cmp(&b.0.name));
+        out.push(b'{');
+        out.extend_from_slice(&(kept.len() as u64).to_le_bytes());
+        for (member, ignore) in kept {
+            write_part(member.name.as_bytes(), out);
+            self.value(&member.value, &ignore, &follow(text, &Step::Name(&member.name)), out);
+        }
+    }
+}
+
+enum Step<'a> {
+    Name(&'a str),
+    Index(usize),
+}
+
+/// The trails that go on over `step`, with that step taken.
+fn follow<'a>(trails: &Trails<'a>, step: &Step<'_>) -> Vec<&'a [Token]> {
+    trails
+        .iter()
+        .filter_map(|trail| {
+            let (first, rest) = trail.split_first()?;
+            let taken = match (first, step) {
+                (Token::Any, Step::Index(_)) => true,
+                (Token::Any, Step::Name(_)) => false,
+                (Token::Name(own), Step::Name(name)) => own == name,
+                (Token::Name(own), Step::Index(index)) => own.parse() == Ok(*index),
+            };
+            taken.then_some(rest)
+        })
+        .collect()
+}
+
+fn ends_here(trails: &Trails<'_>) -> bool {
+    trails.iter().any(|trail| trail.is_empty())
+}
+
+/// `text` without what `rules` say does not count; their order in the settings does not matter.
+fn normalized<'a>(text: &'a str, rules: &[Normalize]) -> Cow<'a, str> {
+    let mut text = Cow::Borrowed(text);
+    if rules.contains(&Normalize::Casefold) {
+        text = Cow::Owned(text.chars().default_case_fold().collect());
+    }
+    // After folding, which may decompose.
+    if rules.contains(&Normalize::Nfc) {
+        text = Cow::Owned(text.nfc().collect());
+    }
+    if rules.contains(&Normalize::Collapse) {
+        text = Cow::Owned(collapse(&text));
+    }
+    if rules.contains(&Normalize::Trim) {
+        text = Cow::Owned(text.trim().to_owned());
+    }
+    text
+}
+
+fn collapse(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut in_space = false;
+    for c in text.chars() {
+        if !c.is_whitespace() {
+            out.push(c);
+        } else if !in_space {
+            out.push(' ');
+        }
+        in_space = c.is_whitespace();
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn form(text: &str) -> Vec<u8> {
+        form_under(text, &Rules::default())
+    }
+
+    fn form_under(text: &str, rules: &Rules<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&Json::parse(text.as_bytes()).expect("JSON"), rules, &mut out);
+        out
+    }
+
+    fn pointers(texts: &[&str]) -> Vec<Pointer> {
+        texts.iter().map(|text| text.parse().expect("a pointer")).collect()
+    }
+
+    #[test]
+    fn order_space_and_escapes_do_not_count() {
+        assert_eq!(form(r#"{"a":1,"b":["x"]}"#), form("{ \"b\" : [\"\\u0078\"],\n \"a\":1 }"));
+    }
+
+    #[test]
+    fn everything_else_counts() {
+        for (a, b) in [
+            ("18446744073709551616", "18446744073709551617"),
+            ("1", "1.0"),
+            ("0", "-0"),
+            (r#"["a","b"]"#, r#"["a-b"]"#),
+            (r#"["a","b"]"#, r#"["b","a"]"#),
+            (r#"[["a"],"b"]"#, r#"[["a","b"]]"#),
+            (r#"{"a":null}"#, "{}"),
+            (r#"{"a":"1"}"#, r#"{"a":1}"#),
+            (r#""true""#, "true"),
+            ("[]", "{}"),
+            (r#"{"a":{"b":1}}"#, r#"{"a":{},"b":1}"#),
+        ] {
+            assert_ne!(form(a), form(b), "{a} against {b}");
+        }
+    }
+
+    #[test]
+    fn ignored_members_are_left_out() {
+        let ignore = pointers(&["/trace", "/items/*/id", "/list/1"]);
+        let rules = Rules { ignore: &ignore, ..Rules::default() };
+        let a = r#"{"trace":1,"items":[{"id":1,"v":2},{"id":2}],"list":["a","b"]}"#;
+        let b = r#"{"items":[{"id":7,"v":2},{}],"list":["a","c"]}"#;
+        assert_eq!(form_under(a, &rules), form_under(b, &rules));
+        let other = r#"{"items":[{"id":7,"v":3},{}],"list":["a","c"]}"#;
+        assert_ne!(form_under(a, &rules), form_under(other, &rules));
+        let shorter = r#"{"items":[{"id":7,"v":2},{}],"list":["a"]}"#;
+        assert_ne!(form_under(a, &rules), form_under(shorter, &rules));
+    }
+
+    #[test]
+    fn text_is_normalized_where_it_is() {
+        let text = pointers(&["/query"]);
+        let all = [Normalize::Trim, Normalize::Collapse, Normalize::Casefold, Normalize::Nfc];
+        let rules = Rules { text: &text, normalize: &all, ..Rules::default() };
+        let plain = form_under(r#"{"query":"straße é","k":"A"}"#, &rules);
+        assert_eq!(plain, form_under("{\"query\":\"  STRASSE \\n  E\u{301} \",\"k\":\"A\"}", &rules));
+        assert_ne!(plain, form_under(r#"{"query":"straße é","k":"a"}"#, &rules));
+        assert_ne!(form_under(r#"{"query":"ab"}"#, &rules), form_under(r#"{"query":"a b"}"#, &rules));
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            "[a-c\"\\\\é]{0,3}".prop_map(Into::into),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(Into::into),
+                proptest::collection::btree_map("[a-c]{0,2}", inner, 0..3)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Two documents share a form exactly where they are the same document.
+        #[test]
+        fn injective(a in any_json(), b in any_json()) {
+            prop_assert_eq!(form(&a.to_string()) == form(&b.to_string()), a == b);
+            prop_assert_eq!(form(&a.to_string()), form(&format!("{a:#}")));
+        }
+
+        /// What is shown of a form is all that is in it.
+        #[test]
+        fn read_back(json in any_json()) {
+            let written = form(&json.to_string());
+            let mut shown = Vec::new();
+            read(&written).expect("a form").write(&mut shown);
+            prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&shown).expect("JSON"), json);
+            prop_assert_eq!(form(std::str::from_utf8(&shown).expect("UTF-8")), written);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = read(&bytes);
+        }
+
+        #[test]
+        fn members_in_any_order(map in proptest::collection::btree_map("[a-d]{1,2}", any_json(), 0..6)) {
+            let member = |(name, value): (&String, &serde_json::Value)| format!("\"{name}\": {value}");
+            let forward: Vec<_> = map.iter().map(member).collect();
+            let backward: Vec<_> = map.iter().rev().map(member).collect();
+            prop_assert_eq!(
+                form(&format!("{{{}}}", forward.join(","))),
+                form(&format!("{{{}}}", backward.join(",")))
+            );
+        }
+    }
+}

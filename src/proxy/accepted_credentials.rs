@@ -1,0 +1,67 @@
+//! Whose credentials the upstream accepted lately: under a shared scope, only they get what was stored for
+//! somebody with credentials. A shared cache is no way around the upstream's login.
+
+use std::time::Instant;
+
+use moka::sync::Cache;
+
+use crate::json::canonical::write_part;
+
+/// Credentials beyond this many: the ones unused for longest must prove themselves again.
+const MAX_CREDENTIALS: u64 = 100_000;
+
+/// The credentials that stand, on each route.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    accepted: Cache<[u8; 32], Instant>,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self { accepted: Cache::new(MAX_CREDENTIALS) }
+    }
+}
+
+impl Standing {
+    /// Accepts `credentials` on `route` until then.
+    pub fn accept(&self, route: &str, credentials: &blake3::Hash, until: Instant) {
+        self.accepted.insert(id(route, credentials), until);
+    }
+
+    /// Accepts them no longer.
+    pub fn refuse(&self, route: &str, credentials: &blake3::Hash) {
+        self.accepted.invalidate(&id(route, credentials));
+    }
+
+    /// Whether `credentials` stand on `route`.
+    pub fn holds(&self, route: &str, credentials: &blake3::Hash, now: Instant) -> bool {
+        self.accepted.get(&id(route, credentials)).is_some_and(|until| now < until)
+    }
+}
+
+fn id(route: &str, credentials: &blake3::Hash) -> [u8; 32] {
+    let mut parts = Vec::with_capacity(64 + route.len());
+    write_part(route.as_bytes(), &mut parts);
+    write_part(credentials.as_bytes(), &mut parts);
+    *blake3::hash(&parts).as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn credentials_stand_until_refused_or_old() {
+        let (standing, now, ttl) = (Standing::default(), Instant::now(), Duration::from_secs(300));
+        let (one, two) = (blake3::hash(b"one"), blake3::hash(b"two"));
+        assert!(!standing.holds("r", &one, now));
+        standing.accept("r", &one, now + ttl);
+        assert!(standing.holds("r", &one, now));
+        assert!(!standing.holds("r", &two, now) && !standing.holds("s", &one, now));
+        assert!(!standing.holds("r", &one, now + ttl));
+        standing.refuse("r", &one);
+        assert!(!standing.holds("r", &one, now));
+    }
+}

@@ -1,0 +1,90 @@
+//! A running answer with something taken out of its events on the way, for some of those who read it.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+
+use crate::{
+    dialect::Edit,
+    http::sse::Framing,
+    proxy::{coalesce::flight::Reader, error::ProxyError},
+};
+
+/// Reads an answer along, edited.
+pub struct Edited {
+    reader: Reader,
+    /// How the answer is divided; each event goes on once it is whole.
+    framing: Framing,
+    edit: Edit,
+    held: BytesMut,
+    ended: bool,
+}
+
+impl fmt::Debug for Edited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edited").field("reader", &self.reader).field("held", &self.held.len()).finish()
+    }
+}
+
+impl Edited {
+    /// What `reader` reads, through `edit`.
+    pub fn new(reader: Reader, framing: Framing, edit: Edit) -> Self {
+        Self { reader, framing, edit, held: BytesMut::new(), ended: false }
+    }
+
+    /// How the answer ended, if it has.
+    pub const fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The part of what is held that is whole.
+    fn whole(&mut self) -> Bytes {
+        let end = if self.ended { self.held.len() } else { self.framing.events_end(&self.held) };
+        self.held.split_to(end).freeze()
+    }
+}
+
+impl Body for Edited {
+    type Data = Bytes;
+    type Error = Arc<ProxyError>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        loop {
+            let whole = this.whole();
+            if !whole.is_empty() {
+                let edited = this.edit.apply(this.framing, whole).map_err(|reason| {
+                    Arc::new(ProxyError::internal(format!(
+                        "the answer cannot be shared: {}",
+                        reason.as_str()
+                    )))
+                });
+                return Poll::Ready(Some(edited.map(Frame::data)));
+            }
+            if this.ended {
+                return Poll::Ready(None);
+            }
+            match std::task::ready!(Pin::new(&mut this.reader).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    let Ok(chunk) = frame.into_data() else { continue };
+                    if this.held.len() + chunk.len() > this.reader.origin().bound {
+                        let error = ProxyError::internal("an event of the answer is too large to be shared");
+                        return Poll::Ready(Some(Err(Arc::new(error))));
+                    }
+                    this.held.extend_from_slice(&chunk);
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => this.ended = true,
+            }
+        }
+    }
+}

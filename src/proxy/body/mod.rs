@@ -1,0 +1,202 @@
+//! Bodies: bounded reading, and (in `request` and `response`) what goes upstream and what goes to clients.
+
+pub mod filtered;
+pub mod paced;
+mod request;
+mod response;
+
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, Sleep, timeout_at};
+
+pub use self::{
+    request::{RequestBody, Turn},
+    response::{ResponseBody, UpstreamBody},
+};
+use crate::proxy::error::ProxyError;
+
+/// Why a body did not come whole.
+#[derive(Debug)]
+pub enum BodyError {
+    /// Nothing came for this long.
+    TimedOut(Duration),
+    /// The sender broke off.
+    Broken(hyper::Error),
+    /// It is larger than this, in bytes.
+    TooLarge(usize),
+    /// The answer that it was part of failed.
+    Failed(Arc<ProxyError>),
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut(limit) => write!(f, "nothing came for {} ms", limit.as_millis()),
+            Self::Broken(_) => f.write_str("the sender broke off"),
+            Self::TooLarge(limit) => write!(f, "larger than {limit} bytes"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Broken(error) => Some(error),
+            Self::Failed(error) => error.source.as_ref().map(|source| &**source as _),
+            Self::TimedOut(_) | Self::TooLarge(_) => None,
+        }
+    }
+}
+
+/// How long a sender may take, and how much it may send.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimits {
+    /// The largest body, in bytes.
+    pub bytes: usize,
+    /// Between two reads; ten times that in all.
+    pub pause: Duration,
+}
+
+/// Reads a whole body. Each time that more of it must be waited for, `waits` is called.
+///
+/// # Errors
+/// Where it breaks off, is too large, or takes too long.
+pub async fn read<B>(mut body: B, limits: ReadLimits, waits: impl Fn()) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
+    let too_large = BodyError::TooLarge(limits.bytes);
+    if body.size_hint().lower() > limits.bytes as u64 {
+        return Err(too_large);
+    }
+    let mut deadline = None;
+    let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+    loop {
+        // The last piece may already be known to be the last.
+        if body.is_end_stream() {
+            break;
+        }
+        let next = match at_once(body.frame()).await {
+            Ok(frame) => Ok(frame),
+            Err(mut frame) => {
+                let frame = poll_fn(|cx| {
+                    let polled = Pin::new(&mut frame).poll(cx);
+                    if polled.is_pending() {
+                        waits();
+                    }
+                    polled
+                });
+                let now = Instant::now();
+                let deadline = *deadline.get_or_insert(now + limits.pause * 10);
+                timeout_at(deadline.min(now + limits.pause), frame).await
+            }
+        };
+        let frame = match next {
+            Ok(Some(frame)) => frame.map_err(BodyError::Broken)?,
+            Ok(None) => break,
+            Err(_) => return Err(BodyError::TimedOut(limits.pause)),
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > limits.bytes {
+            return Err(too_large);
+        }
+        // Most bodies come in one piece, which needs no copy.
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&std::mem::take(&mut first));
+            }
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+/// What `future` gives as soon as its caller has been polled twice, or else itself. hyper hands a body over only to one who
+/// waits for it, but then at once: that is worth no timer.
+async fn at_once<F: Future + Unpin>(mut future: F) -> Result<F::Output, F> {
+    let mut is_second = false;
+    let polled = poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if std::mem::replace(&mut is_second, true) => Poll::Ready(None),
+        Poll::Pending => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    });
+    polled.await.ok_or(future)
+}
+
+/// The chunks of a body in one piece; `len` bytes in all.
+pub fn joined(mut chunks: Vec<Bytes>, len: usize) -> Bytes {
+    // Most bodies come in one piece, which needs no copy.
+    if chunks.len() == 1 {
+        return chunks.swap_remove(0);
+    }
+    let mut whole = BytesMut::with_capacity(len);
+    for chunk in chunks {
+        whole.extend_from_slice(&chunk);
+    }
+    whole.freeze()
+}
+
+/// A body that fails where nothing comes for too long.
+#[derive(Debug)]
+pub struct Timed<B> {
+    inner: B,
+    limit: Duration,
+    /// Runs only while the sender is waited for.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B> Timed<B> {
+    /// `inner`, with at most `limit` between two frames.
+    pub const fn new(inner: B, limit: Duration) -> Self {
+        Self { inner, limit, timer: None }
+    }
+}
+
+impl<B> Body for Timed<B>
+where
+    B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
+            this.timer = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
+        }
+        let limit = this.limit;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        match timer.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Some(Err(BodyError::TimedOut(limit)))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,165 @@
+//! A request on a cacheable route, and all that its answer depends on.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, request::Parts};
+
+use crate::{
+    cache::{
+        key::Key,
+        policy::Reason,
+        route::{Kind, Route},
+        status::CacheReport,
+    },
+    proxy::{
+        body::RequestBody,
+        error::ProxyError,
+        exchange::Exchange,
+        lookup::hit::Found,
+        passthrough,
+        revalidate::Follow,
+        state::{Live, Shared},
+        upstream,
+    },
+    request::{Inquiry, admit, batch::Wanted, head::Heading},
+};
+
+/// Three times what 4,096 numbers take, written with all their digits.
+const ROOM_FOR_VECTOR: usize = 256 * 1024;
+
+/// A request on a cacheable route, with all that its answer depends on.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The rule that covers it.
+    pub route: Arc<Route>,
+    /// The request.
+    pub exchange: Exchange,
+    /// What was understood of it.
+    pub inquiry: Inquiry,
+    /// The inputs that are asked for, where each has an entry of its own.
+    pub wanted: Option<Arc<Wanted>>,
+    /// The stale answer that it gets where the upstream fails.
+    pub fallback: Option<Box<Fallback>>,
+    /// How long it may still wait for the store before its answer (`store.timeout`, in all).
+    pub patience: Duration,
+    /// What is remembered of it on a route that follows its upstream.
+    pub follow: Option<Box<Follow>>,
+}
+
+/// A stale answer for where the upstream fails.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    /// It.
+    pub found: Found,
+    /// Whether an error of the upstream is such a failure, too, or only that it gives no answer.
+    pub for_errors: bool,
+}
+
+impl Question {
+    /// The one that `exchange` asks, which notes its text; `None` where its body shows that no route covers it.
+    pub fn of(exchange: &mut Exchange, heading: &Heading, parts: &Parts, body: &[u8]) -> Option<Box<Self>> {
+        let inquiry = admit(heading, parts, body, &exchange.live.terms)?;
+        exchange.question.clone_from(&inquiry.question);
+        Some(Self::new(exchange.clone(), Arc::clone(&heading.route), inquiry, &parts.headers))
+    }
+
+    /// The one that `exchange` asks on `route`; `headers` are the request's.
+    pub fn new(exchange: Exchange, route: Arc<Route>, inquiry: Inquiry, headers: &HeaderMap) -> Box<Self> {
+        let patience = exchange.live.config.store.timeout;
+        let mut question =
+            Box::new(Self { route, exchange, inquiry, wanted: None, fallback: None, patience, follow: None });
+        question.follow = Follow::of(&question, headers).map(Box::new);
+        question
+    }
+
+    /// The conversations that it names, where its answer may open another one.
+    pub fn named(&self) -> Option<&[String]> {
+        let may_open = self.route.kind == Kind::Query && self.follow.is_none();
+        may_open.then_some(&self.inquiry.conversations)
+    }
+
+    /// The settings as of the request.
+    pub fn live(&self) -> &Live {
+        &self.exchange.live
+    }
+
+    /// What lasts.
+    pub fn shared(&self) -> &Shared {
+        &self.exchange.live.shared
+    }
+
+    /// The request for the upstream, made of the client's own.
+    pub fn request(&self, mut parts: Parts, body: Bytes) -> Request<RequestBody> {
+        self.make_upstreams(&mut parts.headers);
+        let body = self.inquiry.upstream_body.clone().unwrap_or(body);
+        Request::from_parts(parts, body.into())
+    }
+
+    /// Makes of its headers those that go upstream.
+    pub fn make_upstreams(&self, headers: &mut HeaderMap) {
+        passthrough::upstream_headers(&self.exchange, headers, true);
+        self.inquiry.conditions.remove_from(headers);
+    }
+
+    /// Has the upstream give the part that is asked for, which is nobody else's and not stored: on the client's own
+    /// conditions. What `report` then tells.
+    pub fn ask_for_part(&mut self, request: &mut Request<RequestBody>, report: CacheReport) -> CacheReport {
+        let reason = Some(Reason::RequestRange);
+        (self.inquiry.bypass, self.inquiry.key, self.follow) = (reason, None, None);
+        self.inquiry.conditions.add_to(request.headers_mut());
+        CacheReport { reason, ..report }
+    }
+
+    /// Whether it asks for an answer's head alone, which is not stored, and of no use to others.
+    pub fn is_head(&self) -> bool {
+        self.exchange.method == Method::HEAD
+    }
+
+    /// When the answer must have begun.
+    pub fn deadline(&self) -> tokio::time::Instant {
+        (self.exchange.started + self.live().config.upstream.first_byte_timeout).into()
+    }
+
+    /// The keys under which its answer is kept.
+    pub fn keys(&self) -> &[Key] {
+        self.wanted.as_ref().map_or(self.inquiry.key.as_slice(), |wanted| wanted.keys())
+    }
+
+    /// The largest answer that is kept, in bytes: one entry, and of several some room for each further one.
+    pub fn largest_answer(&self) -> usize {
+        let further = self.keys().len().saturating_sub(1);
+        self.live().config.store.max_entry.saturating_add(further * ROOM_FOR_VECTOR)
+    }
+
+    /// The largest answer that others may join, in bytes: one that is kept for them whole, and for those who come later.
+    pub fn largest_shared(&self) -> usize {
+        self.largest_answer().min(self.live().config.coalesce.max_buffer)
+    }
+
+    /// Notes, for a shared scope, that the upstream accepts the caller's credentials: it gave a whole answer that was
+    /// judged good.
+    pub fn accept_credentials(&self) {
+        let Self { route, inquiry, .. } = self;
+        if let Some(credentials) = &inquiry.credentials {
+            let until = Instant::now() + self.live().config.shared_auth_ttl;
+            self.shared().standing.accept(&route.name, credentials, until);
+        }
+    }
+
+    /// Notes that the upstream refuses them, where `status` says so.
+    pub fn refuse_credentials(&self, status: StatusCode) {
+        let is_refusal = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if let (true, Some(credentials)) = (is_refusal, &self.inquiry.credentials) {
+            self.shared().standing.refuse(&self.route.name, credentials);
+        }
+    }
+
+    /// The error of an answer that has not begun by then.
+    pub fn too_late(&self) -> ProxyError {
+        upstream::timed_out(self.live().config.upstream.first_byte_timeout)
+    }
+}

@@ -1,0 +1,249 @@
+//! Requests for vectors: each input has an entry of its own. What is stored is filled in, and the upstream is asked
+//! once for the rest.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+
+use crate::proxy::lookup::batch::Stored;
+use crate::{
+    cache::{
+        key::Key,
+        policy::Reason,
+        status::{CacheReport, CacheStatus, Forward},
+    },
+    dialect::{Fault, Vectors},
+    proxy::{
+        body::{self, BodyError, RequestBody, ResponseBody},
+        context::{Fallback, Question},
+        error::{ErrorKind, ProxyError},
+        fetch,
+        lookup::hit::{self, Found},
+        response::{self, Failure, Reply, Saved},
+        upstream,
+    },
+    request::batch::Batch,
+    telemetry::{log::events::Operation, stats::Limit},
+};
+
+/// Answers a request for vectors.
+///
+/// # Errors
+/// Where the upstream has no answer, or one that is not a vector for each input it was asked for.
+pub async fn embed(
+    mut question: Question,
+    batch: &Batch,
+    request: Request<RequestBody>,
+) -> Result<Reply, Failure> {
+    let (stored, report) = look(&mut question, batch).await;
+    let lacking = stored.lacking();
+    if let Some(found) = stored.serves_all().then(|| stored.answer(batch.order())).flatten() {
+        let reply = hit::found(&question, found);
+        if !lacking.is_empty() {
+            let (asked, request) = rest(&question, batch, &lacking, request);
+            fetch::refresh(asked, request);
+        }
+        return Ok(reply);
+    }
+    if question.inquiry.directives.only_if_cached && question.inquiry.bypass.is_none() {
+        let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
+        return Err(Failure::Told(error, Some(CacheReport { forward: None, ..report })));
+    }
+    // Where every input is asked for once, the request upstream is the caller's own.
+    let own = (lacking.len() < batch.order().len()).then(|| copy(&request));
+    let asking = Asking { question: &question, batch, stored: &stored, lacking: &lacking };
+    let told = asking.answer(report.clone(), request).await?;
+    match (told, own) {
+        (Told::Answer(reply) | Told::Unfit(reply), None) | (Told::Answer(reply), Some(_)) => Ok(reply),
+        (Told::Unfit(_), Some(request)) => ask_for_all(question, batch, report, request).await,
+    }
+}
+
+/// What the upstream has told.
+enum Told {
+    /// The answer to the caller's request.
+    Answer(Reply),
+    /// What is no vector for each input, or cannot be put beside those that are stored: as it came.
+    Unfit(Reply),
+}
+
+/// Asks for all inputs in the caller's own words, after the service has given no fitting answer to some of them: what it
+/// would have said without a cache is passed on.
+async fn ask_for_all(
+    question: Question,
+    batch: &Batch,
+    report: CacheReport,
+    request: Request<RequestBody>,
+) -> Result<Reply, Failure> {
+    let nothing = Stored::nothing(batch.keys().len());
+    let lacking = nothing.lacking();
+    let report = CacheReport { inputs: report.inputs.map(|(_, all)| (0, all)), ..report };
+    if lacking.len() == batch.order().len() {
+        let asking = Asking { question: &question, batch, stored: &nothing, lacking: &lacking };
+        let (Told::Answer(reply) | Told::Unfit(reply)) = asking.answer(report, request).await?;
+        return Ok(reply);
+    }
+    // With repeats, it is a request that no entry is made of.
+    let mut inquiry = question.inquiry.clone();
+    inquiry.key = None;
+    inquiry.bypass = Some(Reason::UnreadVectors);
+    fetch::ask(Box::new(Question { inquiry, ..question }), report, request).await
+}
+
+/// A request with the same head and body.
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let body = match request.body() {
+        RequestBody::Full(body) => RequestBody::Full(body.clone()),
+        // Requests for vectors were read whole.
+        RequestBody::Client(..) => RequestBody::Full(None),
+    };
+    let mut copy = Request::new(body);
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy
+}
+
+/// The inputs of a request that the upstream is asked for.
+struct Asking<'a> {
+    question: &'a Question,
+    batch: &'a Batch,
+    stored: &'a Stored,
+    lacking: &'a [usize],
+}
+
+impl Asking<'_> {
+    /// Asks for them, and puts the answer and what is stored together.
+    async fn answer(&self, report: CacheReport, request: Request<RequestBody>) -> Result<Told, Failure> {
+        let (mut asked, request) = rest(self.question, self.batch, self.lacking, request);
+        let stale = self.stored.answer(self.batch.order());
+        asked.fallback = stale.map(|found| Box::new(Fallback { found, for_errors: true }));
+        let largest = asked.largest_answer();
+        let reply = fetch::ask(asked, report, request).await?;
+        let is_told = reply.response.status() == StatusCode::OK
+            && reply.report.as_ref().is_some_and(|report| report.status != CacheStatus::Stale);
+        if is_told { self.complete(reply, largest).await } else { Ok(Told::Answer(reply)) }
+    }
+
+    async fn complete(&self, reply: Reply, largest: usize) -> Result<Told, Failure> {
+        let Reply { response, report, hit } = reply;
+        let (mut head, body) = response.into_parts();
+        let told = match read(body, largest).await {
+            Ok(told) => told,
+            Err(error) => return Err(failure(error, report)),
+        };
+        let takes_text = self.question.inquiry.ask.takes_text;
+        let completed = match Vectors::read(&told, self.lacking.len(), takes_text) {
+            Ok(vectors) => {
+                self.stored.completed(self.batch.order(), self.lacking, &vectors).ok_or(Fault::Unread)
+            }
+            Err(fault) => Err(fault),
+        };
+        let body = match completed {
+            Ok(body) => body,
+            Err(fault) => {
+                let reply = Reply { response: Response::from_parts(head, told.into()), report, hit };
+                // The upstream's own error is the answer.
+                return Ok(if fault == Fault::Error { Told::Answer(reply) } else { Told::Unfit(reply) });
+            }
+        };
+        if body != told {
+            head.headers.remove(header::CONTENT_LENGTH);
+            response::forget_body(&mut head.headers);
+        }
+        let response = Response::from_parts(head, body.into());
+        let Some(Found { entry, report: found, .. }) = self.stored.found(self.batch.order()) else {
+            return Ok(Told::Answer(Reply { response, report, hit }));
+        };
+        let saved = Saved::by(&mut Arc::unwrap_or_clone(entry));
+        self.question.shared().stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
+        let partial =
+            |report| CacheReport { status: CacheStatus::Partial, age: found.age, ttl: found.ttl, ..report };
+        Ok(Told::Answer(Reply { response, report: report.map(partial), hit: Some(saved) }))
+    }
+}
+
+/// Looks all inputs up; what is told of the request if the upstream must be asked.
+async fn look(question: &mut Question, batch: &Batch) -> (Stored, CacheReport) {
+    let Question { route, inquiry, exchange, .. } = &*question;
+    let shared = question.shared();
+    let key = inquiry.key.clone().filter(|_| batch.keys().len() == 1);
+    if let Some(reason) = inquiry.bypass {
+        shared.stats.bypassed.increment();
+        let report = CacheReport { key, ..CacheReport::bypass(route.kind, reason) };
+        return (Stored::nothing(batch.keys().len()), report);
+    }
+    let started = Instant::now();
+    let stored = Stored::look(question, batch.keys(), batch.order().len()).await;
+    let (all, hits) = (batch.order().len(), stored.hits(batch.order()));
+    let counters = shared.stats.of(route.kind);
+    counters.hits.add(hits as u64);
+    if stored.failed {
+        shared.stats.errors.increment();
+    } else {
+        counters.misses.add((all - hits) as u64);
+    }
+    let took = started.elapsed();
+    exchange.performed(Operation::CacheLookup { hit: hits == all }, took, !stored.failed);
+    let forward = if hits > 0 { Forward::Partial } else { stored.forward };
+    let inputs = (all > 1).then_some((hits, all));
+    let report = CacheReport::forwarded(CacheStatus::Miss, route.kind, key, forward, None);
+    question.patience = question.patience.saturating_sub(took);
+    (stored, CacheReport { inputs, ..report })
+}
+
+/// The question for the inputs that are lacking, and the request that asks for them.
+fn rest(
+    question: &Question,
+    batch: &Batch,
+    lacking: &[usize],
+    request: Request<RequestBody>,
+) -> (Box<Question>, Request<RequestBody>) {
+    let wanted = batch.wanted(lacking);
+    let mut inquiry = question.inquiry.clone();
+    inquiry.key = Key::together(wanted.keys());
+    inquiry.ask.inputs = lacking.len();
+    let asked = Box::new(Question { inquiry, wanted: Some(Arc::new(wanted)), ..question.clone() });
+    let request = request.map(|body| match body {
+        RequestBody::Full(Some(body)) => batch.request(&body, lacking).into(),
+        other => other,
+    });
+    (asked, request)
+}
+
+/// The answer to a question for several inputs, where all of it has been stored since they were looked up.
+pub async fn stored_meanwhile(question: &Question) -> Option<Found> {
+    // A single one comes with the turn.
+    let wanted = question.wanted.as_ref().filter(|wanted| wanted.keys().len() > 1)?;
+    let stored = Stored::look(question, wanted.keys(), wanted.keys().len()).await;
+    let order: Vec<_> = (0..wanted.keys().len()).collect();
+    if stored.lacking().is_empty() { stored.answer(&order) } else { None }
+}
+
+/// Reads an answer of up to `largest` bytes.
+async fn read(mut body: ResponseBody, largest: usize) -> Result<Bytes, BodyError> {
+    let (mut chunks, mut len) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(chunk) = frame?.into_data() else { continue };
+        len += chunk.len();
+        if len > largest {
+            return Err(BodyError::TooLarge(largest));
+        }
+        chunks.push(chunk);
+    }
+    Ok(body::joined(chunks, len))
+}
+
+fn failure(error: BodyError, report: Option<CacheReport>) -> Failure {
+    match error {
+        BodyError::Failed(error) => Failure::Fill(error, report),
+        BodyError::TooLarge(limit) => {
+            let message = format!("the upstream's answer is larger than {limit} bytes");
+            let error = ProxyError::new(ErrorKind::UpstreamProtocol, message).over(Limit::MaxEntry);
+            Failure::Told(error, report)
+        }
+        error => Failure::Told(upstream::cut(&error), report),
+    }
+}

@@ -1,0 +1,255 @@
+//! An answer that is not stored: asked of the upstream, or read along with whom it is being given to already.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Request, Response, header};
+use tokio::time::{timeout, timeout_at};
+
+use crate::{
+    cache::{
+        invalidation::log::Dependencies,
+        policy,
+        status::{CacheReport, CacheStatus},
+    },
+    dialect::Edit,
+    http::sse::Framing,
+    proxy::{
+        body::{RequestBody, ResponseBody, filtered::Edited},
+        coalesce::{
+            detach::Carried,
+            flight::{self, End, Head, Origin, Reader, Sharing, Source},
+            registry::{Fit, Seat, Start},
+        },
+        context::{Fallback, Question},
+        fill::{Fill, Purpose},
+        lookup::{hit, may_read},
+        response::{self, Failure, Reply},
+    },
+    telemetry::stats::Limit,
+};
+
+/// How long a response's head waits for a short answer's end, so that `Cache-Status` can tell what became of it.
+const VERDICT_WAIT: Duration = Duration::from_millis(50);
+
+/// How long a stream's head waits for its first event.
+const FIRST_EVENT_WAIT: Duration = Duration::from_millis(1);
+
+/// Gets the answer to `question`, whose lookup `report` tells of; `request` asks the upstream for it.
+///
+/// # Errors
+/// Where there is no answer, or it does not begin in time.
+pub async fn ask(
+    mut question: Box<Question>,
+    report: CacheReport,
+    request: Request<RequestBody>,
+) -> Result<Reply, Failure> {
+    question.exchange.caller.half_close.waits_elsewhere();
+    match question.fallback.take() {
+        None => ask_once_or_twice(question, report, request).await,
+        Some(stale) => Box::pin(ask_or_take(question, stale, report, request)).await,
+    }
+}
+
+/// The same, with a stale answer for where that fails.
+async fn ask_or_take(
+    question: Box<Question>,
+    stale: Box<Fallback>,
+    report: CacheReport,
+    request: Request<RequestBody>,
+) -> Result<Reply, Failure> {
+    let asked = Box::new(Question { fallback: Some(stale.clone()), ..Question::clone(&question) });
+    match ask_once_or_twice(asked, report, request).await {
+        Ok(reply) if stale.for_errors && policy::is_failure(reply.response.status()) => {
+            Ok(hit::instead(&question, stale.found, Some(reply.response.status())))
+        }
+        Err(Failure::Told(..) | Failure::Fill(..)) => Ok(hit::instead(&question, stale.found, None)),
+        otherwise => otherwise,
+    }
+}
+
+/// Asks the upstream in the background, unless it is being asked already, or failed to answer lately.
+pub fn refresh(question: Box<Question>, request: Request<RequestBody>) {
+    let Some(key) = &question.inquiry.key else { return };
+    let id = (key.id(), question.inquiry.ask.upstream_form.id);
+    if question.inquiry.directives.only_if_cached || question.shared().flights.is_refresh_held_off(&id) {
+        return;
+    }
+    if let Seat::Lead(Start { writer, landing, .. }) = seat(&question, false) {
+        let tasks = question.shared().tasks.clone();
+        tasks.spawn(Fill { question, landing, purpose: Purpose::Refresh }.run(request, writer));
+    }
+}
+
+async fn ask_once_or_twice(
+    question: Box<Question>,
+    report: CacheReport,
+    request: Request<RequestBody>,
+) -> Result<Reply, Failure> {
+    let deadline = question.deadline();
+    for second in [false, true] {
+        let reader = match seat(&question, second) {
+            Seat::Lead(start) => return Box::pin(lead(question, report, request, start)).await,
+            Seat::Follow(reader) => reader,
+            Seat::Alone => break,
+            Seat::Full => {
+                question.shared().stats.limited(Limit::MaxFollowers);
+                break;
+            }
+        };
+        // Who has waited for a second answer, or failed twice, waits for no third; nor who has a stale one.
+        let last = second || reader.origin().second || question.fallback.is_some();
+        match timeout_at(deadline, reader.shared_head()).await {
+            Err(_) => return Err(Failure::Told(question.too_late(), Some(report))),
+            Ok(Err(error)) if last => return Err(Failure::Fill(error, Some(report))),
+            Ok(Ok(Some(head)))
+                if matches!(head.sharing, Sharing::Open | Sharing::Judged)
+                    || (last && head.sharing == Sharing::Failed) =>
+            {
+                return Ok(follow(&question, report, &head, reader));
+            }
+            Ok(Ok(None)) => break,
+            Ok(Err(_) | Ok(Some(_))) => {}
+        }
+    }
+    let start = Start::alone(origin(&question, false));
+    Box::pin(lead(question, report, request, start)).await
+}
+
+fn origin(question: &Question, second: bool) -> Origin {
+    let bound = question.live().config.coalesce.max_buffer;
+    let with_credentials = question.inquiry.credentials.is_some();
+    let began = question.shared().store.generations().last();
+    Origin { bound, with_credentials, second, began }
+}
+
+/// The request's part in the answer.
+fn seat(question: &Question, second: bool) -> Seat {
+    let inquiry = &question.inquiry;
+    // What is not looked up is not shared; nor is an answer that the request wants to be of no further use.
+    let (None, Some(key), false) = (inquiry.bypass, &inquiry.key, question.is_head()) else {
+        return Seat::Alone;
+    };
+    if inquiry.directives.no_cache || inquiry.directives.ttl.is_some_and(|ttl| ttl.is_zero()) {
+        return Seat::Alone;
+    }
+    let id = (key.id(), inquiry.ask.upstream_form.id);
+    let max_followers = question.live().config.coalesce.max_followers;
+    let marks = inquiry.marks();
+    let fit = |origin: Origin| {
+        let generations = question.shared().store.generations();
+        let may_be_retired =
+            |key| generations.may_be_retired(origin.began, Dependencies { key, marks: &marks });
+        if question.keys().iter().any(may_be_retired) {
+            Fit::Outdated
+        } else if may_read(question, origin.with_credentials) {
+            Fit::Fits
+        } else {
+            Fit::NotTheirs
+        }
+    };
+    let (flights, since) = (&question.shared().flights, question.exchange.started);
+    flights.join(id, origin(question, second), since, max_followers, fit)
+}
+
+/// Asks the upstream, and reads along. Once there is something to give on, or the client leaves, a task of its own does
+/// what is left of the asking: from then on this one goes no faster than the client reads.
+async fn lead(
+    question: Box<Question>,
+    mut report: CacheReport,
+    request: Request<RequestBody>,
+    start: Start,
+) -> Result<Reply, Failure> {
+    let Start { writer, reader, landing } = start;
+    let exchange = question.exchange.clone();
+    let edit = question.inquiry.ask.edit_for_caller();
+    let is_head = question.is_head();
+    let tasks = question.shared().tasks.clone();
+    let purpose = if reader.origin().second { Purpose::SecondAnswer } else { Purpose::Answer };
+    let mut fill = Carried::new(Fill { question, landing, purpose }.run(request, writer), tasks);
+    let head = match fill.until(reader.head()).await {
+        Ok(head) => head,
+        Err(error) => return Err(Failure::Fill(error, Some(report))),
+    };
+    if Framing::of_headers(&head.headers) == Framing::Whole {
+        match timeout(VERDICT_WAIT, fill.until(reader.end())).await {
+            Ok(End::Complete(outcome)) => {
+                report.stored = Some(outcome.is_ok());
+                report.reason = report.reason.or(flight::reason(outcome));
+            }
+            // Nothing of it has gone to the client yet, who can so be told.
+            Ok(End::Failed(error)) => return Err(Failure::Fill(error, Some(report))),
+            Err(_) => {}
+        }
+    } else {
+        // Where a stream's first event comes right behind its head, it goes on from here, too, before a task of its own,
+        // which another thread would be woken for, takes the rest. Where it takes longer, the head does not wait.
+        let _ = timeout(FIRST_EVENT_WAIT, fill.until(reader.begun())).await;
+    }
+    report.forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
+    match head.source {
+        Source::Upstream => {}
+        Source::Meanwhile => {
+            exchange.live.shared.stats.coalesced.increment();
+            report.status = CacheStatus::Coalesced;
+            report.stored = None;
+        }
+        Source::Confirmed { age, ttl } => report = report.confirmed(age, ttl),
+    }
+    // Whoever reads the body from now on, be it here, must not be the one who does the work.
+    drop(fill);
+    let mut headers = head.headers.clone();
+    let edit = edit.filter(|edit| edit.changes(Framing::of_headers(&headers)));
+    if edit.is_some() {
+        // They tell of the bytes as they came.
+        for name in [header::CONTENT_LENGTH, header::ETAG] {
+            headers.remove(name);
+        }
+    }
+    let body = if is_head { ResponseBody::Full(None) } else { body(&head, reader, edit) };
+    let response = response(&head, headers, body);
+    Ok(Reply::new(response, Some(report)))
+}
+
+/// Reads along with the request that asked.
+fn follow(question: &Question, report: CacheReport, head: &Head, reader: Reader) -> Reply {
+    question.shared().stats.coalesced.increment();
+    let framing = Framing::of_headers(&head.headers);
+    let edit = question.inquiry.ask.edit_for_others(question.named());
+    let edit = edit.filter(|edit| edit.changes(framing));
+    // As from the store: without what was meant for the one who asked, be it in an answer that is not stored.
+    let mut headers = response::headers_to_store(&question.route, &head.headers);
+    if question.follow.is_none() {
+        headers.remove(header::SET_COOKIE);
+    }
+    // An error says when to ask again to whom it is given.
+    if let (true, Some(after)) = (head.status.is_client_error(), head.headers.get(header::RETRY_AFTER)) {
+        headers.insert(header::RETRY_AFTER, after.clone());
+    }
+    let body = body(head, reader, edit);
+    let response = response(head, headers, body);
+    let forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
+    Reply::new(response, Some(CacheReport { status: CacheStatus::Coalesced, forward, ..report }))
+}
+
+fn response(head: &Head, headers: HeaderMap, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn body(head: &Head, reader: Reader, edit: Option<Edit>) -> ResponseBody {
+    match edit {
+        Some(edit) => {
+            ResponseBody::Edited(Box::new(Edited::new(reader, Framing::of_headers(&head.headers), edit)))
+        }
+        None => {
+            let len = length(&head.headers).or_else(|| reader.complete_len());
+            ResponseBody::Flight(reader, len)
+        }
+    }
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

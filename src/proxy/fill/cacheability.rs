@@ -1,0 +1,144 @@
+//! What the upstream's answer is worth: whether it may be stored, and who else may read it while it runs.
+
+use bytes::Bytes;
+use http::{HeaderName, StatusCode, header};
+
+use crate::{
+    cache::{
+        key,
+        policy::{self, Life, Reason},
+        rfc9111::Times,
+        route::Scope,
+        unfinished,
+    },
+    dialect::{Answer, Judging},
+    http::sse::Framing,
+    proxy::{
+        coalesce::flight::{Head, Sharing, StoredFor},
+        context::Question,
+        fill::Purpose,
+        revalidate::received,
+    },
+};
+
+/// Whether an answer with this head may be stored, and for how long.
+///
+/// # Errors
+/// The reason, where it may not.
+pub fn of_head(question: &Question, head: &Head, times: Times) -> Result<Life, Reason> {
+    let life = by_rules(question, head, times)?;
+    if is_longer(head, question.largest_answer()) { Err(Reason::TooLarge) } else { Ok(life) }
+}
+
+/// Whether its head says that its body has more than `most` bytes. A length that is none is the parser's affair.
+fn is_longer(head: &Head, most: usize) -> bool {
+    let length =
+        head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    length.is_some_and(|length: u64| length > most as u64)
+}
+
+fn by_rules(question: &Question, head: &Head, times: Times) -> Result<Life, Reason> {
+    let Question { route, inquiry, .. } = question;
+    if let (Some(reason), None) = (inquiry.bypass, &inquiry.key) {
+        return Err(reason);
+    }
+    if question.is_head() {
+        return Err(Reason::RequestMethod);
+    }
+    if question.follow.is_some() {
+        return received::storable(question, head.status, &head.headers, times);
+    }
+    let keyed = |name: &HeaderName| key::is_keyed(route, inquiry.dialect, name);
+    let life = policy::storable(route, &inquiry.directives, head.status, &head.headers, keyed)?;
+    if inquiry.is_turn { Err(Reason::ConversationTurn) } else { Ok(life) }
+}
+
+/// What its whole body says.
+pub fn of_body(question: &Question, head: &Head, body: &Bytes) -> Answer {
+    let Question { route, inquiry, follow, .. } = question;
+    match follow {
+        Some(_) => Answer::opaque(),
+        None => {
+            let by = Judging { ask: &inquiry.ask, route, named: question.named() };
+            inquiry.dialect.judge(by, &head.headers, body)
+        }
+    }
+}
+
+/// Whether those who wait for the answer to be judged may have it: it is whole, and says what it was asked for, though it
+/// may not be worth keeping.
+pub const fn is_for_others(end: Result<(), Reason>) -> bool {
+    matches!(end, Ok(()) | Err(Reason::Filtered | Reason::Length | Reason::ToolCalls))
+}
+
+/// Whether it is worth keeping, now that it has come to its end.
+///
+/// # Errors
+/// The reason, where it is not.
+pub fn of_end(head: &Head, framed: bool, answer: &Answer) -> Result<(), Reason> {
+    // A document's 404 is no answer of its dialect.
+    if head.status != StatusCode::OK {
+        return if framed { Ok(()) } else { Err(Reason::Unframed) };
+    }
+    answer.verdict?;
+    if framed || answer.end_seen { Ok(()) } else { Err(Reason::Unframed) }
+}
+
+/// How long an answer that may be kept for `life` is kept, by what its content says of itself.
+pub fn of_content(question: &Question, head: &Head, body: &Bytes, life: Life) -> (Life, StoredFor) {
+    if question.follow.is_some() {
+        return (life, StoredFor::Usual);
+    }
+    match unfinished::shortened(question.route.kind, &head.headers, body, life) {
+        Some(life) => (life, StoredFor::Short(Reason::Unfinished)),
+        None => (life, StoredFor::Usual),
+    }
+}
+
+/// Who else may read it.
+pub fn sharing(
+    question: &Question,
+    purpose: Purpose,
+    head: &Head,
+    verdict: Result<Life, Reason>,
+    times: Times,
+) -> Sharing {
+    let status = head.status;
+    let sharing = match verdict {
+        Ok(life) if question.follow.is_some() => received::sharing(question, head, life, times),
+        // Whoever asked owns what goes on under the answer's id.
+        Ok(_) | Err(Reason::ConversationTurn) if question.inquiry.ask.runs_on => Sharing::Released,
+        Ok(_) | Err(Reason::ConversationTurn) => {
+            let is_judged = question.inquiry.dialect.judges_documents() && status == StatusCode::OK;
+            let is_document = Framing::of_headers(&head.headers) == Framing::Whole;
+            if is_judged && is_document { Sharing::Judged } else { Sharing::Open }
+        }
+        // What may not be stored is for one request (RFC 9111, section 4).
+        Err(_) if question.follow.is_some() => Sharing::Released,
+        // One more may try; what comes of that is for everybody.
+        Err(Reason::Status) if status.is_server_error() && purpose != Purpose::SecondAnswer => {
+            Sharing::Failed
+        }
+        Err(Reason::Status) if status.is_server_error() => Sharing::Open,
+        Err(Reason::Status) if status.is_client_error() => match question.route.scope {
+            Scope::Credential => Sharing::Open,
+            Scope::Shared | Scope::Headers(_) => Sharing::Released,
+        },
+        Err(_) => Sharing::Released,
+    };
+    // Who reads slowly and who reads fast would have to wait for each other.
+    if matches!(sharing, Sharing::Open | Sharing::Judged) && is_longer(head, question.largest_shared()) {
+        Sharing::Released
+    } else {
+        sharing
+    }
+}
+
+/// Whether a key with such an answer is asked for by each caller on its own: an error says nothing of the next
+/// answer.
+pub fn is_unshareable(question: &Question, head: &Head, verdict: Result<Life, Reason>) -> bool {
+    match verdict {
+        Ok(_) | Err(Reason::ConversationTurn) => is_longer(head, question.largest_shared()),
+        Err(reason) => reason != Reason::Status,
+    }
+}

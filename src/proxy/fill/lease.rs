@@ -1,0 +1,104 @@
+//! Whose turn it is to ask the upstream, among all replicas.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::time::timeout;
+
+use crate::{
+    proxy::{
+        coalesce::{
+            flight::{Abandoned, Head, Sharing, Source, Writer},
+            registry::Landing,
+        },
+        context::Question,
+        embeddings,
+        fill::Purpose,
+        lookup::{Lookup, find_for_readers, hit::Found},
+        response,
+    },
+    store::{self, Lease, Whose},
+};
+
+/// How often another replica's answer is looked for.
+const TURN_POLL: Duration = Duration::from_millis(20);
+
+/// Whether to ask the upstream.
+#[derive(Debug)]
+pub enum Turn {
+    /// Yes; with the lease where there are other replicas.
+    Mine(Option<Lease>),
+    /// No: it is stored by now, by another replica, or since it was looked up.
+    Stored(Found),
+    /// No: nobody waits for it any more.
+    Nobodys,
+}
+
+/// Looks once more for what may have been stored since it was looked up, then waits while another replica asks the
+/// same, and has it asked here where that takes too long.
+///
+/// A refresh does not wait: then another replica has begun it. `patience` is how long the question may still wait for
+/// the store; what is left of it.
+pub async fn take(
+    question: &Question,
+    landing: &Landing,
+    writer: &Writer,
+    purpose: Purpose,
+    ends_when_deserted: bool,
+    patience: &mut Duration,
+) -> Turn {
+    let (inquiry, live) = (&question.inquiry, question.live());
+    // What is not stored is not waited for.
+    let Some(key) = inquiry.key.as_ref().filter(|_| !inquiry.is_turn) else { return Turn::Mine(None) };
+    let deadline = (Instant::now() + live.config.coalesce.replica_wait).min(question.deadline().into_std());
+    let mut is_first = true;
+    loop {
+        let asked = Instant::now();
+        let turn =
+            live.shared.store.turn(key, &inquiry.marks(), inquiry.ask.upstream_form.id, *patience).await;
+        // From then on, it is the other replica that is waited for.
+        if std::mem::take(&mut is_first) {
+            *patience = patience.saturating_sub(asked.elapsed());
+        }
+        let Ok(store::Turn { whose, found }) = turn else { return Turn::Mine(None) };
+        if let Some(entry) = found
+            && let Lookup::Hit(found) = find_for_readers(question, key, entry).await
+        {
+            return Turn::Stored(found);
+        }
+        match whose {
+            Whose::Mine(lease) => {
+                let stored = timeout(*patience, embeddings::stored_meanwhile(question)).await.ok().flatten();
+                return stored.map_or(Turn::Mine(lease), Turn::Stored);
+            }
+            Whose::Unshareable => {
+                landing.remember_unshareable();
+                writer.release();
+                return Turn::Mine(None);
+            }
+            Whose::Theirs if purpose == Purpose::Refresh => return Turn::Nobodys,
+            Whose::Theirs if Instant::now() < deadline => {}
+            Whose::Theirs => return Turn::Mine(None),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TURN_POLL) => {}
+            () = writer.deserted(), if ends_when_deserted => return Turn::Nobodys,
+        }
+    }
+}
+
+/// Gives the readers an answer that somebody else asked for.
+///
+/// # Errors
+/// Where they have left.
+pub async fn give(question: &Question, found: Found, writer: &Writer) -> Result<(), Abandoned> {
+    let Found { entry, served, .. } = found;
+    let dialect = question.inquiry.dialect;
+    let (status, entry) = (entry.status, Arc::unwrap_or_clone(entry));
+    let (headers, body) = response::stored_parts(&question.route, dialect, entry, served, SystemTime::now());
+    let head = Head { status, headers, sharing: Sharing::Open, source: Source::Meanwhile };
+    writer.head(head);
+    writer.chunk(body).await
+}

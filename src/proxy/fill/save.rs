@@ -1,0 +1,143 @@
+//! What is stored of an answer that came whole, and storing it.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+
+use crate::{
+    cache::{
+        entry::Entry,
+        invalidation::{
+            log::{Dependencies, Mark, Point, Subject},
+            tags,
+        },
+        policy::{self, Directives, Freshness, Life, Reason},
+        rfc9111::Times,
+    },
+    dialect::{self, Answer, Place, Stored},
+    http::headers::media_type_of,
+    proxy::{
+        coalesce::flight::Head,
+        context::Question,
+        lookup::may_read,
+        response,
+        revalidate::{received, variants},
+    },
+    telemetry::{log::events::Operation, stats::Limit},
+    time::unix_millis,
+};
+
+/// What is stored of a whole answer.
+pub fn entry(
+    question: &Question,
+    head: &Head,
+    body: Bytes,
+    answer: Answer,
+    life: Life,
+    began: Option<Point>,
+) -> Result<Entry, Reason> {
+    let Question { route, inquiry, .. } = question;
+    let headers = response::headers_to_store(route, &head.headers);
+    let entry = Entry {
+        stored_at: unix_millis(SystemTime::now()),
+        ttl: life.ttl,
+        stale_while_revalidate: life.stale_while_revalidate,
+        stale_if_error: life.stale_if_error,
+        form: inquiry.ask.upstream_form.id,
+        with_credentials: inquiry.credentials.is_some(),
+        model: answer.model.or_else(|| inquiry.model.clone()),
+        usage: answer.usage,
+        ..Entry::new(head.status, headers, answer.without_ids.unwrap_or(body))
+    };
+    depending(question, entry, &head.headers, answer.tags, began)
+}
+
+/// `entry` with what it depends on, by its request, its headers, and what it tells itself, where none of that was
+/// retired since `began`.
+fn depending(
+    question: &Question,
+    entry: Entry,
+    headers: &HeaderMap,
+    told: Vec<String>,
+    began: Option<Point>,
+) -> Result<Entry, Reason> {
+    let inquiry = &question.inquiry;
+    let (began, key) = began.zip(inquiry.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
+    let tags = tags::of(&inquiry.subjects, headers, told)?;
+    let by_tag: Vec<_> = tags.iter().cloned().map(Subject::Tag).collect();
+    let marks: Vec<_> = inquiry.marks().into_iter().chain(Mark::all(&by_tag)).collect();
+    if question.shared().store.generations().is_retired(began, Dependencies { key, marks: &marks }) {
+        return Err(Reason::Retired);
+    }
+    Ok(Entry { began, marks, tags, ..entry })
+}
+
+/// Where an answer that was asked for at `asked` is kept while `stored` is there, perhaps only since then.
+fn place(question: &Question, entry: &Entry, stored: &Entry, asked: u64) -> Place {
+    let now = unix_millis(SystemTime::now());
+    let freshness = policy::freshness(stored.stored_at, stored.ttl, now, &Directives::default());
+    if !matches!(freshness, Freshness::Fresh { .. }) || !may_read(question, stored.with_credentials) {
+        return Place::Instead;
+    }
+    let [old_media, new_media] = [stored, entry]
+        .map(|entry| entry.header(&header::CONTENT_TYPE).and_then(media_type_of).unwrap_or_default());
+    let old = Stored { form: stored.form, media: &old_media, body: &stored.body };
+    let new = Stored { form: entry.form, media: &new_media, body: &entry.body };
+    match dialect::place(question.inquiry.dialect, &old, &new) {
+        // Who asked all the same did not want that one.
+        Place::Nowhere if stored.stored_at < asked => Place::Instead,
+        place => place,
+    }
+}
+
+/// What is stored of an answer that was stored before.
+///
+/// # Errors
+/// The reason, where it cannot be.
+pub fn again(question: &Question, entry: Entry, began: Option<Point>) -> Result<Entry, Reason> {
+    let (headers, told) = (entry.headers.clone(), entry.tags.clone());
+    depending(question, entry, &headers, told, began)
+}
+
+/// Stores an answer, as of `times`.
+pub async fn store(question: &Question, entry: Entry, times: Times) -> Result<(), Reason> {
+    let (started, life) = (Instant::now(), entry.life());
+    let Question { inquiry, follow, wanted, exchange, .. } = question;
+    let (live, shared) = (question.live(), question.shared());
+    let Some(key) = &inquiry.key else { return Err(Reason::TtlZero) };
+    let store = &shared.store;
+    let stored = match (follow, wanted) {
+        (None, None) if inquiry.dialect.has_stream_member() => {
+            let entry = Arc::new(entry);
+            let place = |stored: &Entry| place(question, &entry, stored, times.asked);
+            match store.put_in_place(key, &entry, life, place).await {
+                Ok(Place::Nowhere) => return Err(Reason::OtherFormKept),
+                placed => placed.map(|_| ()),
+            }
+        }
+        (None, None) => store.put(key, Arc::new(entry), life).await,
+        (Some(follow), _) => {
+            let life = received::kept_for(question, &entry, times);
+            Box::pin(variants::put(store, follow, entry, life)).await
+        }
+        (None, Some(wanted)) => {
+            let count = |reason: &Reason| {
+                if *reason == Reason::TooLarge {
+                    shared.stats.limited(Limit::MaxEntry);
+                }
+            };
+            let entries = wanted.entries(&entry, live.config.store.max_entry).inspect_err(count)?;
+            let put = |(key, entry)| (key, Arc::new(entry), life);
+            store.put_many(entries.into_iter().map(put).collect()).await
+        }
+    };
+    exchange.performed(Operation::CacheStore, started.elapsed(), stored.is_ok());
+    stored.map_err(|_| {
+        shared.stats.errors.increment();
+        Reason::StoreUnavailable
+    })
+}

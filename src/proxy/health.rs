@@ -1,0 +1,113 @@
+//! The health page, and the probes of an orchestrator.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
+
+use crate::{
+    config::Config,
+    proxy::{body::ResponseBody, response, state::Shared, upstream::Upstream},
+    request::dispatch::Page,
+    telemetry::{log::Log, stats::human_bytes},
+};
+
+/// How long a page waits for a connection to the upstream, and how long it believes what it then saw.
+const PROBE_WAIT: Duration = Duration::from_millis(500);
+const PROBE_KEPT: Duration = Duration::from_secs(1);
+
+/// What the health page knows besides the counters.
+#[derive(Debug)]
+pub struct Health {
+    started: Instant,
+    log: Option<Log>,
+    draining: AtomicBool,
+    /// When the upstream was last tried, and whether it was there.
+    probe: Mutex<Option<(Instant, bool)>>,
+}
+
+impl Health {
+    /// A page for a process that starts now and logs to `log`.
+    pub fn new(log: Option<Log>) -> Self {
+        Self { started: Instant::now(), log, draining: AtomicBool::new(false), probe: Mutex::new(None) }
+    }
+
+    /// From now on, readiness is refused.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The response to a request with this method for one of the health pages.
+    pub async fn page(
+        &self,
+        page: Page,
+        config: &Config,
+        shared: &Shared,
+        method: &Method,
+    ) -> Response<ResponseBody> {
+        let (status, body) = match page {
+            Page::Report => (StatusCode::OK, Box::pin(self.report(config, shared)).await),
+            Page::Live => (StatusCode::OK, json!({"status": "live"})),
+            Page::Ready if self.draining.load(Ordering::Relaxed) => {
+                (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "draining"}))
+            }
+            Page::Ready => (StatusCode::OK, json!({"status": "ready"})),
+        };
+        let mut response = response::json(status, body.to_string().into_bytes());
+        response
+            .headers_mut()
+            .insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+        if *method == Method::HEAD {
+            *response.body_mut() = ResponseBody::from(Bytes::new());
+        }
+        response
+    }
+
+    async fn report(&self, config: &Config, shared: &Shared) -> Value {
+        let (cache, reachable) = tokio::join!(cache_section(shared), self.reachable(config));
+        let connected = cache.get("connected").and_then(Value::as_bool).unwrap_or(false);
+        json!({
+            "status": if connected && reachable { "healthy" } else { "degraded" },
+            "version": env!("CARGO_PKG_VERSION"),
+            "environment": config.environment,
+            "uptime_seconds": (self.started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
+            "cache": cache,
+            "upstream": {
+                "url": config.upstream.url.to_string().trim_end_matches('/'),
+                "reachable": reachable,
+                "retried": shared.stats.retried.get(),
+            },
+            "limits": shared.stats.limits_section(),
+            "log": {"dropped": self.log.as_ref().map_or(0, Log::dropped)},
+        })
+    }
+
+    async fn reachable(&self, config: &Config) -> bool {
+        let mut probe = self.probe.lock().await;
+        match *probe {
+            Some((at, reachable)) if at.elapsed() < PROBE_KEPT => reachable,
+            _ => {
+                let reachable = Upstream::reachable(&config.upstream, PROBE_WAIT).await;
+                *probe = Some((Instant::now(), reachable));
+                reachable
+            }
+        }
+    }
+}
+
+/// The cache section of the health page, which the admin listener's `/stats` is too.
+pub async fn cache_section(shared: &Shared) -> Map<String, Value> {
+    let store = shared.store.status().await;
+    let mut section = Map::new();
+    section.insert("store".to_owned(), store.name.into());
+    section.insert("connected".to_owned(), store.connected.into());
+    section.insert("total_keys".to_owned(), store.total_keys.into());
+    section.insert("memory_used".to_owned(), store.memory_used.map(human_bytes).into());
+    section.extend(shared.stats.cache_section());
+    section
+}

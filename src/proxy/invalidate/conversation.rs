@@ -1,0 +1,35 @@
+//! Conversations: a turn that goes to the upstream changes them.
+
+use std::time::Duration;
+
+use crate::{
+    cache::invalidation::log::{Point, Subject},
+    proxy::{context::Question, invalidate::retire},
+};
+
+/// Invalidates, before a turn goes to the upstream, the cached `GET` of its conversations. Returns the place in the order
+/// of invalidations from which on its own answer depends on what is invalidated; `None` where that is not known. The
+/// store is not waited for longer than `patience`: other replicas then learn of it later.
+pub async fn begin(question: &Question, patience: Duration) -> Option<Point> {
+    let store = &question.shared().store;
+    let views = views(question);
+    if views.is_empty() {
+        return store.now();
+    }
+    match store.retire_within(&views, patience).await {
+        Ok(point) => Some(point),
+        Err(_) => {
+            question.shared().stats.errors.increment();
+            None
+        }
+    }
+}
+
+/// Invalidates, once the turn is over, what was seen of its conversations meanwhile.
+pub async fn end(question: &Question) {
+    retire(question.shared(), &views(question)).await;
+}
+
+fn views(question: &Question) -> Vec<Subject> {
+    question.inquiry.conversations.iter().cloned().map(Subject::ConversationView).collect()
+}

@@ -1,0 +1,122 @@
+//! What a request retires once it has succeeded, and the care that this happens.
+
+pub mod conversation;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Response, header};
+
+use crate::{
+    cache::{
+        invalidation::{log::Subject, resource::Resource},
+        rfc9111,
+        route::{Kind, Mode, Route},
+    },
+    proxy::{
+        context::Question,
+        error::ProxyError,
+        exchange::Exchange,
+        state::{Live, Shared},
+    },
+};
+
+/// What a request may retire. Dropped before it is known how the request went (its client has left), it retires all
+/// the same: the upstream may have done what it was asked for.
+#[derive(Debug)]
+pub struct Retiring {
+    live: Arc<Live>,
+    path: Arc<str>,
+    /// Whether it writes.
+    is_write: bool,
+    /// What the route that covers it says.
+    kinds: Vec<Kind>,
+    /// The origin that its client sent it to, where that route follows its upstream.
+    followed: Option<String>,
+    settled: bool,
+}
+
+impl Retiring {
+    /// Of a request with these headers that `covering` covers, if any route does; `None` where it retires nothing.
+    pub fn of(exchange: &Exchange, headers: &HeaderMap, covering: Option<&Route>) -> Option<Self> {
+        let Exchange { live, method, path, .. } = exchange;
+        let follows = covering.is_some_and(|route| route.cache && route.mode == Mode::Rfc9111);
+        let is_write = match follows {
+            true => !rfc9111::is_safe(method),
+            false => [Method::PUT, Method::PATCH, Method::POST, Method::DELETE].contains(method),
+        };
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let followed = (follows && is_write).then(|| format!("http://{host}"));
+        Self::new(live, path, is_write, covering, followed)
+    }
+
+    /// Of a request whose answer is kept. A `POST` is a write where its answer is of no kind that is asked for: a question,
+    /// a search in a document.
+    pub fn of_kept(question: &Question) -> Option<Self> {
+        let Question { route, exchange, .. } = question;
+        let is_write = match exchange.method {
+            Method::POST => route.kind == Kind::Other,
+            Method::PUT | Method::PATCH | Method::DELETE => true,
+            _ => false,
+        };
+        Self::new(&exchange.live, &exchange.path, is_write, Some(route), None)
+    }
+
+    fn new(
+        live: &Arc<Live>,
+        path: &Arc<str>,
+        is_write: bool,
+        covering: Option<&Route>,
+        followed: Option<String>,
+    ) -> Option<Self> {
+        let kinds = covering.map(|route| route.invalidates.clone()).unwrap_or_default();
+        (is_write || !kinds.is_empty()).then(|| Self {
+            live: Arc::clone(live),
+            path: Arc::clone(path),
+            is_write,
+            kinds,
+            followed,
+            settled: false,
+        })
+    }
+
+    /// Retires what it has to, once it is known how it went: by the response's head, or by an error. Where nobody knows
+    /// what was done, it may have been; what was never sent was not.
+    pub async fn settle<B>(mut self, sent: Result<&Response<B>, &ProxyError>) {
+        let was_done = match sent {
+            Ok(response) => response.status().is_success() || response.status().is_redirection(),
+            Err(error) => !error.is_before_sending(),
+        };
+        if was_done {
+            retire(&self.live.shared, &self.subjects(sent.ok().map(Response::headers))).await;
+        }
+        self.settled = true;
+    }
+
+    fn subjects(&self, response: Option<&HeaderMap>) -> Vec<Subject> {
+        let resources = &self.live.terms.resources;
+        let changed = if self.is_write { resources.changed(&self.path, response) } else { Vec::new() };
+        let none = HeaderMap::new();
+        let named = self
+            .followed
+            .iter()
+            .flat_map(|origin| rfc9111::invalidated(origin, &self.path, response.unwrap_or(&none)));
+        let named = named.map(|path| Resource::path(&path));
+        self.kinds.iter().copied().map(Subject::Kind).chain(changed).chain(named).collect()
+    }
+}
+
+impl Drop for Retiring {
+    fn drop(&mut self) {
+        if !self.settled {
+            let (shared, subjects) = (Arc::clone(&self.live.shared), self.subjects(None));
+            self.live.shared.tasks.spawn(async move { retire(&shared, &subjects).await });
+        }
+    }
+}
+
+/// Retires; where other replicas could not be told, they will be.
+pub async fn retire(shared: &Shared, subjects: &[Subject]) {
+    if !subjects.is_empty() && shared.store.retire(subjects).await.is_err() {
+        shared.stats.errors.increment();
+    }
+}

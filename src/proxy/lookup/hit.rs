@@ -1,0 +1,57 @@
+//! Replies from the store.
+
+use std::{sync::Arc, time::SystemTime};
+
+use http::{StatusCode, header};
+use http_body::Body;
+
+use crate::{
+    cache::{
+        entry::Entry,
+        status::{CacheReport, CacheStatus, Forward},
+    },
+    dialect::Served,
+    proxy::{
+        body::ResponseBody,
+        context::Question,
+        response::{self, Reply, Saved},
+    },
+};
+
+/// A stored answer that is of use to a request, and in which form.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// It.
+    pub entry: Arc<Entry>,
+    /// The form that was asked for.
+    pub served: Served,
+    /// What is told of it.
+    pub report: CacheReport,
+}
+
+/// The reply that says what was found.
+pub fn found(question: &Question, found: Found) -> Reply {
+    let Found { entry, served, report } = found;
+    let stats = &question.shared().stats;
+    if report.status == CacheStatus::Stale {
+        stats.stale.increment();
+    }
+    stats.saved(entry.took.saturating_sub(question.exchange.elapsed()));
+    let mut entry = Arc::unwrap_or_clone(entry);
+    let saved = Saved::by(&mut entry);
+    stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
+    let (route, dialect) = (&question.route, question.inquiry.dialect);
+    let mut response = response::from_entry(route, dialect, entry, served, SystemTime::now());
+    if question.is_head() {
+        let len = response.body().size_hint().lower();
+        response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
+        *response.body_mut() = ResponseBody::Full(None);
+    }
+    Reply { response, report: Some(report), hit: Some(saved) }
+}
+
+/// The same in place of what the upstream could not answer; `status` is what it answered instead.
+pub fn instead(question: &Question, mut stale: Found, status: Option<StatusCode>) -> Reply {
+    stale.report.forward = Some((Forward::Stale, status));
+    found(question, stale)
+}

@@ -1,0 +1,184 @@
+//! Asking the store, and judging what it holds for a request.
+
+pub mod batch;
+pub mod hit;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use http::header;
+use tokio::time::timeout;
+
+use crate::{
+    cache::{
+        entry::Entry,
+        key::Key,
+        policy::{self, Freshness},
+        route::Scope,
+        status::{CacheReport, Forward},
+    },
+    dialect::{self, Ask, BY_HAND},
+    http::headers,
+    proxy::{
+        context::{Fallback, Question},
+        lookup::hit::Found,
+        revalidate::{self, variants},
+    },
+    telemetry::log::events::Operation,
+    time::unix_millis,
+};
+
+/// A stored answer, as far as it is of use to a request.
+#[derive(Debug)]
+pub enum Lookup {
+    /// It is the answer.
+    Hit(Found),
+    /// It is the answer, and is to be asked for anew.
+    Stale(Found),
+    /// There is none, or it is of no use.
+    Miss(Miss),
+}
+
+/// What there is to a request without an answer.
+#[derive(Debug)]
+pub struct Miss {
+    /// Why there is none.
+    pub forward: Forward,
+    /// The entry that is fresh all the same, in a form of no use.
+    pub kept: Option<Arc<Entry>>,
+    /// What will do where the upstream fails.
+    pub fallback: Option<Fallback>,
+    /// What the upstream may confirm, on a route that follows it.
+    pub stored: Option<Arc<Entry>>,
+}
+
+impl From<Forward> for Lookup {
+    fn from(forward: Forward) -> Self {
+        Self::Miss(Miss { forward, kept: None, fallback: None, stored: None })
+    }
+}
+
+/// Asks the store for what is kept under `key`, or for the variant of it that the request selects; the question's key
+/// is that one's from now on.
+pub async fn lookup(question: &mut Question, key: Key) -> Lookup {
+    let started = Instant::now();
+    let store = &question.exchange.live.shared.store;
+    let found = match &mut question.follow {
+        Some(follow) => Box::pin(variants::find(store, follow, question.patience)).await,
+        None => store.get(&key).await.map(|entry| (key, entry)),
+    };
+    let mut took = started.elapsed();
+    question.patience = question.patience.saturating_sub(took);
+    let failed = found.is_err();
+    let lookup = match found {
+        Ok((key, entry)) => {
+            let varies = question.follow.as_ref().is_some_and(|follow| !follow.varies_on.is_empty());
+            let nothing = if varies { Forward::VaryMiss } else { Forward::UriMiss };
+            let mut lookup = entry.map_or(nothing.into(), |entry| judge(question, &key, entry));
+            if let Lookup::Miss(Miss { kept: Some(kept), .. }) = &lookup {
+                let beside = Box::pin(beside(question, question.inquiry.ask, &key, kept)).await;
+                lookup = beside.unwrap_or(lookup);
+                let waited = started.elapsed();
+                question.patience = question.patience.saturating_sub(waited - took);
+                took = waited;
+            }
+            question.inquiry.key = Some(key);
+            lookup
+        }
+        Err(_) => Forward::Miss.into(),
+    };
+    let Question { route, exchange, .. } = &*question;
+    let shared = question.shared();
+    let counters = shared.stats.of(route.kind);
+    let hit = !matches!(lookup, Lookup::Miss(_));
+    match (hit, failed) {
+        (true, _) => counters.hits.increment(),
+        (false, true) => shared.stats.errors.increment(),
+        (false, false) => counters.misses.increment(),
+    }
+    exchange.performed(Operation::CacheLookup { hit }, took, !failed);
+    lookup
+}
+
+/// Whether `entry` answers the request.
+pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
+    judge_as(question, question.inquiry.ask, key, entry)
+}
+
+/// Whether `entry`, or what is kept beside it, answers the request in the form that the upstream is asked for: what all
+/// who read along edit for themselves.
+pub async fn find_for_readers(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
+    let ask = question.inquiry.ask;
+    let ask = Ask { form: ask.upstream_form, ..ask };
+    let lookup = judge_as(question, ask, key, entry);
+    match &lookup {
+        Lookup::Miss(Miss { kept: Some(kept), .. }) => {
+            Box::pin(beside(question, ask, key, kept)).await.unwrap_or(lookup)
+        }
+        _ => lookup,
+    }
+}
+
+/// What is kept beside `kept`, the fresh answer in another form, where that is of use to the request.
+async fn beside(question: &Question, ask: Ask, key: &Key, kept: &Entry) -> Option<Lookup> {
+    let beside = key.beside(ask.upstream_form.id);
+    let found = timeout(question.patience, question.shared().store.get(&beside)).await.ok()?.ok()??;
+    // What somebody put by hand stands for all that was there before.
+    if kept.form == BY_HAND && found.stored_at <= kept.stored_at {
+        return None;
+    }
+    match judge_as(question, ask, key, found) {
+        Lookup::Miss(miss) if miss.fallback.is_none() => None,
+        lookup => Some(lookup),
+    }
+}
+
+fn judge_as(question: &Question, ask: Ask, key: &Key, entry: Arc<Entry>) -> Lookup {
+    if question.follow.is_some() {
+        return revalidate::judge(question, key, entry);
+    }
+    let Question { route, inquiry, .. } = question;
+    if !may_read(question, entry.with_credentials) {
+        return Forward::Miss.into();
+    }
+    let now = unix_millis(SystemTime::now());
+    let freshness = policy::freshness(entry.stored_at, entry.ttl, now, &inquiry.directives);
+    if freshness == Freshness::TooOld {
+        return Forward::Request.into();
+    }
+    let media = entry.header(&header::CONTENT_TYPE).and_then(headers::media_type_of).unwrap_or_default();
+    let served = dialect::serve(inquiry.dialect, entry.form, &media, &entry.body, &ask);
+    let report = |age: Duration, ttl| CacheReport::hit(route.kind, key.clone(), age.as_secs(), ttl);
+    match (freshness, served) {
+        (Freshness::Fresh { age, left }, Some(served)) => {
+            Lookup::Hit(Found { report: report(age, seconds(left)), entry, served })
+        }
+        (Freshness::Fresh { .. }, None) => {
+            Lookup::Miss(Miss { forward: Forward::Miss, kept: Some(entry), fallback: None, stored: None })
+        }
+        (Freshness::Stale { age, over }, Some(served)) => {
+            let (refreshed, of_use) = (entry.stale_while_revalidate, entry.life().saturating_sub(entry.ttl));
+            let found = Found { report: report(age, -seconds(over)).stale(), entry, served };
+            if over < refreshed {
+                return Lookup::Stale(found);
+            }
+            let fallback = (over < of_use).then_some(Fallback { found, for_errors: true });
+            Lookup::Miss(Miss { forward: Forward::Stale, kept: None, fallback, stored: None })
+        }
+        (Freshness::Stale { .. } | Freshness::TooOld, _) => Forward::Stale.into(),
+    }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// Whether a request may have an answer that was given to one with, or without, credentials: under a shared
+/// scope, what somebody with credentials got is for those alone whose own the upstream accepts.
+pub fn may_read(question: &Question, with_credentials: bool) -> bool {
+    let Question { route, inquiry, .. } = question;
+    let stands = |credentials| question.shared().standing.holds(&route.name, credentials, Instant::now());
+    !with_credentials || route.scope == Scope::Credential || inquiry.credentials.as_ref().is_some_and(stands)
+}

@@ -1,0 +1,316 @@
+//! A request's life, whole: every way it may go is on this page.
+//!
+//! ```text
+//! handle → health page, or the route that covers it
+//!   none, or one that is not cached → pass: streamed through both ways
+//!   cached → body read → admitted? → inputs with an entry each? → embed: the stored ones, and a fill for the others
+//!     else → lookup → fresh?
+//!     yes   → the stored answer
+//!     stale → the stored answer, while a fill asks the upstream
+//!     no    → a fill asks the upstream, and this client reads along
+//! ```
+
+pub mod accepted_credentials;
+pub mod body;
+pub mod coalesce;
+pub mod context;
+pub mod cors;
+pub mod embeddings;
+pub mod error;
+pub mod exchange;
+pub mod fetch;
+pub mod fill;
+pub mod health;
+pub mod invalidate;
+pub mod lookup;
+pub mod passthrough;
+pub mod response;
+pub mod revalidate;
+pub mod state;
+pub mod upstream;
+
+use std::{
+    fmt::Write,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Version, header, request::Parts};
+use hyper::body::Incoming;
+
+use crate::{
+    cache::{policy::Reason, status::CacheReport},
+    http::{forwarded, headers::Values, validation},
+    proxy::{
+        body::{BodyError, ReadLimits, ResponseBody},
+        context::Question,
+        error::{ErrorBody, ErrorKind, ProxyError},
+        exchange::{Exchange, Observed, Record, Unanswered, Watch},
+        health::Health,
+        invalidate::Retiring,
+        lookup::{Lookup, hit},
+        passthrough::error_format,
+        response::{Failure, Reply, Saved},
+        state::{Live, Shared},
+    },
+    request::{
+        connection::Caller,
+        dispatch::{Passed, Way},
+    },
+    telemetry::{log::events, stats::Limit},
+    time::{unix_seconds, write_seconds},
+};
+
+/// The proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    /// What lasts.
+    pub shared: Arc<Shared>,
+    /// What a reload replaces.
+    pub live: ArcSwap<Live>,
+    /// The health page.
+    pub health: Health,
+}
+
+impl Proxy {
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Where the client stalled or left: the connection is to be closed.
+    pub async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        caller: Arc<Caller>,
+    ) -> Result<Response<Observed>, BodyError> {
+        let (parts, body) = request.into_parts();
+        // It is handed on from one to the next, and of some size.
+        let mut parts = Box::new(parts);
+        let mut exchange = self.begin(&parts, caller);
+        events::http_request(&events::HttpRequest {
+            request_id: &exchange.id,
+            method: exchange.method.as_str(),
+            path: &exchange.path,
+            client_ip: forwarded::client_ip(
+                exchange.caller.peer.address,
+                &exchange.live.config.trusted_proxies,
+                &parts.headers,
+            ),
+            query: parts.uri.query(),
+        });
+        // Over HTTP/2 the host is in the target alone.
+        if parts.version == Version::HTTP_2
+            && let (None, Some(host)) = (parts.headers.get(header::HOST), parts.uri.authority())
+            && let Ok(host) = HeaderValue::from_str(host.as_str())
+        {
+            parts.headers.insert(header::HOST, host);
+        }
+        let mut watch = Watch::over(&mut exchange);
+        let answered = self.answer(watch.exchange(), parts, body).await;
+        watch.answered();
+        match answered {
+            Ok(reply) => Ok(self.finish(exchange, reply)),
+            Err(Failure::Told(error, report)) => {
+                // What the caller asked for is no fault.
+                if error.kind != ErrorKind::NotCached {
+                    exchange.failed(&error);
+                }
+                let response = error_response(&exchange, &error);
+                Ok(self.finish(exchange, Reply::new(response, report)))
+            }
+            Err(Failure::Fill(error, report)) => {
+                let response = error_response(&exchange, &error);
+                Ok(self.finish(exchange, Reply::new(response, report)))
+            }
+            Err(Failure::Gone(error)) => {
+                if matches!(error, BodyError::TimedOut(_)) {
+                    self.shared.stats.limited(Limit::BodyTimeout);
+                    exchange.unanswered(Unanswered::Stalled);
+                } else {
+                    exchange.unanswered(Unanswered::Left);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn begin(&self, parts: &Parts, caller: Arc<Caller>) -> Exchange {
+        Exchange {
+            id: exchange::request_id(&parts.headers),
+            method: parts.method.clone(),
+            path: parts.uri.path().into(),
+            started: Instant::now(),
+            caller,
+            origin: cors::origin(&parts.headers),
+            question: None,
+            live: self.live.load_full(),
+        }
+    }
+
+    async fn answer(
+        &self,
+        exchange: &mut Exchange,
+        mut parts: Box<Parts>,
+        body: Incoming,
+    ) -> Result<Reply, Failure> {
+        let live = &exchange.live;
+        let heading = match exchange.caller.recall(&live.routes, &mut parts) {
+            Some(heading) => heading,
+            None => {
+                validation::check(&parts)
+                    .map_err(|fault| ProxyError::new(ErrorKind::InvalidRequest, fault))?;
+                match Way::of(&live.config.health_path, &live.routes, &parts) {
+                    Way::Cached(route) => exchange.caller.read(route, &mut parts),
+                    Way::Own(page) => {
+                        let response = self.health.page(page, &live.config, &self.shared, &parts.method);
+                        return Ok(Reply::new(response.await, None));
+                    }
+                    Way::Passed(Passed { covering, upgrade, .. }) => {
+                        let retiring = Retiring::of(exchange, &parts.headers, covering.map(Arc::as_ref));
+                        return Box::pin(passthrough::pass(exchange, *parts, body, upgrade, retiring)).await;
+                    }
+                }
+            }
+        };
+        let limits = &live.config.limits;
+        let limits = ReadLimits { bytes: limits.max_body, pause: limits.body_timeout };
+        let caller = &exchange.caller;
+        let body = match body::read(body, limits, || caller.half_close.needs_more()).await {
+            Ok(body) => body,
+            Err(BodyError::TooLarge(limit)) => return Err(too_large(limit).into()),
+            Err(error) => return Err(Failure::Gone(error)),
+        };
+        let Some(question) = Question::of(exchange, &heading, &parts, &body) else {
+            let retiring = Retiring::of(exchange, &parts.headers, Some(&heading.route));
+            return Box::pin(passthrough::forward(exchange, *parts, body.into(), None, retiring)).await;
+        };
+        let (conditions, range) = (question.inquiry.conditions.clone(), question.inquiry.range.clone());
+        let reply = self.cached(question, parts, body).await?;
+        Ok(error_format::errors(exchange, reply).await.unless(&conditions).part(range.as_ref()))
+    }
+
+    /// A request that a route covers.
+    async fn cached(
+        &self,
+        mut question: Box<Question>,
+        parts: Box<Parts>,
+        body: Bytes,
+    ) -> Result<Reply, Failure> {
+        if let Some(batch) = question.inquiry.batch.take() {
+            let request = question.request(*parts, body);
+            return Box::pin(embeddings::embed(*question, &batch, request)).await;
+        }
+        let (request, report) = match (question.inquiry.bypass, question.inquiry.key.clone()) {
+            (None, key) if question.inquiry.is_turn => {
+                let reason = Reason::ConversationTurn;
+                let report = CacheReport { key, ..CacheReport::bypass(question.route.kind, reason) };
+                if question.inquiry.directives.only_if_cached {
+                    return Err(not_cached(report));
+                }
+                self.shared.stats.bypassed.increment();
+                (question.request(*parts, body), report)
+            }
+            (None, Some(key)) => match lookup::lookup(&mut question, key.clone()).await {
+                Lookup::Hit(found) => return Ok(hit::found(&question, found)),
+                Lookup::Stale(found) => {
+                    let stored = Arc::clone(&found.entry);
+                    let reply = hit::found(&question, found);
+                    let mut request = question.request(*parts, body);
+                    revalidate::ask_to_confirm(&mut question, &mut request, Some(stored));
+                    fetch::refresh(question, request);
+                    return Ok(reply);
+                }
+                Lookup::Miss(miss) => {
+                    let key = question.inquiry.key.clone().unwrap_or(key);
+                    let report = CacheReport::miss(question.route.kind, key, miss.forward);
+                    if question.inquiry.directives.only_if_cached {
+                        return Err(not_cached(report));
+                    }
+                    question.fallback = miss.fallback.map(Box::new);
+                    let mut request = question.request(*parts, body);
+                    if question.inquiry.range.is_some() {
+                        let report = question.ask_for_part(&mut request, report);
+                        (request, report)
+                    } else {
+                        revalidate::ask_to_confirm(&mut question, &mut request, miss.stored);
+                        (request, report)
+                    }
+                }
+            },
+            (reason, key) => {
+                self.shared.stats.bypassed.increment();
+                let reason = reason.unwrap_or(Reason::TtlZero);
+                let report = CacheReport { key, ..CacheReport::bypass(question.route.kind, reason) };
+                (question.request(*parts, body), report)
+            }
+        };
+        Box::pin(fetch::ask(question, report, request)).await
+    }
+
+    /// What every response gets.
+    fn finish(&self, exchange: Exchange, reply: Reply) -> Response<Observed> {
+        let Reply { mut response, report, hit } = reply;
+        let (headers, mut values) = (response.headers_mut(), Values::default());
+        headers.reserve(response::ADDED);
+        if let Some(report) = &report {
+            report.write(headers, &mut values);
+        }
+        let elapsed = exchange.elapsed();
+        if let Some(seconds) = values.value(|text| write_seconds(elapsed, text)) {
+            headers.insert(response::X_PROCESS_TIME, seconds);
+        }
+        let theirs =
+            headers.get(response::X_REQUEST_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+        if let (None, Some(id)) = (&theirs, values.value(|text| text.write_str(&exchange.id))) {
+            headers.insert(response::X_REQUEST_ID, id);
+        }
+        let saved = hit.and_then(|Saved { model, usage }| Some((model?, usage)));
+        let record = Record {
+            status: response.status(),
+            report,
+            upstream_request_id: theirs.filter(|id| **id != *exchange.id),
+            saved,
+            exchange,
+        };
+        response.map(|body| Observed::new(body, record))
+    }
+}
+
+fn not_cached(report: CacheReport) -> Failure {
+    let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
+    Failure::Told(error, Some(CacheReport { forward: None, ..report }))
+}
+
+fn too_large(limit: usize) -> ProxyError {
+    let message = format!("the request's body is larger than {limit} bytes");
+    ProxyError::new(ErrorKind::FileTooLarge, message)
+        .with_detail("max_body", limit as u64)
+        .over(Limit::MaxBody)
+}
+
+fn error_response(exchange: &Exchange, error: &ProxyError) -> Response<ResponseBody> {
+    let body = ErrorBody {
+        error: error.kind.name(),
+        message: &error.message,
+        details: &error.details,
+        path: &exchange.path,
+        timestamp: unix_seconds(SystemTime::now()),
+        request_id: &exchange.id,
+    };
+    let mut response = response::json(error.kind.status(), body.to_json());
+    match error.kind {
+        ErrorKind::Overloaded => {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        // The rest of such a request cannot be told from the next one, or is not worth reading.
+        ErrorKind::InvalidRequest | ErrorKind::FileTooLarge => {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    if let Some(origin) = &exchange.origin {
+        exchange.live.shared.cors.add_to(origin, response.headers_mut());
+    }
+    response
+}

@@ -1,0 +1,115 @@
+//! What is sent on as it is: requests that nothing is cached for, and what every request upstream gets.
+
+pub mod error_format;
+pub mod tunnel;
+
+use std::{sync::Arc, time::Instant};
+
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header, request::Parts};
+use http_body::Body as _;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+
+use crate::{
+    cache::policy,
+    http::{forwarded, headers},
+    proxy::{
+        body::{BodyError, RequestBody, ResponseBody, Timed},
+        exchange::Exchange,
+        invalidate::Retiring,
+        response::{self, Failure, Reply},
+        upstream::Repeat,
+    },
+    telemetry::log::events::Operation,
+};
+
+/// What a client wants to make of its connection.
+#[derive(Debug)]
+pub struct Upgrade {
+    protocol: String,
+    client: OnUpgrade,
+    place: Option<tunnel::Place>,
+}
+
+/// A request that nothing is cached for: streamed through both ways, upgrades included.
+///
+/// # Errors
+/// Where the upstream gives no proper response.
+pub async fn pass(
+    exchange: &Exchange,
+    mut parts: Parts,
+    body: Incoming,
+    upgrade: Option<String>,
+    retiring: Option<Retiring>,
+) -> Result<Reply, Failure> {
+    let client = parts.extensions.remove::<OnUpgrade>();
+    headers::remove_hop_by_hop(&mut parts.headers);
+    let body = if body.is_end_stream() {
+        RequestBody::Full(None)
+    } else {
+        RequestBody::Client(Timed::new(body, exchange.live.config.limits.body_timeout), Arc::default())
+    };
+    let place = parts.extensions.remove::<tunnel::Place>();
+    let upgrade = upgrade.zip(client).map(|(protocol, client)| Upgrade { protocol, client, place });
+    forward(exchange, parts, body, upgrade, retiring).await
+}
+
+/// Sends a request on, and its response back, once what it retires is retired.
+///
+/// # Errors
+/// Where the upstream gives no proper response.
+pub async fn forward(
+    exchange: &Exchange,
+    mut parts: Parts,
+    body: RequestBody,
+    upgrade: Option<Upgrade>,
+    retiring: Option<Retiring>,
+) -> Result<Reply, Failure> {
+    let live = &exchange.live;
+    exchange.caller.half_close.waits_elsewhere();
+    upstream_headers(exchange, &mut parts.headers, false);
+    let mut request = Request::from_parts(parts, body);
+    if let Some(Upgrade { protocol, .. }) = &upgrade {
+        tunnel::ask(request.headers_mut(), protocol);
+    }
+    let turn = match request.body() {
+        RequestBody::Client(_, turn) => Some(Arc::clone(turn)),
+        RequestBody::Full(_) => None,
+    };
+    let started = Instant::now();
+    let repeat = Repeat::of(request.method(), retiring.is_some());
+    let sent = live.upstream.send(&live.config.upstream, request, repeat).await;
+    exchange.performed(Operation::Upstream, started.elapsed(), sent.is_ok());
+    if let Some(retiring) = retiring {
+        retiring.settle(sent.as_ref()).await;
+    }
+    if sent.is_err() && turn.is_some_and(|turn| turn.sender_failed()) {
+        return Err(Failure::Gone(BodyError::TimedOut(live.config.limits.body_timeout)));
+    }
+    let mut response = sent?;
+    exchange.learn_cors(response.status(), response.headers());
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(Upgrade { client, place, .. })) =
+        (response.status(), upgrade)
+    {
+        return Ok(Reply::new(tunnel::open(response, client, place, &live.shared.tasks), None));
+    }
+    response::clean(response.headers_mut());
+    // The version is each connection's own (RFC 9110, section 2.5).
+    *response.version_mut() = Version::HTTP_11;
+    let response = response.map(|body| ResponseBody::Upstream(Box::new(body)));
+    Ok(error_format::errors(exchange, Reply::new(response, None)).await)
+}
+
+/// Makes of a request's headers those that go upstream. They are without the connection's.
+pub fn upstream_headers(exchange: &Exchange, headers: &mut HeaderMap, cacheable: bool) {
+    // The length is the body's; `Expect` was answered here; the TTL was for us.
+    for name in [header::CONTENT_LENGTH, header::EXPECT, policy::X_CACHE_TTL] {
+        headers.remove(name);
+    }
+    if cacheable {
+        headers.remove(header::ACCEPT_ENCODING);
+    }
+    forwarded::rewrite(headers, &exchange.caller.peer, &exchange.live.config.trusted_proxies, !cacheable);
+    if let Ok(id) = HeaderValue::from_str(&exchange.id) {
+        headers.insert(response::X_REQUEST_ID, id);
+    }
+}

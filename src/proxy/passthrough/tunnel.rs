@@ -1,0 +1,53 @@
+//! Upgraded connections (WebSocket and the like): bytes, both ways, until either side ends.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Response, header};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::TaskTracker;
+
+use crate::proxy::{
+    body::{ResponseBody, UpstreamBody},
+    response,
+};
+
+/// Asks the upstream to switch to `protocol`, as the client did.
+pub fn ask(headers: &mut HeaderMap, protocol: &str) {
+    if let Ok(protocol) = HeaderValue::from_str(protocol) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, protocol);
+    }
+}
+
+/// A connection's place among those that are served at once, which its requests may take along.
+#[derive(Clone, Debug)]
+pub struct Place(pub Arc<OwnedSemaphorePermit>);
+
+/// The response that switches the client's connection, which from then on is the upstream's; one of `tasks`. It keeps its
+/// `place` for as long as it is open. One of the upstream's requests it is no more: tunnels that are quiet for long must
+/// not keep requests from being asked.
+pub fn open(
+    mut response: Response<UpstreamBody>,
+    client: OnUpgrade,
+    place: Option<Place>,
+    tasks: &TaskTracker,
+) -> Response<ResponseBody> {
+    let upstream = hyper::upgrade::on(&mut response);
+    let protocol = response.headers().get(header::UPGRADE).cloned();
+    tasks.spawn(async move {
+        let _place = place;
+        // An upgrade that fails leaves two closed connections, which is all there is to say to either side.
+        if let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) {
+            let _ =
+                tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await;
+        }
+    });
+    response::clean(response.headers_mut());
+    if let Some(protocol) = protocol {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        response.headers_mut().insert(header::UPGRADE, protocol);
+    }
+    response.map(|_| ResponseBody::Full(None))
+}

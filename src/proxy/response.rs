@@ -1,0 +1,209 @@
+//! Responses: what is stored of a head, what of it is passed on, and what a stored answer makes. Pure.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
+use crate::{
+    cache::{
+        entry::{Entry, Usage},
+        rfc9111::{
+            conditional::{self, Conditions},
+            range::Range,
+        },
+        route::{Identity, Mode, Replay, Route, SetCookie},
+        status::CacheReport,
+    },
+    dialect::{self, Dialect, Served},
+    http::{headers, per_call::tells_of_one_call, sse::Framing},
+    proxy::{
+        body::{BodyError, ResponseBody, paced::Paced},
+        error::ProxyError,
+    },
+};
+
+/// `X-Process-Time`
+pub const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
+/// `X-Request-ID`
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How many headers a response gets here at most: these, and what is told of the cache.
+pub const ADDED: usize = 5;
+
+/// The headers that tell of a body as it came: of one that was made here they would tell something wrong.
+const OF_THE_BODY: [HeaderName; 3] = [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL];
+
+/// A response on its way, before what all responses get.
+#[derive(Debug)]
+pub struct Reply {
+    /// It.
+    pub response: Response<ResponseBody>,
+    /// What the cache did.
+    pub report: Option<CacheReport>,
+    /// The call of a model that it saved, where it comes from the store.
+    pub hit: Option<Saved>,
+}
+
+/// The call of a model that a hit saved.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// The model, where the answer names one.
+    pub model: Option<String>,
+    /// The tokens it took.
+    pub usage: Usage,
+}
+
+impl Saved {
+    /// The call that gave `entry`, which loses its model's name.
+    pub fn by(entry: &mut Entry) -> Self {
+        Self { model: entry.model.take(), usage: entry.usage.unwrap_or_default() }
+    }
+}
+
+impl Reply {
+    /// A response that is no hit.
+    pub const fn new(response: Response<ResponseBody>, report: Option<CacheReport>) -> Self {
+        Self { response, report, hit: None }
+    }
+
+    /// The same, or a 304 where `conditions` show that the client has it.
+    pub fn unless(mut self, conditions: &Conditions) -> Self {
+        if conditions.met_by(self.response.status(), self.response.headers()) {
+            *self.response.status_mut() = StatusCode::NOT_MODIFIED;
+            *self.response.body_mut() = ResponseBody::Full(None);
+            conditional::strip_for_304(self.response.headers_mut());
+        }
+        self
+    }
+
+    /// The same, or the part of it that is asked for, where it comes from the store.
+    pub fn part(self, range: Option<&Range>) -> Self {
+        match (range, &self.hit) {
+            (Some(range), Some(_)) => Self { response: range.cut(self.response), ..self },
+            _ => self,
+        }
+    }
+}
+
+/// Why there is no reply.
+#[derive(Debug)]
+pub enum Failure {
+    /// The caller is told, and the log.
+    Told(ProxyError, Option<CacheReport>),
+    /// The caller is told; the fill that failed has told the log.
+    Fill(Arc<ProxyError>, Option<CacheReport>),
+    /// The client stalled or left: its connection is closed without a word.
+    Gone(BodyError),
+}
+
+impl From<ProxyError> for Failure {
+    fn from(error: ProxyError) -> Self {
+        Self::Told(error, None)
+    }
+}
+
+/// The headers of an answer that are stored with it, and given to those who read it along. Where the upstream is
+/// followed, HTTP says what a cache keeps.
+pub fn headers_to_store(route: &Route, headers: &HeaderMap) -> HeaderMap {
+    let left_out = |name: &HeaderName| {
+        // The length is the stored body's; the others tell of one response alone.
+        [header::CONTENT_LENGTH, header::AGE, X_REQUEST_ID].contains(name)
+            || (route.set_cookie == SetCookie::Strip && *name == header::SET_COOKIE)
+            || (route.mode == Mode::Ttl && tells_of_one_call(name))
+            || headers::any_matches(&route.drop_headers, name)
+    };
+    headers
+        .iter()
+        .filter(|(name, _)| !left_out(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// Takes out of a head what tells of the body as it came, in whose place another one goes.
+pub fn forget_body(headers: &mut HeaderMap) {
+    for name in OF_THE_BODY {
+        headers.remove(name);
+    }
+}
+
+/// The headers and the body that an entry holds, in the form that was asked for.
+pub fn stored_parts(
+    route: &Route,
+    dialect: Dialect,
+    entry: Entry,
+    served: Served,
+    now: SystemTime,
+) -> (HeaderMap, Bytes) {
+    let Entry { mut headers, body, .. } = entry;
+    let body = match served {
+        Served::AsStored => body,
+        Served::Shown(body) => body,
+        Served::Made(media, body) => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+            forget_body(&mut headers);
+            body
+        }
+    };
+    let body = match route.identity {
+        Identity::Recorded => body,
+        Identity::Fresh => dialect::renewed(dialect, Framing::of_headers(&headers), &body, now),
+    };
+    (headers, body)
+}
+
+/// The response that an entry holds, in the form that was asked for.
+pub fn from_entry(
+    route: &Route,
+    dialect: Dialect,
+    mut entry: Entry,
+    served: Served,
+    now: SystemTime,
+) -> Response<ResponseBody> {
+    let (status, pace) = (entry.status, std::mem::take(&mut entry.pace));
+    // A made stream never came at a pace of its own.
+    let recorded = if matches!(served, Served::AsStored) { &pace[..] } else { &[] };
+    let (headers, body) = stored_parts(route, dialect, entry, served, now);
+    let paced = match route.replay {
+        Replay::AtOnce => None,
+        replay => Paced::new(replay, Framing::of_headers(&headers), &body, recorded),
+    };
+    let body = paced.map_or_else(|| ResponseBody::from(body), |paced| ResponseBody::Paced(Box::new(paced)));
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// A response with a JSON body.
+pub fn json(status: StatusCode, body: Vec<u8>) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::from(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Takes out of an upstream's head what is not passed on.
+pub fn clean(headers: &mut HeaderMap) {
+    // RFC 9112, section 6.3: a transfer coding overrides a length, and a proxy removes the length.
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    headers::remove_hop_by_hop(headers);
+    headers.remove(X_PROCESS_TIME);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_gives_way_to_a_transfer_coding() {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-length", HeaderValue::from_static("3"));
+        headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
+        headers.insert("x-process-time", HeaderValue::from_static("1"));
+        clean(&mut headers);
+        assert!(headers.is_empty());
+    }
+}

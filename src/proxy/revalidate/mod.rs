@@ -1,0 +1,117 @@
+//! Routes that follow their upstream (`mode = "rfc9111"`): how the ways of a request obey [`crate::cache::rfc9111`].
+//!
+//! Before the upstream is asked, [`judge`] says how a stored response answers, and [`ask_to_confirm`] makes a request
+//! conditional; after that, [`answer`] says what is stored of a response. In [`variants`] is what the store holds.
+
+pub mod received;
+pub mod variants;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, HeaderName, Request, header};
+
+use crate::{
+    cache::{
+        entry::Entry,
+        key::Key,
+        rfc9111::{self, Directives, Reuse, StaleRules},
+        route::Mode,
+        status::{CacheReport, Forward},
+    },
+    dialect::Served,
+    proxy::{
+        body::RequestBody,
+        context::{Fallback, Question},
+        lookup::{Lookup, Miss, hit::Found, may_read},
+    },
+    time::unix_millis,
+};
+
+/// What is remembered of a request on such a route.
+#[derive(Clone, Debug)]
+pub struct Follow {
+    /// Its headers as they go upstream, which select among variants.
+    pub request: HeaderMap,
+    /// The key of its target, whatever the variant.
+    pub target: Key,
+    /// The headers that what is stored for its target is told apart by.
+    pub varies_on: Vec<HeaderName>,
+    /// The stored response that the upstream is asked to confirm, or that a `HEAD` may tell of.
+    pub stored: Option<Arc<Entry>>,
+}
+
+impl Follow {
+    /// Of a question whose request has `headers`; `None` where its route has a TTL, or nothing is kept.
+    pub fn of(question: &Question, headers: &HeaderMap) -> Option<Self> {
+        let target = question.inquiry.key.as_ref().filter(|_| question.route.mode == Mode::Rfc9111)?.clone();
+        let mut request = headers.clone();
+        question.make_upstreams(&mut request);
+        Some(Self { request, target, varies_on: Vec::new(), stored: None })
+    }
+}
+
+/// Whether and how `entry`, found under `key`, answers the request.
+pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
+    if variants::names(&entry).is_some() {
+        return Forward::UriMiss.into();
+    }
+    if !may_read(question, entry.with_credentials) {
+        return Forward::Miss.into();
+    }
+    let (directives, asked) = (Directives::of(&entry.headers), &question.inquiry.directives);
+    let rules = StaleRules { while_revalidate: entry.stale_while_revalidate, if_error: entry.stale_if_error };
+    // It counts as stored as long before it came as it was old then (RFC 9111, section 4.2.3).
+    let age = entry.age(unix_millis(SystemTime::now()));
+    let reuse = rfc9111::reuse(&directives, rules, asked, age, entry.ttl);
+    let report = CacheReport::hit(question.route.kind, key.clone(), age.as_secs(), left(&entry, age));
+    let found = |report| Found { report, served: Served::AsStored, entry: Arc::clone(&entry) };
+    match reuse {
+        Reuse::Fresh => Lookup::Hit(found(report)),
+        Reuse::Stale { refresh: false } => Lookup::Hit(found(report.stale())),
+        Reuse::Stale { refresh: true } => Lookup::Stale(found(report.stale())),
+        Reuse::Validate { asked: by_request } => {
+            let fallback = rfc9111::fallback(&directives, rules, asked, age, entry.ttl);
+            let fallback = match fallback {
+                rfc9111::Fallback::No => None,
+                _ => Some(Fallback {
+                    found: found(report.stale()),
+                    for_errors: fallback == rfc9111::Fallback::Error,
+                }),
+            };
+            let forward = if by_request { Forward::Request } else { Forward::Stale };
+            Lookup::Miss(Miss { forward, kept: None, fallback, stored: Some(entry) })
+        }
+    }
+}
+
+/// The seconds for which an entry of this age is fresh yet; negative where it is stale.
+fn left(entry: &Entry, age: Duration) -> i64 {
+    let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    seconds(entry.ttl.saturating_sub(age)) - seconds(age.saturating_sub(entry.ttl))
+}
+
+/// Has the upstream confirm `stored` with the answer to `request`, if it can be. Where there is nothing to confirm, the
+/// client's own conditions go with it (RFC 9111, section 4.3.2), but for a refresh, whose answer is nobody's.
+pub fn ask_to_confirm(
+    question: &mut Question,
+    request: &mut Request<RequestBody>,
+    stored: Option<Arc<Entry>>,
+) {
+    let Some(follow) = &mut question.follow else { return };
+    // What is stored is whole.
+    for name in [header::RANGE, header::IF_RANGE] {
+        request.headers_mut().remove(name);
+    }
+    let headers = stored.as_ref().map(|entry| entry.headers.clone()).unwrap_or_default();
+    // The answer to a `HEAD` tells of the stored response by itself (section 4.3.5).
+    let is_head = *request.method() == http::Method::HEAD;
+    let conditions = if is_head { Vec::new() } else { rfc9111::conditions(&headers) };
+    if conditions.is_empty() {
+        question.inquiry.conditions.add_to(request.headers_mut());
+    }
+    follow.stored = stored.filter(|_| is_head || !conditions.is_empty());
+    request.headers_mut().extend(conditions);
+}

@@ -1,0 +1,95 @@
+//! What the store holds for a target whose responses vary (RFC 9111, section 4.1): under the target's key the names of
+//! the request headers that they vary on, and each response under a key that is made of these headers' values.
+//!
+//! A response that varies on nothing is under the target's key itself.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::time::timeout;
+
+use super::Follow;
+use crate::{
+    cache::{
+        entry::Entry,
+        key::Key,
+        rfc9111::{Vary, selector},
+    },
+    store::{Store, StoreError},
+};
+
+/// The form of what tells of variants, which no request asks for.
+const INDEX: u64 = u64::MAX;
+
+/// The names that the variants of a target are told apart by; `None` where `entry` is a response.
+pub fn names(entry: &Entry) -> Option<Vec<HeaderName>> {
+    // Most entries are responses: their headers need no look.
+    if entry.form != INDEX {
+        return None;
+    }
+    match Vary::of(&entry.headers) {
+        Vary::On(names) => Some(names),
+        Vary::Any => None,
+    }
+}
+
+/// Finds the stored response that the request selects, and its key; notes by which headers. Waits no longer than
+/// `patience` for both lookups.
+///
+/// # Errors
+/// Where the store could not be asked.
+pub async fn find(
+    store: &Store,
+    follow: &mut Follow,
+    patience: Duration,
+) -> Result<(Key, Option<Arc<Entry>>), StoreError> {
+    let began = Instant::now();
+    let entry = store.get(&follow.target).await?;
+    let Some(names) = entry.as_deref().and_then(names) else { return Ok((follow.target.clone(), entry)) };
+    let key = follow.target.variant(&selector(&names, &follow.request));
+    let left = patience.saturating_sub(began.elapsed());
+    let entry = timeout(left, store.get(&key)).await.map_err(|_| StoreError::Timeout)??;
+    follow.varies_on = names;
+    Ok((key, entry))
+}
+
+/// Keeps a response for `life`. What varies on more than was known is told apart by all of it from now on.
+///
+/// # Errors
+/// Where it could not be stored.
+pub async fn put(store: &Store, follow: &Follow, entry: Entry, life: Duration) -> Result<(), StoreError> {
+    let names = all_names(follow, &entry);
+    if names.is_empty() {
+        return store.put(&follow.target, Arc::new(entry), life).await;
+    }
+    let line = names.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", ");
+    let line = HeaderValue::try_from(line).map_err(|_| StoreError::Protocol)?;
+    let index = Entry {
+        form: INDEX,
+        stored_at: entry.stored_at,
+        ttl: life,
+        began: entry.began,
+        marks: entry.marks.clone(),
+        ..Entry::new(StatusCode::OK, HeaderMap::from_iter([(header::VARY, line)]), Bytes::new())
+    };
+    let key = follow.target.variant(&selector(&names, &follow.request));
+    store.put(&key, Arc::new(entry), life).await?;
+    store.put(&follow.target, Arc::new(index), life).await
+}
+
+/// The names that are known, and those that a response adds. What varies on nothing answers every request.
+fn all_names(follow: &Follow, entry: &Entry) -> Vec<HeaderName> {
+    match Vary::of(&entry.headers) {
+        Vary::On(mut names) if !names.is_empty() => {
+            names.extend(follow.varies_on.iter().cloned());
+            names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+            names.dedup();
+            names
+        }
+        _ => Vec::new(),
+    }
+}

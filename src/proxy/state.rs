@@ -1,0 +1,60 @@
+//! What requests share: what lasts as long as the process, and what a reload replaces.
+
+use std::{io, sync::Arc};
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    cache::route::Route,
+    config::Config,
+    proxy::{accepted_credentials::Standing, coalesce::registry::Flights, cors::Cors, upstream::Upstream},
+    request::Terms,
+    store::Store,
+    telemetry::stats::Stats,
+};
+
+/// What lasts as long as the process.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where answers are kept.
+    pub store: Store,
+    /// What happened so far.
+    pub stats: Stats,
+    /// Whose credentials are good.
+    pub standing: Standing,
+    /// Whose pages may read answers.
+    pub cors: Cors,
+    /// The answers that are running.
+    pub flights: Arc<Flights>,
+    /// What runs: connections, and fills, which outlive them.
+    pub tasks: TaskTracker,
+}
+
+/// What a reload replaces as a whole.
+#[derive(Debug)]
+pub struct Live {
+    /// What lasts as long as the process.
+    pub shared: Arc<Shared>,
+    /// The settings.
+    pub config: Config,
+    /// The settings' routes, each for itself. No other settings have the same ones.
+    pub routes: Vec<Arc<Route>>,
+    /// The client of the service behind.
+    pub upstream: Upstream,
+    /// What decides on a request besides its route.
+    pub terms: Terms,
+}
+
+impl Live {
+    /// What `config` makes of it; `permits` bounds the requests to the upstream over all reloads.
+    ///
+    /// # Errors
+    /// Where the upstream is reached over TLS and the system's certificates cannot be read.
+    pub fn new(config: Config, shared: Arc<Shared>, permits: Arc<Semaphore>) -> io::Result<Self> {
+        let upstream = Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats.retried))?;
+        let terms = Terms::new(&config);
+        let routes = config.routes.iter().cloned().map(Arc::new).collect();
+        Ok(Self { shared, config, routes, upstream, terms })
+    }
+}

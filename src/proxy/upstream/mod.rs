@@ -1,0 +1,266 @@
+//! The service behind: connections to it that are kept, its timeouts, and the bound on requests under way.
+
+mod connect;
+mod connection;
+mod io;
+pub mod location;
+mod pool;
+mod repeat;
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use hyper::body::Incoming;
+use tokio::{
+    net::TcpStream,
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+
+use self::{
+    connect::{ConnectError, Connector},
+    connection::Connection,
+    pool::Pool,
+};
+pub use self::{pool::Held, repeat::Repeat};
+use crate::{
+    config::UpstreamConfig,
+    proxy::{
+        body::{BodyError, RequestBody, UpstreamBody},
+        error::{ErrorKind, ProxyError},
+        upstream::location::OwnNames,
+    },
+    telemetry::stats::{Counter, Limit},
+};
+
+/// The client of the service behind.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    connector: Connector,
+    pool: Arc<Pool>,
+    permits: Arc<Semaphore>,
+    retried: Arc<Counter>,
+}
+
+impl Upstream {
+    /// A client of the service that `config` names, with at most as many requests under way as `permits` has. How many
+    /// it sent once more is counted in `retried`.
+    ///
+    /// # Errors
+    /// Where the service is reached over TLS and the system's certificates cannot be read.
+    pub fn new(
+        config: &UpstreamConfig,
+        permits: Arc<Semaphore>,
+        retried: Arc<Counter>,
+    ) -> std::io::Result<Self> {
+        Ok(Self { connector: Connector::new(&config.url)?, pool: Arc::default(), permits, retried })
+    }
+
+    /// Sends `request`, whose target is a path and query, and waits for the response's head.
+    ///
+    /// # Errors
+    /// Where too many requests are under way, or no proper response comes in time.
+    pub async fn send(
+        &self,
+        config: &UpstreamConfig,
+        mut request: Request<RequestBody>,
+        repeat: Repeat,
+    ) -> Result<Response<UpstreamBody>, ProxyError> {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            return Err(ProxyError::new(
+                ErrorKind::Overloaded,
+                "too many requests are under way; try again shortly",
+            )
+            .over(Limit::MaxUpstreamRequests));
+        };
+        address(config, &mut request)?;
+        let turn = match request.body() {
+            RequestBody::Client(_, turn) => Arc::clone(turn),
+            RequestBody::Full(_) => Arc::default(),
+        };
+        let own_names = OwnNames::of(config, request.headers());
+        let wants_upgrade = request.headers().contains_key(header::UPGRADE);
+        let (mut response, connection) = tokio::select! {
+            sent = self.send_once_or_twice(config, request, repeat) => sent?,
+            () = turn.upstream_exceeds(config.first_byte_timeout) => return Err(timed_out(config.first_byte_timeout)),
+        };
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if switches && !wants_upgrade {
+            let message = "the upstream switched protocols without being asked";
+            return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
+        }
+        check_framing(response.headers())
+            .map_err(|fault| ProxyError::new(ErrorKind::UpstreamProtocol, fault))?;
+        own_names.lead_back(&mut response);
+        // One that is a tunnel from now on serves no other request.
+        let held = (!switches).then(|| Held::new(connection, Arc::clone(&self.pool)));
+        Ok(response.map(|body| UpstreamBody::new(body, config.idle_timeout, held, permit)))
+    }
+
+    /// Sends `request` over a connection that is there, and where that one turns out to be closed, once more over a new
+    /// one, if it may be repeated.
+    async fn send_once_or_twice(
+        &self,
+        config: &UpstreamConfig,
+        request: Request<RequestBody>,
+        repeat: Repeat,
+    ) -> Result<(Response<Incoming>, Connection), ProxyError> {
+        let Some(mut connection) = self.pool.take(Instant::now()) else {
+            return Box::pin(self.send_over_new(config, request)).await;
+        };
+        // hyper keeps what it has begun to write.
+        let copy = repeat.copy(&request);
+        let unanswered = match connection.send(request).await {
+            Ok(response) => return Ok((response, connection)),
+            Err(unanswered) => *unanswered,
+        };
+        drop(connection);
+        let Some(again) = unanswered.unsent.or(copy.filter(|_| !unanswered.was_heard)) else {
+            return Err(broken_off(unanswered.error));
+        };
+        self.retried.increment();
+        Box::pin(self.send_over_new(config, again)).await
+    }
+
+    async fn send_over_new(
+        &self,
+        config: &UpstreamConfig,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Connection), ProxyError> {
+        let connected = self.connector.connect(&config.url, config.connect_timeout).await;
+        let mut connection = connected.map_err(|error| not_connected(config, error))?;
+        match connection.send(request).await {
+            Ok(response) => Ok((response, connection)),
+            Err(unanswered) => Err(broken_off(unanswered.error)),
+        }
+    }
+
+    /// Whether a connection to the upstream can be made within `limit`.
+    pub async fn reachable(config: &UpstreamConfig, limit: Duration) -> bool {
+        let Some(host) = config.url.host() else { return false };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let https = config.url.scheme() == Some(&Scheme::HTTPS);
+        let port = config.url.port_u16().unwrap_or(if https { 443 } else { 80 });
+        matches!(timeout(limit, TcpStream::connect((host, port))).await, Ok(Ok(_)))
+    }
+}
+
+/// Turns the request's target into the upstream's, and names the upstream as its host.
+fn address(config: &UpstreamConfig, request: &mut Request<RequestBody>) -> Result<(), ProxyError> {
+    let prefix = config.url.path().trim_end_matches('/');
+    let target = match request.uri().path_and_query() {
+        Some(target) if prefix.is_empty() => Ok(target.clone()),
+        target => format!("{prefix}{}", target.map_or("/", PathAndQuery::as_str)).try_into(),
+    };
+    let target = target.map_err(|error| {
+        ProxyError::new(ErrorKind::InvalidRequest, "the path is not valid").with_source(error)
+    })?;
+    if !(config.preserve_host && request.headers().contains_key(header::HOST)) {
+        let authority = config.url.authority().map_or("", Authority::as_str);
+        let host = HeaderValue::from_str(authority)
+            .map_err(|error| ProxyError::internal("the upstream's address is no host").with_source(error))?;
+        request.headers_mut().insert(header::HOST, host);
+    }
+    *request.uri_mut() = Uri::from(target);
+    *request.version_mut() = Version::HTTP_11;
+    Ok(())
+}
+
+/// What frames a response must be read in the same way by everybody on its way.
+///
+/// # Errors
+/// What is wrong.
+fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    // "Ought to be handled as an error" (RFC 9112, 6.3): somebody on the way may go by the other one.
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        return Err("the upstream's answer has both a length and a transfer coding");
+    }
+    // Nobody asked for another one, which is not taken off here, and would be passed on and stored as the body.
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err("the upstream's answer has a transfer coding other than `chunked`");
+    }
+    Ok(())
+}
+
+/// The error of an answer that did not begin within `limit`.
+#[track_caller]
+pub fn timed_out(limit: Duration) -> ProxyError {
+    ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time")
+        .with_detail("timeout_ms", limit.as_millis() as u64)
+        .over(Limit::FirstByteTimeout)
+}
+
+fn not_connected(config: &UpstreamConfig, error: ConnectError) -> ProxyError {
+    match error {
+        ConnectError::TimedOut => {
+            ProxyError::new(ErrorKind::UpstreamTimeout, "no connection to the upstream in time")
+                .with_detail("timeout_ms", config.connect_timeout.as_millis() as u64)
+                .over(Limit::ConnectTimeout)
+        }
+        ConnectError::Failed(error) => {
+            ProxyError::new(ErrorKind::UpstreamConnection, "no connection to the upstream").with_source(error)
+        }
+    }
+}
+
+fn broken_off(error: hyper::Error) -> ProxyError {
+    ProxyError::new(ErrorKind::UpstreamProtocol, "the upstream broke off before it had answered")
+        .with_source(error)
+}
+
+/// The error of a response that did not come whole.
+#[track_caller]
+pub fn cut(error: &BodyError) -> ProxyError {
+    let cause = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+    let cut = |kind| ProxyError::new(kind, "the upstream's answer was cut off").with_source(cause);
+    match error {
+        BodyError::TimedOut(_) => cut(ErrorKind::UpstreamTimeout).over(Limit::IdleTimeout),
+        // It is this reader's alone, and says what it is.
+        BodyError::Failed(error) => {
+            ProxyError { limit: error.limit, ..ProxyError::new(error.kind, error.message.clone()) }
+        }
+        _ => cut(ErrorKind::UpstreamProtocol),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    #[test]
+    fn only_chunked_alone_is_a_framing() {
+        for (lines, good) in [
+            (&[][..], true),
+            (&["content-length: 3"], true),
+            (&["transfer-encoding: chunked"], true),
+            (&["transfer-encoding: CHUNKED"], true),
+            (&["transfer-encoding: gzip"], false),
+            (&["transfer-encoding: gzip, chunked"], false),
+            (&["transfer-encoding: chunked, gzip"], false),
+            (&["transfer-encoding: chunked, chunked"], false),
+            (&["transfer-encoding: chunked;a=b"], false),
+            (&["transfer-encoding: x-chunked"], false),
+            (&["transfer-encoding: identity"], false),
+            (&["transfer-encoding: "], false),
+            (&["transfer-encoding: \u{e4}chunked"], false),
+            (&["transfer-encoding: chunked", "transfer-encoding: chunked"], false),
+            (&["transfer-encoding: gzip", "transfer-encoding: chunked"], false),
+            (&["content-length: 3", "transfer-encoding: chunked"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                let (name, value) = line.split_once(": ").expect("a line");
+                let value = HeaderValue::from_bytes(value.as_bytes()).expect("a value");
+                headers.append(HeaderName::from_bytes(name.as_bytes()).expect("a name"), value);
+            }
+            assert_eq!(check_framing(&headers).is_ok(), good, "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Which requests may be sent once more, where a connection that was used before ends without a response. Pure.
+
+use http::{Method, Request};
+
+use crate::proxy::body::RequestBody;
+
+/// Whether a request may be sent once more, on a new connection, where the one it was sent on ends before the first byte
+/// of a response: nobody knows then what the upstream did with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// It may: done twice, it changes nothing that done once would not have changed.
+    Safe,
+    /// Only where nothing of it was written.
+    Unsent,
+}
+
+impl Repeat {
+    /// Of a request with this method; `changes` where its route says that a success changes something.
+    pub fn of(method: &Method, changes: bool) -> Self {
+        // A method that is not known may do anything.
+        let is_safe = matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "QUERY");
+        if is_safe && !changes { Self::Safe } else { Self::Unsent }
+    }
+
+    /// Of a request whose answer is kept. A `POST` asks a question there, unless it `changes` something.
+    pub fn of_kept(method: &Method, changes: bool) -> Self {
+        match *method {
+            Method::POST if !changes => Self::Safe,
+            _ => Self::of(method, changes),
+        }
+    }
+
+    /// What is needed to send `request` once more, where that is allowed and its body is there.
+    pub(super) fn copy(self, request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+        if self == Self::Unsent {
+            return None;
+        }
+        let mut copy = Request::new(request.body().copy()?);
+        copy.method_mut().clone_from(request.method());
+        copy.uri_mut().clone_from(request.uri());
+        *copy.version_mut() = request.version();
+        copy.headers_mut().clone_from(request.headers());
+        Some(copy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_changes_nothing_is_repeated() {
+        for (method, passed, kept) in [
+            ("GET", true, true),
+            ("HEAD", true, true),
+            ("OPTIONS", true, true),
+            ("QUERY", true, true),
+            ("POST", false, true),
+            ("PUT", false, false),
+            ("PATCH", false, false),
+            ("DELETE", false, false),
+            ("TRACE", false, false),
+            ("REINDEX", false, false),
+            ("get", false, false),
+        ] {
+            let asked = Method::from_bytes(method.as_bytes()).expect("a method");
+            assert_eq!(Repeat::of(&asked, false) == Repeat::Safe, passed, "{method}, passed");
+            assert_eq!(Repeat::of_kept(&asked, false) == Repeat::Safe, kept, "{method}, kept");
+            assert_eq!(Repeat::of(&asked, true), Repeat::Unsent, "{method} that changes something");
+            assert_eq!(Repeat::of_kept(&asked, true), Repeat::Unsent, "{method} that changes something");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The inputs of one request for vectors, as the store sees them: each has a key, and inputs that mean the same have
+//! the same. Pure.
+
+use std::collections::{HashMap, hash_map};
+
+use bytes::Bytes;
+
+use crate::{
+    cache::{
+        entry::{Entry, Usage},
+        key::{Id, Key},
+        policy::Reason,
+    },
+    dialect::{Inputs, Vectors},
+    proxy::response,
+};
+
+/// The inputs of a request, each once.
+#[derive(Debug)]
+pub struct Batch {
+    inputs: Inputs,
+    /// In the order in which they first come.
+    keys: Vec<Key>,
+    /// Where each of them comes first among the inputs.
+    firsts: Vec<usize>,
+    /// Which of them each input is.
+    order: Vec<usize>,
+}
+
+impl Batch {
+    /// The inputs of a request, and the key of each.
+    pub fn new(inputs: Inputs, of_inputs: Vec<Key>) -> Self {
+        let (mut keys, mut firsts, mut order) = (Vec::new(), Vec::new(), Vec::new());
+        let mut known: HashMap<Id, usize> = HashMap::with_capacity(of_inputs.len());
+        for (place, key) in of_inputs.into_iter().enumerate() {
+            let number = match known.entry(key.id()) {
+                hash_map::Entry::Occupied(known) => *known.get(),
+                hash_map::Entry::Vacant(new) => {
+                    keys.push(key);
+                    firsts.push(place);
+                    *new.insert(keys.len() - 1)
+                }
+            };
+            order.push(number);
+        }
+        Self { inputs, keys, firsts, order }
+    }
+
+    /// The keys of the distinct inputs.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// Which of the distinct inputs each input is.
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// The request `body` for these of the distinct inputs alone, each once. For all, where none comes twice, that is
+    /// the caller's own.
+    pub fn request(&self, body: &Bytes, chosen: &[usize]) -> Bytes {
+        let places: Vec<_> = chosen.iter().map(|number| self.firsts[*number]).collect();
+        self.inputs.request(body, &places)
+    }
+
+    /// These of the distinct inputs, to be asked for.
+    pub fn wanted(&self, chosen: &[usize]) -> Wanted {
+        let lengths: Vec<_> = self.inputs.lengths().collect();
+        Wanted {
+            keys: chosen.iter().map(|number| self.keys[*number].clone()).collect(),
+            lengths: chosen.iter().map(|number| lengths[self.firsts[*number]] as u64).collect(),
+        }
+    }
+}
+
+/// Distinct inputs that the upstream is asked for in one request.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    keys: Vec<Key>,
+    /// How much of the request each takes.
+    lengths: Vec<u64>,
+}
+
+impl Wanted {
+    /// Their keys.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// What is stored under each key of the answer to all of them, which is `whole`.
+    ///
+    /// # Errors
+    /// Where one of them would be larger than `max_entry`, in bytes, or the answer is none to them.
+    pub fn entries(&self, whole: &Entry, max_entry: usize) -> Result<Vec<(Key, Entry)>, Reason> {
+        let vectors = Vectors::read(&whole.body, self.keys.len(), true).map_err(|_| Reason::UnreadVectors)?;
+        let shares = self.shares(whole.usage.unwrap_or_default());
+        let entry = |((place, key), usage): ((usize, &Key), Usage)| {
+            let body = vectors.alone(place);
+            if body.len() > max_entry {
+                return Err(Reason::TooLarge);
+            }
+            let usage = whole.usage.is_some().then_some(usage);
+            let mut headers = whole.headers.clone();
+            response::forget_body(&mut headers);
+            Ok((key.clone(), Entry { body, usage, headers, ..whole.clone() }))
+        };
+        self.keys.iter().enumerate().zip(shares).map(entry).collect()
+    }
+
+    /// What each of them took of the tokens, by its length: the upstream tells the sum alone.
+    fn shares(&self, usage: Usage) -> Vec<Usage> {
+        let all: u64 = self.lengths.iter().sum::<u64>().max(1);
+        let mut before = 0;
+        let share = |length: &u64| {
+            let until = before + length;
+            let part = |tokens: u64| portion(tokens, until, all) - portion(tokens, before, all);
+            let Usage { prompt, completion, total } = usage;
+            let share =
+                Usage { prompt: prompt.map(part), completion: completion.map(part), total: total.map(part) };
+            before = until;
+            share
+        };
+        self.lengths.iter().map(share).collect()
+    }
+}
+
+/// `part` of `all`, of that many tokens.
+fn portion(tokens: u64, part: u64, all: u64) -> u64 {
+    u64::try_from(u128::from(tokens) * u128::from(part) / u128::from(all)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{cache::route::Kind, json::Json};
+
+    fn batch(texts: &[&str]) -> Batch {
+        let body = serde_json::json!({ "input": texts }).to_string();
+        let inputs =
+            Inputs::find(body.as_bytes(), &Json::parse(body.as_bytes()).expect("JSON")).expect("inputs");
+        let key = |text: &&str| Key::new("ns".into(), Kind::Embedding, blake3::hash(text.as_bytes()));
+        Batch::new(inputs, texts.iter().map(key).collect())
+    }
+
+    #[test]
+    fn each_distinct_input_is_known_once() {
+        let batch = batch(&["b", "a", "b", "c", "a"]);
+        assert_eq!(batch.keys().len(), 3);
+        assert_eq!(batch.order(), [0, 1, 0, 2, 1]);
+        let body = Bytes::from_static(br#"{"input":["b","a","b","c","a"]}"#);
+        assert_eq!(batch.request(&body, &[0, 1, 2]), r#"{"input":["b","a","c"]}"#);
+        assert_eq!(batch.request(&body, &[1]), r#"{"input":["a"]}"#);
+        assert_eq!(batch.wanted(&[2, 1]).keys(), [batch.keys()[2].clone(), batch.keys()[1].clone()]);
+    }
+
+    #[test]
+    fn an_entry_is_the_answer_to_its_input_alone() {
+        let wanted = batch(&["aa", "b"]).wanted(&[0, 1]);
+        let body = r#"{"data":[{"index":1,"embedding":[1]},{"index":0,"embedding":[0]}],"usage":{"total_tokens":7}}"#;
+        let headers =
+            ["etag", "x-some"].map(|name| (name.parse().expect("a name"), "1".parse().expect("a value")));
+        let usage = Some(Usage { prompt: None, completion: None, total: Some(7) });
+        let whole =
+            Entry { usage, ..Entry::new(StatusCode::OK, headers.into_iter().collect(), Bytes::from(body)) };
+        let entries = wanted.entries(&whole, 1000).expect("entries");
+        let told: Vec<_> = entries.iter().map(|(_, entry)| (&entry.body[..], entry.usage)).collect();
+        let usage = |total| Some(Usage { prompt: None, completion: None, total: Some(total) });
+        let [first, second] = [0, 1].map(|vector| {
+            format!(r#"{{"data":[{{"index":0,"embedding":[{vector}]}}],"usage":{{"total_tokens":0}}}}"#)
+        });
+        assert_eq!(told, [(first.as_bytes(), usage(4)), (second.as_bytes(), usage(3))]);
+        assert!(entries.iter().all(|(_, entry)| entry.headers.len() == 1));
+        assert_eq!(wanted.entries(&whole, 10).err(), Some(Reason::TooLarge));
+        let other = Entry { body: Bytes::from_static(b"{}"), ..whole };
+        assert_eq!(wanted.entries(&other, 1000).err(), Some(Reason::UnreadVectors));
+    }
+
+    proptest! {
+        /// What the inputs took is what all of them took.
+        #[test]
+        fn shares_add_up(lengths in proptest::collection::vec(1..10_000_u64, 1..20), total: u64) {
+            let wanted = Wanted { keys: Vec::new(), lengths };
+            let usage = Usage { prompt: Some(total), completion: None, total: Some(total) };
+            let shares = wanted.shares(usage);
+            prop_assert_eq!(shares.into_iter().reduce(Usage::plus), Some(usage));
+        }
+    }
+}

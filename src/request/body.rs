@@ -1,0 +1,96 @@
+//! What a JSON body says on a route. Pure.
+
+use std::hash::Hash;
+
+use bytes::Bytes;
+
+use crate::{
+    cache::{
+        invalidation::resource::Resources,
+        key::{Body, BodyDigest},
+        route::{Kind, Route},
+    },
+    dialect::{Ask, Dialect, conversations},
+    json::Json,
+};
+
+/// More text than this is not worth remembering, in bytes.
+const WORTH_REMEMBERING: usize = 1024;
+
+/// What a body says: all of it that matters once it was read.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// What its bodies mean.
+    pub dialect: Dialect,
+    /// What of it is in the request's key.
+    pub digest: BodyDigest,
+    /// The answer that it asks for.
+    pub ask: Ask,
+    /// The conversations that it is a turn of.
+    pub conversations: Vec<String>,
+    /// The model that it names.
+    pub model: Option<String>,
+    /// The text of its question, where that is to be logged.
+    pub question: Option<String>,
+    /// The body that goes upstream, where it is not the caller's own.
+    pub upstream_body: Option<Bytes>,
+}
+
+/// Where a body was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The route that covers the request.
+    pub route: &'a Route,
+    /// The request's path.
+    pub path: &'a str,
+    /// Where documents and conversations are.
+    pub resources: &'a Resources,
+    /// Whether questions are logged.
+    pub log_questions: bool,
+}
+
+impl Reading {
+    /// Reads `json`, whose text is `text`, as a request of `dialect`; `counts` is what of it counts.
+    pub fn of(place: Place<'_>, dialect: Dialect, json: &Json<'_>, text: &[u8], counts: Body<'_>) -> Self {
+        let conversations = place.conversations(json);
+        let ask = dialect.ask(json, place.route.usage);
+        Self {
+            dialect,
+            digest: BodyDigest::of(place.route, dialect, counts),
+            ask,
+            conversations,
+            model: json.get("model").and_then(Json::as_str).map(str::to_owned),
+            question: place.log_questions.then(|| dialect.question(json)).flatten(),
+            upstream_body: Dialect::body_that_asks(&ask, text, json),
+        }
+    }
+
+    /// A body whose bytes count, whatever they say.
+    pub fn opaque(place: Place<'_>, bytes: &[u8]) -> Self {
+        Self::of(place, Dialect::None, &Json::Null, bytes, Body::Bytes(bytes))
+    }
+
+    /// All of it but the digest of what counts.
+    pub fn gist(&self) -> impl Hash + PartialEq + '_ {
+        let Self { dialect, digest, ask, conversations, model, question, upstream_body } = self;
+        (dialect, digest.taken_as(), ask, conversations, model, question, upstream_body)
+    }
+
+    /// Whether it takes little memory.
+    pub fn is_small(&self) -> bool {
+        let texts = self.conversations.iter().chain(&self.model).chain(&self.question);
+        self.upstream_body.is_none() && texts.map(String::len).sum::<usize>() <= WORTH_REMEMBERING
+    }
+}
+
+impl Place<'_> {
+    /// The conversations that a question is a turn of: those that it names, and those whose paths it is below of.
+    fn conversations(&self, json: &Json<'_>) -> Vec<String> {
+        if self.route.kind != Kind::Query {
+            return Vec::new();
+        }
+        let above = self.resources.at_or_above(self.path).into_iter();
+        let above = above.filter(|resource| resource.kind == Kind::Conversation).map(|resource| resource.id);
+        conversations(json, &self.route.ignore).into_iter().chain(above).collect()
+    }
+}

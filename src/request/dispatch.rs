@@ -1,0 +1,141 @@
+//! Which way a request goes, by its head. Pure.
+
+use std::sync::Arc;
+
+use http::{Method, request::Parts};
+
+use crate::{cache::route::Route, http::validation};
+
+/// Which way a request goes.
+#[derive(Debug)]
+pub enum Way<'a> {
+    /// It is for a page of sidecache's own.
+    Own(Page),
+    /// It is one of this route's, whose answers are kept.
+    Cached(&'a Arc<Route>),
+    /// It goes on to the upstream, and its answer back, and nothing is kept.
+    Passed(Passed<'a>),
+}
+
+/// A request that is passed on.
+#[derive(Debug)]
+pub struct Passed<'a> {
+    /// The route that covers it all the same.
+    pub covering: Option<&'a Arc<Route>>,
+    /// The protocol that its connection is to become.
+    pub upgrade: Option<String>,
+    /// Why it is passed on.
+    pub why: Why,
+}
+
+/// Why a request is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// No route covers it.
+    Uncovered,
+    /// Its route has `cache = false`.
+    NotCached,
+    /// Its method is none that its route caches.
+    Method,
+    /// It asks for an upgrade of its connection.
+    Upgrade,
+    /// Its path may be another one to the service behind.
+    Climbs,
+}
+
+/// A health page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// At `health.path` itself.
+    Report,
+    /// Whether the process lives.
+    Live,
+    /// Whether it takes requests.
+    Ready,
+}
+
+impl Page {
+    /// The one at `path`, where `health.path` is `base`.
+    pub fn at(base: &str, path: &str) -> Option<Self> {
+        match path.strip_prefix(base)? {
+            "" => Some(Self::Report),
+            "/live" => Some(Self::Live),
+            "/ready" => Some(Self::Ready),
+            _ => None,
+        }
+    }
+
+    /// The one that a request is for, which is answered here whatever else covers it.
+    pub fn asked(base: &str, method: &Method, path: &str) -> Option<Self> {
+        Self::at(base, path).filter(|_| matches!(*method, Method::GET | Method::HEAD))
+    }
+}
+
+impl<'a> Way<'a> {
+    /// That of a request with the head in `parts`, where the health page is at `health_path`.
+    pub fn of(health_path: &str, routes: &'a [Arc<Route>], parts: &Parts) -> Self {
+        let (method, path) = (&parts.method, parts.uri.path());
+        if let Some(page) = Page::asked(health_path, method, path) {
+            return Self::Own(page);
+        }
+        let covering = routes.iter().find(|route| route.pattern.matches(method, path));
+        let upgrade = validation::upgrade(&parts.headers).map(str::to_owned);
+        let why = match covering {
+            None => Why::Uncovered,
+            Some(route) if !route.cache => Why::NotCached,
+            Some(route) if !route.caches(method) => Why::Method,
+            Some(_) if upgrade.is_some() => Why::Upgrade,
+            Some(_) if validation::climbs(path) => Why::Climbs,
+            Some(route) => return Self::Cached(route),
+        };
+        Self::Passed(Passed { covering, upgrade, why })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::Request;
+
+    use super::*;
+    use crate::cache::route::{Kind, Scope};
+
+    #[test]
+    fn each_way_has_its_reason() {
+        let route = |pattern, cache| {
+            let route = Route::new(pattern, Kind::Query, Duration::from_secs(60), Scope::Credential);
+            Arc::new(Route { cache, ..route.expect("a route") })
+        };
+        let routes = [route("* /off/**", false), route("* /**/ask", true)];
+        let way = |method: &str, path: &str, upgrades: bool| {
+            let request = Request::builder().method(method).uri(path);
+            let request = match upgrades {
+                true => request.header("connection", "upgrade").header("upgrade", "websocket"),
+                false => request,
+            };
+            let (parts, ()) = request.body(()).expect("a request").into_parts();
+            match Way::of("/health", &routes, &parts) {
+                Way::Own(page) => format!("{page:?}"),
+                Way::Cached(route) => route.name.clone(),
+                Way::Passed(Passed { covering, upgrade, why }) => {
+                    format!("{why:?} {} {}", covering.map_or("none", |route| &route.name), upgrade.is_some())
+                }
+            }
+        };
+        for (method, path, upgrades, expected) in [
+            ("GET", "/health", false, "Report"),
+            ("HEAD", "/health/ready", true, "Ready"),
+            ("POST", "/health", false, "Uncovered none false"),
+            ("POST", "/a/ask", false, "* /**/ask"),
+            ("GET", "/a/ask", false, "* /**/ask"),
+            ("PATCH", "/a/ask", true, "Method * /**/ask true"),
+            ("GET", "/a/ask", true, "Upgrade * /**/ask true"),
+            ("POST", "/a/%2e%2e/ask", false, "Climbs * /**/ask false"),
+            ("POST", "/off/ask", true, "NotCached * /off/** true"),
+            ("GET", "/", true, "Uncovered none true"),
+        ] {
+            assert_eq!(way(method, path, upgrades), expected, "{method} {path}");
+        }
+    }
+}

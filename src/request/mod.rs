@@ -1,0 +1,347 @@
+//! What a request on a cacheable route asks for, and whether the store may be asked. Pure.
+
+pub mod batch;
+pub mod body;
+pub mod connection;
+pub mod dispatch;
+pub mod half_close;
+pub mod head;
+pub mod parse_cache;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+
+use crate::{
+    cache::{
+        encryption::Sealing,
+        invalidation::{
+            log::{Mark, Subject},
+            resource::{Resource, Resources},
+        },
+        key::{self, Body, BodyDigest, Key, namespace::Namespace},
+        policy::{Directives, Reason},
+        rfc9111::{conditional::Conditions, range::Range},
+        route::{Kind, Mode},
+    },
+    config::Config,
+    dialect::{Ask, Dialect, Inputs},
+    json::{Json, JsonError},
+    request::{
+        batch::Batch,
+        body::{Place, Reading},
+        head::Heading,
+        parse_cache::Memo,
+    },
+};
+
+/// A request on a cacheable route, read.
+#[derive(Clone, Debug)]
+pub struct Inquiry {
+    /// Why the store is not asked; `None` where it is.
+    pub bypass: Option<Reason>,
+    /// Under what its answer is kept; `None` where it is not.
+    pub key: Option<Key>,
+    /// The inputs that each have an entry of their own; then `key` is what they are known under together.
+    pub batch: Option<Arc<Batch>>,
+    /// What its bodies mean.
+    pub dialect: Dialect,
+    /// The answer that it asks for.
+    pub ask: Ask,
+    /// What it asks of the cache.
+    pub directives: Directives,
+    /// On which conditions it wants the answer.
+    pub conditions: Conditions,
+    /// The part of it that a stored response can give.
+    pub range: Option<Range>,
+    /// The digest of its credentials; `None` where it has none.
+    pub credentials: Option<blake3::Hash>,
+    /// What its answer depends on, besides its key and what the answer itself tells.
+    pub subjects: Vec<Subject>,
+    /// The conversations that it is a turn of.
+    pub conversations: Vec<String>,
+    /// Whether its answer is for those alone who ask while it runs: the turn itself changes the conversation.
+    pub is_turn: bool,
+    /// The model that it names.
+    pub model: Option<String>,
+    /// The text of its question, where that is to be logged.
+    pub question: Option<String>,
+    /// The body that goes upstream, where it is not the caller's own.
+    pub upstream_body: Option<Bytes>,
+}
+
+impl Inquiry {
+    /// The ids of what its answer depends on, as far as that is known before the answer.
+    pub fn marks(&self) -> Vec<Mark> {
+        Mark::all(&self.subjects)
+    }
+}
+
+/// What decides besides the route and the request.
+#[derive(Debug)]
+pub struct Terms {
+    /// The first part of every key.
+    pub namespace: Namespace,
+    /// What names keys, where the store is not to know what they stand for.
+    pub sealing: Option<Arc<Sealing>>,
+    /// Whether the caller's `Host` goes upstream.
+    pub host_counts: bool,
+    /// Whether questions are logged.
+    pub log_questions: bool,
+    /// Where documents and conversations are.
+    pub resources: Resources,
+    /// What bodies said before.
+    pub memo: Memo,
+}
+
+impl Terms {
+    /// What `config` says.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            namespace: config.store.namespace.as_str().into(),
+            sealing: config.store.sealing().map(Arc::new),
+            host_counts: config.upstream.preserve_host,
+            log_questions: config.log.queries,
+            resources: Resources::of(&config.routes),
+            memo: Memo::beside(config.store.memory()),
+        }
+    }
+}
+
+/// Reads a request that a route covers by its method and path; `None` where its body shows that a built-in route does
+/// not cover it. `heading` is what its head says, which `parts` has, without the connection's headers.
+///
+/// What is ambiguous goes to the upstream, and nothing of it is stored.
+pub fn admit(heading: &Heading, parts: &Parts, body: &[u8], terms: &Terms) -> Option<Inquiry> {
+    let route = &heading.route;
+    let reader = Reader { heading, parts, terms };
+    let opaque = |refused: Option<Reason>| {
+        // What is refused has no key.
+        let counts = if refused.is_none() { body } else { &[] };
+        Some(reader.inquiry(Reading::opaque(reader.place(), counts), refused))
+    };
+    if route.mode == Mode::Rfc9111 {
+        return opaque(None);
+    }
+    let wants_json = route.dialect.is_none_or(Dialect::is_json) && (route.builtin || !body.is_empty());
+    if !wants_json {
+        return opaque(None);
+    }
+    if !heading.is_json {
+        return if route.builtin { None } else { opaque(Some(Reason::RequestNotJson)) };
+    }
+    if heading.is_encoded {
+        return opaque(Some(Reason::RequestEncoded));
+    }
+    // Of a batch, each input is known by itself, and the whole is not remembered.
+    let known_by = (route.kind != Kind::Embedding).then(|| terms.memo.name(body));
+    if let Some(reading) = known_by.and_then(|name| terms.memo.recall(&name, route, parts.uri.path())) {
+        return Some(reader.inquiry(reading, None));
+    }
+    let json = match Json::parse(body) {
+        Ok(json) => json,
+        Err(error) => return opaque(Some(parse_reason(error))),
+    };
+    let dialect = Dialect::recognise(route, parts.uri.path(), &json);
+    let fits = dialect.fits(&json, route.model_elsewhere) && !(route.builtin && dialect == Dialect::Json);
+    match (fits, route.builtin) {
+        (true, _) if dialect == Dialect::Embedding => Some(reader.batch(body, &json)),
+        (true, _) => {
+            let reading = Reading::of(reader.place(), dialect, &json, body, Body::Json(&json));
+            if let Some(name) = known_by {
+                terms.memo.keep(name, route, parts.uri.path(), &reading);
+            }
+            Some(reader.inquiry(reading, None))
+        }
+        (false, true) => None,
+        (false, false) => opaque(Some(Reason::RequestNotInDialect)),
+    }
+}
+
+const fn parse_reason(error: JsonError) -> Reason {
+    match error {
+        JsonError::Syntax(_) | JsonError::NotUtf8 => Reason::RequestNotJson,
+        JsonError::RepeatedMember => Reason::RequestRepeatedMember,
+        JsonError::LoneSurrogate => Reason::RequestLoneSurrogate,
+        JsonError::TooDeep => Reason::RequestTooDeep,
+    }
+}
+
+struct Reader<'a> {
+    heading: &'a Heading,
+    parts: &'a Parts,
+    terms: &'a Terms,
+}
+
+impl<'a> Reader<'a> {
+    fn place(&self) -> Place<'a> {
+        Place {
+            route: &self.heading.route,
+            path: self.parts.uri.path(),
+            resources: &self.terms.resources,
+            log_questions: self.terms.log_questions,
+        }
+    }
+
+    fn inquiry(&self, reading: Reading, refused: Option<Reason>) -> Inquiry {
+        let Heading { route, directives, conditions, range, credentials, .. } = self.heading;
+        let refused = refused.or(self.heading.refused);
+        let mut key = refused.is_none().then(|| self.key(reading.dialect, reading.digest));
+        let mut is_turn = !reading.conversations.is_empty() && route.mode == Mode::Ttl;
+        if let (true, Some(named)) = (is_turn, &self.heading.idempotency_key) {
+            // The same turn again, whose answer is the same.
+            key = key.map(|key| key.variant(named.as_bytes()));
+            is_turn = false;
+        }
+        // What is not kept is the upstream's to judge.
+        let conditions = key.as_ref().map(|_| conditions.clone());
+        let subjects = self.subjects(&reading.conversations, key.as_ref());
+        Inquiry {
+            // Where the upstream is followed, it may confirm what is stored.
+            bypass: refused
+                .or((directives.no_cache && route.mode != Mode::Rfc9111).then_some(Reason::RequestNoCache)),
+            key,
+            batch: None,
+            dialect: reading.dialect,
+            ask: reading.ask,
+            directives: *directives,
+            conditions: conditions.unwrap_or_default(),
+            range: range.clone(),
+            credentials: *credentials,
+            subjects,
+            conversations: reading.conversations,
+            is_turn,
+            model: reading.model,
+            question: reading.question,
+            upstream_body: reading.upstream_body,
+        }
+    }
+
+    /// A request for vectors. Where it cannot be told what each input alone would be answered with, it is not cached.
+    fn batch(&self, body: &[u8], json: &Json<'_>) -> Inquiry {
+        let read = |counts| Reading::of(self.place(), Dialect::Embedding, json, body, counts);
+        let Some(inputs) = Inputs::find(body, json) else {
+            return self.inquiry(read(Body::Json(json)), Some(Reason::RequestNotInDialect));
+        };
+        let mut inquiry = self.inquiry(read(Body::Shared(json, inputs.unshared_members())), None);
+        inquiry.ask.inputs = inputs.count();
+        if let Some(shared) = inquiry.key.take() {
+            let key = |input| shared.sibling(|shared| key::input_digest(&self.heading.route, shared, input));
+            let keys: Vec<_> = inputs.values(json).iter().map(key).collect();
+            let batch = Batch::new(inputs, keys);
+            inquiry.key = Key::together(batch.keys());
+            inquiry.batch = Some(Arc::new(batch));
+        }
+        inquiry
+    }
+
+    fn subjects(&self, conversations: &[String], key: Option<&Key>) -> Vec<Subject> {
+        let mut subjects = self.subjects_of_kind(conversations);
+        if self.heading.route.mode == Mode::Rfc9111 {
+            // Each variant goes with its target.
+            subjects.extend(key.map(|key| Subject::Key(*key.digest())));
+            subjects.push(Resource::path(self.parts.uri.path()));
+        }
+        subjects
+    }
+
+    fn subjects_of_kind(&self, conversations: &[String]) -> Vec<Subject> {
+        let route = &self.heading.route;
+        match route.kind {
+            kind @ (Kind::Document | Kind::Conversation) => {
+                Resource::named(kind, &route.pattern, self.parts.uri.path()).seen()
+            }
+            _ => conversations.iter().cloned().map(Subject::Conversation).collect(),
+        }
+    }
+
+    fn key(&self, dialect: Dialect, body: BodyDigest) -> Key {
+        let Terms { namespace, sealing, host_counts, .. } = self.terms;
+        let digest = self.heading.key_digest(self.parts, *host_counts, dialect, body);
+        let key = Key::new(*namespace, self.heading.route.kind, digest);
+        match sealing {
+            Some(sealing) => key.named(sealing),
+            None => key,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, time::Duration};
+
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cache::route::{Route, Scope};
+
+    fn terms() -> Terms {
+        Terms {
+            namespace: "ns".into(),
+            sealing: None,
+            host_counts: false,
+            log_questions: true,
+            resources: Resources::default(),
+            memo: Memo::beside(0),
+        }
+    }
+
+    fn routes() -> [Arc<Route>; 3] {
+        let route = |kind| {
+            let route = Route::new("POST /**", kind, Duration::from_secs(60), Scope::Credential);
+            route.expect("a route")
+        };
+        let ignoring = Route { ignore: vec!["/model".parse().expect("a pointer")], ..route(Kind::Query) };
+        [route(Kind::Query), ignoring, route(Kind::Other)].map(Arc::new)
+    }
+
+    proptest! {
+        /// A body, or a head, that comes again is understood as if it came for the first time, wherever it is sent, whoever
+        /// sends it.
+        #[test]
+        fn what_is_remembered_is_what_would_be_read(
+            asked in proptest::collection::vec(
+                (0..3_usize, 0..3_usize, 0..3_usize, "[ab]?", "[ab]?", any::<bool>()),
+                1..60,
+            ),
+        ) {
+            let (warm, routes, mut headings) = (terms(), routes(), HashMap::new());
+            for (route, path, shape, text, caller, stream) in asked {
+                let path = ["/v1/chat/completions", "/api/v1/query", "/x"][path];
+                let body = match shape {
+                    0 => format!(r#"{{"model":"{text}","messages":[],"stream":{stream}}}"#),
+                    1 => format!(r#"{{"query":"{text}","conversation_id":"{caller}"}}"#),
+                    _ => format!(r#"{{"stream":{stream},"model":"m{text}"}}"#),
+                };
+                let request = Request::post(path)
+                    .header("content-type", "application/json")
+                    // In the key of some dialects alone.
+                    .header("accept", "text/event-stream")
+                    .header("authorization", format!("Bearer {caller}"));
+                let (parts, ()) = request.body(()).expect("a request").into_parts();
+                let read = || Heading::of(&routes[route], &parts);
+                let known = headings.entry((route, path, caller)).or_insert_with(read);
+                let again = admit(known, &parts, body.as_bytes(), &warm);
+                let first = admit(&read(), &parts, body.as_bytes(), &terms());
+                prop_assert_eq!(format!("{again:?}"), format!("{first:?}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_once() {
+        let (terms, routes) = (terms(), routes());
+        let body = br#"{"model":"m","messages":[]}"#;
+        let (path, name) = ("/v1/chat/completions", terms.memo.name(body));
+        let request = Request::post(path).header("content-type", "application/json");
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        let is_known = |route: usize, path| terms.memo.recall(&name, &routes[route], path).is_some();
+        assert!(!is_known(0, path));
+        admit(&Heading::of(&routes[0], &parts), &parts, body, &terms).expect("covered");
+        assert!(is_known(0, path));
+        assert!(!is_known(1, path), "on another route it may mean something else");
+        assert!(!is_known(0, "/v1/responses"), "on another path it may mean something else");
+    }
+}

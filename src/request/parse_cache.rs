@@ -1,0 +1,281 @@
+//! What bodies said, so that a body that comes again is not read again.
+//!
+//! A body is known by the keyed BLAKE3 digest of its bytes: other bytes have another one, which nobody can foretell. Of
+//! what it said, the digest of what counts is its own, and stands beside it. The rest, its *gist*, most bodies have in
+//! common: the model, the form of the answer, where they were sent. It is kept once, so that to know a body takes no more
+//! than a line of the processor's cache, and as many can be known as are stored.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    num::NonZeroU64,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+
+use crate::{
+    cache::{
+        hash_table::{Item, Table},
+        route::Route,
+    },
+    request::body::Reading,
+};
+
+/// The parts that the bodies are divided among, each with a lock of its own.
+const SHARDS: u64 = 64;
+
+/// How many gists are remembered at most.
+const GISTS: usize = 1024;
+
+/// In how many places a gist may be.
+const CHOICES: u64 = 4;
+
+/// What a body's cell takes, in bytes.
+const CELL: u64 = size_of::<Option<Known>>() as u64;
+
+/// The least that a memo may take, in bytes.
+const LEAST: u64 = 1024 * 1024;
+
+/// What the bodies that came last said.
+#[derive(Debug)]
+pub struct Memo {
+    shards: Box<[Mutex<Shard>]>,
+    /// How many bodies a generation of a shard has at most.
+    generation: usize,
+    /// Each in one of a few places, which its hash tells.
+    gists: Box<[ArcSwapOption<Gist>]>,
+    hasher: RandomState,
+    /// What bodies are digested with.
+    key: [u8; blake3::KEY_LEN],
+    /// How many gists there were.
+    named: AtomicU64,
+}
+
+/// What a body is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name([u8; 24]);
+
+/// What is known of a body, on the route and the path that its gist tells. A line of the processor's cache.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Known {
+    body: Name,
+    /// The digest of what of it counts.
+    counts: blake3::Hash,
+    /// Which gist it has. No other one ever gets this number.
+    gist: NonZeroU64,
+}
+
+impl Item for Known {
+    fn hash(&self) -> u32 {
+        self.body.hash()
+    }
+}
+
+/// What bodies have in common.
+#[derive(Debug)]
+struct Gist {
+    number: NonZeroU64,
+    /// Read on another route or another path, the same bytes may say something else.
+    route: Arc<Route>,
+    path: Box<str>,
+    /// But for the digest of what counts.
+    reading: Reading,
+}
+
+/// Bodies in two generations. Those that come again, or for the first time, are of the younger one; when it is full, it
+/// takes the place of the older one, which is forgotten.
+#[derive(Debug, Default)]
+struct Shard {
+    younger: Table<Known>,
+    older: Table<Known>,
+}
+
+impl Memo {
+    /// A memo in front of a store that takes `memory` bytes: it takes no more than an eighth of that, or 1 MiB.
+    pub fn beside(memory: u64) -> Self {
+        let cells = (memory / 8).max(LEAST) / CELL / SHARDS / 2;
+        let hasher = RandomState::new();
+        let mut key = [0; blake3::KEY_LEN];
+        for (part, number) in key.as_chunks_mut().0.iter_mut().zip(0_u8..) {
+            *part = hasher.hash_one(number).to_le_bytes();
+        }
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            generation: Table::<Known>::room_within(usize::try_from(cells).unwrap_or(usize::MAX)),
+            gists: (0..GISTS).map(|_| ArcSwapOption::empty()).collect(),
+            hasher,
+            key,
+            named: AtomicU64::new(1),
+        }
+    }
+
+    /// What a body with these bytes is known by: 192 bits of their digest, of which to find two that are the same takes
+    /// 2^96 tries.
+    pub fn name(&self, body: &[u8]) -> Name {
+        let digest = blake3::keyed_hash(&self.key, body);
+        Name(std::array::from_fn(|at| digest.as_bytes()[at]))
+    }
+
+    /// What the body said that is known by `name`, sent to `route` at `path`.
+    pub fn recall(&self, name: &Name, route: &Arc<Route>, path: &str) -> Option<Reading> {
+        let known = self.shard(name).lock().find(name, self.generation)?;
+        let gist = self.gists[place(known.gist.get())].load();
+        let gist = gist.as_ref().filter(|gist| gist.number == known.gist && gist.is_of(route, path))?;
+        let digest = gist.reading.digest.with(known.counts);
+        Some(Reading { digest, ..gist.reading.clone() })
+    }
+
+    /// Remembers it.
+    pub fn keep(&self, name: Name, route: &Arc<Route>, path: &str, reading: &Reading) {
+        if reading.is_small()
+            && let Some(gist) = self.gist(route, path, reading)
+        {
+            let known = Known { body: name, counts: reading.digest.hash(), gist };
+            self.shard(&name).lock().put(known, self.generation);
+        }
+    }
+
+    /// The number of the gist of `reading`.
+    fn gist(&self, route: &Arc<Route>, path: &str, reading: &Reading) -> Option<NonZeroU64> {
+        let hash = self.hasher.hash_one((Arc::as_ptr(route), path, reading.gist()));
+        let places = (0..CHOICES).map(|further| place(hash.wrapping_add(further)));
+        let same = |at: usize| {
+            let gist = self.gists[at].load();
+            let gist = gist.as_ref().filter(|gist| gist.is_of(route, path))?;
+            (gist.reading.gist() == reading.gist()).then_some(gist.number)
+        };
+        if let Some(number) = places.clone().find_map(same) {
+            return Some(number);
+        }
+        let free = places.clone().find(|at| self.gists[*at].load().is_none());
+        let at = free.unwrap_or(place(hash));
+        // The place is in the number, whose other digits tell it from all before.
+        let number = NonZeroU64::new(self.named.fetch_add(1, Ordering::Relaxed) * GISTS as u64 + at as u64)?;
+        let (route, path, reading) = (Arc::clone(route), path.into(), reading.clone());
+        self.gists[at].store(Some(Arc::new(Gist { number, route, path, reading })));
+        Some(number)
+    }
+
+    fn shard(&self, name: &Name) -> &Mutex<Shard> {
+        &self.shards[usize::from(name.0[0]) % self.shards.len()]
+    }
+}
+
+/// Where the gist of that number is.
+const fn place(number: u64) -> usize {
+    (number % GISTS as u64) as usize
+}
+
+impl Gist {
+    fn is_of(&self, route: &Arc<Route>, path: &str) -> bool {
+        Arc::ptr_eq(&self.route, route) && *self.path == *path
+    }
+}
+
+impl Name {
+    /// It is a digest already.
+    const fn hash(&self) -> u32 {
+        let [_, a, b, c, d, ..] = self.0;
+        u32::from_le_bytes([a, b, c, d])
+    }
+}
+
+impl Shard {
+    fn find(&mut self, name: &Name, generation: usize) -> Option<Known> {
+        let is_it = |known: &Known| known.body == *name;
+        if let Some(known) = self.younger.find(name.hash(), is_it) {
+            return Some(*known);
+        }
+        let known = self.older.remove(name.hash(), is_it)?;
+        self.put(known, generation);
+        Some(known)
+    }
+
+    fn put(&mut self, known: Known, generation: usize) {
+        if self.younger.len() >= generation {
+            self.older = std::mem::take(&mut self.younger);
+        }
+        match self.younger.find_mut(known.hash(), |other| other.body == known.body) {
+            Some(other) => *other = known,
+            None => self.younger.insert(known),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        cache::{
+            invalidation::resource::Resources,
+            key::Body,
+            route::{Kind, Scope},
+        },
+        dialect::Dialect,
+        json::Json,
+        request::body::Place,
+    };
+
+    const PATH: &str = "/ask";
+
+    fn route() -> Arc<Route> {
+        let route = Route::new("POST /ask", Kind::Query, Duration::from_secs(60), Scope::Credential);
+        Arc::new(route.expect("a route"))
+    }
+
+    fn read(route: &Route, body: &str) -> Reading {
+        let place = Place { route, path: PATH, resources: &Resources::default(), log_questions: false };
+        let json = Json::parse(body.as_bytes()).expect("JSON");
+        Reading::of(place, Dialect::OpenAiChat, &json, body.as_bytes(), Body::Json(&json))
+    }
+
+    fn keep(memo: &Memo, route: &Arc<Route>, body: &str) {
+        memo.keep(memo.name(body.as_bytes()), route, PATH, &read(route, body));
+    }
+
+    fn recall(memo: &Memo, route: &Arc<Route>, body: &str) -> Option<Reading> {
+        memo.recall(&memo.name(body.as_bytes()), route, PATH)
+    }
+
+    #[test]
+    fn it_has_its_bound_and_keeps_what_comes_again() {
+        let (memo, route) = (Memo::beside(0), route());
+        let body = |number: u32| format!(r#"{{"model":"m","messages":[{number}]}}"#);
+        let most = u32::try_from(LEAST / CELL).expect("some thousands");
+        keep(&memo, &route, &body(0));
+        for number in 1..2 * most {
+            keep(&memo, &route, &body(number));
+            assert!(recall(&memo, &route, &body(0)).is_some(), "after {number} others");
+        }
+        let known = |shard: &Mutex<Shard>| {
+            let shard = shard.lock();
+            shard.younger.len() + shard.older.len()
+        };
+        let known: usize = memo.shards.iter().map(known).sum();
+        assert!((most as usize / 4..=most as usize).contains(&known), "{known} of {most}");
+        assert!(recall(&memo, &route, &body(1)).is_none());
+    }
+
+    /// However many gists there were: a body gets its own, or none.
+    #[test]
+    fn a_gist_that_gave_way_is_nobodys() {
+        let (memo, route) = (Memo::beside(1 << 30), route());
+        let body = |number: usize| format!(r#"{{"model":"m{number}","messages":[]}}"#);
+        for number in 0..4 * GISTS {
+            keep(&memo, &route, &body(number));
+        }
+        let found = (0..4 * GISTS).filter_map(|number| Some((number, recall(&memo, &route, &body(number))?)));
+        let found: Vec<_> = found.collect();
+        assert!((GISTS / 2..=GISTS).contains(&found.len()), "{} of {GISTS}", found.len());
+        for (number, reading) in found {
+            assert_eq!(format!("{reading:?}"), format!("{:?}", read(&route, &body(number))));
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What `/health` wants to know: how many keys there are, and how much memory Redis uses.
+//!
+//! Counting keys is a scan of the whole database, so it has a connection of its own, runs once at a time however
+//! many ask, rests ten times as long as it took, and nobody waits for it longer than [`PATIENCE`].
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use ::redis::{Client, Cmd, RedisError, Value, aio::MultiplexedConnection, from_redis_value};
+use tokio::{sync::watch, time};
+
+use super::{
+    connections::{open_connection, send},
+    error::{protocol, within},
+};
+use crate::cache::invalidation::glob::escape;
+
+/// How long a caller waits for fresh figures, from the time their making began.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// For one command: a slow server is given up here much later than on a request's way.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A scan rests this many times as long as it took.
+const REST: u32 = 10;
+
+/// Keys that Redis looks at in one step of a scan.
+const STEP: u32 = 1000;
+
+/// A scan that has taken this long lets lookups by between its steps.
+const HURRY: Duration = Duration::from_millis(100);
+
+/// Memory is read anew during a scan this often.
+const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The last known figures.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Figures {
+    pub(super) keys: Option<u64>,
+    /// In bytes.
+    pub(super) memory: Option<u64>,
+}
+
+/// Makes the figures.
+pub(super) struct Census {
+    client: Client,
+    /// `NS:*`, escaped.
+    pattern: String,
+    /// `NS:_:`, sidecache's own.
+    own: Vec<u8>,
+    state: Mutex<State>,
+    /// Changes when a run ends.
+    ended: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct State {
+    figures: Figures,
+    /// When the run under way began.
+    running: Option<Instant>,
+    /// No scan before this.
+    scan_from: Option<Instant>,
+    /// Kept between runs.
+    connection: Option<MultiplexedConnection>,
+}
+
+impl Census {
+    pub(super) fn new(client: Client, namespace: &str) -> Self {
+        Self {
+            client,
+            pattern: format!("{}:*", escape(namespace)),
+            own: format!("{namespace}:_:").into_bytes(),
+            state: Mutex::default(),
+            ended: watch::Sender::new(()),
+        }
+    }
+
+    /// Fresh figures if they are to be had soon, else the last known.
+    pub(super) async fn figures(self: &Arc<Self>) -> Figures {
+        let mut ended = self.ended.subscribe();
+        let deadline = self.begin() + PATIENCE;
+        let _ = time::timeout_at(deadline.into(), ended.changed()).await;
+        self.state().figures
+    }
+
+    /// Begins a run unless one is under way, and says when it began.
+    fn begin(self: &Arc<Self>) -> Instant {
+        let now = Instant::now();
+        let mut state = self.state();
+        if let Some(began) = state.running {
+            return began;
+        }
+        state.running = Some(now);
+        let run = Run(Arc::clone(self));
+        tokio::spawn(async move { run.0.run().await });
+        now
+    }
+
+    async fn run(&self) {
+        let kept = self.state().connection.take();
+        let was_kept = kept.is_some();
+        let mut ended = self.run_on(kept).await;
+        if was_kept && ended.is_err() {
+            // Most likely it was closed while nobody asked.
+            ended = self.run_on(None).await;
+        }
+        self.state().connection = ended.ok();
+    }
+
+    /// One run; the connection comes back if it is still good.
+    async fn run_on(&self, kept: Option<MultiplexedConnection>) -> Result<MultiplexedConnection, RedisError> {
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => open_connection(&self.client, 1).await?,
+        };
+        self.read_memory(&mut connection).await?;
+        let due = self.state().scan_from.is_none_or(|from| Instant::now() >= from);
+        if due {
+            let began = Instant::now();
+            let counted = self.scan(&mut connection).await;
+            self.state().scan_from = Some(Instant::now() + began.elapsed() * REST);
+            let keys = counted?;
+            self.state().figures.keys = keys;
+        }
+        Ok(connection)
+    }
+
+    async fn read_memory(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+        let reply = ask(connection, ::redis::cmd("INFO").arg("memory")).await?;
+        let info = reply.and_then(|reply| from_redis_value::<String>(reply).ok());
+        self.state().figures.memory = info.as_deref().and_then(used_memory);
+        Ok(())
+    }
+
+    /// Counts the keys of the namespace but for sidecache's own; `None` if Redis refuses. A table that grows or
+    /// shrinks meanwhile can have keys counted twice: Redis promises no better.
+    async fn scan(&self, connection: &mut MultiplexedConnection) -> Result<Option<u64>, RedisError> {
+        let began = Instant::now();
+        let mut memory_read = began;
+        let (mut cursor, mut keys) = (0_u64, 0_u64);
+        loop {
+            let step = Instant::now();
+            let mut scan = ::redis::cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
+            let Some(reply) = ask(connection, &scan).await? else { return Ok(None) };
+            let (next, found) = from_redis_value::<(u64, Vec<Vec<u8>>)>(reply).map_err(|_| protocol())?;
+            keys += found.iter().filter(|key| !key.starts_with(&self.own)).count() as u64;
+            if next == 0 {
+                return Ok(Some(keys));
+            }
+            cursor = next;
+            if began.elapsed() > HURRY {
+                time::sleep(step.elapsed()).await;
+            }
+            if memory_read.elapsed() > MEMORY_INTERVAL {
+                memory_read = Instant::now();
+                self.read_memory(connection).await?;
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A run under way: however it ends, the next one can begin and those who wait are woken.
+struct Run(Arc<Census>);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.0.state().running = None;
+        self.0.ended.send_replace(());
+    }
+}
+
+/// One command; `None` for an error reply, which leaves the connection as good as before.
+async fn ask(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Option<Value>, RedisError> {
+    match within(COMMAND_TIMEOUT, send(connection, command)).await {
+        Err(error) if error.code().is_some() => Ok(None),
+        reply => reply.map(Some),
+    }
+}
+
+/// The bytes in use, from the text of `INFO memory`.
+fn used_memory(info: &str) -> Option<u64> {
+    info.lines().find_map(|line| line.strip_prefix("used_memory:"))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_info() {
+        assert_eq!(
+            used_memory("# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\n"),
+            Some(1_048_576)
+        );
+        assert_eq!(used_memory("used_memory_human:1.00M"), None);
+    }
+}

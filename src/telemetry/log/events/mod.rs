@@ -1,0 +1,64 @@
+//! What is logged: one function for each line of the contract's table.
+//!
+//! Each asks first whether its line would be written and builds nothing where it would not. The further members are
+//! serialised here, once, and travel as the field `members`, which the layer writes as it is.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::time::rounded_millis;
+
+/// Sends one event if its level is on; its message and members are evaluated only then.
+macro_rules! emit {
+    ($logger:expr, $level:expr, $event_type:literal, $request_id:expr, $message:expr, $members:expr) => {
+        if tracing::enabled!(target: $logger, $level) {
+            let json = $crate::telemetry::log::events::json_of($members);
+            // In the order of the line.
+            tracing::event!(
+                target: $logger,
+                $level,
+                event_type = $event_type,
+                message = &*$message,
+                request_id = $request_id,
+                members = $crate::telemetry::log::events::without_braces(&json),
+            );
+        }
+    };
+}
+
+mod failure;
+mod http;
+mod lifecycle;
+mod timing;
+
+pub use self::{
+    failure::{ErrorEvent, error, exc_info, panicked},
+    http::{CacheInfo, HttpRequest, HttpResponse, http_request, http_response},
+    lifecycle::lifecycle,
+    timing::{LlmCall, NoMetadata, Operation, Performance, llm_call, performance},
+};
+
+const REQUEST: &str = "rag.request";
+const PERFORMANCE: &str = "rag.performance";
+const LLM: &str = "rag.llm";
+const ERROR: &str = "rag.error";
+const SIDECACHE: &str = "sidecache";
+
+/// The loggers that are written; an event of any other target is none of ours.
+pub(super) const LOGGERS: [&str; 5] = [REQUEST, PERFORMANCE, LLM, ERROR, SIDECACHE];
+
+fn json_of(members: &impl Serialize) -> String {
+    let mut json = Vec::with_capacity(512);
+    let written = serde_json::to_writer(&mut json, members);
+    String::from_utf8(json).ok().filter(|_| written.is_ok()).unwrap_or_default()
+}
+
+fn without_braces(json: &str) -> &str {
+    json.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default()
+}
+
+/// Milliseconds, rounded to three decimals.
+fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(rounded_millis(*duration))
+}

@@ -1,0 +1,189 @@
+//! Counters since the start, for `/health`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Map, Value, json};
+
+use crate::{cache::route::Kind, time::millis};
+
+/// A counter.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// `n` more.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// How many so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A limit that a request or a client ran into.
+#[derive(Clone, Copy, Debug)]
+pub enum Limit {
+    /// `limits.max_body`
+    MaxBody,
+    /// `limits.max_connections`
+    MaxConnections,
+    /// `limits.max_upstream_requests`
+    MaxUpstreamRequests,
+    /// `limits.header_timeout`
+    HeaderTimeout,
+    /// `limits.body_timeout`
+    BodyTimeout,
+    /// `upstream.connect_timeout`
+    ConnectTimeout,
+    /// `upstream.first_byte_timeout`
+    FirstByteTimeout,
+    /// `upstream.idle_timeout`
+    IdleTimeout,
+    /// `store.max_entry`
+    MaxEntry,
+    /// `coalesce.max_followers`
+    MaxFollowers,
+    /// `coalesce.max_buffer`
+    MaxBuffer,
+}
+
+const LIMITS: [(&str, Limit); 11] = [
+    ("max_body", Limit::MaxBody),
+    ("max_connections", Limit::MaxConnections),
+    ("max_upstream_requests", Limit::MaxUpstreamRequests),
+    ("header_timeout", Limit::HeaderTimeout),
+    ("body_timeout", Limit::BodyTimeout),
+    ("connect_timeout", Limit::ConnectTimeout),
+    ("first_byte_timeout", Limit::FirstByteTimeout),
+    ("idle_timeout", Limit::IdleTimeout),
+    ("max_entry", Limit::MaxEntry),
+    ("max_followers", Limit::MaxFollowers),
+    ("max_buffer", Limit::MaxBuffer),
+];
+
+/// The lookups of one kind.
+#[derive(Debug, Default)]
+pub struct Lookups {
+    /// Those that found an answer.
+    pub hits: Counter,
+    /// Those that did not.
+    pub misses: Counter,
+}
+
+/// What happened since the start.
+#[derive(Debug, Default)]
+pub struct Stats {
+    lookups: [Lookups; Kind::ALL.len()],
+    limits: [Counter; LIMITS.len()],
+    /// Requests answered from the store after the answer's TTL.
+    pub stale: Counter,
+    /// Requests that joined another's answer.
+    pub coalesced: Counter,
+    /// Requests on cacheable routes for which the store was not asked.
+    pub bypassed: Counter,
+    /// Lookups and writes that failed.
+    pub errors: Counter,
+    /// The tokens that hits did not cost.
+    pub tokens_saved: Counter,
+    millis_saved: Counter,
+    /// Requests to the upstream that were sent once more, over a new connection.
+    pub retried: Arc<Counter>,
+}
+
+impl Stats {
+    /// The lookups of `kind`.
+    pub fn of(&self, kind: Kind) -> &Lookups {
+        &self.lookups[kind as usize]
+    }
+
+    /// Counts one request or client that ran into `limit`.
+    pub fn limited(&self, limit: Limit) {
+        self.limits[limit as usize].increment();
+    }
+
+    /// Counts time that a hit did not take.
+    pub fn saved(&self, time: Duration) {
+        self.millis_saved.add(millis(time));
+    }
+
+    /// The counters as members of `/health`'s cache section.
+    pub fn cache_section(&self) -> Map<String, Value> {
+        let sum =
+            |count: fn(&Lookups) -> &Counter| self.lookups.iter().map(|lookups| count(lookups).get()).sum();
+        let (hits, misses): (u64, u64) = (sum(|lookups| &lookups.hits), sum(|lookups| &lookups.misses));
+        let kinds: Map<String, Value> = Kind::ALL
+            .into_iter()
+            .map(|kind| {
+                let (hits, misses) = (self.of(kind).hits.get(), self.of(kind).misses.get());
+                let section = json!({"hits": hits, "misses": misses, "hit_rate": hit_rate(hits, misses)});
+                (kind.as_str().to_owned(), section)
+            })
+            .collect();
+        let members = json!({
+            "hits": hits,
+            "misses": misses,
+            "hit_rate": hit_rate(hits, misses),
+            "stale": self.stale.get(),
+            "coalesced": self.coalesced.get(),
+            "bypassed": self.bypassed.get(),
+            "errors": self.errors.get(),
+            "tokens_saved": self.tokens_saved.get(),
+            "seconds_saved": self.millis_saved.get() as f64 / 1000.0,
+            "kinds": kinds,
+        });
+        match members {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        }
+    }
+
+    /// The counters of limits, by the setting's name.
+    pub fn limits_section(&self) -> Map<String, Value> {
+        let count = |limit: Limit| Value::from(self.limits[limit as usize].get());
+        LIMITS.into_iter().map(|(name, limit)| (name.to_owned(), count(limit))).collect()
+    }
+}
+
+/// The share of hits, as in `85.67%`.
+pub fn hit_rate(hits: u64, misses: u64) -> String {
+    let lookups = hits + misses;
+    let share = if lookups == 0 { 0.0 } else { hits as f64 * 100.0 / lookups as f64 };
+    format!("{share:.2}%")
+}
+
+/// A size as redis-cli would show it, as in `15.2M`.
+pub fn human_bytes(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+    match UNITS.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, letter)) => format!("{:.1}{letter}", bytes as f64 / unit as f64),
+        None => format!("{bytes}B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_sizes_read_well() {
+        assert_eq!(hit_rate(0, 0), "0.00%");
+        assert_eq!(hit_rate(8567, 1433), "85.67%");
+        assert_eq!(hit_rate(1, 0), "100.00%");
+        assert_eq!(human_bytes(1023), "1023B");
+        assert_eq!(human_bytes(15_938_355), "15.2M");
+        assert_eq!(human_bytes(3 << 30), "3.0G");
+    }
+}
