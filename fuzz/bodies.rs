@@ -8,12 +8,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 use serde::de::IgnoredAny;
 use sidecache::{
     cache::{
-        entry::{Entry, Usage},
+        entry::Entry,
         invalidation::log::{Mark, Subject},
         key::{self, Body, BodyDigest},
-        route::{Kind, Route, Scope, UsageSetting},
+        route::{Route, Scope, kind::Kind},
     },
-    dialect::{Dialect, Judging, Served, Stored, place, serve},
+    dialect::{
+        Dialect, Served, Stored, place, serve,
+        usage::{Usage, UsageSetting},
+    },
     http::{forwarded, headers, sse::Decoder, validation},
     json::{
         Json,
@@ -152,8 +155,7 @@ pub(crate) fn dialects(data: &[u8]) {
     }
     let judge = |media: &'static str, body: &Bytes| {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(media))]);
-        let by = Judging { ask: &whole, route: &route(), named: Some(&[]) };
-        dialect.judge(by, &headers, body).verdict
+        dialect.judge(route().judging(&whole, Some(&[])), &headers, body).verdict
     };
     let verdict = judge(media, &body);
     let [one, other] = [0, 1].map(|form| Stored { form, media, body: &body });

@@ -23,10 +23,7 @@ use crate::{
     },
     server::Server,
     store::{MemoryStore, OpenError, RedisStore, Store, StoreEvent},
-    telemetry::{
-        log::{Log, events},
-        stats::Stats,
-    },
+    telemetry::log::{Log, events},
 };
 
 /// How long a start waits for Redis, so that the first requests find it where it is there.
@@ -122,7 +119,7 @@ impl App {
         let tasks = TaskTracker::new();
         let shared = Shared {
             store,
-            stats: Stats::default(),
+            stats: Arc::default(),
             standing: Standing::default(),
             cors: Cors::default(),
             flights: Arc::default(),
@@ -161,7 +158,7 @@ impl App {
         // The admin listener stays up through the drain, for the orchestrator's probes.
         let (stop_proxy, stop_admin) = (CancellationToken::new(), CancellationToken::new());
         let server = Server {
-            shared: Arc::clone(&proxy.shared),
+            stats: Arc::clone(&proxy.shared.stats),
             max_connections: limits.max_connections,
             header_timeout: limits.header_timeout,
             stop: stop_proxy.clone(),

@@ -45,6 +45,7 @@ pub mod digits;
 pub mod http;
 pub mod json;
 pub mod proxy;
+pub mod reason;
 pub mod request;
 pub mod server;
 pub mod store;

@@ -5,8 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use sidecache::{
-    cache::route::UsageSetting,
-    dialect::{Ask, Dialect, Served, serve},
+    dialect::{Ask, Dialect, Served, serve, usage::UsageSetting},
     http::sse::Framing,
     json::Json,
 };

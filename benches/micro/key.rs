@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use sidecache::{
     cache::{
         key::{Body, BodyDigest, Request, digest},
-        route::{Kind, Route, Scope},
+        route::{Route, Scope, kind::Kind},
     },
     dialect::Dialect,
     json::Json,
@@ -26,7 +26,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         let body = question(len);
         let read = |body: &str| {
             let json = Json::parse(body.as_bytes()).expect("JSON");
-            let dialect = Dialect::recognise(&route, path, &json);
+            let dialect = route.dialect_for(path, &json);
             assert_eq!(dialect, Dialect::OpenAiChat, "another dialect's key");
             BodyDigest::of(&route, dialect, Body::Json(&json))
         };

@@ -8,7 +8,7 @@ use sidecache::{
     cache::{
         key::is_keyed,
         policy::{Directives, freshness, storable},
-        route::{Kind, Route, Scope},
+        route::{Route, Scope, kind::Kind},
     },
     dialect::Dialect,
 };

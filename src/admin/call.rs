@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use super::error::Refusal;
 use crate::cache::{
     key::{Key, namespace::Namespace},
-    route::Kind,
+    route::kind::Kind,
 };
 
 /// Entries that a list has where nobody says, and at most.

@@ -15,7 +15,7 @@ use crate::{
         entry::Entry,
         invalidation::log::{Mark, Point, Subject},
         key::Key,
-        route::Kind,
+        route::kind::Kind,
     },
     dialect::{BY_HAND, FORMS},
     proxy::state::{Live, Shared},

@@ -1,17 +1,16 @@
 //! An entry that is put by hand, as the call has it. Pure.
 
+use crate::{
+    config::units,
+    http::headers,
+    json::{Json, Member, headers::of_json},
+    proxy::response::X_REQUEST_ID,
+};
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-
-use crate::{
-    config::units,
-    http::headers,
-    json::{Json, Member},
-    proxy::response::X_REQUEST_ID,
-};
 
 /// A hundred years, the longest life.
 const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -93,7 +92,7 @@ fn parse_headers(value: &Json<'_>) -> Result<HeaderMap, String> {
     if !value.is_object() {
         return Err("headers: is no object of names and texts".to_owned());
     }
-    let mut all = headers::of_json(value)
+    let mut all = of_json(value)
         .map_err(|name| format!("headers: {name:?} is no header with a text, or a list of texts"))?;
     // They are of one response alone, or made for each.
     headers::remove_hop_by_hop(&mut all);

@@ -5,7 +5,7 @@ use crate::{
     cache::{
         invalidation::{glob, log::Subject},
         key::{Key, namespace::Namespace},
-        route::Kind,
+        route::kind::Kind,
     },
     json::{Json, Member},
 };

@@ -5,8 +5,9 @@ use std::fmt::{self, Write};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
-    cache::{key::Key, policy::Reason, route::Kind},
+    cache::{key::Key, route::kind::Kind},
     http::headers::{self, Values},
+    reason::Reason,
 };
 
 /// `X-Cache`

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::{
-    cache::{policy::Life, route::Kind},
+    cache::{policy::Life, route::kind::Kind},
     http::headers::media_type,
     json::Json,
 };

@@ -8,7 +8,7 @@ use super::{
     client::{AdminCall, listener_url},
     stats::grouped,
 };
-use crate::{cache::route::Kind, config::Config};
+use crate::{cache::route::kind::Kind, config::Config};
 
 /// What `purge` is asked.
 #[derive(Debug, Args)]

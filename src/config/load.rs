@@ -17,7 +17,7 @@ use super::{
     units,
     value::{BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SIZE, TEXT, TIMEOUT},
 };
-use crate::cache::route::{self, KindTtls, Route};
+use crate::cache::route::{self, Route, kind::KindTtls};
 
 /// A configuration, and what it was made from.
 #[derive(Clone, Debug)]

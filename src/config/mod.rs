@@ -31,7 +31,7 @@ use ipnet::IpNet;
 
 use crate::cache::{
     encryption::{EncryptionKey, Sealing},
-    route::{KindTtls, Route},
+    route::{Route, kind::KindTtls},
 };
 
 pub use error::{ConfigError, Errors};

@@ -12,12 +12,13 @@ use super::{
 };
 use crate::{
     cache::route::{
-        Identity, Kind, KindTtls, Mode, Normalize, OnAbandon, Replay, Route, Scope, SetCookie, UsageSetting,
+        Identity, Mode, OnAbandon, Replay, Route, Scope, SetCookie,
+        kind::{Kind, KindTtls},
         pattern::Pattern,
     },
-    dialect::Dialect,
+    dialect::{Dialect, usage::UsageSetting},
     http::headers::HeaderPattern,
-    json::pointer::Pointer,
+    json::{canonical::Normalize, pointer::Pointer},
 };
 
 /// What the file says about all routes.

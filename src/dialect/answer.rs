@@ -11,13 +11,13 @@ use super::{
     conversation::{Opened, refuse_names},
 };
 use crate::{
-    cache::{entry::Usage, policy::Reason, route::Route},
-    http::headers::media_type,
-    json::Json,
-};
-use crate::{
-    http::sse::{Event, Framing},
-    json::pointer::Pointer,
+    dialect::usage::Usage,
+    http::{
+        headers::media_type,
+        sse::{Event, Framing},
+    },
+    json::{Json, pointer::Pointer},
+    reason::Reason,
 };
 
 /// What an answer is worth, and what it tells of itself.
@@ -93,8 +93,14 @@ pub(super) struct Rules<'a> {
 pub struct Judging<'a> {
     /// What its request asks for.
     pub ask: &'a Ask,
-    /// The route that covers its request.
-    pub route: &'a Route,
+    /// Whether answers that call tools are stored.
+    pub cache_tool_calls: bool,
+    /// What the route names as the end of its streams.
+    pub stream_end: Option<&'a str>,
+    /// Further words that end an answer well.
+    pub good_ends: &'a [String],
+    /// Where the answer tells what it depends on; `None` leaves it to the dialect.
+    pub tags: Option<&'a [Pointer]>,
     /// The conversations that its request names, where the answer may open another one.
     pub named: Option<&'a [String]>,
 }
@@ -124,16 +130,11 @@ impl<'a> Document<'a> {
 impl Dialect {
     /// Judges a whole answer.
     pub fn judge(self, by: Judging<'_>, headers: &HeaderMap, body: &Bytes) -> Answer {
-        let Judging { ask, route, named } = by;
+        let Judging { ask, cache_tool_calls, stream_end, good_ends, tags, named } = by;
         let shape = self.shape();
-        let rules = Rules {
-            ask,
-            cache_tool_calls: route.cache_tool_calls,
-            stream_end: route.stream_end.as_deref(),
-            good_ends: &route.good_ends,
-        };
+        let rules = Rules { ask, cache_tool_calls, stream_end, good_ends };
         let media = media_type(headers).unwrap_or_default();
-        let mut told = Told::new(self.tag_pointers(route), named);
+        let mut told = Told::new(self.tag_pointers(tags), named);
         let answer = match Framing::of(&media).events(body) {
             Some(events) => {
                 told.by_events(&events);
@@ -158,9 +159,9 @@ impl Dialect {
         self.shape().ends_with(event, named)
     }
 
-    fn tag_pointers(self, route: &Route) -> Vec<Pointer> {
+    fn tag_pointers(self, tags: Option<&[Pointer]>) -> Vec<Pointer> {
         let own = || self.shape().tags().iter().filter_map(|pointer| pointer.parse().ok()).collect();
-        route.tags.clone().unwrap_or_else(own)
+        tags.map_or_else(own, <[Pointer]>::to_vec)
     }
 }
 

@@ -4,10 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Refusal, Rules, ends::Ends};
-use crate::{
-    cache::{entry::Usage, policy::Reason},
-    json::Json,
-};
+use crate::{json::Json, reason::Reason};
 
 /// What is known of one choice once the answer is over.
 #[derive(Debug, Default)]
@@ -104,23 +101,5 @@ impl Choices {
     pub(super) fn have_ended(&self, rules: &Rules<'_>) -> bool {
         self.0.len() as u64 >= rules.ask.choices.max(1)
             && self.0.values().all(|choice| choice.finish.is_some())
-    }
-}
-
-/// OpenAI's `usage` member.
-pub(super) fn usage(json: &Json<'_>) -> Option<Usage> {
-    let usage = json.get("usage").filter(|usage| usage.is_object())?;
-    let count = |names: [&str; 2]| names.iter().find_map(|name| usage.get(name)?.as_u64());
-    let prompt = count(["prompt_tokens", "input_tokens"]);
-    let completion = count(["completion_tokens", "output_tokens"]);
-    let total = count(["total_tokens", "total"]);
-    Some(Usage { prompt, completion, total: total.or_else(|| sum(prompt, completion)) })
-}
-
-/// The sum of what is known; `None` where nothing is.
-pub(super) fn sum(prompt: Option<u64>, completion: Option<u64>) -> Option<u64> {
-    match (prompt, completion) {
-        (None, None) => None,
-        (a, b) => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
     }
 }

@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::is_one_of;
 use crate::{
-    cache::policy::Reason,
-    json::{Json, Member},
-};
-use crate::{
     http::sse::{Event, Framing},
-    json::pointer::{Pointer, Token},
+    json::{
+        Json, Member,
+        pointer::{Pointer, Token},
+    },
+    reason::Reason,
 };
 
 /// The members that name a conversation, in lower case and without `_` and `-`.

@@ -3,8 +3,10 @@
 use bytes::Bytes;
 
 use super::{Ask, Dialect};
-use crate::http::sse::Framing;
-use crate::json::{Json, canonical};
+use crate::{
+    http::sse::Framing,
+    json::{Json, canonical},
+};
 
 /// The form of an answer that a request asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -2,7 +2,7 @@
 //! ended well, so the good ones are listed, and an unknown word is a miss.
 
 use super::{Rules, answer::Refusal};
-use crate::cache::policy::Reason;
+use crate::reason::Reason;
 
 /// The words of one API, in lower case.
 pub(super) struct Ends {

@@ -2,8 +2,10 @@
 //! show that it is there.
 
 use super::{has, is_one_of};
-use crate::http::sse;
-use crate::json::{Json, Member};
+use crate::{
+    http::sse,
+    json::{Json, Member},
+};
 
 /// What says that a call went well, under `status` or `state`, in lower case.
 const GOOD_STATUS: [&str; 11] = [

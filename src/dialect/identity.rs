@@ -8,8 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::Dialect;
-use crate::http::sse::Framing;
-use crate::json::Json;
+use crate::{http::sse::Framing, json::Json};
 
 /// `body` with a new id, the same in all its events, and created `now`; as it was where the dialect has no such
 /// members, or none that could be new: the upstream knows the id of a Responses answer.

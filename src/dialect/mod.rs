@@ -13,12 +13,11 @@ mod ends;
 mod events;
 mod failure;
 mod identity;
-#[cfg(test)]
-mod judged;
 mod ollama;
 mod openai;
 mod plain;
 mod rag;
+pub mod usage;
 
 use bytes::Bytes;
 
@@ -29,16 +28,12 @@ pub use embedding::{Fault, Inputs, Vectors};
 pub use identity::renewed;
 
 use self::answer::{Document, Refusal, Rules};
-use crate::http::sse::Framing;
-
 use crate::{
-    cache::{
-        policy::Reason,
-        route::{Kind, Route, UsageSetting},
-    },
-    json::Json,
+    dialect::usage::UsageSetting,
+    http::sse::{self, Framing},
+    json::{Json, pointer::Pointer},
+    reason::Reason,
 };
-use crate::{http::sse, json::pointer::Pointer};
 
 /// A shape of requests and answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,22 +105,9 @@ impl Dialect {
         }
     }
 
-    /// The dialect of a JSON request that `route` covers: the route's own, or else by path and body.
-    pub fn recognise(route: &Route, path: &str, body: &Json<'_>) -> Self {
-        if let Some(dialect) = route.dialect {
-            return dialect;
-        }
-        if route.kind == Kind::Embedding {
-            return Self::Embedding;
-        }
-        if !matches!(route.kind, Kind::Query) {
-            return Self::Json;
-        }
-        Self::by_path(path)
-            .into_iter()
-            .chain([Self::Rag, Self::OpenAiChat])
-            .find(|dialect| dialect.fits(body, route.model_elsewhere))
-            .unwrap_or(Self::Json)
+    /// The dialects that a question sent to `path` may have, the likeliest first.
+    pub fn candidates(path: &str) -> impl Iterator<Item = Self> {
+        Self::by_path(path).into_iter().chain([Self::Rag, Self::OpenAiChat])
     }
 
     fn by_path(path: &str) -> Option<Self> {

@@ -4,8 +4,7 @@ use super::{
     Answer, Document, Rules, Shape, failure,
     rag::{ends_as_named, event_json},
 };
-use crate::http::sse;
-use crate::{cache::policy::Reason, json::Json};
+use crate::{http::sse, json::Json, reason::Reason};
 
 pub(super) enum Plain {
     /// Some JSON.

@@ -1,8 +1,7 @@
 //! The shape of a RAG service: a text under `query`, `question` or `message`; an `answer` with its `sources`.
 
-use super::{Answer, Refusal, Rules, Shape, choices, ends, failure, has, is_filled, text_of};
-use crate::http::sse;
-use crate::{cache::policy::Reason, json::Json};
+use super::{Answer, Refusal, Rules, Shape, ends, failure, has, is_filled, text_of};
+use crate::{dialect::usage::read_usage, http::sse, json::Json, reason::Reason};
 
 pub(super) struct Rag;
 
@@ -22,7 +21,7 @@ impl Shape for Rag {
     }
 
     fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
-        Answer::new(judge(json, rules), text_of(json, "model"), choices::usage(json))
+        Answer::new(judge(json, rules), text_of(json, "model"), read_usage(json))
     }
 
     /// Where the service passes the limit on to its model.
@@ -46,7 +45,7 @@ impl Shape for Rag {
             if let Some(json) = &json {
                 ended = ended.and_then(|()| judge_ends(json, rules));
                 model = text_of(json, "model").or(model);
-                usage = choices::usage(json).or(usage);
+                usage = read_usage(json).or(usage);
                 calls |= calls_tool(json);
             }
             let is_end = is_end(event, json.as_ref(), rules.stream_end);

@@ -8,29 +8,6 @@ use http::{
     header::{self, Entry},
 };
 
-use crate::json::{Json, Member};
-
-/// Headers from the members of a JSON object, each of which has a text, or a list of them.
-///
-/// # Errors
-/// The name of the first that is no header, or has no such value.
-pub fn of_json(json: &Json<'_>) -> Result<HeaderMap, String> {
-    let mut headers = HeaderMap::new();
-    for Member { name, value, .. } in json.members() {
-        let wrong = || name.to_string();
-        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
-        let values = if value.as_str().is_some() { std::slice::from_ref(value) } else { value.items() };
-        if values.is_empty() {
-            return Err(wrong());
-        }
-        for value in values {
-            let value = value.as_str().and_then(|text| HeaderValue::from_str(text).ok()).ok_or_else(wrong)?;
-            headers.append(&header, value);
-        }
-    }
-    Ok(headers)
-}
-
 /// A header name, or a prefix of one (`x-ratelimit-*`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderPattern(String);
@@ -261,6 +238,16 @@ pub fn append_item(headers: &mut HeaderMap, name: HeaderName, item: HeaderValue)
         Entry::Vacant(entry) => {
             entry.insert(item);
         }
+    }
+}
+
+/// The headers that tell of a body as it came: of one that was made here they would tell something wrong.
+const OF_THE_BODY: [HeaderName; 3] = [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL];
+
+/// Takes out of a head what tells of the body as it came, in whose place another one goes.
+pub fn forget_body(headers: &mut HeaderMap) {
+    for name in OF_THE_BODY {
+        headers.remove(name);
     }
 }
 

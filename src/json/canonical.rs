@@ -9,13 +9,35 @@ use std::borrow::Cow;
 use caseless::Caseless;
 use unicode_normalization::UnicodeNormalization;
 
-use crate::{
-    cache::route::Normalize,
-    json::{
-        Json, Member,
-        pointer::{Pointer, Token},
-    },
+use crate::json::{
+    Json, Member,
+    pointer::{Pointer, Token},
 };
+
+/// A difference in a question's text that does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Normalize {
+    /// White space at either end.
+    Trim,
+    /// Runs of white space, taken as one space.
+    Collapse,
+    /// Upper and lower case (Unicode default case folding).
+    Casefold,
+    /// Composed and decomposed forms of a character (Unicode NFC).
+    Nfc,
+}
+
+impl Normalize {
+    /// The name used in settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trim => "trim",
+            Self::Collapse => "collapse",
+            Self::Casefold => "casefold",
+            Self::Nfc => "nfc",
+        }
+    }
+}
 
 /// What does not count in a body.
 #[derive(Clone, Copy, Debug, Default)]

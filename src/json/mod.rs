@@ -5,6 +5,7 @@
 //! text, and refuses every document that two parsers might read differently.
 
 pub mod canonical;
+pub mod headers;
 mod parser;
 pub mod pointer;
 

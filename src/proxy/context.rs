@@ -11,8 +11,7 @@ use http::{HeaderMap, Method, Request, StatusCode, request::Parts};
 use crate::{
     cache::{
         key::Key,
-        policy::Reason,
-        route::{Kind, Route},
+        route::{Route, kind::Kind},
         status::CacheReport,
     },
     proxy::{
@@ -25,6 +24,7 @@ use crate::{
         state::{Live, Shared},
         upstream,
     },
+    reason::Reason,
     request::{Inquiry, admit, batch::Wanted, head::Heading},
 };
 

@@ -1,32 +1,34 @@
 //! Requests for vectors: each input has an entry of its own. What is stored is filled in, and the upstream is asked
 //! once for the rest.
 
-use std::{sync::Arc, time::Instant};
-
-use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
-
-use crate::proxy::lookup::batch::Stored;
 use crate::{
     cache::{
         key::Key,
-        policy::Reason,
         status::{CacheReport, CacheStatus, Forward},
     },
     dialect::{Fault, Vectors},
+    http::headers::forget_body,
     proxy::{
         body::{self, BodyError, RequestBody, ResponseBody},
         context::{Fallback, Question},
         error::{ErrorKind, ProxyError},
         fetch,
-        lookup::hit::{self, Found},
-        response::{self, Failure, Reply, Saved},
+        lookup::{
+            batch::Stored,
+            hit::{self, Found},
+        },
+        response::{Failure, Reply, Saved},
         upstream,
     },
+    reason::Reason,
     request::batch::Batch,
     telemetry::{log::events::Operation, stats::Limit},
 };
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
 
 /// Answers a request for vectors.
 ///
@@ -151,7 +153,7 @@ impl Asking<'_> {
         };
         if body != told {
             head.headers.remove(header::CONTENT_LENGTH);
-            response::forget_body(&mut head.headers);
+            forget_body(&mut head.headers);
         }
         let response = Response::from_parts(head, body.into());
         let Some(Found { entry, report: found, .. }) = self.stored.found(self.batch.order()) else {

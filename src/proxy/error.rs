@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{cache::route::Kind, telemetry::stats::Limit};
+use crate::{cache::route::kind::Kind, telemetry::stats::Limit};
 
 /// What went wrong, as the contract's table names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,8 @@ use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 
 use crate::{
-    cache::{entry::Usage, policy::Reason, status::CacheReport},
+    cache::status::CacheReport,
+    dialect::usage::Usage,
     digits,
     proxy::{
         body::{BodyError, ResponseBody},
@@ -23,6 +24,7 @@ use crate::{
         response::X_REQUEST_ID,
         state::Live,
     },
+    reason::Reason,
     request::connection::Caller,
     telemetry::log::events,
 };

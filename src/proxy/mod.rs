@@ -41,7 +41,7 @@ use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 use hyper::body::Incoming;
 
 use crate::{
-    cache::{policy::Reason, status::CacheReport},
+    cache::status::CacheReport,
     http::{forwarded, headers::Values, validation},
     proxy::{
         body::{BodyError, ReadLimits, ResponseBody},
@@ -55,6 +55,7 @@ use crate::{
         response::{Failure, Reply, Saved},
         state::{Live, Shared},
     },
+    reason::Reason,
     request::{
         connection::Caller,
         dispatch::{Passed, Way},

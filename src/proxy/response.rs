@@ -1,13 +1,8 @@
 //! Responses: what is stored of a head, what of it is passed on, and what a stored answer makes. Pure.
 
-use std::{sync::Arc, time::SystemTime};
-
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-
 use crate::{
     cache::{
-        entry::{Entry, Usage},
+        entry::Entry,
         rfc9111::{
             conditional::{self, Conditions},
             range::Range,
@@ -15,13 +10,21 @@ use crate::{
         route::{Identity, Mode, Replay, Route, SetCookie},
         status::CacheReport,
     },
-    dialect::{self, Dialect, Served},
-    http::{headers, per_call::tells_of_one_call, sse::Framing},
+    dialect::{self, Dialect, Served, usage::Usage},
+    http::{
+        headers::{self, forget_body},
+        per_call::tells_of_one_call,
+        sse::Framing,
+    },
     proxy::{
         body::{BodyError, ResponseBody, paced::Paced},
         error::ProxyError,
     },
 };
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 /// `X-Process-Time`
 pub const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
@@ -30,9 +33,6 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How many headers a response gets here at most: these, and what is told of the cache.
 pub const ADDED: usize = 5;
-
-/// The headers that tell of a body as it came: of one that was made here they would tell something wrong.
-const OF_THE_BODY: [HeaderName; 3] = [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL];
 
 /// A response on its way, before what all responses get.
 #[derive(Debug)]
@@ -78,11 +78,19 @@ impl Reply {
     }
 
     /// The same, or the part of it that is asked for, where it comes from the store.
-    pub fn part(self, range: Option<&Range>) -> Self {
-        match (range, &self.hit) {
-            (Some(range), Some(_)) => Self { response: range.cut(self.response), ..self },
-            _ => self,
+    pub fn part(mut self, range: Option<&Range>) -> Self {
+        let (Some(range), Some(_), ResponseBody::Full(Some(body))) = (range, &self.hit, self.response.body())
+        else {
+            return self;
+        };
+        if let Some(part) = range.slice(self.response.status(), self.response.headers(), body) {
+            *self.response.status_mut() = part.status;
+            *self.response.body_mut() = part.body.into();
+            let headers = self.response.headers_mut();
+            headers.remove(header::CONTENT_LENGTH);
+            headers.insert(header::CONTENT_RANGE, part.content_range);
         }
+        self
     }
 }
 
@@ -118,13 +126,6 @@ pub fn headers_to_store(route: &Route, headers: &HeaderMap) -> HeaderMap {
         .filter(|(name, _)| !left_out(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
-}
-
-/// Takes out of a head what tells of the body as it came, in whose place another one goes.
-pub fn forget_body(headers: &mut HeaderMap) {
-    for name in OF_THE_BODY {
-        headers.remove(name);
-    }
 }
 
 /// The headers and the body that an entry holds, in the form that was asked for.

@@ -6,10 +6,10 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    cache::route::Route,
+    cache::{invalidation::resource::Resources, route::Route},
     config::Config,
     proxy::{accepted_credentials::Standing, coalesce::registry::Flights, cors::Cors, upstream::Upstream},
-    request::Terms,
+    request::{Terms, parse_cache::Memo},
     store::Store,
     telemetry::stats::Stats,
 };
@@ -20,7 +20,7 @@ pub struct Shared {
     /// Where answers are kept.
     pub store: Store,
     /// What happened so far.
-    pub stats: Stats,
+    pub stats: Arc<Stats>,
     /// Whose credentials are good.
     pub standing: Standing,
     /// Whose pages may read answers.
@@ -53,8 +53,20 @@ impl Live {
     /// Where the upstream is reached over TLS and the system's certificates cannot be read.
     pub fn new(config: Config, shared: Arc<Shared>, permits: Arc<Semaphore>) -> io::Result<Self> {
         let upstream = Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats.retried))?;
-        let terms = Terms::new(&config);
+        let terms = terms(&config);
         let routes = config.routes.iter().cloned().map(Arc::new).collect();
         Ok(Self { shared, config, routes, upstream, terms })
+    }
+}
+
+/// What `config` says of reading requests.
+pub fn terms(config: &Config) -> Terms {
+    Terms {
+        namespace: config.store.namespace.as_str().into(),
+        sealing: config.store.sealing().map(Arc::new),
+        host_counts: config.upstream.preserve_host,
+        log_questions: config.log.queries,
+        resources: Resources::of(&config.routes),
+        memo: Memo::beside(config.store.memory()),
     }
 }

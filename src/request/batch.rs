@@ -1,19 +1,18 @@
 //! The inputs of one request for vectors, as the store sees them: each has a key, and inputs that mean the same have
 //! the same. Pure.
 
+use crate::{
+    cache::{
+        entry::Entry,
+        key::{Id, Key},
+    },
+    dialect::{Inputs, Vectors, usage::Usage},
+    http::headers::forget_body,
+    reason::Reason,
+};
 use std::collections::{HashMap, hash_map};
 
 use bytes::Bytes;
-
-use crate::{
-    cache::{
-        entry::{Entry, Usage},
-        key::{Id, Key},
-        policy::Reason,
-    },
-    dialect::{Inputs, Vectors},
-    proxy::response,
-};
 
 /// The inputs of a request, each once.
 #[derive(Debug)]
@@ -101,7 +100,7 @@ impl Wanted {
             }
             let usage = whole.usage.is_some().then_some(usage);
             let mut headers = whole.headers.clone();
-            response::forget_body(&mut headers);
+            forget_body(&mut headers);
             Ok((key.clone(), Entry { body, usage, headers, ..whole.clone() }))
         };
         self.keys.iter().enumerate().zip(shares).map(entry).collect()
@@ -135,7 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{cache::route::Kind, json::Json};
+    use crate::{cache::route::kind::Kind, json::Json};
 
     fn batch(texts: &[&str]) -> Batch {
         let body = serde_json::json!({ "input": texts }).to_string();

@@ -8,7 +8,7 @@ use crate::{
     cache::{
         invalidation::resource::Resources,
         key::{Body, BodyDigest},
-        route::{Kind, Route},
+        route::{Route, kind::Kind},
     },
     dialect::{Ask, Dialect, conversations},
     json::Json,

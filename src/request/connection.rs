@@ -29,6 +29,10 @@ const OTHERS_IN_A_ROW: u8 = 16;
 /// Ends each piece of a head, none of which has such a byte (RFC 9110, sections 5.1 and 5.5; RFC 9112, section 3).
 const END: u8 = 0;
 
+/// A connection's place among those that are served at once, which its requests may take along.
+#[derive(Clone, Debug)]
+pub struct ConnectionSlot(pub Arc<dyn fmt::Debug + Send + Sync>);
+
 /// Who is at the other end of a connection.
 #[derive(Debug)]
 pub struct Caller {
@@ -162,7 +166,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cache::route::{Kind, Scope};
+    use crate::cache::route::{Scope, kind::Kind};
 
     fn caller() -> Caller {
         Caller::new(Ipv4Addr::LOCALHOST.into())

@@ -99,7 +99,7 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::cache::route::{Kind, Scope};
+    use crate::cache::route::{Scope, kind::Kind};
 
     #[test]
     fn each_way_has_its_reason() {

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, header, request::Parts};
 use crate::{
     cache::{
         key::{self, BodyDigest},
-        policy::{Directives, Reason},
+        policy::Directives,
         rfc9111::{
             conditional::{self, Conditions},
             range::Range,
@@ -19,6 +19,7 @@ use crate::{
     dialect::Dialect,
     http::headers,
     json::canonical::write_part,
+    reason::Reason,
 };
 
 /// What names a request for its repeats (draft-ietf-httpapi-idempotency-key-header).

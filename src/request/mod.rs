@@ -21,13 +21,13 @@ use crate::{
             resource::{Resource, Resources},
         },
         key::{self, Body, BodyDigest, Key, namespace::Namespace},
-        policy::{Directives, Reason},
+        policy::Directives,
         rfc9111::{conditional::Conditions, range::Range},
-        route::{Kind, Mode},
+        route::{Mode, kind::Kind},
     },
-    config::Config,
     dialect::{Ask, Dialect, Inputs},
     json::{Json, JsonError},
+    reason::Reason,
     request::{
         batch::Batch,
         body::{Place, Reading},
@@ -95,20 +95,6 @@ pub struct Terms {
     pub memo: Memo,
 }
 
-impl Terms {
-    /// What `config` says.
-    pub fn new(config: &Config) -> Self {
-        Self {
-            namespace: config.store.namespace.as_str().into(),
-            sealing: config.store.sealing().map(Arc::new),
-            host_counts: config.upstream.preserve_host,
-            log_questions: config.log.queries,
-            resources: Resources::of(&config.routes),
-            memo: Memo::beside(config.store.memory()),
-        }
-    }
-}
-
 /// Reads a request that a route covers by its method and path; `None` where its body shows that a built-in route does
 /// not cover it. `heading` is what its head says, which `parts` has, without the connection's headers.
 ///
@@ -143,7 +129,7 @@ pub fn admit(heading: &Heading, parts: &Parts, body: &[u8], terms: &Terms) -> Op
         Ok(json) => json,
         Err(error) => return opaque(Some(parse_reason(error))),
     };
-    let dialect = Dialect::recognise(route, parts.uri.path(), &json);
+    let dialect = route.dialect_for(parts.uri.path(), &json);
     let fits = dialect.fits(&json, route.model_elsewhere) && !(route.builtin && dialect == Dialect::Json);
     match (fits, route.builtin) {
         (true, _) if dialect == Dialect::Embedding => Some(reader.batch(body, &json)),

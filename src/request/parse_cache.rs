@@ -216,7 +216,7 @@ mod tests {
         cache::{
             invalidation::resource::Resources,
             key::Body,
-            route::{Kind, Scope},
+            route::{Scope, kind::Kind},
         },
         dialect::Dialect,
         json::Json,

@@ -1,5 +1,6 @@
 //! Accepting connections, and letting them end well.
 
+pub mod half_close;
 pub mod heap_trim;
 pub mod repoll;
 pub mod timer;
@@ -34,10 +35,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    proxy::{passthrough::tunnel::Place, state::Shared},
-    request::{connection::Caller, half_close::Held},
-    server::{heap_trim::Crowd, repoll::Promptly, timer::Alarm, write_buffer::Gathering},
-    telemetry::stats::Limit,
+    request::connection::{Caller, ConnectionSlot},
+    server::{half_close::Held, heap_trim::Crowd, repoll::Promptly, timer::Alarm, write_buffer::Gathering},
+    telemetry::stats::{Limit, Stats},
 };
 
 /// After a failed accept (out of file descriptors, say), the time until the next one.
@@ -54,7 +54,7 @@ const MAX_HEAD: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Counts what the limits refuse.
-    pub shared: Arc<Shared>,
+    pub stats: Arc<Stats>,
     /// Connections beyond this many wait to be accepted.
     pub max_connections: usize,
     /// For a request's head to arrive.
@@ -197,7 +197,7 @@ impl Server {
         permits: &Arc<Semaphore>,
     ) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         if permits.available_permits() == 0 {
-            self.shared.stats.limited(Limit::MaxConnections);
+            self.stats.limited(Limit::MaxConnections);
         }
         let permit = Arc::clone(permits).acquire_owned().await.map_err(std::io::Error::other)?;
         let (stream, peer) = listener.accept().await?;
@@ -221,7 +221,7 @@ impl Server {
         let _ = stream.set_nodelay(true);
         // Its own, so that connections do not wait for each other to look at it.
         let stop = self.stop.child_token();
-        let (pulse, place) = (Arc::new(Pulse::default()), Place(Arc::new(permit)));
+        let (pulse, place) = (Arc::new(Pulse::default()), ConnectionSlot(Arc::new(permit)));
         let caller = Arc::new(Caller::new(peer.ip()));
         let service = {
             let (pulse, place, caller) = (Arc::clone(&pulse), place.clone(), Arc::clone(&caller));
@@ -270,7 +270,7 @@ impl Server {
                     // Over HTTP/2, it is a peer that did not answer a ping.
                     let is_http1 = !pulse.is_http2.load(Ordering::Relaxed);
                     if is_http1 && ended.is_err_and(|error| is_timeout(&*error)) {
-                        self.shared.stats.limited(Limit::HeaderTimeout);
+                        self.stats.limited(Limit::HeaderTimeout);
                     }
                     return;
                 }
@@ -289,7 +289,7 @@ impl Server {
                             connection.as_mut().graceful_shutdown();
                         }
                         Silence::Mute => {
-                            self.shared.stats.limited(Limit::HeaderTimeout);
+                            self.stats.limited(Limit::HeaderTimeout);
                             return;
                         }
                     }

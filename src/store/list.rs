@@ -10,7 +10,7 @@ use crate::cache::{
     entry::codec::Summary,
     invalidation::log::Dependencies,
     key::{Key, namespace::Namespace},
-    route::Kind,
+    route::kind::Kind,
 };
 
 /// A search for rare entries among many ends after this time, whatever it has found.

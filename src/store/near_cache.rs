@@ -198,7 +198,7 @@ mod tests {
     use http::{HeaderMap, StatusCode};
 
     use super::*;
-    use crate::cache::route::Kind;
+    use crate::cache::route::kind::Kind;
 
     const LIFE: Duration = Duration::from_secs(60);
 

@@ -102,7 +102,7 @@ mod tests {
     use http::{HeaderMap, StatusCode};
 
     use super::*;
-    use crate::cache::route::Kind;
+    use crate::cache::route::kind::Kind;
 
     fn entry() -> Arc<Entry> {
         Arc::new(Entry::new(StatusCode::OK, HeaderMap::new(), Bytes::new()))

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use crate::{cache::route::Kind, time::millis};
+use crate::{cache::route::kind::Kind, time::millis};
 
 /// A counter.
 #[derive(Debug, Default)]

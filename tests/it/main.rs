@@ -30,6 +30,7 @@ mod half_close;
 mod headers;
 mod heads;
 mod hostile;
+mod layers;
 mod lifecycle;
 mod limits;
 mod logs;

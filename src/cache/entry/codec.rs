@@ -8,9 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::{
     cache::{
-        entry::{Entry, Usage},
+        entry::Entry,
         invalidation::log::{Mark, Place, Point},
     },
+    dialect::usage::Usage,
     time::millis,
 };
 

@@ -102,9 +102,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cache::{
-        entry::Usage,
-        invalidation::log::{Mark, Place, Point},
+    use crate::{
+        cache::invalidation::log::{Mark, Place, Point},
+        dialect::usage::Usage,
     };
 
     const KEY: &str = "sidecache:query:00ff";

@@ -4,42 +4,17 @@ pub mod codec;
 pub mod compression;
 pub mod envelope;
 
+use crate::{
+    cache::{
+        invalidation::log::{Dependencies, Generations, Mark, Point},
+        key::Key,
+    },
+    dialect::usage::Usage,
+};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-
-use crate::cache::{
-    invalidation::log::{Dependencies, Generations, Mark, Point},
-    key::Key,
-};
-
-/// The tokens an answer took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// In the question.
-    pub prompt: Option<u64>,
-    /// In the answer.
-    pub completion: Option<u64>,
-    /// In all, as the upstream says, or else the sum.
-    pub total: Option<u64>,
-}
-
-impl Usage {
-    /// Both together, as far as they are known.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
-            (Some(a), Some(b)) => Some(a.saturating_add(b)),
-            (one, other) => one.or(other),
-        };
-        Self {
-            prompt: sum(self.prompt, other.prompt),
-            completion: sum(self.completion, other.completion),
-            total: sum(self.total, other.total),
-        }
-    }
-}
 
 /// An answer as it came, and what is needed to serve it again.
 #[derive(Clone, Debug, PartialEq, Eq)]

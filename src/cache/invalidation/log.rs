@@ -17,7 +17,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use parking_lot::RwLock;
 
-use crate::cache::{invalidation::glob, key::Key, route::Kind};
+use crate::cache::{invalidation::glob, key::Key, route::kind::Kind};
 
 /// What is kept of the order, in retirements: of what was retired before that, nothing is known, and so every entry
 /// whose fill began then counts as retired.

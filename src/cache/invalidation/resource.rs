@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::cache::{
     invalidation::log::Subject,
-    route::{Kind, Route, pattern::Pattern},
+    route::{Route, kind::Kind, pattern::Pattern},
 };
 
 /// The paths of documents and conversations, from the routes that cache them.

@@ -2,10 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use crate::{
-    cache::{invalidation::log::Subject, policy::Reason},
-    http::headers,
-};
+use crate::{cache::invalidation::log::Subject, http::headers, reason::Reason};
 
 /// Cloudflare's and Akamai's: separated by commas.
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");

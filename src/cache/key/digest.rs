@@ -254,7 +254,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cache::route::Kind;
+    use crate::cache::route::kind::Kind;
 
     fn route() -> Route {
         Route::new("POST /ask", Kind::Query, Duration::from_secs(60), Scope::Credential).expect("a route")
@@ -461,7 +461,7 @@ mod tests {
         }
         plain.ignore = vec!["/input".parse().expect("a pointer"), "/input/*".parse().expect("a pointer")];
         assert_ne!(of("{}", r#""a""#, &plain), of("{}", r#""b""#, &plain), "an input always counts");
-        plain.normalize = vec![crate::cache::route::Normalize::Casefold];
+        plain.normalize = vec![crate::json::canonical::Normalize::Casefold];
         assert_eq!(of("{}", r#""a""#, &plain), of("{}", r#""A""#, &plain));
         plain.text = Some(vec!["/title".parse().expect("a pointer")]);
         assert_ne!(of("{}", r#""a""#, &plain), of("{}", r#""A""#, &plain));

@@ -17,7 +17,7 @@ pub use self::digest::{
     write_normal_form,
 };
 use crate::{
-    cache::{encryption::Sealing, key::namespace::Namespace, route::Kind},
+    cache::{encryption::Sealing, key::namespace::Namespace, route::kind::Kind},
     digits,
     json::canonical::write_part,
 };

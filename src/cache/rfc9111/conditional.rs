@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
-use crate::cache::{rfc9111::date, route::Kind};
+use crate::cache::{rfc9111::date, route::kind::Kind};
 
 /// The conditions that a cache can evaluate.
 static EVALUATED: [HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];

@@ -1,9 +1,7 @@
 //! A part of a stored response, for a request that asks for one (RFC 9110, section 14; RFC 9111, section 3.3). Pure.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
-
-use crate::proxy::body::ResponseBody;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 /// The part of a response that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +9,17 @@ pub struct Range {
     asked: Asked,
     /// What the client has a part of already: only of the same it wants another.
     of: Option<HeaderValue>,
+}
+
+/// What a client gets in place of a whole response.
+#[derive(Debug)]
+pub struct Part {
+    /// 206, or 416 where there is no such part.
+    pub status: StatusCode,
+    /// `Content-Range`
+    pub content_range: HeaderValue,
+    /// The bytes of the part.
+    pub body: Bytes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,15 +47,14 @@ impl Range {
         unit.eq_ignore_ascii_case("bytes").then_some(Self { asked, of })
     }
 
-    /// `response`, or the part of it: of a whole one whose body is there, and that is the same that the client has a
-    /// part of.
-    pub fn cut(&self, mut response: Response<ResponseBody>) -> Response<ResponseBody> {
-        let ResponseBody::Full(Some(body)) = response.body() else { return response };
-        if response.status() != StatusCode::OK || !self.is_of(response.headers()) {
-            return response;
+    /// The part of a whole response with this status, these headers and this body; `None` where the client gets the whole:
+    /// it is no 200, or another one than the client has a part of.
+    pub fn slice(&self, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Option<Part> {
+        if status != StatusCode::OK || !self.is_of(headers) {
+            return None;
         }
         let len = body.len() as u64;
-        let (status, told, part) = match self.within(len) {
+        let (status, told, body) = match self.within(len) {
             // A slice of what is there: its offsets fit.
             Some((first, end)) => {
                 let part = body.slice(first as usize..end as usize);
@@ -54,14 +62,7 @@ impl Range {
             }
             None => (StatusCode::RANGE_NOT_SATISFIABLE, format!("bytes */{len}"), Bytes::new()),
         };
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.remove(header::CONTENT_LENGTH);
-        if let Ok(told) = HeaderValue::from_str(&told) {
-            headers.insert(header::CONTENT_RANGE, told);
-        }
-        *response.body_mut() = part.into();
-        response
+        Some(Part { status, content_range: HeaderValue::from_str(&told).ok()?, body })
     }
 
     /// The offsets of the first byte and behind the last one, of `len`; `None` where there is no such part.
@@ -105,13 +106,14 @@ mod tests {
     }
 
     fn cut(text: &str, of: Option<&'static str>) -> (u16, Option<String>, Bytes) {
-        let mut whole = Response::new(ResponseBody::from(Bytes::from_static(b"0123456789")));
-        whole.headers_mut().insert(header::ETAG, HeaderValue::from_static("\"a\""));
-        let response = range(text, of).expect("a range").cut(whole);
-        let told = response.headers().get(header::CONTENT_RANGE);
-        let told = told.map(|told| told.to_str().expect("text").to_owned());
-        let ResponseBody::Full(body) = response.body() else { panic!("a body") };
-        (response.status().as_u16(), told, body.clone().unwrap_or_default())
+        let body = Bytes::from_static(b"0123456789");
+        let headers = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static("\"a\""))]);
+        match range(text, of).expect("a range").slice(StatusCode::OK, &headers, &body) {
+            Some(Part { status, content_range, body }) => {
+                (status.as_u16(), Some(content_range.to_str().expect("text").to_owned()), body)
+            }
+            None => (200, None, body),
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{
     Directives, Fields, Times, Vary, freshness::is_heuristically_cacheable, initial_age, lifetime,
     validation::has_validator,
 };
-use crate::cache::policy::Reason;
+use crate::reason::Reason;
 
 /// Whether a shared cache may store the response to a `GET` or a `QUERY`, and has a use for it. `authorized` tells
 /// whether the request had an `Authorization`.

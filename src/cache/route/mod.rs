@@ -3,58 +3,23 @@
 //! Pure: a [`Route`] is data, and finding one looks at nothing but the method and the path. Whether the
 //! body fits as well is the dialect's business ([`crate::dialect`]).
 
+#[cfg(test)]
+mod judged;
+pub mod kind;
 pub mod pattern;
 
-use std::{fmt, time::Duration};
+use crate::{
+    cache::route::{
+        kind::{Kind, KindTtls},
+        pattern::Pattern,
+    },
+    dialect::{Ask, Dialect, Judging, usage::UsageSetting},
+    http::headers::HeaderPattern,
+    json::{Json, canonical::Normalize, pointer::Pointer},
+};
+use std::time::Duration;
 
 use http::{HeaderName, Method};
-
-use crate::{
-    cache::route::pattern::Pattern, dialect::Dialect, http::headers::HeaderPattern, json::pointer::Pointer,
-};
-
-/// What a route's requests ask for; the second part of every key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A question to a model or a RAG service.
-    Query,
-    /// Vectors for texts.
-    Embedding,
-    /// A document's metadata.
-    Document,
-    /// A conversation as last seen.
-    Conversation,
-    /// Anything else a `[[route]]` names.
-    Other,
-}
-
-impl Kind {
-    /// Every kind, in the order `/health` shows them.
-    pub const ALL: [Self; 5] =
-        [Self::Query, Self::Embedding, Self::Document, Self::Conversation, Self::Other];
-
-    /// The kind of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-
-    /// The name used in keys, logs and settings.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Query => "query",
-            Self::Embedding => "embedding",
-            Self::Document => "document",
-            Self::Conversation => "conversation",
-            Self::Other => "other",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Who may share an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,15 +50,6 @@ pub enum SetCookie {
     Skip,
 }
 
-/// Whether the upstream is asked for a stream's usage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UsageSetting {
-    /// Where the caller asks.
-    AsAsked,
-    /// Always; it is hidden from callers who did not ask. OpenAI's Chat Completions and Completions only.
-    Ask,
-}
-
 /// The id and the time of creation of a hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
@@ -121,31 +77,6 @@ pub enum OnAbandon {
     Finish,
     /// The upstream's connection is closed.
     Cancel,
-}
-
-/// A difference in a question's text that does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Normalize {
-    /// White space at either end.
-    Trim,
-    /// Runs of white space, taken as one space.
-    Collapse,
-    /// Upper and lower case (Unicode default case folding).
-    Casefold,
-    /// Composed and decomposed forms of a character (Unicode NFC).
-    Nfc,
-}
-
-impl Normalize {
-    /// The name used in settings.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Trim => "trim",
-            Self::Collapse => "collapse",
-            Self::Casefold => "casefold",
-            Self::Nfc => "nfc",
-        }
-    }
 }
 
 /// A rule: which requests it covers and how their answers are kept.
@@ -209,34 +140,6 @@ pub struct Route {
     pub model_elsewhere: bool,
 }
 
-/// The lifetimes that routes get which name none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KindTtls {
-    /// For `query`.
-    pub query: Duration,
-    /// For `embedding`.
-    pub embedding: Duration,
-    /// For `document`.
-    pub document: Duration,
-    /// For `conversation`.
-    pub conversation: Duration,
-    /// For `other`.
-    pub default: Duration,
-}
-
-impl KindTtls {
-    /// The lifetime of `kind`.
-    pub const fn of(&self, kind: Kind) -> Duration {
-        match kind {
-            Kind::Query => self.query,
-            Kind::Embedding => self.embedding,
-            Kind::Document => self.document,
-            Kind::Conversation => self.conversation,
-            Kind::Other => self.default,
-        }
-    }
-}
-
 /// The path of a deployment, which names the model (learn.microsoft.com/azure/ai-services/openai/reference).
 const AZURE: &str = " /openai/deployments/{name}/";
 
@@ -272,6 +175,31 @@ impl Route {
             && (self.pattern.names_method()
                 || [Method::GET, Method::HEAD].contains(method)
                 || (method == Method::POST && is_question()))
+    }
+
+    /// What the route says of judging an answer to `ask`. `named` are the conversations that its request names, where the
+    /// answer may open another one.
+    pub fn judging<'a>(&'a self, ask: &'a Ask, named: Option<&'a [String]>) -> Judging<'a> {
+        Judging {
+            ask,
+            cache_tool_calls: self.cache_tool_calls,
+            stream_end: self.stream_end.as_deref(),
+            good_ends: &self.good_ends,
+            tags: self.tags.as_deref(),
+            named,
+        }
+    }
+
+    /// The dialect of a JSON request that the route covers: the route's own, or else by path and body.
+    pub fn dialect_for(&self, path: &str, body: &Json<'_>) -> Dialect {
+        match (self.dialect, self.kind) {
+            (Some(dialect), _) => dialect,
+            (None, Kind::Embedding) => Dialect::Embedding,
+            (None, Kind::Query) => Dialect::candidates(path)
+                .find(|dialect| dialect.fits(body, self.model_elsewhere))
+                .unwrap_or(Dialect::Json),
+            (None, Kind::Document | Kind::Conversation | Kind::Other) => Dialect::Json,
+        }
     }
 
     /// A route with every setting at its default; its name is its pattern.

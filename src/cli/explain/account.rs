@@ -1,11 +1,5 @@
 //! What the proxy makes of a request: found out as the proxy does, by [`admit`].
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, request::Parts};
-use serde::Serialize;
-
 use crate::{
     cache::{
         key::{self, Body, BodyDigest, Key},
@@ -15,6 +9,7 @@ use crate::{
     dialect::{Dialect, Inputs},
     http::headers,
     json::{Json, canonical},
+    proxy::state::terms,
     request::{
         self, Inquiry, Terms,
         batch::Batch,
@@ -23,6 +18,11 @@ use crate::{
     },
     telemetry::log::query::{decode, is_secret},
 };
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, request::Parts};
+use serde::Serialize;
 
 /// What the proxy makes of a request.
 #[derive(Debug, Serialize)]
@@ -113,7 +113,7 @@ impl Account {
             }
             Way::Cached(route) => {
                 headers::remove_hop_by_hop(&mut parts.headers);
-                let (heading, terms) = (Heading::of(route, &parts), Terms::new(config));
+                let (heading, terms) = (Heading::of(route, &parts), terms(config));
                 match request::admit(&heading, &parts, body, &terms) {
                     Some(inquiry) => {
                         Outcome::Covered(Box::new(covered(route, &parts, body, &terms, &inquiry)))

@@ -4,9 +4,9 @@ use http::HeaderName;
 
 use super::*;
 use crate::{
-    cache::route::{Kind, Mode, Normalize, Scope, SetCookie},
+    cache::route::{Mode, Scope, SetCookie, kind::Kind},
     dialect::Dialect,
-    json::pointer::Pointer,
+    json::{canonical::Normalize, pointer::Pointer},
 };
 
 #[track_caller]

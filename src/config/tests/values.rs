@@ -1,7 +1,7 @@
 //! What the values become.
 
 use super::*;
-use crate::cache::route::{Kind, Scope};
+use crate::cache::route::{Scope, kind::Kind};
 
 #[test]
 fn defaults() {

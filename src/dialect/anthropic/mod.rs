@@ -10,14 +10,11 @@ use std::collections::BTreeMap;
 
 use super::{
     Answer, Refusal, Rules, Shape,
-    choices::{judge_text, judge_tools, sum},
+    choices::{judge_text, judge_tools},
     ends, failure, has, has_text, is_filled, is_json_format, text_of,
+    usage::sum,
 };
-use crate::http::sse;
-use crate::{
-    cache::{entry::Usage, policy::Reason},
-    json::Json,
-};
+use crate::{dialect::usage::Usage, http::sse, json::Json, reason::Reason};
 
 /// What the message took, in the words of llama.cpp: in a document, and in a stream's last event about the message.
 const TIMINGS: &str = "timings";

@@ -5,9 +5,8 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::vectors::{Edit, Fault, Item, Layout};
-use crate::dialect::choices;
 use crate::{
-    cache::entry::Usage,
+    dialect::usage::{Usage, read_usage},
     json::{Json, JsonError, Member, Parser},
 };
 
@@ -78,7 +77,7 @@ impl Found {
             "model" => self.model = Json::parse(text)?.as_str().map(str::to_owned),
             "usage" => {
                 let usage = Json::parse(text)?;
-                self.usage = choices::usage(&Json::object([("usage", usage.clone())]));
+                self.usage = read_usage(&Json::object([("usage", usage.clone())]));
                 self.cost(usage, span);
             }
             _ if COSTS.contains(&name) => {

@@ -13,8 +13,7 @@ pub use self::{
     vectors::{Fault, Vectors},
 };
 use super::{Answer, Document, Rules, Shape, has, has_text};
-use crate::http::sse;
-use crate::{cache::policy::Reason, json::Json};
+use crate::{http::sse, json::Json, reason::Reason};
 
 pub(super) struct Embedding;
 

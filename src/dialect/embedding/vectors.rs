@@ -6,7 +6,7 @@ use std::{fmt, ops::Range};
 use bytes::Bytes;
 
 use super::{found::Found, measure::Measure};
-use crate::cache::entry::Usage;
+use crate::dialect::usage::Usage;
 
 /// Something written in a text, and what is to stand there instead.
 pub(super) type Edit = (Range<usize>, Vec<u8>);

@@ -8,14 +8,11 @@ mod whole;
 
 use super::{
     Answer, Rules, Shape,
-    choices::{Choice, judge, sum},
+    choices::{Choice, judge},
     ends, failure, has, has_text, is_filled, text_of,
+    usage::sum,
 };
-use crate::http::sse;
-use crate::{
-    cache::{entry::Usage, policy::Reason},
-    json::Json,
-};
+use crate::{dialect::usage::Usage, http::sse, json::Json, reason::Reason};
 
 pub(super) struct Ollama {
     pub(super) text: Text,

@@ -18,8 +18,10 @@ pub(super) mod whole;
 use std::collections::BTreeMap;
 
 use super::{has, has_text, is_json_format};
-use crate::http::sse;
-use crate::json::{Json, Member};
+use crate::{
+    http::sse,
+    json::{Json, Member},
+};
 
 /// The data of the event that ends a stream.
 pub(super) const DONE: &str = "[DONE]";

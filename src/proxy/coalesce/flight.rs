@@ -23,9 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    cache::{invalidation::log::Point, policy::Reason},
-    proxy::error::ProxyError,
-    telemetry::stats::Limit,
+    cache::invalidation::log::Point, proxy::error::ProxyError, reason::Reason, telemetry::stats::Limit,
 };
 
 /// How long one that joined may take nothing while others wait for it: what a system keeps for a connection is

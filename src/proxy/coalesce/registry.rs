@@ -163,7 +163,7 @@ impl Flights {
 mod tests {
     use super::*;
     use crate::{
-        cache::{key::Key, route::Kind},
+        cache::{key::Key, route::kind::Kind},
         proxy::coalesce::flight::{End, StoredFor},
     };
 

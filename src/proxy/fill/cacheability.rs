@@ -6,12 +6,12 @@ use http::{HeaderName, StatusCode, header};
 use crate::{
     cache::{
         key,
-        policy::{self, Life, Reason},
+        policy::{self, Life},
         rfc9111::Times,
         route::Scope,
         unfinished,
     },
-    dialect::{Answer, Judging},
+    dialect::Answer,
     http::sse::Framing,
     proxy::{
         coalesce::flight::{Head, Sharing, StoredFor},
@@ -19,6 +19,7 @@ use crate::{
         fill::Purpose,
         revalidate::received,
     },
+    reason::Reason,
 };
 
 /// Whether an answer with this head may be stored, and for how long.
@@ -58,10 +59,7 @@ pub fn of_body(question: &Question, head: &Head, body: &Bytes) -> Answer {
     let Question { route, inquiry, follow, .. } = question;
     match follow {
         Some(_) => Answer::opaque(),
-        None => {
-            let by = Judging { ask: &inquiry.ask, route, named: question.named() };
-            inquiry.dialect.judge(by, &head.headers, body)
-        }
+        None => inquiry.dialect.judge(route.judging(&inquiry.ask, question.named()), &head.headers, body),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
             log::{Dependencies, Mark, Point, Subject},
             tags,
         },
-        policy::{self, Directives, Freshness, Life, Reason},
+        policy::{self, Directives, Freshness, Life},
         rfc9111::Times,
     },
     dialect::{self, Answer, Place, Stored},
@@ -27,6 +27,7 @@ use crate::{
         response,
         revalidate::{received, variants},
     },
+    reason::Reason,
     telemetry::{log::events::Operation, stats::Limit},
     time::unix_millis,
 };

@@ -10,7 +10,7 @@ use crate::{
     cache::{
         invalidation::{log::Subject, resource::Resource},
         rfc9111,
-        route::{Kind, Mode, Route},
+        route::{Mode, Route, kind::Kind},
     },
     proxy::{
         context::Question,

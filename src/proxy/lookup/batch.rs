@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use crate::{
     cache::{
-        entry::{Entry, Usage},
+        entry::Entry,
         key::Key,
         status::{CacheReport, Forward},
     },
-    dialect::Vectors,
+    dialect::{Vectors, usage::Usage},
     proxy::{
         context::Question,
         lookup::{Lookup, hit::Found, judge},

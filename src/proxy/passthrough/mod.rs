@@ -3,12 +3,6 @@
 pub mod error_format;
 pub mod tunnel;
 
-use std::{sync::Arc, time::Instant};
-
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header, request::Parts};
-use http_body::Body as _;
-use hyper::{body::Incoming, upgrade::OnUpgrade};
-
 use crate::{
     cache::policy,
     http::{forwarded, headers},
@@ -19,15 +13,21 @@ use crate::{
         response::{self, Failure, Reply},
         upstream::Repeat,
     },
+    request::connection::ConnectionSlot,
     telemetry::log::events::Operation,
 };
+use std::{sync::Arc, time::Instant};
+
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header, request::Parts};
+use http_body::Body as _;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 /// What a client wants to make of its connection.
 #[derive(Debug)]
 pub struct Upgrade {
     protocol: String,
     client: OnUpgrade,
-    place: Option<tunnel::Place>,
+    place: Option<ConnectionSlot>,
 }
 
 /// A request that nothing is cached for: streamed through both ways, upgrades included.
@@ -48,7 +48,7 @@ pub async fn pass(
     } else {
         RequestBody::Client(Timed::new(body, exchange.live.config.limits.body_timeout), Arc::default())
     };
-    let place = parts.extensions.remove::<tunnel::Place>();
+    let place = parts.extensions.remove::<ConnectionSlot>();
     let upgrade = upgrade.zip(client).map(|(protocol, client)| Upgrade { protocol, client, place });
     forward(exchange, parts, body, upgrade, retiring).await
 }

@@ -1,17 +1,17 @@
 //! Upgraded connections (WebSocket and the like): bytes, both ways, until either side ends.
 
-use std::sync::Arc;
+use crate::{
+    proxy::{
+        body::{ResponseBody, UpstreamBody},
+        response,
+    },
+    request::connection::ConnectionSlot,
+};
 
 use http::{HeaderMap, HeaderValue, Response, header};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
-
-use crate::proxy::{
-    body::{ResponseBody, UpstreamBody},
-    response,
-};
 
 /// Asks the upstream to switch to `protocol`, as the client did.
 pub fn ask(headers: &mut HeaderMap, protocol: &str) {
@@ -21,17 +21,13 @@ pub fn ask(headers: &mut HeaderMap, protocol: &str) {
     }
 }
 
-/// A connection's place among those that are served at once, which its requests may take along.
-#[derive(Clone, Debug)]
-pub struct Place(pub Arc<OwnedSemaphorePermit>);
-
 /// The response that switches the client's connection, which from then on is the upstream's; one of `tasks`. It keeps its
 /// `place` for as long as it is open. One of the upstream's requests it is no more: tunnels that are quiet for long must
 /// not keep requests from being asked.
 pub fn open(
     mut response: Response<UpstreamBody>,
     client: OnUpgrade,
-    place: Option<Place>,
+    place: Option<ConnectionSlot>,
     tasks: &TaskTracker,
 ) -> Response<ResponseBody> {
     let upstream = hyper::upgrade::on(&mut response);

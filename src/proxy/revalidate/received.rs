@@ -8,7 +8,7 @@ use super::left;
 use crate::{
     cache::{
         entry::Entry,
-        policy::{self, Life, Reason},
+        policy::{self, Life},
         rfc9111::{self, Directives, Fields, StaleRules, Times, Vary},
         route::SetCookie,
     },
@@ -17,6 +17,7 @@ use crate::{
         context::Question,
         response,
     },
+    reason::Reason,
     time::millis,
 };
 

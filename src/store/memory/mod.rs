@@ -236,7 +236,7 @@ mod tests {
     use super::*;
     use crate::cache::{
         invalidation::log::{Retirement, Subject},
-        route::Kind,
+        route::kind::Kind,
     };
 
     fn key(n: u64) -> Key {

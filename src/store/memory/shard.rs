@@ -17,7 +17,7 @@ use crate::cache::{
     entry::codec::Packed,
     hash_table::{Item, Table},
     key::Id,
-    route::Kind,
+    route::kind::Kind,
 };
 
 /// What names an entry here.

@@ -15,7 +15,7 @@ use crate::cache::{
     entry::{Entry, codec::Summary},
     invalidation::glob::escape,
     key::{Key, namespace::Namespace},
-    route::Kind,
+    route::kind::Kind,
 };
 
 /// Keys that Redis looks at in one step.

@@ -22,7 +22,7 @@ use super::{
     writer::{Output, WholeLines},
     *,
 };
-use crate::cache::{key::Key, route::Kind};
+use crate::cache::{key::Key, route::kind::Kind};
 
 fn noon() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(1_769_941_845_123)

@@ -5,12 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
-use sidecache::{
-    proxy::state::Shared,
-    server::Server,
-    store::{MemoryStore, Store},
-    telemetry::stats::Stats,
-};
+use sidecache::server::Server;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -21,16 +16,8 @@ const ROOM: usize = 4;
 
 /// Serves with a handler that panics where the path says so.
 async fn fragile() -> (Client, Client, Server) {
-    let shared = Shared {
-        store: Store::Memory(MemoryStore::new(1 << 20)),
-        stats: Stats::default(),
-        standing: sidecache::proxy::accepted_credentials::Standing::default(),
-        cors: sidecache::proxy::cors::Cors::default(),
-        flights: Arc::default(),
-        tasks: TaskTracker::new(),
-    };
     let server = Server {
-        shared: Arc::new(shared),
+        stats: Arc::default(),
         max_connections: ROOM,
         header_timeout: Duration::from_secs(10),
         stop: CancellationToken::new(),

@@ -15,7 +15,7 @@ use sidecache::{
         entry::Entry,
         invalidation::log::{Mark, Subject},
         key::Key,
-        route::Kind,
+        route::kind::Kind,
     },
     config::RedisTls,
     store::{RedisStore, Store, StoreError},

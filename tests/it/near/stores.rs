@@ -6,7 +6,7 @@ use std::{
 };
 
 use sidecache::{
-    cache::{invalidation::log::Subject, key::Key, route::Kind},
+    cache::{invalidation::log::Subject, key::Key, route::kind::Kind},
     store::Store,
 };
 

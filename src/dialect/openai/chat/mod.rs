@@ -10,18 +10,17 @@ mod tests;
 mod whole;
 
 use crate::{
-    cache::policy::Reason,
-    json::{Json, Member},
-};
-use crate::{
     dialect::{
         Answer, Rules, Shape,
         choices::{self, Choice, Choices},
         ends,
         failure::{self, says_something},
         has, has_text, is_filled, openai, text_of,
+        usage::read_usage,
     },
     http::sse,
+    json::{Json, Member},
+    reason::Reason,
 };
 
 pub(in crate::dialect) struct OpenAiChat;
@@ -60,7 +59,7 @@ impl Shape for OpenAiChat {
         let elements = json.get("choices").map_or(&[][..], Json::items).iter();
         let choices: Vec<Choice> = elements.map(|element| whole_choice(element, rules)).collect();
         let verdict = choices::judge(choices.iter(), &ends::OPENAI, rules);
-        Answer::new(verdict, text_of(json, "model"), choices::usage(json))
+        Answer::new(verdict, text_of(json, "model"), read_usage(json))
     }
 
     fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
@@ -166,7 +165,7 @@ pub(in crate::dialect) fn openai_stream(
             }
         }
         model = text_of(&chunk, "model").filter(|name| !name.is_empty()).or(model);
-        usage = choices::usage(&chunk).or(usage);
+        usage = read_usage(&chunk).or(usage);
     }
     if choices.have_ended(rules) {
         let answer = Answer::new(choices.judge(&ends::OPENAI, rules), model, usage);

@@ -5,14 +5,16 @@ mod form;
 mod tests;
 
 use super::chat::openai_stream;
-use crate::{cache::policy::Reason, json::Json};
 use crate::{
     dialect::{
         Answer, Rules, Shape,
         choices::{self, Choice},
         ends, failure, has, has_text, openai, text_of,
+        usage::read_usage,
     },
     http::sse,
+    json::Json,
+    reason::Reason,
 };
 
 pub(in crate::dialect) struct OpenAiCompletions;
@@ -63,7 +65,7 @@ impl Shape for OpenAiCompletions {
         let elements = json.get("choices").map_or(&[][..], Json::items);
         let choices: Vec<Choice> = elements.iter().map(whole_choice).collect();
         let verdict = choices::judge(choices.iter(), &ends::OPENAI, rules);
-        Answer::new(verdict, text_of(json, "model"), choices::usage(json))
+        Answer::new(verdict, text_of(json, "model"), read_usage(json))
     }
 
     fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {

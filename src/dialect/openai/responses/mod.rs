@@ -6,14 +6,16 @@ mod stream;
 mod tests;
 mod whole;
 
-use crate::{cache::policy::Reason, json::Json};
 use crate::{
     dialect::{
         Answer, Refusal, Rules, Shape,
-        choices::{self, judge_text, judge_tools},
+        choices::{judge_text, judge_tools},
         has, has_text, is_json_format, text_of,
+        usage::read_usage,
     },
     http::sse,
+    json::Json,
+    reason::Reason,
 };
 
 /// What the response took, in the words of llama.cpp: in a document, and beside the response in a stream's last event.
@@ -55,7 +57,7 @@ impl Shape for OpenAiResponses {
     }
 
     fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
-        Answer::new(judge(json, rules), text_of(json, "model"), choices::usage(json))
+        Answer::new(judge(json, rules), text_of(json, "model"), read_usage(json))
     }
 
     /// The last event holds the whole response.

@@ -5,13 +5,11 @@ use http::{HeaderMap, HeaderValue, header};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Answer, Dialect, Judging};
 use crate::{
-    cache::{
-        policy::Reason,
-        route::{Kind, Route, Scope, UsageSetting},
-    },
+    cache::route::{Route, Scope, kind::Kind},
+    dialect::{Answer, Dialect, usage::UsageSetting},
     json::Json,
+    reason::Reason,
 };
 
 /// A form of an answer.
@@ -77,8 +75,7 @@ fn judge(dialect: Dialect, route: &Route, request: &Value, told: &Told) -> Answe
     let ask = dialect.ask(&json, UsageSetting::AsAsked);
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(told.media));
-    let by = Judging { ask: &ask, route, named: Some(&[]) };
-    dialect.judge(by, &headers, &Bytes::from(told.body.clone()))
+    dialect.judge(route.judging(&ask, Some(&[])), &headers, &Bytes::from(told.body.clone()))
 }
 
 fn verdict(dialect: Dialect, request: &Value, told: &Told) -> Result<(), Reason> {

@@ -1,0 +1,74 @@
+//! What requests ask for: the second part of every key, and the lifetime that its answers get.
+
+use std::{fmt, time::Duration};
+
+/// What a route's requests ask for; the second part of every key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A question to a model or a RAG service.
+    Query,
+    /// Vectors for texts.
+    Embedding,
+    /// A document's metadata.
+    Document,
+    /// A conversation as last seen.
+    Conversation,
+    /// Anything else a `[[route]]` names.
+    Other,
+}
+
+impl Kind {
+    /// Every kind, in the order `/health` shows them.
+    pub const ALL: [Self; 5] =
+        [Self::Query, Self::Embedding, Self::Document, Self::Conversation, Self::Other];
+
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// The name used in keys, logs and settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Embedding => "embedding",
+            Self::Document => "document",
+            Self::Conversation => "conversation",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The lifetimes that routes get which name none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KindTtls {
+    /// For `query`.
+    pub query: Duration,
+    /// For `embedding`.
+    pub embedding: Duration,
+    /// For `document`.
+    pub document: Duration,
+    /// For `conversation`.
+    pub conversation: Duration,
+    /// For `other`.
+    pub default: Duration,
+}
+
+impl KindTtls {
+    /// The lifetime of `kind`.
+    pub const fn of(&self, kind: Kind) -> Duration {
+        match kind {
+            Kind::Query => self.query,
+            Kind::Embedding => self.embedding,
+            Kind::Document => self.document,
+            Kind::Conversation => self.conversation,
+            Kind::Other => self.default,
+        }
+    }
+}
