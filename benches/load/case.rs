@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::sample::Sample;
 use crate::{
     Scale,
     generator::{Load, Numbers},
@@ -43,21 +44,6 @@ pub(crate) enum Work {
     Answers(Load),
     /// Answers `GET`s of the Redis protocol.
     Gets(RedisBenchmark),
-}
-
-/// What was measured in a while.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
-    /// Answers a second.
-    pub(crate) rate: f64,
-    /// What half of the answers took at most.
-    pub(crate) p50: Duration,
-    /// What 99 % of the answers took at most.
-    pub(crate) p99: Duration,
-    /// Answers to other questions, and errors.
-    pub(crate) wrong: u64,
-    /// How often the service was asked, for each answer.
-    pub(crate) calls: f64,
 }
 
 impl Case {

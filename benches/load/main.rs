@@ -26,6 +26,7 @@ mod misses;
 mod origin;
 mod question;
 mod redis_benchmark;
+mod sample;
 mod stage;
 mod startup;
 mod table;

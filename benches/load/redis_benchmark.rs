@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use crate::case::Sample;
+use crate::sample::Sample;
 
 /// How many `GET`s a second it is given to do: the time that it takes is near the one that it is to take.
 const EXPECTED_RATE: f64 = 100_000.0;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::{
     Scale,
-    case::{Case, Contender, Sample},
+    case::{Case, Contender},
     figure::Figure,
+    sample::Sample,
     support::{
         figures::{median, text},
         machine,

@@ -1,16 +1,17 @@
 //! An entry that is put by hand, as the call has it. Pure.
 
+use std::time::Duration;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
 use crate::{
     config::units,
     http::headers,
     json::{Json, Member, headers::of_json},
     proxy::response::X_REQUEST_ID,
 };
-use std::time::Duration;
-
-use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 /// A hundred years, the longest life.
 const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);

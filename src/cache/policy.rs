@@ -1,5 +1,9 @@
 //! What may be answered from the store, and what may be put there. Pure; `now` is an argument.
 
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, StatusCode, header};
+
 use crate::{
     cache::route::{Route, SetCookie, kind::Kind},
     http::{
@@ -8,9 +12,6 @@ use crate::{
     },
     reason::Reason,
 };
-use std::time::Duration;
-
-use http::{HeaderMap, HeaderName, StatusCode, header};
 
 /// How long a document's 404 is kept at most.
 const NOT_FOUND_TTL: Duration = Duration::from_secs(30);

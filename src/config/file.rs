@@ -8,28 +8,14 @@ use toml::{
 };
 
 use super::{
-    error::{Faults, did_you_mean, near},
-    inputs::Source,
+    error::Faults,
+    origin::Source,
     settings::{self, SETTINGS},
+    suggest::{did_you_mean, near},
     value::Value,
 };
 
-/// A table of the file.
-#[derive(Clone)]
-pub(super) struct Table {
-    /// Where it begins.
-    pub(super) line: usize,
-    /// Its keys, from top to bottom.
-    pub(super) entries: Vec<Entry>,
-}
-
-/// A key of the file and its value.
-#[derive(Clone)]
-pub(super) struct Entry {
-    pub(super) line: usize,
-    pub(super) key: String,
-    pub(super) value: Value,
-}
+use crate::config::value::{Entry, Table};
 
 /// A setting's value in the file.
 pub(super) struct FileValue {

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::OsString,
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -16,42 +16,7 @@ use super::{
     value::Value,
 };
 
-/// Where a value was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// On the command line.
-    Flag(&'static str),
-    /// In the environment.
-    Env(&'static str),
-    /// In the `.env` of the working folder.
-    Dotenv {
-        /// That file.
-        path: PathBuf,
-        /// The variable.
-        name: &'static str,
-    },
-    /// In the configuration file.
-    File {
-        /// That file.
-        path: PathBuf,
-        /// The line of the key, from 1.
-        line: usize,
-    },
-    /// Nowhere: the default.
-    Default,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(name) => f.write_str(name),
-            Self::Env(name) => write!(f, "{name} (environment)"),
-            Self::Dotenv { path, name } => write!(f, "{}:{name}", path.display()),
-            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
-            Self::Default => f.write_str("default"),
-        }
-    }
-}
+use crate::config::origin::Source;
 
 /// Everything a configuration is made of, already read: [`load()`](super::load()) looks at nothing else.
 ///

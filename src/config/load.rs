@@ -6,7 +6,8 @@ use super::{
     AdminConfig, CoalesceConfig, Config, Limits, LogConfig, RedisTls, Secret, StoreConfig, UpstreamConfig,
     error::{ConfigError, Errors, Faults},
     file::{self, File},
-    inputs::{Inputs, Source, merge},
+    inputs::{Inputs, merge},
+    origin::Source,
     parsers::{
         ADDRESS, ADDRESS_OR_OFF, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_LEVEL,
         NAMESPACE, NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,

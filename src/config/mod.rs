@@ -15,10 +15,13 @@ mod error;
 mod file;
 pub mod inputs;
 mod load;
+mod origin;
 pub mod parsers;
+mod quote;
 mod routes;
 pub mod settings;
 pub mod settings_reader;
+mod suggest;
 #[cfg(test)]
 mod tests;
 pub mod units;
@@ -35,8 +38,9 @@ use crate::cache::{
 };
 
 pub use error::{ConfigError, Errors};
-pub use inputs::{Inputs, Source};
+pub use inputs::Inputs;
 pub use load::{Loaded, load, restart_only};
+pub use origin::Source;
 pub(crate) use parsers::upstream_url as http_url;
 pub use settings_reader::Effective;
 

@@ -11,8 +11,9 @@ use redis::IntoConnectionInfo;
 
 use super::{
     LogLevel, Secret,
-    error::near,
-    value::{Form, TEXT, Value, join, list_of, one_of, quote},
+    quote::quote,
+    suggest::near,
+    value::{Form, TEXT, Value, join, list_of, one_of},
 };
 use crate::{
     cache::{encryption::EncryptionKey, route::Scope},

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::{
-    error::{Faults, did_you_mean, near},
-    file::{Entry, Table},
-    inputs::Source,
+    error::Faults,
+    origin::Source,
     parsers::{HEADER_PATTERNS, SCOPE},
     settings::ROUTE_KEYS,
-    value::{BOOL, DURATION, TEXT, Value, list_of, one_of},
+    suggest::{did_you_mean, near},
+    value::{BOOL, DURATION, Entry, TEXT, Table, Value, list_of, one_of},
 };
 use crate::{
     cache::route::{

@@ -3,9 +3,11 @@
 use super::{
     NOTHING, Secret,
     error::{Errors, Faults},
-    inputs::{Given, Source, Values},
+    inputs::{Given, Values},
+    origin::Source,
+    quote::mask,
     settings::{self, SETTINGS},
-    value::{Form, mask},
+    value::Form,
 };
 
 /// A setting as it is in force.

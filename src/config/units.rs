@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::value::quote;
+use super::quote::quote;
 
 /// The longest duration a setting may have: a hundred years. Longer ones are slips, and adding them to
 /// today's date could overflow in a store or a timer.

@@ -3,10 +3,28 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use super::{
-    error::{did_you_mean, near},
-    file::Table,
+    suggest::{did_you_mean, near},
     units,
 };
+
+use crate::config::quote::quote;
+
+/// A table of the file.
+#[derive(Clone)]
+pub(super) struct Table {
+    /// Where it begins.
+    pub(super) line: usize,
+    /// Its keys, from top to bottom.
+    pub(super) entries: Vec<Entry>,
+}
+
+/// A key of the file and its value.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) line: usize,
+    pub(super) key: String,
+    pub(super) value: Value,
+}
 
 /// A value before anything is known about what it should be.
 #[derive(Clone)]
@@ -196,44 +214,10 @@ pub(super) fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// A value in an error: in quotes, not too long, and without what may be a password.
-pub(super) fn quote(text: &str) -> String {
-    const LONGEST: usize = 80;
-    let masked = mask(text);
-    match masked.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{:?}…", &masked[..end]),
-        None => format!("{masked:?}"),
-    }
-}
-
-/// A URL without the secrets that may be in it.
-///
-/// What stands before the last `@` is taken for user and password, even where a proper URL would have its
-/// `@` elsewhere: too much masked is better than too little. Parameters can hold a password as well (`pass`
-/// does for a Unix socket); only those known to hold none are shown.
-pub(super) fn mask(url: &str) -> String {
-    let start = url.find("://").map_or(0, |at| at + 3);
-    let (mut masked, mut rest) = (url[..start].to_owned(), &url[start..]);
-    if let Some((userinfo, after)) = rest.rsplit_once('@') {
-        if let Some((user, _)) = userinfo.split_once(':') {
-            masked.push_str(user);
-            masked.push(':');
-        }
-        masked.push_str("***@");
-        rest = after;
-    }
-    let Some((before, query)) = rest.split_once('?') else { return masked + rest };
-    let (query, fragment) = query.find('#').map_or((query, ""), |at| query.split_at(at));
-    let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
-        Some((name, _)) if !matches!(name, "db" | "protocol" | "user") => format!("{name}=***"),
-        _ => parameter.to_owned(),
-    });
-    format!("{masked}{before}?{}{fragment}", parameters.collect::<Vec<_>>().join("&"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::quote::mask;
 
     #[test]
     fn masks_what_may_be_a_password() {

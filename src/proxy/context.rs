@@ -1,5 +1,6 @@
 //! A request on a cacheable route, and all that its answer depends on.
 
+use http::HeaderName;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -10,19 +11,18 @@ use http::{HeaderMap, Method, Request, StatusCode, request::Parts};
 
 use crate::{
     cache::{
+        entry::Entry,
         key::Key,
-        route::{Route, kind::Kind},
+        route::{Mode, Route, Scope, kind::Kind},
         status::CacheReport,
     },
     proxy::{
         body::RequestBody,
+        cached::Fallback,
         error::ProxyError,
         exchange::Exchange,
-        lookup::hit::Found,
-        passthrough,
-        revalidate::Follow,
         state::{Live, Shared},
-        upstream,
+        upstream::{self, headers::upstream_headers},
     },
     reason::Reason,
     request::{Inquiry, admit, batch::Wanted, head::Heading},
@@ -48,15 +48,6 @@ pub struct Question {
     pub patience: Duration,
     /// What is remembered of it on a route that follows its upstream.
     pub follow: Option<Box<Follow>>,
-}
-
-/// A stale answer for where the upstream fails.
-#[derive(Clone, Debug)]
-pub struct Fallback {
-    /// It.
-    pub found: Found,
-    /// Whether an error of the upstream is such a failure, too, or only that it gives no answer.
-    pub for_errors: bool,
 }
 
 impl Question {
@@ -101,7 +92,7 @@ impl Question {
 
     /// Makes of its headers those that go upstream.
     pub fn make_upstreams(&self, headers: &mut HeaderMap) {
-        passthrough::upstream_headers(&self.exchange, headers, true);
+        upstream_headers(&self.exchange, headers, true);
         self.inquiry.conditions.remove_from(headers);
     }
 
@@ -161,5 +152,36 @@ impl Question {
     /// The error of an answer that has not begun by then.
     pub fn too_late(&self) -> ProxyError {
         upstream::timed_out(self.live().config.upstream.first_byte_timeout)
+    }
+}
+
+/// Whether a request may have an answer that was given to one with, or without, credentials: under a shared
+/// scope, what somebody with credentials got is for those alone whose own the upstream accepts.
+pub fn may_read(question: &Question, with_credentials: bool) -> bool {
+    let Question { route, inquiry, .. } = question;
+    let stands = |credentials| question.shared().standing.holds(&route.name, credentials, Instant::now());
+    !with_credentials || route.scope == Scope::Credential || inquiry.credentials.as_ref().is_some_and(stands)
+}
+
+/// What is remembered of a request on such a route.
+#[derive(Clone, Debug)]
+pub struct Follow {
+    /// Its headers as they go upstream, which select among variants.
+    pub request: HeaderMap,
+    /// The key of its target, whatever the variant.
+    pub target: Key,
+    /// The headers that what is stored for its target is told apart by.
+    pub varies_on: Vec<HeaderName>,
+    /// The stored response that the upstream is asked to confirm, or that a `HEAD` may tell of.
+    pub stored: Option<Arc<Entry>>,
+}
+
+impl Follow {
+    /// Of a question whose request has `headers`; `None` where its route has a TTL, or nothing is kept.
+    pub fn of(question: &Question, headers: &HeaderMap) -> Option<Self> {
+        let target = question.inquiry.key.as_ref().filter(|_| question.route.mode == Mode::Rfc9111)?.clone();
+        let mut request = headers.clone();
+        question.make_upstreams(&mut request);
+        Some(Self { request, target, varies_on: Vec::new(), stored: None })
     }
 }

@@ -1,6 +1,12 @@
 //! Requests for vectors: each input has an entry of its own. What is stored is filled in, and the upstream is asked
 //! once for the rest.
 
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+
 use crate::{
     cache::{
         key::Key,
@@ -10,13 +16,11 @@ use crate::{
     http::headers::forget_body,
     proxy::{
         body::{self, BodyError, RequestBody, ResponseBody},
-        context::{Fallback, Question},
+        cached::{Fallback, Found},
+        context::Question,
         error::{ErrorKind, ProxyError},
         fetch,
-        lookup::{
-            batch::Stored,
-            hit::{self, Found},
-        },
+        lookup::{batch::Stored, hit},
         response::{Failure, Reply, Saved},
         upstream,
     },
@@ -24,11 +28,6 @@ use crate::{
     request::batch::Batch,
     telemetry::{log::events::Operation, stats::Limit},
 };
-use std::{sync::Arc, time::Instant};
-
-use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
 
 /// Answers a request for vectors.
 ///
@@ -213,15 +212,6 @@ fn rest(
         other => other,
     });
     (asked, request)
-}
-
-/// The answer to a question for several inputs, where all of it has been stored since they were looked up.
-pub async fn stored_meanwhile(question: &Question) -> Option<Found> {
-    // A single one comes with the turn.
-    let wanted = question.wanted.as_ref().filter(|wanted| wanted.keys().len() > 1)?;
-    let stored = Stored::look(question, wanted.keys(), wanted.keys().len()).await;
-    let order: Vec<_> = (0..wanted.keys().len()).collect();
-    if stored.lacking().is_empty() { stored.answer(&order) } else { None }
 }
 
 /// Reads an answer of up to `largest` bytes.

@@ -15,14 +15,15 @@ use crate::{
     http::sse::Framing,
     proxy::{
         body::{RequestBody, ResponseBody, filtered::Edited},
+        cached::Fallback,
         coalesce::{
             detach::Carried,
             flight::{self, End, Head, Origin, Reader, Sharing, Source},
             registry::{Fit, Seat, Start},
         },
-        context::{Fallback, Question},
-        fill::{Fill, Purpose},
-        lookup::{hit, may_read},
+        context::{Question, may_read},
+        fill::{Fill, purpose::Purpose},
+        lookup::hit,
         response::{self, Failure, Reply},
     },
     telemetry::stats::Limit,

@@ -12,6 +12,7 @@
 
 pub mod accepted_credentials;
 pub mod body;
+pub mod cached;
 pub mod coalesce;
 pub mod context;
 pub mod cors;
@@ -45,12 +46,13 @@ use crate::{
     http::{forwarded, headers::Values, validation},
     proxy::{
         body::{BodyError, ReadLimits, ResponseBody},
+        cached::Lookup,
         context::Question,
         error::{ErrorBody, ErrorKind, ProxyError},
         exchange::{Exchange, Observed, Record, Unanswered, Watch},
         health::Health,
         invalidate::Retiring,
-        lookup::{Lookup, hit},
+        lookup::hit,
         passthrough::error_format,
         response::{Failure, Reply, Saved},
         state::{Live, Shared},

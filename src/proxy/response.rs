@@ -1,5 +1,10 @@
 //! Responses: what is stored of a head, what of it is passed on, and what a stored answer makes. Pure.
 
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
 use crate::{
     cache::{
         entry::Entry,
@@ -21,10 +26,6 @@ use crate::{
         error::ProxyError,
     },
 };
-use std::{sync::Arc, time::SystemTime};
-
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
 /// `X-Process-Time`
 pub const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");

@@ -1,6 +1,10 @@
 //! The inputs of one request for vectors, as the store sees them: each has a key, and inputs that mean the same have
 //! the same. Pure.
 
+use std::collections::{HashMap, hash_map};
+
+use bytes::Bytes;
+
 use crate::{
     cache::{
         entry::Entry,
@@ -10,9 +14,6 @@ use crate::{
     http::headers::forget_body,
     reason::Reason,
 };
-use std::collections::{HashMap, hash_map};
-
-use bytes::Bytes;
 
 /// The inputs of a request, each once.
 #[derive(Debug)]

@@ -4,6 +4,11 @@ pub mod codec;
 pub mod compression;
 pub mod envelope;
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
 use crate::{
     cache::{
         invalidation::log::{Dependencies, Generations, Mark, Point},
@@ -11,10 +16,6 @@ use crate::{
     },
     dialect::usage::Usage,
 };
-use std::time::Duration;
-
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// An answer as it came, and what is needed to serve it again.
 #[derive(Clone, Debug, PartialEq, Eq)]

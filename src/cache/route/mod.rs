@@ -8,6 +8,10 @@ mod judged;
 pub mod kind;
 pub mod pattern;
 
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+
 use crate::{
     cache::route::{
         kind::{Kind, KindTtls},
@@ -17,9 +21,6 @@ use crate::{
     http::headers::HeaderPattern,
     json::{Json, canonical::Normalize, pointer::Pointer},
 };
-use std::time::Duration;
-
-use http::{HeaderName, Method};
 
 /// Who may share an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]

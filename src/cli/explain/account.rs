@@ -1,5 +1,11 @@
 //! What the proxy makes of a request: found out as the proxy does, by [`admit`].
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, request::Parts};
+use serde::Serialize;
+
 use crate::{
     cache::{
         key::{self, Body, BodyDigest, Key},
@@ -18,11 +24,6 @@ use crate::{
     },
     telemetry::log::query::{decode, is_secret},
 };
-use std::sync::Arc;
-
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, request::Parts};
-use serde::Serialize;
 
 /// What the proxy makes of a request.
 #[derive(Debug, Serialize)]

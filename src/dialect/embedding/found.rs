@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::vectors::{Edit, Fault, Item, Layout};
+use super::layout::{Edit, Fault, Item, Layout};
 use crate::{
     dialect::usage::{Usage, read_usage},
     json::{Json, JsonError, Member, Parser},

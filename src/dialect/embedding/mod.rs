@@ -3,15 +3,13 @@
 
 mod found;
 mod inputs;
+mod layout;
 mod measure;
 #[cfg(test)]
 mod tests;
 mod vectors;
 
-pub use self::{
-    inputs::Inputs,
-    vectors::{Fault, Vectors},
-};
+pub use self::{inputs::Inputs, layout::Fault, vectors::Vectors};
 use super::{Answer, Document, Rules, Shape, has, has_text};
 use crate::{http::sse, json::Json, reason::Reason};
 

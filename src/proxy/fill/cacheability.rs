@@ -16,7 +16,7 @@ use crate::{
     proxy::{
         coalesce::flight::{Head, Sharing, StoredFor},
         context::Question,
-        fill::Purpose,
+        fill::purpose::Purpose,
         revalidate::received,
     },
     reason::Reason,

@@ -9,14 +9,14 @@ use tokio::time::timeout;
 
 use crate::{
     proxy::{
+        cached::{Found, Lookup},
         coalesce::{
             flight::{Abandoned, Head, Sharing, Source, Writer},
             registry::Landing,
         },
         context::Question,
-        embeddings,
-        fill::Purpose,
-        lookup::{Lookup, find_for_readers, hit::Found},
+        fill::purpose::Purpose,
+        lookup::{batch, find_for_readers},
         response,
     },
     store::{self, Lease, Whose},
@@ -70,7 +70,7 @@ pub async fn take(
         }
         match whose {
             Whose::Mine(lease) => {
-                let stored = timeout(*patience, embeddings::stored_meanwhile(question)).await.ok().flatten();
+                let stored = timeout(*patience, batch::stored_meanwhile(question)).await.ok().flatten();
                 return stored.map_or(Turn::Mine(lease), Turn::Stored);
             }
             Whose::Unshareable => {

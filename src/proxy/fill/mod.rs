@@ -3,6 +3,7 @@
 
 pub mod cacheability;
 pub mod lease;
+pub mod purpose;
 pub mod recorder;
 pub mod save;
 
@@ -37,7 +38,7 @@ use crate::{
         context::Question,
         error::ProxyError,
         exchange::log_llm_call,
-        fill::{lease::Turn, recorder::Recording},
+        fill::{lease::Turn, purpose::Purpose, recorder::Recording},
         invalidate::{Retiring, conversation},
         response,
         revalidate::received::{self, Confirmed},
@@ -59,17 +60,6 @@ pub struct Fill {
     pub landing: Option<Landing>,
     /// What for.
     pub purpose: Purpose,
-}
-
-/// What the upstream is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// An answer to a request that waits.
-    Answer,
-    /// The same, after another request's failure.
-    SecondAnswer,
-    /// A fresh answer in the place of a stale one, for which nobody waits.
-    Refresh,
 }
 
 /// Why there is no whole answer.

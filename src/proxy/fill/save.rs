@@ -22,8 +22,7 @@ use crate::{
     http::headers::media_type_of,
     proxy::{
         coalesce::flight::Head,
-        context::Question,
-        lookup::may_read,
+        context::{Question, may_read},
         response,
         revalidate::{received, variants},
     },

@@ -12,8 +12,9 @@ use crate::{
     },
     dialect::{Vectors, usage::Usage},
     proxy::{
+        cached::{Found, Lookup},
         context::Question,
-        lookup::{Lookup, hit::Found, judge},
+        lookup::judge,
     },
 };
 
@@ -157,4 +158,13 @@ fn sum(parts: &[&Part], body: Bytes) -> Option<Found> {
     let is_stale = parts.iter().any(|part| part.of_use != Use::Fresh);
     let report = if is_stale { report.stale() } else { report };
     Some(Found { entry: Arc::new(entry), report, ..first.found.clone() })
+}
+
+/// The answer to a question for several inputs, where all of it has been stored since they were looked up.
+pub async fn stored_meanwhile(question: &Question) -> Option<Found> {
+    // A single one comes with the turn.
+    let wanted = question.wanted.as_ref().filter(|wanted| wanted.keys().len() > 1)?;
+    let stored = Stored::look(question, wanted.keys(), wanted.keys().len()).await;
+    let order: Vec<_> = (0..wanted.keys().len()).collect();
+    if stored.lacking().is_empty() { stored.answer(&order) } else { None }
 }

@@ -6,28 +6,14 @@ use http::{StatusCode, header};
 use http_body::Body;
 
 use crate::{
-    cache::{
-        entry::Entry,
-        status::{CacheReport, CacheStatus, Forward},
-    },
-    dialect::Served,
+    cache::status::{CacheStatus, Forward},
     proxy::{
         body::ResponseBody,
+        cached::Found,
         context::Question,
         response::{self, Reply, Saved},
     },
 };
-
-/// A stored answer that is of use to a request, and in which form.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// It.
-    pub entry: Arc<Entry>,
-    /// The form that was asked for.
-    pub served: Served,
-    /// What is told of it.
-    pub report: CacheReport,
-}
 
 /// The reply that says what was found.
 pub fn found(question: &Question, found: Found) -> Reply {

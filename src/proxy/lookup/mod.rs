@@ -16,49 +16,18 @@ use crate::{
         entry::Entry,
         key::Key,
         policy::{self, Freshness},
-        route::Scope,
         status::{CacheReport, Forward},
     },
     dialect::{self, Ask, BY_HAND},
     http::headers,
     proxy::{
-        context::{Fallback, Question},
-        lookup::hit::Found,
+        cached::{Fallback, Found, Lookup, Miss, seconds},
+        context::{Question, may_read},
         revalidate::{self, variants},
     },
     telemetry::log::events::Operation,
     time::unix_millis,
 };
-
-/// A stored answer, as far as it is of use to a request.
-#[derive(Debug)]
-pub enum Lookup {
-    /// It is the answer.
-    Hit(Found),
-    /// It is the answer, and is to be asked for anew.
-    Stale(Found),
-    /// There is none, or it is of no use.
-    Miss(Miss),
-}
-
-/// What there is to a request without an answer.
-#[derive(Debug)]
-pub struct Miss {
-    /// Why there is none.
-    pub forward: Forward,
-    /// The entry that is fresh all the same, in a form of no use.
-    pub kept: Option<Arc<Entry>>,
-    /// What will do where the upstream fails.
-    pub fallback: Option<Fallback>,
-    /// What the upstream may confirm, on a route that follows it.
-    pub stored: Option<Arc<Entry>>,
-}
-
-impl From<Forward> for Lookup {
-    fn from(forward: Forward) -> Self {
-        Self::Miss(Miss { forward, kept: None, fallback: None, stored: None })
-    }
-}
 
 /// Asks the store for what is kept under `key`, or for the variant of it that the request selects; the question's key
 /// is that one's from now on.
@@ -169,16 +138,4 @@ fn judge_as(question: &Question, ask: Ask, key: &Key, entry: Arc<Entry>) -> Look
         }
         (Freshness::Stale { .. } | Freshness::TooOld, _) => Forward::Stale.into(),
     }
-}
-
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// Whether a request may have an answer that was given to one with, or without, credentials: under a shared
-/// scope, what somebody with credentials got is for those alone whose own the upstream accepts.
-pub fn may_read(question: &Question, with_credentials: bool) -> bool {
-    let Question { route, inquiry, .. } = question;
-    let stands = |credentials| question.shared().standing.holds(&route.name, credentials, Instant::now());
-    !with_credentials || route.scope == Scope::Credential || inquiry.credentials.as_ref().is_some_and(stands)
 }

@@ -3,24 +3,24 @@
 pub mod error_format;
 pub mod tunnel;
 
+use std::{sync::Arc, time::Instant};
+
+use http::{Request, StatusCode, Version, request::Parts};
+use http_body::Body as _;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+
 use crate::{
-    cache::policy,
-    http::{forwarded, headers},
+    http::headers,
     proxy::{
         body::{BodyError, RequestBody, ResponseBody, Timed},
         exchange::Exchange,
         invalidate::Retiring,
         response::{self, Failure, Reply},
-        upstream::Repeat,
+        upstream::{Repeat, headers::upstream_headers},
     },
     request::connection::ConnectionSlot,
     telemetry::log::events::Operation,
 };
-use std::{sync::Arc, time::Instant};
-
-use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header, request::Parts};
-use http_body::Body as _;
-use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 /// What a client wants to make of its connection.
 #[derive(Debug)]
@@ -97,19 +97,4 @@ pub async fn forward(
     *response.version_mut() = Version::HTTP_11;
     let response = response.map(|body| ResponseBody::Upstream(Box::new(body)));
     Ok(error_format::errors(exchange, Reply::new(response, None)).await)
-}
-
-/// Makes of a request's headers those that go upstream. They are without the connection's.
-pub fn upstream_headers(exchange: &Exchange, headers: &mut HeaderMap, cacheable: bool) {
-    // The length is the body's; `Expect` was answered here; the TTL was for us.
-    for name in [header::CONTENT_LENGTH, header::EXPECT, policy::X_CACHE_TTL] {
-        headers.remove(name);
-    }
-    if cacheable {
-        headers.remove(header::ACCEPT_ENCODING);
-    }
-    forwarded::rewrite(headers, &exchange.caller.peer, &exchange.live.config.trusted_proxies, !cacheable);
-    if let Ok(id) = HeaderValue::from_str(&exchange.id) {
-        headers.insert(response::X_REQUEST_ID, id);
-    }
 }

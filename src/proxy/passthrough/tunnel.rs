@@ -1,5 +1,10 @@
 //! Upgraded connections (WebSocket and the like): bytes, both ways, until either side ends.
 
+use http::{HeaderMap, HeaderValue, Response, header};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio_util::task::TaskTracker;
+
 use crate::{
     proxy::{
         body::{ResponseBody, UpstreamBody},
@@ -7,11 +12,6 @@ use crate::{
     },
     request::connection::ConnectionSlot,
 };
-
-use http::{HeaderMap, HeaderValue, Response, header};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio_util::task::TaskTracker;
 
 /// Asks the upstream to switch to `protocol`, as the client did.
 pub fn ask(headers: &mut HeaderMap, protocol: &str) {

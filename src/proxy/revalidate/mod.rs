@@ -11,47 +11,23 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, HeaderName, Request, header};
+use http::{Request, header};
 
 use crate::{
     cache::{
         entry::Entry,
         key::Key,
         rfc9111::{self, Directives, Reuse, StaleRules},
-        route::Mode,
         status::{CacheReport, Forward},
     },
     dialect::Served,
     proxy::{
         body::RequestBody,
-        context::{Fallback, Question},
-        lookup::{Lookup, Miss, hit::Found, may_read},
+        cached::{Fallback, Found, Lookup, Miss},
+        context::{Question, may_read},
     },
     time::unix_millis,
 };
-
-/// What is remembered of a request on such a route.
-#[derive(Clone, Debug)]
-pub struct Follow {
-    /// Its headers as they go upstream, which select among variants.
-    pub request: HeaderMap,
-    /// The key of its target, whatever the variant.
-    pub target: Key,
-    /// The headers that what is stored for its target is told apart by.
-    pub varies_on: Vec<HeaderName>,
-    /// The stored response that the upstream is asked to confirm, or that a `HEAD` may tell of.
-    pub stored: Option<Arc<Entry>>,
-}
-
-impl Follow {
-    /// Of a question whose request has `headers`; `None` where its route has a TTL, or nothing is kept.
-    pub fn of(question: &Question, headers: &HeaderMap) -> Option<Self> {
-        let target = question.inquiry.key.as_ref().filter(|_| question.route.mode == Mode::Rfc9111)?.clone();
-        let mut request = headers.clone();
-        question.make_upstreams(&mut request);
-        Some(Self { request, target, varies_on: Vec::new(), stored: None })
-    }
-}
 
 /// Whether and how `entry`, found under `key`, answers the request.
 pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {

@@ -12,13 +12,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::time::timeout;
 
-use super::Follow;
 use crate::{
     cache::{
         entry::Entry,
         key::Key,
         rfc9111::{Vary, selector},
     },
+    proxy::context::Follow,
     store::{Store, StoreError},
 };
 

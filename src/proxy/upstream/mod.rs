@@ -2,6 +2,7 @@
 
 mod connect;
 mod connection;
+pub mod headers;
 mod io;
 pub mod location;
 mod pool;

@@ -20,6 +20,7 @@
 
 mod error;
 pub mod events;
+pub mod golden;
 mod layer;
 mod line;
 pub(crate) mod query;

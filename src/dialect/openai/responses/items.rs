@@ -1,6 +1,6 @@
 //! The events of each item of a response's output.
 
-use super::stream::Stream;
+use super::writer::Stream;
 use crate::{
     dialect::events::{Event, altered, pieces, pieces_with_tokens},
     json::Json,

@@ -5,6 +5,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod whole;
+mod writer;
 
 use crate::{
     dialect::{

@@ -5,8 +5,9 @@
 //! build the same for a client that reads only those.
 
 use super::{TIMINGS, items};
+
 use crate::{
-    dialect::events::{Event, altered},
+    dialect::{events::altered, openai::responses::writer::Stream},
     json::{Json, Member},
 };
 
@@ -54,19 +55,4 @@ fn begun<'a>(whole: &Json<'a>) -> Json<'a> {
         "usage" | "incomplete_details" | "completed_at" => Some(Json::Null),
         _ => None,
     })
-}
-
-/// A stream whose events are numbered.
-pub(super) struct Stream {
-    out: Vec<u8>,
-    next: usize,
-}
-
-impl Stream {
-    /// Begins the next event.
-    pub(super) fn event(&mut self, name: &str) -> Event<'_> {
-        let number = self.next;
-        self.next += 1;
-        Event::new(name, &mut self.out).number("sequence_number", number)
-    }
 }

@@ -1,0 +1,40 @@
+//! Where a value comes from.
+
+use std::{fmt, path::PathBuf};
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// On the command line.
+    Flag(&'static str),
+    /// In the environment.
+    Env(&'static str),
+    /// In the `.env` of the working folder.
+    Dotenv {
+        /// That file.
+        path: PathBuf,
+        /// The variable.
+        name: &'static str,
+    },
+    /// In the configuration file.
+    File {
+        /// That file.
+        path: PathBuf,
+        /// The line of the key, from 1.
+        line: usize,
+    },
+    /// Nowhere: the default.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => f.write_str(name),
+            Self::Env(name) => write!(f, "{name} (environment)"),
+            Self::Dotenv { path, name } => write!(f, "{}:{name}", path.display()),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
