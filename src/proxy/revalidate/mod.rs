@@ -1,7 +1,7 @@
 //! Routes that follow their upstream (`mode = "rfc9111"`): how the ways of a request obey [`crate::cache::rfc9111`].
 //!
 //! Before the upstream is asked, [`judge`] says how a stored response answers, and [`ask_to_confirm`] makes a request
-//! conditional; after that, [`answer`] says what is stored of a response. In [`variants`] is what the store holds.
+//! conditional; after that, [`received`] says what is stored of a response. In [`variants`] is what the store holds.
 
 pub mod received;
 pub mod variants;

@@ -1,7 +1,7 @@
 //! The connections that lookups use.
 //!
 //! A multiplexed connection answers in order, so one large value holds up all that follow it: values of
-//! [`LARGE`] bytes and more have a connection of their own. All others share one: under load, what many requests
+//! `LARGE` bytes and more have a connection of their own. All others share one: under load, what many requests
 //! ask is then one write, one read and one wake-up, here and in Redis, and what is asked of one key reaches Redis in
 //! the order it was asked.
 

@@ -1,7 +1,7 @@
 //! What `/health` wants to know: how many keys there are, and how much memory Redis uses.
 //!
 //! Counting keys is a scan of the whole database, so it has a connection of its own, runs once at a time however
-//! many ask, rests ten times as long as it took, and nobody waits for it longer than [`PATIENCE`].
+//! many ask, rests ten times as long as it took, and nobody waits for it longer than `PATIENCE`.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

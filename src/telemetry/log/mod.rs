@@ -20,7 +20,6 @@
 
 mod error;
 pub mod events;
-pub mod golden;
 mod layer;
 mod line;
 pub(crate) mod query;
