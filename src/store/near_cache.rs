@@ -1,6 +1,6 @@
 //! The near tier: in this process, what was lately found in Redis or written there.
 //!
-//! Every write is announced in a stream that each replica reads along (`redis/announced.rs`). What is near is given
+//! Every write is announced in a stream that each replica reads along (`redis/announcements.rs`). What is near is given
 //! only while that is known to be read up to now, so it is what Redis holds, or held `CURRENT_FOR` ago at most.
 //!
 //! A value that was asked for before an announcement, and comes after it, must not stay: a key belongs to a slot, and

@@ -120,6 +120,40 @@ fn links_and_headings_are_found() {
     }
 }
 
+/// The Rust files that a text names, as `proxy/mod.rs`, between backticks or brackets, in lower case.
+fn named_sources(text: &str) -> Vec<&str> {
+    let is_name = |word: &&str| {
+        word.ends_with(".rs")
+            && word.bytes().all(|byte| byte.is_ascii_lowercase() || b"_/.0123456789".contains(&byte))
+    };
+    text.split(['`', '(', ')']).filter(is_name).filter(|word| word.len() > ".rs".len()).collect()
+}
+
+#[test]
+fn every_source_that_a_comment_or_a_page_names_is_there() {
+    let sources = files(root(), "rs");
+    let mut count = 0;
+    let mut faults = Vec::new();
+    for file in [sources.clone(), files(root(), "md")].concat() {
+        let text = fs::read_to_string(&file).expect("a file");
+        for name in named_sources(&text) {
+            count += 1;
+            if !sources.iter().any(|source| source.ends_with(name)) {
+                faults.push(format!("{}: {name}: there is no such file", file.display()));
+            }
+        }
+    }
+    assert!(count > 30, "{count} names");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn names_of_sources_are_found() {
+    let text = "in `memory/shard.rs` (see limits.rs), not `NAME.rs`, `.rs` or a.rs";
+    assert_eq!(named_sources(text), ["memory/shard.rs"]);
+    assert_eq!(named_sources("→ a line (line.rs)"), ["line.rs"]);
+}
+
 #[test]
 fn every_test_that_a_page_names_is_there() {
     let folders = ["src", "tests"].map(|folder| files(&root().join(folder), "rs"));

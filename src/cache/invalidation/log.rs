@@ -6,7 +6,7 @@
 //! old answer back.
 //!
 //! This is each process's copy of the order. Nothing here waits or asks: the in-process store writes it, or the task
-//! that reads along with Redis (`store/redis/mirror.rs`).
+//! that reads along with Redis (`store/redis/subscriber.rs`).
 
 use std::{
     collections::{HashMap, VecDeque},
