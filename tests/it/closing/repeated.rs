@@ -170,11 +170,13 @@ fn a_body_that_is_being_sent_is_not_sent_again() {
             number += 1;
             let headers = [(NUMBER, number.to_string())];
             let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
-            let told = client.request("POST", "/upload", &headers, large.clone()).await;
-            (seen.of(number) == [1]).then_some(told.status)
+            // A client that is still sending when the connection is closed may miss the answer.
+            let told = client.try_open("POST", "/upload", &headers, large.clone()).await;
+            (seen.of(number) == [1]).then_some(told.ok().map(|told| told.status))
         })
         .await;
-        assert_eq!((status, retried(&sidecache).await), (502, 0));
+        assert!([None, Some(502)].contains(&status), "{status:?}");
+        assert_eq!((seen.of(number), retried(&sidecache).await), (vec![1], 0));
     });
 }
 
