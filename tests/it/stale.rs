@@ -1,8 +1,11 @@
 //! Answers that are served after their TTL: while they are asked for anew, and where the upstream fails.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU16, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -15,6 +18,9 @@ use crate::support::{
 
 /// Where questions go whose answers live for a second, and longer stale.
 const ASK: &str = "/ask";
+
+/// After a refresh that failed, the next one begins no sooner.
+const PAUSE: Duration = Duration::from_secs(5);
 
 fn route(stale: &str) -> String {
     format!("[[route]]\nmatch = \"POST {ASK}\"\nkind = \"query\"\nttl = \"1s\"\n{stale}\n")
@@ -91,15 +97,19 @@ fn many_stale_hits_make_one_refresh_and_a_failed_one_is_not_tried_again_at_once(
         let client = sidecache.client();
         ask(&client).await;
         service.answer_with(500);
+        let began = Instant::now();
         assert_eq!(aged(&client).await.cache(), "STALE");
         eventually("the refresh", async || (service.upstream.calls() == 2).then_some(())).await;
         for _ in 0..50 {
             assert_eq!(ask(&client).await.cache(), "STALE");
         }
-        assert_eq!(service.upstream.calls(), 2);
+        // On a busy machine, the fifty take longer than the pause after a failed refresh.
+        let most = 2 + (began.elapsed().as_millis() / PAUSE.as_millis()) as usize;
+        let calls = service.upstream.calls();
+        assert!(calls <= most, "{calls} calls, at most {most}");
         service.answer_with(200);
         eventually("it is tried again", async || (ask(&client).await.cache() == "HIT").then_some(())).await;
-        assert_eq!(service.upstream.calls(), 3);
+        assert_eq!(service.upstream.calls(), calls + 1);
     });
 }
 
