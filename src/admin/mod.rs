@@ -18,7 +18,6 @@ use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, request::Parts};
-use hyper::body::Incoming;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -32,7 +31,7 @@ use crate::{
         response,
         state::Live,
     },
-    request::{connection::Caller, dispatch::Page},
+    request::{client_body::ClientBody, connection::Caller, dispatch::Page},
 };
 
 /// The listener for operators.
@@ -55,7 +54,7 @@ impl Admin {
     /// None.
     pub async fn handle(
         &self,
-        request: Request<Incoming>,
+        request: Request<ClientBody>,
         caller: &Caller,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let live = self.proxy.live.load_full();
@@ -67,7 +66,7 @@ impl Admin {
         &self,
         live: &Live,
         parts: &Parts,
-        body: Incoming,
+        body: ClientBody,
         caller: &Caller,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let config = &live.config.admin;

@@ -39,7 +39,6 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Version, header, request::Parts};
-use hyper::body::Incoming;
 
 use crate::{
     cache::status::CacheReport,
@@ -59,6 +58,7 @@ use crate::{
     },
     reason::Reason,
     request::{
+        client_body::ClientBody,
         connection::Caller,
         dispatch::{Passed, Way},
     },
@@ -84,7 +84,7 @@ impl Proxy {
     /// Where the client stalled or left: the connection is to be closed.
     pub async fn handle(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        request: Request<ClientBody>,
         caller: Arc<Caller>,
     ) -> Result<Response<Observed>, BodyError> {
         let (parts, body) = request.into_parts();
@@ -155,7 +155,7 @@ impl Proxy {
         &self,
         exchange: &mut Exchange,
         mut parts: Box<Parts>,
-        body: Incoming,
+        body: ClientBody,
     ) -> Result<Reply, Failure> {
         let live = &exchange.live;
         let heading = match exchange.caller.recall(&live.routes, &mut parts) {

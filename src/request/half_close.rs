@@ -17,6 +17,8 @@ const HOLDS: u8 = 1;
 const HELD: u8 = 2;
 /// The response has been made, and needs only be written.
 const ANSWERED: u8 = 4;
+/// The request's body was not read to its end.
+const ABANDONED: u8 = 8;
 
 /// Whether the end of what a client sends is held back. Over HTTP/1 a connection, its requests and their handlers are
 /// one task, which alone changes it.
@@ -47,6 +49,21 @@ impl HalfClose {
         self.state.fetch_or(ANSWERED, Ordering::Relaxed);
     }
 
+    /// The rest of the request's body is read by nobody.
+    pub(crate) fn abandon(&self) {
+        self.state.fetch_or(ABANDONED, Ordering::Relaxed);
+    }
+
+    /// Whether nobody reads the rest of the last request's body.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & ABANDONED != 0
+    }
+
+    /// Whether the last request was read whole, and its response made.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & (ANSWERED | ABANDONED) == ANSWERED
+    }
+
     /// All that was to be written is.
     pub(crate) fn flushed(&self) {
         self.release(ANSWERED);
@@ -58,7 +75,7 @@ impl HalfClose {
         if state & HOLDS == 0 || state & needed != needed {
             return;
         }
-        self.state.store(0, Ordering::Relaxed);
+        self.state.store(state & ABANDONED, Ordering::Relaxed);
         if state & HELD != 0
             && let Some(reader) = self.reader.lock().take()
         {

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod body;
+pub mod client_body;
 pub mod connection;
 pub mod dispatch;
 pub mod half_close;

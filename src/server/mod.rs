@@ -2,6 +2,7 @@
 
 pub mod half_close;
 pub mod heap_trim;
+pub mod lingering_close;
 pub mod repoll;
 pub mod timer;
 pub mod write_buffer;
@@ -35,8 +36,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    request::connection::{Caller, ConnectionSlot},
-    server::{half_close::Held, heap_trim::Crowd, repoll::Promptly, timer::Alarm, write_buffer::Gathering},
+    request::{
+        client_body::ClientBody,
+        connection::{Caller, ConnectionSlot},
+    },
+    server::{
+        half_close::Held, heap_trim::Crowd, lingering_close::Lingering, repoll::Promptly, timer::Alarm,
+        write_buffer::Gathering,
+    },
     telemetry::stats::{Limit, Stats},
 };
 
@@ -164,7 +171,7 @@ impl Server {
     /// Serves `listener` with `handle` until it is stopped.
     pub async fn run<H, F, B, E>(self, listener: TcpListener, handle: H)
     where
-        H: Fn(Request<Incoming>, Arc<Caller>) -> F + Clone + Send + Sync + 'static,
+        H: Fn(Request<ClientBody>, Arc<Caller>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Response<B>, E>> + Send + 'static,
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -211,7 +218,7 @@ impl Server {
         permit: OwnedSemaphorePermit,
         handle: H,
     ) where
-        H: Fn(Request<Incoming>, Arc<Caller>) -> F + Send + Sync + 'static,
+        H: Fn(Request<ClientBody>, Arc<Caller>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Response<B>, E>> + Send + 'static,
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -236,6 +243,7 @@ impl Server {
                 if answered.is_some() {
                     caller.half_close.begin();
                 }
+                let request = request.map(|body| ClientBody::new(body, Arc::clone(&caller)));
                 handle(request, Arc::clone(&caller)).map(|answer| {
                     answer.map(|response| {
                         response.map(|body| Beating { body, _beat: beat, _answered: answered })
@@ -256,7 +264,8 @@ impl Server {
             // A peer that is gone without a word holds its place no longer than this.
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
-        let io = TokioIo::new(Held { stream: Gathering(stream), of: caller });
+        let stream = Lingering::new(Gathering(stream), Arc::clone(&caller));
+        let io = TokioIo::new(Held { stream, of: caller });
         let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
         // The parser's own timeout begins once it knows the protocol, and is HTTP/1's alone; else this one runs.
         let mut silence = pin!(tokio::time::sleep(self.header_timeout));

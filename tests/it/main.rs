@@ -33,6 +33,7 @@ mod hostile;
 mod layers;
 mod lifecycle;
 mod limits;
+mod lingering_close;
 mod logs;
 mod main_job;
 mod near;

@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::{sync::Notify, time::timeout};
 
 use super::{BodyError, Timed};
+use crate::request::client_body::ClientBody;
 
 /// Whose turn it is while a request's body goes upstream: the first-byte timeout runs only while the sender
 /// is not the one that is waited for.
@@ -55,7 +56,7 @@ pub enum RequestBody {
     /// One that was read, or none.
     Full(Option<Bytes>),
     /// The client's, as it comes.
-    Client(Timed<hyper::body::Incoming>, Arc<Turn>),
+    Client(Timed<ClientBody>, Arc<Turn>),
 }
 
 impl RequestBody {

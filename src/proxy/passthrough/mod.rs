@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Instant};
 
 use http::{Request, StatusCode, Version, request::Parts};
 use http_body::Body as _;
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::upgrade::OnUpgrade;
 
 use crate::{
     http::headers,
@@ -18,7 +18,7 @@ use crate::{
         response::{self, Failure, Reply},
         upstream::{Repeat, headers::upstream_headers},
     },
-    request::connection::ConnectionSlot,
+    request::{client_body::ClientBody, connection::ConnectionSlot},
     telemetry::log::events::Operation,
 };
 
@@ -37,7 +37,7 @@ pub struct Upgrade {
 pub async fn pass(
     exchange: &Exchange,
     mut parts: Parts,
-    body: Incoming,
+    body: ClientBody,
     upgrade: Option<String>,
     retiring: Option<Retiring>,
 ) -> Result<Reply, Failure> {

@@ -25,7 +25,7 @@ async fn fragile() -> (Client, Client, Server) {
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let handle = |request: http::Request<hyper::body::Incoming>, _| async move {
+    let handle = |request: http::Request<_>, _| async move {
         assert_ne!(request.uri().path(), "/panic", "a fault, as this test wants it");
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"fine"))))
     };

@@ -1,6 +1,6 @@
 //! A client that writes literal bytes, and sees the bytes that come back.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -34,6 +34,23 @@ impl Raw {
     /// Writes these very bytes. A server that has closed already is seen when reading.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = soon("room to write", self.stream.write_all(bytes.as_ref())).await;
+    }
+
+    /// Writes all of these bytes before anything is read.
+    ///
+    /// # Errors
+    /// Where the server does not take them all.
+    pub(crate) async fn send_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        soon("room to write", self.stream.write_all(bytes)).await
+    }
+
+    /// Reads until the server closes, and gives everything.
+    ///
+    /// # Errors
+    /// Where the connection ends otherwise, by a reset say.
+    pub(crate) async fn rest_or_error(mut self) -> io::Result<String> {
+        while soon("the connection's end", self.stream.read_buf(&mut self.buffer)).await? > 0 {}
+        Ok(String::from_utf8(self.buffer).expect("text"))
     }
 
     /// Reads until `end` has come, and gives everything up to and with it.

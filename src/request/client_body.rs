@@ -1,0 +1,59 @@
+//! The body of a client's request. Where it is dropped before its end, its connection is told: what the client still
+//! sends is in the way of the response ([`HalfClose::abandon`](crate::request::half_close::HalfClose::abandon)).
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::request::connection::Caller;
+
+/// A request's body, as it comes.
+#[derive(Debug)]
+pub struct ClientBody {
+    body: Incoming,
+    caller: Arc<Caller>,
+    has_ended: bool,
+}
+
+impl ClientBody {
+    /// The `body` of a request on the connection of `caller`.
+    pub(crate) fn new(body: Incoming, caller: Arc<Caller>) -> Self {
+        Self { body, caller, has_ended: false }
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.has_ended |= matches!(polled, Poll::Ready(None));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.has_ended || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        if !self.is_end_stream() {
+            self.caller.half_close.abandon();
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! A connection that is closed while its client still sends. Were it closed at once, the system would answer the bytes
+//! that nobody reads with a reset, and the client could lose the response that it was to read first (RFC 9112, section
+//! 9.6). So its sending half is closed first, and what still comes is read and dropped until the client closes too, or
+//! takes too long. The limits are those of nginx (`lingering_timeout`, `lingering_time`).
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::request::half_close::Halves;
+
+/// The longest wait between two reads, and in all.
+const PAUSE: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// What one read takes at most, in bytes.
+const PIECE: usize = 16 * 1024;
+
+/// A connection that lingers where something may still come.
+#[derive(Debug)]
+pub struct Lingering<S, H> {
+    stream: S,
+    /// Knows whether the last request is answered, and whether its body was read.
+    of: H,
+    /// Whether anything has come since the last answer was written.
+    has_unanswered: bool,
+    /// Whether the client has closed its half.
+    has_ended: bool,
+    closing: Option<Closing>,
+}
+
+/// The sending half is closed.
+#[derive(Debug)]
+struct Closing {
+    last: Instant,
+    pause: Pin<Box<Sleep>>,
+}
+
+impl<S, H> Lingering<S, H> {
+    /// The connection `stream`, whose requests `of` knows.
+    pub fn new(stream: S, of: H) -> Self {
+        Self { stream, of, has_unanswered: false, has_ended: false, closing: None }
+    }
+}
+
+impl<S: AsyncRead + Unpin, H: Halves> Lingering<S, H> {
+    /// Reads what still comes, to the client's end.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let closing = self.closing.get_or_insert_with(|| {
+            let now = Instant::now();
+            Closing { last: now + LIMIT, pause: Box::pin(sleep_until(now + PAUSE)) }
+        });
+        let mut piece = [const { std::mem::MaybeUninit::uninit() }; PIECE];
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut piece);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    let now = Instant::now();
+                    if now >= closing.last {
+                        return Poll::Ready(());
+                    }
+                    closing.pause.as_mut().reset(closing.last.min(now + PAUSE));
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return closing.pause.as_mut().poll(cx),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin, H: Halves + Unpin> AsyncRead for Lingering<S, H> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if polled.is_ready() {
+            let has_come = buffer.filled().len() > before;
+            self.has_unanswered |= has_come;
+            self.has_ended |= !has_come && buffer.remaining() > 0;
+        }
+        polled
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, H: Halves + Unpin> AsyncWrite for Lingering<S, H> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        if polled.is_ready() && self.of.half_close().is_answered() {
+            self.has_unanswered = false;
+        }
+        polled
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.closing.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            let may_come = self.has_unanswered || self.of.half_close().is_abandoned();
+            if self.has_ended || !may_come {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_discard(cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        time::sleep,
+    };
+
+    use super::*;
+    use crate::request::half_close::HalfClose;
+
+    /// A client, and the connection at which its `request` has come.
+    async fn connection(request: &[u8]) -> (DuplexStream, Lingering<DuplexStream, Arc<HalfClose>>) {
+        let (mut client, stream) = duplex(1024);
+        let of = Arc::<HalfClose>::default();
+        let mut connection = Lingering::new(stream, Arc::clone(&of));
+        client.write_all(request).await.expect("room");
+        of.begin();
+        let read = connection.read_exact(&mut vec![0; request.len()]).await;
+        assert_eq!(read.expect("it has come"), request.len());
+        (client, connection)
+    }
+
+    /// Answers, and closes. How long that takes.
+    async fn close(connection: &mut Lingering<DuplexStream, Arc<HalfClose>>) -> Duration {
+        connection.write_all(b"answer").await.expect("open");
+        connection.of.answered();
+        connection.flush().await.expect("open");
+        let began = Instant::now();
+        connection.shutdown().await.expect("open");
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_all_was_read_nothing_is_waited_for() {
+        let (_client, mut connection) = connection(b"whole").await;
+        assert_eq!(close(&mut connection).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_ended_is_not_waited_for() {
+        let (mut client, mut connection) = connection(b"half").await;
+        connection.of.abandon();
+        client.shutdown().await.expect("open");
+        assert_eq!(connection.read(&mut [0]).await.expect("open"), 0);
+        assert_eq!(close(&mut connection).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_is_waited_for_as_long_as_a_pause_may_be() {
+        let (mut client, mut connection) = connection(b"half").await;
+        connection.of.abandon();
+        assert_eq!(close(&mut connection).await, PAUSE);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("open");
+        assert_eq!(answer, "answer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_sends_on_is_read_to_its_end() {
+        let (mut client, mut connection) = connection(b"half").await;
+        connection.of.abandon();
+        let sending = tokio::spawn(async move {
+            for _ in 0..10 {
+                client.write_all(&[0; 4096]).await.expect("it is read");
+                sleep(Duration::from_secs(1)).await;
+            }
+            client.shutdown().await.expect("open");
+            client
+        });
+        assert_eq!(close(&mut connection).await, Duration::from_secs(10));
+        sending.await.expect("all was taken");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_sends_on_and_on_is_cut() {
+        let (mut client, mut connection) = connection(b"half").await;
+        connection.of.abandon();
+        let sending = tokio::spawn(async move {
+            while client.write_all(b"more").await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        assert_eq!(close(&mut connection).await, LIMIT);
+        drop(connection);
+        sending.await.expect("it notices");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_request_after_the_answer_is_waited_for_too() {
+        let (mut client, mut connection) = connection(b"whole").await;
+        connection.write_all(b"answer").await.expect("open");
+        connection.of.answered();
+        connection.flush().await.expect("open");
+        client.write_all(b"GET / HT").await.expect("room");
+        connection.read_exact(&mut [0; 8]).await.expect("it has come");
+        let began = Instant::now();
+        connection.shutdown().await.expect("open");
+        assert_eq!(began.elapsed(), PAUSE);
+    }
+}
