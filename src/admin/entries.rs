@@ -13,7 +13,7 @@ use super::{error::Refusal, new_entry::Draft};
 use crate::{
     cache::{
         entry::Entry,
-        invalidation::log::{Mark, Point, Subject},
+        invalidation::log::{Target, TargetId, Version},
         key::Key,
         route::kind::Kind,
     },
@@ -104,12 +104,12 @@ pub(super) async fn put(live: &Live, shared: &Shared, key: &Key, text: &[u8]) ->
     }
     let replaced = shared.store.peek(key).await?;
     let began = begin(shared, key).await?;
-    let marks = marks(&draft.tags, replaced.as_deref());
+    let target_ids = target_ids(&draft.tags, replaced.as_deref());
     let entry = Entry {
         stored_at: unix_millis(SystemTime::now()),
         ttl,
         began,
-        marks,
+        target_ids,
         tags: draft.tags,
         form: BY_HAND,
         ..Entry::new(draft.status, draft.headers, draft.body)
@@ -120,23 +120,23 @@ pub(super) async fn put(live: &Live, shared: &Shared, key: &Key, text: &[u8]) ->
 
 /// The place in the order of retirements at which an entry put by hand begins: no answer that is still coming may take
 /// its place. Only where there is one is it retired, as many entries may be put, and the order is bounded.
-async fn begin(shared: &Shared, key: &Key) -> Result<Point, StoreError> {
+async fn begin(shared: &Shared, key: &Key) -> Result<Version, StoreError> {
     if shared.flights.is_running(key.id()) {
-        return shared.store.retire(&[Subject::Key(*key.digest())]).await;
+        return shared.store.invalidate(&[Target::Key(*key.digest())]).await;
     }
     shared.store.now().ok_or(StoreError::Unavailable)
 }
 
 /// What an entry put by hand depends on: its tags, and what its request depends on, as far as the entry in whose place
 /// it comes tells.
-fn marks(tags: &[String], replaced: Option<&Entry>) -> Vec<Mark> {
-    let of = |tags: &[String]| Mark::all(&tags.iter().cloned().map(Subject::Tag).collect::<Vec<_>>());
-    let mut marks = of(tags);
+fn target_ids(tags: &[String], replaced: Option<&Entry>) -> Vec<TargetId> {
+    let of = |tags: &[String]| TargetId::all(&tags.iter().cloned().map(Target::Tag).collect::<Vec<_>>());
+    let mut target_ids = of(tags);
     if let Some(replaced) = replaced {
         let told = of(&replaced.tags);
-        marks.extend(replaced.marks.iter().filter(|mark| !told.contains(mark)));
+        target_ids.extend(replaced.target_ids.iter().filter(|target_id| !told.contains(target_id)));
     }
-    marks
+    target_ids
 }
 
 /// `DELETE /entries/KEY`
@@ -148,7 +148,7 @@ pub(super) async fn remove(shared: &Shared, key: &Key) -> Result<Value, Refusal>
 /// still coming brings it back; whether there was one.
 pub(super) async fn take(shared: &Shared, key: &Key) -> Result<bool, Refusal> {
     let found = shared.store.peek(key).await?;
-    shared.store.retire(&[Subject::Key(*key.digest())]).await?;
+    shared.store.invalidate(&[Target::Key(*key.digest())]).await?;
     shared.store.remove(key).await?;
     for form in FORMS {
         // By now nobody finds it; this gives its space back.
@@ -178,16 +178,16 @@ mod tests {
 
     #[test]
     fn what_the_request_depends_on_stays() {
-        let mark = |subject| Mark::all(&[subject]);
-        let (old, path) = (mark(Subject::Tag("old".into())), mark(Subject::Path("/d".into())));
+        let target_id = |target| TargetId::all(&[target]);
+        let (old, path) = (target_id(Target::Tag("old".into())), target_id(Target::Path("/d".into())));
         let replaced = Entry {
             tags: vec!["old".to_owned()],
-            marks: [old, path.clone()].concat(),
+            target_ids: [old, path.clone()].concat(),
             ..Entry::new(StatusCode::OK, HeaderMap::new(), Bytes::new())
         };
-        let new = mark(Subject::Tag("new".into()));
-        assert_eq!(marks(&["new".to_owned()], Some(&replaced)), [new.clone(), path].concat());
-        assert_eq!(marks(&["new".to_owned()], None), new);
+        let new = target_id(Target::Tag("new".into()));
+        assert_eq!(target_ids(&["new".to_owned()], Some(&replaced)), [new.clone(), path].concat());
+        assert_eq!(target_ids(&["new".to_owned()], None), new);
     }
 
     #[test]

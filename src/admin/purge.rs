@@ -11,7 +11,7 @@ use super::{
     selection::{self, Selection},
 };
 use crate::{
-    cache::invalidation::log::Retirement,
+    cache::invalidation::log::Invalidation,
     proxy::state::{Live, Shared},
     store::Sweep,
 };
@@ -31,21 +31,21 @@ pub(super) async fn purge(
 ) -> Result<Value, Refusal> {
     let namespace = live.terms.namespace;
     let purge = selection::read(text, namespace).map_err(Refusal::bad)?;
-    let subject = match purge.selection {
+    let target = match purge.selection {
         Selection::One(key) if purge.dry_run => {
             return Ok(purged(shared.store.peek(&key).await?.is_some().into()));
         }
         Selection::One(key) => return Ok(purged(entries::take(shared, &key).await?.into())),
-        Selection::Many(subject) => subject,
+        Selection::Many(target) => target,
     };
     let Ok(permit) = Arc::clone(sweeps).try_acquire_owned() else {
         return Err(Refusal::unavailable("other purges are under way; try again shortly"));
     };
-    let subjects = [subject];
+    let targets = [target];
     if !purge.dry_run {
-        shared.store.retire(&subjects).await?;
+        shared.store.invalidate(&targets).await?;
     }
-    let sweep = Sweep { retirement: Retirement::of(&subjects), remove: !purge.dry_run };
+    let sweep = Sweep { invalidation: Invalidation::of(&targets), remove: !purge.dry_run };
     let mut sweeping = shared.store.sweep(namespace, sweep, permit);
     if purge.dry_run {
         sweeping.ended().await?;

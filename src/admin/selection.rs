@@ -3,7 +3,7 @@
 use super::call::{parse_key, parse_kind};
 use crate::{
     cache::{
-        invalidation::{glob, log::Subject},
+        invalidation::{glob, log::Target},
         key::{Key, namespace::Namespace},
         route::kind::Kind,
     },
@@ -28,7 +28,7 @@ pub(super) enum Selection {
     /// The one under this key.
     One(Key),
     /// All that depend on this.
-    Many(Subject),
+    Many(Target),
 }
 
 /// Reads exactly one of `kind`, `key`, `tag`, `pattern` and `"all": true`, and `dry_run`.
@@ -48,12 +48,12 @@ pub(super) fn read(text: &[u8], namespace: Namespace) -> Result<Purge, String> {
                 dry_run = value.as_bool().ok_or("dry_run: is neither true nor false")?;
                 continue;
             }
-            "kind" => Selection::Many(Subject::Kind(parse_kind(text()?)?)),
+            "kind" => Selection::Many(Target::Kind(parse_kind(text()?)?)),
             "key" => Selection::One(parse_key(text()?, namespace)?),
             "tag" if text()?.is_empty() => return Err("tag: is empty".to_owned()),
-            "tag" => Selection::Many(Subject::Tag(text()?.to_owned())),
+            "tag" => Selection::Many(Target::Tag(text()?.to_owned())),
             "pattern" => pattern(text()?, namespace)?,
-            "all" if value.as_bool() == Some(true) => Selection::Many(Subject::All),
+            "all" if value.as_bool() == Some(true) => Selection::Many(Target::All),
             "all" => return Err("all: can only be true".to_owned()),
             _ => return Err(format!("{name:?} is no member: one of {SELECTORS}, and dry_run")),
         };
@@ -77,10 +77,10 @@ fn pattern(text: &str, namespace: Namespace) -> Result<Selection, String> {
     })?;
     // What is about all of a kind is kept in the order of retirements for less than a pattern.
     Ok(match local.strip_suffix(":*").and_then(Kind::named) {
-        _ if local == "*" => Selection::Many(Subject::All),
-        Some(kind) => Selection::Many(Subject::Kind(kind)),
+        _ if local == "*" => Selection::Many(Target::All),
+        Some(kind) => Selection::Many(Target::Kind(kind)),
         None if glob::is_literal(local) => Selection::One(parse_key(local, namespace)?),
-        None => Selection::Many(Subject::Pattern(local.to_owned())),
+        None => Selection::Many(Target::Pattern(local.to_owned())),
     })
 }
 
@@ -108,18 +108,18 @@ mod tests {
     fn one_selector_is_taken() {
         let hex = "0f".repeat(32);
         let key = Key::parse("ns".into(), &format!("query:{hex}")).expect("a key");
-        let pattern = |text: &str| Selection::Many(Subject::Pattern(text.to_owned()));
+        let pattern = |text: &str| Selection::Many(Target::Pattern(text.to_owned()));
         for (text, selection) in [
-            (r#"{"all": true}"#.to_owned(), Selection::Many(Subject::All)),
-            (r#"{"kind": "document"}"#.to_owned(), Selection::Many(Subject::Kind(Kind::Document))),
-            (r#"{"tag": "a*"}"#.to_owned(), Selection::Many(Subject::Tag("a*".to_owned()))),
+            (r#"{"all": true}"#.to_owned(), Selection::Many(Target::All)),
+            (r#"{"kind": "document"}"#.to_owned(), Selection::Many(Target::Kind(Kind::Document))),
+            (r#"{"tag": "a*"}"#.to_owned(), Selection::Many(Target::Tag("a*".to_owned()))),
             (format!(r#"{{"key": "query:{hex}"}}"#), Selection::One(key.clone())),
             (format!(r#"{{"key": "ns:query:{hex}"}}"#), Selection::One(key.clone())),
             (format!(r#"{{"pattern": "ns:query:{hex}"}}"#), Selection::One(key)),
-            (r#"{"pattern": "*"}"#.to_owned(), Selection::Many(Subject::All)),
-            (r#"{"pattern": "ns:*"}"#.to_owned(), Selection::Many(Subject::All)),
-            (r#"{"pattern": "query:*"}"#.to_owned(), Selection::Many(Subject::Kind(Kind::Query))),
-            (r#"{"pattern": "ns:query:*"}"#.to_owned(), Selection::Many(Subject::Kind(Kind::Query))),
+            (r#"{"pattern": "*"}"#.to_owned(), Selection::Many(Target::All)),
+            (r#"{"pattern": "ns:*"}"#.to_owned(), Selection::Many(Target::All)),
+            (r#"{"pattern": "query:*"}"#.to_owned(), Selection::Many(Target::Kind(Kind::Query))),
+            (r#"{"pattern": "ns:query:*"}"#.to_owned(), Selection::Many(Target::Kind(Kind::Query))),
             (r#"{"pattern": "query:0f*"}"#.to_owned(), pattern("query:0f*")),
             (r#"{"pattern": "ns:[qe]*:0?"}"#.to_owned(), pattern("[qe]*:0?")),
             (r#"{"pattern": "*\\a"}"#.to_owned(), pattern("*\\a")),
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_namespace_that_is_called_like_a_kind_takes_no_more_than_is_said() {
         let read = |text: &str| read(text.as_bytes(), "query".into()).map(|purge| purge.selection);
-        let kind = Ok(Selection::Many(Subject::Kind(Kind::Query)));
+        let kind = Ok(Selection::Many(Target::Kind(Kind::Query)));
         assert_eq!(read(r#"{"pattern": "query:*"}"#), kind);
         assert_eq!(read(r#"{"pattern": "query:query:*"}"#), kind);
     }

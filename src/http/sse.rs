@@ -78,10 +78,10 @@ impl Decoder {
             return;
         }
         // A byte order mark may begin the stream.
-        let mark = if start == 0 && line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        let (name, value) = match memchr(b':', &line[mark..]) {
-            Some(colon) => (mark..mark + colon, mark + colon + 1..line.len()),
-            None => (mark..line.len(), line.len()..line.len()),
+        let target_id = if start == 0 && line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let (name, value) = match memchr(b':', &line[target_id..]) {
+            Some(colon) => (target_id..target_id + colon, target_id + colon + 1..line.len()),
+            None => (target_id..line.len(), line.len()..line.len()),
         };
         let skip = usize::from(line.get(value.start) == Some(&b' '));
         let value = value.start + skip..value.end;

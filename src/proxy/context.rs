@@ -45,7 +45,7 @@ pub struct Question {
     /// The stale answer that it gets where the upstream fails.
     pub fallback: Option<Box<Fallback>>,
     /// How long it may still wait for the store before its answer (`store.timeout`, in all).
-    pub patience: Duration,
+    pub store_budget: Duration,
     /// What is remembered of it on a route that follows its upstream.
     pub follow: Option<Box<Follow>>,
 }
@@ -60,9 +60,16 @@ impl Question {
 
     /// The one that `exchange` asks on `route`; `headers` are the request's.
     pub fn new(exchange: Exchange, route: Arc<Route>, inquiry: Inquiry, headers: &HeaderMap) -> Box<Self> {
-        let patience = exchange.live.config.store.timeout;
-        let mut question =
-            Box::new(Self { route, exchange, inquiry, wanted: None, fallback: None, patience, follow: None });
+        let store_budget = exchange.live.config.store.timeout;
+        let mut question = Box::new(Self {
+            route,
+            exchange,
+            inquiry,
+            wanted: None,
+            fallback: None,
+            store_budget,
+            follow: None,
+        });
         question.follow = Follow::of(&question, headers).map(Box::new);
         question
     }

@@ -191,7 +191,7 @@ async fn look(question: &mut Question, batch: &Batch) -> (Stored, CacheReport) {
     let forward = if hits > 0 { Forward::Partial } else { stored.forward };
     let inputs = (all > 1).then_some((hits, all));
     let report = CacheReport::forwarded(CacheStatus::Miss, route.kind, key, forward, None);
-    question.patience = question.patience.saturating_sub(took);
+    question.store_budget = question.store_budget.saturating_sub(took);
     (stored, CacheReport { inputs, ..report })
 }
 

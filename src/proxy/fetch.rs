@@ -119,7 +119,7 @@ async fn ask_once_or_twice(
 fn origin(question: &Question, second: bool) -> Origin {
     let bound = question.live().config.coalesce.max_buffer;
     let with_credentials = question.inquiry.credentials.is_some();
-    let began = question.shared().store.generations().last();
+    let began = question.shared().store.invalidations().last();
     Origin { bound, with_credentials, second, began }
 }
 
@@ -135,12 +135,13 @@ fn seat(question: &Question, second: bool) -> Seat {
     }
     let id = (key.id(), inquiry.ask.upstream_form.id);
     let max_followers = question.live().config.coalesce.max_followers;
-    let marks = inquiry.marks();
+    let target_ids = inquiry.target_ids();
     let fit = |origin: Origin| {
-        let generations = question.shared().store.generations();
-        let may_be_retired =
-            |key| generations.may_be_retired(origin.began, Dependencies { key, marks: &marks });
-        if question.keys().iter().any(may_be_retired) {
+        let invalidations = question.shared().store.invalidations();
+        let may_be_invalidated = |key| {
+            invalidations.may_be_invalidated(origin.began, Dependencies { key, target_ids: &target_ids })
+        };
+        if question.keys().iter().any(may_be_invalidated) {
             Fit::Outdated
         } else if may_read(question, origin.with_credentials) {
             Fit::Fits

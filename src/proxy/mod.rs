@@ -50,7 +50,7 @@ use crate::{
         error::{ErrorBody, ErrorKind, ProxyError},
         exchange::{Exchange, Observed, Record, Unanswered, Watch},
         health::Health,
-        invalidate::Retiring,
+        invalidate::PendingInvalidation,
         lookup::hit,
         passthrough::error_format,
         response::{Failure, Reply, Saved},
@@ -170,8 +170,10 @@ impl Proxy {
                         return Ok(Reply::new(response.await, None));
                     }
                     Way::Passed(Passed { covering, upgrade, .. }) => {
-                        let retiring = Retiring::of(exchange, &parts.headers, covering.map(Arc::as_ref));
-                        return Box::pin(passthrough::pass(exchange, *parts, body, upgrade, retiring)).await;
+                        let invalidation =
+                            PendingInvalidation::of(exchange, &parts.headers, covering.map(Arc::as_ref));
+                        return Box::pin(passthrough::pass(exchange, *parts, body, upgrade, invalidation))
+                            .await;
                     }
                 }
             }
@@ -185,8 +187,8 @@ impl Proxy {
             Err(error) => return Err(Failure::Gone(error)),
         };
         let Some(question) = Question::of(exchange, &heading, &parts, &body) else {
-            let retiring = Retiring::of(exchange, &parts.headers, Some(&heading.route));
-            return Box::pin(passthrough::forward(exchange, *parts, body.into(), None, retiring)).await;
+            let invalidation = PendingInvalidation::of(exchange, &parts.headers, Some(&heading.route));
+            return Box::pin(passthrough::forward(exchange, *parts, body.into(), None, invalidation)).await;
         };
         let (conditions, range) = (question.inquiry.conditions.clone(), question.inquiry.range.clone());
         let reply = self.cached(question, parts, body).await?;

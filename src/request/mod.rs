@@ -18,7 +18,7 @@ use crate::{
     cache::{
         encryption::Sealing,
         invalidation::{
-            log::{Mark, Subject},
+            log::{Target, TargetId},
             resource::{Resource, Resources},
         },
         key::{self, Body, BodyDigest, Key, namespace::Namespace},
@@ -59,7 +59,7 @@ pub struct Inquiry {
     /// The digest of its credentials; `None` where it has none.
     pub credentials: Option<blake3::Hash>,
     /// What its answer depends on, besides its key and what the answer itself tells.
-    pub subjects: Vec<Subject>,
+    pub targets: Vec<Target>,
     /// The conversations that it is a turn of.
     pub conversations: Vec<String>,
     /// Whether its answer is for those alone who ask while it runs: the turn itself changes the conversation.
@@ -74,8 +74,8 @@ pub struct Inquiry {
 
 impl Inquiry {
     /// The ids of what its answer depends on, as far as that is known before the answer.
-    pub fn marks(&self) -> Vec<Mark> {
-        Mark::all(&self.subjects)
+    pub fn target_ids(&self) -> Vec<TargetId> {
+        TargetId::all(&self.targets)
     }
 }
 
@@ -183,7 +183,7 @@ impl<'a> Reader<'a> {
         }
         // What is not kept is the upstream's to judge.
         let conditions = key.as_ref().map(|_| conditions.clone());
-        let subjects = self.subjects(&reading.conversations, key.as_ref());
+        let targets = self.targets(&reading.conversations, key.as_ref());
         Inquiry {
             // Where the upstream is followed, it may confirm what is stored.
             bypass: refused
@@ -196,7 +196,7 @@ impl<'a> Reader<'a> {
             conditions: conditions.unwrap_or_default(),
             range: range.clone(),
             credentials: *credentials,
-            subjects,
+            targets,
             conversations: reading.conversations,
             is_turn,
             model: reading.model,
@@ -223,23 +223,23 @@ impl<'a> Reader<'a> {
         inquiry
     }
 
-    fn subjects(&self, conversations: &[String], key: Option<&Key>) -> Vec<Subject> {
-        let mut subjects = self.subjects_of_kind(conversations);
+    fn targets(&self, conversations: &[String], key: Option<&Key>) -> Vec<Target> {
+        let mut targets = self.targets_of_kind(conversations);
         if self.heading.route.mode == Mode::Rfc9111 {
             // Each variant goes with its target.
-            subjects.extend(key.map(|key| Subject::Key(*key.digest())));
-            subjects.push(Resource::path(self.parts.uri.path()));
+            targets.extend(key.map(|key| Target::Key(*key.digest())));
+            targets.push(Resource::path(self.parts.uri.path()));
         }
-        subjects
+        targets
     }
 
-    fn subjects_of_kind(&self, conversations: &[String]) -> Vec<Subject> {
+    fn targets_of_kind(&self, conversations: &[String]) -> Vec<Target> {
         let route = &self.heading.route;
         match route.kind {
             kind @ (Kind::Document | Kind::Conversation) => {
                 Resource::named(kind, &route.pattern, self.parts.uri.path()).seen()
             }
-            _ => conversations.iter().cloned().map(Subject::Conversation).collect(),
+            _ => conversations.iter().cloned().map(Target::Conversation).collect(),
         }
     }
 

@@ -69,12 +69,12 @@ fn memory(store: &MemoryStore, namespace: Namespace, kind: Option<Kind>, limit: 
     let began = Instant::now();
     let mut list = List::default();
     for walked in store.walk(namespace) {
-        let Some(Summary { began: filled, marks, stored_at, ttl, .. }) = walked.packed.summary() else {
+        let Some(Summary { began: filled, target_ids, stored_at, ttl, .. }) = walked.packed.summary() else {
             continue;
         };
-        let of = Dependencies { key: &walked.key, marks: &marks };
-        let wanted =
-            kind.is_none_or(|kind| kind == walked.key.kind()) && !store.generations().is_retired(filled, of);
+        let of = Dependencies { key: &walked.key, target_ids: &target_ids };
+        let wanted = kind.is_none_or(|kind| kind == walked.key.kind())
+            && !store.invalidations().is_invalidated(filled, of);
         if (wanted && list.entries.len() == limit) || began.elapsed() > PATIENCE {
             list.more = true;
             break;
@@ -101,8 +101,8 @@ async fn redis(
     while let Some(seen) = walk.step().await? {
         for (key, summary) in seen {
             let Some(summary) = summary else { continue };
-            let of = Dependencies { key: &key, marks: &summary.marks };
-            if store.generations().is_retired(summary.began, of) || !known.insert(key.id()) {
+            let of = Dependencies { key: &key, target_ids: &summary.target_ids };
+            if store.invalidations().is_invalidated(summary.began, of) || !known.insert(key.id()) {
                 continue;
             }
             if list.entries.len() == limit {

@@ -26,7 +26,7 @@ pub use self::{
 use crate::{
     cache::{
         entry::Entry,
-        invalidation::log::{Generations, Mark, Point, Retirement, Subject},
+        invalidation::log::{Invalidation, InvalidationLog, Target, TargetId, Version},
         key::Key,
     },
     dialect::Place,
@@ -72,37 +72,41 @@ impl Store {
     }
 
     /// What was retired, as far as this process knows.
-    pub fn generations(&self) -> &Generations {
+    pub fn invalidations(&self) -> &InvalidationLog {
         match self {
-            Self::Memory(store) => store.generations(),
-            Self::Redis(store) => store.generations(),
+            Self::Memory(store) => store.invalidations(),
+            Self::Redis(store) => store.invalidations(),
         }
     }
 
     /// The place in the order of retirements that a fill begins at now; `None` where that is not known, and so no
     /// answer can be told from a retired one.
-    pub fn now(&self) -> Option<Point> {
-        self.generations().now(Instant::now())
+    pub fn now(&self) -> Option<Version> {
+        self.invalidations().now(Instant::now())
     }
 
-    /// Retires: from now on no entry that depends on one of `subjects`, and whose fill has begun by now, is found, by
+    /// Retires: from now on no entry that depends on one of `targets`, and whose fill has begun by now, is found, by
     /// any replica; nor is one stored. Tells the place at which that happened.
     ///
     /// # Errors
     /// Where other replicas could not be told yet; here it is retired all the same.
-    pub async fn retire(&self, subjects: &[Subject]) -> Result<Point, StoreError> {
-        self.retire_within(subjects, Duration::MAX).await
+    pub async fn invalidate(&self, targets: &[Target]) -> Result<Version, StoreError> {
+        self.invalidate_within(targets, Duration::MAX).await
     }
 
     /// The same for a caller who can wait no longer than `within` for the others to be told.
     ///
     /// # Errors
-    /// See [`Self::retire`].
-    pub async fn retire_within(&self, subjects: &[Subject], within: Duration) -> Result<Point, StoreError> {
-        let retirement = Retirement::of(subjects);
+    /// See [`Self::invalidate`].
+    pub async fn invalidate_within(
+        &self,
+        targets: &[Target],
+        within: Duration,
+    ) -> Result<Version, StoreError> {
+        let invalidation = Invalidation::of(targets);
         match self {
-            Self::Memory(store) => Ok(store.generations().retire(&retirement)),
-            Self::Redis(store) => Box::pin(store.retire(&retirement, within)).await,
+            Self::Memory(store) => Ok(store.invalidations().invalidate(&invalidation)),
+            Self::Redis(store) => Box::pin(store.invalidate(&invalidation, within)).await,
         }
     }
 
@@ -119,7 +123,7 @@ impl Store {
 
     /// What the in-process store gives a request.
     fn hit(&self, store: &MemoryStore, key: &Key) -> Option<Arc<Entry>> {
-        store.get(key).filter(|entry| !entry.is_retired(key, store.generations()))
+        store.get(key).filter(|entry| !entry.is_invalidated(key, store.invalidations()))
     }
 
     /// The same for whoever looks on: it counts as no request.
@@ -129,7 +133,7 @@ impl Store {
     pub async fn peek(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
         match self {
             Self::Memory(store) => {
-                Ok(store.peek(key).filter(|entry| !entry.is_retired(key, store.generations())))
+                Ok(store.peek(key).filter(|entry| !entry.is_invalidated(key, store.invalidations())))
             }
             Self::Redis(store) => Box::pin(store.peek(key)).await,
         }
@@ -201,7 +205,7 @@ impl Store {
         }
     }
 
-    /// Asks whose turn it is to ask the upstream for what `key` is kept under and depends on `marks`, in `form`; waits
+    /// Asks whose turn it is to ask the upstream for what `key` is kept under and depends on `target_ids`, in `form`; waits
     /// no longer than `within`.
     ///
     /// # Errors
@@ -209,13 +213,13 @@ impl Store {
     pub async fn turn(
         &self,
         key: &Key,
-        marks: &[Mark],
+        target_ids: &[TargetId],
         form: u64,
         within: Duration,
     ) -> Result<Turn, StoreError> {
         match self {
             Self::Memory(_) => Ok(Turn { whose: Whose::Mine(None), found: self.peek(key).await? }),
-            Self::Redis(store) => Box::pin(store.turn_of(key, marks, form, within)).await,
+            Self::Redis(store) => Box::pin(store.turn_of(key, target_ids, form, within)).await,
         }
     }
 

@@ -20,7 +20,7 @@ use tokio::{sync::Notify, time};
 
 use super::MemoryStore;
 use crate::{
-    cache::{entry::Entry, invalidation::log::Place, key::Key},
+    cache::{entry::Entry, invalidation::log::Offset, key::Key},
     time::micros,
 };
 
@@ -39,14 +39,14 @@ pub(super) struct Ticket {
     /// How often what is on its way was given up.
     round: u64,
     /// The last announcement.
-    latest: Place,
+    latest: Offset,
 }
 
 #[derive(Debug, Default)]
 struct Slot {
     now: Ticket,
     /// Announcements of writes that are known here already.
-    awaited: Vec<Place>,
+    awaited: Vec<Offset>,
 }
 
 impl Slot {
@@ -101,7 +101,7 @@ impl Near {
         }
     }
 
-    /// Keeps for `life` what was written since `ticket`, and announced at `place`; where that is no longer what Redis
+    /// Keeps for `life` what was written since `ticket`, and announced at `offset`; where that is no longer what Redis
     /// holds, or nobody knows, nothing.
     pub(super) fn wrote(
         &self,
@@ -109,16 +109,16 @@ impl Near {
         entry: &Entry,
         life: Duration,
         ticket: Option<Ticket>,
-        place: Option<Place>,
+        offset: Option<Offset>,
     ) {
         let mut slot = self.slot(key);
-        match (ticket, place) {
-            (Some(ticket), Some(place)) if ticket.round == slot.now.round && place >= slot.now.latest => {
+        match (ticket, offset) {
+            (Some(ticket), Some(offset)) if ticket.round == slot.now.round && offset >= slot.now.latest => {
                 // It may have been read already: then nothing of it is to come.
-                if place > slot.now.latest {
-                    slot.now.latest = place;
+                if offset > slot.now.latest {
+                    slot.now.latest = offset;
                     slot.awaited.truncate(MAX_AWAITED - 1);
-                    slot.awaited.push(place);
+                    slot.awaited.push(offset);
                 }
                 self.entries.load().put(key, entry, life);
             }
@@ -136,11 +136,11 @@ impl Near {
         self.entries.load().remove(key);
     }
 
-    /// Drops what was written, by whomever, and announced at `place`.
-    pub(super) fn announced(&self, key: &Key, place: Place) {
+    /// Drops what was written, by whomever, and announced at `offset`.
+    pub(super) fn announced(&self, key: &Key, offset: Offset) {
         let mut slot = self.slot(key);
-        slot.now.latest = slot.now.latest.max(place);
-        match slot.awaited.iter().position(|awaited| *awaited == place) {
+        slot.now.latest = slot.now.latest.max(offset);
+        match slot.awaited.iter().position(|awaited| *awaited == offset) {
             Some(at) => {
                 slot.awaited.swap_remove(at);
             }
@@ -228,8 +228,8 @@ mod tests {
         near.get(key, Instant::now()).map(|entry| entry.body.clone())
     }
 
-    fn place(minor: u64) -> Place {
-        Place { major: 1, minor }
+    fn offset(minor: u64) -> Offset {
+        Offset { major: 1, minor }
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
         assert!(body(&near, &key).is_some());
         for (at, announced) in [(1, key.clone()), (2, neighbour())] {
             let ticket = near.ticket(&key).expect("it is current");
-            near.announced(&announced, place(at));
+            near.announced(&announced, offset(at));
             near.keep(&key, &entry("older"), LIFE, ticket);
             assert_eq!(body(&near, &key), None, "{announced:?}");
         }
@@ -251,20 +251,20 @@ mod tests {
     #[test]
     fn an_own_write_outlives_its_announcement_and_no_later_one() {
         let (near, key) = (near(), key());
-        let write = |text, at| near.wrote(&key, &entry(text), LIFE, near.ticket(&key), Some(place(at)));
+        let write = |text, at| near.wrote(&key, &entry(text), LIFE, near.ticket(&key), Some(offset(at)));
         write("1", 1);
-        near.announced(&key, place(1));
+        near.announced(&key, offset(1));
         assert_eq!(body(&near, &key), Some("1".into()), "told before it was announced");
-        near.announced(&key, place(2));
+        near.announced(&key, offset(2));
         assert_eq!(body(&near, &key), None, "another replica's");
         write("2", 2);
         assert_eq!(body(&near, &key), Some("2".into()), "announced before it was told");
         write("4", 4);
-        near.announced(&key, place(3));
+        near.announced(&key, offset(3));
         assert_eq!(body(&near, &key), None, "better too few than too many");
-        near.announced(&key, place(4));
+        near.announced(&key, offset(4));
         write("5", 5);
-        near.announced(&neighbour(), place(7));
+        near.announced(&neighbour(), offset(7));
         write("6", 6);
         assert_eq!(body(&near, &key), None, "nobody knows which was the last");
         near.wrote(&key, &entry("8"), LIFE, near.ticket(&key), None);

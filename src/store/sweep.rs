@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::{MemoryStore, RedisStore, Store, StoreError, memory::Walked};
 use crate::cache::{
-    invalidation::log::{Dependencies, Generations, Mark, Point, Retirement},
+    invalidation::log::{Dependencies, Invalidation, InvalidationLog, TargetId, Version},
     key::{Key, namespace::Namespace},
 };
 
@@ -33,7 +33,7 @@ const SHORTEST_REST: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug)]
 pub struct Sweep {
     /// What it counts: entries that this is about.
-    pub retirement: Retirement,
+    pub invalidation: Invalidation,
     /// Whether retired entries are removed, and those alone are counted.
     pub remove: bool,
 }
@@ -95,23 +95,28 @@ struct Verdict {
 
 impl Sweep {
     /// Judges an entry by what is known of it: when it began and what it depends on, but for its key.
-    fn judge(&self, generations: &Generations, key: &Key, known: Option<(Point, &[Mark])>) -> Verdict {
-        let of = Dependencies { key, marks: known.map_or(&[], |(_, marks)| marks) };
-        let concerned = self.retirement.concerns(&of);
-        let retired = match known {
-            Some((began, _)) => generations.is_retired(began, of),
+    fn judge(
+        &self,
+        invalidations: &InvalidationLog,
+        key: &Key,
+        known: Option<(Version, &[TargetId])>,
+    ) -> Verdict {
+        let of = Dependencies { key, target_ids: known.map_or(&[], |(_, target_ids)| target_ids) };
+        let concerned = self.invalidation.concerns(&of);
+        let invalidated = match known {
+            Some((began, _)) => invalidations.is_invalidated(began, of),
             // Nobody is ever served this one; it may be another version's.
             None => concerned,
         };
-        Verdict { counts: concerned && (retired || !self.remove), goes: retired && self.remove }
+        Verdict { counts: concerned && (invalidated || !self.remove), goes: invalidated && self.remove }
     }
 
     fn memory(&self, store: &MemoryStore, namespace: Namespace, counted: &AtomicU64) {
         let mut began = Instant::now();
         for (index, Walked { key, packed, .. }) in store.walk(namespace).enumerate() {
             let summary = packed.summary();
-            let known = summary.as_ref().map(|summary| (summary.began, &summary.marks[..]));
-            let verdict = self.judge(store.generations(), &key, known);
+            let known = summary.as_ref().map(|summary| (summary.began, &summary.target_ids[..]));
+            let verdict = self.judge(store.invalidations(), &key, known);
             // Where a new entry has come meanwhile, it costs one more call of the upstream.
             let done = !verdict.goes || store.remove(&key);
             if verdict.counts && done {
@@ -131,16 +136,16 @@ impl Sweep {
         counted: &AtomicU64,
     ) -> Result<(), StoreError> {
         store.writing.settled().await;
-        let mut walk = store.walk(namespace, self.retirement.only_kind());
+        let mut walk = store.walk(namespace, self.invalidation.only_kind());
         loop {
             let began = Instant::now();
             let Some(seen) = walk.step().await? else { return Ok(()) };
             // Without a current copy of the order, everything would seem retired.
-            store.generations().now(began).ok_or(StoreError::Unavailable)?;
+            store.invalidations().now(began).ok_or(StoreError::Unavailable)?;
             let (mut counting, mut going) = (Vec::new(), Vec::new());
             for (key, summary) in seen {
-                let known = summary.as_ref().map(|summary| (summary.began, &summary.marks[..]));
-                match self.judge(store.generations(), &key, known) {
+                let known = summary.as_ref().map(|summary| (summary.began, &summary.target_ids[..]));
+                match self.judge(store.invalidations(), &key, known) {
                     Verdict { counts: true, goes: true } => counting.push(key),
                     Verdict { counts: false, goes: true } => going.push(key),
                     Verdict { counts, goes: false } => {

@@ -14,7 +14,7 @@ use super::{RedisStore, StoreError, Turn, near_cache::Ticket, pending_writes::Wr
 use crate::{
     cache::{
         entry::Entry,
-        invalidation::log::{Dependencies, Mark},
+        invalidation::log::{Dependencies, TargetId},
         key::Key,
     },
     dialect::Place,
@@ -63,7 +63,7 @@ impl RedisStore {
         }
         let deadline = self.deadline(Duration::MAX)?;
         if let Some(entry) = self.writing.get(key) {
-            return self.unless_retired(key, Some(entry), deadline).await;
+            return self.unless_invalidated(key, Some(entry), deadline).await;
         }
         self.stored(key).await
     }
@@ -74,7 +74,7 @@ impl RedisStore {
         let name = key.name();
         let envelope = self.get(&name).await?;
         let found = envelope.map(|envelope| self.opened(&name, &envelope)).transpose()?;
-        self.unless_retired(key, found, deadline).await
+        self.unless_invalidated(key, found, deadline).await
     }
 
     /// The same for many, in one round trip.
@@ -85,7 +85,7 @@ impl RedisStore {
         let mut kept = Vec::with_capacity(keys.len());
         for (key, found) in keys.iter().zip(self.find_many(keys).await) {
             kept.push(match found {
-                Ok(found) => self.unless_retired(key, found, deadline).await,
+                Ok(found) => self.unless_invalidated(key, found, deadline).await,
                 failed => failed,
             });
         }
@@ -121,7 +121,7 @@ impl RedisStore {
         let hits_before = self.hits(key);
         let _found_beside = self.writing.begin(&beside, entry);
         let (_found_here, stored) = self.look_before(key, entry).await;
-        if entry.is_retired(key, self.generations()) {
+        if entry.is_invalidated(key, self.invalidations()) {
             return Ok(Place::Nowhere);
         }
         let place = stored.map_or(Place::Instead, |stored| place(&stored));
@@ -190,37 +190,37 @@ impl RedisStore {
     pub(super) async fn turn_of(
         self: &Arc<Self>,
         key: &Key,
-        marks: &[Mark],
+        target_ids: &[TargetId],
         form: u64,
         within: Duration,
     ) -> Result<Turn, StoreError> {
         let deadline = self.deadline(within)?;
         // Who asked before something was retired is not waited for.
-        let since = self.generations().last_concerning(Dependencies { key, marks });
+        let since = self.invalidations().last_concerning(Dependencies { key, target_ids });
         let name = key.name();
         let redis::Turn { whose, stored } = self.turn(&name, form, since, within).await?;
         let found = stored.map(|envelope| self.opened(&name, &envelope)).transpose()?;
-        Ok(Turn { whose, found: self.unless_retired(key, found, deadline).await? })
+        Ok(Turn { whose, found: self.unless_invalidated(key, found, deadline).await? })
     }
 
     /// Until when a call that begins now may take; none begins where it is not known what is retired.
     fn deadline(&self, within: Duration) -> Result<Instant, StoreError> {
         let now = Instant::now();
-        self.generations().now(now).ok_or(StoreError::Unavailable)?;
+        self.invalidations().now(now).ok_or(StoreError::Unavailable)?;
         Ok(now + within.min(self.timeout()))
     }
 
     /// What was found under `key`, unless that is retired, which is known by `deadline` or not at all.
-    async fn unless_retired(&self, key: &Key, found: Option<Arc<Entry>>, deadline: Instant) -> Found {
+    async fn unless_invalidated(&self, key: &Key, found: Option<Arc<Entry>>, deadline: Instant) -> Found {
         let Some(entry) = found else { return Ok(None) };
         self.caught_up(deadline).await?;
-        Ok(Some(entry).filter(|entry| !entry.is_retired(key, self.generations())))
+        Ok(Some(entry).filter(|entry| !entry.is_invalidated(key, self.invalidations())))
     }
 
     /// The entry under `key`, where it is near, and not retired: that counts.
     fn near_hit(&self, key: &Key) -> Option<Arc<Entry>> {
         let entry = self.near()?.get(key, Instant::now())?;
-        let entry = Some(entry).filter(|entry| !entry.is_retired(key, self.generations()))?;
+        let entry = Some(entry).filter(|entry| !entry.is_invalidated(key, self.invalidations()))?;
         self.count_hit(key);
         Some(entry)
     }

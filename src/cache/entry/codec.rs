@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::{
     cache::{
         entry::Entry,
-        invalidation::log::{Mark, Place, Point},
+        invalidation::log::{Offset, TargetId, Version},
     },
     dialect::usage::Usage,
     time::millis,
@@ -53,9 +53,9 @@ impl Packed {
 pub struct Summary {
     status: StatusCode,
     /// As [`Entry::began`].
-    pub began: Point,
-    /// As [`Entry::marks`].
-    pub marks: Vec<Mark>,
+    pub began: Version,
+    /// As [`Entry::target_ids`].
+    pub target_ids: Vec<TargetId>,
     /// As [`Entry::stored_at`].
     pub stored_at: u64,
     /// As [`Entry::ttl`].
@@ -77,11 +77,11 @@ impl Entry {
     pub(crate) fn head(&self) -> Vec<u8> {
         let out = &mut Vec::with_capacity(512);
         put_u64(out, u64::from(self.status.as_u16()));
-        for number in [self.began.order, self.began.place.major, self.began.place.minor] {
+        for number in [self.began.epoch, self.began.offset.major, self.began.offset.minor] {
             put_u64(out, number);
         }
-        let marks: Vec<u8> = self.marks.iter().flat_map(|mark| mark.to_bytes()).collect();
-        put_bytes(out, &marks);
+        let target_ids: Vec<u8> = self.target_ids.iter().flat_map(|target_id| target_id.to_bytes()).collect();
+        put_bytes(out, &target_ids);
         put_u64(out, self.stored_at);
         for duration in [self.ttl, self.stale_while_revalidate, self.stale_if_error] {
             put_u64(out, millis(duration));
@@ -170,18 +170,19 @@ impl Reader<'_> {
 
     pub(crate) fn summary(&mut self) -> Option<Summary> {
         let status = StatusCode::from_u16(u16::try_from(self.u64()?).ok()?).ok()?;
-        let [order, major, minor] = [self.u64()?, self.u64()?, self.u64()?];
-        let marks = self.bytes()?;
-        let (marks, rest) = marks.as_chunks::<16>();
-        let marks = rest.is_empty().then(|| marks.iter().copied().map(Mark::from_bytes).collect())?;
+        let [epoch, major, minor] = [self.u64()?, self.u64()?, self.u64()?];
+        let target_ids = self.bytes()?;
+        let (target_ids, rest) = target_ids.as_chunks::<16>();
+        let target_ids =
+            rest.is_empty().then(|| target_ids.iter().copied().map(TargetId::from_bytes).collect())?;
         let (stored_at, ttl) = (self.u64()?, Duration::from_millis(self.u64()?));
-        let began = Point { order, place: Place { major, minor } };
-        Some(Summary { status, began, marks, stored_at, ttl })
+        let began = Version { epoch, offset: Offset { major, minor } };
+        Some(Summary { status, began, target_ids, stored_at, ttl })
     }
 
     /// The entry, but for its body.
     pub(crate) fn head(&mut self) -> Option<Entry> {
-        let Summary { status, began, marks, stored_at, ttl } = self.summary()?;
+        let Summary { status, began, target_ids, stored_at, ttl } = self.summary()?;
         let [stale_while_revalidate, stale_if_error] = [self.u64()?, self.u64()?].map(Duration::from_millis);
         let form = self.u64()?;
         let with_credentials = self.u64()? != 0;
@@ -210,7 +211,7 @@ impl Reader<'_> {
             stale_while_revalidate,
             stale_if_error,
             began,
-            marks,
+            target_ids,
             tags,
             form,
             with_credentials,

@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        cache::invalidation::log::{Mark, Place, Point},
+        cache::invalidation::log::{Offset, TargetId, Version},
         dialect::usage::Usage,
     };
 
@@ -124,8 +124,8 @@ mod tests {
             ttl: Duration::from_millis(ttl),
             stale_while_revalidate: Duration::from_millis(5),
             stale_if_error: Duration::from_millis(6),
-            began: Point { order: 3, place: Place { major: 4, minor: 5 } },
-            marks: vec![Mark::from_bytes([1; 16]), Mark::from_bytes([2; 16])],
+            began: Version { epoch: 3, offset: Offset { major: 4, minor: 5 } },
+            target_ids: vec![TargetId::from_bytes([1; 16]), TargetId::from_bytes([2; 16])],
             tags: vec!["doc".to_owned(), String::new()],
             form: 7,
             with_credentials: true,
@@ -170,7 +170,7 @@ mod tests {
         let beginning = sealed.slice(..needed.expect("the whole is enough"));
         assert!(beginning.len() < 200, "{}", beginning.len());
         let summary = Entry::summary(&beginning, KEY).expect("a summary");
-        assert_eq!((summary.began, &summary.marks), (entry.began, &entry.marks));
+        assert_eq!((summary.began, &summary.target_ids), (entry.began, &entry.target_ids));
         assert_eq!((summary.stored_at, summary.ttl), (entry.stored_at, entry.ttl));
         assert_eq!(Entry::summary(&sealed, "sidecache:query:00fe"), None);
         assert_eq!(Entry::summary(&Bytes::from_static(b"scE"), KEY), None);

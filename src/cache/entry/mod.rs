@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::{
     cache::{
-        invalidation::log::{Dependencies, Generations, Mark, Point},
+        invalidation::log::{Dependencies, InvalidationLog, TargetId, Version},
         key::Key,
     },
     dialect::usage::Usage,
@@ -35,9 +35,9 @@ pub struct Entry {
     /// How long after that it is served where the upstream fails.
     pub stale_if_error: Duration,
     /// The place in the order of retirements at which its fill began.
-    pub began: Point,
+    pub began: Version,
     /// What it depends on, besides its key.
-    pub marks: Vec<Mark>,
+    pub target_ids: Vec<TargetId>,
     /// Those of them that are tags, by name.
     pub tags: Vec<String>,
     /// The id of the form that the request asked for ([`crate::dialect::Form`]); only such a request gets the
@@ -66,8 +66,8 @@ impl Entry {
             ttl: Duration::ZERO,
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
-            began: Point::default(),
-            marks: Vec::new(),
+            began: Version::default(),
+            target_ids: Vec::new(),
             tags: Vec::new(),
             form: 0,
             with_credentials: false,
@@ -90,8 +90,8 @@ impl Entry {
     }
 
     /// Whether it, found under `key`, depends on what was retired since its fill began.
-    pub fn is_retired(&self, key: &Key, generations: &Generations) -> bool {
-        generations.is_retired(self.began, Dependencies { key, marks: &self.marks })
+    pub fn is_invalidated(&self, key: &Key, invalidations: &InvalidationLog) -> bool {
+        invalidations.is_invalidated(self.began, Dependencies { key, target_ids: &self.target_ids })
     }
 
     /// How long it is of use: fresh, and stale after that.

@@ -4,7 +4,7 @@ use http::{HeaderMap, Method, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use crate::cache::{
-    invalidation::log::Subject,
+    invalidation::log::Target,
     route::{Route, kind::Kind, pattern::Pattern},
 };
 
@@ -52,14 +52,14 @@ impl Resources {
 
     /// What is other once a request of `path` has succeeded with such a response: what it names, what it is below of,
     /// and what the response says it made or changed (RFC 9111, section 4.4).
-    pub fn changed(&self, path: &str, response: Option<&HeaderMap>) -> Vec<Subject> {
+    pub fn changed(&self, path: &str, response: Option<&HeaderMap>) -> Vec<Target> {
         let told = [header::LOCATION, header::CONTENT_LOCATION].into_iter().filter_map(|name| {
             let target: Uri = response?.get(name)?.to_str().ok()?.parse().ok()?;
             Some(target.path().to_owned())
         });
         let told: Vec<_> = told.collect();
         let told = told.iter().flat_map(|path| self.at(path));
-        self.at_or_above(path).into_iter().chain(told).flat_map(|resource| resource.retired()).collect()
+        self.at_or_above(path).into_iter().chain(told).flat_map(|resource| resource.invalidated()).collect()
     }
 }
 
@@ -71,19 +71,19 @@ impl Resource {
     }
 
     /// What was got from `path`, be it a resource or not.
-    pub fn path(path: &str) -> Subject {
-        Subject::Path(decoded(path))
+    pub fn path(path: &str) -> Target {
+        Target::Path(decoded(path))
     }
 
     /// What its `GET` depends on.
-    pub fn seen(self) -> Vec<Subject> {
-        let by_id = if self.kind == Kind::Document { Subject::Tag } else { Subject::ConversationView };
-        vec![Subject::Path(self.path), by_id(self.id)]
+    pub fn seen(self) -> Vec<Target> {
+        let by_id = if self.kind == Kind::Document { Target::Tag } else { Target::ConversationView };
+        vec![Target::Path(self.path), by_id(self.id)]
     }
 
     /// What a change to it retires.
-    fn retired(self) -> Vec<Subject> {
-        let answers = (self.kind == Kind::Conversation).then(|| Subject::Conversation(self.id.clone()));
+    fn invalidated(self) -> Vec<Target> {
+        let answers = (self.kind == Kind::Conversation).then(|| Target::Conversation(self.id.clone()));
         self.seen().into_iter().chain(answers).collect()
     }
 }
@@ -141,21 +141,21 @@ mod tests {
         let text = str::to_owned;
         assert_eq!(
             resources().changed("/docs/t/a%2Fb", None),
-            [Subject::Path(text("/docs/t/a/b")), Subject::Tag(text("a/b"))]
+            [Target::Path(text("/docs/t/a/b")), Target::Tag(text("a/b"))]
         );
         assert_eq!(
             resources().changed("/talks/c", None),
             [
-                Subject::Path(text("/talks/c")),
-                Subject::ConversationView(text("c")),
-                Subject::Conversation(text("c"))
+                Target::Path(text("/talks/c")),
+                Target::ConversationView(text("c")),
+                Target::Conversation(text("c"))
             ]
         );
         let made =
             HeaderMap::from_iter([(header::LOCATION, HeaderValue::from_static("http://x/docs/t/new"))]);
         assert_eq!(
             resources().changed("/docs", Some(&made)),
-            [Subject::Path(text("/docs/t/new")), Subject::Tag(text("new"))]
+            [Target::Path(text("/docs/t/new")), Target::Tag(text("new"))]
         );
     }
 

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use crate::{cache::invalidation::log::Subject, http::headers, reason::Reason};
+use crate::{cache::invalidation::log::Target, http::headers, reason::Reason};
 
 /// Cloudflare's and Akamai's: separated by commas.
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
@@ -17,9 +17,9 @@ const MAX_TAGS: usize = 1000;
 ///
 /// # Errors
 /// Where they are too many.
-pub fn of(request: &[Subject], headers: &HeaderMap, told: Vec<String>) -> Result<Vec<String>, Reason> {
-    let own = request.iter().filter_map(|subject| match subject {
-        Subject::Tag(tag) => Some(tag.as_str()),
+pub fn of(request: &[Target], headers: &HeaderMap, told: Vec<String>) -> Result<Vec<String>, Reason> {
+    let own = request.iter().filter_map(|target| match target {
+        Target::Tag(tag) => Some(tag.as_str()),
         _ => None,
     });
     let keys = headers.get_all(SURROGATE_KEY).into_iter().filter_map(|value| value.to_str().ok());
@@ -44,7 +44,7 @@ mod tests {
         headers.append("cache-tag", HeaderValue::from_static("a, b c"));
         headers.append("cache-tag", HeaderValue::from_static("d"));
         headers.append("surrogate-key", HeaderValue::from_static("e  f"));
-        let request = [Subject::Tag("own".to_owned()), Subject::Path("/own".to_owned())];
+        let request = [Target::Tag("own".to_owned()), Target::Path("/own".to_owned())];
         let told = ["f", "", "g"].map(str::to_owned).to_vec();
         assert_eq!(
             of(&request, &headers, told),

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    cache::invalidation::log::Point, proxy::error::ProxyError, reason::Reason, telemetry::stats::Limit,
+    cache::invalidation::log::Version, proxy::error::ProxyError, reason::Reason, telemetry::stats::Limit,
 };
 
 /// How long one that joined may take nothing while others wait for it: what a system keeps for a connection is
@@ -227,7 +227,7 @@ pub struct Origin {
     /// Whether it was asked for after another request's failure, which is not done twice.
     pub second: bool,
     /// How far the order of retirements was known as it began; `None` where nothing was.
-    pub began: Option<Point>,
+    pub began: Option<Version>,
 }
 
 impl Flight {

@@ -39,7 +39,7 @@ pub enum Turn {
 /// Looks once more for what may have been stored since it was looked up, then waits while another replica asks the
 /// same, and has it asked here where that takes too long.
 ///
-/// A refresh does not wait: then another replica has begun it. `patience` is how long the question may still wait for
+/// A refresh does not wait: then another replica has begun it. `store_budget` is how long the question may still wait for
 /// the store; what is left of it.
 pub async fn take(
     question: &Question,
@@ -47,7 +47,7 @@ pub async fn take(
     writer: &Writer,
     purpose: Purpose,
     ends_when_deserted: bool,
-    patience: &mut Duration,
+    store_budget: &mut Duration,
 ) -> Turn {
     let (inquiry, live) = (&question.inquiry, question.live());
     // What is not stored is not waited for.
@@ -56,11 +56,14 @@ pub async fn take(
     let mut is_first = true;
     loop {
         let asked = Instant::now();
-        let turn =
-            live.shared.store.turn(key, &inquiry.marks(), inquiry.ask.upstream_form.id, *patience).await;
+        let turn = live
+            .shared
+            .store
+            .turn(key, &inquiry.target_ids(), inquiry.ask.upstream_form.id, *store_budget)
+            .await;
         // From then on, it is the other replica that is waited for.
         if std::mem::take(&mut is_first) {
-            *patience = patience.saturating_sub(asked.elapsed());
+            *store_budget = store_budget.saturating_sub(asked.elapsed());
         }
         let Ok(store::Turn { whose, found }) = turn else { return Turn::Mine(None) };
         if let Some(entry) = found
@@ -70,7 +73,7 @@ pub async fn take(
         }
         match whose {
             Whose::Mine(lease) => {
-                let stored = timeout(*patience, batch::stored_meanwhile(question)).await.ok().flatten();
+                let stored = timeout(*store_budget, batch::stored_meanwhile(question)).await.ok().flatten();
                 return stored.map_or(Turn::Mine(lease), Turn::Stored);
             }
             Whose::Unshareable => {

@@ -22,7 +22,7 @@ use tokio::time::timeout_at;
 use crate::{
     cache::{
         entry::Entry,
-        invalidation::log::Point,
+        invalidation::log::Version,
         policy::Life,
         rfc9111::Times,
         route::{OnAbandon, kind::Kind},
@@ -39,7 +39,7 @@ use crate::{
         error::ProxyError,
         exchange::log_llm_call,
         fill::{lease::Turn, purpose::Purpose, recorder::Recording},
-        invalidate::{Retiring, conversation},
+        invalidate::{PendingInvalidation, conversation},
         response,
         revalidate::received::{self, Confirmed},
         state::Live,
@@ -191,11 +191,12 @@ impl Fill {
         lease: &mut Option<Lease>,
     ) -> Result<Whole, Stop> {
         let ends_when_deserted = self.ends_when_deserted();
-        let mut patience = self.question.patience;
+        let mut store_budget = self.question.store_budget;
         let turn = match &self.landing {
             Some(landing) => {
                 let purpose = self.purpose;
-                lease::take(&self.question, landing, writer, purpose, ends_when_deserted, &mut patience).await
+                lease::take(&self.question, landing, writer, purpose, ends_when_deserted, &mut store_budget)
+                    .await
             }
             None => Turn::Mine(None),
         };
@@ -207,7 +208,7 @@ impl Fill {
             }
             Turn::Nobodys => return Err(Stop::Abandoned),
         }
-        let began = conversation::begin(&self.question, patience).await;
+        let began = conversation::begin(&self.question, store_budget).await;
         let whole = self.ask(request, writer, started, lease, began).await;
         conversation::end(&self.question).await;
         whole
@@ -220,22 +221,22 @@ impl Fill {
         writer: &Writer,
         started: Instant,
         lease: &mut Option<Lease>,
-        began: Option<Point>,
+        began: Option<Version>,
     ) -> Result<Whole, Stop> {
         let Live { upstream, config, .. } = self.question.live();
         let asked = unix_millis(SystemTime::now());
-        let retiring = Retiring::of_kept(&self.question);
+        let invalidation = PendingInvalidation::of_own_entry(&self.question);
         // A turn changes its conversation.
-        let changes = retiring.is_some() || !self.question.inquiry.conversations.is_empty();
-        let repeat = Repeat::of_kept(request.method(), changes);
+        let changes = invalidation.is_some() || !self.question.inquiry.conversations.is_empty();
+        let repeat = Repeat::of_own_entry(request.method(), changes);
         let sent = tokio::select! {
             sent = timeout_at(self.question.deadline(), upstream.send(&config.upstream, request, repeat)) => {
                 sent.unwrap_or_else(|_| Err(self.question.too_late()))
             }
             () = writer.deserted(), if self.ends_when_deserted() => return Err(Stop::Abandoned),
         };
-        if let Some(retiring) = retiring {
-            retiring.settle(sent.as_ref()).await;
+        if let Some(invalidation) = invalidation {
+            invalidation.settle(sent.as_ref()).await;
         }
         let (mut head, framed, body) = open(sent?);
         self.question.refuse_credentials(head.status);
@@ -296,7 +297,7 @@ impl Fill {
         confirmed: Confirmed,
         times: Times,
         writer: &Writer,
-        began: Option<Point>,
+        began: Option<Version>,
     ) -> Result<Kept, Stop> {
         let Confirmed { entry, updated } = confirmed;
         writer.head(received::confirmed_head(&self.question, &entry, times));
@@ -309,7 +310,7 @@ impl Fill {
     }
 
     /// Stores what the answer to a `HEAD` tells of a stored one. What comes of that says nothing of this answer.
-    async fn learn_from_head(&self, head: &Head, times: Times, began: Option<Point>) {
+    async fn learn_from_head(&self, head: &Head, times: Times, began: Option<Version>) {
         let told = received::told_by_head(&self.question, head, times);
         if let Some(Ok(entry)) = told.map(|entry| save::again(&self.question, entry, began)) {
             let _ = Box::pin(save::store(&self.question, entry, times)).await;

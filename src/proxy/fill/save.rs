@@ -12,7 +12,7 @@ use crate::{
     cache::{
         entry::Entry,
         invalidation::{
-            log::{Dependencies, Mark, Point, Subject},
+            log::{Dependencies, Target, TargetId, Version},
             tags,
         },
         policy::{self, Directives, Freshness, Life},
@@ -38,7 +38,7 @@ pub fn entry(
     body: Bytes,
     answer: Answer,
     life: Life,
-    began: Option<Point>,
+    began: Option<Version>,
 ) -> Result<Entry, Reason> {
     let Question { route, inquiry, .. } = question;
     let headers = response::headers_to_store(route, &head.headers);
@@ -63,17 +63,22 @@ fn depending(
     entry: Entry,
     headers: &HeaderMap,
     told: Vec<String>,
-    began: Option<Point>,
+    began: Option<Version>,
 ) -> Result<Entry, Reason> {
     let inquiry = &question.inquiry;
     let (began, key) = began.zip(inquiry.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
-    let tags = tags::of(&inquiry.subjects, headers, told)?;
-    let by_tag: Vec<_> = tags.iter().cloned().map(Subject::Tag).collect();
-    let marks: Vec<_> = inquiry.marks().into_iter().chain(Mark::all(&by_tag)).collect();
-    if question.shared().store.generations().is_retired(began, Dependencies { key, marks: &marks }) {
+    let tags = tags::of(&inquiry.targets, headers, told)?;
+    let by_tag: Vec<_> = tags.iter().cloned().map(Target::Tag).collect();
+    let target_ids: Vec<_> = inquiry.target_ids().into_iter().chain(TargetId::all(&by_tag)).collect();
+    if question
+        .shared()
+        .store
+        .invalidations()
+        .is_invalidated(began, Dependencies { key, target_ids: &target_ids })
+    {
         return Err(Reason::Retired);
     }
-    Ok(Entry { began, marks, tags, ..entry })
+    Ok(Entry { began, target_ids, tags, ..entry })
 }
 
 /// Where an answer that was asked for at `asked` is kept while `stored` is there, perhaps only since then.
@@ -98,7 +103,7 @@ fn place(question: &Question, entry: &Entry, stored: &Entry, asked: u64) -> Plac
 ///
 /// # Errors
 /// The reason, where it cannot be.
-pub fn again(question: &Question, entry: Entry, began: Option<Point>) -> Result<Entry, Reason> {
+pub fn again(question: &Question, entry: Entry, began: Option<Version>) -> Result<Entry, Reason> {
     let (headers, told) = (entry.headers.clone(), entry.tags.clone());
     depending(question, entry, &headers, told, began)
 }

@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use crate::{
-    cache::invalidation::log::{Point, Subject},
-    proxy::{context::Question, invalidate::retire},
+    cache::invalidation::log::{Target, Version},
+    proxy::{context::Question, invalidate::invalidate},
 };
 
 /// Invalidates, before a turn goes to the upstream, the cached `GET` of its conversations. Returns the place in the order
 /// of invalidations from which on its own answer depends on what is invalidated; `None` where that is not known. The
-/// store is not waited for longer than `patience`: other replicas then learn of it later.
-pub async fn begin(question: &Question, patience: Duration) -> Option<Point> {
+/// store is not waited for longer than `store_budget`: other replicas then learn of it later.
+pub async fn begin(question: &Question, store_budget: Duration) -> Option<Version> {
     let store = &question.shared().store;
     let views = views(question);
     if views.is_empty() {
         return store.now();
     }
-    match store.retire_within(&views, patience).await {
+    match store.invalidate_within(&views, store_budget).await {
         Ok(point) => Some(point),
         Err(_) => {
             question.shared().stats.errors.increment();
@@ -27,9 +27,9 @@ pub async fn begin(question: &Question, patience: Duration) -> Option<Point> {
 
 /// Invalidates, once the turn is over, what was seen of its conversations meanwhile.
 pub async fn end(question: &Question) {
-    retire(question.shared(), &views(question)).await;
+    invalidate(question.shared(), &views(question)).await;
 }
 
-fn views(question: &Question) -> Vec<Subject> {
-    question.inquiry.conversations.iter().cloned().map(Subject::ConversationView).collect()
+fn views(question: &Question) -> Vec<Target> {
+    question.inquiry.conversations.iter().cloned().map(Target::ConversationView).collect()
 }

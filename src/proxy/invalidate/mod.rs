@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Response, header};
 
 use crate::{
     cache::{
-        invalidation::{log::Subject, resource::Resource},
+        invalidation::{log::Target, resource::Resource},
         rfc9111,
         route::{Mode, Route, kind::Kind},
     },
@@ -23,7 +23,7 @@ use crate::{
 /// What a request may retire. Dropped before it is known how the request went (its client has left), it retires all
 /// the same: the upstream may have done what it was asked for.
 #[derive(Debug)]
-pub struct Retiring {
+pub struct PendingInvalidation {
     live: Arc<Live>,
     path: Arc<str>,
     /// Whether it writes.
@@ -35,7 +35,7 @@ pub struct Retiring {
     settled: bool,
 }
 
-impl Retiring {
+impl PendingInvalidation {
     /// Of a request with these headers that `covering` covers, if any route does; `None` where it retires nothing.
     pub fn of(exchange: &Exchange, headers: &HeaderMap, covering: Option<&Route>) -> Option<Self> {
         let Exchange { live, method, path, .. } = exchange;
@@ -51,7 +51,7 @@ impl Retiring {
 
     /// Of a request whose answer is kept. A `POST` is a write where its answer is of no kind that is asked for: a question,
     /// a search in a document.
-    pub fn of_kept(question: &Question) -> Option<Self> {
+    pub fn of_own_entry(question: &Question) -> Option<Self> {
         let Question { route, exchange, .. } = question;
         let is_write = match exchange.method {
             Method::POST => route.kind == Kind::Other,
@@ -87,12 +87,12 @@ impl Retiring {
             Err(error) => !error.is_before_sending(),
         };
         if was_done {
-            retire(&self.live.shared, &self.subjects(sent.ok().map(Response::headers))).await;
+            invalidate(&self.live.shared, &self.targets(sent.ok().map(Response::headers))).await;
         }
         self.settled = true;
     }
 
-    fn subjects(&self, response: Option<&HeaderMap>) -> Vec<Subject> {
+    fn targets(&self, response: Option<&HeaderMap>) -> Vec<Target> {
         let resources = &self.live.terms.resources;
         let changed = if self.is_write { resources.changed(&self.path, response) } else { Vec::new() };
         let none = HeaderMap::new();
@@ -101,22 +101,22 @@ impl Retiring {
             .iter()
             .flat_map(|origin| rfc9111::invalidated(origin, &self.path, response.unwrap_or(&none)));
         let named = named.map(|path| Resource::path(&path));
-        self.kinds.iter().copied().map(Subject::Kind).chain(changed).chain(named).collect()
+        self.kinds.iter().copied().map(Target::Kind).chain(changed).chain(named).collect()
     }
 }
 
-impl Drop for Retiring {
+impl Drop for PendingInvalidation {
     fn drop(&mut self) {
         if !self.settled {
-            let (shared, subjects) = (Arc::clone(&self.live.shared), self.subjects(None));
-            self.live.shared.tasks.spawn(async move { retire(&shared, &subjects).await });
+            let (shared, targets) = (Arc::clone(&self.live.shared), self.targets(None));
+            self.live.shared.tasks.spawn(async move { invalidate(&shared, &targets).await });
         }
     }
 }
 
 /// Retires; where other replicas could not be told, they will be.
-pub async fn retire(shared: &Shared, subjects: &[Subject]) {
-    if !subjects.is_empty() && shared.store.retire(subjects).await.is_err() {
+pub async fn invalidate(shared: &Shared, targets: &[Target]) {
+    if !targets.is_empty() && shared.store.invalidate(targets).await.is_err() {
         shared.stats.errors.increment();
     }
 }

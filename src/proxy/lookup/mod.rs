@@ -35,11 +35,11 @@ pub async fn lookup(question: &mut Question, key: Key) -> Lookup {
     let started = Instant::now();
     let store = &question.exchange.live.shared.store;
     let found = match &mut question.follow {
-        Some(follow) => Box::pin(variants::find(store, follow, question.patience)).await,
+        Some(follow) => Box::pin(variants::find(store, follow, question.store_budget)).await,
         None => store.get(&key).await.map(|entry| (key, entry)),
     };
     let mut took = started.elapsed();
-    question.patience = question.patience.saturating_sub(took);
+    question.store_budget = question.store_budget.saturating_sub(took);
     let failed = found.is_err();
     let lookup = match found {
         Ok((key, entry)) => {
@@ -50,7 +50,7 @@ pub async fn lookup(question: &mut Question, key: Key) -> Lookup {
                 let beside = Box::pin(beside(question, question.inquiry.ask, &key, kept)).await;
                 lookup = beside.unwrap_or(lookup);
                 let waited = started.elapsed();
-                question.patience = question.patience.saturating_sub(waited - took);
+                question.store_budget = question.store_budget.saturating_sub(waited - took);
                 took = waited;
             }
             question.inquiry.key = Some(key);
@@ -93,7 +93,7 @@ pub async fn find_for_readers(question: &Question, key: &Key, entry: Arc<Entry>)
 /// What is kept beside `kept`, the fresh answer in another form, where that is of use to the request.
 async fn beside(question: &Question, ask: Ask, key: &Key, kept: &Entry) -> Option<Lookup> {
     let beside = key.beside(ask.upstream_form.id);
-    let found = timeout(question.patience, question.shared().store.get(&beside)).await.ok()?.ok()??;
+    let found = timeout(question.store_budget, question.shared().store.get(&beside)).await.ok()?.ok()??;
     // What somebody put by hand stands for all that was there before.
     if kept.form == BY_HAND && found.stored_at <= kept.stored_at {
         return None;

@@ -14,7 +14,7 @@ use crate::{
     proxy::{
         body::{BodyError, RequestBody, ResponseBody, Timed},
         exchange::Exchange,
-        invalidate::Retiring,
+        invalidate::PendingInvalidation,
         response::{self, Failure, Reply},
         upstream::{Repeat, headers::upstream_headers},
     },
@@ -39,7 +39,7 @@ pub async fn pass(
     mut parts: Parts,
     body: ClientBody,
     upgrade: Option<String>,
-    retiring: Option<Retiring>,
+    invalidation: Option<PendingInvalidation>,
 ) -> Result<Reply, Failure> {
     let client = parts.extensions.remove::<OnUpgrade>();
     headers::remove_hop_by_hop(&mut parts.headers);
@@ -50,7 +50,7 @@ pub async fn pass(
     };
     let place = parts.extensions.remove::<ConnectionSlot>();
     let upgrade = upgrade.zip(client).map(|(protocol, client)| Upgrade { protocol, client, place });
-    forward(exchange, parts, body, upgrade, retiring).await
+    forward(exchange, parts, body, upgrade, invalidation).await
 }
 
 /// Sends a request on, and its response back, once what it retires is retired.
@@ -62,7 +62,7 @@ pub async fn forward(
     mut parts: Parts,
     body: RequestBody,
     upgrade: Option<Upgrade>,
-    retiring: Option<Retiring>,
+    invalidation: Option<PendingInvalidation>,
 ) -> Result<Reply, Failure> {
     let live = &exchange.live;
     exchange.caller.half_close.waits_elsewhere();
@@ -76,11 +76,11 @@ pub async fn forward(
         RequestBody::Full(_) => None,
     };
     let started = Instant::now();
-    let repeat = Repeat::of(request.method(), retiring.is_some());
+    let repeat = Repeat::of(request.method(), invalidation.is_some());
     let sent = live.upstream.send(&live.config.upstream, request, repeat).await;
     exchange.performed(Operation::Upstream, started.elapsed(), sent.is_ok());
-    if let Some(retiring) = retiring {
-        retiring.settle(sent.as_ref()).await;
+    if let Some(invalidation) = invalidation {
+        invalidation.settle(sent.as_ref()).await;
     }
     if sent.is_err() && turn.is_some_and(|turn| turn.sender_failed()) {
         return Err(Failure::Gone(BodyError::TimedOut(live.config.limits.body_timeout)));

@@ -38,20 +38,20 @@ pub fn names(entry: &Entry) -> Option<Vec<HeaderName>> {
 }
 
 /// Finds the stored response that the request selects, and its key; notes by which headers. Waits no longer than
-/// `patience` for both lookups.
+/// `store_budget` for both lookups.
 ///
 /// # Errors
 /// Where the store could not be asked.
 pub async fn find(
     store: &Store,
     follow: &mut Follow,
-    patience: Duration,
+    store_budget: Duration,
 ) -> Result<(Key, Option<Arc<Entry>>), StoreError> {
     let began = Instant::now();
     let entry = store.get(&follow.target).await?;
     let Some(names) = entry.as_deref().and_then(names) else { return Ok((follow.target.clone(), entry)) };
     let key = follow.target.variant(&selector(&names, &follow.request));
-    let left = patience.saturating_sub(began.elapsed());
+    let left = store_budget.saturating_sub(began.elapsed());
     let entry = timeout(left, store.get(&key)).await.map_err(|_| StoreError::Timeout)??;
     follow.varies_on = names;
     Ok((key, entry))
@@ -73,7 +73,7 @@ pub async fn put(store: &Store, follow: &Follow, entry: Entry, life: Duration) -
         stored_at: entry.stored_at,
         ttl: life,
         began: entry.began,
-        marks: entry.marks.clone(),
+        target_ids: entry.target_ids.clone(),
         ..Entry::new(StatusCode::OK, HeaderMap::from_iter([(header::VARY, line)]), Bytes::new())
     };
     let key = follow.target.variant(&selector(&names, &follow.request));

@@ -33,7 +33,7 @@ pub(super) struct Connection {
 #[derive(Debug)]
 pub(super) struct Unanswered {
     /// Itself, where nothing of it was written.
-    pub(super) unsent: Option<Request<RequestBody>>,
+    pub(super) pending: Option<Request<RequestBody>>,
     /// Whether anything was heard since it was handed over.
     pub(super) was_heard: bool,
     /// Why there is no response.
@@ -88,9 +88,9 @@ impl Connection {
     ) -> Result<Response<Incoming>, Box<Unanswered>> {
         let before = self.heard.load(Ordering::Relaxed);
         self.sender.try_send_request(request).await.map_err(|mut error| {
-            let unsent = error.take_message();
+            let pending = error.take_message();
             let was_heard = self.heard.load(Ordering::Relaxed) != before;
-            Box::new(Unanswered { unsent, was_heard, error: error.into_error() })
+            Box::new(Unanswered { pending, was_heard, error: error.into_error() })
         })
     }
 }

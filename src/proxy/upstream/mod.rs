@@ -119,7 +119,7 @@ impl Upstream {
             Err(unanswered) => *unanswered,
         };
         drop(connection);
-        let Some(again) = unanswered.unsent.or(copy.filter(|_| !unanswered.was_heard)) else {
+        let Some(again) = unanswered.pending.or(copy.filter(|_| !unanswered.was_heard)) else {
             return Err(broken_off(unanswered.error));
         };
         self.retried.increment();

@@ -23,7 +23,7 @@ impl Repeat {
     }
 
     /// Of a request whose answer is kept. A `POST` asks a question there, unless it `changes` something.
-    pub fn of_kept(method: &Method, changes: bool) -> Self {
+    pub fn of_own_entry(method: &Method, changes: bool) -> Self {
         match *method {
             Method::POST if !changes => Self::Safe,
             _ => Self::of(method, changes),
@@ -65,9 +65,9 @@ mod tests {
         ] {
             let asked = Method::from_bytes(method.as_bytes()).expect("a method");
             assert_eq!(Repeat::of(&asked, false) == Repeat::Safe, passed, "{method}, passed");
-            assert_eq!(Repeat::of_kept(&asked, false) == Repeat::Safe, kept, "{method}, kept");
+            assert_eq!(Repeat::of_own_entry(&asked, false) == Repeat::Safe, kept, "{method}, kept");
             assert_eq!(Repeat::of(&asked, true), Repeat::Unsent, "{method} that changes something");
-            assert_eq!(Repeat::of_kept(&asked, true), Repeat::Unsent, "{method} that changes something");
+            assert_eq!(Repeat::of_own_entry(&asked, true), Repeat::Unsent, "{method} that changes something");
         }
     }
 }

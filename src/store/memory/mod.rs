@@ -19,7 +19,7 @@ use self::shard::{Digest, Held, Shard, cost};
 use crate::{
     cache::{
         entry::{Entry, codec::Packed},
-        invalidation::log::Generations,
+        invalidation::log::InvalidationLog,
         key::{Key, namespace::Namespace},
     },
     dialect::Place,
@@ -47,7 +47,7 @@ struct Inner {
     max_bytes: u64,
     bytes: AtomicU64,
     started: Instant,
-    generations: Generations,
+    invalidations: InvalidationLog,
 }
 
 /// An entry that a walk comes by.
@@ -77,13 +77,13 @@ impl MemoryStore {
             max_bytes,
             bytes: AtomicU64::new(0),
             started: Instant::now(),
-            generations: Generations::own(),
+            invalidations: InvalidationLog::own(),
         }))
     }
 
     /// What was retired.
-    pub fn generations(&self) -> &Generations {
-        &self.0.generations
+    pub fn invalidations(&self) -> &InvalidationLog {
+        &self.0.invalidations
     }
 
     /// What is held under `key`, for a request: that counts, and is a use of it.
@@ -132,7 +132,7 @@ impl MemoryStore {
         place: impl Fn(&Entry) -> Place,
     ) -> Place {
         let _placing = self.0.placing[shard_of(key.digest())].lock();
-        let held = self.peek(key).filter(|held| !held.is_retired(key, self.generations()));
+        let held = self.peek(key).filter(|held| !held.is_invalidated(key, self.invalidations()));
         let place = held.map_or(Place::Instead, |held| place(&held));
         match place {
             Place::Instead => self.put(key, entry, life),
@@ -235,7 +235,7 @@ mod tests {
 
     use super::*;
     use crate::cache::{
-        invalidation::log::{Retirement, Subject},
+        invalidation::log::{Invalidation, Target},
         route::kind::Kind,
     };
 
@@ -287,7 +287,7 @@ mod tests {
             [(Place::Instead, 200, None), (Place::Beside, 100, Some(200)), (Place::Nowhere, 100, None)]
         {
             let store = MemoryStore::new(10_000);
-            let began = store.generations().last().expect("an order");
+            let began = store.invalidations().last().expect("an order");
             let entry = |len| Entry { began, ..Entry::clone(&entry(len)) };
             let len = |key: &Key| store.get(key).map(|entry| entry.body.len());
             let first = store.put_in_place(&key(1), &entry(100), life, |_| panic!("there is none"));
@@ -295,10 +295,11 @@ mod tests {
             assert_eq!(store.put_in_place(&key(1), &entry(200), life, |_| place), place);
             assert_eq!((len(&key(1)), len(&key(1).beside(0))), (Some(here), beside));
             // Whoever retires one means both.
-            store.generations().retire(&Retirement::of(&[Subject::Key(*key(1).digest())]));
-            let is_retired =
-                |key: Key| store.get(&key).is_none_or(|entry| entry.is_retired(&key, store.generations()));
-            assert!(is_retired(key(1)) && is_retired(key(1).beside(0)));
+            store.invalidations().invalidate(&Invalidation::of(&[Target::Key(*key(1).digest())]));
+            let is_invalidated = |key: Key| {
+                store.get(&key).is_none_or(|entry| entry.is_invalidated(&key, store.invalidations()))
+            };
+            assert!(is_invalidated(key(1)) && is_invalidated(key(1).beside(0)));
             store.put_in_place(&key(1), &entry(300), life, |_| panic!("it is retired"));
         }
     }

@@ -10,7 +10,7 @@ use ::redis::RedisError;
 use super::stream::{Extent, PAGE, Seen, written};
 use crate::{
     cache::{
-        invalidation::log::Place,
+        invalidation::log::Offset,
         key::{Key, namespace::Namespace},
     },
     store::near_cache::Near,
@@ -31,7 +31,7 @@ pub(super) struct Announced {
 /// How far the stream was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Progress {
-    place: Place,
+    offset: Offset,
     /// What was added to it up to there.
     count: u64,
 }
@@ -40,7 +40,7 @@ impl Progress {
     /// Whether all that came after it is still there, in a stream that reaches so far now.
     fn goes_on_in(&self, extent: &Extent) -> bool {
         let is_same =
-            if extent.last == self.place { extent.added == self.count } else { extent.last > self.place };
+            if extent.last == self.offset { extent.added == self.count } else { extent.last > self.offset };
         is_same && extent.added >= self.count && extent.gone() <= self.count
     }
 }
@@ -51,8 +51,8 @@ impl Announced {
     }
 
     /// Where to read on.
-    pub(super) fn place(&self) -> Option<Place> {
-        self.read.map(|read| read.place)
+    pub(super) fn offset(&self) -> Option<Offset> {
+        self.read.map(|read| read.offset)
     }
 
     /// Something may have been missed: what is near is worth nothing.
@@ -69,15 +69,16 @@ impl Announced {
         let went_on = self.read.zip(seen.written).filter(|(read, extent)| read.goes_on_in(extent));
         let Some((mut read, _)) = went_on else {
             self.lost();
-            self.read = seen.written.map(|Extent { last, added, .. }| Progress { place: last, count: added });
+            self.read =
+                seen.written.map(|Extent { last, added, .. }| Progress { offset: last, count: added });
             return Ok(seen.written.is_none());
         };
         for event in &seen.writes {
-            let (place, key) = written(event)?;
+            let (offset, key) = written(event)?;
             if let Some(key) = Key::parse(self.namespace, key) {
-                self.near.announced(&key, place);
+                self.near.announced(&key, offset);
             }
-            read = Progress { place, count: read.count + 1 };
+            read = Progress { offset, count: read.count + 1 };
         }
         self.read = Some(read);
         Ok(seen.writes.len() < PAGE)
@@ -97,8 +98,8 @@ mod tests {
 
     #[test]
     fn a_stream_goes_on_where_nothing_is_missing() {
-        let at = |minor| Place { major: 1, minor };
-        let read = Progress { place: at(5), count: 5 };
+        let at = |minor| Offset { major: 1, minor };
+        let read = Progress { offset: at(5), count: 5 };
         let extent = |added, length, last| Extent { added, length, first: None, last: at(last) };
         for (there, goes_on, why) in [
             (extent(5, 5, 5), true, "nothing new"),

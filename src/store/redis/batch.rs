@@ -10,7 +10,7 @@ use super::{
     Put, RedisStore, StoreError,
     breaker::{Call, Kind},
 };
-use crate::cache::invalidation::log::Place;
+use crate::cache::invalidation::log::Offset;
 
 /// More values than this are together what a large one is, and use its connection.
 const BULK: usize = 32;
@@ -37,7 +37,7 @@ impl RedisStore {
     pub async fn put_many(
         &self,
         values: Vec<(String, Bytes, Duration)>,
-    ) -> Vec<Result<Option<Place>, StoreError>> {
+    ) -> Vec<Result<Option<Offset>, StoreError>> {
         let how = Put { is_bulk: values.len() > BULK, ..Put::default() };
         join_all(values.iter().map(|(key, value, ttl)| self.put_on(key, value.clone(), *ttl, how))).await
     }

@@ -16,7 +16,7 @@ use super::{
     RedisStore, StoreError,
     breaker::{Call, Kind},
 };
-use crate::cache::invalidation::log::Place;
+use crate::cache::invalidation::log::Offset;
 
 /// The life of a lease, and how often its holder prolongs it.
 const LIFE: Duration = Duration::from_millis(1500);
@@ -81,7 +81,7 @@ impl RedisStore {
         self: &Arc<Self>,
         key: &str,
         form: u64,
-        since: Place,
+        since: Offset,
         within: Duration,
     ) -> Result<Turn, StoreError> {
         // What could not be stored is not worth waiting for.
@@ -91,7 +91,7 @@ impl RedisStore {
         if within.is_zero() {
             return Err(StoreError::Timeout);
         }
-        let (local, Place { major, minor }) = (&key[self.namespace.len() + 1..], since);
+        let (local, Offset { major, minor }) = (&key[self.namespace.len() + 1..], since);
         let name = format!("{}:_:lease:{local}:{form:x}:{major}-{minor}", self.namespace);
         let holder = format!("{:032x}", fastrand::u128(..));
         let mut lease = Lease { store: Arc::clone(self), name, holder, prolonging: None, given_back: false };

@@ -57,7 +57,7 @@ use super::{hits::Hits, near_cache::Near, pending_writes::Writing};
 use crate::{
     cache::{
         encryption::Sealing,
-        invalidation::log::{Generations, Place, Point, Retirement},
+        invalidation::log::{Invalidation, InvalidationLog, Offset, Version},
         key::Key,
     },
     config::RedisTls,
@@ -113,7 +113,7 @@ pub struct RedisStore {
     large_keys: LargeKeys,
     tasks: [AbortHandle; 2],
     namespace: String,
-    generations: Arc<Generations>,
+    invalidations: Arc<InvalidationLog>,
     keys: Keys,
     synced: watch::Receiver<bool>,
     near: Option<Arc<Near>>,
@@ -145,10 +145,10 @@ impl RedisStore {
     ) -> Result<Self, OpenError> {
         let client = client(url, tls)?;
         let census = Arc::new(Census::new(client.clone(), namespace));
-        let (generations, keys) = (Arc::<Generations>::default(), Keys::of(namespace));
+        let (invalidations, keys) = (Arc::<InvalidationLog>::default(), Keys::of(namespace));
         let near = Near::new(near).map(Arc::new);
         let announced = near.as_ref().map(|near| Announced::new(Arc::clone(near), namespace));
-        let mirror = Mirror::new(client.clone(), keys.clone(), Arc::clone(&generations), announced);
+        let mirror = Mirror::new(client.clone(), keys.clone(), Arc::clone(&invalidations), announced);
         let synced = mirror.synced();
         let (breaker, losses) = Breaker::new(client, timeout);
         let breaker = Arc::new(breaker);
@@ -161,7 +161,7 @@ impl RedisStore {
             large_keys,
             tasks,
             namespace,
-            generations,
+            invalidations,
             keys,
             synced,
             near,
@@ -251,7 +251,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// See [`StoreError`]; [`StoreError::Refused`] also without asking Redis, where it refused lately.
-    pub async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<Option<Place>, StoreError> {
+    pub async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<Option<Offset>, StoreError> {
         self.put_on(key, value, ttl, Put::default()).await
     }
 
@@ -264,7 +264,7 @@ impl RedisStore {
         key: &str,
         value: Bytes,
         ttl: Duration,
-    ) -> Result<Option<Place>, StoreError> {
+    ) -> Result<Option<Offset>, StoreError> {
         self.put_on(key, value, ttl, Put { if_absent: true, ..Put::default() }).await
     }
 
@@ -274,7 +274,7 @@ impl RedisStore {
         value: Bytes,
         ttl: Duration,
         how: Put,
-    ) -> Result<Option<Place>, StoreError> {
+    ) -> Result<Option<Offset>, StoreError> {
         let lanes = self.breaker.lanes()?;
         let writes = &self.breaker.writes;
         if !writes.admits(Instant::now()) {
@@ -296,12 +296,12 @@ impl RedisStore {
         let call = Call { lanes: &lanes, lane, key, kind: Kind::Put, within: Duration::MAX };
         let reply = self.breaker.call(call, lane.send_together(&commands)).await?;
         match stream::announced_at(reply) {
-            Some((Value::Okay, place)) => {
+            Some((Value::Okay, offset)) => {
                 writes.open();
                 self.large_keys.note(hash, value.len());
-                Ok(place)
+                Ok(offset)
             }
-            Some((Value::Nil, place)) if how.if_absent => Ok(place),
+            Some((Value::Nil, offset)) if how.if_absent => Ok(offset),
             _ => Err(self.breaker.mistrust(&lanes)),
         }
     }
@@ -323,14 +323,14 @@ impl RedisStore {
     }
 
     /// Waits until it is known what was retired and written up to now, but no longer than until `deadline`. Without a
-    /// near tier, it is known well enough where [`Generations::now`] says so.
+    /// near tier, it is known well enough where [`InvalidationLog::now`] says so.
     ///
     /// # Errors
     /// Where it is not known by then: what was found may be retired.
     pub(super) async fn caught_up(&self, deadline: Instant) -> Result<(), StoreError> {
         let is_known = match &self.near {
             Some(near) => near.caught_up(deadline).await,
-            None => self.generations.now(Instant::now()).is_some(),
+            None => self.invalidations.now(Instant::now()).is_some(),
         };
         if is_known { Ok(()) } else { Err(StoreError::Unavailable) }
     }
@@ -356,8 +356,8 @@ impl RedisStore {
     }
 
     /// What was retired, by whichever replica.
-    pub fn generations(&self) -> &Generations {
-        &self.generations
+    pub fn invalidations(&self) -> &InvalidationLog {
+        &self.invalidations
     }
 
     /// Retires for all replicas; the place at which that happened. Where Redis cannot be told `within` that time, it is retired here at
@@ -365,26 +365,30 @@ impl RedisStore {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn retire(&self, retirement: &Retirement, within: Duration) -> Result<Point, StoreError> {
-        match self.tell(retirement, within).await {
-            Ok(point) => {
-                self.generations.told(point, retirement);
-                Ok(point)
+    pub async fn invalidate(
+        &self,
+        invalidation: &Invalidation,
+        within: Duration,
+    ) -> Result<Version, StoreError> {
+        match self.tell(invalidation, within).await {
+            Ok(version) => {
+                self.invalidations.apply_own(version, invalidation);
+                Ok(version)
             }
             Err(error) => {
-                self.generations.keep_unsent(retirement.clone());
+                self.invalidations.keep_pending(invalidation.clone());
                 Err(error)
             }
         }
     }
 
-    async fn tell(&self, retirement: &Retirement, within: Duration) -> Result<Point, StoreError> {
+    async fn tell(&self, invalidation: &Invalidation, within: Duration) -> Result<Version, StoreError> {
         let lanes = self.breaker.lanes()?;
-        let (command, name) = (self.keys.retire(retirement), &self.keys.stream);
+        let (command, name) = (self.keys.invalidate(invalidation), &self.keys.stream);
         let lane = &lanes.small;
         let call = Call { lanes: &lanes, lane, key: name, kind: Kind::Aside, within };
         let reply = self.breaker.call(call, lane.send(&command)).await?;
-        stream::retired_at(reply).ok_or_else(|| self.breaker.mistrust(&lanes))
+        stream::invalidated_at(reply).ok_or_else(|| self.breaker.mistrust(&lanes))
     }
 
     /// Says that a value did not fit its key: replies may have slipped against requests. The connections are
@@ -400,7 +404,7 @@ impl RedisStore {
             return Status { connected: false, total_keys: None, memory_used: None };
         }
         let figures = self.census.figures().await;
-        let connected = self.connected() && self.generations.now(Instant::now()).is_some();
+        let connected = self.connected() && self.invalidations.now(Instant::now()).is_some();
         Status { connected, total_keys: figures.keys, memory_used: figures.memory }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value, from_redis_value};
 
 use super::error::protocol;
-use crate::cache::invalidation::log::{Mark, Place, Point, Retirement};
+use crate::cache::invalidation::log::{Invalidation, Offset, TargetId, Version};
 
 /// The retirements that the stream reaches back, about.
 const STREAM_LENGTH: usize = 200_000;
@@ -60,7 +60,7 @@ const REMOVE: &str = "#!lua flags=allow-oom\n\
 pub(super) struct Keys {
     namespace: String,
     pub(super) stream: String,
-    order: String,
+    epoch: String,
     writes: String,
 }
 
@@ -68,15 +68,16 @@ impl Keys {
     pub(super) fn of(namespace: &str) -> Self {
         let name = |of: &str| format!("{namespace}:_:{{retired}}:{of}");
         let namespace = namespace.to_owned();
-        Self { stream: name("stream"), order: name("order"), writes: name("writes"), namespace }
+        Self { stream: name("stream"), epoch: name("order"), writes: name("writes"), namespace }
     }
 
-    /// The command that tells everybody of `retirement`.
-    pub(super) fn retire(&self, retirement: &Retirement) -> Cmd {
-        let marks: Vec<u8> = retirement.marks.iter().flat_map(|mark| mark.to_bytes()).collect();
+    /// The command that tells everybody of `invalidation`.
+    pub(super) fn invalidate(&self, invalidation: &Invalidation) -> Cmd {
+        let target_ids: Vec<u8> =
+            invalidation.target_ids.iter().flat_map(|target_id| target_id.to_bytes()).collect();
         let mut command = self.order_script(RETIRE, None);
-        command.arg(&marks[..]).arg(u8::from(retirement.by_tag)).arg(STREAM_LENGTH);
-        command.arg(&retirement.patterns);
+        command.arg(&target_ids[..]).arg(u8::from(invalidation.by_tag)).arg(STREAM_LENGTH);
+        command.arg(&invalidation.patterns);
         command
     }
 
@@ -87,9 +88,9 @@ impl Keys {
 
     fn order_script(&self, then: &str, instead_of: Option<u64>) -> Cmd {
         let mut command = ::redis::cmd("EVAL");
-        command.arg(format!("{ORDER}{then}")).arg(2).arg(&self.stream).arg(&self.order);
+        command.arg(format!("{ORDER}{then}")).arg(2).arg(&self.stream).arg(&self.epoch);
         command.arg(fastrand::u64(1..).to_string());
-        command.arg(instead_of.map_or_else(String::new, |order| order.to_string())).arg(LIFE_MS);
+        command.arg(instead_of.map_or_else(String::new, |epoch| epoch.to_string())).arg(LIFE_MS);
         command
     }
 
@@ -125,18 +126,18 @@ impl Keys {
     /// that nothing is cut off between the answers.
     pub(super) fn look(&self, writes: bool, reading: Option<&Reading>) -> Pipeline {
         let mut look = ::redis::pipe();
-        look.cmd("GET").arg(&self.order);
+        look.cmd("GET").arg(&self.epoch);
         look.cmd("XINFO").arg("STREAM").arg(&self.stream);
         if writes {
             look.cmd("XINFO").arg("STREAM").arg(&self.writes);
         }
-        if let Some(Reading { retired, written, wait }) = reading {
+        if let Some(Reading { invalidated, written, wait }) = reading {
             look.cmd("XREAD").arg("COUNT").arg(PAGE);
             if let Some(wait) = wait {
                 look.arg("BLOCK").arg(wait.as_millis() as u64);
             }
             look.arg("STREAMS").arg(&self.stream);
-            look.arg(written.map(|_| &self.writes)).arg(id(*retired)).arg(written.map(id));
+            look.arg(written.map(|_| &self.writes)).arg(id(*invalidated)).arg(written.map(id));
         }
         look
     }
@@ -145,13 +146,13 @@ impl Keys {
     pub(super) fn seen(&self, writes: bool, replies: Vec<Value>) -> Result<Seen, RedisError> {
         let mut replies = replies.into_iter();
         let mut next = || replies.next();
-        let order = parse(next().ok_or_else(protocol)?)?;
-        let retired = extent(next().ok_or_else(protocol)?)?;
+        let epoch = parse(next().ok_or_else(protocol)?)?;
+        let invalidated = extent(next().ok_or_else(protocol)?)?;
         let written = if writes { extent(next().ok_or_else(protocol)?)? } else { None };
         let streams: Option<Vec<(String, Vec<Event>)>> = next().map_or(Ok(None), parse)?;
-        let mut seen = Seen { order, retired, written, retirements: Vec::new(), writes: Vec::new() };
+        let mut seen = Seen { epoch, invalidated, written, invalidations: Vec::new(), writes: Vec::new() };
         for (name, events) in streams.into_iter().flatten() {
-            if name == self.stream { seen.retirements = events } else { seen.writes = events }
+            if name == self.stream { seen.invalidations = events } else { seen.writes = events }
         }
         Ok(seen)
     }
@@ -160,8 +161,8 @@ impl Keys {
 /// Where to read on.
 #[derive(Debug)]
 pub(super) struct Reading {
-    pub(super) retired: Place,
-    pub(super) written: Option<Place>,
+    pub(super) invalidated: Offset,
+    pub(super) written: Option<Offset>,
     /// How long Redis may hold back its answer while there is nothing.
     pub(super) wait: Option<Duration>,
 }
@@ -169,10 +170,10 @@ pub(super) struct Reading {
 /// What there is, and what has come.
 #[derive(Debug)]
 pub(super) struct Seen {
-    pub(super) order: Option<u64>,
-    pub(super) retired: Option<Extent>,
+    pub(super) epoch: Option<u64>,
+    pub(super) invalidated: Option<Extent>,
     pub(super) written: Option<Extent>,
-    pub(super) retirements: Vec<Event>,
+    pub(super) invalidations: Vec<Event>,
     pub(super) writes: Vec<Event>,
 }
 
@@ -182,9 +183,9 @@ pub(super) struct Extent {
     /// All that was ever added.
     pub(super) added: u64,
     pub(super) length: u64,
-    pub(super) first: Option<Place>,
+    pub(super) first: Option<Offset>,
     /// How far it has come.
-    pub(super) last: Place,
+    pub(super) last: Offset,
 }
 
 impl Extent {
@@ -194,7 +195,7 @@ impl Extent {
     }
 
     /// The first place that it still holds, where it held others before that.
-    pub(super) fn lost_before(&self) -> Option<Place> {
+    pub(super) fn lost_before(&self) -> Option<Offset> {
         self.first.filter(|_| self.gone() > 0)
     }
 }
@@ -221,68 +222,68 @@ fn extent(info: Value) -> Result<Option<Extent>, RedisError> {
     Ok(Some(Extent {
         added: parse(member("entries-added")?)?,
         length: parse(member("length")?)?,
-        first: first.map(|(id, _)| place(&id)).transpose()?,
-        last: place(&parse::<String>(member("last-generated-id")?)?)?,
+        first: first.map(|(id, _)| offset(&id)).transpose()?,
+        last: offset(&parse::<String>(member("last-generated-id")?)?)?,
     }))
 }
 
-/// The point that [`Keys::retire`] tells.
-pub(super) fn retired_at(reply: Value) -> Option<Point> {
-    let (order, id) = from_redis_value::<(u64, String)>(reply).ok()?;
-    Some(Point { order, place: place(&id).ok()? })
+/// The point that [`Keys::invalidate`] tells.
+pub(super) fn invalidated_at(reply: Value) -> Option<Version> {
+    let (epoch, id) = from_redis_value::<(u64, String)>(reply).ok()?;
+    Some(Version { epoch, offset: offset(&id).ok()? })
 }
 
 /// The place that [`Keys::announced`] tells, and what came of the write itself; no place where nobody listens.
-pub(super) fn announced_at(reply: Value) -> Option<(Value, Option<Place>)> {
+pub(super) fn announced_at(reply: Value) -> Option<(Value, Option<Offset>)> {
     let Value::Array(replies) = reply else { return None };
     let [written, id] = <[Value; 2]>::try_from(replies).ok()?;
     let id = from_redis_value::<Option<String>>(id).ok().flatten();
-    Some((written, id.and_then(|id| place(&id).ok())))
+    Some((written, id.and_then(|id| offset(&id).ok())))
 }
 
 /// The place of an event of the stream of retirements, its order, and what is retired.
-pub(super) fn retirement((id, fields): &Event) -> Result<(Place, u64, Retirement), RedisError> {
-    let (order, retirement) = told(fields).ok_or_else(protocol)?;
-    Ok((place(id)?, order, retirement))
+pub(super) fn invalidation((id, fields): &Event) -> Result<(Offset, u64, Invalidation), RedisError> {
+    let (epoch, invalidation) = told(fields).ok_or_else(protocol)?;
+    Ok((offset(id)?, epoch, invalidation))
 }
 
-fn told(fields: &[Vec<u8>]) -> Option<(u64, Retirement)> {
-    let (mut order, mut retirement) = (None, Retirement::default());
+fn told(fields: &[Vec<u8>]) -> Option<(u64, Invalidation)> {
+    let (mut epoch, mut invalidation) = (None, Invalidation::default());
     for pair in fields.chunks_exact(2) {
         match &pair[0][..] {
-            b"o" => order = std::str::from_utf8(&pair[1]).ok()?.parse().ok(),
+            b"o" => epoch = std::str::from_utf8(&pair[1]).ok()?.parse().ok(),
             b"m" => {
-                let (marks, rest) = pair[1].as_chunks::<16>();
+                let (target_ids, rest) = pair[1].as_chunks::<16>();
                 if !rest.is_empty() {
                     return None;
                 }
-                retirement.marks = marks.iter().copied().map(Mark::from_bytes).collect();
+                invalidation.target_ids = target_ids.iter().copied().map(TargetId::from_bytes).collect();
             }
-            b"t" => retirement.by_tag = pair[1] == b"1",
-            b"p" => retirement.patterns.push(String::from_utf8(pair[1].clone()).ok()?),
+            b"t" => invalidation.by_tag = pair[1] == b"1",
+            b"p" => invalidation.patterns.push(String::from_utf8(pair[1].clone()).ok()?),
             _ => return None,
         }
     }
-    Some((order?, retirement))
+    Some((epoch?, invalidation))
 }
 
 /// The place of an event of the stream of writes, and the key without its namespace.
-pub(super) fn written((id, fields): &Event) -> Result<(Place, &str), RedisError> {
+pub(super) fn written((id, fields): &Event) -> Result<(Offset, &str), RedisError> {
     let [name, key] = &fields[..] else { return Err(protocol()) };
     let key = std::str::from_utf8(key).ok().filter(|_| name == b"k").ok_or_else(protocol)?;
-    Ok((place(id)?, key))
+    Ok((offset(id)?, key))
 }
 
-fn id(Place { major, minor }: Place) -> String {
+fn id(Offset { major, minor }: Offset) -> String {
     format!("{major}-{minor}")
 }
 
-fn place(id: &str) -> Result<Place, RedisError> {
-    let place = || {
+fn offset(id: &str) -> Result<Offset, RedisError> {
+    let offset = || {
         let (major, minor) = id.split_once('-')?;
-        Some(Place { major: major.parse().ok()?, minor: minor.parse().ok()? })
+        Some(Offset { major: major.parse().ok()?, minor: minor.parse().ok()? })
     };
-    place().ok_or_else(protocol)
+    offset().ok_or_else(protocol)
 }
 
 fn parse<T: FromRedisValue>(reply: Value) -> Result<T, RedisError> {

@@ -12,9 +12,9 @@ use super::{
     announcements::{Announced, PAUSE},
     connections::{open_connection, send},
     error::{protocol, within},
-    stream::{Extent, Keys, PAGE, Reading, Seen, retired_at, retirement},
+    stream::{Extent, Keys, PAGE, Reading, Seen, invalidated_at, invalidation},
 };
-use crate::cache::invalidation::log::{Generations, Place, Point};
+use crate::cache::invalidation::log::{InvalidationLog, Offset, Version};
 
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_millis(200);
@@ -47,10 +47,10 @@ enum Step {
 pub(super) struct Mirror {
     client: Client,
     keys: Keys,
-    generations: Arc<Generations>,
+    invalidations: Arc<InvalidationLog>,
     announced: Option<Announced>,
     /// How far it has read.
-    read: Point,
+    read: Version,
     step: Step,
     synced: watch::Sender<bool>,
 }
@@ -59,11 +59,11 @@ impl Mirror {
     pub(super) fn new(
         client: Client,
         keys: Keys,
-        generations: Arc<Generations>,
+        invalidations: Arc<InvalidationLog>,
         announced: Option<Announced>,
     ) -> Self {
         let synced = watch::Sender::new(false);
-        Self { client, keys, generations, announced, read: Point::default(), step: Step::Look, synced }
+        Self { client, keys, invalidations, announced, read: Version::default(), step: Step::Look, synced }
     }
 
     /// Changes once the copy is complete for the first time.
@@ -105,11 +105,11 @@ impl Mirror {
         let asked = Instant::now();
         let seen = self.look(connection).await?;
         self.step = self.take(connection, seen, asked).await?;
-        while let Some(unsent) = self.generations.unsent() {
-            let reply = ask(connection, &self.keys.retire(&unsent)).await?;
+        while let Some(pending) = self.invalidations.pending() {
+            let reply = ask(connection, &self.keys.invalidate(&pending)).await?;
             // First the one, then the other: what is no longer unsent must be known to be retired.
-            self.generations.told(retired_at(reply).ok_or_else(protocol)?, &unsent);
-            self.generations.sent(&unsent);
+            self.invalidations.apply_own(invalidated_at(reply).ok_or_else(protocol)?, &pending);
+            self.invalidations.remove_pending(&pending);
         }
         Ok(())
     }
@@ -117,8 +117,8 @@ impl Mirror {
     async fn look(&self, connection: &mut MultiplexedConnection) -> Result<Seen, RedisError> {
         let wait = (self.step == Step::Wait && self.announced.is_none()).then_some(SILENCE);
         let reading = (self.step != Step::Look).then(|| Reading {
-            retired: self.read.place,
-            written: self.announced.as_ref().and_then(Announced::place),
+            invalidated: self.read.offset,
+            written: self.announced.as_ref().and_then(Announced::offset),
             wait,
         });
         let look = self.keys.look(self.announced.is_some(), reading.as_ref());
@@ -137,13 +137,13 @@ impl Mirror {
         seen: Seen,
         asked: Instant,
     ) -> Result<Step, RedisError> {
-        let is_whole = |(order, extent): &(u64, Extent)| !self.is_cut(*order, extent);
-        let Some((order, extent)) = seen.order.zip(seen.retired).filter(is_whole) else {
+        let is_whole = |(epoch, extent): &(u64, Extent)| !self.is_cut(*epoch, extent);
+        let Some((epoch, extent)) = seen.epoch.zip(seen.invalidated).filter(is_whole) else {
             self.missed();
-            ask(connection, &self.keys.begin(seen.order)).await?;
+            ask(connection, &self.keys.begin(seen.epoch)).await?;
             return Ok(Step::Look);
         };
-        let is_new = self.adopt(order, &extent);
+        let is_new = self.adopt(epoch, &extent);
         let mut is_end = true;
         if let Some(announced) = &mut self.announced {
             is_end = announced.take(&seen)?;
@@ -155,10 +155,10 @@ impl Mirror {
         if is_new || self.step == Step::Look {
             return Ok(Step::Read);
         }
-        if !self.retire(&seen)? {
+        if !self.invalidate(&seen)? {
             return Ok(Step::Read);
         }
-        self.generations.heard(Instant::now());
+        self.invalidations.mark_current(Instant::now());
         self.synced.send_replace(true);
         if let Some(announced) = self.announced.as_ref().filter(|_| is_end) {
             announced.heard(asked);
@@ -166,38 +166,38 @@ impl Mirror {
         Ok(if is_end { Step::Wait } else { Step::Read })
     }
 
-    /// Reads `order`, which reaches so far, from where it can be; whether it is another one.
-    fn adopt(&mut self, order: u64, extent: &Extent) -> bool {
-        let is_new = order != self.read.order;
+    /// Reads `epoch`, which reaches so far, from where it can be; whether it is another one.
+    fn adopt(&mut self, epoch: u64, extent: &Extent) -> bool {
+        let is_new = epoch != self.read.epoch;
         if is_new {
-            self.read = Point { order, place: Place::default() };
+            self.read = Version { epoch, offset: Offset::default() };
         }
-        if self.generations.last().is_none_or(|last| last.order != order) {
-            self.generations.begin(order);
+        if self.invalidations.last().is_none_or(|last| last.epoch != epoch) {
+            self.invalidations.begin(epoch);
         }
-        if let Some(first) = extent.lost_before().filter(|first| *first > self.read.place) {
-            self.generations.forget_before(first);
+        if let Some(first) = extent.lost_before().filter(|first| *first > self.read.offset) {
+            self.invalidations.forget_before(first);
         }
         is_new
     }
 
     /// After a fail-over the end of the order may be lost, and its places would be given anew.
-    fn is_cut(&self, order: u64, extent: &Extent) -> bool {
-        order == self.read.order && extent.last < self.read.place
+    fn is_cut(&self, epoch: u64, extent: &Extent) -> bool {
+        epoch == self.read.epoch && extent.last < self.read.offset
     }
 
     /// Takes over what was retired; whether that is all there is.
-    fn retire(&mut self, seen: &Seen) -> Result<bool, RedisError> {
-        for event in &seen.retirements {
-            let (place, order, retirement) = retirement(event)?;
-            if order != self.read.order {
+    fn invalidate(&mut self, seen: &Seen) -> Result<bool, RedisError> {
+        for event in &seen.invalidations {
+            let (offset, epoch, invalidation) = invalidation(event)?;
+            if epoch != self.read.epoch {
                 // The stream is another one by now.
                 return Ok(false);
             }
-            self.generations.apply(Point { order, place }, &retirement);
-            self.read.place = place;
+            self.invalidations.apply(Version { epoch, offset }, &invalidation);
+            self.read.offset = offset;
         }
-        Ok(seen.retirements.len() < PAGE)
+        Ok(seen.invalidations.len() < PAGE)
     }
 }
 

@@ -111,7 +111,7 @@ impl Log {
         let (sinks, workers) = spawned.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
         let level = AtomicU8::new(level as u8);
         let shared = Shared { level, sinks, told: AtomicU64::new(0), generation };
-        Ok((Self(Arc::new(shared)), LogGuard { workers, patience: STOP_PATIENCE }))
+        Ok((Self(Arc::new(shared)), LogGuard { workers, store_budget: STOP_PATIENCE }))
     }
 
     /// The `tracing` layer that writes to this log.
@@ -170,11 +170,11 @@ impl Log {
 #[derive(Debug)]
 pub struct LogGuard {
     workers: Vec<Worker>,
-    patience: Duration,
+    store_budget: Duration,
 }
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        writer::stop(self.workers.drain(..), self.patience);
+        writer::stop(self.workers.drain(..), self.store_budget);
     }
 }

@@ -443,7 +443,7 @@ fn a_stalled_sink_drops_counts_and_tells() {
         told: AtomicU64::new(0),
         generation: Arc::default(),
     }));
-    let guard = LogGuard { workers: vec![gated_worker, free_worker], patience: Duration::from_secs(10) };
+    let guard = LogGuard { workers: vec![gated_worker, free_worker], store_budget: Duration::from_secs(10) };
     under(&log, || {
         say("1");
         asked.recv().unwrap();

@@ -125,10 +125,10 @@ impl Queue {
     }
 }
 
-/// Waits until all is written, `patience` at most for all of them. A thread that is stuck in a write, to a pipe that
+/// Waits until all is written, `store_budget` at most for all of them. A thread that is stuck in a write, to a pipe that
 /// nobody reads, ends with the process.
-pub(super) fn stop(workers: impl Iterator<Item = Worker>, patience: Duration) {
-    let deadline = Instant::now() + patience;
+pub(super) fn stop(workers: impl Iterator<Item = Worker>, store_budget: Duration) {
+    let deadline = Instant::now() + store_budget;
     for Worker(queue) in workers {
         let mut waiting = queue.waiting.lock();
         waiting.is_closed = true;

@@ -14,7 +14,7 @@ use fastrand::Rng;
 use sidecache::{
     cache::{
         entry::Entry,
-        invalidation::log::{Point, Subject},
+        invalidation::log::{Target, Version},
         key::Key,
     },
     store::{Store, StoreError},
@@ -93,11 +93,11 @@ struct History {
     world: Arc<World>,
     number: u64,
     random: Rng,
-    tag: Subject,
+    tag: Target,
     keys: [Watched; 2],
     version: u64,
     /// Where an answer that is still coming began.
-    running: Option<Point>,
+    running: Option<Version>,
 }
 
 impl History {
@@ -113,7 +113,7 @@ impl History {
             world,
             number,
             random: Rng::with_seed(number),
-            tag: Subject::Tag(number.to_string()),
+            tag: Target::Tag(number.to_string()),
             keys: [subjected("a"), subjected("b")],
             version: 0,
             running: None,
@@ -159,7 +159,7 @@ impl History {
     }
 
     /// The next version, whose fill began at `began`, or now.
-    fn next(&mut self, replica: usize, life: Duration, began: Option<Point>) -> Option<Arc<Entry>> {
+    fn next(&mut self, replica: usize, life: Duration, began: Option<Version>) -> Option<Arc<Entry>> {
         self.version += 1;
         let entry = entry(self.store(replica), self.version, life, std::slice::from_ref(&self.tag))?;
         Some(Arc::new(Entry { began: began.unwrap_or(entry.began), ..entry }))
@@ -209,14 +209,14 @@ impl History {
     }
 
     async fn purge(&mut self, replica: usize, of: usize) {
-        let subject = Subject::Key(*self.keys[of].key.digest());
-        if self.store(replica).retire(&[subject]).await.is_ok() {
+        let target = Target::Key(*self.keys[of].key.digest());
+        if self.store(replica).invalidate(&[target]).await.is_ok() {
             self.retired(replica, of);
         }
     }
 
     async fn purge_tag(&mut self, replica: usize) {
-        if self.store(replica).retire(std::slice::from_ref(&self.tag)).await.is_ok() {
+        if self.store(replica).invalidate(std::slice::from_ref(&self.tag)).await.is_ok() {
             self.retired(replica, 0);
             self.retired(replica, 1);
         }

@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use sidecache::{
     cache::{
         entry::Entry,
-        invalidation::log::{Mark, Subject},
+        invalidation::log::{Target, TargetId},
         key::Key,
         route::kind::Kind,
     },
@@ -46,14 +46,14 @@ fn key(name: &str) -> Key {
     Key::new("ns".into(), Kind::Query, blake3::hash(name.as_bytes()))
 }
 
-/// An entry of `version` that depends on `subjects`, as stored by `store` now.
-fn entry(store: &Store, version: u64, life: Duration, subjects: &[Subject]) -> Option<Entry> {
+/// An entry of `version` that depends on `targets`, as stored by `store` now.
+fn entry(store: &Store, version: u64, life: Duration, targets: &[Target]) -> Option<Entry> {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
     Some(Entry {
         stored_at: since.as_millis() as u64,
         ttl: life,
         began: store.now()?,
-        marks: Mark::all(subjects),
+        target_ids: TargetId::all(targets),
         ..Entry::new(StatusCode::OK, HeaderMap::new(), version.to_le_bytes().to_vec().into())
     })
 }
@@ -65,8 +65,8 @@ async fn version(store: &Store, key: &Key) -> Result<Option<u64>, StoreError> {
 }
 
 /// Stores a version; it must work.
-async fn put(store: &Store, key: &Key, version: u64, subjects: &[Subject]) {
-    let entry = entry(store, version, LIFE, subjects).expect("the order is known");
+async fn put(store: &Store, key: &Key, version: u64, targets: &[Target]) {
+    let entry = entry(store, version, LIFE, targets).expect("the order is known");
     store.put(key, Arc::new(entry), LIFE).await.expect("stored");
 }
 

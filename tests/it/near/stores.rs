@@ -6,7 +6,7 @@ use std::{
 };
 
 use sidecache::{
-    cache::{invalidation::log::Subject, key::Key, route::kind::Kind},
+    cache::{invalidation::log::Target, key::Key, route::kind::Kind},
     store::Store,
 };
 
@@ -18,8 +18,8 @@ const NEAR: u64 = 1 << 20;
 /// What a busy machine may need on top of a promise, where it is not the tier that is timed.
 const SLACK: Duration = Duration::from_secs(2);
 
-fn path() -> Subject {
-    Subject::Path("/api/v1/documents/1".to_owned())
+fn path() -> Target {
+    Target::Path("/api/v1/documents/1".to_owned())
 }
 
 #[test]
@@ -28,17 +28,17 @@ fn every_change_is_seen_by_the_other_replica_in_time() {
         let redis = RedisServer::start();
         let (one, two) = (replica(&redis, NEAR).await, replica(&redis, NEAR).await);
         let other = key("other");
-        let depends = [Subject::Tag("t".to_owned()), path(), Subject::Conversation("c".to_owned())];
+        let depends = [Target::Tag("t".to_owned()), path(), Target::Conversation("c".to_owned())];
         let kinds = [
-            vec![Subject::All],
-            vec![Subject::Kind(Kind::Query)],
-            vec![Subject::Key(*other.digest())],
+            vec![Target::All],
+            vec![Target::Kind(Kind::Query)],
+            vec![Target::Key(*other.digest())],
             depends[..1].to_vec(),
             depends[1..2].to_vec(),
             depends[2..].to_vec(),
-            vec![Subject::Pattern(format!("{}*", &other.local()[..12]))],
+            vec![Target::Pattern(format!("{}*", &other.local()[..12]))],
         ];
-        for (round, subjects) in kinds.iter().enumerate() {
+        for (round, targets) in kinds.iter().enumerate() {
             let number = round as u64;
             put(&one, &other, number, &depends).await;
             eventually("the other knows the order", async || {
@@ -46,13 +46,13 @@ fn every_change_is_seen_by_the_other_replica_in_time() {
             })
             .await;
             is_near(&redis, &two, &other, number).await;
-            one.retire(subjects).await.expect("told");
-            assert_eq!(version(&one, &other).await, Ok(None), "{subjects:?}");
+            one.invalidate(targets).await.expect("told");
+            assert_eq!(version(&one, &other).await, Ok(None), "{targets:?}");
             let retired = Instant::now();
             while retired.elapsed() < BOUND + SLACK {
                 let asked = Instant::now();
                 let found = version(&two, &other).await;
-                assert!(found == Ok(None) || asked < retired + BOUND, "{subjects:?}: {found:?}");
+                assert!(found == Ok(None) || asked < retired + BOUND, "{targets:?}: {found:?}");
                 if found == Ok(None) {
                     break;
                 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sidecache::{
-    cache::invalidation::log::Place,
+    cache::invalidation::log::Offset,
     store::{StoreError, Whose},
 };
 
@@ -122,8 +122,8 @@ async fn a_lease_whose_reply_is_late_is_given_back() {
     let server = RedisServer::start();
     let (store, _) = open_ready(&server.url(), PATIENCE).await;
     let store = Arc::new(store);
-    eventually("it knows its order", PATIENCE, async || store.generations().last().is_some()).await;
-    let turn = async |within| store.turn("ns:query:1", 0, Place::default(), within).await;
+    eventually("it knows its order", PATIENCE, async || store.invalidations().last().is_some()).await;
+    let turn = async |within| store.turn("ns:query:1", 0, Offset::default(), within).await;
     let before = calls(&server, "eval");
     server.pause();
     assert!(matches!(turn(Duration::from_millis(20)).await, Err(StoreError::Timeout)));
@@ -210,9 +210,9 @@ async fn dropped_calls_do_not_shift_replies() {
                     let key = fastrand::u32(..KEYS);
                     let name = format!("ns:{key}");
                     // Dropped before it is sent, while it is under way, or not at all.
-                    let patience = Duration::from_micros(fastrand::u64(..1000));
+                    let store_budget = Duration::from_micros(fastrand::u64(..1000));
                     let call = store.get(&name);
-                    if let Ok(value) = tokio::time::timeout(patience, call).await {
+                    if let Ok(value) = tokio::time::timeout(store_budget, call).await {
                         assert_eq!(value, Ok(Some(Bytes::from(format!("value of {key}")))));
                         kept += 1;
                     }

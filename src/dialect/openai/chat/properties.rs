@@ -299,14 +299,14 @@ proptest! {
     #[test]
     fn no_unknown_member_is_lost(whole in any_chat(), seed: u64) {
         let mut rng = Rng::with_seed(seed);
-        let mark = |text: &str, rng: &mut Rng, mark: &str| {
+        let target_id = |text: &str, rng: &mut Rng, target_id: &str| {
             let places: Vec<_> = text.match_indices("{\"").map(|(place, _)| place + 1).collect();
             let place = *rng.choice(&places).expect("an object");
             let value = *rng.choice(&["\"@\"", "[\"@\"]", "{\"v\":\"@\"}"]).expect("some");
-            let marked = format!("{}\"{mark}\":{},{}", &text[..place], value.replace('@', mark), &text[place..]);
+            let marked = format!("{}\"{target_id}\":{},{}", &text[..place], value.replace('@', target_id), &text[place..]);
             Json::parse(marked.as_bytes()).is_ok().then_some(marked)
         };
-        if let Some(marked) = mark(&whole, &mut rng, "zz-mark")
+        if let Some(marked) = target_id(&whole, &mut rng, "zz-mark")
             && let Some(made) = to_stream(&CHAT, &marked, true)
         {
             prop_assert!(made.contains("zz-mark"), "{}", made);
@@ -315,19 +315,19 @@ proptest! {
             }
         }
         let mut chunks = in_pieces(&whole, &mut rng);
-        let (mut marks, names) = (Vec::new(), ["zz-a", "zz-b"]);
+        let (mut target_ids, names) = (Vec::new(), ["zz-a", "zz-b"]);
         for name in names.into_iter().take(1 + rng.usize(..2)) {
             let place = rng.usize(..chunks.len());
-            if let Some(marked) = mark(&chunks[place], &mut rng, name) {
+            if let Some(marked) = target_id(&chunks[place], &mut rng, name) {
                 // The same name each time, with another value.
                 chunks[place] = marked.replace(&format!("\"{name}\":"), "\"zz\":");
-                marks.push(name);
+                target_ids.push(name);
             }
         }
         if chunks.iter().all(|chunk| Json::parse(chunk.as_bytes()).is_ok())
             && let Some(made) = to_whole(&CHAT, &stream(&chunks))
         {
-            prop_assert!(marks.iter().all(|mark| made.contains(mark)), "{}", made);
+            prop_assert!(target_ids.iter().all(|target_id| made.contains(target_id)), "{}", made);
         }
     }
 
