@@ -150,7 +150,7 @@ pub(crate) fn dialects(data: &[u8]) {
         question(r#"{"model":"m","max_tokens":9,"stream":true,"stream_options":{"include_usage":true}}"#);
     if let Ok(json) = Json::parse(&body) {
         dialect.fits(&json, true);
-        dialect.question(&json);
+        dialect.question_text(&json);
         dialect.ask(&json, UsageSetting::Ask);
     }
     let judge = |media: &'static str, body: &Bytes| {

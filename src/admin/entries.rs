@@ -30,7 +30,7 @@ pub(super) async fn list(
     kind: Option<Kind>,
     limit: usize,
 ) -> Result<Value, Refusal> {
-    let list = shared.store.list(live.terms.namespace, kind, limit).await?;
+    let list = shared.store.list(live.classify_context.namespace, kind, limit).await?;
     let entries: Vec<_> = list.entries.iter().map(listed).collect();
     Ok(json!({"entries": entries, "more": list.more}))
 }

@@ -76,7 +76,7 @@ impl Admin {
             return Ok(self.proxy.health.page(page, &live.config, &self.proxy.shared, &parts.method).await);
         }
         auth::check_token(&parts.headers, config)?;
-        let call = Call::of(parts, live.terms.namespace)?;
+        let call = Call::of(parts, live.classify_context.namespace)?;
         let text = if call.changes() {
             auth::check_type(&parts.headers)?;
             let limits = &live.config.limits;

@@ -29,7 +29,7 @@ pub(super) async fn purge(
     sweeps: &Arc<Semaphore>,
     text: &[u8],
 ) -> Result<Value, Refusal> {
-    let namespace = live.terms.namespace;
+    let namespace = live.classify_context.namespace;
     let purge = selection::read(text, namespace).map_err(Refusal::bad)?;
     let target = match purge.selection {
         Selection::One(key) if purge.dry_run => {

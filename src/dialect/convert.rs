@@ -146,7 +146,7 @@ impl Stored<'_> {
 
 /// Where a new answer is kept while another one to the same question is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Placement {
     /// In the place of the stored one.
     Instead,
     /// Beside the stored one: neither can be made from the other.
@@ -157,16 +157,16 @@ pub enum Place {
 
 /// Where `new` is kept while `stored` is fresh: what serves both forms stays, whichever came first, and where neither
 /// serves what the other one answered, neither drives the other one out.
-pub fn place(dialect: Dialect, stored: &Stored<'_>, new: &Stored<'_>) -> Place {
+pub fn place(dialect: Dialect, stored: &Stored<'_>, new: &Stored<'_>) -> Placement {
     if new.serves_both(dialect) {
-        return Place::Instead;
+        return Placement::Instead;
     }
     match (stored.serves_as(dialect, new), stored.serves_both(dialect)) {
-        (true, true) => Place::Nowhere,
-        (false, true) => Place::Beside,
-        (_, false) if new.serves_as(dialect, stored) => Place::Instead,
-        (true, false) => Place::Nowhere,
-        (false, false) => Place::Beside,
+        (true, true) => Placement::Nowhere,
+        (false, true) => Placement::Beside,
+        (_, false) if new.serves_as(dialect, stored) => Placement::Instead,
+        (true, false) => Placement::Nowhere,
+        (false, false) => Placement::Beside,
     }
 }
 
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_serves_more_stays_and_what_serves_else_is_kept_beside() {
-        use Place::{Beside, Instead, Nowhere};
+        use Placement::{Beside, Instead, Nowhere};
         // By the stored one, where each of the new ones goes, in the order above.
         let expected = [
             ("document", [Instead, Nowhere, Nowhere, Instead, Nowhere, Nowhere, Beside, Instead]),
@@ -258,9 +258,9 @@ mod tests {
             for (second_name, form, media, body) in &all {
                 let second = Stored { form: *form, media, body };
                 let kept = match place(dialect, &first, &second) {
-                    Place::Instead => vec![second],
-                    Place::Beside => vec![first, second],
-                    Place::Nowhere => vec![first],
+                    Placement::Instead => vec![second],
+                    Placement::Beside => vec![first, second],
+                    Placement::Nowhere => vec![first],
                 };
                 let serves = |request: &Stored<'_>| kept.iter().any(|kept| kept.serves_as(dialect, request));
                 let whole = kept.iter().any(|kept| kept.serves_both(dialect));

@@ -23,7 +23,7 @@ use bytes::Bytes;
 
 pub use answer::{Answer, Judging};
 pub use conversation::conversations;
-pub use convert::{BY_HAND, FORMS, Form, Place, Served, Stored, place, serve};
+pub use convert::{BY_HAND, FORMS, Form, Placement, Served, Stored, place, serve};
 pub use embedding::{Fault, Inputs, Vectors};
 pub use identity::renewed;
 
@@ -149,7 +149,7 @@ impl Dialect {
     }
 
     /// The text of a request's question: the last text there is.
-    pub fn question(self, body: &Json<'_>) -> Option<String> {
+    pub fn question_text(self, body: &Json<'_>) -> Option<String> {
         self.text().iter().filter_map(|pointer| pointer.last_text(body)).next_back()
     }
 

@@ -25,7 +25,7 @@ use crate::{
         upstream::{self, headers::upstream_headers},
     },
     reason::Reason,
-    request::{Inquiry, admit, batch::Wanted, head::Heading},
+    request::{CacheRequest, batch::Wanted, classify, head::RequestHead},
 };
 
 /// Three times what 4,096 numbers take, written with all their digits.
@@ -33,13 +33,13 @@ const ROOM_FOR_VECTOR: usize = 256 * 1024;
 
 /// A request on a cacheable route, with all that its answer depends on.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct RequestContext {
     /// The rule that covers it.
     pub route: Arc<Route>,
     /// The request.
     pub exchange: Exchange,
     /// What was understood of it.
-    pub inquiry: Inquiry,
+    pub cache_request: CacheRequest,
     /// The inputs that are asked for, where each has an entry of its own.
     pub wanted: Option<Arc<Wanted>>,
     /// The stale answer that it gets where the upstream fails.
@@ -50,34 +50,39 @@ pub struct Question {
     pub follow: Option<Box<Follow>>,
 }
 
-impl Question {
+impl RequestContext {
     /// The one that `exchange` asks, which notes its text; `None` where its body shows that no route covers it.
-    pub fn of(exchange: &mut Exchange, heading: &Heading, parts: &Parts, body: &[u8]) -> Option<Box<Self>> {
-        let inquiry = admit(heading, parts, body, &exchange.live.terms)?;
-        exchange.question.clone_from(&inquiry.question);
-        Some(Self::new(exchange.clone(), Arc::clone(&heading.route), inquiry, &parts.headers))
+    pub fn of(exchange: &mut Exchange, head: &RequestHead, parts: &Parts, body: &[u8]) -> Option<Box<Self>> {
+        let cache_request = classify(head, parts, body, &exchange.live.classify_context)?;
+        exchange.question_text.clone_from(&cache_request.question_text);
+        Some(Self::new(exchange.clone(), Arc::clone(&head.route), cache_request, &parts.headers))
     }
 
     /// The one that `exchange` asks on `route`; `headers` are the request's.
-    pub fn new(exchange: Exchange, route: Arc<Route>, inquiry: Inquiry, headers: &HeaderMap) -> Box<Self> {
+    pub fn new(
+        exchange: Exchange,
+        route: Arc<Route>,
+        cache_request: CacheRequest,
+        headers: &HeaderMap,
+    ) -> Box<Self> {
         let store_budget = exchange.live.config.store.timeout;
-        let mut question = Box::new(Self {
+        let mut context = Box::new(Self {
             route,
             exchange,
-            inquiry,
+            cache_request,
             wanted: None,
             fallback: None,
             store_budget,
             follow: None,
         });
-        question.follow = Follow::of(&question, headers).map(Box::new);
-        question
+        context.follow = Follow::of(&context, headers).map(Box::new);
+        context
     }
 
     /// The conversations that it names, where its answer may open another one.
     pub fn named(&self) -> Option<&[String]> {
         let may_open = self.route.kind == Kind::Query && self.follow.is_none();
-        may_open.then_some(&self.inquiry.conversations)
+        may_open.then_some(&self.cache_request.conversations)
     }
 
     /// The settings as of the request.
@@ -93,22 +98,22 @@ impl Question {
     /// The request for the upstream, made of the client's own.
     pub fn request(&self, mut parts: Parts, body: Bytes) -> Request<RequestBody> {
         self.make_upstreams(&mut parts.headers);
-        let body = self.inquiry.upstream_body.clone().unwrap_or(body);
+        let body = self.cache_request.upstream_body.clone().unwrap_or(body);
         Request::from_parts(parts, body.into())
     }
 
     /// Makes of its headers those that go upstream.
     pub fn make_upstreams(&self, headers: &mut HeaderMap) {
         upstream_headers(&self.exchange, headers, true);
-        self.inquiry.conditions.remove_from(headers);
+        self.cache_request.conditions.remove_from(headers);
     }
 
     /// Has the upstream give the part that is asked for, which is nobody else's and not stored: on the client's own
     /// conditions. What `report` then tells.
     pub fn ask_for_part(&mut self, request: &mut Request<RequestBody>, report: CacheReport) -> CacheReport {
         let reason = Some(Reason::RequestRange);
-        (self.inquiry.bypass, self.inquiry.key, self.follow) = (reason, None, None);
-        self.inquiry.conditions.add_to(request.headers_mut());
+        (self.cache_request.bypass, self.cache_request.key, self.follow) = (reason, None, None);
+        self.cache_request.conditions.add_to(request.headers_mut());
         CacheReport { reason, ..report }
     }
 
@@ -124,7 +129,7 @@ impl Question {
 
     /// The keys under which its answer is kept.
     pub fn keys(&self) -> &[Key] {
-        self.wanted.as_ref().map_or(self.inquiry.key.as_slice(), |wanted| wanted.keys())
+        self.wanted.as_ref().map_or(self.cache_request.key.as_slice(), |wanted| wanted.keys())
     }
 
     /// The largest answer that is kept, in bytes: one entry, and of several some room for each further one.
@@ -141,8 +146,8 @@ impl Question {
     /// Notes, for a shared scope, that the upstream accepts the caller's credentials: it gave a whole answer that was
     /// judged good.
     pub fn accept_credentials(&self) {
-        let Self { route, inquiry, .. } = self;
-        if let Some(credentials) = &inquiry.credentials {
+        let Self { route, cache_request, .. } = self;
+        if let Some(credentials) = &cache_request.credentials {
             let until = Instant::now() + self.live().config.shared_auth_ttl;
             self.shared().standing.accept(&route.name, credentials, until);
         }
@@ -151,7 +156,7 @@ impl Question {
     /// Notes that the upstream refuses them, where `status` says so.
     pub fn refuse_credentials(&self, status: StatusCode) {
         let is_refusal = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-        if let (true, Some(credentials)) = (is_refusal, &self.inquiry.credentials) {
+        if let (true, Some(credentials)) = (is_refusal, &self.cache_request.credentials) {
             self.shared().standing.refuse(&self.route.name, credentials);
         }
     }
@@ -164,10 +169,12 @@ impl Question {
 
 /// Whether a request may have an answer that was given to one with, or without, credentials: under a shared
 /// scope, what somebody with credentials got is for those alone whose own the upstream accepts.
-pub fn may_read(question: &Question, with_credentials: bool) -> bool {
-    let Question { route, inquiry, .. } = question;
-    let stands = |credentials| question.shared().standing.holds(&route.name, credentials, Instant::now());
-    !with_credentials || route.scope == Scope::Credential || inquiry.credentials.as_ref().is_some_and(stands)
+pub fn may_read(context: &RequestContext, with_credentials: bool) -> bool {
+    let RequestContext { route, cache_request, .. } = context;
+    let stands = |credentials| context.shared().standing.holds(&route.name, credentials, Instant::now());
+    !with_credentials
+        || route.scope == Scope::Credential
+        || cache_request.credentials.as_ref().is_some_and(stands)
 }
 
 /// What is remembered of a request on such a route.
@@ -185,10 +192,11 @@ pub struct Follow {
 
 impl Follow {
     /// Of a question whose request has `headers`; `None` where its route has a TTL, or nothing is kept.
-    pub fn of(question: &Question, headers: &HeaderMap) -> Option<Self> {
-        let target = question.inquiry.key.as_ref().filter(|_| question.route.mode == Mode::Rfc9111)?.clone();
+    pub fn of(context: &RequestContext, headers: &HeaderMap) -> Option<Self> {
+        let target =
+            context.cache_request.key.as_ref().filter(|_| context.route.mode == Mode::Rfc9111)?.clone();
         let mut request = headers.clone();
-        question.make_upstreams(&mut request);
+        context.make_upstreams(&mut request);
         Some(Self { request, target, varies_on: Vec::new(), stored: None })
     }
 }

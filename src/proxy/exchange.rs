@@ -48,7 +48,7 @@ pub struct Exchange {
     /// The page that it came from, where a browser says so.
     pub origin: Option<Origin>,
     /// The text of its question, where that is to be logged.
-    pub question: Option<String>,
+    pub question_text: Option<String>,
     /// The settings as it came, and what lasts.
     pub live: Arc<Live>,
 }
@@ -66,7 +66,7 @@ impl Exchange {
             #[serde(skip_serializing_if = "Option::is_none")]
             query: Option<&'a str>,
         }
-        Metadata { query: self.question.as_deref() }
+        Metadata { query: self.question_text.as_deref() }
     }
 
     /// Learns from the upstream's answer whether pages of its origin may read such answers.

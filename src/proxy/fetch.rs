@@ -21,7 +21,7 @@ use crate::{
             flight::{self, End, Head, Origin, Reader, Sharing, Source},
             registry::{Fit, Seat, Start},
         },
-        context::{Question, may_read},
+        context::{RequestContext, may_read},
         fill::{Fill, purpose::Purpose},
         lookup::hit,
         response::{self, Failure, Reply},
@@ -35,139 +35,139 @@ const VERDICT_WAIT: Duration = Duration::from_millis(50);
 /// How long a stream's head waits for its first event.
 const FIRST_EVENT_WAIT: Duration = Duration::from_millis(1);
 
-/// Gets the answer to `question`, whose lookup `report` tells of; `request` asks the upstream for it.
+/// Gets the answer to `context`, whose lookup `report` tells of; `request` asks the upstream for it.
 ///
 /// # Errors
 /// Where there is no answer, or it does not begin in time.
 pub async fn ask(
-    mut question: Box<Question>,
+    mut context: Box<RequestContext>,
     report: CacheReport,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
-    question.exchange.caller.half_close.waits_elsewhere();
-    match question.fallback.take() {
-        None => ask_once_or_twice(question, report, request).await,
-        Some(stale) => Box::pin(ask_or_take(question, stale, report, request)).await,
+    context.exchange.caller.half_close.waits_elsewhere();
+    match context.fallback.take() {
+        None => ask_once_or_twice(context, report, request).await,
+        Some(stale) => Box::pin(ask_or_take(context, stale, report, request)).await,
     }
 }
 
 /// The same, with a stale answer for where that fails.
 async fn ask_or_take(
-    question: Box<Question>,
+    context: Box<RequestContext>,
     stale: Box<Fallback>,
     report: CacheReport,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
-    let asked = Box::new(Question { fallback: Some(stale.clone()), ..Question::clone(&question) });
+    let asked = Box::new(RequestContext { fallback: Some(stale.clone()), ..RequestContext::clone(&context) });
     match ask_once_or_twice(asked, report, request).await {
         Ok(reply) if stale.for_errors && policy::is_failure(reply.response.status()) => {
-            Ok(hit::instead(&question, stale.found, Some(reply.response.status())))
+            Ok(hit::instead(&context, stale.found, Some(reply.response.status())))
         }
-        Err(Failure::Told(..) | Failure::Fill(..)) => Ok(hit::instead(&question, stale.found, None)),
+        Err(Failure::Told(..) | Failure::Fill(..)) => Ok(hit::instead(&context, stale.found, None)),
         otherwise => otherwise,
     }
 }
 
 /// Asks the upstream in the background, unless it is being asked already, or failed to answer lately.
-pub fn refresh(question: Box<Question>, request: Request<RequestBody>) {
-    let Some(key) = &question.inquiry.key else { return };
-    let id = (key.id(), question.inquiry.ask.upstream_form.id);
-    if question.inquiry.directives.only_if_cached || question.shared().flights.is_refresh_held_off(&id) {
+pub fn refresh(context: Box<RequestContext>, request: Request<RequestBody>) {
+    let Some(key) = &context.cache_request.key else { return };
+    let id = (key.id(), context.cache_request.ask.upstream_form.id);
+    if context.cache_request.directives.only_if_cached || context.shared().flights.is_refresh_held_off(&id) {
         return;
     }
-    if let Seat::Lead(Start { writer, landing, .. }) = seat(&question, false) {
-        let tasks = question.shared().tasks.clone();
-        tasks.spawn(Fill { question, landing, purpose: Purpose::Refresh }.run(request, writer));
+    if let Seat::Lead(Start { writer, landing, .. }) = seat(&context, false) {
+        let tasks = context.shared().tasks.clone();
+        tasks.spawn(Fill { context, landing, purpose: Purpose::Refresh }.run(request, writer));
     }
 }
 
 async fn ask_once_or_twice(
-    question: Box<Question>,
+    context: Box<RequestContext>,
     report: CacheReport,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
-    let deadline = question.deadline();
+    let deadline = context.deadline();
     for second in [false, true] {
-        let reader = match seat(&question, second) {
-            Seat::Lead(start) => return Box::pin(lead(question, report, request, start)).await,
+        let reader = match seat(&context, second) {
+            Seat::Lead(start) => return Box::pin(lead(context, report, request, start)).await,
             Seat::Follow(reader) => reader,
             Seat::Alone => break,
             Seat::Full => {
-                question.shared().stats.limited(Limit::MaxFollowers);
+                context.shared().stats.limited(Limit::MaxFollowers);
                 break;
             }
         };
         // Who has waited for a second answer, or failed twice, waits for no third; nor who has a stale one.
-        let last = second || reader.origin().second || question.fallback.is_some();
+        let last = second || reader.origin().second || context.fallback.is_some();
         match timeout_at(deadline, reader.shared_head()).await {
-            Err(_) => return Err(Failure::Told(question.too_late(), Some(report))),
+            Err(_) => return Err(Failure::Told(context.too_late(), Some(report))),
             Ok(Err(error)) if last => return Err(Failure::Fill(error, Some(report))),
             Ok(Ok(Some(head)))
                 if matches!(head.sharing, Sharing::Open | Sharing::Judged)
                     || (last && head.sharing == Sharing::Failed) =>
             {
-                return Ok(follow(&question, report, &head, reader));
+                return Ok(follow(&context, report, &head, reader));
             }
             Ok(Ok(None)) => break,
             Ok(Err(_) | Ok(Some(_))) => {}
         }
     }
-    let start = Start::alone(origin(&question, false));
-    Box::pin(lead(question, report, request, start)).await
+    let start = Start::alone(origin(&context, false));
+    Box::pin(lead(context, report, request, start)).await
 }
 
-fn origin(question: &Question, second: bool) -> Origin {
-    let bound = question.live().config.coalesce.max_buffer;
-    let with_credentials = question.inquiry.credentials.is_some();
-    let began = question.shared().store.invalidations().last();
+fn origin(context: &RequestContext, second: bool) -> Origin {
+    let bound = context.live().config.coalesce.max_buffer;
+    let with_credentials = context.cache_request.credentials.is_some();
+    let began = context.shared().store.invalidations().last();
     Origin { bound, with_credentials, second, began }
 }
 
 /// The request's part in the answer.
-fn seat(question: &Question, second: bool) -> Seat {
-    let inquiry = &question.inquiry;
+fn seat(context: &RequestContext, second: bool) -> Seat {
+    let cache_request = &context.cache_request;
     // What is not looked up is not shared; nor is an answer that the request wants to be of no further use.
-    let (None, Some(key), false) = (inquiry.bypass, &inquiry.key, question.is_head()) else {
+    let (None, Some(key), false) = (cache_request.bypass, &cache_request.key, context.is_head()) else {
         return Seat::Alone;
     };
-    if inquiry.directives.no_cache || inquiry.directives.ttl.is_some_and(|ttl| ttl.is_zero()) {
+    if cache_request.directives.no_cache || cache_request.directives.ttl.is_some_and(|ttl| ttl.is_zero()) {
         return Seat::Alone;
     }
-    let id = (key.id(), inquiry.ask.upstream_form.id);
-    let max_followers = question.live().config.coalesce.max_followers;
-    let target_ids = inquiry.target_ids();
+    let id = (key.id(), cache_request.ask.upstream_form.id);
+    let max_followers = context.live().config.coalesce.max_followers;
+    let target_ids = cache_request.target_ids();
     let fit = |origin: Origin| {
-        let invalidations = question.shared().store.invalidations();
+        let invalidations = context.shared().store.invalidations();
         let may_be_invalidated = |key| {
             invalidations.may_be_invalidated(origin.began, Dependencies { key, target_ids: &target_ids })
         };
-        if question.keys().iter().any(may_be_invalidated) {
+        if context.keys().iter().any(may_be_invalidated) {
             Fit::Outdated
-        } else if may_read(question, origin.with_credentials) {
+        } else if may_read(context, origin.with_credentials) {
             Fit::Fits
         } else {
             Fit::NotTheirs
         }
     };
-    let (flights, since) = (&question.shared().flights, question.exchange.started);
-    flights.join(id, origin(question, second), since, max_followers, fit)
+    let (flights, since) = (&context.shared().flights, context.exchange.started);
+    flights.join(id, origin(context, second), since, max_followers, fit)
 }
 
 /// Asks the upstream, and reads along. Once there is something to give on, or the client leaves, a task of its own does
 /// what is left of the asking: from then on this one goes no faster than the client reads.
 async fn lead(
-    question: Box<Question>,
+    context: Box<RequestContext>,
     mut report: CacheReport,
     request: Request<RequestBody>,
     start: Start,
 ) -> Result<Reply, Failure> {
     let Start { writer, reader, landing } = start;
-    let exchange = question.exchange.clone();
-    let edit = question.inquiry.ask.edit_for_caller();
-    let is_head = question.is_head();
-    let tasks = question.shared().tasks.clone();
+    let exchange = context.exchange.clone();
+    let edit = context.cache_request.ask.edit_for_caller();
+    let is_head = context.is_head();
+    let tasks = context.shared().tasks.clone();
     let purpose = if reader.origin().second { Purpose::SecondAnswer } else { Purpose::Answer };
-    let mut fill = Carried::new(Fill { question, landing, purpose }.run(request, writer), tasks);
+    let mut fill = Carried::new(Fill { context, landing, purpose }.run(request, writer), tasks);
     let head = match fill.until(reader.head()).await {
         Ok(head) => head,
         Err(error) => return Err(Failure::Fill(error, Some(report))),
@@ -213,14 +213,14 @@ async fn lead(
 }
 
 /// Reads along with the request that asked.
-fn follow(question: &Question, report: CacheReport, head: &Head, reader: Reader) -> Reply {
-    question.shared().stats.coalesced.increment();
+fn follow(context: &RequestContext, report: CacheReport, head: &Head, reader: Reader) -> Reply {
+    context.shared().stats.coalesced.increment();
     let framing = Framing::of_headers(&head.headers);
-    let edit = question.inquiry.ask.edit_for_others(question.named());
+    let edit = context.cache_request.ask.edit_for_others(context.named());
     let edit = edit.filter(|edit| edit.changes(framing));
     // As from the store: without what was meant for the one who asked, be it in an answer that is not stored.
-    let mut headers = response::headers_to_store(&question.route, &head.headers);
-    if question.follow.is_none() {
+    let mut headers = response::headers_to_store(&context.route, &head.headers);
+    if context.follow.is_none() {
         headers.remove(header::SET_COOKIE);
     }
     // An error says when to ask again to whom it is given.

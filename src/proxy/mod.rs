@@ -46,7 +46,7 @@ use crate::{
     proxy::{
         body::{BodyError, ReadLimits, ResponseBody},
         cached::Lookup,
-        context::Question,
+        context::RequestContext,
         error::{ErrorBody, ErrorKind, ProxyError},
         exchange::{Exchange, Observed, Record, Unanswered, Watch},
         health::Health,
@@ -60,7 +60,7 @@ use crate::{
     request::{
         client_body::ClientBody,
         connection::Caller,
-        dispatch::{Passed, Way},
+        dispatch::{Dispatch, PassThrough},
     },
     telemetry::{log::events, stats::Limit},
     time::{unix_seconds, write_seconds},
@@ -146,7 +146,7 @@ impl Proxy {
             started: Instant::now(),
             caller,
             origin: cors::origin(&parts.headers),
-            question: None,
+            question_text: None,
             live: self.live.load_full(),
         }
     }
@@ -158,18 +158,18 @@ impl Proxy {
         body: ClientBody,
     ) -> Result<Reply, Failure> {
         let live = &exchange.live;
-        let heading = match exchange.caller.recall(&live.routes, &mut parts) {
-            Some(heading) => heading,
+        let head = match exchange.caller.recall(&live.routes, &mut parts) {
+            Some(head) => head,
             None => {
                 validation::check(&parts)
                     .map_err(|fault| ProxyError::new(ErrorKind::InvalidRequest, fault))?;
-                match Way::of(&live.config.health_path, &live.routes, &parts) {
-                    Way::Cached(route) => exchange.caller.read(route, &mut parts),
-                    Way::Own(page) => {
+                match Dispatch::of(&live.config.health_path, &live.routes, &parts) {
+                    Dispatch::Cached(route) => exchange.caller.read(route, &mut parts),
+                    Dispatch::Own(page) => {
                         let response = self.health.page(page, &live.config, &self.shared, &parts.method);
                         return Ok(Reply::new(response.await, None));
                     }
-                    Way::Passed(Passed { covering, upgrade, .. }) => {
+                    Dispatch::PassThrough(PassThrough { covering, upgrade, .. }) => {
                         let invalidation =
                             PendingInvalidation::of(exchange, &parts.headers, covering.map(Arc::as_ref));
                         return Box::pin(passthrough::pass(exchange, *parts, body, upgrade, invalidation))
@@ -186,59 +186,60 @@ impl Proxy {
             Err(BodyError::TooLarge(limit)) => return Err(too_large(limit).into()),
             Err(error) => return Err(Failure::Gone(error)),
         };
-        let Some(question) = Question::of(exchange, &heading, &parts, &body) else {
-            let invalidation = PendingInvalidation::of(exchange, &parts.headers, Some(&heading.route));
+        let Some(context) = RequestContext::of(exchange, &head, &parts, &body) else {
+            let invalidation = PendingInvalidation::of(exchange, &parts.headers, Some(&head.route));
             return Box::pin(passthrough::forward(exchange, *parts, body.into(), None, invalidation)).await;
         };
-        let (conditions, range) = (question.inquiry.conditions.clone(), question.inquiry.range.clone());
-        let reply = self.cached(question, parts, body).await?;
+        let (conditions, range) =
+            (context.cache_request.conditions.clone(), context.cache_request.range.clone());
+        let reply = self.cached(context, parts, body).await?;
         Ok(error_format::errors(exchange, reply).await.unless(&conditions).part(range.as_ref()))
     }
 
     /// A request that a route covers.
     async fn cached(
         &self,
-        mut question: Box<Question>,
+        mut context: Box<RequestContext>,
         parts: Box<Parts>,
         body: Bytes,
     ) -> Result<Reply, Failure> {
-        if let Some(batch) = question.inquiry.batch.take() {
-            let request = question.request(*parts, body);
-            return Box::pin(embeddings::embed(*question, &batch, request)).await;
+        if let Some(batch) = context.cache_request.batch.take() {
+            let request = context.request(*parts, body);
+            return Box::pin(embeddings::embed(*context, &batch, request)).await;
         }
-        let (request, report) = match (question.inquiry.bypass, question.inquiry.key.clone()) {
-            (None, key) if question.inquiry.is_turn => {
+        let (request, report) = match (context.cache_request.bypass, context.cache_request.key.clone()) {
+            (None, key) if context.cache_request.is_turn => {
                 let reason = Reason::ConversationTurn;
-                let report = CacheReport { key, ..CacheReport::bypass(question.route.kind, reason) };
-                if question.inquiry.directives.only_if_cached {
+                let report = CacheReport { key, ..CacheReport::bypass(context.route.kind, reason) };
+                if context.cache_request.directives.only_if_cached {
                     return Err(not_cached(report));
                 }
                 self.shared.stats.bypassed.increment();
-                (question.request(*parts, body), report)
+                (context.request(*parts, body), report)
             }
-            (None, Some(key)) => match lookup::lookup(&mut question, key.clone()).await {
-                Lookup::Hit(found) => return Ok(hit::found(&question, found)),
+            (None, Some(key)) => match lookup::lookup(&mut context, key.clone()).await {
+                Lookup::Hit(found) => return Ok(hit::found(&context, found)),
                 Lookup::Stale(found) => {
                     let stored = Arc::clone(&found.entry);
-                    let reply = hit::found(&question, found);
-                    let mut request = question.request(*parts, body);
-                    revalidate::ask_to_confirm(&mut question, &mut request, Some(stored));
-                    fetch::refresh(question, request);
+                    let reply = hit::found(&context, found);
+                    let mut request = context.request(*parts, body);
+                    revalidate::ask_to_confirm(&mut context, &mut request, Some(stored));
+                    fetch::refresh(context, request);
                     return Ok(reply);
                 }
                 Lookup::Miss(miss) => {
-                    let key = question.inquiry.key.clone().unwrap_or(key);
-                    let report = CacheReport::miss(question.route.kind, key, miss.forward);
-                    if question.inquiry.directives.only_if_cached {
+                    let key = context.cache_request.key.clone().unwrap_or(key);
+                    let report = CacheReport::miss(context.route.kind, key, miss.forward);
+                    if context.cache_request.directives.only_if_cached {
                         return Err(not_cached(report));
                     }
-                    question.fallback = miss.fallback.map(Box::new);
-                    let mut request = question.request(*parts, body);
-                    if question.inquiry.range.is_some() {
-                        let report = question.ask_for_part(&mut request, report);
+                    context.fallback = miss.fallback.map(Box::new);
+                    let mut request = context.request(*parts, body);
+                    if context.cache_request.range.is_some() {
+                        let report = context.ask_for_part(&mut request, report);
                         (request, report)
                     } else {
-                        revalidate::ask_to_confirm(&mut question, &mut request, miss.stored);
+                        revalidate::ask_to_confirm(&mut context, &mut request, miss.stored);
                         (request, report)
                     }
                 }
@@ -246,11 +247,11 @@ impl Proxy {
             (reason, key) => {
                 self.shared.stats.bypassed.increment();
                 let reason = reason.unwrap_or(Reason::TtlZero);
-                let report = CacheReport { key, ..CacheReport::bypass(question.route.kind, reason) };
-                (question.request(*parts, body), report)
+                let report = CacheReport { key, ..CacheReport::bypass(context.route.kind, reason) };
+                (context.request(*parts, body), report)
             }
         };
-        Box::pin(fetch::ask(question, report, request)).await
+        Box::pin(fetch::ask(context, report, request)).await
     }
 
     /// What every response gets.

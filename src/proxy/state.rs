@@ -9,7 +9,7 @@ use crate::{
     cache::{invalidation::resource::Resources, route::Route},
     config::Config,
     proxy::{accepted_credentials::Standing, coalesce::registry::Flights, cors::Cors, upstream::Upstream},
-    request::{Terms, parse_cache::Memo},
+    request::{ClassifyContext, parse_cache::ParseCache},
     store::Store,
     telemetry::stats::Stats,
 };
@@ -43,7 +43,7 @@ pub struct Live {
     /// The client of the service behind.
     pub upstream: Upstream,
     /// What decides on a request besides its route.
-    pub terms: Terms,
+    pub classify_context: ClassifyContext,
 }
 
 impl Live {
@@ -53,20 +53,20 @@ impl Live {
     /// Where the upstream is reached over TLS and the system's certificates cannot be read.
     pub fn new(config: Config, shared: Arc<Shared>, permits: Arc<Semaphore>) -> io::Result<Self> {
         let upstream = Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats.retried))?;
-        let terms = terms(&config);
+        let classify_context = classify_context(&config);
         let routes = config.routes.iter().cloned().map(Arc::new).collect();
-        Ok(Self { shared, config, routes, upstream, terms })
+        Ok(Self { shared, config, routes, upstream, classify_context })
     }
 }
 
 /// What `config` says of reading requests.
-pub fn terms(config: &Config) -> Terms {
-    Terms {
+pub fn classify_context(config: &Config) -> ClassifyContext {
+    ClassifyContext {
         namespace: config.store.namespace.as_str().into(),
         sealing: config.store.sealing().map(Arc::new),
         host_counts: config.upstream.preserve_host,
         log_questions: config.log.queries,
         resources: Resources::of(&config.routes),
-        memo: Memo::beside(config.store.memory()),
+        parse_cache: ParseCache::beside(config.store.memory()),
     }
 }

@@ -19,7 +19,7 @@ const WORTH_REMEMBERING: usize = 1024;
 
 /// What a body says: all of it that matters once it was read.
 #[derive(Clone, Debug)]
-pub struct Reading {
+pub struct ParsedBody {
     /// What its bodies mean.
     pub dialect: Dialect,
     /// What of it is in the request's key.
@@ -31,14 +31,14 @@ pub struct Reading {
     /// The model that it names.
     pub model: Option<String>,
     /// The text of its question, where that is to be logged.
-    pub question: Option<String>,
+    pub question_text: Option<String>,
     /// The body that goes upstream, where it is not the caller's own.
     pub upstream_body: Option<Bytes>,
 }
 
 /// Where a body was sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct BodyContext<'a> {
     /// The route that covers the request.
     pub route: &'a Route,
     /// The request's path.
@@ -49,9 +49,15 @@ pub struct Place<'a> {
     pub log_questions: bool,
 }
 
-impl Reading {
+impl ParsedBody {
     /// Reads `json`, whose text is `text`, as a request of `dialect`; `counts` is what of it counts.
-    pub fn of(place: Place<'_>, dialect: Dialect, json: &Json<'_>, text: &[u8], counts: Body<'_>) -> Self {
+    pub fn of(
+        place: BodyContext<'_>,
+        dialect: Dialect,
+        json: &Json<'_>,
+        text: &[u8],
+        counts: Body<'_>,
+    ) -> Self {
         let conversations = place.conversations(json);
         let ask = dialect.ask(json, place.route.usage);
         Self {
@@ -60,30 +66,30 @@ impl Reading {
             ask,
             conversations,
             model: json.get("model").and_then(Json::as_str).map(str::to_owned),
-            question: place.log_questions.then(|| dialect.question(json)).flatten(),
+            question_text: place.log_questions.then(|| dialect.question_text(json)).flatten(),
             upstream_body: Dialect::body_that_asks(&ask, text, json),
         }
     }
 
     /// A body whose bytes count, whatever they say.
-    pub fn opaque(place: Place<'_>, bytes: &[u8]) -> Self {
+    pub fn opaque(place: BodyContext<'_>, bytes: &[u8]) -> Self {
         Self::of(place, Dialect::None, &Json::Null, bytes, Body::Bytes(bytes))
     }
 
     /// All of it but the digest of what counts.
-    pub fn gist(&self) -> impl Hash + PartialEq + '_ {
-        let Self { dialect, digest, ask, conversations, model, question, upstream_body } = self;
-        (dialect, digest.taken_as(), ask, conversations, model, question, upstream_body)
+    pub fn common(&self) -> impl Hash + PartialEq + '_ {
+        let Self { dialect, digest, ask, conversations, model, question_text, upstream_body } = self;
+        (dialect, digest.taken_as(), ask, conversations, model, question_text, upstream_body)
     }
 
     /// Whether it takes little memory.
     pub fn is_small(&self) -> bool {
-        let texts = self.conversations.iter().chain(&self.model).chain(&self.question);
+        let texts = self.conversations.iter().chain(&self.model).chain(&self.question_text);
         self.upstream_body.is_none() && texts.map(String::len).sum::<usize>() <= WORTH_REMEMBERING
     }
 }
 
-impl Place<'_> {
+impl BodyContext<'_> {
     /// The conversations that a question is a turn of: those that it names, and those whose paths it is below of.
     fn conversations(&self, json: &Json<'_>) -> Vec<String> {
         if self.route.kind != Kind::Query {

@@ -16,7 +16,7 @@ use crate::{
     http::{forwarded::Peer, headers},
     request::{
         half_close::{HalfClose, Halves},
-        head::Heading,
+        head::RequestHead,
     },
 };
 
@@ -60,7 +60,7 @@ struct Last {
 struct Known {
     /// It, with the connection's headers, and its caller's credentials.
     text: Box<[u8]>,
-    says: Arc<Heading>,
+    says: Arc<RequestHead>,
     /// Whether it has headers of the connection's.
     has_connection: bool,
 }
@@ -80,7 +80,7 @@ impl Caller {
 
     /// What the head in `parts` says, where it is the last one again, and the route that covered it is one of `routes`,
     /// which no others are under other settings; `parts` are without the connection's headers then.
-    pub fn recall(&self, routes: &[Arc<Route>], parts: &mut Parts) -> Option<Arc<Heading>> {
+    pub fn recall(&self, routes: &[Arc<Route>], parts: &mut Parts) -> Option<Arc<RequestHead>> {
         let mut last = self.last.lock();
         let is_one = |route: &Arc<Route>| routes.iter().any(|one| Arc::ptr_eq(one, route));
         let is_same = |known: &&Known| is_one(&known.says.route) && is_same(&known.text, parts);
@@ -94,10 +94,10 @@ impl Caller {
     }
 
     /// Reads the head in `parts`, which `route` covers, takes the connection's headers out of it, and remembers it.
-    pub fn read(&self, route: &Arc<Route>, parts: &mut Parts) -> Arc<Heading> {
+    pub fn read(&self, route: &Arc<Route>, parts: &mut Parts) -> Arc<RequestHead> {
         let text = self.is_worth_it().then(|| text(parts)).filter(|text| text.len() <= LONGEST);
         let has_connection = headers::remove_hop_by_hop(&mut parts.headers);
-        let says = Arc::new(Heading::of(route, parts));
+        let says = Arc::new(RequestHead::of(route, parts));
         let known = |text: Vec<u8>| Known { text: text.into(), says: Arc::clone(&says), has_connection };
         self.last.lock().known = text.map(known);
         says
@@ -311,7 +311,7 @@ mod tests {
                     let says = caller.recall(&routes, &mut ours);
                     let says = says.unwrap_or_else(|| caller.read(&routes[0], &mut ours));
                     headers::remove_hop_by_hop(&mut first.headers);
-                    let read = Heading::of(&routes[0], &first);
+                    let read = RequestHead::of(&routes[0], &first);
                     prop_assert_eq!(format!("{says:?}"), format!("{read:?}"));
                     prop_assert_eq!(ours.headers, first.headers);
                 }

@@ -8,18 +8,18 @@ use crate::{cache::route::Route, http::validation};
 
 /// Which way a request goes.
 #[derive(Debug)]
-pub enum Way<'a> {
+pub enum Dispatch<'a> {
     /// It is for a page of sidecache's own.
     Own(Page),
     /// It is one of this route's, whose answers are kept.
     Cached(&'a Arc<Route>),
     /// It goes on to the upstream, and its answer back, and nothing is kept.
-    Passed(Passed<'a>),
+    PassThrough(PassThrough<'a>),
 }
 
 /// A request that is passed on.
 #[derive(Debug)]
-pub struct Passed<'a> {
+pub struct PassThrough<'a> {
     /// The route that covers it all the same.
     pub covering: Option<&'a Arc<Route>>,
     /// The protocol that its connection is to become.
@@ -71,7 +71,7 @@ impl Page {
     }
 }
 
-impl<'a> Way<'a> {
+impl<'a> Dispatch<'a> {
     /// That of a request with the head in `parts`, where the health page is at `health_path`.
     pub fn of(health_path: &str, routes: &'a [Arc<Route>], parts: &Parts) -> Self {
         let (method, path) = (&parts.method, parts.uri.path());
@@ -88,7 +88,7 @@ impl<'a> Way<'a> {
             Some(_) if validation::climbs(path) => Why::Climbs,
             Some(route) => return Self::Cached(route),
         };
-        Self::Passed(Passed { covering, upgrade, why })
+        Self::PassThrough(PassThrough { covering, upgrade, why })
     }
 }
 
@@ -115,10 +115,10 @@ mod tests {
                 false => request,
             };
             let (parts, ()) = request.body(()).expect("a request").into_parts();
-            match Way::of("/health", &routes, &parts) {
-                Way::Own(page) => format!("{page:?}"),
-                Way::Cached(route) => route.name.clone(),
-                Way::Passed(Passed { covering, upgrade, why }) => {
+            match Dispatch::of("/health", &routes, &parts) {
+                Dispatch::Own(page) => format!("{page:?}"),
+                Dispatch::Cached(route) => route.name.clone(),
+                Dispatch::PassThrough(PassThrough { covering, upgrade, why }) => {
                     format!("{why:?} {} {}", covering.map_or("none", |route| &route.name), upgrade.is_some())
                 }
             }

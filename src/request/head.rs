@@ -27,7 +27,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// What a request's head says.
 #[derive(Debug)]
-pub struct Heading {
+pub struct RequestHead {
     /// The route that covers it.
     pub route: Arc<Route>,
     /// What it asks of the cache.
@@ -53,7 +53,7 @@ pub struct Heading {
 /// How a body is taken: what of the head counts depends on that.
 type Form = (Dialect, u8);
 
-impl Heading {
+impl RequestHead {
     /// Reads the head of a request that `route` covers by its method and path; without the connection's headers.
     pub fn of(route: &Arc<Route>, parts: &Parts) -> Self {
         let Parts { method, headers, .. } = parts;

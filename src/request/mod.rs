@@ -31,15 +31,15 @@ use crate::{
     reason::Reason,
     request::{
         batch::Batch,
-        body::{Place, Reading},
-        head::Heading,
-        parse_cache::Memo,
+        body::{BodyContext, ParsedBody},
+        head::RequestHead,
+        parse_cache::ParseCache,
     },
 };
 
 /// A request on a cacheable route, read.
 #[derive(Clone, Debug)]
-pub struct Inquiry {
+pub struct CacheRequest {
     /// Why the store is not asked; `None` where it is.
     pub bypass: Option<Reason>,
     /// Under what its answer is kept; `None` where it is not.
@@ -67,12 +67,12 @@ pub struct Inquiry {
     /// The model that it names.
     pub model: Option<String>,
     /// The text of its question, where that is to be logged.
-    pub question: Option<String>,
+    pub question_text: Option<String>,
     /// The body that goes upstream, where it is not the caller's own.
     pub upstream_body: Option<Bytes>,
 }
 
-impl Inquiry {
+impl CacheRequest {
     /// The ids of what its answer depends on, as far as that is known before the answer.
     pub fn target_ids(&self) -> Vec<TargetId> {
         TargetId::all(&self.targets)
@@ -81,7 +81,7 @@ impl Inquiry {
 
 /// What decides besides the route and the request.
 #[derive(Debug)]
-pub struct Terms {
+pub struct ClassifyContext {
     /// The first part of every key.
     pub namespace: Namespace,
     /// What names keys, where the store is not to know what they stand for.
@@ -93,20 +93,25 @@ pub struct Terms {
     /// Where documents and conversations are.
     pub resources: Resources,
     /// What bodies said before.
-    pub memo: Memo,
+    pub parse_cache: ParseCache,
 }
 
 /// Reads a request that a route covers by its method and path; `None` where its body shows that a built-in route does
-/// not cover it. `heading` is what its head says, which `parts` has, without the connection's headers.
+/// not cover it. `head` is what its head says, which `parts` has, without the connection's headers.
 ///
 /// What is ambiguous goes to the upstream, and nothing of it is stored.
-pub fn admit(heading: &Heading, parts: &Parts, body: &[u8], terms: &Terms) -> Option<Inquiry> {
-    let route = &heading.route;
-    let reader = Reader { heading, parts, terms };
+pub fn classify(
+    head: &RequestHead,
+    parts: &Parts,
+    body: &[u8],
+    classify_context: &ClassifyContext,
+) -> Option<CacheRequest> {
+    let route = &head.route;
+    let reader = Reader { head, parts, classify_context };
     let opaque = |refused: Option<Reason>| {
         // What is refused has no key.
         let counts = if refused.is_none() { body } else { &[] };
-        Some(reader.inquiry(Reading::opaque(reader.place(), counts), refused))
+        Some(reader.cache_request(ParsedBody::opaque(reader.place(), counts), refused))
     };
     if route.mode == Mode::Rfc9111 {
         return opaque(None);
@@ -115,16 +120,18 @@ pub fn admit(heading: &Heading, parts: &Parts, body: &[u8], terms: &Terms) -> Op
     if !wants_json {
         return opaque(None);
     }
-    if !heading.is_json {
+    if !head.is_json {
         return if route.builtin { None } else { opaque(Some(Reason::RequestNotJson)) };
     }
-    if heading.is_encoded {
+    if head.is_encoded {
         return opaque(Some(Reason::RequestEncoded));
     }
     // Of a batch, each input is known by itself, and the whole is not remembered.
-    let known_by = (route.kind != Kind::Embedding).then(|| terms.memo.name(body));
-    if let Some(reading) = known_by.and_then(|name| terms.memo.recall(&name, route, parts.uri.path())) {
-        return Some(reader.inquiry(reading, None));
+    let known_by = (route.kind != Kind::Embedding).then(|| classify_context.parse_cache.name(body));
+    if let Some(parsed) =
+        known_by.and_then(|name| classify_context.parse_cache.recall(&name, route, parts.uri.path()))
+    {
+        return Some(reader.cache_request(parsed, None));
     }
     let json = match Json::parse(body) {
         Ok(json) => json,
@@ -135,11 +142,11 @@ pub fn admit(heading: &Heading, parts: &Parts, body: &[u8], terms: &Terms) -> Op
     match (fits, route.builtin) {
         (true, _) if dialect == Dialect::Embedding => Some(reader.batch(body, &json)),
         (true, _) => {
-            let reading = Reading::of(reader.place(), dialect, &json, body, Body::Json(&json));
+            let parsed = ParsedBody::of(reader.place(), dialect, &json, body, Body::Json(&json));
             if let Some(name) = known_by {
-                terms.memo.keep(name, route, parts.uri.path(), &reading);
+                classify_context.parse_cache.keep(name, route, parts.uri.path(), &parsed);
             }
-            Some(reader.inquiry(reading, None))
+            Some(reader.cache_request(parsed, None))
         }
         (false, true) => None,
         (false, false) => opaque(Some(Reason::RequestNotInDialect)),
@@ -156,76 +163,76 @@ const fn parse_reason(error: JsonError) -> Reason {
 }
 
 struct Reader<'a> {
-    heading: &'a Heading,
+    head: &'a RequestHead,
     parts: &'a Parts,
-    terms: &'a Terms,
+    classify_context: &'a ClassifyContext,
 }
 
 impl<'a> Reader<'a> {
-    fn place(&self) -> Place<'a> {
-        Place {
-            route: &self.heading.route,
+    fn place(&self) -> BodyContext<'a> {
+        BodyContext {
+            route: &self.head.route,
             path: self.parts.uri.path(),
-            resources: &self.terms.resources,
-            log_questions: self.terms.log_questions,
+            resources: &self.classify_context.resources,
+            log_questions: self.classify_context.log_questions,
         }
     }
 
-    fn inquiry(&self, reading: Reading, refused: Option<Reason>) -> Inquiry {
-        let Heading { route, directives, conditions, range, credentials, .. } = self.heading;
-        let refused = refused.or(self.heading.refused);
-        let mut key = refused.is_none().then(|| self.key(reading.dialect, reading.digest));
-        let mut is_turn = !reading.conversations.is_empty() && route.mode == Mode::Ttl;
-        if let (true, Some(named)) = (is_turn, &self.heading.idempotency_key) {
+    fn cache_request(&self, parsed: ParsedBody, refused: Option<Reason>) -> CacheRequest {
+        let RequestHead { route, directives, conditions, range, credentials, .. } = self.head;
+        let refused = refused.or(self.head.refused);
+        let mut key = refused.is_none().then(|| self.key(parsed.dialect, parsed.digest));
+        let mut is_turn = !parsed.conversations.is_empty() && route.mode == Mode::Ttl;
+        if let (true, Some(named)) = (is_turn, &self.head.idempotency_key) {
             // The same turn again, whose answer is the same.
             key = key.map(|key| key.variant(named.as_bytes()));
             is_turn = false;
         }
         // What is not kept is the upstream's to judge.
         let conditions = key.as_ref().map(|_| conditions.clone());
-        let targets = self.targets(&reading.conversations, key.as_ref());
-        Inquiry {
+        let targets = self.targets(&parsed.conversations, key.as_ref());
+        CacheRequest {
             // Where the upstream is followed, it may confirm what is stored.
             bypass: refused
                 .or((directives.no_cache && route.mode != Mode::Rfc9111).then_some(Reason::RequestNoCache)),
             key,
             batch: None,
-            dialect: reading.dialect,
-            ask: reading.ask,
+            dialect: parsed.dialect,
+            ask: parsed.ask,
             directives: *directives,
             conditions: conditions.unwrap_or_default(),
             range: range.clone(),
             credentials: *credentials,
             targets,
-            conversations: reading.conversations,
+            conversations: parsed.conversations,
             is_turn,
-            model: reading.model,
-            question: reading.question,
-            upstream_body: reading.upstream_body,
+            model: parsed.model,
+            question_text: parsed.question_text,
+            upstream_body: parsed.upstream_body,
         }
     }
 
     /// A request for vectors. Where it cannot be told what each input alone would be answered with, it is not cached.
-    fn batch(&self, body: &[u8], json: &Json<'_>) -> Inquiry {
-        let read = |counts| Reading::of(self.place(), Dialect::Embedding, json, body, counts);
+    fn batch(&self, body: &[u8], json: &Json<'_>) -> CacheRequest {
+        let read = |counts| ParsedBody::of(self.place(), Dialect::Embedding, json, body, counts);
         let Some(inputs) = Inputs::find(body, json) else {
-            return self.inquiry(read(Body::Json(json)), Some(Reason::RequestNotInDialect));
+            return self.cache_request(read(Body::Json(json)), Some(Reason::RequestNotInDialect));
         };
-        let mut inquiry = self.inquiry(read(Body::Shared(json, inputs.unshared_members())), None);
-        inquiry.ask.inputs = inputs.count();
-        if let Some(shared) = inquiry.key.take() {
-            let key = |input| shared.sibling(|shared| key::input_digest(&self.heading.route, shared, input));
+        let mut cache_request = self.cache_request(read(Body::Shared(json, inputs.unshared_members())), None);
+        cache_request.ask.inputs = inputs.count();
+        if let Some(shared) = cache_request.key.take() {
+            let key = |input| shared.sibling(|shared| key::input_digest(&self.head.route, shared, input));
             let keys: Vec<_> = inputs.values(json).iter().map(key).collect();
             let batch = Batch::new(inputs, keys);
-            inquiry.key = Key::together(batch.keys());
-            inquiry.batch = Some(Arc::new(batch));
+            cache_request.key = Key::together(batch.keys());
+            cache_request.batch = Some(Arc::new(batch));
         }
-        inquiry
+        cache_request
     }
 
     fn targets(&self, conversations: &[String], key: Option<&Key>) -> Vec<Target> {
         let mut targets = self.targets_of_kind(conversations);
-        if self.heading.route.mode == Mode::Rfc9111 {
+        if self.head.route.mode == Mode::Rfc9111 {
             // Each variant goes with its target.
             targets.extend(key.map(|key| Target::Key(*key.digest())));
             targets.push(Resource::path(self.parts.uri.path()));
@@ -234,7 +241,7 @@ impl<'a> Reader<'a> {
     }
 
     fn targets_of_kind(&self, conversations: &[String]) -> Vec<Target> {
-        let route = &self.heading.route;
+        let route = &self.head.route;
         match route.kind {
             kind @ (Kind::Document | Kind::Conversation) => {
                 Resource::named(kind, &route.pattern, self.parts.uri.path()).seen()
@@ -244,9 +251,9 @@ impl<'a> Reader<'a> {
     }
 
     fn key(&self, dialect: Dialect, body: BodyDigest) -> Key {
-        let Terms { namespace, sealing, host_counts, .. } = self.terms;
-        let digest = self.heading.key_digest(self.parts, *host_counts, dialect, body);
-        let key = Key::new(*namespace, self.heading.route.kind, digest);
+        let ClassifyContext { namespace, sealing, host_counts, .. } = self.classify_context;
+        let digest = self.head.key_digest(self.parts, *host_counts, dialect, body);
+        let key = Key::new(*namespace, self.head.route.kind, digest);
         match sealing {
             Some(sealing) => key.named(sealing),
             None => key,
@@ -264,14 +271,14 @@ mod tests {
     use super::*;
     use crate::cache::route::{Route, Scope};
 
-    fn terms() -> Terms {
-        Terms {
+    fn classify_context() -> ClassifyContext {
+        ClassifyContext {
             namespace: "ns".into(),
             sealing: None,
             host_counts: false,
             log_questions: true,
             resources: Resources::default(),
-            memo: Memo::beside(0),
+            parse_cache: ParseCache::beside(0),
         }
     }
 
@@ -294,7 +301,7 @@ mod tests {
                 1..60,
             ),
         ) {
-            let (warm, routes, mut headings) = (terms(), routes(), HashMap::new());
+            let (warm, routes, mut headings) = (classify_context(), routes(), HashMap::new());
             for (route, path, shape, text, caller, stream) in asked {
                 let path = ["/v1/chat/completions", "/api/v1/query", "/x"][path];
                 let body = match shape {
@@ -308,10 +315,10 @@ mod tests {
                     .header("accept", "text/event-stream")
                     .header("authorization", format!("Bearer {caller}"));
                 let (parts, ()) = request.body(()).expect("a request").into_parts();
-                let read = || Heading::of(&routes[route], &parts);
+                let read = || RequestHead::of(&routes[route], &parts);
                 let known = headings.entry((route, path, caller)).or_insert_with(read);
-                let again = admit(known, &parts, body.as_bytes(), &warm);
-                let first = admit(&read(), &parts, body.as_bytes(), &terms());
+                let again = classify(known, &parts, body.as_bytes(), &warm);
+                let first = classify(&read(), &parts, body.as_bytes(), &classify_context());
                 prop_assert_eq!(format!("{again:?}"), format!("{first:?}"));
             }
         }
@@ -319,14 +326,15 @@ mod tests {
 
     #[test]
     fn a_body_is_read_once() {
-        let (terms, routes) = (terms(), routes());
+        let (classify_context, routes) = (classify_context(), routes());
         let body = br#"{"model":"m","messages":[]}"#;
-        let (path, name) = ("/v1/chat/completions", terms.memo.name(body));
+        let (path, name) = ("/v1/chat/completions", classify_context.parse_cache.name(body));
         let request = Request::post(path).header("content-type", "application/json");
         let (parts, ()) = request.body(()).expect("a request").into_parts();
-        let is_known = |route: usize, path| terms.memo.recall(&name, &routes[route], path).is_some();
+        let is_known =
+            |route: usize, path| classify_context.parse_cache.recall(&name, &routes[route], path).is_some();
         assert!(!is_known(0, path));
-        admit(&Heading::of(&routes[0], &parts), &parts, body, &terms).expect("covered");
+        classify(&RequestHead::of(&routes[0], &parts), &parts, body, &classify_context).expect("covered");
         assert!(is_known(0, path));
         assert!(!is_known(1, path), "on another route it may mean something else");
         assert!(!is_known(0, "/v1/responses"), "on another path it may mean something else");

@@ -22,7 +22,7 @@ use crate::{
         hash_table::{Item, Table},
         route::Route,
     },
-    request::body::Reading,
+    request::body::ParsedBody,
 };
 
 /// The parts that the bodies are divided among, each with a lock of its own.
@@ -42,12 +42,12 @@ const LEAST: u64 = 1024 * 1024;
 
 /// What the bodies that came last said.
 #[derive(Debug)]
-pub struct Memo {
+pub struct ParseCache {
     shards: Box<[Mutex<Shard>]>,
     /// How many bodies a generation of a shard has at most.
     generation: usize,
     /// Each in one of a few places, which its hash tells.
-    gists: Box<[ArcSwapOption<Gist>]>,
+    commons: Box<[ArcSwapOption<CommonPart>]>,
     hasher: RandomState,
     /// What bodies are digested with.
     key: [u8; blake3::KEY_LEN],
@@ -67,7 +67,7 @@ struct Known {
     /// The digest of what of it counts.
     counts: blake3::Hash,
     /// Which gist it has. No other one ever gets this number.
-    gist: NonZeroU64,
+    common: NonZeroU64,
 }
 
 impl Item for Known {
@@ -78,13 +78,13 @@ impl Item for Known {
 
 /// What bodies have in common.
 #[derive(Debug)]
-struct Gist {
+struct CommonPart {
     number: NonZeroU64,
     /// Read on another route or another path, the same bytes may say something else.
     route: Arc<Route>,
     path: Box<str>,
     /// But for the digest of what counts.
-    reading: Reading,
+    parsed: ParsedBody,
 }
 
 /// Bodies in two generations. Those that come again, or for the first time, are of the younger one; when it is full, it
@@ -95,7 +95,7 @@ struct Shard {
     older: Table<Known>,
 }
 
-impl Memo {
+impl ParseCache {
     /// A memo in front of a store that takes `memory` bytes: it takes no more than an eighth of that, or 1 MiB.
     pub fn beside(memory: u64) -> Self {
         let cells = (memory / 8).max(LEAST) / CELL / SHARDS / 2;
@@ -107,7 +107,7 @@ impl Memo {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             generation: Table::<Known>::room_within(usize::try_from(cells).unwrap_or(usize::MAX)),
-            gists: (0..GISTS).map(|_| ArcSwapOption::empty()).collect(),
+            commons: (0..GISTS).map(|_| ArcSwapOption::empty()).collect(),
             hasher,
             key,
             named: AtomicU64::new(1),
@@ -122,42 +122,43 @@ impl Memo {
     }
 
     /// What the body said that is known by `name`, sent to `route` at `path`.
-    pub fn recall(&self, name: &Name, route: &Arc<Route>, path: &str) -> Option<Reading> {
+    pub fn recall(&self, name: &Name, route: &Arc<Route>, path: &str) -> Option<ParsedBody> {
         let known = self.shard(name).lock().find(name, self.generation)?;
-        let gist = self.gists[place(known.gist.get())].load();
-        let gist = gist.as_ref().filter(|gist| gist.number == known.gist && gist.is_of(route, path))?;
-        let digest = gist.reading.digest.with(known.counts);
-        Some(Reading { digest, ..gist.reading.clone() })
+        let common = self.commons[place(known.common.get())].load();
+        let common =
+            common.as_ref().filter(|common| common.number == known.common && common.is_of(route, path))?;
+        let digest = common.parsed.digest.with(known.counts);
+        Some(ParsedBody { digest, ..common.parsed.clone() })
     }
 
     /// Remembers it.
-    pub fn keep(&self, name: Name, route: &Arc<Route>, path: &str, reading: &Reading) {
-        if reading.is_small()
-            && let Some(gist) = self.gist(route, path, reading)
+    pub fn keep(&self, name: Name, route: &Arc<Route>, path: &str, parsed: &ParsedBody) {
+        if parsed.is_small()
+            && let Some(common) = self.common(route, path, parsed)
         {
-            let known = Known { body: name, counts: reading.digest.hash(), gist };
+            let known = Known { body: name, counts: parsed.digest.hash(), common };
             self.shard(&name).lock().put(known, self.generation);
         }
     }
 
-    /// The number of the gist of `reading`.
-    fn gist(&self, route: &Arc<Route>, path: &str, reading: &Reading) -> Option<NonZeroU64> {
-        let hash = self.hasher.hash_one((Arc::as_ptr(route), path, reading.gist()));
+    /// The number of the gist of `parsed`.
+    fn common(&self, route: &Arc<Route>, path: &str, parsed: &ParsedBody) -> Option<NonZeroU64> {
+        let hash = self.hasher.hash_one((Arc::as_ptr(route), path, parsed.common()));
         let places = (0..CHOICES).map(|further| place(hash.wrapping_add(further)));
         let same = |at: usize| {
-            let gist = self.gists[at].load();
-            let gist = gist.as_ref().filter(|gist| gist.is_of(route, path))?;
-            (gist.reading.gist() == reading.gist()).then_some(gist.number)
+            let common = self.commons[at].load();
+            let common = common.as_ref().filter(|common| common.is_of(route, path))?;
+            (common.parsed.common() == parsed.common()).then_some(common.number)
         };
         if let Some(number) = places.clone().find_map(same) {
             return Some(number);
         }
-        let free = places.clone().find(|at| self.gists[*at].load().is_none());
+        let free = places.clone().find(|at| self.commons[*at].load().is_none());
         let at = free.unwrap_or(place(hash));
         // The place is in the number, whose other digits tell it from all before.
         let number = NonZeroU64::new(self.named.fetch_add(1, Ordering::Relaxed) * GISTS as u64 + at as u64)?;
-        let (route, path, reading) = (Arc::clone(route), path.into(), reading.clone());
-        self.gists[at].store(Some(Arc::new(Gist { number, route, path, reading })));
+        let (route, path, parsed) = (Arc::clone(route), path.into(), parsed.clone());
+        self.commons[at].store(Some(Arc::new(CommonPart { number, route, path, parsed })));
         Some(number)
     }
 
@@ -171,7 +172,7 @@ const fn place(number: u64) -> usize {
     (number % GISTS as u64) as usize
 }
 
-impl Gist {
+impl CommonPart {
     fn is_of(&self, route: &Arc<Route>, path: &str) -> bool {
         Arc::ptr_eq(&self.route, route) && *self.path == *path
     }
@@ -220,7 +221,7 @@ mod tests {
         },
         dialect::Dialect,
         json::Json,
-        request::body::Place,
+        request::body::BodyContext,
     };
 
     const PATH: &str = "/ask";
@@ -230,52 +231,53 @@ mod tests {
         Arc::new(route.expect("a route"))
     }
 
-    fn read(route: &Route, body: &str) -> Reading {
-        let place = Place { route, path: PATH, resources: &Resources::default(), log_questions: false };
+    fn read(route: &Route, body: &str) -> ParsedBody {
+        let place = BodyContext { route, path: PATH, resources: &Resources::default(), log_questions: false };
         let json = Json::parse(body.as_bytes()).expect("JSON");
-        Reading::of(place, Dialect::OpenAiChat, &json, body.as_bytes(), Body::Json(&json))
+        ParsedBody::of(place, Dialect::OpenAiChat, &json, body.as_bytes(), Body::Json(&json))
     }
 
-    fn keep(memo: &Memo, route: &Arc<Route>, body: &str) {
-        memo.keep(memo.name(body.as_bytes()), route, PATH, &read(route, body));
+    fn keep(parse_cache: &ParseCache, route: &Arc<Route>, body: &str) {
+        parse_cache.keep(parse_cache.name(body.as_bytes()), route, PATH, &read(route, body));
     }
 
-    fn recall(memo: &Memo, route: &Arc<Route>, body: &str) -> Option<Reading> {
-        memo.recall(&memo.name(body.as_bytes()), route, PATH)
+    fn recall(parse_cache: &ParseCache, route: &Arc<Route>, body: &str) -> Option<ParsedBody> {
+        parse_cache.recall(&parse_cache.name(body.as_bytes()), route, PATH)
     }
 
     #[test]
     fn it_has_its_bound_and_keeps_what_comes_again() {
-        let (memo, route) = (Memo::beside(0), route());
+        let (parse_cache, route) = (ParseCache::beside(0), route());
         let body = |number: u32| format!(r#"{{"model":"m","messages":[{number}]}}"#);
         let most = u32::try_from(LEAST / CELL).expect("some thousands");
-        keep(&memo, &route, &body(0));
+        keep(&parse_cache, &route, &body(0));
         for number in 1..2 * most {
-            keep(&memo, &route, &body(number));
-            assert!(recall(&memo, &route, &body(0)).is_some(), "after {number} others");
+            keep(&parse_cache, &route, &body(number));
+            assert!(recall(&parse_cache, &route, &body(0)).is_some(), "after {number} others");
         }
         let known = |shard: &Mutex<Shard>| {
             let shard = shard.lock();
             shard.younger.len() + shard.older.len()
         };
-        let known: usize = memo.shards.iter().map(known).sum();
+        let known: usize = parse_cache.shards.iter().map(known).sum();
         assert!((most as usize / 4..=most as usize).contains(&known), "{known} of {most}");
-        assert!(recall(&memo, &route, &body(1)).is_none());
+        assert!(recall(&parse_cache, &route, &body(1)).is_none());
     }
 
     /// However many gists there were: a body gets its own, or none.
     #[test]
     fn a_gist_that_gave_way_is_nobodys() {
-        let (memo, route) = (Memo::beside(1 << 30), route());
+        let (parse_cache, route) = (ParseCache::beside(1 << 30), route());
         let body = |number: usize| format!(r#"{{"model":"m{number}","messages":[]}}"#);
         for number in 0..4 * GISTS {
-            keep(&memo, &route, &body(number));
+            keep(&parse_cache, &route, &body(number));
         }
-        let found = (0..4 * GISTS).filter_map(|number| Some((number, recall(&memo, &route, &body(number))?)));
+        let found =
+            (0..4 * GISTS).filter_map(|number| Some((number, recall(&parse_cache, &route, &body(number))?)));
         let found: Vec<_> = found.collect();
         assert!((GISTS / 2..=GISTS).contains(&found.len()), "{} of {GISTS}", found.len());
-        for (number, reading) in found {
-            assert_eq!(format!("{reading:?}"), format!("{:?}", read(&route, &body(number))));
+        for (number, parsed) in found {
+            assert_eq!(format!("{parsed:?}"), format!("{:?}", read(&route, &body(number))));
         }
     }
 }

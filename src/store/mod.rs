@@ -29,7 +29,7 @@ use crate::{
         invalidation::log::{Invalidation, InvalidationLog, Target, TargetId, Version},
         key::Key,
     },
-    dialect::Place,
+    dialect::Placement,
 };
 
 /// One of the two stores.
@@ -183,8 +183,8 @@ impl Store {
         key: &Key,
         entry: &Arc<Entry>,
         life: Duration,
-        place: impl Fn(&Entry) -> Place,
-    ) -> Result<Place, StoreError> {
+        place: impl Fn(&Entry) -> Placement,
+    ) -> Result<Placement, StoreError> {
         match self {
             Self::Memory(store) => Ok(store.put_in_place(key, entry, life, place)),
             Self::Redis(store) => Box::pin(store.keep_in_place(key, entry, life, place)).await,

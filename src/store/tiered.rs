@@ -17,7 +17,7 @@ use crate::{
         invalidation::log::{Dependencies, TargetId},
         key::Key,
     },
-    dialect::Place,
+    dialect::Placement,
     time::unix_millis,
 };
 
@@ -115,23 +115,23 @@ impl RedisStore {
         key: &Key,
         entry: &Arc<Entry>,
         life: Duration,
-        place: impl Fn(&Entry) -> Place,
-    ) -> Result<Place, StoreError> {
+        place: impl Fn(&Entry) -> Placement,
+    ) -> Result<Placement, StoreError> {
         let beside = key.beside(entry.form);
         let hits_before = self.hits(key);
         let _found_beside = self.writing.begin(&beside, entry);
         let (_found_here, stored) = self.look_before(key, entry).await;
         if entry.is_invalidated(key, self.invalidations()) {
-            return Ok(Place::Nowhere);
+            return Ok(Placement::Nowhere);
         }
-        let place = stored.map_or(Place::Instead, |stored| place(&stored));
+        let place = stored.map_or(Placement::Instead, |stored| place(&stored));
         match place {
-            Place::Instead => {
+            Placement::Instead => {
                 self.forget_hits(key, hits_before);
                 self.write(key, entry, life).await?;
             }
-            Place::Beside => self.keep(&beside, entry, life).await?,
-            Place::Nowhere => {}
+            Placement::Beside => self.keep(&beside, entry, life).await?,
+            Placement::Nowhere => {}
         }
         Ok(place)
     }

@@ -1,4 +1,4 @@
-//! What the proxy makes of a request: found out as the proxy does, by [`admit`].
+//! What the proxy makes of a request: found out as the proxy does, by [`classify`].
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::{
     dialect::{Dialect, Inputs},
     http::headers,
     json::{Json, canonical},
-    proxy::state::terms,
+    proxy::state::classify_context,
     request::{
-        self, Inquiry, Terms,
+        self, CacheRequest, ClassifyContext,
         batch::Batch,
-        dispatch::{Passed, Way, Why},
-        head::Heading,
+        dispatch::{Dispatch, PassThrough, Why},
+        head::RequestHead,
     },
     telemetry::log::query::{decode, is_secret},
 };
@@ -40,7 +40,7 @@ pub(super) struct Account {
 #[serde(untagged)]
 pub(super) enum Outcome {
     /// It goes to the upstream as it is.
-    Passed {
+    PassThrough {
         /// Why.
         passed: String,
     },
@@ -107,19 +107,23 @@ impl Account {
         let (method, path) = (parts.method.to_string(), parts.uri.path().to_owned());
         let query = parts.uri.query().map(hide_secrets);
         let routes: Vec<_> = config.routes.iter().cloned().map(Arc::new).collect();
-        let outcome = match Way::of(&config.health_path, &routes, &parts) {
-            Way::Own(_) => Outcome::Own { own: "the health page (health.path)" },
-            Way::Passed(Passed { covering, why, .. }) => {
+        let outcome = match Dispatch::of(&config.health_path, &routes, &parts) {
+            Dispatch::Own(_) => Outcome::Own { own: "the health page (health.path)" },
+            Dispatch::PassThrough(PassThrough { covering, why, .. }) => {
                 passed(reason(why, covering.map_or("", |route| &route.name), &method, &path))
             }
-            Way::Cached(route) => {
+            Dispatch::Cached(route) => {
                 headers::remove_hop_by_hop(&mut parts.headers);
-                let (heading, terms) = (Heading::of(route, &parts), terms(config));
-                match request::admit(&heading, &parts, body, &terms) {
-                    Some(inquiry) => {
-                        Outcome::Covered(Box::new(covered(route, &parts, body, &terms, &inquiry)))
-                    }
-                    None if !heading.is_json => passed(format!(
+                let (head, classify_context) = (RequestHead::of(route, &parts), classify_context(config));
+                match request::classify(&head, &parts, body, &classify_context) {
+                    Some(cache_request) => Outcome::Covered(Box::new(covered(
+                        route,
+                        &parts,
+                        body,
+                        &classify_context,
+                        &cache_request,
+                    ))),
+                    None if !head.is_json => passed(format!(
                         "the built-in route {} covers JSON alone, and there is no Content-Type: application/json",
                         route.name
                     )),
@@ -135,7 +139,7 @@ impl Account {
 }
 
 fn passed(why: String) -> Outcome {
-    Outcome::Passed { passed: why }
+    Outcome::PassThrough { passed: why }
 }
 
 /// Why a request is passed on that the route of this name covers, if any does.
@@ -151,20 +155,27 @@ fn reason(why: Why, route: &str, method: &str, path: &str) -> String {
     }
 }
 
-fn covered(route: &Route, parts: &Parts, body: &Bytes, terms: &Terms, inquiry: &Inquiry) -> Covered {
+fn covered(
+    route: &Route,
+    parts: &Parts,
+    body: &Bytes,
+    classify_context: &ClassifyContext,
+    cache_request: &CacheRequest,
+) -> Covered {
     // A dialect's body was read already; without one it counts byte for byte.
-    let json = match inquiry.dialect {
+    let json = match cache_request.dialect {
         Dialect::None => None,
         _ => Json::parse(body).ok(),
     };
-    let inputs = json.as_ref().filter(|_| inquiry.batch.is_some()).and_then(|json| Inputs::find(body, json));
+    let inputs =
+        json.as_ref().filter(|_| cache_request.batch.is_some()).and_then(|json| Inputs::find(body, json));
     let counts = match (&json, &inputs) {
         (None, _) => Body::Bytes(body),
         (Some(json), None) => Body::Json(json),
         (Some(json), Some(inputs)) => Body::Shared(json, inputs.unshared_members()),
     };
-    let digest = BodyDigest::of(route, inquiry.dialect, counts);
-    let request = key::Request::of(parts, route, inquiry.dialect, terms.host_counts, digest);
+    let digest = BodyDigest::of(route, cache_request.dialect, counts);
+    let request = key::Request::of(parts, route, cache_request.dialect, classify_context.host_counts, digest);
     let kept = key::headers_in_key(&request);
     let mut left_out: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
     left_out.retain(|name| !kept.iter().any(|(own, _)| own.as_str() == *name));
@@ -174,17 +185,17 @@ fn covered(route: &Route, parts: &Parts, body: &Bytes, terms: &Terms, inquiry: &
         builtin: route.builtin,
         kind: route.kind.as_str(),
         ttl: (route.mode == Mode::Ttl).then_some(route.ttl.as_secs_f64()),
-        dialect: inquiry.dialect.as_str(),
+        dialect: cache_request.dialect.as_str(),
         scope: scope(&route.scope),
         headers: kept.iter().map(|(name, value)| (name.to_string(), shown(name, value))).collect(),
         left_out: left_out.into_iter().map(str::to_owned).collect(),
-        body: content(route, inquiry.dialect, counts),
-        inputs: match (&inquiry.batch, &inputs, &json) {
+        body: content(route, cache_request.dialect, counts),
+        inputs: match (&cache_request.batch, &inputs, &json) {
             (Some(batch), Some(inputs), Some(json)) => with_keys(batch, inputs.values(json)),
             _ => Vec::new(),
         },
-        bypass: inquiry.bypass.map(|reason| reason.as_str()),
-        key: inquiry.key.as_ref().map(Key::name),
+        bypass: cache_request.bypass.map(|reason| reason.as_str()),
+        key: cache_request.key.as_ref().map(Key::name),
     }
 }
 

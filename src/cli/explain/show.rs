@@ -16,7 +16,7 @@ pub(super) fn account(account: &Account) -> String {
     let query = account.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
     let mut text = line("request", &format!("{} {}{query}", account.method, account.path));
     match &account.outcome {
-        Outcome::Passed { passed } => {
+        Outcome::PassThrough { passed } => {
             text += &line("passed", &format!("to the upstream as it is: {passed}"));
             text += &line("key", "none");
         }

@@ -15,7 +15,7 @@ use crate::{
     http::sse::Framing,
     proxy::{
         coalesce::flight::{Head, Sharing, StoredFor},
-        context::Question,
+        context::RequestContext,
         fill::purpose::Purpose,
         revalidate::received,
     },
@@ -26,9 +26,9 @@ use crate::{
 ///
 /// # Errors
 /// The reason, where it may not.
-pub fn of_head(question: &Question, head: &Head, times: Times) -> Result<Life, Reason> {
-    let life = by_rules(question, head, times)?;
-    if is_longer(head, question.largest_answer()) { Err(Reason::TooLarge) } else { Ok(life) }
+pub fn of_head(context: &RequestContext, head: &Head, times: Times) -> Result<Life, Reason> {
+    let life = by_rules(context, head, times)?;
+    if is_longer(head, context.largest_answer()) { Err(Reason::TooLarge) } else { Ok(life) }
 }
 
 /// Whether its head says that its body has more than `most` bytes. A length that is none is the parser's affair.
@@ -38,28 +38,32 @@ fn is_longer(head: &Head, most: usize) -> bool {
     length.is_some_and(|length: u64| length > most as u64)
 }
 
-fn by_rules(question: &Question, head: &Head, times: Times) -> Result<Life, Reason> {
-    let Question { route, inquiry, .. } = question;
-    if let (Some(reason), None) = (inquiry.bypass, &inquiry.key) {
+fn by_rules(context: &RequestContext, head: &Head, times: Times) -> Result<Life, Reason> {
+    let RequestContext { route, cache_request, .. } = context;
+    if let (Some(reason), None) = (cache_request.bypass, &cache_request.key) {
         return Err(reason);
     }
-    if question.is_head() {
+    if context.is_head() {
         return Err(Reason::RequestMethod);
     }
-    if question.follow.is_some() {
-        return received::storable(question, head.status, &head.headers, times);
+    if context.follow.is_some() {
+        return received::storable(context, head.status, &head.headers, times);
     }
-    let keyed = |name: &HeaderName| key::is_keyed(route, inquiry.dialect, name);
-    let life = policy::storable(route, &inquiry.directives, head.status, &head.headers, keyed)?;
-    if inquiry.is_turn { Err(Reason::ConversationTurn) } else { Ok(life) }
+    let keyed = |name: &HeaderName| key::is_keyed(route, cache_request.dialect, name);
+    let life = policy::storable(route, &cache_request.directives, head.status, &head.headers, keyed)?;
+    if cache_request.is_turn { Err(Reason::ConversationTurn) } else { Ok(life) }
 }
 
 /// What its whole body says.
-pub fn of_body(question: &Question, head: &Head, body: &Bytes) -> Answer {
-    let Question { route, inquiry, follow, .. } = question;
+pub fn of_body(context: &RequestContext, head: &Head, body: &Bytes) -> Answer {
+    let RequestContext { route, cache_request, follow, .. } = context;
     match follow {
         Some(_) => Answer::opaque(),
-        None => inquiry.dialect.judge(route.judging(&inquiry.ask, question.named()), &head.headers, body),
+        None => cache_request.dialect.judge(
+            route.judging(&cache_request.ask, context.named()),
+            &head.headers,
+            body,
+        ),
     }
 }
 
@@ -83,11 +87,11 @@ pub fn of_end(head: &Head, framed: bool, answer: &Answer) -> Result<(), Reason> 
 }
 
 /// How long an answer that may be kept for `life` is kept, by what its content says of itself.
-pub fn of_content(question: &Question, head: &Head, body: &Bytes, life: Life) -> (Life, StoredFor) {
-    if question.follow.is_some() {
+pub fn of_content(context: &RequestContext, head: &Head, body: &Bytes, life: Life) -> (Life, StoredFor) {
+    if context.follow.is_some() {
         return (life, StoredFor::Usual);
     }
-    match unfinished::shortened(question.route.kind, &head.headers, body, life) {
+    match unfinished::shortened(context.route.kind, &head.headers, body, life) {
         Some(life) => (life, StoredFor::Short(Reason::Unfinished)),
         None => (life, StoredFor::Usual),
     }
@@ -95,7 +99,7 @@ pub fn of_content(question: &Question, head: &Head, body: &Bytes, life: Life) ->
 
 /// Who else may read it.
 pub fn sharing(
-    question: &Question,
+    context: &RequestContext,
     purpose: Purpose,
     head: &Head,
     verdict: Result<Life, Reason>,
@@ -103,29 +107,29 @@ pub fn sharing(
 ) -> Sharing {
     let status = head.status;
     let sharing = match verdict {
-        Ok(life) if question.follow.is_some() => received::sharing(question, head, life, times),
+        Ok(life) if context.follow.is_some() => received::sharing(context, head, life, times),
         // Whoever asked owns what goes on under the answer's id.
-        Ok(_) | Err(Reason::ConversationTurn) if question.inquiry.ask.runs_on => Sharing::Released,
+        Ok(_) | Err(Reason::ConversationTurn) if context.cache_request.ask.runs_on => Sharing::Released,
         Ok(_) | Err(Reason::ConversationTurn) => {
-            let is_judged = question.inquiry.dialect.judges_documents() && status == StatusCode::OK;
+            let is_judged = context.cache_request.dialect.judges_documents() && status == StatusCode::OK;
             let is_document = Framing::of_headers(&head.headers) == Framing::Whole;
             if is_judged && is_document { Sharing::Judged } else { Sharing::Open }
         }
         // What may not be stored is for one request (RFC 9111, section 4).
-        Err(_) if question.follow.is_some() => Sharing::Released,
+        Err(_) if context.follow.is_some() => Sharing::Released,
         // One more may try; what comes of that is for everybody.
         Err(Reason::Status) if status.is_server_error() && purpose != Purpose::SecondAnswer => {
             Sharing::Failed
         }
         Err(Reason::Status) if status.is_server_error() => Sharing::Open,
-        Err(Reason::Status) if status.is_client_error() => match question.route.scope {
+        Err(Reason::Status) if status.is_client_error() => match context.route.scope {
             Scope::Credential => Sharing::Open,
             Scope::Shared | Scope::Headers(_) => Sharing::Released,
         },
         Err(_) => Sharing::Released,
     };
     // Who reads slowly and who reads fast would have to wait for each other.
-    if matches!(sharing, Sharing::Open | Sharing::Judged) && is_longer(head, question.largest_shared()) {
+    if matches!(sharing, Sharing::Open | Sharing::Judged) && is_longer(head, context.largest_shared()) {
         Sharing::Released
     } else {
         sharing
@@ -134,9 +138,9 @@ pub fn sharing(
 
 /// Whether a key with such an answer is asked for by each caller on its own: an error says nothing of the next
 /// answer.
-pub fn is_unshareable(question: &Question, head: &Head, verdict: Result<Life, Reason>) -> bool {
+pub fn is_unshareable(context: &RequestContext, head: &Head, verdict: Result<Life, Reason>) -> bool {
     match verdict {
-        Ok(_) | Err(Reason::ConversationTurn) => is_longer(head, question.largest_shared()),
+        Ok(_) | Err(Reason::ConversationTurn) => is_longer(head, context.largest_shared()),
         Err(reason) => reason != Reason::Status,
     }
 }

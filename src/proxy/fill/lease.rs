@@ -14,7 +14,7 @@ use crate::{
             flight::{Abandoned, Head, Sharing, Source, Writer},
             registry::Landing,
         },
-        context::Question,
+        context::RequestContext,
         fill::purpose::Purpose,
         lookup::{batch, find_for_readers},
         response,
@@ -42,24 +42,26 @@ pub enum Turn {
 /// A refresh does not wait: then another replica has begun it. `store_budget` is how long the question may still wait for
 /// the store; what is left of it.
 pub async fn take(
-    question: &Question,
+    context: &RequestContext,
     landing: &Landing,
     writer: &Writer,
     purpose: Purpose,
     ends_when_deserted: bool,
     store_budget: &mut Duration,
 ) -> Turn {
-    let (inquiry, live) = (&question.inquiry, question.live());
+    let (cache_request, live) = (&context.cache_request, context.live());
     // What is not stored is not waited for.
-    let Some(key) = inquiry.key.as_ref().filter(|_| !inquiry.is_turn) else { return Turn::Mine(None) };
-    let deadline = (Instant::now() + live.config.coalesce.replica_wait).min(question.deadline().into_std());
+    let Some(key) = cache_request.key.as_ref().filter(|_| !cache_request.is_turn) else {
+        return Turn::Mine(None);
+    };
+    let deadline = (Instant::now() + live.config.coalesce.replica_wait).min(context.deadline().into_std());
     let mut is_first = true;
     loop {
         let asked = Instant::now();
         let turn = live
             .shared
             .store
-            .turn(key, &inquiry.target_ids(), inquiry.ask.upstream_form.id, *store_budget)
+            .turn(key, &cache_request.target_ids(), cache_request.ask.upstream_form.id, *store_budget)
             .await;
         // From then on, it is the other replica that is waited for.
         if std::mem::take(&mut is_first) {
@@ -67,13 +69,13 @@ pub async fn take(
         }
         let Ok(store::Turn { whose, found }) = turn else { return Turn::Mine(None) };
         if let Some(entry) = found
-            && let Lookup::Hit(found) = find_for_readers(question, key, entry).await
+            && let Lookup::Hit(found) = find_for_readers(context, key, entry).await
         {
             return Turn::Stored(found);
         }
         match whose {
             Whose::Mine(lease) => {
-                let stored = timeout(*store_budget, batch::stored_meanwhile(question)).await.ok().flatten();
+                let stored = timeout(*store_budget, batch::stored_meanwhile(context)).await.ok().flatten();
                 return stored.map_or(Turn::Mine(lease), Turn::Stored);
             }
             Whose::Unshareable => {
@@ -96,11 +98,11 @@ pub async fn take(
 ///
 /// # Errors
 /// Where they have left.
-pub async fn give(question: &Question, found: Found, writer: &Writer) -> Result<(), Abandoned> {
+pub async fn give(context: &RequestContext, found: Found, writer: &Writer) -> Result<(), Abandoned> {
     let Found { entry, served, .. } = found;
-    let dialect = question.inquiry.dialect;
+    let dialect = context.cache_request.dialect;
     let (status, entry) = (entry.status, Arc::unwrap_or_clone(entry));
-    let (headers, body) = response::stored_parts(&question.route, dialect, entry, served, SystemTime::now());
+    let (headers, body) = response::stored_parts(&context.route, dialect, entry, served, SystemTime::now());
     let head = Head { status, headers, sharing: Sharing::Open, source: Source::Meanwhile };
     writer.head(head);
     writer.chunk(body).await

@@ -35,7 +35,7 @@ use crate::{
             flight::{End, Head, Outcome, Sharing, Source, StoredFor, Writer},
             registry::Landing,
         },
-        context::Question,
+        context::RequestContext,
         error::ProxyError,
         exchange::log_llm_call,
         fill::{lease::Turn, purpose::Purpose, recorder::Recording},
@@ -55,7 +55,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Fill {
     /// It.
-    pub question: Box<Question>,
+    pub context: Box<RequestContext>,
     /// Keeps its answer joinable.
     pub landing: Option<Landing>,
     /// What for.
@@ -121,9 +121,9 @@ impl Fill {
         let mut lease = None;
         let answered = self.answer(request, &writer, started, &mut lease).await;
         if let Err(Stop::Failed(error)) = &answered {
-            self.question.exchange.failed(error);
+            self.context.exchange.failed(error);
         }
-        self.question.exchange.performed(Operation::Upstream, started.elapsed(), answered.is_ok());
+        self.context.exchange.performed(Operation::Upstream, started.elapsed(), answered.is_ok());
         match answered {
             Ok(Whole { kept, rest: None }) => self.finish(kept, writer).await,
             Ok(Whole { kept, rest: Some(rest) }) => {
@@ -164,7 +164,7 @@ impl Fill {
     async fn store(&self, kept: Kept) -> Outcome {
         let stored = match kept {
             Ok(Some(Keeping { entry, times, stored })) => {
-                save::store(&self.question, entry, times).await.map(|()| stored)
+                save::store(&self.context, entry, times).await.map(|()| stored)
             }
             Ok(None) => Ok(StoredFor::Usual),
             Err(reason) => Err(reason),
@@ -191,11 +191,11 @@ impl Fill {
         lease: &mut Option<Lease>,
     ) -> Result<Whole, Stop> {
         let ends_when_deserted = self.ends_when_deserted();
-        let mut store_budget = self.question.store_budget;
+        let mut store_budget = self.context.store_budget;
         let turn = match &self.landing {
             Some(landing) => {
                 let purpose = self.purpose;
-                lease::take(&self.question, landing, writer, purpose, ends_when_deserted, &mut store_budget)
+                lease::take(&self.context, landing, writer, purpose, ends_when_deserted, &mut store_budget)
                     .await
             }
             None => Turn::Mine(None),
@@ -203,14 +203,14 @@ impl Fill {
         match turn {
             Turn::Mine(taken) => *lease = taken,
             Turn::Stored(found) => {
-                lease::give(&self.question, found, writer).await.map_err(|_| Stop::Abandoned)?;
+                lease::give(&self.context, found, writer).await.map_err(|_| Stop::Abandoned)?;
                 return Ok(Ok(None).into());
             }
             Turn::Nobodys => return Err(Stop::Abandoned),
         }
-        let began = conversation::begin(&self.question, store_budget).await;
+        let began = conversation::begin(&self.context, store_budget).await;
         let whole = self.ask(request, writer, started, lease, began).await;
-        conversation::end(&self.question).await;
+        conversation::end(&self.context).await;
         whole
     }
 
@@ -223,15 +223,15 @@ impl Fill {
         lease: &mut Option<Lease>,
         began: Option<Version>,
     ) -> Result<Whole, Stop> {
-        let Live { upstream, config, .. } = self.question.live();
+        let Live { upstream, config, .. } = self.context.live();
         let asked = unix_millis(SystemTime::now());
-        let invalidation = PendingInvalidation::of_own_entry(&self.question);
+        let invalidation = PendingInvalidation::of_own_entry(&self.context);
         // A turn changes its conversation.
-        let changes = invalidation.is_some() || !self.question.inquiry.conversations.is_empty();
+        let changes = invalidation.is_some() || !self.context.cache_request.conversations.is_empty();
         let repeat = Repeat::of_own_entry(request.method(), changes);
         let sent = tokio::select! {
-            sent = timeout_at(self.question.deadline(), upstream.send(&config.upstream, request, repeat)) => {
-                sent.unwrap_or_else(|_| Err(self.question.too_late()))
+            sent = timeout_at(self.context.deadline(), upstream.send(&config.upstream, request, repeat)) => {
+                sent.unwrap_or_else(|_| Err(self.context.too_late()))
             }
             () = writer.deserted(), if self.ends_when_deserted() => return Err(Stop::Abandoned),
         };
@@ -239,35 +239,35 @@ impl Fill {
             invalidation.settle(sent.as_ref()).await;
         }
         let (mut head, framed, body) = open(sent?);
-        self.question.refuse_credentials(head.status);
-        self.question.exchange.learn_cors(head.status, &head.headers);
+        self.context.refuse_credentials(head.status);
+        self.context.exchange.learn_cors(head.status, &head.headers);
         let times = Times { asked, came: unix_millis(SystemTime::now()) };
-        if let Some(confirmed) = received::confirmed(&self.question, &head, times) {
+        if let Some(confirmed) = received::confirmed(&self.context, &head, times) {
             return self.give(confirmed, times, writer, began).await.map(Whole::from);
         }
-        let verdict = cacheability::of_head(&self.question, &head, times);
-        head.sharing = cacheability::sharing(&self.question, self.purpose, &head, verdict, times);
+        let verdict = cacheability::of_head(&self.context, &head, times);
+        head.sharing = cacheability::sharing(&self.context, self.purpose, &head, verdict, times);
         let head = writer.head(head);
         self.learn_from_head(&head, times, began).await;
-        if cacheability::is_unshareable(&self.question, &head, verdict) {
+        if cacheability::is_unshareable(&self.context, &head, verdict) {
             self.tell_unshareable(lease).await;
         }
         let (recording, rest) = self.receive(body, writer, &head, verdict, lease).await?;
         let took = started.elapsed();
         let Some((body, pace)) = recording.whole() else {
             writer.release();
-            self.question.shared().stats.limited(Limit::MaxEntry);
+            self.context.shared().stats.limited(Limit::MaxEntry);
             return Ok(Whole { kept: Err(verdict.err().unwrap_or(Reason::TooLarge)), rest });
         };
-        let answer = cacheability::of_body(&self.question, &head, &body);
+        let answer = cacheability::of_body(&self.context, &head, &body);
         self.log_call(&head, &answer, took);
         let end = cacheability::of_end(&head, framed, &answer);
         self.tell_end(end, &head, &answer, writer);
         let kept = match verdict.and_then(|life| end.map(|()| life)) {
             Ok(life) => {
-                let (life, stored) = cacheability::of_content(&self.question, &head, &body, life);
-                let entry = save::entry(&self.question, &head, body, answer, life, began);
-                let dated = |entry| received::dated(&self.question, entry, &head.headers, times);
+                let (life, stored) = cacheability::of_content(&self.context, &head, &body, life);
+                let entry = save::entry(&self.context, &head, body, answer, life, began);
+                let dated = |entry| received::dated(&self.context, entry, &head.headers, times);
                 let keeping = |entry| Keeping { entry: Entry { took, pace, ..dated(entry) }, times, stored };
                 entry.map(|entry| Some(keeping(entry)))
             }
@@ -284,10 +284,10 @@ impl Fill {
             writer.release();
         }
         if end.is_ok() && answer.verdict.is_ok() && head.status.is_success() {
-            self.question.accept_credentials();
+            self.context.accept_credentials();
         }
         if let Some(word) = &answer.end {
-            self.question.exchange.ended_with(word);
+            self.context.exchange.ended_with(word);
         }
     }
 
@@ -300,20 +300,20 @@ impl Fill {
         began: Option<Version>,
     ) -> Result<Kept, Stop> {
         let Confirmed { entry, updated } = confirmed;
-        writer.head(received::confirmed_head(&self.question, &entry, times));
+        writer.head(received::confirmed_head(&self.context, &entry, times));
         writer.chunk(entry.body.clone()).await.map_err(|_| Stop::Abandoned)?;
         if !updated {
             return Ok(Err(Reason::Status));
         }
         let keeping = |entry| Some(Keeping { entry, times, stored: StoredFor::Usual });
-        Ok(save::again(&self.question, entry, began).map(keeping))
+        Ok(save::again(&self.context, entry, began).map(keeping))
     }
 
     /// Stores what the answer to a `HEAD` tells of a stored one. What comes of that says nothing of this answer.
     async fn learn_from_head(&self, head: &Head, times: Times, began: Option<Version>) {
-        let told = received::told_by_head(&self.question, head, times);
-        if let Some(Ok(entry)) = told.map(|entry| save::again(&self.question, entry, began)) {
-            let _ = Box::pin(save::store(&self.question, entry, times)).await;
+        let told = received::told_by_head(&self.context, head, times);
+        if let Some(Ok(entry)) = told.map(|entry| save::again(&self.context, entry, began)) {
+            let _ = Box::pin(save::store(&self.context, entry, times)).await;
         }
     }
 
@@ -329,7 +329,7 @@ impl Fill {
 
     /// Whether the answer is worth nothing once nobody reads it.
     fn ends_when_deserted(&self) -> bool {
-        self.question.route.on_abandon == OnAbandon::Cancel || self.question.inquiry.key.is_none()
+        self.context.route.on_abandon == OnAbandon::Cancel || self.context.cache_request.key.is_none()
     }
 
     /// Passes the body on as it comes, and keeps it where it is not too large. Once it proves larger than what is shared,
@@ -343,15 +343,16 @@ impl Fill {
         verdict: Result<Life, Reason>,
         lease: &mut Option<Lease>,
     ) -> Result<(Recording, Option<UpstreamBody>), Stop> {
-        let Question { route, inquiry, follow, .. } = &*self.question;
+        let RequestContext { route, cache_request, follow, .. } = &*self.context;
         let judged = follow.is_none();
-        let is_last = |event: &Event| judged && inquiry.dialect.ends_with(event, route.stream_end.as_deref());
+        let is_last =
+            |event: &Event| judged && cache_request.dialect.ends_with(event, route.stream_end.as_deref());
         let framing = Framing::of_headers(&head.headers);
         // Nothing is recorded of what is known to be too large.
         let is_too_large = verdict.is_err_and(|reason| reason == Reason::TooLarge);
-        let largest = if is_too_large { 0 } else { self.question.largest_answer() };
+        let largest = if is_too_large { 0 } else { self.context.largest_answer() };
         let mut recording = Recording::new(framing, largest, Instant::now());
-        let largest_shared = self.question.largest_shared();
+        let largest_shared = self.context.largest_shared();
         let mut is_told = is_too_large;
         let mut ended: Option<Instant> = None;
         loop {
@@ -375,18 +376,18 @@ impl Fill {
                 self.tell_unshareable(lease).await;
             }
             if writer.chunk(chunk).await.is_err() {
-                self.question.shared().stats.limited(Limit::MaxBuffer);
+                self.context.shared().stats.limited(Limit::MaxBuffer);
                 return Err(Stop::Abandoned);
             }
         }
     }
 
     fn log_call(&self, head: &Head, answer: &Answer, took: Duration) {
-        let model = answer.model.as_ref().or(self.question.inquiry.model.as_ref());
-        let is_call = matches!(self.question.route.kind, Kind::Query | Kind::Embedding)
-            && head.status == StatusCode::OK;
+        let model = answer.model.as_ref().or(self.context.cache_request.model.as_ref());
+        let is_call =
+            matches!(self.context.route.kind, Kind::Query | Kind::Embedding) && head.status == StatusCode::OK;
         if let (true, Some(model)) = (is_call, model) {
-            log_llm_call(&self.question.exchange, model, answer.usage.unwrap_or_default(), took, false);
+            log_llm_call(&self.context.exchange, model, answer.usage.unwrap_or_default(), took, false);
         }
     }
 }

@@ -18,11 +18,11 @@ use crate::{
         policy::{self, Directives, Freshness, Life},
         rfc9111::Times,
     },
-    dialect::{self, Answer, Place, Stored},
+    dialect::{self, Answer, Placement, Stored},
     http::headers::media_type_of,
     proxy::{
         coalesce::flight::Head,
-        context::{Question, may_read},
+        context::{RequestContext, may_read},
         response,
         revalidate::{received, variants},
     },
@@ -33,44 +33,44 @@ use crate::{
 
 /// What is stored of a whole answer.
 pub fn entry(
-    question: &Question,
+    context: &RequestContext,
     head: &Head,
     body: Bytes,
     answer: Answer,
     life: Life,
     began: Option<Version>,
 ) -> Result<Entry, Reason> {
-    let Question { route, inquiry, .. } = question;
+    let RequestContext { route, cache_request, .. } = context;
     let headers = response::headers_to_store(route, &head.headers);
     let entry = Entry {
         stored_at: unix_millis(SystemTime::now()),
         ttl: life.ttl,
         stale_while_revalidate: life.stale_while_revalidate,
         stale_if_error: life.stale_if_error,
-        form: inquiry.ask.upstream_form.id,
-        with_credentials: inquiry.credentials.is_some(),
-        model: answer.model.or_else(|| inquiry.model.clone()),
+        form: cache_request.ask.upstream_form.id,
+        with_credentials: cache_request.credentials.is_some(),
+        model: answer.model.or_else(|| cache_request.model.clone()),
         usage: answer.usage,
         ..Entry::new(head.status, headers, answer.without_ids.unwrap_or(body))
     };
-    depending(question, entry, &head.headers, answer.tags, began)
+    depending(context, entry, &head.headers, answer.tags, began)
 }
 
 /// `entry` with what it depends on, by its request, its headers, and what it tells itself, where none of that was
 /// retired since `began`.
 fn depending(
-    question: &Question,
+    context: &RequestContext,
     entry: Entry,
     headers: &HeaderMap,
     told: Vec<String>,
     began: Option<Version>,
 ) -> Result<Entry, Reason> {
-    let inquiry = &question.inquiry;
-    let (began, key) = began.zip(inquiry.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
-    let tags = tags::of(&inquiry.targets, headers, told)?;
+    let cache_request = &context.cache_request;
+    let (began, key) = began.zip(cache_request.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
+    let tags = tags::of(&cache_request.targets, headers, told)?;
     let by_tag: Vec<_> = tags.iter().cloned().map(Target::Tag).collect();
-    let target_ids: Vec<_> = inquiry.target_ids().into_iter().chain(TargetId::all(&by_tag)).collect();
-    if question
+    let target_ids: Vec<_> = cache_request.target_ids().into_iter().chain(TargetId::all(&by_tag)).collect();
+    if context
         .shared()
         .store
         .invalidations()
@@ -82,19 +82,19 @@ fn depending(
 }
 
 /// Where an answer that was asked for at `asked` is kept while `stored` is there, perhaps only since then.
-fn place(question: &Question, entry: &Entry, stored: &Entry, asked: u64) -> Place {
+fn place(context: &RequestContext, entry: &Entry, stored: &Entry, asked: u64) -> Placement {
     let now = unix_millis(SystemTime::now());
     let freshness = policy::freshness(stored.stored_at, stored.ttl, now, &Directives::default());
-    if !matches!(freshness, Freshness::Fresh { .. }) || !may_read(question, stored.with_credentials) {
-        return Place::Instead;
+    if !matches!(freshness, Freshness::Fresh { .. }) || !may_read(context, stored.with_credentials) {
+        return Placement::Instead;
     }
     let [old_media, new_media] = [stored, entry]
         .map(|entry| entry.header(&header::CONTENT_TYPE).and_then(media_type_of).unwrap_or_default());
     let old = Stored { form: stored.form, media: &old_media, body: &stored.body };
     let new = Stored { form: entry.form, media: &new_media, body: &entry.body };
-    match dialect::place(question.inquiry.dialect, &old, &new) {
+    match dialect::place(context.cache_request.dialect, &old, &new) {
         // Who asked all the same did not want that one.
-        Place::Nowhere if stored.stored_at < asked => Place::Instead,
+        Placement::Nowhere if stored.stored_at < asked => Placement::Instead,
         place => place,
     }
 }
@@ -103,30 +103,30 @@ fn place(question: &Question, entry: &Entry, stored: &Entry, asked: u64) -> Plac
 ///
 /// # Errors
 /// The reason, where it cannot be.
-pub fn again(question: &Question, entry: Entry, began: Option<Version>) -> Result<Entry, Reason> {
+pub fn again(context: &RequestContext, entry: Entry, began: Option<Version>) -> Result<Entry, Reason> {
     let (headers, told) = (entry.headers.clone(), entry.tags.clone());
-    depending(question, entry, &headers, told, began)
+    depending(context, entry, &headers, told, began)
 }
 
 /// Stores an answer, as of `times`.
-pub async fn store(question: &Question, entry: Entry, times: Times) -> Result<(), Reason> {
+pub async fn store(context: &RequestContext, entry: Entry, times: Times) -> Result<(), Reason> {
     let (started, life) = (Instant::now(), entry.life());
-    let Question { inquiry, follow, wanted, exchange, .. } = question;
-    let (live, shared) = (question.live(), question.shared());
-    let Some(key) = &inquiry.key else { return Err(Reason::TtlZero) };
+    let RequestContext { cache_request, follow, wanted, exchange, .. } = context;
+    let (live, shared) = (context.live(), context.shared());
+    let Some(key) = &cache_request.key else { return Err(Reason::TtlZero) };
     let store = &shared.store;
     let stored = match (follow, wanted) {
-        (None, None) if inquiry.dialect.has_stream_member() => {
+        (None, None) if cache_request.dialect.has_stream_member() => {
             let entry = Arc::new(entry);
-            let place = |stored: &Entry| place(question, &entry, stored, times.asked);
+            let place = |stored: &Entry| place(context, &entry, stored, times.asked);
             match store.put_in_place(key, &entry, life, place).await {
-                Ok(Place::Nowhere) => return Err(Reason::OtherFormKept),
+                Ok(Placement::Nowhere) => return Err(Reason::OtherFormKept),
                 placed => placed.map(|_| ()),
             }
         }
         (None, None) => store.put(key, Arc::new(entry), life).await,
         (Some(follow), _) => {
-            let life = received::kept_for(question, &entry, times);
+            let life = received::kept_for(context, &entry, times);
             Box::pin(variants::put(store, follow, entry, life)).await
         }
         (None, Some(wanted)) => {

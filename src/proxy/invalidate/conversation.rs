@@ -4,32 +4,32 @@ use std::time::Duration;
 
 use crate::{
     cache::invalidation::log::{Target, Version},
-    proxy::{context::Question, invalidate::invalidate},
+    proxy::{context::RequestContext, invalidate::invalidate},
 };
 
 /// Invalidates, before a turn goes to the upstream, the cached `GET` of its conversations. Returns the place in the order
 /// of invalidations from which on its own answer depends on what is invalidated; `None` where that is not known. The
 /// store is not waited for longer than `store_budget`: other replicas then learn of it later.
-pub async fn begin(question: &Question, store_budget: Duration) -> Option<Version> {
-    let store = &question.shared().store;
-    let views = views(question);
+pub async fn begin(context: &RequestContext, store_budget: Duration) -> Option<Version> {
+    let store = &context.shared().store;
+    let views = views(context);
     if views.is_empty() {
         return store.now();
     }
     match store.invalidate_within(&views, store_budget).await {
         Ok(point) => Some(point),
         Err(_) => {
-            question.shared().stats.errors.increment();
+            context.shared().stats.errors.increment();
             None
         }
     }
 }
 
 /// Invalidates, once the turn is over, what was seen of its conversations meanwhile.
-pub async fn end(question: &Question) {
-    invalidate(question.shared(), &views(question)).await;
+pub async fn end(context: &RequestContext) {
+    invalidate(context.shared(), &views(context)).await;
 }
 
-fn views(question: &Question) -> Vec<Target> {
-    question.inquiry.conversations.iter().cloned().map(Target::ConversationView).collect()
+fn views(context: &RequestContext) -> Vec<Target> {
+    context.cache_request.conversations.iter().cloned().map(Target::ConversationView).collect()
 }

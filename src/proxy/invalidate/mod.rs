@@ -13,7 +13,7 @@ use crate::{
         route::{Mode, Route, kind::Kind},
     },
     proxy::{
-        context::Question,
+        context::RequestContext,
         error::ProxyError,
         exchange::Exchange,
         state::{Live, Shared},
@@ -51,8 +51,8 @@ impl PendingInvalidation {
 
     /// Of a request whose answer is kept. A `POST` is a write where its answer is of no kind that is asked for: a question,
     /// a search in a document.
-    pub fn of_own_entry(question: &Question) -> Option<Self> {
-        let Question { route, exchange, .. } = question;
+    pub fn of_own_entry(context: &RequestContext) -> Option<Self> {
+        let RequestContext { route, exchange, .. } = context;
         let is_write = match exchange.method {
             Method::POST => route.kind == Kind::Other,
             Method::PUT | Method::PATCH | Method::DELETE => true,
@@ -93,7 +93,7 @@ impl PendingInvalidation {
     }
 
     fn targets(&self, response: Option<&HeaderMap>) -> Vec<Target> {
-        let resources = &self.live.terms.resources;
+        let resources = &self.live.classify_context.resources;
         let changed = if self.is_write { resources.changed(&self.path, response) } else { Vec::new() };
         let none = HeaderMap::new();
         let named = self

@@ -10,25 +10,25 @@ use crate::{
     proxy::{
         body::ResponseBody,
         cached::Found,
-        context::Question,
+        context::RequestContext,
         response::{self, Reply, Saved},
     },
 };
 
 /// The reply that says what was found.
-pub fn found(question: &Question, found: Found) -> Reply {
+pub fn found(context: &RequestContext, found: Found) -> Reply {
     let Found { entry, served, report } = found;
-    let stats = &question.shared().stats;
+    let stats = &context.shared().stats;
     if report.status == CacheStatus::Stale {
         stats.stale.increment();
     }
-    stats.saved(entry.took.saturating_sub(question.exchange.elapsed()));
+    stats.saved(entry.took.saturating_sub(context.exchange.elapsed()));
     let mut entry = Arc::unwrap_or_clone(entry);
     let saved = Saved::by(&mut entry);
     stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
-    let (route, dialect) = (&question.route, question.inquiry.dialect);
+    let (route, dialect) = (&context.route, context.cache_request.dialect);
     let mut response = response::from_entry(route, dialect, entry, served, SystemTime::now());
-    if question.is_head() {
+    if context.is_head() {
         let len = response.body().size_hint().lower();
         response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
         *response.body_mut() = ResponseBody::Full(None);
@@ -37,7 +37,7 @@ pub fn found(question: &Question, found: Found) -> Reply {
 }
 
 /// The same in place of what the upstream could not answer; `status` is what it answered instead.
-pub fn instead(question: &Question, mut stale: Found, status: Option<StatusCode>) -> Reply {
+pub fn instead(context: &RequestContext, mut stale: Found, status: Option<StatusCode>) -> Reply {
     stale.report.forward = Some((Forward::Stale, status));
-    found(question, stale)
+    found(context, stale)
 }

@@ -22,7 +22,7 @@ use crate::{
     http::headers,
     proxy::{
         cached::{Fallback, Found, Lookup, Miss, seconds},
-        context::{Question, may_read},
+        context::{RequestContext, may_read},
         revalidate::{self, variants},
     },
     telemetry::log::events::Operation,
@@ -31,35 +31,35 @@ use crate::{
 
 /// Asks the store for what is kept under `key`, or for the variant of it that the request selects; the question's key
 /// is that one's from now on.
-pub async fn lookup(question: &mut Question, key: Key) -> Lookup {
+pub async fn lookup(context: &mut RequestContext, key: Key) -> Lookup {
     let started = Instant::now();
-    let store = &question.exchange.live.shared.store;
-    let found = match &mut question.follow {
-        Some(follow) => Box::pin(variants::find(store, follow, question.store_budget)).await,
+    let store = &context.exchange.live.shared.store;
+    let found = match &mut context.follow {
+        Some(follow) => Box::pin(variants::find(store, follow, context.store_budget)).await,
         None => store.get(&key).await.map(|entry| (key, entry)),
     };
     let mut took = started.elapsed();
-    question.store_budget = question.store_budget.saturating_sub(took);
+    context.store_budget = context.store_budget.saturating_sub(took);
     let failed = found.is_err();
     let lookup = match found {
         Ok((key, entry)) => {
-            let varies = question.follow.as_ref().is_some_and(|follow| !follow.varies_on.is_empty());
+            let varies = context.follow.as_ref().is_some_and(|follow| !follow.varies_on.is_empty());
             let nothing = if varies { Forward::VaryMiss } else { Forward::UriMiss };
-            let mut lookup = entry.map_or(nothing.into(), |entry| judge(question, &key, entry));
+            let mut lookup = entry.map_or(nothing.into(), |entry| judge(context, &key, entry));
             if let Lookup::Miss(Miss { kept: Some(kept), .. }) = &lookup {
-                let beside = Box::pin(beside(question, question.inquiry.ask, &key, kept)).await;
+                let beside = Box::pin(beside(context, context.cache_request.ask, &key, kept)).await;
                 lookup = beside.unwrap_or(lookup);
                 let waited = started.elapsed();
-                question.store_budget = question.store_budget.saturating_sub(waited - took);
+                context.store_budget = context.store_budget.saturating_sub(waited - took);
                 took = waited;
             }
-            question.inquiry.key = Some(key);
+            context.cache_request.key = Some(key);
             lookup
         }
         Err(_) => Forward::Miss.into(),
     };
-    let Question { route, exchange, .. } = &*question;
-    let shared = question.shared();
+    let RequestContext { route, exchange, .. } = &*context;
+    let shared = context.shared();
     let counters = shared.stats.of(route.kind);
     let hit = !matches!(lookup, Lookup::Miss(_));
     match (hit, failed) {
@@ -72,53 +72,53 @@ pub async fn lookup(question: &mut Question, key: Key) -> Lookup {
 }
 
 /// Whether `entry` answers the request.
-pub fn judge(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
-    judge_as(question, question.inquiry.ask, key, entry)
+pub fn judge(context: &RequestContext, key: &Key, entry: Arc<Entry>) -> Lookup {
+    judge_as(context, context.cache_request.ask, key, entry)
 }
 
 /// Whether `entry`, or what is kept beside it, answers the request in the form that the upstream is asked for: what all
 /// who read along edit for themselves.
-pub async fn find_for_readers(question: &Question, key: &Key, entry: Arc<Entry>) -> Lookup {
-    let ask = question.inquiry.ask;
+pub async fn find_for_readers(context: &RequestContext, key: &Key, entry: Arc<Entry>) -> Lookup {
+    let ask = context.cache_request.ask;
     let ask = Ask { form: ask.upstream_form, ..ask };
-    let lookup = judge_as(question, ask, key, entry);
+    let lookup = judge_as(context, ask, key, entry);
     match &lookup {
         Lookup::Miss(Miss { kept: Some(kept), .. }) => {
-            Box::pin(beside(question, ask, key, kept)).await.unwrap_or(lookup)
+            Box::pin(beside(context, ask, key, kept)).await.unwrap_or(lookup)
         }
         _ => lookup,
     }
 }
 
 /// What is kept beside `kept`, the fresh answer in another form, where that is of use to the request.
-async fn beside(question: &Question, ask: Ask, key: &Key, kept: &Entry) -> Option<Lookup> {
+async fn beside(context: &RequestContext, ask: Ask, key: &Key, kept: &Entry) -> Option<Lookup> {
     let beside = key.beside(ask.upstream_form.id);
-    let found = timeout(question.store_budget, question.shared().store.get(&beside)).await.ok()?.ok()??;
+    let found = timeout(context.store_budget, context.shared().store.get(&beside)).await.ok()?.ok()??;
     // What somebody put by hand stands for all that was there before.
     if kept.form == BY_HAND && found.stored_at <= kept.stored_at {
         return None;
     }
-    match judge_as(question, ask, key, found) {
+    match judge_as(context, ask, key, found) {
         Lookup::Miss(miss) if miss.fallback.is_none() => None,
         lookup => Some(lookup),
     }
 }
 
-fn judge_as(question: &Question, ask: Ask, key: &Key, entry: Arc<Entry>) -> Lookup {
-    if question.follow.is_some() {
-        return revalidate::judge(question, key, entry);
+fn judge_as(context: &RequestContext, ask: Ask, key: &Key, entry: Arc<Entry>) -> Lookup {
+    if context.follow.is_some() {
+        return revalidate::judge(context, key, entry);
     }
-    let Question { route, inquiry, .. } = question;
-    if !may_read(question, entry.with_credentials) {
+    let RequestContext { route, cache_request, .. } = context;
+    if !may_read(context, entry.with_credentials) {
         return Forward::Miss.into();
     }
     let now = unix_millis(SystemTime::now());
-    let freshness = policy::freshness(entry.stored_at, entry.ttl, now, &inquiry.directives);
+    let freshness = policy::freshness(entry.stored_at, entry.ttl, now, &cache_request.directives);
     if freshness == Freshness::TooOld {
         return Forward::Request.into();
     }
     let media = entry.header(&header::CONTENT_TYPE).and_then(headers::media_type_of).unwrap_or_default();
-    let served = dialect::serve(inquiry.dialect, entry.form, &media, &entry.body, &ask);
+    let served = dialect::serve(cache_request.dialect, entry.form, &media, &entry.body, &ask);
     let report = |age: Duration, ttl| CacheReport::hit(route.kind, key.clone(), age.as_secs(), ttl);
     match (freshness, served) {
         (Freshness::Fresh { age, left }, Some(served)) => {

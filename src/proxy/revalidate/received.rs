@@ -14,7 +14,7 @@ use crate::{
     },
     proxy::{
         coalesce::flight::{Head, Sharing, Source},
-        context::Question,
+        context::RequestContext,
         response,
     },
     reason::Reason,
@@ -26,41 +26,41 @@ use crate::{
 /// # Errors
 /// The reason, where it may not.
 pub fn storable(
-    question: &Question,
+    context: &RequestContext,
     status: StatusCode,
     headers: &HeaderMap,
     times: Times,
 ) -> Result<Life, Reason> {
     let directives = Directives::of(headers);
     let authorized =
-        question.follow.as_ref().is_some_and(|own| own.request.contains_key(header::AUTHORIZATION));
+        context.follow.as_ref().is_some_and(|own| own.request.contains_key(header::AUTHORIZATION));
     rfc9111::storable(authorized, status, headers, &directives, times)?;
     if policy::is_encoded(headers) {
         return Err(Reason::Encoded);
     }
-    if question.route.set_cookie == SetCookie::Skip && headers.contains_key(header::SET_COOKIE) {
+    if context.route.set_cookie == SetCookie::Skip && headers.contains_key(header::SET_COOKIE) {
         return Err(Reason::SetCookie);
     }
     // RFC 5861, section 4: then a stale one is better.
-    if policy::is_failure(status) && question.fallback.as_ref().is_some_and(|stale| stale.for_errors) {
+    if policy::is_failure(status) && context.fallback.as_ref().is_some_and(|stale| stale.for_errors) {
         return Err(Reason::Status);
     }
-    Ok(life(question, status, headers, &directives, times))
+    Ok(life(context, status, headers, &directives, times))
 }
 
 fn life(
-    question: &Question,
+    context: &RequestContext,
     status: StatusCode,
     headers: &HeaderMap,
     directives: &Directives,
     times: Times,
 ) -> Life {
-    let Question { route, inquiry, .. } = question;
+    let RequestContext { route, cache_request, .. } = context;
     let configured =
         StaleRules { while_revalidate: route.stale_while_revalidate, if_error: route.stale_if_error };
     let rules = StaleRules::of(directives, configured);
     let ttl = rfc9111::lifetime(status, headers, directives, times).unwrap_or_default();
-    let asked = inquiry.directives.ttl.map(|asked| asked + rfc9111::initial_age(headers, times));
+    let asked = cache_request.directives.ttl.map(|asked| asked + rfc9111::initial_age(headers, times));
     Life {
         ttl: asked.map_or(ttl, |asked| asked.min(ttl)),
         stale_while_revalidate: rules.while_revalidate,
@@ -70,8 +70,8 @@ fn life(
 
 /// Who else may read a response with this head while it runs: all who joined, where it is fresh for them too (RFC
 /// 9111, section 4) and does not vary on something that they were not told apart by.
-pub fn sharing(question: &Question, head: &Head, life: Life, times: Times) -> Sharing {
-    let Some(follow) = &question.follow else { return Sharing::Released };
+pub fn sharing(context: &RequestContext, head: &Head, life: Life, times: Times) -> Sharing {
+    let Some(follow) = &context.follow else { return Sharing::Released };
     let selects = match Vary::of(&head.headers) {
         Vary::Any => false,
         Vary::On(names) => names.iter().all(|name| follow.varies_on.contains(name)),
@@ -82,20 +82,20 @@ pub fn sharing(question: &Question, head: &Head, life: Life, times: Times) -> Sh
 }
 
 /// `entry` with the headers and the times of the response that it is; as it is where the route has a TTL.
-pub fn dated(question: &Question, entry: Entry, headers: &HeaderMap, times: Times) -> Entry {
-    if question.follow.is_none() {
+pub fn dated(context: &RequestContext, entry: Entry, headers: &HeaderMap, times: Times) -> Entry {
+    if context.follow.is_none() {
         return entry;
     }
     let mut headers = headers.clone();
     // RFC 9110, section 6.6.1.
     headers.entry(header::DATE).or_insert_with(|| date(times));
     let directives = Directives::of(&headers);
-    let life = life(question, entry.status, &headers, &directives, times);
+    let life = life(context, entry.status, &headers, &directives, times);
     let age = millis(rfc9111::initial_age(&headers, times));
     // Section 3.5 says who may have it, where the response does.
     let for_all = directives.allow_authorized();
     Entry {
-        headers: fields(question, &headers),
+        headers: fields(context, &headers),
         stored_at: times.came.saturating_sub(age),
         ttl: life.ttl,
         stale_while_revalidate: life.stale_while_revalidate,
@@ -110,15 +110,15 @@ fn date(times: Times) -> HeaderValue {
     HeaderValue::try_from(httpdate::fmt_http_date(came)).unwrap_or(HeaderValue::from_static(""))
 }
 
-fn fields(question: &Question, headers: &HeaderMap) -> HeaderMap {
-    response::headers_to_store(&question.route, &rfc9111::fields_to_store(headers))
+fn fields(context: &RequestContext, headers: &HeaderMap) -> HeaderMap {
+    response::headers_to_store(&context.route, &rfc9111::fields_to_store(headers))
 }
 
 /// How long an entry is kept from `times` on: while it is fresh, or may be served stale, and for the route's TTL after
 /// that, to be confirmed or to stand in for an upstream that is out of reach.
-pub fn kept_for(question: &Question, entry: &Entry, times: Times) -> Duration {
+pub fn kept_for(context: &RequestContext, entry: &Entry, times: Times) -> Duration {
     let age = entry.age(times.came);
-    let beyond = entry.ttl.saturating_sub(age).saturating_add(question.route.ttl);
+    let beyond = entry.ttl.saturating_sub(age).saturating_add(context.route.ttl);
     entry.life().saturating_sub(age).max(beyond)
 }
 
@@ -132,40 +132,40 @@ pub struct Confirmed {
 }
 
 /// The stored response that the upstream was asked to confirm, where it did (RFC 9111, section 4.3.3).
-pub fn confirmed(question: &Question, head: &Head, times: Times) -> Option<Confirmed> {
-    let stored = question.follow.as_ref()?.stored.as_ref()?;
-    if head.status != StatusCode::NOT_MODIFIED || question.is_head() {
+pub fn confirmed(context: &RequestContext, head: &Head, times: Times) -> Option<Confirmed> {
+    let stored = context.follow.as_ref()?.stored.as_ref()?;
+    if head.status != StatusCode::NOT_MODIFIED || context.is_head() {
         return None;
     }
-    Some(match freshened(question, stored, &head.headers, times) {
+    Some(match freshened(context, stored, &head.headers, times) {
         Some(entry) => Confirmed { entry, updated: true },
         None => Confirmed { entry: (**stored).clone(), updated: false },
     })
 }
 
 /// The stored response with what a `HEAD` told of it (RFC 9111, section 4.3.5); stale where that was of another one.
-pub fn told_by_head(question: &Question, head: &Head, times: Times) -> Option<Entry> {
-    let stored = question.follow.as_ref()?.stored.as_ref()?;
-    if !question.is_head() || head.status != StatusCode::OK || stored.status != StatusCode::OK {
+pub fn told_by_head(context: &RequestContext, head: &Head, times: Times) -> Option<Entry> {
+    let stored = context.follow.as_ref()?.stored.as_ref()?;
+    if !context.is_head() || head.status != StatusCode::OK || stored.status != StatusCode::OK {
         return None;
     }
     let same = rfc9111::matches_head(&stored.headers, stored.body.len(), &head.headers);
-    let updated = freshened(question, stored, &head.headers, times).filter(|_| same);
+    let updated = freshened(context, stored, &head.headers, times).filter(|_| same);
     Some(updated.unwrap_or_else(|| Entry { ttl: Duration::ZERO, ..(**stored).clone() }))
 }
 
-fn freshened(question: &Question, stored: &Arc<Entry>, told: &HeaderMap, times: Times) -> Option<Entry> {
+fn freshened(context: &RequestContext, stored: &Arc<Entry>, told: &HeaderMap, times: Times) -> Option<Entry> {
     let mut told = told.clone();
     told.entry(header::DATE).or_insert_with(|| date(times));
     let headers = rfc9111::freshen(&stored.headers, &told)?;
-    Some(dated(question, (**stored).clone(), &headers, times))
+    Some(dated(context, (**stored).clone(), &headers, times))
 }
 
 /// The head of a confirmed response.
-pub fn confirmed_head(question: &Question, entry: &Entry, times: Times) -> Head {
+pub fn confirmed_head(context: &RequestContext, entry: &Entry, times: Times) -> Head {
     let (headers, age) = (entry.headers.clone(), entry.age(times.came));
     let source = Source::Confirmed { age: age.as_secs(), ttl: left(entry, age) };
     let head = Head { status: entry.status, headers, sharing: Sharing::Released, source };
     let life = Life { ttl: entry.ttl, ..Life::default() };
-    Head { sharing: sharing(question, &head, life, times), ..head }
+    Head { sharing: sharing(context, &head, life, times), ..head }
 }

@@ -22,7 +22,7 @@ use crate::{
         invalidation::log::InvalidationLog,
         key::{Key, namespace::Namespace},
     },
-    dialect::Place,
+    dialect::Placement,
     time::micros,
 };
 
@@ -129,15 +129,15 @@ impl MemoryStore {
         key: &Key,
         entry: &Entry,
         life: Duration,
-        place: impl Fn(&Entry) -> Place,
-    ) -> Place {
+        place: impl Fn(&Entry) -> Placement,
+    ) -> Placement {
         let _placing = self.0.placing[shard_of(key.digest())].lock();
         let held = self.peek(key).filter(|held| !held.is_invalidated(key, self.invalidations()));
-        let place = held.map_or(Place::Instead, |held| place(&held));
+        let place = held.map_or(Placement::Instead, |held| place(&held));
         match place {
-            Place::Instead => self.put(key, entry, life),
-            Place::Beside => self.put(&key.beside(entry.form), entry, life),
-            Place::Nowhere => {}
+            Placement::Instead => self.put(key, entry, life),
+            Placement::Beside => self.put(&key.beside(entry.form), entry, life),
+            Placement::Nowhere => {}
         }
         place
     }
@@ -283,15 +283,17 @@ mod tests {
     #[test]
     fn an_entry_goes_where_the_one_that_is_there_leaves_it_room() {
         let life = Duration::from_secs(60);
-        for (place, here, beside) in
-            [(Place::Instead, 200, None), (Place::Beside, 100, Some(200)), (Place::Nowhere, 100, None)]
-        {
+        for (place, here, beside) in [
+            (Placement::Instead, 200, None),
+            (Placement::Beside, 100, Some(200)),
+            (Placement::Nowhere, 100, None),
+        ] {
             let store = MemoryStore::new(10_000);
             let began = store.invalidations().last().expect("an order");
             let entry = |len| Entry { began, ..Entry::clone(&entry(len)) };
             let len = |key: &Key| store.get(key).map(|entry| entry.body.len());
             let first = store.put_in_place(&key(1), &entry(100), life, |_| panic!("there is none"));
-            assert_eq!((first, len(&key(1))), (Place::Instead, Some(100)));
+            assert_eq!((first, len(&key(1))), (Placement::Instead, Some(100)));
             assert_eq!(store.put_in_place(&key(1), &entry(200), life, |_| place), place);
             assert_eq!((len(&key(1)), len(&key(1).beside(0))), (Some(here), beside));
             // Whoever retires one means both.
