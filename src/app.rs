@@ -122,7 +122,7 @@ impl App {
             stats: Arc::default(),
             standing: Standing::default(),
             cors: Cors::default(),
-            flights: Arc::default(),
+            in_flight: Arc::default(),
             tasks: tasks.clone(),
         };
         let permits = Arc::new(Semaphore::new(config.limits.max_upstream_requests));

@@ -121,7 +121,7 @@ pub(super) async fn put(live: &Live, shared: &Shared, key: &Key, text: &[u8]) ->
 /// The place in the order of retirements at which an entry put by hand begins: no answer that is still coming may take
 /// its place. Only where there is one is it retired, as many entries may be put, and the order is bounded.
 async fn begin(shared: &Shared, key: &Key) -> Result<Version, StoreError> {
-    if shared.flights.is_running(key.id()) {
+    if shared.in_flight.is_running(key.id()) {
         return shared.store.invalidate(&[Target::Key(*key.digest())]).await;
     }
     shared.store.now().ok_or(StoreError::Unavailable)

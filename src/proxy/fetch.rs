@@ -17,9 +17,9 @@ use crate::{
         body::{RequestBody, ResponseBody, filtered::Edited},
         cached::Fallback,
         coalesce::{
-            detach::Carried,
-            flight::{self, End, Head, Origin, Reader, Sharing, Source},
-            registry::{Fit, Seat, Start},
+            detach::DetachOnDrop,
+            flight::{self, End, FlightMeta, Head, Reader, Shareable, Source},
+            registry::{Joinable, Role, Start},
         },
         context::{RequestContext, may_read},
         fill::{Fill, purpose::Purpose},
@@ -72,12 +72,13 @@ async fn ask_or_take(
 pub fn refresh(context: Box<RequestContext>, request: Request<RequestBody>) {
     let Some(key) = &context.cache_request.key else { return };
     let id = (key.id(), context.cache_request.ask.upstream_form.id);
-    if context.cache_request.directives.only_if_cached || context.shared().flights.is_refresh_held_off(&id) {
+    if context.cache_request.directives.only_if_cached || context.shared().in_flight.is_refresh_held_off(&id)
+    {
         return;
     }
-    if let Seat::Lead(Start { writer, landing, .. }) = seat(&context, false) {
+    if let Role::Leader(Start { writer, guard, .. }) = join(&context, false) {
         let tasks = context.shared().tasks.clone();
-        tasks.spawn(Fill { context, landing, purpose: Purpose::Refresh }.run(request, writer));
+        tasks.spawn(Fill { context, guard, purpose: Purpose::Refresh }.run(request, writer));
     }
 }
 
@@ -88,86 +89,85 @@ async fn ask_once_or_twice(
 ) -> Result<Reply, Failure> {
     let deadline = context.deadline();
     for second in [false, true] {
-        let reader = match seat(&context, second) {
-            Seat::Lead(start) => return Box::pin(lead(context, report, request, start)).await,
-            Seat::Follow(reader) => reader,
-            Seat::Alone => break,
-            Seat::Full => {
+        let reader = match join(&context, second) {
+            Role::Leader(start) => return Box::pin(leader_reply(context, report, request, start)).await,
+            Role::Follower(reader) => reader,
+            Role::Alone => break,
+            Role::Overflow => {
                 context.shared().stats.limited(Limit::MaxFollowers);
                 break;
             }
         };
         // Who has waited for a second answer, or failed twice, waits for no third; nor who has a stale one.
-        let last = second || reader.origin().second || context.fallback.is_some();
+        let last = second || reader.meta().second || context.fallback.is_some();
         match timeout_at(deadline, reader.shared_head()).await {
             Err(_) => return Err(Failure::Told(context.too_late(), Some(report))),
             Ok(Err(error)) if last => return Err(Failure::Fill(error, Some(report))),
             Ok(Ok(Some(head)))
-                if matches!(head.sharing, Sharing::Open | Sharing::Judged)
-                    || (last && head.sharing == Sharing::Failed) =>
+                if matches!(head.shareable, Shareable::Open | Shareable::Judged)
+                    || (last && head.shareable == Shareable::Failed) =>
             {
-                return Ok(follow(&context, report, &head, reader));
+                return Ok(follower_reply(&context, report, &head, reader));
             }
             Ok(Ok(None)) => break,
             Ok(Err(_) | Ok(Some(_))) => {}
         }
     }
-    let start = Start::alone(origin(&context, false));
-    Box::pin(lead(context, report, request, start)).await
+    let start = Start::alone(meta(&context, false));
+    Box::pin(leader_reply(context, report, request, start)).await
 }
 
-fn origin(context: &RequestContext, second: bool) -> Origin {
+fn meta(context: &RequestContext, second: bool) -> FlightMeta {
     let bound = context.live().config.coalesce.max_buffer;
     let with_credentials = context.cache_request.credentials.is_some();
     let began = context.shared().store.invalidations().last();
-    Origin { bound, with_credentials, second, began }
+    FlightMeta { bound, with_credentials, second, began }
 }
 
 /// The request's part in the answer.
-fn seat(context: &RequestContext, second: bool) -> Seat {
+fn join(context: &RequestContext, second: bool) -> Role {
     let cache_request = &context.cache_request;
     // What is not looked up is not shared; nor is an answer that the request wants to be of no further use.
     let (None, Some(key), false) = (cache_request.bypass, &cache_request.key, context.is_head()) else {
-        return Seat::Alone;
+        return Role::Alone;
     };
     if cache_request.directives.no_cache || cache_request.directives.ttl.is_some_and(|ttl| ttl.is_zero()) {
-        return Seat::Alone;
+        return Role::Alone;
     }
     let id = (key.id(), cache_request.ask.upstream_form.id);
     let max_followers = context.live().config.coalesce.max_followers;
     let target_ids = cache_request.target_ids();
-    let fit = |origin: Origin| {
+    let joinable = |meta: FlightMeta| {
         let invalidations = context.shared().store.invalidations();
-        let may_be_invalidated = |key| {
-            invalidations.may_be_invalidated(origin.began, Dependencies { key, target_ids: &target_ids })
-        };
+        let may_be_invalidated =
+            |key| invalidations.may_be_invalidated(meta.began, Dependencies { key, target_ids: &target_ids });
         if context.keys().iter().any(may_be_invalidated) {
-            Fit::Outdated
-        } else if may_read(context, origin.with_credentials) {
-            Fit::Fits
+            Joinable::Outdated
+        } else if may_read(context, meta.with_credentials) {
+            Joinable::Yes
         } else {
-            Fit::NotTheirs
+            Joinable::NotTheirs
         }
     };
-    let (flights, since) = (&context.shared().flights, context.exchange.started);
-    flights.join(id, origin(context, second), since, max_followers, fit)
+    let (in_flight, since) = (&context.shared().in_flight, context.exchange.started);
+    in_flight.join(id, meta(context, second), since, max_followers, joinable)
 }
 
 /// Asks the upstream, and reads along. Once there is something to give on, or the client leaves, a task of its own does
 /// what is left of the asking: from then on this one goes no faster than the client reads.
-async fn lead(
+async fn leader_reply(
     context: Box<RequestContext>,
     mut report: CacheReport,
     request: Request<RequestBody>,
     start: Start,
 ) -> Result<Reply, Failure> {
-    let Start { writer, reader, landing } = start;
+    let Start { writer, reader, guard } = start;
     let exchange = context.exchange.clone();
     let edit = context.cache_request.ask.edit_for_caller();
     let is_head = context.is_head();
     let tasks = context.shared().tasks.clone();
-    let purpose = if reader.origin().second { Purpose::SecondAnswer } else { Purpose::Answer };
-    let mut fill = Carried::new(Fill { context, landing, purpose }.run(request, writer), tasks);
+    let purpose = if reader.meta().second { Purpose::SecondAnswer } else { Purpose::Answer };
+    let mut fill = DetachOnDrop::new(Fill { context, guard, purpose }.run(request, writer), tasks);
     let head = match fill.until(reader.head()).await {
         Ok(head) => head,
         Err(error) => return Err(Failure::Fill(error, Some(report))),
@@ -213,7 +213,7 @@ async fn lead(
 }
 
 /// Reads along with the request that asked.
-fn follow(context: &RequestContext, report: CacheReport, head: &Head, reader: Reader) -> Reply {
+fn follower_reply(context: &RequestContext, report: CacheReport, head: &Head, reader: Reader) -> Reply {
     context.shared().stats.coalesced.increment();
     let framing = Framing::of_headers(&head.headers);
     let edit = context.cache_request.ask.edit_for_others(context.named());

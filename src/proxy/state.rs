@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     cache::{invalidation::resource::Resources, route::Route},
     config::Config,
-    proxy::{accepted_credentials::Standing, coalesce::registry::Flights, cors::Cors, upstream::Upstream},
+    proxy::{accepted_credentials::Standing, coalesce::registry::InFlight, cors::Cors, upstream::Upstream},
     request::{ClassifyContext, parse_cache::ParseCache},
     store::Store,
     telemetry::stats::Stats,
@@ -26,7 +26,7 @@ pub struct Shared {
     /// Whose pages may read answers.
     pub cors: Cors,
     /// The answers that are running.
-    pub flights: Arc<Flights>,
+    pub in_flight: Arc<InFlight>,
     /// What runs: connections, and fills, which outlive them.
     pub tasks: TaskTracker,
 }

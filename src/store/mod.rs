@@ -20,7 +20,7 @@ use std::{
 pub use self::{
     list::{List, Listed},
     memory::MemoryStore,
-    redis::{Lease, OpenError, RedisStore, StoreError, StoreEvent, Whose},
+    redis::{Lease, LeaseState, OpenError, RedisStore, StoreError, StoreEvent},
     sweep::{Sweep, Sweeping},
 };
 use crate::{
@@ -43,9 +43,9 @@ pub enum Store {
 
 /// Whether to ask the upstream, and what is stored by now.
 #[derive(Debug)]
-pub struct Turn {
+pub struct LeaseReply {
     /// Whose turn it is.
-    pub whose: Whose,
+    pub state: LeaseState,
     /// What is stored, be it of no use to the request.
     pub found: Option<Arc<Entry>>,
 }
@@ -210,15 +210,17 @@ impl Store {
     ///
     /// # Errors
     /// Where the store could not be asked.
-    pub async fn turn(
+    pub async fn acquire_lease(
         &self,
         key: &Key,
         target_ids: &[TargetId],
         form: u64,
         within: Duration,
-    ) -> Result<Turn, StoreError> {
+    ) -> Result<LeaseReply, StoreError> {
         match self {
-            Self::Memory(_) => Ok(Turn { whose: Whose::Mine(None), found: self.peek(key).await? }),
+            Self::Memory(_) => {
+                Ok(LeaseReply { state: LeaseState::Acquired(None), found: self.peek(key).await? })
+            }
             Self::Redis(store) => Box::pin(store.turn_of(key, target_ids, form, within)).await,
         }
     }

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{RedisStore, StoreError, Turn, near_cache::Ticket, pending_writes::Write, redis};
+use super::{LeaseReply, RedisStore, StoreError, near_cache::Ticket, pending_writes::Write, redis};
 use crate::{
     cache::{
         entry::Entry,
@@ -193,14 +193,14 @@ impl RedisStore {
         target_ids: &[TargetId],
         form: u64,
         within: Duration,
-    ) -> Result<Turn, StoreError> {
+    ) -> Result<LeaseReply, StoreError> {
         let deadline = self.deadline(within)?;
         // Who asked before something was retired is not waited for.
         let since = self.invalidations().last_concerning(Dependencies { key, target_ids });
         let name = key.name();
-        let redis::Turn { whose, stored } = self.turn(&name, form, since, within).await?;
+        let redis::LeaseReply { state, stored } = self.acquire_lease(&name, form, since, within).await?;
         let found = stored.map(|envelope| self.opened(&name, &envelope)).transpose()?;
-        Ok(Turn { whose, found: self.unless_invalidated(key, found, deadline).await? })
+        Ok(LeaseReply { state, found: self.unless_invalidated(key, found, deadline).await? })
     }
 
     /// Until when a call that begins now may take; none begins where it is not known what is retired.

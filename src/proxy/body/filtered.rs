@@ -76,7 +76,7 @@ impl Body for Edited {
             match std::task::ready!(Pin::new(&mut this.reader).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
-                    if this.held.len() + chunk.len() > this.reader.origin().bound {
+                    if this.held.len() + chunk.len() > this.reader.meta().bound {
                         let error = ProxyError::internal("an event of the answer is too large to be shared");
                         return Poll::Ready(Some(Err(Arc::new(error))));
                     }

@@ -20,7 +20,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep, timeout_at};
 
 pub use self::{
-    request::{RequestBody, Turn},
+    request::{RequestBody, UploadProgress},
     response::{ResponseBody, UpstreamBody},
 };
 use crate::proxy::error::ProxyError;

@@ -20,13 +20,13 @@ use crate::request::client_body::ClientBody;
 /// Whose turn it is while a request's body goes upstream: the first-byte timeout runs only while the sender
 /// is not the one that is waited for.
 #[derive(Debug, Default)]
-pub struct Turn {
+pub struct UploadProgress {
     awaiting_sender: AtomicBool,
     sender_failed: AtomicBool,
     changed: Notify,
 }
 
-impl Turn {
+impl UploadProgress {
     fn set(&self, awaiting_sender: bool) {
         if self.awaiting_sender.swap(awaiting_sender, Ordering::Relaxed) != awaiting_sender {
             self.changed.notify_one();
@@ -56,7 +56,7 @@ pub enum RequestBody {
     /// One that was read, or none.
     Full(Option<Bytes>),
     /// The client's, as it comes.
-    Client(Timed<ClientBody>, Arc<Turn>),
+    Client(Timed<ClientBody>, Arc<UploadProgress>),
 }
 
 impl RequestBody {
@@ -85,11 +85,11 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Client(body, turn) => {
+            Self::Client(body, progress) => {
                 let polled = Pin::new(body).poll_frame(cx);
-                turn.set(polled.is_pending());
+                progress.set(polled.is_pending());
                 if matches!(polled, Poll::Ready(Some(Err(_)))) {
-                    turn.sender_failed.store(true, Ordering::Relaxed);
+                    progress.sender_failed.store(true, Ordering::Relaxed);
                 }
                 polled
             }

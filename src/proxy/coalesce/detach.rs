@@ -12,12 +12,12 @@ use std::{
 use tokio_util::task::TaskTracker;
 
 /// Work that is carried along. Dropped before its end, it becomes one of `tasks`.
-pub struct Carried {
+pub struct DetachOnDrop {
     work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     tasks: TaskTracker,
 }
 
-impl Carried {
+impl DetachOnDrop {
     /// `work`, which begins once it is waited for.
     pub fn new(work: impl Future<Output = ()> + Send + 'static, tasks: TaskTracker) -> Self {
         Self { work: Some(Box::pin(work)), tasks }
@@ -45,7 +45,7 @@ impl Carried {
     }
 }
 
-impl Drop for Carried {
+impl Drop for DetachOnDrop {
     fn drop(&mut self) {
         if let Some(work) = self.work.take() {
             self.tasks.spawn(work);
@@ -53,7 +53,7 @@ impl Drop for Carried {
     }
 }
 
-impl fmt::Debug for Carried {
+impl fmt::Debug for DetachOnDrop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Carried").field("ended", &self.work.is_none()).finish_non_exhaustive()
     }
@@ -73,10 +73,10 @@ mod tests {
             let number = tell.1.await.expect("a number");
             let _ = told.0.send(number + 1);
         };
-        let mut carried = Carried::new(work, tasks.clone());
+        let mut detached = DetachOnDrop::new(work, tasks.clone());
         tokio::spawn(async move { tell.0.send(1) });
-        assert_eq!(carried.until(told.1).await, Ok(2));
-        drop(carried);
+        assert_eq!(detached.until(told.1).await, Ok(2));
+        drop(detached);
         assert!(tasks.is_empty(), "no task was needed");
     }
 
@@ -90,9 +90,9 @@ mod tests {
             further.await.expect("somebody goes on");
             step.send("ended").expect("a listener");
         };
-        let mut carried = Carried::new(work, tasks.clone());
-        assert_eq!(carried.until(steps.recv()).await, Some("begun"));
-        drop(carried);
+        let mut detached = DetachOnDrop::new(work, tasks.clone());
+        assert_eq!(detached.until(steps.recv()).await, Some("begun"));
+        drop(detached);
         assert_eq!(tasks.len(), 1);
         go_on.send(()).expect("the work waits");
         assert_eq!(steps.recv().await, Some("ended"));
@@ -109,9 +109,9 @@ mod tests {
             tokio::task::yield_now().await;
             panic!("a fault, as this test wants it");
         };
-        let mut carried = Carried::new(work, tasks.clone());
-        assert!(carried.until(told).await.is_err(), "what it held is dropped");
-        drop(carried);
+        let mut detached = DetachOnDrop::new(work, tasks.clone());
+        assert!(detached.until(told).await.is_err(), "what it held is dropped");
+        drop(detached);
         assert!(tasks.is_empty());
     }
 }

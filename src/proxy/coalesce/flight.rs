@@ -41,7 +41,7 @@ pub struct Head {
     /// Its headers, without those of the connection.
     pub headers: HeaderMap,
     /// Who may read it besides the request that asked for it.
-    pub sharing: Sharing,
+    pub shareable: Shareable,
     /// Where it comes from.
     pub source: Source,
 }
@@ -64,7 +64,7 @@ pub enum Source {
 
 /// Who may read an answer besides the request that asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sharing {
+pub enum Shareable {
     /// Everybody who joins.
     Open,
     /// Everybody who joins, once the whole answer was judged: before, it may be a failure, or somebody's own.
@@ -212,14 +212,14 @@ impl State {
 #[derive(Debug)]
 pub struct Flight {
     state: Mutex<State>,
-    origin: Origin,
+    meta: FlightMeta,
     /// A reader has read on, or left.
     progress: Notify,
 }
 
 /// What is known of an answer from its start.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin {
+pub struct FlightMeta {
     /// How many bytes are kept for readers at most.
     pub bound: usize,
     /// Whether the request that asks for it has credentials.
@@ -232,22 +232,24 @@ pub struct Origin {
 
 impl Flight {
     /// A new answer, with its only writer.
-    pub fn start(origin: Origin) -> (Arc<Self>, Writer) {
-        let flight = Arc::new(Self { state: Mutex::default(), origin, progress: Notify::new() });
+    pub fn start(meta: FlightMeta) -> (Arc<Self>, Writer) {
+        let flight = Arc::new(Self { state: Mutex::default(), meta, progress: Notify::new() });
         (Arc::clone(&flight), Writer { flight })
     }
 
     /// What was known of it from its start.
-    pub const fn origin(&self) -> Origin {
-        self.origin
+    pub const fn meta(&self) -> FlightMeta {
+        self.meta
     }
 
     /// How many read it, if a request could that came at `since`: `None` where it failed, is nobody else's, its
     /// beginning is gone, or its end was before that.
     pub fn joinable(&self, since: std::time::Instant) -> Option<usize> {
         let state = self.state.lock();
-        let is_shared =
-            state.head.as_ref().is_none_or(|head| matches!(head.sharing, Sharing::Open | Sharing::Judged));
+        let is_shared = state
+            .head
+            .as_ref()
+            .is_none_or(|head| matches!(head.shareable, Shareable::Open | Shareable::Judged));
         let failed = matches!(state.end, Some(End::Failed(_)));
         let is_over = state.ended_at.is_some_and(|ended| ended.into_std() < since);
         (is_shared && !failed && !is_over && !state.released && state.gone == 0)
@@ -306,7 +308,7 @@ impl Writer {
     pub async fn chunk(&self, chunk: Bytes) -> Result<(), Abandoned> {
         loop {
             let now = Instant::now();
-            let room = self.flight.state.lock().make_room(chunk.len(), self.flight.origin.bound, now);
+            let room = self.flight.state.lock().make_room(chunk.len(), self.flight.meta.bound, now);
             match room {
                 Room::Yes => break,
                 Room::Nobody => return Err(Abandoned),
@@ -324,7 +326,7 @@ impl Writer {
     }
 
     /// Completes once nobody reads any more.
-    pub async fn deserted(&self) {
+    pub async fn closed(&self) {
         while self.flight.state.lock().readers.iter().any(Option::is_some) {
             self.flight.progress.notified().await;
         }
@@ -362,8 +364,8 @@ pub struct Reader {
 
 impl Reader {
     /// What was known of the answer from its start.
-    pub fn origin(&self) -> Origin {
-        self.flight.origin
+    pub fn meta(&self) -> FlightMeta {
+        self.flight.meta
     }
 
     /// Waits for the head.
@@ -385,8 +387,8 @@ impl Reader {
     /// Where the answer failed before it.
     pub async fn shared_head(&self) -> Result<Option<Arc<Head>>, Arc<ProxyError>> {
         self.told(|state| match (&state.head, &state.end) {
-            (Some(head), _) if head.sharing == Sharing::Released => Some(Ok(None)),
-            (Some(head), _) if head.sharing != Sharing::Judged || state.approved => {
+            (Some(head), _) if head.shareable == Shareable::Released => Some(Ok(None)),
+            (Some(head), _) if head.shareable != Shareable::Judged || state.approved => {
                 Some(Ok(Some(Arc::clone(head))))
             }
             (_, _) if state.released => Some(Ok(None)),
@@ -481,8 +483,8 @@ mod tests {
 
     use super::*;
 
-    fn origin(bound: usize) -> Origin {
-        Origin { bound, with_credentials: false, second: false, began: None }
+    fn meta(bound: usize) -> FlightMeta {
+        FlightMeta { bound, with_credentials: false, second: false, began: None }
     }
 
     fn bytes(len: usize) -> Bytes {
@@ -495,7 +497,7 @@ mod tests {
 
     #[tokio::test]
     async fn late_readers_get_everything() {
-        let (flight, writer) = Flight::start(origin(100));
+        let (flight, writer) = Flight::start(meta(100));
         let early = tokio::spawn(read_all(flight.reader()));
         writer.chunk(Bytes::from_static(b"one ")).await.expect("a reader");
         let late = tokio::spawn(read_all(flight.reader()));
@@ -508,7 +510,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dropped_writer_fails_its_readers_at_once() {
-        let (flight, writer) = Flight::start(origin(100));
+        let (flight, writer) = Flight::start(meta(100));
         let (waiting, reading) = (flight.reader(), tokio::spawn(read_all(flight.reader())));
         drop(writer);
         assert!(waiting.head().await.is_err());
@@ -518,13 +520,13 @@ mod tests {
     #[tokio::test]
     async fn a_writer_that_panics_fails_its_readers_at_every_stage() {
         for stage in 0..3 {
-            let (flight, writer) = Flight::start(origin(100));
+            let (flight, writer) = Flight::start(meta(100));
             let reading = tokio::spawn(read_all(flight.reader()));
             let writing = tokio::spawn(async move {
                 let head = Head {
                     status: StatusCode::OK,
                     headers: HeaderMap::new(),
-                    sharing: Sharing::Open,
+                    shareable: Shareable::Open,
                     source: Source::Upstream,
                 };
                 if stage > 0 {
@@ -542,7 +544,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_only_reader_holds_the_writer_back() {
-        let (flight, writer) = Flight::start(origin(10));
+        let (flight, writer) = Flight::start(meta(10));
         let mut reader = flight.reader();
         writer.chunk(bytes(10)).await.expect("room");
         let mut next = Box::pin(writer.chunk(bytes(5)));
@@ -553,7 +555,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_has_just_joined_is_not_slow() {
-        let (flight, writer) = Flight::start(origin(10));
+        let (flight, writer) = Flight::start(meta(10));
         let mut fast = flight.reader();
         writer.chunk(bytes(10)).await.expect("room");
         fast.frame().await.expect("a chunk").expect("whole");
@@ -585,7 +587,7 @@ mod tests {
             [ms(1), almost, almost],
             [almost, almost, almost],
         ] {
-            let (flight, writer) = Flight::start(origin(100));
+            let (flight, writer) = Flight::start(meta(100));
             let readers: Vec<_> =
                 paces.iter().map(|pace| tokio::spawn(read_slowly(flight.reader(), *pace))).collect();
             for _ in 0..100 {
@@ -601,7 +603,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_for_long_is_cut_and_the_others_go_on() {
         for (leader_stalls, longest) in [(true, LEADER_STALL), (false, FOLLOWER_STALL)] {
-            let (flight, writer) = Flight::start(origin(10));
+            let (flight, writer) = Flight::start(meta(10));
             let (leader, follower) = (flight.reader(), flight.reader());
             let (stalled, fast) = if leader_stalls { (leader, follower) } else { (follower, leader) };
             let (began, fast) = (Instant::now(), tokio::spawn(read_all(fast)));
@@ -619,7 +621,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_keeps_nobody_waiting_may_take_its_time() {
-        let (flight, writer) = Flight::start(origin(10));
+        let (flight, writer) = Flight::start(meta(10));
         let only = tokio::spawn(read_slowly(flight.reader(), LEADER_STALL * 3));
         for _ in 0..5 {
             writer.chunk(bytes(10)).await.expect("it reads");
@@ -630,7 +632,7 @@ mod tests {
 
     #[tokio::test]
     async fn unread_and_too_large_is_abandoned() {
-        let (flight, writer) = Flight::start(origin(10));
+        let (flight, writer) = Flight::start(meta(10));
         drop(flight.reader());
         writer.chunk(bytes(10)).await.expect("within the bound, it may be worth storing");
         assert_eq!(writer.chunk(bytes(1)).await, Err(Abandoned));

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::{
     cache::key::Id,
-    proxy::coalesce::flight::{Flight, Origin, Reader, Writer},
+    proxy::coalesce::flight::{Flight, FlightMeta, Reader, Writer},
 };
 
 /// How long a key is remembered whose answer proved to be for its own caller only.
@@ -27,13 +27,13 @@ pub type FlightId = (Id, u64);
 
 /// The answers that are running.
 #[derive(Debug)]
-pub struct Flights {
+pub struct InFlight {
     running: Mutex<HashMap<FlightId, Arc<Flight>>>,
     unshareable: Cache<FlightId, ()>,
     held_off: Cache<FlightId, ()>,
 }
 
-impl Default for Flights {
+impl Default for InFlight {
     fn default() -> Self {
         let unshareable =
             Cache::builder().max_capacity(MAX_UNSHAREABLE).time_to_live(UNSHAREABLE_FOR).build();
@@ -44,22 +44,22 @@ impl Default for Flights {
 
 /// A request's part in an answer.
 #[derive(Debug)]
-pub enum Seat {
+pub enum Role {
     /// It asks the upstream, and others may join it.
-    Lead(Start),
+    Leader(Start),
     /// It reads what another asked for.
-    Follow(Reader),
+    Follower(Reader),
     /// It asks the upstream for itself.
     Alone,
     /// It does so because enough others follow.
-    Full,
+    Overflow,
 }
 
 /// What a running answer is to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fit {
+pub enum Joinable {
     /// An answer to it too.
-    Fits,
+    Yes,
     /// Not for its caller.
     NotTheirs,
     /// One that something may have been retired for since it began.
@@ -74,40 +74,40 @@ pub struct Start {
     /// Reads it for the request that asks.
     pub reader: Reader,
     /// Ends its being joined, where others can join it.
-    pub landing: Option<Landing>,
+    pub guard: Option<FlightGuard>,
 }
 
 impl Start {
     /// An answer that nobody joins.
-    pub fn alone(origin: Origin) -> Self {
-        let (flight, writer) = Flight::start(origin);
-        Self { writer, reader: flight.reader(), landing: None }
+    pub fn alone(meta: FlightMeta) -> Self {
+        let (flight, writer) = Flight::start(meta);
+        Self { writer, reader: flight.reader(), guard: None }
     }
 }
 
 /// Keeps an answer joinable; once dropped, the next request begins another.
 #[derive(Debug)]
-pub struct Landing {
-    flights: Arc<Flights>,
+pub struct FlightGuard {
+    in_flight: Arc<InFlight>,
     flight: Arc<Flight>,
     id: FlightId,
 }
 
-impl Landing {
+impl FlightGuard {
     /// Has the next requests for a minute ask at once, without waiting for each other.
     pub fn remember_unshareable(&self) {
-        self.flights.unshareable.insert(self.id, ());
+        self.in_flight.unshareable.insert(self.id, ());
     }
 
     /// Has no refresh begun for a while.
     pub fn hold_off_refresh(&self) {
-        self.flights.held_off.insert(self.id, ());
+        self.in_flight.held_off.insert(self.id, ());
     }
 }
 
-impl Drop for Landing {
+impl Drop for FlightGuard {
     fn drop(&mut self) {
-        let mut running = self.flights.running.lock();
+        let mut running = self.in_flight.running.lock();
         // By now another one may have taken its place.
         if running.get(&self.id).is_some_and(|own| Arc::ptr_eq(own, &self.flight)) {
             running.remove(&self.id);
@@ -115,7 +115,7 @@ impl Drop for Landing {
     }
 }
 
-impl Flights {
+impl InFlight {
     /// Whether a refresh of the answer `id` failed lately.
     pub fn is_refresh_held_off(&self, id: &FlightId) -> bool {
         self.held_off.contains_key(id)
@@ -126,36 +126,36 @@ impl Flights {
         self.running.lock().keys().any(|(own, _)| *own == key)
     }
 
-    /// Joins the answer `id` where it is running, or was at `since`, and begins it where it was not. `fit` tells what
+    /// Joins the answer `id` where it is running, or was at `since`, and begins it where it was not. `joinable` tells what
     /// an answer of that origin is to the request.
     pub fn join(
         self: &Arc<Self>,
         id: FlightId,
-        origin: Origin,
+        meta: FlightMeta,
         since: Instant,
         max_followers: usize,
-        fit: impl Fn(Origin) -> Fit,
-    ) -> Seat {
+        joinable: impl Fn(FlightMeta) -> Joinable,
+    ) -> Role {
         if self.unshareable.contains_key(&id) {
-            return Seat::Alone;
+            return Role::Alone;
         }
         let mut running = self.running.lock();
         if let Some(flight) = running.get(&id) {
-            match (flight.joinable(since), fit(flight.origin())) {
+            match (flight.joinable(since), joinable(flight.meta())) {
                 // The request that leads reads too.
-                (Some(readers), Fit::Fits) if readers <= max_followers => {
-                    return Seat::Follow(flight.reader());
+                (Some(readers), Joinable::Yes) if readers <= max_followers => {
+                    return Role::Follower(flight.reader());
                 }
-                (Some(_), Fit::Fits) => return Seat::Full,
-                (Some(_), Fit::NotTheirs) => return Seat::Alone,
-                (None, _) | (_, Fit::Outdated) => {}
+                (Some(_), Joinable::Yes) => return Role::Overflow,
+                (Some(_), Joinable::NotTheirs) => return Role::Alone,
+                (None, _) | (_, Joinable::Outdated) => {}
             }
         }
-        let (flight, writer) = Flight::start(origin);
+        let (flight, writer) = Flight::start(meta);
         let reader = flight.reader();
         running.insert(id, Arc::clone(&flight));
-        let landing = Landing { flights: Arc::clone(self), flight, id };
-        Seat::Lead(Start { writer, reader, landing: Some(landing) })
+        let guard = FlightGuard { in_flight: Arc::clone(self), flight, id };
+        Role::Leader(Start { writer, reader, guard: Some(guard) })
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
         proxy::coalesce::flight::{End, StoredFor},
     };
 
-    const ORIGIN: Origin = Origin { bound: 100, with_credentials: false, second: false, began: None };
+    const ORIGIN: FlightMeta = FlightMeta { bound: 100, with_credentials: false, second: false, began: None };
 
     fn key(name: &[u8]) -> Id {
         Key::new("ns".into(), Kind::Query, blake3::hash(name)).id()
@@ -177,68 +177,71 @@ mod tests {
         (key(b"a"), 0)
     }
 
-    fn lead(flights: &Arc<Flights>) -> Start {
-        match flights.join(id(), ORIGIN, Instant::now(), 2, |_| Fit::Fits) {
-            Seat::Lead(start) => start,
+    fn lead(in_flight: &Arc<InFlight>) -> Start {
+        match in_flight.join(id(), ORIGIN, Instant::now(), 2, |_| Joinable::Yes) {
+            Role::Leader(start) => start,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn one_leads_and_a_bounded_number_follows() {
-        let flights = Arc::new(Flights::default());
-        let leader = lead(&flights);
+        let in_flight = Arc::new(InFlight::default());
+        let leader = lead(&in_flight);
         let followers: Vec<_> =
-            (0..2).map(|_| flights.join(id(), ORIGIN, Instant::now(), 2, |_| Fit::Fits)).collect();
-        assert!(followers.iter().all(|seat| matches!(seat, Seat::Follow(_))));
-        assert!(matches!(flights.join(id(), ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Full));
+            (0..2).map(|_| in_flight.join(id(), ORIGIN, Instant::now(), 2, |_| Joinable::Yes)).collect();
+        assert!(followers.iter().all(|role| matches!(role, Role::Follower(_))));
+        assert!(matches!(in_flight.join(id(), ORIGIN, Instant::now(), 2, |_| Joinable::Yes), Role::Overflow));
         drop(followers);
-        assert!(flights.is_running(key(b"a")) && !flights.is_running(key(b"b")));
+        assert!(in_flight.is_running(key(b"a")) && !in_flight.is_running(key(b"b")));
         assert!(
-            matches!(flights.join(id(), ORIGIN, Instant::now(), 2, |_| Fit::NotTheirs), Seat::Alone),
+            matches!(in_flight.join(id(), ORIGIN, Instant::now(), 2, |_| Joinable::NotTheirs), Role::Alone),
             "not for this caller"
         );
         drop(leader);
-        lead(&flights);
+        lead(&in_flight);
     }
 
     #[test]
     fn an_outdated_answer_is_replaced() {
-        let flights = Arc::new(Flights::default());
-        let _leader = lead(&flights);
-        let join = |fit| flights.join(id(), ORIGIN, Instant::now(), 2, move |_| fit);
-        let Seat::Lead(next) = join(Fit::Outdated) else { panic!("another one begins") };
-        assert!(matches!(join(Fit::Fits), Seat::Follow(_)), "and is joined");
+        let in_flight = Arc::new(InFlight::default());
+        let _leader = lead(&in_flight);
+        let join = |joinable| in_flight.join(id(), ORIGIN, Instant::now(), 2, move |_| joinable);
+        let Role::Leader(next) = join(Joinable::Outdated) else { panic!("another one begins") };
+        assert!(matches!(join(Joinable::Yes), Role::Follower(_)), "and is joined");
         drop(next);
     }
 
     #[test]
     fn a_failed_answer_is_replaced_and_its_landing_leaves_the_new_one_alone() {
-        let flights = Arc::new(Flights::default());
-        let Start { writer, landing, .. } = lead(&flights);
+        let in_flight = Arc::new(InFlight::default());
+        let Start { writer, guard, .. } = lead(&in_flight);
         drop(writer);
-        let second = lead(&flights);
-        drop(landing);
-        assert!(matches!(flights.join(id(), ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Follow(_)));
+        let second = lead(&in_flight);
+        drop(guard);
+        assert!(matches!(
+            in_flight.join(id(), ORIGIN, Instant::now(), 2, |_| Joinable::Yes),
+            Role::Follower(_)
+        ));
         second.writer.end(End::Complete(Ok(StoredFor::Usual)));
     }
 
     #[test]
     fn an_answer_that_is_over_is_for_those_who_came_before_its_end() {
-        let flights = Arc::new(Flights::default());
+        let in_flight = Arc::new(InFlight::default());
         let before = Instant::now();
-        let Start { writer, landing, .. } = lead(&flights);
+        let Start { writer, guard, .. } = lead(&in_flight);
         writer.end(End::Complete(Ok(StoredFor::Usual)));
-        assert!(matches!(flights.join(id(), ORIGIN, before, 2, |_| Fit::Fits), Seat::Follow(_)));
+        assert!(matches!(in_flight.join(id(), ORIGIN, before, 2, |_| Joinable::Yes), Role::Follower(_)));
         let after = Instant::now() + Duration::from_millis(1);
-        assert!(matches!(flights.join(id(), ORIGIN, after, 2, |_| Fit::Fits), Seat::Lead(_)));
-        drop(landing);
+        assert!(matches!(in_flight.join(id(), ORIGIN, after, 2, |_| Joinable::Yes), Role::Leader(_)));
+        drop(guard);
     }
 
     #[test]
     fn an_unshareable_key_is_waited_for_by_nobody() {
-        let flights = Arc::new(Flights::default());
-        lead(&flights).landing.expect("a landing").remember_unshareable();
-        assert!(matches!(flights.join(id(), ORIGIN, Instant::now(), 2, |_| Fit::Fits), Seat::Alone));
+        let in_flight = Arc::new(InFlight::default());
+        lead(&in_flight).guard.expect("a landing").remember_unshareable();
+        assert!(matches!(in_flight.join(id(), ORIGIN, Instant::now(), 2, |_| Joinable::Yes), Role::Alone));
     }
 }

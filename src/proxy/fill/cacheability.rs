@@ -14,7 +14,7 @@ use crate::{
     dialect::Answer,
     http::sse::Framing,
     proxy::{
-        coalesce::flight::{Head, Sharing, StoredFor},
+        coalesce::flight::{Head, Shareable, StoredFor},
         context::RequestContext,
         fill::purpose::Purpose,
         revalidate::received,
@@ -98,41 +98,41 @@ pub fn of_content(context: &RequestContext, head: &Head, body: &Bytes, life: Lif
 }
 
 /// Who else may read it.
-pub fn sharing(
+pub fn shareable(
     context: &RequestContext,
     purpose: Purpose,
     head: &Head,
     verdict: Result<Life, Reason>,
     times: Times,
-) -> Sharing {
+) -> Shareable {
     let status = head.status;
-    let sharing = match verdict {
-        Ok(life) if context.follow.is_some() => received::sharing(context, head, life, times),
+    let shareable = match verdict {
+        Ok(life) if context.follow.is_some() => received::shareable(context, head, life, times),
         // Whoever asked owns what goes on under the answer's id.
-        Ok(_) | Err(Reason::ConversationTurn) if context.cache_request.ask.runs_on => Sharing::Released,
+        Ok(_) | Err(Reason::ConversationTurn) if context.cache_request.ask.runs_on => Shareable::Released,
         Ok(_) | Err(Reason::ConversationTurn) => {
             let is_judged = context.cache_request.dialect.judges_documents() && status == StatusCode::OK;
             let is_document = Framing::of_headers(&head.headers) == Framing::Whole;
-            if is_judged && is_document { Sharing::Judged } else { Sharing::Open }
+            if is_judged && is_document { Shareable::Judged } else { Shareable::Open }
         }
         // What may not be stored is for one request (RFC 9111, section 4).
-        Err(_) if context.follow.is_some() => Sharing::Released,
+        Err(_) if context.follow.is_some() => Shareable::Released,
         // One more may try; what comes of that is for everybody.
         Err(Reason::Status) if status.is_server_error() && purpose != Purpose::SecondAnswer => {
-            Sharing::Failed
+            Shareable::Failed
         }
-        Err(Reason::Status) if status.is_server_error() => Sharing::Open,
+        Err(Reason::Status) if status.is_server_error() => Shareable::Open,
         Err(Reason::Status) if status.is_client_error() => match context.route.scope {
-            Scope::Credential => Sharing::Open,
-            Scope::Shared | Scope::Headers(_) => Sharing::Released,
+            Scope::Credential => Shareable::Open,
+            Scope::Shared | Scope::Headers(_) => Shareable::Released,
         },
-        Err(_) => Sharing::Released,
+        Err(_) => Shareable::Released,
     };
     // Who reads slowly and who reads fast would have to wait for each other.
-    if matches!(sharing, Sharing::Open | Sharing::Judged) && is_longer(head, context.largest_shared()) {
-        Sharing::Released
+    if matches!(shareable, Shareable::Open | Shareable::Judged) && is_longer(head, context.largest_shared()) {
+        Shareable::Released
     } else {
-        sharing
+        shareable
     }
 }
 

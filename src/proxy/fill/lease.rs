@@ -11,15 +11,15 @@ use crate::{
     proxy::{
         cached::{Found, Lookup},
         coalesce::{
-            flight::{Abandoned, Head, Sharing, Source, Writer},
-            registry::Landing,
+            flight::{Abandoned, Head, Shareable, Source, Writer},
+            registry::FlightGuard,
         },
         context::RequestContext,
         fill::purpose::Purpose,
         lookup::{batch, find_for_readers},
         response,
     },
-    store::{self, Lease, Whose},
+    store::{self, Lease, LeaseState},
 };
 
 /// How often another replica's answer is looked for.
@@ -27,13 +27,13 @@ const TURN_POLL: Duration = Duration::from_millis(20);
 
 /// Whether to ask the upstream.
 #[derive(Debug)]
-pub enum Turn {
+pub enum LeaseOutcome {
     /// Yes; with the lease where there are other replicas.
-    Mine(Option<Lease>),
+    Fetch(Option<Lease>),
     /// No: it is stored by now, by another replica, or since it was looked up.
-    Stored(Found),
+    Found(Found),
     /// No: nobody waits for it any more.
-    Nobodys,
+    Abandoned,
 }
 
 /// Looks once more for what may have been stored since it was looked up, then waits while another replica asks the
@@ -41,55 +41,60 @@ pub enum Turn {
 ///
 /// A refresh does not wait: then another replica has begun it. `store_budget` is how long the question may still wait for
 /// the store; what is left of it.
-pub async fn take(
+pub async fn acquire(
     context: &RequestContext,
-    landing: &Landing,
+    guard: &FlightGuard,
     writer: &Writer,
     purpose: Purpose,
-    ends_when_deserted: bool,
+    ends_when_abandoned: bool,
     store_budget: &mut Duration,
-) -> Turn {
+) -> LeaseOutcome {
     let (cache_request, live) = (&context.cache_request, context.live());
     // What is not stored is not waited for.
     let Some(key) = cache_request.key.as_ref().filter(|_| !cache_request.is_turn) else {
-        return Turn::Mine(None);
+        return LeaseOutcome::Fetch(None);
     };
     let deadline = (Instant::now() + live.config.coalesce.replica_wait).min(context.deadline().into_std());
     let mut is_first = true;
     loop {
         let asked = Instant::now();
-        let turn = live
+        let acquire_lease = live
             .shared
             .store
-            .turn(key, &cache_request.target_ids(), cache_request.ask.upstream_form.id, *store_budget)
+            .acquire_lease(
+                key,
+                &cache_request.target_ids(),
+                cache_request.ask.upstream_form.id,
+                *store_budget,
+            )
             .await;
         // From then on, it is the other replica that is waited for.
         if std::mem::take(&mut is_first) {
             *store_budget = store_budget.saturating_sub(asked.elapsed());
         }
-        let Ok(store::Turn { whose, found }) = turn else { return Turn::Mine(None) };
+        let Ok(store::LeaseReply { state, found }) = acquire_lease else { return LeaseOutcome::Fetch(None) };
         if let Some(entry) = found
             && let Lookup::Hit(found) = find_for_readers(context, key, entry).await
         {
-            return Turn::Stored(found);
+            return LeaseOutcome::Found(found);
         }
-        match whose {
-            Whose::Mine(lease) => {
+        match state {
+            LeaseState::Acquired(lease) => {
                 let stored = timeout(*store_budget, batch::stored_meanwhile(context)).await.ok().flatten();
-                return stored.map_or(Turn::Mine(lease), Turn::Stored);
+                return stored.map_or(LeaseOutcome::Fetch(lease), LeaseOutcome::Found);
             }
-            Whose::Unshareable => {
-                landing.remember_unshareable();
+            LeaseState::Unshareable => {
+                guard.remember_unshareable();
                 writer.release();
-                return Turn::Mine(None);
+                return LeaseOutcome::Fetch(None);
             }
-            Whose::Theirs if purpose == Purpose::Refresh => return Turn::Nobodys,
-            Whose::Theirs if Instant::now() < deadline => {}
-            Whose::Theirs => return Turn::Mine(None),
+            LeaseState::HeldElsewhere if purpose == Purpose::Refresh => return LeaseOutcome::Abandoned,
+            LeaseState::HeldElsewhere if Instant::now() < deadline => {}
+            LeaseState::HeldElsewhere => return LeaseOutcome::Fetch(None),
         }
         tokio::select! {
             () = tokio::time::sleep(TURN_POLL) => {}
-            () = writer.deserted(), if ends_when_deserted => return Turn::Nobodys,
+            () = writer.closed(), if ends_when_abandoned => return LeaseOutcome::Abandoned,
         }
     }
 }
@@ -98,12 +103,12 @@ pub async fn take(
 ///
 /// # Errors
 /// Where they have left.
-pub async fn give(context: &RequestContext, found: Found, writer: &Writer) -> Result<(), Abandoned> {
+pub async fn serve_found(context: &RequestContext, found: Found, writer: &Writer) -> Result<(), Abandoned> {
     let Found { entry, served, .. } = found;
     let dialect = context.cache_request.dialect;
     let (status, entry) = (entry.status, Arc::unwrap_or_clone(entry));
     let (headers, body) = response::stored_parts(&context.route, dialect, entry, served, SystemTime::now());
-    let head = Head { status, headers, sharing: Sharing::Open, source: Source::Meanwhile };
+    let head = Head { status, headers, shareable: Shareable::Open, source: Source::Meanwhile };
     writer.head(head);
     writer.chunk(body).await
 }

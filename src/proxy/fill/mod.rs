@@ -32,13 +32,13 @@ use crate::{
     proxy::{
         body::{BodyError, RequestBody, UpstreamBody},
         coalesce::{
-            flight::{End, Head, Outcome, Sharing, Source, StoredFor, Writer},
-            registry::Landing,
+            flight::{End, Head, Outcome, Shareable, Source, StoredFor, Writer},
+            registry::FlightGuard,
         },
         context::RequestContext,
         error::ProxyError,
         exchange::log_llm_call,
-        fill::{lease::Turn, purpose::Purpose, recorder::Recording},
+        fill::{lease::LeaseOutcome, purpose::Purpose, recorder::Recording},
         invalidate::{PendingInvalidation, conversation},
         response,
         revalidate::received::{self, Confirmed},
@@ -57,7 +57,7 @@ pub struct Fill {
     /// It.
     pub context: Box<RequestContext>,
     /// Keeps its answer joinable.
-    pub landing: Option<Landing>,
+    pub guard: Option<FlightGuard>,
     /// What for.
     pub purpose: Purpose,
 }
@@ -129,7 +129,7 @@ impl Fill {
             Ok(Whole { kept, rest: Some(rest) }) => {
                 let outcome = self.store(kept).await;
                 // From now on, the store has the answer.
-                (self.landing, lease) = (None, None);
+                (self.guard, lease) = (None, None);
                 let end = match pass_on(rest, &writer).await {
                     Ok(()) => End::Complete(outcome),
                     Err(cut) => End::Failed(Arc::new(cut)),
@@ -178,8 +178,8 @@ impl Fill {
     /// Where this is a refresh that failed, has none begun for a while: before its end is told, at which the next one could
     /// begin.
     fn hold_off_refresh(&self) {
-        if let (Purpose::Refresh, Some(landing)) = (self.purpose, &self.landing) {
-            landing.hold_off_refresh();
+        if let (Purpose::Refresh, Some(guard)) = (self.purpose, &self.guard) {
+            guard.hold_off_refresh();
         }
     }
 
@@ -190,23 +190,23 @@ impl Fill {
         started: Instant,
         lease: &mut Option<Lease>,
     ) -> Result<Whole, Stop> {
-        let ends_when_deserted = self.ends_when_deserted();
+        let ends_when_abandoned = self.ends_when_abandoned();
         let mut store_budget = self.context.store_budget;
-        let turn = match &self.landing {
-            Some(landing) => {
+        let outcome = match &self.guard {
+            Some(guard) => {
                 let purpose = self.purpose;
-                lease::take(&self.context, landing, writer, purpose, ends_when_deserted, &mut store_budget)
+                lease::acquire(&self.context, guard, writer, purpose, ends_when_abandoned, &mut store_budget)
                     .await
             }
-            None => Turn::Mine(None),
+            None => LeaseOutcome::Fetch(None),
         };
-        match turn {
-            Turn::Mine(taken) => *lease = taken,
-            Turn::Stored(found) => {
-                lease::give(&self.context, found, writer).await.map_err(|_| Stop::Abandoned)?;
+        match outcome {
+            LeaseOutcome::Fetch(taken) => *lease = taken,
+            LeaseOutcome::Found(found) => {
+                lease::serve_found(&self.context, found, writer).await.map_err(|_| Stop::Abandoned)?;
                 return Ok(Ok(None).into());
             }
-            Turn::Nobodys => return Err(Stop::Abandoned),
+            LeaseOutcome::Abandoned => return Err(Stop::Abandoned),
         }
         let began = conversation::begin(&self.context, store_budget).await;
         let whole = self.ask(request, writer, started, lease, began).await;
@@ -233,7 +233,7 @@ impl Fill {
             sent = timeout_at(self.context.deadline(), upstream.send(&config.upstream, request, repeat)) => {
                 sent.unwrap_or_else(|_| Err(self.context.too_late()))
             }
-            () = writer.deserted(), if self.ends_when_deserted() => return Err(Stop::Abandoned),
+            () = writer.closed(), if self.ends_when_abandoned() => return Err(Stop::Abandoned),
         };
         if let Some(invalidation) = invalidation {
             invalidation.settle(sent.as_ref()).await;
@@ -246,11 +246,11 @@ impl Fill {
             return self.give(confirmed, times, writer, began).await.map(Whole::from);
         }
         let verdict = cacheability::of_head(&self.context, &head, times);
-        head.sharing = cacheability::sharing(&self.context, self.purpose, &head, verdict, times);
+        head.shareable = cacheability::shareable(&self.context, self.purpose, &head, verdict, times);
         let head = writer.head(head);
         self.learn_from_head(&head, times, began).await;
         if cacheability::is_unshareable(&self.context, &head, verdict) {
-            self.tell_unshareable(lease).await;
+            self.mark_unshareable(lease).await;
         }
         let (recording, rest) = self.receive(body, writer, &head, verdict, lease).await?;
         let took = started.elapsed();
@@ -262,7 +262,7 @@ impl Fill {
         let answer = cacheability::of_body(&self.context, &head, &body);
         self.log_call(&head, &answer, took);
         let end = cacheability::of_end(&head, framed, &answer);
-        self.tell_end(end, &head, &answer, writer);
+        self.report_end(end, &head, &answer, writer);
         let kept = match verdict.and_then(|life| end.map(|()| life)) {
             Ok(life) => {
                 let (life, stored) = cacheability::of_content(&self.context, &head, &body, life);
@@ -277,7 +277,7 @@ impl Fill {
     }
 
     /// Tells what the whole answer has shown: those who wait for that, and whether the caller's credentials are good.
-    fn tell_end(&self, end: Result<(), Reason>, head: &Head, answer: &Answer, writer: &Writer) {
+    fn report_end(&self, end: Result<(), Reason>, head: &Head, answer: &Answer, writer: &Writer) {
         if cacheability::is_for_others(end) {
             writer.approve();
         } else {
@@ -318,9 +318,9 @@ impl Fill {
     }
 
     /// Has the next ones, here and at other replicas, ask for themselves at once.
-    async fn tell_unshareable(&self, lease: &mut Option<Lease>) {
-        if let Some(landing) = &self.landing {
-            landing.remember_unshareable();
+    async fn mark_unshareable(&self, lease: &mut Option<Lease>) {
+        if let Some(guard) = &self.guard {
+            guard.remember_unshareable();
         }
         if let Some(lease) = lease.take() {
             Box::pin(lease.mark_unshareable()).await;
@@ -328,7 +328,7 @@ impl Fill {
     }
 
     /// Whether the answer is worth nothing once nobody reads it.
-    fn ends_when_deserted(&self) -> bool {
+    fn ends_when_abandoned(&self) -> bool {
         self.context.route.on_abandon == OnAbandon::Cancel || self.context.cache_request.key.is_none()
     }
 
@@ -357,11 +357,11 @@ impl Fill {
         let mut ended: Option<Instant> = None;
         loop {
             // What cannot be stored is worth nothing to anybody but those who read it.
-            let ends_when_deserted =
-                ended.is_none() && (!recording.is_kept() || verdict.is_err() || self.ends_when_deserted());
+            let ends_when_abandoned =
+                ended.is_none() && (!recording.is_kept() || verdict.is_err() || self.ends_when_abandoned());
             let frame = tokio::select! {
                 frame = body.frame() => frame,
-                () = writer.deserted(), if ends_when_deserted => return Err(Stop::Abandoned),
+                () = writer.closed(), if ends_when_abandoned => return Err(Stop::Abandoned),
                 () = until(ended.map(|ended| ended + END_WAIT)) => return Ok((recording, Some(body))),
             };
             let Some(frame) = frame else { return Ok((recording, None)) };
@@ -373,7 +373,7 @@ impl Fill {
             if !is_told && recording.len() > largest_shared {
                 is_told = true;
                 writer.release();
-                self.tell_unshareable(lease).await;
+                self.mark_unshareable(lease).await;
             }
             if writer.chunk(chunk).await.is_err() {
                 self.context.shared().stats.limited(Limit::MaxBuffer);
@@ -401,7 +401,7 @@ async fn pass_on(mut rest: UpstreamBody, writer: &Writer) -> Result<(), ProxyErr
     loop {
         let frame = tokio::select! {
             frame = rest.frame() => frame,
-            () = writer.deserted() => return Ok(()),
+            () = writer.closed() => return Ok(()),
         };
         match frame {
             None | Some(Err(BodyError::TimedOut(_))) => return Ok(()),
@@ -434,7 +434,7 @@ fn open(response: Response<UpstreamBody>) -> (Head, bool, UpstreamBody) {
     let framed = framed || body.is_end_stream();
     response::clean(&mut headers);
     (
-        Head { status: parts.status, headers, sharing: Sharing::Released, source: Source::Upstream },
+        Head { status: parts.status, headers, shareable: Shareable::Released, source: Source::Upstream },
         framed,
         body,
     )

@@ -71,8 +71,8 @@ pub async fn forward(
     if let Some(Upgrade { protocol, .. }) = &upgrade {
         tunnel::ask(request.headers_mut(), protocol);
     }
-    let turn = match request.body() {
-        RequestBody::Client(_, turn) => Some(Arc::clone(turn)),
+    let progress = match request.body() {
+        RequestBody::Client(_, progress) => Some(Arc::clone(progress)),
         RequestBody::Full(_) => None,
     };
     let started = Instant::now();
@@ -82,7 +82,7 @@ pub async fn forward(
     if let Some(invalidation) = invalidation {
         invalidation.settle(sent.as_ref()).await;
     }
-    if sent.is_err() && turn.is_some_and(|turn| turn.sender_failed()) {
+    if sent.is_err() && progress.is_some_and(|progress| progress.sender_failed()) {
         return Err(Failure::Gone(BodyError::TimedOut(live.config.limits.body_timeout)));
     }
     let mut response = sent?;

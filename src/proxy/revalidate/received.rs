@@ -13,7 +13,7 @@ use crate::{
         route::SetCookie,
     },
     proxy::{
-        coalesce::flight::{Head, Sharing, Source},
+        coalesce::flight::{Head, Shareable, Source},
         context::RequestContext,
         response,
     },
@@ -70,15 +70,15 @@ fn life(
 
 /// Who else may read a response with this head while it runs: all who joined, where it is fresh for them too (RFC
 /// 9111, section 4) and does not vary on something that they were not told apart by.
-pub fn sharing(context: &RequestContext, head: &Head, life: Life, times: Times) -> Sharing {
-    let Some(follow) = &context.follow else { return Sharing::Released };
+pub fn shareable(context: &RequestContext, head: &Head, life: Life, times: Times) -> Shareable {
+    let Some(follow) = &context.follow else { return Shareable::Released };
     let selects = match Vary::of(&head.headers) {
         Vary::Any => false,
         Vary::On(names) => names.iter().all(|name| follow.varies_on.contains(name)),
     };
     let reusable = Directives::of(&head.headers).no_cache != Fields::All;
     let fresh = life.ttl > rfc9111::initial_age(&head.headers, times);
-    if selects && reusable && fresh { Sharing::Open } else { Sharing::Released }
+    if selects && reusable && fresh { Shareable::Open } else { Shareable::Released }
 }
 
 /// `entry` with the headers and the times of the response that it is; as it is where the route has a TTL.
@@ -165,7 +165,7 @@ fn freshened(context: &RequestContext, stored: &Arc<Entry>, told: &HeaderMap, ti
 pub fn confirmed_head(context: &RequestContext, entry: &Entry, times: Times) -> Head {
     let (headers, age) = (entry.headers.clone(), entry.age(times.came));
     let source = Source::Confirmed { age: age.as_secs(), ttl: left(entry, age) };
-    let head = Head { status: entry.status, headers, sharing: Sharing::Released, source };
+    let head = Head { status: entry.status, headers, shareable: Shareable::Released, source };
     let life = Life { ttl: entry.ttl, ..Life::default() };
-    Head { sharing: sharing(context, &head, life, times), ..head }
+    Head { shareable: shareable(context, &head, life, times), ..head }
 }

@@ -78,15 +78,15 @@ impl Upstream {
             .over(Limit::MaxUpstreamRequests));
         };
         address(config, &mut request)?;
-        let turn = match request.body() {
-            RequestBody::Client(_, turn) => Arc::clone(turn),
+        let progress = match request.body() {
+            RequestBody::Client(_, progress) => Arc::clone(progress),
             RequestBody::Full(_) => Arc::default(),
         };
         let own_names = OwnNames::of(config, request.headers());
         let wants_upgrade = request.headers().contains_key(header::UPGRADE);
         let (mut response, connection) = tokio::select! {
             sent = self.send_once_or_twice(config, request, repeat) => sent?,
-            () = turn.upstream_exceeds(config.first_byte_timeout) => return Err(timed_out(config.first_byte_timeout)),
+            () = progress.upstream_exceeds(config.first_byte_timeout) => return Err(timed_out(config.first_byte_timeout)),
         };
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switches && !wants_upgrade {

@@ -42,20 +42,20 @@ const MARK: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
 
 /// What came of asking for a lease.
 #[derive(Debug)]
-pub struct Turn {
+pub struct LeaseReply {
     /// Who asks.
-    pub whose: Whose,
+    pub state: LeaseState,
     /// The value that is stored by now.
     pub stored: Option<Bytes>,
 }
 
 /// Whose turn it is to ask the upstream.
 #[derive(Debug)]
-pub enum Whose {
+pub enum LeaseState {
     /// This replica's; the lease where there are others.
-    Mine(Option<Lease>),
+    Acquired(Option<Lease>),
     /// Another replica's.
-    Theirs,
+    HeldElsewhere,
     /// Everybody's: answers are for their own callers only.
     Unshareable,
 }
@@ -77,13 +77,13 @@ impl RedisStore {
     ///
     /// # Errors
     /// See [`StoreError`]; the upstream may then be asked without a lease.
-    pub async fn turn(
+    pub async fn acquire_lease(
         self: &Arc<Self>,
         key: &str,
         form: u64,
         since: Offset,
         within: Duration,
-    ) -> Result<Turn, StoreError> {
+    ) -> Result<LeaseReply, StoreError> {
         // What could not be stored is not worth waiting for.
         if self.breaker.writes.refusal(Instant::now()).is_some() {
             return Err(StoreError::Refused);
@@ -103,13 +103,13 @@ impl RedisStore {
                 return Err(error);
             }
         };
-        let whose = match held_by {
-            Value::Nil => Whose::Mine(Some(lease.prolonged())),
+        let state = match held_by {
+            Value::Nil => LeaseState::Acquired(Some(lease.prolonged())),
             other => {
                 lease.given_back = true;
                 match other {
-                    Value::BulkString(holder) if holder == UNSHAREABLE.as_bytes() => Whose::Unshareable,
-                    Value::BulkString(_) => Whose::Theirs,
+                    Value::BulkString(holder) if holder == UNSHAREABLE.as_bytes() => LeaseState::Unshareable,
+                    Value::BulkString(_) => LeaseState::HeldElsewhere,
                     _ => return Err(StoreError::Protocol),
                 }
             }
@@ -119,7 +119,7 @@ impl RedisStore {
             Value::BulkString(value) => Some(self.unsealed(key, value)?),
             _ => return Err(StoreError::Protocol),
         };
-        Ok(Turn { whose, stored })
+        Ok(LeaseReply { state, stored })
     }
 
     /// Tries to take `lease`; who held it before, and the value under `key`.

@@ -41,7 +41,7 @@ pub mod usage;
 pub mod write_gate;
 
 pub use error::{OpenError, StoreError};
-pub use lease::{Lease, Turn, Whose};
+pub use lease::{Lease, LeaseReply, LeaseState};
 pub use scan::{Seen, Walk};
 
 use announcements::Announced;

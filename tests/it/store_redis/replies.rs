@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use sidecache::{
     cache::invalidation::log::Offset,
-    store::{StoreError, Whose},
+    store::{LeaseState, StoreError},
 };
 
 use super::{
@@ -123,16 +123,16 @@ async fn a_lease_whose_reply_is_late_is_given_back() {
     let (store, _) = open_ready(&server.url(), PATIENCE).await;
     let store = Arc::new(store);
     eventually("it knows its order", PATIENCE, async || store.invalidations().last().is_some()).await;
-    let turn = async |within| store.turn("ns:query:1", 0, Offset::default(), within).await;
+    let acquire_lease = async |within| store.acquire_lease("ns:query:1", 0, Offset::default(), within).await;
     let before = calls(&server, "eval");
     server.pause();
-    assert!(matches!(turn(Duration::from_millis(20)).await, Err(StoreError::Timeout)));
+    assert!(matches!(acquire_lease(Duration::from_millis(20)).await, Err(StoreError::Timeout)));
     server.resume();
     eventually("taken and given back", PATIENCE, async || calls(&server, "eval") >= before + 2).await;
     assert_eq!(server.cli(&["KEYS", "ns:_:lease:*"]), "");
-    assert!(matches!(turn(Duration::ZERO).await, Err(StoreError::Timeout)));
-    let mine = turn(PATIENCE).await.expect("a reply");
-    assert!(matches!(mine.whose, Whose::Mine(Some(_))), "{mine:?}");
+    assert!(matches!(acquire_lease(Duration::ZERO).await, Err(StoreError::Timeout)));
+    let mine = acquire_lease(PATIENCE).await.expect("a reply");
+    assert!(matches!(mine.state, LeaseState::Acquired(Some(_))), "{mine:?}");
     assert!(server.cli(&["KEYS", "ns:_:lease:*"]).starts_with("ns:_:lease:"));
 }
 
