@@ -16,7 +16,7 @@ use crate::{
     config::{Config, LogLevel, StoreConfig},
     proxy::{
         Proxy,
-        accepted_credentials::Standing,
+        accepted_credentials::AcceptedCredentials,
         cors::Cors,
         health::Health,
         state::{Live, Shared},
@@ -120,7 +120,7 @@ impl App {
         let shared = Shared {
             store,
             stats: Arc::default(),
-            standing: Standing::default(),
+            accepted_credentials: AcceptedCredentials::default(),
             cors: Cors::default(),
             in_flight: Arc::default(),
             tasks: tasks.clone(),
@@ -272,7 +272,7 @@ pub async fn open_store(config: &StoreConfig) -> Result<Store, OpenError> {
     let Some(url) = &config.redis else { return Ok(Store::Memory(MemoryStore::new(config.max_memory))) };
     let StoreConfig { tls, namespace, timeout, near_memory, .. } = config;
     let store = RedisStore::open(url.expose(), tls, namespace, *timeout, *near_memory, tell_store_event)?
-        .sealed(config.sealing());
+        .sealed(config.encryption());
     store.set_largest(config.max_entry);
     if store.ready(STORE_WAIT).await {
         store.synced(STORE_WAIT).await;

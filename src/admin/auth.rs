@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 
-use super::error::Refusal;
+use super::error::AdminError;
 use crate::{
     config::AdminConfig,
     http::{
@@ -16,7 +16,7 @@ use crate::{
 ///
 /// # Errors
 /// 403 where it does not.
-pub(super) fn check_name(parts: &Parts, config: &AdminConfig) -> Result<(), Refusal> {
+pub(super) fn check_name(parts: &Parts, config: &AdminConfig) -> Result<(), AdminError> {
     let is_good = |host: &str| {
         host_name(host).is_some_and(|name| {
             let is_name = |own: &String| own.trim_matches(['[', ']']).eq_ignore_ascii_case(name);
@@ -30,7 +30,7 @@ pub(super) fn check_name(parts: &Parts, config: &AdminConfig) -> Result<(), Refu
     if named.peek().is_some() && named.all(|is_good| is_good) {
         return Ok(());
     }
-    Err(Refusal::new(
+    Err(AdminError::new(
         StatusCode::FORBIDDEN,
         "call the admin listener by a loopback name or one of admin.hosts",
     ))
@@ -40,7 +40,7 @@ pub(super) fn check_name(parts: &Parts, config: &AdminConfig) -> Result<(), Refu
 ///
 /// # Errors
 /// 401 where it has not.
-pub(super) fn check_token(headers: &HeaderMap, config: &AdminConfig) -> Result<(), Refusal> {
+pub(super) fn check_token(headers: &HeaderMap, config: &AdminConfig) -> Result<(), AdminError> {
     let Some(token) = &config.token else { return Ok(()) };
     let given =
         headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
@@ -48,7 +48,8 @@ pub(super) fn check_token(headers: &HeaderMap, config: &AdminConfig) -> Result<(
     if given.is_some_and(|given| blake3::hash(given) == blake3::hash(token.expose().as_bytes())) {
         return Ok(());
     }
-    let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "send the admin token: Authorization: Bearer TOKEN");
+    let refusal =
+        AdminError::new(StatusCode::UNAUTHORIZED, "send the admin token: Authorization: Bearer TOKEN");
     Err(refusal.with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
 }
 
@@ -57,11 +58,11 @@ pub(super) fn check_token(headers: &HeaderMap, config: &AdminConfig) -> Result<(
 ///
 /// # Errors
 /// 415 where it does not.
-pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn check_type(headers: &HeaderMap) -> Result<(), AdminError> {
     if headers::media_type(headers).is_some_and(|media| media == "application/json") {
         return Ok(());
     }
-    Err(Refusal::new(
+    Err(AdminError::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "a call that changes something must say Content-Type: application/json",
     ))

@@ -4,7 +4,7 @@ use form_urlencoded::parse;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use percent_encoding::percent_decode_str;
 
-use super::error::Refusal;
+use super::error::AdminError;
 use crate::cache::{
     key::{Key, namespace::Namespace},
     route::kind::Kind,
@@ -41,7 +41,7 @@ impl Call {
     ///
     /// # Errors
     /// 404, 405 or 400, with what is wrong.
-    pub(super) fn of(parts: &Parts, namespace: Namespace) -> Result<Self, Refusal> {
+    pub(super) fn of(parts: &Parts, namespace: Namespace) -> Result<Self, AdminError> {
         let (method, path) = (&parts.method, parts.uri.path());
         match path {
             "/stats" => allowed(method, "GET, HEAD").map(|()| Self::Stats),
@@ -50,10 +50,10 @@ impl Call {
                 list(parts.uri.query().unwrap_or_default())
             }
             "/purge" => allowed(method, "POST").map(|()| Self::Purge),
-            "/" | "/metrics" => Err(Refusal::not_found(format!("{path} is not there yet"))),
+            "/" | "/metrics" => Err(AdminError::not_found(format!("{path} is not there yet"))),
             _ => match path.strip_prefix("/entries/") {
                 Some(key) => entry(method, key, namespace),
-                None => Err(Refusal::not_found(
+                None => Err(AdminError::not_found(
                     "no such call: GET /stats, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
                 )),
             },
@@ -66,18 +66,18 @@ impl Call {
     }
 }
 
-fn allowed(method: &Method, methods: &'static str) -> Result<(), Refusal> {
+fn allowed(method: &Method, methods: &'static str) -> Result<(), AdminError> {
     if methods.split(", ").any(|own| own == method.as_str()) {
         return Ok(());
     }
-    let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, format!("the methods here are {methods}"));
+    let refusal = AdminError::new(StatusCode::METHOD_NOT_ALLOWED, format!("the methods here are {methods}"));
     Err(refusal.with(header::ALLOW, HeaderValue::from_static(methods)))
 }
 
-fn entry(method: &Method, key: &str, namespace: Namespace) -> Result<Call, Refusal> {
+fn entry(method: &Method, key: &str, namespace: Namespace) -> Result<Call, AdminError> {
     allowed(method, "GET, HEAD, PUT, DELETE")?;
     let text = percent_decode_str(key).decode_utf8_lossy();
-    let key = parse_key(&text, namespace).map_err(Refusal::bad)?;
+    let key = parse_key(&text, namespace).map_err(AdminError::bad)?;
     Ok(match *method {
         Method::PUT => Call::Put(key),
         Method::DELETE => Call::Remove(key),
@@ -104,17 +104,18 @@ pub(super) fn parse_kind(text: &str) -> Result<Kind, String> {
     Kind::named(text).ok_or_else(|| format!("{text:?} is no kind: {}", names()))
 }
 
-fn list(query: &str) -> Result<Call, Refusal> {
+fn list(query: &str) -> Result<Call, AdminError> {
     let (mut kind, mut limit) = (None, LIMIT);
     for (name, value) in parse(query.as_bytes()) {
         match &*name {
-            "kind" => kind = Some(parse_kind(&value).map_err(Refusal::bad)?),
+            "kind" => kind = Some(parse_kind(&value).map_err(AdminError::bad)?),
             "limit" => {
                 let number = value.parse().ok().filter(|number| (1..=MAX_LIMIT).contains(number));
-                let wrong = || Refusal::bad(format!("limit: {value:?} is no number from 1 to {MAX_LIMIT}"));
+                let wrong =
+                    || AdminError::bad(format!("limit: {value:?} is no number from 1 to {MAX_LIMIT}"));
                 limit = number.ok_or_else(wrong)?;
             }
-            _ => return Err(Refusal::bad(format!("{name:?} is no parameter: kind, limit"))),
+            _ => return Err(AdminError::bad(format!("{name:?} is no parameter: kind, limit"))),
         }
     }
     Ok(Call::List { kind, limit })

@@ -9,7 +9,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::{error::Refusal, new_entry::Draft};
+use super::{error::AdminError, new_entry::NewEntry};
 use crate::{
     cache::{
         entry::Entry,
@@ -29,7 +29,7 @@ pub(super) async fn list(
     shared: &Shared,
     kind: Option<Kind>,
     limit: usize,
-) -> Result<Value, Refusal> {
+) -> Result<Value, AdminError> {
     let list = shared.store.list(live.classify_context.namespace, kind, limit).await?;
     let entries: Vec<_> = list.entries.iter().map(listed).collect();
     Ok(json!({"entries": entries, "more": list.more}))
@@ -51,7 +51,7 @@ fn age_and_rest(stored_at: u64, ttl: Duration) -> (u64, i64) {
 }
 
 /// `GET /entries/KEY`
-pub(super) async fn show(shared: &Shared, key: &Key) -> Result<Value, Refusal> {
+pub(super) async fn show(shared: &Shared, key: &Key) -> Result<Value, AdminError> {
     let entry = shared.store.peek(key).await?.ok_or_else(none)?;
     let (age, left) = age_and_rest(entry.stored_at, entry.ttl);
     let stored_at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(entry.stored_at));
@@ -89,16 +89,16 @@ fn headers(entry: &Entry) -> Map<String, Value> {
 }
 
 /// `PUT /entries/KEY`
-pub(super) async fn put(live: &Live, shared: &Shared, key: &Key, text: &[u8]) -> Result<Value, Refusal> {
-    let draft = Draft::read(text).map_err(Refusal::bad)?;
+pub(super) async fn put(live: &Live, shared: &Shared, key: &Key, text: &[u8]) -> Result<Value, AdminError> {
+    let draft = NewEntry::read(text).map_err(AdminError::bad)?;
     let limit = live.config.store.max_entry;
     if draft.body.len() > limit {
         let message = format!("the entry's body is larger than store.max_entry, {limit} bytes");
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+        return Err(AdminError::new(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
     let ttl = draft.ttl.unwrap_or(live.config.ttls.of(key.kind()));
     if ttl.is_zero() {
-        return Err(Refusal::bad(
+        return Err(AdminError::bad(
             "the ttl is 0, which stores nothing: give one in seconds, or as in \"30m\"",
         ));
     }
@@ -140,13 +140,13 @@ fn target_ids(tags: &[String], replaced: Option<&Entry>) -> Vec<TargetId> {
 }
 
 /// `DELETE /entries/KEY`
-pub(super) async fn remove(shared: &Shared, key: &Key) -> Result<Value, Refusal> {
+pub(super) async fn remove(shared: &Shared, key: &Key) -> Result<Value, AdminError> {
     if take(shared, key).await? { Ok(json!({"removed": true})) } else { Err(none()) }
 }
 
 /// Removes the entry under `key`, with what is kept beside it in another form, and sees to it that no answer that is
 /// still coming brings it back; whether there was one.
-pub(super) async fn take(shared: &Shared, key: &Key) -> Result<bool, Refusal> {
+pub(super) async fn take(shared: &Shared, key: &Key) -> Result<bool, AdminError> {
     let found = shared.store.peek(key).await?;
     shared.store.invalidate(&[Target::Key(*key.digest())]).await?;
     shared.store.remove(key).await?;
@@ -157,8 +157,8 @@ pub(super) async fn take(shared: &Shared, key: &Key) -> Result<bool, Refusal> {
     Ok(found.is_some())
 }
 
-fn none() -> Refusal {
-    Refusal::not_found("there is no entry under this key")
+fn none() -> AdminError {
+    AdminError::not_found("there is no entry under this key")
 }
 
 #[cfg(test)]

@@ -13,13 +13,13 @@ use crate::{
 
 /// An error that a caller gets: `{"error": "…"}`.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct AdminError {
     status: StatusCode,
     message: String,
     headers: HeaderMap,
 }
 
-impl Refusal {
+impl AdminError {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), headers: HeaderMap::new() }
     }
@@ -58,13 +58,13 @@ impl Refusal {
     }
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for AdminError {
     fn from(error: StoreError) -> Self {
         Self::unavailable(format!("the store did not do it: {error}"))
     }
 }
 
-impl From<BodyError> for Refusal {
+impl From<BodyError> for AdminError {
     fn from(error: BodyError) -> Self {
         let status = match error {
             BodyError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,

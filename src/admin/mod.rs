@@ -21,7 +21,7 @@ use http::{Request, Response, StatusCode, request::Parts};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-use self::{call::Call, error::Refusal};
+use self::{call::Call, error::AdminError};
 use crate::{
     http::validation::check_length,
     proxy::{
@@ -59,7 +59,7 @@ impl Admin {
     ) -> Result<Response<ResponseBody>, Infallible> {
         let live = self.proxy.live.load_full();
         let (parts, body) = request.into_parts();
-        Ok(self.answer(&live, &parts, body, caller).await.unwrap_or_else(Refusal::response))
+        Ok(self.answer(&live, &parts, body, caller).await.unwrap_or_else(AdminError::response))
     }
 
     async fn answer(
@@ -68,9 +68,9 @@ impl Admin {
         parts: &Parts,
         body: ClientBody,
         caller: &Caller,
-    ) -> Result<Response<ResponseBody>, Refusal> {
+    ) -> Result<Response<ResponseBody>, AdminError> {
         let config = &live.config.admin;
-        check_length(&parts.headers).map_err(Refusal::framing)?;
+        check_length(&parts.headers).map_err(AdminError::framing)?;
         auth::check_name(parts, config)?;
         if let Some(page) = Page::asked(&live.config.health_path, &parts.method, parts.uri.path()) {
             return Ok(self.proxy.health.page(page, &live.config, &self.proxy.shared, &parts.method).await);
@@ -89,7 +89,7 @@ impl Admin {
         Ok(response::json(StatusCode::OK, answer.to_string().into_bytes()))
     }
 
-    async fn carry_out(&self, live: &Live, call: Call, text: &[u8]) -> Result<Value, Refusal> {
+    async fn carry_out(&self, live: &Live, call: Call, text: &[u8]) -> Result<Value, AdminError> {
         let shared = &self.proxy.shared;
         match call {
             Call::Stats => Ok(Value::Object(cache_section(shared).await)),

@@ -20,7 +20,7 @@ const MEMBERS: &str = "body, body_base64, status, headers, ttl, tags";
 
 /// An entry, as far as the call tells.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Draft {
+pub(super) struct NewEntry {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -28,7 +28,7 @@ pub(super) struct Draft {
     pub(super) tags: Vec<String>,
 }
 
-impl Draft {
+impl NewEntry {
     /// Reads `{"body" | "body_base64", "status"?, "headers"?, "ttl"?, "tags"?}`.
     ///
     /// # Errors
@@ -121,11 +121,11 @@ fn parse_tags(value: &Json<'_>) -> Result<Vec<String>, String> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Draft {
-        Draft::read(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"))
+    fn read(text: &str) -> NewEntry {
+        NewEntry::read(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
-    fn header(draft: &Draft, name: &str) -> String {
+    fn header(draft: &NewEntry, name: &str) -> String {
         let lines = draft.headers.get_all(name).iter();
         lines.map(|value| value.to_str().expect("text")).collect::<Vec<_>>().join(" | ")
     }
@@ -192,7 +192,7 @@ mod tests {
             (r#"{"body": 1, "tags": [1]}"#, "tags"),
             (r#"{"body": 1, "tags": [""]}"#, "tags"),
         ] {
-            let error = Draft::read(text.as_bytes()).expect_err(text);
+            let error = NewEntry::read(text.as_bytes()).expect_err(text);
             assert!(error.contains(told), "{text}: {error}");
         }
     }

@@ -7,7 +7,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     entries,
-    error::Refusal,
+    error::AdminError,
     selection::{self, Selection},
 };
 use crate::{
@@ -28,9 +28,9 @@ pub(super) async fn purge(
     shared: &Shared,
     sweeps: &Arc<Semaphore>,
     text: &[u8],
-) -> Result<Value, Refusal> {
+) -> Result<Value, AdminError> {
     let namespace = live.classify_context.namespace;
-    let purge = selection::read(text, namespace).map_err(Refusal::bad)?;
+    let purge = selection::read(text, namespace).map_err(AdminError::bad)?;
     let target = match purge.selection {
         Selection::One(key) if purge.dry_run => {
             return Ok(purged(shared.store.peek(&key).await?.is_some().into()));
@@ -39,7 +39,7 @@ pub(super) async fn purge(
         Selection::Many(target) => target,
     };
     let Ok(permit) = Arc::clone(sweeps).try_acquire_owned() else {
-        return Err(Refusal::unavailable("other purges are under way; try again shortly"));
+        return Err(AdminError::unavailable("other purges are under way; try again shortly"));
     };
     let targets = [target];
     if !purge.dry_run {

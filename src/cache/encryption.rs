@@ -76,7 +76,7 @@ impl fmt::Debug for EncryptionKey {
 }
 
 /// Seals and names with one encryption key, and knows what was sealed and named with the one before it.
-pub struct Sealing {
+pub struct Encryption {
     current: Pair,
     former: Option<Pair>,
 }
@@ -93,7 +93,7 @@ impl Pair {
     }
 }
 
-impl Sealing {
+impl Encryption {
     /// Seals with `current`; opens also what was sealed with `former`.
     pub fn new(current: &EncryptionKey, former: Option<&EncryptionKey>) -> Self {
         Self { current: Pair::new(current), former: former.map(Pair::new) }
@@ -158,7 +158,7 @@ impl Sealing {
     }
 }
 
-impl fmt::Debug for Sealing {
+impl fmt::Debug for Encryption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sealing")
     }
@@ -187,48 +187,56 @@ mod tests {
 
     #[test]
     fn only_the_same_value_under_the_same_name_opens() {
-        let sealing = Sealing::new(&key(1), None);
-        let sealed = sealing.seal("ns:query:00", b"an answer").expect("sealed");
+        let encryption = Encryption::new(&key(1), None);
+        let sealed = encryption.seal("ns:query:00", b"an answer").expect("sealed");
         assert!(!sealed.windows(2).any(|window| window == b"an"));
-        assert_eq!(sealing.open("ns:query:00", &sealed).as_deref(), Some(&b"an answer"[..]));
-        assert_eq!(sealing.open("ns:query:01", &sealed), None);
-        assert_ne!(sealing.seal("ns:query:00", b"an answer"), Some(sealed.clone()), "each has its own nonce");
+        assert_eq!(encryption.open("ns:query:00", &sealed).as_deref(), Some(&b"an answer"[..]));
+        assert_eq!(encryption.open("ns:query:01", &sealed), None);
+        assert_ne!(
+            encryption.seal("ns:query:00", b"an answer"),
+            Some(sealed.clone()),
+            "each has its own nonce"
+        );
         for at in 0..sealed.len() {
             let mut changed = sealed.to_vec();
             changed[at] ^= 1;
-            assert_eq!(sealing.open("ns:query:00", &changed), None, "byte {at}");
-            assert_eq!(sealing.open("ns:query:00", &sealed[..at]), None, "cut at {at}");
+            assert_eq!(encryption.open("ns:query:00", &changed), None, "byte {at}");
+            assert_eq!(encryption.open("ns:query:00", &sealed[..at]), None, "cut at {at}");
         }
-        assert_eq!(Sealing::new(&key(2), None).open("ns:query:00", &sealed), None);
-        assert_eq!(sealing.open("ns:query:00", b"an answer"), None, "nothing is taken that was not sealed");
+        assert_eq!(Encryption::new(&key(2), None).open("ns:query:00", &sealed), None);
+        assert_eq!(
+            encryption.open("ns:query:00", b"an answer"),
+            None,
+            "nothing is taken that was not sealed"
+        );
     }
 
     #[test]
     fn a_beginning_opens_without_the_rest() {
-        let sealing = Sealing::new(&key(1), None);
+        let encryption = Encryption::new(&key(1), None);
         for length in [0, 1, 255, 256, 257, 32 * 1024, 32 * 1024 + 1, 100_000] {
             let value: Vec<u8> = (0..length).map(|n| n as u8).collect();
-            let sealed = sealing.seal("n", &value).expect("sealed");
+            let sealed = encryption.seal("n", &value).expect("sealed");
             assert_eq!(sealed.len(), sealed_length(length));
-            assert_eq!(sealing.open("n", &sealed).as_deref(), Some(&value[..]), "{length}");
+            assert_eq!(encryption.open("n", &sealed).as_deref(), Some(&value[..]), "{length}");
             for beginning in PARTED_AT.map(|end| end.min(length)) {
                 let part = &sealed[..sealed_length(beginning)];
                 assert_eq!(
-                    sealing.open_beginning("n", part).as_deref(),
+                    encryption.open_beginning("n", part).as_deref(),
                     Some(&value[..beginning]),
                     "{length}"
                 );
-                assert_eq!(sealing.open("n", part).is_some(), beginning == length);
-                assert_eq!(sealing.open_beginning("m", part), None);
+                assert_eq!(encryption.open("n", part).is_some(), beginning == length);
+                assert_eq!(encryption.open_beginning("m", part), None);
             }
             let longer = [&sealed[..], b"x"].concat();
-            assert_eq!(sealing.open("n", &longer), None);
+            assert_eq!(encryption.open("n", &longer), None);
         }
     }
 
     #[test]
     fn the_former_key_opens_and_does_not_seal() {
-        let (old, new) = (Sealing::new(&key(1), None), Sealing::new(&key(2), Some(&key(1))));
+        let (old, new) = (Encryption::new(&key(1), None), Encryption::new(&key(2), Some(&key(1))));
         let sealed = old.seal("n", b"v").expect("sealed");
         assert_eq!(new.open("n", &sealed).as_deref(), Some(&b"v"[..]));
         assert_eq!(old.open("n", &new.seal("n", b"v").expect("sealed")), None);

@@ -17,18 +17,18 @@ const FEWEST: usize = 8;
 
 /// A hash table.
 #[derive(Debug)]
-pub struct Table<T> {
+pub struct HashTable<T> {
     cells: Vec<Option<T>>,
     len: usize,
 }
 
-impl<T> Default for Table<T> {
+impl<T> Default for HashTable<T> {
     fn default() -> Self {
         Self { cells: Vec::new(), len: 0 }
     }
 }
 
-impl<T: Item> Table<T> {
+impl<T: Item> HashTable<T> {
     /// As many items as make a table of at most `cells`.
     pub fn room_within(cells: usize) -> usize {
         let sizes = iter::successors(Some(FEWEST), |size| Some(grown(*size)));
@@ -158,7 +158,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_has_what_was_put_and_not_taken(steps in proptest::collection::vec((0..60_u8, any::<bool>()), 0..300)) {
-            let (mut table, mut model) = (Table::default(), Vec::new());
+            let (mut table, mut model) = (HashTable::default(), Vec::new());
             for (n, puts) in steps {
                 let thing = Thing(n);
                 let is_it = |other: &Thing| *other == thing;
@@ -183,8 +183,8 @@ mod tests {
     #[test]
     fn it_grows_when_its_room_is_used_up() {
         for most in [8, 9, 1000, 16_384, 16_385] {
-            let room = Table::<Counted>::room_within(most);
-            let mut table = Table::default();
+            let room = HashTable::<Counted>::room_within(most);
+            let mut table = HashTable::default();
             (0..room).for_each(|n| table.insert(Counted(n as u32)));
             let cells = table.cells.len();
             assert!(cells <= most && grown(cells) > most, "{cells} of {most}");

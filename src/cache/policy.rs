@@ -109,7 +109,7 @@ pub fn freshness(stored_at: u64, ttl: Duration, now: u64, directives: &Directive
 
 /// How long an answer is of use from when it was stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Life {
+pub struct Lifetime {
     /// It is fresh.
     pub ttl: Duration,
     /// After that, it is served while it is asked for anew.
@@ -118,7 +118,7 @@ pub struct Life {
     pub stale_if_error: Duration,
 }
 
-impl Life {
+impl Lifetime {
     /// Fresh for a while, and then of no use.
     pub const fn fresh(ttl: Duration) -> Self {
         Self { ttl, stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO }
@@ -142,18 +142,18 @@ pub fn storable(
     status: StatusCode,
     headers: &HeaderMap,
     keyed: impl Fn(&HeaderName) -> bool,
-) -> Result<Life, Reason> {
+) -> Result<Lifetime, Reason> {
     if directives.no_store {
         return Err(Reason::RequestNoStore);
     }
     let life = match (status, directives.ttl) {
         (StatusCode::OK, None) => {
             let Route { ttl, stale_while_revalidate, stale_if_error, .. } = *route;
-            Life { ttl, stale_while_revalidate, stale_if_error }
+            Lifetime { ttl, stale_while_revalidate, stale_if_error }
         }
-        (StatusCode::OK, Some(asked)) => Life::fresh(asked.min(route.ttl)),
+        (StatusCode::OK, Some(asked)) => Lifetime::fresh(asked.min(route.ttl)),
         (StatusCode::NOT_FOUND, asked) if route.kind == Kind::Document => {
-            Life::fresh(asked.unwrap_or(NOT_FOUND_TTL).min(NOT_FOUND_TTL).min(route.ttl))
+            Lifetime::fresh(asked.unwrap_or(NOT_FOUND_TTL).min(NOT_FOUND_TTL).min(route.ttl))
         }
         _ => return Err(Reason::Status),
     };
@@ -218,7 +218,7 @@ mod tests {
         Route::new("* /**", kind, Duration::from_secs(60), Scope::Credential).expect("a route")
     }
 
-    fn judge(route: &Route, status: u16, pairs: &[(&'static str, &'static str)]) -> Result<Life, Reason> {
+    fn judge(route: &Route, status: u16, pairs: &[(&'static str, &'static str)]) -> Result<Lifetime, Reason> {
         let status = StatusCode::from_u16(status).expect("a status");
         storable(route, &Directives::default(), status, &map(pairs), |name| {
             is_keyed(route, Dialect::OpenAiChat, name)
@@ -273,12 +273,12 @@ mod tests {
     fn each_head_has_its_verdict() {
         let query = route(Kind::Query);
         let document = route(Kind::Document);
-        let full = Ok(Life::fresh(Duration::from_secs(60)));
+        let full = Ok(Lifetime::fresh(Duration::from_secs(60)));
         for (route, status, pairs, expected) in [
             (&query, 200, &[][..], full),
             (&query, 201, &[], Err(Reason::Status)),
             (&query, 404, &[], Err(Reason::Status)),
-            (&document, 404, &[], Ok(Life::fresh(Duration::from_secs(30)))),
+            (&document, 404, &[], Ok(Lifetime::fresh(Duration::from_secs(30)))),
             (&query, 200, &[("cache-control", "max-age=0, No-Store")], Err(Reason::NoStore)),
             (&query, 200, &[("cache-control", "private=\"x\"")], Err(Reason::Private)),
             (&query, 200, &[("cache-control", "no-cache")], full),
@@ -308,8 +308,8 @@ mod tests {
             let directives = Directives { ttl: Some(Duration::from_secs(seconds)), ..Directives::default() };
             storable(&route, &directives, StatusCode::OK, &HeaderMap::new(), |_| true)
         };
-        assert_eq!(with(5), Ok(Life::fresh(Duration::from_secs(5))));
-        assert_eq!(with(500), Ok(Life::fresh(Duration::from_secs(60))));
+        assert_eq!(with(5), Ok(Lifetime::fresh(Duration::from_secs(5))));
+        assert_eq!(with(500), Ok(Lifetime::fresh(Duration::from_secs(60))));
         assert_eq!(with(0), Err(Reason::TtlZero));
     }
 }

@@ -149,7 +149,7 @@ impl CacheReport {
     }
 
     /// The same of an answer that the upstream has confirmed, and that is this old and fresh for so long yet.
-    pub fn confirmed(self, age: u64, ttl: i64) -> Self {
+    pub fn revalidated(self, age: u64, ttl: i64) -> Self {
         let forward = self.forward.map(|(forward, _)| (forward, Some(StatusCode::NOT_MODIFIED)));
         Self { status: CacheStatus::Hit, forward, age: Some(age), ttl: Some(ttl), ..self }
     }

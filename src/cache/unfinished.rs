@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::{
-    cache::{policy::Life, route::kind::Kind},
+    cache::{policy::Lifetime, route::kind::Kind},
     http::headers::media_type,
     json::Json,
 };
@@ -94,11 +94,11 @@ const LONGEST_WORD: usize = 16;
 const WRAPPERS: [&str; 8] = ["data", "result", "results", "response", "payload", "document", "item", "file"];
 
 /// The life of an answer of `kind` with this head and body that would have `life`; `None` where that is fine.
-pub fn shortened(kind: Kind, headers: &HeaderMap, body: &Bytes, life: Life) -> Option<Life> {
+pub fn shortened(kind: Kind, headers: &HeaderMap, body: &Bytes, life: Lifetime) -> Option<Lifetime> {
     let is_seen = matches!(kind, Kind::Document | Kind::Conversation) && body.len() <= LARGEST;
     let is_json = || media_type(headers).is_some_and(|media| media.ends_with("json"));
     let is_unfinished = is_seen && is_json() && Json::parse(body).is_ok_and(|json| is_unfinished(&json));
-    is_unfinished.then(|| Life::fresh(life.ttl.min(TTL)))
+    is_unfinished.then(|| Lifetime::fresh(life.ttl.min(TTL)))
 }
 
 /// Whether a document says so: at its top, one level down, or one further level down within what wraps it.
@@ -135,16 +135,16 @@ mod tests {
 
     use super::*;
 
-    fn life() -> Life {
+    fn life() -> Lifetime {
         let minute = Duration::from_secs(60);
-        Life { ttl: minute, stale_while_revalidate: minute, stale_if_error: minute }
+        Lifetime { ttl: minute, stale_while_revalidate: minute, stale_if_error: minute }
     }
 
     /// The life of a document with this body, in seconds; `None` where it stays as it is.
     fn of(kind: Kind, media: &'static str, body: &str) -> Option<u64> {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(media))]);
         let life = shortened(kind, &headers, &Bytes::copy_from_slice(body.as_bytes()), life())?;
-        assert_eq!(life, Life::fresh(life.ttl), "it is never served stale");
+        assert_eq!(life, Lifetime::fresh(life.ttl), "it is never served stale");
         Some(life.ttl.as_secs())
     }
 
@@ -248,7 +248,7 @@ mod tests {
     fn a_short_life_is_not_made_longer() {
         let headers =
             HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        let life = Life::fresh(Duration::from_secs(2));
+        let life = Lifetime::fresh(Duration::from_secs(2));
         let body = Bytes::from_static(br#"{"status": "processing"}"#);
         assert_eq!(shortened(Kind::Document, &headers, &body, life), Some(life));
     }

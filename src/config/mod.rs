@@ -33,7 +33,7 @@ use http::Uri;
 use ipnet::IpNet;
 
 use crate::cache::{
-    encryption::{EncryptionKey, Sealing},
+    encryption::{Encryption, EncryptionKey},
     route::{Route, kind::KindTtls},
 };
 
@@ -147,8 +147,8 @@ impl StoreConfig {
     }
 
     /// What seals the values in Redis, and names its keys.
-    pub fn sealing(&self) -> Option<Sealing> {
-        Some(Sealing::new(self.encryption_key.as_ref()?, self.encryption_key_old.as_ref()))
+    pub fn encryption(&self) -> Option<Encryption> {
+        Some(Encryption::new(self.encryption_key.as_ref()?, self.encryption_key_old.as_ref()))
     }
 }
 

@@ -12,17 +12,17 @@ const MAX_CREDENTIALS: u64 = 100_000;
 
 /// The credentials that stand, on each route.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct AcceptedCredentials {
     accepted: Cache<[u8; 32], Instant>,
 }
 
-impl Default for Standing {
+impl Default for AcceptedCredentials {
     fn default() -> Self {
         Self { accepted: Cache::new(MAX_CREDENTIALS) }
     }
 }
 
-impl Standing {
+impl AcceptedCredentials {
     /// Accepts `credentials` on `route` until then.
     pub fn accept(&self, route: &str, credentials: &blake3::Hash, until: Instant) {
         self.accepted.insert(id(route, credentials), until);
@@ -54,14 +54,15 @@ mod tests {
 
     #[test]
     fn credentials_stand_until_refused_or_old() {
-        let (standing, now, ttl) = (Standing::default(), Instant::now(), Duration::from_secs(300));
+        let (accepted_credentials, now, ttl) =
+            (AcceptedCredentials::default(), Instant::now(), Duration::from_secs(300));
         let (one, two) = (blake3::hash(b"one"), blake3::hash(b"two"));
-        assert!(!standing.holds("r", &one, now));
-        standing.accept("r", &one, now + ttl);
-        assert!(standing.holds("r", &one, now));
-        assert!(!standing.holds("r", &two, now) && !standing.holds("s", &one, now));
-        assert!(!standing.holds("r", &one, now + ttl));
-        standing.refuse("r", &one);
-        assert!(!standing.holds("r", &one, now));
+        assert!(!accepted_credentials.holds("r", &one, now));
+        accepted_credentials.accept("r", &one, now + ttl);
+        assert!(accepted_credentials.holds("r", &one, now));
+        assert!(!accepted_credentials.holds("r", &two, now) && !accepted_credentials.holds("s", &one, now));
+        assert!(!accepted_credentials.holds("r", &one, now + ttl));
+        accepted_credentials.refuse("r", &one);
+        assert!(!accepted_credentials.holds("r", &one, now));
     }
 }

@@ -47,7 +47,7 @@ pub struct RequestContext {
     /// How long it may still wait for the store before its answer (`store.timeout`, in all).
     pub store_budget: Duration,
     /// What is remembered of it on a route that follows its upstream.
-    pub follow: Option<Box<Follow>>,
+    pub revalidation: Option<Box<Revalidation>>,
 }
 
 impl RequestContext {
@@ -73,15 +73,15 @@ impl RequestContext {
             wanted: None,
             fallback: None,
             store_budget,
-            follow: None,
+            revalidation: None,
         });
-        context.follow = Follow::of(&context, headers).map(Box::new);
+        context.revalidation = Revalidation::of(&context, headers).map(Box::new);
         context
     }
 
     /// The conversations that it names, where its answer may open another one.
     pub fn named(&self) -> Option<&[String]> {
-        let may_open = self.route.kind == Kind::Query && self.follow.is_none();
+        let may_open = self.route.kind == Kind::Query && self.revalidation.is_none();
         may_open.then_some(&self.cache_request.conversations)
     }
 
@@ -112,7 +112,7 @@ impl RequestContext {
     /// conditions. What `report` then tells.
     pub fn ask_for_part(&mut self, request: &mut Request<RequestBody>, report: CacheReport) -> CacheReport {
         let reason = Some(Reason::RequestRange);
-        (self.cache_request.bypass, self.cache_request.key, self.follow) = (reason, None, None);
+        (self.cache_request.bypass, self.cache_request.key, self.revalidation) = (reason, None, None);
         self.cache_request.conditions.add_to(request.headers_mut());
         CacheReport { reason, ..report }
     }
@@ -149,7 +149,7 @@ impl RequestContext {
         let Self { route, cache_request, .. } = self;
         if let Some(credentials) = &cache_request.credentials {
             let until = Instant::now() + self.live().config.shared_auth_ttl;
-            self.shared().standing.accept(&route.name, credentials, until);
+            self.shared().accepted_credentials.accept(&route.name, credentials, until);
         }
     }
 
@@ -157,7 +157,7 @@ impl RequestContext {
     pub fn refuse_credentials(&self, status: StatusCode) {
         let is_refusal = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if let (true, Some(credentials)) = (is_refusal, &self.cache_request.credentials) {
-            self.shared().standing.refuse(&self.route.name, credentials);
+            self.shared().accepted_credentials.refuse(&self.route.name, credentials);
         }
     }
 
@@ -171,7 +171,8 @@ impl RequestContext {
 /// scope, what somebody with credentials got is for those alone whose own the upstream accepts.
 pub fn may_read(context: &RequestContext, with_credentials: bool) -> bool {
     let RequestContext { route, cache_request, .. } = context;
-    let stands = |credentials| context.shared().standing.holds(&route.name, credentials, Instant::now());
+    let stands =
+        |credentials| context.shared().accepted_credentials.holds(&route.name, credentials, Instant::now());
     !with_credentials
         || route.scope == Scope::Credential
         || cache_request.credentials.as_ref().is_some_and(stands)
@@ -179,7 +180,7 @@ pub fn may_read(context: &RequestContext, with_credentials: bool) -> bool {
 
 /// What is remembered of a request on such a route.
 #[derive(Clone, Debug)]
-pub struct Follow {
+pub struct Revalidation {
     /// Its headers as they go upstream, which select among variants.
     pub request: HeaderMap,
     /// The key of its target, whatever the variant.
@@ -190,7 +191,7 @@ pub struct Follow {
     pub stored: Option<Arc<Entry>>,
 }
 
-impl Follow {
+impl Revalidation {
     /// Of a question whose request has `headers`; `None` where its route has a TTL, or nothing is kept.
     pub fn of(context: &RequestContext, headers: &HeaderMap) -> Option<Self> {
         let target =

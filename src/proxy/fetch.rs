@@ -14,7 +14,7 @@ use crate::{
     dialect::Edit,
     http::sse::Framing,
     proxy::{
-        body::{RequestBody, ResponseBody, filtered::Edited},
+        body::{RequestBody, ResponseBody, filtered::Filtered},
         cached::Fallback,
         coalesce::{
             detach::DetachOnDrop,
@@ -195,7 +195,7 @@ async fn leader_reply(
             report.status = CacheStatus::Coalesced;
             report.stored = None;
         }
-        Source::Confirmed { age, ttl } => report = report.confirmed(age, ttl),
+        Source::Revalidated { age, ttl } => report = report.revalidated(age, ttl),
     }
     // Whoever reads the body from now on, be it here, must not be the one who does the work.
     drop(fill);
@@ -220,7 +220,7 @@ fn follower_reply(context: &RequestContext, report: CacheReport, head: &Head, re
     let edit = edit.filter(|edit| edit.changes(framing));
     // As from the store: without what was meant for the one who asked, be it in an answer that is not stored.
     let mut headers = response::headers_to_store(&context.route, &head.headers);
-    if context.follow.is_none() {
+    if context.revalidation.is_none() {
         headers.remove(header::SET_COOKIE);
     }
     // An error says when to ask again to whom it is given.
@@ -243,7 +243,7 @@ fn response(head: &Head, headers: HeaderMap, body: ResponseBody) -> Response<Res
 fn body(head: &Head, reader: Reader, edit: Option<Edit>) -> ResponseBody {
     match edit {
         Some(edit) => {
-            ResponseBody::Edited(Box::new(Edited::new(reader, Framing::of_headers(&head.headers), edit)))
+            ResponseBody::Filtered(Box::new(Filtered::new(reader, Framing::of_headers(&head.headers), edit)))
         }
         None => {
             let len = length(&head.headers).or_else(|| reader.complete_len());

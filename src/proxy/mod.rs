@@ -223,7 +223,7 @@ impl Proxy {
                     let stored = Arc::clone(&found.entry);
                     let reply = hit::found(&context, found);
                     let mut request = context.request(*parts, body);
-                    revalidate::ask_to_confirm(&mut context, &mut request, Some(stored));
+                    revalidate::make_conditional(&mut context, &mut request, Some(stored));
                     fetch::refresh(context, request);
                     return Ok(reply);
                 }
@@ -239,7 +239,7 @@ impl Proxy {
                         let report = context.ask_for_part(&mut request, report);
                         (request, report)
                     } else {
-                        revalidate::ask_to_confirm(&mut context, &mut request, miss.stored);
+                        revalidate::make_conditional(&mut context, &mut request, miss.stored);
                         (request, report)
                     }
                 }

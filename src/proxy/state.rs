@@ -8,7 +8,10 @@ use tokio_util::task::TaskTracker;
 use crate::{
     cache::{invalidation::resource::Resources, route::Route},
     config::Config,
-    proxy::{accepted_credentials::Standing, coalesce::registry::InFlight, cors::Cors, upstream::Upstream},
+    proxy::{
+        accepted_credentials::AcceptedCredentials, coalesce::registry::InFlight, cors::Cors,
+        upstream::Upstream,
+    },
     request::{ClassifyContext, parse_cache::ParseCache},
     store::Store,
     telemetry::stats::Stats,
@@ -22,7 +25,7 @@ pub struct Shared {
     /// What happened so far.
     pub stats: Arc<Stats>,
     /// Whose credentials are good.
-    pub standing: Standing,
+    pub accepted_credentials: AcceptedCredentials,
     /// Whose pages may read answers.
     pub cors: Cors,
     /// The answers that are running.
@@ -63,7 +66,7 @@ impl Live {
 pub fn classify_context(config: &Config) -> ClassifyContext {
     ClassifyContext {
         namespace: config.store.namespace.as_str().into(),
-        sealing: config.store.sealing().map(Arc::new),
+        encryption: config.store.encryption().map(Arc::new),
         host_counts: config.upstream.preserve_host,
         log_questions: config.log.queries,
         resources: Resources::of(&config.routes),

@@ -16,7 +16,7 @@ use http::request::Parts;
 
 use crate::{
     cache::{
-        encryption::Sealing,
+        encryption::Encryption,
         invalidation::{
             log::{Target, TargetId},
             resource::{Resource, Resources},
@@ -85,7 +85,7 @@ pub struct ClassifyContext {
     /// The first part of every key.
     pub namespace: Namespace,
     /// What names keys, where the store is not to know what they stand for.
-    pub sealing: Option<Arc<Sealing>>,
+    pub encryption: Option<Arc<Encryption>>,
     /// Whether the caller's `Host` goes upstream.
     pub host_counts: bool,
     /// Whether questions are logged.
@@ -251,11 +251,11 @@ impl<'a> Reader<'a> {
     }
 
     fn key(&self, dialect: Dialect, body: BodyDigest) -> Key {
-        let ClassifyContext { namespace, sealing, host_counts, .. } = self.classify_context;
+        let ClassifyContext { namespace, encryption, host_counts, .. } = self.classify_context;
         let digest = self.head.key_digest(self.parts, *host_counts, dialect, body);
         let key = Key::new(*namespace, self.head.route.kind, digest);
-        match sealing {
-            Some(sealing) => key.named(sealing),
+        match encryption {
+            Some(encryption) => key.named(encryption),
             None => key,
         }
     }
@@ -274,7 +274,7 @@ mod tests {
     fn classify_context() -> ClassifyContext {
         ClassifyContext {
             namespace: "ns".into(),
-            sealing: None,
+            encryption: None,
             host_counts: false,
             log_questions: true,
             resources: Resources::default(),

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 use crate::{
     cache::{
-        hash_table::{Item, Table},
+        hash_table::{HashTable, Item},
         route::Route,
     },
     request::body::ParsedBody,
@@ -91,8 +91,8 @@ struct CommonPart {
 /// takes the place of the older one, which is forgotten.
 #[derive(Debug, Default)]
 struct Shard {
-    younger: Table<Known>,
-    older: Table<Known>,
+    younger: HashTable<Known>,
+    older: HashTable<Known>,
 }
 
 impl ParseCache {
@@ -106,7 +106,7 @@ impl ParseCache {
         }
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            generation: Table::<Known>::room_within(usize::try_from(cells).unwrap_or(usize::MAX)),
+            generation: HashTable::<Known>::room_within(usize::try_from(cells).unwrap_or(usize::MAX)),
             commons: (0..GISTS).map(|_| ArcSwapOption::empty()).collect(),
             hasher,
             key,

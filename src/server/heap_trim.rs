@@ -13,12 +13,12 @@ const CROWD: usize = 1000;
 
 /// Watches how many connections are open.
 #[derive(Debug, Default)]
-pub struct Crowd {
+pub struct HeapTrim {
     open: AtomicUsize,
     most: AtomicUsize,
 }
 
-impl Crowd {
+impl HeapTrim {
     /// One more connection is open, until what this gives is dropped.
     pub fn join(self: &Arc<Self>) -> Member {
         self.enter();
@@ -41,7 +41,7 @@ impl Crowd {
 
 /// One of a crowd. It is counted out however its connection ends, by a panic too.
 #[derive(Debug)]
-pub struct Member(Arc<Crowd>);
+pub struct Member(Arc<HeapTrim>);
 
 impl Drop for Member {
     fn drop(&mut self) {
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_member_is_counted_out_by_a_panic_too() {
-        let crowd = Arc::new(Crowd::default());
+        let crowd = Arc::new(HeapTrim::default());
         let _stays = crowd.join();
         let goes = crowd.join();
         std::panic::catch_unwind(move || {
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_crowd_is_gone_once() {
-        let crowd = Crowd::default();
+        let crowd = HeapTrim::default();
         (0..CROWD).for_each(|_| crowd.enter());
         let told: Vec<_> = (0..CROWD).filter(|_| crowd.leave()).collect();
         assert_eq!(told.len(), 1, "{told:?}");

@@ -41,8 +41,8 @@ use crate::{
         connection::{Caller, ConnectionSlot},
     },
     server::{
-        half_close::Held, heap_trim::Crowd, lingering_close::Lingering, repoll::Promptly, timer::Alarm,
-        write_buffer::Gathering,
+        half_close::Held, heap_trim::HeapTrim, lingering_close::Lingering, repoll::Repoll,
+        timer::ServerTimer, write_buffer::WriteBuffer,
     },
     telemetry::stats::{Limit, Stats},
 };
@@ -74,7 +74,7 @@ pub struct Server {
 
 /// What a connection has been heard of.
 #[derive(Debug, Default)]
-struct Pulse {
+struct Activity {
     /// Requests that came, and over HTTP/2 answers that went.
     beats: AtomicUsize,
     running: AtomicUsize,
@@ -82,7 +82,7 @@ struct Pulse {
 }
 
 /// What a while without anything means.
-enum Silence {
+enum Quiet {
     /// There was something.
     Broken,
     /// No request has come since the last answer had gone.
@@ -91,14 +91,14 @@ enum Silence {
     Mute,
 }
 
-impl Pulse {
+impl Activity {
     /// One more request; over HTTP/2, it runs until what this gives is dropped.
-    fn beat(self: &Arc<Self>, version: Version) -> Option<Beat> {
+    fn beat(self: &Arc<Self>, version: Version) -> Option<ActiveRequest> {
         self.beats.fetch_add(1, Ordering::Relaxed);
         (version == Version::HTTP_2).then(|| {
             self.is_http2.store(true, Ordering::Relaxed);
             self.running.fetch_add(1, Ordering::Relaxed);
-            Beat(Arc::clone(self))
+            ActiveRequest(Arc::clone(self))
         })
     }
 
@@ -108,21 +108,21 @@ impl Pulse {
     }
 
     /// What a while was in which no more was heard than `heard`.
-    fn since(&self, heard: &mut usize) -> Silence {
+    fn since(&self, heard: &mut usize) -> Quiet {
         let beats = self.beats.load(Ordering::Relaxed);
         match std::mem::replace(heard, beats) {
-            _ if beats == 0 => Silence::Mute,
-            before if before == beats && self.running.load(Ordering::Relaxed) == 0 => Silence::Idle,
-            _ => Silence::Broken,
+            _ if beats == 0 => Quiet::Mute,
+            before if before == beats && self.running.load(Ordering::Relaxed) == 0 => Quiet::Idle,
+            _ => Quiet::Broken,
         }
     }
 }
 
 /// A request that runs, to the end of its answer.
 #[derive(Debug)]
-struct Beat(Arc<Pulse>);
+struct ActiveRequest(Arc<Activity>);
 
-impl Drop for Beat {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         self.0.beats.fetch_add(1, Ordering::Relaxed);
         self.0.running.fetch_sub(1, Ordering::Relaxed);
@@ -141,13 +141,13 @@ impl Drop for Answered {
 
 /// An answer's body.
 #[derive(Debug)]
-struct Beating<B> {
+struct TrackedBody<B> {
     body: B,
-    _beat: Option<Beat>,
+    _beat: Option<ActiveRequest>,
     _answered: Option<Answered>,
 }
 
-impl<B: Body + Unpin> Body for Beating<B> {
+impl<B: Body + Unpin> Body for TrackedBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -178,7 +178,7 @@ impl Server {
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
         let permits = Arc::new(Semaphore::new(self.max_connections));
-        let crowd = Arc::new(Crowd::default());
+        let crowd = Arc::new(HeapTrim::default());
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -228,7 +228,7 @@ impl Server {
         let _ = stream.set_nodelay(true);
         // Its own, so that connections do not wait for each other to look at it.
         let stop = self.stop.child_token();
-        let (pulse, place) = (Arc::new(Pulse::default()), ConnectionSlot(Arc::new(permit)));
+        let (pulse, place) = (Arc::new(Activity::default()), ConnectionSlot(Arc::new(permit)));
         let caller = Arc::new(Caller::new(peer.ip()));
         let service = {
             let (pulse, place, caller) = (Arc::clone(&pulse), place.clone(), Arc::clone(&caller));
@@ -246,7 +246,7 @@ impl Server {
                 let request = request.map(|body| ClientBody::new(body, Arc::clone(&caller)));
                 handle(request, Arc::clone(&caller)).map(|answer| {
                     answer.map(|response| {
-                        response.map(|body| Beating { body, _beat: beat, _answered: answered })
+                        response.map(|body| TrackedBody { body, _beat: beat, _answered: answered })
                     })
                 })
             })
@@ -254,7 +254,7 @@ impl Server {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
             .http1()
-            .timer(Alarm::default())
+            .timer(ServerTimer::default())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(MAX_HEAD);
         builder
@@ -264,12 +264,12 @@ impl Server {
             // A peer that is gone without a word holds its place no longer than this.
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
-        let stream = Lingering::new(Gathering(stream), Arc::clone(&caller));
+        let stream = Lingering::new(WriteBuffer(stream), Arc::clone(&caller));
         let io = TokioIo::new(Held { stream, of: caller });
         let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
         // The parser's own timeout begins once it knows the protocol, and is HTTP/1's alone; else this one runs.
         let mut silence = pin!(tokio::time::sleep(self.header_timeout));
-        let promptly = Promptly::default();
+        let promptly = Repoll::default();
         let mut stopping = false;
         let mut heard = 0;
         loop {
@@ -290,14 +290,14 @@ impl Server {
                 () = silence.as_mut(), if pulse.is_watched() => {
                     silence.as_mut().reset(Instant::now() + self.header_timeout);
                     match pulse.since(&mut heard) {
-                        Silence::Broken => {}
-                        Silence::Idle if stopping => {}
+                        Quiet::Broken => {}
+                        Quiet::Idle if stopping => {}
                         // What still goes to the client goes on to its end.
-                        Silence::Idle => {
+                        Quiet::Idle => {
                             stopping = true;
                             connection.as_mut().graceful_shutdown();
                         }
-                        Silence::Mute => {
+                        Quiet::Mute => {
                             self.stats.limited(Limit::HeaderTimeout);
                             return;
                         }

@@ -42,19 +42,19 @@ impl Wake for Bell {
 
 /// Polls one future, again where it was woken while it was polled.
 #[derive(Debug)]
-pub struct Promptly {
+pub struct Repoll {
     bell: Arc<Bell>,
     waker: Waker,
 }
 
-impl Default for Promptly {
+impl Default for Repoll {
     fn default() -> Self {
         let bell = Arc::new(Bell::default());
         Self { waker: Waker::from(Arc::clone(&bell)), bell }
     }
 }
 
-impl Promptly {
+impl Repoll {
     /// Polls `future`, which is the same one each time.
     pub fn poll<F: Future>(&self, mut future: Pin<&mut F>, cx: &Context<'_>) -> Poll<F::Output> {
         let bell = &self.bell;
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     async fn promptly<F: Future>(future: F) -> F::Output {
-        let (mut future, promptly) = (pin!(future), Promptly::default());
+        let (mut future, promptly) = (pin!(future), Repoll::default());
         poll_fn(|cx| promptly.poll(future.as_mut(), cx)).await
     }
 

@@ -16,9 +16,9 @@ use parking_lot::Mutex;
 
 /// The deadlines of one connection, one at a time.
 #[derive(Clone, Debug, Default)]
-pub struct Alarm(Arc<Mutex<Option<Pin<Box<tokio::time::Sleep>>>>>);
+pub struct ServerTimer(Arc<Mutex<Option<Pin<Box<tokio::time::Sleep>>>>>);
 
-impl rt::Timer for Alarm {
+impl rt::Timer for ServerTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
         self.sleep_until(self.now() + duration)
     }
@@ -34,7 +34,7 @@ impl rt::Timer for Alarm {
 
 struct Until {
     deadline: tokio::time::Instant,
-    alarm: Alarm,
+    alarm: ServerTimer,
 }
 
 impl rt::Sleep for Until {}
@@ -71,7 +71,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_deadline_is_met_whatever_was_called_off_before() {
-        let alarm = Alarm::default();
+        let alarm = ServerTimer::default();
         // Later than the one before, and earlier; waited for, and called off.
         for (seconds, waits) in [(10, 4), (7, 7), (2, 2), (30, 29), (30, 0), (5, 5), (9, 9)] {
             let started = Instant::now();

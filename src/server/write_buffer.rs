@@ -23,9 +23,9 @@ thread_local! {
 
 /// A connection that gathers small writes.
 #[derive(Debug)]
-pub struct Gathering(pub TcpStream);
+pub struct WriteBuffer(pub TcpStream);
 
-impl AsyncRead for Gathering {
+impl AsyncRead for WriteBuffer {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -35,7 +35,7 @@ impl AsyncRead for Gathering {
     }
 }
 
-impl AsyncWrite for Gathering {
+impl AsyncWrite for WriteBuffer {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }
@@ -88,7 +88,7 @@ mod tests {
             stream.read_to_end(&mut read).await.expect("all of it");
             read
         });
-        let mut connection = Gathering(TcpStream::connect(address).await.expect("a connection"));
+        let mut connection = WriteBuffer(TcpStream::connect(address).await.expect("a connection"));
         let mut expected = Vec::new();
         for (head, body) in
             [(1, 1), (0, 5), (100, SMALL - 100), (100, SMALL - 99), (SMALL + 1, 3), (7, 900_000)]

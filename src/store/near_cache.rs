@@ -57,7 +57,7 @@ impl Slot {
 
 /// Entries in this process, in front of Redis.
 #[derive(Debug)]
-pub(super) struct Near {
+pub(super) struct NearCache {
     max_bytes: u64,
     entries: ArcSwap<MemoryStore>,
     slots: Box<[Mutex<Slot>]>,
@@ -68,7 +68,7 @@ pub(super) struct Near {
     heard: Notify,
 }
 
-impl Near {
+impl NearCache {
     /// A tier of at most `max_bytes`, what it costs to hold them included; `None` where that is 0.
     pub(super) fn new(max_bytes: u64) -> Option<Self> {
         (max_bytes > 0).then(|| Self {
@@ -202,8 +202,8 @@ mod tests {
 
     const LIFE: Duration = Duration::from_secs(60);
 
-    fn near() -> Near {
-        let near = Near::new(1 << 20).expect("there is one");
+    fn near() -> NearCache {
+        let near = NearCache::new(1 << 20).expect("there is one");
         near.heard(Instant::now() + LIFE);
         near
     }
@@ -224,7 +224,7 @@ mod tests {
         Entry::new(StatusCode::OK, HeaderMap::new(), Bytes::from(body))
     }
 
-    fn body(near: &Near, key: &Key) -> Option<Bytes> {
+    fn body(near: &NearCache, key: &Key) -> Option<Bytes> {
         near.get(key, Instant::now()).map(|entry| entry.body.clone())
     }
 

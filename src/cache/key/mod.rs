@@ -17,7 +17,7 @@ pub use self::digest::{
     write_normal_form,
 };
 use crate::{
-    cache::{encryption::Sealing, key::namespace::Namespace, route::kind::Kind},
+    cache::{encryption::Encryption, key::namespace::Namespace, route::kind::Kind},
     digits,
     json::canonical::write_part,
 };
@@ -42,8 +42,8 @@ impl Key {
     }
 
     /// The key under a name that tells nothing.
-    pub fn named(self, sealing: &Sealing) -> Self {
-        Self { digest: sealing.name(&self.digest), former: sealing.former_name(&self.digest), ..self }
+    pub fn named(self, encryption: &Encryption) -> Self {
+        Self { digest: encryption.name(&self.digest), former: encryption.former_name(&self.digest), ..self }
     }
 
     /// The same key as it was under the former encryption key.
@@ -200,8 +200,8 @@ mod tests {
     fn what_is_made_of_a_key_was_made_of_its_former_one_formerly() {
         let [new, old] = ["1", "2"].map(|digit| EncryptionKey::parse(&digit.repeat(64)).expect("a key"));
         let key = Key::new("ns".into(), Kind::Document, blake3::hash(b"a"));
-        let now = key.clone().named(&Sealing::new(&new, Some(&old)));
-        let formerly = key.named(&Sealing::new(&old, None));
+        let now = key.clone().named(&Encryption::new(&new, Some(&old)));
+        let formerly = key.named(&Encryption::new(&old, None));
         assert_eq!(now.former(), Some(formerly.clone()));
         assert_eq!(now.variant(b"x").former(), Some(formerly.variant(b"x")));
         assert_eq!(now.beside(1).former(), Some(formerly.beside(1)));

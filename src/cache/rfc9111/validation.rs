@@ -46,17 +46,17 @@ pub fn conditions(stored: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
 /// The stored response's fields once a 304 has confirmed it (sections 3.2, 4.3.4): each field of the 304 takes
 /// the place of the stored one, but for those that tell of the body. `None` where the 304 names another strong
 /// tag: it confirms another response, and nothing is updated.
-pub fn freshen(stored: &HeaderMap, confirmed: &HeaderMap) -> Option<HeaderMap> {
+pub fn freshen(stored: &HeaderMap, revalidated: &HeaderMap) -> Option<HeaderMap> {
     let tag = |headers: &HeaderMap| headers.get(header::ETAG).filter(|tag| is_strong(tag)).cloned();
-    if tag(confirmed).is_some_and(|new| Some(new) != tag(stored)) {
+    if tag(revalidated).is_some_and(|new| Some(new) != tag(stored)) {
         return None;
     }
     let mut fields = stored.clone();
     // Its `Age` is counted anew.
     fields.remove(header::AGE);
-    for name in confirmed.keys().filter(|name| !NOT_UPDATED.contains(name)) {
+    for name in revalidated.keys().filter(|name| !NOT_UPDATED.contains(name)) {
         fields.remove(name);
-        for value in confirmed.get_all(name) {
+        for value in revalidated.get_all(name) {
             fields.append(name, value.clone());
         }
     }
@@ -123,7 +123,7 @@ mod tests {
             ("content-length", "5"),
             ("content-encoding", "x"),
         ]);
-        let confirmed = map(&[
+        let revalidated = map(&[
             ("x-a", "3"),
             ("cache-control", "max-age=9"),
             ("content-length", "0"),
@@ -139,7 +139,7 @@ mod tests {
             ("cache-control", "max-age=9"),
             ("content-type", "text/html"),
         ]);
-        assert_eq!(freshen(&stored, &confirmed), Some(expected));
+        assert_eq!(freshen(&stored, &revalidated), Some(expected));
     }
 
     #[test]

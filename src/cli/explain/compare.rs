@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::account::{Account, Content, Covered, Input, written};
+use super::explanation::{Content, Covered, Explanation, Input, written};
 use crate::json::{Json, canonical};
 
 /// A part of the key that differs.
@@ -18,7 +18,10 @@ pub(super) struct Difference {
 }
 
 /// Everything that differs between two requests that have keys.
-pub(super) fn differences(left: (&Account, &Covered), right: (&Account, &Covered)) -> Vec<Difference> {
+pub(super) fn differences(
+    left: (&Explanation, &Covered),
+    right: (&Explanation, &Covered),
+) -> Vec<Difference> {
     let ((a, left), (b, right)) = (left, right);
     let mut found = Vec::new();
     let mut text = |part, left: Option<String>, right: Option<String>| {

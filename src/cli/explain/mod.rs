@@ -1,12 +1,12 @@
 //! `sidecache explain`: what the proxy would make of a request, and why two requests do not share an answer.
 //!
 //! - `request`: a request as it stands in a file
-//! - `account`: what the proxy makes of it
+//! - `explanation`: what the proxy makes of it
 //! - `compare`: which parts of two make their keys differ
 //! - `show`: both for people
 
-mod account;
 mod compare;
+mod explanation;
 mod request;
 mod show;
 
@@ -20,7 +20,7 @@ use clap::Args;
 use http::header;
 use serde_json::json;
 
-use self::account::{Account, Covered, Outcome};
+use self::explanation::{Covered, Explanation, Outcome};
 use super::Ending;
 use crate::config::Config;
 
@@ -45,7 +45,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Ending {
     let mut accounts = Vec::new();
     for file in files {
         match explain(config, file, arguments.path.as_deref()) {
-            Ok(account) => accounts.push(account),
+            Ok(explanation) => accounts.push(explanation),
             Err(error) => return Ending::failure(format!("{}: {error}", name(file))),
         }
     }
@@ -60,8 +60,8 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Ending {
             });
             format!("{answer:#}\n")
         }
-        (_, false) => accounts.iter().map(show::account).collect(),
-        (_, true) => accounts.iter().map(|account| format!("{:#}\n", json!(account))).collect(),
+        (_, false) => accounts.iter().map(show::explanation).collect(),
+        (_, true) => accounts.iter().map(|explanation| format!("{:#}\n", json!(explanation))).collect(),
     })
 }
 
@@ -69,7 +69,7 @@ fn name(file: &Path) -> String {
     if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
 }
 
-fn explain(config: &Config, file: &Path, path: Option<&str>) -> Result<Account, String> {
+fn explain(config: &Config, file: &Path, path: Option<&str>) -> Result<Explanation, String> {
     let read = if file == Path::new("-") {
         let mut text = Vec::new();
         io::stdin().read_to_end(&mut text).map(|_| text)
@@ -85,11 +85,11 @@ fn explain(config: &Config, file: &Path, path: Option<&str>) -> Result<Account, 
     if body.len() > limit {
         return Err(format!("the body is larger than limits.max_body, {limit} bytes: a 413"));
     }
-    Ok(Account::of(config, parts, &body))
+    Ok(Explanation::of(config, parts, &body))
 }
 
-fn pair(left: &Account, right: &Account) -> String {
-    let mut text = format!("{}\n{}\n", show::account(left), show::account(right));
+fn pair(left: &Explanation, right: &Explanation) -> String {
+    let mut text = format!("{}\n{}\n", show::explanation(left), show::explanation(right));
     match (covered(left), covered(right)) {
         (Some(_), Some(_)) if same_key(left, right) => {
             text += "both have the same key: they share an answer\n"
@@ -100,14 +100,14 @@ fn pair(left: &Account, right: &Account) -> String {
     text
 }
 
-fn same_key(left: &Account, right: &Account) -> bool {
+fn same_key(left: &Explanation, right: &Explanation) -> bool {
     matches!((covered(left), covered(right)), (Some((_, a)), Some((_, b))) if a.key == b.key)
 }
 
 /// A request that has a key.
-fn covered(account: &Account) -> Option<(&Account, &Covered)> {
-    match &account.outcome {
-        Outcome::Covered(own) if own.key.is_some() => Some((account, own)),
+fn covered(explanation: &Explanation) -> Option<(&Explanation, &Covered)> {
+    match &explanation.outcome {
+        Outcome::Covered(own) if own.key.is_some() => Some((explanation, own)),
         _ => None,
     }
 }

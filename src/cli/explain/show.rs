@@ -1,8 +1,8 @@
 //! Accounts and differences for people to read.
 
 use super::{
-    account::{Account, Content, Covered, Input, Outcome},
     compare::Difference,
+    explanation::{Content, Covered, Explanation, Input, Outcome},
 };
 
 /// The longest value that is shown whole where two are compared, in characters.
@@ -12,10 +12,10 @@ const SHOWN: usize = 60;
 const LISTED: usize = 40;
 
 /// What the proxy makes of a request, a line for each thing.
-pub(super) fn account(account: &Account) -> String {
-    let query = account.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
-    let mut text = line("request", &format!("{} {}{query}", account.method, account.path));
-    match &account.outcome {
+pub(super) fn explanation(explanation: &Explanation) -> String {
+    let query = explanation.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
+    let mut text = line("request", &format!("{} {}{query}", explanation.method, explanation.path));
+    match &explanation.outcome {
         Outcome::PassThrough { passed } => {
             text += &line("passed", &format!("to the upstream as it is: {passed}"));
             text += &line("key", "none");

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Reads an answer along, edited.
-pub struct Edited {
+pub struct Filtered {
     reader: Reader,
     /// How the answer is divided; each event goes on once it is whole.
     framing: Framing,
@@ -26,13 +26,13 @@ pub struct Edited {
     ended: bool,
 }
 
-impl fmt::Debug for Edited {
+impl fmt::Debug for Filtered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Edited").field("reader", &self.reader).field("held", &self.held.len()).finish()
     }
 }
 
-impl Edited {
+impl Filtered {
     /// What `reader` reads, through `edit`.
     pub fn new(reader: Reader, framing: Framing, edit: Edit) -> Self {
         Self { reader, framing, edit, held: BytesMut::new(), ended: false }
@@ -50,7 +50,7 @@ impl Edited {
     }
 }
 
-impl Body for Edited {
+impl Body for Filtered {
     type Data = Bytes;
     type Error = Arc<ProxyError>;
 

@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{BodyError, Timed};
 use crate::proxy::{
-    body::{filtered::Edited, paced::Paced},
+    body::{filtered::Filtered, paced::Paced},
     coalesce::flight,
     upstream::Held,
 };
@@ -96,7 +96,7 @@ pub enum ResponseBody {
     /// An answer while it arrives; its length where that is known.
     Flight(flight::Reader, Option<u64>),
     /// The same, with something taken out.
-    Edited(Box<Edited>),
+    Filtered(Box<Filtered>),
     /// The upstream's, passed through.
     Upstream(Box<UpstreamBody>),
 }
@@ -106,7 +106,7 @@ impl ResponseBody {
     pub const fn reader(&self) -> Option<&flight::Reader> {
         match self {
             Self::Flight(reader, _) => Some(reader),
-            Self::Edited(edited) => Some(edited.reader()),
+            Self::Filtered(edited) => Some(edited.reader()),
             Self::Full(_) | Self::Paced(_) | Self::Upstream(_) => None,
         }
     }
@@ -132,7 +132,7 @@ impl Body for ResponseBody {
             Self::Flight(reader, _) => Pin::new(reader)
                 .poll_frame(cx)
                 .map(|frame| frame.map(|frame| frame.map_err(BodyError::Failed))),
-            Self::Edited(body) => {
+            Self::Filtered(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::Failed)))
             }
             Self::Upstream(body) => Pin::new(body).poll_frame(cx),
@@ -143,7 +143,7 @@ impl Body for ResponseBody {
         match self {
             Self::Full(bytes) => bytes.is_none(),
             Self::Paced(paced) => paced.is_empty(),
-            Self::Flight(..) | Self::Edited(_) => false,
+            Self::Flight(..) | Self::Filtered(_) => false,
             Self::Upstream(body) => body.is_end_stream(),
         }
     }
@@ -153,7 +153,7 @@ impl Body for ResponseBody {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Paced(paced) => SizeHint::with_exact(paced.len() as u64),
             Self::Flight(_, len) => len.map_or_else(SizeHint::default, SizeHint::with_exact),
-            Self::Edited(_) => SizeHint::default(),
+            Self::Filtered(_) => SizeHint::default(),
             Self::Upstream(body) => body.size_hint(),
         }
     }

@@ -54,7 +54,7 @@ pub enum Source {
     /// From the store, where it came between the request's lookup and its turn to ask.
     Meanwhile,
     /// From the store, confirmed by the upstream.
-    Confirmed {
+    Revalidated {
         /// Its age, in seconds.
         age: u64,
         /// How long it is fresh yet, in seconds; negative where it is stale.

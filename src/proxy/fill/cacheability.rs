@@ -6,7 +6,7 @@ use http::{HeaderName, StatusCode, header};
 use crate::{
     cache::{
         key,
-        policy::{self, Life},
+        policy::{self, Lifetime},
         rfc9111::Times,
         route::Scope,
         unfinished,
@@ -26,7 +26,7 @@ use crate::{
 ///
 /// # Errors
 /// The reason, where it may not.
-pub fn of_head(context: &RequestContext, head: &Head, times: Times) -> Result<Life, Reason> {
+pub fn of_head(context: &RequestContext, head: &Head, times: Times) -> Result<Lifetime, Reason> {
     let life = by_rules(context, head, times)?;
     if is_longer(head, context.largest_answer()) { Err(Reason::TooLarge) } else { Ok(life) }
 }
@@ -38,7 +38,7 @@ fn is_longer(head: &Head, most: usize) -> bool {
     length.is_some_and(|length: u64| length > most as u64)
 }
 
-fn by_rules(context: &RequestContext, head: &Head, times: Times) -> Result<Life, Reason> {
+fn by_rules(context: &RequestContext, head: &Head, times: Times) -> Result<Lifetime, Reason> {
     let RequestContext { route, cache_request, .. } = context;
     if let (Some(reason), None) = (cache_request.bypass, &cache_request.key) {
         return Err(reason);
@@ -46,7 +46,7 @@ fn by_rules(context: &RequestContext, head: &Head, times: Times) -> Result<Life,
     if context.is_head() {
         return Err(Reason::RequestMethod);
     }
-    if context.follow.is_some() {
+    if context.revalidation.is_some() {
         return received::storable(context, head.status, &head.headers, times);
     }
     let keyed = |name: &HeaderName| key::is_keyed(route, cache_request.dialect, name);
@@ -56,8 +56,8 @@ fn by_rules(context: &RequestContext, head: &Head, times: Times) -> Result<Life,
 
 /// What its whole body says.
 pub fn of_body(context: &RequestContext, head: &Head, body: &Bytes) -> Answer {
-    let RequestContext { route, cache_request, follow, .. } = context;
-    match follow {
+    let RequestContext { route, cache_request, revalidation, .. } = context;
+    match revalidation {
         Some(_) => Answer::opaque(),
         None => cache_request.dialect.judge(
             route.judging(&cache_request.ask, context.named()),
@@ -87,8 +87,13 @@ pub fn of_end(head: &Head, framed: bool, answer: &Answer) -> Result<(), Reason> 
 }
 
 /// How long an answer that may be kept for `life` is kept, by what its content says of itself.
-pub fn of_content(context: &RequestContext, head: &Head, body: &Bytes, life: Life) -> (Life, StoredFor) {
-    if context.follow.is_some() {
+pub fn of_content(
+    context: &RequestContext,
+    head: &Head,
+    body: &Bytes,
+    life: Lifetime,
+) -> (Lifetime, StoredFor) {
+    if context.revalidation.is_some() {
         return (life, StoredFor::Usual);
     }
     match unfinished::shortened(context.route.kind, &head.headers, body, life) {
@@ -102,12 +107,12 @@ pub fn shareable(
     context: &RequestContext,
     purpose: Purpose,
     head: &Head,
-    verdict: Result<Life, Reason>,
+    verdict: Result<Lifetime, Reason>,
     times: Times,
 ) -> Shareable {
     let status = head.status;
     let shareable = match verdict {
-        Ok(life) if context.follow.is_some() => received::shareable(context, head, life, times),
+        Ok(life) if context.revalidation.is_some() => received::shareable(context, head, life, times),
         // Whoever asked owns what goes on under the answer's id.
         Ok(_) | Err(Reason::ConversationTurn) if context.cache_request.ask.runs_on => Shareable::Released,
         Ok(_) | Err(Reason::ConversationTurn) => {
@@ -116,7 +121,7 @@ pub fn shareable(
             if is_judged && is_document { Shareable::Judged } else { Shareable::Open }
         }
         // What may not be stored is for one request (RFC 9111, section 4).
-        Err(_) if context.follow.is_some() => Shareable::Released,
+        Err(_) if context.revalidation.is_some() => Shareable::Released,
         // One more may try; what comes of that is for everybody.
         Err(Reason::Status) if status.is_server_error() && purpose != Purpose::SecondAnswer => {
             Shareable::Failed
@@ -138,7 +143,7 @@ pub fn shareable(
 
 /// Whether a key with such an answer is asked for by each caller on its own: an error says nothing of the next
 /// answer.
-pub fn is_unshareable(context: &RequestContext, head: &Head, verdict: Result<Life, Reason>) -> bool {
+pub fn is_unshareable(context: &RequestContext, head: &Head, verdict: Result<Lifetime, Reason>) -> bool {
     match verdict {
         Ok(_) | Err(Reason::ConversationTurn) => is_longer(head, context.largest_shared()),
         Err(reason) => reason != Reason::Status,

@@ -23,7 +23,7 @@ use crate::{
     cache::{
         entry::Entry,
         invalidation::log::Version,
-        policy::Life,
+        policy::Lifetime,
         rfc9111::Times,
         route::{OnAbandon, kind::Kind},
     },
@@ -38,10 +38,10 @@ use crate::{
         context::RequestContext,
         error::ProxyError,
         exchange::log_llm_call,
-        fill::{lease::LeaseOutcome, purpose::Purpose, recorder::Recording},
+        fill::{lease::LeaseOutcome, purpose::Purpose, recorder::Recorder},
         invalidate::{PendingInvalidation, conversation},
         response,
-        revalidate::received::{self, Confirmed},
+        revalidate::received::{self, Revalidated},
         state::Live,
         upstream::{self, Repeat},
     },
@@ -242,13 +242,13 @@ impl Fill {
         self.context.refuse_credentials(head.status);
         self.context.exchange.learn_cors(head.status, &head.headers);
         let times = Times { asked, came: unix_millis(SystemTime::now()) };
-        if let Some(confirmed) = received::confirmed(&self.context, &head, times) {
-            return self.give(confirmed, times, writer, began).await.map(Whole::from);
+        if let Some(revalidated) = received::revalidated(&self.context, &head, times) {
+            return self.give(revalidated, times, writer, began).await.map(Whole::from);
         }
         let verdict = cacheability::of_head(&self.context, &head, times);
         head.shareable = cacheability::shareable(&self.context, self.purpose, &head, verdict, times);
         let head = writer.head(head);
-        self.learn_from_head(&head, times, began).await;
+        self.update_by_head(&head, times, began).await;
         if cacheability::is_unshareable(&self.context, &head, verdict) {
             self.mark_unshareable(lease).await;
         }
@@ -294,13 +294,13 @@ impl Fill {
     /// Gives the readers the stored answer that the upstream has confirmed.
     async fn give(
         &self,
-        confirmed: Confirmed,
+        revalidated: Revalidated,
         times: Times,
         writer: &Writer,
         began: Option<Version>,
     ) -> Result<Kept, Stop> {
-        let Confirmed { entry, updated } = confirmed;
-        writer.head(received::confirmed_head(&self.context, &entry, times));
+        let Revalidated { entry, updated } = revalidated;
+        writer.head(received::revalidated_head(&self.context, &entry, times));
         writer.chunk(entry.body.clone()).await.map_err(|_| Stop::Abandoned)?;
         if !updated {
             return Ok(Err(Reason::Status));
@@ -310,8 +310,8 @@ impl Fill {
     }
 
     /// Stores what the answer to a `HEAD` tells of a stored one. What comes of that says nothing of this answer.
-    async fn learn_from_head(&self, head: &Head, times: Times, began: Option<Version>) {
-        let told = received::told_by_head(&self.context, head, times);
+    async fn update_by_head(&self, head: &Head, times: Times, began: Option<Version>) {
+        let told = received::updated_by_head(&self.context, head, times);
         if let Some(Ok(entry)) = told.map(|entry| save::again(&self.context, entry, began)) {
             let _ = Box::pin(save::store(&self.context, entry, times)).await;
         }
@@ -340,18 +340,18 @@ impl Fill {
         mut body: UpstreamBody,
         writer: &Writer,
         head: &Head,
-        verdict: Result<Life, Reason>,
+        verdict: Result<Lifetime, Reason>,
         lease: &mut Option<Lease>,
-    ) -> Result<(Recording, Option<UpstreamBody>), Stop> {
-        let RequestContext { route, cache_request, follow, .. } = &*self.context;
-        let judged = follow.is_none();
+    ) -> Result<(Recorder, Option<UpstreamBody>), Stop> {
+        let RequestContext { route, cache_request, revalidation, .. } = &*self.context;
+        let judged = revalidation.is_none();
         let is_last =
             |event: &Event| judged && cache_request.dialect.ends_with(event, route.stream_end.as_deref());
         let framing = Framing::of_headers(&head.headers);
         // Nothing is recorded of what is known to be too large.
         let is_too_large = verdict.is_err_and(|reason| reason == Reason::TooLarge);
         let largest = if is_too_large { 0 } else { self.context.largest_answer() };
-        let mut recording = Recording::new(framing, largest, Instant::now());
+        let mut recording = Recorder::new(framing, largest, Instant::now());
         let largest_shared = self.context.largest_shared();
         let mut is_told = is_too_large;
         let mut ended: Option<Instant> = None;

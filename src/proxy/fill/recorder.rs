@@ -11,7 +11,7 @@ use crate::{
 
 /// What has come of an answer, until that is too much.
 #[derive(Debug)]
-pub struct Recording {
+pub struct Recorder {
     chunks: Vec<Bytes>,
     len: usize,
     largest: usize,
@@ -54,7 +54,7 @@ fn gap(last: &mut Option<Instant>, now: Instant) -> u32 {
     u32::try_from(gap).unwrap_or(u32::MAX)
 }
 
-impl Recording {
+impl Recorder {
     /// Of an answer that is divided so and kept up to `largest` bytes.
     pub fn new(framing: Framing, largest: usize, now: Instant) -> Self {
         let pacing = |decoder| Pacing { decoder, gaps: Vec::new(), last_event: None, last_chunk: now };
@@ -105,9 +105,9 @@ mod tests {
 
     use super::*;
 
-    fn recorded(framing: Framing, largest: usize, chunks: &[(&'static str, u64)]) -> (Recording, Vec<bool>) {
+    fn recorded(framing: Framing, largest: usize, chunks: &[(&'static str, u64)]) -> (Recorder, Vec<bool>) {
         let began = Instant::now();
-        let mut recording = Recording::new(framing, largest, began);
+        let mut recording = Recorder::new(framing, largest, began);
         let add = |(chunk, at): &(&'static str, u64)| {
             let at = began + Duration::from_millis(*at);
             recording.add(Bytes::from_static(chunk.as_bytes()), at, |event| event.data == "c")

@@ -15,7 +15,7 @@ use crate::{
             log::{Dependencies, Target, TargetId, Version},
             tags,
         },
-        policy::{self, Directives, Freshness, Life},
+        policy::{self, Directives, Freshness, Lifetime},
         rfc9111::Times,
     },
     dialect::{self, Answer, Placement, Stored},
@@ -37,7 +37,7 @@ pub fn entry(
     head: &Head,
     body: Bytes,
     answer: Answer,
-    life: Life,
+    life: Lifetime,
     began: Option<Version>,
 ) -> Result<Entry, Reason> {
     let RequestContext { route, cache_request, .. } = context;
@@ -111,11 +111,11 @@ pub fn again(context: &RequestContext, entry: Entry, began: Option<Version>) -> 
 /// Stores an answer, as of `times`.
 pub async fn store(context: &RequestContext, entry: Entry, times: Times) -> Result<(), Reason> {
     let (started, life) = (Instant::now(), entry.life());
-    let RequestContext { cache_request, follow, wanted, exchange, .. } = context;
+    let RequestContext { cache_request, revalidation, wanted, exchange, .. } = context;
     let (live, shared) = (context.live(), context.shared());
     let Some(key) = &cache_request.key else { return Err(Reason::TtlZero) };
     let store = &shared.store;
-    let stored = match (follow, wanted) {
+    let stored = match (revalidation, wanted) {
         (None, None) if cache_request.dialect.has_stream_member() => {
             let entry = Arc::new(entry);
             let place = |stored: &Entry| place(context, &entry, stored, times.asked);
@@ -125,9 +125,9 @@ pub async fn store(context: &RequestContext, entry: Entry, times: Times) -> Resu
             }
         }
         (None, None) => store.put(key, Arc::new(entry), life).await,
-        (Some(follow), _) => {
+        (Some(revalidation), _) => {
             let life = received::kept_for(context, &entry, times);
-            Box::pin(variants::put(store, follow, entry, life)).await
+            Box::pin(variants::put(store, revalidation, entry, life)).await
         }
         (None, Some(wanted)) => {
             let count = |reason: &Reason| {

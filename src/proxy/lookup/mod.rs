@@ -34,8 +34,8 @@ use crate::{
 pub async fn lookup(context: &mut RequestContext, key: Key) -> Lookup {
     let started = Instant::now();
     let store = &context.exchange.live.shared.store;
-    let found = match &mut context.follow {
-        Some(follow) => Box::pin(variants::find(store, follow, context.store_budget)).await,
+    let found = match &mut context.revalidation {
+        Some(revalidation) => Box::pin(variants::find(store, revalidation, context.store_budget)).await,
         None => store.get(&key).await.map(|entry| (key, entry)),
     };
     let mut took = started.elapsed();
@@ -43,7 +43,8 @@ pub async fn lookup(context: &mut RequestContext, key: Key) -> Lookup {
     let failed = found.is_err();
     let lookup = match found {
         Ok((key, entry)) => {
-            let varies = context.follow.as_ref().is_some_and(|follow| !follow.varies_on.is_empty());
+            let varies =
+                context.revalidation.as_ref().is_some_and(|revalidation| !revalidation.varies_on.is_empty());
             let nothing = if varies { Forward::VaryMiss } else { Forward::UriMiss };
             let mut lookup = entry.map_or(nothing.into(), |entry| judge(context, &key, entry));
             if let Lookup::Miss(Miss { kept: Some(kept), .. }) = &lookup {
@@ -105,7 +106,7 @@ async fn beside(context: &RequestContext, ask: Ask, key: &Key, kept: &Entry) -> 
 }
 
 fn judge_as(context: &RequestContext, ask: Ask, key: &Key, entry: Arc<Entry>) -> Lookup {
-    if context.follow.is_some() {
+    if context.revalidation.is_some() {
         return revalidate::judge(context, key, entry);
     }
     let RequestContext { route, cache_request, .. } = context;

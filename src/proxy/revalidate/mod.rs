@@ -1,6 +1,6 @@
 //! Routes that follow their upstream (`mode = "rfc9111"`): how the ways of a request obey [`crate::cache::rfc9111`].
 //!
-//! Before the upstream is asked, [`judge`] says how a stored response answers, and [`ask_to_confirm`] makes a request
+//! Before the upstream is asked, [`judge`] says how a stored response answers, and [`make_conditional`] makes a request
 //! conditional; after that, [`received`] says what is stored of a response. In [`variants`] is what the store holds.
 
 pub mod received;
@@ -71,12 +71,12 @@ fn left(entry: &Entry, age: Duration) -> i64 {
 
 /// Has the upstream confirm `stored` with the answer to `request`, if it can be. Where there is nothing to confirm, the
 /// client's own conditions go with it (RFC 9111, section 4.3.2), but for a refresh, whose answer is nobody's.
-pub fn ask_to_confirm(
+pub fn make_conditional(
     context: &mut RequestContext,
     request: &mut Request<RequestBody>,
     stored: Option<Arc<Entry>>,
 ) {
-    let Some(follow) = &mut context.follow else { return };
+    let Some(revalidation) = &mut context.revalidation else { return };
     // What is stored is whole.
     for name in [header::RANGE, header::IF_RANGE] {
         request.headers_mut().remove(name);
@@ -88,6 +88,6 @@ pub fn ask_to_confirm(
     if conditions.is_empty() {
         context.cache_request.conditions.add_to(request.headers_mut());
     }
-    follow.stored = stored.filter(|_| is_head || !conditions.is_empty());
+    revalidation.stored = stored.filter(|_| is_head || !conditions.is_empty());
     request.headers_mut().extend(conditions);
 }

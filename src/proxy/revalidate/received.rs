@@ -8,7 +8,7 @@ use super::left;
 use crate::{
     cache::{
         entry::Entry,
-        policy::{self, Life},
+        policy::{self, Lifetime},
         rfc9111::{self, Directives, Fields, StaleRules, Times, Vary},
         route::SetCookie,
     },
@@ -30,10 +30,10 @@ pub fn storable(
     status: StatusCode,
     headers: &HeaderMap,
     times: Times,
-) -> Result<Life, Reason> {
+) -> Result<Lifetime, Reason> {
     let directives = Directives::of(headers);
     let authorized =
-        context.follow.as_ref().is_some_and(|own| own.request.contains_key(header::AUTHORIZATION));
+        context.revalidation.as_ref().is_some_and(|own| own.request.contains_key(header::AUTHORIZATION));
     rfc9111::storable(authorized, status, headers, &directives, times)?;
     if policy::is_encoded(headers) {
         return Err(Reason::Encoded);
@@ -54,14 +54,14 @@ fn life(
     headers: &HeaderMap,
     directives: &Directives,
     times: Times,
-) -> Life {
+) -> Lifetime {
     let RequestContext { route, cache_request, .. } = context;
     let configured =
         StaleRules { while_revalidate: route.stale_while_revalidate, if_error: route.stale_if_error };
     let rules = StaleRules::of(directives, configured);
     let ttl = rfc9111::lifetime(status, headers, directives, times).unwrap_or_default();
     let asked = cache_request.directives.ttl.map(|asked| asked + rfc9111::initial_age(headers, times));
-    Life {
+    Lifetime {
         ttl: asked.map_or(ttl, |asked| asked.min(ttl)),
         stale_while_revalidate: rules.while_revalidate,
         stale_if_error: rules.if_error,
@@ -70,11 +70,11 @@ fn life(
 
 /// Who else may read a response with this head while it runs: all who joined, where it is fresh for them too (RFC
 /// 9111, section 4) and does not vary on something that they were not told apart by.
-pub fn shareable(context: &RequestContext, head: &Head, life: Life, times: Times) -> Shareable {
-    let Some(follow) = &context.follow else { return Shareable::Released };
+pub fn shareable(context: &RequestContext, head: &Head, life: Lifetime, times: Times) -> Shareable {
+    let Some(revalidation) = &context.revalidation else { return Shareable::Released };
     let selects = match Vary::of(&head.headers) {
         Vary::Any => false,
-        Vary::On(names) => names.iter().all(|name| follow.varies_on.contains(name)),
+        Vary::On(names) => names.iter().all(|name| revalidation.varies_on.contains(name)),
     };
     let reusable = Directives::of(&head.headers).no_cache != Fields::All;
     let fresh = life.ttl > rfc9111::initial_age(&head.headers, times);
@@ -83,7 +83,7 @@ pub fn shareable(context: &RequestContext, head: &Head, life: Life, times: Times
 
 /// `entry` with the headers and the times of the response that it is; as it is where the route has a TTL.
 pub fn dated(context: &RequestContext, entry: Entry, headers: &HeaderMap, times: Times) -> Entry {
-    if context.follow.is_none() {
+    if context.revalidation.is_none() {
         return entry;
     }
     let mut headers = headers.clone();
@@ -124,7 +124,7 @@ pub fn kept_for(context: &RequestContext, entry: &Entry, times: Times) -> Durati
 
 /// The stored response that a 304 has confirmed.
 #[derive(Debug)]
-pub struct Confirmed {
+pub struct Revalidated {
     /// It, as it is now.
     pub entry: Entry,
     /// Whether it is to be stored as such; not where the 304 names another response than this one.
@@ -132,20 +132,20 @@ pub struct Confirmed {
 }
 
 /// The stored response that the upstream was asked to confirm, where it did (RFC 9111, section 4.3.3).
-pub fn confirmed(context: &RequestContext, head: &Head, times: Times) -> Option<Confirmed> {
-    let stored = context.follow.as_ref()?.stored.as_ref()?;
+pub fn revalidated(context: &RequestContext, head: &Head, times: Times) -> Option<Revalidated> {
+    let stored = context.revalidation.as_ref()?.stored.as_ref()?;
     if head.status != StatusCode::NOT_MODIFIED || context.is_head() {
         return None;
     }
     Some(match freshened(context, stored, &head.headers, times) {
-        Some(entry) => Confirmed { entry, updated: true },
-        None => Confirmed { entry: (**stored).clone(), updated: false },
+        Some(entry) => Revalidated { entry, updated: true },
+        None => Revalidated { entry: (**stored).clone(), updated: false },
     })
 }
 
 /// The stored response with what a `HEAD` told of it (RFC 9111, section 4.3.5); stale where that was of another one.
-pub fn told_by_head(context: &RequestContext, head: &Head, times: Times) -> Option<Entry> {
-    let stored = context.follow.as_ref()?.stored.as_ref()?;
+pub fn updated_by_head(context: &RequestContext, head: &Head, times: Times) -> Option<Entry> {
+    let stored = context.revalidation.as_ref()?.stored.as_ref()?;
     if !context.is_head() || head.status != StatusCode::OK || stored.status != StatusCode::OK {
         return None;
     }
@@ -162,10 +162,10 @@ fn freshened(context: &RequestContext, stored: &Arc<Entry>, told: &HeaderMap, ti
 }
 
 /// The head of a confirmed response.
-pub fn confirmed_head(context: &RequestContext, entry: &Entry, times: Times) -> Head {
+pub fn revalidated_head(context: &RequestContext, entry: &Entry, times: Times) -> Head {
     let (headers, age) = (entry.headers.clone(), entry.age(times.came));
-    let source = Source::Confirmed { age: age.as_secs(), ttl: left(entry, age) };
+    let source = Source::Revalidated { age: age.as_secs(), ttl: left(entry, age) };
     let head = Head { status: entry.status, headers, shareable: Shareable::Released, source };
-    let life = Life { ttl: entry.ttl, ..Life::default() };
+    let life = Lifetime { ttl: entry.ttl, ..Lifetime::default() };
     Head { shareable: shareable(context, &head, life, times), ..head }
 }

@@ -18,7 +18,7 @@ use crate::{
         key::Key,
         rfc9111::{Vary, selector},
     },
-    proxy::context::Follow,
+    proxy::context::Revalidation,
     store::{Store, StoreError},
 };
 
@@ -44,16 +44,18 @@ pub fn names(entry: &Entry) -> Option<Vec<HeaderName>> {
 /// Where the store could not be asked.
 pub async fn find(
     store: &Store,
-    follow: &mut Follow,
+    revalidation: &mut Revalidation,
     store_budget: Duration,
 ) -> Result<(Key, Option<Arc<Entry>>), StoreError> {
     let began = Instant::now();
-    let entry = store.get(&follow.target).await?;
-    let Some(names) = entry.as_deref().and_then(names) else { return Ok((follow.target.clone(), entry)) };
-    let key = follow.target.variant(&selector(&names, &follow.request));
+    let entry = store.get(&revalidation.target).await?;
+    let Some(names) = entry.as_deref().and_then(names) else {
+        return Ok((revalidation.target.clone(), entry));
+    };
+    let key = revalidation.target.variant(&selector(&names, &revalidation.request));
     let left = store_budget.saturating_sub(began.elapsed());
     let entry = timeout(left, store.get(&key)).await.map_err(|_| StoreError::Timeout)??;
-    follow.varies_on = names;
+    revalidation.varies_on = names;
     Ok((key, entry))
 }
 
@@ -61,10 +63,15 @@ pub async fn find(
 ///
 /// # Errors
 /// Where it could not be stored.
-pub async fn put(store: &Store, follow: &Follow, entry: Entry, life: Duration) -> Result<(), StoreError> {
-    let names = all_names(follow, &entry);
+pub async fn put(
+    store: &Store,
+    revalidation: &Revalidation,
+    entry: Entry,
+    life: Duration,
+) -> Result<(), StoreError> {
+    let names = all_names(revalidation, &entry);
     if names.is_empty() {
-        return store.put(&follow.target, Arc::new(entry), life).await;
+        return store.put(&revalidation.target, Arc::new(entry), life).await;
     }
     let line = names.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", ");
     let line = HeaderValue::try_from(line).map_err(|_| StoreError::Protocol)?;
@@ -76,16 +83,16 @@ pub async fn put(store: &Store, follow: &Follow, entry: Entry, life: Duration) -
         target_ids: entry.target_ids.clone(),
         ..Entry::new(StatusCode::OK, HeaderMap::from_iter([(header::VARY, line)]), Bytes::new())
     };
-    let key = follow.target.variant(&selector(&names, &follow.request));
+    let key = revalidation.target.variant(&selector(&names, &revalidation.request));
     store.put(&key, Arc::new(entry), life).await?;
-    store.put(&follow.target, Arc::new(index), life).await
+    store.put(&revalidation.target, Arc::new(index), life).await
 }
 
 /// The names that are known, and those that a response adds. What varies on nothing answers every request.
-fn all_names(follow: &Follow, entry: &Entry) -> Vec<HeaderName> {
+fn all_names(revalidation: &Revalidation, entry: &Entry) -> Vec<HeaderName> {
     match Vary::of(&entry.headers) {
         Vary::On(mut names) if !names.is_empty() => {
-            names.extend(follow.varies_on.iter().cloned());
+            names.extend(revalidation.varies_on.iter().cloned());
             names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
             names.dedup();
             names

@@ -15,7 +15,7 @@ use std::{
 
 use crate::cache::{
     entry::codec::Packed,
-    hash_table::{Item, Table},
+    hash_table::{HashTable, Item},
     key::Id,
     route::kind::Kind,
 };
@@ -100,7 +100,7 @@ impl Item for Place {
 /// The entries of one part.
 #[derive(Debug)]
 pub(super) struct Shard {
-    places: Table<Place>,
+    places: HashTable<Place>,
     /// With a key of its own: digests can be chosen, these hashes cannot.
     hasher: RandomState,
     slots: Vec<Slot>,
@@ -117,7 +117,7 @@ pub(super) struct Shard {
 impl Default for Shard {
     fn default() -> Self {
         Self {
-            places: Table::default(),
+            places: HashTable::default(),
             hasher: RandomState::new(),
             slots: Vec::new(),
             links: Vec::new(),

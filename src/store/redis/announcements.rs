@@ -13,7 +13,7 @@ use crate::{
         invalidation::log::Offset,
         key::{Key, namespace::Namespace},
     },
-    store::near_cache::Near,
+    store::near_cache::NearCache,
 };
 
 /// Between two reads; with what they take, well below the time for which the tier gives what it has. (A read that waits
@@ -21,8 +21,8 @@ use crate::{
 pub(super) const PAUSE: Duration = Duration::from_millis(25);
 
 /// Keeps a near tier in step with Redis.
-pub(super) struct Announced {
-    near: Arc<Near>,
+pub(super) struct Announcements {
+    near: Arc<NearCache>,
     namespace: Namespace,
     /// `None` before it is known where to begin.
     read: Option<Progress>,
@@ -45,8 +45,8 @@ impl Progress {
     }
 }
 
-impl Announced {
-    pub(super) fn new(near: Arc<Near>, namespace: &str) -> Self {
+impl Announcements {
+    pub(super) fn new(near: Arc<NearCache>, namespace: &str) -> Self {
         Self { near, namespace: namespace.into(), read: None }
     }
 

@@ -15,7 +15,7 @@ use ::redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value, a
 
 use super::{
     error::{CANNOT_SAVE, protocol, within},
-    timeouts::Strikes,
+    timeouts::Timeouts,
 };
 
 /// Values of this many bytes and more use the connection for large ones.
@@ -42,12 +42,12 @@ pub(super) struct Probe {
 #[derive(Debug)]
 pub(super) struct Lane {
     connection: MultiplexedConnection,
-    pub(super) strikes: Strikes,
+    pub(super) strikes: Timeouts,
 }
 
 impl Lane {
     fn new(connection: MultiplexedConnection) -> Self {
-        Self { connection, strikes: Strikes::new(Instant::now()) }
+        Self { connection, strikes: Timeouts::new(Instant::now()) }
     }
 
     /// Sends one command. Dropping the future never shifts replies: redis-rs keeps a place for the reply in its

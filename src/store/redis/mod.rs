@@ -44,19 +44,19 @@ pub use error::{OpenError, StoreError};
 pub use lease::{Lease, LeaseReply, LeaseState};
 pub use scan::{Seen, Walk};
 
-use announcements::Announced;
+use announcements::Announcements;
 use breaker::{Breaker, Call, Kind};
 use client::client;
 use connections::{LARGE, LargeKeys, get};
 use connector::Connector;
 use stream::Keys;
-use subscriber::Mirror;
-use usage::Census;
+use subscriber::Subscriber;
+use usage::UsageScan;
 
-use super::{hits::Hits, near_cache::Near, pending_writes::Writing};
+use super::{hits::Hits, near_cache::NearCache, pending_writes::Writing};
 use crate::{
     cache::{
-        encryption::Sealing,
+        encryption::Encryption,
         invalidation::log::{Invalidation, InvalidationLog, Offset, Version},
         key::Key,
     },
@@ -109,17 +109,17 @@ struct Put {
 /// A store of bytes under keys in one Redis.
 pub struct RedisStore {
     breaker: Arc<Breaker>,
-    census: Arc<Census>,
+    census: Arc<UsageScan>,
     large_keys: LargeKeys,
     tasks: [AbortHandle; 2],
     namespace: String,
     invalidations: Arc<InvalidationLog>,
     keys: Keys,
     synced: watch::Receiver<bool>,
-    near: Option<Arc<Near>>,
+    near: Option<Arc<NearCache>>,
     hits: Hits,
     pub(super) writing: Writing,
-    sealing: Option<Arc<Sealing>>,
+    encryption: Option<Arc<Encryption>>,
     /// The largest body that is taken for an answer, in bytes.
     largest: AtomicUsize,
 }
@@ -144,11 +144,11 @@ impl RedisStore {
         on_change: impl Fn(StoreEvent) + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
         let client = client(url, tls)?;
-        let census = Arc::new(Census::new(client.clone(), namespace));
+        let census = Arc::new(UsageScan::new(client.clone(), namespace));
         let (invalidations, keys) = (Arc::<InvalidationLog>::default(), Keys::of(namespace));
-        let near = Near::new(near).map(Arc::new);
-        let announced = near.as_ref().map(|near| Announced::new(Arc::clone(near), namespace));
-        let mirror = Mirror::new(client.clone(), keys.clone(), Arc::clone(&invalidations), announced);
+        let near = NearCache::new(near).map(Arc::new);
+        let announced = near.as_ref().map(|near| Announcements::new(Arc::clone(near), namespace));
+        let mirror = Subscriber::new(client.clone(), keys.clone(), Arc::clone(&invalidations), announced);
         let synced = mirror.synced();
         let (breaker, losses) = Breaker::new(client, timeout);
         let breaker = Arc::new(breaker);
@@ -167,15 +167,15 @@ impl RedisStore {
             near,
             hits: Hits::default(),
             writing: Writing::default(),
-            sealing: None,
+            encryption: None,
             largest: AtomicUsize::new(usize::MAX),
         })
     }
 
     /// The same store, but with values that are sealed before they leave this process.
     #[must_use]
-    pub fn sealed(mut self, sealing: Option<Sealing>) -> Self {
-        self.sealing = sealing.map(Arc::new);
+    pub fn sealed(mut self, encryption: Option<Encryption>) -> Self {
+        self.encryption = encryption.map(Arc::new);
         self
     }
 
@@ -237,8 +237,8 @@ impl RedisStore {
 
     /// The value in the bytes that were found under `key`.
     fn unsealed(&self, key: &str, bytes: Vec<u8>) -> Result<Bytes, StoreError> {
-        let Some(sealing) = &self.sealing else { return Ok(bytes.into()) };
-        sealing.open(key, &bytes).ok_or_else(|| {
+        let Some(encryption) = &self.encryption else { return Ok(bytes.into()) };
+        encryption.open(key, &bytes).ok_or_else(|| {
             // Rubbish, another encryption key's, or a reply that was meant for another request.
             self.suspect();
             StoreError::Protocol
@@ -280,8 +280,8 @@ impl RedisStore {
         if !writes.admits(Instant::now()) {
             return Err(StoreError::Refused);
         }
-        let value = match &self.sealing {
-            Some(sealing) => sealing.seal(key, &value).ok_or(StoreError::Unavailable)?,
+        let value = match &self.encryption {
+            Some(encryption) => encryption.seal(key, &value).ok_or(StoreError::Unavailable)?,
             None => value,
         };
         let hash = self.large_keys.hash(key);
@@ -336,7 +336,7 @@ impl RedisStore {
     }
 
     /// The near tier, where there is one.
-    pub(super) fn near(&self) -> Option<&Near> {
+    pub(super) fn near(&self) -> Option<&NearCache> {
         self.near.as_deref()
     }
 

@@ -11,7 +11,7 @@ use tokio::time;
 
 use super::{RedisStore, StoreError, connections::open_connection};
 use crate::cache::{
-    encryption::{PARTED_AT, Sealing, sealed_length},
+    encryption::{Encryption, PARTED_AT, sealed_length},
     entry::{Entry, codec::Summary},
     invalidation::glob::escape,
     key::{Key, namespace::Namespace},
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Walk {
     client: Client,
     connection: Option<MultiplexedConnection>,
-    sealing: Option<Arc<Sealing>>,
+    encryption: Option<Arc<Encryption>>,
     namespace: Namespace,
     pattern: String,
     /// `None` at the end.
@@ -49,7 +49,7 @@ impl RedisStore {
         Walk {
             client: self.breaker.client.clone(),
             connection: None,
-            sealing: self.sealing.clone(),
+            encryption: self.encryption.clone(),
             namespace,
             pattern: format!("{}:{kind}", escape(&namespace)),
             cursor: Some(0),
@@ -94,7 +94,7 @@ impl Walk {
     }
 
     async fn beginnings(&mut self, keys: &[Key], length: usize) -> Result<Vec<Bytes>, StoreError> {
-        let length = if self.sealing.is_some() { sealed_length(length) } else { length };
+        let length = if self.encryption.is_some() { sealed_length(length) } else { length };
         let mut read = ::redis::pipe();
         for key in keys {
             read.cmd("GETRANGE").arg(key.name()).arg(0).arg(length - 1);
@@ -102,9 +102,9 @@ impl Walk {
         let replies = self.ask(&read, keys.len()).await?;
         let beginning = |(key, reply): (&Key, Value)| {
             let bytes = from_redis_value::<Vec<u8>>(reply).unwrap_or_default();
-            match &self.sealing {
+            match &self.encryption {
                 // What does not open has no summary.
-                Some(sealing) => sealing.open_beginning(&key.name(), &bytes).unwrap_or(bytes.into()),
+                Some(encryption) => encryption.open_beginning(&key.name(), &bytes).unwrap_or(bytes.into()),
                 None => bytes.into(),
             }
         };

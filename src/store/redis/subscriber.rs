@@ -9,7 +9,7 @@ use ::redis::{Client, Cmd, RedisError, Value, aio::MultiplexedConnection};
 use tokio::{sync::watch, time};
 
 use super::{
-    announcements::{Announced, PAUSE},
+    announcements::{Announcements, PAUSE},
     connections::{open_connection, send},
     error::{protocol, within},
     stream::{Extent, Keys, PAGE, Reading, Seen, invalidated_at, invalidation},
@@ -44,23 +44,23 @@ enum Step {
 }
 
 /// Reads the streams along, for as long as the task runs.
-pub(super) struct Mirror {
+pub(super) struct Subscriber {
     client: Client,
     keys: Keys,
     invalidations: Arc<InvalidationLog>,
-    announced: Option<Announced>,
+    announced: Option<Announcements>,
     /// How far it has read.
     read: Version,
     step: Step,
     synced: watch::Sender<bool>,
 }
 
-impl Mirror {
+impl Subscriber {
     pub(super) fn new(
         client: Client,
         keys: Keys,
         invalidations: Arc<InvalidationLog>,
-        announced: Option<Announced>,
+        announced: Option<Announcements>,
     ) -> Self {
         let synced = watch::Sender::new(false);
         Self { client, keys, invalidations, announced, read: Version::default(), step: Step::Look, synced }
@@ -118,7 +118,7 @@ impl Mirror {
         let wait = (self.step == Step::Wait && self.announced.is_none()).then_some(SILENCE);
         let reading = (self.step != Step::Look).then(|| Reading {
             invalidated: self.read.offset,
-            written: self.announced.as_ref().and_then(Announced::offset),
+            written: self.announced.as_ref().and_then(Announcements::offset),
             wait,
         });
         let look = self.keys.look(self.announced.is_some(), reading.as_ref());

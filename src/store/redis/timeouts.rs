@@ -12,14 +12,14 @@ const LIMIT: u32 = 3;
 
 /// Counts timeouts since the last reply.
 #[derive(Debug)]
-pub(super) struct Strikes {
+pub(super) struct Timeouts {
     base: Instant,
     count: AtomicU32,
     /// When the last counted timeout ended, in microseconds since `base`.
     counted_at: AtomicU64,
 }
 
-impl Strikes {
+impl Timeouts {
     pub(super) fn new(now: Instant) -> Self {
         Self { base: now, count: AtomicU32::new(0), counted_at: AtomicU64::new(0) }
     }
@@ -62,7 +62,7 @@ mod tests {
     fn three_in_a_row() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let strikes = Strikes::new(start);
+        let strikes = Timeouts::new(start);
         assert!(!strikes.timed_out(at(0), at(50)));
         assert!(!strikes.timed_out(at(10), at(60)), "ran beside the first");
         assert!(!strikes.timed_out(at(50), at(100)));

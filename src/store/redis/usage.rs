@@ -44,7 +44,7 @@ pub(super) struct Figures {
 }
 
 /// Makes the figures.
-pub(super) struct Census {
+pub(super) struct UsageScan {
     client: Client,
     /// `NS:*`, escaped.
     pattern: String,
@@ -66,7 +66,7 @@ struct State {
     connection: Option<MultiplexedConnection>,
 }
 
-impl Census {
+impl UsageScan {
     pub(super) fn new(client: Client, namespace: &str) -> Self {
         Self {
             client,
@@ -167,7 +167,7 @@ impl Census {
 }
 
 /// A run under way: however it ends, the next one can begin and those who wait are woken.
-struct Run(Arc<Census>);
+struct Run(Arc<UsageScan>);
 
 impl Drop for Run {
     fn drop(&mut self) {

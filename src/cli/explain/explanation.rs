@@ -27,7 +27,7 @@ use crate::{
 
 /// What the proxy makes of a request.
 #[derive(Debug, Serialize)]
-pub(super) struct Account {
+pub(super) struct Explanation {
     pub(super) method: String,
     pub(super) path: String,
     /// Secrets hashed.
@@ -101,7 +101,7 @@ pub(super) enum Content {
     Bytes { bytes: usize, blake3: String },
 }
 
-impl Account {
+impl Explanation {
     /// What a proxy under `config` makes of this request.
     pub(super) fn of(config: &Config, mut parts: Parts, body: &Bytes) -> Self {
         let (method, path) = (parts.method.to_string(), parts.uri.path().to_owned());
