@@ -17,10 +17,10 @@ use crate::{
     proxy::{
         body::{self, BodyError, RequestBody, ResponseBody},
         cached::{Fallback, Found},
-        context::RequestContext,
         error::{ErrorKind, ProxyError},
         fetch,
         lookup::{batch::Stored, hit},
+        plan::FillPlan,
         response::{Failure, Reply, Saved},
         upstream,
     },
@@ -34,31 +34,31 @@ use crate::{
 /// # Errors
 /// Where the upstream has no answer, or one that is not a vector for each input it was asked for.
 pub async fn embed(
-    mut context: RequestContext,
+    mut plan: FillPlan,
     batch: &Batch,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
-    let (stored, report) = look(&mut context, batch).await;
+    let (stored, report) = look(&mut plan, batch).await;
     let lacking = stored.lacking();
     if let Some(found) = stored.serves_all().then(|| stored.answer(batch.order())).flatten() {
-        let reply = hit::found(&context, found);
+        let reply = hit::found(&plan.context, found);
         if !lacking.is_empty() {
-            let (asked, request) = rest(&context, batch, &lacking, request);
+            let (asked, request) = rest(&plan, batch, &lacking, request);
             fetch::refresh(asked, request);
         }
         return Ok(reply);
     }
-    if context.cache_request.directives.only_if_cached && context.cache_request.bypass.is_none() {
+    if plan.context.cache_request.directives.only_if_cached && plan.bypass.is_none() {
         let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
         return Err(Failure::Told(error, Some(CacheReport { forward: None, ..report })));
     }
     // Where every input is asked for once, the request upstream is the caller's own.
     let own = (lacking.len() < batch.order().len()).then(|| copy(&request));
-    let asking = Asking { context: &context, batch, stored: &stored, lacking: &lacking };
+    let asking = Asking { plan: &plan, batch, stored: &stored, lacking: &lacking };
     let told = asking.answer(report.clone(), request).await?;
     match (told, own) {
         (Told::Answer(reply) | Told::Unfit(reply), None) | (Told::Answer(reply), Some(_)) => Ok(reply),
-        (Told::Unfit(_), Some(request)) => ask_for_all(context, batch, report, request).await,
+        (Told::Unfit(_), Some(request)) => ask_for_all(plan, batch, report, request).await,
     }
 }
 
@@ -73,7 +73,7 @@ enum Told {
 /// Asks for all inputs in the caller's own words, after the service has given no fitting answer to some of them: what it
 /// would have said without a cache is passed on.
 async fn ask_for_all(
-    context: RequestContext,
+    plan: FillPlan,
     batch: &Batch,
     report: CacheReport,
     request: Request<RequestBody>,
@@ -82,15 +82,13 @@ async fn ask_for_all(
     let lacking = nothing.lacking();
     let report = CacheReport { inputs: report.inputs.map(|(_, all)| (0, all)), ..report };
     if lacking.len() == batch.order().len() {
-        let asking = Asking { context: &context, batch, stored: &nothing, lacking: &lacking };
+        let asking = Asking { plan: &plan, batch, stored: &nothing, lacking: &lacking };
         let (Told::Answer(reply) | Told::Unfit(reply)) = asking.answer(report, request).await?;
         return Ok(reply);
     }
     // With repeats, it is a request that no entry is made of.
-    let mut cache_request = context.cache_request.clone();
-    cache_request.key = None;
-    cache_request.bypass = Some(Reason::UnreadVectors);
-    fetch::ask(Box::new(RequestContext { cache_request, ..context }), report, request).await
+    let bypass = Some(Reason::UnreadVectors);
+    fetch::ask(FillPlan { bypass, key: None, ..plan }, report, request).await
 }
 
 /// A request with the same head and body.
@@ -109,7 +107,7 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
 
 /// The inputs of a request that the upstream is asked for.
 struct Asking<'a> {
-    context: &'a RequestContext,
+    plan: &'a FillPlan,
     batch: &'a Batch,
     stored: &'a Stored,
     lacking: &'a [usize],
@@ -118,7 +116,7 @@ struct Asking<'a> {
 impl Asking<'_> {
     /// Asks for them, and puts the answer and what is stored together.
     async fn answer(&self, report: CacheReport, request: Request<RequestBody>) -> Result<Told, Failure> {
-        let (mut asked, request) = rest(self.context, self.batch, self.lacking, request);
+        let (mut asked, request) = rest(self.plan, self.batch, self.lacking, request);
         let stale = self.stored.answer(self.batch.order());
         asked.fallback = stale.map(|found| Box::new(Fallback { found, for_errors: true }));
         let largest = asked.largest_answer();
@@ -135,7 +133,7 @@ impl Asking<'_> {
             Ok(told) => told,
             Err(error) => return Err(failure(error, report)),
         };
-        let takes_text = self.context.cache_request.ask.takes_text;
+        let takes_text = self.plan.context.cache_request.ask.takes_text;
         let completed = match Vectors::read(&told, self.lacking.len(), takes_text) {
             Ok(vectors) => {
                 self.stored.completed(self.batch.order(), self.lacking, &vectors).ok_or(Fault::Unread)
@@ -159,7 +157,7 @@ impl Asking<'_> {
             return Ok(Told::Answer(Reply { response, report, hit }));
         };
         let saved = Saved::by(&mut Arc::unwrap_or_clone(entry));
-        self.context.shared().stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
+        self.plan.shared().stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
         let partial =
             |report| CacheReport { status: CacheStatus::Partial, age: found.age, ttl: found.ttl, ..report };
         Ok(Told::Answer(Reply { response, report: report.map(partial), hit: Some(saved) }))
@@ -167,19 +165,19 @@ impl Asking<'_> {
 }
 
 /// Looks all inputs up; what is told of the request if the upstream must be asked.
-async fn look(context: &mut RequestContext, batch: &Batch) -> (Stored, CacheReport) {
-    let RequestContext { route, cache_request, exchange, .. } = &*context;
+async fn look(plan: &mut FillPlan, batch: &Batch) -> (Stored, CacheReport) {
+    let context = Arc::clone(&plan.context);
     let shared = context.shared();
-    let key = cache_request.key.clone().filter(|_| batch.keys().len() == 1);
-    if let Some(reason) = cache_request.bypass {
+    let key = plan.key.clone().filter(|_| batch.keys().len() == 1);
+    if let Some(reason) = plan.bypass {
         shared.stats.bypassed.increment();
-        let report = CacheReport { key, ..CacheReport::bypass(route.kind, reason) };
+        let report = CacheReport { key, ..CacheReport::bypass(context.route.kind, reason) };
         return (Stored::nothing(batch.keys().len()), report);
     }
     let started = Instant::now();
-    let stored = Stored::look(context, batch.keys(), batch.order().len()).await;
+    let stored = Stored::look(plan, batch.keys(), batch.order().len()).await;
     let (all, hits) = (batch.order().len(), stored.hits(batch.order()));
-    let counters = shared.stats.of(route.kind);
+    let counters = shared.stats.of(context.route.kind);
     counters.hits.add(hits as u64);
     if stored.failed {
         shared.stats.errors.increment();
@@ -187,26 +185,24 @@ async fn look(context: &mut RequestContext, batch: &Batch) -> (Stored, CacheRepo
         counters.misses.add((all - hits) as u64);
     }
     let took = started.elapsed();
-    exchange.performed(Operation::CacheLookup { hit: hits == all }, took, !stored.failed);
+    context.exchange.performed(Operation::CacheLookup { hit: hits == all }, took, !stored.failed);
     let forward = if hits > 0 { Forward::Partial } else { stored.forward };
     let inputs = (all > 1).then_some((hits, all));
-    let report = CacheReport::forwarded(CacheStatus::Miss, route.kind, key, forward, None);
-    context.store_budget = context.store_budget.saturating_sub(took);
+    let report = CacheReport::forwarded(CacheStatus::Miss, context.route.kind, key, forward, None);
+    plan.store_budget = plan.store_budget.saturating_sub(took);
     (stored, CacheReport { inputs, ..report })
 }
 
 /// The question for the inputs that are lacking, and the request that asks for them.
 fn rest(
-    context: &RequestContext,
+    plan: &FillPlan,
     batch: &Batch,
     lacking: &[usize],
     request: Request<RequestBody>,
-) -> (Box<RequestContext>, Request<RequestBody>) {
+) -> (FillPlan, Request<RequestBody>) {
     let wanted = batch.wanted(lacking);
-    let mut cache_request = context.cache_request.clone();
-    cache_request.key = Key::together(wanted.keys());
-    cache_request.ask.inputs = lacking.len();
-    let asked = Box::new(RequestContext { cache_request, wanted: Some(Arc::new(wanted)), ..context.clone() });
+    let key = Key::together(wanted.keys());
+    let asked = FillPlan { key, wanted: Some(Arc::new(wanted)), ..plan.clone() };
     let request = request.map(|body| match body {
         RequestBody::Full(Some(body)) => batch.request(&body, lacking).into(),
         other => other,

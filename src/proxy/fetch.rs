@@ -1,6 +1,6 @@
 //! An answer that is not stored: asked of the upstream, or read along with whom it is being given to already.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Request, Response, header};
 use tokio::time::{timeout, timeout_at};
@@ -15,15 +15,14 @@ use crate::{
     http::sse::Framing,
     proxy::{
         body::{RequestBody, ResponseBody, filtered::Filtered},
-        cached::Fallback,
         coalesce::{
             detach::DetachOnDrop,
             flight::{self, End, FlightMeta, Head, Reader, Shareable, Source},
             registry::{Joinable, Role, Start},
         },
-        context::{RequestContext, may_read},
         fill::{Fill, purpose::Purpose},
         lookup::hit,
+        plan::FillPlan,
         response::{self, Failure, Reply},
     },
     telemetry::stats::Limit,
@@ -35,31 +34,31 @@ const VERDICT_WAIT: Duration = Duration::from_millis(50);
 /// How long a stream's head waits for its first event.
 const FIRST_EVENT_WAIT: Duration = Duration::from_millis(1);
 
-/// Gets the answer to `context`, whose lookup `report` tells of; `request` asks the upstream for it.
+/// Gets the answer to `plan`, whose lookup `report` tells of; `request` asks the upstream for it.
 ///
 /// # Errors
 /// Where there is no answer, or it does not begin in time.
 pub async fn ask(
-    mut context: Box<RequestContext>,
+    plan: FillPlan,
     report: CacheReport,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
-    context.exchange.caller.half_close.waits_elsewhere();
-    match context.fallback.take() {
-        None => ask_once_or_twice(context, report, request).await,
-        Some(stale) => Box::pin(ask_or_take(context, stale, report, request)).await,
+    plan.context.exchange.caller.half_close.waits_elsewhere();
+    match plan.fallback {
+        None => ask_once_or_twice(plan, report, request).await,
+        Some(_) => Box::pin(ask_or_take(plan, report, request)).await,
     }
 }
 
-/// The same, with a stale answer for where that fails.
+/// Asks, and serves the stale answer where that fails.
 async fn ask_or_take(
-    context: Box<RequestContext>,
-    stale: Box<Fallback>,
+    plan: FillPlan,
     report: CacheReport,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
-    let asked = Box::new(RequestContext { fallback: Some(stale.clone()), ..RequestContext::clone(&context) });
-    match ask_once_or_twice(asked, report, request).await {
+    let context = Arc::clone(&plan.context);
+    let Some(stale) = plan.fallback.clone() else { return ask_once_or_twice(plan, report, request).await };
+    match ask_once_or_twice(plan, report, request).await {
         Ok(reply) if stale.for_errors && policy::is_failure(reply.response.status()) => {
             Ok(hit::instead(&context, stale.found, Some(reply.response.status())))
         }
@@ -69,105 +68,106 @@ async fn ask_or_take(
 }
 
 /// Asks the upstream in the background, unless it is being asked already, or failed to answer lately.
-pub fn refresh(context: Box<RequestContext>, request: Request<RequestBody>) {
-    let Some(key) = &context.cache_request.key else { return };
-    let id = (key.id(), context.cache_request.ask.upstream_form.id);
-    if context.cache_request.directives.only_if_cached || context.shared().in_flight.is_refresh_held_off(&id)
+pub fn refresh(plan: FillPlan, request: Request<RequestBody>) {
+    let Some(key) = &plan.key else { return };
+    let id = (key.id(), plan.context.cache_request.ask.upstream_form.id);
+    if plan.context.cache_request.directives.only_if_cached
+        || plan.shared().in_flight.is_refresh_held_off(&id)
     {
         return;
     }
-    if let Role::Leader(Start { writer, guard, .. }) = join(&context, false) {
-        let tasks = context.shared().tasks.clone();
-        tasks.spawn(Fill { context, guard, purpose: Purpose::Refresh }.run(request, writer));
+    if let Role::Leader(Start { writer, guard, .. }) = join(&plan, false) {
+        let tasks = plan.shared().tasks.clone();
+        tasks.spawn(Fill::new(plan, Purpose::Refresh, guard).run(request, writer));
     }
 }
 
 async fn ask_once_or_twice(
-    context: Box<RequestContext>,
+    plan: FillPlan,
     report: CacheReport,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
-    let deadline = context.deadline();
+    let deadline = plan.context.deadline();
     for second in [false, true] {
-        let reader = match join(&context, second) {
-            Role::Leader(start) => return Box::pin(leader_reply(context, report, request, start)).await,
+        let reader = match join(&plan, second) {
+            Role::Leader(start) => return Box::pin(leader_reply(plan, report, request, start)).await,
             Role::Follower(reader) => reader,
             Role::Alone => break,
             Role::Overflow => {
-                context.shared().stats.limited(Limit::MaxFollowers);
+                plan.shared().stats.limited(Limit::MaxFollowers);
                 break;
             }
         };
         // Who has waited for a second answer, or failed twice, waits for no third; nor who has a stale one.
-        let last = second || reader.meta().second || context.fallback.is_some();
+        let last = second || reader.meta().second || plan.fallback.is_some();
         match timeout_at(deadline, reader.shared_head()).await {
-            Err(_) => return Err(Failure::Told(context.too_late(), Some(report))),
+            Err(_) => return Err(Failure::Told(plan.context.too_late(), Some(report))),
             Ok(Err(error)) if last => return Err(Failure::Fill(error, Some(report))),
             Ok(Ok(Some(head)))
                 if matches!(head.shareable, Shareable::Open | Shareable::Judged)
                     || (last && head.shareable == Shareable::Failed) =>
             {
-                return Ok(follower_reply(&context, report, &head, reader));
+                return Ok(follower_reply(&plan, report, &head, reader));
             }
             Ok(Ok(None)) => break,
             Ok(Err(_) | Ok(Some(_))) => {}
         }
     }
-    let start = Start::alone(meta(&context, false));
-    Box::pin(leader_reply(context, report, request, start)).await
+    let start = Start::alone(meta(&plan, false));
+    Box::pin(leader_reply(plan, report, request, start)).await
 }
 
-fn meta(context: &RequestContext, second: bool) -> FlightMeta {
-    let bound = context.live().config.coalesce.max_buffer;
-    let with_credentials = context.cache_request.credentials.is_some();
-    let began = context.shared().store.invalidations().last();
+fn meta(plan: &FillPlan, second: bool) -> FlightMeta {
+    let bound = plan.live().config.coalesce.max_buffer;
+    let with_credentials = plan.context.cache_request.credentials.is_some();
+    let began = plan.shared().store.invalidations().last();
     FlightMeta { bound, with_credentials, second, began }
 }
 
 /// The request's part in the answer.
-fn join(context: &RequestContext, second: bool) -> Role {
-    let cache_request = &context.cache_request;
+fn join(plan: &FillPlan, second: bool) -> Role {
+    let cache_request = &plan.context.cache_request;
     // What is not looked up is not shared; nor is an answer that the request wants to be of no further use.
-    let (None, Some(key), false) = (cache_request.bypass, &cache_request.key, context.is_head()) else {
+    let (None, Some(key), false) = (plan.bypass, &plan.key, plan.context.is_head()) else {
         return Role::Alone;
     };
     if cache_request.directives.no_cache || cache_request.directives.ttl.is_some_and(|ttl| ttl.is_zero()) {
         return Role::Alone;
     }
     let id = (key.id(), cache_request.ask.upstream_form.id);
-    let max_followers = context.live().config.coalesce.max_followers;
+    let max_followers = plan.live().config.coalesce.max_followers;
     let target_ids = cache_request.target_ids();
     let joinable = |meta: FlightMeta| {
-        let invalidations = context.shared().store.invalidations();
+        let invalidations = plan.shared().store.invalidations();
         let may_be_invalidated =
             |key| invalidations.may_be_invalidated(meta.began, Dependencies { key, target_ids: &target_ids });
-        if context.keys().iter().any(may_be_invalidated) {
+        if plan.keys().iter().any(may_be_invalidated) {
             Joinable::Outdated
-        } else if may_read(context, meta.with_credentials) {
+        } else if plan.context.may_read(meta.with_credentials) {
             Joinable::Yes
         } else {
             Joinable::NotTheirs
         }
     };
-    let (in_flight, since) = (&context.shared().in_flight, context.exchange.started);
-    in_flight.join(id, meta(context, second), since, max_followers, joinable)
+    let (in_flight, since) = (&plan.shared().in_flight, plan.context.exchange.started);
+    in_flight.join(id, meta(plan, second), since, max_followers, joinable)
 }
 
 /// Asks the upstream, and reads along. Once there is something to give on, or the client leaves, a task of its own does
 /// what is left of the asking: from then on this one goes no faster than the client reads.
 async fn leader_reply(
-    context: Box<RequestContext>,
+    plan: FillPlan,
     mut report: CacheReport,
     request: Request<RequestBody>,
     start: Start,
 ) -> Result<Reply, Failure> {
     let Start { writer, reader, guard } = start;
-    let exchange = context.exchange.clone();
+    let context = Arc::clone(&plan.context);
     let edit = context.cache_request.ask.edit_for_caller();
     let is_head = context.is_head();
-    let tasks = context.shared().tasks.clone();
+    let tasks = plan.shared().tasks.clone();
     let purpose = if reader.meta().second { Purpose::SecondAnswer } else { Purpose::Answer };
-    let mut fill = DetachOnDrop::new(Fill { context, guard, purpose }.run(request, writer), tasks);
+    let mut fill = DetachOnDrop::new(Fill::new(plan, purpose, guard).run(request, writer), tasks);
     let head = match fill.until(reader.head()).await {
         Ok(head) => head,
         Err(error) => return Err(Failure::Fill(error, Some(report))),
@@ -191,7 +191,7 @@ async fn leader_reply(
     match head.source {
         Source::Upstream => {}
         Source::Meanwhile => {
-            exchange.live.shared.stats.coalesced.increment();
+            context.shared().stats.coalesced.increment();
             report.status = CacheStatus::Coalesced;
             report.stored = None;
         }
@@ -213,14 +213,14 @@ async fn leader_reply(
 }
 
 /// Reads along with the request that asked.
-fn follower_reply(context: &RequestContext, report: CacheReport, head: &Head, reader: Reader) -> Reply {
-    context.shared().stats.coalesced.increment();
+fn follower_reply(plan: &FillPlan, report: CacheReport, head: &Head, reader: Reader) -> Reply {
+    plan.shared().stats.coalesced.increment();
     let framing = Framing::of_headers(&head.headers);
-    let edit = context.cache_request.ask.edit_for_others(context.named());
+    let edit = plan.context.cache_request.ask.edit_for_others(plan.named());
     let edit = edit.filter(|edit| edit.changes(framing));
     // As from the store: without what was meant for the one who asked, be it in an answer that is not stored.
-    let mut headers = response::headers_to_store(&context.route, &head.headers);
-    if context.revalidation.is_none() {
+    let mut headers = response::headers_to_store(&plan.context.route, &head.headers);
+    if plan.revalidation.is_none() {
         headers.remove(header::SET_COOKIE);
     }
     // An error says when to ask again to whom it is given.

@@ -25,6 +25,7 @@ pub mod health;
 pub mod invalidate;
 pub mod lookup;
 pub mod passthrough;
+pub mod plan;
 pub mod response;
 pub mod revalidate;
 pub mod state;
@@ -53,11 +54,13 @@ use crate::{
         invalidate::PendingInvalidation,
         lookup::hit,
         passthrough::error_format,
+        plan::FillPlan,
         response::{Failure, Reply, Saved},
         state::{Live, Shared},
     },
     reason::Reason,
     request::{
+        CacheRequest,
         client_body::ClientBody,
         connection::Caller,
         dispatch::{Dispatch, PassThrough},
@@ -186,72 +189,72 @@ impl Proxy {
             Err(BodyError::TooLarge(limit)) => return Err(too_large(limit).into()),
             Err(error) => return Err(Failure::Gone(error)),
         };
-        let Some(context) = RequestContext::of(exchange, &head, &parts, &body) else {
+        let Some(context) = RequestContext::new(exchange, &head, &parts, &body) else {
             let invalidation = PendingInvalidation::of(exchange, &parts.headers, Some(&head.route));
             return Box::pin(passthrough::forward(exchange, *parts, body.into(), None, invalidation)).await;
         };
-        let (conditions, range) =
-            (context.cache_request.conditions.clone(), context.cache_request.range.clone());
-        let reply = self.cached(context, parts, body).await?;
-        Ok(error_format::errors(exchange, reply).await.unless(&conditions).part(range.as_ref()))
+        let reply = self.cached(&context, parts, body).await?;
+        let CacheRequest { conditions, range, .. } = &context.cache_request;
+        Ok(error_format::errors(exchange, reply).await.unless(conditions).part(range.as_ref()))
     }
 
     /// A request that a route covers.
     async fn cached(
         &self,
-        mut context: Box<RequestContext>,
+        context: &Arc<RequestContext>,
         parts: Box<Parts>,
         body: Bytes,
     ) -> Result<Reply, Failure> {
-        if let Some(batch) = context.cache_request.batch.take() {
+        let mut plan = FillPlan::new(Arc::clone(context), &parts.headers);
+        if let Some(batch) = &context.cache_request.batch {
             let request = context.request(*parts, body);
-            return Box::pin(embeddings::embed(*context, &batch, request)).await;
+            return Box::pin(embeddings::embed(plan, batch, request)).await;
         }
-        let (request, report) = match (context.cache_request.bypass, context.cache_request.key.clone()) {
+        let only_if_cached = context.cache_request.directives.only_if_cached;
+        let kind = context.route.kind;
+        let (request, report) = match (plan.bypass, plan.key.clone()) {
             (None, key) if context.cache_request.is_turn => {
-                let reason = Reason::ConversationTurn;
-                let report = CacheReport { key, ..CacheReport::bypass(context.route.kind, reason) };
-                if context.cache_request.directives.only_if_cached {
+                let report = CacheReport { key, ..CacheReport::bypass(kind, Reason::ConversationTurn) };
+                if only_if_cached {
                     return Err(not_cached(report));
                 }
                 self.shared.stats.bypassed.increment();
                 (context.request(*parts, body), report)
             }
-            (None, Some(key)) => match lookup::lookup(&mut context, key.clone()).await {
-                Lookup::Hit(found) => return Ok(hit::found(&context, found)),
+            (None, Some(key)) => match lookup::lookup(&mut plan, key.clone()).await {
+                Lookup::Hit(found) => return Ok(hit::found(context, found)),
                 Lookup::Stale(found) => {
                     let stored = Arc::clone(&found.entry);
-                    let reply = hit::found(&context, found);
+                    let reply = hit::found(context, found);
                     let mut request = context.request(*parts, body);
-                    revalidate::make_conditional(&mut context, &mut request, Some(stored));
-                    fetch::refresh(context, request);
+                    revalidate::make_conditional(&mut plan, &mut request, Some(stored));
+                    fetch::refresh(plan, request);
                     return Ok(reply);
                 }
                 Lookup::Miss(miss) => {
-                    let key = context.cache_request.key.clone().unwrap_or(key);
-                    let report = CacheReport::miss(context.route.kind, key, miss.forward);
-                    if context.cache_request.directives.only_if_cached {
+                    let key = plan.key.clone().unwrap_or(key);
+                    let mut report = CacheReport::miss(kind, key, miss.forward);
+                    if only_if_cached {
                         return Err(not_cached(report));
                     }
-                    context.fallback = miss.fallback.map(Box::new);
+                    plan.fallback = miss.fallback.map(Box::new);
                     let mut request = context.request(*parts, body);
                     if context.cache_request.range.is_some() {
-                        let report = context.ask_for_part(&mut request, report);
-                        (request, report)
+                        report = plan.ask_for_part(&mut request, report);
                     } else {
-                        revalidate::make_conditional(&mut context, &mut request, miss.stored);
-                        (request, report)
+                        revalidate::make_conditional(&mut plan, &mut request, miss.stored);
                     }
+                    (request, report)
                 }
             },
             (reason, key) => {
                 self.shared.stats.bypassed.increment();
                 let reason = reason.unwrap_or(Reason::TtlZero);
-                let report = CacheReport { key, ..CacheReport::bypass(context.route.kind, reason) };
+                let report = CacheReport { key, ..CacheReport::bypass(kind, reason) };
                 (context.request(*parts, body), report)
             }
         };
-        Box::pin(fetch::ask(context, report, request)).await
+        Box::pin(fetch::ask(plan, report, request)).await
     }
 
     /// What every response gets.

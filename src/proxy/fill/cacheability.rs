@@ -17,6 +17,7 @@ use crate::{
         coalesce::flight::{Head, Shareable, StoredFor},
         context::RequestContext,
         fill::purpose::Purpose,
+        plan::FillPlan,
         revalidate::received,
     },
     reason::Reason,
@@ -26,9 +27,9 @@ use crate::{
 ///
 /// # Errors
 /// The reason, where it may not.
-pub fn of_head(context: &RequestContext, head: &Head, times: Times) -> Result<Lifetime, Reason> {
-    let life = by_rules(context, head, times)?;
-    if is_longer(head, context.largest_answer()) { Err(Reason::TooLarge) } else { Ok(life) }
+pub fn of_head(plan: &FillPlan, head: &Head, times: Times) -> Result<Lifetime, Reason> {
+    let life = by_rules(plan, head, times)?;
+    if is_longer(head, plan.largest_answer()) { Err(Reason::TooLarge) } else { Ok(life) }
 }
 
 /// Whether its head says that its body has more than `most` bytes. A length that is none is the parser's affair.
@@ -38,16 +39,16 @@ fn is_longer(head: &Head, most: usize) -> bool {
     length.is_some_and(|length: u64| length > most as u64)
 }
 
-fn by_rules(context: &RequestContext, head: &Head, times: Times) -> Result<Lifetime, Reason> {
-    let RequestContext { route, cache_request, .. } = context;
-    if let (Some(reason), None) = (cache_request.bypass, &cache_request.key) {
+fn by_rules(plan: &FillPlan, head: &Head, times: Times) -> Result<Lifetime, Reason> {
+    let RequestContext { route, cache_request, .. } = &*plan.context;
+    if let (Some(reason), None) = (plan.bypass, &plan.key) {
         return Err(reason);
     }
-    if context.is_head() {
+    if plan.context.is_head() {
         return Err(Reason::RequestMethod);
     }
-    if context.revalidation.is_some() {
-        return received::storable(context, head.status, &head.headers, times);
+    if plan.revalidation.is_some() {
+        return received::storable(plan, head.status, &head.headers, times);
     }
     let keyed = |name: &HeaderName| key::is_keyed(route, cache_request.dialect, name);
     let life = policy::storable(route, &cache_request.directives, head.status, &head.headers, keyed)?;
@@ -55,15 +56,15 @@ fn by_rules(context: &RequestContext, head: &Head, times: Times) -> Result<Lifet
 }
 
 /// What its whole body says.
-pub fn of_body(context: &RequestContext, head: &Head, body: &Bytes) -> Answer {
-    let RequestContext { route, cache_request, revalidation, .. } = context;
-    match revalidation {
+pub fn of_body(plan: &FillPlan, head: &Head, body: &Bytes) -> Answer {
+    let RequestContext { route, cache_request, .. } = &*plan.context;
+    match plan.revalidation {
         Some(_) => Answer::opaque(),
-        None => cache_request.dialect.judge(
-            route.judging(&cache_request.ask, context.named()),
-            &head.headers,
-            body,
-        ),
+        None => {
+            let ask = plan.ask();
+            let judging = route.judging(&ask, plan.named());
+            cache_request.dialect.judge(judging, &head.headers, body)
+        }
     }
 }
 
@@ -87,16 +88,11 @@ pub fn of_end(head: &Head, framed: bool, answer: &Answer) -> Result<(), Reason> 
 }
 
 /// How long an answer that may be kept for `life` is kept, by what its content says of itself.
-pub fn of_content(
-    context: &RequestContext,
-    head: &Head,
-    body: &Bytes,
-    life: Lifetime,
-) -> (Lifetime, StoredFor) {
-    if context.revalidation.is_some() {
+pub fn of_content(plan: &FillPlan, head: &Head, body: &Bytes, life: Lifetime) -> (Lifetime, StoredFor) {
+    if plan.revalidation.is_some() {
         return (life, StoredFor::Usual);
     }
-    match unfinished::shortened(context.route.kind, &head.headers, body, life) {
+    match unfinished::shortened(plan.context.route.kind, &head.headers, body, life) {
         Some(life) => (life, StoredFor::Short(Reason::Unfinished)),
         None => (life, StoredFor::Usual),
     }
@@ -104,7 +100,7 @@ pub fn of_content(
 
 /// Who else may read it.
 pub fn shareable(
-    context: &RequestContext,
+    plan: &FillPlan,
     purpose: Purpose,
     head: &Head,
     verdict: Result<Lifetime, Reason>,
@@ -112,29 +108,31 @@ pub fn shareable(
 ) -> Shareable {
     let status = head.status;
     let shareable = match verdict {
-        Ok(life) if context.revalidation.is_some() => received::shareable(context, head, life, times),
+        Ok(life) if plan.revalidation.is_some() => received::shareable(plan, head, life, times),
         // Whoever asked owns what goes on under the answer's id.
-        Ok(_) | Err(Reason::ConversationTurn) if context.cache_request.ask.runs_on => Shareable::Released,
+        Ok(_) | Err(Reason::ConversationTurn) if plan.context.cache_request.ask.runs_on => {
+            Shareable::Released
+        }
         Ok(_) | Err(Reason::ConversationTurn) => {
-            let is_judged = context.cache_request.dialect.judges_documents() && status == StatusCode::OK;
+            let is_judged = plan.context.cache_request.dialect.judges_documents() && status == StatusCode::OK;
             let is_document = Framing::of_headers(&head.headers) == Framing::Whole;
             if is_judged && is_document { Shareable::Judged } else { Shareable::Open }
         }
         // What may not be stored is for one request (RFC 9111, section 4).
-        Err(_) if context.revalidation.is_some() => Shareable::Released,
+        Err(_) if plan.revalidation.is_some() => Shareable::Released,
         // One more may try; what comes of that is for everybody.
         Err(Reason::Status) if status.is_server_error() && purpose != Purpose::SecondAnswer => {
             Shareable::Failed
         }
         Err(Reason::Status) if status.is_server_error() => Shareable::Open,
-        Err(Reason::Status) if status.is_client_error() => match context.route.scope {
+        Err(Reason::Status) if status.is_client_error() => match plan.context.route.scope {
             Scope::Credential => Shareable::Open,
             Scope::Shared | Scope::Headers(_) => Shareable::Released,
         },
         Err(_) => Shareable::Released,
     };
     // Who reads slowly and who reads fast would have to wait for each other.
-    if matches!(shareable, Shareable::Open | Shareable::Judged) && is_longer(head, context.largest_shared()) {
+    if matches!(shareable, Shareable::Open | Shareable::Judged) && is_longer(head, plan.largest_shared()) {
         Shareable::Released
     } else {
         shareable
@@ -143,9 +141,9 @@ pub fn shareable(
 
 /// Whether a key with such an answer is asked for by each caller on its own: an error says nothing of the next
 /// answer.
-pub fn is_unshareable(context: &RequestContext, head: &Head, verdict: Result<Lifetime, Reason>) -> bool {
+pub fn is_unshareable(plan: &FillPlan, head: &Head, verdict: Result<Lifetime, Reason>) -> bool {
     match verdict {
-        Ok(_) | Err(Reason::ConversationTurn) => is_longer(head, context.largest_shared()),
+        Ok(_) | Err(Reason::ConversationTurn) => is_longer(head, plan.largest_shared()),
         Err(reason) => reason != Reason::Status,
     }
 }

@@ -10,20 +10,18 @@ use tokio::time::timeout;
 use crate::{
     proxy::{
         cached::{Found, Lookup},
-        coalesce::{
-            flight::{Abandoned, Head, Shareable, Source, Writer},
-            registry::FlightGuard,
-        },
-        context::RequestContext,
-        fill::purpose::Purpose,
+        coalesce::flight::{Abandoned, Head, Shareable, Source, Writer},
+        fill::{Fill, purpose::Purpose},
         lookup::{batch, find_for_readers},
+        plan::FillPlan,
         response,
     },
+    request::CacheRequest,
     store::{self, Lease, LeaseState},
 };
 
 /// How often another replica's answer is looked for.
-const TURN_POLL: Duration = Duration::from_millis(20);
+const LEASE_POLL: Duration = Duration::from_millis(20);
 
 /// Whether to ask the upstream.
 #[derive(Debug)]
@@ -36,65 +34,60 @@ pub enum LeaseOutcome {
     Abandoned,
 }
 
-/// Looks once more for what may have been stored since it was looked up, then waits while another replica asks the
-/// same, and has it asked here where that takes too long.
-///
-/// A refresh does not wait: then another replica has begun it. `store_budget` is how long the question may still wait for
-/// the store; what is left of it.
-pub async fn acquire(
-    context: &RequestContext,
-    guard: &FlightGuard,
-    writer: &Writer,
-    purpose: Purpose,
-    ends_when_abandoned: bool,
-    store_budget: &mut Duration,
-) -> LeaseOutcome {
-    let (cache_request, live) = (&context.cache_request, context.live());
-    // What is not stored is not waited for.
-    let Some(key) = cache_request.key.as_ref().filter(|_| !cache_request.is_turn) else {
-        return LeaseOutcome::Fetch(None);
-    };
-    let deadline = (Instant::now() + live.config.coalesce.replica_wait).min(context.deadline().into_std());
-    let mut is_first = true;
-    loop {
-        let asked = Instant::now();
-        let acquire_lease = live
-            .shared
-            .store
-            .acquire_lease(
-                key,
-                &cache_request.target_ids(),
-                cache_request.ask.upstream_form.id,
-                *store_budget,
-            )
-            .await;
-        // From then on, it is the other replica that is waited for.
-        if std::mem::take(&mut is_first) {
-            *store_budget = store_budget.saturating_sub(asked.elapsed());
-        }
-        let Ok(store::LeaseReply { state, found }) = acquire_lease else { return LeaseOutcome::Fetch(None) };
-        if let Some(entry) = found
-            && let Lookup::Hit(found) = find_for_readers(context, key, entry).await
-        {
-            return LeaseOutcome::Found(found);
-        }
-        match state {
-            LeaseState::Acquired(lease) => {
-                let stored = timeout(*store_budget, batch::stored_meanwhile(context)).await.ok().flatten();
-                return stored.map_or(LeaseOutcome::Fetch(lease), LeaseOutcome::Found);
+impl Fill {
+    /// Looks once more for an answer that was stored since the lookup, then waits while another replica asks the same.
+    /// Where that takes longer than `coalesce.replica_wait`, this replica asks too.
+    ///
+    /// A refresh does not wait: another replica is already at it. What the first reply takes counts towards the plan's
+    /// store budget; from then on it is the other replica that is waited for.
+    pub(super) async fn acquire_lease(&mut self, writer: &Writer) -> LeaseOutcome {
+        let Some(guard) = &self.guard else { return LeaseOutcome::Fetch(None) };
+        let context = Arc::clone(&self.plan.context);
+        let CacheRequest { is_turn, ask, .. } = &context.cache_request;
+        // What is not stored is not waited for.
+        let Some(key) = self.plan.key.as_ref().filter(|_| !is_turn) else {
+            return LeaseOutcome::Fetch(None);
+        };
+        let live = context.live();
+        let deadline =
+            (Instant::now() + live.config.coalesce.replica_wait).min(context.deadline().into_std());
+        let target_ids = context.cache_request.target_ids();
+        let mut is_first = true;
+        loop {
+            let asked = Instant::now();
+            let budget = self.plan.store_budget;
+            let store = &live.shared.store;
+            let reply = store.acquire_lease(key, &target_ids, ask.upstream_form.id, budget).await;
+            if std::mem::take(&mut is_first) {
+                self.plan.store_budget = budget.saturating_sub(asked.elapsed());
             }
-            LeaseState::Unshareable => {
-                guard.remember_unshareable();
-                writer.release();
-                return LeaseOutcome::Fetch(None);
+            let Ok(store::LeaseReply { state, found }) = reply else { return LeaseOutcome::Fetch(None) };
+            if let Some(entry) = found
+                && let Lookup::Hit(found) = find_for_readers(&self.plan, key, entry).await
+            {
+                return LeaseOutcome::Found(found);
             }
-            LeaseState::HeldElsewhere if purpose == Purpose::Refresh => return LeaseOutcome::Abandoned,
-            LeaseState::HeldElsewhere if Instant::now() < deadline => {}
-            LeaseState::HeldElsewhere => return LeaseOutcome::Fetch(None),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(TURN_POLL) => {}
-            () = writer.closed(), if ends_when_abandoned => return LeaseOutcome::Abandoned,
+            match state {
+                LeaseState::Acquired(lease) => {
+                    let look = batch::stored_meanwhile(&self.plan);
+                    let stored = timeout(self.plan.store_budget, look).await.ok().flatten();
+                    return stored.map_or(LeaseOutcome::Fetch(lease), LeaseOutcome::Found);
+                }
+                LeaseState::Unshareable => {
+                    guard.remember_unshareable();
+                    writer.release();
+                    return LeaseOutcome::Fetch(None);
+                }
+                LeaseState::HeldElsewhere if self.purpose == Purpose::Refresh => {
+                    return LeaseOutcome::Abandoned;
+                }
+                LeaseState::HeldElsewhere if Instant::now() < deadline => {}
+                LeaseState::HeldElsewhere => return LeaseOutcome::Fetch(None),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LEASE_POLL) => {}
+                () = writer.closed(), if self.ends_when_abandoned() => return LeaseOutcome::Abandoned,
+            }
         }
     }
 }
@@ -103,11 +96,12 @@ pub async fn acquire(
 ///
 /// # Errors
 /// Where they have left.
-pub async fn serve_found(context: &RequestContext, found: Found, writer: &Writer) -> Result<(), Abandoned> {
+pub async fn serve_found(plan: &FillPlan, found: Found, writer: &Writer) -> Result<(), Abandoned> {
     let Found { entry, served, .. } = found;
-    let dialect = context.cache_request.dialect;
+    let dialect = plan.context.cache_request.dialect;
     let (status, entry) = (entry.status, Arc::unwrap_or_clone(entry));
-    let (headers, body) = response::stored_parts(&context.route, dialect, entry, served, SystemTime::now());
+    let (headers, body) =
+        response::stored_parts(&plan.context.route, dialect, entry, served, SystemTime::now());
     let head = Head { status, headers, shareable: Shareable::Open, source: Source::Meanwhile };
     writer.head(head);
     writer.chunk(body).await

@@ -10,10 +10,10 @@ pub mod save;
 use std::{
     pin::pin,
     sync::Arc,
-    task::Poll,
     time::{Duration, Instant, SystemTime},
 };
 
+use futures_util::FutureExt;
 use http::{Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -35,11 +35,11 @@ use crate::{
             flight::{End, Head, Outcome, Shareable, Source, StoredFor, Writer},
             registry::FlightGuard,
         },
-        context::RequestContext,
         error::ProxyError,
         exchange::log_llm_call,
-        fill::{lease::LeaseOutcome, purpose::Purpose, recorder::Recorder},
+        fill::{lease::LeaseOutcome, purpose::Purpose, recorder::Recorder, save::SaveAs},
         invalidate::{PendingInvalidation, conversation},
+        plan::FillPlan,
         response,
         revalidate::received::{self, Revalidated},
         state::Live,
@@ -51,15 +51,16 @@ use crate::{
     time::unix_millis,
 };
 
-/// A question that goes to the upstream.
+/// One call of the upstream: it writes the answer for its readers, and stores it.
 #[derive(Debug)]
 pub struct Fill {
-    /// It.
-    pub context: Box<RequestContext>,
-    /// Keeps its answer joinable.
-    pub guard: Option<FlightGuard>,
-    /// What for.
-    pub purpose: Purpose,
+    plan: FillPlan,
+    purpose: Purpose,
+    /// Lets followers join; `None` where nobody may.
+    guard: Option<FlightGuard>,
+    /// Keeps other replicas from the same call until the answer is stored.
+    lease: Option<Lease>,
+    started: Instant,
 }
 
 /// Why there is no whole answer.
@@ -86,26 +87,42 @@ impl From<ProxyError> for Stop {
     }
 }
 
-/// What is to be stored of a whole answer, and as of when.
-struct Keeping {
+/// What becomes of an answer that has come whole.
+enum FillOutcome {
+    /// It is to be stored.
+    Save(Box<Storable>),
+    /// It is not stored, for this reason.
+    NotSaved(Reason),
+    /// It came from the store: another request, or another replica, has stored it.
+    FromStore,
+}
+
+/// An entry that is to be stored, and the times of the response that it comes from.
+struct Storable {
     entry: Entry,
     times: Times,
     stored: StoredFor,
 }
 
-/// What is to be stored of a whole answer; `None` where it comes from the store.
-type Kept = Result<Option<Keeping>, Reason>;
+impl FillOutcome {
+    fn from_entry(entry: Result<Entry, Reason>, times: Times, stored: StoredFor) -> Self {
+        match entry {
+            Ok(entry) => Self::Save(Box::new(Storable { entry, times, stored })),
+            Err(reason) => Self::NotSaved(reason),
+        }
+    }
+}
 
 /// An answer that has come whole.
 struct Whole {
-    kept: Kept,
+    outcome: FillOutcome,
     /// The body, where more of it may come behind the answer's end.
     rest: Option<UpstreamBody>,
 }
 
-impl From<Kept> for Whole {
-    fn from(kept: Kept) -> Self {
-        Self { kept, rest: None }
+impl From<FillOutcome> for Whole {
+    fn from(outcome: FillOutcome) -> Self {
+        Self { outcome, rest: None }
     }
 }
 
@@ -114,22 +131,26 @@ impl From<Kept> for Whole {
 const END_WAIT: Duration = Duration::from_millis(50);
 
 impl Fill {
+    /// A call for `purpose`. The answer is stored as `plan` says; followers join it through `guard`.
+    pub fn new(plan: FillPlan, purpose: Purpose, guard: Option<FlightGuard>) -> Self {
+        Self { plan, purpose, guard, lease: None, started: Instant::now() }
+    }
+
     /// Asks the upstream and writes what it answers.
     pub async fn run(mut self, request: Request<RequestBody>, writer: Writer) {
-        let started = Instant::now();
-        // Held until the answer is stored.
-        let mut lease = None;
-        let answered = self.answer(request, &writer, started, &mut lease).await;
+        let answered = self.answer(request, &writer).await;
+        let exchange = &self.plan.context.exchange;
         if let Err(Stop::Failed(error)) = &answered {
-            self.context.exchange.failed(error);
+            exchange.failed(error);
         }
-        self.context.exchange.performed(Operation::Upstream, started.elapsed(), answered.is_ok());
+        exchange.performed(Operation::Upstream, self.started.elapsed(), answered.is_ok());
         match answered {
-            Ok(Whole { kept, rest: None }) => self.finish(kept, writer).await,
-            Ok(Whole { kept, rest: Some(rest) }) => {
-                let outcome = self.store(kept).await;
+            Ok(Whole { outcome, rest: None }) => self.finish(outcome, writer).await,
+            Ok(Whole { outcome, rest: Some(rest) }) => {
+                let outcome = self.save(outcome).await;
                 // From now on, the store has the answer.
-                (self.guard, lease) = (None, None);
+                self.guard = None;
+                self.lease = None;
                 let end = match pass_on(rest, &writer).await {
                     Ok(()) => End::Complete(outcome),
                     Err(cut) => End::Failed(Arc::new(cut)),
@@ -141,139 +162,133 @@ impl Fill {
                 writer.end(End::Failed(stop.into()));
             }
         }
-        drop(lease);
     }
 
-    /// Ends an answer that came whole, and stores it. The readers do not wait for a store that takes its time, in which
-    /// this process finds the answer already.
-    async fn finish(&self, kept: Kept, writer: Writer) {
-        let stored = match &kept {
-            Ok(Some(keeping)) => keeping.stored,
+    /// Ends an answer that came whole, and stores it. The readers do not wait for a slow store: meanwhile this process
+    /// finds the answer among its pending writes.
+    async fn finish(&self, outcome: FillOutcome, writer: Writer) {
+        let stored = match &outcome {
+            FillOutcome::Save(storable) => storable.stored,
             _ => StoredFor::Usual,
         };
-        let mut storing = pin!(self.store(kept));
-        match std::future::poll_fn(|cx| Poll::Ready(storing.as_mut().poll(cx))).await {
-            Poll::Ready(outcome) => writer.end(End::Complete(outcome)),
-            Poll::Pending => {
+        let mut saving = pin!(self.save(outcome));
+        match saving.as_mut().now_or_never() {
+            Some(outcome) => writer.end(End::Complete(outcome)),
+            None => {
                 writer.end(End::Complete(Ok(stored)));
-                storing.await.ok();
+                saving.await.ok();
             }
         }
     }
 
-    async fn store(&self, kept: Kept) -> Outcome {
-        let stored = match kept {
-            Ok(Some(Keeping { entry, times, stored })) => {
-                save::store(&self.context, entry, times).await.map(|()| stored)
+    async fn save(&self, outcome: FillOutcome) -> Outcome {
+        let saved = match outcome {
+            FillOutcome::Save(storable) => {
+                let Storable { entry, times, stored } = *storable;
+                save::store(&self.plan, entry, times).await.map(|()| stored)
             }
-            Ok(None) => Ok(StoredFor::Usual),
-            Err(reason) => Err(reason),
+            FillOutcome::FromStore => Ok(StoredFor::Usual),
+            FillOutcome::NotSaved(reason) => Err(reason),
         };
-        if stored.is_err() {
+        if saved.is_err() {
             self.hold_off_refresh();
         }
-        stored
+        saved
     }
 
-    /// Where this is a refresh that failed, has none begun for a while: before its end is told, at which the next one could
-    /// begin.
+    /// After a refresh that failed, none begins for a while. This comes before the fill ends: from its end on, the next
+    /// one could begin.
     fn hold_off_refresh(&self) {
         if let (Purpose::Refresh, Some(guard)) = (self.purpose, &self.guard) {
             guard.hold_off_refresh();
         }
     }
 
-    async fn answer(
-        &self,
-        request: Request<RequestBody>,
-        writer: &Writer,
-        started: Instant,
-        lease: &mut Option<Lease>,
-    ) -> Result<Whole, Stop> {
-        let ends_when_abandoned = self.ends_when_abandoned();
-        let mut store_budget = self.context.store_budget;
-        let outcome = match &self.guard {
-            Some(guard) => {
-                let purpose = self.purpose;
-                lease::acquire(&self.context, guard, writer, purpose, ends_when_abandoned, &mut store_budget)
-                    .await
-            }
-            None => LeaseOutcome::Fetch(None),
-        };
-        match outcome {
-            LeaseOutcome::Fetch(taken) => *lease = taken,
+    async fn answer(&mut self, request: Request<RequestBody>, writer: &Writer) -> Result<Whole, Stop> {
+        match self.acquire_lease(writer).await {
+            LeaseOutcome::Fetch(lease) => self.lease = lease,
             LeaseOutcome::Found(found) => {
-                lease::serve_found(&self.context, found, writer).await.map_err(|_| Stop::Abandoned)?;
-                return Ok(Ok(None).into());
+                lease::serve_found(&self.plan, found, writer).await.map_err(|_| Stop::Abandoned)?;
+                return Ok(FillOutcome::FromStore.into());
             }
             LeaseOutcome::Abandoned => return Err(Stop::Abandoned),
         }
-        let began = conversation::begin(&self.context, store_budget).await;
-        let whole = self.ask(request, writer, started, lease, began).await;
-        conversation::end(&self.context).await;
+        let began = conversation::begin(&self.plan.context, self.plan.store_budget).await;
+        let whole = self.ask(request, writer, began).await;
+        conversation::end(&self.plan.context).await;
         whole
     }
 
-    /// Asks the upstream, for an answer that depends on what was retired before `began`.
+    /// Asks the upstream. The answer is stored only if nothing that it depends on is invalidated after `began`.
     async fn ask(
+        &mut self,
+        request: Request<RequestBody>,
+        writer: &Writer,
+        began: Option<Version>,
+    ) -> Result<Whole, Stop> {
+        let asked = unix_millis(SystemTime::now());
+        let (mut head, framed, body) = open(self.send(request, writer).await?);
+        let context = &self.plan.context;
+        context.refuse_credentials(head.status);
+        context.exchange.learn_cors(head.status, &head.headers);
+        let times = Times { asked, came: unix_millis(SystemTime::now()) };
+        if let Some(revalidated) = received::revalidated(&self.plan, &head, times) {
+            return self.serve_revalidated(revalidated, times, writer, began).await.map(Whole::from);
+        }
+        let verdict = cacheability::of_head(&self.plan, &head, times);
+        head.shareable = cacheability::shareable(&self.plan, self.purpose, &head, verdict, times);
+        let head = writer.head(head);
+        self.update_by_head(&head, times, began).await;
+        if cacheability::is_unshareable(&self.plan, &head, verdict) {
+            self.mark_unshareable().await;
+        }
+        let (recording, rest) = self.receive(body, writer, &head, verdict).await?;
+        let took = self.started.elapsed();
+        let Some((body, pace)) = recording.whole() else {
+            writer.release();
+            self.plan.shared().stats.limited(Limit::MaxEntry);
+            let reason = verdict.err().unwrap_or(Reason::TooLarge);
+            return Ok(Whole { outcome: FillOutcome::NotSaved(reason), rest });
+        };
+        let answer = cacheability::of_body(&self.plan, &head, &body);
+        self.log_call(&head, &answer, took);
+        let end = cacheability::of_end(&head, framed, &answer);
+        self.report_end(end, &head, &answer, writer);
+        let outcome = match verdict.and_then(|life| end.map(|()| life)) {
+            Ok(life) => {
+                let (life, stored) = cacheability::of_content(&self.plan, &head, &body, life);
+                let entry = save::entry(&self.plan, &head, body, answer, SaveAs { life, began });
+                let dated = |entry| received::dated(&self.plan, entry, &head.headers, times);
+                let entry = entry.map(|entry| Entry { took, pace, ..dated(entry) });
+                FillOutcome::from_entry(entry, times, stored)
+            }
+            Err(reason) => FillOutcome::NotSaved(reason),
+        };
+        Ok(Whole { outcome, rest })
+    }
+
+    /// Sends the request, and waits for the response's head.
+    async fn send(
         &self,
         request: Request<RequestBody>,
         writer: &Writer,
-        started: Instant,
-        lease: &mut Option<Lease>,
-        began: Option<Version>,
-    ) -> Result<Whole, Stop> {
-        let Live { upstream, config, .. } = self.context.live();
-        let asked = unix_millis(SystemTime::now());
-        let invalidation = PendingInvalidation::of_own_entry(&self.context);
+    ) -> Result<Response<UpstreamBody>, Stop> {
+        let FillPlan { context, .. } = &self.plan;
+        let Live { upstream, config, .. } = context.live();
+        let invalidation = PendingInvalidation::of_own_entry(context);
         // A turn changes its conversation.
-        let changes = invalidation.is_some() || !self.context.cache_request.conversations.is_empty();
+        let changes = invalidation.is_some() || !context.cache_request.conversations.is_empty();
         let repeat = Repeat::of_own_entry(request.method(), changes);
         let sent = tokio::select! {
-            sent = timeout_at(self.context.deadline(), upstream.send(&config.upstream, request, repeat)) => {
-                sent.unwrap_or_else(|_| Err(self.context.too_late()))
+            sent = timeout_at(context.deadline(), upstream.send(&config.upstream, request, repeat)) => {
+                sent.unwrap_or_else(|_| Err(context.too_late()))
             }
             () = writer.closed(), if self.ends_when_abandoned() => return Err(Stop::Abandoned),
         };
         if let Some(invalidation) = invalidation {
             invalidation.settle(sent.as_ref()).await;
         }
-        let (mut head, framed, body) = open(sent?);
-        self.context.refuse_credentials(head.status);
-        self.context.exchange.learn_cors(head.status, &head.headers);
-        let times = Times { asked, came: unix_millis(SystemTime::now()) };
-        if let Some(revalidated) = received::revalidated(&self.context, &head, times) {
-            return self.give(revalidated, times, writer, began).await.map(Whole::from);
-        }
-        let verdict = cacheability::of_head(&self.context, &head, times);
-        head.shareable = cacheability::shareable(&self.context, self.purpose, &head, verdict, times);
-        let head = writer.head(head);
-        self.update_by_head(&head, times, began).await;
-        if cacheability::is_unshareable(&self.context, &head, verdict) {
-            self.mark_unshareable(lease).await;
-        }
-        let (recording, rest) = self.receive(body, writer, &head, verdict, lease).await?;
-        let took = started.elapsed();
-        let Some((body, pace)) = recording.whole() else {
-            writer.release();
-            self.context.shared().stats.limited(Limit::MaxEntry);
-            return Ok(Whole { kept: Err(verdict.err().unwrap_or(Reason::TooLarge)), rest });
-        };
-        let answer = cacheability::of_body(&self.context, &head, &body);
-        self.log_call(&head, &answer, took);
-        let end = cacheability::of_end(&head, framed, &answer);
-        self.report_end(end, &head, &answer, writer);
-        let kept = match verdict.and_then(|life| end.map(|()| life)) {
-            Ok(life) => {
-                let (life, stored) = cacheability::of_content(&self.context, &head, &body, life);
-                let entry = save::entry(&self.context, &head, body, answer, life, began);
-                let dated = |entry| received::dated(&self.context, entry, &head.headers, times);
-                let keeping = |entry| Keeping { entry: Entry { took, pace, ..dated(entry) }, times, stored };
-                entry.map(|entry| Some(keeping(entry)))
-            }
-            Err(reason) => Err(reason),
-        };
-        Ok(Whole { kept, rest })
+        Ok(sent?)
     }
 
     /// Tells what the whole answer has shown: those who wait for that, and whether the caller's credentials are good.
@@ -284,76 +299,74 @@ impl Fill {
             writer.release();
         }
         if end.is_ok() && answer.verdict.is_ok() && head.status.is_success() {
-            self.context.accept_credentials();
+            self.plan.context.accept_credentials();
         }
         if let Some(word) = &answer.end {
-            self.context.exchange.ended_with(word);
+            self.plan.context.exchange.ended_with(word);
         }
     }
 
     /// Gives the readers the stored answer that the upstream has confirmed.
-    async fn give(
+    async fn serve_revalidated(
         &self,
         revalidated: Revalidated,
         times: Times,
         writer: &Writer,
         began: Option<Version>,
-    ) -> Result<Kept, Stop> {
+    ) -> Result<FillOutcome, Stop> {
         let Revalidated { entry, updated } = revalidated;
-        writer.head(received::revalidated_head(&self.context, &entry, times));
+        writer.head(received::revalidated_head(&self.plan, &entry, times));
         writer.chunk(entry.body.clone()).await.map_err(|_| Stop::Abandoned)?;
         if !updated {
-            return Ok(Err(Reason::Status));
+            return Ok(FillOutcome::NotSaved(Reason::Status));
         }
-        let keeping = |entry| Some(Keeping { entry, times, stored: StoredFor::Usual });
-        Ok(save::again(&self.context, entry, began).map(keeping))
+        Ok(FillOutcome::from_entry(save::again(&self.plan, entry, began), times, StoredFor::Usual))
     }
 
-    /// Stores what the answer to a `HEAD` tells of a stored one. What comes of that says nothing of this answer.
+    /// The answer to a `HEAD` may update a stored response. What comes of that says nothing of this answer.
     async fn update_by_head(&self, head: &Head, times: Times, began: Option<Version>) {
-        let told = received::updated_by_head(&self.context, head, times);
-        if let Some(Ok(entry)) = told.map(|entry| save::again(&self.context, entry, began)) {
-            let _ = Box::pin(save::store(&self.context, entry, times)).await;
+        let updated = received::updated_by_head(&self.plan, head, times);
+        if let Some(Ok(entry)) = updated.map(|entry| save::again(&self.plan, entry, began)) {
+            let _ = Box::pin(save::store(&self.plan, entry, times)).await;
         }
     }
 
-    /// Has the next ones, here and at other replicas, ask for themselves at once.
-    async fn mark_unshareable(&self, lease: &mut Option<Lease>) {
+    /// The next requests, here and at other replicas, ask for themselves at once.
+    async fn mark_unshareable(&mut self) {
         if let Some(guard) = &self.guard {
             guard.remember_unshareable();
         }
-        if let Some(lease) = lease.take() {
+        if let Some(lease) = self.lease.take() {
             Box::pin(lease.mark_unshareable()).await;
         }
     }
 
     /// Whether the answer is worth nothing once nobody reads it.
     fn ends_when_abandoned(&self) -> bool {
-        self.context.route.on_abandon == OnAbandon::Cancel || self.context.cache_request.key.is_none()
+        self.plan.context.route.on_abandon == OnAbandon::Cancel || self.plan.key.is_none()
     }
 
     /// Passes the body on as it comes, and keeps it where it is not too large. Once it proves larger than what is shared,
     /// the next ones ask for themselves. Where the answer comes to its own end and the body does not soon, what is left
     /// of the body.
     async fn receive(
-        &self,
+        &mut self,
         mut body: UpstreamBody,
         writer: &Writer,
         head: &Head,
         verdict: Result<Lifetime, Reason>,
-        lease: &mut Option<Lease>,
     ) -> Result<(Recorder, Option<UpstreamBody>), Stop> {
-        let RequestContext { route, cache_request, revalidation, .. } = &*self.context;
-        let judged = revalidation.is_none();
-        let is_last =
-            |event: &Event| judged && cache_request.dialect.ends_with(event, route.stream_end.as_deref());
+        let context = Arc::clone(&self.plan.context);
+        let stream_end = context.route.stream_end.as_deref();
+        let is_judged = self.plan.revalidation.is_none();
+        let is_last = |event: &Event| is_judged && context.cache_request.dialect.ends_with(event, stream_end);
         let framing = Framing::of_headers(&head.headers);
         // Nothing is recorded of what is known to be too large.
         let is_too_large = verdict.is_err_and(|reason| reason == Reason::TooLarge);
-        let largest = if is_too_large { 0 } else { self.context.largest_answer() };
+        let largest = if is_too_large { 0 } else { self.plan.largest_answer() };
         let mut recording = Recorder::new(framing, largest, Instant::now());
-        let largest_shared = self.context.largest_shared();
-        let mut is_told = is_too_large;
+        let largest_shared = self.plan.largest_shared();
+        let mut is_marked = is_too_large;
         let mut ended: Option<Instant> = None;
         loop {
             // What cannot be stored is worth nothing to anybody but those who read it.
@@ -370,24 +383,24 @@ impl Fill {
                 ended = Some(Instant::now());
                 body.give_place_back();
             }
-            if !is_told && recording.len() > largest_shared {
-                is_told = true;
+            if !is_marked && recording.len() > largest_shared {
+                is_marked = true;
                 writer.release();
-                self.mark_unshareable(lease).await;
+                self.mark_unshareable().await;
             }
             if writer.chunk(chunk).await.is_err() {
-                self.context.shared().stats.limited(Limit::MaxBuffer);
+                self.plan.shared().stats.limited(Limit::MaxBuffer);
                 return Err(Stop::Abandoned);
             }
         }
     }
 
     fn log_call(&self, head: &Head, answer: &Answer, took: Duration) {
-        let model = answer.model.as_ref().or(self.context.cache_request.model.as_ref());
-        let is_call =
-            matches!(self.context.route.kind, Kind::Query | Kind::Embedding) && head.status == StatusCode::OK;
+        let model = answer.model.as_ref().or(self.plan.context.cache_request.model.as_ref());
+        let is_call = matches!(self.plan.context.route.kind, Kind::Query | Kind::Embedding)
+            && head.status == StatusCode::OK;
         if let (true, Some(model)) = (is_call, model) {
-            log_llm_call(&self.context.exchange, model, answer.usage.unwrap_or_default(), took, false);
+            log_llm_call(&self.plan.context.exchange, model, answer.usage.unwrap_or_default(), took, false);
         }
     }
 }

@@ -22,7 +22,8 @@ use crate::{
     http::headers::media_type_of,
     proxy::{
         coalesce::flight::Head,
-        context::{RequestContext, may_read},
+        context::RequestContext,
+        plan::FillPlan,
         response,
         revalidate::{received, variants},
     },
@@ -31,16 +32,23 @@ use crate::{
     time::unix_millis,
 };
 
+/// How long an entry is of use, and the version of the invalidation log that its fill began with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SaveAs {
+    pub(super) life: Lifetime,
+    pub(super) began: Option<Version>,
+}
+
 /// What is stored of a whole answer.
-pub fn entry(
-    context: &RequestContext,
+pub(super) fn entry(
+    plan: &FillPlan,
     head: &Head,
     body: Bytes,
     answer: Answer,
-    life: Lifetime,
-    began: Option<Version>,
+    as_of: SaveAs,
 ) -> Result<Entry, Reason> {
-    let RequestContext { route, cache_request, .. } = context;
+    let SaveAs { life, began } = as_of;
+    let RequestContext { route, cache_request, .. } = &*plan.context;
     let headers = response::headers_to_store(route, &head.headers);
     let entry = Entry {
         stored_at: unix_millis(SystemTime::now()),
@@ -53,24 +61,24 @@ pub fn entry(
         usage: answer.usage,
         ..Entry::new(head.status, headers, answer.without_ids.unwrap_or(body))
     };
-    depending(context, entry, &head.headers, answer.tags, began)
+    depending(plan, entry, &head.headers, answer.tags, began)
 }
 
 /// `entry` with what it depends on, by its request, its headers, and what it tells itself, where none of that was
 /// retired since `began`.
 fn depending(
-    context: &RequestContext,
+    plan: &FillPlan,
     entry: Entry,
     headers: &HeaderMap,
     told: Vec<String>,
     began: Option<Version>,
 ) -> Result<Entry, Reason> {
-    let cache_request = &context.cache_request;
-    let (began, key) = began.zip(cache_request.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
+    let cache_request = &plan.context.cache_request;
+    let (began, key) = began.zip(plan.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
     let tags = tags::of(&cache_request.targets, headers, told)?;
     let by_tag: Vec<_> = tags.iter().cloned().map(Target::Tag).collect();
     let target_ids: Vec<_> = cache_request.target_ids().into_iter().chain(TargetId::all(&by_tag)).collect();
-    if context
+    if plan
         .shared()
         .store
         .invalidations()
@@ -82,17 +90,17 @@ fn depending(
 }
 
 /// Where an answer that was asked for at `asked` is kept while `stored` is there, perhaps only since then.
-fn place(context: &RequestContext, entry: &Entry, stored: &Entry, asked: u64) -> Placement {
+fn place(plan: &FillPlan, entry: &Entry, stored: &Entry, asked: u64) -> Placement {
     let now = unix_millis(SystemTime::now());
     let freshness = policy::freshness(stored.stored_at, stored.ttl, now, &Directives::default());
-    if !matches!(freshness, Freshness::Fresh { .. }) || !may_read(context, stored.with_credentials) {
+    if !matches!(freshness, Freshness::Fresh { .. }) || !plan.context.may_read(stored.with_credentials) {
         return Placement::Instead;
     }
     let [old_media, new_media] = [stored, entry]
         .map(|entry| entry.header(&header::CONTENT_TYPE).and_then(media_type_of).unwrap_or_default());
     let old = Stored { form: stored.form, media: &old_media, body: &stored.body };
     let new = Stored { form: entry.form, media: &new_media, body: &entry.body };
-    match dialect::place(context.cache_request.dialect, &old, &new) {
+    match dialect::place(plan.context.cache_request.dialect, &old, &new) {
         // Who asked all the same did not want that one.
         Placement::Nowhere if stored.stored_at < asked => Placement::Instead,
         place => place,
@@ -103,22 +111,23 @@ fn place(context: &RequestContext, entry: &Entry, stored: &Entry, asked: u64) ->
 ///
 /// # Errors
 /// The reason, where it cannot be.
-pub fn again(context: &RequestContext, entry: Entry, began: Option<Version>) -> Result<Entry, Reason> {
+pub(super) fn again(plan: &FillPlan, entry: Entry, began: Option<Version>) -> Result<Entry, Reason> {
     let (headers, told) = (entry.headers.clone(), entry.tags.clone());
-    depending(context, entry, &headers, told, began)
+    depending(plan, entry, &headers, told, began)
 }
 
 /// Stores an answer, as of `times`.
-pub async fn store(context: &RequestContext, entry: Entry, times: Times) -> Result<(), Reason> {
+pub(super) async fn store(plan: &FillPlan, entry: Entry, times: Times) -> Result<(), Reason> {
     let (started, life) = (Instant::now(), entry.life());
-    let RequestContext { cache_request, revalidation, wanted, exchange, .. } = context;
-    let (live, shared) = (context.live(), context.shared());
-    let Some(key) = &cache_request.key else { return Err(Reason::TtlZero) };
+    let FillPlan { context, revalidation, wanted, .. } = plan;
+    let RequestContext { cache_request, exchange, .. } = &**context;
+    let (live, shared) = (plan.live(), plan.shared());
+    let Some(key) = &plan.key else { return Err(Reason::TtlZero) };
     let store = &shared.store;
     let stored = match (revalidation, wanted) {
         (None, None) if cache_request.dialect.has_stream_member() => {
             let entry = Arc::new(entry);
-            let place = |stored: &Entry| place(context, &entry, stored, times.asked);
+            let place = |stored: &Entry| place(plan, &entry, stored, times.asked);
             match store.put_in_place(key, &entry, life, place).await {
                 Ok(Placement::Nowhere) => return Err(Reason::OtherFormKept),
                 placed => placed.map(|_| ()),
@@ -126,7 +135,7 @@ pub async fn store(context: &RequestContext, entry: Entry, times: Times) -> Resu
         }
         (None, None) => store.put(key, Arc::new(entry), life).await,
         (Some(revalidation), _) => {
-            let life = received::kept_for(context, &entry, times);
+            let life = received::kept_for(plan, &entry, times);
             Box::pin(variants::put(store, revalidation, entry, life)).await
         }
         (None, Some(wanted)) => {

@@ -13,8 +13,8 @@ use crate::{
     dialect::{Vectors, usage::Usage},
     proxy::{
         cached::{Found, Lookup},
-        context::RequestContext,
         lookup::judge,
+        plan::FillPlan,
     },
 };
 
@@ -54,13 +54,13 @@ impl Stored {
     }
 
     /// Asks the store for `keys`, in one round trip; an answer to the request holds `inputs` vectors.
-    pub async fn look(context: &RequestContext, keys: &[Key], inputs: usize) -> Self {
+    pub async fn look(plan: &FillPlan, keys: &[Key], inputs: usize) -> Self {
         let mut stored = Self { parts: Vec::with_capacity(keys.len()), ..Self::nothing(0) };
         let mut forward = None;
-        for (key, found) in keys.iter().zip(context.shared().store.get_many(keys).await) {
+        for (key, found) in keys.iter().zip(plan.shared().store.get_many(keys).await) {
             stored.failed |= found.is_err();
             let lookup = match found {
-                Ok(Some(entry)) => judge(context, key, entry),
+                Ok(Some(entry)) => judge(plan, key, entry),
                 Ok(None) => Forward::UriMiss.into(),
                 Err(_) => Forward::Miss.into(),
             };
@@ -161,10 +161,10 @@ fn sum(parts: &[&Part], body: Bytes) -> Option<Found> {
 }
 
 /// The answer to a question for several inputs, where all of it has been stored since they were looked up.
-pub async fn stored_meanwhile(context: &RequestContext) -> Option<Found> {
+pub async fn stored_meanwhile(plan: &FillPlan) -> Option<Found> {
     // A single one comes with the turn.
-    let wanted = context.wanted.as_ref().filter(|wanted| wanted.keys().len() > 1)?;
-    let stored = Stored::look(context, wanted.keys(), wanted.keys().len()).await;
+    let wanted = plan.wanted.as_ref().filter(|wanted| wanted.keys().len() > 1)?;
+    let stored = Stored::look(plan, wanted.keys(), wanted.keys().len()).await;
     let order: Vec<_> = (0..wanted.keys().len()).collect();
     if stored.lacking().is_empty() { stored.answer(&order) } else { None }
 }

@@ -22,7 +22,8 @@ use crate::{
     http::headers,
     proxy::{
         cached::{Fallback, Found, Lookup, Miss, seconds},
-        context::{RequestContext, may_read},
+        context::RequestContext,
+        plan::FillPlan,
         revalidate::{self, variants},
     },
     telemetry::log::events::Operation,
@@ -31,36 +32,36 @@ use crate::{
 
 /// Asks the store for what is kept under `key`, or for the variant of it that the request selects; the question's key
 /// is that one's from now on.
-pub async fn lookup(context: &mut RequestContext, key: Key) -> Lookup {
+pub async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
     let started = Instant::now();
-    let store = &context.exchange.live.shared.store;
-    let found = match &mut context.revalidation {
-        Some(revalidation) => Box::pin(variants::find(store, revalidation, context.store_budget)).await,
+    let store = &plan.context.exchange.live.shared.store;
+    let found = match &mut plan.revalidation {
+        Some(revalidation) => Box::pin(variants::find(store, revalidation, plan.store_budget)).await,
         None => store.get(&key).await.map(|entry| (key, entry)),
     };
     let mut took = started.elapsed();
-    context.store_budget = context.store_budget.saturating_sub(took);
+    plan.store_budget = plan.store_budget.saturating_sub(took);
     let failed = found.is_err();
     let lookup = match found {
         Ok((key, entry)) => {
             let varies =
-                context.revalidation.as_ref().is_some_and(|revalidation| !revalidation.varies_on.is_empty());
+                plan.revalidation.as_ref().is_some_and(|revalidation| !revalidation.varies_on.is_empty());
             let nothing = if varies { Forward::VaryMiss } else { Forward::UriMiss };
-            let mut lookup = entry.map_or(nothing.into(), |entry| judge(context, &key, entry));
+            let mut lookup = entry.map_or(nothing.into(), |entry| judge(plan, &key, entry));
             if let Lookup::Miss(Miss { kept: Some(kept), .. }) = &lookup {
-                let beside = Box::pin(beside(context, context.cache_request.ask, &key, kept)).await;
+                let beside = Box::pin(beside(plan, plan.ask(), &key, kept)).await;
                 lookup = beside.unwrap_or(lookup);
                 let waited = started.elapsed();
-                context.store_budget = context.store_budget.saturating_sub(waited - took);
+                plan.store_budget = plan.store_budget.saturating_sub(waited - took);
                 took = waited;
             }
-            context.cache_request.key = Some(key);
+            plan.key = Some(key);
             lookup
         }
         Err(_) => Forward::Miss.into(),
     };
-    let RequestContext { route, exchange, .. } = &*context;
-    let shared = context.shared();
+    let RequestContext { route, exchange, .. } = &*plan.context;
+    let shared = plan.shared();
     let counters = shared.stats.of(route.kind);
     let hit = !matches!(lookup, Lookup::Miss(_));
     match (hit, failed) {
@@ -73,44 +74,44 @@ pub async fn lookup(context: &mut RequestContext, key: Key) -> Lookup {
 }
 
 /// Whether `entry` answers the request.
-pub fn judge(context: &RequestContext, key: &Key, entry: Arc<Entry>) -> Lookup {
-    judge_as(context, context.cache_request.ask, key, entry)
+pub fn judge(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
+    judge_as(plan, plan.ask(), key, entry)
 }
 
 /// Whether `entry`, or what is kept beside it, answers the request in the form that the upstream is asked for: what all
 /// who read along edit for themselves.
-pub async fn find_for_readers(context: &RequestContext, key: &Key, entry: Arc<Entry>) -> Lookup {
-    let ask = context.cache_request.ask;
+pub async fn find_for_readers(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
+    let ask = plan.ask();
     let ask = Ask { form: ask.upstream_form, ..ask };
-    let lookup = judge_as(context, ask, key, entry);
+    let lookup = judge_as(plan, ask, key, entry);
     match &lookup {
         Lookup::Miss(Miss { kept: Some(kept), .. }) => {
-            Box::pin(beside(context, ask, key, kept)).await.unwrap_or(lookup)
+            Box::pin(beside(plan, ask, key, kept)).await.unwrap_or(lookup)
         }
         _ => lookup,
     }
 }
 
 /// What is kept beside `kept`, the fresh answer in another form, where that is of use to the request.
-async fn beside(context: &RequestContext, ask: Ask, key: &Key, kept: &Entry) -> Option<Lookup> {
+async fn beside(plan: &FillPlan, ask: Ask, key: &Key, kept: &Entry) -> Option<Lookup> {
     let beside = key.beside(ask.upstream_form.id);
-    let found = timeout(context.store_budget, context.shared().store.get(&beside)).await.ok()?.ok()??;
+    let found = timeout(plan.store_budget, plan.shared().store.get(&beside)).await.ok()?.ok()??;
     // What somebody put by hand stands for all that was there before.
     if kept.form == BY_HAND && found.stored_at <= kept.stored_at {
         return None;
     }
-    match judge_as(context, ask, key, found) {
+    match judge_as(plan, ask, key, found) {
         Lookup::Miss(miss) if miss.fallback.is_none() => None,
         lookup => Some(lookup),
     }
 }
 
-fn judge_as(context: &RequestContext, ask: Ask, key: &Key, entry: Arc<Entry>) -> Lookup {
-    if context.revalidation.is_some() {
-        return revalidate::judge(context, key, entry);
+fn judge_as(plan: &FillPlan, ask: Ask, key: &Key, entry: Arc<Entry>) -> Lookup {
+    if plan.revalidation.is_some() {
+        return revalidate::judge(plan, key, entry);
     }
-    let RequestContext { route, cache_request, .. } = context;
-    if !may_read(context, entry.with_credentials) {
+    let RequestContext { route, cache_request, .. } = &*plan.context;
+    if !plan.context.may_read(entry.with_credentials) {
         return Forward::Miss.into();
     }
     let now = unix_millis(SystemTime::now());

@@ -24,25 +24,25 @@ use crate::{
     proxy::{
         body::RequestBody,
         cached::{Fallback, Found, Lookup, Miss},
-        context::{RequestContext, may_read},
+        plan::FillPlan,
     },
     time::unix_millis,
 };
 
 /// Whether and how `entry`, found under `key`, answers the request.
-pub fn judge(context: &RequestContext, key: &Key, entry: Arc<Entry>) -> Lookup {
+pub fn judge(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
     if variants::names(&entry).is_some() {
         return Forward::UriMiss.into();
     }
-    if !may_read(context, entry.with_credentials) {
+    if !plan.context.may_read(entry.with_credentials) {
         return Forward::Miss.into();
     }
-    let (directives, asked) = (Directives::of(&entry.headers), &context.cache_request.directives);
+    let (directives, asked) = (Directives::of(&entry.headers), &plan.context.cache_request.directives);
     let rules = StaleRules { while_revalidate: entry.stale_while_revalidate, if_error: entry.stale_if_error };
     // It counts as stored as long before it came as it was old then (RFC 9111, section 4.2.3).
     let age = entry.age(unix_millis(SystemTime::now()));
     let reuse = rfc9111::reuse(&directives, rules, asked, age, entry.ttl);
-    let report = CacheReport::hit(context.route.kind, key.clone(), age.as_secs(), left(&entry, age));
+    let report = CacheReport::hit(plan.context.route.kind, key.clone(), age.as_secs(), left(&entry, age));
     let found = |report| Found { report, served: Served::AsStored, entry: Arc::clone(&entry) };
     match reuse {
         Reuse::Fresh => Lookup::Hit(found(report)),
@@ -71,12 +71,8 @@ fn left(entry: &Entry, age: Duration) -> i64 {
 
 /// Has the upstream confirm `stored` with the answer to `request`, if it can be. Where there is nothing to confirm, the
 /// client's own conditions go with it (RFC 9111, section 4.3.2), but for a refresh, whose answer is nobody's.
-pub fn make_conditional(
-    context: &mut RequestContext,
-    request: &mut Request<RequestBody>,
-    stored: Option<Arc<Entry>>,
-) {
-    let Some(revalidation) = &mut context.revalidation else { return };
+pub fn make_conditional(plan: &mut FillPlan, request: &mut Request<RequestBody>, stored: Option<Arc<Entry>>) {
+    let Some(revalidation) = &mut plan.revalidation else { return };
     // What is stored is whole.
     for name in [header::RANGE, header::IF_RANGE] {
         request.headers_mut().remove(name);
@@ -86,7 +82,7 @@ pub fn make_conditional(
     let is_head = *request.method() == http::Method::HEAD;
     let conditions = if is_head { Vec::new() } else { rfc9111::conditions(&headers) };
     if conditions.is_empty() {
-        context.cache_request.conditions.add_to(request.headers_mut());
+        plan.context.cache_request.conditions.add_to(request.headers_mut());
     }
     revalidation.stored = stored.filter(|_| is_head || !conditions.is_empty());
     request.headers_mut().extend(conditions);

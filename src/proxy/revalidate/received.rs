@@ -15,6 +15,7 @@ use crate::{
     proxy::{
         coalesce::flight::{Head, Shareable, Source},
         context::RequestContext,
+        plan::FillPlan,
         response,
     },
     reason::Reason,
@@ -26,36 +27,36 @@ use crate::{
 /// # Errors
 /// The reason, where it may not.
 pub fn storable(
-    context: &RequestContext,
+    plan: &FillPlan,
     status: StatusCode,
     headers: &HeaderMap,
     times: Times,
 ) -> Result<Lifetime, Reason> {
     let directives = Directives::of(headers);
     let authorized =
-        context.revalidation.as_ref().is_some_and(|own| own.request.contains_key(header::AUTHORIZATION));
+        plan.revalidation.as_ref().is_some_and(|own| own.request.contains_key(header::AUTHORIZATION));
     rfc9111::storable(authorized, status, headers, &directives, times)?;
     if policy::is_encoded(headers) {
         return Err(Reason::Encoded);
     }
-    if context.route.set_cookie == SetCookie::Skip && headers.contains_key(header::SET_COOKIE) {
+    if plan.context.route.set_cookie == SetCookie::Skip && headers.contains_key(header::SET_COOKIE) {
         return Err(Reason::SetCookie);
     }
     // RFC 5861, section 4: then a stale one is better.
-    if policy::is_failure(status) && context.fallback.as_ref().is_some_and(|stale| stale.for_errors) {
+    if policy::is_failure(status) && plan.fallback.as_ref().is_some_and(|stale| stale.for_errors) {
         return Err(Reason::Status);
     }
-    Ok(life(context, status, headers, &directives, times))
+    Ok(life(plan, status, headers, &directives, times))
 }
 
 fn life(
-    context: &RequestContext,
+    plan: &FillPlan,
     status: StatusCode,
     headers: &HeaderMap,
     directives: &Directives,
     times: Times,
 ) -> Lifetime {
-    let RequestContext { route, cache_request, .. } = context;
+    let RequestContext { route, cache_request, .. } = &*plan.context;
     let configured =
         StaleRules { while_revalidate: route.stale_while_revalidate, if_error: route.stale_if_error };
     let rules = StaleRules::of(directives, configured);
@@ -70,8 +71,8 @@ fn life(
 
 /// Who else may read a response with this head while it runs: all who joined, where it is fresh for them too (RFC
 /// 9111, section 4) and does not vary on something that they were not told apart by.
-pub fn shareable(context: &RequestContext, head: &Head, life: Lifetime, times: Times) -> Shareable {
-    let Some(revalidation) = &context.revalidation else { return Shareable::Released };
+pub fn shareable(plan: &FillPlan, head: &Head, life: Lifetime, times: Times) -> Shareable {
+    let Some(revalidation) = &plan.revalidation else { return Shareable::Released };
     let selects = match Vary::of(&head.headers) {
         Vary::Any => false,
         Vary::On(names) => names.iter().all(|name| revalidation.varies_on.contains(name)),
@@ -82,20 +83,20 @@ pub fn shareable(context: &RequestContext, head: &Head, life: Lifetime, times: T
 }
 
 /// `entry` with the headers and the times of the response that it is; as it is where the route has a TTL.
-pub fn dated(context: &RequestContext, entry: Entry, headers: &HeaderMap, times: Times) -> Entry {
-    if context.revalidation.is_none() {
+pub fn dated(plan: &FillPlan, entry: Entry, headers: &HeaderMap, times: Times) -> Entry {
+    if plan.revalidation.is_none() {
         return entry;
     }
     let mut headers = headers.clone();
     // RFC 9110, section 6.6.1.
     headers.entry(header::DATE).or_insert_with(|| date(times));
     let directives = Directives::of(&headers);
-    let life = life(context, entry.status, &headers, &directives, times);
+    let life = life(plan, entry.status, &headers, &directives, times);
     let age = millis(rfc9111::initial_age(&headers, times));
     // Section 3.5 says who may have it, where the response does.
     let for_all = directives.allow_authorized();
     Entry {
-        headers: fields(context, &headers),
+        headers: fields(plan, &headers),
         stored_at: times.came.saturating_sub(age),
         ttl: life.ttl,
         stale_while_revalidate: life.stale_while_revalidate,
@@ -110,15 +111,15 @@ fn date(times: Times) -> HeaderValue {
     HeaderValue::try_from(httpdate::fmt_http_date(came)).unwrap_or(HeaderValue::from_static(""))
 }
 
-fn fields(context: &RequestContext, headers: &HeaderMap) -> HeaderMap {
-    response::headers_to_store(&context.route, &rfc9111::fields_to_store(headers))
+fn fields(plan: &FillPlan, headers: &HeaderMap) -> HeaderMap {
+    response::headers_to_store(&plan.context.route, &rfc9111::fields_to_store(headers))
 }
 
 /// How long an entry is kept from `times` on: while it is fresh, or may be served stale, and for the route's TTL after
 /// that, to be confirmed or to stand in for an upstream that is out of reach.
-pub fn kept_for(context: &RequestContext, entry: &Entry, times: Times) -> Duration {
+pub fn kept_for(plan: &FillPlan, entry: &Entry, times: Times) -> Duration {
     let age = entry.age(times.came);
-    let beyond = entry.ttl.saturating_sub(age).saturating_add(context.route.ttl);
+    let beyond = entry.ttl.saturating_sub(age).saturating_add(plan.context.route.ttl);
     entry.life().saturating_sub(age).max(beyond)
 }
 
@@ -132,40 +133,40 @@ pub struct Revalidated {
 }
 
 /// The stored response that the upstream was asked to confirm, where it did (RFC 9111, section 4.3.3).
-pub fn revalidated(context: &RequestContext, head: &Head, times: Times) -> Option<Revalidated> {
-    let stored = context.revalidation.as_ref()?.stored.as_ref()?;
-    if head.status != StatusCode::NOT_MODIFIED || context.is_head() {
+pub fn revalidated(plan: &FillPlan, head: &Head, times: Times) -> Option<Revalidated> {
+    let stored = plan.revalidation.as_ref()?.stored.as_ref()?;
+    if head.status != StatusCode::NOT_MODIFIED || plan.context.is_head() {
         return None;
     }
-    Some(match freshened(context, stored, &head.headers, times) {
+    Some(match freshened(plan, stored, &head.headers, times) {
         Some(entry) => Revalidated { entry, updated: true },
         None => Revalidated { entry: (**stored).clone(), updated: false },
     })
 }
 
 /// The stored response with what a `HEAD` told of it (RFC 9111, section 4.3.5); stale where that was of another one.
-pub fn updated_by_head(context: &RequestContext, head: &Head, times: Times) -> Option<Entry> {
-    let stored = context.revalidation.as_ref()?.stored.as_ref()?;
-    if !context.is_head() || head.status != StatusCode::OK || stored.status != StatusCode::OK {
+pub fn updated_by_head(plan: &FillPlan, head: &Head, times: Times) -> Option<Entry> {
+    let stored = plan.revalidation.as_ref()?.stored.as_ref()?;
+    if !plan.context.is_head() || head.status != StatusCode::OK || stored.status != StatusCode::OK {
         return None;
     }
     let same = rfc9111::matches_head(&stored.headers, stored.body.len(), &head.headers);
-    let updated = freshened(context, stored, &head.headers, times).filter(|_| same);
+    let updated = freshened(plan, stored, &head.headers, times).filter(|_| same);
     Some(updated.unwrap_or_else(|| Entry { ttl: Duration::ZERO, ..(**stored).clone() }))
 }
 
-fn freshened(context: &RequestContext, stored: &Arc<Entry>, told: &HeaderMap, times: Times) -> Option<Entry> {
+fn freshened(plan: &FillPlan, stored: &Arc<Entry>, told: &HeaderMap, times: Times) -> Option<Entry> {
     let mut told = told.clone();
     told.entry(header::DATE).or_insert_with(|| date(times));
     let headers = rfc9111::freshen(&stored.headers, &told)?;
-    Some(dated(context, (**stored).clone(), &headers, times))
+    Some(dated(plan, (**stored).clone(), &headers, times))
 }
 
 /// The head of a confirmed response.
-pub fn revalidated_head(context: &RequestContext, entry: &Entry, times: Times) -> Head {
+pub fn revalidated_head(plan: &FillPlan, entry: &Entry, times: Times) -> Head {
     let (headers, age) = (entry.headers.clone(), entry.age(times.came));
     let source = Source::Revalidated { age: age.as_secs(), ttl: left(entry, age) };
     let head = Head { status: entry.status, headers, shareable: Shareable::Released, source };
     let life = Lifetime { ttl: entry.ttl, ..Lifetime::default() };
-    Head { shareable: shareable(context, &head, life, times), ..head }
+    Head { shareable: shareable(plan, &head, life, times), ..head }
 }

@@ -18,7 +18,7 @@ use crate::{
         key::Key,
         rfc9111::{Vary, selector},
     },
-    proxy::context::Revalidation,
+    proxy::plan::Revalidation,
     store::{Store, StoreError},
 };
 

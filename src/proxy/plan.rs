@@ -1,0 +1,132 @@
+//! How a covered request is answered when the store alone does not do: under which key the answer is stored, what the
+//! upstream is asked to confirm, and what serves if it fails. The lookup fills it in, then the fill owns it. The request
+//! itself ([`RequestContext`]) never changes, and is shared.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName, Request};
+
+use crate::{
+    cache::{
+        entry::Entry,
+        key::Key,
+        route::{Mode, kind::Kind},
+        status::CacheReport,
+    },
+    dialect::Ask,
+    proxy::{
+        body::RequestBody,
+        cached::Fallback,
+        context::RequestContext,
+        state::{Live, Shared},
+    },
+    reason::Reason,
+    request::batch::Wanted,
+};
+
+/// Three times what 4,096 numbers take, written with all their digits, in bytes.
+const ROOM_FOR_VECTOR: usize = 256 * 1024;
+
+/// How a request is answered from here on.
+#[derive(Clone, Debug)]
+pub struct FillPlan {
+    /// The request.
+    pub context: Arc<RequestContext>,
+    /// Why the store is not asked; `None` where it is.
+    pub bypass: Option<Reason>,
+    /// The key that the answer is stored under; `None` where it is not stored.
+    pub key: Option<Key>,
+    /// The inputs that the upstream is asked for, where each has an entry of its own.
+    pub wanted: Option<Arc<Wanted>>,
+    /// The stale answer that is served if the upstream fails.
+    pub fallback: Option<Box<Fallback>>,
+    /// How long the store may still delay the answer (`store.timeout` in all).
+    pub store_budget: Duration,
+    /// What a route with `mode = "rfc9111"` revalidates with.
+    pub revalidation: Option<Box<Revalidation>>,
+}
+
+impl FillPlan {
+    /// The plan for a request with `headers`, before its lookup.
+    pub fn new(context: Arc<RequestContext>, headers: &HeaderMap) -> Self {
+        let bypass = context.cache_request.bypass;
+        let key = context.cache_request.key.clone();
+        let store_budget = context.live().config.store.timeout;
+        let revalidation = Revalidation::new(&context, headers).map(Box::new);
+        Self { context, bypass, key, wanted: None, fallback: None, store_budget, revalidation }
+    }
+
+    /// The settings as of the request.
+    pub fn live(&self) -> &Live {
+        self.context.live()
+    }
+
+    /// What lasts as long as the process.
+    pub fn shared(&self) -> &Shared {
+        self.context.shared()
+    }
+
+    /// What the upstream is asked for.
+    pub fn ask(&self) -> Ask {
+        let ask = self.context.cache_request.ask;
+        let inputs = self.wanted.as_ref().map_or(ask.inputs, |wanted| wanted.keys().len());
+        Ask { inputs, ..ask }
+    }
+
+    /// The conversations that the request names, where its answer may open another one.
+    pub fn named(&self) -> Option<&[String]> {
+        let may_open = self.context.route.kind == Kind::Query && self.revalidation.is_none();
+        may_open.then_some(&self.context.cache_request.conversations)
+    }
+
+    /// Asks the upstream for the very part that the client wants, on the client's own conditions. Such an answer is not
+    /// stored and not shared; the result is what `report` becomes.
+    pub fn ask_for_part(&mut self, request: &mut Request<RequestBody>, report: CacheReport) -> CacheReport {
+        let reason = Some(Reason::RequestRange);
+        self.bypass = reason;
+        self.key = None;
+        self.revalidation = None;
+        self.context.cache_request.conditions.add_to(request.headers_mut());
+        CacheReport { reason, ..report }
+    }
+
+    /// The keys that the answer is stored under.
+    pub fn keys(&self) -> &[Key] {
+        self.wanted.as_ref().map_or(self.key.as_slice(), |wanted| wanted.keys())
+    }
+
+    /// The largest answer that is stored, in bytes: one entry, and some room for each further one.
+    pub fn largest_answer(&self) -> usize {
+        let further = self.keys().len().saturating_sub(1);
+        self.live().config.store.max_entry.saturating_add(further * ROOM_FOR_VECTOR)
+    }
+
+    /// The largest answer that followers may join, in bytes: it is buffered for them whole.
+    pub fn largest_shared(&self) -> usize {
+        self.largest_answer().min(self.live().config.coalesce.max_buffer)
+    }
+}
+
+/// What a request on a route with `mode = "rfc9111"` is revalidated with.
+#[derive(Clone, Debug)]
+pub struct Revalidation {
+    /// The headers that go upstream; they select among the variants.
+    pub request: HeaderMap,
+    /// The key of the request's target, whatever the variant.
+    pub target: Key,
+    /// The headers that tell the stored variants of the target apart.
+    pub varies_on: Vec<HeaderName>,
+    /// The stored response that the upstream is asked to confirm, or that the answer to a `HEAD` may update.
+    pub stored: Option<Arc<Entry>>,
+}
+
+impl Revalidation {
+    /// `None` where the route has a TTL, or the answer is not stored.
+    fn new(context: &RequestContext, headers: &HeaderMap) -> Option<Self> {
+        let key = context.cache_request.key.as_ref();
+        let target = key.filter(|_| context.route.mode == Mode::Rfc9111)?.clone();
+        let mut request = headers.clone();
+        context.make_upstreams(&mut request);
+        Some(Self { request, target, varies_on: Vec::new(), stored: None })
+    }
+}
