@@ -1,4 +1,4 @@
-//! A stored answer, as far as it is of use to a request.
+//! What a lookup found for a request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,27 +10,27 @@ use crate::{
     dialect::Served,
 };
 
-/// A stored answer, as far as it is of use to a request.
+/// What a lookup found for a request.
 #[derive(Debug)]
 pub enum Lookup {
-    /// It is the answer.
+    /// The answer, fresh.
     Hit(Found),
-    /// It is the answer, and is to be asked for anew.
+    /// The answer, stale; it is served, and a refresh runs.
     Stale(Found),
-    /// There is none, or it is of no use.
+    /// Nothing that answers the request.
     Miss(Miss),
 }
 
-/// What there is to a request without an answer.
+/// A lookup without an answer, and what it found all the same.
 #[derive(Debug)]
 pub struct Miss {
-    /// Why there is none.
+    /// Why there is no answer.
     pub forward: Forward,
-    /// The entry that is fresh all the same, in a form of no use.
+    /// A fresh entry, in a form that the request cannot use.
     pub kept: Option<Arc<Entry>>,
-    /// What will do where the upstream fails.
+    /// A stale answer, for use if the upstream fails.
     pub fallback: Option<Fallback>,
-    /// What the upstream may confirm, on a route that follows it.
+    /// With `mode = "rfc9111"`: the response that the upstream may confirm.
     pub stored: Option<Arc<Entry>>,
 }
 
@@ -40,27 +40,27 @@ impl From<Forward> for Lookup {
     }
 }
 
-/// Whole seconds; more than fit are the most that do.
+/// Whole seconds, saturating.
 pub fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// A stored answer that is of use to a request, and in which form.
+/// A stored answer, and the form in which it is served.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// It.
+    /// The stored answer.
     pub entry: Arc<Entry>,
     /// The form that was asked for.
     pub served: Served,
-    /// What is told of it.
+    /// What `Cache-Status` says of it.
     pub report: CacheReport,
 }
 
-/// A stale answer for where the upstream fails.
+/// A stale answer, for use if the upstream fails.
 #[derive(Clone, Debug)]
 pub struct Fallback {
-    /// It.
+    /// The answer.
     pub found: Found,
-    /// Whether an error of the upstream is such a failure, too, or only that it gives no answer.
+    /// Whether an error status of the upstream counts as a failure, or only that it gives no answer.
     pub for_errors: bool,
 }

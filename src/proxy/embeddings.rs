@@ -1,5 +1,5 @@
-//! Requests for vectors: each input has an entry of its own. What is stored is filled in, and the upstream is asked
-//! once for the rest.
+//! Requests for embeddings: each input has an entry of its own. The stored vectors are answered from the store; the
+//! missing ones go upstream in one request, and both are put together in the order of the inputs.
 
 use std::{sync::Arc, time::Instant};
 
@@ -29,10 +29,10 @@ use crate::{
     telemetry::{log::events::Operation, stats::Limit},
 };
 
-/// Answers a request for vectors.
+/// Answers a request for embeddings.
 ///
 /// # Errors
-/// Where the upstream has no answer, or one that is not a vector for each input it was asked for.
+/// If the upstream gives no answer.
 pub async fn embed(
     mut plan: FillPlan,
     batch: &Batch,
@@ -52,7 +52,7 @@ pub async fn embed(
         let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
         return Err(Failure::Told(error, Some(CacheReport { forward: None, ..report })));
     }
-    // Where every input is asked for once, the request upstream is the caller's own.
+    // A request for all inputs, each once, is the client's own: it needs no second try.
     let own = (lacking.len() < batch.order().len()).then(|| copy(&request));
     let asking = Asking { plan: &plan, batch, stored: &stored, lacking: &lacking };
     let told = asking.answer(report.clone(), request).await?;
@@ -62,16 +62,16 @@ pub async fn embed(
     }
 }
 
-/// What the upstream has told.
+/// The upstream's answer.
 enum Told {
-    /// The answer to the caller's request.
+    /// The reply for the client.
     Answer(Reply),
-    /// What is no vector for each input, or cannot be put beside those that are stored: as it came.
+    /// Not a vector for each input, or not of the kind of the stored ones: the reply as it came.
     Unfit(Reply),
 }
 
-/// Asks for all inputs in the caller's own words, after the service has given no fitting answer to some of them: what it
-/// would have said without a cache is passed on.
+/// Asks for all inputs in the client's own words, after the answer for the missing ones did not fit: the client gets what
+/// the service says without a cache.
 async fn ask_for_all(
     plan: FillPlan,
     batch: &Batch,
@@ -86,16 +86,16 @@ async fn ask_for_all(
         let (Told::Answer(reply) | Told::Unfit(reply)) = asking.answer(report, request).await?;
         return Ok(reply);
     }
-    // With repeats, it is a request that no entry is made of.
+    // Nothing is stored of a request that repeats inputs.
     let bypass = Some(Reason::UnreadVectors);
     fetch::ask(FillPlan { bypass, key: None, ..plan }, report, request).await
 }
 
-/// A request with the same head and body.
+/// A copy of the request.
 fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
     let body = match request.body() {
         RequestBody::Full(body) => RequestBody::Full(body.clone()),
-        // Requests for vectors were read whole.
+        // Requests for embeddings are read whole.
         RequestBody::Client(..) => RequestBody::Full(None),
     };
     let mut copy = Request::new(body);
@@ -105,7 +105,7 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy
 }
 
-/// The inputs of a request that the upstream is asked for.
+/// The missing inputs of a request, and what is stored of the others.
 struct Asking<'a> {
     plan: &'a FillPlan,
     batch: &'a Batch,
@@ -114,7 +114,7 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Asks for them, and puts the answer and what is stored together.
+    /// Asks for the missing ones, and puts the vectors together.
     async fn answer(&self, report: CacheReport, request: Request<RequestBody>) -> Result<Told, Failure> {
         let (mut asked, request) = rest(self.plan, self.batch, self.lacking, request);
         let stale = self.stored.answer(self.batch.order());
@@ -144,7 +144,7 @@ impl Asking<'_> {
             Ok(body) => body,
             Err(fault) => {
                 let reply = Reply { response: Response::from_parts(head, told.into()), report, hit };
-                // The upstream's own error is the answer.
+                // The service's own error is the answer.
                 return Ok(if fault == Fault::Error { Told::Answer(reply) } else { Told::Unfit(reply) });
             }
         };
@@ -164,7 +164,7 @@ impl Asking<'_> {
     }
 }
 
-/// Looks all inputs up; what is told of the request if the upstream must be asked.
+/// Looks all inputs up, and says what the report is if the upstream must be asked.
 async fn look(plan: &mut FillPlan, batch: &Batch) -> (Stored, CacheReport) {
     let context = Arc::clone(&plan.context);
     let shared = context.shared();
@@ -193,7 +193,7 @@ async fn look(plan: &mut FillPlan, batch: &Batch) -> (Stored, CacheReport) {
     (stored, CacheReport { inputs, ..report })
 }
 
-/// The question for the inputs that are lacking, and the request that asks for them.
+/// The plan and the request for the missing inputs.
 fn rest(
     plan: &FillPlan,
     batch: &Batch,

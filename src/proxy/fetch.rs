@@ -1,4 +1,7 @@
-//! An answer that is not stored: asked of the upstream, or read along with whom it is being given to already.
+//! A miss: the request leads a fill of its own, or follows a running one.
+//!
+//! The leader works on its fill until there is something to give to the client; then a task of its own takes the fill
+//! over ([`DetachOnDrop`]), so that the fill does not depend on how fast its client reads, or whether it stays.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +23,7 @@ use crate::{
             flight::{self, End, FlightMeta, Head, Reader, Shareable, Source},
             registry::{Joinable, Role, Start},
         },
-        fill::{Fill, purpose::Purpose},
+        fill::{Fill, Purpose},
         lookup::hit,
         plan::FillPlan,
         response::{self, Failure, Reply},
@@ -28,16 +31,16 @@ use crate::{
     telemetry::stats::Limit,
 };
 
-/// How long a response's head waits for a short answer's end, so that `Cache-Status` can tell what became of it.
+/// How long a response's head waits for the end of a short answer, so that `Cache-Status` can say whether it is stored.
 const VERDICT_WAIT: Duration = Duration::from_millis(50);
 
 /// How long a stream's head waits for its first event.
 const FIRST_EVENT_WAIT: Duration = Duration::from_millis(1);
 
-/// Gets the answer to `plan`, whose lookup `report` tells of; `request` asks the upstream for it.
+/// Gets the answer from the upstream with `request`, or from a running fill. `report` says how the lookup went.
 ///
 /// # Errors
-/// Where there is no answer, or it does not begin in time.
+/// If there is no answer, or it does not begin in time.
 pub async fn ask(
     plan: FillPlan,
     report: CacheReport,
@@ -50,7 +53,7 @@ pub async fn ask(
     }
 }
 
-/// Asks, and serves the stale answer where that fails.
+/// Asks, and serves the stale answer if that fails.
 async fn ask_or_take(
     plan: FillPlan,
     report: CacheReport,
@@ -67,7 +70,7 @@ async fn ask_or_take(
     }
 }
 
-/// Asks the upstream in the background, unless it is being asked already, or failed to answer lately.
+/// Asks the upstream in the background, unless a fill is running already or failed lately.
 pub fn refresh(plan: FillPlan, request: Request<RequestBody>) {
     let Some(key) = &plan.key else { return };
     let id = (key.id(), plan.context.cache_request.ask.upstream_form.id);
@@ -98,7 +101,7 @@ async fn ask_once_or_twice(
                 break;
             }
         };
-        // Who has waited for a second answer, or failed twice, waits for no third; nor who has a stale one.
+        // Nobody waits for a third fill, and nobody with a stale answer for a second one.
         let last = second || reader.meta().second || plan.fallback.is_some();
         match timeout_at(deadline, reader.shared_head()).await {
             Err(_) => return Err(Failure::Told(plan.context.too_late(), Some(report))),
@@ -124,10 +127,10 @@ fn meta(plan: &FillPlan, second: bool) -> FlightMeta {
     FlightMeta { bound, with_credentials, second, began }
 }
 
-/// The request's part in the answer.
+/// Joins the flight of the request's key, or begins one.
 fn join(plan: &FillPlan, second: bool) -> Role {
     let cache_request = &plan.context.cache_request;
-    // What is not looked up is not shared; nor is an answer that the request wants to be of no further use.
+    // A request that does not look up does not share; nor does one that wants its answer not to be reused.
     let (None, Some(key), false) = (plan.bypass, &plan.key, plan.context.is_head()) else {
         return Role::Alone;
     };
@@ -153,8 +156,7 @@ fn join(plan: &FillPlan, second: bool) -> Role {
     in_flight.join(id, meta(plan, second), since, max_followers, joinable)
 }
 
-/// Asks the upstream, and reads along. Once there is something to give on, or the client leaves, a task of its own does
-/// what is left of the asking: from then on this one goes no faster than the client reads.
+/// Leads: asks the upstream, and reads the answer as the first of its readers.
 async fn leader_reply(
     plan: FillPlan,
     mut report: CacheReport,
@@ -178,13 +180,13 @@ async fn leader_reply(
                 report.stored = Some(outcome.is_ok());
                 report.reason = report.reason.or(flight::reason(outcome));
             }
-            // Nothing of it has gone to the client yet, who can so be told.
+            // Nothing has gone to the client yet: it can get the error.
             Ok(End::Failed(error)) => return Err(Failure::Fill(error, Some(report))),
             Err(_) => {}
         }
     } else {
-        // Where a stream's first event comes right behind its head, it goes on from here, too, before a task of its own,
-        // which another thread would be woken for, takes the rest. Where it takes longer, the head does not wait.
+        // A first event that comes right behind the head is sent from here too: handing the fill over wakes another thread.
+        // The head does not wait longer for it.
         let _ = timeout(FIRST_EVENT_WAIT, fill.until(reader.begun())).await;
     }
     report.forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
@@ -197,12 +199,12 @@ async fn leader_reply(
         }
         Source::Revalidated { age, ttl } => report = report.revalidated(age, ttl),
     }
-    // Whoever reads the body from now on, be it here, must not be the one who does the work.
+    // From here on the body is read at the client's pace. The fill goes on in its own task.
     drop(fill);
     let mut headers = head.headers.clone();
     let edit = edit.filter(|edit| edit.changes(Framing::of_headers(&headers)));
     if edit.is_some() {
-        // They tell of the bytes as they came.
+        // They describe the bytes before the edit.
         for name in [header::CONTENT_LENGTH, header::ETAG] {
             headers.remove(name);
         }
@@ -212,18 +214,18 @@ async fn leader_reply(
     Ok(Reply::new(response, Some(report)))
 }
 
-/// Reads along with the request that asked.
+/// Follows: reads the answer that another request leads.
 fn follower_reply(plan: &FillPlan, report: CacheReport, head: &Head, reader: Reader) -> Reply {
     plan.shared().stats.coalesced.increment();
     let framing = Framing::of_headers(&head.headers);
     let edit = plan.context.cache_request.ask.edit_for_others(plan.named());
     let edit = edit.filter(|edit| edit.changes(framing));
-    // As from the store: without what was meant for the one who asked, be it in an answer that is not stored.
+    // As from the store: without the headers that are meant for the leader's client alone.
     let mut headers = response::headers_to_store(&plan.context.route, &head.headers);
     if plan.revalidation.is_none() {
         headers.remove(header::SET_COOKIE);
     }
-    // An error says when to ask again to whom it is given.
+    // Each client of a shared error may know when to ask again.
     if let (true, Some(after)) = (head.status.is_client_error(), head.headers.get(header::RETRY_AFTER)) {
         headers.insert(header::RETRY_AFTER, after.clone());
     }

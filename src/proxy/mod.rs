@@ -1,13 +1,13 @@
-//! A request's life, whole: every way it may go is on this page.
+//! A request's life: every way that it may go is on this page.
 //!
 //! ```text
 //! handle → health page, or the route that covers it
-//!   none, or one that is not cached → pass: streamed through both ways
-//!   cached → body read → admitted? → inputs with an entry each? → embed: the stored ones, and a fill for the others
+//!   no route, or one without cache → passthrough: streamed both ways
+//!   a route with cache → body read → classified → inputs with an entry each? → embeddings: stored ones, a fill for the rest
 //!     else → lookup → fresh?
 //!     yes   → the stored answer
 //!     stale → the stored answer, while a fill asks the upstream
-//!     no    → a fill asks the upstream, and this client reads along
+//!     no    → a fill asks the upstream, and this client reads the answer while it comes
 //! ```
 
 pub mod accepted_credentials;
@@ -72,7 +72,7 @@ use crate::{
 /// The proxy.
 #[derive(Debug)]
 pub struct Proxy {
-    /// What lasts.
+    /// What lasts as long as the process.
     pub shared: Arc<Shared>,
     /// What a reload replaces.
     pub live: ArcSwap<Live>,
@@ -84,14 +84,14 @@ impl Proxy {
     /// Answers one request.
     ///
     /// # Errors
-    /// Where the client stalled or left: the connection is to be closed.
+    /// If the client stalled or left: the connection is closed.
     pub async fn handle(
         self: Arc<Self>,
         request: Request<ClientBody>,
         caller: Arc<Caller>,
     ) -> Result<Response<Observed>, BodyError> {
         let (parts, body) = request.into_parts();
-        // It is handed on from one to the next, and of some size.
+        // The head is large, and is moved several times.
         let mut parts = Box::new(parts);
         let mut exchange = self.begin(&parts, caller);
         events::http_request(&events::HttpRequest {
@@ -118,7 +118,7 @@ impl Proxy {
         match answered {
             Ok(reply) => Ok(self.finish(exchange, reply)),
             Err(Failure::Told(error, report)) => {
-                // What the caller asked for is no fault.
+                // `only-if-cached` asks for this error: it is not logged as a failure.
                 if error.kind != ErrorKind::NotCached {
                     exchange.failed(&error);
                 }
@@ -312,7 +312,7 @@ fn error_response(exchange: &Exchange, error: &ProxyError) -> Response<ResponseB
         ErrorKind::Overloaded => {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        // The rest of such a request cannot be told from the next one, or is not worth reading.
+        // The rest of such a request cannot be told from the next one, or is not read.
         ErrorKind::InvalidRequest | ErrorKind::FileTooLarge => {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -1,4 +1,6 @@
-//! What the upstream's answer is worth: whether it may be stored, and who else may read it while it runs.
+//! Cacheability: whether the upstream's answer may be stored, for how long, and who else may read it while it comes.
+//!
+//! The checks run in the order of the page of [`crate::proxy::fill`]; each returns the reason of its "no".
 
 use bytes::Bytes;
 use http::{HeaderName, StatusCode, header};
@@ -27,12 +29,12 @@ use crate::{
 ///
 /// # Errors
 /// The reason, where it may not.
-pub fn of_head(plan: &FillPlan, head: &Head, times: Times) -> Result<Lifetime, Reason> {
+pub(super) fn of_head(plan: &FillPlan, head: &Head, times: Times) -> Result<Lifetime, Reason> {
     let life = by_rules(plan, head, times)?;
     if is_longer(head, plan.largest_answer()) { Err(Reason::TooLarge) } else { Ok(life) }
 }
 
-/// Whether its head says that its body has more than `most` bytes. A length that is none is the parser's affair.
+/// Whether the head announces a body of more than `most` bytes. The HTTP parser has refused invalid lengths already.
 fn is_longer(head: &Head, most: usize) -> bool {
     let length =
         head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -55,8 +57,8 @@ fn by_rules(plan: &FillPlan, head: &Head, times: Times) -> Result<Lifetime, Reas
     if cache_request.is_turn { Err(Reason::ConversationTurn) } else { Ok(life) }
 }
 
-/// What its whole body says.
-pub fn of_body(plan: &FillPlan, head: &Head, body: &Bytes) -> Answer {
+/// What the whole body says, as its dialect judges it. Under RFC 9111 bodies are opaque.
+pub(super) fn of_body(plan: &FillPlan, head: &Head, body: &Bytes) -> Answer {
     let RequestContext { route, cache_request, .. } = &*plan.context;
     match plan.revalidation {
         Some(_) => Answer::opaque(),
@@ -68,18 +70,15 @@ pub fn of_body(plan: &FillPlan, head: &Head, body: &Bytes) -> Answer {
     }
 }
 
-/// Whether those who wait for the answer to be judged may have it: it is whole, and says what it was asked for, though it
-/// may not be worth keeping.
-pub const fn is_for_others(end: Result<(), Reason>) -> bool {
+/// Whether followers that wait for the judgement may have the answer: it is whole and answers the question, even if it
+/// is not stored.
+pub(super) const fn is_for_others(end: Result<(), Reason>) -> bool {
     matches!(end, Ok(()) | Err(Reason::Filtered | Reason::Length | Reason::ToolCalls))
 }
 
-/// Whether it is worth keeping, now that it has come to its end.
-///
-/// # Errors
-/// The reason, where it is not.
-pub fn of_end(head: &Head, framed: bool, answer: &Answer) -> Result<(), Reason> {
-    // A document's 404 is no answer of its dialect.
+/// Whether the answer may be stored, now that it has ended.
+pub(super) fn of_end(head: &Head, framed: bool, answer: &Answer) -> Result<(), Reason> {
+    // A document's 404 has no dialect.
     if head.status != StatusCode::OK {
         return if framed { Ok(()) } else { Err(Reason::Unframed) };
     }
@@ -87,8 +86,13 @@ pub fn of_end(head: &Head, framed: bool, answer: &Answer) -> Result<(), Reason> 
     if framed || answer.end_seen { Ok(()) } else { Err(Reason::Unframed) }
 }
 
-/// How long an answer that may be kept for `life` is kept, by what its content says of itself.
-pub fn of_content(plan: &FillPlan, head: &Head, body: &Bytes, life: Lifetime) -> (Lifetime, StoredFor) {
+/// The lifetime of an answer by its content: documents that are unfinished get a short one.
+pub(super) fn of_content(
+    plan: &FillPlan,
+    head: &Head,
+    body: &Bytes,
+    life: Lifetime,
+) -> (Lifetime, StoredFor) {
     if plan.revalidation.is_some() {
         return (life, StoredFor::Usual);
     }
@@ -98,8 +102,8 @@ pub fn of_content(plan: &FillPlan, head: &Head, body: &Bytes, life: Lifetime) ->
     }
 }
 
-/// Who else may read it.
-pub fn shareable(
+/// Who else may read the answer while it comes.
+pub(super) fn shareable(
     plan: &FillPlan,
     purpose: Purpose,
     head: &Head,
@@ -109,7 +113,7 @@ pub fn shareable(
     let status = head.status;
     let shareable = match verdict {
         Ok(life) if plan.revalidation.is_some() => received::shareable(plan, head, life, times),
-        // Whoever asked owns what goes on under the answer's id.
+        // What goes on under the answer's id belongs to the client that asked.
         Ok(_) | Err(Reason::ConversationTurn) if plan.context.cache_request.ask.runs_on => {
             Shareable::Released
         }
@@ -118,9 +122,9 @@ pub fn shareable(
             let is_document = Framing::of_headers(&head.headers) == Framing::Whole;
             if is_judged && is_document { Shareable::Judged } else { Shareable::Open }
         }
-        // What may not be stored is for one request (RFC 9111, section 4).
+        // A response that may not be stored answers one request only (RFC 9111, section 4).
         Err(_) if plan.revalidation.is_some() => Shareable::Released,
-        // One more may try; what comes of that is for everybody.
+        // One follower may try again; all share the second answer, good or bad.
         Err(Reason::Status) if status.is_server_error() && purpose != Purpose::SecondAnswer => {
             Shareable::Failed
         }
@@ -131,7 +135,7 @@ pub fn shareable(
         },
         Err(_) => Shareable::Released,
     };
-    // Who reads slowly and who reads fast would have to wait for each other.
+    // Beyond the buffer, slow and fast readers would have to wait for each other.
     if matches!(shareable, Shareable::Open | Shareable::Judged) && is_longer(head, plan.largest_shared()) {
         Shareable::Released
     } else {
@@ -139,9 +143,9 @@ pub fn shareable(
     }
 }
 
-/// Whether a key with such an answer is asked for by each caller on its own: an error says nothing of the next
-/// answer.
-pub fn is_unshareable(plan: &FillPlan, head: &Head, verdict: Result<Lifetime, Reason>) -> bool {
+/// Whether the next requests for this key do not wait for each other. An error does not make a key unshareable: it says
+/// nothing about the next answer.
+pub(super) fn is_unshareable(plan: &FillPlan, head: &Head, verdict: Result<Lifetime, Reason>) -> bool {
     match verdict {
         Ok(_) | Err(Reason::ConversationTurn) => is_longer(head, plan.largest_shared()),
         Err(reason) => reason != Reason::Status,

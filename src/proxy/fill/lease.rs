@@ -1,4 +1,4 @@
-//! Whose turn it is to ask the upstream, among all replicas.
+//! The lease of a fill: among all replicas, its holder asks the upstream and the others wait for the stored answer.
 
 use std::{
     sync::Arc,
@@ -11,7 +11,7 @@ use crate::{
     proxy::{
         cached::{Found, Lookup},
         coalesce::flight::{Abandoned, Head, Shareable, Source, Writer},
-        fill::{Fill, purpose::Purpose},
+        fill::{call::Fill, purpose::Purpose},
         lookup::{batch, find_for_readers},
         plan::FillPlan,
         response,
@@ -20,17 +20,17 @@ use crate::{
     store::{self, Lease, LeaseState},
 };
 
-/// How often another replica's answer is looked for.
+/// The pause between two looks for another replica's answer.
 const LEASE_POLL: Duration = Duration::from_millis(20);
 
 /// Whether to ask the upstream.
 #[derive(Debug)]
-pub enum LeaseOutcome {
-    /// Yes; with the lease where there are other replicas.
+pub(super) enum LeaseOutcome {
+    /// Yes; with the lease, if the store has replicas.
     Fetch(Option<Lease>),
-    /// No: it is stored by now, by another replica, or since it was looked up.
+    /// No: another request or another replica has stored the answer since the lookup.
     Found(Found),
-    /// No: nobody waits for it any more.
+    /// No: nobody waits for the answer any more.
     Abandoned,
 }
 
@@ -44,7 +44,7 @@ impl Fill {
         let Some(guard) = &self.guard else { return LeaseOutcome::Fetch(None) };
         let context = Arc::clone(&self.plan.context);
         let CacheRequest { is_turn, ask, .. } = &context.cache_request;
-        // What is not stored is not waited for.
+        // Other replicas store nothing for such a request either.
         let Some(key) = self.plan.key.as_ref().filter(|_| !is_turn) else {
             return LeaseOutcome::Fetch(None);
         };
@@ -92,11 +92,11 @@ impl Fill {
     }
 }
 
-/// Gives the readers an answer that somebody else asked for.
+/// Gives the readers the stored answer.
 ///
 /// # Errors
-/// Where they have left.
-pub async fn serve_found(plan: &FillPlan, found: Found, writer: &Writer) -> Result<(), Abandoned> {
+/// If all of them have left.
+pub(super) async fn serve_found(plan: &FillPlan, found: Found, writer: &Writer) -> Result<(), Abandoned> {
     let Found { entry, served, .. } = found;
     let dialect = plan.context.cache_request.dialect;
     let (status, entry) = (entry.status, Arc::unwrap_or_clone(entry));

@@ -1,12 +1,12 @@
-//! What the upstream is asked for.
+//! Why the upstream is asked.
 
-/// What the upstream is asked for.
+/// Why the upstream is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// An answer to a request that waits.
+pub(crate) enum Purpose {
+    /// A request waits for the answer.
     Answer,
-    /// The same, after another request's failure.
+    /// A request waits for it, after another request's fill failed.
     SecondAnswer,
-    /// A fresh answer in the place of a stale one, for which nobody waits.
+    /// A stale answer is to be replaced; nobody waits.
     Refresh,
 }

@@ -1,4 +1,4 @@
-//! An answer as it is recorded on its way to those who read it.
+//! Records an answer on its way to its readers: its bytes, and for a replay at its pace the gaps between its events.
 
 use std::time::Instant;
 
@@ -9,9 +9,9 @@ use crate::{
     proxy::body,
 };
 
-/// What has come of an answer, until that is too much.
+/// The answer so far. Nothing is recorded once it is larger than what may be stored.
 #[derive(Debug)]
-pub struct Recorder {
+pub(super) struct Recorder {
     chunks: Vec<Bytes>,
     len: usize,
     largest: usize,
@@ -29,7 +29,7 @@ struct Pacing {
 }
 
 impl Pacing {
-    /// Reads on; whether one of the events is the last by `is_last`.
+    /// Reads the next chunk. True if one of its events is the last one by `is_last`.
     fn read(&mut self, bytes: &[u8], now: Instant, is_last: impl Fn(&Event) -> bool) -> bool {
         self.last_chunk = now;
         let mut has_ended = false;
@@ -48,23 +48,23 @@ impl Pacing {
     }
 }
 
-/// The milliseconds since the event before, which is this one from now on.
+/// The milliseconds since the last event, whose time becomes `now`.
 fn gap(last: &mut Option<Instant>, now: Instant) -> u32 {
     let gap = last.replace(now).map_or(0, |last| (now - last).as_millis());
     u32::try_from(gap).unwrap_or(u32::MAX)
 }
 
 impl Recorder {
-    /// Of an answer that is divided so and kept up to `largest` bytes.
-    pub fn new(framing: Framing, largest: usize, now: Instant) -> Self {
+    /// Records an answer with this framing, up to `largest` bytes.
+    pub(super) fn new(framing: Framing, largest: usize, now: Instant) -> Self {
         let pacing = |decoder| Pacing { decoder, gaps: Vec::new(), last_event: None, last_chunk: now };
         Self { chunks: Vec::new(), len: 0, largest, pacing: framing.decoder().map(pacing) }
     }
 
-    /// Adds what came at `now`; whether the stream has ended with it, by `is_last`.
-    pub fn add(&mut self, chunk: Bytes, now: Instant, is_last: impl Fn(&Event) -> bool) -> bool {
+    /// Adds a chunk that came at `now`. True if the stream has ended with it, by `is_last`.
+    pub(super) fn add(&mut self, chunk: Bytes, now: Instant, is_last: impl Fn(&Event) -> bool) -> bool {
         self.len += chunk.len();
-        if !self.is_kept() {
+        if !self.fits() {
             self.chunks = Vec::new();
             self.pacing = None;
             return false;
@@ -74,24 +74,19 @@ impl Recorder {
         has_ended
     }
 
-    /// The bytes that have come.
-    pub const fn len(&self) -> usize {
+    /// The bytes that have come, recorded or not.
+    pub(super) const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nothing has come.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Whether it is not too large.
-    pub const fn is_kept(&self) -> bool {
+    /// Whether what has come is small enough to be stored.
+    pub(super) const fn fits(&self) -> bool {
         self.len <= self.largest
     }
 
-    /// The body, and the milliseconds before each of its events; `None` where it was too large.
-    pub fn whole(self) -> Option<(Bytes, Vec<u32>)> {
-        if !self.is_kept() {
+    /// The body, and the milliseconds before each of its events; `None` if it was too large.
+    pub(super) fn whole(self) -> Option<(Bytes, Vec<u32>)> {
+        if !self.fits() {
             return None;
         }
         let body = body::joined(self.chunks, self.len);
@@ -133,7 +128,7 @@ mod tests {
         let chunks = [("12345", 0), ("67890", 1), ("x", 2), ("", 3)];
         assert!(recorded(Framing::Whole, 10, &chunks[..2]).0.whole().is_some());
         let (beyond, _) = recorded(Framing::Whole, 10, &chunks);
-        assert!(!beyond.is_kept() && beyond.chunks.is_empty());
+        assert!(!beyond.fits() && beyond.chunks.is_empty());
         assert_eq!(beyond.whole(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What is stored of an answer that came whole, and storing it.
+//! Makes the entry of a whole answer, and stores it.
 
 use std::{
     sync::Arc,
@@ -39,7 +39,10 @@ pub(super) struct SaveAs {
     pub(super) began: Option<Version>,
 }
 
-/// What is stored of a whole answer.
+/// The entry of a whole answer.
+///
+/// # Errors
+/// The reason, if something that the answer depends on was invalidated since its fill began.
 pub(super) fn entry(
     plan: &FillPlan,
     head: &Head,
@@ -64,18 +67,20 @@ pub(super) fn entry(
     depending(plan, entry, &head.headers, answer.tags, began)
 }
 
-/// `entry` with what it depends on, by its request, its headers, and what it tells itself, where none of that was
-/// retired since `began`.
+/// Adds to `entry` what it depends on: by its request, by its headers, and `in_body`.
+///
+/// # Errors
+/// [`Reason::Retired`] if one of these was invalidated since `began`.
 fn depending(
     plan: &FillPlan,
     entry: Entry,
     headers: &HeaderMap,
-    told: Vec<String>,
+    in_body: Vec<String>,
     began: Option<Version>,
 ) -> Result<Entry, Reason> {
     let cache_request = &plan.context.cache_request;
     let (began, key) = began.zip(plan.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
-    let tags = tags::of(&cache_request.targets, headers, told)?;
+    let tags = tags::of(&cache_request.targets, headers, in_body)?;
     let by_tag: Vec<_> = tags.iter().cloned().map(Target::Tag).collect();
     let target_ids: Vec<_> = cache_request.target_ids().into_iter().chain(TargetId::all(&by_tag)).collect();
     if plan
@@ -89,7 +94,7 @@ fn depending(
     Ok(Entry { began, target_ids, tags, ..entry })
 }
 
-/// Where an answer that was asked for at `asked` is kept while `stored` is there, perhaps only since then.
+/// Where `entry`, asked for at `asked` (Unix milliseconds), goes if `stored` is there already.
 fn place(plan: &FillPlan, entry: &Entry, stored: &Entry, asked: u64) -> Placement {
     let now = unix_millis(SystemTime::now());
     let freshness = policy::freshness(stored.stored_at, stored.ttl, now, &Directives::default());
@@ -101,22 +106,25 @@ fn place(plan: &FillPlan, entry: &Entry, stored: &Entry, asked: u64) -> Placemen
     let old = Stored { form: stored.form, media: &old_media, body: &stored.body };
     let new = Stored { form: entry.form, media: &new_media, body: &entry.body };
     match dialect::place(plan.context.cache_request.dialect, &old, &new) {
-        // Who asked all the same did not want that one.
+        // The request came after the stored answer and did not take it.
         Placement::Nowhere if stored.stored_at < asked => Placement::Instead,
         place => place,
     }
 }
 
-/// What is stored of an answer that was stored before.
+/// A stored entry that is to be stored again.
 ///
 /// # Errors
-/// The reason, where it cannot be.
+/// The reason, if something that it depends on was invalidated.
 pub(super) fn again(plan: &FillPlan, entry: Entry, began: Option<Version>) -> Result<Entry, Reason> {
     let (headers, told) = (entry.headers.clone(), entry.tags.clone());
     depending(plan, entry, &headers, told, began)
 }
 
-/// Stores an answer, as of `times`.
+/// Stores an entry whose response came at `times`.
+///
+/// # Errors
+/// The reason, if another form of the answer stays or the store fails.
 pub(super) async fn store(plan: &FillPlan, entry: Entry, times: Times) -> Result<(), Reason> {
     let (started, life) = (Instant::now(), entry.life());
     let FillPlan { context, revalidation, wanted, .. } = plan;

@@ -1,4 +1,4 @@
-//! What the store holds for the inputs of a request, each by itself.
+//! The lookup of a request for embeddings: what the store has for each input.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,18 +18,18 @@ use crate::{
     },
 };
 
-/// How far a stored vector is of use.
+/// How a stored vector may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
-    /// It is the answer.
+    /// As the answer.
     Fresh,
-    /// It is the answer, and is to be asked for anew.
+    /// As the answer, while a refresh runs.
     Stale,
-    /// It will do where the upstream fails.
+    /// Only if the upstream fails.
     Fallback,
 }
 
-/// A stored vector, in the answer that its input alone would get.
+/// A stored vector, in the answer to its input alone.
 #[derive(Debug)]
 struct Part {
     found: Found,
@@ -37,18 +37,18 @@ struct Part {
     of_use: Use,
 }
 
-/// What the store holds for distinct inputs, in their order.
+/// What the store has for the distinct inputs, in their order.
 #[derive(Debug)]
 pub struct Stored {
     parts: Vec<Option<Part>>,
-    /// Why the first one that has no answer has none.
+    /// Why the first input without an answer has none.
     pub forward: Forward,
-    /// Whether the store could not be asked for some of them.
+    /// Whether the store failed for some of them.
     pub failed: bool,
 }
 
 impl Stored {
-    /// Nothing for that many.
+    /// Nothing, for that many inputs.
     pub fn nothing(count: usize) -> Self {
         Self { parts: (0..count).map(|_| None).collect(), forward: Forward::UriMiss, failed: false }
     }
@@ -79,7 +79,7 @@ impl Stored {
         stored
     }
 
-    /// What was found, if it is a vector, and can stand in the answer.
+    /// The entry that was found, if it is a vector of the same kind as the others.
     fn part(&self, found: Found, of_use: Use, inputs: usize) -> Option<Part> {
         let vectors = Vectors::stored(&found.entry.body).ok()?;
         let first = self.parts.iter().flatten().next();
@@ -92,12 +92,12 @@ impl Stored {
         self.parts[number].as_ref().is_some_and(|part| of_use.contains(&part.of_use))
     }
 
-    /// Those that the upstream is to be asked for.
+    /// The inputs that the upstream is asked for.
     pub fn lacking(&self) -> Vec<usize> {
         (0..self.parts.len()).filter(|number| !self.is(*number, &[Use::Fresh])).collect()
     }
 
-    /// Whether nobody need wait for the upstream.
+    /// Whether no client need wait for the upstream.
     pub fn serves_all(&self) -> bool {
         (0..self.parts.len()).all(|number| self.is(number, &[Use::Fresh, Use::Stale]))
     }
@@ -112,7 +112,7 @@ impl Stored {
         parts.filter(|part| part.of_use == Use::Fresh)
     }
 
-    /// The answer to `order` that is all from the store, if there is one.
+    /// The answer to `order` from the store alone, fresh or not; `None` if an input is missing.
     pub fn answer(&self, order: &[usize]) -> Option<Found> {
         let parts: Vec<_> = order.iter().map(|number| self.parts[*number].as_ref()).collect::<Option<_>>()?;
         let places: Vec<_> = parts.iter().map(|part| (&part.vectors, 0)).collect();
@@ -123,8 +123,8 @@ impl Stored {
         Some(found)
     }
 
-    /// The answer to `order` with what the upstream has told of those that were `lacking`; `None` where the two cannot
-    /// stand in one answer.
+    /// The answer to `order`, with the upstream's vectors for the `lacking` inputs; `None` if the two are of different
+    /// kinds.
     pub fn completed(&self, order: &[usize], lacking: &[usize], told: &Vectors) -> Option<Bytes> {
         let mut places: Vec<_> =
             self.parts.iter().map(|part| part.as_ref().map(|part| (&part.vectors, 0))).collect();
@@ -134,13 +134,13 @@ impl Stored {
         told.with(&order.iter().map(|number| places[*number]).collect::<Option<Vec<_>>>()?)
     }
 
-    /// What need not be asked for of `order`, summed up; `None` where that is nothing.
+    /// A summary of the fresh inputs of `order`; `None` if no input is fresh.
     pub fn found(&self, order: &[usize]) -> Option<Found> {
         sum(&self.fresh(order).collect::<Vec<_>>(), Bytes::new())
     }
 }
 
-/// What is told of several stored answers that were put together in `body`; each input counts.
+/// Several stored answers as one with this `body`: usages add up, the shortest remaining TTL counts.
 fn sum(parts: &[&Part], body: Bytes) -> Option<Found> {
     let (first, reports) = (parts.first()?, || parts.iter().map(|part| &part.found.report));
     let entries = || parts.iter().map(|part| &part.found.entry);
@@ -160,9 +160,9 @@ fn sum(parts: &[&Part], body: Bytes) -> Option<Found> {
     Some(Found { entry: Arc::new(entry), report, ..first.found.clone() })
 }
 
-/// The answer to a question for several inputs, where all of it has been stored since they were looked up.
+/// The answer to a request for several inputs, if all were stored since the lookup.
 pub async fn stored_meanwhile(plan: &FillPlan) -> Option<Found> {
-    // A single one comes with the turn.
+    // The lease's reply has the entry of a single input.
     let wanted = plan.wanted.as_ref().filter(|wanted| wanted.keys().len() > 1)?;
     let stored = Stored::look(plan, wanted.keys(), wanted.keys().len()).await;
     let order: Vec<_> = (0..wanted.keys().len()).collect();

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// The reply that says what was found.
+/// The reply with a stored answer.
 pub fn found(context: &RequestContext, found: Found) -> Reply {
     let Found { entry, served, report } = found;
     let stats = &context.shared().stats;
@@ -36,7 +36,8 @@ pub fn found(context: &RequestContext, found: Found) -> Reply {
     Reply { response, report: Some(report), hit: Some(saved) }
 }
 
-/// The same in place of what the upstream could not answer; `status` is what it answered instead.
+/// The reply with a stale answer, in place of the upstream's error. `status` is the status of that error; `None` if the
+/// upstream did not answer.
 pub fn instead(context: &RequestContext, mut stale: Found, status: Option<StatusCode>) -> Reply {
     stale.report.forward = Some((Forward::Stale, status));
     found(context, stale)

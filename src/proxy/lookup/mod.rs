@@ -1,4 +1,4 @@
-//! Asking the store, and judging what it holds for a request.
+//! Asks the store, and decides whether the entry that it has answers the request.
 
 pub mod batch;
 pub mod hit;
@@ -30,8 +30,8 @@ use crate::{
     time::unix_millis,
 };
 
-/// Asks the store for what is kept under `key`, or for the variant of it that the request selects; the question's key
-/// is that one's from now on.
+/// Asks the store for the entry under `key`, or for the variant of it that the request selects: the plan's key becomes
+/// that variant's.
 pub async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
     let started = Instant::now();
     let store = &plan.context.exchange.live.shared.store;
@@ -78,8 +78,8 @@ pub fn judge(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
     judge_as(plan, plan.ask(), key, entry)
 }
 
-/// Whether `entry`, or what is kept beside it, answers the request in the form that the upstream is asked for: what all
-/// who read along edit for themselves.
+/// Whether `entry`, or the entry beside it, answers the request in the form that the upstream is asked for. Each reader
+/// of a flight edits that form for its own client.
 pub async fn find_for_readers(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
     let ask = plan.ask();
     let ask = Ask { form: ask.upstream_form, ..ask };
@@ -92,11 +92,11 @@ pub async fn find_for_readers(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> 
     }
 }
 
-/// What is kept beside `kept`, the fresh answer in another form, where that is of use to the request.
+/// The entry beside `kept`, if it is of use to the request. `kept` is fresh, but in a form that the request cannot use.
 async fn beside(plan: &FillPlan, ask: Ask, key: &Key, kept: &Entry) -> Option<Lookup> {
     let beside = key.beside(ask.upstream_form.id);
     let found = timeout(plan.store_budget, plan.shared().store.get(&beside)).await.ok()?.ok()??;
-    // What somebody put by hand stands for all that was there before.
+    // An entry that an operator has put replaces all that was there before.
     if kept.form == BY_HAND && found.stored_at <= kept.stored_at {
         return None;
     }

@@ -1,7 +1,7 @@
-//! Routes that follow their upstream (`mode = "rfc9111"`): how the ways of a request obey [`crate::cache::rfc9111`].
+//! Routes with `mode = "rfc9111"`: applies the rules of [`crate::cache::rfc9111`] to a request's life.
 //!
-//! Before the upstream is asked, [`judge`] says how a stored response answers, and [`make_conditional`] makes a request
-//! conditional; after that, [`received`] says what is stored of a response. In [`variants`] is what the store holds.
+//! [`judge`] says whether a stored response answers, [`make_conditional`] adds the validators to the upstream's request,
+//! [`received`] says what is stored of its response, and [`variants`] finds and stores what `Vary` tells apart.
 
 pub mod received;
 pub mod variants;
@@ -29,7 +29,7 @@ use crate::{
     time::unix_millis,
 };
 
-/// Whether and how `entry`, found under `key`, answers the request.
+/// Whether `entry`, found under `key`, answers the request, and how.
 pub fn judge(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
     if variants::names(&entry).is_some() {
         return Forward::UriMiss.into();
@@ -39,7 +39,7 @@ pub fn judge(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
     }
     let (directives, asked) = (Directives::of(&entry.headers), &plan.context.cache_request.directives);
     let rules = StaleRules { while_revalidate: entry.stale_while_revalidate, if_error: entry.stale_if_error };
-    // It counts as stored as long before it came as it was old then (RFC 9111, section 4.2.3).
+    // `stored_at` includes the age that the response had when it came (RFC 9111, section 4.2.3).
     let age = entry.age(unix_millis(SystemTime::now()));
     let reuse = rfc9111::reuse(&directives, rules, asked, age, entry.ttl);
     let report = CacheReport::hit(plan.context.route.kind, key.clone(), age.as_secs(), left(&entry, age));
@@ -63,22 +63,22 @@ pub fn judge(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
     }
 }
 
-/// The seconds for which an entry of this age is fresh yet; negative where it is stale.
+/// The seconds that an entry of this age is still fresh; negative if it is stale.
 fn left(entry: &Entry, age: Duration) -> i64 {
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     seconds(entry.ttl.saturating_sub(age)) - seconds(age.saturating_sub(entry.ttl))
 }
 
-/// Has the upstream confirm `stored` with the answer to `request`, if it can be. Where there is nothing to confirm, the
-/// client's own conditions go with it (RFC 9111, section 4.3.2), but for a refresh, whose answer is nobody's.
+/// Adds the validators of `stored` to `request`, so that the upstream can confirm it with a 304. Without validators, the
+/// client's own conditions go upstream (RFC 9111, section 4.3.2).
 pub fn make_conditional(plan: &mut FillPlan, request: &mut Request<RequestBody>, stored: Option<Arc<Entry>>) {
     let Some(revalidation) = &mut plan.revalidation else { return };
-    // What is stored is whole.
+    // Only whole responses are stored.
     for name in [header::RANGE, header::IF_RANGE] {
         request.headers_mut().remove(name);
     }
     let headers = stored.as_ref().map(|entry| entry.headers.clone()).unwrap_or_default();
-    // The answer to a `HEAD` tells of the stored response by itself (section 4.3.5).
+    // The answer to a `HEAD` updates the stored response without validators (section 4.3.5).
     let is_head = *request.method() == http::Method::HEAD;
     let conditions = if is_head { Vec::new() } else { rfc9111::conditions(&headers) };
     if conditions.is_empty() {

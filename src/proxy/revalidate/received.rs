@@ -1,4 +1,4 @@
-//! What is stored of a response on a route that follows its upstream, and for how long.
+//! What is stored of a response on a route with `mode = "rfc9111"`, and for how long.
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,7 +42,7 @@ pub fn storable(
     if plan.context.route.set_cookie == SetCookie::Skip && headers.contains_key(header::SET_COOKIE) {
         return Err(Reason::SetCookie);
     }
-    // RFC 5861, section 4: then a stale one is better.
+    // RFC 5861, section 4: the stale response is better.
     if policy::is_failure(status) && plan.fallback.as_ref().is_some_and(|stale| stale.for_errors) {
         return Err(Reason::Status);
     }
@@ -69,8 +69,8 @@ fn life(
     }
 }
 
-/// Who else may read a response with this head while it runs: all who joined, where it is fresh for them too (RFC
-/// 9111, section 4) and does not vary on something that they were not told apart by.
+/// Whether followers may read a response with this head: it must be fresh for them too (RFC 9111, section 4), and vary
+/// only on headers that their keys tell apart.
 pub fn shareable(plan: &FillPlan, head: &Head, life: Lifetime, times: Times) -> Shareable {
     let Some(revalidation) = &plan.revalidation else { return Shareable::Released };
     let selects = match Vary::of(&head.headers) {
@@ -82,7 +82,7 @@ pub fn shareable(plan: &FillPlan, head: &Head, life: Lifetime, times: Times) -> 
     if selects && reusable && fresh { Shareable::Open } else { Shareable::Released }
 }
 
-/// `entry` with the headers and the times of the response that it is; as it is where the route has a TTL.
+/// `entry` with the headers and the times of its response. On a route with a TTL it stays as it is.
 pub fn dated(plan: &FillPlan, entry: Entry, headers: &HeaderMap, times: Times) -> Entry {
     if plan.revalidation.is_none() {
         return entry;
@@ -93,7 +93,7 @@ pub fn dated(plan: &FillPlan, entry: Entry, headers: &HeaderMap, times: Times) -
     let directives = Directives::of(&headers);
     let life = life(plan, entry.status, &headers, &directives, times);
     let age = millis(rfc9111::initial_age(&headers, times));
-    // Section 3.5 says who may have it, where the response does.
+    // RFC 9111, section 3.5: the response itself may allow clients without credentials.
     let for_all = directives.allow_authorized();
     Entry {
         headers: fields(plan, &headers),
@@ -115,24 +115,24 @@ fn fields(plan: &FillPlan, headers: &HeaderMap) -> HeaderMap {
     response::headers_to_store(&plan.context.route, &rfc9111::fields_to_store(headers))
 }
 
-/// How long an entry is kept from `times` on: while it is fresh, or may be served stale, and for the route's TTL after
-/// that, to be confirmed or to stand in for an upstream that is out of reach.
+/// How long an entry stays in the store from `times` on: while it is fresh or may be served stale, and then for the
+/// route's TTL, so that the upstream can confirm it.
 pub fn kept_for(plan: &FillPlan, entry: &Entry, times: Times) -> Duration {
     let age = entry.age(times.came);
     let beyond = entry.ttl.saturating_sub(age).saturating_add(plan.context.route.ttl);
     entry.life().saturating_sub(age).max(beyond)
 }
 
-/// The stored response that a 304 has confirmed.
+/// A stored response that a 304 has confirmed.
 #[derive(Debug)]
 pub struct Revalidated {
-    /// It, as it is now.
+    /// The response with its updated headers.
     pub entry: Entry,
-    /// Whether it is to be stored as such; not where the 304 names another response than this one.
+    /// Whether the update is stored. It is not if the 304 names another response.
     pub updated: bool,
 }
 
-/// The stored response that the upstream was asked to confirm, where it did (RFC 9111, section 4.3.3).
+/// The stored response, if the upstream has confirmed it with a 304 (RFC 9111, section 4.3.3).
 pub fn revalidated(plan: &FillPlan, head: &Head, times: Times) -> Option<Revalidated> {
     let stored = plan.revalidation.as_ref()?.stored.as_ref()?;
     if head.status != StatusCode::NOT_MODIFIED || plan.context.is_head() {
@@ -144,7 +144,8 @@ pub fn revalidated(plan: &FillPlan, head: &Head, times: Times) -> Option<Revalid
     })
 }
 
-/// The stored response with what a `HEAD` told of it (RFC 9111, section 4.3.5); stale where that was of another one.
+/// The stored response, updated by the answer to a `HEAD` (RFC 9111, section 4.3.5). If the answer describes another
+/// response, the stored one becomes stale.
 pub fn updated_by_head(plan: &FillPlan, head: &Head, times: Times) -> Option<Entry> {
     let stored = plan.revalidation.as_ref()?.stored.as_ref()?;
     if !plan.context.is_head() || head.status != StatusCode::OK || stored.status != StatusCode::OK {
@@ -162,7 +163,7 @@ fn freshened(plan: &FillPlan, stored: &Arc<Entry>, told: &HeaderMap, times: Time
     Some(dated(plan, (**stored).clone(), &headers, times))
 }
 
-/// The head of a confirmed response.
+/// The head of a response that was confirmed.
 pub fn revalidated_head(plan: &FillPlan, entry: &Entry, times: Times) -> Head {
     let (headers, age) = (entry.headers.clone(), entry.age(times.came));
     let source = Source::Revalidated { age: age.as_secs(), ttl: left(entry, age) };

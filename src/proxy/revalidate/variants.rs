@@ -1,7 +1,5 @@
-//! What the store holds for a target whose responses vary (RFC 9111, section 4.1): under the target's key the names of
-//! the request headers that they vary on, and each response under a key that is made of these headers' values.
-//!
-//! A response that varies on nothing is under the target's key itself.
+//! Variants (RFC 9111, section 4.1). The target's key holds the names of the request headers that its responses vary on;
+//! each response has a key made of these headers' values. A response that varies on nothing is under the target's key.
 
 use std::{
     sync::Arc,
@@ -22,12 +20,12 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// The form of what tells of variants, which no request asks for.
+/// The form of an entry with names. No request asks for it.
 const INDEX: u64 = u64::MAX;
 
-/// The names that the variants of a target are told apart by; `None` where `entry` is a response.
+/// The headers that a target's responses vary on; `None` if `entry` is a response.
 pub fn names(entry: &Entry) -> Option<Vec<HeaderName>> {
-    // Most entries are responses: their headers need no look.
+    // Most entries are responses: their headers need not be read.
     if entry.form != INDEX {
         return None;
     }
@@ -37,11 +35,11 @@ pub fn names(entry: &Entry) -> Option<Vec<HeaderName>> {
     }
 }
 
-/// Finds the stored response that the request selects, and its key; notes by which headers. Waits no longer than
-/// `store_budget` for both lookups.
+/// Finds the response that the request selects, and its key, and notes the headers that it varies on. Both lookups
+/// together take no longer than `store_budget`.
 ///
 /// # Errors
-/// Where the store could not be asked.
+/// If the store fails.
 pub async fn find(
     store: &Store,
     revalidation: &mut Revalidation,
@@ -59,10 +57,10 @@ pub async fn find(
     Ok((key, entry))
 }
 
-/// Keeps a response for `life`. What varies on more than was known is told apart by all of it from now on.
+/// Stores a response for `life`. If it varies on headers that were not known, all of them count from now on.
 ///
 /// # Errors
-/// Where it could not be stored.
+/// If the store fails.
 pub async fn put(
     store: &Store,
     revalidation: &Revalidation,
@@ -88,7 +86,7 @@ pub async fn put(
     store.put(&revalidation.target, Arc::new(index), life).await
 }
 
-/// The names that are known, and those that a response adds. What varies on nothing answers every request.
+/// The known names and those that a response adds.
 fn all_names(revalidation: &Revalidation, entry: &Entry) -> Vec<HeaderName> {
     match Vary::of(&entry.headers) {
         Vary::On(mut names) if !names.is_empty() => {

@@ -1,0 +1,51 @@
+//! What one fill holds while it runs.
+
+use std::time::Instant;
+
+use crate::{
+    cache::route::OnAbandon,
+    proxy::{coalesce::registry::FlightGuard, fill::purpose::Purpose, plan::FillPlan},
+    store::Lease,
+};
+
+/// One call of the upstream: it writes the answer for its readers, and stores it.
+#[derive(Debug)]
+pub(crate) struct Fill {
+    pub(super) plan: FillPlan,
+    pub(super) purpose: Purpose,
+    /// Lets followers join; `None` where nobody may.
+    pub(super) guard: Option<FlightGuard>,
+    /// Keeps other replicas from the same call until the answer is stored.
+    pub(super) lease: Option<Lease>,
+    pub(super) started: Instant,
+}
+
+impl Fill {
+    /// A call for `purpose`. The answer is stored as `plan` says; followers join it through `guard`.
+    pub(crate) fn new(plan: FillPlan, purpose: Purpose, guard: Option<FlightGuard>) -> Self {
+        Self { plan, purpose, guard, lease: None, started: Instant::now() }
+    }
+
+    /// After a refresh that failed, none begins for a while. This comes before the fill ends: from its end on, the next
+    /// one could begin.
+    pub(super) fn hold_off_refresh(&self) {
+        if let (Purpose::Refresh, Some(guard)) = (self.purpose, &self.guard) {
+            guard.hold_off_refresh();
+        }
+    }
+
+    /// The next requests, here and at other replicas, ask for themselves at once.
+    pub(super) async fn mark_unshareable(&mut self) {
+        if let Some(guard) = &self.guard {
+            guard.remember_unshareable();
+        }
+        if let Some(lease) = self.lease.take() {
+            Box::pin(lease.mark_unshareable()).await;
+        }
+    }
+
+    /// Whether the answer is worth nothing once nobody reads it.
+    pub(super) fn ends_when_abandoned(&self) -> bool {
+        self.plan.context.route.on_abandon == OnAbandon::Cancel || self.plan.key.is_none()
+    }
+}

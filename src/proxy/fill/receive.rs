@@ -1,0 +1,108 @@
+//! Reading the body of the upstream's response while its readers get it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http_body_util::BodyExt;
+
+use crate::{
+    cache::policy::Lifetime,
+    http::sse::{Event, Framing},
+    proxy::{
+        body::{BodyError, UpstreamBody},
+        coalesce::flight::{Head, Writer},
+        error::ProxyError,
+        fill::{call::Fill, outcome::Stop, recorder::Recorder},
+        upstream,
+    },
+    reason::Reason,
+    telemetry::stats::Limit,
+};
+
+/// After the answer's end, the time that the fill waits for the end of the body. What comes in that time is stored too.
+const END_WAIT: Duration = Duration::from_millis(50);
+
+impl Fill {
+    /// Passes the body on to the readers as it comes, and records it unless it is too large. Once it proves larger than
+    /// what is shared, the next requests ask for themselves. If the answer ends and the body does not end soon after, the
+    /// body is returned as well, for [`pass_on`].
+    pub(super) async fn receive(
+        &mut self,
+        mut body: UpstreamBody,
+        writer: &Writer,
+        head: &Head,
+        verdict: Result<Lifetime, Reason>,
+    ) -> Result<(Recorder, Option<UpstreamBody>), Stop> {
+        let context = Arc::clone(&self.plan.context);
+        let stream_end = context.route.stream_end.as_deref();
+        let is_judged = self.plan.revalidation.is_none();
+        let is_last = |event: &Event| is_judged && context.cache_request.dialect.ends_with(event, stream_end);
+        let framing = Framing::of_headers(&head.headers);
+        // An answer that is known to be too large is not recorded at all.
+        let is_too_large = verdict.is_err_and(|reason| reason == Reason::TooLarge);
+        let largest = if is_too_large { 0 } else { self.plan.largest_answer() };
+        let mut recorder = Recorder::new(framing, largest, Instant::now());
+        let largest_shared = self.plan.largest_shared();
+        let mut is_marked = is_too_large;
+        let mut ended: Option<Instant> = None;
+        loop {
+            // An answer that cannot be stored is only of use to its readers.
+            let ends_when_abandoned =
+                ended.is_none() && (!recorder.fits() || verdict.is_err() || self.ends_when_abandoned());
+            let frame = tokio::select! {
+                frame = body.frame() => frame,
+                () = writer.closed(), if ends_when_abandoned => return Err(Stop::Abandoned),
+                () = until(ended.map(|ended| ended + END_WAIT)) => return Ok((recorder, Some(body))),
+            };
+            let Some(frame) = frame else { return Ok((recorder, None)) };
+            let Ok(chunk) = frame.map_err(|error| upstream::cut(&error))?.into_data() else { continue };
+            if recorder.add(chunk.clone(), Instant::now(), is_last) && ended.is_none() {
+                ended = Some(Instant::now());
+                body.give_place_back();
+            }
+            if !is_marked && recorder.len() > largest_shared {
+                is_marked = true;
+                writer.release();
+                self.mark_unshareable().await;
+            }
+            if writer.chunk(chunk).await.is_err() {
+                self.plan.shared().stats.limited(Limit::MaxBuffer);
+                return Err(Stop::Abandoned);
+            }
+        }
+    }
+}
+
+/// Passes on what comes behind the answer's end to the readers that are left. If nothing comes for the upstream's idle
+/// limit, the body has ended.
+///
+/// # Errors
+/// If the body is cut, which its readers see.
+pub(super) async fn pass_on(mut rest: UpstreamBody, writer: &Writer) -> Result<(), ProxyError> {
+    loop {
+        let frame = tokio::select! {
+            frame = rest.frame() => frame,
+            () = writer.closed() => return Ok(()),
+        };
+        match frame {
+            None | Some(Err(BodyError::TimedOut(_))) => return Ok(()),
+            Some(Err(error)) => return Err(upstream::cut(&error)),
+            Some(Ok(frame)) => {
+                let Ok(chunk) = frame.into_data() else { continue };
+                if writer.chunk(chunk).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Completes at `then`; without one, never.
+async fn until(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then.into()).await,
+        None => std::future::pending().await,
+    }
+}

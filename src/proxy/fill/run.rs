@@ -1,0 +1,252 @@
+//! The steps of a fill, from its lease to its end.
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::FutureExt;
+use http::{Request, Response, StatusCode, header};
+use http_body::Body;
+use tokio::time::timeout_at;
+
+use crate::{
+    cache::{entry::Entry, invalidation::log::Version, rfc9111::Times, route::kind::Kind},
+    dialect::Answer,
+    proxy::{
+        body::{RequestBody, UpstreamBody},
+        coalesce::flight::{End, Head, Outcome, Shareable, Source, StoredFor, Writer},
+        exchange::log_llm_call,
+        fill::{
+            cacheability,
+            call::Fill,
+            lease::{self, LeaseOutcome},
+            outcome::{FillOutcome, Stop, Storable, Whole},
+            receive::pass_on,
+            save::{self, SaveAs},
+        },
+        invalidate::{PendingInvalidation, conversation},
+        response,
+        revalidate::received::{self, Revalidated},
+        state::Live,
+        upstream::Repeat,
+    },
+    reason::Reason,
+    telemetry::{log::events::Operation, stats::Limit},
+    time::unix_millis,
+};
+
+impl Fill {
+    /// Asks the upstream, writes the answer for its readers, and stores it.
+    pub(crate) async fn run(mut self, request: Request<RequestBody>, writer: Writer) {
+        let answered = self.answer(request, &writer).await;
+        let exchange = &self.plan.context.exchange;
+        if let Err(Stop::Failed(error)) = &answered {
+            exchange.failed(error);
+        }
+        exchange.performed(Operation::Upstream, self.started.elapsed(), answered.is_ok());
+        match answered {
+            Ok(Whole { outcome, rest: None }) => self.finish(outcome, writer).await,
+            Ok(Whole { outcome, rest: Some(rest) }) => {
+                let outcome = self.save(outcome).await;
+                // From now on, the store answers.
+                self.guard = None;
+                self.lease = None;
+                let end = match pass_on(rest, &writer).await {
+                    Ok(()) => End::Complete(outcome),
+                    Err(cut) => End::Failed(Arc::new(cut)),
+                };
+                writer.end(end);
+            }
+            Err(stop) => {
+                self.hold_off_refresh();
+                writer.end(End::Failed(stop.into()));
+            }
+        }
+    }
+
+    /// Ends an answer that came whole, and stores it. The readers do not wait for a slow store: meanwhile this process
+    /// finds the answer among its pending writes.
+    async fn finish(&self, outcome: FillOutcome, writer: Writer) {
+        let stored = match &outcome {
+            FillOutcome::Save(storable) => storable.stored,
+            _ => StoredFor::Usual,
+        };
+        let mut saving = pin!(self.save(outcome));
+        match saving.as_mut().now_or_never() {
+            Some(outcome) => writer.end(End::Complete(outcome)),
+            None => {
+                writer.end(End::Complete(Ok(stored)));
+                saving.await.ok();
+            }
+        }
+    }
+
+    async fn save(&self, outcome: FillOutcome) -> Outcome {
+        let saved = match outcome {
+            FillOutcome::Save(storable) => {
+                let Storable { entry, times, stored } = *storable;
+                save::store(&self.plan, entry, times).await.map(|()| stored)
+            }
+            FillOutcome::FromStore => Ok(StoredFor::Usual),
+            FillOutcome::NotSaved(reason) => Err(reason),
+        };
+        if saved.is_err() {
+            self.hold_off_refresh();
+        }
+        saved
+    }
+
+    async fn answer(&mut self, request: Request<RequestBody>, writer: &Writer) -> Result<Whole, Stop> {
+        match self.acquire_lease(writer).await {
+            LeaseOutcome::Fetch(lease) => self.lease = lease,
+            LeaseOutcome::Found(found) => {
+                lease::serve_found(&self.plan, found, writer).await.map_err(|_| Stop::Abandoned)?;
+                return Ok(FillOutcome::FromStore.into());
+            }
+            LeaseOutcome::Abandoned => return Err(Stop::Abandoned),
+        }
+        let began = conversation::begin(&self.plan.context, self.plan.store_budget).await;
+        let whole = self.ask(request, writer, began).await;
+        conversation::end(&self.plan.context).await;
+        whole
+    }
+
+    /// Asks the upstream. The answer is stored only if nothing that it depends on is invalidated after `began`.
+    async fn ask(
+        &mut self,
+        request: Request<RequestBody>,
+        writer: &Writer,
+        began: Option<Version>,
+    ) -> Result<Whole, Stop> {
+        let asked = unix_millis(SystemTime::now());
+        let (mut head, framed, body) = open(self.send(request, writer).await?);
+        let context = &self.plan.context;
+        context.refuse_credentials(head.status);
+        context.exchange.learn_cors(head.status, &head.headers);
+        let times = Times { asked, came: unix_millis(SystemTime::now()) };
+        if let Some(revalidated) = received::revalidated(&self.plan, &head, times) {
+            return self.serve_revalidated(revalidated, times, writer, began).await.map(Whole::from);
+        }
+        let verdict = cacheability::of_head(&self.plan, &head, times);
+        head.shareable = cacheability::shareable(&self.plan, self.purpose, &head, verdict, times);
+        let head = writer.head(head);
+        self.update_by_head(&head, times, began).await;
+        if cacheability::is_unshareable(&self.plan, &head, verdict) {
+            self.mark_unshareable().await;
+        }
+        let (recorder, rest) = self.receive(body, writer, &head, verdict).await?;
+        let took = self.started.elapsed();
+        let Some((body, pace)) = recorder.whole() else {
+            writer.release();
+            self.plan.shared().stats.limited(Limit::MaxEntry);
+            let reason = verdict.err().unwrap_or(Reason::TooLarge);
+            return Ok(Whole { outcome: FillOutcome::NotSaved(reason), rest });
+        };
+        let answer = cacheability::of_body(&self.plan, &head, &body);
+        self.log_call(&head, &answer, took);
+        let end = cacheability::of_end(&head, framed, &answer);
+        self.report_end(end, &head, &answer, writer);
+        let outcome = match verdict.and_then(|life| end.map(|()| life)) {
+            Ok(life) => {
+                let (life, stored) = cacheability::of_content(&self.plan, &head, &body, life);
+                let entry = save::entry(&self.plan, &head, body, answer, SaveAs { life, began });
+                let dated = |entry| received::dated(&self.plan, entry, &head.headers, times);
+                let entry = entry.map(|entry| Entry { took, pace, ..dated(entry) });
+                FillOutcome::from_entry(entry, times, stored)
+            }
+            Err(reason) => FillOutcome::NotSaved(reason),
+        };
+        Ok(Whole { outcome, rest })
+    }
+
+    /// Sends the request, and waits for the response's head.
+    async fn send(
+        &self,
+        request: Request<RequestBody>,
+        writer: &Writer,
+    ) -> Result<Response<UpstreamBody>, Stop> {
+        let context = &self.plan.context;
+        let Live { upstream, config, .. } = context.live();
+        let invalidation = PendingInvalidation::of_own_entry(context);
+        // A turn changes its conversation.
+        let changes = invalidation.is_some() || !context.cache_request.conversations.is_empty();
+        let repeat = Repeat::of_own_entry(request.method(), changes);
+        let sent = tokio::select! {
+            sent = timeout_at(context.deadline(), upstream.send(&config.upstream, request, repeat)) => {
+                sent.unwrap_or_else(|_| Err(context.too_late()))
+            }
+            () = writer.closed(), if self.ends_when_abandoned() => return Err(Stop::Abandoned),
+        };
+        if let Some(invalidation) = invalidation {
+            invalidation.settle(sent.as_ref()).await;
+        }
+        Ok(sent?)
+    }
+
+    /// Lets the followers that wait for the judgement go on, and notes whether the client's credentials are accepted.
+    fn report_end(&self, end: Result<(), Reason>, head: &Head, answer: &Answer, writer: &Writer) {
+        if cacheability::is_for_others(end) {
+            writer.approve();
+        } else {
+            writer.release();
+        }
+        if end.is_ok() && answer.verdict.is_ok() && head.status.is_success() {
+            self.plan.context.accept_credentials();
+        }
+        if let Some(word) = &answer.end {
+            self.plan.context.exchange.ended_with(word);
+        }
+    }
+
+    /// Gives the readers the stored answer that the upstream has confirmed.
+    async fn serve_revalidated(
+        &self,
+        revalidated: Revalidated,
+        times: Times,
+        writer: &Writer,
+        began: Option<Version>,
+    ) -> Result<FillOutcome, Stop> {
+        let Revalidated { entry, updated } = revalidated;
+        writer.head(received::revalidated_head(&self.plan, &entry, times));
+        writer.chunk(entry.body.clone()).await.map_err(|_| Stop::Abandoned)?;
+        if !updated {
+            return Ok(FillOutcome::NotSaved(Reason::Status));
+        }
+        Ok(FillOutcome::from_entry(save::again(&self.plan, entry, began), times, StoredFor::Usual))
+    }
+
+    /// The answer to a `HEAD` may update a stored response. If that fails, this answer is good all the same.
+    async fn update_by_head(&self, head: &Head, times: Times, began: Option<Version>) {
+        let updated = received::updated_by_head(&self.plan, head, times);
+        if let Some(Ok(entry)) = updated.map(|entry| save::again(&self.plan, entry, began)) {
+            let _ = Box::pin(save::store(&self.plan, entry, times)).await;
+        }
+    }
+
+    fn log_call(&self, head: &Head, answer: &Answer, took: Duration) {
+        let model = answer.model.as_ref().or(self.plan.context.cache_request.model.as_ref());
+        let is_call = matches!(self.plan.context.route.kind, Kind::Query | Kind::Embedding)
+            && head.status == StatusCode::OK;
+        if let (true, Some(model)) = (is_call, model) {
+            log_llm_call(&self.plan.context.exchange, model, answer.usage.unwrap_or_default(), took, false);
+        }
+    }
+}
+
+/// Takes a response apart: its head, whether a length or chunks frame its body, and the body.
+fn open(response: Response<UpstreamBody>) -> (Head, bool, UpstreamBody) {
+    let (parts, body) = response.into_parts();
+    let mut headers = parts.headers;
+    let framed =
+        headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING);
+    // A response without a body needs no framing.
+    let framed = framed || body.is_end_stream();
+    response::clean(&mut headers);
+    (
+        Head { status: parts.status, headers, shareable: Shareable::Released, source: Source::Upstream },
+        framed,
+        body,
+    )
+}
