@@ -55,7 +55,7 @@ impl Drop for DetachOnDrop {
 
 impl fmt::Debug for DetachOnDrop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Carried").field("ended", &self.work.is_none()).finish_non_exhaustive()
+        f.debug_struct("DetachOnDrop").field("ended", &self.work.is_none()).finish_non_exhaustive()
     }
 }
 
