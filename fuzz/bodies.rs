@@ -1,5 +1,5 @@
 //! What is tried with arbitrary bytes, by the fuzz targets beside this file and, for a short while, by the tests
-//! (`tests/it/fuzzing.rs`). Each of these panics where something is wrong.
+//! (`tests/it/security/fuzzing.rs`). Each of these panics where something is wrong.
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! The rooms, from the top down; imports point down (`tests/it/layers.rs`).
+//! The rooms, from the top down; imports point down (`tests/it/repository/layers.rs`).
 //!
 //! | room | what it has |
 //! | --- | --- |

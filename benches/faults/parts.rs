@@ -2,14 +2,14 @@
 
 #[path = "../../tests/it/support/blackhole.rs"]
 mod blackhole;
-#[path = "../../tests/it/support/middleman.rs"]
-mod middleman;
+#[path = "../../tests/it/support/fault_proxy.rs"]
+mod fault_proxy;
 #[allow(dead_code, reason = "the tests use more of it")]
 #[path = "../../tests/it/support/redis.rs"]
 mod server;
 
 pub(crate) use self::{
     blackhole::Blackhole,
-    middleman::{Act, Middleman},
+    fault_proxy::{Act, FaultProxy},
     server::RedisServer,
 };

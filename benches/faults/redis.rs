@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     CHAT,
-    parts::{Act, Blackhole, Middleman, RedisServer},
+    parts::{Act, Blackhole, FaultProxy, RedisServer},
     support::{
         client::Client,
         figures::{quantile, text},
@@ -83,7 +83,7 @@ fn stray(name: &str) -> Act {
 struct Site {
     runtime: Runtime,
     server: RedisServer,
-    middleman: Middleman,
+    proxy: FaultProxy,
     blackhole: Option<Blackhole>,
 }
 
@@ -92,9 +92,9 @@ impl Site {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
         let server = RedisServer::start();
-        let middleman = runtime.block_on(Middleman::before(server.port()));
+        let proxy = runtime.block_on(FaultProxy::before(server.port()));
         let blackhole = matches!(fault, Fault::Blackhole).then(|| runtime.block_on(Blackhole::open()));
-        Self { runtime, server, middleman, blackhole }
+        Self { runtime, server, proxy, blackhole }
     }
 
     fn url(&self, fault: Fault) -> String {
@@ -103,7 +103,7 @@ impl Site {
             // A label that is too long: nobody is asked for it (RFC 1035, 2.3.4).
             (Fault::Nameless, _) => format!("redis://{}.invalid", "a".repeat(64)),
             (Fault::Killed, _) => self.server.url(),
-            _ => self.middleman.url(),
+            _ => self.proxy.url(),
         }
     }
 
@@ -114,7 +114,7 @@ impl Site {
             Fault::Hung => self.server.pause(),
             Fault::Full => drop(self.server.cli(&["CONFIG", "SET", "maxmemory", "1"])),
             Fault::ReadOnly => drop(self.server.cli(&["REPLICAOF", "127.0.0.1", "1"])),
-            Fault::Act(rule) => self.middleman.follow(rule),
+            Fault::Act(rule) => self.proxy.follow(rule),
         }
     }
 
@@ -125,7 +125,7 @@ impl Site {
             Fault::Hung => self.server.resume(),
             Fault::Full => drop(self.server.cli(&["CONFIG", "SET", "maxmemory", "0"])),
             Fault::ReadOnly => drop(self.server.cli(&["REPLICAOF", "NO", "ONE"])),
-            Fault::Act(_) => self.middleman.pass(),
+            Fault::Act(_) => self.proxy.pass(),
         }
     }
 }

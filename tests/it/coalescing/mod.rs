@@ -1,18 +1,20 @@
 //! The same question from many at the same moment: one upstream call, whose answer all of them read.
 
-mod bounds;
-mod failures;
-mod leaving;
-mod separate;
+mod leader_fails;
+mod leader_leaves;
+mod limits;
+mod not_joined;
+mod replicas;
 
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::support::{
     Answer, Client, Gate, Script, Setup, Sidecache, Upstream,
-    answers::{CHAT, chat, chat_answer, chat_events, chat_stream, data},
     client::Streaming,
-    eventually, run, soon,
+    eventually, run,
+    samples::{CHAT, chat, chat_answer, chat_events, chat_stream, data},
+    soon,
 };
 
 const SSE: &str = "text/event-stream";

@@ -1,15 +1,15 @@
 //! Requests for vectors: each input is an entry of its own.
 
-mod answers;
-mod asking_less;
-mod faults;
-mod model;
-mod properties;
-mod together;
+mod bad_answers;
+mod coalescing;
+mod fake_service;
+mod merged_answers;
+mod random_batches;
+mod request_cache_control;
 
 use serde_json::{Value, json};
 
-use self::model::{OPENAI, inputs, vector, vectors_of};
+use self::fake_service::{OPENAI, inputs, vector, vectors_of};
 use crate::support::{Answer, Client};
 
 /// A request for the vectors of these texts.

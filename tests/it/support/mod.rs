@@ -1,19 +1,22 @@
 //! The parts that tests put together: sidecache, upstreams, clients, Redis.
 
-pub(crate) mod answers;
 pub(crate) mod blackhole;
 pub(crate) mod client;
-pub(crate) mod clock;
+pub(crate) mod example_service;
+pub(crate) mod fault_proxy;
 pub(crate) mod golden;
 pub(crate) mod logs;
-pub(crate) mod measured;
-pub(crate) mod middleman;
-pub(crate) mod raw;
+pub(crate) mod measurements;
+pub(crate) mod raw_client;
 pub(crate) mod redis;
+pub(crate) mod samples;
 pub(crate) mod script;
-pub(crate) mod service;
 pub(crate) mod sidecache;
 pub(crate) mod upstream;
+pub(crate) mod wall_clock;
+
+#[path = "../../../examples/rag/mod.rs"]
+mod rag;
 
 use std::{
     future::Future,
@@ -23,15 +26,15 @@ use std::{
 pub(crate) use self::{
     blackhole::Blackhole,
     client::{Answer, Client},
-    clock::WallClock,
-    measured::{Times, measured},
-    middleman::{Act, Middleman},
-    raw::{Raw, post},
+    example_service::Rag,
+    fault_proxy::{Act, FaultProxy},
+    measurements::{Times, measured},
+    raw_client::{Raw, post},
     redis::RedisServer,
     script::{Gate, Script},
-    service::Rag,
     sidecache::{Setup, Sidecache},
     upstream::{Received, Upstream},
+    wall_clock::WallClock,
 };
 
 /// How long anything may take before its test fails: far beyond what a busy machine needs.

@@ -1,0 +1,425 @@
+//! What is not stored, each with its reason: in `Cache-Status`, and in the log.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::support::{
+    Gate, RedisServer, Script, Setup, Sidecache, Upstream, eventually, run,
+    samples::{
+        CHAT, DONE, anthropic_events, chat, chat_answer, chat_choice, chat_events, chat_stream, chunk, data,
+        ollama_lines, query, query_answer, responses_answer,
+    },
+};
+
+/// The routes of these tests, and a bound that only one answer exceeds.
+const CONFIG: &str = r#"
+[store]
+max_entry = "4KiB"
+[[route]]
+match = "POST /ask"
+kind = "query"
+dialect = "rag"
+[[route]]
+match = "POST /no-tools"
+kind = "query"
+dialect = "openai-chat"
+cache_tool_calls = false
+[[route]]
+match = "POST /skip"
+kind = "query"
+dialect = "rag"
+set_cookie = "skip"
+[[route]]
+match = "POST /anything"
+kind = "other"
+dialect = "none"
+"#;
+
+const DOCUMENT: &str = "/api/v1/documents/d1";
+
+/// A request whose answer is not stored.
+struct Case {
+    reason: &'static str,
+    target: &'static str,
+    headers: Vec<(&'static str, &'static str)>,
+    body: String,
+    script: Script,
+    /// Its head is gone by the time its end is seen.
+    is_stream: bool,
+}
+
+impl Case {
+    fn new(reason: &'static str, target: &'static str, body: impl ToString, script: Script) -> Self {
+        Self { reason, target, headers: Vec::new(), body: body.to_string(), script, is_stream: false }
+    }
+
+    fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    fn stream(self) -> Self {
+        Self { is_stream: true, ..self }
+    }
+}
+
+/// Asks for each case, and again.
+async fn assert_not_stored(cases: Vec<Case>) {
+    let scripts: Arc<Vec<Script>> = Arc::new(cases.iter().map(|case| case.script.clone()).collect());
+    let upstream = Upstream::start(move |request| {
+        let case: usize = request.header("x-case").expect("a case").parse().expect("a number");
+        scripts[case].clone()
+    })
+    .await;
+    let sidecache = Setup::to(&upstream.url()).config(CONFIG).start().await;
+    for (index, case) in cases.iter().enumerate() {
+        for turn in ["first", "second"] {
+            assert_asked(&sidecache, &upstream, index, case, turn).await;
+        }
+    }
+}
+
+async fn assert_asked(sidecache: &Sidecache, upstream: &Upstream, index: usize, case: &Case, turn: &str) {
+    let Case { reason, target, .. } = case;
+    let what = format!("{reason}, case {index}, {target}, {turn}");
+    let (number, calls) = (index.to_string(), upstream.calls());
+    let id = format!("{reason}-{index}-{turn}");
+    let mut headers = case.headers.clone();
+    headers.extend([("x-case", number.as_str()), ("x-request-id", id.as_str())]);
+    if !headers.iter().any(|(name, _)| *name == "content-type") {
+        headers.push(("content-type", "application/json"));
+    }
+    let method = if *target == DOCUMENT { "GET" } else { "POST" };
+    let answer = sidecache.client().open(method, target, &headers, case.body.clone()).await;
+    assert!(["MISS", "BYPASS"].contains(&answer.cache()), "{what}: {:?}", answer.headers);
+    let detail = detail(&answer.headers);
+    assert!(!answer.headers["cache-status"].to_str().expect("text").contains("; stored"), "{what}");
+    answer.rest().await.expect("a whole body");
+    assert_eq!(upstream.calls(), calls + 1, "{what}");
+    let line = sidecache.log.response(&id).await;
+    assert_eq!(line["cache"]["reason"], *reason, "{what}: {line}");
+    if !case.is_stream {
+        match detail {
+            Some(detail) => assert_eq!(detail, *reason, "{what}"),
+            // A head waits 50 ms for the end of its body, which is not always enough for a busy machine.
+            None => {
+                headers.retain(|(name, _)| *name != "x-request-id");
+                let told = eventually(&what, async || {
+                    let again = sidecache.client().request(method, target, &headers, case.body.clone()).await;
+                    again.detail().map(str::to_owned)
+                });
+                assert_eq!(told.await, *reason, "{what}");
+            }
+        }
+    }
+}
+
+fn detail(headers: &http::HeaderMap) -> Option<String> {
+    let status = headers["cache-status"].to_str().expect("text");
+    status.split("; ").find_map(|part| part.strip_prefix("detail=")).map(str::to_owned)
+}
+
+fn whole_chat() -> Script {
+    Script::json(&chat_answer())
+}
+
+fn chat_with(headers: &[(&str, &str)]) -> Script {
+    Script::json_with(200, headers, &chat_answer())
+}
+
+fn says(message: serde_json::Value, finish: &str) -> Script {
+    Script::json(&chat_choice(message, finish))
+}
+
+fn events(events: &[String]) -> Script {
+    Script::events(&events.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn what_a_request_is_or_asks_for() {
+    run(async {
+        let deep = format!("{{\"model\":\"m\",\"messages\":[{}{}]}}", "[".repeat(5000), "]".repeat(5000));
+        assert_not_stored(vec![
+            Case::new("request-no-store", CHAT, chat(), whole_chat()).with("cache-control", "no-store"),
+            Case::new("request-range", CHAT, chat(), whole_chat()).with("range", "bytes=0-1"),
+            Case::new("request-encoded", CHAT, "zip", whole_chat()).with("content-encoding", "gzip"),
+            Case::new("request-not-json", CHAT, r#"{"model":"m","messages":["#, whole_chat()),
+            Case::new("request-not-json", "/ask", "query=who", whole_chat())
+                .with("content-type", "application/x-www-form-urlencoded"),
+            Case::new("request-not-in-dialect", "/ask", r#"{"ask":"who"}"#, whole_chat()),
+            Case::new(
+                "request-repeated-member",
+                CHAT,
+                r#"{"model":"m","model":"n","messages":[]}"#,
+                whole_chat(),
+            ),
+            Case::new(
+                "request-repeated-member",
+                CHAT,
+                r#"{"model":"m","messages":[{"role":"user","content":"a","c\u006fntent":"b"}]}"#,
+                whole_chat(),
+            ),
+            Case::new("request-lone-surrogate", CHAT, r#"{"model":"\ud800","messages":[]}"#, whole_chat()),
+            Case::new("request-too-deep", CHAT, deep, whole_chat()),
+            Case::new("ttl-zero", CHAT, chat(), whole_chat()).with("x-cache-ttl", "0"),
+        ])
+        .await;
+    });
+}
+
+#[test]
+fn what_an_answers_head_says() {
+    run(async {
+        let ok = |headers: &[(&str, &str)]| Script::whole(200, headers, "text");
+        assert_not_stored(vec![
+            Case::new("status", CHAT, chat(), Script::json_with(201, &[], &chat_answer())),
+            Case::new("status", CHAT, chat(), Script::json_with(404, &[], &json!({"detail": "no"}))),
+            Case::new("status", CHAT, chat(), Script::json_with(500, &[], &json!({"detail": "no"}))),
+            Case::new("status", CHAT, chat(), Script::json_with(429, &[("retry-after", "1")], &json!({}))),
+            Case::new("status", DOCUMENT, "", Script::whole(204, &[], "")),
+            Case::new("encoded", CHAT, chat(), chat_with(&[("content-encoding", "gzip")])),
+            Case::new("no-store", CHAT, chat(), chat_with(&[("cache-control", "max-age=60, No-Store")])),
+            Case::new("private", CHAT, chat(), chat_with(&[("cache-control", "private")])),
+            Case::new("no-cache", DOCUMENT, "", ok(&[("cache-control", "no-cache")])),
+            Case::new("set-cookie", DOCUMENT, "", ok(&[("set-cookie", "a=b")])),
+            Case::new(
+                "set-cookie",
+                "/skip",
+                query(),
+                Script::json_with(200, &[("set-cookie", "a=b")], &query_answer()),
+            ),
+            Case::new("vary", CHAT, chat(), chat_with(&[("vary", "*")])),
+            Case::new("vary", CHAT, chat(), chat_with(&[("vary", "Accept-Encoding, User-Agent")])),
+        ])
+        .await;
+    });
+}
+
+#[test]
+fn an_answer_that_is_too_large_or_has_no_frame() {
+    run(async {
+        let large = Script::whole(200, &[("content-type", "text/plain")], "x".repeat(5000));
+        let unframed =
+            Script::raw().head(200, &[("content-type", "text/plain")]).send("as far as it goes").close();
+        assert_not_stored(vec![
+            Case::new("too-large", "/anything", "", large),
+            Case::new("unframed", "/anything", "", unframed.clone()),
+            Case::new("unframed", DOCUMENT, "", unframed),
+        ])
+        .await;
+    });
+}
+
+#[test]
+fn an_answer_that_is_cut_off() {
+    run(async {
+        let [first, second, ..] = &chat_events()[..] else { panic!("events") };
+        let length = [("content-type", "application/json"), ("content-length", "500")];
+        for (question, script) in [
+            (chat(), Script::raw().head(200, &length).send(chat_answer().to_string())),
+            (chat(), Script::chunked("application/json").chunk(chat_answer().to_string())),
+            (chat_stream(), Script::chunked("text/event-stream").chunk(first).chunk(second)),
+        ] {
+            // The upstream breaks off only once the client has the head: then the cut can be seen as one.
+            let gates = [Gate::new(), Gate::new()];
+            let scripts = gates.iter().map(|gate| script.clone().wait(gate).close());
+            let upstream = Upstream::in_turn(scripts.collect()).await;
+            let sidecache = Sidecache::start(&upstream.url()).await;
+            let client = sidecache.client();
+            for (id, gate) in ["first", "second"].into_iter().zip(&gates) {
+                let headers = [("content-type", "application/json"), ("x-request-id", id)];
+                let answer = client.open("POST", CHAT, &headers, question.to_string()).await;
+                assert_eq!((answer.status, answer.cache()), (200, "MISS"));
+                gate.open();
+                answer.rest().await.expect_err("a cut body");
+                let line = sidecache.log.response(id).await;
+                assert_eq!(line["cache"]["reason"], "truncated", "{line}");
+            }
+            assert_eq!(upstream.calls(), 2);
+        }
+    });
+}
+
+#[test]
+fn a_stream_without_its_proper_end() {
+    run(async {
+        let no_finish = &chat_events()[..2];
+        let anthropic = anthropic_events();
+        let ollama = Script::chunked("application/x-ndjson").chunk(&ollama_lines()[0]).end();
+        let error = data(&json!({"error": {"message": "overloaded"}}));
+        let messages = json!([{"role": "user", "content": "q"}]);
+        let claude = json!({"model": "claude", "max_tokens": 9, "messages": messages, "stream": true});
+        let failed = json!({"type": "response.failed", "response": {"status": "failed"}});
+        assert_not_stored(vec![
+            Case::new("no-proper-end", CHAT, chat_stream(), events(no_finish)).stream(),
+            Case::new(
+                "unknown-end",
+                CHAT,
+                chat_stream(),
+                events(&[chunk(json!({"content": "a"}), Some("abort")), DONE.into()]),
+            )
+            .stream(),
+            Case::new("no-proper-end", "/v1/messages", &claude, events(&anthropic[..6])).stream(),
+            Case::new("no-proper-end", "/api/chat", json!({"model": "l", "messages": messages}), ollama)
+                .stream(),
+            Case::new("no-proper-end", "/ask", query(), events(&[data(&json!({"delta": "a"}))])).stream(),
+            Case::new("error-event", CHAT, chat_stream(), events(&[error.clone(), DONE.into()])).stream(),
+            Case::new(
+                "error-event",
+                "/ask",
+                query(),
+                events(&["event: error\ndata: no\n\n".into(), DONE.into()]),
+            )
+            .stream(),
+            Case::new(
+                "error-event",
+                "/v1/responses",
+                json!({"model": "m", "input": "q", "stream": true}),
+                events(&[data(&failed)]),
+            )
+            .stream(),
+            Case::new("invalid", CHAT, chat_stream(), events(&["data: {\"a\":\n\n".into(), DONE.into()]))
+                .stream(),
+            Case::new(
+                "opens-conversation",
+                "/ask",
+                query(),
+                events(&[
+                    data(&json!({"answer": "a"})),
+                    "data: {\"conversation_id\":\ndata: \"c1\"}\n\n".into(),
+                    DONE.into(),
+                ]),
+            )
+            .stream(),
+            // Half an emoji, as services write that cut a text by its UTF-16 units: no JSON for us, and one for others.
+            Case::new(
+                "opens-conversation",
+                "/ask",
+                query(),
+                events(&[
+                    data(&json!({"answer": "a"})),
+                    "data: {\"conversation_id\":\"c-1\",\"t\":\"\\ud83d\"}\n\n".into(),
+                    DONE.into(),
+                ]),
+            )
+            .stream(),
+            Case::new(
+                "opens-conversation",
+                "/ask",
+                query(),
+                events(&[
+                    data(&json!({"answer": "a"})),
+                    DONE.into(),
+                    "data: {\"conversation_id\": \"c-1\"}\n".into(),
+                ]),
+            )
+            .stream(),
+            Case::new("empty", CHAT, chat_stream(), events(&[chunk(json!({}), Some("stop")), DONE.into()]))
+                .stream(),
+        ])
+        .await;
+    });
+}
+
+#[test]
+fn an_answer_that_its_dialect_does_not_call_one() {
+    run(async {
+        let text = |content: &str| json!({"role": "assistant", "content": content});
+        let tools = json!({"role": "assistant", "content": null, "tool_calls": [{"id": "t", "type": "function",
+            "function": {"name": "f", "arguments": "{}"}}]});
+        let broken = json!({"role": "assistant", "content": null, "tool_calls": [{"id": "t", "type": "function",
+            "function": {"name": "f", "arguments": "{\"a\":"}}]});
+        let messages = json!([{"role": "user", "content": "q"}]);
+        let claude = json!({"model": "claude", "max_tokens": 9, "messages": messages});
+        let llama = json!({"model": "l", "messages": messages, "stream": false});
+        let refusal = json!({"type": "message", "stop_reason": "refusal", "content": []});
+        let mut incomplete = responses_answer();
+        incomplete["status"] = "incomplete".into();
+        incomplete["incomplete_details"] = json!({"reason": "max_output_tokens"});
+        let no_numbers = json!({"data": [{"index": 0, "embedding": []}]});
+        let texts = json!({"model": "e", "input": "a"});
+        let mut wants_json = chat();
+        wants_json["response_format"] = json!({"type": "json_object"});
+        let not_json = Script::whole(200, &[("content-type", "application/json")], "{\"choices\":");
+        assert_not_stored(vec![
+            Case::new("answer-error", CHAT, chat(), Script::json(&json!({"error": {"message": "no"}}))),
+            Case::new("answer-error", "/ask", query(), Script::json(&json!({"error": "no"}))),
+            Case::new("answer-error", "/ask", query(), Script::json(&json!({"code": 102, "message": "no"}))),
+            Case::new("unknown-end", CHAT, chat(), says(text("a"), "abort")),
+            Case::new("not-as-asked", CHAT, wants_json, says(text("{\"a\":"), "stop")),
+            Case::new("invalid", CHAT, chat(), not_json),
+            Case::new("invalid", CHAT, chat(), Script::json(&json!({"choices": []}))),
+            Case::new("invalid", CHAT, chat(), says(broken, "tool_calls")),
+            Case::new("invalid", "/api/chat", llama, Script::json(&json!({}))),
+            Case::new("empty", CHAT, chat(), says(text(""), "stop")),
+            Case::new("empty", "/ask", query(), Script::json(&json!({"answer": " "}))),
+            Case::new("unread-vectors", "/v1/embeddings", texts, Script::json(&no_numbers)),
+            Case::new("filtered", CHAT, chat(), says(text("a"), "content_filter")),
+            Case::new("filtered", "/v1/messages", claude, Script::json(&refusal)),
+            Case::new("length", CHAT, chat(), says(text("a"), "length")),
+            Case::new(
+                "length",
+                "/v1/responses",
+                json!({"model": "m", "input": "q"}),
+                Script::json(&incomplete),
+            ),
+            Case::new("tool-calls", "/no-tools", chat(), says(tools, "tool_calls")),
+        ])
+        .await;
+    });
+}
+
+#[test]
+fn an_answer_for_which_there_is_no_store() {
+    run(async {
+        let upstream = Upstream::always(whole_chat()).await;
+        let nowhere = format!("redis://127.0.0.1:{}", RedisServer::free_port());
+        let sidecache = Setup::to(&upstream.url()).arguments(&["--redis", &nowhere]).start().await;
+        for id in ["a", "b"] {
+            let answer = sidecache.client().post_with(CHAT, &[("x-request-id", id)], &chat()).await;
+            assert_eq!((answer.status, answer.cache()), (200, "MISS"));
+            assert_eq!(sidecache.log.response(id).await["cache"]["reason"], "store-unavailable");
+        }
+        assert_eq!(upstream.calls(), 2);
+    });
+}
+
+#[test]
+fn what_looks_like_a_reason_and_is_none() {
+    run(async {
+        let upstream = Upstream::start(|request| match request.header("x-case") {
+            Some("no-cache") => chat_with(&[("cache-control", "no-cache")]),
+            Some("vary") => chat_with(&[("vary", "Accept-Encoding, Origin, Authorization")]),
+            Some("identity") => chat_with(&[("content-encoding", "identity")]),
+            Some("cookie") => chat_with(&[("set-cookie", "a=b")]),
+            Some("length") => says(json!({"role": "assistant", "content": "a"}), "length"),
+            Some("refusal") => says(json!({"role": "assistant", "content": null, "refusal": "no"}), "stop"),
+            Some("unframed") => Script::raw()
+                .head(200, &[("content-type", "application/json")])
+                .send(chat_answer().to_string())
+                .close(),
+            _ => Script::json_with(404, &[], &json!({"detail": "not found"})),
+        })
+        .await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let client = sidecache.client();
+        let mut limited = chat();
+        limited["max_tokens"] = 5.into();
+        for case in ["no-cache", "vary", "identity", "cookie", "length", "refusal", "unframed"] {
+            for turn in ["MISS", "HIT"] {
+                let question = if case == "length" { &limited } else { &chat() };
+                let answer = client.post_with(CHAT, &[("x-case", case)], question).await;
+                assert_eq!(answer.cache(), turn, "{case}: {:?}", answer.headers);
+            }
+        }
+        for turn in ["MISS", "HIT"] {
+            let absent = client.get(DOCUMENT).await;
+            assert_eq!((absent.status, absent.cache()), (404, turn));
+        }
+        let hit = client.get(DOCUMENT).await;
+        let ttl = hit.header("cache-status").split("; ").find_map(|part| part.strip_prefix("ttl="));
+        let ttl: u64 = ttl.expect("a ttl").parse().expect("seconds");
+        assert!(ttl <= 30, "{ttl}");
+    });
+}

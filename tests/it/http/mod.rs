@@ -1,0 +1,11 @@
+//! The promise: sidecache is a correct HTTP proxy, for what it caches and for what it passes through.
+
+mod client_limits;
+mod errors;
+mod forwarded_headers;
+mod half_close;
+mod lingering_close;
+mod pass_through;
+mod response_headers;
+mod upstream_connections;
+pub(crate) mod upstream_tls;

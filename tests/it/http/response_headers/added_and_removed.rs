@@ -1,0 +1,267 @@
+//! What sidecache adds to responses, and what it takes out of them.
+
+use crate::support::{
+    Answer, Raw, RedisServer, Script, Setup, Sidecache, Upstream, eventually, post, run,
+    samples::{CHAT, chat, chat_answer, query, query_answer},
+};
+
+async fn upstream_with(headers: &[(&str, &str)]) -> Upstream {
+    Upstream::always(Script::json_with(200, headers, &chat_answer())).await
+}
+
+/// The values of a header, all lines.
+fn all(answer: &Answer, name: &str) -> Vec<String> {
+    answer.headers.get_all(name).iter().map(|value| value.to_str().expect("text").to_owned()).collect()
+}
+
+#[test]
+fn a_callers_sane_request_id_is_kept() {
+    run(async {
+        let upstream = upstream_with(&[]).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let longest = "a".repeat(128);
+        for id in ["1", "req-1", "5c1e:4/7=.+@_x", longest.as_str()] {
+            for target in ["/some", CHAT] {
+                let headers = [("x-request-id", id), ("cache-control", "no-store")];
+                let answer = sidecache.client().post_with(target, &headers, &chat()).await;
+                assert_eq!(all(&answer, "x-request-id"), [id]);
+                assert_eq!(upstream.last().header("x-request-id"), Some(id));
+            }
+            sidecache.log.response(id).await;
+        }
+    });
+}
+
+#[test]
+fn any_other_request_id_is_replaced() {
+    run(async {
+        let upstream = upstream_with(&[]).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let mut seen = Vec::new();
+        let long = "a".repeat(129);
+        for id in ["", "a b", "a\"b", "{x}", "\u{e9}", long.as_str()] {
+            let answer = sidecache.client().request("GET", "/some", &[("x-request-id", id)], "").await;
+            let own = answer.header("x-request-id").to_owned();
+            assert!(own != id && !own.is_empty() && !seen.contains(&own), "{id:?}: {own}");
+            assert_eq!(upstream.last().header("x-request-id"), Some(own.as_str()));
+            sidecache.log.response(&own).await;
+            seen.push(own);
+        }
+        let none = sidecache.client().get("/some").await;
+        assert!(!none.header("x-request-id").is_empty());
+    });
+}
+
+#[test]
+fn the_upstreams_request_id_wins_and_the_log_has_both() {
+    run(async {
+        let upstream = upstream_with(&[("x-request-id", "theirs")]).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        for (target, id) in [("/some", "one"), (CHAT, "two")] {
+            let answer = sidecache.client().post_with(target, &[("x-request-id", id)], &chat()).await;
+            assert_eq!(all(&answer, "x-request-id"), ["theirs"]);
+            assert_eq!(upstream.last().header("x-request-id"), Some(id));
+            assert_eq!(sidecache.log.response(id).await["upstream_request_id"], "theirs");
+        }
+        // Theirs was of another request.
+        let hit = sidecache.client().post_with(CHAT, &[("x-request-id", "three")], &chat()).await;
+        assert_eq!((hit.cache(), all(&hit, "x-request-id")), ("HIT", vec!["three".to_owned()]));
+        assert_eq!(sidecache.log.response("three").await.get("upstream_request_id"), None);
+    });
+}
+
+#[test]
+fn the_process_time_is_sidecaches_own() {
+    run(async {
+        let upstream = upstream_with(&[("x-process-time", "123.5")]).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        for (target, turn) in [("/some", ""), (CHAT, "MISS"), (CHAT, "HIT"), ("/health", "")] {
+            let answer = if target == "/health" {
+                sidecache.client().get(target).await
+            } else {
+                sidecache.client().post(target, &chat()).await
+            };
+            assert_eq!(answer.cache(), turn);
+            let [time] = &all(&answer, "x-process-time")[..] else { panic!("{:?}", answer.headers) };
+            let seconds: f64 = time.parse().expect("seconds");
+            assert!(seconds > 0.0 && seconds < 60.0, "{target} {turn}: {time}");
+            assert!(!answer.header("x-request-id").is_empty());
+        }
+    });
+}
+
+#[test]
+fn the_age_of_a_hit_is_its_time_in_the_store() {
+    run(async {
+        let upstream = upstream_with(&[("age", "77")]).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let client = sidecache.client();
+        assert_eq!(client.post("/some", &chat()).await.header("age"), "77");
+        assert_eq!(client.post(CHAT, &chat()).await.header("age"), "77");
+        let ages = async || {
+            let hit = client.post(CHAT, &chat()).await;
+            assert_eq!(hit.cache(), "HIT");
+            let age = hit.header("age").parse::<u64>().expect("seconds");
+            let ttl = hit.header("cache-status").split("; ").find_map(|part| part.strip_prefix("ttl="));
+            (age, ttl.expect("a ttl").parse::<u64>().expect("seconds"))
+        };
+        let (first, ttl) = ages().await;
+        assert!(first < 77 && (1790..=1800).contains(&(first + ttl)), "{first} {ttl}");
+        eventually("it grows older", async || (ages().await.0 > first).then_some(())).await;
+    });
+}
+
+#[test]
+fn cache_status_is_appended_to_the_upstreams() {
+    run(async {
+        let upstream = upstream_with(&[("cache-status", "origin; hit"), ("x-cache", "theirs")]).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let passed = sidecache.client().post("/some", &chat()).await;
+        assert_eq!(
+            (all(&passed, "cache-status"), passed.cache()),
+            (vec!["origin; hit".to_owned()], "theirs")
+        );
+        for (turn, ours) in
+            [("MISS", "sidecache; fwd=uri-miss; fwd-status=200"), ("HIT", "sidecache; hit; ttl=")]
+        {
+            let answer = sidecache.client().post(CHAT, &chat()).await;
+            assert_eq!(all(&answer, "x-cache"), [turn]);
+            let told = all(&answer, "cache-status");
+            assert_eq!((told.len(), told[0].as_str()), (2, "origin; hit"), "{told:?}");
+            assert!(told[1].starts_with(ours), "{told:?}");
+            let key = told[1].split("; ").find_map(|part| part.strip_prefix("key=")).expect("a key");
+            let hex = key.trim_matches('"').strip_prefix("sidecache:query:").expect("namespace and kind");
+            assert!(hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
+        }
+    });
+}
+
+#[test]
+fn a_hit_leaves_out_what_was_the_first_callers() {
+    run(async {
+        let headers = [
+            ("set-cookie", "session=secret"),
+            ("x-ratelimit-remaining", "7"),
+            ("X-RateLimit-Reset", "1s"),
+            ("x-served-by", "pod-1"),
+            ("x-own", "kept"),
+            ("etag", "\"a\""),
+            ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ];
+        let upstream = Upstream::always(Script::json_with(200, &headers, &query_answer())).await;
+        let route = "[[route]]\nmatch = \"POST /ask\"\nkind = \"query\"\ndialect = \"rag\"\ndrop_headers = [\"X-Served-*\"]";
+        let sidecache = Setup::to(&upstream.url()).config(route).start().await;
+        let client = sidecache.client();
+        let first = client.post("/ask", &query()).await;
+        let second = client.post("/ask", &query()).await;
+        assert_eq!((first.cache(), second.cache()), ("MISS", "HIT"));
+        for (name, value) in headers {
+            assert_eq!(first.header(name), value, "the first caller gets all");
+            let dropped =
+                ["set-cookie", "x-ratelimit-remaining", "X-RateLimit-Reset", "x-served-by"].contains(&name);
+            assert_eq!(second.header(name), if dropped { "" } else { value }, "{name}");
+        }
+        assert_eq!(second.header("content-length"), second.body.len().to_string());
+        assert_eq!(second.header("content-type"), "application/json");
+    });
+}
+
+/// How many of the upstream's lines a caller gets, and from where.
+async fn lines(sidecache: &Sidecache, target: &str) -> (usize, String) {
+    let mut raw = Raw::connect(sidecache.address()).await;
+    raw.send(post(target, "", &chat().to_string())).await;
+    let head = raw.head().await.to_ascii_lowercase();
+    let cache = head.lines().find_map(|line| line.strip_prefix("x-cache: ")).unwrap_or_default();
+    assert!(head.starts_with("http/1.1 200"), "{target}: {}", head.lines().next().unwrap_or_default());
+    (head.lines().filter(|line| line.starts_with("x-line-")).count(), cache.to_owned())
+}
+
+#[test]
+fn a_thousand_lines_arrive_from_the_upstream_and_from_either_store() {
+    run(async {
+        for count in [99, 300, 1000] {
+            let named: Vec<_> = (0..count).map(|number| format!("x-line-{number}")).collect();
+            let headers: Vec<_> = named.iter().map(|name| (name.as_str(), "1")).collect();
+            let upstream = upstream_with(&headers).await;
+            let sidecache = Sidecache::start(&upstream.url()).await;
+            for (target, cache) in [("/some", ""), (CHAT, "miss"), (CHAT, "hit")] {
+                assert_eq!(lines(&sidecache, target).await, (count, cache.to_owned()), "{target}");
+            }
+            let redis = RedisServer::start();
+            let start = || {
+                let config = "[store]\ntimeout = \"5s\"";
+                Setup::to(&upstream.url()).arguments(&["--redis", &redis.url()]).config(config).start()
+            };
+            let (one, other) = (start().await, start().await);
+            assert_eq!(lines(&one, CHAT).await, (count, "miss".to_owned()));
+            one.log.stored(1).await;
+            // The other one has it from Redis, and then near.
+            for _ in 0..2 {
+                assert_eq!(lines(&other, CHAT).await, (count, "hit".to_owned()));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_cookie_is_stripped_where_the_route_says_so() {
+    run(async {
+        let upstream = upstream_with(&[("set-cookie", "a=b")]).await;
+        let route = "[[route]]\nmatch = \"GET /page\"\nkind = \"other\"\nset_cookie = \"strip\"";
+        let sidecache = Setup::to(&upstream.url()).config(route).start().await;
+        for (turn, cookie) in [("MISS", "a=b"), ("HIT", "")] {
+            let answer = sidecache.client().get("/page").await;
+            assert_eq!((answer.cache(), answer.header("set-cookie")), (turn, cookie));
+        }
+    });
+}
+
+#[test]
+fn the_health_pages_are_not_the_upstreams() {
+    run(async {
+        let upstream = upstream_with(&[]).await;
+        let sidecache =
+            Setup::to(&upstream.url()).config("[health]\npath = \"/_health\"").admin().start().await;
+        let admin = crate::support::Client::new(sidecache.admin());
+        for client in [sidecache.client(), admin.clone()] {
+            for (page, status) in [("", "healthy"), ("/live", "live"), ("/ready", "ready")] {
+                let answer = client.get(&format!("/_health{page}")).await;
+                assert_eq!((answer.status, answer.json()["status"].as_str()), (200, Some(status)));
+                assert_eq!(answer.header("cache-control"), "no-store");
+            }
+        }
+        assert_eq!(upstream.calls(), 0);
+        // Everything else is.
+        assert_eq!(sidecache.client().get("/health").await.json(), chat_answer());
+        assert_eq!(sidecache.client().request("POST", "/_health", &[], "").await.status, 200);
+        assert_eq!(upstream.calls(), 2);
+        let stats = admin.get("/stats").await;
+        assert_eq!((stats.status, &stats.json()["store"]), (200, &"memory".into()));
+    });
+}
+
+#[test]
+fn the_admin_listener_wants_its_token_and_a_name_it_knows() {
+    run(async {
+        let upstream = upstream_with(&[]).await;
+        let config = "[admin]\ntoken = \"let-me-in-please\"\nhosts = [\"ops.example\"]";
+        let sidecache = Setup::to(&upstream.url()).config(config).admin().start().await;
+        let client = crate::support::Client::new(sidecache.admin());
+        let good = ("authorization", "Bearer let-me-in-please");
+        for (headers, target, status) in [
+            (&[good][..], "/stats", 200),
+            (&[good, ("host", "ops.example:8081")], "/stats", 200),
+            (&[good, ("host", "localhost")], "/stats", 200),
+            (&[good, ("host", "evil.example")], "/stats", 403),
+            (&[("host", "evil.example")], "/health", 403),
+            (&[], "/stats", 401),
+            (&[("authorization", "Bearer let-me-in")], "/stats", 401),
+            (&[], "/health", 200),
+            (&[], "/health/ready", 200),
+            (&[good], "/nothing", 404),
+        ] {
+            let answer = client.request("GET", target, headers, "").await;
+            assert_eq!(answer.status, status, "{target} {headers:?}: {}", answer.text());
+        }
+    });
+}

@@ -1,0 +1,192 @@
+//! References that name the service by its own address lead back through the proxy.
+
+use serde_json::json;
+
+use crate::support::{
+    Gate, Raw, Script, Setup, Sidecache, Upstream, eventually, run,
+    samples::{QUERY, query, query_answer},
+    soon,
+};
+
+/// Answers every request with this status, and with references to its own address, as the request named it.
+async fn redirecting(status: u16) -> Upstream {
+    Upstream::start(move |request| {
+        let host = request.header("host").expect("a host");
+        let own = format!("http://{host}/there?x=1#f");
+        let secure = format!("https://{}/here", host.to_uppercase());
+        let headers = [("location", own.as_str()), ("content-location", &secure)];
+        Script::json_with(status, &headers, &query_answer())
+    })
+    .await
+}
+
+#[test]
+fn on_every_way() {
+    run(async {
+        for status in [200, 201, 307, 404, 503] {
+            let upstream = redirecting(status).await;
+            let sidecache = Sidecache::start(&upstream.url()).await;
+            let client = sidecache.client();
+            let json = [("content-type", "application/json")];
+            for (method, target) in [
+                ("GET", "/some"),
+                ("POST", "/some"),
+                ("POST", QUERY),
+                ("POST", QUERY),
+                ("GET", "/api/v1/documents/7"),
+                ("GET", "/api/v1/documents/7"),
+                ("PUT", "/api/v1/documents/7"),
+                ("HEAD", "/api/v1/conversations/7"),
+            ] {
+                let body = if method == "POST" { query().to_string() } else { String::new() };
+                let answer = client.request(method, target, &json, body).await;
+                let what = format!("{method} {target} {status} {}", answer.cache());
+                assert_eq!(answer.status, status, "{what}");
+                assert_eq!(answer.header("location"), "/there?x=1#f", "{what}");
+                assert_eq!(answer.header("content-location"), "/here", "{what}");
+            }
+        }
+    });
+}
+
+#[test]
+fn for_those_who_read_along_and_for_hits() {
+    run(async {
+        let gate = Gate::new();
+        let wait = gate.clone();
+        let upstream = Upstream::start(move |request| {
+            let own = format!("http://{}/there", request.header("host").expect("a host"));
+            Script::json_with(200, &[("location", &own)], &query_answer()).after(&wait)
+        })
+        .await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let ask = |id: &'static str| {
+            let client = sidecache.client();
+            tokio::spawn(async move { client.post_with(QUERY, &[("x-request-id", id)], &query()).await })
+        };
+        let leader = ask("leader");
+        eventually("the call", async || (upstream.calls() == 1).then_some(())).await;
+        let follower = ask("follower");
+        sidecache.log.looked_up("follower").await;
+        gate.open();
+        for asked in [leader, follower, ask("later")] {
+            let answer = soon("an answer", asked).await.expect("no panic");
+            assert_eq!(answer.header("location"), "/there", "{}", answer.cache());
+        }
+        assert_eq!(upstream.calls(), 1);
+    });
+}
+
+#[test]
+fn below_the_path_that_the_upstream_has_in_its_url() {
+    run(async {
+        let upstream = Upstream::start(|request| {
+            let host = request.header("host").expect("a host");
+            let to = request.header("x-to").expect("where to");
+            Script::json_with(201, &[("location", &format!("http://{host}{to}"))], &json!({}))
+        })
+        .await;
+        let url = format!("{}/base", upstream.url());
+        let sidecache = Sidecache::start(&url).await;
+        let address = upstream.address();
+        for (to, expected) in [
+            ("/base/a/b?x", "/a/b?x".to_owned()),
+            ("/base", "/".to_owned()),
+            ("/base//other.example/a", "/.//other.example/a".to_owned()),
+            ("/elsewhere", format!("http://{address}/elsewhere")),
+            ("/basement", format!("http://{address}/basement")),
+        ] {
+            let answer = sidecache.client().request("GET", "/some", &[("x-to", to)], "").await;
+            assert_eq!(answer.header("location"), expected, "{to}");
+        }
+    });
+}
+
+#[test]
+fn by_the_name_that_the_client_knows() {
+    run(async {
+        let upstream = redirecting(307).await;
+        let config = "[upstream]\nhost = \"preserve\"";
+        let sidecache = Setup::to(&upstream.url()).config(config).start().await;
+        for host in ["api.example", "api.example:8080", "[::1]:8080"] {
+            let answer = sidecache.client().request("GET", "/some", &[("host", host)], "").await;
+            assert_eq!(upstream.last().header("host"), Some(host));
+            assert_eq!(answer.header("location"), "/there?x=1#f", "{host}");
+            assert_eq!(answer.header("content-location"), "/here", "{host}");
+        }
+    });
+}
+
+#[test]
+fn other_places_stay() {
+    run(async {
+        let upstream = Upstream::start(|request| {
+            Script::json_with(302, &[("location", request.header("x-to").expect("where to"))], &json!({}))
+        })
+        .await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let port = upstream.address().port();
+        let user = format!("http://user@127.0.0.1:{port}/a");
+        let far = format!("http://127.0.0.1:{port}.evil.example/a");
+        for to in ["/a", "a?b", "https://login.example/a", "http://127.0.0.1:1/a", &user, &far] {
+            for target in ["/some", "/api/v1/documents/7"] {
+                let answer = sidecache.client().request("GET", target, &[("x-to", to)], "").await;
+                assert_eq!(answer.header("location"), to, "{target}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_switch_of_protocols_is_as_the_service_said() {
+    run(async {
+        let upstream = Upstream::serve(|mut conn| async move {
+            if let Some(request) = conn.head().await {
+                let own = format!("http://{}/a", request.header("host").expect("a host"));
+                let lines = format!("connection: upgrade\r\nupgrade: x\r\nlocation: {own}\r\n\r\n");
+                conn.send(format!("HTTP/1.1 101 Switching\r\n{lines}")).await;
+                conn.some().await;
+            }
+        })
+        .await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let mut raw = Raw::connect(sidecache.address()).await;
+        raw.send("GET /socket HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n").await;
+        let head = raw.head().await;
+        let own = format!("location: {}/a\r\n", upstream.url());
+        assert!(head.contains(" 101 ") && head.contains(&own), "{head}");
+    });
+}
+
+#[test]
+fn what_a_write_says_that_it_made_is_retired() {
+    run(async {
+        let upstream = Upstream::start(|request| match request.method.as_str() {
+            "GET" => {
+                Script::json_with(200, &[("cache-control", "max-age=600")], &json!({"at": request.target}))
+            }
+            _ => {
+                let host = request.header("host").expect("a host");
+                let made = format!("http://{host}/base/pages/new");
+                let held = format!("http://{host}/base/api/v1/documents/new");
+                Script::json_with(201, &[("location", &made), ("content-location", &held)], &json!({}))
+            }
+        })
+        .await;
+        let url = format!("{}/base", upstream.url());
+        let route = "[[route]]\nmatch = \"* /pages/**\"\nkind = \"other\"\nmode = \"rfc9111\"";
+        let sidecache = Setup::to(&url).config(route).start().await;
+        let client = sidecache.client();
+        for written in ["/pages/all", "/api/v1/documents"] {
+            for target in ["/pages/new", "/api/v1/documents/new"] {
+                assert_eq!(client.get(target).await.status, 200);
+                assert_eq!(client.get(target).await.cache(), "HIT", "{target}");
+            }
+            assert_eq!(client.post(written, &json!({})).await.status, 201);
+            assert_eq!(client.get("/api/v1/documents/new").await.cache(), "MISS", "{written}");
+            if written.starts_with("/pages") {
+                assert_eq!(client.get("/pages/new").await.cache(), "MISS", "{written}");
+            }
+        }
+    });
+}

@@ -1,0 +1,6 @@
+//! The promise: operators can start, stop and reload sidecache, and see and change what it stores.
+
+mod admin;
+pub(crate) mod cli;
+mod lifecycle;
+mod logs;

@@ -1,0 +1,46 @@
+//! Whatever fails, answers stay right: a Redis, an upstream, clients and a machine that do their worst.
+
+mod clients;
+mod misplaced_replies;
+mod overload;
+mod panics;
+mod process;
+mod redis;
+mod soak;
+mod upstream;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Answer, Client, Received, Script, Upstream,
+    samples::{CHAT, chat_choice},
+};
+
+/// A host name that no resolver can find, and that none is asked for: a label is too long (RFC 1035, 2.3.4).
+fn unknown_host() -> String {
+    format!("{}.invalid", "a".repeat(64))
+}
+
+/// The question with this number.
+fn question(number: usize) -> Value {
+    json!({"model": "m", "messages": [{"role": "user", "content": format!("What is {number}?")}]})
+}
+
+/// Its answer, and that of no other.
+fn answer(question: &Value) -> Value {
+    let text = question["messages"][0]["content"].as_str().expect("a question");
+    chat_choice(json!({"role": "assistant", "content": format!("The answer to {text}")}), "stop")
+}
+
+/// An upstream that answers each question.
+async fn knowing() -> Upstream {
+    Upstream::start(|request: &Received| Script::json(&answer(&request.json()))).await
+}
+
+/// Asks a question, and gets its answer.
+async fn ask(client: &Client, number: usize) -> Answer {
+    let question = question(number);
+    let told = client.post(CHAT, &question).await;
+    assert_eq!((told.status, told.json()), (200, answer(&question)));
+    told
+}

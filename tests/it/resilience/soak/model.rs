@@ -1,0 +1,178 @@
+//! The service behind, and what is known of each answer that it gives.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::support::{
+    Received, Script, Upstream,
+    samples::{CHAT, DONE, chat_choice, chunk},
+    upstream::Conn,
+};
+
+/// How many of each there are.
+pub(super) const QUESTIONS: usize = 60;
+pub(super) const TEXTS: usize = 80;
+pub(super) const DOCUMENTS: usize = 10;
+
+/// Where vectors are asked for.
+pub(super) const EMBEDDINGS: &str = "/v1/embeddings";
+
+/// A failure of the upstream is over for everybody so long after it: answers that were joined have ended.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// What the service says where it says no.
+pub(super) const TIRED: &str = "the model is tired";
+
+/// The service and its documents.
+pub(super) struct World {
+    upstream: Upstream,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Of so many requests in a thousand, one fails somehow.
+    trouble: AtomicU32,
+    /// When it began to work well.
+    calm_since: Mutex<Option<Instant>>,
+    /// Each document's version.
+    versions: [AtomicU64; DOCUMENTS],
+    /// The version that a whole answer to a write has told to somebody.
+    told: [AtomicU64; DOCUMENTS],
+}
+
+impl World {
+    pub(super) async fn start() -> Self {
+        let state = Arc::new(State::default());
+        let served = Arc::clone(&state);
+        let upstream = Upstream::serve(move |conn| serve(conn, Arc::clone(&served))).await;
+        let world = Self { upstream, state };
+        world.trouble(0);
+        world
+    }
+
+    pub(super) fn url(&self) -> String {
+        self.upstream.url()
+    }
+
+    /// From now on, of a thousand requests so many fail.
+    pub(super) fn trouble(&self, permille: u32) {
+        self.state.trouble.store(permille, Ordering::Relaxed);
+        *self.state.calm_since.lock().unwrap() = (permille == 0).then(Instant::now);
+    }
+
+    /// Whether all requests that were sent at `began` or later must have succeeded.
+    pub(super) fn was_calm(&self, began: Instant) -> bool {
+        self.state.calm_since.lock().unwrap().is_some_and(|since| since + SETTLED < began)
+    }
+
+    /// The version of a document that nobody may be behind of, as of now.
+    pub(super) fn told(&self, document: usize) -> u64 {
+        self.state.told[document].load(Ordering::SeqCst)
+    }
+
+    /// Somebody was told that this is the document's version.
+    pub(super) fn tell(&self, document: usize, version: u64) {
+        self.state.told[document].fetch_max(version, Ordering::SeqCst);
+    }
+}
+
+async fn serve(mut conn: Conn, state: Arc<State>) {
+    while let Some(mut request) = conn.head().await {
+        request.body = conn.body(&request).await;
+        let fails = fastrand::u32(..1000) < state.trouble.load(Ordering::Relaxed);
+        let fault = if fails { fastrand::u8(1..6) } else { 0 };
+        if fault == 1 {
+            sleep(Duration::from_millis(fastrand::u64(..300))).await;
+        }
+        let script = match fault {
+            2 => Script::json_with(503, &[("retry-after", "1")], &json!({"detail": TIRED})),
+            3 => Script::raw().close(),
+            _ => answer(&request, &state),
+        };
+        // It may have been carried out, and break off all the same.
+        let script = match fault {
+            4 => cut(script).close(),
+            5 => cut(script).reset(),
+            _ => script,
+        };
+        if !conn.play(script).await {
+            return;
+        }
+    }
+}
+
+fn cut(script: Script) -> Script {
+    let bytes = script.bytes();
+    Script::raw().send(&bytes[..fastrand::usize(..bytes.len())])
+}
+
+fn answer(request: &Received, state: &State) -> Script {
+    if let Some(document) = request.target.strip_prefix("/api/v1/documents/") {
+        let number: usize = document.parse().expect("a number");
+        let version = match request.method.as_str() {
+            "PUT" => state.versions[number].fetch_add(1, Ordering::SeqCst) + 1,
+            _ => state.versions[number].load(Ordering::SeqCst),
+        };
+        return Script::json(&document_at(number, version));
+    }
+    let body = request.json();
+    match request.target.as_str() {
+        EMBEDDINGS => {
+            let texts = body["input"].as_array().expect("texts");
+            let data: Vec<_> = texts.iter().enumerate().map(|(index, text)| vector(index, text)).collect();
+            let usage = json!({"prompt_tokens": 1, "total_tokens": 1});
+            Script::json(&json!({"object": "list", "model": "e", "data": data, "usage": usage}))
+        }
+        CHAT if body["stream"] == true => {
+            let events = events(&body);
+            Script::events(&events.iter().map(String::as_str).collect::<Vec<_>>())
+        }
+        _ => Script::json(&whole(&body)),
+    }
+}
+
+/// A question for a whole answer, or for a stream: never the same one for both.
+pub(super) fn question(number: usize, stream: bool) -> Value {
+    let text = format!("{} {number}?", if stream { "Tell me of" } else { "What is" });
+    json!({"model": "m", "messages": [{"role": "user", "content": text}], "stream": stream})
+}
+
+fn said(question: &Value) -> String {
+    let asked = question["messages"][0]["content"].as_str().expect("a question");
+    format!("{asked} {}", asked.repeat(1 + asked.len() * 7 % 40))
+}
+
+/// The whole answer.
+pub(super) fn whole(question: &Value) -> Value {
+    chat_choice(json!({"role": "assistant", "content": said(question)}), "stop")
+}
+
+/// The events of the stream.
+pub(super) fn events(question: &Value) -> Vec<String> {
+    let said = said(question);
+    let pieces = said.as_bytes().chunks(40).map(|piece| String::from_utf8_lossy(piece));
+    let mut events: Vec<_> = pieces.map(|piece| chunk(json!({"content": piece}), None)).collect();
+    events.extend([chunk(json!({}), Some("stop")), DONE.to_owned()]);
+    events
+}
+
+/// The vector of a text, at its place.
+pub(super) fn vector(index: usize, text: &Value) -> Value {
+    let bytes = text.as_str().expect("a text").bytes();
+    let sum = bytes.fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    json!({"object": "embedding", "index": index, "embedding": [sum, f64::from(sum % 1000) / 8.0]})
+}
+
+/// A document at a version.
+pub(super) fn document_at(number: usize, version: u64) -> Value {
+    json!({"id": number, "version": version, "text": format!("Document {number}, version {version}.")})
+}

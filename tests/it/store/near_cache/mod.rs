@@ -1,0 +1,106 @@
+//! The near tier: several stores on one Redis, and several sidecaches.
+
+mod random_histories;
+mod replicas;
+mod stores;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, StatusCode};
+use sidecache::{
+    cache::{
+        entry::Entry,
+        invalidation::log::{Target, TargetId},
+        key::Key,
+        route::kind::Kind,
+    },
+    config::RedisTls,
+    store::{RedisStore, Store, StoreError},
+};
+
+use crate::support::{PATIENCE, RedisServer, eventually};
+
+/// In which a change is seen everywhere.
+const BOUND: Duration = Duration::from_millis(100);
+
+const LIFE: Duration = Duration::from_secs(600);
+
+/// A tier of this many bytes before `redis`, once it is of use; with a deadline that a busy machine keeps.
+async fn replica(redis: &RedisServer, near: u64) -> Store {
+    replica_within(redis, near, PATIENCE).await
+}
+
+/// The same, with another deadline.
+async fn replica_within(redis: &RedisServer, near: u64, timeout: Duration) -> Store {
+    let store = RedisStore::open(&redis.url(), &RedisTls::default(), "ns", timeout, near, |_| {});
+    let store = store.expect("a good URL");
+    assert!(store.ready(PATIENCE).await, "{:?}", store.last_error());
+    store.synced(PATIENCE).await;
+    Store::Redis(Arc::new(store))
+}
+
+fn key(name: &str) -> Key {
+    Key::new("ns".into(), Kind::Query, blake3::hash(name.as_bytes()))
+}
+
+/// An entry of `version` that depends on `targets`, as stored by `store` now.
+fn entry(store: &Store, version: u64, life: Duration, targets: &[Target]) -> Option<Entry> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    Some(Entry {
+        stored_at: since.as_millis() as u64,
+        ttl: life,
+        began: store.now()?,
+        target_ids: TargetId::all(targets),
+        ..Entry::new(StatusCode::OK, HeaderMap::new(), version.to_le_bytes().to_vec().into())
+    })
+}
+
+/// The version that a request finds.
+async fn version(store: &Store, key: &Key) -> Result<Option<u64>, StoreError> {
+    let found = store.get(key).await?;
+    Ok(found.map(|entry| u64::from_le_bytes(entry.body[..].try_into().expect("a version"))))
+}
+
+/// Stores a version; it must work.
+async fn put(store: &Store, key: &Key, version: u64, targets: &[Target]) {
+    let entry = entry(store, version, LIFE, targets).expect("the order is known");
+    store.put(key, Arc::new(entry), LIFE).await.expect("stored");
+}
+
+/// Cuts the connections over which the streams are read.
+fn kill_readers(redis: &RedisServer) {
+    for line in redis.cli(&["CLIENT", "LIST"]).lines().filter(|line| line.contains(" cmd=xread ")) {
+        let id = line.split(' ').find_map(|member| member.strip_prefix("id=")).expect("an id");
+        // It may be gone already.
+        redis.cli(&["CLIENT", "KILL", "ID", id]);
+    }
+}
+
+/// How often Redis carried out a command.
+fn calls(redis: &RedisServer, command: &str) -> u64 {
+    let (stats, name) = (redis.cli(&["INFO", "commandstats"]), format!("cmdstat_{command}:calls="));
+    let line = stats.lines().find_map(|line| line.strip_prefix(&name)).unwrap_or("0");
+    line.split(',').next().and_then(|count| count.parse().ok()).expect("a count")
+}
+
+/// How often Redis was asked for many values. (The store asks for one now and then by itself.)
+fn lookups(redis: &RedisServer) -> u64 {
+    calls(redis, "mget")
+}
+
+/// Waits until lookups of `key` in `store` no longer reach Redis.
+async fn is_near(redis: &RedisServer, store: &Store, key: &Key, wanted: u64) {
+    let keys = [key.clone()];
+    eventually("it is near", async || {
+        let before = lookups(redis);
+        for _ in 0..3 {
+            let found = store.get_many(&keys).await.remove(0).expect("it works").expect("an entry");
+            assert_eq!(found.body, wanted.to_le_bytes()[..]);
+        }
+        (lookups(redis) == before).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,142 @@
+//! Between a store and its Redis: passes commands on, or deals with them as the test wants.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+/// What becomes of a command.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Act {
+    /// It is passed on, and so is the reply.
+    Pass,
+    /// The same, the reply so much later. Other replies are not held up beyond their own time.
+    Late(Duration),
+    /// It is not passed on; this is the reply.
+    Say(&'static str),
+    /// The reply comes twice: from here on, each request on this connection gets the reply to the one before it.
+    Twice,
+    /// Nothing comes back any more on this connection.
+    Never,
+}
+
+type Rule = Arc<dyn Fn(&str) -> Act + Send + Sync>;
+
+/// One who stands between, on a port of its own.
+pub(crate) struct FaultProxy {
+    port: u16,
+    rule: Arc<Mutex<Rule>>,
+}
+
+impl FaultProxy {
+    /// One before the server on `server`, who passes everything on.
+    pub(crate) async fn before(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let rule: Arc<Mutex<Rule>> = Arc::new(Mutex::new(Arc::new(|_| Act::Pass)));
+        let current = Arc::clone(&rule);
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.expect("a connection");
+                let current = Arc::clone(&current);
+                tokio::spawn(async move { relay(client, server, &current).await });
+            }
+        });
+        Self { port, rule }
+    }
+
+    /// The URL that leads past it.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// From now on, this becomes of a command with that name (in capitals).
+    pub(crate) fn follow(&self, rule: impl Fn(&str) -> Act + Send + Sync + 'static) {
+        *self.rule.lock().expect("no panic") = Arc::new(rule);
+    }
+
+    /// From now on, everything is passed on.
+    pub(crate) fn pass(&self) {
+        self.follow(|_| Act::Pass);
+    }
+}
+
+/// One connection, until either side closes it.
+async fn relay(client: TcpStream, server: u16, rule: &Mutex<Rule>) -> io::Result<()> {
+    let server = TcpStream::connect(("127.0.0.1", server)).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (commands, mut to_client) = client.into_split();
+    let (replies, mut to_server) = server.into_split();
+    let (mut commands, mut replies) = (BufReader::new(commands), BufReader::new(replies));
+    let (told, mut acts) = mpsc::unbounded_channel();
+    let forward = async {
+        loop {
+            let command = read_value(&mut commands).await?;
+            let rule = Arc::clone(&rule.lock().expect("no panic"));
+            let act = rule(&name(&command));
+            if !matches!(act, Act::Say(_)) {
+                to_server.write_all(&command).await?;
+            }
+            // The other half runs for as long as this one.
+            let _ = told.send((act, Instant::now()));
+        }
+    };
+    let answer = async {
+        while let Some((act, came)) = acts.recv().await {
+            let reply = match act {
+                Act::Say(reply) => reply.as_bytes().to_vec(),
+                Act::Pass | Act::Late(_) => read_value(&mut replies).await?,
+                Act::Twice => read_value(&mut replies).await?.repeat(2),
+                Act::Never => std::future::pending().await,
+            };
+            if let Act::Late(by) = act {
+                sleep_until(came + by).await;
+            }
+            to_client.write_all(&reply).await?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        ended = forward => ended,
+        ended = answer => ended,
+    }
+}
+
+/// A command's name.
+fn name(command: &[u8]) -> String {
+    let name = command.split(|&byte| byte == b'\n').nth(2).unwrap_or_default();
+    String::from_utf8_lossy(name).trim().to_ascii_uppercase()
+}
+
+/// The bytes of one value: a command or a reply.
+async fn read_value(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Vec<u8>> {
+    let (mut raw, mut missing) = (Vec::new(), 1);
+    while missing > 0 {
+        let start = raw.len();
+        if from.read_until(b'\n', &mut raw).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let length = String::from_utf8_lossy(&raw[start + 1..]).trim().parse::<i64>().unwrap_or(0);
+        let length = usize::try_from(length).ok();
+        missing -= 1;
+        match (raw[start], length) {
+            (b'*', Some(length)) => missing += length,
+            (b'$', Some(length)) => {
+                let end = raw.len();
+                raw.resize(end + length + 2, 0);
+                from.read_exact(&mut raw[end..]).await?;
+            }
+            _ => {}
+        }
+    }
+    Ok(raw)
+}
