@@ -10,6 +10,6 @@ mod server;
 
 pub(crate) use self::{
     blackhole::Blackhole,
-    fault_proxy::{Act, FaultProxy},
+    fault_proxy::{Action, FaultProxy},
     server::RedisServer,
 };

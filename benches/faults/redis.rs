@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     CHAT,
-    parts::{Act, Blackhole, FaultProxy, RedisServer},
+    parts::{Action, Blackhole, FaultProxy, RedisServer},
     support::{
         client::Client,
         figures::{quantile, text},
@@ -37,46 +37,49 @@ enum Fault {
     /// It is a replica.
     ReadOnly,
     /// What becomes of each command, by its name.
-    Act(fn(&str) -> Act),
+    Action(fn(&str) -> Action),
 }
 
-const fn late(by: u64) -> Act {
-    Act::Late(Duration::from_millis(by))
+const fn late(by: u64) -> Action {
+    Action::Delay(Duration::from_millis(by))
 }
 
-fn writes(name: &str, reply: &'static str) -> Act {
-    if matches!(name, "SET" | "EVAL" | "EVALSHA" | "DEL") { Act::Say(reply) } else { Act::Pass }
+fn writes(name: &str, reply: &'static str) -> Action {
+    if matches!(name, "SET" | "EVAL" | "EVALSHA" | "DEL") { Action::Reply(reply) } else { Action::Pass }
 }
 
-fn reads(name: &str, act: Act) -> Act {
-    if matches!(name, "GET" | "MGET") { act } else { Act::Pass }
+fn reads(name: &str, act: Action) -> Action {
+    if matches!(name, "GET" | "MGET") { act } else { Action::Pass }
 }
 
 const FAULTS: &[(&str, Fault)] = &[
     ("well", Fault::None),
     ("refused, killed", Fault::Killed),
     ("DNS gone", Fault::Nameless),
-    ("40 ms slow", Fault::Act(|_| late(40))),
-    ("100 ms slow", Fault::Act(|_| late(100))),
-    ("5 s slow", Fault::Act(|_| late(5000))),
-    ("silent", Fault::Act(|_| Act::Never)),
+    ("40 ms slow", Fault::Action(|_| late(40))),
+    ("100 ms slow", Fault::Action(|_| late(100))),
+    ("5 s slow", Fault::Action(|_| late(5000))),
+    ("silent", Fault::Action(|_| Action::Hang)),
     ("hung (`SIGSTOP`)", Fault::Hung),
     ("blackholed: packets dropped", Fault::Blackhole),
-    ("`NOAUTH` to everything", Fault::Act(|_| Act::Say("-NOAUTH Authentication required.\r\n"))),
-    ("`LOADING` to everything", Fault::Act(|_| Act::Say("-LOADING Redis is loading\r\n"))),
-    ("`MOVED` to everything", Fault::Act(|_| Act::Say("-MOVED 1 127.0.0.1:1\r\n"))),
-    ("`MISCONF` to everything", Fault::Act(|_| Act::Say("-MISCONF cannot save\r\n"))),
-    ("`MISCONF` to writes", Fault::Act(|name| writes(name, "-MISCONF cannot save\r\n"))),
+    ("`NOAUTH` to everything", Fault::Action(|_| Action::Reply("-NOAUTH Authentication required.\r\n"))),
+    ("`LOADING` to everything", Fault::Action(|_| Action::Reply("-LOADING Redis is loading\r\n"))),
+    ("`MOVED` to everything", Fault::Action(|_| Action::Reply("-MOVED 1 127.0.0.1:1\r\n"))),
+    ("`MISCONF` to everything", Fault::Action(|_| Action::Reply("-MISCONF cannot save\r\n"))),
+    ("`MISCONF` to writes", Fault::Action(|name| writes(name, "-MISCONF cannot save\r\n"))),
     ("`OOM` to writes", Fault::Full),
     ("`READONLY` to writes", Fault::ReadOnly),
-    ("`NOREPLICAS` to writes", Fault::Act(|name| writes(name, "-NOREPLICAS Not enough\r\n"))),
-    ("`WRONGTYPE` to every `GET`", Fault::Act(|name| reads(name, Act::Say("-WRONGTYPE wrong kind\r\n")))),
-    ("a foreign value to every `GET`", Fault::Act(|name| reads(name, Act::Say("$6\r\ntheirs\r\n")))),
-    ("a stray reply, to one `GET` in 100", Fault::Act(stray)),
+    ("`NOREPLICAS` to writes", Fault::Action(|name| writes(name, "-NOREPLICAS Not enough\r\n"))),
+    (
+        "`WRONGTYPE` to every `GET`",
+        Fault::Action(|name| reads(name, Action::Reply("-WRONGTYPE wrong kind\r\n"))),
+    ),
+    ("a foreign value to every `GET`", Fault::Action(|name| reads(name, Action::Reply("$6\r\ntheirs\r\n")))),
+    ("a stray reply, to one `GET` in 100", Fault::Action(stray)),
 ];
 
-fn stray(name: &str) -> Act {
-    if fastrand::u8(..100) == 0 { reads(name, Act::Twice) } else { Act::Pass }
+fn stray(name: &str) -> Action {
+    if fastrand::u8(..100) == 0 { reads(name, Action::Duplicate) } else { Action::Pass }
 }
 
 /// A sidecache and its Redis, with somebody between.
@@ -92,7 +95,7 @@ impl Site {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().expect("a runtime");
         let server = RedisServer::start();
-        let proxy = runtime.block_on(FaultProxy::before(server.port()));
+        let proxy = runtime.block_on(FaultProxy::in_front_of(server.port()));
         let blackhole = matches!(fault, Fault::Blackhole).then(|| runtime.block_on(Blackhole::open()));
         Self { runtime, server, proxy, blackhole }
     }
@@ -114,7 +117,7 @@ impl Site {
             Fault::Hung => self.server.pause(),
             Fault::Full => drop(self.server.cli(&["CONFIG", "SET", "maxmemory", "1"])),
             Fault::ReadOnly => drop(self.server.cli(&["REPLICAOF", "127.0.0.1", "1"])),
-            Fault::Act(rule) => self.proxy.follow(rule),
+            Fault::Action(rule) => self.proxy.apply(rule),
         }
     }
 
@@ -125,7 +128,7 @@ impl Site {
             Fault::Hung => self.server.resume(),
             Fault::Full => drop(self.server.cli(&["CONFIG", "SET", "maxmemory", "0"])),
             Fault::ReadOnly => drop(self.server.cli(&["REPLICAOF", "NO", "ONE"])),
-            Fault::Act(_) => self.proxy.pass(),
+            Fault::Action(_) => self.proxy.pass(),
         }
     }
 }

@@ -64,7 +64,7 @@ fn rfc9111_4_3_2_a_condition_is_answered_from_the_store() {
 }
 
 #[test]
-fn a_condition_on_what_is_not_stored_is_answered_from_the_whole_answer() {
+fn a_condition_on_a_miss_is_evaluated_on_the_fetched_answer() {
     run(async {
         let upstream = Upstream::always(document()).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -79,7 +79,7 @@ fn a_condition_on_what_is_not_stored_is_answered_from_the_whole_answer() {
 }
 
 #[test]
-fn a_condition_on_what_is_not_kept_is_the_upstreams_to_judge() {
+fn a_condition_goes_upstream_when_the_store_is_bypassed() {
     run(async {
         let upstream = Upstream::start(|request| match request.header("if-none-match") {
             Some("\"b\"") => Script::whole(304, &[("etag", "\"b\"")], ""),
@@ -93,9 +93,10 @@ fn a_condition_on_what_is_not_kept_is_the_upstreams_to_judge() {
     });
 }
 
-/// They are not a cache's to evaluate, and its answer is not to be what somebody else's condition makes of it.
+/// A cache does not evaluate these conditions, and must not store an answer that one caller's condition
+/// changed.
 #[test]
-fn other_conditions_of_a_get_are_the_upstreams_and_those_of_a_question_nobodys() {
+fn other_preconditions_of_a_get_go_upstream_and_those_of_a_post_are_ignored() {
     run(async {
         let upstream = Upstream::start(|request| {
             match request.headers.iter().any(|(name, _)| name.starts_with("if-")) {
@@ -108,23 +109,28 @@ fn other_conditions_of_a_get_are_the_upstreams_and_those_of_a_question_nobodys()
         let sidecache = Sidecache::start(&upstream.url()).await;
         let client = sidecache.client();
         for condition in [("if-match", "\"x\""), ("if-unmodified-since", CHANGED)] {
-            let told = ask(&client, "GET", &[condition]).await;
+            let received = ask(&client, "GET", &[condition]).await;
             assert_eq!(
-                (told.status, told.cache(), told.detail()),
+                (received.status, received.cache(), received.detail()),
                 (412, "BYPASS", Some("request-precondition"))
             );
         }
         for name in ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"] {
             let value = if name.ends_with("since") { CHANGED } else { "\"x\"" };
-            let told = client.post_with(CHAT, &[(name, value)], &chat()).await;
-            assert_eq!((told.status, told.json()), (200, chat_answer()), "{name}: {}", told.cache());
+            let received = client.post_with(CHAT, &[(name, value)], &chat()).await;
+            assert_eq!(
+                (received.status, received.json()),
+                (200, chat_answer()),
+                "{name}: {}",
+                received.cache()
+            );
         }
         assert_eq!(upstream.calls(), 3);
     });
 }
 
 #[test]
-fn rfc9110_13_2_1_a_stored_404_has_no_conditions() {
+fn rfc9110_13_2_1_conditions_do_not_apply_to_a_stored_404() {
     run(async {
         let headers = [("last-modified", CHANGED)];
         let upstream = Upstream::always(Script::json_with(404, &headers, &json!({}))).await;
@@ -154,7 +160,7 @@ fn rfc9110_9_3_2_head_is_answered_from_a_stored_get() {
 }
 
 #[test]
-fn head_of_what_is_not_stored_goes_upstream_and_stores_nothing() {
+fn head_on_a_miss_goes_upstream_and_stores_nothing() {
     run(async {
         let upstream = Upstream::start(|request| match request.method.as_str() {
             "HEAD" => Script::raw().head(200, &[("content-length", "11"), ("etag", "\"a\"")]),
@@ -198,7 +204,7 @@ fn rfc9110_14_2_a_range_is_passed_on_with_its_conditions() {
 }
 
 #[test]
-fn a_condition_of_a_question_says_nothing() {
+fn if_none_match_on_a_post_is_ignored() {
     run(async {
         let headers = [("etag", "\"a\"")];
         let answer = json!({"answer": "yes"});

@@ -1,4 +1,4 @@
-//! Conversations: whose an answer is that opens one, and turns that are not repeated.
+//! Conversations: their ids stay with their own caller, and a turn is never answered from the store.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::support::{
     soon,
 };
 
-/// A request, and the answer to it in one form.
+/// A request and its answer, in one form.
 struct Case {
     target: &'static str,
     question: Value,
@@ -64,7 +64,8 @@ fn opening(body: &str, members: &str) -> String {
     body.replacen('{', &format!("{{{members},"), 1)
 }
 
-/// Asks twice at once and once more, after the answer is stored where it is; the upstream is held until both have joined.
+/// Sends the request twice at once, and once more later; the upstream answers after both have joined. With
+/// `stored`, waits for the entry before the third request.
 async fn asked_by_three(
     sidecache: &Sidecache,
     go: &Gate,
@@ -84,29 +85,29 @@ async fn asked_by_three(
         sidecache.health().await;
     }
     go.open();
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     for asked in both {
         let answer = soon("an answer", asked).await.expect("no panic");
-        told.push((answer.cache().to_owned(), answer.text()));
+        received.push((answer.cache().to_owned(), answer.text()));
     }
     if stored {
         sidecache.log.stored(1).await;
     }
     let later = client.post(case.target, &case.question).await;
-    told.push((later.cache().to_owned(), later.text()));
-    told
+    received.push((later.cache().to_owned(), later.text()));
+    received
 }
 
-/// The ids that are in a text: `opened-1` and so on.
+/// The ids in a text: `opened-1` and so on.
 fn ids(text: &str) -> HashSet<String> {
     let parts = text.split("opened-").skip(1);
     parts.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect()).collect()
 }
 
-/// Two who ask the same words at the same moment, and one who asks later, never have an id in common: in every dialect,
-/// in both forms, with both stores.
+/// Two callers who send the same words at the same moment, and one who sends them later, never share an id:
+/// in every dialect, in both forms, with both stores.
 #[test]
-fn nobody_has_anothers_conversation() {
+fn no_caller_gets_the_conversation_id_of_another() {
     run(async {
         let redis = RedisServer::start();
         for redis in [None, Some(redis.url())] {
@@ -137,25 +138,25 @@ fn nobody_has_anothers_conversation() {
                         setup = setup.arguments(&["--redis", url]);
                     }
                     let sidecache = setup.start().await;
-                    let told = asked_by_three(&sidecache, &go, case, true).await;
-                    let what = format!("{} {} {members}: {told:?}", case.target, case.media);
-                    let ids: Vec<_> = told.iter().map(|(_, text)| ids(text)).collect();
+                    let received = asked_by_three(&sidecache, &go, case, true).await;
+                    let what = format!("{} {} {members}: {received:?}", case.target, case.media);
+                    let ids: Vec<_> = received.iter().map(|(_, text)| ids(text)).collect();
                     assert_eq!(ids.iter().filter(|ids| !ids.is_empty()).count(), upstream.calls(), "{what}");
                     for (place, own) in ids.iter().enumerate() {
                         let others = ids[..place].iter().flatten().collect::<HashSet<_>>();
                         assert!(own.iter().all(|id| !others.contains(id)), "{what}");
                     }
-                    // It is shared all the same, without the ids.
-                    assert_eq!(told[2].0, "HIT", "{what}");
+                    // The answer is shared without the ids.
+                    assert_eq!(received[2].0, "HIT", "{what}");
                 }
             }
         }
     });
 }
 
-/// What is not final is for the one who began it.
+/// A response that is not final belongs to the caller who started it.
 #[test]
-fn a_response_in_the_background_is_its_callers_own() {
+fn a_background_response_is_not_shared() {
     run(async {
         for status in ["queued", "in_progress"] {
             let go = Gate::new();
@@ -171,20 +172,20 @@ fn a_response_in_the_background_is_its_callers_own() {
             let sidecache = Sidecache::start(&upstream.url()).await;
             for question in [
                 json!({"model": "m", "input": "a", "background": true}),
-                // A service that runs on without having been asked to.
+                // This service runs in the background though nobody asked it to.
                 json!({"model": "m", "input": "b"}),
             ] {
                 let body = question.to_string();
                 let case = Case { target: "/v1/responses", question, media: "application/json", body };
-                let told = asked_by_three(&sidecache, &go, &case, false).await;
-                let own: HashSet<_> = told.iter().flat_map(|(_, text)| ids(text)).collect();
-                assert_eq!(own.len(), 3, "{status}: {told:?}");
+                let received = asked_by_three(&sidecache, &go, &case, false).await;
+                let own: HashSet<_> = received.iter().flat_map(|(_, text)| ids(text)).collect();
+                assert_eq!(own.len(), 3, "{status}: {received:?}");
             }
         }
     });
 }
 
-/// An upstream that counts the turns it was asked for.
+/// An upstream that numbers its answers.
 async fn counting() -> Upstream {
     let calls = std::sync::atomic::AtomicUsize::new(0);
     Upstream::start(move |_| {
@@ -196,13 +197,14 @@ async fn counting() -> Upstream {
 
 async fn turn(client: &Client, headers: &[(&str, &str)], body: &Value) -> (String, String, Option<String>) {
     let answer = client.post_with(QUERY, headers, body).await;
-    let told = answer.json()["answer"].as_str().expect("an answer").to_owned();
-    (answer.cache().to_owned(), told, answer.detail().map(str::to_owned))
+    let received = answer.json()["answer"].as_str().expect("an answer").to_owned();
+    (answer.cache().to_owned(), received, answer.detail().map(str::to_owned))
 }
 
-/// "Continue" continues each time, wherever and however the conversation is named, with both stores.
+/// "Continue" reaches the service each time, wherever and however the request names the conversation, with
+/// both stores.
 #[test]
-fn a_turn_is_not_repeated() {
+fn a_conversation_turn_is_never_answered_from_the_store() {
     run(async {
         let redis = RedisServer::start();
         for arguments in [&[][..], &["--redis", &redis.url()]] {
@@ -225,8 +227,8 @@ fn a_turn_is_not_repeated() {
                 let reason = Some("conversation-turn".to_owned());
                 for repeat in 0..3 {
                     let expected = format!("turn {}", place * 3 + repeat);
-                    let told = turn(&client, &[], &body).await;
-                    assert_eq!(told, ("BYPASS".to_owned(), expected, reason.clone()), "{body}");
+                    let received = turn(&client, &[], &body).await;
+                    assert_eq!(received, ("BYPASS".to_owned(), expected, reason.clone()), "{body}");
                 }
                 assert_eq!(upstream.last().json(), body, "the service gets the caller's own");
             }
@@ -238,13 +240,13 @@ fn a_turn_is_not_repeated() {
 }
 
 #[test]
-fn a_turn_with_the_same_idempotency_key_is_the_same_turn() {
+fn a_turn_with_the_same_idempotency_key_is_a_hit() {
     run(async {
         let upstream = counting().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
         let client = sidecache.client();
         let body = json!({"message": "continue", "session_id": "s"});
-        for (key, cache, told) in [
+        for (key, cache, received) in [
             ("a", "MISS", "turn 0"),
             ("a", "HIT", "turn 0"),
             ("b", "MISS", "turn 1"),
@@ -252,12 +254,12 @@ fn a_turn_with_the_same_idempotency_key_is_the_same_turn() {
             ("b", "HIT", "turn 1"),
         ] {
             let answer = turn(&client, &[("idempotency-key", key)], &body).await;
-            assert_eq!((&*answer.0, &*answer.1), (cache, told), "{key}");
+            assert_eq!((&*answer.0, &*answer.1), (cache, received), "{key}");
         }
         let other = json!({"message": "go on", "session_id": "s"});
         assert_eq!(turn(&client, &[("idempotency-key", "a")], &other).await.1, "turn 2", "other words");
         assert_eq!(turn(&client, &[], &body).await.1, "turn 3");
-        // Where no conversation is named, the key names the request alone.
+        // Without a conversation, `Idempotency-Key` does not change the cache key.
         let question = json!({"query": "q"});
         assert_eq!(turn(&client, &[("idempotency-key", "a")], &question).await.0, "MISS");
         assert_eq!(turn(&client, &[("idempotency-key", "b")], &question).await.0, "HIT");
@@ -265,7 +267,7 @@ fn a_turn_with_the_same_idempotency_key_is_the_same_turn() {
 }
 
 #[test]
-fn a_turn_is_joined_while_it_runs() {
+fn an_identical_turn_joins_the_running_one() {
     run(async {
         let go = Gate::new();
         let script = Script::raw().wait(&go).then(Script::json(&json!({"answer": "A.", "session_id": "s"})));

@@ -1,9 +1,9 @@
-//! The main job: a question asked twice is answered once.
+//! The main job: of two identical questions, the upstream answers the first and the store the second.
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Rag, Script, Setup, Sidecache, Upstream, run,
+    Client, ExampleService, Script, Setup, Sidecache, Upstream, run,
     samples::{CHAT, Case, QUERY, cases, chat, chat_answer, on_a_hit, query},
 };
 
@@ -22,9 +22,9 @@ async fn assert_hit_on_the_second(client: &Client, target: &str, question: &Valu
 }
 
 #[test]
-fn the_rag_service_is_asked_once() {
+fn a_repeated_question_reaches_the_rag_service_once() {
     run(async {
-        let rag = Rag::start().await;
+        let rag = ExampleService::start().await;
         let sidecache = Sidecache::start(rag.url()).await;
         let client = sidecache.client();
         let model =
@@ -52,7 +52,7 @@ fn the_rag_service_is_asked_once() {
 #[test]
 fn a_stream_of_the_rag_service_is_replayed() {
     run(async {
-        let rag = Rag::start().await;
+        let rag = ExampleService::start().await;
         let sidecache = Sidecache::start(rag.url()).await;
         let client = sidecache.client();
         let question = json!({"model": "m", "stream": true,
@@ -68,9 +68,9 @@ fn a_stream_of_the_rag_service_is_replayed() {
 }
 
 #[test]
-fn a_conversation_is_opened_for_its_own_caller_and_read_from_the_store() {
+fn a_conversation_is_opened_for_its_own_caller_only_and_its_page_is_cached() {
     run(async {
-        let rag = Rag::start().await;
+        let rag = ExampleService::start().await;
         let sidecache = Sidecache::start(rag.url()).await;
         let client = sidecache.client();
         let question = json!({"message": "How long do entries live?"});
@@ -89,7 +89,7 @@ fn a_conversation_is_opened_for_its_own_caller_and_read_from_the_store() {
         assert_eq!((again.cache(), &again.body), ("HIT", &shown.body));
         assert_eq!(rag.calls(&target), 1);
 
-        // A turn of a conversation changes it, and what is seen of it.
+        // A turn changes the conversation, and so its page.
         let turn = json!({"message": "How long do entries live?", "conversation_id": id});
         let other = json!({"message": "And in Redis?", "conversation_id": id});
         for turn in [&turn, &turn, &other] {
@@ -182,7 +182,7 @@ fn a_built_in_route_covers_only_what_its_dialect_requires() {
 }
 
 #[test]
-fn the_upstream_gets_the_callers_own_bytes() {
+fn the_upstream_gets_the_clients_bytes_unchanged() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -197,7 +197,7 @@ fn the_upstream_gets_the_callers_own_bytes() {
 }
 
 #[test]
-fn routes_of_the_file_come_first() {
+fn routes_of_the_file_precede_built_in_ones() {
     run(async {
         let upstream = Upstream::start(|request| Script::json(&json!({"at": request.target}))).await;
         let routes = r#"

@@ -1,5 +1,5 @@
-//! The promise: the same question is asked of the upstream once, for as long as its answer is fresh, and no caller gets
-//! an answer that is not theirs.
+//! The promise: as long as an answer is fresh, the same question reaches the upstream once, and no caller
+//! gets an answer that is another caller's.
 
 mod conditional_requests;
 mod conversations;

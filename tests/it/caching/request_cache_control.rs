@@ -1,7 +1,7 @@
-//! How long answers are fresh, and requests that ask for less than the cache has.
+//! TTLs, and the request's own `Cache-Control` and `X-Cache-TTL`.
 
 use crate::support::{
-    Client, Raw, Script, Setup, Sidecache, Upstream, eventually, post, run,
+    Client, RawClient, Script, Setup, Sidecache, Upstream, eventually, post, run,
     samples::{CHAT, QUERY, chat, chat_answer, query, query_answer},
 };
 
@@ -23,14 +23,14 @@ fn an_answer_is_fresh_for_its_routes_ttl() {
         let sidecache = Setup::to(&upstream.url()).config(route).start().await;
         let client = sidecache.client();
         assert_eq!(client.post("/short", &query()).await.cache(), "MISS");
-        let told = eventually("the answer is stale", async || {
-            let told = client.post("/short", &query()).await;
-            (told.cache() == "MISS").then_some(told)
+        let received = eventually("the answer is stale", async || {
+            let received = client.post("/short", &query()).await;
+            (received.cache() == "MISS").then_some(received)
         })
         .await;
-        assert!(told.header("cache-status").starts_with("sidecache; fwd="), "{:?}", told.headers);
+        assert!(received.header("cache-status").starts_with("sidecache; fwd="), "{:?}", received.headers);
         assert!(upstream.calls() >= 2);
-        // Others live for as long as their kind.
+        // Other routes have the TTL of their kind.
         client.post(QUERY, &query()).await;
         let hit = client.post(QUERY, &query()).await;
         let ttl = hit.header("cache-status").split("; ").find_map(|part| part.strip_prefix("ttl="));
@@ -87,7 +87,7 @@ fn no_store_neither_reads_nor_writes() {
 }
 
 #[test]
-fn max_age_refuses_what_is_older() {
+fn max_age_skips_entries_that_are_older() {
     run(async {
         let upstream = chatting().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -121,7 +121,7 @@ fn only_if_cached_never_asks_the_upstream() {
 }
 
 #[test]
-fn x_cache_ttl_shortens_an_answers_life_and_never_lengthens_it() {
+fn x_cache_ttl_shortens_the_ttl_and_never_lengthens_it() {
     run(async {
         let upstream = chatting().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -142,7 +142,7 @@ fn x_cache_ttl_shortens_an_answers_life_and_never_lengthens_it() {
 }
 
 #[test]
-fn a_route_may_not_care() {
+fn a_route_can_ignore_request_cache_control() {
     run(async {
         let upstream = Upstream::always(Script::json(&query_answer())).await;
         let route = "[[route]]\nmatch = \"POST /ask\"\nkind = \"query\"\ndialect = \"rag\"\nhonor_request_cache_control = false";
@@ -158,24 +158,24 @@ fn a_route_may_not_care() {
     });
 }
 
-/// The `X-Cache` of a question with these headers, asked on `connection` alone.
-async fn ask_on(connection: &mut Raw, headers: &str, text: &str) -> String {
+/// The `X-Cache` of a question with these headers, sent over `connection`.
+async fn ask_on(connection: &mut RawClient, headers: &str, text: &str) -> String {
     let body = serde_json::json!({"model": "m", "messages": [{"role": "user", "content": text}]});
     connection.send(post(CHAT, headers, &body.to_string())).await;
     let head = connection.head().await;
     connection.until(&chat_answer().to_string()).await;
-    let told =
+    let received =
         head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("x-cache: ").map(str::to_owned));
-    told.unwrap_or_default()
+    received.unwrap_or_default()
 }
 
-/// What a head said is remembered by its connection, and for the same head alone.
+/// A connection caches what it read from a head, and may use that for an identical head only.
 #[test]
 fn each_request_on_a_connection_is_judged_by_its_own_head() {
     run(async {
         let upstream = chatting().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let connection = &mut Raw::connect(sidecache.address()).await;
+        let connection = &mut RawClient::connect(sidecache.address()).await;
         for (headers, text, expected) in [
             ("", "a", "miss"),
             ("", "a", "hit"),
@@ -188,7 +188,7 @@ fn each_request_on_a_connection_is_judged_by_its_own_head() {
             ("authorization: Bearer two\r\n", "a", "miss"),
             ("x-tenant: 1\r\n", "a", "miss"),
             ("x-tenant: 1\r\n", "a", "hit"),
-            // One of the connection's own, which the service does not get.
+            // `Connection` names this header, so the service does not get it.
             ("connection: x-tenant\r\nx-tenant: 2\r\n", "a", "hit"),
             ("connection: x-tenant\r\nx-tenant: 2\r\n", "a longer one", "hit"),
             ("connection: x-tenant\r\nx-tenant: 2\r\n", "another", "miss"),

@@ -1,4 +1,4 @@
-//! Who shares an answer: credentials, scopes, what the key leaves out.
+//! Who shares an answer: credentials, scopes, and what is not in the key.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::{
     samples::{CHAT, DONE, QUERY, cases, chat, chat_answer, data, query, query_answer},
 };
 
-/// An upstream that counts and answers everything.
+/// An upstream that answers everything.
 async fn counting() -> Upstream {
     Upstream::always(Script::json(&query_answer())).await
 }
@@ -18,17 +18,17 @@ fn ask_route(settings: &str) -> String {
     )
 }
 
-/// Asks once for each of `requests`, and gives what `X-Cache` said.
+/// Sends each of `requests` once; returns each `X-Cache`.
 async fn asked(client: &Client, requests: &[(&[(&str, &str)], Value)]) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     for (headers, body) in requests {
-        told.push(client.post_with("/ask", headers, body).await.cache().to_owned());
+        received.push(client.post_with("/ask", headers, body).await.cache().to_owned());
     }
-    told
+    received
 }
 
 #[test]
-fn two_credentials_make_two_upstream_calls() {
+fn each_credential_has_its_own_entry() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -102,7 +102,7 @@ fn headers_that_change_no_answer_are_not_in_the_key() {
     });
 }
 
-/// What the clients in Python, in Node and in a browser say of languages: nothing, anything, their user's.
+/// `Accept-Language` as Python, Node and browsers send it: none, any, the user's.
 const LANGUAGES: [&[(&str, &str)]; 3] =
     [&[], &[("accept-language", "*")], &[("accept-language", "de-DE,de;q=0.9")]];
 
@@ -113,20 +113,20 @@ fn clients_of_all_languages_share_a_vendors_answers() {
             let answer = case.answer.clone();
             let upstream = Upstream::start(move |_| Script::json(&answer)).await;
             let sidecache = Sidecache::start(&upstream.url()).await;
-            let mut told = Vec::new();
+            let mut received = Vec::new();
             for headers in LANGUAGES {
                 let answer = sidecache.client().post_with(case.target, headers, &case.question).await;
-                told.push(answer.cache().to_owned());
+                received.push(answer.cache().to_owned());
             }
             let is_vendors = case.answer.get("sources").is_none();
-            assert_eq!(told, ["MISS", "HIT", if is_vendors { "HIT" } else { "MISS" }], "{}", case.target);
+            assert_eq!(received, ["MISS", "HIT", if is_vendors { "HIT" } else { "MISS" }], "{}", case.target);
             assert_eq!(upstream.requests()[0].header("accept-language"), None);
         }
     });
 }
 
 #[test]
-fn a_vendors_answer_that_says_it_varies_on_the_language_is_each_callers_own() {
+fn a_vendors_answer_that_varies_on_the_language_is_not_shared() {
     run(async {
         let upstream =
             Upstream::always(Script::json_with(200, &[("vary", "Accept-Language")], &chat_answer())).await;
@@ -141,7 +141,7 @@ fn a_vendors_answer_that_says_it_varies_on_the_language_is_each_callers_own() {
 }
 
 #[test]
-fn what_a_route_ignores_is_not_in_the_key() {
+fn ignored_members_and_headers_are_not_in_the_key() {
     run(async {
         let upstream = counting().await;
         let config = format!(
@@ -152,7 +152,7 @@ fn what_a_route_ignores_is_not_in_the_key() {
         let base = json!({"query": "q", "parts": [{"at": 1, "x": 1}, {"at": 2}], "trace_id": "a"});
         let same = json!({"query": "q", "parts": [{"at": 7, "x": 1}, {}]});
         let other = json!({"query": "q", "parts": [{"at": 7, "x": 2}, {}]});
-        let told = asked(
+        let received = asked(
             &sidecache.client(),
             &[
                 (&[], base.clone()),
@@ -163,7 +163,7 @@ fn what_a_route_ignores_is_not_in_the_key() {
             ],
         )
         .await;
-        assert_eq!(told, ["MISS", "HIT", "HIT", "MISS", "MISS"]);
+        assert_eq!(received, ["MISS", "HIT", "HIT", "MISS", "MISS"]);
         assert_eq!(upstream.requests()[0].json()["trace_id"], "a", "the upstream gets it all the same");
     });
 }
@@ -175,7 +175,7 @@ fn a_questions_text_is_normalised_as_the_route_says() {
         let route = ask_route("normalize = [\"trim\", \"collapse\", \"casefold\", \"nfc\"]");
         let sidecache = Setup::to(&upstream.url()).config(&route).start().await;
         let ask = |text: &str| (&[] as &[(&str, &str)], json!({"query": text, "lang": "EN"}));
-        let told = asked(
+        let received = asked(
             &sidecache.client(),
             &[
                 ask("Who keeps caf\u{e9}s?"),
@@ -185,7 +185,7 @@ fn a_questions_text_is_normalised_as_the_route_says() {
             ],
         )
         .await;
-        assert_eq!(told, ["MISS", "HIT", "MISS", "MISS"], "only the text is normalised");
+        assert_eq!(received, ["MISS", "HIT", "MISS", "MISS"], "only the text is normalised");
         assert_eq!(upstream.requests()[0].json()["query"], "Who keeps caf\u{e9}s?");
     });
 }
@@ -196,7 +196,7 @@ fn a_scope_can_be_a_list_of_headers() {
         let upstream = counting().await;
         let route = ask_route("scope = [\"X-Tenant\", \"User-Agent\"]");
         let sidecache = Setup::to(&upstream.url()).config(&route).start().await;
-        let told = asked(
+        let received = asked(
             &sidecache.client(),
             &[
                 (&[("x-tenant", "a"), ("user-agent", "x")], query()),
@@ -206,11 +206,11 @@ fn a_scope_can_be_a_list_of_headers() {
             ],
         )
         .await;
-        assert_eq!(told, ["MISS", "HIT", "MISS", "MISS"]);
+        assert_eq!(received, ["MISS", "HIT", "MISS", "MISS"]);
     });
 }
 
-/// Accepts the bearers `good` and `fine`, until it is told to forget them.
+/// An upstream that accepts the bearers `good` and `fine`.
 async fn gatekeeper() -> Upstream {
     Upstream::start(|request| match request.header("authorization") {
         None | Some("Bearer good" | "Bearer fine") if !request.target.ends_with("forget") => {
@@ -222,7 +222,7 @@ async fn gatekeeper() -> Upstream {
 }
 
 #[test]
-fn a_shared_answer_goes_only_to_those_the_upstream_accepted() {
+fn a_shared_answer_goes_only_to_accepted_callers() {
     run(async {
         let upstream = gatekeeper().await;
         let sidecache = Setup::to(&upstream.url()).config(&ask_route("scope = \"shared\"")).start().await;
@@ -236,13 +236,13 @@ fn a_shared_answer_goes_only_to_those_the_upstream_accepted() {
         };
         assert_eq!(with("Bearer good").await, (200, "MISS".to_owned()));
         assert_eq!(with("Bearer good").await, (200, "HIT".to_owned()));
-        // Unknown so far: the upstream is asked, and decides.
+        // Not accepted yet: the upstream decides.
         assert_eq!(with("Bearer fine").await, (200, "MISS".to_owned()));
         assert_eq!(with("Bearer fine").await, (200, "HIT".to_owned()));
         assert_eq!(with("Bearer good").await, (200, "HIT".to_owned()));
         assert_eq!(with("Bearer bad").await, (401, "MISS".to_owned()));
         assert_eq!(with("Bearer bad").await, (401, "MISS".to_owned()));
-        // What was given to somebody with credentials is not for those without any.
+        // A caller without credentials does not get an answer to a caller with credentials.
         assert_eq!(client.post("/ask", &query()).await.cache(), "MISS");
         assert_eq!(upstream.calls(), 5);
     });
@@ -253,17 +253,17 @@ fn a_shared_answer_given_without_credentials_goes_to_everyone() {
     run(async {
         let upstream = gatekeeper().await;
         let sidecache = Setup::to(&upstream.url()).config(&ask_route("scope = \"shared\"")).start().await;
-        let told = asked(
+        let received = asked(
             &sidecache.client(),
             &[(&[], query()), (&[], query()), (&[("authorization", "Bearer unknown")], query())],
         )
         .await;
-        assert_eq!(told, ["MISS", "HIT", "HIT"]);
+        assert_eq!(received, ["MISS", "HIT", "HIT"]);
     });
 }
 
 #[test]
-fn a_401_ends_a_credentials_standing_at_once() {
+fn a_401_makes_credentials_not_accepted_at_once() {
     run(async {
         let verdicts = [200, 200, 401];
         let scripts = verdicts.map(|status| Script::json_with(status, &[], &query_answer()));
@@ -280,14 +280,14 @@ fn a_401_ends_a_credentials_standing_at_once() {
         assert_eq!(ask(&other, "Bearer one").await.status, 401);
         let refused = ask(&query(), "Bearer one").await;
         assert_eq!((refused.status, refused.cache()), (401, "MISS"));
-        // The other's stands.
+        // The other credentials are still accepted.
         assert_eq!(ask(&query(), "Bearer two").await.cache(), "HIT");
         assert_eq!(upstream.calls(), 4);
     });
 }
 
 #[test]
-fn standing_ends_with_its_time() {
+fn accepted_credentials_expire() {
     run(async {
         let upstream = gatekeeper().await;
         let config = format!("shared_auth_ttl = \"300ms\"\n{}", ask_route("scope = \"shared\""));
@@ -302,7 +302,7 @@ fn standing_ends_with_its_time() {
 }
 
 #[test]
-fn the_files_scope_is_every_routes() {
+fn the_scope_at_the_top_of_the_file_is_the_default_of_every_route() {
     run(async {
         let upstream = counting().await;
         let sidecache = Setup::to(&upstream.url()).config("scope = [\"x-tenant\"]").start().await;
@@ -315,9 +315,10 @@ fn the_files_scope_is_every_routes() {
     });
 }
 
-/// A refusal may come as a 200, in any shape: whoever gets it is not accepted by it, and nobody else gets it.
+/// Services refuse with a 200 too, in many shapes. Such an answer neither makes its caller accepted nor
+/// reaches others.
 #[test]
-fn a_refusal_in_a_200_accepts_nobody() {
+fn a_refusal_in_a_200_does_not_make_credentials_accepted() {
     run(async {
         let error = json!({"error": {"message": "Invalid API Key"}});
         let json = [("content-type", "application/json")];
@@ -349,8 +350,8 @@ fn a_refusal_in_a_200_accepts_nobody() {
             assert_eq!(ask("Bearer good", &query()).await.cache(), "HIT");
             for _ in 0..2 {
                 assert_eq!(ask("Bearer made-up", &other).await.cache(), "MISS", "refusal {number}");
-                let told = ask("Bearer made-up", &query()).await;
-                assert_ne!(told.text(), query_answer().to_string(), "refusal {number}");
+                let received = ask("Bearer made-up", &query()).await;
+                assert_ne!(received.text(), query_answer().to_string(), "refusal {number}");
             }
             let own = ask("Bearer good", &other).await;
             assert_eq!(own.json(), query_answer(), "the refusal was for one: {number}");

@@ -1,4 +1,4 @@
-//! Answers that are served after their TTL: while they are asked for anew, and where the upstream fails.
+//! Stale answers: served while they are refreshed, and while the upstream fails.
 
 use std::{
     sync::{
@@ -15,17 +15,17 @@ use crate::support::{
     samples::{CHAT, DONE, chat, chat_events, chat_stream},
 };
 
-/// Where questions go whose answers live for a second, and longer stale.
+/// The path of a route with a TTL of one second, and a longer time in which its answers are served stale.
 const ASK: &str = "/ask";
 
-/// After a refresh that failed, the next one begins no sooner.
+/// The least time between a failed refresh and the next one.
 const PAUSE: Duration = Duration::from_secs(5);
 
 fn route(stale: &str) -> String {
     format!("[[route]]\nmatch = \"POST {ASK}\"\nkind = \"query\"\nttl = \"1s\"\n{stale}\n")
 }
 
-/// An upstream that counts its answers; with a status other than 200 it fails, with 0 it hangs up.
+/// An upstream that numbers its answers. It fails with a status other than 200, and hangs up with 0.
 struct Counting {
     upstream: Upstream,
     status: Arc<AtomicU16>,
@@ -56,14 +56,14 @@ async fn ask(client: &Client) -> Answer {
     client.post(ASK, &json!({"query": "q"})).await
 }
 
-/// Asks until the answer is no fresh hit any more; that answer.
+/// Asks until the answer is no longer a fresh hit; returns that answer.
 async fn aged(client: &Client) -> Answer {
     eventually("the TTL is over", async || Some(ask(client).await).filter(|answer| answer.cache() != "HIT"))
         .await
 }
 
 #[test]
-fn a_stale_answer_is_served_while_it_is_asked_for_anew() {
+fn a_stale_answer_is_served_while_it_is_refreshed() {
     run(async {
         let service = Counting::start().await;
         let config = route("stale_while_revalidate = \"10m\"");
@@ -88,7 +88,7 @@ fn a_stale_answer_is_served_while_it_is_asked_for_anew() {
 }
 
 #[test]
-fn many_stale_hits_make_one_refresh_and_a_failed_one_is_not_tried_again_at_once() {
+fn many_stale_hits_start_one_refresh_and_a_failed_refresh_is_not_retried_at_once() {
     run(async {
         let service = Counting::start().await;
         let config = route("stale_while_revalidate = \"10m\"");
@@ -112,9 +112,9 @@ fn many_stale_hits_make_one_refresh_and_a_failed_one_is_not_tried_again_at_once(
     });
 }
 
-/// Has one replica begin a refresh, which lasts, and asks the other twenty times for the same; how often the upstream
-/// was asked. `None` where a lookup came to nothing meanwhile: a replica that was not run for two seconds does not know
-/// what was retired, finds nothing, and may ask.
+/// Starts a refresh on one replica and, while it runs, asks the other replica the same question twenty times.
+/// Returns the number of upstream calls, or `None` if a lookup failed meanwhile: a replica that got no CPU
+/// for two seconds does not know the latest invalidations, so it finds nothing and may call the upstream.
 async fn asked_of_both(
     one: &Client,
     two: &Client,
@@ -137,13 +137,13 @@ async fn asked_of_both(
 }
 
 #[test]
-fn replicas_refresh_once() {
+fn replicas_refresh_a_stale_answer_once() {
     run(async {
         let redis = RedisServer::start();
         let gates: Vec<_> = (0..10).map(|_| Gate::new()).collect();
         let calls = Arc::new(Mutex::new(vec![0; gates.len()]));
         let (held, counted) = (gates.clone(), Arc::clone(&calls));
-        // Of each question's answers, the second lasts until its gate opens.
+        // The second answer to each question waits for its gate.
         let upstream = Upstream::start(move |request| {
             let number: usize =
                 request.json()["query"].as_str().and_then(|text| text.parse().ok()).expect("a number");
@@ -174,7 +174,7 @@ fn replicas_refresh_once() {
 }
 
 #[test]
-fn a_stale_answer_is_better_than_an_error() {
+fn a_stale_answer_is_served_instead_of_an_upstream_error() {
     run(async {
         let service = Counting::start().await;
         let sidecache =
@@ -184,15 +184,15 @@ fn a_stale_answer_is_better_than_an_error() {
         service.answer_with(503);
         let stale = aged(&client).await;
         assert_eq!((stale.status, stale.cache(), &stale.body), (200, "STALE", &first.body));
-        for (status, told) in
+        for (status, received) in
             [(500, "fwd-status=500"), (502, "fwd-status=502"), (504, "fwd-status=504"), (0, "fwd=stale;")]
         {
             service.answer_with(status);
             let stale = ask(&client).await;
             assert_eq!((stale.cache(), &stale.body), ("STALE", &first.body), "{status}");
-            assert!(stale.header("cache-status").contains(told), "{}", stale.header("cache-status"));
+            assert!(stale.header("cache-status").contains(received), "{}", stale.header("cache-status"));
         }
-        // An error that says something of the question is no failure; nor does a caller get what it refused.
+        // A 4xx is about the question, so it is passed on. A caller with `max-age` gets no stale answer.
         service.answer_with(429);
         assert_eq!(ask(&client).await.status, 429);
         service.answer_with(503);
@@ -205,7 +205,7 @@ fn a_stale_answer_is_better_than_an_error() {
 }
 
 #[test]
-fn an_upstream_that_is_gone_or_too_slow_has_its_stale_answers() {
+fn stale_answers_are_served_while_the_upstream_is_gone_or_too_slow() {
     run(async {
         let (hang, status) = (Arc::new(AtomicU16::new(0)), Script::json(&json!({"answer": "A."})));
         let hangs = Arc::clone(&hang);
@@ -241,11 +241,13 @@ fn streams_are_served_stale_too() {
         let client = sidecache.client();
         let first = client.post(CHAT, &chat_stream()).await;
         assert!(first.text().ends_with(DONE));
-        let ask = async || Some(client.post(CHAT, &chat_stream()).await).filter(|told| told.cache() != "HIT");
+        let ask = async || {
+            Some(client.post(CHAT, &chat_stream()).await).filter(|received| received.cache() != "HIT")
+        };
         let stale = eventually("the TTL is over", ask).await;
         assert_eq!((stale.status, stale.cache(), &stale.body), (200, "STALE", &first.body));
         assert_eq!(stale.header("content-type"), "text/event-stream");
-        // In the other form as well.
+        // The same in the other form.
         let whole = client.post(CHAT, &chat()).await;
         assert_eq!(
             (whole.status, whole.cache(), whole.header("content-type")),

@@ -1,9 +1,9 @@
-//! Streams: passed on event by event, stored at their proper end, replayed byte for byte.
+//! Streams: passed on event by event, stored after their proper end, replayed byte for byte.
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    Gate, Raw, Script, Setup, Sidecache, Upstream, eventually, post, run,
+    Gate, RawClient, Script, Setup, Sidecache, Upstream, eventually, post, run,
     samples::{
         CHAT, DONE, QUERY, anthropic_events, chat_answer, chat_events, chat_stream, data, ollama_lines,
         query, responses_events,
@@ -12,7 +12,7 @@ use crate::support::{
 
 const SSE: &str = "text/event-stream";
 
-/// A question for a stream, and the stream.
+/// A request for a stream, and the stream.
 struct Case {
     target: &'static str,
     question: Value,
@@ -68,7 +68,7 @@ fn each_event_is_passed_on_before_the_next_one_comes() {
     run(async {
         for Case { target, question, content_type, events, model } in cases() {
             let gates: Vec<Gate> = events.iter().map(|_| Gate::new()).collect();
-            // Each event waits for the client to have what came before it; the first, for the head.
+            // Each event waits until the client has the one before it; the first event waits for the head.
             let paced = events.iter().zip(&gates);
             let script = paced
                 .fold(Script::chunked(content_type), |script, (event, gate)| script.wait(gate).chunk(event))
@@ -83,11 +83,11 @@ fn each_event_is_passed_on_before_the_next_one_comes() {
                 gate.open();
                 stream.until(event).await;
             }
-            let told = stream.rest().await.expect("a whole stream");
-            assert_eq!(told, events.concat(), "{target}");
+            let received = stream.rest().await.expect("a whole stream");
+            assert_eq!(received, events.concat(), "{target}");
 
             let replayed = client.post_with(target, &[("x-request-id", "replay")], &question).await;
-            assert_eq!((replayed.cache(), replayed.text()), ("HIT", told), "{target}");
+            assert_eq!((replayed.cache(), replayed.text()), ("HIT", received), "{target}");
             assert_eq!(replayed.header("content-type"), content_type);
             assert_eq!(upstream.calls(), 1, "{target}");
             for cached in [false, true] {
@@ -104,7 +104,7 @@ fn each_event_is_passed_on_before_the_next_one_comes() {
 }
 
 #[test]
-fn a_stream_is_replayed_as_it_was_framed() {
+fn a_stream_is_replayed_with_its_framing() {
     run(async {
         // Comments, names, ids, both kinds of line ends, and events in pieces.
         let text = ": hello\r\n\r\nevent: part\r\nid: 1\r\ndata: {\"delta\": \"\u{e9}\"}\r\n\r\n\
@@ -141,9 +141,9 @@ fn a_route_can_name_its_streams_end() {
     });
 }
 
-/// The bytes that a client gets for a stream's question, up to the end of the connection.
+/// All bytes that a client gets for a request for a stream.
 async fn raw_answer(sidecache: &Sidecache, question: &Value) -> String {
-    let mut raw = Raw::connect(sidecache.address()).await;
+    let mut raw = RawClient::connect(sidecache.address()).await;
     raw.send(post(CHAT, "connection: close\r\n", &question.to_string())).await;
     raw.rest().await
 }
@@ -154,7 +154,7 @@ fn a_cut_stream_reaches_the_client_as_a_cut_and_is_not_stored() {
         let events = chat_events();
         for whole_events in 1..=events.len() {
             let begun = events[..whole_events].iter().fold(Script::chunked(SSE), Script::chunk);
-            // Cut within a chunk, and after the very last one: even then its end was not seen.
+            // Cut within a chunk, or after the last chunk: the end of the body is missing then too.
             let cut = match events.get(whole_events) {
                 Some(next) => begun.send(format!("{:x}\r\n{}", next.len(), &next[..next.len() / 2])),
                 None => begun,
@@ -174,7 +174,7 @@ fn a_cut_stream_reaches_the_client_as_a_cut_and_is_not_stored() {
 }
 
 #[test]
-fn a_stream_goes_on_without_its_client_and_is_stored() {
+fn a_stream_whose_client_left_is_finished_and_stored() {
     run(async {
         let events = chat_events();
         let (go_on, finished) = (Gate::new(), Gate::new());
@@ -187,7 +187,7 @@ fn a_stream_goes_on_without_its_client_and_is_stored() {
         let mut stream = client.open("POST", CHAT, &headers, chat_stream().to_string()).await;
         stream.until(&events[0]).await;
         drop((stream, client));
-        // The client is known to be gone once its response is logged.
+        // Once the response is logged, sidecache knows that its client left.
         let line = sidecache.log.response("early").await;
         assert_eq!(line["bytes"], events[0].len());
         go_on.open();
@@ -200,7 +200,7 @@ fn a_stream_goes_on_without_its_client_and_is_stored() {
 }
 
 #[test]
-fn an_answer_is_finished_for_a_client_that_left_before_its_head() {
+fn an_answer_whose_client_left_before_its_head_is_finished_and_stored() {
     run(async {
         let (asked, go_on) = (Gate::new(), Gate::new());
         let events = chat_events();
@@ -213,7 +213,7 @@ fn an_answer_is_finished_for_a_client_that_left_before_its_head() {
         );
         let upstream = Upstream::always(rest.end()).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let mut raw = Raw::connect(sidecache.address()).await;
+        let mut raw = RawClient::connect(sidecache.address()).await;
         raw.send(post(CHAT, "", &chat_stream().to_string())).await;
         asked.passed().await;
         drop(raw);
@@ -246,13 +246,13 @@ fn a_stream_too_large_to_store_arrives_whole() {
 }
 
 #[test]
-fn a_stream_asked_for_and_answered_with_json_is_json() {
+fn a_json_answer_to_a_request_for_a_stream_stays_json() {
     run(async {
         let answer = chat_answer();
         let upstream = Upstream::always(Script::json(&answer)).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let told = sidecache.client().post(CHAT, &chat_stream()).await;
-        assert_eq!((told.cache(), told.header("content-type")), ("MISS", "application/json"));
-        assert_eq!(told.json(), answer);
+        let received = sidecache.client().post(CHAT, &chat_stream()).await;
+        assert_eq!((received.cache(), received.header("content-type")), ("MISS", "application/json"));
+        assert_eq!(received.json(), answer);
     });
 }

@@ -1,4 +1,4 @@
-//! What is not stored, each with its reason: in `Cache-Status`, and in the log.
+//! Answers that are not stored, each with its reason in `Cache-Status` and in the log.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::support::{
     },
 };
 
-/// The routes of these tests, and a bound that only one answer exceeds.
+/// The routes of these tests, and a `max_entry` that only one answer exceeds.
 const CONFIG: &str = r#"
 [store]
 max_entry = "4KiB"
@@ -45,7 +45,7 @@ struct Case {
     headers: Vec<(&'static str, &'static str)>,
     body: String,
     script: Script,
-    /// Its head is gone by the time its end is seen.
+    /// The response is a stream: its head is sent before the reason is known, so only the log has the reason.
     is_stream: bool,
 }
 
@@ -64,7 +64,7 @@ impl Case {
     }
 }
 
-/// Asks for each case, and again.
+/// Sends each case twice: neither answer is stored.
 async fn assert_not_stored(cases: Vec<Case>) {
     let scripts: Arc<Vec<Script>> = Arc::new(cases.iter().map(|case| case.script.clone()).collect());
     let upstream = Upstream::start(move |request| {
@@ -102,14 +102,14 @@ async fn assert_asked(sidecache: &Sidecache, upstream: &Upstream, index: usize, 
     if !case.is_stream {
         match detail {
             Some(detail) => assert_eq!(detail, *reason, "{what}"),
-            // A head waits 50 ms for the end of its body, which is not always enough for a busy machine.
+            // The head waits 50 ms for the end of its body, which may be too short on a busy machine.
             None => {
                 headers.retain(|(name, _)| *name != "x-request-id");
-                let told = eventually(&what, async || {
+                let received = eventually(&what, async || {
                     let again = sidecache.client().request(method, target, &headers, case.body.clone()).await;
                     again.detail().map(str::to_owned)
                 });
-                assert_eq!(told.await, *reason, "{what}");
+                assert_eq!(received.await, *reason, "{what}");
             }
         }
     }
@@ -137,7 +137,7 @@ fn events(events: &[String]) -> Script {
 }
 
 #[test]
-fn what_a_request_is_or_asks_for() {
+fn requests_are_not_cached_for_what_they_are_or_ask_for() {
     run(async {
         let deep = format!("{{\"model\":\"m\",\"messages\":[{}{}]}}", "[".repeat(5000), "]".repeat(5000));
         assert_not_stored(vec![
@@ -169,7 +169,7 @@ fn what_a_request_is_or_asks_for() {
 }
 
 #[test]
-fn what_an_answers_head_says() {
+fn answers_are_not_stored_for_their_head() {
     run(async {
         let ok = |headers: &[(&str, &str)]| Script::whole(200, headers, "text");
         assert_not_stored(vec![
@@ -197,7 +197,7 @@ fn what_an_answers_head_says() {
 }
 
 #[test]
-fn an_answer_that_is_too_large_or_has_no_frame() {
+fn answers_that_are_too_large_or_unframed_are_not_stored() {
     run(async {
         let large = Script::whole(200, &[("content-type", "text/plain")], "x".repeat(5000));
         let unframed =
@@ -212,7 +212,7 @@ fn an_answer_that_is_too_large_or_has_no_frame() {
 }
 
 #[test]
-fn an_answer_that_is_cut_off() {
+fn truncated_answers_are_not_stored() {
     run(async {
         let [first, second, ..] = &chat_events()[..] else { panic!("events") };
         let length = [("content-type", "application/json"), ("content-length", "500")];
@@ -221,7 +221,7 @@ fn an_answer_that_is_cut_off() {
             (chat(), Script::chunked("application/json").chunk(chat_answer().to_string())),
             (chat_stream(), Script::chunked("text/event-stream").chunk(first).chunk(second)),
         ] {
-            // The upstream breaks off only once the client has the head: then the cut can be seen as one.
+            // The upstream cuts only after the client has the head, so that the client can see the cut.
             let gates = [Gate::new(), Gate::new()];
             let scripts = gates.iter().map(|gate| script.clone().wait(gate).close());
             let upstream = Upstream::in_turn(scripts.collect()).await;
@@ -242,7 +242,7 @@ fn an_answer_that_is_cut_off() {
 }
 
 #[test]
-fn a_stream_without_its_proper_end() {
+fn streams_without_a_proper_end_are_not_stored() {
     run(async {
         let no_finish = &chat_events()[..2];
         let anthropic = anthropic_events();
@@ -292,7 +292,8 @@ fn a_stream_without_its_proper_end() {
                 ]),
             )
             .stream(),
-            // Half an emoji, as services write that cut a text by its UTF-16 units: no JSON for us, and one for others.
+            // Half an emoji, as services write it that cut a text by UTF-16 units. Some parsers accept this
+            // JSON; ours does not.
             Case::new(
                 "opens-conversation",
                 "/ask",
@@ -323,7 +324,7 @@ fn a_stream_without_its_proper_end() {
 }
 
 #[test]
-fn an_answer_that_its_dialect_does_not_call_one() {
+fn answers_that_the_dialect_rejects_are_not_stored() {
     run(async {
         let text = |content: &str| json!({"role": "assistant", "content": content});
         let tools = json!({"role": "assistant", "content": null, "tool_calls": [{"id": "t", "type": "function",
@@ -371,7 +372,7 @@ fn an_answer_that_its_dialect_does_not_call_one() {
 }
 
 #[test]
-fn an_answer_for_which_there_is_no_store() {
+fn answers_are_not_stored_while_the_store_is_unavailable() {
     run(async {
         let upstream = Upstream::always(whole_chat()).await;
         let nowhere = format!("redis://127.0.0.1:{}", RedisServer::free_port());
@@ -386,7 +387,7 @@ fn an_answer_for_which_there_is_no_store() {
 }
 
 #[test]
-fn what_looks_like_a_reason_and_is_none() {
+fn answers_that_only_look_uncacheable_are_stored() {
     run(async {
         let upstream = Upstream::start(|request| match request.header("x-case") {
             Some("no-cache") => chat_with(&[("cache-control", "no-cache")]),

@@ -1,4 +1,4 @@
-//! Documents that say of themselves that they are not finished are kept for a moment.
+//! Documents with a status like `processing` are stored for a few seconds only.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,10 @@ use crate::support::{Answer, RedisServer, Script, Setup, Upstream, eventually, r
 const DOCUMENT: &str = "/api/v1/documents/7";
 const CONVERSATION: &str = "/api/v1/conversations/7";
 
-/// How long a hit is fresh yet, in seconds.
+/// The remaining TTL of a hit, in seconds.
 fn left(hit: &Answer) -> i64 {
-    let told = hit.header("cache-status").split("; ").find_map(|part| part.strip_prefix("ttl="));
-    told.expect("a ttl").parse().expect("seconds")
+    let received = hit.header("cache-status").split("; ").find_map(|part| part.strip_prefix("ttl="));
+    received.expect("a ttl").parse().expect("seconds")
 }
 
 async fn is_kept_for_a_moment(redis: Option<&RedisServer>) {
@@ -52,17 +52,17 @@ async fn is_kept_for_a_moment(redis: Option<&RedisServer>) {
 }
 
 #[test]
-fn in_the_process() {
+fn unfinished_documents_are_stored_for_seconds_in_memory() {
     run(is_kept_for_a_moment(None));
 }
 
 #[test]
-fn in_redis() {
+fn unfinished_documents_are_stored_for_seconds_in_redis() {
     run(async { is_kept_for_a_moment(Some(&RedisServer::start())).await });
 }
 
 #[test]
-fn it_is_never_stale_and_no_longer_than_asked_for() {
+fn unfinished_documents_are_never_served_stale_and_obey_shorter_ttls() {
     run(async {
         let upstream = Upstream::always(Script::json(&json!({"status": "queued"}))).await;
         let route = "[[route]]\nmatch = \"GET /docs/{id}\"\nkind = \"document\"\nttl = \"1s\"\n\
@@ -83,7 +83,7 @@ fn it_is_never_stale_and_no_longer_than_asked_for() {
 }
 
 #[test]
-fn where_the_upstream_is_followed_it_says_how_long() {
+fn unfinished_documents_obey_the_upstream_in_rfc9111_mode() {
     run(async {
         let fresh = [("cache-control", "max-age=600")];
         let upstream = Upstream::always(Script::json_with(200, &fresh, &json!({"status": "queued"}))).await;

@@ -1,11 +1,11 @@
-//! Leaders that fail: one of those who wait tries again, once, and nobody hangs.
+//! Leaders that fail: one follower retries, once, and no follower hangs.
 
 use std::time::{Duration, Instant};
 
 use super::*;
 
-/// What a leader and three followers get where the upstream answers the first call so and the next ones so; and how
-/// many calls it got.
+/// The answers to a leader and four followers, and the number of upstream calls, if the upstream answers the
+/// first call with `first` and later ones with `next`.
 async fn after(first: Script, next: Script) -> (Answer, Vec<Answer>, usize) {
     let (go, again) = (Gate::new(), Gate::new());
     let held = |gate: &Gate, script: Script| {
@@ -15,14 +15,14 @@ async fn after(first: Script, next: Script) -> (Answer, Vec<Answer>, usize) {
     };
     let upstream = Upstream::in_turn(vec![held(&go, first), held(&again, next)]).await;
     let sidecache = Sidecache::start(&upstream.url()).await;
-    let leader = leading(&sidecache.client(), &upstream, 0, CHAT, &chat()).await;
-    let followers = waiting(&sidecache, 4, CHAT, &chat()).await;
+    let leader = start_leader(&sidecache.client(), &upstream, 0, CHAT, &chat()).await;
+    let followers = start_followers(&sidecache, 4, CHAT, &chat()).await;
     go.open();
     let leader = soon("the leader", leader).await.expect("no panic");
-    asked(&upstream, 2).await;
-    joined(&sidecache).await;
+    await_calls(&upstream, 2).await;
+    let_followers_join(&sidecache).await;
     again.open();
-    let followers = answers(followers).await;
+    let followers = await_answers(followers).await;
     (leader, followers, upstream.calls())
 }
 
@@ -31,7 +31,7 @@ fn failing(status: u16) -> Script {
 }
 
 #[test]
-fn one_follower_tries_again_where_the_leader_failed_before_its_first_byte() {
+fn one_follower_retries_after_the_leader_failed_before_its_first_byte() {
     run(async {
         for (first, status) in [(Script::raw().close(), 502), (failing(500), 500), (failing(503), 503)] {
             let (leader, followers, calls) = after(first, Script::json(&chat_answer())).await;
@@ -44,11 +44,11 @@ fn one_follower_tries_again_where_the_leader_failed_before_its_first_byte() {
 }
 
 #[test]
-fn nobody_tries_a_third_time() {
+fn a_failed_call_is_retried_once_only() {
     run(async {
         for (first, next, status) in [
             (Script::raw().close(), Script::raw().close(), 502),
-            // The second call goes over a new connection: over a used one, it could be sent once more.
+            // The second call goes over a new connection: over a used one it could be retried.
             (failing(500).close(), Script::raw().close(), 502),
             (Script::raw().close(), failing(503), 503),
             (failing(503), failing(503), 503),
@@ -61,18 +61,18 @@ fn nobody_tries_a_third_time() {
 }
 
 #[test]
-fn a_refusal_is_shared_among_the_same_callers() {
+fn a_400_is_shared_with_followers_and_not_stored() {
     run(async {
         let go = Gate::new();
         let mut held = Script::raw().wait(&go);
         held.steps.extend(failing(400).steps);
         let upstream = Upstream::always(held).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let leader = leading(&sidecache.client(), &upstream, 0, CHAT, &chat()).await;
-        let followers = waiting(&sidecache, 3, CHAT, &chat()).await;
+        let leader = start_leader(&sidecache.client(), &upstream, 0, CHAT, &chat()).await;
+        let followers = start_followers(&sidecache, 3, CHAT, &chat()).await;
         go.open();
         let leader = soon("the leader", leader).await.expect("no panic");
-        let followers = answers(followers).await;
+        let followers = await_answers(followers).await;
         assert_eq!((leader.status, leader.cache()), (400, "MISS"));
         assert_eq!(count(&followers, "COALESCED"), 3);
         assert!(followers.iter().all(|answer| answer.status == 400 && answer.body == leader.body));
@@ -82,7 +82,7 @@ fn a_refusal_is_shared_among_the_same_callers() {
 }
 
 #[test]
-fn a_cookie_of_an_answer_that_is_shared_and_not_stored_is_its_own_callers() {
+fn followers_do_not_get_the_cookie_of_a_shared_error() {
     run(async {
         let path = "/api/v1/conversations/1";
         for status in [401, 503] {
@@ -93,15 +93,15 @@ fn a_cookie_of_an_answer_that_is_shared_and_not_stored_is_its_own_callers() {
             let sidecache = Sidecache::start(&upstream.url()).await;
             let get = |client: Client| tokio::spawn(async move { client.get(path).await });
             let leader = get(sidecache.client());
-            asked(&upstream, 1).await;
+            await_calls(&upstream, 1).await;
             let follower = get(sidecache.client());
-            second_joined(&sidecache).await;
+            let_second_join(&sidecache).await;
             go.open();
             let leader = soon("the leader", leader).await.expect("no panic");
             let follower = soon("the follower", follower).await.expect("no panic");
             assert_eq!((leader.status, leader.header("set-cookie")), (status, "session=leader"));
             assert_eq!(follower.status, status);
-            // A failure is asked for again, once; that answer is the follower's own.
+            // After a 503 the follower makes its own call.
             let expected = if follower.cache() == "COALESCED" { "" } else { "session=leader" };
             assert_eq!(follower.header("set-cookie"), expected);
             assert_eq!(follower.cache() == "COALESCED", status == 401);
@@ -110,7 +110,7 @@ fn a_cookie_of_an_answer_that_is_shared_and_not_stored_is_its_own_callers() {
 }
 
 #[test]
-fn a_cut_leader_cuts_its_followers() {
+fn an_upstream_cut_is_visible_to_leader_and_followers() {
     run(async {
         let cut = Gate::new();
         let events = chat_events();
@@ -118,22 +118,22 @@ fn a_cut_leader_cuts_its_followers() {
         let upstream = Upstream::always(script).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
         let client = sidecache.client();
-        let mut readers = vec![streaming(&client, "leader").await];
+        let mut readers = vec![open_stream(&client, "leader").await];
         for index in 0..3 {
-            readers.push(streaming(&client, &format!("follower-{index}")).await);
+            readers.push(open_stream(&client, &format!("follower-{index}")).await);
         }
         cut.open();
         for reader in readers {
             reader.rest().await.expect_err("a cut");
         }
         assert_eq!(upstream.calls(), 1);
-        let next = streaming(&client, "next").await;
+        let next = open_stream(&client, "next").await;
         assert_eq!((next.cache(), upstream.calls()), ("MISS", 2));
     });
 }
 
 #[test]
-fn nobody_waits_longer_than_from_their_own_arrival() {
+fn the_first_byte_timeout_of_a_follower_starts_at_its_arrival() {
     run(async {
         let limit = Duration::from_secs(2);
         let upstream = Upstream::always(Script::raw().hang()).await;
@@ -148,8 +148,8 @@ fn nobody_waits_longer_than_from_their_own_arrival() {
                 let answer = client.post(CHAT, &chat()).await;
                 (answer.status, answer.json()["error"].clone(), began.elapsed())
             }));
-            // The first of them leads.
-            asked(&upstream, usize::from(turn == 0)).await;
+            // The first one is the leader.
+            await_calls(&upstream, usize::from(turn == 0)).await;
         }
         for one in all {
             let (status, error, took) = soon("an answer", one).await.expect("no panic");

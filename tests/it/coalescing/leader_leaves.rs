@@ -1,7 +1,7 @@
-//! Leaders that leave: whatever they leave behind goes on without them.
+//! Leaders that leave: their fill goes on without them.
 
 use super::*;
-use crate::support::{Raw, post};
+use crate::support::{RawClient, post};
 
 /// An answer in JSON that waits before its head, or in the middle of its body.
 fn held_answer(go: &Gate, reached: &Gate, mid_body: bool) -> Script {
@@ -17,19 +17,19 @@ fn held_answer(go: &Gate, reached: &Gate, mid_body: bool) -> Script {
 }
 
 #[test]
-fn what_a_leader_leaves_behind_is_finished() {
+fn an_answer_is_finished_and_stored_after_its_leader_left() {
     run(async {
         for (mid_body, has_follower) in [(false, false), (false, true), (true, false), (true, true)] {
             let case = format!("in the body: {mid_body}, with a follower: {has_follower}");
             let (go, reached) = (Gate::new(), Gate::new());
             let upstream = Upstream::always(held_answer(&go, &reached, mid_body)).await;
             let sidecache = Sidecache::start(&upstream.url()).await;
-            let leader = leading(&sidecache.client(), &upstream, 0, CHAT, &chat()).await;
+            let leader = start_leader(&sidecache.client(), &upstream, 0, CHAT, &chat()).await;
             soon("the place where it waits", reached.passed()).await;
-            let followers = waiting(&sidecache, usize::from(has_follower), CHAT, &chat()).await;
+            let followers = start_followers(&sidecache, usize::from(has_follower), CHAT, &chat()).await;
             leader.abort();
             go.open();
-            for answer in answers(followers).await {
+            for answer in await_answers(followers).await {
                 assert_eq!((answer.cache(), answer.json()), ("COALESCED", chat_answer()), "{case}");
             }
             sidecache.log.stored(1).await;
@@ -40,9 +40,10 @@ fn what_a_leader_leaves_behind_is_finished() {
 }
 
 #[test]
-fn a_leader_that_reads_nothing_starves_nobody() {
+fn followers_are_served_while_their_leader_reads_nothing() {
     run(async {
-        // More than the sockets on the way hold; it all comes at once, and then waits before its end.
+        // More than the sockets on the way can hold. All of it arrives at once; then the upstream waits
+        // before the end.
         let text = "x".repeat(7 << 20);
         let end = Gate::new();
         let events = chat_events();
@@ -50,21 +51,21 @@ fn a_leader_that_reads_nothing_starves_nobody() {
         let script = script.chunk(data(&json!({"choices": [], "padding": text}))).wait(&end);
         let upstream = Upstream::always(events[1..].iter().fold(script, Script::chunk).end()).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let mut leader = Raw::connect(sidecache.address()).await;
+        let mut leader = RawClient::connect(sidecache.address()).await;
         leader.send(post(CHAT, "", &chat_stream().to_string())).await;
-        asked(&upstream, 1).await;
+        await_calls(&upstream, 1).await;
         let client = sidecache.client();
-        let follower = streaming(&client, "follower").await;
+        let follower = open_stream(&client, "follower").await;
         assert_eq!(follower.cache(), "COALESCED");
         end.open();
-        let told = follower.rest().await.expect("whole");
-        assert!(told.ends_with(events[events.len() - 1].as_str()) && told.len() > 7 << 20);
+        let received = follower.rest().await.expect("whole");
+        assert!(received.ends_with(events[events.len() - 1].as_str()) && received.len() > 7 << 20);
         assert_eq!(upstream.calls(), 1);
     });
 }
 
 #[test]
-fn who_comes_as_an_answer_ends_asks_no_more() {
+fn requests_that_arrive_as_a_fill_ends_make_no_second_call() {
     run(async {
         const ROUNDS: usize = 60;
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
@@ -73,10 +74,11 @@ fn who_comes_as_an_answer_ends_asks_no_more() {
         for round in 0..ROUNDS {
             let mut question = chat();
             question["messages"][0]["content"] = format!("Question {round}?").into();
-            let ask = |(place, client): (usize, &Client)| asking(client, &place.to_string(), CHAT, &question);
-            let told = answers(clients.iter().enumerate().map(ask).collect()).await;
-            assert!(told.iter().all(|answer| answer.json() == chat_answer()));
-            assert_eq!((count(&told, "MISS"), upstream.calls()), (1, round + 1));
+            let ask =
+                |(place, client): (usize, &Client)| spawn_post(client, &place.to_string(), CHAT, &question);
+            let received = await_answers(clients.iter().enumerate().map(ask).collect()).await;
+            assert!(received.iter().all(|answer| answer.json() == chat_answer()));
+            assert_eq!((count(&received, "MISS"), upstream.calls()), (1, round + 1));
         }
     });
 }

@@ -1,13 +1,13 @@
-//! How many follow one answer, and what is kept for the slow ones.
+//! Limits: the number of followers, and the buffer for slow readers.
 
 use super::*;
 use crate::support::{
-    Raw, RedisServer, post,
+    RawClient, RedisServer, post,
     samples::{DONE, QUERY},
 };
 
 #[test]
-fn beyond_the_most_followers_the_next_asks_on_its_own() {
+fn a_request_beyond_max_followers_makes_its_own_call() {
     run(async {
         let rest = Gate::new();
         let events = chat_events();
@@ -15,8 +15,8 @@ fn beyond_the_most_followers_the_next_asks_on_its_own() {
         let upstream = Upstream::in_turn(vec![held_stream(&rest), Script::events(&events)]).await;
         let sidecache = Setup::to(&upstream.url()).config("[coalesce]\nmax_followers = 2").start().await;
         let client = sidecache.client();
-        let leader = streaming(&client, "leader").await;
-        let followers = [streaming(&client, "one").await, streaming(&client, "two").await];
+        let leader = open_stream(&client, "leader").await;
+        let followers = [open_stream(&client, "one").await, open_stream(&client, "two").await];
         assert!(followers.iter().all(|follower| follower.cache() == "COALESCED"));
         assert_eq!(upstream.calls(), 1);
         let own = client.post(CHAT, &chat_stream()).await;
@@ -28,16 +28,16 @@ fn beyond_the_most_followers_the_next_asks_on_its_own() {
     });
 }
 
-/// A caller that sends its question and reads the beginning.
-async fn slow(sidecache: &Sidecache, question: &Value) -> Raw {
-    let mut raw = Raw::connect(sidecache.address()).await;
+/// A client that sends its question and reads only the beginning.
+async fn slow(sidecache: &Sidecache, question: &Value) -> RawClient {
+    let mut raw = RawClient::connect(sidecache.address()).await;
     raw.send(post(QUERY, "", &question.to_string())).await;
     raw.until("begun").await;
     raw
 }
 
 #[test]
-fn nobody_is_cut_because_somebody_else_reads_faster() {
+fn a_slow_reader_is_not_cut_by_a_faster_one() {
     run(async {
         // More than the sockets on the way hold.
         let large = data(&json!({"delta": "x".repeat(65_000)})).repeat(16);
@@ -59,7 +59,7 @@ fn nobody_is_cut_because_somebody_else_reads_faster() {
             };
             go.open();
             let fast = tokio::spawn(fast.rest());
-            // What an answer that has outgrown the buffer is to the next one.
+            // An answer larger than the buffer cannot be joined any more.
             eventually("it has outgrown the buffer", async || {
                 (client.stream(QUERY, &question).await.cache() == "MISS").then_some(())
             })
@@ -78,7 +78,7 @@ fn nobody_is_cut_because_somebody_else_reads_faster() {
     });
 }
 
-/// A call whose answer says that it has so many bytes.
+/// A request whose answer has a large `Content-Length`.
 struct Large {
     method: &'static str,
     target: &'static str,
@@ -88,7 +88,7 @@ struct Large {
     answer: String,
 }
 
-/// Answers of all kinds with 100 KiB each.
+/// Answers of each kind, of 100 KiB each.
 fn large() -> Vec<Large> {
     let text = "x".repeat(100 << 10);
     let message = json!({"role": "assistant", "content": &text});
@@ -134,27 +134,27 @@ fn large() -> Vec<Large> {
     ]
 }
 
-/// It, in a task of its own.
+/// Sends the request in a task of its own; returns `X-Cache` and the length of the body.
 fn call(sidecache: &Sidecache, id: &str, large: &Large) -> JoinHandle<(String, Option<usize>)> {
     let (client, id, target, method) = (sidecache.client(), id.to_owned(), large.target, large.method);
     let (headers, body) = (large.headers, large.body.clone());
     tokio::spawn(async move {
         let headers: Vec<_> = headers.iter().copied().chain([("x-request-id", id.as_str())]).collect();
-        let told = client.open(method, target, &headers, body).await;
-        (told.cache().to_owned(), told.bytes().await.ok().map(|bytes| bytes.len()))
+        let received = client.open(method, target, &headers, body).await;
+        (received.cache().to_owned(), received.bytes().await.ok().map(|bytes| bytes.len()))
     })
 }
 
 const FOLLOWS: &str = "[[route]]\nmatch = \"GET /follows/{id}\"\nkind = \"document\"\nmode = \"rfc9111\"\n";
 
 #[test]
-fn what_says_that_it_is_too_large_is_shared_with_nobody() {
+fn an_answer_that_announces_too_many_bytes_is_not_shared() {
     run(async {
         for (setting, is_stored) in
             [("[coalesce]\nmax_buffer = \"64KiB\"", true), ("[store]\nmax_entry = \"64KiB\"", false)]
         {
             for large in large() {
-                // One vector has room beside an entry, but no entry.
+                // A batch of vectors may be larger than `max_entry`.
                 if !is_stored && large.target == "/v1/embeddings" {
                     continue;
                 }
@@ -175,25 +175,25 @@ fn what_says_that_it_is_too_large_is_shared_with_nobody() {
                     Setup::to(&upstream.url()).config(&format!("{FOLLOWS}{setting}")).start().await;
                 let what = format!("{} {} {setting}", large.method, large.target);
                 let mut all = vec![call(&sidecache, "leader", &large)];
-                asked(&upstream, 1).await;
+                await_calls(&upstream, 1).await;
                 for id in ["one", "two"] {
                     all.push(call(&sidecache, id, &large));
                     sidecache.log.looked_up(id).await;
                 }
-                joined(&sidecache).await;
+                let_followers_join(&sidecache).await;
                 assert_eq!(upstream.calls(), 1, "{what}");
                 head.open();
-                // The first one's body is still to come.
-                asked(&upstream, 3).await;
-                // From now on nobody waits, not even for a head.
+                // The body of the first answer is still missing.
+                await_calls(&upstream, 3).await;
+                // From now on no request waits for another, even before the head.
                 all.push(call(&sidecache, "third", &large));
-                asked(&upstream, 4).await;
+                await_calls(&upstream, 4).await;
                 all.push(call(&sidecache, "fourth", &large));
-                asked(&upstream, 5).await;
+                await_calls(&upstream, 5).await;
                 body.open();
                 later.open();
-                for told in all {
-                    let (cache, len) = soon("an answer", told).await.expect("no panic");
+                for received in all {
+                    let (cache, len) = soon("an answer", received).await.expect("no panic");
                     assert_eq!((cache.as_str(), len), ("MISS", Some(large.answer.len())), "{what}");
                 }
                 let (cache, len) =
@@ -207,7 +207,7 @@ fn what_says_that_it_is_too_large_is_shared_with_nobody() {
 }
 
 #[test]
-fn other_replicas_do_not_wait_for_what_says_that_it_is_too_large() {
+fn other_replicas_do_not_wait_for_an_answer_that_announces_too_many_bytes() {
     run(async {
         let redis = RedisServer::start();
         for large in
@@ -231,12 +231,12 @@ fn other_replicas_do_not_wait_for_what_says_that_it_is_too_large() {
             };
             let (one, two) = (replica().await, replica().await);
             let first = call(&one, "first", &large);
-            asked(&upstream, 1).await;
+            await_calls(&upstream, 1).await;
             let second = call(&two, "second", &large);
             two.log.looked_up("second").await;
-            joined(&two).await;
+            let_followers_join(&two).await;
             head.open();
-            // Long before it would ask after its patience with other replicas.
+            // Long before `replica_wait` is over.
             let (cache, len) = soon("the second", second).await.expect("no panic");
             assert_eq!((cache.as_str(), len), ("MISS", Some(large.answer.len())), "{}", large.target);
             body.open();

@@ -1,4 +1,5 @@
-//! The same question from many at the same moment: one upstream call, whose answer all of them read.
+//! The promise: many identical questions at the same moment make one upstream call, whose answer all callers
+//! read.
 
 mod leader_fails;
 mod leader_leaves;
@@ -25,41 +26,42 @@ fn chat_route(settings: &str) -> String {
     format!("[[route]]\nname = \"chat\"\nmatch = \"POST {CHAT}\"\nkind = \"query\"\n{settings}\n")
 }
 
-/// A question with an id, in a task of its own.
-fn asking(client: &Client, id: &str, target: &'static str, question: &Value) -> JoinHandle<Answer> {
+/// Posts a question with a request id, in a task of its own.
+fn spawn_post(client: &Client, id: &str, target: &'static str, question: &Value) -> JoinHandle<Answer> {
     let (client, id, question) = (client.clone(), id.to_owned(), question.clone());
     tokio::spawn(async move { client.post_with(target, &[("x-request-id", &id)], &question).await })
 }
 
-/// A question whose upstream call is under way; the upstream had `calls` before.
-async fn leading(
+/// Starts a request and waits until the upstream, which had `calls` before, has it.
+async fn start_leader(
     client: &Client,
     upstream: &Upstream,
     calls: usize,
     target: &'static str,
     question: &Value,
 ) -> JoinHandle<Answer> {
-    let leader = asking(client, "leader", target, question);
-    asked(upstream, calls + 1).await;
+    let leader = spawn_post(client, "leader", target, question);
+    await_calls(upstream, calls + 1).await;
     leader
 }
 
-/// Waits for those who have looked up to join, which they do at once: a few more requests go through meanwhile.
-async fn joined(sidecache: &Sidecache) {
+/// Gives requests that have looked up the store time to join, which they do at once: some other requests pass
+/// meanwhile.
+async fn let_followers_join(sidecache: &Sidecache) {
     for _ in 0..5 {
         sidecache.health().await;
     }
 }
 
-/// Waits for the second who asks to join, where requests have no names to tell them by.
-async fn second_joined(sidecache: &Sidecache) {
+/// Waits until a second request has joined, where the requests have no ids.
+async fn let_second_join(sidecache: &Sidecache) {
     eventually("it has looked up", async || (sidecache.health().await["cache"]["misses"] == 2).then_some(()))
         .await;
-    joined(sidecache).await;
+    let_followers_join(sidecache).await;
 }
 
-/// Further askers of a question that is being answered, all of whom have come as far as to join.
-async fn waiting(
+/// Starts further requests for a running question, and waits until all have joined.
+async fn start_followers(
     sidecache: &Sidecache,
     count: usize,
     target: &'static str,
@@ -67,21 +69,21 @@ async fn waiting(
 ) -> Vec<JoinHandle<Answer>> {
     let client = sidecache.client();
     let ids: Vec<_> = (0..count).map(|index| format!("follower-{index}")).collect();
-    let asked = ids.iter().map(|id| asking(&client, id, target, question)).collect();
+    let asked = ids.iter().map(|id| spawn_post(&client, id, target, question)).collect();
     for id in &ids {
         sidecache.log.looked_up(id).await;
     }
-    joined(sidecache).await;
+    let_followers_join(sidecache).await;
     asked
 }
 
 /// Waits until the upstream got its `count`th request.
-async fn asked(upstream: &Upstream, count: usize) {
+async fn await_calls(upstream: &Upstream, count: usize) {
     eventually(&format!("{count} upstream calls"), async || (upstream.calls() >= count).then_some(())).await;
 }
 
-/// The answers of those who asked.
-async fn answers(asked: Vec<JoinHandle<Answer>>) -> Vec<Answer> {
+/// Waits for all answers.
+async fn await_answers(asked: Vec<JoinHandle<Answer>>) -> Vec<Answer> {
     let mut all = Vec::new();
     for answer in asked {
         all.push(soon("an answer", answer).await.expect("no panic"));
@@ -89,20 +91,20 @@ async fn answers(asked: Vec<JoinHandle<Answer>>) -> Vec<Answer> {
     all
 }
 
-/// How many of them say this in `X-Cache`.
+/// How many answers have this `X-Cache`.
 fn count(answers: &[Answer], cache: &str) -> usize {
     answers.iter().filter(|answer| answer.cache() == cache).count()
 }
 
-/// A chat's stream that waits after its first event.
+/// A chat stream that waits after its first event.
 fn held_stream(rest: &Gate) -> Script {
     let events = chat_events();
     let begun = Script::chunked(SSE).chunk(&events[0]).wait(rest);
     events[1..].iter().fold(begun, Script::chunk).end()
 }
 
-/// Asks for a chat's stream with an id, and reads its first event.
-async fn streaming(client: &Client, id: &str) -> Streaming {
+/// Requests a chat stream with a request id, and reads its first event.
+async fn open_stream(client: &Client, id: &str) -> Streaming {
     let headers = [JSON, ("x-request-id", id)];
     let mut stream = client.open("POST", CHAT, &headers, chat_stream().to_string()).await;
     stream.until(&chat_events()[0]).await;
@@ -110,17 +112,17 @@ async fn streaming(client: &Client, id: &str) -> Streaming {
 }
 
 #[test]
-fn followers_get_what_has_come_and_then_the_rest() {
+fn followers_get_what_has_arrived_and_then_the_rest() {
     run(async {
         let rest = Gate::new();
         let upstream = Upstream::always(held_stream(&rest)).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
         let client = sidecache.client();
-        let leader = streaming(&client, "leader").await;
+        let leader = open_stream(&client, "leader").await;
         assert_eq!((leader.status, leader.cache()), (200, "MISS"));
         let mut followers = Vec::new();
         for index in 0..5 {
-            let follower = streaming(&client, &format!("follower-{index}")).await;
+            let follower = open_stream(&client, &format!("follower-{index}")).await;
             assert_eq!((follower.status, follower.cache()), (200, "COALESCED"));
             assert_eq!(follower.headers["content-type"], SSE);
             let status = follower.headers["cache-status"].to_str().expect("text");
@@ -128,10 +130,10 @@ fn followers_get_what_has_come_and_then_the_rest() {
             followers.push(follower);
         }
         rest.open();
-        let told = leader.rest().await.expect("whole");
-        assert_eq!(told, chat_events().concat());
+        let received = leader.rest().await.expect("whole");
+        assert_eq!(received, chat_events().concat());
         for follower in followers {
-            assert_eq!(follower.rest().await.expect("whole"), told);
+            assert_eq!(follower.rest().await.expect("whole"), received);
         }
         assert_eq!(upstream.calls(), 1);
         let health = sidecache.health().await;
@@ -140,7 +142,7 @@ fn followers_get_what_has_come_and_then_the_rest() {
 }
 
 #[test]
-fn twenty_at_once_make_one_upstream_call() {
+fn twenty_requests_at_once_make_one_upstream_call() {
     run(async {
         let events = chat_events();
         let events: Vec<_> = events.iter().map(String::as_str).collect();
@@ -152,33 +154,33 @@ fn twenty_at_once_make_one_upstream_call() {
             held.steps.extend(script.steps);
             let upstream = Upstream::always(held).await;
             let sidecache = Sidecache::start(&upstream.url()).await;
-            let twenty = waiting(&sidecache, 20, CHAT, &question).await;
+            let twenty = start_followers(&sidecache, 20, CHAT, &question).await;
             go.open();
-            let told = answers(twenty).await;
-            assert_eq!((count(&told, "MISS"), count(&told, "COALESCED")), (1, 19));
-            assert!(told.iter().all(|answer| answer.status == 200 && answer.body == told[0].body));
+            let received = await_answers(twenty).await;
+            assert_eq!((count(&received, "MISS"), count(&received, "COALESCED")), (1, 19));
+            assert!(received.iter().all(|answer| answer.status == 200 && answer.body == received[0].body));
             assert_eq!(upstream.calls(), 1);
             assert_eq!(sidecache.health().await["cache"]["coalesced"], 19);
             let hit = sidecache.client().post(CHAT, &question).await;
-            assert_eq!((hit.cache(), &hit.body), ("HIT", &told[0].body));
+            assert_eq!((hit.cache(), &hit.body), ("HIT", &received[0].body));
         }
     });
 }
 
 #[test]
-fn a_leader_that_hangs_up_stops_nobody() {
+fn followers_are_served_after_their_leader_hangs_up() {
     run(async {
         let rest = Gate::new();
         let upstream = Upstream::always(held_stream(&rest)).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        // A client's connection is closed with it.
-        let leader = streaming(&sidecache.client(), "leader").await;
+        // A client of its own: dropping it closes the connection.
+        let leader = open_stream(&sidecache.client(), "leader").await;
         let client = sidecache.client();
         let mut followers =
-            vec![streaming(&client, "follower-0").await, streaming(&client, "follower-1").await];
+            vec![open_stream(&client, "follower-0").await, open_stream(&client, "follower-1").await];
         drop(leader);
         sidecache.log.response("leader").await;
-        followers.push(streaming(&client, "late").await);
+        followers.push(open_stream(&client, "late").await);
         rest.open();
         for follower in followers {
             assert_eq!(follower.cache(), "COALESCED");
@@ -191,7 +193,7 @@ fn a_leader_that_hangs_up_stops_nobody() {
 }
 
 #[test]
-fn a_leader_that_hangs_up_before_the_first_byte_stops_nobody() {
+fn followers_are_served_after_their_leader_hangs_up_before_the_first_byte() {
     run(async {
         for settings in ["", "on_abandon = \"cancel\""] {
             let go = Gate::new();
@@ -199,11 +201,11 @@ fn a_leader_that_hangs_up_before_the_first_byte_stops_nobody() {
             held.steps.extend(Script::json(&chat_answer()).steps);
             let upstream = Upstream::always(held).await;
             let sidecache = Setup::to(&upstream.url()).config(&chat_route(settings)).start().await;
-            let leader = leading(&sidecache.client(), &upstream, 0, CHAT, &chat()).await;
-            let followers = waiting(&sidecache, 3, CHAT, &chat()).await;
+            let leader = start_leader(&sidecache.client(), &upstream, 0, CHAT, &chat()).await;
+            let followers = start_followers(&sidecache, 3, CHAT, &chat()).await;
             leader.abort();
             go.open();
-            for answer in answers(followers).await {
+            for answer in await_answers(followers).await {
                 assert_eq!((answer.cache(), answer.json()), ("COALESCED", chat_answer()), "{settings}");
             }
             assert_eq!(sidecache.client().post(CHAT, &chat()).await.cache(), "HIT", "{settings}");
@@ -213,15 +215,15 @@ fn a_leader_that_hangs_up_before_the_first_byte_stops_nobody() {
 }
 
 #[test]
-fn a_client_that_comes_back_finds_the_running_fill() {
+fn a_client_that_comes_back_joins_the_running_fill() {
     run(async {
         let rest = Gate::new();
         let upstream = Upstream::always(held_stream(&rest)).await;
         let sidecache =
             Setup::to(&upstream.url()).config(&chat_route("on_abandon = \"finish\"")).start().await;
-        drop(streaming(&sidecache.client(), "leaves").await);
+        drop(open_stream(&sidecache.client(), "leaves").await);
         sidecache.log.response("leaves").await;
-        let back = streaming(&sidecache.client(), "back").await;
+        let back = open_stream(&sidecache.client(), "back").await;
         assert_eq!(back.cache(), "COALESCED");
         rest.open();
         assert_eq!(back.rest().await.expect("whole"), chat_events().concat());
@@ -229,7 +231,7 @@ fn a_client_that_comes_back_finds_the_running_fill() {
     });
 }
 
-/// An upstream that streams its first event, the second at `more`, and tells when its connection is closed.
+/// An upstream that sends one event, and another at `more`; it opens `closed` when its connection is closed.
 async fn watched(more: &Gate, closed: &Gate) -> Upstream {
     let (more, closed) = (more.clone(), closed.clone());
     Upstream::serve(move |mut conn| {
@@ -254,8 +256,8 @@ fn an_abandoned_fill_is_cancelled_where_the_route_says_so() {
         let upstream = watched(&more, &closed).await;
         let sidecache =
             Setup::to(&upstream.url()).config(&chat_route("on_abandon = \"cancel\"")).start().await;
-        let leader = streaming(&sidecache.client(), "leader").await;
-        let mut last = streaming(&sidecache.client(), "last").await;
+        let leader = open_stream(&sidecache.client(), "leader").await;
+        let mut last = open_stream(&sidecache.client(), "last").await;
         assert_eq!(last.cache(), "COALESCED");
         drop(leader);
         sidecache.log.response("leader").await;
@@ -264,18 +266,18 @@ fn an_abandoned_fill_is_cancelled_where_the_route_says_so() {
         drop(last);
         let limit = std::time::Duration::from_secs(1);
         assert!(tokio::time::timeout(limit, closed.passed()).await.is_ok(), "open after {limit:?}");
-        let next = streaming(&sidecache.client(), "next").await;
+        let next = open_stream(&sidecache.client(), "next").await;
         assert_eq!((next.cache(), upstream.calls()), ("MISS", 2));
     });
 }
 
 #[test]
-fn a_fill_without_a_client_is_finished_at_the_end() {
+fn a_drain_finishes_a_fill_without_a_client() {
     run(async {
         let rest = Gate::new();
         let upstream = Upstream::always(held_stream(&rest)).await;
         let mut sidecache = Setup::to(&upstream.url()).config("drain_timeout = \"25s\"").start().await;
-        drop(streaming(&sidecache.client(), "leaves").await);
+        drop(open_stream(&sidecache.client(), "leaves").await);
         sidecache.log.response("leaves").await;
         sidecache.terminate();
         sidecache.log.lifecycle("drain").await;
@@ -287,7 +289,7 @@ fn a_fill_without_a_client_is_finished_at_the_end() {
 }
 
 #[test]
-fn a_conversation_is_opened_for_its_leader_alone() {
+fn only_the_leader_gets_the_id_of_a_new_conversation() {
     run(async {
         let answer = json!({"answer": "Redis.", "conversation_id": "c-1", "sources": [{"score": 1.50}]});
         let events = [
@@ -318,13 +320,13 @@ fn a_conversation_is_opened_for_its_leader_alone() {
             let sidecache = Sidecache::start(&upstream.url()).await;
             let client = sidecache.client();
             let question = json!({"message": "Who keeps entries?", "stream": stream});
-            let leader = leading(&client, &upstream, 0, "/api/v1/chat", &question).await;
-            let followers = waiting(&sidecache, 3, "/api/v1/chat", &question).await;
+            let leader = start_leader(&client, &upstream, 0, "/api/v1/chat", &question).await;
+            let followers = start_followers(&sidecache, 3, "/api/v1/chat", &question).await;
             go.open();
             let leader = soon("the leader", leader).await.expect("no panic");
-            let told = if stream { events.concat() } else { answer.to_string() };
-            assert_eq!((leader.cache(), leader.text()), ("MISS", told));
-            let mut others = answers(followers).await;
+            let received = if stream { events.concat() } else { answer.to_string() };
+            assert_eq!((leader.cache(), leader.text()), ("MISS", received));
+            let mut others = await_answers(followers).await;
             assert_eq!(count(&others, "COALESCED"), 3);
             others.push(client.post("/api/v1/chat", &question).await);
             assert_eq!(others[3].cache(), "HIT");

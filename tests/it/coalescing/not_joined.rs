@@ -1,8 +1,8 @@
-//! Who never joins, and answers that nobody joins.
+//! Requests that never join a flight, and answers that are not shared.
 
 use super::*;
 
-/// An answer whose head comes at one gate and whose body at another.
+/// An answer whose head waits for one gate and whose body waits for another.
 fn in_two(head: &Gate, body: &Gate, headers: &[(&str, &str)]) -> Script {
     let text = chat_answer().to_string();
     let length = text.len().to_string();
@@ -12,7 +12,7 @@ fn in_two(head: &Gate, body: &Gate, headers: &[(&str, &str)]) -> Script {
 }
 
 #[test]
-fn an_unshareable_answer_releases_those_who_wait_at_its_head() {
+fn the_head_of_an_unshareable_answer_releases_the_followers() {
     run(async {
         for headers in [
             [("cache-control", "no-store")],
@@ -29,21 +29,21 @@ fn an_unshareable_answer_releases_those_who_wait_at_its_head() {
             let sidecache =
                 Setup::to(&upstream.url()).config(&chat_route("set_cookie = \"skip\"")).start().await;
             let client = sidecache.client();
-            let leader = leading(&client, &upstream, 0, CHAT, &chat()).await;
-            let followers = waiting(&sidecache, 3, CHAT, &chat()).await;
+            let leader = start_leader(&client, &upstream, 0, CHAT, &chat()).await;
+            let followers = start_followers(&sidecache, 3, CHAT, &chat()).await;
             assert_eq!(upstream.calls(), 1);
             head.open();
             // The leader's body is still to come.
-            let followers = answers(followers).await;
+            let followers = await_answers(followers).await;
             assert_eq!((count(&followers, "MISS"), upstream.calls()), (3, 4), "{headers:?}");
 
-            // From now on nobody waits, even for one whose head is still to come.
-            let held = leading(&client, &upstream, 4, CHAT, &chat()).await;
+            // From now on no request waits for another, even before the head.
+            let held = start_leader(&client, &upstream, 4, CHAT, &chat()).await;
             let next = client.post(CHAT, &chat()).await;
             assert_eq!((next.cache(), upstream.calls()), ("MISS", 6), "{headers:?}");
             body.open();
             later.open();
-            for answer in answers(vec![leader, held]).await {
+            for answer in await_answers(vec![leader, held]).await {
                 assert_eq!((answer.status, answer.cache(), answer.json()), (200, "MISS", chat_answer()));
             }
             assert_eq!(sidecache.health().await["cache"]["coalesced"], 0);
@@ -52,7 +52,7 @@ fn an_unshareable_answer_releases_those_who_wait_at_its_head() {
 }
 
 #[test]
-fn who_asks_for_another_answer_never_joins() {
+fn requests_for_another_answer_never_join() {
     run(async {
         let go = Gate::new();
         let mut held = Script::raw().wait(&go);
@@ -60,9 +60,9 @@ fn who_asks_for_another_answer_never_joins() {
         let upstream = Upstream::in_turn(vec![held, Script::json(&chat_answer())]).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
         let client = sidecache.client();
-        let leader = leading(&client, &upstream, 0, CHAT, &chat()).await;
+        let leader = start_leader(&client, &upstream, 0, CHAT, &chat()).await;
         let mut calls = 1;
-        // No answer is stored under the leader's key meanwhile: that of `no-cache` comes last.
+        // `no-cache` comes last, since its answer is stored under the leader's key.
         for header in [
             ("authorization", "Bearer b"),
             ("x-api-key", "b"),
@@ -78,7 +78,7 @@ fn who_asks_for_another_answer_never_joins() {
             assert_ne!(own.cache(), "COALESCED", "{header:?}");
         }
         go.open();
-        assert_eq!(answers(vec![leader]).await[0].cache(), "MISS");
+        assert_eq!(await_answers(vec![leader]).await[0].cache(), "MISS");
     });
 }
 
@@ -91,19 +91,19 @@ fn only_if_cached_never_waits() {
         let upstream = Upstream::always(held).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
         let client = sidecache.client();
-        let leader = leading(&client, &upstream, 0, CHAT, &chat()).await;
+        let leader = start_leader(&client, &upstream, 0, CHAT, &chat()).await;
         let only = [("cache-control", "only-if-cached")];
         let refused = client.post_with(CHAT, &only, &chat()).await;
         assert_eq!((refused.status, &refused.json()["error"]), (504, &json!("NotCachedException")));
         go.open();
-        assert_eq!(answers(vec![leader]).await[0].status, 200);
+        assert_eq!(await_answers(vec![leader]).await[0].status, 200);
         assert_eq!(client.post_with(CHAT, &only, &chat()).await.cache(), "HIT");
         assert_eq!(upstream.calls(), 1);
     });
 }
 
 #[test]
-fn under_a_shared_scope_only_accepted_callers_join() {
+fn in_a_shared_scope_only_accepted_callers_join() {
     run(async {
         let rest = Gate::new();
         let events = held_stream(&rest);
@@ -143,9 +143,10 @@ fn under_a_shared_scope_only_accepted_callers_join() {
     });
 }
 
-/// What cannot be read is not for others, where it may have an id; and what is no UTF-8 hurts nobody.
+/// If sidecache cannot read an answer that may have an id, followers do not get it. Invalid UTF-8 does no
+/// harm.
 #[test]
-fn no_follower_gets_the_id_of_a_conversation_from_a_stream_that_cannot_be_read() {
+fn no_follower_gets_a_conversation_id_from_an_unreadable_stream() {
     run(async {
         let (query, question) = ("/api/v1/query", json!({"query": "q", "stream": true}));
         let lossy = format!("data: {{\"t\":\"{}\",\"conversation_id\":\"c-1\"}}\n\n", "\u{1}".repeat(100));
@@ -165,27 +166,31 @@ fn no_follower_gets_the_id_of_a_conversation_from_a_stream_that_cannot_be_read()
                 let question = question.to_string();
                 tokio::spawn(async move {
                     let headers = [JSON];
-                    let told = client.try_open("POST", query, &headers, question).await.expect("a head");
-                    let cache = told.cache().to_owned();
-                    (cache, told.bytes().await)
+                    let received = client.try_open("POST", query, &headers, question).await.expect("a head");
+                    let cache = received.cache().to_owned();
+                    (cache, received.bytes().await)
                 })
             };
             let leader = open(sidecache.client());
-            asked(&upstream, 1).await;
+            await_calls(&upstream, 1).await;
             let follower = open(sidecache.client());
-            second_joined(&sidecache).await;
+            let_second_join(&sidecache).await;
             go.open();
             let (cache, whole) = soon("the leader", leader).await.expect("no panic");
             assert_eq!((cache.as_str(), whole.expect("whole")), ("MISS", body.clone()), "{media}");
-            let (cache, told) = soon("the follower", follower).await.expect("no panic");
-            // What is no stream is judged before anybody else gets it: the follower asks for itself.
+            let (cache, received) = soon("the follower", follower).await.expect("no panic");
+            // A document is judged before it is shared, so the follower makes its own call.
             if media == "text/plain" {
                 assert_eq!((cache.as_str(), upstream.calls()), ("MISS", 2));
                 continue;
             }
             assert_eq!(cache, "COALESCED", "{media}");
-            let told = told.unwrap_or_default();
-            assert!(!told.windows(3).any(|window| window == b"c-1"), "{}", String::from_utf8_lossy(&told));
+            let received = received.unwrap_or_default();
+            assert!(
+                !received.windows(3).any(|window| window == b"c-1"),
+                "{}",
+                String::from_utf8_lossy(&received)
+            );
         }
     });
 }

@@ -1,4 +1,4 @@
-//! Two replicas on one Redis: one upstream call for both, and neither is held up by the other for long.
+//! Two replicas on one Redis: they share one upstream call, and neither delays the other for long.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use crate::support::{
     soon,
 };
 
-/// What a busy machine may need on top of a promise.
+/// What a busy machine may add to a promised time.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// Redis, an upstream, and two replicas between.
+/// Two replicas with their Redis and their upstream.
 struct Pair {
     redis: RedisServer,
     upstream: Upstream,
@@ -51,13 +51,13 @@ impl Pair {
         eventually(&format!("{count} upstream calls"), calls).await;
     }
 
-    /// The leases that are held.
+    /// The keys of the leases in Redis.
     fn leases(&self) -> Vec<String> {
         self.redis.cli(&["KEYS", "sidecache:_:lease:*"]).lines().map(str::to_owned).collect()
     }
 }
 
-/// A replica that keeps nothing nearer than Redis, with a deadline that a busy machine keeps.
+/// A replica without a near cache, with a store timeout that even a busy machine keeps.
 async fn replica(redis: &RedisServer, upstream: &Upstream, settings: &str) -> Sidecache {
     Setup::to(&upstream.url())
         .arguments(&["--redis", &redis.url()])
@@ -67,7 +67,7 @@ async fn replica(redis: &RedisServer, upstream: &Upstream, settings: &str) -> Si
         .await
 }
 
-/// A question in a task of its own; it may fail where its replica is killed.
+/// Sends a question in a task of its own. It fails if its replica is killed.
 fn ask(replica: &Sidecache, id: &str, question: &Value) -> JoinHandle<Result<Answer, String>> {
     ask_at(replica, CHAT, id, question)
 }
@@ -88,7 +88,7 @@ fn ask_at(
     })
 }
 
-async fn told(asked: JoinHandle<Result<Answer, String>>) -> Answer {
+async fn received(asked: JoinHandle<Result<Answer, String>>) -> Answer {
     soon("an answer", asked).await.expect("no panic").expect("an answer")
 }
 
@@ -104,7 +104,7 @@ fn answer() -> Script {
 }
 
 #[test]
-fn the_same_question_on_both_makes_one_upstream_call() {
+fn two_replicas_make_one_upstream_call_for_the_same_question() {
     run(async {
         let events = chat_events();
         let events: Vec<_> = events.iter().map(String::as_str).collect();
@@ -121,10 +121,10 @@ fn the_same_question_on_both_makes_one_upstream_call() {
                 }
             }
             go.open();
-            let leader = told(leader).await;
+            let leader = received(leader).await;
             assert_eq!((leader.status, leader.cache()), (200, "MISS"));
             for other in others {
-                let other = told(other).await;
+                let other = received(other).await;
                 assert_eq!((other.status, other.cache()), (200, "COALESCED"));
                 assert_eq!(other.body, leader.body);
                 assert_eq!(other.header("content-type"), leader.header("content-type"));
@@ -139,7 +139,7 @@ fn the_same_question_on_both_makes_one_upstream_call() {
 }
 
 #[test]
-fn a_replica_that_dies_while_asking_costs_the_other_two_seconds_at_most() {
+fn a_replica_that_dies_while_leading_delays_the_other_by_two_seconds_at_most() {
     run(async {
         let mut pair = Pair::start("", vec![Script::raw().hang(), answer()]).await;
         let leader = pair.lead(&chat()).await;
@@ -147,7 +147,7 @@ fn a_replica_that_dies_while_asking_costs_the_other_two_seconds_at_most() {
         pair.one.kill();
         let calls = async || (pair.upstream.calls() == 2).then_some(());
         eventually_within(Duration::from_secs(2) + SLACK, "the other asks", calls).await;
-        let follower = told(follower).await;
+        let follower = received(follower).await;
         assert_eq!((follower.status, follower.json()), (200, chat_answer()));
         soon("its end", leader).await.expect("no panic").expect_err("its replica is dead");
         assert_eq!(pair.two.client().post(CHAT, &chat()).await.cache(), "HIT");
@@ -155,7 +155,7 @@ fn a_replica_that_dies_while_asking_costs_the_other_two_seconds_at_most() {
 }
 
 #[test]
-fn a_replica_asks_itself_where_the_other_takes_too_long() {
+fn a_replica_makes_its_own_call_after_replica_wait() {
     run(async {
         let go = Gate::new();
         let settings = "[coalesce]\nreplica_wait = \"300ms\"";
@@ -163,16 +163,16 @@ fn a_replica_asks_itself_where_the_other_takes_too_long() {
         let leader = pair.lead(&chat()).await;
         let began = Instant::now();
         // The leader's answer is still to come.
-        let own = told(pair.follow(&chat()).await).await;
+        let own = received(pair.follow(&chat()).await).await;
         assert_eq!((own.status, own.cache(), pair.upstream.calls()), (200, "MISS", 2));
         assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
         go.open();
-        assert_eq!(told(leader).await.status, 200);
+        assert_eq!(received(leader).await.status, 200);
     });
 }
 
 #[test]
-fn an_unshareable_answer_is_told_to_the_other_replica() {
+fn an_unshareable_answer_releases_the_other_replica() {
     run(async {
         let (head, body, later) = (Gate::new(), Gate::new(), Gate::new());
         let text = chat_answer().to_string();
@@ -186,9 +186,9 @@ fn an_unshareable_answer_is_told_to_the_other_replica() {
         let leader = pair.lead(&chat()).await;
         let follower = pair.follow(&chat()).await;
         head.open();
-        let own = told(follower).await;
+        let own = received(follower).await;
         assert_eq!((own.cache(), own.detail(), pair.upstream.calls()), ("MISS", Some("private"), 2));
-        // Nobody waits for the next one either.
+        // Nor does the other replica wait for the next call.
         let next = pair.lead(&chat()).await;
         assert_eq!(pair.two.client().post(CHAT, &chat()).await.cache(), "MISS");
         assert_eq!(pair.upstream.calls(), 4);
@@ -198,12 +198,15 @@ fn an_unshareable_answer_is_told_to_the_other_replica() {
         }
         body.open();
         later.open();
-        assert_eq!((told(leader).await.json(), told(next).await.json()), (chat_answer(), chat_answer()));
+        assert_eq!(
+            (received(leader).await.json(), received(next).await.json()),
+            (chat_answer(), chat_answer())
+        );
     });
 }
 
 #[test]
-fn a_redis_that_dies_in_between_hurts_nobody() {
+fn requests_are_answered_when_redis_dies_during_a_fill() {
     run(async {
         let go = Gate::new();
         let mut pair = Pair::start("", vec![held(&go, answer()), answer()]).await;
@@ -211,10 +214,10 @@ fn a_redis_that_dies_in_between_hurts_nobody() {
         let follower = pair.follow(&chat()).await;
         pair.redis.kill();
         // The leader's answer is still to come.
-        let follower = told(follower).await;
+        let follower = received(follower).await;
         assert_eq!((follower.status, follower.json()), (200, chat_answer()));
         go.open();
-        let leader = told(leader).await;
+        let leader = received(leader).await;
         assert_eq!((leader.status, leader.json()), (200, chat_answer()));
         assert_eq!(pair.upstream.calls(), 2);
     });
@@ -230,11 +233,11 @@ fn leases_are_short_lived_and_not_counted() {
         assert_eq!(keys.len(), 1, "{keys:?}");
         let left: i64 = pair.redis.cli(&["PTTL", &keys[0]]).parse().expect("milliseconds");
         assert!((1..=2000).contains(&left), "{keys:?}: {left}");
-        // The lease, and the order of retirements.
+        // The lease, and the two keys of the invalidation log.
         assert_eq!(pair.redis.cli(&["DBSIZE"]), "3");
         assert_eq!(pair.one.health().await["cache"]["total_keys"], 0);
         go.open();
-        assert_eq!(told(leader).await.status, 200);
+        assert_eq!(received(leader).await.status, 200);
         eventually("the lease is given back", async || pair.leases().is_empty().then_some(())).await;
         let counted = async || (pair.two.health().await["cache"]["total_keys"] == 1).then_some(());
         eventually("the answer is counted", counted).await;
@@ -242,22 +245,22 @@ fn leases_are_short_lived_and_not_counted() {
 }
 
 #[test]
-fn a_failure_on_one_replica_is_the_others_turn() {
+fn after_a_failure_on_one_replica_the_other_makes_the_call() {
     run(async {
         let go = Gate::new();
         let pair = Pair::start("", vec![Script::raw().wait(&go).close(), answer()]).await;
         let leader = pair.lead(&chat()).await;
         let follower = pair.follow(&chat()).await;
         go.open();
-        assert_eq!(told(leader).await.status, 502);
-        let follower = told(follower).await;
+        assert_eq!(received(leader).await.status, 502);
+        let follower = received(follower).await;
         assert_eq!((follower.status, follower.json()), (200, chat_answer()));
         assert_eq!(pair.upstream.calls(), 2);
     });
 }
 
 #[test]
-fn a_conversation_is_not_opened_on_the_other_replica() {
+fn the_other_replica_does_not_get_the_id_of_a_new_conversation() {
     run(async {
         let go = Gate::new();
         let opened = json!({"answer": "Redis.", "conversation_id": "c-1", "sources": []});
@@ -267,27 +270,27 @@ fn a_conversation_is_not_opened_on_the_other_replica() {
         let follower = ask_at(&pair.two, QUERY, "follower", &query());
         pair.two.log.looked_up("follower").await;
         go.open();
-        assert_eq!(told(leader).await.json(), opened);
-        let follower = told(follower).await;
+        assert_eq!(received(leader).await.json(), opened);
+        let follower = received(follower).await;
         assert_eq!((follower.cache(), pair.upstream.calls()), ("COALESCED", 1));
         assert_eq!(follower.text(), opened.to_string().replace("\"c-1\"", "null"));
     });
 }
 
 #[test]
-fn a_replica_that_ends_in_order_finishes_what_runs() {
+fn a_draining_replica_finishes_a_fill_for_the_other() {
     run(async {
         let go = Gate::new();
         let mut pair = Pair::start("drain_timeout = \"25s\"", vec![held(&go, answer())]).await;
         let leader = pair.lead(&chat()).await;
         let follower = pair.follow(&chat()).await;
-        // Its only client leaves: the question is finished all the same.
+        // The only client leaves, but the fill goes on.
         leader.abort();
         pair.one.terminate();
         pair.one.log.lifecycle("drain").await;
         go.open();
         assert!(pair.one.ended().await.success());
-        let follower = told(follower).await;
+        let follower = received(follower).await;
         assert_eq!((follower.cache(), follower.json()), ("COALESCED", chat_answer()));
         assert_eq!(pair.two.client().post(CHAT, &chat()).await.cache(), "HIT");
         assert_eq!(pair.upstream.calls(), 1);
@@ -295,7 +298,7 @@ fn a_replica_that_ends_in_order_finishes_what_runs() {
 }
 
 #[test]
-fn nobody_waits_for_the_other_replica_longer_than_for_a_first_byte() {
+fn a_replica_waits_for_the_other_no_longer_than_first_byte_timeout() {
     run(async {
         let rest = Gate::new();
         let events = chat_events();
@@ -310,13 +313,14 @@ fn nobody_waits_for_the_other_replica_longer_than_for_a_first_byte() {
         let limit = Duration::from_secs(2) + 2 * SLACK;
         assert!(took < limit, "{} after {took:?}, {calls} upstream calls", follower.status);
         rest.open();
-        assert_eq!(told(leader).await.status, 200);
+        assert_eq!(received(leader).await.status, 200);
     });
 }
 
-/// Who reads along on the other replica gets what its own caller asked for, whoever came first.
+/// A follower on the other replica gets the usage if its own request asked for it, whatever the leader asked
+/// for.
 #[test]
-fn usage_is_told_to_those_who_ask_for_it_on_either_replica() {
+fn followers_on_either_replica_get_usage_only_if_they_asked_for_it() {
     run(async {
         let route = format!("[[route]]\nmatch = \"POST {CHAT}\"\nkind = \"query\"\nusage = \"ask\"\n");
         let events = chat_events();
@@ -331,7 +335,8 @@ fn usage_is_told_to_those_who_ask_for_it_on_either_replica() {
         let second_there = ask(&pair.two, "second", &with_usage);
         pair.two.log.looked_up("second").await;
         go.open();
-        let (leader, first, second) = (told(leader).await, told(first_there).await, told(second_there).await);
+        let (leader, first, second) =
+            (received(leader).await, received(first_there).await, received(second_there).await);
         for answer in [&leader, &first] {
             assert!(!answer.text().contains("total_tokens"), "{}", answer.text());
         }

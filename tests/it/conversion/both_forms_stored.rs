@@ -1,5 +1,5 @@
-//! Two forms of which neither can be made from the other are both kept, and what serves both forms stays, whichever ends
-//! last: in the process, and in Redis.
+//! If neither form can be converted to the other, both are stored. An answer that serves both forms stays,
+//! whichever fill ends last. In memory and in Redis.
 
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -11,7 +11,7 @@ use crate::support::{
     soon,
 };
 
-/// A case neither of whose forms can be made from the other.
+/// A case in which neither form can be converted to the other.
 fn apart(case: Case) -> Case {
     let mut case = unknown(case);
     let whole = &mut case.whole;
@@ -25,13 +25,13 @@ fn apart(case: Case) -> Case {
     case
 }
 
-/// A sidecache with its operator, in the process or on a Redis of its own.
-struct Stage {
+/// A sidecache with an admin listener, with the memory store or a Redis of its own.
+struct Fixture {
     sidecache: Sidecache,
     redis: Option<RedisServer>,
 }
 
-impl Stage {
+impl Fixture {
     async fn new(in_redis: bool, upstream: &Upstream) -> Self {
         let redis = in_redis.then(RedisServer::start);
         let setup = Setup::to(&upstream.url()).config("[store]\ntimeout = \"10s\"").admin();
@@ -42,13 +42,13 @@ impl Stage {
         Self { sidecache: setup.start().await, redis }
     }
 
-    /// Asks, and expects this of `X-Cache`.
+    /// Sends the question, and expects this `X-Cache`.
     async fn expect(&self, case: &Case, stream: bool, cache: &str) -> Answer {
         expect(&self.sidecache.client(), case.target, &case.ask(stream), cache).await
     }
 
-    /// Asks for what is kept. What another form's answer, on its way to Redis, hides for a moment when the store is asked
-    /// first is given all the same, without a call.
+    /// Asks for a stored answer. In Redis, an answer in the other form that is just being written may hide it
+    /// for a moment; then the request joins instead, without an upstream call.
     async fn found(&self, case: &Case, stream: bool) -> Answer {
         self.found_by(case.target, &case.ask(stream)).await
     }
@@ -65,20 +65,20 @@ impl Stage {
 }
 
 #[test]
-fn forms_that_cannot_be_made_from_each_other_are_both_kept() {
+fn forms_that_cannot_be_converted_are_both_stored() {
     run(async {
         for in_redis in [false, true] {
             for (case, stream_first) in cases().into_iter().map(apart).zip([true, false].into_iter().cycle())
             {
                 let upstream = case.upstream().await;
-                let stage = Stage::new(in_redis, &upstream).await;
-                let first = stage.expect(&case, stream_first, "MISS").await;
-                let second = stage.expect(&case, !stream_first, "MISS").await;
+                let fixture = Fixture::new(in_redis, &upstream).await;
+                let first = fixture.expect(&case, stream_first, "MISS").await;
+                let second = fixture.expect(&case, !stream_first, "MISS").await;
                 assert_eq!(first.key(), second.key(), "one question, to those who ask");
                 for _ in 0..2 {
-                    let again = stage.found(&case, stream_first).await;
+                    let again = fixture.found(&case, stream_first).await;
                     assert_eq!((&again.body, again.key()), (&first.body, first.key()), "{}", case.target);
-                    let again = stage.found(&case, !stream_first).await;
+                    let again = fixture.found(&case, !stream_first).await;
                     assert_eq!((&again.body, again.key()), (&second.body, first.key()), "{}", case.target);
                 }
                 assert_eq!(upstream.calls(), 2, "{}", case.target);
@@ -88,15 +88,15 @@ fn forms_that_cannot_be_made_from_each_other_are_both_kept() {
 }
 
 #[test]
-fn who_purges_a_question_means_both_forms() {
+fn a_purge_removes_both_forms() {
     run(async {
         for in_redis in [false, true] {
             let case = cases().into_iter().map(apart).next().expect("a case");
             let upstream = case.upstream().await;
-            let stage = Stage::new(in_redis, &upstream).await;
-            let operator = stage.sidecache.operator();
-            let key = stage.expect(&case, false, "MISS").await.key();
-            stage.expect(&case, true, "MISS").await;
+            let fixture = Fixture::new(in_redis, &upstream).await;
+            let operator = fixture.sidecache.operator();
+            let key = fixture.expect(&case, false, "MISS").await.key();
+            fixture.expect(&case, true, "MISS").await;
             let local = key.split_once(':').expect("a namespace").1.to_owned();
             let beginning = format!("{}*", &local[..20]);
             let purge = |body: Value| ("POST", "/purge".to_owned(), body.to_string());
@@ -108,30 +108,31 @@ fn who_purges_a_question_means_both_forms() {
                 purge(json!({"kind": "query"})),
             ];
             for (method, target, body) in calls {
-                stage.found(&case, false).await;
-                stage.found(&case, true).await;
+                fixture.found(&case, false).await;
+                fixture.found(&case, true).await;
                 let headers = [("content-type", "application/json")];
                 let answer = operator.request(method, &target, &headers, body.clone()).await;
                 assert_eq!(answer.status, 200, "{method} {target} {body}: {}", answer.text());
                 let listed = operator.get("/entries").await.json();
                 assert_eq!(listed["entries"], json!([]), "{method} {target} {body}");
-                stage.expect(&case, false, "MISS").await;
-                stage.expect(&case, true, "MISS").await;
+                fixture.expect(&case, false, "MISS").await;
+                fixture.expect(&case, true, "MISS").await;
             }
-            // What is put by hand is the answer in all forms, made from it or not.
+            // An entry that an operator puts replaces both forms, even if it cannot be converted.
             let put =
                 json!({"body": case.whole.to_string(), "headers": {"content-type": "application/json"}});
             let headers = [("content-type", "application/json")];
             let answer = operator.request("PUT", &format!("/entries/{key}"), &headers, put.to_string()).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
-            stage.found(&case, false).await;
-            stage.expect(&case, true, "MISS").await;
-            stage.found(&case, true).await;
+            fixture.found(&case, false).await;
+            fixture.expect(&case, true, "MISS").await;
+            fixture.found(&case, true).await;
         }
     });
 }
 
-/// A chat's stream without its usage, and that with it, each held at its end; and when an answer in that form is over.
+/// An upstream whose chat streams wait before their end: those without usage for `plain`, those with usage
+/// for `usage`.
 struct Held {
     plain: Gate,
     usage: Gate,
@@ -141,7 +142,7 @@ struct Held {
 impl Held {
     async fn new(case: &Case) -> Self {
         let (plain, usage) = (Gate::new(), Gate::new());
-        let told = stream_of(SSE, &case.events).after(&usage);
+        let received = stream_of(SSE, &case.events).after(&usage);
         let mut events = case.events.clone();
         events.remove(events.len() - 2);
         let untold = stream_of(SSE, &events).after(&plain);
@@ -149,7 +150,7 @@ impl Held {
         let upstream = Upstream::start(move |request| {
             let request = request.json();
             match request["stream"] == true {
-                true if request["stream_options"]["include_usage"] == true => told.clone(),
+                true if request["stream_options"]["include_usage"] == true => received.clone(),
                 true => untold.clone(),
                 false => whole.clone(),
             }
@@ -158,8 +159,8 @@ impl Held {
     }
 
     /// Asks, and waits until the upstream has the question.
-    async fn lead(&self, stage: &Stage, case: &Case, question: Value) -> JoinHandle<Answer> {
-        let (client, target) = (stage.sidecache.client(), case.target);
+    async fn lead(&self, fixture: &Fixture, case: &Case, question: Value) -> JoinHandle<Answer> {
+        let (client, target) = (fixture.sidecache.client(), case.target);
         let calls = self.upstream.calls();
         let asked = tokio::spawn(async move { client.post(target, &question).await });
         let is_asked = async || (self.upstream.calls() > calls).then_some(());
@@ -169,18 +170,18 @@ impl Held {
 }
 
 #[test]
-fn what_serves_both_forms_stays_whichever_ends_last() {
+fn the_answer_that_serves_both_forms_stays_whichever_ends_last() {
     run(async {
         for in_redis in [false, true] {
             for (case, plain_last) in
                 cases().into_iter().take(2).flat_map(|case| [(case.clone(), true), (case, false)])
             {
                 let held = Held::new(&case).await;
-                let stage = Stage::new(in_redis, &held.upstream).await;
+                let fixture = Fixture::new(in_redis, &held.upstream).await;
                 let mut plain = case.ask(true);
                 plain.as_object_mut().expect("a question").remove("stream_options");
-                let without = held.lead(&stage, &case, plain.clone()).await;
-                let with = held.lead(&stage, &case, case.ask(true)).await;
+                let without = held.lead(&fixture, &case, plain.clone()).await;
+                let with = held.lead(&fixture, &case, case.ask(true)).await;
                 let in_order = [(&held.plain, without), (&held.usage, with)];
                 let in_order: Vec<_> =
                     if plain_last { in_order.into_iter().rev().collect() } else { in_order.into() };
@@ -189,41 +190,41 @@ fn what_serves_both_forms_stays_whichever_ends_last() {
                     let answer = soon("an answer", asked).await.expect("no panic");
                     assert_eq!((answer.status, answer.cache()), (200, "MISS"));
                 }
-                stage.found(&case, false).await;
-                stage.found(&case, true).await;
-                stage.found_by(case.target, &plain).await;
+                fixture.found(&case, false).await;
+                fixture.found(&case, true).await;
+                fixture.found_by(case.target, &plain).await;
                 assert_eq!(held.upstream.calls(), 2, "{}, plain last: {plain_last}", case.target);
             }
         }
     });
 }
 
-/// Who asks for the answer anew gets it stored, be it one that serves less.
+/// With `no-cache` the new answer is stored, even if it serves fewer requests than the old one.
 #[test]
-fn an_answer_that_was_asked_for_anew_takes_the_place_of_the_old_one() {
+fn an_answer_requested_with_no_cache_replaces_the_old_one() {
     run(async {
         let case = cases().into_iter().next().expect("a case");
         let held = Held::new(&case).await;
         [&held.plain, &held.usage].into_iter().for_each(Gate::open);
-        let stage = Stage::new(false, &held.upstream).await;
-        let client = stage.sidecache.client();
+        let fixture = Fixture::new(false, &held.upstream).await;
+        let client = fixture.sidecache.client();
         let mut plain = case.ask(true);
         plain.as_object_mut().expect("a question").remove("stream_options");
-        stage.expect(&case, false, "MISS").await;
+        fixture.expect(&case, false, "MISS").await;
         expect(&client, case.target, &plain, "HIT").await;
-        // The entries' times are milliseconds.
+        // The times of entries have milliseconds.
         let stored = std::time::SystemTime::now();
         eventually("a later millisecond", async || (stored.elapsed().ok()?.as_millis() > 2).then_some(()))
             .await;
-        let anew = client.post_with(CHAT, &[("cache-control", "no-cache")], &plain).await;
-        assert_eq!(anew.cache(), "BYPASS");
+        let refetched = client.post_with(CHAT, &[("cache-control", "no-cache")], &plain).await;
+        assert_eq!(refetched.cache(), "BYPASS");
         let again = expect(&client, case.target, &plain, "HIT").await;
-        assert_eq!(again.body, anew.body, "the new one, as it came");
+        assert_eq!(again.body, refetched.body, "the new one, as it came");
     });
 }
 
 #[test]
-fn another_replica_waits_for_the_form_that_is_kept_beside() {
+fn another_replica_joins_a_fill_of_the_second_form() {
     run(async {
         let case = cases().into_iter().map(apart).next().expect("a case");
         let gate = Gate::new();
@@ -259,9 +260,9 @@ fn another_replica_waits_for_the_form_that_is_kept_beside() {
     });
 }
 
-/// A server that ends its streams without `[DONE]`, has null in place of what it does not know, and tells its times.
+/// A server that writes null for unknown members, and adds its timings.
 #[test]
-fn what_is_null_and_what_it_took_keep_no_answer_from_its_other_form() {
+fn null_members_and_timings_do_not_prevent_conversion() {
     run(async {
         let chunk = |delta: Value, finish: Value, more: Value| {
             let mut chunk = json!({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m",

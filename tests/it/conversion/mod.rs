@@ -1,4 +1,5 @@
-//! Both forms of an answer from one entry: asked for as JSON and read as a stream, and the other way round.
+//! The promise: one entry answers requests for a document and requests for a stream, and nothing is lost or
+//! invented.
 
 mod both_forms_stored;
 mod replay_settings;
@@ -13,14 +14,14 @@ use crate::support::{
 const SSE: &str = "text/event-stream";
 const LINES: &str = "application/x-ndjson";
 
-/// A question, and an answer in one form and the other.
+/// A question and its answer in both forms.
 #[derive(Clone)]
 struct Case {
     target: &'static str,
     question: Value,
     whole: Value,
     media: &'static str,
-    /// A stream as the service sends it, and the document that says the same.
+    /// A stream as the service sends it, and the equal document.
     events: Vec<String>,
     same: Value,
 }
@@ -62,7 +63,7 @@ fn events_of(stream: &str) -> Vec<Value> {
     data.filter_map(|data| serde_json::from_str(data).ok()).collect()
 }
 
-/// The text that is in pieces all over a stream.
+/// The text of a stream, put together.
 fn text_of(stream: &str) -> String {
     let places =
         ["/choices/0/delta/content", "/choices/0/text", "/delta/text", "/message/content", "/response"];
@@ -161,7 +162,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// Asks, and expects this of `X-Cache`.
+/// Sends the question, and expects this `X-Cache`.
 async fn expect(client: &Client, target: &str, question: &Value, cache: &str) -> Answer {
     let answer = client.post(target, question).await;
     assert_eq!((answer.status, answer.cache()), (200, cache), "{target} {question}: {}", answer.text());
@@ -169,7 +170,7 @@ async fn expect(client: &Client, target: &str, question: &Value, cache: &str) ->
 }
 
 #[test]
-fn a_document_answers_the_question_for_a_stream() {
+fn a_stored_document_answers_a_request_for_a_stream() {
     run(async {
         for case in cases() {
             let upstream = case.upstream().await;
@@ -184,7 +185,7 @@ fn a_document_answers_the_question_for_a_stream() {
             assert_eq!(again.header("content-type"), "application/json");
             assert_eq!(upstream.calls(), 1, "{}", case.target);
 
-            // A service that sent that very stream would have said the same.
+            // The made stream, converted back, gives the document.
             let sent = Upstream::always(stream_of(case.media, &[made.text()])).await;
             let sidecache = Sidecache::start(&sent.url()).await;
             let client = sidecache.client();
@@ -195,11 +196,11 @@ fn a_document_answers_the_question_for_a_stream() {
     });
 }
 
-/// `expected` with the members that `told` adds as null: an API sends them at times, and at times leaves them out.
-fn filled_up(mut expected: Value, told: &Value) -> Value {
-    match (&mut expected, told) {
-        (Value::Object(members), Value::Object(told)) => {
-            for (name, value) in told {
+/// `expected` with the members that are null in the received one: APIs send them or leave them out.
+fn filled_up(mut expected: Value, received: &Value) -> Value {
+    match (&mut expected, received) {
+        (Value::Object(members), Value::Object(received)) => {
+            for (name, value) in received {
                 match members.remove(name) {
                     Some(own) => drop(members.insert(name.clone(), filled_up(own, value))),
                     None if value.is_null() => drop(members.insert(name.clone(), Value::Null)),
@@ -207,9 +208,9 @@ fn filled_up(mut expected: Value, told: &Value) -> Value {
                 }
             }
         }
-        (Value::Array(items), Value::Array(told)) => {
-            for (item, told) in items.iter_mut().zip(told) {
-                *item = filled_up(item.take(), told);
+        (Value::Array(items), Value::Array(received)) => {
+            for (item, received) in items.iter_mut().zip(received) {
+                *item = filled_up(item.take(), received);
             }
         }
         _ => {}
@@ -218,7 +219,7 @@ fn filled_up(mut expected: Value, told: &Value) -> Value {
 }
 
 #[test]
-fn a_stream_answers_the_question_for_a_document() {
+fn a_stored_stream_answers_a_request_for_a_document() {
     run(async {
         for case in cases() {
             let upstream = case.upstream().await;
@@ -238,7 +239,7 @@ fn a_stream_answers_the_question_for_a_document() {
 }
 
 #[test]
-fn usage_is_told_to_those_who_ask_for_it() {
+fn usage_is_in_the_stream_only_for_those_who_asked_for_it() {
     run(async {
         let [case, ..] = &cases()[..] else { panic!("a case") };
         let mut plain = case.ask(true);
@@ -259,7 +260,7 @@ fn usage_is_told_to_those_who_ask_for_it() {
 }
 
 #[test]
-fn a_stream_without_usage_makes_no_document() {
+fn a_stream_without_usage_is_not_converted_to_a_document() {
     run(async {
         for case in cases().into_iter().take(2) {
             let mut events = case.events.clone();
@@ -273,7 +274,7 @@ fn a_stream_without_usage_makes_no_document() {
             expect(&client, case.target, &plain, "HIT").await;
             let whole = expect(&client, case.target, &case.ask(false), "MISS").await;
             assert_eq!(whole.json(), case.whole);
-            // Now the document is what is kept, and serves both.
+            // Now the document is stored, and serves both forms.
             for question in [plain, case.ask(true)] {
                 let made = expect(&client, case.target, &question, "HIT").await;
                 assert_ne!(made.text(), events.concat(), "{}", case.target);
@@ -285,7 +286,7 @@ fn a_stream_without_usage_makes_no_document() {
     });
 }
 
-/// A case with something in its stream that nobody knows.
+/// A case with an unknown event in its stream.
 fn unknown(mut case: Case) -> Case {
     let novel = match case.media {
         LINES => "{\"novel\": true, \"done\": false}\n".to_owned(),
@@ -297,26 +298,26 @@ fn unknown(mut case: Case) -> Case {
 }
 
 #[test]
-fn an_unknown_event_is_a_miss_of_the_other_form_and_never_lost() {
+fn a_stream_with_an_unknown_event_is_not_converted() {
     run(async {
         for case in cases().into_iter().map(unknown) {
             let upstream = case.upstream().await;
             let sidecache = Sidecache::start(&upstream.url()).await;
             let client = sidecache.client();
             for cache in ["MISS", "HIT"] {
-                let told = expect(&client, case.target, &case.ask(true), cache).await;
-                assert_eq!(told.text(), case.events.concat(), "{}", case.target);
+                let received = expect(&client, case.target, &case.ask(true), cache).await;
+                assert_eq!(received.text(), case.events.concat(), "{}", case.target);
             }
             let whole = expect(&client, case.target, &case.ask(false), "MISS").await;
             assert_eq!((whole.json(), upstream.calls()), (case.whole.clone(), 2), "{}", case.target);
-            // The document serves both forms, and so is kept.
+            // The document serves both forms, so it is stored.
             expect(&client, case.target, &case.ask(true), "HIT").await;
             assert_eq!(expect(&client, case.target, &case.ask(false), "HIT").await.body, whole.body);
         }
     });
 }
 
-/// Where a member that nobody knows may be in a document, and in an event.
+/// Where an unknown member may be in a document or an event.
 const PLACES: [&str; 9] = [
     "",
     "/choices/0",
@@ -329,13 +330,13 @@ const PLACES: [&str; 9] = [
     "/delta",
 ];
 
-/// With such a member there, if there is that place.
+/// `json` with an unknown member at `place`, if that place exists.
 fn with_novel(mut json: Value, place: &str) -> Option<Value> {
     json.pointer_mut(place)?.as_object_mut()?.insert("novel".to_owned(), json!({"as": "never before"}));
     Some(json)
 }
 
-/// A stream's events with such a member in all that have that place; none where no event has.
+/// The events with an unknown member wherever `place` exists; `None` if it exists in no event.
 fn novel_events(events: &[String], place: &str) -> Option<Vec<String>> {
     let mut found = false;
     let novel = |event: &String| {
@@ -350,7 +351,7 @@ fn novel_events(events: &[String], place: &str) -> Option<Vec<String>> {
 }
 
 #[test]
-fn an_unknown_member_is_carried_over_or_a_miss_and_never_lost() {
+fn an_unknown_member_is_carried_over_or_prevents_conversion() {
     run(async {
         let (mut tried, mut lost) = (0, Vec::new());
         for case in cases() {

@@ -1,4 +1,4 @@
-//! What a route says of how an answer is given again: its identity, its pace, and whether it may call tools.
+//! The settings of a route for replays: identity, pace, usage, tool calls.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use crate::support::{
     samples::{chat_choice, chat_stream, chunk, usage_chunk},
 };
 
-/// A sidecache whose chats' route has these settings.
+/// A sidecache with these settings for chats.
 async fn with(settings: &str, upstream: &Upstream) -> Sidecache {
     let route =
         format!("[[route]]\nname = \"chat\"\nmatch = \"POST {CHAT}\"\nkind = \"query\"\n{settings}\n");
     Setup::to(&upstream.url()).config(&route).start().await
 }
 
-/// Without the members that `identity = "fresh"` makes anew.
+/// The answer without the members that `identity = "fresh"` replaces.
 fn anonymous(mut answer: Value) -> Value {
     let members = answer.as_object_mut().expect("an answer");
     assert!(members.remove("id").is_some() && members.remove("created").is_some());
@@ -23,7 +23,7 @@ fn anonymous(mut answer: Value) -> Value {
 }
 
 #[test]
-fn a_fresh_identity_is_each_hits_own_and_one_for_all_its_events() {
+fn a_fresh_identity_is_new_on_each_hit_and_the_same_in_all_its_events() {
     run(async {
         let [case, ..] = &cases()[..] else { panic!("a case") };
         let upstream = case.upstream().await;
@@ -56,7 +56,7 @@ fn a_fresh_identity_is_each_hits_own_and_one_for_all_its_events() {
 }
 
 #[test]
-fn what_is_taken_out_of_a_stream_is_not_in_its_length() {
+fn a_stream_whose_usage_is_removed_has_no_length_and_no_etag() {
     run(async {
         let [case, ..] = &cases()[..] else { panic!("a case") };
         let headers = [("content-type", SSE), ("etag", "\"whole\"")];
@@ -64,14 +64,18 @@ fn what_is_taken_out_of_a_stream_is_not_in_its_length() {
         let sidecache = with("usage = \"ask\"", &upstream).await;
         let mut plain = case.ask(true);
         plain.as_object_mut().expect("a question").remove("stream_options");
-        let told = expect(&sidecache.client(), CHAT, &plain, "MISS").await;
-        assert!(!told.text().contains("total_tokens") && told.text().ends_with(DONE), "{}", told.text());
-        assert_eq!((told.header("content-length"), told.header("etag")), ("", ""));
+        let received = expect(&sidecache.client(), CHAT, &plain, "MISS").await;
+        assert!(
+            !received.text().contains("total_tokens") && received.text().ends_with(DONE),
+            "{}",
+            received.text()
+        );
+        assert_eq!((received.header("content-length"), received.header("etag")), ("", ""));
     });
 }
 
 #[test]
-fn by_default_the_identity_is_the_recorded_one() {
+fn by_default_a_hit_has_the_recorded_identity() {
     run(async {
         let [case, ..] = &cases()[..] else { panic!("a case") };
         let upstream = case.upstream().await;

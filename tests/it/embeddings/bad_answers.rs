@@ -1,26 +1,26 @@
-//! Requests that are not understood, and answers that are not what was asked for.
+//! Requests in an unknown form, and answers that do not fit their requests.
 
 use serde_json::{Value, json};
 
 use super::{
     asked,
-    fake_service::{self, Mood, OLLAMA, OPENAI},
+    fake_service::{self, Behavior, OLLAMA, OPENAI},
     texts,
 };
 use crate::support::{Script, Setup, Sidecache, Upstream, run};
 
-/// Answers texts as they should be, but for those requests that have a text `say` with what that is said to be.
+/// A good service, except that it answers a request that contains one of these texts with that text's script.
 async fn saying(said: Vec<(&'static str, Script)>) -> Upstream {
     Upstream::start(move |request| {
         let text = String::from_utf8_lossy(&request.body).into_owned();
         let found = said.iter().find(|(text_of, _)| text.contains(text_of)).map(|(_, script)| script.clone());
-        found.unwrap_or_else(|| fake_service::answer(request, Mood::GOOD))
+        found.unwrap_or_else(|| fake_service::answer(request, Behavior::GOOD))
     })
     .await
 }
 
 #[test]
-fn what_is_not_understood_is_passed_on_as_it_is() {
+fn a_request_in_an_unknown_form_is_passed_on_unchanged() {
     run(async {
         let refusal = Script::json_with(400, &[], &json!({"error": {"message": "no"}}));
         let upstream = Upstream::always(refusal).await;
@@ -50,7 +50,7 @@ fn what_is_not_understood_is_passed_on_as_it_is() {
 }
 
 #[test]
-fn an_answer_to_the_callers_own_request_is_passed_back_whatever_it_means() {
+fn an_unreadable_answer_is_passed_back_and_not_stored() {
     run(async {
         let json = [("content-type", "application/json")];
         let error = json!({"error": {"message": "none left"}});
@@ -73,15 +73,18 @@ fn an_answer_to_the_callers_own_request_is_passed_back_whatever_it_means() {
                 assert_eq!((answer.cache(), answer.detail()), ("MISS", Some(reason)), "{text}");
             }
         }
-        // With something of it stored, the service is asked for everything, as it would have been without a cache.
+        // If the rest cannot be merged, the service gets the whole request, as without a cache.
         asked(&client, &[], &texts(&["a"])).await;
         let calls = upstream.calls();
-        let told = client.post(OPENAI, &texts(&["a", "odd"])).await;
-        assert_eq!((told.status, told.text().as_str(), told.cache()), (200, "{\"vectors\": [[1]]}", "MISS"));
+        let received = client.post(OPENAI, &texts(&["a", "odd"])).await;
+        assert_eq!(
+            (received.status, received.text().as_str(), received.cache()),
+            (200, "{\"vectors\": [[1]]}", "MISS")
+        );
         assert_eq!(upstream.calls(), calls + 2);
         assert_eq!(upstream.last().json(), texts(&["a", "odd"]));
-        let told = client.post(OPENAI, &texts(&["a", "error"])).await;
-        assert_eq!((told.status, told.json(), told.cache()), (200, error, "MISS"));
+        let received = client.post(OPENAI, &texts(&["a", "error"])).await;
+        assert_eq!((received.status, received.json(), received.cache()), (200, error, "MISS"));
     });
 }
 
@@ -123,7 +126,7 @@ fn an_empty_vector_is_passed_back_and_not_stored() {
 }
 
 #[test]
-fn a_service_that_answers_a_text_in_another_layout_than_a_list() {
+fn a_single_text_and_a_list_may_have_different_layouts() {
     run(async {
         let upstream = Upstream::start(|request| match &request.json()["input"] {
             Value::Array(texts) => Script::json(&json!({"embeddings": vec![[1.5]; texts.len()]})),
@@ -159,9 +162,9 @@ fn a_vector_that_is_too_large_is_passed_back_and_not_stored() {
     });
 }
 
-/// A vector is a list of numbers: what is none reaches its caller as it came, and nobody else.
+/// A vector is a list of numbers. Anything else reaches its caller as it came, and is not stored.
 #[test]
-fn what_is_no_vector_is_passed_back_and_not_stored() {
+fn an_invalid_vector_is_passed_back_and_not_stored() {
     run(async {
         let answers = [
             r#"{"data":[{"index":0,"embedding":null}]}"#,
@@ -177,17 +180,17 @@ fn what_is_no_vector_is_passed_back_and_not_stored() {
                 Upstream::always(Script::whole(200, &[("content-type", "application/json")], answer)).await;
             let sidecache = Sidecache::start(&upstream.url()).await;
             for _ in 0..2 {
-                let told = sidecache.client().post(OPENAI, &texts(&["a"])).await;
-                assert_eq!((told.status, told.text().as_str()), (200, answer));
-                assert_eq!((told.cache(), told.detail()), ("MISS", Some("unread-vectors")));
+                let received = sidecache.client().post(OPENAI, &texts(&["a"])).await;
+                assert_eq!((received.status, received.text().as_str()), (200, answer));
+                assert_eq!((received.cache(), received.detail()), ("MISS", Some("unread-vectors")));
             }
         }
     });
 }
 
-/// A name that means another model by now: its vectors, or their lengths, are not put beside the old ones.
+/// The same name may mean a new model later: its vectors are not merged with the old ones.
 #[test]
-fn one_answer_has_the_vectors_of_one_model() {
+fn vectors_of_two_models_are_never_merged() {
     run(async {
         for (model, vector) in [("new", json!([9.5])), ("old", json!([9.5, 1])), ("new", json!([9.5, 1]))] {
             let calls = std::sync::atomic::AtomicUsize::new(0);
@@ -206,16 +209,20 @@ fn one_answer_has_the_vectors_of_one_model() {
             let client = sidecache.client();
             client.post(OPENAI, &texts(&["a", "b"])).await;
             for (asked, cache, all_calls) in [
-                // Repeats are asked for as the caller wrote them, and no entries are made of that.
+                // A request with repeats goes upstream as the client wrote it, and its answer is not stored.
                 (&["a", "c", "c"][..], "MISS", 3),
                 (&["a", "c"], "MISS", 4),
                 (&["c", "a"], "HIT", 4),
                 (&["b", "c"], "MISS", 5),
             ] {
-                let told = client.post(OPENAI, &texts(asked)).await;
-                let data = told.json()["data"].as_array().expect("vectors").clone();
-                assert!(data.iter().all(|item| item["embedding"] == vector), "{asked:?}: {}", told.text());
-                assert_eq!((data.len(), told.cache()), (asked.len(), cache), "{asked:?}");
+                let received = client.post(OPENAI, &texts(asked)).await;
+                let data = received.json()["data"].as_array().expect("vectors").clone();
+                assert!(
+                    data.iter().all(|item| item["embedding"] == vector),
+                    "{asked:?}: {}",
+                    received.text()
+                );
+                assert_eq!((data.len(), received.cache()), (asked.len(), cache), "{asked:?}");
                 assert_eq!(upstream.calls(), all_calls, "{asked:?}");
             }
         }

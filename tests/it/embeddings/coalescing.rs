@@ -1,11 +1,11 @@
-//! The same inputs from several at the same moment: one upstream call.
+//! The same inputs from several callers at the same moment make one upstream call.
 
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::{
     asked, assert_vectors,
-    fake_service::{self, Mood, OPENAI},
+    fake_service::{self, Behavior, OPENAI},
     texts,
 };
 use crate::support::{Answer, Gate, RedisServer, Script, Setup, Sidecache, Upstream, eventually, run, soon};
@@ -18,7 +18,7 @@ async fn slow(gate: &Gate) -> Upstream {
         if String::from_utf8_lossy(&request.body).contains("slow") {
             script = script.wait(&gate);
         }
-        script.steps.extend(fake_service::answer(request, Mood::GOOD).steps);
+        script.steps.extend(fake_service::answer(request, Behavior::GOOD).steps);
         script
     })
     .await
@@ -29,7 +29,7 @@ fn asking(sidecache: &Sidecache, id: &'static str, body: &Value) -> JoinHandle<A
     tokio::spawn(async move { client.post_with(OPENAI, &[("x-request-id", id)], &body).await })
 }
 
-async fn told(asked: JoinHandle<Answer>, body: &Value) -> Answer {
+async fn received(asked: JoinHandle<Answer>, body: &Value) -> Answer {
     let answer = soon("an answer", asked).await.expect("no panic");
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_vectors(&answer, body);
@@ -37,7 +37,7 @@ async fn told(asked: JoinHandle<Answer>, body: &Value) -> Answer {
 }
 
 #[test]
-fn requests_that_lack_the_same_make_one_call() {
+fn requests_with_the_same_missing_inputs_make_one_call() {
     run(async {
         let go = Gate::new();
         let upstream = slow(&go).await;
@@ -59,17 +59,17 @@ fn requests_that_lack_the_same_make_one_call() {
             sidecache.health().await;
         }
         go.open();
-        assert_eq!(told(leader, &bodies[0]).await.cache(), "PARTIAL");
+        assert_eq!(received(leader, &bodies[0]).await.cache(), "PARTIAL");
         let [other, all] = others;
-        assert_eq!(told(other, &bodies[1]).await.cache(), "PARTIAL");
-        assert_eq!(told(all, &bodies[2]).await.cache(), "COALESCED");
+        assert_eq!(received(other, &bodies[1]).await.cache(), "PARTIAL");
+        assert_eq!(received(all, &bodies[2]).await.cache(), "COALESCED");
         assert_eq!(upstream.calls(), 2);
         assert_eq!(sidecache.health().await["cache"]["coalesced"], 2);
     });
 }
 
 #[test]
-fn a_single_text_joins_a_batch_that_lacks_it_alone() {
+fn a_single_input_joins_a_batch_that_misses_only_it() {
     run(async {
         let go = Gate::new();
         let upstream = slow(&go).await;
@@ -84,14 +84,14 @@ fn a_single_text_joins_a_batch_that_lacks_it_alone() {
             sidecache.health().await;
         }
         go.open();
-        told(leader, &batch).await;
-        told(other, &alone).await;
+        received(leader, &batch).await;
+        received(other, &alone).await;
         assert_eq!(upstream.calls(), 2);
     });
 }
 
 #[test]
-fn what_is_retired_is_asked_for_anew_and_a_running_answer_too() {
+fn an_invalidation_removes_stored_and_running_vectors() {
     run(async {
         let go = Gate::new();
         let upstream = slow(&go).await;
@@ -105,14 +105,14 @@ fn what_is_retired_is_asked_for_anew_and_a_running_answer_too() {
         eventually("the call", async || (upstream.calls() == 2).then_some(())).await;
         assert_eq!(client.post("/reindex", &json!({"input": "x"})).await.status, 200);
         go.open();
-        assert_eq!(told(running, &body).await.cache(), "PARTIAL");
+        assert_eq!(received(running, &body).await.cache(), "PARTIAL");
         let again = asked(&client, &[], &texts(&["a", "b", "slow"])).await;
         assert_eq!((again.cache(), again.detail()), ("MISS", Some("\"hits=0/3\"")));
     });
 }
 
 #[test]
-fn two_replicas_make_one_call() {
+fn two_replicas_make_one_call_for_the_same_inputs() {
     run(async {
         for (body, calls) in [(texts(&["slow 1", "slow 2"]), 1), (texts(&["slow"]), 1)] {
             let (go, redis) = (Gate::new(), RedisServer::start());
@@ -127,8 +127,8 @@ fn two_replicas_make_one_call() {
             let follower = asking(&two, "follower", &body);
             two.log.looked_up("follower").await;
             go.open();
-            assert_eq!(told(leader, &body).await.cache(), "MISS");
-            assert_eq!(told(follower, &body).await.cache(), "COALESCED");
+            assert_eq!(received(leader, &body).await.cache(), "MISS");
+            assert_eq!(received(follower, &body).await.cache(), "COALESCED");
             assert_eq!(upstream.calls(), calls);
         }
     });

@@ -1,4 +1,5 @@
-//! A service that makes vectors, and what is known of them: each is written in a way that no conversion would keep.
+//! A service for embeddings with known vectors. It writes each one in a way that a re-serialisation would
+//! change.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Received, Script, Upstream};
 
-/// Where vectors are asked for.
+/// The paths of the embedding APIs.
 pub(super) const OPENAI: &str = "/v1/embeddings";
 pub(super) const AZURE: &str = "/openai/deployments/e/embeddings?api-version=1";
 pub(super) const OLLAMA: &str = "/api/embed";
@@ -28,33 +29,33 @@ pub(super) enum Fault {
 
 /// How the service answers the next request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mood {
+pub(super) struct Behavior {
     pub(super) fault: Fault,
-    /// The vectors come in an order of their own.
+    /// The vectors come in reversed order.
     pub(super) is_reversed: bool,
 }
 
-impl Mood {
-    /// Nothing goes wrong, and everything is in order.
+impl Behavior {
+    /// No fault, and the vectors in the order of the inputs.
     pub(super) const GOOD: Self = Self { fault: Fault::None, is_reversed: false };
 }
 
 /// The service.
-pub(super) struct Model {
+pub(super) struct FakeService {
     pub(super) upstream: Upstream,
-    mood: Arc<Mutex<Mood>>,
+    behavior: Arc<Mutex<Behavior>>,
 }
 
-impl Model {
+impl FakeService {
     pub(super) async fn start() -> Self {
-        let mood = Arc::new(Mutex::new(Mood::GOOD));
-        let current = Arc::clone(&mood);
+        let behavior = Arc::new(Mutex::new(Behavior::GOOD));
+        let current = Arc::clone(&behavior);
         let upstream = Upstream::start(move |request| answer(request, *current.lock().unwrap())).await;
-        Self { upstream, mood }
+        Self { upstream, behavior }
     }
 
-    pub(super) fn set(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
+    pub(super) fn set(&self, behavior: Behavior) {
+        *self.behavior.lock().unwrap() = behavior;
     }
 }
 
@@ -66,7 +67,7 @@ pub(super) fn inputs(request: &Value) -> Vec<Value> {
     }
 }
 
-/// The vector of an input, as the request `asked` wants it: as it is written.
+/// The text of the vector of an input, for the request `asked`.
 pub(super) fn vector(input: &Value, asked: &Value) -> String {
     let hash = blake3::hash(format!("{input} {}", asked["dimensions"]).as_bytes());
     let [a, b, ..] = *hash.as_bytes();
@@ -83,38 +84,38 @@ pub(super) fn tokens(inputs: &[Value]) -> usize {
 }
 
 /// What the service answers to a request.
-pub(super) fn answer(request: &Received, mood: Mood) -> Script {
-    if let Fault::Status(status) = mood.fault {
+pub(super) fn answer(request: &Received, behavior: Behavior) -> Script {
+    if let Fault::Status(status) = behavior.fault {
         return Script::json_with(status, &[("x-said", "no")], &refusal(status));
     }
     let asked = request.json();
     let inputs = inputs(&asked);
     let mut vectors: Vec<_> = inputs.iter().map(|input| vector(input, &asked)).collect();
-    match mood.fault {
+    match behavior.fault {
         Fault::Short => drop(vectors.pop()),
         Fault::Long => vectors.push(vectors[0].clone()),
         _ => {}
     }
     let text = match request.target.as_str() {
-        OLLAMA => ollama(&vectors, &inputs, mood),
-        OLLAMA_OLDER if mood.fault == Fault::None => format!(r#"{{"embedding" : {}}}"#, vectors[0]),
+        OLLAMA => ollama(&vectors, &inputs, behavior),
+        OLLAMA_OLDER if behavior.fault == Fault::None => format!(r#"{{"embedding" : {}}}"#, vectors[0]),
         OLLAMA_OLDER => r#"{"error":null,"embeddings":[]}"#.to_owned(),
-        _ => openai(&vectors, &inputs, mood),
+        _ => openai(&vectors, &inputs, behavior),
     };
     Script::whole(200, &[("content-type", "application/json"), ("etag", "\"all\"")], text)
 }
 
-fn openai(vectors: &[String], inputs: &[Value], mood: Mood) -> String {
-    let index = |place: usize| if mood.fault == Fault::Twice && place > 0 { place - 1 } else { place };
+fn openai(vectors: &[String], inputs: &[Value], behavior: Behavior) -> String {
+    let index = |place: usize| if behavior.fault == Fault::Twice && place > 0 { place - 1 } else { place };
     let item = |(place, vector): (usize, &String)| match place % 2 {
         0 => format!(r#"{{"object":"embedding", "index": {} ,"embedding":{vector}}}"#, index(place)),
         _ => format!(r#"{{"embedding":{vector},"index":{}}}"#, index(place)),
     };
     let mut items: Vec<_> = vectors.iter().enumerate().map(item).collect();
-    if mood.fault == Fault::Twice && items.len() == 1 {
+    if behavior.fault == Fault::Twice && items.len() == 1 {
         items[0] = items[0].replace("\"index\": 0", "\"index\": 1");
     }
-    if mood.is_reversed {
+    if behavior.is_reversed {
         items.reverse();
     }
     let count = tokens(inputs);
@@ -125,8 +126,8 @@ fn openai(vectors: &[String], inputs: &[Value], mood: Mood) -> String {
     )
 }
 
-fn ollama(vectors: &[String], inputs: &[Value], mood: Mood) -> String {
-    let list = if mood.fault == Fault::Twice { String::new() } else { vectors.join(",") };
+fn ollama(vectors: &[String], inputs: &[Value], behavior: Behavior) -> String {
+    let list = if behavior.fault == Fault::Twice { String::new() } else { vectors.join(",") };
     format!(
         r#"{{"model":"e-2","embeddings":[{list}], "total_duration":14,"load_duration":1,"prompt_eval_count":{}}}"#,
         tokens(inputs)
@@ -138,7 +139,7 @@ pub(super) fn refusal(status: u16) -> Value {
     json!({"error": {"message": format!("status {status}")}})
 }
 
-/// The vectors of an answer, as they are written, in its order; each in the place that its index names.
+/// The texts of the vectors of an answer, in their order, which must be that of their indices.
 #[track_caller]
 pub(super) fn vectors_of(target: &str, text: &str) -> Vec<String> {
     let json: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));

@@ -1,25 +1,25 @@
-//! What comes back, and what is told of it.
+//! Answers that are merged from stored and fetched vectors, and how they are reported.
 
 use serde_json::{Value, json};
 
 use super::{
     asked,
-    fake_service::{self, Model, Mood, OLLAMA, OLLAMA_OLDER, OPENAI},
+    fake_service::{self, Behavior, FakeService, OLLAMA, OLLAMA_OLDER, OPENAI},
     texts,
 };
 use crate::support::{Script, Setup, Sidecache, Upstream, eventually, run};
 
 #[test]
-fn a_text_is_the_same_alone_and_in_a_batch() {
+fn an_input_has_one_entry_alone_and_in_a_batch() {
     run(async {
-        let model = Model::start().await;
-        let sidecache = Sidecache::start(&model.upstream.url()).await;
+        let service = FakeService::start().await;
+        let sidecache = Sidecache::start(&service.upstream.url()).await;
         let client = sidecache.client();
         let alone = json!({"model": "e", "input": "a"});
         assert_eq!(asked(&client, &[], &alone).await.cache(), "MISS");
         let both = asked(&client, &[], &texts(&["b", "a", "b"])).await;
         assert_eq!((both.cache(), both.detail()), ("PARTIAL", Some("\"hits=1/3\"")));
-        assert_eq!(model.upstream.last().json(), texts(&["b"]));
+        assert_eq!(service.upstream.last().json(), texts(&["b"]));
         for body in [texts(&["a"]), texts(&["b", "a"]), json!({"input": "b", "user": "x", "model": "e"})] {
             assert_eq!(asked(&client, &[], &body).await.cache(), "HIT", "{body}");
         }
@@ -29,21 +29,21 @@ fn a_text_is_the_same_alone_and_in_a_batch() {
         {
             assert_eq!(asked(&client, &[], &body).await.cache(), "MISS", "{body}");
         }
-        assert_eq!(model.upstream.calls(), 4);
+        assert_eq!(service.upstream.calls(), 4);
     });
 }
 
 #[test]
-fn the_rest_goes_upstream_in_the_callers_own_bytes() {
+fn the_missing_inputs_go_upstream_in_the_clients_bytes() {
     run(async {
-        let model = Model::start().await;
-        let sidecache = Sidecache::start(&model.upstream.url()).await;
+        let service = FakeService::start().await;
+        let sidecache = Sidecache::start(&service.upstream.url()).await;
         let client = sidecache.client();
         asked(&client, &[], &texts(&["b"])).await;
         let body = "{ \"input\" : [\"\\u0061\", \"b\" ,\"\\u0061\",\n\"c\" ],\"model\":\"\\u0065\", \"user\":\"x\"}\t";
         let answer = client.post_text(OPENAI, &[], body).await;
         assert_eq!((answer.status, answer.cache()), (200, "PARTIAL"), "{}", answer.text());
-        let sent = model.upstream.last();
+        let sent = service.upstream.last();
         let expected = "{ \"input\" : [\"\\u0061\",\"c\"],\"model\":\"\\u0065\", \"user\":\"x\"}\t";
         assert_eq!(String::from_utf8_lossy(&sent.body), expected);
         assert_eq!(sent.header("content-length"), Some(expected.len().to_string().as_str()));
@@ -51,24 +51,24 @@ fn the_rest_goes_upstream_in_the_callers_own_bytes() {
 }
 
 #[test]
-fn a_batch_that_is_all_new_is_passed_on_and_back_byte_for_byte() {
+fn a_batch_without_a_hit_is_passed_on_and_back_byte_for_byte() {
     run(async {
-        let model = Model::start().await;
-        let sidecache = Sidecache::start(&model.upstream.url()).await;
+        let service = FakeService::start().await;
+        let sidecache = Sidecache::start(&service.upstream.url()).await;
         let body = texts(&["a", "b"]);
-        let direct = crate::support::Client::new(model.upstream.address()).post(OPENAI, &body).await;
+        let direct = crate::support::Client::new(service.upstream.address()).post(OPENAI, &body).await;
         let answer = asked(&sidecache.client(), &[], &body).await;
         assert_eq!((answer.cache(), &answer.body), ("MISS", &direct.body));
         assert_eq!(answer.header("etag"), "\"all\"");
-        assert_eq!(model.upstream.last().body, body.to_string().as_bytes());
+        assert_eq!(service.upstream.last().body, body.to_string().as_bytes());
     });
 }
 
 #[test]
-fn what_was_put_together_tells_nothing_of_another_body() {
+fn a_merged_answer_has_no_headers_of_another_body() {
     run(async {
-        let model = Model::start().await;
-        let sidecache = Sidecache::start(&model.upstream.url()).await;
+        let service = FakeService::start().await;
+        let sidecache = Sidecache::start(&service.upstream.url()).await;
         let client = sidecache.client();
         asked(&client, &[], &texts(&["a"])).await;
         for (body, cache) in [(texts(&["a", "b"]), "PARTIAL"), (texts(&["b", "a"]), "HIT")] {
@@ -79,24 +79,24 @@ fn what_was_put_together_tells_nothing_of_another_body() {
             assert_ne!(answer.header("age"), "");
             assert_eq!(answer.json()["more"], json!([1.0]), "other members are there");
         }
-        model.set(Mood { is_reversed: true, ..Mood::GOOD });
+        service.set(Behavior { is_reversed: true, ..Behavior::GOOD });
         let ordered = asked(&client, &[], &texts(&["c", "d"])).await;
         assert_eq!((ordered.cache(), ordered.header("etag"), ordered.header("age")), ("MISS", "", ""));
     });
 }
 
 #[test]
-fn hits_are_told() {
+fn the_hits_of_a_batch_are_reported() {
     run(async {
-        let model = Model::start().await;
-        let sidecache = Sidecache::start(&model.upstream.url()).await;
+        let service = FakeService::start().await;
+        let sidecache = Sidecache::start(&service.upstream.url()).await;
         let client = sidecache.client();
         asked(&client, &[], &texts(&["a", "b"])).await;
         let body = texts(&["a", "c", "b", "a", "d"]);
         let partial = asked(&client, &[("x-request-id", "partial")], &body).await;
-        let told = partial.header("cache-status");
-        assert!(told.starts_with("sidecache; fwd=partial; fwd-status=200; ttl=86"), "{told}");
-        assert!(told.ends_with("; stored; detail=\"hits=3/5\""), "{told}");
+        let received = partial.header("cache-status");
+        assert!(received.starts_with("sidecache; fwd=partial; fwd-status=200; ttl=86"), "{received}");
+        assert!(received.ends_with("; stored; detail=\"hits=3/5\""), "{received}");
         let line = sidecache.log.response("partial").await;
         assert_eq!(
             (&line["cache"]["status"], &line["cache"]["detail"]),
@@ -108,16 +108,16 @@ fn hits_are_told() {
             (calls.len() == 2).then_some(calls)
         };
         let calls = eventually("both calls", calls).await;
-        let told: Vec<_> =
+        let received: Vec<_> =
             calls.iter().map(|call| (&call["model"], &call["cached"], &call["total_tokens"])).collect();
         let model = json!("e-2");
-        assert_eq!(told, [(&model, &json!(false), &json!(6)), (&model, &json!(true), &json!(9))]);
+        assert_eq!(received, [(&model, &json!(false), &json!(6)), (&model, &json!(true), &json!(9))]);
 
         let hit = asked(&client, &[("x-request-id", "hit")], &body).await;
-        let told = hit.header("cache-status");
+        let received = hit.header("cache-status");
         assert!(
-            told.starts_with("sidecache; hit; ttl=86") && told.ends_with("; detail=\"hits=5/5\""),
-            "{told}"
+            received.starts_with("sidecache; hit; ttl=86") && received.ends_with("; detail=\"hits=5/5\""),
+            "{received}"
         );
         let saved =
             async || sidecache.log.of("hit").into_iter().find(|line| line["event_type"] == "llm_call");
@@ -128,7 +128,7 @@ fn hits_are_told() {
             (&cache["hits"], &cache["misses"], &cache["tokens_saved"]),
             (&json!(8), &json!(4), &json!(24))
         );
-        // A single one needs no telling, and has a key of its own.
+        // A single input has no `detail`, and has a key of its own.
         let single = asked(&client, &[], &texts(&["a"])).await;
         assert_eq!(single.detail(), None);
         assert!(single.header("cache-status").contains("; key=\"sidecache:embedding:"));
@@ -136,10 +136,10 @@ fn hits_are_told() {
 }
 
 #[test]
-fn ollamas_answers_are_put_together_too() {
+fn ollama_answers_are_merged_too() {
     run(async {
-        let model = Model::start().await;
-        let sidecache = Sidecache::start(&model.upstream.url()).await;
+        let service = FakeService::start().await;
+        let sidecache = Sidecache::start(&service.upstream.url()).await;
         let client = sidecache.client();
         let ask = async |target: &'static str, body: Value, cache: &str| {
             let answer = client.post(target, &body).await;
@@ -156,17 +156,17 @@ fn ollamas_answers_are_put_together_too() {
         assert_eq!((&hit["total_duration"], &hit["prompt_eval_count"]), (&json!(0), &json!(0)));
         ask(OLLAMA_OLDER, json!({"model": "e", "prompt": "a"}), "MISS").await;
         ask(OLLAMA_OLDER, json!({"model": "e", "prompt": "a"}), "HIT").await;
-        assert_eq!(model.upstream.calls(), 3);
+        assert_eq!(service.upstream.calls(), 3);
     });
 }
 
 #[test]
-fn texts_count_as_the_route_says() {
+fn normalize_and_ignore_apply_to_each_input() {
     run(async {
-        let model = Model::start().await;
+        let service = FakeService::start().await;
         let route = "[[route]]\nname = \"vectors\"\nmatch = \"POST /v1/embeddings\"\nkind = \"embedding\"\n\
                      normalize = [\"trim\", \"casefold\"]\nignore = [\"/trace\"]";
-        let sidecache = Setup::to(&model.upstream.url()).config(route).start().await;
+        let sidecache = Setup::to(&service.upstream.url()).config(route).start().await;
         let client = sidecache.client();
         let alone = json!({"model": "e", "input": "Some Text", "trace": 1});
         assert_eq!(client.post(OPENAI, &alone).await.cache(), "MISS");
@@ -179,7 +179,7 @@ fn texts_count_as_the_route_says() {
 }
 
 #[test]
-fn a_batch_may_be_as_large_as_it_likes() {
+fn a_batch_may_be_larger_than_max_entry() {
     run(async {
         let vector = format!("[{}]", ["0.0123456789"; 1500].join(","));
         let sent = vector.clone();

@@ -1,4 +1,5 @@
-//! Requests for vectors: each input is an entry of its own.
+//! The promise: each input of a request for embeddings is an entry of its own, and a batch fetches only what
+//! is missing.
 
 mod bad_answers;
 mod coalescing;

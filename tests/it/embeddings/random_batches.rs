@@ -1,4 +1,4 @@
-//! Random batches against a model: never a wrong vector, never a wrong index, never a text sent twice or again.
+//! Random batches against a model: no wrong vector, no wrong index, and no input is sent twice.
 
 use std::collections::HashSet;
 
@@ -9,8 +9,8 @@ use proptest::{
 use serde_json::{Value, json};
 
 use super::fake_service::{
-    self, AZURE, Fault, Model, Mood, OLLAMA, OLLAMA_OLDER, OPENAI, cost, inputs, refusal, tokens, vector,
-    vectors_of,
+    self, AZURE, Behavior, FakeService, Fault, OLLAMA, OLLAMA_OLDER, OPENAI, cost, inputs, refusal, tokens,
+    vector, vectors_of,
 };
 use crate::support::{Answer, RedisServer, Setup, Sidecache, run};
 
@@ -18,7 +18,7 @@ use crate::support::{Answer, RedisServer, Setup, Sidecache, run};
 #[derive(Clone, Debug)]
 struct Step {
     target: &'static str,
-    /// Which inputs; some come more than once.
+    /// The numbers of the inputs; some repeat.
     numbers: Vec<u8>,
     is_list: bool,
     as_tokens: bool,
@@ -26,7 +26,7 @@ struct Step {
     short: bool,
     user: Option<u8>,
     pretty: bool,
-    mood: Mood,
+    behavior: Behavior,
 }
 
 impl Step {
@@ -81,12 +81,12 @@ fn step() -> impl Strategy<Value = Step> {
             short,
             user,
             pretty,
-            mood: Mood { fault, is_reversed },
+            behavior: Behavior { fault, is_reversed },
         },
     )
 }
 
-/// What the store must hold by now: target, input, and the other members that count.
+/// What the store must hold, by target, input and the other members in the key.
 #[derive(Default)]
 struct Expected {
     stored: HashSet<String>,
@@ -99,7 +99,7 @@ impl Expected {
         format!("{} {} {} {input}", step.target, body["encoding_format"], body["dimensions"])
     }
 
-    /// The inputs that must be sent: each that is not stored, once, in its order.
+    /// The inputs that must go upstream: those not stored, each once, in their order.
     fn missing(&self, step: &Step, body: &Value) -> Vec<Value> {
         let mut missing: Vec<Value> = Vec::new();
         for input in inputs(body) {
@@ -111,43 +111,43 @@ impl Expected {
     }
 }
 
-/// Sends one request, and checks all that came of it.
-async fn check(sidecache: &Sidecache, model: &Model, expected: &mut Expected, step: &Step) {
+/// Sends one request, and checks the answer and the upstream calls.
+async fn check(sidecache: &Sidecache, service: &FakeService, expected: &mut Expected, step: &Step) {
     let body = step.body();
     let (all, missing) = (inputs(&body), expected.missing(step, &body));
     let hits = all.iter().filter(|input| !missing.contains(input)).count();
     (expected.hits, expected.misses) =
         (expected.hits + hits as u64, expected.misses + (all.len() - hits) as u64);
-    model.set(step.mood);
-    let calls = model.upstream.calls();
+    service.set(step.behavior);
+    let calls = service.upstream.calls();
     let text = if step.pretty { format!("{body:#}") } else { body.to_string() };
     let answer = sidecache.client().post_text(step.target, &[], &text).await;
     let several = all.len() > 1;
     if missing.is_empty() {
-        assert_eq!(model.upstream.calls(), calls, "a stored text was sent again: {step:?}");
+        assert_eq!(service.upstream.calls(), calls, "a stored text was sent again: {step:?}");
         assert_eq!((answer.status, answer.cache()), (200, "HIT"), "{step:?}");
         assert_eq!(answer.detail(), several.then(|| format!("\"hits={hits}/{}\"", all.len())).as_deref());
-        return told(step, &body, &all, &answer, 0);
+        return received(step, &body, &all, &answer, 0);
     }
-    let sent = model.upstream.requests().swap_remove(calls);
+    let sent = service.upstream.requests().swap_remove(calls);
     assert_eq!(inputs(&sent.json()), missing, "{step:?}");
     if missing.len() == all.len() {
         assert_eq!(sent.body, text.as_bytes(), "the caller's own bytes");
     }
-    // What cannot be read is asked for once more, in the caller's own words.
-    let is_odd = matches!(step.mood.fault, Fault::Short | Fault::Long | Fault::Twice);
+    // After an unreadable answer, the client's own request is sent.
+    let is_odd = matches!(step.behavior.fault, Fault::Short | Fault::Long | Fault::Twice);
     let expected_calls = if is_odd && missing.len() < all.len() { 2 } else { 1 };
-    assert_eq!(model.upstream.calls(), calls + expected_calls, "{step:?}");
+    assert_eq!(service.upstream.calls(), calls + expected_calls, "{step:?}");
     let others = |body: &Value| -> Vec<_> {
         let members = body.as_object().expect("an object").clone();
         members.into_iter().filter(|(name, _)| name != "input").collect()
     };
     assert_eq!(others(&sent.json()), others(&body));
-    match step.mood.fault {
+    match step.behavior.fault {
         Fault::None => {
             let told_by = if hits > 0 { "PARTIAL" } else { "MISS" };
             assert_eq!((answer.status, answer.cache()), (200, told_by), "{step:?}: {}", answer.text());
-            told(step, &body, &all, &answer, tokens(&missing) as u64);
+            received(step, &body, &all, &answer, tokens(&missing) as u64);
             expected.stored.extend(missing.iter().map(|input| Expected::name(step, &body, input)));
         }
         Fault::Status(status) => {
@@ -155,10 +155,10 @@ async fn check(sidecache: &Sidecache, model: &Model, expected: &mut Expected, st
             assert_eq!((answer.header("x-said"), answer.header("age")), ("no", ""));
         }
         Fault::Short | Fault::Long | Fault::Twice => {
-            assert_eq!(model.upstream.last().body, text.as_bytes(), "{step:?}");
-            let told = fake_service::answer(&model.upstream.last(), step.mood).bytes();
-            let told = String::from_utf8(told).expect("UTF-8");
-            let body = told.split_once("\r\n\r\n").expect("a head").1.to_owned();
+            assert_eq!(service.upstream.last().body, text.as_bytes(), "{step:?}");
+            let received = fake_service::answer(&service.upstream.last(), step.behavior).bytes();
+            let received = String::from_utf8(received).expect("UTF-8");
+            let body = received.split_once("\r\n\r\n").expect("a head").1.to_owned();
             assert_eq!((answer.status, answer.text()), (200, body), "{step:?}");
             assert!(answer.detail().is_some_and(|detail| detail.contains("unread-vectors")), "{step:?}");
             assert_eq!((answer.cache(), answer.header("age")), ("MISS", ""), "{step:?}");
@@ -166,23 +166,23 @@ async fn check(sidecache: &Sidecache, model: &Model, expected: &mut Expected, st
     }
 }
 
-/// Every vector is that of its input, byte for byte, in its place.
-fn told(step: &Step, body: &Value, all: &[Value], answer: &Answer, tokens: u64) {
+/// Each vector is byte for byte that of its input, in its place.
+fn received(step: &Step, body: &Value, all: &[Value], answer: &Answer, tokens: u64) {
     let vectors: Vec<_> = all.iter().map(|input| vector(input, body)).collect();
     assert_eq!(vectors_of(step.target, &answer.text()), vectors, "{step:?}: {}", answer.text());
-    let told = cost(step.target, &answer.json());
-    assert_eq!(told, (step.target != OLLAMA_OLDER).then_some(tokens), "{step:?}: {}", answer.text());
+    let received = cost(step.target, &answer.json());
+    assert_eq!(received, (step.target != OLLAMA_OLDER).then_some(tokens), "{step:?}: {}", answer.text());
 }
 
 fn random_batches(cases: u32, settings: impl Fn(Setup) -> Setup) {
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let checked = runner.run(&proptest::collection::vec(step(), 1..24), |steps| {
         run(async {
-            let model = Model::start().await;
-            let sidecache = settings(Setup::to(&model.upstream.url())).start().await;
+            let service = FakeService::start().await;
+            let sidecache = settings(Setup::to(&service.upstream.url())).start().await;
             let mut expected = Expected::default();
             for step in &steps {
-                check(&sidecache, &model, &mut expected, step).await;
+                check(&sidecache, &service, &mut expected, step).await;
             }
             let counted = sidecache.health().await["cache"]["kinds"]["embedding"].clone();
             assert_eq!(

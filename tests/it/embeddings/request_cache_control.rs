@@ -1,10 +1,10 @@
-//! Requests that ask for less than the cache has, and callers who may not have all of it.
+//! Request directives, scopes and stale answers for batches.
 
 use serde_json::json;
 
 use super::{
     asked,
-    fake_service::{Fault, Model, Mood, OPENAI},
+    fake_service::{Behavior, FakeService, Fault, OPENAI},
     texts,
 };
 use crate::support::{Setup, Sidecache, eventually, run};
@@ -14,15 +14,15 @@ fn route(settings: &str) -> String {
 }
 
 #[test]
-fn no_cache_asks_for_all_and_stores_it() {
+fn no_cache_fetches_all_inputs_and_stores_them() {
     run(async {
-        let model = Model::start().await;
-        let sidecache = Sidecache::start(&model.upstream.url()).await;
+        let service = FakeService::start().await;
+        let sidecache = Sidecache::start(&service.upstream.url()).await;
         let client = sidecache.client();
         asked(&client, &[], &texts(&["a"])).await;
-        let anew = asked(&client, &[("cache-control", "no-cache")], &texts(&["a", "b", "a"])).await;
-        assert_eq!((anew.cache(), anew.detail()), ("BYPASS", Some("request-no-cache")));
-        assert_eq!(model.upstream.last().json(), texts(&["a", "b"]), "each once");
+        let refetched = asked(&client, &[("cache-control", "no-cache")], &texts(&["a", "b", "a"])).await;
+        assert_eq!((refetched.cache(), refetched.detail()), ("BYPASS", Some("request-no-cache")));
+        assert_eq!(service.upstream.last().json(), texts(&["a", "b"]), "each once");
         assert_eq!(asked(&client, &[], &texts(&["b", "a"])).await.cache(), "HIT");
     });
 }
@@ -30,24 +30,24 @@ fn no_cache_asks_for_all_and_stores_it() {
 #[test]
 fn no_store_neither_reads_nor_writes() {
     run(async {
-        let model = Model::start().await;
-        let sidecache = Sidecache::start(&model.upstream.url()).await;
+        let service = FakeService::start().await;
+        let sidecache = Sidecache::start(&service.upstream.url()).await;
         let client = sidecache.client();
         for _ in 0..2 {
             let body = texts(&["a", "a"]);
             let answer = asked(&client, &[("cache-control", "no-store")], &body).await;
             assert_eq!((answer.cache(), answer.detail()), ("BYPASS", Some("request-no-store")));
-            assert_eq!(model.upstream.last().json(), body, "as it is");
+            assert_eq!(service.upstream.last().json(), body, "as it is");
         }
         assert_eq!(asked(&client, &[], &texts(&["a"])).await.cache(), "MISS");
     });
 }
 
 #[test]
-fn only_if_cached_takes_all_or_nothing() {
+fn only_if_cached_answers_with_all_inputs_or_504() {
     run(async {
-        let model = Model::start().await;
-        let sidecache = Sidecache::start(&model.upstream.url()).await;
+        let service = FakeService::start().await;
+        let sidecache = Sidecache::start(&service.upstream.url()).await;
         let client = sidecache.client();
         asked(&client, &[], &texts(&["a"])).await;
         let only = [("cache-control", "only-if-cached")];
@@ -55,20 +55,20 @@ fn only_if_cached_takes_all_or_nothing() {
         assert_eq!((lacking.status, &lacking.json()["error"]), (504, &json!("NotCachedException")));
         assert_eq!(lacking.header("cache-status"), "sidecache; detail=\"hits=1/2\"");
         assert_eq!(asked(&client, &only, &texts(&["a", "a"])).await.cache(), "HIT");
-        assert_eq!(model.upstream.calls(), 1);
+        assert_eq!(service.upstream.calls(), 1);
     });
 }
 
 #[test]
-fn ages_and_lives_are_each_inputs_own() {
+fn each_input_has_its_own_age_and_ttl() {
     run(async {
-        let model = Model::start().await;
-        let sidecache = Sidecache::start(&model.upstream.url()).await;
+        let service = FakeService::start().await;
+        let sidecache = Sidecache::start(&service.upstream.url()).await;
         let client = sidecache.client();
         asked(&client, &[("x-cache-ttl", "2")], &texts(&["a"])).await;
         asked(&client, &[], &texts(&["b"])).await;
-        let left = |told: &str| -> u64 {
-            let ttl = told.split("; ").find_map(|part| part.strip_prefix("ttl=")).expect("a ttl");
+        let left = |received: &str| -> u64 {
+            let ttl = received.split("; ").find_map(|part| part.strip_prefix("ttl=")).expect("a ttl");
             ttl.parse().expect("seconds")
         };
         let hit = asked(&client, &[], &texts(&["b", "a"])).await;
@@ -81,42 +81,43 @@ fn ages_and_lives_are_each_inputs_own() {
         .await;
         assert_eq!((partial.cache(), partial.detail()), ("PARTIAL", Some("\"hits=1/2\"")));
         assert!(partial.header("age").parse::<u64>().expect("seconds") >= 2, "{:?}", partial.headers);
-        // The older one is too old for this request.
+        // For this request one of the entries is too old.
         let fussy = asked(&client, &[("cache-control", "max-age=1")], &texts(&["a", "b"])).await;
         assert_ne!(fussy.cache(), "HIT", "{:?}", fussy.headers);
     });
 }
 
 #[test]
-fn a_shared_vector_goes_only_to_those_the_upstream_accepted() {
+fn a_shared_vector_goes_only_to_accepted_callers() {
     run(async {
-        let model = Model::start().await;
-        let sidecache = Setup::to(&model.upstream.url()).config(&route("scope = \"shared\"")).start().await;
+        let service = FakeService::start().await;
+        let sidecache = Setup::to(&service.upstream.url()).config(&route("scope = \"shared\"")).start().await;
         let client = sidecache.client();
         let one = [("authorization", "Bearer one")];
         let two = [("authorization", "Bearer two")];
         assert_eq!(asked(&client, &[], &texts(&["free"])).await.cache(), "MISS");
         assert_eq!(asked(&client, &one, &texts(&["a"])).await.cache(), "MISS");
-        // Not accepted yet: what was got without credentials is for everyone, the rest is asked for.
+        // Not accepted yet: this caller gets the vector that was fetched without credentials; the other one
+        // is fetched.
         let answer = asked(&client, &two, &texts(&["a", "free"])).await;
         assert_eq!((answer.cache(), answer.detail()), ("PARTIAL", Some("\"hits=1/2\"")));
         assert_eq!(asked(&client, &two, &texts(&["a", "free"])).await.cache(), "HIT");
         assert_eq!(asked(&client, &one, &texts(&["a", "free"])).await.cache(), "HIT");
-        model.set(Mood { fault: Fault::Status(401), ..Mood::GOOD });
+        service.set(Behavior { fault: Fault::Status(401), ..Behavior::GOOD });
         let bad = client.post_with(OPENAI, &[("authorization", "Bearer bad")], &texts(&["a", "free"])).await;
         assert_eq!(bad.status, 401);
     });
 }
 
 #[test]
-fn stale_vectors_do_where_the_upstream_fails() {
+fn stale_vectors_are_served_while_the_upstream_fails() {
     run(async {
-        let model = Model::start().await;
+        let service = FakeService::start().await;
         let settings = route("ttl = \"1s\"\nstale_if_error = \"1h\"");
-        let sidecache = Setup::to(&model.upstream.url()).config(&settings).start().await;
+        let sidecache = Setup::to(&service.upstream.url()).config(&settings).start().await;
         let client = sidecache.client();
         asked(&client, &[], &texts(&["a", "b"])).await;
-        model.set(Mood { fault: Fault::Status(503), ..Mood::GOOD });
+        service.set(Behavior { fault: Fault::Status(503), ..Behavior::GOOD });
         let both = texts(&["b", "a"]);
         let stale = eventually("stale ones", async || {
             Some(asked(&client, &[], &both).await).filter(|answer| answer.cache() != "HIT")
@@ -129,11 +130,11 @@ fn stale_vectors_do_where_the_upstream_fails() {
 }
 
 #[test]
-fn stale_vectors_are_asked_for_anew_in_the_background() {
+fn stale_vectors_are_refreshed_in_the_background() {
     run(async {
-        let model = Model::start().await;
+        let service = FakeService::start().await;
         let settings = route("ttl = \"1s\"\nstale_while_revalidate = \"1h\"");
-        let sidecache = Setup::to(&model.upstream.url()).config(&settings).start().await;
+        let sidecache = Setup::to(&service.upstream.url()).config(&settings).start().await;
         let client = sidecache.client();
         asked(&client, &[], &texts(&["a"])).await;
         let stale = eventually("a stale one", async || {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    Client, Gate, Raw, Script, Setup, Sidecache, Upstream, eventually, measured, run,
+    Client, Gate, RawClient, Script, Setup, Sidecache, Upstream, eventually, measured, run,
     samples::{CHAT, chat, chat_answer},
     soon,
 };
@@ -16,7 +16,7 @@ async fn limited(config: &str) -> (Upstream, Sidecache) {
     (upstream, sidecache)
 }
 
-/// Waits until `/health` has counted a limit so often.
+/// Waits until `/health` has counted a limit this many times.
 async fn assert_counted(sidecache: &Sidecache, limit: &str, times: u64) {
     eventually(&format!("{limit} is counted"), async || {
         let count = sidecache.health().await["limits"][limit].as_u64().expect("a count");
@@ -27,7 +27,7 @@ async fn assert_counted(sidecache: &Sidecache, limit: &str, times: u64) {
 }
 
 #[test]
-fn bodies_of_cacheable_requests_are_bounded() {
+fn max_body_bounds_the_bodies_of_cacheable_requests() {
     run(async {
         let (upstream, sidecache) = limited("max_body = \"1KiB\"").await;
         let padded = json!({"model": "m", "messages": [], "pad": "x".repeat(2000)}).to_string();
@@ -38,7 +38,7 @@ fn bodies_of_cacheable_requests_are_bounded() {
         );
         assert_eq!(by_length.json()["path"], CHAT);
 
-        let mut raw = Raw::connect(sidecache.address()).await;
+        let mut raw = RawClient::connect(sidecache.address()).await;
         raw.send(format!(
             "POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
         ))
@@ -61,31 +61,31 @@ fn bodies_of_cacheable_requests_are_bounded() {
 }
 
 #[test]
-fn a_head_must_come_in_time() {
+fn header_timeout_closes_a_connection_without_a_whole_head() {
     run(async {
         let (_upstream, sidecache) = limited("header_timeout = \"200ms\"").await;
         for (number, begun) in ["", "GET / HT", "GET / HTTP/1.1\r\nhost: a\r\n"].into_iter().enumerate() {
-            let mut raw = Raw::connect(sidecache.address()).await;
+            let mut raw = RawClient::connect(sidecache.address()).await;
             raw.send(begun).await;
-            let told = raw.rest().await;
-            assert!(!told.starts_with("HTTP/1.1 2"), "{begun:?}: {told}");
+            let received = raw.rest().await;
+            assert!(!received.starts_with("HTTP/1.1 2"), "{begun:?}: {received}");
             assert_counted(&sidecache, "header_timeout", number as u64 + 1).await;
         }
     });
 }
 
 #[test]
-fn a_body_must_keep_coming() {
+fn body_timeout_closes_a_connection_whose_body_stalls() {
     run(async {
         let (upstream, sidecache) = limited("body_timeout = \"200ms\"").await;
         for (number, target) in [CHAT, "/upload"].into_iter().enumerate() {
-            let mut raw = Raw::connect(sidecache.address()).await;
+            let mut raw = RawClient::connect(sidecache.address()).await;
             raw.send(format!(
                 "POST {target} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
             ))
             .await;
-            let told = raw.rest().await;
-            assert_eq!(told, "", "{target}: closed without a word");
+            let received = raw.rest().await;
+            assert_eq!(received, "", "{target}: closed without a word");
             assert_counted(&sidecache, "body_timeout", number as u64 + 1).await;
         }
         assert!(upstream.requests().iter().all(|request| request.target != CHAT));
@@ -93,10 +93,10 @@ fn a_body_must_keep_coming() {
 }
 
 #[test]
-fn a_body_that_trickles_has_ten_times_as_long_in_all() {
+fn a_trickling_body_is_cut_after_ten_times_body_timeout() {
     run(async {
         let (upstream, sidecache) = limited("body_timeout = \"100ms\"").await;
-        let mut raw = Raw::connect(sidecache.address()).await;
+        let mut raw = RawClient::connect(sidecache.address()).await;
         raw.send(format!(
             "POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n"
         ))
@@ -116,10 +116,10 @@ fn a_body_that_trickles_has_ten_times_as_long_in_all() {
 }
 
 #[test]
-fn connections_beyond_the_limit_wait() {
+fn connections_beyond_max_connections_wait() {
     run(async {
         let (_upstream, sidecache) = limited("max_connections = 1").await;
-        let mut first = Raw::connect(sidecache.address()).await;
+        let mut first = RawClient::connect(sidecache.address()).await;
         let get = "GET /some HTTP/1.1\r\nhost: a\r\n\r\n";
         first.send(get).await;
         assert!(first.head().await.starts_with("HTTP/1.1 200"));
@@ -133,7 +133,7 @@ fn connections_beyond_the_limit_wait() {
 }
 
 #[test]
-fn an_idle_connection_gives_up_its_place_whatever_its_protocol() {
+fn an_idle_connection_is_closed_after_header_timeout_in_http1_and_http2() {
     run(async {
         let go = Gate::new();
         let held = go.clone();
@@ -150,13 +150,13 @@ fn an_idle_connection_gives_up_its_place_whatever_its_protocol() {
         for connect in [Client::h2c, Client::new] {
             let idle = connect(sidecache.address());
             assert_eq!(idle.get("/some").await.status, 200);
-            // It is kept by its client, and closed here.
+            // The client keeps it open; sidecache closes it.
             let (next, began) = (connect(sidecache.address()), Instant::now());
             assert_eq!(soon("the next has its place", next.get("/some")).await.status, 200);
             measured(format_args!("the next is served after {:.1?}, with a limit of 2 s", began.elapsed()));
             drop((idle, next));
         }
-        // One that waits for its answer is not idle, nor one that is being given it.
+        // A connection is not idle while it waits for an answer or receives one.
         let busy = Client::h2c(sidecache.address());
         let waiting = tokio::spawn(async move { busy.get("/held").await });
         eventually("asked", async || {
@@ -170,7 +170,7 @@ fn an_idle_connection_gives_up_its_place_whatever_its_protocol() {
         let mut stream = busy.open("GET", "/stream", &[], "").await;
         stream.until("begun").await;
         tokio::time::sleep(Duration::from_secs(5)).await;
-        // The connection has the one place there is: who asks on another one would wait for it.
+        // This connection is still open: it holds the only place, so a request over a new one would wait.
         assert_eq!(soon("on the same connection", busy.get("/some")).await.status, 200);
         rest.open();
         assert_eq!(stream.rest().await.expect("whole"), "begun and ended");
@@ -178,7 +178,7 @@ fn an_idle_connection_gives_up_its_place_whatever_its_protocol() {
 }
 
 #[test]
-fn an_upgraded_connection_counts_for_as_long_as_it_is_open() {
+fn an_upgraded_connection_counts_as_a_connection_while_open() {
     run(async {
         let upstream = Upstream::serve(|mut conn| async move {
             let Some(head) = conn.head().await else { return };
@@ -194,7 +194,7 @@ fn an_upgraded_connection_counts_for_as_long_as_it_is_open() {
         let upgrade = "GET /socket HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
         let asks = async |sidecache: &Sidecache| sidecache.client().get("/some").await.status;
         let sidecache = Setup::to(&upstream.url()).config("[limits]\nmax_connections = 1").start().await;
-        let mut tunnel = Raw::connect(sidecache.address()).await;
+        let mut tunnel = RawClient::connect(sidecache.address()).await;
         tunnel.send(upgrade).await;
         assert!(tunnel.head().await.starts_with("HTTP/1.1 101"));
         let early = tokio::time::timeout(Duration::from_millis(200), asks(&sidecache)).await;
@@ -203,10 +203,10 @@ fn an_upgraded_connection_counts_for_as_long_as_it_is_open() {
         let began = Instant::now();
         eventually("there is room again", async || (asks(&sidecache).await == 200).then_some(())).await;
         measured(format_args!("room again {:.1?} after its end", began.elapsed()));
-        // Nor does it keep the others from being asked.
+        // A tunnel does not count in `max_upstream_requests`.
         let sidecache =
             Setup::to(&upstream.url()).config("[limits]\nmax_upstream_requests = 1").start().await;
-        let mut tunnel = Raw::connect(sidecache.address()).await;
+        let mut tunnel = RawClient::connect(sidecache.address()).await;
         tunnel.send(upgrade).await;
         assert!(tunnel.head().await.starts_with("HTTP/1.1 101"));
         assert_eq!(asks(&sidecache).await, 200);

@@ -9,10 +9,10 @@ use crate::support::{
     samples::{CHAT, chat, chat_answer},
 };
 
-/// One way that is passed through, one that is cacheable, with its `X-Cache`.
-const WAYS: [(&str, &str); 2] = [("/some/thing", ""), (CHAT, "MISS")];
+/// A path that is passed through and a cacheable one, each with its `X-Cache`.
+const TARGETS: [(&str, &str); 2] = [("/some/thing", ""), (CHAT, "MISS")];
 
-/// An error of sidecache's own: its status, its name, and everything else that its body must have.
+/// Checks an error of sidecache's own: its status, its name, and the other members of its body.
 #[track_caller]
 fn assert_error(answer: &Answer, status: u16, name: &str, path: &str) -> Value {
     assert_eq!(answer.status, status, "{}", answer.text());
@@ -30,9 +30,9 @@ fn assert_error(answer: &Answer, status: u16, name: &str, path: &str) -> Value {
     body
 }
 
-/// Asks both ways, and expects the same error.
+/// Sends a request to both paths, and expects the same error.
 async fn assert_both(sidecache: &Sidecache, status: u16, name: &str) {
-    for (target, cache) in WAYS {
+    for (target, cache) in TARGETS {
         let id = format!("error-of{}", target.replace('/', "-"));
         let answer = sidecache.client().post_with(target, &[("x-request-id", &id)], &chat()).await;
         assert_eq!(answer.header("x-request-id"), id);
@@ -48,7 +48,7 @@ async fn assert_both(sidecache: &Sidecache, status: u16, name: &str) {
 }
 
 #[test]
-fn no_connection_to_the_upstream() {
+fn an_unreachable_upstream_is_a_502() {
     run(async {
         let nowhere = format!("http://127.0.0.1:{}", RedisServer::free_port());
         let sidecache = Sidecache::start(&nowhere).await;
@@ -57,7 +57,7 @@ fn no_connection_to_the_upstream() {
 }
 
 #[test]
-fn an_upstream_that_speaks_no_http_or_nothing_at_all() {
+fn an_upstream_that_does_not_speak_http_is_a_502() {
     run(async {
         let unasked =
             Script::raw().send("HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n");
@@ -79,7 +79,7 @@ fn an_upstream_that_speaks_no_http_or_nothing_at_all() {
 }
 
 #[test]
-fn an_upstream_that_takes_too_long() {
+fn an_upstream_beyond_first_byte_timeout_is_a_504() {
     run(async {
         let upstream = Upstream::always(Script::raw().hang()).await;
         let config = "[upstream]\nfirst_byte_timeout = \"100ms\"";
@@ -90,9 +90,9 @@ fn an_upstream_that_takes_too_long() {
 }
 
 #[test]
-fn a_connection_that_takes_too_long() {
+fn a_connection_beyond_connect_timeout_is_a_504() {
     run(async {
-        // It accepts, and does not shake hands.
+        // Accepts, but does not answer the TLS handshake.
         let upstream =
             Upstream::serve(|mut conn| async move { while !conn.some().await.is_empty() {} }).await;
         let config = "[upstream]\nconnect_timeout = \"100ms\"";
@@ -104,13 +104,13 @@ fn a_connection_that_takes_too_long() {
 }
 
 #[test]
-fn an_answer_that_stops_coming_is_cut() {
+fn an_answer_beyond_idle_timeout_is_cut() {
     run(async {
         let begun = Script::chunked("text/plain").chunk("begun");
         let upstream = Upstream::always(begun.hang()).await;
         let sidecache =
             Setup::to(&upstream.url()).config("[upstream]\nidle_timeout = \"300ms\"").start().await;
-        for (number, (target, _)) in WAYS.into_iter().enumerate() {
+        for (number, (target, _)) in TARGETS.into_iter().enumerate() {
             let mut answer = sidecache.client().stream(target, &chat()).await;
             answer.until("begun").await;
             answer.rest().await.expect_err("a cut body");
@@ -123,7 +123,7 @@ fn an_answer_that_stops_coming_is_cut() {
 }
 
 #[test]
-fn too_many_upstream_requests_at_once() {
+fn requests_beyond_max_upstream_requests_get_a_503() {
     run(async {
         let (asked, go_on) = (Gate::new(), Gate::new());
         let held = Script::raw().tell(&asked).wait(&go_on).head(200, &[("content-length", "4")]).send("held");
@@ -133,7 +133,7 @@ fn too_many_upstream_requests_at_once() {
         let client = sidecache.client();
         let first = tokio::spawn(async move { client.get("/held").await });
         asked.passed().await;
-        for (target, cache) in WAYS {
+        for (target, cache) in TARGETS {
             let answer = sidecache.client().post(target, &chat()).await;
             assert_error(&answer, 503, "OverloadedException", target);
             let seconds: u64 = answer.header("retry-after").parse().expect("seconds");
@@ -148,13 +148,13 @@ fn too_many_upstream_requests_at_once() {
 }
 
 #[test]
-fn the_upstreams_own_errors_pass_as_they_are() {
+fn upstream_errors_pass_unchanged() {
     run(async {
         let said = json!({"detail": "the model is tired"});
         let script = Script::json_with(503, &[("retry-after", "7"), ("x-own", "1")], &said);
         let upstream = Upstream::always(script).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        for (target, _) in WAYS {
+        for (target, _) in TARGETS {
             let answer = sidecache.client().post(target, &chat()).await;
             assert_eq!((answer.status, answer.json()), (503, said.clone()));
             assert_eq!((answer.header("retry-after"), answer.header("x-own")), ("7", "1"));
@@ -162,7 +162,7 @@ fn the_upstreams_own_errors_pass_as_they_are() {
     });
 }
 
-/// Normalised errors in an environment: what the caller sees of what the upstream said.
+/// Checks normalised errors in an environment, and how much of the upstream's error they show.
 async fn assert_normalized(environment: &str, shows_server_errors: bool) {
     let said = json!({"detail": "canary"});
     let upstream = Upstream::start(|request| {
@@ -209,17 +209,17 @@ async fn assert_normalized(environment: &str, shows_server_errors: bool) {
 }
 
 #[test]
-fn normalized_errors_show_nothing_of_a_5xx_in_production() {
+fn normalized_errors_hide_the_body_of_a_5xx_in_production() {
     run(assert_normalized("production", false));
 }
 
 #[test]
-fn normalized_errors_show_all_in_development() {
+fn normalized_errors_show_every_body_in_development() {
     run(assert_normalized("development", true));
 }
 
 #[test]
-fn a_normalized_error_is_told_however_late_its_body_ends() {
+fn an_error_whose_body_ends_late_is_normalized() {
     run(async {
         for media in ["application/json", "text/event-stream"] {
             let (begun, rest) = (Gate::new(), Gate::new());

@@ -1,18 +1,18 @@
-//! Headers on their way: those of one connection, those that tell the way, `Host`, and encodings.
+//! Forwarded headers: hop-by-hop ones, `X-Forwarded-*` and `Forwarded`, `Host`, and encodings.
 
 use crate::support::{
-    Raw, Received, Script, Setup, Sidecache, Upstream, run,
+    RawClient, Received, Script, Setup, Sidecache, Upstream, run,
     samples::{CHAT, chat, chat_answer},
 };
 
-/// Both ways in: one that is passed through, one that is cacheable.
+/// A path that is passed through, and a cacheable one.
 const TARGETS: [&str; 2] = ["/some", CHAT];
 
 async fn chatting() -> Upstream {
     Upstream::always(Script::json(&chat_answer())).await
 }
 
-/// Posts a chat to `target`, and gives what came upstream.
+/// Posts a chat to `target`; returns the request that the upstream got.
 async fn forwarded(
     sidecache: &Sidecache,
     upstream: &Upstream,
@@ -29,13 +29,13 @@ async fn forwarded(
 }
 
 #[test]
-fn headers_of_the_clients_connection_stay_there() {
+fn hop_by_hop_headers_of_the_client_are_not_forwarded() {
     run(async {
         let upstream = chatting().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
         let body = chat().to_string();
         for target in TARGETS {
-            let mut raw = Raw::connect(sidecache.address()).await;
+            let mut raw = RawClient::connect(sidecache.address()).await;
             raw.send(format!(
                 "POST {target} HTTP/1.1\r\nhost: a\r\nconnection: close, X-Named\r\nconnection: x-other\r\n\
                  x-named: 1\r\nx-other: 1\r\nkeep-alive: timeout=5\r\nproxy-connection: keep-alive\r\nte: trailers\r\n\
@@ -67,7 +67,7 @@ fn headers_of_the_clients_connection_stay_there() {
 }
 
 #[test]
-fn headers_of_the_upstreams_connection_stay_there() {
+fn hop_by_hop_headers_of_the_upstream_are_not_forwarded() {
     run(async {
         let headers = [
             ("connection", "X-Named, keep-alive"),
@@ -91,11 +91,11 @@ fn headers_of_the_upstreams_connection_stay_there() {
 }
 
 #[test]
-fn a_strangers_account_of_the_way_is_replaced() {
+fn forwarding_headers_of_an_untrusted_client_are_replaced() {
     run(async {
         let upstream = chatting().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let told = [
+        let received = [
             ("x-forwarded-for", "1.1.1.1"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "evil.example"),
@@ -105,13 +105,13 @@ fn a_strangers_account_of_the_way_is_replaced() {
             ("x-real-ip", "1.1.1.1"),
         ];
         for target in TARGETS {
-            let request = forwarded(&sidecache, &upstream, target, &told).await;
+            let request = forwarded(&sidecache, &upstream, target, &received).await;
             assert_eq!(request.header("x-forwarded-for"), Some("127.0.0.1"));
             assert_eq!(request.header("x-forwarded-proto"), Some("http"));
             for name in ["x-forwarded-port", "x-forwarded-prefix", "forwarded", "x-real-ip"] {
                 assert_eq!(request.header(name), None, "{target}: {name}");
             }
-            // On a cacheable route the caller's host could change an answer that others get.
+            // On a cacheable route the client's host could change an answer that others get.
             let own = sidecache.address().to_string();
             let host = (target != CHAT).then_some(own.as_str());
             assert_eq!(request.header("x-forwarded-host"), host, "{target}");
@@ -120,19 +120,19 @@ fn a_strangers_account_of_the_way_is_replaced() {
 }
 
 #[test]
-fn a_trusted_proxys_account_of_the_way_is_continued() {
+fn forwarding_headers_of_a_trusted_proxy_are_extended() {
     run(async {
         let upstream = chatting().await;
         let config = "trusted_proxies = [\"10.0.0.0/8\", \"127.0.0.1\"]";
         let sidecache = Setup::to(&upstream.url()).config(config).start().await;
-        let told = [
+        let received = [
             ("x-forwarded-for", "1.1.1.1, 10.1.1.1"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "front.example"),
             ("x-request-id", "way"),
         ];
         for target in TARGETS {
-            let request = forwarded(&sidecache, &upstream, target, &told).await;
+            let request = forwarded(&sidecache, &upstream, target, &received).await;
             assert_eq!(request.all("x-forwarded-for").join(", "), "1.1.1.1, 10.1.1.1, 127.0.0.1", "{target}");
             assert_eq!(request.header("x-forwarded-proto"), Some("https"));
             let host = (target != CHAT).then_some("front.example");
@@ -144,7 +144,7 @@ fn a_trusted_proxys_account_of_the_way_is_continued() {
 }
 
 #[test]
-fn the_upstream_gets_its_own_host() {
+fn the_host_header_is_the_upstreams() {
     run(async {
         let upstream = chatting().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -173,7 +173,7 @@ fn a_preserved_host_is_passed_on_and_in_the_key() {
 }
 
 #[test]
-fn encodings_are_the_clients_affair_but_on_cacheable_routes() {
+fn accept_encoding_is_removed_on_cacheable_routes_only() {
     run(async {
         let encoded = Script::json_with(200, &[("content-encoding", "gzip")], &chat_answer());
         let upstream = Upstream::always(encoded).await;
@@ -190,7 +190,7 @@ fn encodings_are_the_clients_affair_but_on_cacheable_routes() {
 }
 
 #[test]
-fn end_to_end_headers_are_the_senders() {
+fn end_to_end_headers_pass_unchanged() {
     run(async {
         let headers = [
             ("etag", "\"a\""),

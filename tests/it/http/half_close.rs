@@ -1,5 +1,5 @@
-//! Clients that send all they have to say and close their half of the connection at once: what sidecache answers by itself
-//! they get, each time.
+//! Clients that send their request and close their half of the connection at once always get what sidecache
+//! answers by itself.
 
 use std::{
     sync::{
@@ -12,11 +12,11 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Gate, Raw, RedisServer, Script, Setup, Sidecache, Upstream, eventually, post, run,
+    Gate, RawClient, RedisServer, Script, Setup, Sidecache, Upstream, eventually, post, run,
     samples::{CHAT, chat, chat_answer},
 };
 
-/// How often the same is tried.
+/// How often each request is tried.
 const TIMES: usize = 200;
 
 /// Keeps the machine busy until it is dropped.
@@ -43,9 +43,9 @@ impl Drop for Busy {
     }
 }
 
-/// What a client is told that sends these pieces, one after the other, and closes its half behind the last one.
-async fn told(sidecache: &Sidecache, pieces: &[&str]) -> String {
-    let mut raw = Raw::connect(sidecache.address()).await;
+/// Sends these pieces one after the other, closes the client's half, and returns the response.
+async fn received(sidecache: &Sidecache, pieces: &[&str]) -> String {
+    let mut raw = RawClient::connect(sidecache.address()).await;
     for piece in pieces {
         raw.send(piece).await;
     }
@@ -53,13 +53,13 @@ async fn told(sidecache: &Sidecache, pieces: &[&str]) -> String {
     raw.rest().await
 }
 
-/// Tries the same again and again: each answer begins and ends like this.
+/// Sends the request many times; each response must have this status and these parts.
 async fn always(sidecache: &Sidecache, pieces: &[&str], status: &str, has: &[&str]) {
     for time in 0..TIMES {
-        let told = told(sidecache, pieces).await;
-        assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{time}: {told:?} to {pieces:?}");
+        let received = received(sidecache, pieces).await;
+        assert!(received.starts_with(&format!("HTTP/1.1 {status} ")), "{time}: {received:?} to {pieces:?}");
         for part in has {
-            assert!(told.contains(part), "{time}: no {part:?} in {told:?}");
+            assert!(received.contains(part), "{time}: no {part:?} in {received:?}");
         }
     }
 }
@@ -80,7 +80,7 @@ async fn answering() -> Upstream {
 }
 
 #[test]
-fn a_hit_in_the_process_comes_always() {
+fn a_half_closed_client_always_gets_a_hit_from_memory() {
     run(async {
         let upstream = answering().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -93,7 +93,7 @@ fn a_hit_in_the_process_comes_always() {
 }
 
 #[test]
-fn a_hit_in_redis_comes_always() {
+fn a_half_closed_client_always_gets_a_hit_from_redis() {
     run(async {
         let (upstream, redis) = (answering().await, RedisServer::start());
         let sidecache = Setup::to(&upstream.url())
@@ -112,7 +112,7 @@ fn a_hit_in_redis_comes_always() {
 }
 
 #[test]
-fn the_health_page_comes_always() {
+fn a_half_closed_client_always_gets_the_health_page() {
     run(async {
         let upstream = answering().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -132,7 +132,7 @@ fn chunked(body: &str) -> Vec<String> {
 }
 
 #[test]
-fn whatever_is_answered_from_here_comes_in_whatever_pieces_it_was_asked_for() {
+fn a_half_closed_client_is_answered_however_its_request_is_split() {
     run(async {
         let upstream = answering().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -165,23 +165,26 @@ fn whatever_is_answered_from_here_comes_in_whatever_pieces_it_was_asked_for() {
             (&["HEAD /health HTTP/1.1\r\nhost: a\r\n\r\n"], "200", "x-request-id"),
         ] {
             for time in 0..20 {
-                let told = told(&sidecache, pieces).await;
-                assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{time}: {told:?} to {pieces:?}");
-                assert!(told.contains(has), "{time}: {told:?} to {pieces:?}");
+                let received = received(&sidecache, pieces).await;
+                assert!(
+                    received.starts_with(&format!("HTTP/1.1 {status} ")),
+                    "{time}: {received:?} to {pieces:?}"
+                );
+                assert!(received.contains(has), "{time}: {received:?} to {pieces:?}");
             }
         }
         for _ in 0..20 {
-            assert!(told(&sidecache, &[&old]).await.starts_with("HTTP/1.0 200 "));
-            // One behind the other, on one connection.
-            let told = told(&sidecache, &[&whole.repeat(5)]).await;
-            assert_eq!(told.matches("x-cache: HIT").count(), 5, "{told}");
+            assert!(received(&sidecache, &[&old]).await.starts_with("HTTP/1.0 200 "));
+            // Pipelined over one connection.
+            let received = received(&sidecache, &[&whole.repeat(5)]).await;
+            assert_eq!(received.matches("x-cache: HIT").count(), 5, "{received}");
         }
         assert_eq!(upstream.calls(), calls);
     });
 }
 
 #[test]
-fn half_a_request_is_none_and_who_left_while_the_upstream_is_asked_is_gone() {
+fn a_truncated_request_and_a_client_that_leaves_during_the_upstream_call_get_nothing() {
     run(async {
         let (asked, never) = (Gate::new(), Gate::new());
         let script = Script::raw().tell(&asked).wait(&never).then(Script::json(&chat_answer()));
@@ -199,11 +202,11 @@ fn half_a_request_is_none_and_who_left_while_the_upstream_is_asked_is_gone() {
             vec![&chunks[0], &chunks[1], &chunks[2], "0\r\n"],
             vec![&chunks[0], "5"],
         ] {
-            let told = told(&sidecache, &pieces).await;
-            assert!(!told.contains(" 200 "), "{told:?} to {pieces:?}");
+            let received = received(&sidecache, &pieces).await;
+            assert!(!received.contains(" 200 "), "{received:?} to {pieces:?}");
         }
         assert_eq!(upstream.calls(), 0);
-        let mut raw = Raw::connect(sidecache.address()).await;
+        let mut raw = RawClient::connect(sidecache.address()).await;
         raw.send(&whole).await;
         asked.passed().await;
         raw.close_half().await;

@@ -1,12 +1,12 @@
-//! Clients that still send their bodies when they are answered: they get the whole response, each time, and no reset in
-//! its place (RFC 9112, section 9.6).
+//! Clients that are still sending when the response comes get the whole response each time, and no reset
+//! instead (RFC 9112, section 9.6).
 
 use crate::support::{
-    Raw, Script, Setup, Sidecache, Upstream, run,
+    RawClient, Script, Setup, Sidecache, Upstream, run,
     samples::{CHAT, chat_answer},
 };
 
-/// How often the same is tried.
+/// How often each request is tried.
 const TIMES: usize = 20;
 
 /// More than the system keeps for a connection, in bytes.
@@ -39,11 +39,12 @@ fn large(target: &str, lines: &str, is_chunked: bool) -> Vec<u8> {
 /// Sends the request to its end before it reads anything, again and again.
 async fn assert_answered(address: std::net::SocketAddr, name: &str, request: &[u8], status: &str, end: &str) {
     for time in 0..TIMES {
-        let mut raw = Raw::connect(address).await;
+        let mut raw = RawClient::connect(address).await;
         raw.send_all(request).await.unwrap_or_else(|error| panic!("{name}, time {time}: {error}"));
-        let told = raw.rest_or_error().await.unwrap_or_else(|error| panic!("{name}, time {time}: {error}"));
+        let received =
+            raw.rest_or_error().await.unwrap_or_else(|error| panic!("{name}, time {time}: {error}"));
         let starts = format!("HTTP/1.1 {status} ");
-        assert!(told.starts_with(&starts) && told.ends_with(end), "{name}, time {time}: {told}");
+        assert!(received.starts_with(&starts) && received.ends_with(end), "{name}, time {time}: {received}");
     }
 }
 
@@ -52,7 +53,7 @@ async fn before(upstream: &str) -> Sidecache {
 }
 
 #[test]
-fn an_error_of_ones_own_reaches_a_client_that_still_sends() {
+fn an_own_error_reaches_a_client_that_is_still_sending() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let sidecache = before(&upstream.url()).await;
@@ -71,7 +72,7 @@ fn an_error_of_ones_own_reaches_a_client_that_still_sends() {
 }
 
 #[test]
-fn the_error_of_an_upload_that_the_service_cuts_reaches_its_client() {
+fn a_502_reaches_the_client_of_an_upload_that_the_upstream_cuts() {
     run(async {
         let upstream = Upstream::serve(async move |mut conn| {
             let _ = conn.head().await;
@@ -89,7 +90,7 @@ fn the_error_of_an_upload_that_the_service_cuts_reaches_its_client() {
 }
 
 #[test]
-fn the_early_answer_of_a_service_reaches_its_client() {
+fn an_early_answer_reaches_a_client_that_is_still_sending() {
     run(async {
         let upstream = Upstream::serve(async move |mut conn| {
             let Some(_) = conn.head().await else { return };

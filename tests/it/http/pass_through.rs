@@ -1,15 +1,15 @@
-//! What no route covers: passed through untouched, streaming both ways, upgrades included.
+//! Requests that no route covers: passed through unchanged, streaming both ways, upgrades included.
 
 use bytes::Bytes;
 use serde_json::json;
 
 use crate::support::{
-    Client, Gate, Raw, Script, Setup, Sidecache, Upstream, measured, run,
+    Client, Gate, RawClient, Script, Setup, Sidecache, Upstream, measured, run,
     samples::{CHAT, chat, chat_answer},
 };
 
 #[test]
-fn any_method_and_any_status() {
+fn every_method_and_status_passes_through() {
     run(async {
         let upstream = Upstream::start(|request| {
             let (_, status) = request.target.rsplit_once('/').expect("a status in the path");
@@ -76,7 +76,7 @@ fn head_204_and_304_have_no_body() {
 }
 
 #[test]
-fn interim_responses_do_not_disturb() {
+fn interim_responses_are_dropped_and_the_final_one_arrives() {
     run(async {
         let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
         let upstream = Upstream::start(move |request| {
@@ -98,12 +98,12 @@ fn interim_responses_do_not_disturb() {
 }
 
 #[test]
-fn an_old_upstream_does_not_age_the_clients_connection() {
+fn an_http_1_0_upstream_leaves_the_client_on_http_1_1() {
     run(async {
         let old = Script::raw().send("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok").close();
         let upstream = Upstream::always(old).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let mut client = Raw::connect(sidecache.address()).await;
+        let mut client = RawClient::connect(sidecache.address()).await;
         for _ in 0..2 {
             client.send("GET /x HTTP/1.1\r\nHost: h\r\n\r\n").await;
             let head = client.head().await;
@@ -129,7 +129,7 @@ fn bodies_stream_both_ways_at_once() {
         })
         .await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let mut raw = Raw::connect(sidecache.address()).await;
+        let mut raw = RawClient::connect(sidecache.address()).await;
         raw.send("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
         let head = raw.head().await;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
@@ -164,12 +164,12 @@ fn large_bodies_pass_untouched() {
 }
 
 #[test]
-fn upgraded_connections_are_tunnels() {
+fn upgraded_connections_are_tunnelled() {
     run(async {
         let closed = Gate::new();
-        let told = closed.clone();
+        let received = closed.clone();
         let upstream = Upstream::serve(move |mut conn| {
-            let told = told.clone();
+            let received = received.clone();
             async move {
                 let Some(request) = conn.head().await else { return };
                 conn.record(&request);
@@ -178,7 +178,7 @@ fn upgraded_connections_are_tunnels() {
                 loop {
                     let some = conn.some().await;
                     if some.is_empty() {
-                        return told.open();
+                        return received.open();
                     }
                     conn.send(some.to_ascii_uppercase()).await;
                 }
@@ -186,7 +186,7 @@ fn upgraded_connections_are_tunnels() {
         })
         .await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let mut raw = Raw::connect(sidecache.address()).await;
+        let mut raw = RawClient::connect(sidecache.address()).await;
         raw.send(
             "GET /socket HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-key: abc\r\nsec-websocket-version: 13\r\n\r\n",
@@ -214,7 +214,7 @@ fn upgraded_connections_are_tunnels() {
 }
 
 #[test]
-fn an_upgrade_that_the_upstream_declines_is_an_answer() {
+fn a_declined_upgrade_is_an_ordinary_answer() {
     run(async {
         let upstream = Upstream::always(Script::whole(426, &[("upgrade", "other")], "no")).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -225,7 +225,7 @@ fn an_upgrade_that_the_upstream_declines_is_an_answer() {
 }
 
 #[test]
-fn http2_without_tls_is_understood() {
+fn http2_without_tls_is_supported() {
     run(async {
         let upstream = Upstream::start(|request| match request.target.as_str() {
             CHAT => Script::json(&chat_answer()),
@@ -244,7 +244,7 @@ fn http2_without_tls_is_understood() {
         assert_eq!(client.post(CHAT, &chat()).await.cache(), "MISS");
         assert_eq!(client.post(CHAT, &chat()).await.cache(), "HIT");
         assert_eq!(sidecache.client().post(CHAT, &chat()).await.cache(), "HIT", "whatever the version");
-        // Many at once on one connection.
+        // Many requests at once over one connection.
         let body = json!({"n": 1}).to_string();
         let requests = (0..20).map(|_| {
             let (client, body) = (client.clone(), body.clone());

@@ -31,7 +31,7 @@ fn openssl(dir: &Path, arguments: &[&str]) {
     assert!(done.status.success(), "{done:?}");
 }
 
-/// A folder with an authority, `ca.pem`, and a certificate of its for this machine.
+/// A folder with an authority, `ca.pem`, and a certificate that it signed for this machine.
 pub(crate) fn certificates() -> TempDir {
     let dir = tempfile::tempdir().expect("a folder");
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
@@ -45,7 +45,7 @@ pub(crate) fn certificates() -> TempDir {
     dir
 }
 
-/// Takes TLS off before `upstream`; its URL.
+/// The URL of a TLS proxy in front of `upstream`.
 async fn behind_tls(upstream: &Upstream, dir: &Path) -> String {
     let certificate = CertificateDer::from_pem_file(dir.join("cert.pem")).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(dir.join("key.pem")).expect("a key");
@@ -96,7 +96,7 @@ fn an_upstream_behind_tls_is_cached_and_passed_through() {
 }
 
 #[test]
-fn behind_tls_a_connection_is_used_again_and_a_closed_one_is_not() {
+fn tls_connections_are_reused_unless_closed() {
     run(async {
         let dir = certificates();
         let bundle = dir.path().join("ca.pem");
@@ -140,7 +140,7 @@ fn behind_tls_a_connection_is_used_again_and_a_closed_one_is_not() {
 }
 
 #[test]
-fn an_upstream_that_nobody_vouches_for_is_not_asked() {
+fn an_upstream_with_an_untrusted_certificate_is_not_asked() {
     run(async {
         let (dir, other) = (certificates(), certificates());
         let upstream = Upstream::always(Script::json(&chat_answer())).await;

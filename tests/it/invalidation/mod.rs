@@ -1,4 +1,5 @@
-//! Answers that go when what they depend on changes: documents, conversations, kinds.
+//! The promise: an answer is invalid once a document, a conversation or a kind that it depends on has
+//! changed.
 
 mod replicas;
 
@@ -7,12 +8,13 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Client, Gate, Rag, Script, Setup, Sidecache, Upstream, eventually, eventually_within, run,
+    Answer, Client, ExampleService, Gate, Script, Setup, Sidecache, Upstream, eventually, eventually_within,
+    run,
     samples::{QUERY, query},
     soon,
 };
 
-/// How soon a change is known everywhere.
+/// The time in which every replica knows a change.
 const SOON: Duration = Duration::from_millis(100);
 
 const DOCUMENT: &str = "/api/v1/documents/d%201";
@@ -22,12 +24,12 @@ fn ask(text: &str) -> Value {
     json!({"query": text})
 }
 
-/// What the cache did for a question.
+/// The `X-Cache` of a question.
 async fn cache(client: &Client, text: &str) -> String {
     client.post(QUERY, &ask(text)).await.cache().to_owned()
 }
 
-/// An upstream whose answers cite the document that the question names, and that takes every write.
+/// An upstream whose answers cite the document in the question, and that accepts every write.
 async fn citing() -> Upstream {
     Upstream::start(|request| match request.method.as_str() {
         "POST" if request.target == QUERY => {
@@ -42,9 +44,9 @@ async fn citing() -> Upstream {
 }
 
 #[test]
-fn a_changed_document_takes_along_what_cites_it_and_nothing_else() {
+fn changing_a_document_invalidates_the_answers_that_cite_it_and_no_others() {
     run(async {
-        let rag = Rag::start().await;
+        let rag = ExampleService::start().await;
         let sidecache = Sidecache::start(rag.url()).await;
         let client = sidecache.client();
         change_of_a_cited_document(&client, &client).await;
@@ -78,7 +80,7 @@ fn sources(answer: &Answer) -> Vec<String> {
 }
 
 #[test]
-fn every_successful_write_at_or_below_a_document_retires_it_for_everybody() {
+fn every_successful_write_at_or_below_a_document_invalidates_it_for_every_caller() {
     run(async {
         let upstream = citing().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -120,7 +122,7 @@ fn every_successful_write_at_or_below_a_document_retires_it_for_everybody() {
 }
 
 #[test]
-fn a_404_is_gone_once_the_document_is_made() {
+fn creating_a_document_invalidates_its_stored_404() {
     run(async {
         let upstream = Upstream::start(|request| match request.method.as_str() {
             "GET" => Script::json_with(404, &[], &json!({"detail": "no"})),
@@ -141,7 +143,7 @@ fn a_404_is_gone_once_the_document_is_made() {
 }
 
 #[test]
-fn a_write_that_nobody_waits_for_retires_all_the_same() {
+fn a_write_whose_client_left_still_invalidates() {
     run(async {
         let (asked, go) = (Gate::new(), Gate::new());
         let script = Script::raw().tell(&asked).wait(&go).close();
@@ -159,7 +161,7 @@ fn a_write_that_nobody_waits_for_retires_all_the_same() {
         put.abort();
         let gone = async || (client.get(DOCUMENT).await.cache() == "MISS").then_some(());
         eventually("it is retired", gone).await;
-        // Nor does it matter that the upstream never says what it did.
+        // The same if the upstream closes without an answer.
         client.get(DOCUMENT).await;
         let put = tokio::spawn({
             let client = client.clone();
@@ -171,9 +173,9 @@ fn a_write_that_nobody_waits_for_retires_all_the_same() {
     });
 }
 
-/// An answer that was begun before a change is for those alone who asked before it.
+/// An answer whose fill began before a change goes only to callers who asked before it.
 #[test]
-fn a_change_fences_what_is_running() {
+fn a_change_keeps_running_answers_from_being_stored() {
     run(async {
         let go = Gate::new();
         let (held, calls) = (go.clone(), Arc::new(std::sync::atomic::AtomicUsize::new(0)));
@@ -208,7 +210,7 @@ fn a_change_fences_what_is_running() {
 }
 
 #[test]
-fn tags_are_found_where_the_route_or_the_headers_say() {
+fn tags_are_read_from_the_routes_pointers_and_the_headers() {
     run(async {
         let upstream = Upstream::start(|request| {
             let body = json!({"answer": "A.", "refs": [{"doc": "a"}, {"doc": 7}]});
@@ -245,7 +247,7 @@ fn tags_are_found_where_the_route_or_the_headers_say() {
 }
 
 #[test]
-fn a_route_may_retire_whole_kinds() {
+fn a_route_can_invalidate_whole_kinds() {
     run(async {
         let upstream = citing().await;
         let config = "[[route]]\nmatch = \"POST /upload\"\nkind = \"other\"\ncache = false\n\
@@ -269,7 +271,7 @@ fn a_route_may_retire_whole_kinds() {
 }
 
 #[test]
-fn a_turn_retires_what_is_seen_of_its_own_conversation_alone() {
+fn a_turn_invalidates_its_own_conversation_only() {
     run(async {
         let upstream = Upstream::start(|_| Script::json(&json!({"answer": "A."}))).await;
         let config = "[[route]]\nmatch = \"POST /api/v1/conversations/{id}/turns\"\nkind = \"query\"\n\
@@ -288,7 +290,7 @@ fn a_turn_retires_what_is_seen_of_its_own_conversation_alone() {
         for id in ["one", "two"] {
             assert_eq!((seen(id).await, seen(id).await), ("MISS".to_owned(), "HIT".to_owned()));
         }
-        // A turn that is not stored is one all the same. A repeat of an earlier one is none.
+        // A turn that is not stored changes the conversation too. A hit for an earlier turn does not.
         for headers in [&[("cache-control", "no-store")][..], &[]] {
             client.post_with(QUERY, headers, &json!({"query": "r", "thread_id": "one"})).await;
             assert_eq!((seen("one").await, seen("two").await), ("MISS".to_owned(), "HIT".to_owned()));
@@ -302,7 +304,7 @@ fn a_turn_retires_what_is_seen_of_its_own_conversation_alone() {
             assert_eq!(turn(path, json!({"query": question})).await, expected);
             assert_eq!(seen("three").await, expected);
         }
-        // The answers to its turns go with the conversation.
+        // Deleting the conversation invalidates the answers to its turns.
         client.request("DELETE", "/api/v1/conversations/three", &[], "").await;
         assert_eq!(turn(path, json!({"query": "q"})).await, "MISS");
 
@@ -313,9 +315,9 @@ fn a_turn_retires_what_is_seen_of_its_own_conversation_alone() {
     });
 }
 
-/// A write is one whether or not its answer is kept.
+/// A write invalidates whether or not its answer is cached.
 #[test]
-fn a_write_whose_answer_is_kept_retires_what_is_at_and_above_its_path() {
+fn a_cacheable_write_invalidates_at_and_above_its_path() {
     run(async {
         let upstream = citing().await;
         let config = "[[route]]\nmatch = \"POST /api/v1/conversations/{id}/messages\"\nkind = \"other\"\n";
@@ -336,9 +338,9 @@ fn a_write_whose_answer_is_kept_retires_what_is_at_and_above_its_path() {
     });
 }
 
-/// What an operator keeps as a document, though it is asked for by `POST`, is a read.
+/// A `POST` on a route with `kind = "document"` is a read.
 #[test]
-fn a_search_in_a_document_is_kept_and_retires_nothing() {
+fn a_cached_search_below_a_document_invalidates_nothing() {
     run(async {
         let upstream = citing().await;
         let config = "[[route]]\nmatch = \"POST /api/v1/documents/{id}/search\"\nkind = \"document\"\n\
@@ -356,9 +358,9 @@ fn a_search_in_a_document_is_kept_and_retires_nothing() {
     });
 }
 
-/// What was never sent has changed nothing.
+/// A request that never reached the upstream cannot have changed anything.
 #[test]
-fn a_request_that_is_not_sent_retires_nothing() {
+fn a_request_that_was_not_sent_invalidates_nothing() {
     run(async {
         let go = Gate::new();
         let held = go.clone();
@@ -391,9 +393,9 @@ fn a_request_that_is_not_sent_retires_nothing() {
     });
 }
 
-/// As well where the route is cached as where it is not, and where nobody knows what was done.
+/// On cached and uncached routes alike, and also if the upstream's answer is lost.
 #[test]
-fn invalidates_counts_success_in_one_way() {
+fn the_invalidates_setting_treats_cached_and_uncached_routes_alike() {
     run(async {
         let upstream = Upstream::start(|request| match request.header("x-outcome") {
             Some("lost") => Script::raw().close(),
@@ -423,7 +425,7 @@ fn invalidates_counts_success_in_one_way() {
     });
 }
 
-/// Many a client says with an empty id that there is no conversation yet.
+/// Some clients send an empty id before there is a conversation.
 #[test]
 fn an_empty_id_names_no_conversation() {
     run(async {
@@ -433,8 +435,8 @@ fn an_empty_id_names_no_conversation() {
         let client = sidecache.client();
         let asked = async || {
             let question = json!({"query": "q", "conversation_id": ""});
-            let told = client.post(QUERY, &question).await;
-            (told.cache().to_owned(), told.json()["conversation_id"].clone())
+            let received = client.post(QUERY, &question).await;
+            (received.cache().to_owned(), received.json()["conversation_id"].clone())
         };
         assert_eq!(asked().await, ("MISS".to_owned(), json!("c-1")));
         assert_eq!(asked().await, ("HIT".to_owned(), Value::Null));

@@ -1,31 +1,31 @@
-//! The same on two replicas over one Redis, and while Redis is away.
+//! Two replicas on one Redis, and outages of that Redis.
 
 use std::time::{Duration, Instant};
 
 use super::{DOCUMENT, SOON, cache, change_of_a_cited_document, citing};
-use crate::support::{Rag, RedisServer, Setup, Sidecache, eventually, eventually_within, run};
+use crate::support::{ExampleService, RedisServer, Setup, Sidecache, eventually, eventually_within, run};
 
 async fn replica(redis: &RedisServer, upstream: &str) -> Sidecache {
     let settings = "[store]\ntimeout = \"5s\"";
     Setup::to(upstream).arguments(&["--redis", &redis.url()]).config(settings).start().await
 }
 
-/// Whether an answer came from the other replica, be it while it was on its way to Redis.
+/// Whether an answer came from the other replica, through Redis or before it was written there.
 fn is_shared(cache: &str) -> bool {
     ["HIT", "COALESCED"].contains(&cache)
 }
 
 #[test]
-fn a_changed_document_takes_along_what_cites_it_on_the_other_replica_too() {
+fn changing_a_document_invalidates_the_answers_that_cite_it_on_the_other_replica() {
     run(async {
-        let (redis, rag) = (RedisServer::start(), Rag::start().await);
+        let (redis, rag) = (RedisServer::start(), ExampleService::start().await);
         let (one, two) = (replica(&redis, rag.url()).await, replica(&redis, rag.url()).await);
         change_of_a_cited_document(&one.client(), &two.client()).await;
     });
 }
 
 #[test]
-fn a_change_through_one_replica_is_known_to_the_other() {
+fn a_change_through_one_replica_reaches_the_other() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), citing().await);
         let (one, two) = (replica(&redis, &upstream.url()).await, replica(&redis, &upstream.url()).await);
@@ -51,7 +51,7 @@ fn a_change_through_one_replica_is_known_to_the_other() {
 }
 
 #[test]
-fn a_replica_that_starts_later_knows_what_was_retired() {
+fn a_replica_that_starts_later_knows_earlier_invalidations() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), citing().await);
         let one = replica(&redis, &upstream.url()).await;
@@ -70,7 +70,7 @@ fn a_replica_that_starts_later_knows_what_was_retired() {
 }
 
 #[test]
-fn what_was_changed_while_redis_was_away_is_retired_when_it_is_back() {
+fn changes_during_a_redis_outage_invalidate_once_it_is_back() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), citing().await);
         let settings = "[store]\ntimeout = \"100ms\"";
@@ -85,10 +85,10 @@ fn what_was_changed_while_redis_was_away_is_retired_when_it_is_back() {
         one.log.lifecycle("store lost").await;
         client.request("PUT", DOCUMENT, &[], "{}").await;
         redis.resume();
-        // The first answer of the document from the store is a fresh one: stored after it was asked for again.
+        // The first hit for the document must be a new answer.
         eventually("the store is back", async || hit("other").await).await;
         let calls = upstream.calls();
-        eventually("stored anew", async || hit("d 1").await).await;
+        eventually("stored again", async || hit("d 1").await).await;
         assert!(upstream.calls() > calls, "the old answer is gone");
         let known = async || (cache(&two.client(), "other").await == "HIT").then_some(());
         eventually("the other replica has the store back", known).await;
@@ -97,9 +97,9 @@ fn what_was_changed_while_redis_was_away_is_retired_when_it_is_back() {
     });
 }
 
-/// An evicted or lost bookkeeping of Redis takes the answers along, and never brings one back.
+/// If Redis evicts or loses the invalidation log, all answers are invalid: none comes back.
 #[test]
-fn a_lost_order_retires_everything() {
+fn a_lost_invalidation_log_invalidates_everything() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), citing().await);
         let one = replica(&redis, &upstream.url()).await;
@@ -119,7 +119,7 @@ fn a_lost_order_retires_everything() {
 }
 
 #[test]
-fn a_silent_stream_is_a_miss() {
+fn lookups_miss_while_the_invalidation_log_cannot_be_read() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), citing().await);
         let one = replica(&redis, &upstream.url()).await;

@@ -21,7 +21,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_start_that_cannot_be_is_refused_in_one_line() {
+fn an_impossible_start_is_reported_in_one_line() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").to_string();
     let dir = tempfile::tempdir().expect("a folder");
@@ -29,7 +29,7 @@ fn a_start_that_cannot_be_is_refused_in_one_line() {
     std::fs::write(&file, "").expect("a file");
     let log = file.join("under-a-file/sidecache.log");
     let log = log.to_str().expect("UTF-8");
-    for (what, setup, told) in [
+    for (what, setup, received) in [
         (
             "taken",
             Setup::to(NOWHERE).arguments(&["--listen", &taken]),
@@ -62,7 +62,7 @@ fn a_start_that_cannot_be_is_refused_in_one_line() {
         ),
         ("no log folder", Setup::to(NOWHERE).env("LOG_FILE", log), &["under-a-file", "LOG_FILE"]),
         (
-            "a level that is none",
+            "an invalid level",
             Setup::to(NOWHERE).arguments(&["--log-level", "LOUD"]),
             &["--log-level", "LOUD", "DEBUG", "ERROR"],
         ),
@@ -71,14 +71,14 @@ fn a_start_that_cannot_be_is_refused_in_one_line() {
         let complaint = text(&ended.stderr);
         assert!(!ended.status.success(), "{what}: {complaint}");
         assert_eq!(complaint.trim_end().lines().count(), 1, "{what}: {complaint}");
-        for part in told {
+        for part in received {
             assert!(complaint.contains(part), "{what}: {part:?} is not in {complaint}");
         }
     }
 }
 
 #[test]
-fn check_prints_what_is_in_force_with_secrets_masked() {
+fn check_prints_the_effective_settings_with_secrets_masked() {
     run(async {
         let redis = RedisServer::start();
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
@@ -94,9 +94,9 @@ fn check_prints_what_is_in_force_with_secrets_masked() {
             .expect("a file");
         redis.cli(&["ACL", "SETUSER", "user", "on", ">canary", "~*", "+@all"]);
         let ended = output(&setup);
-        let (told, complaint) = (text(&ended.stdout), text(&ended.stderr));
-        assert!(ended.status.success(), "{told}{complaint}");
-        assert!(!told.contains("canary") && !complaint.contains("canary"), "{told}{complaint}");
+        let (received, complaint) = (text(&ended.stdout), text(&ended.stderr));
+        assert!(ended.status.success(), "{received}{complaint}");
+        assert!(!received.contains("canary") && !complaint.contains("canary"), "{received}{complaint}");
         for (setting, parts) in [
             ("upstream.url", &[upstream.url().as_str(), "UPSTREAM_URL"][..]),
             ("ttl.query", &["10m", "sidecache.toml:2"]),
@@ -106,18 +106,18 @@ fn check_prints_what_is_in_force_with_secrets_masked() {
             ("store.redis", &["***", "REDIS_URL"]),
             ("listen", &["127.0.0.1:0", "--listen"]),
         ] {
-            let line = told.lines().find(|line| line.split_whitespace().next() == Some(setting));
-            let line = line.unwrap_or_else(|| panic!("{setting}: {told}"));
+            let line = received.lines().find(|line| line.split_whitespace().next() == Some(setting));
+            let line = line.unwrap_or_else(|| panic!("{setting}: {received}"));
             for part in parts {
                 assert!(line.contains(part), "{part:?} is not in {line}");
             }
         }
-        assert!(told.contains("mine") && told.contains("POST /api/v1/query"), "{told}");
+        assert!(received.contains("mine") && received.contains("POST /api/v1/query"), "{received}");
     });
 }
 
 #[test]
-fn check_warns_of_what_is_out_of_reach_and_is_strict_where_asked() {
+fn check_warns_of_unreachable_servers_and_fails_if_strict() {
     let nowhere = format!("127.0.0.1:{}", RedisServer::free_port());
     for (arguments, good) in [(&["check"][..], true), (&["check", "--strict"], false)] {
         let setup = Setup::to(&format!("http://{nowhere}"))
@@ -133,9 +133,9 @@ fn check_warns_of_what_is_out_of_reach_and_is_strict_where_asked() {
     assert!(text(&bad.stderr).contains("sidecache.toml:1: scop"), "{}", text(&bad.stderr));
 }
 
-/// What `serve` would refuse is no warning.
+/// What `serve` would reject is an error, not a warning.
 #[test]
-fn check_refuses_files_that_are_of_no_use_and_warns_of_what_has_no_effect() {
+fn check_rejects_unusable_files_and_warns_of_settings_without_effect() {
     let file = "[store]\nredis = \"rediss://127.0.0.1:1\"\nredis_ca = \"/no/such/ca.pem\"";
     let bad = output(&Setup::to(NOWHERE).arguments(&["check"]).config(file));
     assert_eq!(bad.status.code(), Some(2));
@@ -149,7 +149,7 @@ fn check_refuses_files_that_are_of_no_use_and_warns_of_what_has_no_effect() {
 }
 
 #[test]
-fn a_drain_finishes_what_is_under_way() {
+fn a_drain_finishes_running_requests() {
     run(async {
         let go_on = Gate::new();
         let paced = Script::chunked("text/plain").chunk("begun ").wait(&go_on).chunk("and finished").end();
@@ -177,7 +177,7 @@ fn a_drain_finishes_what_is_under_way() {
 }
 
 #[test]
-fn readiness_ends_before_the_listener_does() {
+fn readiness_ends_before_the_listener_closes() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let mut sidecache = Setup::to(&upstream.url()).config("drain_delay = \"3s\"").admin().start().await;
@@ -189,14 +189,14 @@ fn readiness_ends_before_the_listener_does() {
             .await;
         assert_eq!(client.get("/health/live").await.status, 200);
         assert_eq!(admin.get("/health/ready").await.status, 503);
-        // Whoever has not heard of it yet is served.
+        // Clients that do not know yet are still served.
         assert_eq!(client.post(CHAT, &chat()).await.status, 200);
         assert_eq!(sidecache.ended().await.code(), Some(0));
     });
 }
 
 #[test]
-fn a_drain_gives_up_after_its_time() {
+fn a_drain_ends_after_drain_timeout() {
     run(async {
         let upstream = Upstream::always(Script::chunked("text/plain").chunk("begun").hang()).await;
         let mut sidecache = Setup::to(&upstream.url()).config("drain_timeout = \"200ms\"").start().await;
@@ -208,11 +208,11 @@ fn a_drain_gives_up_after_its_time() {
 }
 
 #[test]
-fn an_idle_connection_holds_up_no_stop() {
+fn idle_connections_do_not_delay_a_stop() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let mut sidecache = Sidecache::start(&upstream.url()).await;
-        let mut raw = crate::support::Raw::connect(sidecache.address()).await;
+        let mut raw = crate::support::RawClient::connect(sidecache.address()).await;
         raw.send("GET /some HTTP/1.1\r\nhost: a\r\n\r\n").await;
         raw.head().await;
         assert_eq!(sidecache.stop().await.code(), Some(0));
@@ -225,17 +225,18 @@ fn an_idle_connection_holds_up_no_stop() {
     });
 }
 
-/// Waits for as many lines of the process's life with this message.
-async fn told(sidecache: &Sidecache, message: &str, times: usize) -> Value {
+/// Waits for this many lifecycle lines with this message; returns the last one.
+async fn received(sidecache: &Sidecache, message: &str, times: usize) -> Value {
     eventually(message, async || {
-        let is = |line: &Value| line["message"].as_str().is_some_and(|told| told.starts_with(message));
+        let is =
+            |line: &Value| line["message"].as_str().is_some_and(|received| received.starts_with(message));
         sidecache.log.all().into_iter().filter(is).nth(times - 1)
     })
     .await
 }
 
 #[test]
-fn a_reload_takes_over_what_it_can() {
+fn a_reload_applies_every_setting_that_needs_no_restart() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let route = |settings: &str| {
@@ -248,29 +249,29 @@ fn a_reload_takes_over_what_it_can() {
         let asked = async || client.post("/ask", &chat()).await.cache().to_owned();
         assert_eq!(asked().await, "BYPASS");
         sidecache.reconfigure(&route("ttl = \"10m\""));
-        told(&sidecache, "reloaded", 1).await;
+        received(&sidecache, "reloaded", 1).await;
         assert_eq!((asked().await, asked().await), ("MISS".to_owned(), "HIT".to_owned()));
 
         sidecache.reconfigure("[[route]]\nmatch = \"POST /ask\"\nkind = \"qurey\"\n");
-        let line = told(&sidecache, "reload failed", 1).await;
+        let line = received(&sidecache, "reload failed", 1).await;
         assert_eq!(line["level"], "ERROR");
         let errors = line["errors"].to_string();
         assert!(errors.contains("sidecache.toml:3") && errors.contains("qurey"), "{line}");
         assert_eq!(asked().await, "HIT", "the old settings stay");
 
         sidecache.reconfigure(&format!("[store]\nnamespace = \"other\"\n{}", route("cache = false")));
-        let line = told(&sidecache, "reloaded", 2).await;
+        let line = received(&sidecache, "reloaded", 2).await;
         assert_eq!(line["waiting_for_restart"], serde_json::json!(["store.namespace"]), "{line}");
         assert_eq!(asked().await, "");
         sidecache.hangup();
-        let line = told(&sidecache, "reloaded", 3).await;
+        let line = received(&sidecache, "reloaded", 3).await;
         assert_eq!(
             line["waiting_for_restart"],
             serde_json::json!(["store.namespace"]),
             "it still waits: {line}"
         );
         sidecache.reconfigure(&route("cache = false"));
-        let line = told(&sidecache, "reloaded", 4).await;
+        let line = received(&sidecache, "reloaded", 4).await;
         assert_eq!(
             line["waiting_for_restart"],
             serde_json::json!([]),
@@ -280,31 +281,31 @@ fn a_reload_takes_over_what_it_can() {
 }
 
 #[test]
-fn a_reload_never_opens_the_running_admin_listener_to_all() {
+fn a_reload_never_removes_the_token_of_an_open_admin_listener() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let exposed = "[admin]\nlisten = \"0.0.0.0:0\"\ntoken = \"a-token-of-some-length\"\n";
         let sidecache = Setup::to(&upstream.url()).config(exposed).admin_of_file().start().await;
         let operator = Client::new(([127, 0, 0, 1], sidecache.admin().port()).into());
         assert_eq!(operator.get("/stats").await.status, 401);
-        // By itself this is fine; but the listener that runs is another one.
+        // The new settings alone would be fine, but the running listener is open to all.
         for (round, harmless) in
             ["[admin]\nlisten = \"127.0.0.1:0\"\n", "[admin]\nlisten = \"off\"\n"].iter().enumerate()
         {
             sidecache.reconfigure(harmless);
-            let line = told(&sidecache, "reload failed", round + 1).await;
+            let line = received(&sidecache, "reload failed", round + 1).await;
             assert!(line["errors"].to_string().contains("admin.token"), "{line}");
             assert_eq!(operator.get("/stats").await.status, 401);
         }
         sidecache.reconfigure(&exposed.replace("0.0.0.0", "127.0.0.1").replace("some", "another"));
-        told(&sidecache, "reloaded", 1).await;
+        received(&sidecache, "reloaded", 1).await;
         let token = [("authorization", "Bearer a-token-of-another-length")];
         assert_eq!(operator.request("GET", "/stats", &token, "").await.status, 200);
     });
 }
 
 #[test]
-fn a_log_file_that_was_moved_away_is_made_anew() {
+fn a_moved_log_file_is_opened_again() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let setup = Setup::to(&upstream.url());
@@ -312,7 +313,7 @@ fn a_log_file_that_was_moved_away_is_made_anew() {
         let sidecache = setup.arguments(&["--log-file", path.to_str().expect("UTF-8")]).start().await;
         std::fs::rename(&path, &moved).expect("moved");
         sidecache.hangup();
-        told(&sidecache, "reloaded", 1).await;
+        received(&sidecache, "reloaded", 1).await;
         sidecache.client().request("GET", "/some", &[("x-request-id", "after")], "").await;
         eventually("the new file has the new lines", async || {
             std::fs::read_to_string(&path).ok().filter(|text| text.contains("\"after\""))

@@ -1,4 +1,4 @@
-//! The log: what each line has, where the lines go, and what is never in them.
+//! The log: the members of each line, where lines go, and what is never in them.
 
 use std::{
     io::{BufRead, BufReader},
@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Gate, Raw, RedisServer, Script, Setup, Sidecache, Upstream, eventually,
+    Client, Gate, RawClient, RedisServer, Script, Setup, Sidecache, Upstream, eventually,
     golden::{assert_golden, stable},
     logs::parse,
     measured, run,
@@ -22,7 +22,7 @@ fn names(line: &Value) -> Vec<&str> {
     names
 }
 
-/// What every line has, and these.
+/// The members of every line, and these.
 fn with_all<'a>(further: &[&'a str]) -> Vec<&'a str> {
     let mut names = [&["timestamp", "level", "logger", "event_type", "message"][..], further].concat();
     names.sort_unstable();
@@ -33,7 +33,7 @@ async fn chatting() -> Upstream {
     Upstream::always(Script::json(&chat_answer())).await
 }
 
-/// The lines of a request that was answered, `performance` of the whole included.
+/// The lines of a finished request, with its `performance` line.
 async fn lines_of(sidecache: &Sidecache, id: &str) -> Vec<Value> {
     let is = |line: &Value| line["operation"] == "request" && line["request_id"] == id;
     sidecache.log.wait_for("the request's last line", is).await;
@@ -41,7 +41,7 @@ async fn lines_of(sidecache: &Sidecache, id: &str) -> Vec<Value> {
 }
 
 #[test]
-fn each_line_has_its_members() {
+fn each_log_line_has_its_members() {
     run(async {
         let upstream = chatting().await;
         let sidecache = Setup::to(&upstream.url()).arguments(&["--log-level", "DEBUG"]).start().await;
@@ -107,11 +107,11 @@ fn each_line_has_its_members() {
 }
 
 #[test]
-fn a_miss_and_a_hit_are_logged_as_agreed() {
+fn a_miss_and_a_hit_are_logged_as_in_the_golden_file() {
     run(async {
         let upstream = chatting().await;
         let sidecache = Setup::to(&upstream.url()).arguments(&["--log-level", "DEBUG"]).start().await;
-        let mut told = Vec::new();
+        let mut received = Vec::new();
         let target = format!("{CHAT}?lang=en&api_key=canary");
         for (id, count) in [("req-miss", 7), ("req-hit", 5)] {
             sidecache.client().post_with(&target, &[("x-request-id", id)], &chat()).await;
@@ -120,16 +120,16 @@ fn a_miss_and_a_hit_are_logged_as_agreed() {
                 (lines.len() >= count).then_some(lines)
             });
             let mut lines: Vec<_> = lines.await.iter().map(|line| stable(line).to_string()).collect();
-            // The fill is a task of its own: its lines come as they may.
+            // The fill is a task of its own, so the order of its lines varies.
             lines.sort();
-            told.extend(lines);
+            received.extend(lines);
         }
-        assert_golden("exchange.jsonl", &(told.join("\n") + "\n"));
+        assert_golden("exchange.jsonl", &(received.join("\n") + "\n"));
     });
 }
 
 #[test]
-fn the_health_page_is_as_agreed() {
+fn the_health_page_is_as_in_the_golden_file() {
     run(async {
         let upstream = chatting().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -146,7 +146,7 @@ fn the_health_page_is_as_agreed() {
 }
 
 #[test]
-fn cache_lookups_of_hits_are_for_debugging() {
+fn cache_lookups_of_hits_are_logged_at_debug() {
     run(async {
         let upstream = chatting().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -155,12 +155,12 @@ fn cache_lookups_of_hits_are_for_debugging() {
         }
         let operations = async |id| {
             let lines = lines_of(&sidecache, id).await;
-            let told = lines.iter().filter_map(|line| line["operation"].as_str().map(str::to_owned));
-            let mut told: Vec<_> = told.collect();
-            told.sort();
-            told
+            let received = lines.iter().filter_map(|line| line["operation"].as_str().map(str::to_owned));
+            let mut received: Vec<_> = received.collect();
+            received.sort();
+            received
         };
-        eventually("a miss tells all", async || {
+        eventually("every line of a miss", async || {
             (operations("miss").await == ["cache_lookup", "cache_store", "request", "upstream"]).then_some(())
         })
         .await;
@@ -170,7 +170,7 @@ fn cache_lookups_of_hits_are_for_debugging() {
 }
 
 #[test]
-fn slow_requests_are_warned_of() {
+fn slow_requests_are_logged_as_warnings() {
     run(async {
         let (asked, go_on) = (Gate::new(), Gate::new());
         let held = Script::raw().tell(&asked).wait(&go_on);
@@ -211,7 +211,7 @@ fn the_log_file_gets_the_same_lines() {
 }
 
 #[test]
-fn questions_are_logged_only_where_that_is_wanted() {
+fn questions_are_logged_only_if_the_setting_says_so() {
     run(async {
         let upstream = chatting().await;
         for wanted in [false, true] {
@@ -228,13 +228,13 @@ fn questions_are_logged_only_where_that_is_wanted() {
 }
 
 #[test]
-fn who_leaves_or_stalls_before_there_is_an_answer_is_in_the_log() {
+fn clients_that_leave_or_stall_before_an_answer_are_logged() {
     run(async {
         let upstream = Upstream::always(Script::raw().hang()).await;
         let setup = Setup::to(&upstream.url()).config("[limits]\nbody_timeout = \"200ms\"");
         let sidecache = setup.start().await;
         for (calls, target) in [CHAT, "/some"].into_iter().enumerate() {
-            let mut raw = Raw::connect(sidecache.address()).await;
+            let mut raw = RawClient::connect(sidecache.address()).await;
             let body = chat().to_string();
             let head = |id: &str, length: usize| {
                 format!(
@@ -245,7 +245,7 @@ fn who_leaves_or_stalls_before_there_is_an_answer_is_in_the_log() {
             raw.send([head(&format!("left{target}"), body.len()), body.clone()].concat()).await;
             eventually("asked", async || (upstream.calls() == calls + 1).then_some(())).await;
             drop(raw);
-            let mut raw = Raw::connect(sidecache.address()).await;
+            let mut raw = RawClient::connect(sidecache.address()).await;
             raw.send([head(&format!("stalled{target}"), body.len() + 1), body].concat()).await;
             assert_eq!(raw.rest().await, "");
             for (id, status) in [("left", 499), ("stalled", 408)] {
@@ -266,10 +266,11 @@ fn who_leaves_or_stalls_before_there_is_an_answer_is_in_the_log() {
 }
 
 #[test]
-fn a_disk_that_fills_within_a_line_has_whole_lines_alone() {
+fn a_disk_that_fills_within_a_line_keeps_whole_lines_only() {
     run(async {
         let upstream = chatting().await;
-        // Files of 64 blocks of 512 bytes at most; what is beyond is an error, and not the process's end.
+        // Files of at most 64 blocks of 512 bytes; writes beyond that fail, without a signal that ends the
+        // process.
         let limit = "trap '' XFSZ\nulimit -f 64";
         let setup = Setup::to(&upstream.url()).after(limit).arguments(&["--log-file", "sidecache.log"]);
         let path = setup.dir().join("sidecache.log");
@@ -279,7 +280,7 @@ fn a_disk_that_fills_within_a_line_has_whole_lines_alone() {
         let text = eventually("lines are lost, and counted", async || {
             assert_eq!(client.get("/some").await.status, 200);
             let text = std::fs::read_to_string(&path).expect("the file");
-            // The last line may be on its way, and nothing else of it.
+            // The last line may not be whole yet.
             text.lines().rev().skip(1).for_each(|line| drop(parse(line)));
             looks += 1;
             let dropped = client.get("/health").await.json()["log"]["dropped"].as_u64();
@@ -287,7 +288,7 @@ fn a_disk_that_fills_within_a_line_has_whole_lines_alone() {
         })
         .await;
         assert!(text.len() <= 64 * 512 && text.len() > 60 * 512, "{} bytes", text.len());
-        // At the end there is nothing on its way.
+        // After the end, every line is whole.
         drop(sidecache);
         let text = std::fs::read_to_string(&path).unwrap_or(text);
         text.lines().for_each(|line| drop(parse(line)));
@@ -297,7 +298,7 @@ fn a_disk_that_fills_within_a_line_has_whole_lines_alone() {
 }
 
 #[test]
-fn a_closed_standard_output_hurts_no_request() {
+fn a_closed_standard_output_fails_no_request() {
     run(async {
         let upstream = chatting().await;
         let setup = Setup::to(&upstream.url());
@@ -330,7 +331,7 @@ fn a_closed_standard_output_hurts_no_request() {
 }
 
 #[test]
-fn secrets_and_texts_are_in_no_line() {
+fn no_log_line_has_secrets_or_texts() {
     run(async {
         let redis = RedisServer::start();
         redis.cli(&["CONFIG", "SET", "requirepass", "canary-redis"]);

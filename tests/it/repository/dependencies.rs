@@ -1,5 +1,5 @@
-//! What the dependencies are and where they come from, by the rules of `deny.toml`: on every machine, also where
-//! cargo-deny is not installed.
+//! What the dependencies are and where they come from, by the rules of `deny.toml`: on every machine, also
+//! where cargo-deny is not installed.
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -8,15 +8,15 @@ use serde_json::Value;
 /// Where crates may come from.
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// All packages that a build on Linux takes; they were fetched for the test's own.
+/// All packages of a build on Linux; the build of this test has fetched them.
 fn packages() -> Vec<Value> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["metadata", "--locked", "--offline", "--format-version", "1"]);
     cargo.args(["--filter-platform", "x86_64-unknown-linux-gnu"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    let told = cargo.output().expect("cargo runs");
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-    let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
-    told["packages"].as_array().expect("packages").clone()
+    let received = cargo.output().expect("cargo runs");
+    assert!(received.status.success(), "{}", String::from_utf8_lossy(&received.stderr));
+    let received: Value = serde_json::from_slice(&received.stdout).expect("JSON");
+    received["packages"].as_array().expect("packages").clone()
 }
 
 /// The licences that `deny.toml` allows.
@@ -27,7 +27,8 @@ fn allowed() -> BTreeSet<String> {
     list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Whether an SPDX expression can be met by what is allowed: `OR` chooses, `AND` asks for both and binds more tightly.
+/// Whether an SPDX expression can be met by what is allowed: `OR` chooses, `AND` asks for both and binds more
+/// tightly.
 fn is_met(expression: &str, allowed: &BTreeSet<String>) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<_> = spaced.split_whitespace().collect();
@@ -70,7 +71,7 @@ fn one<'a>(words: &'a [&'a str], allowed: &BTreeSet<String>) -> (bool, &'a [&'a 
 }
 
 #[test]
-fn expressions_are_read() {
+fn license_expressions_are_parsed() {
     let allowed = BTreeSet::from(["MIT", "ISC", "Apache-2.0 WITH LLVM-exception"].map(str::to_owned));
     for (expression, expected) in [
         ("MIT", true),
@@ -88,7 +89,7 @@ fn expressions_are_read() {
 }
 
 #[test]
-fn every_dependency_is_of_the_registry_and_under_a_licence_that_is_allowed() {
+fn every_dependency_is_from_the_registry_under_an_allowed_licence() {
     let (packages, allowed) = (packages(), allowed());
     assert!(packages.len() > 100, "{} packages", packages.len());
     for package in packages {

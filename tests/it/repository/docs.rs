@@ -1,4 +1,4 @@
-//! The pages for people: links lead somewhere, and what must stay short is short.
+//! The documentation: links and names are right, and pages that must be short are short.
 
 use std::{
     collections::HashSet,
@@ -33,7 +33,7 @@ fn files(folder: &Path, kind: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The lines of a page that are no code: code is in fences, or four spaces in behind an empty line.
+/// The lines of a page that are not code: code is fenced, or indented by four spaces after an empty line.
 fn prose(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();
     let mut is_fenced = false;
@@ -66,7 +66,7 @@ fn anchors(text: &str) -> HashSet<String> {
     anchors
 }
 
-/// What a page's links lead to, as written, but for other sites.
+/// The targets of a page's links, without those to other sites.
 fn links(text: &str) -> Vec<String> {
     let text = prose(text).join("\n");
     let mut links = Vec::new();
@@ -92,7 +92,7 @@ fn fault(from: &Path, link: &str) -> Option<String> {
 }
 
 #[test]
-fn every_link_leads_to_a_file_and_a_heading() {
+fn every_link_leads_to_an_existing_file_and_heading() {
     let pages = files(root(), "md");
     let mut count = 0;
     let mut faults = Vec::new();
@@ -130,7 +130,7 @@ fn named_sources(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_source_that_a_comment_or_a_page_names_is_there() {
+fn every_source_named_in_a_comment_or_page_exists() {
     let sources = files(root(), "rs");
     let mut count = 0;
     let mut faults = Vec::new();
@@ -161,7 +161,8 @@ fn module_of(file: &Path) -> String {
     names.filter(|name| !["mod", "tests"].contains(name)).collect::<Vec<_>>().join("::")
 }
 
-/// Whether a page's `path` (`a::b::name`, or `a::b::*` for all tests of a module, or a module) names something in `code`.
+/// Whether a page's `path` (`a::b::name`, or `a::b::*` for all tests of a module, or a module) names
+/// something in `code`.
 fn names_a_test(path: &str, code: &[(String, String)]) -> bool {
     let (module, name) = path.rsplit_once("::").expect("a path");
     let module = module.trim_end_matches("::tests");
@@ -172,7 +173,7 @@ fn names_a_test(path: &str, code: &[(String, String)]) -> bool {
 }
 
 #[test]
-fn every_test_that_a_page_names_is_there() {
+fn every_test_named_in_a_page_exists() {
     let folders = ["src", "tests"].map(|folder| files(&root().join(folder), "rs"));
     let code: Vec<_> = folders
         .concat()

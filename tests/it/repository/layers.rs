@@ -1,5 +1,5 @@
-//! Imports point one way: each room of `src/` imports only the rooms that are listed for it, and the pure ones know of no
-//! runtime, no Redis, no log and no clock.
+//! Imports point one way: each room of `src/` imports only the rooms that are listed for it, and the pure
+//! rooms use no runtime, no Redis, no log and no clock.
 
 use std::{
     collections::BTreeSet,
@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The rooms from the top down, and what each may import. The command line and the composition may import everything.
+/// The rooms from the top down, and what each may import. The command line and the composition may import
+/// everything.
 const ROOMS: [(&str, &[&str]); 13] = [
     (
         "admin",

@@ -1,20 +1,20 @@
-//! Clients that leave, stall, or send what no parser likes: each costs little, and nobody else anything.
+//! Clients that leave, stall, or send malformed bodies: each costs little, and does not affect others.
 
 use std::time::Instant;
 
 use super::{answer, ask, knowing, question};
 use crate::support::{
-    Gate, Raw, Script, Setup, Sidecache, Times, Upstream, eventually, measured, post, run,
+    Gate, RawClient, Script, Setup, Sidecache, Times, Upstream, eventually, measured, post, run,
     samples::{CHAT, chat, chat_answer, chat_events, chat_stream},
 };
 
-/// Waits until it has no more files and sockets open than `before`, and a few that are kept for the next requests.
+/// Waits until no more files and sockets are open than `before`, except a few idle connections.
 async fn assert_nothing_is_left(sidecache: &Sidecache, before: usize) {
     eventually("connections are closed", async || (sidecache.open_files() <= before + 8).then_some(())).await;
 }
 
 #[test]
-fn who_hangs_up_at_any_byte_leaves_nothing_behind() {
+fn a_client_that_hangs_up_at_any_byte_leaks_nothing() {
     run(async {
         let upstream = knowing().await;
         let sidecache = Setup::to(&upstream.url()).start().await;
@@ -23,7 +23,7 @@ fn who_hangs_up_at_any_byte_leaves_nothing_behind() {
         let bytes = post(CHAT, "", &question(1).to_string());
         let mut others = Times::default();
         for at in 0..=bytes.len() {
-            let mut raw = Raw::connect(sidecache.address()).await;
+            let mut raw = RawClient::connect(sidecache.address()).await;
             raw.send(&bytes[..at]).await;
             drop(raw);
             if at % 16 == 0 {
@@ -34,7 +34,7 @@ fn who_hangs_up_at_any_byte_leaves_nothing_behind() {
         assert_nothing_is_left(&sidecache, before).await;
         let after = sidecache.open_files();
         measured(format_args!("{} left; files: {before}, then {after}; others: {others}", bytes.len() + 1));
-        // A whole request's answer is fetched once, whoever waits for it.
+        // The answer to the whole request is fetched and stored, though its client left.
         eventually("stored", async || (ask(&sidecache.client(), 1).await.cache() == "HIT").then_some(()))
             .await;
         assert_eq!(upstream.calls(), 2);
@@ -42,7 +42,7 @@ fn who_hangs_up_at_any_byte_leaves_nothing_behind() {
 }
 
 #[test]
-fn who_hangs_up_at_any_stage_of_an_answer_leaves_nothing_behind() {
+fn a_client_that_hangs_up_during_its_answer_leaks_nothing() {
     run(async {
         let events = chat_events();
         let stream = events.iter().fold(Script::chunked("text/event-stream"), Script::chunk).end();
@@ -50,13 +50,13 @@ fn who_hangs_up_at_any_stage_of_an_answer_leaves_nothing_behind() {
         let sidecache = Setup::to(&upstream.url()).start().await;
         let before = sidecache.open_files();
         for bytes in [1, 20, 200, 400, 600, 800] {
-            let mut raw = Raw::connect(sidecache.address()).await;
+            let mut raw = RawClient::connect(sidecache.address()).await;
             raw.send(post(CHAT, "", &chat_stream().to_string())).await;
             raw.some(bytes).await;
         }
         assert_nothing_is_left(&sidecache, before).await;
-        let told = sidecache.client().post(CHAT, &chat_stream()).await;
-        assert_eq!(told.text(), events.concat());
+        let received = sidecache.client().post(CHAT, &chat_stream()).await;
+        assert_eq!(received.text(), events.concat());
         assert_eq!(upstream.calls(), 1, "the first call was finished for all who came later");
         let after = sidecache.open_files();
         measured(format_args!("6 left, one call; files: {before}, then {after}"));
@@ -64,22 +64,22 @@ fn who_hangs_up_at_any_stage_of_an_answer_leaves_nothing_behind() {
 }
 
 #[test]
-fn who_closes_its_own_half_holds_up_nobody() {
+fn a_half_closed_client_does_not_delay_others() {
     run(async {
         let (asked, go) = (Gate::new(), Gate::new());
         let upstream =
             Upstream::always(Script::raw().tell(&asked).wait(&go).then(Script::json(&chat_answer()))).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let mut raw = Raw::connect(sidecache.address()).await;
+        let mut raw = RawClient::connect(sidecache.address()).await;
         raw.send(post(CHAT, "", &chat().to_string())).await;
         asked.passed().await;
         raw.close_half().await;
         go.open();
-        // It may get its answer or be taken for gone; either way the connection ends.
+        // The client may get its answer or count as gone; either way the connection ends.
         let began = Instant::now();
-        let told = raw.rest().await;
-        measured(format_args!("{} bytes and the end after {:.1?}", told.len(), began.elapsed()));
-        assert!(told.is_empty() || told.contains("Redis does."), "{told}");
+        let received = raw.rest().await;
+        measured(format_args!("{} bytes and the end after {:.1?}", received.len(), began.elapsed()));
+        assert!(received.is_empty() || received.contains("Redis does."), "{received}");
         eventually("stored", async || {
             (sidecache.client().post(CHAT, &chat()).await.cache() == "HIT").then_some(())
         })
@@ -93,7 +93,7 @@ fn pipelined_requests_are_answered_in_their_order() {
     run(async {
         let upstream = knowing().await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let mut raw = Raw::connect(sidecache.address()).await;
+        let mut raw = RawClient::connect(sidecache.address()).await;
         let all: String = (0..20).map(|number| post(CHAT, "", &question(number % 7).to_string())).collect();
         raw.send(&all).await;
         for number in 0..20 {
@@ -107,13 +107,13 @@ fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[test]
-fn who_expects_to_be_told_to_go_on_is_told() {
+fn expect_100_continue_is_answered() {
     run(async {
         let upstream = knowing().await;
         let sidecache = Setup::to(&upstream.url()).config("[limits]\nmax_body = \"1KiB\"").start().await;
         for target in [CHAT, "/some/thing"] {
             let body = question(1).to_string();
-            let mut raw = Raw::connect(sidecache.address()).await;
+            let mut raw = RawClient::connect(sidecache.address()).await;
             raw.send(format!(
                 "POST {target} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
                 body.len()
@@ -124,8 +124,8 @@ fn who_expects_to_be_told_to_go_on_is_told() {
             assert!(raw.head().await.starts_with("HTTP/1.1 200"), "{target}");
             assert_eq!(upstream.last().header("expect"), None, "{target}: it has the body");
         }
-        // Who would send too much is told before.
-        let mut raw = Raw::connect(sidecache.address()).await;
+        // A client that announces too many bytes gets a 413 before it sends them.
+        let mut raw = RawClient::connect(sidecache.address()).await;
         raw.send(format!(
             "POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 5000\r\n\r\n"
         ))
@@ -137,7 +137,7 @@ fn who_expects_to_be_told_to_go_on_is_told() {
 }
 
 #[test]
-fn bodies_that_are_no_plain_json_pass_by_the_store_as_they_are() {
+fn bodies_that_are_not_plain_json_are_passed_on_unchanged() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -145,7 +145,7 @@ fn bodies_that_are_no_plain_json_pass_by_the_store_as_they_are() {
         let before = sidecache.memory();
         let nested = format!("{{\"messages\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         let unclosed = format!("{{\"messages\": {}", "{\"a\":".repeat(100_000));
-        // Inflated, 1 MiB of a deflate stream like this one would be a GiB.
+        // 1 MiB of a deflate stream like this one inflates to a GiB.
         let packed = [&b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..], &[0; 1 << 20]].concat();
         for (what, headers, body) in [
             ("nested deep", &[][..], nested.into_bytes()),
@@ -161,9 +161,9 @@ fn bodies_that_are_no_plain_json_pass_by_the_store_as_they_are() {
         ] {
             let all = [&[("content-type", "application/json")], headers].concat();
             for _ in 0..2 {
-                let told = client.request("POST", CHAT, &all, body.clone()).await;
-                assert_eq!((told.status, told.json()), (200, chat_answer()), "{what}");
-                assert!(matches!(told.cache(), "BYPASS" | ""), "{what}: {}", told.cache());
+                let received = client.request("POST", CHAT, &all, body.clone()).await;
+                assert_eq!((received.status, received.json()), (200, chat_answer()), "{what}");
+                assert!(matches!(received.cache(), "BYPASS" | ""), "{what}: {}", received.cache());
                 assert!(upstream.last().body == body, "{what}: the upstream got another body");
             }
         }
@@ -175,7 +175,7 @@ fn bodies_that_are_no_plain_json_pass_by_the_store_as_they_are() {
 }
 
 #[test]
-fn a_crowd_that_stalls_is_sent_away_and_holds_up_nobody() {
+fn stalled_clients_are_disconnected_and_delay_no_others() {
     run(async {
         let upstream = knowing().await;
         let config = "[limits]\nheader_timeout = \"1s\"\nbody_timeout = \"1s\"";
@@ -184,7 +184,7 @@ fn a_crowd_that_stalls_is_sent_away_and_holds_up_nobody() {
         let whole = post(CHAT, "", &question(1).to_string());
         let mut crowd = Vec::new();
         for number in 0..300 {
-            let mut raw = Raw::connect(sidecache.address()).await;
+            let mut raw = RawClient::connect(sidecache.address()).await;
             raw.send(&whole[..number % whole.len()]).await;
             crowd.push(raw);
         }
@@ -204,7 +204,7 @@ fn a_crowd_that_stalls_is_sent_away_and_holds_up_nobody() {
 }
 
 #[test]
-fn slow_readers_of_large_answers_cost_what_the_system_buffers() {
+fn slow_readers_of_large_answers_cost_bounded_memory() {
     run(async {
         let large = "x".repeat(64 << 20);
         let upstream = Upstream::start(move |request| match request.target.as_str() {
@@ -215,7 +215,7 @@ fn slow_readers_of_large_answers_cost_what_the_system_buffers() {
         let sidecache = Sidecache::start(&upstream.url()).await;
         let mut readers = Vec::new();
         for _ in 0..8 {
-            let mut raw = Raw::connect(sidecache.address()).await;
+            let mut raw = RawClient::connect(sidecache.address()).await;
             raw.send("GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await;
             raw.head().await;
             readers.push(raw);

@@ -1,4 +1,4 @@
-//! Replies that slip: whoever asked for one key and gets another's value must not take it for the answer.
+//! Replies of Redis that belong to another request: a lookup must not use another key's value.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,19 +6,19 @@ use tokio::time::timeout;
 
 use super::{ask, knowing};
 use crate::support::{
-    Act, Client, FaultProxy, RedisServer, Setup, eventually, measured, number_from, run_within,
+    Action, Client, FaultProxy, RedisServer, Setup, eventually, measured, number_from, run_within,
 };
 
-/// Entries that are asked for.
+/// The number of entries.
 const ENTRIES: usize = 200;
 
-/// Who ask at the same time.
+/// Callers at the same time.
 const ASKERS: u64 = 16;
 
-/// Of so many lookups one has its reply sent twice.
+/// One in this many lookups has its reply sent twice.
 const STRAY: u32 = 300;
 
-/// Asks at random, leaves now and then before the answer has come, and checks every body that did.
+/// Asks at random, sometimes leaves before the answer, and checks every answer. Returns the hits.
 async fn lookups(client: Client, count: u64) -> u64 {
     let mut hits = 0;
     for _ in 0..count {
@@ -27,20 +27,20 @@ async fn lookups(client: Client, count: u64) -> u64 {
             0 => Duration::from_micros(fastrand::u64(..3000)),
             _ => Duration::from_secs(30),
         };
-        if let Ok(told) = timeout(patience, ask(&client, number)).await {
-            hits += u64::from(told.cache() == "HIT");
+        if let Ok(received) = timeout(patience, ask(&client, number)).await {
+            hits += u64::from(received.cache() == "HIT");
         }
     }
     hits
 }
 
-/// A million by hand: `SIDECACHE_LOOKUPS=1000000 cargo test --release --test it stray`.
+/// A million by hand: `SIDECACHE_LOOKUPS=1000000 cargo test --release --test it misplaced_replies`.
 #[test]
-fn no_wrong_body_under_cancels_and_stray_replies() {
+fn no_wrong_body_is_served_under_cancellations_and_misplaced_replies() {
     let count = number_from("SIDECACHE_LOOKUPS", 6_000);
     run_within(Duration::from_secs(60 + count / 100), async move {
         let (redis, upstream) = (RedisServer::start(), knowing().await);
-        let proxy = Arc::new(FaultProxy::before(redis.port()).await);
+        let proxy = Arc::new(FaultProxy::in_front_of(redis.port()).await);
         let sidecache = Setup::to(&upstream.url())
             .arguments(&["--redis", &proxy.url(), "--log-level", "WARNING"])
             .env("CACHE_NEAR_MEMORY", "0")
@@ -51,9 +51,9 @@ fn no_wrong_body_under_cancels_and_stray_replies() {
         for number in 0..ENTRIES {
             eventually("stored", async || (ask(&client, number).await.cache() == "HIT").then_some(())).await;
         }
-        proxy.follow(|name| match name {
-            "GET" | "MGET" if fastrand::u32(..STRAY) == 0 => Act::Twice,
-            _ => Act::Pass,
+        proxy.apply(|name| match name {
+            "GET" | "MGET" if fastrand::u32(..STRAY) == 0 => Action::Duplicate,
+            _ => Action::Pass,
         });
         let askers: Vec<_> =
             (0..ASKERS).map(|_| tokio::spawn(lookups(sidecache.client(), count / ASKERS))).collect();

@@ -1,4 +1,5 @@
-//! Whatever fails, answers stay right: a Redis, an upstream, clients and a machine that do their worst.
+//! The promise: whatever fails (Redis, the upstream, clients, the machine), answers stay right and no request
+//! hangs.
 
 mod clients;
 mod misplaced_replies;
@@ -16,7 +17,7 @@ use crate::support::{
     samples::{CHAT, chat_choice},
 };
 
-/// A host name that no resolver can find, and that none is asked for: a label is too long (RFC 1035, 2.3.4).
+/// A host name that cannot be resolved, without a query: one label is too long (RFC 1035, section 2.3.4).
 fn unknown_host() -> String {
     format!("{}.invalid", "a".repeat(64))
 }
@@ -26,7 +27,7 @@ fn question(number: usize) -> Value {
     json!({"model": "m", "messages": [{"role": "user", "content": format!("What is {number}?")}]})
 }
 
-/// Its answer, and that of no other.
+/// The answer to that question only.
 fn answer(question: &Value) -> Value {
     let text = question["messages"][0]["content"].as_str().expect("a question");
     chat_choice(json!({"role": "assistant", "content": format!("The answer to {text}")}), "stop")
@@ -40,7 +41,7 @@ async fn knowing() -> Upstream {
 /// Asks a question, and gets its answer.
 async fn ask(client: &Client, number: usize) -> Answer {
     let question = question(number);
-    let told = client.post(CHAT, &question).await;
-    assert_eq!((told.status, told.json()), (200, answer(&question)));
-    told
+    let received = client.post(CHAT, &question).await;
+    assert_eq!((received.status, received.json()), (200, answer(&question)));
+    received
 }

@@ -1,4 +1,5 @@
-//! A hundred times what can be served: who is too many is told so at once, and when the crowd has gone all is as before.
+//! A hundred times more requests than can be served: the others get a 503 at once, and afterwards all is as
+//! before.
 
 use super::{answer, question};
 use crate::support::{
@@ -6,10 +7,10 @@ use crate::support::{
     samples::CHAT, soon,
 };
 
-/// What can be asked of the upstream at once.
+/// `max_upstream_requests`.
 const ROOM: usize = 8;
 
-/// An upstream that holds every answer back, with room for a few.
+/// An upstream that holds back every answer, and a sidecache with that limit.
 async fn crowded(go: &Gate) -> (Upstream, Sidecache) {
     let held = go.clone();
     let upstream = Upstream::start(move |request: &Received| {
@@ -22,7 +23,7 @@ async fn crowded(go: &Gate) -> (Upstream, Sidecache) {
 }
 
 #[test]
-fn who_is_too_many_is_refused_at_once_and_the_others_are_served() {
+fn requests_beyond_the_limit_get_a_503_at_once_and_others_are_served() {
     run(async {
         let go = Gate::new();
         let (upstream, sidecache) = crowded(&go).await;
@@ -33,15 +34,15 @@ fn who_is_too_many_is_refused_at_once_and_the_others_are_served() {
             })
             .collect();
         eventually("full", async || (upstream.calls() == ROOM).then_some(())).await;
-        // Nobody is let in before the gate opens: each of these has its answer without waiting for anything.
+        // All permits are taken until the gate opens, so each of these must be answered at once.
         let crowd: Vec<_> = (0..100)
             .map(|asker| {
                 let client = sidecache.client();
                 tokio::spawn(async move {
                     for turn in 0..ROOM {
-                        let told = client.post(CHAT, &question(1000 + asker * ROOM + turn)).await;
-                        assert_eq!((told.status, told.header("retry-after")), (503, "1"));
-                        assert_eq!(told.json()["error"], "OverloadedException");
+                        let received = client.post(CHAT, &question(1000 + asker * ROOM + turn)).await;
+                        assert_eq!((received.status, received.header("retry-after")), (503, "1"));
+                        assert_eq!(received.json()["error"], "OverloadedException");
                     }
                 })
             })
@@ -55,20 +56,20 @@ fn who_is_too_many_is_refused_at_once_and_the_others_are_served() {
         measured(format_args!("{refused} refused while {ROOM} wait, then all served"));
         go.open();
         for (number, one) in served.into_iter().enumerate() {
-            let told = one.await.expect("an answer");
-            assert_eq!((told.status, told.json()), (200, answer(&question(number))));
+            let received = one.await.expect("an answer");
+            assert_eq!((received.status, received.json()), (200, answer(&question(number))));
         }
-        // And at once there is room for as many again, those who were refused among them.
+        // Then there is room for the same number again, also for the rejected ones.
         for number in (0..ROOM).chain(1000..1100) {
-            let told = sidecache.client().post(CHAT, &question(number)).await;
-            assert_eq!((told.status, told.json()), (200, answer(&question(number))));
+            let received = sidecache.client().post(CHAT, &question(number)).await;
+            assert_eq!((received.status, received.json()), (200, answer(&question(number))));
         }
     });
 }
 
 /// Ten million by hand: `SIDECACHE_KEYS=10000000 cargo test --release --test it distinct`.
 #[test]
-fn memory_stays_at_its_bound_however_many_distinct_keys_there_are() {
+fn memory_stays_bounded_with_any_number_of_distinct_keys() {
     let keys = number_from("SIDECACHE_KEYS", 8_000);
     run_within(std::time::Duration::from_secs(90 + keys / 500), async move {
         let upstream = Upstream::forgetful(|request| {
@@ -86,8 +87,8 @@ fn memory_stays_at_its_bound_however_many_distinct_keys_there_are() {
                     let client = sidecache.client();
                     tokio::spawn(async move {
                         for number in (from..to).filter(|number| number % 8 == asker) {
-                            let told = client.get(&format!("/api/v1/documents/{number}")).await;
-                            assert_eq!((told.status, told.cache()), (200, "MISS"));
+                            let received = client.get(&format!("/api/v1/documents/{number}")).await;
+                            assert_eq!((received.status, received.cache()), (200, "MISS"));
                         }
                     })
                 })

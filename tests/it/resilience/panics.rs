@@ -1,4 +1,4 @@
-//! A handler that panics: one request is lost, and nothing else.
+//! A handler that panics: only its own request is lost.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -11,10 +11,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::support::{Client, eventually, measured, run};
 
-/// So many connections at once.
+/// `max_connections`.
 const ROOM: usize = 4;
 
-/// Serves with a handler that panics where the path says so.
+/// A server whose handler panics at the path `/panic`.
 async fn fragile() -> (Client, Client, Server) {
     let server = Server {
         stats: Arc::default(),
@@ -34,11 +34,11 @@ async fn fragile() -> (Client, Client, Server) {
 }
 
 #[test]
-fn a_panic_in_a_handler_ends_one_request() {
+fn a_panic_in_a_handler_fails_one_request_only() {
     run(async {
         let (http1, http2, server) = fragile().await;
         for client in [&http1, &http2] {
-            // More than there is room for: a connection that was lost makes room for the next.
+            // More than `max_connections`: a lost connection must free its place.
             for _ in 0..2 * ROOM {
                 let lost = client.try_open("GET", "/panic", &[], "").await;
                 assert!(lost.is_err(), "a handler that panicked has no answer");

@@ -1,4 +1,4 @@
-//! The process itself: ended under load, killed while it writes, without file descriptors, without a log.
+//! The process itself: stopped under load, killed during writes, without file descriptors, without a log.
 
 use std::{
     io::{BufRead, BufReader},
@@ -13,16 +13,16 @@ use serde_json::json;
 
 use super::{answer, ask, knowing, question};
 use crate::support::{
-    Client, Gate, Raw, Received, RedisServer, Script, Setup, Sidecache, Times, Upstream, WallClock,
+    Client, Gate, RawClient, Received, RedisServer, Script, Setup, Sidecache, Times, Upstream, WallClock,
     eventually, eventually_within, logs::parse, measured, post, run, samples::CHAT, soon,
 };
 
-/// Asks for streams until nobody answers any more; how many came whole.
+/// Requests streams until the server is gone; returns how many arrived whole.
 async fn stream_until_the_end(client: Client, first: usize, served: Arc<AtomicUsize>) -> usize {
     let mut whole = 0;
     for number in first.. {
         let headers = [("content-type", "application/json")];
-        // A request on a connection that is just being closed, and any later one, has no answer at all.
+        // A request over a connection that is just being closed has no answer, nor has any later one.
         let asked = client.try_open("POST", "/stream", &headers, question(number).to_string()).await;
         let Ok(stream) = asked else { break };
         let text = stream.rest().await.expect("no response that has begun is cut");
@@ -60,7 +60,7 @@ fn a_drain_under_load_cuts_no_response() {
 }
 
 #[test]
-fn killed_while_it_writes_it_leaves_nothing_half_done() {
+fn a_kill_during_writes_leaves_whole_entries_with_ttls() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), knowing().await);
         let setup = || {
@@ -97,25 +97,25 @@ fn killed_while_it_writes_it_leaves_nothing_half_done() {
             let left: i64 = redis.cli(&["PTTL", key]).parse().expect("milliseconds");
             assert!(left != -1, "{key} lives for ever");
         }
-        // What is there is whole: each entry is a hit, with the right answer.
+        // Each entry is whole: a hit with the right answer.
         let sidecache = setup().start().await;
         let (client, mut hits) = (sidecache.client(), 0);
         for round in 0..3 {
             for writer in 0..8 {
-                // The last writes of a writer went over several connections, and some of them may have been lost.
+                // The last writes of a writer used several connections, so some may be lost.
                 let mut lost = 0;
                 for number in 0.. {
                     let number = round * 100_000 + writer * 10_000 + number;
                     let headers = [("cache-control", "only-if-cached")];
-                    let told = client.post_with(CHAT, &headers, &question(number)).await;
-                    if told.status == 504 {
+                    let received = client.post_with(CHAT, &headers, &question(number)).await;
+                    if received.status == 504 {
                         lost += 1;
                         if lost == 5 {
                             break;
                         }
                         continue;
                     }
-                    assert_eq!((told.cache(), told.json()), ("HIT", answer(&question(number))));
+                    assert_eq!((received.cache(), received.json()), ("HIT", answer(&question(number))));
                     hits += 1;
                 }
             }
@@ -133,13 +133,13 @@ fn keys(redis: &RedisServer) -> Vec<String> {
 }
 
 #[test]
-fn without_file_descriptors_it_waits_and_serves_whom_it_has() {
+fn open_connections_are_served_without_free_file_descriptors() {
     run(async {
         let upstream = knowing().await;
         let sidecache = Setup::to(&upstream.url()).after("ulimit -n 60").start().await;
         // A client with a pool might open a second connection, which then waits.
-        let mut kept = Raw::connect(sidecache.address()).await;
-        let send = async |kept: &mut Raw, number: usize| {
+        let mut kept = RawClient::connect(sidecache.address()).await;
+        let send = async |kept: &mut RawClient, number: usize| {
             kept.send(post(CHAT, "", &question(number).to_string())).await;
             kept.head().await
         };
@@ -149,7 +149,7 @@ fn without_file_descriptors_it_waits_and_serves_whom_it_has() {
         let before = sidecache.open_files();
         let mut crowd = Vec::new();
         for _ in 0..200 {
-            crowd.push(Raw::connect(sidecache.address()).await);
+            crowd.push(RawClient::connect(sidecache.address()).await);
         }
         eventually("none is left", async || (sidecache.open_files() >= 60).then_some(())).await;
         let mut times = Times::default();
@@ -159,8 +159,8 @@ fn without_file_descriptors_it_waits_and_serves_whom_it_has() {
             kept.until(&known).await;
         }
         measured(format_args!("200 wait; who has a connection: {times}"));
-        let told = send(&mut kept, 1).await;
-        assert!(told.starts_with("HTTP/1.1 200") || told.starts_with("HTTP/1.1 502"), "{told}");
+        let received = send(&mut kept, 1).await;
+        assert!(received.starts_with("HTTP/1.1 200") || received.starts_with("HTTP/1.1 502"), "{received}");
         drop(crowd);
         eventually("they are free again", async || (sidecache.open_files() <= before + 2).then_some(()))
             .await;
@@ -170,9 +170,9 @@ fn without_file_descriptors_it_waits_and_serves_whom_it_has() {
     });
 }
 
-/// A wall clock that jumps by a day and more, forth and back, while an answer is under way and others are stored.
+/// The wall clock jumps by a day and more, forth and back, while one answer is running and others are stored.
 #[test]
-fn a_wall_clock_set_back_and_forth_disturbs_no_request_and_makes_no_life_longer() {
+fn clock_jumps_disturb_no_request_and_lengthen_no_ttl() {
     const DAY: i64 = 86_400;
     const LIFE: Duration = Duration::from_secs(2);
     run(async {
@@ -193,14 +193,14 @@ fn a_wall_clock_set_back_and_forth_disturbs_no_request_and_makes_no_life_longer(
                 let stored = async || (times.of(ask(&client, turn)).await.cache() == "HIT").then_some(());
                 eventually("stored", stored).await;
                 clock.set(offset);
-                // It may end at once; it may not go on for longer than its life.
+                // The entry may end at once, but must not outlive its TTL.
                 let ends = async || (ask_if_stored(&client, turn).await != "HIT").then_some(());
                 lives.of(eventually_within(LIFE + Duration::from_secs(5), "it ends", ends)).await;
                 times.of(ask(&client, 100 + turn)).await;
             }
             go.open();
-            let told = soon("the answer under way", under_way).await.expect("no panic");
-            assert_eq!((told.status, told.json()), (200, answer(&question(9999))));
+            let received = soon("the answer under way", under_way).await.expect("no panic");
+            assert_eq!((received.status, received.json()), (200, answer(&question(9999))));
             let uptime = sidecache.health().await["uptime_seconds"].as_f64().expect("seconds");
             assert!((0.0..90.0).contains(&uptime), "{uptime}");
             measured(format_args!("5 jumps of up to 60 days: {times}; lives of 2 s: {lives}"));
@@ -208,7 +208,7 @@ fn a_wall_clock_set_back_and_forth_disturbs_no_request_and_makes_no_life_longer(
     });
 }
 
-/// An upstream that holds back the answers to those who say so.
+/// An upstream that holds back answers to requests with `x-held`.
 async fn holding(go: &Gate) -> Upstream {
     let go = go.clone();
     Upstream::start(move |request: &Received| match request.header("x-held") {
@@ -218,18 +218,18 @@ async fn holding(go: &Gate) -> Upstream {
     .await
 }
 
-/// Asks for what is stored and for nothing else; what became of it.
+/// Sends `only-if-cached`; returns `X-Cache`.
 async fn ask_if_stored(client: &Client, number: usize) -> String {
     let headers = [("cache-control", "only-if-cached")];
-    let told = client.post_with(CHAT, &headers, &question(number)).await;
-    if told.status != 504 {
-        assert_eq!((told.status, told.json()), (200, answer(&question(number))));
+    let received = client.post_with(CHAT, &headers, &question(number)).await;
+    if received.status != 504 {
+        assert_eq!((received.status, received.json()), (200, answer(&question(number))));
     }
-    told.cache().to_owned()
+    received.cache().to_owned()
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_up_no_request() {
+fn an_unread_log_pipe_delays_no_request() {
     run(async {
         let upstream = knowing().await;
         let setup = Setup::to(&upstream.url()).arguments(&["--log-level", "DEBUG"]);
@@ -256,16 +256,17 @@ fn a_log_that_nobody_reads_holds_up_no_request() {
         })
         .await;
         measured(&times);
-        // Once somebody reads again, a line says how many are lacking; for that, there must be one.
+        // When the pipe is read again, the next line says how many were lost; so there must be further
+        // requests.
         let asking = tokio::spawn(async move {
             for number in 0.. {
                 ask(&client, number % 50).await;
             }
         });
-        let told = tokio::task::block_in_place(|| {
+        let received = tokio::task::block_in_place(|| {
             (0..1_000_000).find(|_| line()["log_dropped"].as_u64().is_some_and(|count| count > 0))
         });
-        assert!(told.is_some());
+        assert!(received.is_some());
         assert!(!asking.is_finished(), "no request failed");
         asking.abort();
         child.kill().expect("it runs");
@@ -274,7 +275,7 @@ fn a_log_that_nobody_reads_holds_up_no_request() {
 }
 
 #[test]
-fn a_log_disk_that_is_full_fails_no_request() {
+fn a_full_log_disk_fails_no_request() {
     run(async {
         let upstream = knowing().await;
         let setup = Setup::to(&upstream.url()).after("exec >/dev/full");
@@ -295,7 +296,7 @@ fn a_log_disk_that_is_full_fails_no_request() {
 }
 
 #[test]
-fn in_little_memory_large_bodies_pass() {
+fn large_bodies_pass_in_little_memory() {
     run(async {
         let body = json!({"model": "m", "messages": [], "pad": "x".repeat(4 << 20)}).to_string();
         let upstream = Upstream::start(|request| Script::whole(200, &[], &request.body)).await;
@@ -312,8 +313,8 @@ fn in_little_memory_large_bodies_pass() {
                     for turn in 0..5 {
                         let pad = format!("{caller}-{turn}");
                         let headers = [("x-caller", pad.as_str())];
-                        let told = client.post_text(CHAT, &headers, &body).await;
-                        assert!(told.status == 200 && told.body == body, "{}", told.status);
+                        let received = client.post_text(CHAT, &headers, &body).await;
+                        assert!(received.status == 200 && received.body == body, "{}", received.status);
                     }
                 })
             })
@@ -330,7 +331,7 @@ fn in_little_memory_large_bodies_pass() {
 }
 
 #[test]
-fn a_bad_file_at_a_hangup_under_load_changes_nothing() {
+fn a_reload_of_a_bad_file_under_load_changes_nothing() {
     run(async {
         let (upstream, stop) = (knowing().await, Gate::new());
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -350,7 +351,7 @@ fn a_bad_file_at_a_hangup_under_load_changes_nothing() {
         for bad in ["[ttl\n", "ttl = 7\n", "[ttl]\nquery = \"soon\"\n", "\u{0}\u{1}"] {
             let before = sidecache.log.text().matches("reload failed").count();
             sidecache.reconfigure(bad);
-            eventually("told", async || {
+            eventually("reported", async || {
                 (sidecache.log.text().matches("reload failed").count() > before).then_some(())
             })
             .await;

@@ -1,4 +1,4 @@
-//! A Redis that is gone, slow, or says no: no request suffers, and hits are back in time.
+//! A Redis that is gone, slow, or replies with errors: no request fails, and hits are back in time.
 
 use std::{
     sync::{
@@ -13,21 +13,21 @@ use serde_json::Value;
 use super::{ask, knowing, unknown_host};
 use crate::support::samples::{CHAT, chat, chat_answer};
 use crate::support::{
-    Act, Blackhole, Client, FaultProxy, RedisServer, Script, Setup, Sidecache, Upstream, eventually,
+    Action, Blackhole, Client, FaultProxy, RedisServer, Script, Setup, Sidecache, Upstream, eventually,
     eventually_within, measured, run,
 };
 
-/// In which hits must be back.
+/// The time in which hits must be back.
 const BACK: Duration = Duration::from_secs(2);
 
-/// What a Redis says that cannot save to disk.
+/// The reply of a Redis that cannot save to disk.
 const CANNOT_SAVE: &str = "-MISCONF Redis is configured to save RDB snapshots\r\n";
 
-/// Other people's keys: a name like ours, and an own one under our name.
+/// Foreign keys: names like ours, and one in the reserved part of our namespace.
 const FOREIGN: [&str; 3] = ["sidecache2:query:1", "other", "sidecache:_:x"];
 
-/// A sidecache whose Redis is reached past somebody, and who that is.
-struct Site {
+/// A sidecache that reaches its Redis through a [`FaultProxy`].
+struct Fixture {
     redis: RedisServer,
     proxy: FaultProxy,
     upstream: Upstream,
@@ -35,12 +35,12 @@ struct Site {
     client: Client,
 }
 
-impl Site {
-    /// Where a question is a hit already.
+impl Fixture {
+    /// Starts all parts, and waits until question 0 is a hit.
     async fn start(timeout: &str) -> Self {
         let (redis, upstream) = (RedisServer::start(), knowing().await);
         FOREIGN.iter().for_each(|key| assert_eq!(redis.cli(&["SET", key, "theirs"]), "OK"));
-        let proxy = FaultProxy::before(redis.port()).await;
+        let proxy = FaultProxy::in_front_of(redis.port()).await;
         let sidecache = Setup::to(&upstream.url())
             .arguments(&["--redis", &proxy.url()])
             .env("CACHE_NEAR_MEMORY", "0")
@@ -49,9 +49,9 @@ impl Site {
             .start()
             .await;
         let client = sidecache.client();
-        let site = Self { redis, proxy, upstream, sidecache, client };
-        site.hits_within(Duration::from_secs(30)).await;
-        site
+        let fixture = Self { redis, proxy, upstream, sidecache, client };
+        fixture.hits_within(Duration::from_secs(30)).await;
+        fixture
     }
 
     async fn hits_within(&self, limit: Duration) {
@@ -60,7 +60,7 @@ impl Site {
         self.sidecache.settled().await;
     }
 
-    /// Asks the question that was stored, and one that is new.
+    /// Asks the stored question and a new one; returns both `X-Cache`.
     async fn ask(&self, number: usize) -> (String, String) {
         let cache = async |number| ask(&self.client, number).await.cache().to_owned();
         (cache(0).await, cache(number).await)
@@ -84,9 +84,9 @@ impl Site {
     }
 }
 
-/// Nobody can connect before there is somebody to answer: who did would wait as long as the start does.
+/// The listener opens only when the server is ready: an earlier client would have to wait for the start.
 #[test]
-fn the_first_request_waits_no_longer_for_the_store_than_any_other() {
+fn the_first_request_waits_for_the_store_no_longer_than_others() {
     run(async {
         let blackhole = Blackhole::open().await;
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
@@ -106,7 +106,7 @@ fn the_first_request_waits_no_longer_for_the_store_than_any_other() {
 #[test]
 fn error_replies_to_everything_open_the_breaker_once() {
     run(async {
-        let site = Site::start("5s").await;
+        let fixture = Fixture::start("5s").await;
         for (round, reply) in [
             "-NOAUTH Authentication required.\r\n",
             "-LOADING Redis is loading the dataset in memory\r\n",
@@ -116,32 +116,32 @@ fn error_replies_to_everything_open_the_breaker_once() {
         .into_iter()
         .enumerate()
         {
-            let (errors, misses) = (site.count("errors").await, site.count("misses").await);
-            site.proxy.follow(move |_| Act::Say(reply));
+            let (errors, misses) = (fixture.count("errors").await, fixture.count("misses").await);
+            fixture.proxy.apply(move |_| Action::Reply(reply));
             for number in 1..=20 {
-                assert_eq!(site.ask(round * 100 + number).await, ("MISS".to_owned(), "MISS".to_owned()));
+                assert_eq!(fixture.ask(round * 100 + number).await, ("MISS".to_owned(), "MISS".to_owned()));
             }
-            assert!(site.count("errors").await >= errors + 40, "{reply}: failed lookups are told");
-            assert_eq!(site.count("misses").await, misses, "{reply}: and are no misses");
-            eventually(reply, async || (site.sidecache.log.store_changes().0 == round + 1).then_some(()))
+            assert!(fixture.count("errors").await >= errors + 40, "{reply}: failed lookups are counted");
+            assert_eq!(fixture.count("misses").await, misses, "{reply}: and are no misses");
+            eventually(reply, async || (fixture.sidecache.log.store_changes().0 == round + 1).then_some(()))
                 .await;
-            assert_eq!(site.sidecache.health().await["status"], "degraded");
+            assert_eq!(fixture.sidecache.health().await["status"], "degraded");
 
-            site.proxy.pass();
-            site.hits_within(BACK).await;
+            fixture.proxy.pass();
+            fixture.hits_within(BACK).await;
             eventually("back", async || {
-                (site.sidecache.log.store_changes() == (round + 1, round + 1)).then_some(())
+                (fixture.sidecache.log.store_changes() == (round + 1, round + 1)).then_some(())
             })
             .await;
         }
-        site.assert_foreign_keys_are_untouched();
+        fixture.assert_foreign_keys_are_untouched();
     });
 }
 
 #[test]
-fn refused_writes_stop_writes_alone() {
+fn refused_writes_do_not_stop_reads() {
     run(async {
-        let site = Site::start("5s").await;
+        let fixture = Fixture::start("5s").await;
         for (round, reply) in [
             "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
             "-READONLY You can't write against a read only replica.\r\n",
@@ -151,158 +151,162 @@ fn refused_writes_stop_writes_alone() {
         .enumerate()
         {
             let is_write = |name: &str| matches!(name, "SET" | "EVAL" | "EVALSHA" | "DEL");
-            site.proxy.follow(move |name| if is_write(name) { Act::Say(reply) } else { Act::Pass });
+            fixture.proxy.apply(move |name| if is_write(name) { Action::Reply(reply) } else { Action::Pass });
             for number in 1..=20 {
-                let asked = site.ask(round * 100 + number).await;
+                let asked = fixture.ask(round * 100 + number).await;
                 assert_eq!(asked, ("HIT".to_owned(), "MISS".to_owned()), "{reply}");
             }
-            site.proxy.pass();
+            fixture.proxy.pass();
             eventually_within(BACK, "stored again", async || {
-                (ask(&site.client, round * 100 + 1).await.cache() == "HIT").then_some(())
+                (ask(&fixture.client, round * 100 + 1).await.cache() == "HIT").then_some(())
             })
             .await;
         }
         let is = |line: &Value| {
-            line["message"].as_str().is_some_and(|told| told.starts_with("store refuses writes"))
+            line["message"].as_str().is_some_and(|received| received.starts_with("store refuses writes"))
         };
-        site.sidecache.log.wait_for("refused", is).await;
-        let told = site.sidecache.log.all().into_iter().filter(is).count();
-        assert!(told <= 3, "{told} lines for three changes");
-        assert_eq!(site.sidecache.log.store_changes(), (0, 0));
-        site.assert_foreign_keys_are_untouched();
+        fixture.sidecache.log.wait_for("refused", is).await;
+        let received = fixture.sidecache.log.all().into_iter().filter(is).count();
+        assert!(received <= 3, "{received} lines for three changes");
+        assert_eq!(fixture.sidecache.log.store_changes(), (0, 0));
+        fixture.assert_foreign_keys_are_untouched();
     });
 }
 
 #[test]
-fn a_redis_that_cannot_save_is_left_until_it_takes_writes() {
+fn a_redis_that_cannot_save_is_not_asked_until_it_accepts_writes() {
     run(async {
-        let site = Site::start("5s").await;
+        let fixture = Fixture::start("5s").await;
         let tries = Arc::new(AtomicUsize::new(0));
         let tried = Arc::clone(&tries);
-        site.proxy.follow(move |name| match name {
-            "SET" | "EVAL" => Act::Say(CANNOT_SAVE),
+        fixture.proxy.apply(move |name| match name {
+            "SET" | "EVAL" => Action::Reply(CANNOT_SAVE),
             "DEL" => {
                 tried.fetch_add(1, Ordering::Relaxed);
-                Act::Say(CANNOT_SAVE)
+                Action::Reply(CANNOT_SAVE)
             }
-            _ => Act::Pass,
+            _ => Action::Pass,
         });
-        assert_eq!(ask(&site.client, 1).await.cache(), "MISS");
+        assert_eq!(ask(&fixture.client, 1).await.cache(), "MISS");
         eventually("tried again and again", async || (tries.load(Ordering::Relaxed) >= 3).then_some(()))
             .await;
         for number in 1..=20 {
-            assert_eq!(site.ask(number).await, ("MISS".to_owned(), "MISS".to_owned()));
+            assert_eq!(fixture.ask(number).await, ("MISS".to_owned(), "MISS".to_owned()));
         }
-        assert_eq!(site.sidecache.health().await["status"], "degraded");
-        assert_eq!(site.sidecache.log.store_changes(), (1, 0), "its reads work, but that is not enough");
+        assert_eq!(fixture.sidecache.health().await["status"], "degraded");
+        assert_eq!(fixture.sidecache.log.store_changes(), (1, 0), "its reads work, but that is not enough");
 
-        site.proxy.pass();
-        site.hits_within(BACK).await;
-        eventually("back", async || (site.sidecache.log.store_changes() == (1, 1)).then_some(())).await;
-        site.assert_foreign_keys_are_untouched();
+        fixture.proxy.pass();
+        fixture.hits_within(BACK).await;
+        eventually("back", async || (fixture.sidecache.log.store_changes() == (1, 1)).then_some(())).await;
+        fixture.assert_foreign_keys_are_untouched();
     });
 }
 
 #[test]
-fn health_tells_when_nothing_can_be_found() {
+fn health_reports_that_lookups_cannot_hit() {
     run(async {
-        let site = Site::start("5s").await;
-        // Redis answers; but what was retired is no longer heard of.
-        site.proxy.follow(|name| if matches!(name, "XINFO" | "XREAD") { Act::Never } else { Act::Pass });
+        let fixture = Fixture::start("5s").await;
+        // Redis answers, but invalidations do not arrive.
+        fixture
+            .proxy
+            .apply(|name| if matches!(name, "XINFO" | "XREAD") { Action::Hang } else { Action::Pass });
         let began = Instant::now();
-        eventually("misses", async || (ask(&site.client, 0).await.cache() != "HIT").then_some(())).await;
-        let health = site.sidecache.health().await;
+        eventually("misses", async || (ask(&fixture.client, 0).await.cache() != "HIT").then_some(())).await;
+        let health = fixture.sidecache.health().await;
         assert_eq!((&health["status"], &health["cache"]["connected"]), (&"degraded".into(), &false.into()));
-        assert_eq!(site.sidecache.log.store_changes(), (0, 0));
+        assert_eq!(fixture.sidecache.log.store_changes(), (0, 0));
         let noticed = began.elapsed();
-        site.proxy.pass();
+        fixture.proxy.pass();
         let began = Instant::now();
-        site.hits_within(Duration::from_secs(30)).await;
+        fixture.hits_within(Duration::from_secs(30)).await;
         measured(format_args!("misses after {noticed:.1?}, hits again after {:.1?}", began.elapsed()));
-        eventually("healthy", async || (site.sidecache.health().await["status"] == "healthy").then_some(()))
-            .await;
+        eventually("healthy", async || {
+            (fixture.sidecache.health().await["status"] == "healthy").then_some(())
+        })
+        .await;
     });
 }
 
 #[test]
-fn what_waited_for_a_lookup_does_not_wait_as_long_for_a_lease() {
+fn lookup_and_lease_share_one_timeout() {
     run(async {
-        let site = Site::start("1s").await;
-        let late = Act::Late(Duration::from_millis(800));
-        site.proxy.follow(move |name| if matches!(name, "GET" | "EVAL") { late } else { Act::Pass });
+        let fixture = Fixture::start("1s").await;
+        let late = Action::Delay(Duration::from_millis(800));
+        fixture.proxy.apply(move |name| if matches!(name, "GET" | "EVAL") { late } else { Action::Pass });
         let mut took = Vec::new();
         for number in 1..=5 {
             let began = Instant::now();
-            assert_eq!(ask(&site.client, number).await.cache(), "MISS");
+            assert_eq!(ask(&fixture.client, number).await.cache(), "MISS");
             took.push(began.elapsed());
         }
-        // One second in all: eight tenths for the lookup, two for the lease. A busy machine adds what it likes to
-        // some; where a lookup came to nothing at once, it shows nothing.
+        // One second in all: 0.8 s for the lookup, 0.2 s for the lease. On a busy machine some take longer;
+        // if a lookup failed at once, this run shows nothing.
         took.retain(|took| *took >= Duration::from_millis(800));
         assert!(took.iter().min().is_some_and(|took| *took < Duration::from_millis(1500)), "{took:?}");
         measured(format_args!("{:.1?} at most, with a limit of 1 s", took.iter().max().expect("some")));
 
-        // Who has waited for a lookup in vain asks for no lease at all.
-        site.proxy.pass();
-        site.hits_within(BACK).await;
+        // After a lookup that timed out, no lease is requested.
+        fixture.proxy.pass();
+        fixture.hits_within(BACK).await;
         let leases = Arc::new(AtomicUsize::new(0));
         let asked = Arc::clone(&leases);
-        site.proxy.follow(move |name| match name {
-            "GET" => Act::Never,
+        fixture.proxy.apply(move |name| match name {
+            "GET" => Action::Hang,
             "EVAL" => {
                 asked.fetch_add(1, Ordering::Relaxed);
-                Act::Pass
+                Action::Pass
             }
-            _ => Act::Pass,
+            _ => Action::Pass,
         });
-        assert_eq!(ask(&site.client, 6).await.cache(), "MISS");
+        assert_eq!(ask(&fixture.client, 6).await.cache(), "MISS");
         assert_eq!(leases.load(Ordering::Relaxed), 0);
     });
 }
 
 #[test]
-fn slow_and_silent_servers_cost_a_few_timeouts() {
+fn slow_and_silent_servers_cost_a_few_timeouts_only() {
     run(async {
-        let site = Site::start("50ms").await;
+        let fixture = Fixture::start("50ms").await;
         for (number, act) in
-            [Act::Late(Duration::from_millis(100)), Act::Late(Duration::from_secs(5)), Act::Never]
+            [Action::Delay(Duration::from_millis(100)), Action::Delay(Duration::from_secs(5)), Action::Hang]
                 .into_iter()
                 .enumerate()
         {
-            let errors = site.count("errors").await;
-            site.proxy.follow(move |_| act);
+            let errors = fixture.count("errors").await;
+            fixture.proxy.apply(move |_| act);
             eventually("lost", async || {
-                site.ask(100 + number).await;
-                (site.sidecache.health().await["cache"]["connected"] == false).then_some(())
+                fixture.ask(100 + number).await;
+                (fixture.sidecache.health().await["cache"]["connected"] == false).then_some(())
             })
             .await;
-            let before = site.sidecache.log.store_changes();
+            let before = fixture.sidecache.log.store_changes();
             for _ in 0..20 {
-                site.ask(100 + number).await;
+                fixture.ask(100 + number).await;
             }
-            assert!(site.count("errors").await >= errors + 20, "{act:?}");
-            assert_eq!(site.sidecache.log.store_changes(), before, "{act:?}: nothing is told of requests");
-            site.proxy.pass();
-            site.hits_within(BACK).await;
+            assert!(fixture.count("errors").await >= errors + 20, "{act:?}");
+            assert_eq!(fixture.sidecache.log.store_changes(), before, "{act:?}: requests cause no line");
+            fixture.proxy.pass();
+            fixture.hits_within(BACK).await;
         }
-        site.assert_foreign_keys_are_untouched();
+        fixture.assert_foreign_keys_are_untouched();
     });
 }
 
 #[test]
-fn a_redis_whose_name_is_gone() {
+fn a_redis_without_a_dns_name_delays_no_request() {
     run(never_there(&format!("redis://{}:6379", unknown_host())));
 }
 
 #[test]
-fn a_redis_whose_packets_are_dropped() {
+fn a_redis_behind_a_dropping_firewall_delays_no_request() {
     run(async {
         let blackhole = Blackhole::open().await;
         never_there(&blackhole.url()).await;
     });
 }
 
-/// Each question is a miss, and the log says so once.
+/// Each question is a miss, and the log reports the outage once.
 async fn never_there(redis: &str) {
     let upstream = knowing().await;
     let sidecache = Setup::to(&upstream.url()).arguments(&["--redis", redis]).start().await;
@@ -315,23 +319,23 @@ async fn never_there(redis: &str) {
 }
 
 #[test]
-fn nothing_is_asked_twice_while_the_store_fails() {
+fn no_request_is_sent_twice_while_the_store_fails() {
     run(async {
-        let site = Site::start("5s").await;
-        let calls = site.upstream.calls();
-        site.proxy.follow(|name| match name {
-            "GET" => Act::Say("-ERR out of order\r\n"),
-            _ => Act::Pass,
+        let fixture = Fixture::start("5s").await;
+        let calls = fixture.upstream.calls();
+        fixture.proxy.apply(|name| match name {
+            "GET" => Action::Reply("-ERR out of order\r\n"),
+            _ => Action::Pass,
         });
         for number in 1..=20 {
-            ask(&site.client, number).await;
+            ask(&fixture.client, number).await;
         }
-        assert_eq!(site.upstream.calls() - calls, 20);
+        assert_eq!(fixture.upstream.calls() - calls, 20);
     });
 }
 
 #[test]
-fn a_write_that_redis_hears_of_later_is_not_forgotten_meanwhile() {
+fn an_invalidation_that_redis_gets_later_holds_meanwhile() {
     run(async {
         let version = std::sync::atomic::AtomicU64::new(0);
         let upstream = Upstream::start(move |request| {
@@ -341,7 +345,7 @@ fn a_write_that_redis_hears_of_later_is_not_forgotten_meanwhile() {
         })
         .await;
         let redis = RedisServer::start();
-        let proxy = FaultProxy::before(redis.port()).await;
+        let proxy = FaultProxy::in_front_of(redis.port()).await;
         let sidecache = Setup::to(&upstream.url())
             .arguments(&["--redis", &proxy.url()])
             .env("CACHE_NEAR_MEMORY", "0")
@@ -356,15 +360,15 @@ fn a_write_that_redis_hears_of_later_is_not_forgotten_meanwhile() {
         let length = || redis.cli(&["XLEN", stream]);
         let before = length();
 
-        proxy.follow(|name| if name == "EVAL" { Act::Say("-OOM full\r\n") } else { Act::Pass });
+        proxy.apply(|name| if name == "EVAL" { Action::Reply("-OOM full\r\n") } else { Action::Pass });
         assert_eq!(client.request("PUT", document, &[], "").await.json()["version"], 1);
-        assert_eq!(length(), before, "Redis has not heard of it");
-        // Now it hears, and it is long until anybody reads it there.
-        proxy.follow(|name| match name {
-            "XREAD" => Act::Late(Duration::from_secs(20)),
-            _ => Act::Pass,
+        assert_eq!(length(), before, "Redis has not got it");
+        // Now Redis gets the invalidation, but reads of the log are slow.
+        proxy.apply(|name| match name {
+            "XREAD" => Action::Delay(Duration::from_secs(20)),
+            _ => Action::Pass,
         });
-        eventually("told", async || (length() != before).then_some(())).await;
+        eventually("reported", async || (length() != before).then_some(())).await;
         for _ in 0..20 {
             assert_eq!(read().await.json()["version"], 1);
         }

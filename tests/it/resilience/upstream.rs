@@ -1,5 +1,5 @@
-//! An upstream that is gone, breaks off at any byte, or answers in odd ways: the right answer, an error, or a cut that
-//! can be seen; nothing stored of it, and nothing asked twice.
+//! An upstream that is gone, breaks off at any byte, or answers in odd ways: the right answer, an error, or a
+//! cut that can be seen; nothing stored of it, and nothing asked twice.
 
 use std::{
     sync::{
@@ -20,8 +20,8 @@ use crate::support::{
 
 const SSE: &str = "text/event-stream";
 
-/// Paths: one that is passed through, one that is cacheable.
-const WAYS: [&str; 2] = ["/some/thing", CHAT];
+/// A path that is passed through, and a cacheable one.
+const TARGETS: [&str; 2] = ["/some/thing", CHAT];
 
 /// The bytes of an answer that can be cut, and the body that is whole.
 fn cuttable() -> Vec<(&'static str, Vec<u8>, String)> {
@@ -57,23 +57,23 @@ async fn cutting(whole: Vec<u8>, end: End) -> Upstream {
     .await
 }
 
-/// How often a cut was an error of ours, and how often one that can be seen.
+/// How many cuts became a 502, and how many a visible cut.
 #[derive(Clone, Default)]
 struct Cuts {
     errors: Arc<AtomicUsize>,
     cuts: Arc<AtomicUsize>,
 }
 
-/// Asks both ways for an answer that is cut after `at` bytes, twice.
+/// Requests an answer that is cut after `at` bytes, twice over each path.
 async fn assert_cut(client: &Client, question: &str, at: usize, head: usize, body: &str, seen: &Cuts) {
     let cut = at.to_string();
     let headers = [("content-type", "application/json"), ("x-cut", cut.as_str())];
-    for target in WAYS {
+    for target in TARGETS {
         for turn in 1..=2 {
-            let told = client.try_open("POST", target, &headers, question.to_owned()).await;
-            let told = told.unwrap_or_else(|error| panic!("{target}, {at}, turn {turn}: {error}"));
-            let (status, cache) = (told.status, told.cache().to_owned());
-            let whole = told.rest().await;
+            let received = client.try_open("POST", target, &headers, question.to_owned()).await;
+            let received = received.unwrap_or_else(|error| panic!("{target}, {at}, turn {turn}: {error}"));
+            let (status, cache) = (received.status, received.cache().to_owned());
+            let whole = received.rest().await;
             let context = format!("{target} cut at {at}, turn {turn}: {status} {whole:?}");
             assert!(cache.is_empty() || cache == "MISS", "{context}: {cache}");
             match (status, whole) {
@@ -118,16 +118,20 @@ fn a_cut_at_every_byte_is_an_error_or_a_visible_cut() {
                 for lane in lanes.collect::<Vec<_>>() {
                     lane.await.unwrap_or_else(|error| panic!("{what}, {end:?}: {error}"));
                 }
-                assert_eq!(upstream.calls(), whole.len() * WAYS.len() * 2, "{what}, {end:?}: once a caller");
+                assert_eq!(
+                    upstream.calls(),
+                    whole.len() * TARGETS.len() * 2,
+                    "{what}, {end:?}: once a caller"
+                );
                 let entries = sidecache.health().await["cache"]["total_keys"].clone();
                 assert_eq!(entries, 0, "{what}, {end:?}");
 
                 let all = whole.len().to_string();
                 let headers = [("content-type", "application/json"), ("x-cut", all.as_str())];
                 for cache in ["MISS", "HIT"] {
-                    let told = sidecache.client().request("POST", CHAT, &headers, question.clone()).await;
+                    let received = sidecache.client().request("POST", CHAT, &headers, question.clone()).await;
                     assert_eq!(
-                        (told.cache(), told.text()),
+                        (received.cache(), received.text()),
                         (cache, body.clone()),
                         "{what}: uncut, it is stored"
                     );
@@ -140,7 +144,7 @@ fn a_cut_at_every_byte_is_an_error_or_a_visible_cut() {
 }
 
 #[test]
-fn without_a_frame_only_what_shows_its_own_end_is_stored() {
+fn an_unframed_body_is_stored_only_if_it_shows_its_end() {
     run(async {
         let answer = chat_answer().to_string();
         let head = "HTTP/1.0 200 OK\r\ncontent-type: application/json\r\n\r\n";
@@ -156,9 +160,12 @@ fn without_a_frame_only_what_shows_its_own_end_is_stored() {
             let cut = (head.len() + at).to_string();
             let second = if at == answer.len() { "HIT" } else { "MISS" };
             for cache in ["MISS", second] {
-                let told = client.post_with(CHAT, &[("x-cut", &cut)], &chat()).await;
-                // Nobody can see that it is cut.
-                assert_eq!((told.status, told.text().as_str(), told.cache()), (200, &answer[..at], cache));
+                let received = client.post_with(CHAT, &[("x-cut", &cut)], &chat()).await;
+                // Without framing, the client cannot see the cut.
+                assert_eq!(
+                    (received.status, received.text().as_str(), received.cache()),
+                    (200, &answer[..at], cache)
+                );
             }
         }
         assert_eq!(upstream.calls(), 2 * answer.len() + 1);
@@ -167,16 +174,16 @@ fn without_a_frame_only_what_shows_its_own_end_is_stored() {
 }
 
 #[test]
-fn an_upstream_that_is_not_there() {
+fn an_absent_upstream_is_a_502() {
     run(async {
         let mut times = Times::default();
         let refused = format!("http://127.0.0.1:{}", RedisServer::free_port());
         for url in [refused, format!("http://{}", unknown_host())] {
             let sidecache = Sidecache::start(&url).await;
-            for target in WAYS {
-                let told = times.of(sidecache.client().post(target, &chat())).await;
-                assert_eq!(told.status, 502, "{url}: {}", told.text());
-                assert_eq!(told.json()["error"], "UpstreamConnectionException");
+            for target in TARGETS {
+                let received = times.of(sidecache.client().post(target, &chat())).await;
+                assert_eq!(received.status, 502, "{url}: {}", received.text());
+                assert_eq!(received.json()["error"], "UpstreamConnectionException");
             }
             assert_eq!(sidecache.health().await["upstream"]["reachable"], false);
             assert_eq!(sidecache.client().get("/health/live").await.status, 200);
@@ -186,9 +193,9 @@ fn an_upstream_that_is_not_there() {
 }
 
 #[test]
-fn a_kept_connection_that_closes_on_a_request_is_tried_again_for_a_question_alone() {
+fn a_request_on_a_closed_idle_connection_is_retried_only_if_repeatable() {
     run(async {
-        for (target, expected) in WAYS.into_iter().zip([(&[201, 502, 200], 3), (&[201, 200, 200], 3)]) {
+        for (target, expected) in TARGETS.into_iter().zip([(&[201, 502, 200], 3), (&[201, 200, 200], 3)]) {
             let upstream = Upstream::in_turn(vec![
                 Script::json_with(201, &[], &chat_answer()),
                 Script::raw().close(),
@@ -206,14 +213,14 @@ fn a_kept_connection_that_closes_on_a_request_is_tried_again_for_a_question_alon
     });
 }
 
-/// An answer that is odd, and what the client gets of it.
+/// An odd answer, and what the client gets.
 struct Odd {
     what: &'static str,
     script: Script,
     status: u16,
     /// A part of the body.
     body: String,
-    /// A header that arrives.
+    /// A header that must arrive.
     header: Option<(&'static str, &'static str)>,
 }
 
@@ -280,8 +287,8 @@ fn odd_answers() -> Vec<Odd> {
         Odd::refused("a header without a name", line(": 1")),
         Odd::refused("a header with a NUL", line("x-a: \0")),
         Odd::refused("no colon", line("x-a")),
-        Odd::refused("a length that is none", line("content-length: many")),
-        Odd::refused("a status that is none", Script::raw().send("HTTP/1.1 2OO OK\r\n\r\n")),
+        Odd::refused("an invalid length", line("content-length: many")),
+        Odd::refused("an invalid status", Script::raw().send("HTTP/1.1 2OO OK\r\n\r\n")),
         Odd::refused("another protocol", Script::raw().send("* OK IMAP4 ready\r\n")),
         Odd::refused("a length beside chunks", Script::raw().head(200, &both).send(chunks)),
     ]
@@ -290,7 +297,7 @@ fn odd_answers() -> Vec<Odd> {
     .collect()
 }
 
-/// Answers whose transfer coding is not `chunked` alone: what they are after it is taken off, nobody here knows.
+/// Answers with another transfer coding than `chunked`: sidecache cannot decode them.
 fn odd_codings() -> impl Iterator<Item = Odd> {
     let answer = chat_answer().to_string();
     let chunks = format!("{:x}\r\n{answer}\r\n0\r\n\r\n", answer.len());
@@ -313,19 +320,19 @@ fn odd_codings() -> impl Iterator<Item = Odd> {
 }
 
 #[test]
-fn odd_answers_arrive_as_they_are_or_are_refused_and_are_not_stored() {
+fn odd_answers_arrive_unchanged_or_are_a_502_and_are_never_stored() {
     run(async {
         for Odd { what, script, status, body, header } in odd_answers() {
             let upstream = Upstream::always(script).await;
             let sidecache = Sidecache::start(&upstream.url()).await;
-            for (calls, target) in [WAYS[0], WAYS[1], WAYS[1]].into_iter().enumerate() {
-                let told = sidecache.client().post(target, &chat()).await;
-                assert_eq!(told.status, status, "{what}, {target}: {}", told.text());
-                assert!(told.text().contains(&body), "{what}, {target}: {}", told.text());
+            for (calls, target) in [TARGETS[0], TARGETS[1], TARGETS[1]].into_iter().enumerate() {
+                let received = sidecache.client().post(target, &chat()).await;
+                assert_eq!(received.status, status, "{what}, {target}: {}", received.text());
+                assert!(received.text().contains(&body), "{what}, {target}: {}", received.text());
                 assert_eq!(upstream.calls(), calls + 1, "{what}, {target}");
-                assert_ne!(told.cache(), "HIT", "{what}");
+                assert_ne!(received.cache(), "HIT", "{what}");
                 if let Some((name, value)) = header {
-                    assert_eq!(told.header(name), value, "{what}, {target}");
+                    assert_eq!(received.header(name), value, "{what}, {target}");
                 }
             }
             assert_eq!(sidecache.health().await["cache"]["total_keys"], 0, "{what}");
@@ -336,7 +343,7 @@ fn odd_answers_arrive_as_they_are_or_are_refused_and_are_not_stored() {
 }
 
 #[test]
-fn a_slow_first_byte_is_waited_for_up_to_its_limit() {
+fn a_slow_first_byte_is_awaited_up_to_its_timeout() {
     run(async {
         let begin = Gate::new();
         let slow = Script::raw().wait(&begin).then(Script::json(&chat_answer()));
@@ -359,12 +366,12 @@ fn a_slow_first_byte_is_waited_for_up_to_its_limit() {
 }
 
 #[test]
-fn an_endless_stream_is_passed_on_in_bounded_memory_and_ends_with_its_client() {
+fn an_endless_stream_passes_in_bounded_memory_and_ends_with_its_client() {
     run(async {
         let closed = Gate::new();
-        let told = closed.clone();
+        let received = closed.clone();
         let upstream = Upstream::serve(move |mut conn| {
-            let told = told.clone();
+            let received = received.clone();
             async move {
                 let Some(head) = conn.head().await else { return };
                 conn.body(&head).await;
@@ -378,7 +385,7 @@ fn an_endless_stream_is_passed_on_in_bounded_memory_and_ends_with_its_client() {
                 while open {
                     open = conn.send(&chunk).await;
                 }
-                told.open();
+                received.open();
             }
         })
         .await;
@@ -391,7 +398,7 @@ fn an_endless_stream_is_passed_on_in_bounded_memory_and_ends_with_its_client() {
             read += stream.skip().await;
             most = most.max(sidecache.memory());
         }
-        // What the debug binary needs, and the two buffers of 8 MiB.
+        // The debug binary and two buffers of 8 MiB.
         assert!(most < 160 * 1024, "{most} KiB");
         measured(format_args!("{} MiB passed on in {} MiB", read >> 20, most >> 10));
         assert_eq!(client.post("/some/thing", &chat()).await.cache(), "", "others are served");
@@ -402,7 +409,7 @@ fn an_endless_stream_is_passed_on_in_bounded_memory_and_ends_with_its_client() {
 }
 
 #[test]
-fn an_idle_stream_is_cut_for_its_client_and_no_other() {
+fn an_idle_stream_is_cut_for_its_client_only() {
     run(async {
         let events = chat_events();
         let upstream = Upstream::start(move |request| match request.json()["stream"].as_bool() {

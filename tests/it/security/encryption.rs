@@ -1,4 +1,4 @@
-//! Values in Redis that are sealed, keys there that tell nothing, and connections to it that nobody reads.
+//! Encryption: sealed values, keys that reveal nothing, and TLS to Redis.
 
 use serde_json::{Value, json};
 
@@ -12,11 +12,11 @@ use crate::{
 };
 
 const ONE: &str = "1111111111111111111111111111111111111111111111111111111111111111";
-/// The same length in base64.
+/// A key of the same length in base64.
 const TWO: &str = "IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI=";
 const OTHER: &str = "3333333333333333333333333333333333333333333333333333333333333333";
 
-/// One before `upstream` and `redis`, with a key and perhaps the one before it.
+/// A sidecache with an encryption key, and maybe the previous one.
 async fn with_keys(upstream: &Upstream, redis: &RedisServer, keys: &[&str]) -> Sidecache {
     let names = ["CACHE_ENCRYPTION_KEY", "CACHE_ENCRYPTION_KEY_OLD"];
     let setup =
@@ -48,7 +48,7 @@ async fn stored(sidecache: &Sidecache, redis: &RedisServer, target: &str, questi
 }
 
 #[test]
-fn a_dump_shows_nothing() {
+fn a_redis_dump_shows_no_plain_text() {
     run(async {
         let upstream = Upstream::start(|request| match request.target.split('?').next() {
             Some(CHAT) => Script::json(&chat_choice(json!({"role": "assistant", "content": "canary-answer"}), "stop")),
@@ -82,7 +82,7 @@ fn a_dump_shows_nothing() {
                 })
                 .await;
             }
-            // What is retired is written down too.
+            // Invalidations are stored too.
             client.request("GET", "/api/v1/documents/canary-document", &headers, "").await;
             client.request("PUT", "/api/v1/documents/canary-document", &headers, "").await;
             client.request("PUT", "/api/v1/conversations/canary-conversation", &headers, "").await;
@@ -94,7 +94,7 @@ fn a_dump_shows_nothing() {
 }
 
 #[test]
-fn the_key_that_is_told_is_the_one_in_redis() {
+fn the_reported_key_is_the_key_in_redis() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let (open, redis) = (RedisServer::start(), RedisServer::start());
@@ -110,7 +110,7 @@ fn the_key_that_is_told_is_the_one_in_redis() {
 }
 
 #[test]
-fn another_replica_with_the_same_key_reads_it_and_one_without_does_not() {
+fn only_a_replica_with_the_encryption_key_reads_sealed_values() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let redis = RedisServer::start();
@@ -124,7 +124,7 @@ fn another_replica_with_the_same_key_reads_it_and_one_without_does_not() {
 }
 
 #[test]
-fn a_key_is_changed_without_losing_what_is_stored() {
+fn the_encryption_key_can_be_rotated_without_losing_entries() {
     run(async {
         let upstream = Upstream::start(|request| match request.target.as_str() {
             CHAT => Script::json(&chat_answer()),
@@ -172,7 +172,7 @@ fn a_key_is_changed_without_losing_what_is_stored() {
 }
 
 #[test]
-fn what_is_retired_stays_so_under_both_keys() {
+fn invalidations_hold_under_the_old_and_the_new_key() {
     run(async {
         let upstream =
             Upstream::always(Script::json(&json!({"answer": "a", "sources": [{"document_id": "d"}]}))).await;
@@ -187,7 +187,7 @@ fn what_is_retired_stays_so_under_both_keys() {
 }
 
 #[test]
-fn a_value_that_does_not_open_is_a_miss_and_counted() {
+fn a_value_that_cannot_be_decrypted_is_a_counted_miss() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let redis = RedisServer::start();
@@ -197,7 +197,7 @@ fn a_value_that_does_not_open_is_a_miss_and_counted() {
         for spoil in ["changed", "another's", "plain"] {
             let key = stored(&sidecache, &redis, CHAT, &chat()).await;
             match spoil {
-                // A single byte could be what it was.
+                // A single new byte could equal the old one.
                 "changed" => redis.cli(&["SETRANGE", &key, "100", &"x".repeat(16)]),
                 "plain" => redis.cli(&["SET", &key, "scE\u{5}"]),
                 _ => {
@@ -210,7 +210,7 @@ fn a_value_that_does_not_open_is_a_miss_and_counted() {
             errors += 1;
             let counted = sidecache.health().await["cache"]["errors"].as_u64().expect("a count");
             assert!(counted >= errors, "{spoil}: {counted}");
-            // Written later, the answer would be in the way of the next value.
+            // A late write would overwrite the next value.
             written(&sidecache, &answer).await;
             redis.cli(&["DEL", &key]);
         }
@@ -218,9 +218,10 @@ fn a_value_that_does_not_open_is_a_miss_and_counted() {
 }
 
 #[test]
-fn operators_see_and_change_what_is_sealed() {
+fn operators_see_and_change_sealed_entries() {
     run(async {
-        // A summary that is longer than the first part of a sealed value, and a body that is longer than both.
+        // A summary that is longer than the first part of a sealed value, and a body that is longer than
+        // both.
         let tags: Vec<_> = (0..200).map(|n| format!("a-rather-long-tag-{n}")).collect();
         let mut answer = json!({"answer": "a".repeat(100_000), "sources": []});
         answer["sources"] = tags.iter().map(|tag| json!({"document_id": tag})).collect();
@@ -259,7 +260,7 @@ fn operators_see_and_change_what_is_sealed() {
 }
 
 #[test]
-fn redis_behind_tls_wants_a_certificate_and_a_user() {
+fn redis_behind_tls_requires_a_client_certificate_and_a_user() {
     run(async {
         let (dir, strangers) = (certificates(), certificates());
         let path = |name: &str| dir.path().join(name).display().to_string();

@@ -1,4 +1,4 @@
-//! What the fuzz targets in `fuzz/` try, for a short while: their corpus, changed at random from a fixed seed.
+//! A short run of the fuzz targets in `fuzz/`: their corpus, mutated from a fixed seed.
 
 use std::path::Path;
 
@@ -59,12 +59,12 @@ fn fuzz(target: &str, more: &[&[u8]], body: impl Fn(&[u8])) {
 }
 
 #[test]
-fn keys() {
+fn fuzz_key() {
     fuzz("key", &[], bodies::key);
 }
 
 #[test]
-fn envelopes() {
+fn fuzz_envelope() {
     // The layout is today's, whatever the corpus has.
     fuzz("envelope", &[&bodies::an_envelope()[20..]], bodies::envelope);
 }
@@ -75,11 +75,11 @@ fn events() {
 }
 
 #[test]
-fn dialects() {
+fn fuzz_dialects() {
     fuzz("dialects", &[], bodies::dialects);
 }
 
 #[test]
-fn heads() {
+fn fuzz_head() {
     fuzz("head", &[], bodies::head);
 }

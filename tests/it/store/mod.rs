@@ -1,5 +1,5 @@
-//! The promise: Redis makes entries shared and durable, it is never in the way of a request, and no replica serves an
-//! entry from its memory after the entry's end.
+//! The promise: Redis makes entries shared and durable, it is never in the way of a request, and no replica
+//! serves an entry from its memory after the entry's end.
 
 mod near_cache;
 mod redis_store;

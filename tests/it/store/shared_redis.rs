@@ -1,28 +1,28 @@
-//! With a real Redis: shared, outliving the proxy, and never in the way.
+//! A real Redis: entries are shared, survive restarts, and an outage fails no request.
 
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::support::{
-    Act, Client, FaultProxy, RedisServer, Script, Setup, Sidecache, Upstream, eventually, eventually_within,
-    measured, run,
+    Action, Client, FaultProxy, RedisServer, Script, Setup, Sidecache, Upstream, eventually,
+    eventually_within, measured, run,
     samples::{CHAT, Case, QUERY, cases, chat, chat_answer, query},
 };
 
-/// In which hits must be back.
+/// The time in which hits must be back.
 const BACK: Duration = Duration::from_secs(2);
 
 async fn chatting() -> Upstream {
     Upstream::always(Script::json(&chat_answer())).await
 }
 
-/// A sidecache that keeps everything in `redis`, nothing nearer.
+/// A sidecache on `redis`, without a near cache.
 fn before(redis: &RedisServer, upstream: &Upstream) -> Setup {
     Setup::to(&upstream.url()).arguments(&["--redis", &redis.url()]).env("CACHE_NEAR_MEMORY", "0")
 }
 
-/// The same, running, with a deadline that a busy machine keeps.
+/// The same, running, with a timeout that even a busy machine keeps.
 async fn on(redis: &RedisServer, upstream: &Upstream) -> Sidecache {
     before(redis, upstream).config(ROOMY).start().await
 }
@@ -43,7 +43,7 @@ fn scan(redis: &RedisServer, pattern: &str) -> Vec<String> {
 }
 
 #[test]
-fn an_answer_is_shared_and_outlives_the_proxy() {
+fn an_answer_is_shared_by_replicas_and_survives_restarts() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), chatting().await);
         let (mut one, other) = (on(&redis, &upstream).await, on(&redis, &upstream).await);
@@ -59,7 +59,7 @@ fn an_answer_is_shared_and_outlives_the_proxy() {
 }
 
 #[test]
-fn a_large_answer_takes_less_room_in_redis() {
+fn large_answers_are_compressed_in_redis() {
     run(async {
         let mut answer = chat_answer();
         answer["choices"][0]["message"]["content"] = "All work and no play. ".repeat(1000).into();
@@ -67,17 +67,18 @@ fn a_large_answer_takes_less_room_in_redis() {
         let sidecache = on(&redis, &upstream).await;
         let first = sidecache.client().post(CHAT, &chat()).await;
         assert_eq!((first.cache(), first.json()), ("MISS", answer));
-        let hit =
-            async || Some(sidecache.client().post(CHAT, &chat()).await).filter(|told| told.cache() == "HIT");
+        let hit = async || {
+            Some(sidecache.client().post(CHAT, &chat()).await).filter(|received| received.cache() == "HIT")
+        };
         let hit = eventually("stored", hit).await;
         assert_eq!(hit.body, first.body);
-        // Until then the process finds what it is about to write.
+        // Until then, hits may come from the pending write.
         sidecache.log.stored(1).await;
         let key = &scan(&redis, "sidecache:query:*")[0];
         let stored: usize = redis.cli(&["STRLEN", key]).parse().expect("a length");
         assert!(stored < first.body.len() / 10, "{stored} bytes of {}", first.body.len());
 
-        // What no longer may be stored is no longer believed either.
+        // An entry larger than `max_entry` is not used either.
         let less = format!("{ROOMY}\nmax_entry = \"16KiB\"");
         let other = before(&redis, &upstream).config(&less).start().await;
         assert_eq!(other.client().post(CHAT, &chat()).await.cache(), "MISS");
@@ -85,7 +86,7 @@ fn a_large_answer_takes_less_room_in_redis() {
 }
 
 #[test]
-fn keys_and_lifetimes_are_as_an_operator_expects() {
+fn keys_have_the_documented_names_and_ttls() {
     run(async {
         let redis = RedisServer::start();
         let upstream = Upstream::start(|request| match request.method.as_str() {
@@ -116,13 +117,13 @@ fn keys_and_lifetimes_are_as_an_operator_expects() {
             assert!((ttl - 60..=ttl).contains(&left), "{kind}: {left}");
             assert_eq!(redis.cli(&["TYPE", &keys[0]]), "string");
         }
-        // And what was retired, in two keys; whose turn it is to ask is kept no longer than that.
+        // The four entries and the two keys of the invalidation log; leases are gone.
         eventually("no other keys", async || (redis.cli(&["DBSIZE"]) == "6").then_some(())).await;
     });
 }
 
 #[test]
-fn a_redis_that_stops_costs_no_request_and_is_back_in_time() {
+fn a_redis_that_stops_fails_no_request_and_is_used_again_in_time() {
     run(async {
         let (mut redis, upstream) = (RedisServer::start(), chatting().await);
         let sidecache = on(&redis, &upstream).await;
@@ -155,7 +156,7 @@ fn a_redis_that_stops_costs_no_request_and_is_back_in_time() {
 }
 
 #[test]
-fn a_redis_that_hangs_holds_up_no_request() {
+fn a_hung_redis_delays_no_request_for_long() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), chatting().await);
         let config = "[store]\ntimeout = \"200ms\"";
@@ -167,11 +168,11 @@ fn a_redis_that_hangs_holds_up_no_request() {
         let mut fastest = Duration::MAX;
         for _ in 0..10 {
             let began = Instant::now();
-            // While its write is tried, an answer is found here.
+            // A hit may come from the pending write.
             asked(&client).await;
             fastest = fastest.min(began.elapsed());
         }
-        // Given up as a whole after a few that took their time.
+        // After a few timeouts the store is not asked any more.
         assert!(fastest < Duration::from_millis(200), "{fastest:?}");
         redis.resume();
         eventually_within(BACK, "hits are back", async || (asked(&client).await == "HIT").then_some(()))
@@ -180,7 +181,7 @@ fn a_redis_that_hangs_holds_up_no_request() {
 }
 
 #[test]
-fn a_redis_that_is_down_at_the_start_is_found_later() {
+fn a_redis_that_is_down_at_the_start_is_used_once_up() {
     run(async {
         let (mut redis, upstream) = (RedisServer::start(), chatting().await);
         redis.kill();
@@ -209,7 +210,7 @@ fn restore(redis: &RedisServer, key: &str, hex: &str) {
 }
 
 #[test]
-fn a_value_that_is_not_ours_is_a_miss_and_is_overwritten() {
+fn a_foreign_or_corrupt_value_is_a_miss_and_is_overwritten() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), chatting().await);
         let sidecache = before(&redis, &upstream).config(ROOMY).admin().start().await;
@@ -241,7 +242,7 @@ fn a_value_that_is_not_ours_is_a_miss_and_is_overwritten() {
         ] {
             restore(&redis, key, &value);
             assert_eq!(asked(&client).await, "MISS", "{what}");
-            // The write may have met a store that was left for a moment.
+            // The write may have failed if the store was lost for a moment.
             eventually(what, async || (asked(&client).await == "HIT").then_some(())).await;
             sidecache.settled().await;
             assert_eq!(dump(&redis, key)[..8], good[..8], "{what}");
@@ -260,7 +261,7 @@ fn a_value_that_is_not_ours_is_a_miss_and_is_overwritten() {
 }
 
 #[test]
-fn only_its_own_keys_are_counted() {
+fn only_the_keys_of_its_namespace_are_counted() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), chatting().await);
         for foreign in
@@ -280,17 +281,17 @@ fn only_its_own_keys_are_counted() {
         .await;
         assert_eq!((&health["cache"]["store"], &health["status"]), (&"redis".into(), &"healthy".into()));
         assert!(health["cache"]["memory_used"].is_string(), "{health}");
-        // And what was retired, in two keys.
+        // With the two keys of the invalidation log.
         assert_eq!(redis.cli(&["DBSIZE"]), "10");
     });
 }
 
 #[test]
-fn nobody_waits_for_a_write_and_what_is_written_is_found_meanwhile() {
+fn a_response_does_not_wait_for_its_write_and_hits_are_served_meanwhile() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), chatting().await);
-        let (proxy, slow) = (FaultProxy::before(redis.port()).await, Duration::from_secs(4));
-        proxy.follow(move |name| if name == "SET" { Act::Late(slow) } else { Act::Pass });
+        let (proxy, slow) = (FaultProxy::in_front_of(redis.port()).await, Duration::from_secs(4));
+        proxy.apply(move |name| if name == "SET" { Action::Delay(slow) } else { Action::Pass });
         let sidecache = Setup::to(&upstream.url())
             .arguments(&["--redis", &proxy.url()])
             .env("CACHE_NEAR_MEMORY", "0")
@@ -319,7 +320,7 @@ fn nobody_waits_for_a_write_and_what_is_written_is_found_meanwhile() {
 }
 
 #[test]
-fn namespaces_do_not_meet() {
+fn namespaces_are_separate() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), chatting().await);
         let with = async |namespace| {
@@ -335,7 +336,7 @@ fn namespaces_do_not_meet() {
 }
 
 #[test]
-fn a_redis_that_is_full_goes_on_being_read() {
+fn a_full_redis_still_answers_hits() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), chatting().await);
         let sidecache = on(&redis, &upstream).await;

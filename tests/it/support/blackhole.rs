@@ -1,4 +1,4 @@
-//! A port at which connections are neither made nor refused, as where a firewall drops what comes.
+//! A port at which connections are neither accepted nor refused, as behind a firewall that drops packets.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tokio::{
     time::timeout,
 };
 
-/// For a connection on this machine that is made at all.
+/// Longer than any connection on this machine takes.
 const MADE: Duration = Duration::from_millis(300);
 
-/// A listener that accepts nobody, its queue full: the system drops what else comes.
+/// A listener with a full queue that accepts nothing: the system drops further connections.
 #[derive(Debug)]
 pub(crate) struct Blackhole {
     listener: TcpListener,
@@ -25,7 +25,7 @@ impl Blackhole {
         let listener = socket.listen(1).expect("a listener");
         let address = listener.local_addr().expect("an address");
         let mut queued = Vec::new();
-        // The first that takes so long is one for which there was no room.
+        // The first one that takes this long found no room.
         while let Ok(made) = timeout(MADE, TcpStream::connect(address)).await {
             queued.push(made.expect("a place in the queue"));
         }

@@ -23,12 +23,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// A header's value; empty where there is none.
+    /// A header's value; empty if there is none.
     pub(crate) fn header(&self, name: &str) -> &str {
         header(&self.headers, name)
     }
 
-    /// `X-Cache`; empty where there is none.
+    /// `X-Cache`; empty if there is none.
     pub(crate) fn cache(&self) -> &str {
         self.header("x-cache")
     }
@@ -38,12 +38,12 @@ impl Answer {
         self.header("cache-status").split("; ").find_map(|part| part.strip_prefix("detail="))
     }
 
-    /// The entry's key, as `Cache-Status` tells it.
+    /// The entry's key, as `Cache-Status` has it.
     #[track_caller]
     pub(crate) fn key(&self) -> String {
-        let told = self.header("cache-status");
-        let key = told.split("; ").find_map(|part| part.strip_prefix("key="));
-        key.unwrap_or_else(|| panic!("no key: {told:?}")).trim_matches('"').to_owned()
+        let received = self.header("cache-status");
+        let key = received.split("; ").find_map(|part| part.strip_prefix("key="));
+        key.unwrap_or_else(|| panic!("no key: {received:?}")).trim_matches('"').to_owned()
     }
 
     /// The body as JSON.
@@ -73,7 +73,7 @@ pub(crate) struct Streaming {
 }
 
 impl Streaming {
-    /// `X-Cache`; empty where there is none.
+    /// `X-Cache`; empty if there is none.
     pub(crate) fn cache(&self) -> &str {
         header(&self.headers, "x-cache")
     }
@@ -92,7 +92,7 @@ impl Streaming {
         Ok(self.text)
     }
 
-    /// The same as bytes, whatever they are.
+    /// Reads to the end; returns the rest as bytes.
     pub(crate) async fn bytes(self) -> Result<Vec<u8>, String> {
         let whole = soon("the rest", self.body.collect()).await.map_err(|error| error.to_string())?;
         Ok(whole.to_bytes().into())
@@ -160,7 +160,7 @@ impl Client {
         Ok(Streaming { status: parts.status.as_u16(), headers: parts.headers, body, text: String::new() })
     }
 
-    /// The same, where an answer must come.
+    /// Like [`Self::try_open`], where an answer must come.
     pub(crate) async fn open(
         &self,
         method: &str,

@@ -7,13 +7,13 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use super::rag::{Options, Service, builtin_docs, serve};
 
 /// The example service on a port of its own, until it is dropped.
-pub(crate) struct Rag {
+pub(crate) struct ExampleService {
     service: Arc<Service>,
     url: String,
     task: JoinHandle<()>,
 }
 
-impl Rag {
+impl ExampleService {
     /// A service that answers everyone at once.
     pub(crate) async fn start() -> Self {
         let service = Service::new(Options { docs: builtin_docs(), delay: Duration::ZERO });
@@ -34,7 +34,7 @@ impl Rag {
     }
 }
 
-impl Drop for Rag {
+impl Drop for ExampleService {
     fn drop(&mut self) {
         self.task.abort();
     }

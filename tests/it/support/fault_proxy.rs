@@ -1,4 +1,4 @@
-//! Between a store and its Redis: passes commands on, or deals with them as the test wants.
+//! A proxy in front of a Redis that makes it fail as the test wants: late, wrong, repeated or no replies.
 
 use std::{
     io,
@@ -13,35 +13,37 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// What becomes of a command.
+/// What the proxy does with a command.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Act {
-    /// It is passed on, and so is the reply.
+pub(crate) enum Action {
+    /// Passes it on, and the reply back.
     Pass,
-    /// The same, the reply so much later. Other replies are not held up beyond their own time.
-    Late(Duration),
-    /// It is not passed on; this is the reply.
-    Say(&'static str),
-    /// The reply comes twice: from here on, each request on this connection gets the reply to the one before it.
-    Twice,
-    /// Nothing comes back any more on this connection.
-    Never,
+    /// Passes it on, and the reply back after this time. Replies to later commands are not delayed beyond
+    /// their own time.
+    Delay(Duration),
+    /// Does not pass it on; gives this reply.
+    Reply(&'static str),
+    /// Sends the reply twice: from then on, each request on this connection gets the reply to the one before
+    /// it.
+    Duplicate,
+    /// Sends nothing back any more on this connection.
+    Hang,
 }
 
-type Rule = Arc<dyn Fn(&str) -> Act + Send + Sync>;
+type Rule = Arc<dyn Fn(&str) -> Action + Send + Sync>;
 
-/// One who stands between, on a port of its own.
+/// The proxy, on a port of its own; it passes everything on until [`Self::apply`].
 pub(crate) struct FaultProxy {
     port: u16,
     rule: Arc<Mutex<Rule>>,
 }
 
 impl FaultProxy {
-    /// One before the server on `server`, who passes everything on.
-    pub(crate) async fn before(server: u16) -> Self {
+    /// A proxy in front of the server on the port `server`.
+    pub(crate) async fn in_front_of(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let rule: Arc<Mutex<Rule>> = Arc::new(Mutex::new(Arc::new(|_| Act::Pass)));
+        let rule: Arc<Mutex<Rule>> = Arc::new(Mutex::new(Arc::new(|_| Action::Pass)));
         let current = Arc::clone(&rule);
         tokio::spawn(async move {
             loop {
@@ -53,19 +55,19 @@ impl FaultProxy {
         Self { port, rule }
     }
 
-    /// The URL that leads past it.
+    /// The URL that leads through it.
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// From now on, this becomes of a command with that name (in capitals).
-    pub(crate) fn follow(&self, rule: impl Fn(&str) -> Act + Send + Sync + 'static) {
+    /// From now on, does with a command what `rule` says of its name (in capitals).
+    pub(crate) fn apply(&self, rule: impl Fn(&str) -> Action + Send + Sync + 'static) {
         *self.rule.lock().expect("no panic") = Arc::new(rule);
     }
 
-    /// From now on, everything is passed on.
+    /// From now on, passes everything on.
     pub(crate) fn pass(&self) {
-        self.follow(|_| Act::Pass);
+        self.apply(|_| Action::Pass);
     }
 }
 
@@ -77,28 +79,28 @@ async fn relay(client: TcpStream, server: u16, rule: &Mutex<Rule>) -> io::Result
     let (commands, mut to_client) = client.into_split();
     let (replies, mut to_server) = server.into_split();
     let (mut commands, mut replies) = (BufReader::new(commands), BufReader::new(replies));
-    let (told, mut acts) = mpsc::unbounded_channel();
+    let (chosen, mut actions) = mpsc::unbounded_channel();
     let forward = async {
         loop {
             let command = read_value(&mut commands).await?;
             let rule = Arc::clone(&rule.lock().expect("no panic"));
-            let act = rule(&name(&command));
-            if !matches!(act, Act::Say(_)) {
+            let action = rule(&name(&command));
+            if !matches!(action, Action::Reply(_)) {
                 to_server.write_all(&command).await?;
             }
             // The other half runs for as long as this one.
-            let _ = told.send((act, Instant::now()));
+            let _ = chosen.send((action, Instant::now()));
         }
     };
     let answer = async {
-        while let Some((act, came)) = acts.recv().await {
-            let reply = match act {
-                Act::Say(reply) => reply.as_bytes().to_vec(),
-                Act::Pass | Act::Late(_) => read_value(&mut replies).await?,
-                Act::Twice => read_value(&mut replies).await?.repeat(2),
-                Act::Never => std::future::pending().await,
+        while let Some((action, came)) = actions.recv().await {
+            let reply = match action {
+                Action::Reply(reply) => reply.as_bytes().to_vec(),
+                Action::Pass | Action::Delay(_) => read_value(&mut replies).await?,
+                Action::Duplicate => read_value(&mut replies).await?.repeat(2),
+                Action::Hang => std::future::pending().await,
             };
-            if let Act::Late(by) = act {
+            if let Action::Delay(by) = action {
                 sleep_until(came + by).await;
             }
             to_client.write_all(&reply).await?;

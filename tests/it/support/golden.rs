@@ -1,25 +1,25 @@
-//! Golden files: what is told, with what differs from run to run replaced.
+//! Golden files: expected texts, in which the values that vary from run to run are replaced.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-/// Compares `told` with a golden file line by line; with `UPDATE_GOLDEN` set, writes it instead.
+/// Compares `received` with a golden file line by line; with `UPDATE_GOLDEN` set, writes the file instead.
 #[track_caller]
-pub(crate) fn assert_golden(file: &str, told: &str) {
+pub(crate) fn assert_golden(file: &str, received: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden").join(file);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, told).expect("a file");
+        std::fs::write(&path, received).expect("a file");
     }
     let golden = std::fs::read_to_string(&path).expect("a golden file; UPDATE_GOLDEN=1 writes it");
-    let (golden, told): (Vec<_>, Vec<_>) = (golden.lines().collect(), told.lines().collect());
-    for (index, (golden, told)) in golden.iter().zip(&told).enumerate() {
-        assert_eq!(golden, told, "{file}:{}; UPDATE_GOLDEN=1 takes it over", index + 1);
+    let (golden, received): (Vec<_>, Vec<_>) = (golden.lines().collect(), received.lines().collect());
+    for (index, (golden, received)) in golden.iter().zip(&received).enumerate() {
+        assert_eq!(golden, received, "{file}:{}; UPDATE_GOLDEN=1 takes it over", index + 1);
     }
-    assert_eq!(golden.len(), told.len(), "{file} has another number of lines");
+    assert_eq!(golden.len(), received.len(), "{file} has another number of lines");
 }
 
-/// `value` with everything volatile replaced by what it is.
+/// `value` with every value that varies replaced by its name.
 pub(crate) fn stable(value: &Value) -> Value {
     match value {
         Value::Object(members) => {

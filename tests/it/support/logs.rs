@@ -1,4 +1,4 @@
-//! The lines that a running sidecache writes.
+//! The log lines of a running sidecache.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -54,42 +54,46 @@ impl Lines {
         self.wait_for(&format!("the response of {request_id}"), is).await
     }
 
-    /// Waits until the store was asked for a request and had nothing: it now asks the upstream, or joins.
+    /// Waits until the lookup of a request was a miss: now it calls the upstream, or joins.
     pub(crate) async fn looked_up(&self, request_id: &str) {
         let is = |line: &Value| line["operation"] == "cache_lookup" && line["request_id"] == request_id;
         self.wait_for(&format!("the lookup of {request_id}"), is).await;
     }
 
-    /// Waits until the store has taken so many answers: a response does not wait for Redis to do so.
+    /// Waits until this many answers are stored: responses do not wait for writes to Redis.
     pub(crate) async fn stored(&self, count: usize) {
         let is = |line: &&Value| line["operation"] == "cache_store" && line["success"] == true;
         let all = async || (self.all().iter().filter(is).count() >= count).then_some(());
         eventually(&format!("{count} answers are stored"), all).await;
     }
 
-    /// How often the store was said to be lost, and to be back, in that order: each a change, or the test fails.
+    /// How often the log reported that the store was lost, and that it was back. Each report must be a
+    /// change.
     #[track_caller]
     pub(crate) fn store_changes(&self) -> (usize, usize) {
         let lines = self.all();
-        let told = lines.iter().filter(|line| line["event_type"] == "lifecycle");
-        let told: Vec<_> = told.filter_map(|line| line["message"].as_str()).collect();
-        let changes: Vec<_> =
-            told.into_iter().filter(|told| told.starts_with("store lost") || *told == "store back").collect();
+        let received = lines.iter().filter(|line| line["event_type"] == "lifecycle");
+        let received: Vec<_> = received.filter_map(|line| line["message"].as_str()).collect();
+        let changes: Vec<_> = received
+            .into_iter()
+            .filter(|received| received.starts_with("store lost") || *received == "store back")
+            .collect();
         for pair in changes.windows(2) {
             assert_ne!(pair[0], pair[1], "no change: {changes:?}");
         }
-        let lost = changes.iter().filter(|told| told.starts_with("store lost")).count();
+        let lost = changes.iter().filter(|received| received.starts_with("store lost")).count();
         (lost, changes.len() - lost)
     }
 
-    /// Waits for a line of sidecache's own life whose message begins so.
+    /// Waits for a lifecycle line whose message begins with `message`.
     pub(crate) async fn lifecycle(&self, message: &str) -> Value {
-        let begins = |line: &Value| line["message"].as_str().is_some_and(|told| told.starts_with(message));
+        let begins =
+            |line: &Value| line["message"].as_str().is_some_and(|received| received.starts_with(message));
         self.wait_for(message, |line| line["event_type"] == "lifecycle" && begins(line)).await
     }
 }
 
-/// A line as JSON: there are no others.
+/// A line as JSON; every line must be JSON.
 #[track_caller]
 pub(crate) fn parse(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))

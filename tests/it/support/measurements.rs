@@ -1,4 +1,4 @@
-//! Figures that tests tell, for `docs/RELIABILITY.md`:
+//! Figures that tests print, for `docs/RELIABILITY.md`:
 //! `cargo test --release --test it -- --show-output | grep ^measured`.
 
 use std::{
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Tells what this test has measured.
+/// Prints what this test has measured.
 #[allow(clippy::print_stdout, reason = "the result")]
 pub(crate) fn measured(what: impl fmt::Display) {
     // A test's thread has its name.
@@ -15,12 +15,12 @@ pub(crate) fn measured(what: impl fmt::Display) {
     println!("measured: {}: {what}", thread.name().unwrap_or("?"));
 }
 
-/// How long things took.
+/// Durations of several requests.
 #[derive(Debug, Default)]
 pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
-    /// Waits for something, and notes how long that took.
+    /// Waits for something, and records how long that took.
     pub(crate) async fn of<T>(&mut self, something: impl Future<Output = T>) -> T {
         let began = Instant::now();
         let result = something.await;

@@ -26,10 +26,10 @@ use std::{
 pub(crate) use self::{
     blackhole::Blackhole,
     client::{Answer, Client},
-    example_service::Rag,
-    fault_proxy::{Act, FaultProxy},
+    example_service::ExampleService,
+    fault_proxy::{Action, FaultProxy},
     measurements::{Times, measured},
-    raw_client::{Raw, post},
+    raw_client::{RawClient, post},
     redis::RedisServer,
     script::{Gate, Script},
     sidecache::{Setup, Sidecache},
@@ -37,18 +37,18 @@ pub(crate) use self::{
     wall_clock::WallClock,
 };
 
-/// How long anything may take before its test fails: far beyond what a busy machine needs.
+/// How long any step may take before its test fails: far more than a busy machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The same for a whole test.
+/// How long a whole test may take.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// Runs a test on a runtime of its own, and fails it where it takes too long.
+/// Runs a test on a runtime of its own; fails it if it takes too long.
 pub(crate) fn run(test: impl Future<Output = ()>) {
     run_within(LIMIT, test);
 }
 
-/// The same for one that takes as long as it is told to.
+/// Like [`run`], with another limit.
 pub(crate) fn run_within(limit: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -59,17 +59,17 @@ pub(crate) fn run_within(limit: Duration, test: impl Future<Output = ()>) {
     runtime.shutdown_background();
 }
 
-/// Waits for what must come.
+/// Waits for something that must happen; fails the test if it does not.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("in vain: {what}"))
 }
 
-/// Looks again and again until there is something; fails the test where there is nothing for too long.
+/// Polls until `look` returns something; fails the test if that takes too long.
 pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
     eventually_within(PATIENCE, what, look).await
 }
 
-/// The same, with another deadline.
+/// With another timeout.
 pub(crate) async fn eventually_within<T>(
     limit: Duration,
     what: &str,
@@ -85,7 +85,8 @@ pub(crate) async fn eventually_within<T>(
     }
 }
 
-/// The number in an environment variable, for tests that can be made longer by hand; `otherwise` where it is not set.
+/// The number in an environment variable, for tests that can run longer by hand; `otherwise` if it is not
+/// set.
 pub(crate) fn number_from(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number"))
 }

@@ -18,12 +18,12 @@ pub(crate) fn post(target: &str, lines: &str, body: &str) -> String {
 }
 
 /// A bare connection.
-pub(crate) struct Raw {
+pub(crate) struct RawClient {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-impl Raw {
+impl RawClient {
     /// Connects.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("a connection");
@@ -31,7 +31,7 @@ impl Raw {
         Self { stream, buffer: Vec::new() }
     }
 
-    /// Writes these very bytes. A server that has closed already is seen when reading.
+    /// Writes exactly these bytes. If the server has closed already, reading shows it.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = soon("room to write", self.stream.write_all(bytes.as_ref())).await;
     }
@@ -47,7 +47,7 @@ impl Raw {
     /// Reads until the server closes, and gives everything.
     ///
     /// # Errors
-    /// Where the connection ends otherwise, by a reset say.
+    /// If the connection ends otherwise, for example by a reset.
     pub(crate) async fn rest_or_error(mut self) -> io::Result<String> {
         while soon("the connection's end", self.stream.read_buf(&mut self.buffer)).await? > 0 {}
         Ok(String::from_utf8(self.buffer).expect("text"))
@@ -76,7 +76,7 @@ impl Raw {
         String::from_utf8(self.rest_bytes().await).expect("text")
     }
 
-    /// The same, whatever it is.
+    /// Like [`Self::rest`], as bytes.
     pub(crate) async fn rest_bytes(mut self) -> Vec<u8> {
         while soon("the connection's end", self.fill()).await {}
         self.buffer
@@ -87,7 +87,7 @@ impl Raw {
         while self.buffer.len() < bytes && soon("some bytes", self.fill()).await {}
     }
 
-    /// Says that nothing more will be sent. A server that has closed already is seen when reading.
+    /// Closes the client's half of the connection. If the server has closed already, reading shows it.
     pub(crate) async fn close_half(&mut self) {
         let _ = self.stream.shutdown().await;
     }

@@ -50,8 +50,9 @@ impl RedisServer {
         panic!("redis-server found no port to listen on");
     }
 
-    /// A port that nobody listens on, and no other test of this process gets. Not one that the system gives to
-    /// outgoing connections: a client that keeps trying a server that is down could be given it, and meet itself.
+    /// A port that nobody listens on, and no other test of this process gets. Not one that the system gives
+    /// to outgoing connections: a client that keeps trying a server that is down could be given it, and meet
+    /// itself.
     pub(crate) fn free_port() -> u16 {
         static START: LazyLock<u16> = LazyLock::new(|| fastrand::u16(..PORTS));
         static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -74,13 +75,13 @@ impl RedisServer {
         self.port
     }
 
-    /// What it would keep on a disk.
+    /// The dump that it would save to disk.
     pub(crate) fn dump(&self) -> Vec<u8> {
         assert_eq!(self.cli(&["SAVE"]), "OK");
         std::fs::read(self.dump_path()).expect("a dump")
     }
 
-    /// Where it would keep that.
+    /// The path of that dump.
     pub(crate) fn dump_path(&self) -> PathBuf {
         self.dir.path().join("dump.rdb")
     }
@@ -97,10 +98,10 @@ impl RedisServer {
         self.child.wait().expect("the server ends");
     }
 
-    /// Stops it from running, its connections open: a server that hangs.
+    /// Suspends it with its connections open: a server that hangs.
     pub(crate) fn pause(&self) {
         self.signal("STOP");
-        // The signal is sent; it may still run for a moment.
+        // It may still run for a moment after the signal.
         let stat = format!("/proc/{}/stat", self.child.id());
         while std::fs::read_to_string(&stat).is_ok_and(|text| !text.contains(") T ")) {
             thread::yield_now();
@@ -114,7 +115,7 @@ impl RedisServer {
 
     /// Starts it again on the same port, where it was ended; its data, if it saved any, in the same folder.
     pub(crate) fn restart(&mut self) {
-        // Where somebody else looks whether the port is free at this very moment, the server finds it taken.
+        // Another process may be testing whether the port is free, and so occupy it for a moment.
         for _ in 0..20 {
             self.restart_with(&[]);
             if self.answers() {
@@ -152,7 +153,7 @@ impl RedisServer {
             .collect()
     }
 
-    /// Waits until this very process answers on the port; false if it ends before.
+    /// Waits until this process answers on the port; false if it ends before.
     fn answers(&mut self) -> bool {
         let id = format!("process_id:{}\r\n", self.child.id());
         let deadline = Instant::now() + PATIENCE;

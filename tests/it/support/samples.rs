@@ -1,4 +1,4 @@
-//! Questions and answers of each dialect, for scripted upstreams, and what callers are known by.
+//! Sample questions and answers of each dialect, for scripted upstreams, and sample credentials.
 
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ pub(crate) fn chunk(delta: Value, finish: Option<&str>) -> String {
     )
 }
 
-/// The last chunk but one of a chat's stream, where usage was asked for.
+/// The last chunk but one of a chat's stream, if the request asked for usage.
 pub(crate) fn usage_chunk() -> String {
     data(&json!({
         "id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m-2", "choices": [],
@@ -59,7 +59,7 @@ pub(crate) fn usage_chunk() -> String {
     }))
 }
 
-/// What ends an OpenAI stream.
+/// The end of an OpenAI stream.
 pub(crate) const DONE: &str = "data: [DONE]\n\n";
 
 /// A chat's stream.
@@ -145,7 +145,7 @@ pub(crate) fn ollama_lines() -> Vec<String> {
     .collect()
 }
 
-/// The answer that a hit gives: one with vectors says that it cost nothing.
+/// The answer of a hit: one with vectors reports a usage of zero.
 pub(crate) fn on_a_hit(answer: &Value) -> Value {
     let mut answer = answer.clone();
     if answer["data"].is_array() {

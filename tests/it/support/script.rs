@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokio::sync::watch;
 
-/// A gate that holds an upstream back until the test opens it, or the test back until the upstream did.
+/// A barrier between a test and its upstream: one waits until the other opens it.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate(watch::Sender<bool>);
 
@@ -33,12 +33,12 @@ impl Gate {
 /// One step of an answer.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// Writes these very bytes.
+    /// Writes exactly these bytes.
     Send(Vec<u8>),
-    /// Waits for the test.
+    /// Waits until the test opens the gate.
     Wait(Gate),
-    /// Tells the test.
-    Tell(Gate),
+    /// Opens the gate for the test.
+    Open(Gate),
     /// Closes the connection.
     Close,
     /// Resets it.
@@ -54,7 +54,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// An answer of literal bytes, to begin with none.
+    /// An empty script, for literal bytes.
     pub(crate) fn raw() -> Self {
         Self::default()
     }
@@ -75,7 +75,7 @@ impl Script {
         Self::json_with(200, &[], body)
     }
 
-    /// The same, with a status and further headers.
+    /// A whole answer in JSON, with a status and further headers.
     pub(crate) fn json_with(status: u16, headers: &[(&str, &str)], body: &Value) -> Self {
         let mut all = vec![("content-type", "application/json")];
         all.extend_from_slice(headers);
@@ -101,7 +101,7 @@ impl Script {
         self.send(text + "\r\n")
     }
 
-    /// Writes these very bytes.
+    /// Writes exactly these bytes.
     pub(crate) fn send(self, bytes: impl AsRef<[u8]>) -> Self {
         self.step(Step::Send(bytes.as_ref().to_vec()))
     }
@@ -125,14 +125,14 @@ impl Script {
         self.step(Step::Wait(gate.clone()))
     }
 
-    /// The same answer, once the test opens `gate`.
+    /// This answer, after the test opens `gate`.
     pub(crate) fn after(self, gate: &Gate) -> Self {
         Self { steps: [vec![Step::Wait(gate.clone())], self.steps].concat() }
     }
 
     /// Opens `gate` for the test.
     pub(crate) fn tell(self, gate: &Gate) -> Self {
-        self.step(Step::Tell(gate.clone()))
+        self.step(Step::Open(gate.clone()))
     }
 
     /// Closes the connection.

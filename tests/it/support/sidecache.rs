@@ -11,19 +11,19 @@ use tempfile::TempDir;
 
 use super::{Client, RedisServer, eventually, logs::Lines};
 
-/// What a sidecache is to be started with.
+/// The settings of a sidecache to start.
 pub(crate) struct Setup {
     config: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     dir: TempDir,
-    /// Where operators connect; `None` where the configuration file says it.
+    /// The address of the admin listener; `None` if the configuration file has it.
     admin: Option<&'static str>,
     shell: Option<String>,
 }
 
 impl Setup {
-    /// Before the upstream at `url`.
+    /// For the upstream at `url`.
     pub(crate) fn to(url: &str) -> Self {
         Self::bare().arguments(&["--upstream", url])
     }
@@ -53,7 +53,7 @@ impl Setup {
         self
     }
 
-    /// With a variable in its environment, which else has only `PATH`.
+    /// With an environment variable; otherwise the environment has only `PATH`.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
@@ -71,7 +71,7 @@ impl Setup {
         self
     }
 
-    /// Started by a shell, after these commands (`ulimit`, a redirection by `exec`).
+    /// Started by a shell, after these commands (`ulimit`, or a redirection by `exec`).
     pub(crate) fn after(mut self, commands: &str) -> Self {
         self.shell = Some(commands.to_owned());
         self
@@ -126,7 +126,8 @@ impl Setup {
         let ready = eventually("ready", async || {
             let ended = sidecache.child.try_wait().expect("its state");
             assert!(ended.is_none(), "it ended with {ended:?}: {}", complaints.text());
-            let is = |line: &Value| line["message"].as_str().is_some_and(|told| told.starts_with("ready"));
+            let is =
+                |line: &Value| line["message"].as_str().is_some_and(|received| received.starts_with("ready"));
             sidecache.log.all().into_iter().find(is)
         })
         .await;
@@ -136,7 +137,7 @@ impl Setup {
         sidecache
     }
 
-    /// Starts one that does not say on its standard output that it is ready, and waits until it accepts clients.
+    /// Starts one whose standard output is redirected, and waits until it accepts clients.
     pub(crate) async fn start_silent(self) -> Sidecache {
         let address = SocketAddr::from(([127, 0, 0, 1], RedisServer::free_port()));
         let setup = self.arguments(&["--listen", &address.to_string()]);
@@ -162,7 +163,7 @@ pub(crate) struct Sidecache {
 }
 
 impl Sidecache {
-    /// One before the upstream at `url`, all settings at their defaults.
+    /// For the upstream at `url`, with default settings.
     pub(crate) async fn start(url: &str) -> Self {
         Setup::to(url).start().await
     }
@@ -182,7 +183,8 @@ impl Sidecache {
         Client::new(self.admin())
     }
 
-    /// Waits until what was answered is in Redis: responses do not wait for that, a look at all entries does.
+    /// Waits until all answers are written to Redis: responses do not wait for that, the list of entries
+    /// does.
     pub(crate) async fn settled(&self) {
         assert_eq!(self.operator().get("/entries?limit=1").await.status, 200);
     }

@@ -57,7 +57,7 @@ impl Upstream {
         Self::answering(true, answer).await
     }
 
-    /// The same, which forgets its requests: for tests with very many.
+    /// Like [`Self::start`], but without recording the requests: for tests with very many.
     pub(crate) async fn forgetful(answer: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Self {
         Self::answering(false, answer).await
     }
@@ -86,7 +86,8 @@ impl Upstream {
         Self::start(move |_| script.clone()).await
     }
 
-    /// An upstream that answers the first request with the first script, and so on, and the rest with the last.
+    /// An upstream that answers the first request with the first script, and so on, and the rest with the
+    /// last.
     pub(crate) async fn in_turn(scripts: Vec<Script>) -> Self {
         let turn = Mutex::new(0);
         Self::start(move |_| {
@@ -98,7 +99,7 @@ impl Upstream {
         .await
     }
 
-    /// An upstream that deals with each connection as `handle` likes.
+    /// An upstream that handles each connection with `handle`.
     pub(crate) async fn serve<F>(handle: impl Fn(Conn) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -213,18 +214,18 @@ impl Conn {
         std::mem::take(&mut self.buffer)
     }
 
-    /// Writes these very bytes; false where nobody is there to read them.
+    /// Writes exactly these bytes; false if the connection is closed.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes this half of the connection.
     pub(crate) async fn close_half(&mut self) {
         // Its peer may be gone.
         let _ = self.stream.shutdown().await;
     }
 
-    /// Notes a request for the test.
+    /// Records a request for the test.
     pub(crate) fn record(&self, request: &Received) {
         self.requests.lock().unwrap().push(request.clone());
     }
@@ -235,7 +236,7 @@ impl Conn {
             match step {
                 Step::Send(bytes) if self.send(&bytes).await => {}
                 Step::Wait(gate) => gate.passed().await,
-                Step::Tell(gate) => gate.open(),
+                Step::Open(gate) => gate.open(),
                 Step::Hang => std::future::pending().await,
                 Step::Reset => {
                     self.stream.set_zero_linger().expect("an open socket");

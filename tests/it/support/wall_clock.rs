@@ -1,4 +1,4 @@
-//! A wall clock that a test sets, for a process of its own.
+//! A wall clock that a test can set for its sidecache.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -6,14 +6,14 @@ use tempfile::TempDir;
 
 use super::Setup;
 
-/// The clock; its monotonic sister goes on undisturbed, as where an operator or NTP sets a machine's time.
+/// The clock. The monotonic clock goes on undisturbed, as when an operator or NTP sets a machine's time.
 #[derive(Debug)]
 pub(crate) struct WallClock {
     dir: TempDir,
 }
 
 impl WallClock {
-    /// One that is right.
+    /// A clock with the right time.
     pub(crate) fn new() -> Self {
         let clock = Self { dir: tempfile::tempdir().expect("a temporary folder") };
         let source = clock.dir.path().join("clock.c");
@@ -34,15 +34,15 @@ impl WallClock {
         self.dir.path().join("offset")
     }
 
-    /// From now on it is so many seconds fast, or slow.
+    /// From now on it is this many seconds fast, or slow if negative.
     pub(crate) fn set(&self, offset: i64) {
-        // In place: the process has these very bytes before it.
+        // In place, because the process has mapped this file.
         let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(self.offset());
         let file = file.expect("a file");
         std::os::unix::fs::FileExt::write_all_at(&file, &offset.to_ne_bytes(), 0).expect("it is written");
     }
 
-    /// What `setup` starts goes by it.
+    /// `setup` with this clock.
     pub(crate) fn rule(&self, setup: Setup) -> Setup {
         let text = |path: PathBuf| path.to_str().expect("UTF-8").to_owned();
         setup.env("LD_PRELOAD", &text(self.library())).env("WALL_CLOCK_OFFSET", &text(self.offset()))

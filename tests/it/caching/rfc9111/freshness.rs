@@ -1,4 +1,4 @@
-//! Section 4.2: fresh or not; section 5.2.1: what a request asks for; RFC 9213.
+//! Section 4.2: freshness; section 5.2.1: request directives; RFC 9213.
 
 use super::{counting, follow, get, route, says, second};
 use crate::support::{Script, Setup, Upstream, run};
@@ -24,7 +24,7 @@ fn rfc9111_4_2_1_explicit_freshness_is_obeyed() {
 }
 
 #[test]
-fn rfc9111_4_2_2_a_heuristic_goes_by_the_last_change() {
+fn rfc9111_4_2_2_heuristic_freshness_uses_last_modified() {
     run(async {
         let changed = ("last-modified", "Tue, 15 Nov 1994 08:12:31 GMT");
         assert_eq!(second(&[changed]).await.cache(), "HIT");
@@ -38,7 +38,7 @@ fn rfc9111_4_2_2_a_heuristic_goes_by_the_last_change() {
 }
 
 #[test]
-fn rfc9111_4_2_3_the_age_that_it_came_with_counts() {
+fn rfc9111_4_2_3_the_received_age_counts() {
     run(async {
         let hit = second(&[("cache-control", "max-age=600"), ("age", "30")]).await;
         assert_eq!(hit.cache(), "HIT");
@@ -65,7 +65,7 @@ fn rfc9110_6_6_1_a_stored_response_keeps_its_date_or_gets_one() {
 }
 
 #[test]
-fn rfc9213_2_2_a_field_for_cdns_stands_for_cache_control() {
+fn rfc9213_2_2_cdn_cache_control_replaces_cache_control() {
     run(async {
         for (targeted, plain, expected) in [
             ("max-age=60", "no-store", "HIT"),
@@ -83,7 +83,7 @@ fn rfc9213_2_2_a_field_for_cdns_stands_for_cache_control() {
 }
 
 #[test]
-fn rfc9111_5_2_1_a_request_asks_for_less() {
+fn rfc9111_5_2_1_request_directives_restrict_reuse() {
     run(async {
         let upstream = counting(&[("cache-control", "max-age=600"), ("age", "100")]).await;
         let sidecache = follow(&upstream).await;
@@ -129,7 +129,7 @@ fn rfc9111_5_2_1_7_only_if_cached_never_asks_the_upstream() {
 }
 
 #[test]
-fn a_route_may_not_care_what_requests_ask_for() {
+fn a_route_can_ignore_request_directives() {
     run(async {
         let upstream = counting(&[("cache-control", "max-age=60")]).await;
         let lines = "scope = \"shared\"\nhonor_request_cache_control = false";
@@ -143,7 +143,7 @@ fn a_route_may_not_care_what_requests_ask_for() {
 }
 
 #[test]
-fn x_cache_ttl_shortens_what_the_upstream_says() {
+fn x_cache_ttl_shortens_the_upstreams_freshness() {
     run(async {
         let upstream = Upstream::always(says(&[("cache-control", "max-age=600")], "x")).await;
         let sidecache = follow(&upstream).await;

@@ -1,9 +1,9 @@
-//! Section 4.4: what an unsafe request makes invalid.
+//! Section 4.4: invalidation by unsafe requests.
 
 use super::{follow, route, says};
 use crate::support::{Client, Received, Script, Setup, Upstream, run};
 
-/// An upstream whose answers to `GET` are fresh, and to all else `other`.
+/// An upstream that answers `GET` with a fresh response, and other methods with `other`.
 async fn upstream(other: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Upstream {
     Upstream::start(move |request| match request.method.as_str() {
         "GET" => says(&[("cache-control", "max-age=600")], &request.target),
@@ -17,7 +17,7 @@ async fn cache_of(client: &Client, target: &str) -> String {
 }
 
 #[test]
-fn rfc9111_4_4_a_success_of_an_unsafe_method_makes_its_target_invalid() {
+fn rfc9111_4_4_a_successful_unsafe_request_invalidates_its_target() {
     run(async {
         let upstream = upstream(|request| {
             let refused = request.header("x-refused").is_some();
@@ -48,7 +48,7 @@ fn rfc9111_4_4_a_success_of_an_unsafe_method_makes_its_target_invalid() {
 }
 
 #[test]
-fn rfc9111_4_4_what_its_locations_name_is_invalid_where_the_origin_is_the_same() {
+fn rfc9111_4_4_its_location_headers_are_invalidated_for_the_same_origin() {
     run(async {
         let upstream = upstream(|request| {
             let headers = [("location", request.header("x-l")), ("content-location", request.header("x-c"))];
@@ -78,7 +78,7 @@ fn rfc9111_4_4_what_its_locations_name_is_invalid_where_the_origin_is_the_same()
 }
 
 #[test]
-fn rfc9111_4_4_every_variant_and_every_scope_is_invalid() {
+fn rfc9111_4_4_every_variant_and_every_scope_is_invalidated() {
     run(async {
         let upstream = Upstream::start(|request| match request.method.as_str() {
             "GET" => says(&[("cache-control", "max-age=600, public"), ("vary", "foo")], "x"),
@@ -101,7 +101,7 @@ fn rfc9111_4_4_every_variant_and_every_scope_is_invalid() {
 }
 
 #[test]
-fn a_large_upload_is_streamed_whatever_its_route_keeps() {
+fn a_large_upload_is_streamed_on_a_cacheable_route() {
     run(async {
         let upstream = upstream(|request| Script::whole(200, &[], request.body.len().to_string())).await;
         let limits = "[limits]\nmax_body = \"1KiB\"\n";
@@ -113,7 +113,7 @@ fn a_large_upload_is_streamed_whatever_its_route_keeps() {
 }
 
 #[test]
-fn a_following_route_needs_no_document() {
+fn an_rfc9111_route_invalidates_without_kind_document() {
     run(async {
         let upstream = upstream(|_| Script::whole(204, &[], "")).await;
         let sidecache = follow(&upstream).await;

@@ -8,7 +8,7 @@ async fn query(client: &Client, media: &str, body: &str) -> Answer {
 }
 
 #[test]
-fn rfc10008_2_7_the_body_and_what_it_is_are_in_the_key() {
+fn rfc10008_2_7_the_body_and_its_media_type_are_in_the_key() {
     run(async {
         let upstream = Upstream::start(|request| {
             let body = String::from_utf8_lossy(&request.body).into_owned();

@@ -1,9 +1,9 @@
-//! The same over Redis, on two replicas.
+//! Two replicas on one Redis.
 
 use super::{get, route, says};
 use crate::support::{RedisServer, Script, Setup, Sidecache, Upstream, eventually, run};
 
-/// A replica that keeps nothing nearer than Redis, with a deadline that a busy machine keeps.
+/// A replica without a near cache, with a store timeout that even a busy machine keeps.
 async fn replica(upstream: &Upstream, redis: &RedisServer) -> Sidecache {
     let config = format!("[store]\ntimeout = \"5s\"\n{}", route("scope = \"shared\""));
     let setup = Setup::to(&upstream.url()).config(&config).arguments(&["--redis", &redis.url()]);

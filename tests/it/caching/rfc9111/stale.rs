@@ -3,20 +3,20 @@
 use super::{follow, get, route, says};
 use crate::support::{Client, Gate, Script, Setup, Upstream, eventually, run};
 
-/// Headers of a response that is stale when it comes, and can be validated.
+/// Headers of a response that is stale on arrival and can be validated.
 fn stale(directives: &str) -> [(String, String); 3] {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     [pair("cache-control", &format!("max-age=9{directives}")), pair("age", "9"), pair("etag", "\"a\"")]
 }
 
-/// An upstream that gives a stale response with these directives, and then only `next`.
+/// An upstream whose first response is stale and has these directives; all others are `next`.
 async fn once(directives: &str, next: Script) -> Upstream {
     let headers = stale(directives);
     let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     Upstream::in_turn(vec![says(&headers, "first"), next]).await
 }
 
-async fn told(client: &Client, headers: &[(&str, &str)]) -> (u16, String, String) {
+async fn received(client: &Client, headers: &[(&str, &str)]) -> (u16, String, String) {
     let answer = get(client, headers).await;
     (answer.status, answer.cache().to_owned(), answer.text())
 }
@@ -34,7 +34,7 @@ fn rfc5861_3_a_stale_response_is_served_while_it_is_validated() {
         let client = sidecache.client();
         get(&client, &[]).await;
         for _ in 0..3 {
-            assert_eq!(told(&client, &[]).await, (200, "STALE".to_owned(), FIRST.to_owned()));
+            assert_eq!(received(&client, &[]).await, (200, "STALE".to_owned(), FIRST.to_owned()));
         }
         eventually("it is validated", async || (upstream.calls() == 2).then_some(())).await;
         assert_eq!(upstream.last().header("if-none-match"), Some("\"a\""));
@@ -45,21 +45,21 @@ fn rfc5861_3_a_stale_response_is_served_while_it_is_validated() {
 }
 
 #[test]
-fn rfc5861_3_and_rfc9111_4_2_4_what_forbids_stale_responses_wins() {
+fn rfc5861_3_and_rfc9111_4_2_4_directives_that_forbid_stale_responses_win() {
     run(async {
         for directive in ["must-revalidate", "proxy-revalidate", "s-maxage=9", "no-cache"] {
             let directives = format!(", stale-while-revalidate=60, stale-if-error=60, {directive}");
             let upstream = once(&directives, says(&[("cache-control", "no-store")], "second")).await;
             let sidecache = follow(&upstream).await;
             get(&sidecache.client(), &[]).await;
-            let second = told(&sidecache.client(), &[("cache-control", "max-stale")]).await;
+            let second = received(&sidecache.client(), &[("cache-control", "max-stale")]).await;
             assert_eq!(second, (200, "MISS".to_owned(), "second".to_owned()), "{directive}");
         }
     });
 }
 
 #[test]
-fn rfc5861_4_a_stale_response_is_better_than_an_error() {
+fn rfc5861_4_a_stale_response_is_served_instead_of_an_error() {
     run(async {
         for status in [500, 502, 503, 504] {
             let error = Script::whole(status, &[("cache-control", "max-age=60")], "error");
@@ -77,43 +77,43 @@ fn rfc5861_4_a_stale_response_is_better_than_an_error() {
 }
 
 #[test]
-fn rfc5861_4_an_error_is_passed_on_where_nobody_allows_otherwise() {
+fn rfc5861_4_an_error_is_passed_on_without_stale_if_error() {
     run(async {
         let error = || Script::whole(503, &[], "error");
         let upstream = once("", error()).await;
         let sidecache = follow(&upstream).await;
         get(&sidecache.client(), &[]).await;
-        assert_eq!(told(&sidecache.client(), &[]).await.0, 503);
-        let allowed = told(&sidecache.client(), &[("cache-control", "stale-if-error=60")]).await;
+        assert_eq!(received(&sidecache.client(), &[]).await.0, 503);
+        let allowed = received(&sidecache.client(), &[("cache-control", "stale-if-error=60")]).await;
         assert_eq!(allowed, (200, "STALE".to_owned(), FIRST.to_owned()), "by the request");
         let upstream = once("", error()).await;
         let config = route("scope = \"shared\"\nstale_if_error = \"1m\"");
         let sidecache = Setup::to(&upstream.url()).config(&config).start().await;
         get(&sidecache.client(), &[]).await;
-        assert_eq!(told(&sidecache.client(), &[]).await.1, "STALE", "by the route");
+        assert_eq!(received(&sidecache.client(), &[]).await.1, "STALE", "by the route");
     });
 }
 
 #[test]
-fn rfc9111_4_2_4_a_stale_response_is_served_where_the_upstream_is_out_of_reach() {
+fn rfc9111_4_2_4_a_stale_response_is_served_while_the_upstream_is_unreachable() {
     run(async {
         for (directives, expected) in [("", 200), (", must-revalidate", 502), (", s-maxage=9", 502)] {
             let upstream = once(directives, Script::raw().close()).await;
             let sidecache = follow(&upstream).await;
             get(&sidecache.client(), &[]).await;
-            assert_eq!(told(&sidecache.client(), &[]).await.0, expected, "it closed: {directives}");
+            assert_eq!(received(&sidecache.client(), &[]).await.0, expected, "it closed: {directives}");
             drop(upstream);
-            let (status, cache, _) = told(&sidecache.client(), &[]).await;
+            let (status, cache, _) = received(&sidecache.client(), &[]).await;
             assert_eq!(status, expected, "it is gone: {directives}");
             assert_eq!(cache == "STALE", expected == 200);
-            let refused = told(&sidecache.client(), &[("cache-control", "no-cache")]).await;
+            let refused = received(&sidecache.client(), &[("cache-control", "no-cache")]).await;
             assert_eq!(refused.0, 502, "section 5.2.1.4");
         }
     });
 }
 
 #[test]
-fn rfc9111_5_2_1_2_a_request_may_take_a_stale_response() {
+fn rfc9111_5_2_1_2_max_stale_accepts_a_stale_response() {
     run(async {
         let upstream = once("", Script::whole(500, &[], "error")).await;
         let sidecache = follow(&upstream).await;
@@ -122,7 +122,7 @@ fn rfc9111_5_2_1_2_a_request_may_take_a_stale_response() {
             [("max-stale", 200), ("max-stale=60", 200), ("max-stale=60, max-age=5", 500)]
         {
             assert_eq!(
-                told(&sidecache.client(), &[("cache-control", directive)]).await.0,
+                received(&sidecache.client(), &[("cache-control", directive)]).await.0,
                 expected,
                 "{directive}"
             );

@@ -1,4 +1,4 @@
-//! Section 3: what is stored, and of that, which fields.
+//! Section 3: which responses are stored, and which of their fields.
 
 use super::{counting, follow, get, says, second};
 use crate::support::{Client, Gate, Script, Setup, Upstream, run};
@@ -27,7 +27,7 @@ fn rfc9111_3_any_final_status_with_explicit_freshness_is_stored() {
 }
 
 #[test]
-fn rfc9111_3_what_says_so_is_not_stored() {
+fn rfc9111_3_responses_that_forbid_storing_are_not_stored() {
     run(async {
         for (value, reason) in [
             ("max-age=60, no-store", "no-store"),
@@ -46,7 +46,7 @@ fn rfc9111_3_what_says_so_is_not_stored() {
 }
 
 #[test]
-fn rfc9111_3_1_fields_of_one_connection_are_not_stored() {
+fn rfc9111_3_1_connection_specific_fields_are_not_stored() {
     run(async {
         let headers = [
             FRESH,
@@ -81,7 +81,7 @@ fn rfc9111_3_3_an_incomplete_response_is_not_stored() {
 }
 
 #[test]
-fn rfc9111_3_5_what_was_for_an_authorized_request_is_shared_where_it_says_so() {
+fn rfc9111_3_5_a_response_to_an_authorized_request_is_shared_if_it_allows_that() {
     run(async {
         for (value, expected) in [
             ("max-age=60", "MISS"),
@@ -122,7 +122,7 @@ fn a_scope_separates_callers_whatever_the_response_says() {
 }
 
 #[test]
-fn what_a_keyed_caller_got_is_for_accepted_callers_where_the_response_does_not_say() {
+fn a_response_to_a_caller_with_a_key_is_shared_with_accepted_callers_only() {
     run(async {
         let upstream = counting(&[FRESH]).await;
         let sidecache = follow(&upstream).await;
@@ -143,7 +143,7 @@ fn an_encoded_answer_is_not_stored() {
 }
 
 #[test]
-fn an_answer_that_sets_a_cookie_is_nobody_elses() {
+fn a_response_that_sets_a_cookie_is_not_shared() {
     run(async {
         let second = second(&[FRESH, ("set-cookie", "a=b")]).await;
         assert_eq!((second.cache(), second.detail()), ("MISS", Some("set-cookie")));
@@ -151,7 +151,7 @@ fn an_answer_that_sets_a_cookie_is_nobody_elses() {
 }
 
 #[test]
-fn rfc9111_4_who_asks_meanwhile_gets_only_what_may_be_reused() {
+fn rfc9111_4_followers_get_only_reusable_responses() {
     run(async {
         for (value, expected) in [("max-age=60", 1), ("no-cache", 2), ("max-age=60, private", 2)] {
             let gate = Gate::new();

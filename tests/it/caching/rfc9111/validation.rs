@@ -1,4 +1,4 @@
-//! Section 4.3: what is stored is validated, and what that changes; a client's own conditions.
+//! Section 4.3: validation of stored responses, and the client's own conditions.
 
 use super::{follow, get, route, says};
 use crate::support::{Received, Script, Setup, Upstream, run};
@@ -6,7 +6,8 @@ use crate::support::{Received, Script, Setup, Upstream, run};
 const STALE: [(&str, &str); 2] = [("cache-control", "max-age=9"), ("age", "9")];
 const CHANGED: &str = "Tue, 15 Nov 1994 08:12:31 GMT";
 
-/// An upstream that confirms `"a"` with these headers, and gives it at first as a stale response with those.
+/// An upstream whose first response `"a"` is stale and has the headers `first`; it confirms `"a"` with a 304
+/// and the headers `confirmed`.
 async fn confirming(first: &'static [(&str, &str)], confirmed: &'static [(&str, &str)]) -> Upstream {
     Upstream::start(move |request| {
         if is_asked_to_confirm(request) {
@@ -22,7 +23,7 @@ fn is_asked_to_confirm(request: &Received) -> bool {
 }
 
 #[test]
-fn rfc9111_4_3_1_a_stale_response_is_validated_with_what_it_has() {
+fn rfc9111_4_3_1_a_stale_response_is_validated_with_its_validators() {
     run(async {
         for (name, value, condition) in [
             ("etag", "\"a\"", "if-none-match"),
@@ -41,8 +42,8 @@ fn rfc9111_4_3_1_a_stale_response_is_validated_with_what_it_has() {
                 (confirmed.status, confirmed.cache(), confirmed.text().as_str()),
                 (200, "HIT", "first")
             );
-            let told = confirmed.header("cache-status");
-            assert!(told.starts_with("sidecache; fwd=stale; fwd-status=304; ttl="), "{told}");
+            let received = confirmed.header("cache-status");
+            assert!(received.starts_with("sidecache; fwd=stale; fwd-status=304; ttl="), "{received}");
             let hit = get(&sidecache.client(), &[]).await;
             assert!(hit.header("cache-status").starts_with("sidecache; hit"), "it is fresh again");
             assert_eq!(upstream.calls(), 2);
@@ -79,7 +80,7 @@ fn rfc9111_3_2_a_304_updates_the_stored_fields() {
 }
 
 #[test]
-fn rfc9111_4_3_4_a_304_that_names_another_response_updates_nothing() {
+fn rfc9111_4_3_4_a_304_for_another_response_updates_nothing() {
     run(async {
         let upstream = confirming(&[], &[("cache-control", "max-age=60"), ("etag", "\"b\"")]).await;
         let sidecache = follow(&upstream).await;
@@ -92,7 +93,7 @@ fn rfc9111_4_3_4_a_304_that_names_another_response_updates_nothing() {
 }
 
 #[test]
-fn rfc9111_4_3_3_a_full_response_takes_the_place_of_the_stored_one() {
+fn rfc9111_4_3_3_a_full_response_replaces_the_stored_one() {
     run(async {
         let upstream = Upstream::start(|request| {
             if is_asked_to_confirm(request) {
@@ -128,7 +129,7 @@ fn rfc9111_5_2_2_4_no_cache_is_validated_however_fresh() {
 }
 
 #[test]
-fn rfc9111_5_2_1_4_a_request_may_want_a_fresh_response_confirmed() {
+fn rfc9111_5_2_1_4_no_cache_in_a_request_validates_a_fresh_response() {
     run(async {
         let upstream = Upstream::start(|request| {
             if is_asked_to_confirm(request) {
@@ -146,7 +147,7 @@ fn rfc9111_5_2_1_4_a_request_may_want_a_fresh_response_confirmed() {
 }
 
 #[test]
-fn rfc9111_4_3_2_a_clients_condition_is_answered_from_what_is_stored() {
+fn rfc9111_4_3_2_a_clients_condition_is_evaluated_on_the_stored_response() {
     run(async {
         let upstream = confirming(&[], &[("cache-control", "max-age=60")]).await;
         let sidecache = follow(&upstream).await;
@@ -163,7 +164,7 @@ fn rfc9111_4_3_2_a_clients_condition_is_answered_from_what_is_stored() {
 }
 
 #[test]
-fn rfc9111_4_3_2_with_nothing_stored_the_upstream_judges_the_condition() {
+fn rfc9111_4_3_2_a_condition_on_a_miss_goes_upstream() {
     run(async {
         let upstream = confirming(&[], &[("etag", "\"a\"")]).await;
         let sidecache = follow(&upstream).await;
@@ -180,7 +181,7 @@ fn rfc9111_4_3_2_with_nothing_stored_the_upstream_judges_the_condition() {
 }
 
 #[test]
-fn rfc9111_4_3_5_the_answer_to_a_head_freshens_what_it_tells_of() {
+fn rfc9111_4_3_5_a_head_response_freshens_the_stored_get() {
     run(async {
         for (tag, expected) in [("\"a\"", "HIT"), ("\"b\"", "MISS")] {
             let upstream = Upstream::start(move |request| match request.method.as_str() {
@@ -207,7 +208,7 @@ fn rfc9111_4_3_5_the_answer_to_a_head_freshens_what_it_tells_of() {
 }
 
 #[test]
-fn what_is_kept_to_be_validated_is_kept_for_the_routes_ttl() {
+fn a_response_that_can_be_validated_is_stored_for_the_routes_ttl() {
     run(async {
         let upstream = confirming(&[], &[("cache-control", "max-age=60")]).await;
         let config = route("scope = \"shared\"\nttl = 0");

@@ -3,13 +3,13 @@
 use super::{counting, follow, get, says, second};
 use crate::support::{Gate, Script, Upstream, run};
 
-/// An upstream whose answers vary on `names`, and say how many it has given.
+/// An upstream whose answers are their numbers and vary on `names`.
 async fn varying(names: &str) -> Upstream {
     counting(&[("cache-control", "max-age=60"), ("vary", names)]).await
 }
 
 #[test]
-fn rfc9111_4_1_each_variant_is_kept() {
+fn rfc9111_4_1_each_variant_is_stored() {
     run(async {
         let upstream = varying("Foo").await;
         let sidecache = follow(&upstream).await;
@@ -25,15 +25,18 @@ fn rfc9111_4_1_each_variant_is_kept() {
             let answer = get(&client, headers).await;
             assert_eq!((answer.cache(), answer.text().as_str()), (cache, text), "{headers:?}");
             if text == "2" && cache == "MISS" {
-                let told = answer.header("cache-status");
-                assert!(told.starts_with("sidecache; fwd=vary-miss"), "RFC 9211, section 2.2: {told}");
+                let received = answer.header("cache-status");
+                assert!(
+                    received.starts_with("sidecache; fwd=vary-miss"),
+                    "RFC 9211, section 2.2: {received}"
+                );
             }
         }
     });
 }
 
 #[test]
-fn rfc9111_4_1_lines_and_white_space_are_normalised() {
+fn rfc9111_4_1_header_lines_and_white_space_are_normalised() {
     run(async {
         let upstream = varying("Foo, Accept-Language").await;
         let sidecache = follow(&upstream).await;
@@ -56,7 +59,7 @@ fn rfc9111_4_1_an_asterisk_never_matches() {
 }
 
 #[test]
-fn what_varies_on_more_than_before_is_told_apart_by_all_of_it() {
+fn a_longer_vary_separates_variants_by_all_its_fields() {
     run(async {
         let script = |vary, text| says(&[("cache-control", "max-age=60"), ("vary", vary)], text);
         let upstream = Upstream::in_turn(vec![script("a", "1"), script("b", "2"), script("b", "3")]).await;
@@ -74,7 +77,7 @@ fn what_varies_on_more_than_before_is_told_apart_by_all_of_it() {
 }
 
 #[test]
-fn what_no_longer_varies_answers_everyone() {
+fn a_response_without_vary_answers_every_variant() {
     run(async {
         let vary = [("cache-control", "max-age=60"), ("vary", "foo")];
         let upstream = Upstream::in_turn(vec![says(&vary, "1"), says(&vary[..1], "2")]).await;
@@ -89,7 +92,7 @@ fn what_no_longer_varies_answers_everyone() {
 }
 
 #[test]
-fn rfc9110_12_5_3_the_upstream_is_asked_without_codings_which_nothing_varies_on() {
+fn rfc9110_12_5_3_accept_encoding_is_not_sent_upstream() {
     run(async {
         let upstream = varying("accept-encoding").await;
         let sidecache = follow(&upstream).await;
@@ -100,7 +103,7 @@ fn rfc9110_12_5_3_the_upstream_is_asked_without_codings_which_nothing_varies_on(
 }
 
 #[test]
-fn rfc9111_4_1_nobody_joins_another_variants_request() {
+fn rfc9111_4_1_a_request_never_joins_the_flight_of_another_variant() {
     run(async {
         let gate = Gate::new();
         let held = gate.clone();

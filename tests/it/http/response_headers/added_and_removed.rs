@@ -1,7 +1,7 @@
 //! What sidecache adds to responses, and what it takes out of them.
 
 use crate::support::{
-    Answer, Raw, RedisServer, Script, Setup, Sidecache, Upstream, eventually, post, run,
+    Answer, RawClient, RedisServer, Script, Setup, Sidecache, Upstream, eventually, post, run,
     samples::{CHAT, chat, chat_answer, query, query_answer},
 };
 
@@ -15,7 +15,7 @@ fn all(answer: &Answer, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_callers_sane_request_id_is_kept() {
+fn a_valid_request_id_of_the_client_is_used() {
     run(async {
         let upstream = upstream_with(&[]).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -33,7 +33,7 @@ fn a_callers_sane_request_id_is_kept() {
 }
 
 #[test]
-fn any_other_request_id_is_replaced() {
+fn an_invalid_request_id_is_replaced() {
     run(async {
         let upstream = upstream_with(&[]).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -63,7 +63,7 @@ fn the_upstreams_request_id_wins_and_the_log_has_both() {
             assert_eq!(upstream.last().header("x-request-id"), Some(id));
             assert_eq!(sidecache.log.response(id).await["upstream_request_id"], "theirs");
         }
-        // Theirs was of another request.
+        // The upstream's id was for another request.
         let hit = sidecache.client().post_with(CHAT, &[("x-request-id", "three")], &chat()).await;
         assert_eq!((hit.cache(), all(&hit, "x-request-id")), ("HIT", vec!["three".to_owned()]));
         assert_eq!(sidecache.log.response("three").await.get("upstream_request_id"), None);
@@ -126,10 +126,10 @@ fn cache_status_is_appended_to_the_upstreams() {
         {
             let answer = sidecache.client().post(CHAT, &chat()).await;
             assert_eq!(all(&answer, "x-cache"), [turn]);
-            let told = all(&answer, "cache-status");
-            assert_eq!((told.len(), told[0].as_str()), (2, "origin; hit"), "{told:?}");
-            assert!(told[1].starts_with(ours), "{told:?}");
-            let key = told[1].split("; ").find_map(|part| part.strip_prefix("key=")).expect("a key");
+            let received = all(&answer, "cache-status");
+            assert_eq!((received.len(), received[0].as_str()), (2, "origin; hit"), "{received:?}");
+            assert!(received[1].starts_with(ours), "{received:?}");
+            let key = received[1].split("; ").find_map(|part| part.strip_prefix("key=")).expect("a key");
             let hex = key.trim_matches('"').strip_prefix("sidecache:query:").expect("namespace and kind");
             assert!(hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
         }
@@ -137,7 +137,7 @@ fn cache_status_is_appended_to_the_upstreams() {
 }
 
 #[test]
-fn a_hit_leaves_out_what_was_the_first_callers() {
+fn a_hit_has_no_headers_that_were_for_the_first_caller() {
     run(async {
         let headers = [
             ("set-cookie", "session=secret"),
@@ -166,9 +166,9 @@ fn a_hit_leaves_out_what_was_the_first_callers() {
     });
 }
 
-/// How many of the upstream's lines a caller gets, and from where.
+/// How many of the upstream's header lines a caller gets, and `X-Cache`.
 async fn lines(sidecache: &Sidecache, target: &str) -> (usize, String) {
-    let mut raw = Raw::connect(sidecache.address()).await;
+    let mut raw = RawClient::connect(sidecache.address()).await;
     raw.send(post(target, "", &chat().to_string())).await;
     let head = raw.head().await.to_ascii_lowercase();
     let cache = head.lines().find_map(|line| line.strip_prefix("x-cache: ")).unwrap_or_default();
@@ -195,7 +195,7 @@ fn a_thousand_lines_arrive_from_the_upstream_and_from_either_store() {
             let (one, other) = (start().await, start().await);
             assert_eq!(lines(&one, CHAT).await, (count, "miss".to_owned()));
             one.log.stored(1).await;
-            // The other one has it from Redis, and then near.
+            // The other replica gets it from Redis, and then from its near cache.
             for _ in 0..2 {
                 assert_eq!(lines(&other, CHAT).await, (count, "hit".to_owned()));
             }
@@ -217,7 +217,7 @@ fn a_cookie_is_stripped_where_the_route_says_so() {
 }
 
 #[test]
-fn the_health_pages_are_not_the_upstreams() {
+fn health_pages_are_answered_by_sidecache() {
     run(async {
         let upstream = upstream_with(&[]).await;
         let sidecache =
@@ -231,7 +231,7 @@ fn the_health_pages_are_not_the_upstreams() {
             }
         }
         assert_eq!(upstream.calls(), 0);
-        // Everything else is.
+        // All other paths go to the upstream.
         assert_eq!(sidecache.client().get("/health").await.json(), chat_answer());
         assert_eq!(sidecache.client().request("POST", "/_health", &[], "").await.status, 200);
         assert_eq!(upstream.calls(), 2);
@@ -241,7 +241,7 @@ fn the_health_pages_are_not_the_upstreams() {
 }
 
 #[test]
-fn the_admin_listener_wants_its_token_and_a_name_it_knows() {
+fn the_admin_listener_requires_its_token_and_a_known_host() {
     run(async {
         let upstream = upstream_with(&[]).await;
         let config = "[admin]\ntoken = \"let-me-in-please\"\nhosts = [\"ops.example\"]";

@@ -1,4 +1,4 @@
-//! Errors that are made here can be read by the pages that may read the service's answers.
+//! CORS: web pages that may read the service's answers may read sidecache's own errors.
 
 use serde_json::{Value, json};
 
@@ -10,14 +10,14 @@ use crate::support::{
 const PAGE: &str = "https://app.example";
 const OTHER: &str = "https://other.example";
 
-/// A path that is passed through, one that is cacheable, and one for vectors.
-const WAYS: [&str; 3] = ["/some", CHAT, "/v1/embeddings"];
+/// A path that is passed through, a cacheable one, and one for vectors.
+const TARGETS: [&str; 3] = ["/some", CHAT, "/v1/embeddings"];
 
 fn question(target: &str) -> Value {
     if target.ends_with("embeddings") { json!({"model": "e", "input": ["Who?", "Why?"]}) } else { chat() }
 }
 
-/// An answer that pages of one origin may read, as common middleware gives it.
+/// An answer that pages of one origin may read, with the headers of common middleware.
 fn allowing(request: &Received) -> Script {
     let origin = request.header("origin").filter(|origin| *origin == PAGE);
     let Some(origin) = origin else { return Script::json(&chat_answer()) };
@@ -33,13 +33,13 @@ fn allowing(request: &Received) -> Script {
     Script::json_with(200, &lines, &chat_answer())
 }
 
-/// Asks as a page of `origin` does.
+/// Sends a request like a page of `origin`.
 async fn ask(sidecache: &Sidecache, target: &str, origin: &str) -> Answer {
     let headers = [("origin", origin), ("cache-control", "no-cache")];
     sidecache.client().post_with(target, &headers, &question(target)).await
 }
 
-/// An error of sidecache's own that its page can read, or cannot.
+/// Checks an error of sidecache's own, and whether its page can read it.
 #[track_caller]
 fn assert_readable(answer: &Answer, status: u16, readable: bool, what: &str) {
     assert_eq!(answer.status, status, "{what}: {}", answer.text());
@@ -57,7 +57,7 @@ fn assert_readable(answer: &Answer, status: u16, readable: bool, what: &str) {
     }
 }
 
-/// An upstream that closes without a word once the gate is open.
+/// An upstream that closes without an answer once the gate is open.
 async fn failing_after(gate: &Gate) -> Upstream {
     let gone = gate.clone();
     Upstream::start(move |request| if gone.is_open() { Script::raw().close() } else { allowing(request) })
@@ -65,9 +65,9 @@ async fn failing_after(gate: &Gate) -> Upstream {
 }
 
 #[test]
-fn an_upstream_that_went_away() {
+fn an_unreachable_upstreams_502_is_readable_by_the_allowed_origin() {
     run(async {
-        for taught in WAYS {
+        for taught in TARGETS {
             let gone = Gate::new();
             let upstream = failing_after(&gone).await;
             let sidecache = Sidecache::start(&upstream.url()).await;
@@ -75,7 +75,7 @@ fn an_upstream_that_went_away() {
                 ask(&sidecache, taught, origin).await;
             }
             gone.open();
-            for target in WAYS {
+            for target in TARGETS {
                 for origin in [PAGE, OTHER] {
                     let error = ask(&sidecache, target, origin).await;
                     assert_readable(&error, 502, origin == PAGE, &format!("{taught} then {target}"));
@@ -88,7 +88,7 @@ fn an_upstream_that_went_away() {
 }
 
 #[test]
-fn every_error_of_ones_own() {
+fn every_own_error_is_readable_by_the_allowed_origin() {
     run(async {
         let upstream = Upstream::start(|request| match request.header("x-how") {
             Some("late") => Script::raw().hang(),
@@ -119,7 +119,7 @@ fn every_error_of_ones_own() {
 }
 
 #[test]
-fn the_error_of_too_many_requests() {
+fn an_overload_503_is_readable_by_the_allowed_origin() {
     run(async {
         let gate = Gate::new();
         let wait = gate.clone();
@@ -131,13 +131,13 @@ fn the_error_of_too_many_requests() {
         let config = "[limits]\nmax_upstream_requests = 1";
         let sidecache = Setup::to(&upstream.url()).config(config).start().await;
         ask(&sidecache, "/some", PAGE).await;
-        // The first one's place is given back once its body has gone.
+        // The permit of the first request is returned after its body was sent.
         let held = eventually("its place", async || {
             let held = sidecache.client().open("GET", "/held", &[], "").await;
             (held.status == 200).then_some(held)
         })
         .await;
-        for target in WAYS {
+        for target in TARGETS {
             assert_readable(&ask(&sidecache, target, PAGE).await, 503, true, target);
         }
         gate.open();
@@ -146,18 +146,18 @@ fn the_error_of_too_many_requests() {
 }
 
 #[test]
-fn where_nothing_is_known_there_is_nothing() {
+fn errors_have_no_cors_headers_before_the_first_answer() {
     run(async {
         let nowhere = format!("http://127.0.0.1:{}", RedisServer::free_port());
         let sidecache = Sidecache::start(&nowhere).await;
-        for target in WAYS {
+        for target in TARGETS {
             assert_readable(&ask(&sidecache, target, PAGE).await, 502, false, target);
         }
     });
 }
 
 #[test]
-fn the_services_last_answer_decides() {
+fn the_last_answer_of_the_upstream_decides_on_cors() {
     run(async {
         let upstream = Upstream::start(|request| match request.header("x-how") {
             Some("broken") => Script::raw().close(),
@@ -179,7 +179,7 @@ fn the_services_last_answer_decides() {
                 assert_readable(&asked(target, "broken").await, 502, readable, &format!("{target} {how}"));
             }
         }
-        // What comes from the store is no answer of the service's.
+        // A hit is not an answer of the service.
         let hit = asked(CHAT, "open").await;
         assert_eq!((hit.cache(), hit.header("access-control-allow-origin")), ("HIT", PAGE));
         assert_readable(&asked(CHAT, "broken").await, 502, false, "after a hit");
@@ -187,7 +187,7 @@ fn the_services_last_answer_decides() {
 }
 
 #[test]
-fn pages_of_our_own_change_nothing() {
+fn the_health_page_does_not_change_cors() {
     run(async {
         let gone = Gate::new();
         let upstream = failing_after(&gone).await;

@@ -1,14 +1,14 @@
-//! References that name the service by its own address lead back through the proxy.
+//! `Location` and `Content-Location` with the service's own address lead back through the proxy.
 
 use serde_json::json;
 
 use crate::support::{
-    Gate, Raw, Script, Setup, Sidecache, Upstream, eventually, run,
+    Gate, RawClient, Script, Setup, Sidecache, Upstream, eventually, run,
     samples::{QUERY, query, query_answer},
     soon,
 };
 
-/// Answers every request with this status, and with references to its own address, as the request named it.
+/// Answers with this status, and with locations at the host of the request.
 async fn redirecting(status: u16) -> Upstream {
     Upstream::start(move |request| {
         let host = request.header("host").expect("a host");
@@ -21,7 +21,7 @@ async fn redirecting(status: u16) -> Upstream {
 }
 
 #[test]
-fn on_every_way() {
+fn own_locations_are_made_relative_on_every_kind_of_route() {
     run(async {
         for status in [200, 201, 307, 404, 503] {
             let upstream = redirecting(status).await;
@@ -50,7 +50,7 @@ fn on_every_way() {
 }
 
 #[test]
-fn for_those_who_read_along_and_for_hits() {
+fn own_locations_are_made_relative_for_followers_and_hits() {
     run(async {
         let gate = Gate::new();
         let wait = gate.clone();
@@ -78,7 +78,7 @@ fn for_those_who_read_along_and_for_hits() {
 }
 
 #[test]
-fn below_the_path_that_the_upstream_has_in_its_url() {
+fn locations_below_the_upstreams_path_lose_that_path() {
     run(async {
         let upstream = Upstream::start(|request| {
             let host = request.header("host").expect("a host");
@@ -103,7 +103,7 @@ fn below_the_path_that_the_upstream_has_in_its_url() {
 }
 
 #[test]
-fn by_the_name_that_the_client_knows() {
+fn locations_with_the_preserved_host_are_made_relative() {
     run(async {
         let upstream = redirecting(307).await;
         let config = "[upstream]\nhost = \"preserve\"";
@@ -118,7 +118,7 @@ fn by_the_name_that_the_client_knows() {
 }
 
 #[test]
-fn other_places_stay() {
+fn locations_elsewhere_are_unchanged() {
     run(async {
         let upstream = Upstream::start(|request| {
             Script::json_with(302, &[("location", request.header("x-to").expect("where to"))], &json!({}))
@@ -138,7 +138,7 @@ fn other_places_stay() {
 }
 
 #[test]
-fn a_switch_of_protocols_is_as_the_service_said() {
+fn the_location_of_a_101_is_unchanged() {
     run(async {
         let upstream = Upstream::serve(|mut conn| async move {
             if let Some(request) = conn.head().await {
@@ -150,7 +150,7 @@ fn a_switch_of_protocols_is_as_the_service_said() {
         })
         .await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let mut raw = Raw::connect(sidecache.address()).await;
+        let mut raw = RawClient::connect(sidecache.address()).await;
         raw.send("GET /socket HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n").await;
         let head = raw.head().await;
         let own = format!("location: {}/a\r\n", upstream.url());
@@ -159,7 +159,7 @@ fn a_switch_of_protocols_is_as_the_service_said() {
 }
 
 #[test]
-fn what_a_write_says_that_it_made_is_retired() {
+fn a_write_invalidates_what_its_locations_name() {
     run(async {
         let upstream = Upstream::start(|request| match request.method.as_str() {
             "GET" => {

@@ -1,4 +1,4 @@
-//! Heads of responses: what of them is one call's, where they lead, and who may read them.
+//! Headers of responses: added, removed, rewritten, and for one caller only.
 
 mod added_and_removed;
 mod cors_of_errors;

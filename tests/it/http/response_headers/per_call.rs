@@ -1,4 +1,4 @@
-//! What an answer's head tells of one call is for its caller alone.
+//! Headers about one call (ids, limits, timings) go only to the caller of that call.
 
 use crate::support::{
     Answer, Gate, RedisServer, Script, Setup, Sidecache, Upstream, eventually, run,
@@ -6,7 +6,7 @@ use crate::support::{
     soon,
 };
 
-/// What vendors and gateways tell of a call.
+/// Headers of vendors and gateways about a call.
 const OF_THE_CALL: [(&str, &str); 24] = [
     ("openai-processing-ms", "812"),
     ("openai-organization", "org-a"),
@@ -34,7 +34,7 @@ const OF_THE_CALL: [(&str, &str); 24] = [
     ("retry-after", "7"),
 ];
 
-/// What tells of the answer.
+/// Headers about the answer.
 const OF_THE_ANSWER: [(&str, &str); 5] = [
     ("openai-model", "m-2"),
     ("x-litellm-model-name", "m-2"),
@@ -47,14 +47,14 @@ fn all() -> Vec<(&'static str, &'static str)> {
     OF_THE_CALL.into_iter().chain(OF_THE_ANSWER).collect()
 }
 
-/// Whether an answer has all that its head told, or only what tells of the answer.
+/// Checks that an answer has all headers, or only those about the answer.
 #[track_caller]
 fn assert_told(answer: &Answer, of_the_call: bool, what: &str) {
     for (name, value) in OF_THE_CALL {
         assert_eq!(answer.header(name), if of_the_call { value } else { "" }, "{what}: {name}");
     }
     let has_body = !what.contains("embed");
-    // What tells of a body is not told of vectors that are put together.
+    // A merged batch of vectors has no headers about a body.
     for (name, value) in OF_THE_ANSWER.into_iter().filter(|(name, _)| has_body || *name != "etag") {
         assert_eq!(answer.header(name), value, "{what}: {name}");
     }
@@ -83,19 +83,19 @@ async fn hits_repeat_nothing(redis: Option<&RedisServer>) {
 }
 
 #[test]
-fn a_hit_repeats_nothing_of_the_call() {
+fn a_hit_from_memory_has_no_headers_of_the_first_call() {
     run(hits_repeat_nothing(None));
 }
 
 #[test]
-fn nor_one_from_redis() {
+fn a_hit_from_redis_has_no_headers_of_the_first_call() {
     run(async {
         hits_repeat_nothing(Some(&RedisServer::start())).await;
     });
 }
 
 #[test]
-fn nor_a_stream_in_either_form() {
+fn a_stream_hit_has_no_headers_of_the_first_call_in_either_form() {
     run(async {
         let mut head = all();
         head.push(("content-type", "text/event-stream"));
@@ -107,14 +107,14 @@ fn nor_a_stream_in_either_form() {
             let answer = sidecache.client().post(CHAT, &question).await;
             assert_eq!(answer.cache(), turn);
             let is_made = answer.header("content-type") == "application/json";
-            let told = if is_made { "embedded in JSON" } else { "a stream" };
-            assert_told(&answer, turn == "MISS", told);
+            let received = if is_made { "embedded in JSON" } else { "a stream" };
+            assert_told(&answer, turn == "MISS", received);
         }
     });
 }
 
 #[test]
-fn nor_do_those_who_read_along_get_it() {
+fn followers_get_no_headers_of_the_leaders_call() {
     run(async {
         let gate = Gate::new();
         let mut head = all();
@@ -141,7 +141,7 @@ fn nor_do_those_who_read_along_get_it() {
 }
 
 #[test]
-fn an_error_that_is_shared_says_when_to_ask_again() {
+fn a_shared_error_keeps_its_retry_after() {
     run(async {
         let gate = Gate::new();
         let refusal = Script::json_with(429, &all(), &chat_answer()).after(&gate);
@@ -155,7 +155,7 @@ fn an_error_that_is_shared_says_when_to_ask_again() {
         eventually("the call", async || (upstream.calls() == 1).then_some(())).await;
         let follower = ask("follower");
         sidecache.log.looked_up("follower").await;
-        // Who has looked up joins at once: a few more requests go through meanwhile.
+        // A request joins at once after its lookup: some other requests pass meanwhile.
         for _ in 0..5 {
             sidecache.health().await;
         }
@@ -170,7 +170,7 @@ fn an_error_that_is_shared_says_when_to_ask_again() {
 }
 
 #[test]
-fn where_the_upstream_is_followed_its_head_stays_as_http_says() {
+fn rfc9111_mode_keeps_headers_of_the_call() {
     run(async {
         let mut head = all();
         head.push(("cache-control", "max-age=600"));

@@ -1,4 +1,4 @@
-//! Whatever way a service has of closing after its answers, all who may be asked twice are answered.
+//! However a service closes its connections after an answer, every repeatable request is answered.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -10,33 +10,33 @@ use crate::support::{Script, Setup, Sidecache, Upstream, measured, run};
 
 /// What a service does after each answer.
 #[derive(Clone, Copy, Debug)]
-enum After {
+enum Ending {
     Closes(Duration),
     Resets(Duration),
-    /// It has more to say, in one piece with the answer.
+    /// Sends more bytes in one piece with the answer.
     Says(&'static str),
-    /// It closes its own half, and reads on.
+    /// Closes its own half, and reads on.
     ClosesHalf,
-    /// It closes once the next request has come.
+    /// Closes after the next request has arrived.
     ClosesOnRequest,
-    /// It resets once the next request has begun to come.
+    /// Resets after the next request has begun to arrive.
     ResetsOnRequest,
 }
 
-const WAYS: [After; 10] = [
-    After::Closes(Duration::ZERO),
-    After::Closes(Duration::from_micros(100)),
-    After::Closes(Duration::from_millis(2)),
-    After::Resets(Duration::ZERO),
-    After::Resets(Duration::from_micros(100)),
-    After::Resets(Duration::from_millis(2)),
-    After::Says("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong"),
-    After::ClosesHalf,
-    After::ClosesOnRequest,
-    After::ResetsOnRequest,
+const ALL_ENDINGS: [Ending; 10] = [
+    Ending::Closes(Duration::ZERO),
+    Ending::Closes(Duration::from_micros(100)),
+    Ending::Closes(Duration::from_millis(2)),
+    Ending::Resets(Duration::ZERO),
+    Ending::Resets(Duration::from_micros(100)),
+    Ending::Resets(Duration::from_millis(2)),
+    Ending::Says("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong"),
+    Ending::ClosesHalf,
+    Ending::ClosesOnRequest,
+    Ending::ResetsOnRequest,
 ];
 
-async fn closing(after: After, seen: &Seen) -> Upstream {
+async fn closing(after: Ending, seen: &Seen) -> Upstream {
     let seen = seen.clone();
     Upstream::serve(move |mut conn| {
         let seen = seen.clone();
@@ -44,25 +44,25 @@ async fn closing(after: After, seen: &Seen) -> Upstream {
             let Some(mut request) = conn.head().await else { return };
             request.body = conn.body(&request).await;
             seen.note(&request, 0);
-            let more = if let After::Says(more) = after { more } else { "" };
+            let more = if let Ending::Says(more) = after { more } else { "" };
             conn.send([bytes(&request), more.into()].concat()).await;
             match after {
-                After::Closes(pause) => passed(pause).await,
-                After::Resets(pause) => {
+                Ending::Closes(pause) => passed(pause).await,
+                Ending::Resets(pause) => {
                     passed(pause).await;
                     conn.play(Script::raw().reset()).await;
                 }
-                After::Says(_) => while !conn.some().await.is_empty() {},
-                After::ClosesHalf => {
+                Ending::Says(_) => while !conn.some().await.is_empty() {},
+                Ending::ClosesHalf => {
                     conn.close_half().await;
                     while !conn.some().await.is_empty() {}
                 }
-                After::ClosesOnRequest => {
+                Ending::ClosesOnRequest => {
                     let Some(next) = conn.head().await else { return };
                     conn.body(&next).await;
                     seen.note(&next, 1);
                 }
-                After::ResetsOnRequest => {
+                Ending::ResetsOnRequest => {
                     conn.some().await;
                     conn.play(Script::raw().reset()).await;
                 }
@@ -80,20 +80,21 @@ async fn passed(pause: Duration) {
     }
 }
 
-/// Asks several times; the number of those that got no answer.
+/// Sends several requests; returns how many got no answer.
 async fn asked(sidecache: &Sidecache, kind: &Kind, numbers: &AtomicUsize, seen: &Seen) -> usize {
     let client = sidecache.client();
     let mut failed = 0;
     for _ in 0..3 {
         let number = numbers.fetch_add(1, Ordering::Relaxed);
-        let told = kind.ask(&client, number).await;
+        let received = kind.ask(&client, number).await;
         let came = seen.of(number).len();
-        let context = format!("{}: {} {:?}, came {came} times", kind.name(), told.status, told.text());
-        assert!(!told.text().contains("wrong"), "{context}");
-        if told.status == 200 {
+        let context =
+            format!("{}: {} {:?}, came {came} times", kind.name(), received.status, received.text());
+        assert!(!received.text().contains("wrong"), "{context}");
+        if received.status == 200 {
             assert!((1..=if kind.is_safe { 2 } else { 1 }).contains(&came), "{context}");
         } else {
-            assert!(told.status == 502 && !kind.is_safe && came <= 1, "{context}");
+            assert!(received.status == 502 && !kind.is_safe && came <= 1, "{context}");
             failed += 1;
         }
     }
@@ -101,9 +102,9 @@ async fn asked(sidecache: &Sidecache, kind: &Kind, numbers: &AtomicUsize, seen: 
 }
 
 #[test]
-fn all_who_may_be_asked_twice_are_answered() {
+fn every_repeatable_request_is_answered_however_the_service_closes() {
     run(async {
-        for after in WAYS {
+        for after in ALL_ENDINGS {
             let seen = Seen::default();
             let upstream = closing(after, &seen).await;
             let sidecache = before(&upstream.url()).await;
@@ -124,9 +125,9 @@ fn all_who_may_be_asked_twice_are_answered() {
 }
 
 #[test]
-fn no_permit_is_lost() {
+fn no_upstream_permit_is_lost_however_the_service_closes() {
     run(async {
-        for after in WAYS {
+        for after in ALL_ENDINGS {
             let seen = Seen::default();
             let upstream = closing(after, &seen).await;
             let config = format!("{CONFIG}\n[limits]\nmax_upstream_requests = 1");
@@ -134,9 +135,10 @@ fn no_permit_is_lost() {
             let client = sidecache.client();
             for number in 0..100 {
                 for kind in kinds().iter().step_by(6) {
-                    let told = kind.ask(&client, number).await;
-                    let context = format!("{after:?}, {}: {} {}", kind.name(), told.status, told.text());
-                    assert!(told.status == 200 || (told.status == 502 && !kind.is_safe), "{context}");
+                    let received = kind.ask(&client, number).await;
+                    let context =
+                        format!("{after:?}, {}: {} {}", kind.name(), received.status, received.text());
+                    assert!(received.status == 200 || (received.status == 502 && !kind.is_safe), "{context}");
                 }
             }
             let health = sidecache.health().await;

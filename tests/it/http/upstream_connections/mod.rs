@@ -1,4 +1,5 @@
-//! Services that close their connections: whoever may be asked twice is answered, and nobody else is asked twice.
+//! Services that close their connections: a repeatable request is answered, and any other reaches the service
+//! once at most.
 
 mod closing_services;
 mod retries;
@@ -96,7 +97,7 @@ fn kinds() -> Vec<Kind> {
 }
 
 impl Kind {
-    /// Sends one, with a number of its own, and so of its own key.
+    /// Sends one with a number of its own, and so with a key of its own.
     async fn ask(&self, client: &Client, number: usize) -> Answer {
         let number = number.to_string();
         let headers = [("content-type", "application/json"), (NUMBER, number.as_str())];
@@ -136,12 +137,12 @@ fn answer(request: &Received) -> Script {
     Script::json(&answer)
 }
 
-/// The bytes of it in one piece.
+/// The bytes of that answer.
 fn bytes(request: &Received) -> Vec<u8> {
     answer(request).bytes()
 }
 
-/// What a service has seen: a request's number, and how many came before it over its connection.
+/// The requests that a service got: the number of each, and how many came before it over the same connection.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     requests: Arc<Mutex<Vec<(usize, usize)>>>,
@@ -155,7 +156,7 @@ impl Seen {
         }
     }
 
-    /// How many came before each of those with this number.
+    /// For each request with this number: how many came before it over its connection.
     fn of(&self, number: usize) -> Vec<usize> {
         let requests = self.requests.lock().unwrap();
         requests.iter().filter(|(own, _)| *own == number).map(|(_, before)| *before).collect()

@@ -1,4 +1,4 @@
-//! What is sent once more, and what is not: by how a connection ends on a request.
+//! Which requests are retried, by how their connection ends.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -16,7 +16,7 @@ use crate::support::{
 /// What the service does with a request, by how many came before it over the same connection.
 type Deed = fn(&Received, before: usize) -> Script;
 
-/// A request that is answered whatever the deed: it leaves a connection behind that was used.
+/// A request that is always answered: it leaves a used connection in the pool.
 const FIRST: &str = "/first";
 
 async fn doing(deed: Deed, seen: &Seen) -> Upstream {
@@ -47,8 +47,8 @@ fn when_reused(request: &Received, before: usize, script: Script) -> Script {
     if before > 0 { script } else { answers(request, before) }
 }
 
-/// The status, how often it came, and how often it was sent again, of a request that first went over a connection which
-/// had been used before.
+/// Sends a request over a used connection; returns its status, its places on the connections, and its
+/// retries.
 async fn over_a_used_one(
     sidecache: &Sidecache,
     kind: &Kind,
@@ -60,11 +60,11 @@ async fn over_a_used_one(
         assert_eq!(client.get(FIRST).await.status, 200);
         let before = retried(sidecache).await;
         let number = numbers.fetch_add(1, Ordering::Relaxed);
-        let told = kind.ask(&client, number).await;
+        let received = kind.ask(&client, number).await;
         let came = seen.of(number);
         let again = retried(sidecache).await - before;
-        // The connection may not have been ready again yet.
-        (came.first() != Some(&0)).then_some((told.status, came, again))
+        // The pooled connection may not have been ready yet.
+        (came.first() != Some(&0)).then_some((received.status, came, again))
     })
     .await
 }
@@ -85,7 +85,7 @@ async fn assert_deed(what: &str, deed: Deed, safe: (u16, usize), once: (u16, usi
 }
 
 #[test]
-fn before_the_first_byte_what_may_be_repeated_is_sent_once_more() {
+fn a_repeatable_request_is_retried_once_before_the_first_byte() {
     run(async {
         let closes: Deed = |request, before| when_reused(request, before, Script::raw().close());
         assert_deed("closed", closes, (200, 2), (502, 1)).await;
@@ -95,7 +95,7 @@ fn before_the_first_byte_what_may_be_repeated_is_sent_once_more() {
 }
 
 #[test]
-fn after_the_first_byte_nothing_is_sent_again() {
+fn no_request_is_retried_after_the_first_byte() {
     run(async {
         let byte: Deed = |request, before| when_reused(request, before, Script::raw().send("H").close());
         assert_deed("a byte", byte, (502, 1), (502, 1)).await;
@@ -116,23 +116,23 @@ fn after_the_first_byte_nothing_is_sent_again() {
 }
 
 #[test]
-fn nothing_is_sent_a_third_time() {
+fn no_request_is_sent_a_third_time() {
     run(async {
         assert_deed("closed always", |_, _| Script::raw().close(), (502, 2), (502, 1)).await;
     });
 }
 
 #[test]
-fn over_a_new_connection_nothing_is_sent_again() {
+fn no_request_is_retried_if_its_connection_was_new() {
     run(async {
         let seen = Seen::default();
         let upstream = doing(|_, _| Script::raw().close(), &seen).await;
         let sidecache = before(&upstream.url()).await;
         for (number, kind) in kinds().iter().enumerate() {
-            let told = kind.ask(&sidecache.client(), number).await;
-            assert_eq!((told.status, seen.of(number)), (502, vec![0]), "{}", kind.name());
+            let received = kind.ask(&sidecache.client(), number).await;
+            assert_eq!((received.status, seen.of(number)), (502, vec![0]), "{}", kind.name());
             if kind.method != "HEAD" {
-                assert_eq!(told.json()["error"], "UpstreamProtocolException", "{}", kind.name());
+                assert_eq!(received.json()["error"], "UpstreamProtocolException", "{}", kind.name());
             }
         }
         assert_eq!(retried(&sidecache).await, 0);
@@ -140,7 +140,7 @@ fn over_a_new_connection_nothing_is_sent_again() {
 }
 
 #[test]
-fn a_body_that_is_being_sent_is_not_sent_again() {
+fn a_request_is_not_retried_while_its_body_is_being_sent() {
     run(async {
         let seen = Seen::default();
         let noted = seen.clone();
@@ -150,7 +150,7 @@ fn a_body_that_is_being_sent_is_not_sent_again() {
                 for before in 0.. {
                     let Some(mut request) = conn.head().await else { return };
                     seen.note(&request, before);
-                    // It closes in the middle of the body.
+                    // Closes in the middle of the body.
                     if before > 0 && request.target != FIRST {
                         conn.some().await;
                         return;
@@ -170,8 +170,8 @@ fn a_body_that_is_being_sent_is_not_sent_again() {
             number += 1;
             let headers = [(NUMBER, number.to_string())];
             let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
-            let told = client.request("POST", "/upload", &headers, large.clone()).await;
-            (seen.of(number) == [1]).then_some(told.status)
+            let received = client.request("POST", "/upload", &headers, large.clone()).await;
+            (seen.of(number) == [1]).then_some(received.status)
         })
         .await;
         assert_eq!((status, seen.of(number), retried(&sidecache).await), (502, vec![1], 0));
@@ -181,12 +181,12 @@ fn a_body_that_is_being_sent_is_not_sent_again() {
 async fn hanging(client: &Client, target: &str, number: usize) -> (u16, Duration) {
     let began = Instant::now();
     let number = number.to_string();
-    let told = client.post_with(target, &[(NUMBER, &number)], &json!({"query": "Who?"})).await;
-    (told.status, began.elapsed())
+    let received = client.post_with(target, &[(NUMBER, &number)], &json!({"query": "Who?"})).await;
+    (received.status, began.elapsed())
 }
 
 #[test]
-fn one_deadline_is_for_both_tries_and_none_is_a_reason_for_one() {
+fn first_byte_timeout_covers_both_tries_and_starts_no_retry() {
     run(async {
         let seen = Seen::default();
         let noted = seen.clone();
@@ -200,7 +200,7 @@ fn one_deadline_is_for_both_tries_and_none_is_a_reason_for_one() {
                     if request.target == FIRST {
                         conn.send(bytes(&request)).await;
                     } else {
-                        // On a used one it closes late, on a new one never.
+                        // Closes late on a used connection, and never on a new one.
                         let patience = Duration::from_millis(if before > 0 { 1500 } else { 60_000 });
                         let _ = tokio::time::timeout(patience, conn.some()).await;
                         return;
@@ -213,21 +213,21 @@ fn one_deadline_is_for_both_tries_and_none_is_a_reason_for_one() {
             let config = format!("[upstream]\nfirst_byte_timeout = \"{limit}\"");
             Setup::to(&upstream.url()).config(&config).start().await
         };
-        // A limit for the second try alone would end after 4.5 s.
+        // If the second try had a limit of its own, this would end after 4.5 s.
         let sidecache = start("3s").await;
         let client = sidecache.client();
         let mut number = 0;
         let (status, took) = eventually("a request over a used connection", async || {
             assert_eq!(client.get(FIRST).await.status, 200);
             number += 1;
-            let told = hanging(&client, super::QUERY, number).await;
-            (seen.of(number) == [1, 0]).then_some(told)
+            let received = hanging(&client, super::QUERY, number).await;
+            (seen.of(number) == [1, 0]).then_some(received)
         })
         .await;
         assert_eq!((status, retried(&sidecache).await), (504, 1));
         assert!(took < Duration::from_millis(4400), "{took:?}");
         measured(format_args!("504 after {took:.1?}, with a limit of 3 s and a close after 1.5 s"));
-        // Where the time is up on the first try, there is no second.
+        // If the time is over during the first try, there is no second one.
         let sidecache = start("300ms").await;
         let client = sidecache.client();
         let (status, came) = eventually("a request over a used connection", async || {
@@ -243,7 +243,7 @@ fn one_deadline_is_for_both_tries_and_none_is_a_reason_for_one() {
 }
 
 #[test]
-fn an_upstream_that_has_gone_is_gone_for_the_second_try_too() {
+fn a_retry_that_cannot_connect_is_a_502() {
     run(async {
         let (asked, gone) = (Gate::new(), Gate::new());
         let (tell_asked, hear_gone) = (asked.clone(), gone.clone());
@@ -262,18 +262,21 @@ fn an_upstream_that_has_gone_is_gone_for_the_second_try_too() {
         let (url, address) = (upstream.url(), upstream.address());
         let sidecache = before(&url).await;
         let client = sidecache.client();
-        let told = eventually("a request over a used connection", async || {
+        let received = eventually("a request over a used connection", async || {
             assert_eq!(client.get(FIRST).await.status, 200);
             let client = client.clone();
-            let told = tokio::spawn(async move { client.get("/things").await });
+            let received = tokio::spawn(async move { client.get("/things").await });
             let is_used = tokio::time::timeout(Duration::from_secs(5), asked.passed()).await.is_ok();
-            is_used.then_some(told)
+            is_used.then_some(received)
         })
         .await;
         drop(upstream);
         eventually("nobody listens", async || TcpStream::connect(address).await.err()).await;
         gone.open();
-        let told = soon("an answer", told).await.expect("no panic");
-        assert_eq!((told.status, &told.json()["error"]), (502, &json!("UpstreamConnectionException")));
+        let received = soon("an answer", received).await.expect("no panic");
+        assert_eq!(
+            (received.status, &received.json()["error"]),
+            (502, &json!("UpstreamConnectionException"))
+        );
     });
 }

@@ -1,9 +1,9 @@
-//! Connections that a service keeps open are used again, and closed once they are idle for long.
+//! Connections that a service keeps open are reused, and closed after a long idle time.
 
 use std::time::{Duration, Instant};
 
 use super::{Seen, before, bytes, kinds, retried};
-use crate::support::{Gate, Raw, Script, Setup, Upstream, eventually, measured, run, soon};
+use crate::support::{Gate, RawClient, Script, Setup, Upstream, eventually, measured, run, soon};
 
 /// A service that keeps its connections open.
 async fn keeping(seen: &Seen) -> Upstream {
@@ -21,7 +21,7 @@ async fn keeping(seen: &Seen) -> Upstream {
 }
 
 #[test]
-fn a_connection_is_used_again_whatever_went_over_it() {
+fn a_connection_is_reused_after_every_kind_of_request() {
     run(async {
         let seen = Seen::default();
         let upstream = keeping(&seen).await;
@@ -34,14 +34,14 @@ fn a_connection_is_used_again_whatever_went_over_it() {
         }
         let (asked, connections) = (10 * kinds().len(), seen.connections());
         measured(format_args!("{asked} requests over {connections} connections"));
-        // One is not ready again yet where its driver was put aside in that very moment.
+        // Now and then a connection is not ready yet, because its task did not get to run.
         assert!(connections <= asked / 20, "{connections}");
         assert_eq!(retried(&sidecache).await, 0);
     });
 }
 
 #[test]
-fn an_idle_connection_is_closed_before_a_server_would() {
+fn an_idle_connection_is_closed_before_servers_usually_do() {
     run(async {
         let (answered, closed) = (Gate::new(), Gate::new());
         let (tell_answered, tell_closed) = (answered.clone(), closed.clone());
@@ -69,12 +69,12 @@ fn an_idle_connection_is_closed_before_a_server_would() {
 }
 
 #[test]
-fn an_answer_that_nobody_reads_to_its_end_takes_its_connection_along() {
+fn an_answer_that_is_not_read_to_its_end_closes_its_connection() {
     run(async {
         let closed = Gate::new();
-        let told = closed.clone();
+        let received = closed.clone();
         let upstream = Upstream::serve(move |mut conn| {
-            let told = told.clone();
+            let received = received.clone();
             async move {
                 let Some(request) = conn.head().await else { return };
                 if request.target != "/endless" {
@@ -83,14 +83,14 @@ fn an_answer_that_nobody_reads_to_its_end_takes_its_connection_along() {
                 }
                 conn.send(Script::chunked("text/plain").chunk("begun").bytes()).await;
                 if conn.some().await.is_empty() {
-                    told.open();
+                    received.open();
                 }
             }
         })
         .await;
         let config = "[limits]\nmax_upstream_requests = 1";
         let sidecache = Setup::to(&upstream.url()).config(config).start().await;
-        let mut raw = Raw::connect(sidecache.address()).await;
+        let mut raw = RawClient::connect(sidecache.address()).await;
         raw.send("GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await;
         raw.until("begun").await;
         drop(raw);

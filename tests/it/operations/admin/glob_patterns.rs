@@ -1,4 +1,4 @@
-//! Patterns mean to sidecache what they mean to Redis.
+//! Patterns match the same keys as in Redis.
 
 use sidecache::cache::invalidation::glob;
 

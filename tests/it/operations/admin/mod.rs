@@ -1,4 +1,4 @@
-//! The operators' listener: its calls, on both stores, and who may make them.
+//! The admin API, with both stores.
 
 mod auth;
 mod entries;
@@ -11,34 +11,34 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, RedisServer, Setup, Sidecache, Upstream};
 
-/// Where a sidecache keeps its answers.
+/// The store of a sidecache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
-    InProcess,
-    InRedis,
+enum StoreKind {
+    Memory,
+    Redis,
 }
 
-const BOTH: [Kept; 2] = [Kept::InProcess, Kept::InRedis];
+const BOTH_STORES: [StoreKind; 2] = [StoreKind::Memory, StoreKind::Redis];
 
-/// A sidecache with an admin listener, and what it needs.
-struct Stage {
+/// A sidecache with an admin listener and its clients.
+struct Fixture {
     sidecache: Sidecache,
-    /// Its operator.
+    /// A client of the admin listener.
     operator: Client,
-    /// Its caller.
+    /// A client of the listener for callers.
     client: Client,
     redis: Option<RedisServer>,
 }
 
-impl Stage {
-    /// One before `upstream`, its answers kept like this.
-    async fn new(kept: Kept, upstream: &Upstream) -> Self {
-        Self::with(kept, Setup::to(&upstream.url()).config("[store]\ntimeout = \"10s\"")).await
+impl Fixture {
+    /// One in front of `upstream`, with this store.
+    async fn new(store: StoreKind, upstream: &Upstream) -> Self {
+        Self::with(store, Setup::to(&upstream.url()).config("[store]\ntimeout = \"10s\"")).await
     }
 
-    /// The same with further settings.
-    async fn with(kept: Kept, setup: Setup) -> Self {
-        let redis = (kept == Kept::InRedis).then(RedisServer::start);
+    /// One with further settings.
+    async fn with(store: StoreKind, setup: Setup) -> Self {
+        let redis = (store == StoreKind::Redis).then(RedisServer::start);
         let setup = match &redis {
             Some(redis) => setup.arguments(&["--redis", &redis.url()]),
             None => setup,
@@ -60,7 +60,7 @@ impl Stage {
         answer.json()["purged"].as_u64().expect("a count")
     }
 
-    /// Asks by `POST`, and gives what `X-Cache` said.
+    /// Sends a `POST`; returns `X-Cache`.
     async fn asked(&self, path: &str, body: &Value) -> String {
         self.client.post(path, body).await.cache().to_owned()
     }

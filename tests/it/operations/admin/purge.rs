@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{BOTH, Stage};
+use super::{BOTH_STORES, Fixture};
 use crate::support::{
     Gate, RedisServer, Script, Setup, Upstream, eventually, run,
     samples::{CHAT, QUERY, chat, chat_answer},
@@ -26,30 +26,31 @@ async fn citing() -> Upstream {
 }
 
 /// Fills a store with a chat, a document, and queries that cite `a*`, `ab` and `b`; their keys.
-async fn fill(stage: &Stage) -> Vec<String> {
-    let mut keys = vec![stage.client.post(CHAT, &chat()).await.key(), stage.client.get(DOCUMENT).await.key()];
+async fn fill(fixture: &Fixture) -> Vec<String> {
+    let mut keys =
+        vec![fixture.client.post(CHAT, &chat()).await.key(), fixture.client.get(DOCUMENT).await.key()];
     for cited in ["a*", "ab", "b"] {
-        keys.push(stage.client.post(QUERY, &json!({"query": cited})).await.key());
+        keys.push(fixture.client.post(QUERY, &json!({"query": cited})).await.key());
     }
     keys
 }
 
 /// Which of the five are still found.
-async fn found(stage: &Stage, keys: &[String]) -> Vec<bool> {
+async fn found(fixture: &Fixture, keys: &[String]) -> Vec<bool> {
     let mut found = Vec::new();
     for key in keys {
-        found.push(stage.operator.get(&format!("/entries/{key}")).await.status == 200);
+        found.push(fixture.operator.get(&format!("/entries/{key}")).await.status == 200);
     }
     found
 }
 
 #[test]
-fn each_selector_removes_what_it_says() {
+fn each_selector_purges_exactly_its_entries() {
     run(async {
-        for kept in BOTH {
+        for store in BOTH_STORES {
             let upstream = citing().await;
-            let stage = Stage::new(kept, &upstream).await;
-            let keys = fill(&stage).await;
+            let fixture = Fixture::new(store, &upstream).await;
+            let keys = fill(&fixture).await;
             let local = |key: &str| key.strip_prefix("sidecache:").expect("our namespace").to_owned();
             let beginning = format!("{}*", &local(&keys[0])[..12]);
             for (body, left) in [
@@ -66,29 +67,29 @@ fn each_selector_removes_what_it_says() {
                 (json!({"all": true}), [false; 5]),
             ] {
                 let count = left.iter().filter(|left| !**left).count() as u64;
-                assert_eq!(stage.counted(body.clone()).await, count, "{kept:?} {body}");
+                assert_eq!(fixture.counted(body.clone()).await, count, "{store:?} {body}");
                 assert_eq!(
-                    found(&stage, &keys).await,
+                    found(&fixture, &keys).await,
                     [true; 5],
-                    "{kept:?} {body}: counting removes nothing"
+                    "{store:?} {body}: counting removes nothing"
                 );
-                assert_eq!(stage.purged(body.clone()).await, count, "{kept:?} {body}");
-                assert_eq!(found(&stage, &keys).await, left, "{kept:?} {body}");
-                assert_eq!(stage.purged(body.clone()).await, 0, "{kept:?} {body}: all gone");
-                assert_eq!(fill(&stage).await, keys, "and back");
+                assert_eq!(fixture.purged(body.clone()).await, count, "{store:?} {body}");
+                assert_eq!(found(&fixture, &keys).await, left, "{store:?} {body}");
+                assert_eq!(fixture.purged(body.clone()).await, 0, "{store:?} {body}: all gone");
+                assert_eq!(fill(&fixture).await, keys, "and back");
             }
         }
     });
 }
 
 #[test]
-fn whatever_else_is_asked_purges_nothing() {
+fn an_invalid_purge_purges_nothing() {
     run(async {
-        for kept in BOTH {
+        for store in BOTH_STORES {
             let upstream = citing().await;
-            let stage = Stage::new(kept, &upstream).await;
-            let keys = fill(&stage).await;
-            for (body, told) in [
+            let fixture = Fixture::new(store, &upstream).await;
+            let keys = fill(&fixture).await;
+            for (body, received) in [
                 (json!({}), "give one of"),
                 (json!({"all": false}), "all"),
                 (json!({"all": true, "kind": "query"}), "only one"),
@@ -102,28 +103,28 @@ fn whatever_else_is_asked_purges_nothing() {
                 (json!({"all": true, "force": true}), "force"),
                 (json!(["all"]), "no JSON object"),
             ] {
-                let answer = stage.call("POST", "/purge", &body).await;
+                let answer = fixture.call("POST", "/purge", &body).await;
                 assert_eq!(answer.status, 400, "{body}");
                 assert!(
-                    answer.json()["error"].as_str().is_some_and(|error| error.contains(told)),
+                    answer.json()["error"].as_str().is_some_and(|error| error.contains(received)),
                     "{}",
                     answer.text()
                 );
             }
-            let text = stage
+            let text = fixture
                 .operator
                 .request("POST", "/purge", &[("content-type", "application/json")], "all")
                 .await;
             assert_eq!(text.status, 400);
-            assert_eq!(found(&stage, &keys).await, [true; 5]);
+            assert_eq!(found(&fixture, &keys).await, [true; 5]);
         }
     });
 }
 
 #[test]
-fn a_purge_fences_answers_that_are_still_coming() {
+fn a_purge_keeps_running_answers_from_being_stored() {
     run(async {
-        for kept in BOTH {
+        for store in BOTH_STORES {
             for body in [
                 json!({"all": true}),
                 json!({"kind": "query"}),
@@ -133,15 +134,15 @@ fn a_purge_fences_answers_that_are_still_coming() {
                 let gate = Gate::new();
                 let answer = json!({"answer": "a", "sources": [{"document_id": "cited"}]});
                 let upstream = Upstream::always(Script::json(&answer).after(&gate)).await;
-                let stage = Stage::new(kept, &upstream).await;
-                let client = stage.client.clone();
+                let fixture = Fixture::new(store, &upstream).await;
+                let client = fixture.client.clone();
                 let asking = tokio::spawn(async move { client.post(QUERY, &json!({"query": "q"})).await });
                 eventually("the question", async || (upstream.calls() == 1).then_some(())).await;
-                assert_eq!(stage.purged(body.clone()).await, 0);
+                assert_eq!(fixture.purged(body.clone()).await, 0);
                 gate.open();
                 assert_eq!(asking.await.expect("an answer").status, 200);
                 for cache in ["MISS", "HIT"] {
-                    assert_eq!(stage.asked(QUERY, &json!({"query": "q"})).await, cache, "{kept:?} {body}");
+                    assert_eq!(fixture.asked(QUERY, &json!({"query": "q"})).await, cache, "{store:?} {body}");
                 }
             }
         }
@@ -149,7 +150,7 @@ fn a_purge_fences_answers_that_are_still_coming() {
 }
 
 #[test]
-fn replicas_purge_for_each_other() {
+fn a_purge_on_one_replica_reaches_the_other() {
     run(async {
         let (redis, upstream) = (RedisServer::start(), citing().await);
         let start = async || {
@@ -185,33 +186,33 @@ fn replicas_purge_for_each_other() {
 fn large_stores_are_swept_to_the_end() {
     const MANY: u64 = 3000;
     run(async {
-        for kept in BOTH {
+        for store in BOTH_STORES {
             let upstream = citing().await;
-            let stage = Stage::new(kept, &upstream).await;
-            let stay = stage.client.get(DOCUMENT).await.key();
+            let fixture = Fixture::new(store, &upstream).await;
+            let stay = fixture.client.get(DOCUMENT).await.key();
             for number in 0..MANY {
                 let key = format!("query:{}", blake3::hash(&number.to_le_bytes()));
                 let entry =
                     json!({"body": number, "tags": if number % 3 == 0 { vec!["third"] } else { vec![] }});
-                assert_eq!(stage.call("PUT", &format!("/entries/{key}"), &entry).await.status, 200);
+                assert_eq!(fixture.call("PUT", &format!("/entries/{key}"), &entry).await.status, 200);
             }
-            assert_eq!(stage.counted(json!({"tag": "third"})).await, MANY / 3, "{kept:?}");
+            assert_eq!(fixture.counted(json!({"tag": "third"})).await, MANY / 3, "{store:?}");
             // The answer may come before the sweep has ended.
-            assert!(stage.purged(json!({"tag": "third"})).await <= MANY / 3);
+            assert!(fixture.purged(json!({"tag": "third"})).await <= MANY / 3);
             eventually("a third less", async || {
-                (stage.counted(json!({"kind": "query"})).await == MANY / 3 * 2).then_some(())
+                (fixture.counted(json!({"kind": "query"})).await == MANY / 3 * 2).then_some(())
             })
             .await;
-            assert!(stage.purged(json!({"kind": "query"})).await <= MANY / 3 * 2);
+            assert!(fixture.purged(json!({"kind": "query"})).await <= MANY / 3 * 2);
             eventually("nothing but the document", async || {
-                (stage.counted(json!({"all": true})).await == 1).then_some(())
+                (fixture.counted(json!({"all": true})).await == 1).then_some(())
             })
             .await;
-            assert_eq!(stage.operator.get(&format!("/entries/{stay}")).await.status, 200);
+            assert_eq!(fixture.operator.get(&format!("/entries/{stay}")).await.status, 200);
             assert_eq!(
-                stage.purged(json!({"kind": "document"})).await,
+                fixture.purged(json!({"kind": "document"})).await,
                 1,
-                "{kept:?}: a sweep that is short is waited for"
+                "{store:?}: a sweep that is short is waited for"
             );
         }
     });

@@ -8,7 +8,7 @@ use crate::support::{
     samples::{CHAT, cases, chat},
 };
 
-/// Routes with everything that a route can say about its keys.
+/// Routes with every setting that changes keys.
 const ROUTES: &str = r#"
 ignore_headers = ["x-noise-*"]
 [[route]]
@@ -60,7 +60,7 @@ fn compare(left: &str, right: &str, arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn keys_are_the_proxys_own() {
+fn explain_prints_the_keys_of_the_proxy() {
     run(async {
         let upstream = Upstream::always(Script::json(&json!({"answer": "a"}))).await;
         let sidecache = Setup::to(&upstream.url()).config(ROUTES).start().await;
@@ -123,8 +123,8 @@ fn keys_are_the_proxys_own() {
             let mut stated = headers.clone();
             let length = body.len().to_string();
             stated.push(("content-length", &length));
-            let told = explain(&["--json"], &text(method, &target, &stated, &body)).json();
-            assert_eq!(told["key"], answer.key(), "{method} {target}: {told:#}");
+            let received = explain(&["--json"], &text(method, &target, &stated, &body)).json();
+            assert_eq!(received["key"], answer.key(), "{method} {target}: {received:#}");
             let shown = explain(&[], &text(method, &target, &stated, &body));
             assert!(
                 shown.success && shown.output.contains(&format!("key       {}\n", answer.key())),
@@ -136,7 +136,7 @@ fn keys_are_the_proxys_own() {
 }
 
 #[test]
-fn a_body_alone_goes_where_it_is_said() {
+fn explain_takes_a_body_alone_with_its_path_as_an_argument() {
     let body = chat().to_string();
     let alone = explain(&["--path", CHAT, "--json"], &body).json();
     let whole = text("POST", CHAT, &[("content-type", "application/json")], &body);
@@ -150,7 +150,7 @@ fn a_body_alone_goes_where_it_is_said() {
 }
 
 #[test]
-fn each_input_of_a_batch_has_its_key() {
+fn explain_prints_a_key_for_each_input_of_a_batch() {
     run(async {
         let vector = |index: usize| json!({"object": "embedding", "index": index, "embedding": [0.5]});
         let answer = json!({"object": "list", "model": "e", "data": [vector(0), vector(1)]});
@@ -161,8 +161,8 @@ fn each_input_of_a_batch_has_its_key() {
         let listed = sidecache.operator().get("/entries?kind=embedding").await.json();
         let key = |entry: &Value| entry["key"].as_str().expect("a key").to_owned();
         let mut stored: Vec<_> = listed["entries"].as_array().expect("a list").iter().map(key).collect();
-        let told = explain(&["--path", "/v1/embeddings", "--json"], &batch.to_string()).json();
-        let mut explained: Vec<_> = told["inputs"].as_array().expect("a list").iter().map(key).collect();
+        let received = explain(&["--path", "/v1/embeddings", "--json"], &batch.to_string()).json();
+        let mut explained: Vec<_> = received["inputs"].as_array().expect("a list").iter().map(key).collect();
         let shown = explain(&["--path", "/v1/embeddings"], &batch.to_string()).output;
         assert!(shown.contains(&format!("key       {}  \"one\"\n", explained[0])), "{shown}");
         let alone = json!({"input": "two", "user": "u", "model": "e"});
@@ -172,18 +172,19 @@ fn each_input_of_a_batch_has_its_key() {
         explained.sort_unstable();
         assert_eq!(stored, explained);
         let other = json!({"model": "e", "input": ["one", "three", "four"]});
-        let told =
+        let received =
             compare(&batch.to_string(), &other.to_string(), &["--path", "/v1/embeddings", "--json"]).json();
         let at = |part: &Value| format!("{} {} {} {}", part["part"], part["at"], part["left"], part["right"]);
-        let differences: Vec<_> = told["differences"].as_array().expect("a list").iter().map(at).collect();
+        let differences: Vec<_> =
+            received["differences"].as_array().expect("a list").iter().map(at).collect();
         let expected = [r#""input" "1" "\"two\"" "\"three\"""#, r#""input" "2" null "\"four\"""#];
         assert_eq!(differences, expected);
     });
 }
 
 #[test]
-fn what_has_no_key_says_why() {
-    for (request, told) in [
+fn explain_says_why_a_request_has_no_key() {
+    for (request, received) in [
         (text("GET", "/none", &[], ""), "no route covers GET /none"),
         (text("GET", "/never", &[], ""), "cache = false"),
         (text("GET", "/health/ready", &[], ""), "by sidecache itself"),
@@ -206,22 +207,22 @@ fn what_has_no_key_says_why() {
     ] {
         let ended = explain(&[], &request);
         assert!(ended.success, "{}", ended.complaint);
-        assert!(ended.output.contains(told), "{told}: {}", ended.output);
+        assert!(ended.output.contains(received), "{received}: {}", ended.output);
         assert!(ended.output.contains("key       none\n"), "{}", ended.output);
     }
 }
 
 #[test]
-fn two_requests_tell_what_makes_their_keys_differ() {
+fn explain_names_what_makes_two_keys_differ() {
     const JSON: (&str, &str) = ("content-type", "application/json");
     let ask = |target: &str, headers: &[(&str, &str)], body: &str| {
         text("POST", target, &[&[JSON], headers].concat(), body)
     };
     let base = ask("/ask/a?v=1", &[("x-a", "1")], r#"{"query": "Who?", "list": [1, {"b/~": true}]}"#);
     let differ = |other: &str| -> Vec<(String, String, Value, Value)> {
-        let told = compare(&base, other, &["--json"]).json();
-        assert_eq!(told["same_key"], told["requests"][0]["key"] == told["requests"][1]["key"]);
-        let found = told["differences"].as_array().expect("a list").iter();
+        let received = compare(&base, other, &["--json"]).json();
+        assert_eq!(received["same_key"], received["requests"][0]["key"] == received["requests"][1]["key"]);
+        let found = received["differences"].as_array().expect("a list").iter();
         found
             .map(|own| {
                 let text = |name: &str| own[name].as_str().expect("text").to_owned();
@@ -229,7 +230,7 @@ fn two_requests_tell_what_makes_their_keys_differ() {
             })
             .collect()
     };
-    // The same to the proxy: order, white space, case, what the route leaves out, credentials under `shared`.
+    // Equal keys: order, white space, case, ignored members, credentials in a shared scope.
     let same = ask(
         "/ask/a?v=1",
         &[("authorization", "Bearer x"), ("x-noise-9", "n"), ("x-a", "1")],
@@ -259,14 +260,14 @@ fn two_requests_tell_what_makes_their_keys_differ() {
     let elsewhere = differ(&text("PUT", "/bytes/x", &[], "b"));
     let parts: Vec<_> = elsewhere.iter().map(|(part, at, ..)| format!("{part} {at}")).collect();
     assert_eq!(parts, ["route ", "dialect ", "method ", "path ", "query ", "header x-a", "body "]);
-    let told = compare(&base, &base.replace("Who?", "What?"), &[]);
-    assert!(told.success && told.output.contains("body /query"), "{}", told.output);
-    let told = compare(&base, &base, &[]);
-    assert!(told.success && told.output.contains("the same key"), "{}", told.output);
+    let received = compare(&base, &base.replace("Who?", "What?"), &[]);
+    assert!(received.success && received.output.contains("body /query"), "{}", received.output);
+    let received = compare(&base, &base, &[]);
+    assert!(received.success && received.output.contains("the same key"), "{}", received.output);
 }
 
 #[test]
-fn credentials_are_shown_hashed_alone() {
+fn explain_shows_credentials_only_as_hashes() {
     let with = |secret: &str| {
         text(
             "GET",
@@ -276,22 +277,22 @@ fn credentials_are_shown_hashed_alone() {
         )
     };
     for arguments in [&[][..], &["--json"]] {
-        let told = compare(&with("canary-1"), &with("canary-2"), arguments);
-        assert!(told.success && !told.output.contains("canary"), "{}", told.output);
+        let received = compare(&with("canary-1"), &with("canary-2"), arguments);
+        assert!(received.success && !received.output.contains("canary"), "{}", received.output);
         for part in ["authorization", "x-api-key", "cookie", "query", "page=2", "blake3:"] {
-            assert!(told.output.contains(part), "{part}: {}", told.output);
+            assert!(received.output.contains(part), "{part}: {}", received.output);
         }
     }
 }
 
 #[test]
-fn mistakes_are_named_in_a_line() {
+fn explain_reports_mistakes_in_one_line() {
     let setup = || Setup::bare().config("[limits]\nmax_body = \"1KiB\"\n[upstream]\nhost = \"preserve\"");
     let complaint = |arguments: &[&str], input: &str| {
         let setup = setup().arguments(&["explain"]).arguments(arguments);
         command(&setup, input).one_complaint().to_owned()
     };
-    for (arguments, input, told) in [
+    for (arguments, input, received) in [
         (&["missing"][..], "", "missing: cannot be read"),
         (&[], "", "standard input: is empty"),
         (&[], "{}", "--path"),
@@ -300,24 +301,24 @@ fn mistakes_are_named_in_a_line() {
         (&[], &format!("POST /x\nhost: a\n\n{}", "x".repeat(2000)), "limits.max_body"),
     ] {
         let complaint = complaint(arguments, input);
-        assert!(complaint.contains(told), "{told}: {complaint}");
+        assert!(complaint.contains(received), "{received}: {complaint}");
     }
     let faulty = Setup::bare().config("[ttl]\nqeury = 1").arguments(&["explain"]);
     assert!(command(&faulty, "GET /x\n").one_complaint().contains("did you mean"));
 }
 
-/// The key that a newcomer compares first.
+/// The key that a newcomer compares first must be right.
 #[test]
-fn the_readmes_example_is_what_is_printed() {
+fn the_example_in_the_readme_is_what_explain_prints() {
     let readme = include_str!("../../../../README.md");
     let (_, example) = readme.split_once("$ echo '").expect("an example");
     let (question, rest) = example.split_once("' | sidecache explain --path ").expect("its command");
     let (path, rest) = rest.split_once('\n').expect("its path");
-    let told: String = rest
+    let received: String = rest
         .lines()
         .take_while(|line| line.starts_with("    "))
         .map(|line| format!("{}\n", &line[4..]))
         .collect();
     let ended = command(&Setup::bare().arguments(&["explain", "--path", path]), question);
-    assert_eq!(ended.output, told, "{}", ended.complaint);
+    assert_eq!(ended.output, received, "{}", ended.complaint);
 }

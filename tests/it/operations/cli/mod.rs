@@ -1,4 +1,4 @@
-//! The commands besides `serve` and `check`, run as people run them.
+//! The commands besides `serve` and `check`, run as child processes.
 
 mod explain;
 mod purge;
@@ -30,7 +30,7 @@ impl Ended {
         serde_json::from_str(&self.output).unwrap_or_else(|error| panic!("{error}: {}", self.output))
     }
 
-    /// Its complaint, which must be one line and the reason of its failure.
+    /// Its error message, which must be one line.
     #[track_caller]
     pub(crate) fn one_complaint(&self) -> &str {
         let complaint = self.complaint.trim_end();
@@ -52,16 +52,16 @@ pub(crate) fn command(setup: &Setup, input: &str) -> Ended {
     Ended { success: status.success(), output: text(stdout), complaint: text(stderr) }
 }
 
-/// The key of a question that is sent by `POST`, as `explain` tells it.
+/// The key of a `POST` by `explain`.
 #[track_caller]
 pub(crate) fn explain_key(path: &str, body: &Value) -> String {
     let setup = Setup::bare().arguments(&["explain", "--path", path, "--json"]);
-    let told = command(&setup, &body.to_string()).json();
-    told["key"].as_str().expect("a key").to_owned()
+    let received = command(&setup, &body.to_string()).json();
+    received["key"].as_str().expect("a key").to_owned()
 }
 
 #[test]
-fn a_command_line_that_is_wrong_says_where_and_ends_with_2() {
+fn a_wrong_command_line_is_reported_with_exit_code_2() {
     for (arguments, place, mend) in [
         (&["stats", "--admin", "foo"][..], "--admin", "did you mean http://foo?"),
         (&["purge", "--all", "--admin", "127.0.0.1:8081"], "--admin", "did you mean http://127.0.0.1:8081"),

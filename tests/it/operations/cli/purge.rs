@@ -14,7 +14,7 @@ fn purge(sidecache: &Sidecache, arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn each_flag_purges_what_it_says() {
+fn each_flag_purges_exactly_its_entries() {
     run(async {
         let upstream = Upstream::start(|request| match request.target.as_str() {
             QUERY => Script::json(&query_answer()),
@@ -46,11 +46,11 @@ fn each_flag_purges_what_it_says() {
             assert_eq!((done.success, done.output), (true, format!("{count} purged\n")), "{arguments:?}");
             fill().await;
         }
-        for (arguments, told) in
+        for (arguments, received) in
             [(&["--key", "x"][..], "no key"), (&["--pattern", "other-app:*"], "describes no key")]
         {
             let ended = purge(&sidecache, arguments);
-            assert!(ended.one_complaint().contains(told), "{}", ended.complaint);
+            assert!(ended.one_complaint().contains(received), "{}", ended.complaint);
         }
         for arguments in [&[][..], &["--all", "--kind", "query"]] {
             let ended = purge(&sidecache, arguments);

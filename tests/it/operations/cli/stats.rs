@@ -7,7 +7,7 @@ use crate::support::{
 };
 
 #[test]
-fn stats_asks_the_running_proxy() {
+fn stats_prints_figures_of_the_running_proxy() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let sidecache = Setup::to(&upstream.url()).admin().start().await;
@@ -28,13 +28,13 @@ fn stats_asks_the_running_proxy() {
                 assert!(ended.output.lines().any(|own| own == line), "{line}: {}", ended.output);
             }
         }
-        let told = command(&Setup::bare().arguments(&["stats", "--json", "--admin", &admin]), "").json();
-        assert_eq!(told, sidecache.health().await["cache"]);
+        let received = command(&Setup::bare().arguments(&["stats", "--json", "--admin", &admin]), "").json();
+        assert_eq!(received, sidecache.health().await["cache"]);
     });
 }
 
 #[test]
-fn what_keeps_it_from_asking_is_said_in_a_line() {
+fn stats_reports_in_one_line_why_it_cannot_ask() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let token = "a-token-of-some-length";
@@ -43,7 +43,7 @@ fn what_keeps_it_from_asking_is_said_in_a_line() {
         let proxy = format!("http://{}", sidecache.address());
         let nobody = format!("http://127.0.0.1:{}", RedisServer::free_port());
         let stats = |url: &str| Setup::bare().arguments(&["stats", "--admin", url]);
-        for (setup, told) in [
+        for (setup, received) in [
             (stats(&nobody), "is sidecache running"),
             (stats(&admin), "set ADMIN_TOKEN"),
             (stats(&admin).env("ADMIN_TOKEN", "another-token-of-some-length"), "another token"),
@@ -52,7 +52,7 @@ fn what_keeps_it_from_asking_is_said_in_a_line() {
             (Setup::bare().arguments(&["stats"]), "admin.listen is off"),
         ] {
             let ended = command(&setup, "");
-            assert!(ended.one_complaint().contains(told), "{told}: {}", ended.complaint);
+            assert!(ended.one_complaint().contains(received), "{received}: {}", ended.complaint);
             assert!(!ended.complaint.contains("token-of"), "{}", ended.complaint);
         }
         let good = command(&stats(&admin).env("ADMIN_TOKEN", token), "");

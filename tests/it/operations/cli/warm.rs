@@ -52,7 +52,7 @@ impl Recorded {
     }
 }
 
-/// A question of its own for each number.
+/// A different question for each number.
 fn question(number: usize) -> Value {
     json!({"method": "POST", "path": QUERY, "body": {"query": format!("question {number}")}})
 }
@@ -61,7 +61,7 @@ fn questions(count: usize) -> String {
     (1..=count).map(|number| format!("{}\n", question(number))).collect()
 }
 
-/// What the summary says of `label`.
+/// The value of `label` in the summary.
 fn count(ended: &Ended, label: &str) -> String {
     let line = ended.output.lines().find(|line| line.starts_with(label));
     let line = line.unwrap_or_else(|| panic!("{label}: {}{}", ended.output, ended.complaint));
@@ -114,7 +114,7 @@ fn recorded_requests_become_hits() {
 }
 
 #[test]
-fn as_many_are_under_way_as_is_said() {
+fn warm_sends_as_many_requests_at_once_as_concurrency_says() {
     run(async {
         let gate = Gate::new();
         let held = gate.clone();
@@ -131,7 +131,7 @@ fn as_many_are_under_way_as_is_said() {
 }
 
 #[test]
-fn an_interrupted_run_goes_on_where_it_was() {
+fn an_interrupted_warm_run_resumes_where_it_stopped() {
     run(async {
         let gate = Gate::new();
         let held = gate.clone();
@@ -147,7 +147,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
             let lookups = missed().await + if signal == "KILL" { 3 } else { 1 };
             let setup = recorded.setup(&["--concurrency", "1"]);
             let mut child = setup.command().spawn().expect("the binary");
-            // The question that hangs is joined the second time, or asked again by itself.
+            // The second run joins the question that hangs, or sends it again.
             let asked = async || (missed().await == lookups).then_some(());
             eventually("the question that hangs", asked).await;
             eventually("two finished", async || {
@@ -177,7 +177,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
 }
 
 #[test]
-fn failures_and_bad_lines_are_named_and_only_they_are_sent_again() {
+fn warm_reports_failures_and_bad_lines_and_sends_only_them_again() {
     run(async {
         let upstream = Upstream::in_turn(vec![
             Script::json(&query_answer()),
@@ -190,16 +190,16 @@ fn failures_and_bad_lines_are_named_and_only_they_are_sent_again() {
             Recorded::new(&sidecache, &format!("{}{{\"method\": \"GET\"}}\nrubbish\n", questions(3)));
         let first = recorded.warm(&["--concurrency", "1"]);
         assert!(!first.success && recorded.has_journal());
-        let told: Vec<_> = first.complaint.lines().collect();
+        let received: Vec<_> = first.complaint.lines().collect();
         assert_eq!(
-            told,
+            received,
             ["line 4: has no text under `path`", "line 5: no JSON at byte 0", "line 2: status 500"]
         );
         assert_eq!(["misses", "failures"].map(|label| count(&first, label)), ["2", "1"]);
         let second = recorded.warm(&["--concurrency", "1"]);
         assert!(second.output.starts_with("1 requests sent") && !second.success, "{}", second.output);
         assert_eq!(upstream.calls(), 4);
-        // A file of other requests is not taken for it, unless one says so.
+        // A file of other requests is rejected, unless a flag allows it.
         recorded.write(&questions(1).replace("question", "another"));
         let other = recorded.warm(&[]);
         assert!(other.one_complaint().contains("--restart"), "{}", other.complaint);
@@ -210,7 +210,7 @@ fn failures_and_bad_lines_are_named_and_only_they_are_sent_again() {
 }
 
 #[test]
-fn a_log_of_its_own_is_replayed_as_far_as_it_tells() {
+fn warm_replays_what_a_sidecache_log_contains() {
     run(async {
         let upstream = Upstream::always(Script::json(&json!({"id": 1}))).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -234,12 +234,15 @@ fn a_log_of_its_own_is_replayed_as_far_as_it_tells() {
 }
 
 #[test]
-fn a_proxy_that_is_not_there_ends_it_at_once() {
+fn warm_stops_at_once_without_a_proxy() {
     let recorded = Recorded::to(&format!("http://127.0.0.1:{}", RedisServer::free_port()));
     recorded.write(&questions(100));
     let ended = recorded.warm(&[]);
-    let told = ended.one_complaint();
-    assert!(told.contains("is sidecache running") && told.contains("goes on from here"), "{told}");
+    let received = ended.one_complaint();
+    assert!(
+        received.contains("is sidecache running") && received.contains("goes on from here"),
+        "{received}"
+    );
     assert!(recorded.warm(&["--concurrency", "0"]).complaint.contains("--concurrency"));
     std::fs::remove_file(recorded.path("requests.jsonl")).expect("it is there");
     assert!(recorded.warm(&[]).one_complaint().contains("cannot be read"));

@@ -1,4 +1,4 @@
-//! Callers: each asks one thing after the other, and checks what comes back to the last byte.
+//! Callers: each sends one request after the other, and checks every byte that comes back.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::{
     Tally,
     model::{
-        DOCUMENTS, EMBEDDINGS, QUESTIONS, TEXTS, TIRED, World, document_at, events, question, vector, whole,
+        DOCUMENTS, EMBEDDINGS, Model, QUESTIONS, TEXTS, TIRED, document_at, events, question, vector, whole,
     },
 };
 use crate::support::{Client, samples::CHAT};
@@ -23,12 +23,12 @@ const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
 /// A caller of two replicas.
 pub(super) struct Caller {
-    pub(super) world: Arc<World>,
+    pub(super) model: Arc<Model>,
     pub(super) clients: [Client; 2],
     pub(super) tally: Arc<Tally>,
 }
 
-/// What came back of a request: a whole 200, or nothing that can be used.
+/// A whole 200.
 struct Told {
     text: String,
     is_hit: bool,
@@ -49,27 +49,27 @@ impl Caller {
         }
     }
 
-    /// Asks for a whole answer; whether it was a hit.
+    /// Requests a document; returns whether it was a hit.
     pub(super) async fn whole(&self, number: usize, replica: usize) -> bool {
         let question = question(number, false);
-        let told = self.told(replica, "POST", CHAT, &question).await;
-        told.is_some_and(|told| {
-            assert_eq!(told.text, whole(&question).to_string());
-            told.is_hit
+        let received = self.received(replica, "POST", CHAT, &question).await;
+        received.is_some_and(|received| {
+            assert_eq!(received.text, whole(&question).to_string());
+            received.is_hit
         })
     }
 
-    /// Asks for a stream; whether it was a hit.
+    /// Requests a stream; returns whether it was a hit.
     pub(super) async fn stream(&self, number: usize, replica: usize) -> bool {
         let question = question(number, true);
-        let told = self.told(replica, "POST", CHAT, &question).await;
-        told.is_some_and(|told| {
-            assert_eq!(told.text, events(&question).concat());
-            told.is_hit
+        let received = self.received(replica, "POST", CHAT, &question).await;
+        received.is_some_and(|received| {
+            assert_eq!(received.text, events(&question).concat());
+            received.is_hit
         })
     }
 
-    /// Asks for a stream, and leaves before its end, or before its beginning.
+    /// Requests a stream, and leaves before its end or its beginning.
     async fn leave(&self, number: usize, replica: usize) {
         let body = question(number, true).to_string();
         let asked = self.clients[replica].try_open("POST", CHAT, &JSON, body);
@@ -82,33 +82,33 @@ impl Caller {
         let texts: Vec<Value> =
             (0..count).map(|_| json!(format!("Text {}.", fastrand::usize(..TEXTS)))).collect();
         let asked = json!({"model": "e", "input": texts});
-        let Some(told) = self.told(replica, "POST", EMBEDDINGS, &asked).await else { return };
-        let answer: Value = serde_json::from_str(&told.text).expect("JSON");
+        let Some(received) = self.received(replica, "POST", EMBEDDINGS, &asked).await else { return };
+        let answer: Value = serde_json::from_str(&received.text).expect("JSON");
         let expected: Vec<_> = texts.iter().enumerate().map(|(index, text)| vector(index, text)).collect();
         assert_eq!(answer["data"], Value::Array(expected), "for {texts:?}");
     }
 
-    /// Reads a document: never an older version than anybody was told of before.
+    /// Reads a document: its version is never older than one that a writer got before.
     async fn read(&self, number: usize) {
-        let known = self.world.told(number);
-        let Some(told) = self.told(0, "GET", &path(number), &Value::Null).await else { return };
-        let answer: Value = serde_json::from_str(&told.text).expect("JSON");
+        let known = self.model.received(number);
+        let Some(received) = self.received(0, "GET", &path(number), &Value::Null).await else { return };
+        let answer: Value = serde_json::from_str(&received.text).expect("JSON");
         let version = answer["version"].as_u64().expect("a version");
         assert!(version >= known, "document {number}: {version} after {known}");
-        assert_eq!(told.text, document_at(number, version).to_string());
+        assert_eq!(received.text, document_at(number, version).to_string());
     }
 
     async fn write(&self, number: usize) {
-        let told = self.told(0, "PUT", &path(number), &json!({})).await;
+        let received = self.received(0, "PUT", &path(number), &json!({})).await;
         self.tally.writes.fetch_add(1, Ordering::Relaxed);
-        if let Some(told) = told {
-            let answer: Value = serde_json::from_str(&told.text).expect("JSON");
-            self.world.tell(number, answer["version"].as_u64().expect("a version"));
+        if let Some(received) = received {
+            let answer: Value = serde_json::from_str(&received.text).expect("JSON");
+            self.model.report(number, answer["version"].as_u64().expect("a version"));
         }
     }
 
-    /// Asks; `None` where the upstream failed, which it may only where it does.
-    async fn told(&self, replica: usize, method: &str, target: &str, body: &Value) -> Option<Told> {
+    /// Sends a request; `None` if the upstream failed, which is allowed only while the model makes it fail.
+    async fn received(&self, replica: usize, method: &str, target: &str, body: &Value) -> Option<Told> {
         let (began, body) = (Instant::now(), if body.is_null() { String::new() } else { body.to_string() });
         let asked = async {
             let answer = self.clients[replica].try_open(method, target, &JSON, body).await;
@@ -125,7 +125,7 @@ impl Caller {
                 Some(Told { text, is_hit })
             }
             (status, body) => {
-                assert!(!self.world.was_calm(began), "{target}, while all was well: {status} {body:?}");
+                assert!(!self.model.must_succeed(began), "{target}, while all was well: {status} {body:?}");
                 let is_known = |text: &String| text.contains(TIRED) || text.contains("UpstreamProtocol");
                 assert!(body.as_ref().map_or(status == 200, is_known), "{target}: {status} {body:?}");
                 self.tally.failed.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The service behind, and what is known of each answer that it gives.
+//! The service, and the right answer to each request.
 
 use std::{
     sync::{
@@ -22,73 +22,74 @@ pub(super) const QUESTIONS: usize = 60;
 pub(super) const TEXTS: usize = 80;
 pub(super) const DOCUMENTS: usize = 10;
 
-/// Where vectors are asked for.
+/// The paths of the embedding APIs.
 pub(super) const EMBEDDINGS: &str = "/v1/embeddings";
 
-/// A failure of the upstream is over for everybody so long after it: answers that were joined have ended.
+/// How long failures of the upstream may still be seen after it works again: shared answers have ended by
+/// then.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// What the service says where it says no.
+/// The text of the service's own errors.
 pub(super) const TIRED: &str = "the model is tired";
 
 /// The service and its documents.
-pub(super) struct World {
+pub(super) struct Model {
     upstream: Upstream,
     state: Arc<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Of so many requests in a thousand, one fails somehow.
-    trouble: AtomicU32,
-    /// When it began to work well.
+    /// Of a thousand requests, this many fail.
+    failing: AtomicU32,
+    /// Since when no request fails.
     calm_since: Mutex<Option<Instant>>,
     /// Each document's version.
     versions: [AtomicU64; DOCUMENTS],
-    /// The version that a whole answer to a write has told to somebody.
-    told: [AtomicU64; DOCUMENTS],
+    /// The newest version that a writer got in a whole answer.
+    received: [AtomicU64; DOCUMENTS],
 }
 
-impl World {
+impl Model {
     pub(super) async fn start() -> Self {
         let state = Arc::new(State::default());
         let served = Arc::clone(&state);
         let upstream = Upstream::serve(move |conn| serve(conn, Arc::clone(&served))).await;
-        let world = Self { upstream, state };
-        world.trouble(0);
-        world
+        let model = Self { upstream, state };
+        model.fail(0);
+        model
     }
 
     pub(super) fn url(&self) -> String {
         self.upstream.url()
     }
 
-    /// From now on, of a thousand requests so many fail.
-    pub(super) fn trouble(&self, permille: u32) {
-        self.state.trouble.store(permille, Ordering::Relaxed);
+    /// From now on, of a thousand requests this many fail.
+    pub(super) fn fail(&self, permille: u32) {
+        self.state.failing.store(permille, Ordering::Relaxed);
         *self.state.calm_since.lock().unwrap() = (permille == 0).then(Instant::now);
     }
 
     /// Whether all requests that were sent at `began` or later must have succeeded.
-    pub(super) fn was_calm(&self, began: Instant) -> bool {
+    pub(super) fn must_succeed(&self, began: Instant) -> bool {
         self.state.calm_since.lock().unwrap().is_some_and(|since| since + SETTLED < began)
     }
 
-    /// The version of a document that nobody may be behind of, as of now.
-    pub(super) fn told(&self, document: usize) -> u64 {
-        self.state.told[document].load(Ordering::SeqCst)
+    /// The oldest version of a document that a reader may get now.
+    pub(super) fn received(&self, document: usize) -> u64 {
+        self.state.received[document].load(Ordering::SeqCst)
     }
 
-    /// Somebody was told that this is the document's version.
-    pub(super) fn tell(&self, document: usize, version: u64) {
-        self.state.told[document].fetch_max(version, Ordering::SeqCst);
+    /// A writer got this version.
+    pub(super) fn report(&self, document: usize, version: u64) {
+        self.state.received[document].fetch_max(version, Ordering::SeqCst);
     }
 }
 
 async fn serve(mut conn: Conn, state: Arc<State>) {
     while let Some(mut request) = conn.head().await {
         request.body = conn.body(&request).await;
-        let fails = fastrand::u32(..1000) < state.trouble.load(Ordering::Relaxed);
+        let fails = fastrand::u32(..1000) < state.failing.load(Ordering::Relaxed);
         let fault = if fails { fastrand::u8(1..6) } else { 0 };
         if fault == 1 {
             sleep(Duration::from_millis(fastrand::u64(..300))).await;
@@ -98,7 +99,7 @@ async fn serve(mut conn: Conn, state: Arc<State>) {
             3 => Script::raw().close(),
             _ => answer(&request, &state),
         };
-        // It may have been carried out, and break off all the same.
+        // A request may be carried out though its answer is cut.
         let script = match fault {
             4 => cut(script).close(),
             5 => cut(script).reset(),

@@ -1,4 +1,4 @@
-//! What goes wrong, one thing after the other, at random.
+//! Random outages of Redis and of the upstream, one after the other.
 
 use std::{
     sync::Arc,
@@ -7,71 +7,74 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::model::World;
-use crate::support::{Act, FaultProxy, RedisServer};
+use super::model::Model;
+use crate::support::{Action, FaultProxy, RedisServer};
 
-/// All that can be put out of order.
+/// What fails.
 pub(super) struct Outages {
-    pub(super) world: Arc<World>,
+    pub(super) model: Arc<Model>,
     pub(super) redis: RedisServer,
     pub(super) proxy: FaultProxy,
-    /// How often the upstream's mood has changed.
+    /// How often the upstream's failure rate has changed.
     pub(super) turns: usize,
 }
 
-/// Of a thousand requests, how many fail, turn by turn.
-const MOODS: [u32; 4] = [300, 0, 50, 0];
+/// How many of a thousand requests fail, turn by turn.
+const FAILURES: [u32; 4] = [300, 0, 50, 0];
 
 impl Outages {
-    /// Makes trouble until then, and leaves everything in order.
+    /// Makes things fail until then, and ends with everything working.
     pub(super) async fn run(&mut self, until: Instant) {
         while Instant::now() < until {
-            self.world.trouble(MOODS[self.turns % MOODS.len()]);
+            self.model.fail(FAILURES[self.turns % FAILURES.len()]);
             self.turns += 1;
-            // Long enough for calm to be calm.
+            // Longer than `SETTLED`, so that in a turn without failures requests must succeed.
             for _ in 0..6 {
-                self.redis_trouble().await;
-                moment().await;
+                self.fail_redis().await;
+                pause().await;
                 if Instant::now() >= until {
                     break;
                 }
             }
         }
-        self.world.trouble(0);
+        self.model.fail(0);
     }
 
-    async fn redis_trouble(&mut self) {
+    async fn fail_redis(&mut self) {
         match fastrand::u8(..9) {
             0 => {
                 self.redis.pause();
-                moment().await;
+                pause().await;
                 self.redis.resume();
             }
             1 => {
                 self.redis.kill();
-                moment().await;
+                pause().await;
                 self.redis.restart();
             }
-            2 => self.follow(|_| Act::Late(Duration::from_millis(100))).await,
-            3 => self.follow(|_| Act::Never).await,
-            4 => self.follow(|_| Act::Say("-LOADING Redis is loading\r\n")).await,
-            5 => self.follow(|name| if name == "SET" { Act::Say("-OOM\r\n") } else { Act::Pass }).await,
+            2 => self.apply(|_| Action::Delay(Duration::from_millis(100))).await,
+            3 => self.apply(|_| Action::Hang).await,
+            4 => self.apply(|_| Action::Reply("-LOADING Redis is loading\r\n")).await,
+            5 => {
+                self.apply(|name| if name == "SET" { Action::Reply("-OOM\r\n") } else { Action::Pass }).await
+            }
             6 | 7 => {
                 let is_read = |name: &str| matches!(name, "GET" | "MGET") && fastrand::u8(..20) == 0;
-                self.follow(move |name| if is_read(name) { Act::Twice } else { Act::Pass }).await;
+                self.apply(move |name| if is_read(name) { Action::Duplicate } else { Action::Pass }).await;
             }
             _ => {}
         }
     }
 
-    async fn follow(&self, rule: impl Fn(&str) -> Act + Send + Sync + 'static) {
-        self.proxy.follow(rule);
-        moment().await;
+    async fn apply(&self, rule: impl Fn(&str) -> Action + Send + Sync + 'static) {
+        self.proxy.apply(rule);
+        pause().await;
         self.proxy.pass();
     }
 }
 
-/// Some hundred milliseconds.
-async fn moment() {
+/// Some hundred milliseconds of an outage, or of normal work. The random length is what this test is for:
+/// nothing waits for a result here.
+async fn pause() {
     sleep(Duration::from_millis(fastrand::u64(50..700))).await;
 }

@@ -1,4 +1,5 @@
-//! Web-cache deception: a caller who is led to a crafted address leaves nothing behind that others can fetch.
+//! Web-cache deception: if a caller is lured to a crafted address, others cannot fetch the answer from the
+//! store.
 
 use serde_json::json;
 
@@ -48,7 +49,7 @@ const TARGETS: [&str; 40] = [
     "/static/%2e%2e;a=b/me",
 ];
 
-/// Says who asks.
+/// An upstream whose answer names the caller.
 async fn mirror() -> Upstream {
     Upstream::start(|request: &Received| {
         let who = request.header("authorization").or(request.header("cookie")).unwrap_or("nobody");
@@ -73,7 +74,7 @@ const CALLERS: [&[(&str, &str)]; 5] = [
 ];
 
 #[test]
-fn everyone_gets_their_own_at_every_address() {
+fn every_caller_gets_their_own_answer_at_crafted_addresses() {
     run(async {
         let upstream = mirror().await;
         let config = "[[route]]\nmatch = \"GET /static/**\"\nkind = \"other\"\n[[route]]\nmatch = \"* /**\"\nkind = \"other\"";
@@ -85,8 +86,11 @@ fn everyone_gets_their_own_at_every_address() {
                     let who = headers
                         .first()
                         .map_or("nobody", |(_, who)| if *who == "Bearer wrong" { "refused" } else { who });
-                    let told = ask(&client, target, headers).await;
-                    assert!(told.contains(&format!("\"who\":\"{who}\"")), "{target}, {headers:?}: {told}");
+                    let received = ask(&client, target, headers).await;
+                    assert!(
+                        received.contains(&format!("\"who\":\"{who}\"")),
+                        "{target}, {headers:?}: {received}"
+                    );
                 }
             }
         }
@@ -94,22 +98,22 @@ fn everyone_gets_their_own_at_every_address() {
 }
 
 #[test]
-fn what_leaves_a_shared_routes_folder_is_not_shared() {
+fn paths_that_climb_out_of_a_shared_route_are_not_shared() {
     run(async {
         let upstream = mirror().await;
         let config = "[[route]]\nmatch = \"GET /static/**\"\nkind = \"other\"\nscope = \"shared\"";
         let sidecache = Setup::to(&upstream.url()).config(config).start().await;
         let client = sidecache.client();
-        // Both are accepted by the upstream, so both share what the route covers.
+        // The upstream accepts both, so both share the answers of the route.
         for who in ["Bearer one", "Bearer two"] {
             ask(&client, "/static/app.js", &[("authorization", who)]).await;
         }
-        let told = ask(&client, "/static/app.js", &[("authorization", "Bearer one")]).await;
-        assert!(told.contains("Bearer two"), "{told}");
+        let received = ask(&client, "/static/app.js", &[("authorization", "Bearer one")]).await;
+        assert!(received.contains("Bearer two"), "{received}");
         for target in TARGETS.iter().filter(|target| target.starts_with("/static/")) {
             for who in ["Bearer one", "Bearer two"] {
-                let told = ask(&client, target, &[("authorization", who)]).await;
-                assert!(told.contains(who), "{target}: {who} got {told}");
+                let received = ask(&client, target, &[("authorization", who)]).await;
+                assert!(received.contains(who), "{target}: {who} got {received}");
             }
         }
     });

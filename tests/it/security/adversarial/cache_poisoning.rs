@@ -1,4 +1,4 @@
-//! Web-cache poisoning: what one caller sends besides the question is in no other caller's answer.
+//! Web-cache poisoning: nothing that one caller sends besides the question is in another caller's answer.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::support::{
 
 const EVIL: &str = "evil.example";
 
-/// Headers that services take for what a request is about.
+/// Headers that services may use to build an answer.
 const HEADERS: [&str; 44] = [
     "X-Forwarded-Host",
     "X-Forwarded-Scheme",
@@ -57,24 +57,24 @@ const HEADERS: [&str; 44] = [
     "TE",
 ];
 
-/// Headers that are passed on and not in the key: a service that repeats them in answers is not helped here, which
-/// `docs/SECURITY.md` says.
+/// Headers that are passed on and not in the key. If a service repeats them in answers, sidecache does not
+/// help; see `docs/SECURITY.md`.
 fn is_harmless(name: &str) -> bool {
     let names = ["user-agent", "accept", "x-request-id", "x-forwarded-for", "x-forwarded-proto"];
     names.contains(&name) || name.starts_with("content-")
 }
 
-/// Repeats in its answer, and in a header of it, all that it got.
+/// An upstream that repeats all it got in the body and in a header.
 async fn reflecting() -> Upstream {
     Upstream::start(|request: &Received| {
         let headers =
             request.headers.iter().filter(|(name, value)| !is_harmless(name) || value.contains(EVIL));
-        let told = format!("{} {} {:?}", request.method, request.target, headers.collect::<Vec<_>>());
+        let received = format!("{} {} {:?}", request.method, request.target, headers.collect::<Vec<_>>());
         let body = match request.target.split('?').next() {
-            Some(CHAT) => chat_choice(json!({"role": "assistant", "content": told}), "stop"),
-            _ => json!({"answer": told, "body": String::from_utf8_lossy(&request.body)}),
+            Some(CHAT) => chat_choice(json!({"role": "assistant", "content": received}), "stop"),
+            _ => json!({"answer": received, "body": String::from_utf8_lossy(&request.body)}),
         };
-        Script::json_with(200, &[("x-told", &told)], &body)
+        Script::json_with(200, &[("x-told", &received)], &body)
     })
     .await
 }
@@ -100,16 +100,16 @@ async fn ask(client: &Client, method: &str, target: &str, headers: &[(&str, &str
 }
 
 #[test]
-fn a_header_of_one_caller_is_in_no_others_answer() {
+fn no_header_of_one_caller_is_in_another_callers_answer() {
     run(async {
         let upstream = reflecting().await;
         let sidecache = Setup::to(&upstream.url()).config(PAGES).start().await;
         let client = sidecache.client();
         for (method, target, body) in victims() {
-            // A vendor's API knows no languages: there, the header is passed on and not in the key.
+            // Vendors' APIs do not depend on languages: there `Accept-Language` is not in the key.
             let counts = |name: &&str| target != CHAT || *name != "Accept-Language";
             for name in HEADERS.into_iter().filter(counts) {
-                // Entries of its own for each, so that each attack comes before its victim.
+                // Each attack has entries of its own, so that it comes before its victim.
                 let target = format!("{target}?{name}");
                 let attack = ask(&client, method, &target, &[(name, EVIL)], &body).await;
                 let victim = ask(&client, method, &target, &[], &body).await;
@@ -122,7 +122,7 @@ fn a_header_of_one_caller_is_in_no_others_answer() {
 }
 
 #[test]
-fn a_value_with_line_ends_splits_no_response() {
+fn a_value_with_line_ends_does_not_split_a_response() {
     run(async {
         let upstream = reflecting().await;
         let sidecache = Setup::to(&upstream.url()).config(PAGES).start().await;
@@ -150,13 +150,13 @@ fn a_value_with_line_ends_splits_no_response() {
 }
 
 #[test]
-fn another_target_is_another_entry() {
+fn targets_that_look_alike_have_separate_entries() {
     run(async {
         let upstream = reflecting().await;
         let sidecache = Setup::to(&upstream.url()).config(PAGES).start().await;
         let client = sidecache.client();
         for (method, target, body) in victims() {
-            // What a service or another cache may take for the same, parameters that only one of them sees included.
+            // Targets that a service or another cache may treat alike.
             for other in [
                 "?utm_source=evil.example",
                 "?utm_source=x;callback=evil.example",
@@ -186,7 +186,7 @@ fn another_target_is_another_entry() {
 }
 
 #[test]
-fn a_body_where_none_is_looked_for_counts() {
+fn an_unexpected_body_is_in_the_key() {
     run(async {
         let upstream = reflecting().await;
         let sidecache = Setup::to(&upstream.url()).config(PAGES).start().await;
@@ -209,9 +209,9 @@ fn a_body_where_none_is_looked_for_counts() {
 }
 
 #[test]
-fn an_error_that_one_caller_provokes_is_nobodys_else() {
+fn an_error_that_one_caller_provokes_reaches_no_other_caller() {
     run(async {
-        // Refuses what servers refuse: long headers, control characters, methods and versions that it does not know.
+        // Rejects what servers reject: long headers, control characters, unknown methods and versions.
         let upstream = Upstream::start(|request: &Received| {
             let is_odd = |(name, value): &(String, String)| {
                 name.starts_with("x-odd") || value.len() > 4000 || value.contains('\u{1}')

@@ -1,7 +1,8 @@
-//! What `Connection` names is the connection's: gone before the key is made, and before our own headers are put in.
+//! Headers that `Connection` names are hop-by-hop: removed before the key is made and before sidecache adds
+//! its own.
 
 use crate::support::{
-    Raw, Received, Script, Sidecache, Upstream, raw_client, run,
+    RawClient, Received, Script, Sidecache, Upstream, raw_client, run,
     samples::{CHAT, chat, chat_answer},
 };
 
@@ -25,21 +26,21 @@ const NAMED: [(&str, &str); 16] = [
     ("x-cache-ttl", "0"),
 ];
 
-/// What the upstream gets all the same, because it is ours to say, and what that says.
+/// The value that the upstream gets nevertheless, because sidecache sets this header.
 fn ours(name: &str, upstream: &Upstream, body: &str) -> Option<String> {
     match name {
         "x-forwarded-for" => Some("127.0.0.1".to_owned()),
         "x-forwarded-proto" => Some("http".to_owned()),
         "content-length" => Some(body.len().to_string()),
-        // A caller's id is for us, and we tell the upstream.
+        // The client's request id is for sidecache, which passes it on.
         "x-request-id" => Some("mine".to_owned()),
         "host" => Some(upstream.address().to_string()),
         _ => None,
     }
 }
 
-/// Posts a chat with a header that `Connection` names; the status line and the headers that come back, and what the
-/// upstream got, if it was asked.
+/// Posts a chat with a header that `Connection` names; the status line and the headers that come back, and
+/// what the upstream got, if it was asked.
 async fn post(
     sidecache: &Sidecache,
     upstream: &Upstream,
@@ -47,15 +48,15 @@ async fn post(
     lines: &str,
 ) -> (String, Option<Received>) {
     let (calls, body) = (upstream.calls(), chat().to_string());
-    let mut raw = Raw::connect(sidecache.address()).await;
+    let mut raw = RawClient::connect(sidecache.address()).await;
     raw.send(raw_client::post(target, lines, &body)).await;
-    let told = raw.rest().await;
-    assert!(told.starts_with("HTTP/1.1 200"), "{lines}: {told}");
-    (told, (upstream.calls() > calls).then(|| upstream.last()))
+    let received = raw.rest().await;
+    assert!(received.starts_with("HTTP/1.1 200"), "{lines}: {received}");
+    (received, (upstream.calls() > calls).then(|| upstream.last()))
 }
 
 #[test]
-fn named_headers_reach_nobody() {
+fn headers_named_by_connection_are_not_forwarded() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -78,12 +79,12 @@ fn named_headers_reach_nobody() {
 }
 
 #[test]
-fn named_headers_are_not_in_the_key() {
+fn headers_named_by_connection_are_not_in_the_key() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let (told, _) = post(&sidecache, &upstream, CHAT, "connection: close\r\n").await;
-        assert!(told.contains("x-cache: MISS"), "{told}");
+        let (received, _) = post(&sidecache, &upstream, CHAT, "connection: close\r\n").await;
+        assert!(received.contains("x-cache: MISS"), "{received}");
         for (name, value) in NAMED {
             for value in [value, "another"] {
                 let line = if matches!(name, "host" | "content-length") {
@@ -91,28 +92,32 @@ fn named_headers_are_not_in_the_key() {
                 } else {
                     format!("{name}: {value}\r\n")
                 };
-                let (told, request) =
+                let (received, request) =
                     post(&sidecache, &upstream, CHAT, &format!("connection: close, {name}\r\n{line}")).await;
-                // The same request as the first: nothing else would be right, since the upstream gets the same.
-                assert!(told.contains("x-cache: HIT") && request.is_none(), "{name}: {value}: {told}");
+                // The upstream would get the same request as the first time, so this is a hit.
+                assert!(
+                    received.contains("x-cache: HIT") && request.is_none(),
+                    "{name}: {value}: {received}"
+                );
             }
         }
-        // Not named, they count.
+        // If `Connection` does not name them, they are in the key.
         for (name, value) in &NAMED[..4] {
-            let (told, _) =
+            let (received, _) =
                 post(&sidecache, &upstream, CHAT, &format!("connection: close\r\n{name}: {value}\r\n")).await;
-            assert!(told.contains("x-cache: MISS"), "{name}: {told}");
+            assert!(received.contains("x-cache: MISS"), "{name}: {received}");
         }
     });
 }
 
 #[test]
-fn a_content_type_that_is_named_makes_no_json() {
+fn a_content_type_named_by_connection_does_not_count() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let (told, request) = post(&sidecache, &upstream, CHAT, "connection: close, content-type\r\n").await;
+        let (received, request) =
+            post(&sidecache, &upstream, CHAT, "connection: close, content-type\r\n").await;
         assert_eq!(request.expect("passed through").header("content-type"), None);
-        assert!(!told.contains("x-cache"), "{told}");
+        assert!(!received.contains("x-cache"), "{received}");
     });
 }

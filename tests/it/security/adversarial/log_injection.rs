@@ -1,9 +1,9 @@
-//! Whatever comes in, a line of the log is one JSON object.
+//! Each log line is one JSON object, whatever clients and the upstream send.
 
 use serde_json::json;
 
 use crate::support::{
-    Raw, Script, Setup, Upstream,
+    RawClient, Script, Setup, Upstream,
     logs::parse,
     run,
     samples::{CHAT, chat_choice},
@@ -26,9 +26,9 @@ const BREAKS: [&[u8]; 12] = [
 ];
 
 #[test]
-fn no_input_breaks_a_line() {
+fn no_input_breaks_a_log_line() {
     run(async {
-        // The upstream says such things too: in its id, in its model, in its error.
+        // The upstream sends such texts too: in its id, its model, its error.
         let upstream = Upstream::start(|request| {
             let body = json!({"e": "\u{1b}[31m\u{2028}\r\n{\"level\":\"FORGED\"}"});
             let mut answer = chat_choice(json!({"role": "assistant", "content": "\r\n\u{1b}"}), "stop");
@@ -61,7 +61,7 @@ fn no_input_breaks_a_line() {
                     .into_bytes();
                 for body in [body, whole] {
                     let length = body.len().to_string();
-                    let mut raw = Raw::connect(sidecache.address()).await;
+                    let mut raw = RawClient::connect(sidecache.address()).await;
                     let head = [
                         method.as_bytes(),
                         b" ",

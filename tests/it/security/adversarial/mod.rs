@@ -1,4 +1,4 @@
-//! Clients that mean harm: to each other, or to whoever reads the log.
+//! Clients that attack other clients, or the readers of the log.
 
 mod cache_deception;
 mod cache_poisoning;

@@ -1,5 +1,5 @@
-//! A property: whatever is changed in a request, its answer is the one that the upstream gives to it, unless all that
-//! changed is what `docs/CACHING.md` says does not count.
+//! A property: if one part of a request changes, the answer is the upstream's answer to the changed request,
+//! unless `docs/CACHING.md` says that the part is not in the key.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ struct Asked {
     body: BTreeMap<&'static str, Value>,
 }
 
-/// What is documented not to count, read from the documentation.
+/// The headers that are documented as not in the key.
 struct Uncounted(Vec<String>);
 
 impl Uncounted {
@@ -77,7 +77,7 @@ impl Asked {
         if self.body.is_empty() { String::new() } else { json!(self.body).to_string() }
     }
 
-    /// Asks; the digest in the answer, and the one that belongs there.
+    /// Sends the request; returns `X-Cache`, the digest in the answer and the right one.
     async fn ask(&self, client: &Client, uncounted: &Uncounted) -> (String, String, String) {
         let body = self.text();
         let answer = client.request(self.method, &self.target, &self.headers, body.clone()).await;
@@ -86,21 +86,21 @@ impl Asked {
     }
 }
 
-/// Answers each request with a digest of all that counts in it.
+/// An upstream that answers with a digest of all parts of the request that may change its answer.
 async fn digesting() -> Upstream {
     let uncounted = Uncounted::documented();
     Upstream::start(move |request: &Received| {
         let headers: Vec<_> =
             request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let told = uncounted.rest(&request.method, &request.target, &headers, &request.body);
+        let received = uncounted.rest(&request.method, &request.target, &headers, &request.body);
         let body = match request.target.split(['?', ';']).next() {
-            Some(QUERY) => json!({"answer": told}),
+            Some(QUERY) => json!({"answer": received}),
             Some("/v1/messages") => json!({"id": "m", "type": "message", "role": "assistant", "model": "m",
-                "content": [{"type": "text", "text": told}], "stop_reason": "end_turn",
+                "content": [{"type": "text", "text": received}], "stop_reason": "end_turn",
                 "usage": {"input_tokens": 1, "output_tokens": 1}}),
-            _ => chat_choice(json!({"role": "assistant", "content": told}), "stop"),
+            _ => chat_choice(json!({"role": "assistant", "content": received}), "stop"),
         };
-        Script::json_with(200, &[("x-told", &told)], &body)
+        Script::json_with(200, &[("x-told", &received)], &body)
     })
     .await
 }
@@ -250,7 +250,7 @@ fn pairs() -> impl Strategy<Value = (Asked, Asked)> {
 }
 
 #[test]
-fn every_answer_is_the_one_to_its_own_request() {
+fn every_answer_is_the_upstreams_answer_to_that_request() {
     run(async {
         let upstream = digesting().await;
         let config = "[[route]]\nmatch = \"* /page/**\"\nkind = \"other\"\ndialect = \"none\"";
@@ -262,8 +262,8 @@ fn every_answer_is_the_one_to_its_own_request() {
             TestRunner::new(config)
                 .run(&pairs(), |(one, changed)| {
                     for asked in [&one, &changed, &one] {
-                        let (told, own, cache) = handle.block_on(asked.ask(&client, &uncounted));
-                        prop_assert_eq!(&told, &own, "{:?} ({})", asked, cache);
+                        let (received, own, cache) = handle.block_on(asked.ask(&client, &uncounted));
+                        prop_assert_eq!(&received, &own, "{:?} ({})", asked, cache);
                         hits.set(hits.get() + usize::from(cache == "HIT"));
                     }
                     Ok(())
@@ -271,7 +271,7 @@ fn every_answer_is_the_one_to_its_own_request() {
                 .unwrap();
             hits.get()
         });
-        // Without hits, nothing would have been shown.
+        // Without hits, the test would show nothing.
         assert!(hits.await.expect("the property holds") > 50);
     });
 }

@@ -1,4 +1,4 @@
-//! Secrets, and where they are not.
+//! Secrets appear nowhere.
 
 use serde_json::json;
 
@@ -7,12 +7,12 @@ use crate::support::{
     samples::{CHAT, CREDENTIALS, QUERY, chat_choice},
 };
 
-/// In every secret, and in nothing else.
+/// A text that is in every secret and nowhere else.
 const CANARY: &str = "canary";
 
 const SECRET_QUERY: &str = "?api_key=canary-1&key=canary-2&token=canary-3&sig=canary-4&password=canary-5";
 
-/// Where operators look, and what may be there.
+/// The pages for operators.
 const PAGES: [&str; 12] = [
     "/",
     "/health",
@@ -35,7 +35,7 @@ async fn redis_with_password() -> RedisServer {
 }
 
 #[test]
-fn operators_pages_logs_and_errors_show_no_secret() {
+fn admin_pages_logs_and_errors_show_no_secret() {
     run(async {
         let redis = redis_with_password().await;
         let upstream = Upstream::start(|request| match request.target.split('?').next() {
@@ -57,7 +57,7 @@ fn operators_pages_logs_and_errors_show_no_secret() {
             .await;
         let (client, admin) = (sidecache.client(), Client::new(sidecache.admin()));
         let question = json!({"model": "m", "messages": [{"role": "user", "content": "canary-prompt"}]});
-        let mut told = String::new();
+        let mut received = String::new();
         for target in [CHAT, QUERY, "/cut", "/some"] {
             for body in [
                 question.to_string(),
@@ -65,27 +65,27 @@ fn operators_pages_logs_and_errors_show_no_secret() {
                 "{\"canary\":".to_owned(),
             ] {
                 let answer = client.post_text(&format!("{target}{SECRET_QUERY}"), &CREDENTIALS, &body).await;
-                // The answer is the caller's; what sidecache adds to it, and its errors, are not.
-                told += &format!("{:?}", answer.headers);
+                // The body is the caller's own; headers that sidecache adds and its errors must not have it.
+                received += &format!("{:?}", answer.headers);
                 if answer.status >= 400 && target != QUERY {
-                    told += &answer.text();
+                    received += &answer.text();
                 }
             }
         }
         let refused =
             client.request("GET", "/some", &[("host", "canary@canary"), ("cookie", "canary")], "").await;
         assert_eq!(refused.status, 400);
-        told += &refused.text();
+        received += &refused.text();
         for page in PAGES {
             for token in ["canary-admin-token", "canary-wrong-token"] {
                 let headers =
                     [("authorization", &*format!("Bearer {token}")), ("content-type", "application/json")];
-                told += &admin.request("GET", page, &headers, "").await.text();
-                told += &admin.request("POST", page, &headers, "{\"canary\":").await.text();
+                received += &admin.request("GET", page, &headers, "").await.text();
+                received += &admin.request("POST", page, &headers, "{\"canary\":").await.text();
             }
         }
-        told += &sidecache.health().await.to_string();
-        // Redis goes, which is told of, and so is that its password is wrong.
+        received += &sidecache.health().await.to_string();
+        // Redis stops, and its password changes: both are logged.
         redis.cli(&["AUTH", "canary-redis"]);
         redis.talk(&[
             &["AUTH", "canary-redis"],
@@ -93,10 +93,10 @@ fn operators_pages_logs_and_errors_show_no_secret() {
             &["CLIENT", "KILL", "TYPE", "normal"],
         ]);
         sidecache.log.lifecycle("store lost").await;
-        told += &sidecache.health().await.to_string();
-        assert!(!told.contains(CANARY), "{told}");
+        received += &sidecache.health().await.to_string();
+        assert!(!received.contains(CANARY), "{received}");
         let log = sidecache.log.text();
-        // The upstream's own error bodies are logged where they are kept from the client.
+        // Error bodies of the upstream are logged if the client does not get them.
         let leak = log.lines().find(|line| line.contains(CANARY) && !line.contains("canary-upstream-error"));
         assert_eq!(leak, None);
         let others = log.replace("canary-upstream-error", "");
@@ -105,7 +105,7 @@ fn operators_pages_logs_and_errors_show_no_secret() {
 }
 
 #[test]
-fn check_shows_no_secret_be_its_configuration_good_or_bad() {
+fn check_shows_no_secret_of_a_good_or_bad_configuration() {
     let settings = |redis: &str, token: &str, more: &str| {
         format!("[store]\nredis = {redis:?}\n{more}\n[admin]\ntoken = {token:?}\n")
     };
@@ -128,11 +128,11 @@ fn check_shows_no_secret_be_its_configuration_good_or_bad() {
     ] {
         let setup = Setup::to("http://127.0.0.1:1").config(&config).arguments(arguments);
         let output = setup.command().arg("check").output().expect("it runs");
-        let told = [output.stdout, output.stderr].concat();
-        let told = String::from_utf8(told).expect("text");
-        assert_eq!(output.status.success(), good, "{config}: {told}");
-        // A name that is no secret may be repeated.
-        let secret = told.replace("namespace = \"canary!\"", "").replace("\"canary!\"", "");
-        assert!(!secret.contains(CANARY), "{config} {arguments:?}: {told}");
+        let received = [output.stdout, output.stderr].concat();
+        let received = String::from_utf8(received).expect("text");
+        assert_eq!(output.status.success(), good, "{config}: {received}");
+        // Names of settings may be repeated.
+        let secret = received.replace("namespace = \"canary!\"", "").replace("\"canary!\"", "");
+        assert!(!secret.contains(CANARY), "{config} {arguments:?}: {received}");
     }
 }

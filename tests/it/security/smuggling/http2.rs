@@ -1,4 +1,4 @@
-//! The same over HTTP/2, which has no framing of its own to confuse, but headers that become an HTTP/1.1 request's.
+//! The corpus over HTTP/2: its framing is unambiguous, but its headers become those of an HTTP/1.1 request.
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -32,7 +32,7 @@ const GOOD: [(&str, &str); 5] = [
     ("content-type", "application/json"),
 ];
 
-/// What is added to it, or takes the place of what has the same name, and must not reach the upstream.
+/// Headers that are added to it, or replace those of the same name, and must not reach the upstream.
 #[rustfmt::skip]
 const REFUSED: [(&str, &str); 42] = [
     ("transfer-encoding", "chunked"), ("transfer-encoding", "gzip, chunked"), ("transfer-encoding", ""),
@@ -50,7 +50,7 @@ const REFUSED: [(&str, &str); 42] = [
 ];
 
 #[test]
-fn crafted_requests_over_http2() {
+fn crafted_http2_requests_are_one_http1_request_or_rejected() {
     run(async {
         for target in ["/some", CHAT] {
             let recorder = Recorder::start().await;
@@ -66,7 +66,7 @@ fn crafted_requests_over_http2() {
                     Read::Whole { length } if length == connection.bytes.len() => {
                         seen.push(connection.case())
                     }
-                    // A length that the streamed body turned out not to have: cut, with the body's own framing.
+                    // The streamed body did not have its announced length, so it was cut.
                     Read::Part if target != CHAT => {}
                     read => panic!("{read:?}: {}", connection.text()),
                 }

@@ -15,33 +15,33 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Raw, Setup, Sidecache, run, samples::CHAT, soon};
+use crate::support::{RawClient, Setup, Sidecache, run, samples::CHAT, soon};
 use corpus::{BODY, Case, Verdict, cases};
 use recorder::{Connection, Recorder};
 use strict_parser::{Read, read};
 
-/// Sent at a time.
+/// Requests at a time.
 const WORKERS: usize = 8;
 
-/// A request that is not answered for this long may be waiting for its own rest, so it is told that there is none.
+/// A request without an answer for this long may be waiting for more bytes, so the client closes its half.
 const SILENCE: Duration = Duration::from_millis(250);
 
-/// What refuses a request, where it is answered at all.
+/// The statuses of a rejection.
 const REFUSALS: [&str; 6] = ["400", "413", "414", "431", "501", "505"];
 
 #[test]
-fn crafted_requests_that_pass_through() {
+fn crafted_requests_are_one_request_or_rejected_when_passed_through() {
     run(judge("/some"));
 }
 
 #[test]
-fn crafted_requests_on_a_cacheable_route() {
+fn crafted_requests_are_one_request_or_rejected_on_a_cacheable_route() {
     run(judge(CHAT));
 }
 
-/// Whatever the route, and though the same head was good a moment ago.
+/// On every route, also if the same head with a good length came before.
 #[test]
-fn a_length_that_is_none_or_beyond_all_bodies_is_refused_as_such() {
+fn an_invalid_or_enormous_content_length_is_rejected() {
     run(async {
         let recorder = Recorder::start().await;
         let follows = "[[route]]\nmatch = \"POST /follows\"\nkind = \"other\"\nmode = \"rfc9111\"";
@@ -68,19 +68,19 @@ fn a_length_that_is_none_or_beyond_all_bodies_is_refused_as_such() {
                         "POST {target} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
                     )
                 };
-                let mut raw = Raw::connect(sidecache.address()).await;
+                let mut raw = RawClient::connect(sidecache.address()).await;
                 raw.send(request(length)).await;
-                let told = raw.rest().await;
-                assert!(told.starts_with("HTTP/1.1 400 "), "{target} {length:?}: {told:?}");
-                let mut raw = Raw::connect(sidecache.address()).await;
+                let received = raw.rest().await;
+                assert!(received.starts_with("HTTP/1.1 400 "), "{target} {length:?}: {received:?}");
+                let mut raw = RawClient::connect(sidecache.address()).await;
                 raw.send(request("2") + "{}").await;
                 raw.head().await;
                 raw.send(request(length)).await;
-                let told = raw.rest().await;
-                assert!(told.contains("HTTP/1.1 400 "), "{target} {length:?} again: {told:?}");
+                let received = raw.rest().await;
+                assert!(received.contains("HTTP/1.1 400 "), "{target} {length:?} again: {received:?}");
             }
         }
-        let mut raw = Raw::connect(sidecache.admin()).await;
+        let mut raw = RawClient::connect(sidecache.admin()).await;
         raw.send("POST /purge HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9007199254740993\r\n\r\n").await;
         assert!(raw.rest().await.starts_with("HTTP/1.1 400 "));
     });
@@ -96,15 +96,15 @@ async fn judge(target: &'static str) {
     for first in 0..WORKERS {
         let (corpus, server) = (Arc::clone(&corpus), sidecache.address());
         workers.spawn(async move {
-            let mut told = Vec::new();
+            let mut received = Vec::new();
             for case in corpus.iter().skip(first).step_by(WORKERS) {
-                told.push((case.clone(), send(server, &case.bytes, case.verdict).await));
+                received.push((case.clone(), send(server, &case.bytes, case.verdict).await));
                 follow_up(server, target, case).await;
             }
-            told
+            received
         });
     }
-    let told: Vec<_> = workers.join_all().await.into_iter().flatten().collect();
+    let received: Vec<_> = workers.join_all().await.into_iter().flatten().collect();
     let mut seen = HashMap::<String, Vec<Connection>>::new();
     for connection in recorder.connections().await {
         if !connection.bytes.is_empty() {
@@ -112,15 +112,15 @@ async fn judge(target: &'static str) {
         }
     }
     let mut faults = Vec::new();
-    for (case, told) in &told {
+    for (case, received) in &received {
         let after = seen.remove(&format!("after {}", case.name)).unwrap_or_default();
         assert_eq!(after.len(), 1, "the request after {}", case.what);
         let hidden = seen.remove(&format!("in {}", case.name)).unwrap_or_default();
         let mut seen = seen.remove(&case.name).unwrap_or_default();
         seen.extend(hidden);
-        if let Err(fault) = verdict(case, told, &seen, target == CHAT) {
+        if let Err(fault) = verdict(case, received, &seen, target == CHAT) {
             faults.push(format!(
-                "{fault}: {}\n    told {told:?}\n    seen {:?}",
+                "{fault}: {}\n    received {received:?}\n    seen {:?}",
                 case.what,
                 seen.iter().map(Connection::text).collect::<Vec<_>>()
             ));
@@ -131,12 +131,12 @@ async fn judge(target: &'static str) {
     assert!(faults.is_empty(), "{} of {}:\n{}", faults.len(), corpus.len(), faults.join("\n"));
 }
 
-/// Whether what came of a case is right.
-fn verdict(case: &Case, told: &str, seen: &[Connection], is_read_first: bool) -> Result<(), String> {
-    let statuses = told.split("HTTP/1.").skip(1).map(|told| &told[2..5]);
+/// Whether the result of a case is right.
+fn verdict(case: &Case, received: &str, seen: &[Connection], is_read_first: bool) -> Result<(), String> {
+    let statuses = received.split("HTTP/1.").skip(1).map(|received| &received[2..5]);
     let statuses: Vec<_> = statuses.filter(|status| *status != "100").collect();
     // An answer to `HEAD` has no body. What comes after the request may be refused.
-    let is_own = told.contains(&format!("about {}.", case.name)) || told.ends_with("\r\n\r\n");
+    let is_own = received.contains(&format!("about {}.", case.name)) || received.ends_with("\r\n\r\n");
     let is_refusal = |status: &&str| REFUSALS.contains(status);
     let is_answered = statuses.first() == Some(&"200") && is_own && statuses[1..].iter().all(is_refusal);
     let is_refused = statuses.len() <= 1 && statuses.iter().all(is_refusal);
@@ -146,14 +146,14 @@ fn verdict(case: &Case, told: &str, seen: &[Connection], is_read_first: bool) ->
     let whole = match seen.first().map(|connection| (read(&connection.bytes), connection.bytes.len())) {
         None => false,
         Some((Read::Whole { length }, all)) if length == all => true,
-        // A body that is streamed through cannot be looked at before it is sent; a fault in it cuts it.
+        // A streamed body cannot be checked before it is sent; a fault in it cuts it.
         Some((Read::Part, _)) if !is_read_first => false,
         Some((read, _)) => return Err(format!("{read:?}")),
     };
     match (case.verdict, is_answered, is_refused, seen.len()) {
         (Verdict::Answered | Verdict::Whichever, true, _, 1) if whole => Ok(()),
         (Verdict::Refused | Verdict::Whichever, _, true, 0) => Ok(()),
-        // Cut on the way, or left by its client before it was answered.
+        // Cut by sidecache, or the client left before the answer.
         (Verdict::Whichever, _, true, 1) => Ok(()),
         (verdict, ..) => Err(format!("not {verdict:?}")),
     }
@@ -164,22 +164,22 @@ async fn send(server: SocketAddr, bytes: &[u8], verdict: Verdict) -> String {
     let mut stream = TcpStream::connect(server).await.expect("a connection");
     // A server that has closed already is seen when reading.
     let _ = soon("room to write", stream.write_all(bytes)).await;
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     let patience = if verdict == Verdict::Answered { crate::support::PATIENCE } else { SILENCE };
-    while !is_whole(&told) {
-        match timeout(patience, stream.read_buf(&mut told)).await {
+    while !is_whole(&received) {
+        match timeout(patience, stream.read_buf(&mut received)).await {
             Ok(Ok(1..)) => {}
             _ => break,
         }
     }
     let _ = stream.shutdown().await;
-    let _ = soon("the connection's end", stream.read_to_end(&mut told)).await;
-    String::from_utf8_lossy(&told).into_owned()
+    let _ = soon("the connection's end", stream.read_to_end(&mut received)).await;
+    String::from_utf8_lossy(&received).into_owned()
 }
 
 /// Whether a response that says its length has come whole.
-fn is_whole(told: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(told);
+fn is_whole(received: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(received);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     length.is_some_and(|length| length.parse() == Ok(body.len()))
@@ -193,10 +193,10 @@ async fn follow_up(server: SocketAddr, target: &str, case: &Case) {
          content-length: {}\r\nconnection: close\r\n\r\n{BODY}",
         BODY.len()
     );
-    let told = send(server, request.as_bytes(), Verdict::Answered).await;
+    let received = send(server, request.as_bytes(), Verdict::Answered).await;
     assert!(
-        told.starts_with("HTTP/1.1 200") && told.contains(&format!("about {name}.")),
-        "{}: {told}",
+        received.starts_with("HTTP/1.1 200") && received.contains(&format!("about {name}.")),
+        "{}: {received}",
         case.what
     );
 }

@@ -26,7 +26,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// The case that it is about; empty where the request names none.
+    /// The name of its case; empty if the request has none.
     pub(crate) fn case(&self) -> String {
         case(&self.bytes)
     }
@@ -43,8 +43,8 @@ fn case(bytes: &[u8]) -> String {
     head.split("\r\n").find_map(|line| line.strip_prefix(CASE)).unwrap_or_default().to_owned()
 }
 
-/// The upstream, until it is dropped. It answers each connection's first request, with the case's name in the answer,
-/// and says that it closes; it closes when the other side does.
+/// The upstream, until it is dropped. It answers the first request of each connection with the case's name
+/// and `Connection: close`, and closes when the other side does.
 pub(crate) struct Recorder {
     address: SocketAddr,
     connections: Arc<Mutex<Vec<Connection>>>,
@@ -104,7 +104,7 @@ async fn record(mut stream: TcpStream, note: impl Fn(&[u8])) {
         note(&buffer[..count]);
         if !answered && read(&all) != Read::Part {
             answered = true;
-            // Whoever sent it may be gone.
+            // The client may be gone.
             let _ = stream.write_all(answer(&case(&all)).as_bytes()).await;
         }
     }

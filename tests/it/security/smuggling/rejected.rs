@@ -1,12 +1,12 @@
-//! Requests that somebody behind might read differently: refused, and their connection closed.
+//! Ambiguous requests, which a server behind might read differently: rejected, and their connection closed.
 
 use crate::support::{
-    Raw, Script, Setup, Sidecache, Upstream, measured, run,
+    RawClient, Script, Setup, Sidecache, Upstream, measured, run,
     samples::{CHAT, chat, chat_answer},
 };
 
 #[test]
-fn doubtful_requests_never_reach_the_upstream() {
+fn ambiguous_requests_never_reach_the_upstream() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -36,7 +36,7 @@ fn doubtful_requests_never_reach_the_upstream() {
                     ),
                 ),
                 (
-                    "a coding that is none",
+                    "an invalid coding",
                     format!(
                         "POST {target} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n{smuggled}"
                     ),
@@ -49,7 +49,7 @@ fn doubtful_requests_never_reach_the_upstream() {
                 ),
                 ("no host", format!("GET {target} HTTP/1.1\r\n\r\n")),
                 ("two hosts", format!("GET {target} HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n")),
-                ("a host that is none", format!("GET {target} HTTP/1.1\r\nhost: a b\r\n\r\n")),
+                ("an invalid host", format!("GET {target} HTTP/1.1\r\nhost: a b\r\n\r\n")),
                 ("a host with a user", format!("GET {target} HTTP/1.1\r\nhost: u@a\r\n\r\n")),
                 (
                     "another host in the target",
@@ -63,17 +63,17 @@ fn doubtful_requests_never_reach_the_upstream() {
                 ),
                 ("a space before the colon", format!("GET {target} HTTP/1.1\r\nhost : a\r\n\r\n")),
             ] {
-                let mut raw = Raw::connect(sidecache.address()).await;
+                let mut raw = RawClient::connect(sidecache.address()).await;
                 raw.send(&text).await;
-                // It ends by itself: the connection was closed.
-                let told = raw.rest().await;
+                // The response ends by itself, because the connection is closed.
+                let received = raw.rest().await;
                 assert!(
-                    told.starts_with("HTTP/1.1 400") || told.starts_with("HTTP/1.0 400"),
-                    "{what}: {told:?}"
+                    received.starts_with("HTTP/1.1 400") || received.starts_with("HTTP/1.0 400"),
+                    "{what}: {received:?}"
                 );
-                assert_eq!(told.matches("HTTP/1.").count(), 1, "{what}: {told}");
-                if told.contains("application/json") {
-                    assert!(told.contains("InvalidRequestException"), "{what}: {told}");
+                assert_eq!(received.matches("HTTP/1.").count(), 1, "{what}: {received}");
+                if received.contains("application/json") {
+                    assert!(received.contains("InvalidRequestException"), "{what}: {received}");
                 }
                 assert_eq!(upstream.calls(), 0, "{what}");
             }
@@ -90,16 +90,19 @@ fn a_length_beside_chunks_makes_no_second_request() {
             let upstream = Upstream::always(Script::json(&chat_answer())).await;
             let sidecache = Sidecache::start(&upstream.url()).await;
             for (first, second) in [(length, chunked), (chunked, length)] {
-                let mut raw = Raw::connect(sidecache.address()).await;
+                let mut raw = RawClient::connect(sidecache.address()).await;
                 raw.send(format!(
                     "POST {target} HTTP/1.1\r\nhost: a\r\n{first}\r\n{second}\r\n\r\n{smuggled}"
                 ))
                 .await;
-                // The HTTP parser takes the chunks and drops the length, which RFC 9112 (6.3) allows where the
-                // connection is closed then.
-                let told = raw.rest().await;
-                assert_eq!(told.matches("HTTP/1.").count(), 1, "{first}, {second}: {told}");
-                assert!(told.starts_with("HTTP/1.1 400") || told.contains("connection: close"), "{told}");
+                // The HTTP parser takes the chunks and drops the length, which RFC 9112 (6.3) allows where
+                // the connection is closed then.
+                let received = raw.rest().await;
+                assert_eq!(received.matches("HTTP/1.").count(), 1, "{first}, {second}: {received}");
+                assert!(
+                    received.starts_with("HTTP/1.1 400") || received.contains("connection: close"),
+                    "{received}"
+                );
                 for request in upstream.requests() {
                     assert_eq!((request.target.as_str(), request.body.as_slice()), (target, &b""[..]));
                     assert!(request.header("content-length").is_none_or(|length| length == "0"));
@@ -110,7 +113,7 @@ fn a_length_beside_chunks_makes_no_second_request() {
 }
 
 #[test]
-fn targets_that_name_their_own_host_are_fine() {
+fn absolute_targets_with_the_own_host_are_accepted() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -118,10 +121,10 @@ fn targets_that_name_their_own_host_are_fine() {
             "GET http://A.example/x?y=1 HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n",
             "GET /x?y=1 HTTP/1.0\r\n\r\n",
         ] {
-            let mut raw = Raw::connect(sidecache.address()).await;
+            let mut raw = RawClient::connect(sidecache.address()).await;
             raw.send(text).await;
-            let told = raw.rest().await;
-            assert!(told.contains(" 200 "), "{told}");
+            let received = raw.rest().await;
+            assert!(received.contains(" 200 "), "{received}");
             let request = upstream.last();
             assert_eq!(request.target, "/x?y=1");
             assert_eq!(request.header("host"), Some(upstream.address().to_string().as_str()));
@@ -130,7 +133,7 @@ fn targets_that_name_their_own_host_are_fine() {
 }
 
 #[test]
-fn what_the_parser_refuses_has_no_body() {
+fn a_parser_error_is_answered_without_a_body() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -142,12 +145,12 @@ fn what_the_parser_refuses_has_no_body() {
             ("too many headers", many, &["431"]),
             ("a header too long", long, &["431"]),
         ] {
-            let mut raw = Raw::connect(sidecache.address()).await;
+            let mut raw = RawClient::connect(sidecache.address()).await;
             raw.send(&text).await;
-            let told = raw.rest().await;
-            let status = told.split(' ').nth(1).unwrap_or_default();
-            assert!(statuses.contains(&status), "{what}: {told:?}");
-            assert!(told.ends_with("\r\n\r\n"), "{what}: {told:?}");
+            let received = raw.rest().await;
+            let status = received.split(' ').nth(1).unwrap_or_default();
+            assert!(statuses.contains(&status), "{what}: {received:?}");
+            assert!(received.ends_with("\r\n\r\n"), "{what}: {received:?}");
             assert_eq!(upstream.calls(), 0);
         }
         measured("4 of 4 refused, no call");
@@ -155,23 +158,26 @@ fn what_the_parser_refuses_has_no_body() {
 }
 
 #[test]
-fn a_refused_request_ends_its_connection_and_no_other() {
+fn a_rejected_request_closes_its_own_connection_only() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let config = "[limits]\nmax_body = \"1KiB\"";
         let sidecache = Setup::to(&upstream.url()).config(config).start().await;
         let client = sidecache.client();
         assert_eq!(client.post(CHAT, &chat()).await.cache(), "MISS");
-        let mut raw = Raw::connect(sidecache.address()).await;
-        // What follows is the refused request's body, and must not be taken for a request.
+        let mut raw = RawClient::connect(sidecache.address()).await;
+        // What follows is the body of the rejected request, and must not be read as a request.
         let inner = "GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
         let padding = "x".repeat(5000);
         raw.send(format!(
             "POST {CHAT} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 6000\r\n\r\n{inner}{padding}"
         ))
         .await;
-        let told = raw.rest().await;
-        assert!(told.starts_with("HTTP/1.1 413") && told.matches("HTTP/1.1").count() == 1, "{told}");
+        let received = raw.rest().await;
+        assert!(
+            received.starts_with("HTTP/1.1 413") && received.matches("HTTP/1.1").count() == 1,
+            "{received}"
+        );
         assert_eq!(client.post(CHAT, &chat()).await.cache(), "HIT");
         assert_eq!(upstream.calls(), 1);
     });

@@ -1,4 +1,4 @@
-//! The strictest reader of requests: what it takes for one request, every server does.
+//! The strictest parser of requests: what it accepts as one request, every server accepts as one request.
 
 /// What the bytes of a connection are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 #[test]
-fn doubtful_requests_are_told_from_good_ones() {
+fn the_strict_parser_separates_doubtful_from_good_requests() {
     for (bytes, expected) in [
         ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", Some(true)),
         ("GET / HTTP/1.1\r\nhost: a\r\n", None),

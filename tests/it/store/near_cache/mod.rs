@@ -1,4 +1,4 @@
-//! The near tier: several stores on one Redis, and several sidecaches.
+//! The near cache, with several stores or sidecaches on one Redis.
 
 mod random_histories;
 mod replicas;
@@ -23,17 +23,18 @@ use sidecache::{
 
 use crate::support::{PATIENCE, RedisServer, eventually};
 
-/// In which a change is seen everywhere.
+/// The time in which every replica knows a change.
 const BOUND: Duration = Duration::from_millis(100);
 
 const LIFE: Duration = Duration::from_secs(600);
 
-/// A tier of this many bytes before `redis`, once it is of use; with a deadline that a busy machine keeps.
+/// A store with a near cache of this many bytes, ready for use, with a timeout that even a busy machine
+/// keeps.
 async fn replica(redis: &RedisServer, near: u64) -> Store {
     replica_within(redis, near, PATIENCE).await
 }
 
-/// The same, with another deadline.
+/// With another timeout.
 async fn replica_within(redis: &RedisServer, near: u64, timeout: Duration) -> Store {
     let store = RedisStore::open(&redis.url(), &RedisTls::default(), "ns", timeout, near, |_| {});
     let store = store.expect("a good URL");
@@ -70,7 +71,7 @@ async fn put(store: &Store, key: &Key, version: u64, targets: &[Target]) {
     store.put(key, Arc::new(entry), LIFE).await.expect("stored");
 }
 
-/// Cuts the connections over which the streams are read.
+/// Cuts the connections that read the streams.
 fn kill_readers(redis: &RedisServer) {
     for line in redis.cli(&["CLIENT", "LIST"]).lines().filter(|line| line.contains(" cmd=xread ")) {
         let id = line.split(' ').find_map(|member| member.strip_prefix("id=")).expect("an id");
@@ -86,7 +87,7 @@ fn calls(redis: &RedisServer, command: &str) -> u64 {
     line.split(',').next().and_then(|count| count.parse().ok()).expect("a count")
 }
 
-/// How often Redis was asked for many values. (The store asks for one now and then by itself.)
+/// How many `MGET`s Redis got. (The store sends a `GET` now and then by itself.)
 fn lookups(redis: &RedisServer) -> u64 {
     calls(redis, "mget")
 }

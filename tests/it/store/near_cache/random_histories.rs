@@ -1,5 +1,5 @@
-//! Random histories: several replicas, several keys, connections that break; nothing that was replaced, removed or
-//! retired is served after its bound.
+//! Random histories: several replicas, several keys, broken connections. An entry that was replaced, removed
+//! or invalidated is not served later than the bound.
 
 use std::{
     collections::HashMap,
@@ -36,11 +36,11 @@ struct World {
     /// Lookups, and those that found something.
     asked: AtomicU64,
     found: AtomicU64,
-    /// The longest that something was given after its end, by a replica that had not seen to that; in microseconds.
+    /// The longest time after its end that another replica still served an entry, in microseconds.
     latest: AtomicU64,
 }
 
-/// When something was over, and on which replica that was seen to; `None` where no one did.
+/// When an entry ended, and which replica ended it; `None` if it expired.
 #[derive(Clone, Copy)]
 struct Ended {
     at: Instant,
@@ -51,16 +51,16 @@ struct Ended {
 struct Watched {
     key: Key,
     ended: HashMap<u64, Ended>,
-    /// The newest version that each replica gave.
+    /// The newest version that each replica served.
     seen: [u64; REPLICAS],
-    /// The first version that is not over.
+    /// The first version that has not ended.
     over: u64,
-    /// What retired an answer that was still coming.
+    /// The invalidation of an answer that was still running.
     retired: Option<Ended>,
 }
 
 impl Watched {
-    /// All versions up to `last` are over.
+    /// All versions up to `last` have ended.
     fn end(&mut self, last: u64, ended: Ended) {
         for version in self.over..=last {
             self.ended.entry(version).or_insert(ended);
@@ -68,12 +68,12 @@ impl Watched {
         self.over = self.over.max(last + 1);
     }
 
-    /// This version is over, whatever became of those before it.
+    /// This version has ended, whatever happened to those before it.
     fn end_one(&mut self, version: u64, ended: Ended) {
         self.ended.entry(version).or_insert(ended);
     }
 
-    /// Checks what a replica gave to one that asked at `asked`; how long after its end that was.
+    /// Checks the version that a replica served at `asked`; returns how long after its end that was.
     fn check(&mut self, number: u64, replica: usize, version: u64, asked: Instant) -> Duration {
         let mut after = Duration::ZERO;
         if let Some(Ended { at, by }) = self.ended.get(&version) {
@@ -96,7 +96,7 @@ struct History {
     tag: Target,
     keys: [Watched; 2],
     version: u64,
-    /// Where an answer that is still coming began.
+    /// The position in the invalidation log at which a running fill began.
     running: Option<Version>,
 }
 
@@ -177,7 +177,7 @@ impl History {
         }
     }
 
-    /// What is on its way meanwhile may be the old one, and must not stay.
+    /// A value that is read during a write may be the old one, and must not stay.
     async fn put_while_asked(&mut self, replica: usize, of: usize) {
         let Some(entry) = self.next(replica, LIFE, None) else { return };
         let (asked, other) = (Instant::now(), (replica + 1) % REPLICAS);
@@ -187,18 +187,18 @@ impl History {
             version(self.store(replica), key),
             version(self.store(other), key),
         );
-        // What is only being written is given here already; where that fails, Redis may never have had it.
+        // The writer serves a pending write already; if the write fails, Redis may never have had it.
         let is_unwritten = stored.is_err() && matches!(here, Ok(Some(version)) if version == self.version);
         self.check(replica, of, asked, if is_unwritten { Ok(None) } else { here });
         self.check(other, of, asked, there);
         self.stored(replica, of, stored);
     }
 
-    /// Stores what ends soon.
+    /// Stores an entry with a short TTL.
     async fn put_short(&mut self, replica: usize, of: usize) {
         let life = Duration::from_millis(self.random.u64(1..60));
         self.put(replica, of, life).await;
-        // However that went: it ends no later.
+        // Even if the write failed, the entry ends no later.
         self.keys[of].end_one(self.version, Ended { at: Instant::now() + life, by: None });
     }
 
@@ -233,7 +233,7 @@ impl History {
         self.keys.iter_mut().for_each(|key| key.retired = None);
     }
 
-    /// Stores an answer whose fill began before, and which may be retired since.
+    /// Stores an answer whose fill began earlier, and which may have been invalidated since.
     async fn finish(&mut self, replica: usize, of: usize) {
         let Some(began) = self.running.take() else { return };
         let Some(entry) = self.next(replica, LIFE, Some(began)) else { return };
@@ -247,7 +247,7 @@ impl History {
 
 /// A hundred thousand by hand: `SIDECACHE_HISTORIES=100000 cargo test --release --test it histories`.
 #[test]
-fn nothing_is_served_after_its_end() {
+fn no_entry_is_served_after_its_end() {
     let count = number_from("SIDECACHE_HISTORIES", 10_000);
     run_within(Duration::from_secs(90 + count / 50), async move {
         let redis = RedisServer::start();
@@ -272,7 +272,7 @@ fn nothing_is_served_after_its_end() {
         troubles.abort();
         let [found, asked] = [&world.found, &world.asked].map(|count| count.load(Ordering::Relaxed));
         assert!(found > count, "{found} of {asked} found");
-        // All lookups that reached Redis, and what the stores ask for by themselves.
+        // Lookups that reached Redis, and the stores' own commands.
         let reached = calls(&redis, "get");
         assert!(reached < asked, "nothing was near: {reached} for {asked}");
         let latest = Duration::from_micros(world.latest.load(Ordering::Relaxed));

@@ -1,4 +1,4 @@
-//! Two sidecaches on one Redis, each with a near tier.
+//! Two sidecaches on one Redis, each with a near cache.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::{
     samples::{CHAT, chat, chat_answer},
 };
 
-/// What a busy machine may need on top of a promise: each look is a request.
+/// What a busy machine may add to a promised time: each poll is a request.
 const SLACK: Duration = Duration::from_secs(2);
 
 async fn replica(redis: &RedisServer, upstream: &Upstream) -> Sidecache {
@@ -22,7 +22,7 @@ async fn replica(redis: &RedisServer, upstream: &Upstream) -> Sidecache {
         .await
 }
 
-/// Waits until the question's answer is near on a replica; how many hits that took.
+/// Waits until a replica has the answer in its near cache; returns the number of hits.
 async fn is_near(redis: &RedisServer, replica: &Sidecache) -> u64 {
     let (client, mut hits) = (replica.client(), 0);
     eventually("near", async || {
@@ -32,7 +32,7 @@ async fn is_near(redis: &RedisServer, replica: &Sidecache) -> u64 {
             assert_eq!(client.post(CHAT, &chat()).await.cache(), "HIT");
             hits += 1;
         }
-        // The order's name is read with two streams, and each connection is tried once a second.
+        // The log's name is read with two streams, and each connection is checked once a second.
         (values() < before + 10).then_some(())
     })
     .await;
@@ -40,7 +40,7 @@ async fn is_near(redis: &RedisServer, replica: &Sidecache) -> u64 {
 }
 
 #[test]
-fn operators_see_and_change_what_redis_holds_and_what_is_near_follows() {
+fn an_operators_change_on_one_replica_reaches_the_other_near_cache() {
     run(async {
         let redis = RedisServer::start();
         let upstream = Upstream::start(|_| Script::json(&chat_answer())).await;
@@ -57,7 +57,7 @@ fn operators_see_and_change_what_redis_holds_and_what_is_near_follows() {
         assert_eq!((&health["cache"]["store"], &health["cache"]["hits"]), (&json!("redis"), &json!(hits)));
         let json = [("content-type", "application/json")];
 
-        // By hand, through the other one.
+        // An operator puts an entry through the other replica.
         let by_hand = json!({"body": {"answer": "by hand"}}).to_string();
         let target = format!("/entries/{key}");
         assert_eq!(one.operator().request("PUT", &target, &json, by_hand).await.status, 200);
@@ -83,7 +83,7 @@ fn operators_see_and_change_what_redis_holds_and_what_is_near_follows() {
             let calls = upstream.calls();
             assert_eq!(one.operator().request(method, target, &json, body).await.status, 200);
             let changed = Instant::now();
-            eventually_within(BOUND + SLACK, "asked anew", async || {
+            eventually_within(BOUND + SLACK, "asked again", async || {
                 let asked = Instant::now();
                 let is_new = two.client().post(CHAT, &chat()).await.cache() != "HIT";
                 assert!(is_new || asked < changed + BOUND, "{method}: {:?}", asked - changed);

@@ -1,4 +1,4 @@
-//! Stores of one process on one Redis.
+//! Several stores in one process, on one Redis.
 
 use std::{
     sync::Arc,
@@ -15,7 +15,7 @@ use crate::support::{RedisServer, eventually, eventually_within, measured, run};
 
 const NEAR: u64 = 1 << 20;
 
-/// What a busy machine may need on top of a promise, where it is not the tier that is timed.
+/// What a busy machine may add to a promised time, where the near cache itself is not timed.
 const SLACK: Duration = Duration::from_secs(2);
 
 fn path() -> Target {
@@ -23,7 +23,7 @@ fn path() -> Target {
 }
 
 #[test]
-fn every_change_is_seen_by_the_other_replica_in_time() {
+fn every_invalidation_reaches_the_other_near_cache_in_time() {
     run(async {
         let redis = RedisServer::start();
         let (one, two) = (replica(&redis, NEAR).await, replica(&redis, NEAR).await);
@@ -46,7 +46,7 @@ fn every_change_is_seen_by_the_other_replica_in_time() {
             })
             .await;
             is_near(&redis, &two, &other, number).await;
-            one.invalidate(targets).await.expect("told");
+            one.invalidate(targets).await.expect("invalidated");
             assert_eq!(version(&one, &other).await, Ok(None), "{targets:?}");
             let retired = Instant::now();
             while retired.elapsed() < BOUND + SLACK {
@@ -62,7 +62,7 @@ fn every_change_is_seen_by_the_other_replica_in_time() {
 }
 
 #[test]
-fn a_replaced_and_a_removed_entry_is_seen_by_the_other_replica_in_time() {
+fn a_replaced_or_removed_entry_leaves_the_other_near_cache_in_time() {
     run(async {
         let redis = RedisServer::start();
         let (one, two) = (replica(&redis, NEAR).await, replica(&redis, NEAR).await);
@@ -95,7 +95,7 @@ fn a_replaced_and_a_removed_entry_is_seen_by_the_other_replica_in_time() {
 }
 
 #[test]
-fn what_ends_in_redis_ends_near() {
+fn an_entry_that_expires_in_redis_expires_in_the_near_cache() {
     run(async {
         let redis = RedisServer::start();
         let (one, two) = (replica(&redis, NEAR).await, replica(&redis, NEAR).await);
@@ -119,12 +119,12 @@ fn what_ends_in_redis_ends_near() {
 }
 
 #[test]
-fn what_is_written_here_is_near_at_once() {
+fn an_own_write_is_in_the_near_cache_at_once() {
     run(async {
         let redis = RedisServer::start();
         let (one, none) = (replica(&redis, NEAR).await, replica(&redis, 0).await);
         let key = key("own");
-        // Where the machine is busy, it may be let go of; but not always.
+        // On a busy machine the near cache may drop it, but not always.
         let mut number = 0;
         eventually("near at once", async || {
             number += 1;
@@ -135,9 +135,9 @@ fn what_is_written_here_is_near_at_once() {
             (lookups(&redis) == before).then_some(())
         })
         .await;
-        // A replica without a tier tells those that have one.
+        // A replica without a near cache announces its writes to the others.
         put(&none, &key, 0, &[]).await;
-        eventually_within(BOUND + SLACK, "told", async || {
+        eventually_within(BOUND + SLACK, "announced", async || {
             (version(&one, &key).await == Ok(Some(0))).then_some(())
         })
         .await;
@@ -149,7 +149,7 @@ fn what_is_written_here_is_near_at_once() {
     });
 }
 
-/// Keys whose entries are near, and no longer in Redis: nobody announced that.
+/// Keys whose entries are in the near cache and no longer in Redis, without an announcement.
 async fn near_alone(redis: &RedisServer, store: &Store) -> Vec<Key> {
     let keys: Vec<_> = (0..20).map(|number| key(&number.to_string())).collect();
     eventually("near alone", async || {
@@ -158,7 +158,7 @@ async fn near_alone(redis: &RedisServer, store: &Store) -> Vec<Key> {
             is_near(redis, store, key, 7).await;
         }
         keys.iter().for_each(|key| drop(redis.cli(&["DEL", &key.name()])));
-        // On a busy machine the tier may have let go of them.
+        // On a busy machine the near cache may have dropped them.
         (version(store, &keys[0]).await == Ok(Some(7))).then_some(())
     })
     .await;
@@ -166,7 +166,7 @@ async fn near_alone(redis: &RedisServer, store: &Store) -> Vec<Key> {
 }
 
 #[test]
-fn a_lost_stream_empties_the_tier() {
+fn a_lost_stream_empties_the_near_cache() {
     run(async {
         let redis = RedisServer::start();
         let one = replica(&redis, NEAR).await;
@@ -191,7 +191,7 @@ fn a_lost_stream_empties_the_tier() {
 }
 
 #[test]
-fn a_redis_that_hangs_or_dies_leaves_nothing_near() {
+fn a_redis_that_hangs_or_dies_empties_the_near_cache() {
     run(async {
         let mut redis = RedisServer::start();
         let one = replica_within(&redis, NEAR, Duration::from_millis(50)).await;
@@ -229,7 +229,7 @@ fn a_redis_that_hangs_or_dies_leaves_nothing_near() {
 }
 
 #[test]
-fn announcements_are_bounded_and_there_only_where_somebody_listens() {
+fn announcements_are_bounded_and_written_only_while_a_replica_listens() {
     run(async {
         let redis = RedisServer::start();
         let none = replica(&redis, 0).await;
@@ -250,7 +250,7 @@ fn announcements_are_bounded_and_there_only_where_somebody_listens() {
         let length: u64 = redis.cli(&["XLEN", writes]).parse().expect("a count");
         assert!((10_000..10_200).contains(&length), "{length}");
         assert_eq!(redis.cli(&["XLEN", stream]), before, "retirements have a stream of their own");
-        // One that starts now knows all the same what was retired, and what was not.
+        // A replica that starts now still knows all invalidations.
         let late = replica(&redis, NEAR).await;
         assert_eq!(version(&late, &key("one")).await, Ok(Some(1)));
         assert_eq!(late.now(), Some(began));

@@ -1,4 +1,4 @@
-//! Many values at once.
+//! Batches: many keys in one call.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,13 @@ fn keys(count: usize) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_key_has_its_own_value_however_many_there_are() {
+async fn each_key_of_a_batch_gets_its_own_value() {
     let server = RedisServer::start();
     let (store, events) = open_ready(&server.url(), PATIENCE).await;
     for count in [1, 5, 33, 1000] {
         let keys = keys(count);
         let value = |number: usize| match number % 7 {
-            // Some are for the connection of large values.
+            // Some use the connection for large values.
             3 => Bytes::from(vec![u8::try_from(number % 251).expect("small"); 70_000]),
             _ => Bytes::from(format!("the value of {number}")),
         };
@@ -44,19 +44,19 @@ async fn each_key_has_its_own_value_however_many_there_are() {
 }
 
 #[tokio::test]
-async fn a_batch_is_one_command_for_each_connection_it_needs() {
+async fn a_batch_is_one_command_per_connection() {
     let server = RedisServer::start();
     let (store, _) = open_ready(&server.url(), PATIENCE).await;
     store.get_many(&keys(30)).await;
     assert!((1..=3).contains(&calls(&server, "mget")), "{}", calls(&server, "mget"));
     let before = calls(&server, "mget");
-    // More than that goes over the connection for large values, cut so that others get their turn.
+    // A larger batch uses the connection for large values, in parts so that other commands get a turn.
     store.get_many(&keys(200)).await;
     assert_eq!(calls(&server, "mget") - before, 4);
 }
 
 #[tokio::test]
-async fn what_is_no_string_is_not_there() {
+async fn a_key_of_the_wrong_type_is_absent_from_a_batch() {
     let server = RedisServer::start();
     let (store, events) = open_ready(&server.url(), ROOMY).await;
     let keys = keys(3);
@@ -69,7 +69,7 @@ async fn what_is_no_string_is_not_there() {
 }
 
 #[tokio::test]
-async fn without_a_server_every_one_fails_at_once() {
+async fn every_key_of_a_batch_fails_at_once_without_a_server() {
     let (store, _) = open(&format!("redis://127.0.0.1:{}", RedisServer::free_port()), ROOMY);
     assert_eq!(store.get_many(&keys(3)).await, vec![Err(StoreError::Unavailable); 3]);
     let values = keys(2).into_iter().map(|key| (key, Bytes::new(), Duration::from_secs(1))).collect();
@@ -77,7 +77,7 @@ async fn without_a_server_every_one_fails_at_once() {
 }
 
 #[tokio::test]
-async fn a_reply_that_does_not_fit_is_nobodys() {
+async fn a_batch_reply_of_the_wrong_length_fails_every_key() {
     let peer = fake(|command| match command {
         [mget, ..] if mget == "MGET" => b"*2\r\n$1\r\na\r\n$1\r\nb\r\n".to_vec(),
         _ => b"$-1\r\n".to_vec(),
@@ -93,7 +93,7 @@ async fn a_reply_that_does_not_fit_is_nobodys() {
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_holds_nobody_up() {
+async fn a_hung_server_delays_a_batch_by_its_timeout_only() {
     let server = RedisServer::start();
     let (store, _) = open_ready(&server.url(), TIGHT).await;
     server.pause();
@@ -102,7 +102,7 @@ async fn a_server_that_hangs_holds_nobody_up() {
         let began = Instant::now();
         assert!(store.get_many(&keys(count)).await.iter().all(Result::is_err));
         assert!(store.put_many(values).await.iter().all(Result::is_err));
-        // Twice the deadline, and what a busy machine adds.
+        // Twice the timeout, and what a busy machine adds.
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
     server.resume();

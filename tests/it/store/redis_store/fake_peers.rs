@@ -1,4 +1,4 @@
-//! Peers between the store and a server, or in its place.
+//! Fake peers: a forwarder in front of a server, and a scripted server.
 
 use std::{
     io,
@@ -13,8 +13,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// An address that leads to a server, and can be made to lead elsewhere. Connections stay where they lead, until
-/// they are swallowed: then they stay open, and nothing passes any more.
+/// An address that forwards to a server, and can forward elsewhere later. Old connections stay where they
+/// are, until [`Self::swallow`]: then they stay open, and nothing passes any more.
 pub(super) struct Forwarder {
     port: u16,
     /// 0: nowhere.
@@ -94,7 +94,7 @@ pub(super) async fn pass(from: &TcpStream, to: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// A peer that replies to each command as it likes. Its URL.
+/// The URL of a server that replies to each command with `reply`.
 pub(super) async fn fake(reply: impl Fn(&[String]) -> Vec<u8> + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("redis://{}", listener.local_addr().expect("an address"));

@@ -1,4 +1,5 @@
-//! The Redis store against real servers, and against peers that misbehave in ways a real one cannot be made to.
+//! The Redis store against real servers, and against peers that misbehave in ways a real one cannot be made
+//! to.
 
 mod batches;
 mod fake_peers;
@@ -21,13 +22,13 @@ use sidecache::{
 
 use crate::support::RedisServer;
 
-/// The default deadline, for tests of the deadline.
+/// The default timeout, for tests of the timeout.
 pub(super) const TIGHT: Duration = Duration::from_millis(50);
 
-/// A deadline that a busy machine keeps, for tests of anything else.
+/// A timeout that even a busy machine keeps, for all other tests.
 pub(super) const ROOMY: Duration = Duration::from_secs(5);
 
-/// In which hits must be back.
+/// The time in which hits must be back.
 pub(super) const BACK: Duration = Duration::from_secs(2);
 
 /// For what has no bound of its own.
@@ -35,7 +36,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
-/// What the store told.
+/// The events that the store reported.
 #[derive(Clone, Default)]
 pub(super) struct Events(Arc<Mutex<Vec<StoreEvent>>>);
 
@@ -60,9 +61,9 @@ pub(super) fn name(event: &StoreEvent) -> &'static str {
 
 pub(super) fn open(url: &str, timeout: Duration) -> (RedisStore, Events) {
     let events = Events::default();
-    let told = events.clone();
+    let received = events.clone();
     let store = RedisStore::open(url, &RedisTls::default(), "ns", timeout, 0, move |event| {
-        told.0.lock().expect("not poisoned").push(event)
+        received.0.lock().expect("not poisoned").push(event)
     });
     (store.expect("a good URL"), events)
 }
@@ -84,7 +85,7 @@ pub(super) fn calls(server: &RedisServer, command: &str) -> u64 {
     line.and_then(|line| line.split(',').next()).map_or(0, |count| count.parse().expect("a count"))
 }
 
-/// Tries until it is true; fails the test when that takes longer than `within`.
+/// Polls until it is true; fails the test after `within`.
 pub(super) async fn eventually(what: &str, within: Duration, mut is: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !is().await {
@@ -120,7 +121,7 @@ pub(super) fn assert_unavailable(store: &RedisStore) {
 }
 
 #[tokio::test]
-async fn stores_reads_and_removes() {
+async fn values_are_stored_read_and_removed() {
     let server = RedisServer::start();
     let (store, events) = open_ready(&server.url(), ROOMY).await;
     assert_eq!(store.get("ns:query:1").await, Ok(None));
@@ -141,7 +142,7 @@ async fn stores_reads_and_removes() {
 }
 
 #[tokio::test]
-async fn values_live_as_long_as_told() {
+async fn values_expire_after_their_ttl() {
     let server = RedisServer::start();
     let (store, _) = open_ready(&server.url(), ROOMY).await;
     store.put("ns:short", Bytes::from_static(b"x"), Duration::ZERO).await.expect("stored for a moment");
@@ -151,7 +152,7 @@ async fn values_live_as_long_as_told() {
 }
 
 #[tokio::test]
-async fn large_values_and_small_ones_side_by_side() {
+async fn large_and_small_values_are_read_side_by_side() {
     let server = RedisServer::start();
     let (store, _) = open_ready(&server.url(), PATIENCE).await;
     let large = Bytes::from(vec![7; 8 * 1024 * 1024]);
@@ -167,7 +168,7 @@ async fn large_values_and_small_ones_side_by_side() {
 }
 
 #[tokio::test]
-async fn counts_its_own_keys() {
+async fn only_keys_of_the_namespace_are_counted() {
     let server = RedisServer::start();
     let (store, _) = open_ready(&server.url(), ROOMY).await;
     server.cli(&["EVAL", "for i = 1, 3000 do redis.call('SET', 'ns:query:' .. i, i) end", "0"]);
@@ -175,17 +176,17 @@ async fn counts_its_own_keys() {
     for foreign in ["ns:_:probe", "ns:_:tag:x", "ns2:query:1", "xns:query:1", "ns"] {
         server.cli(&["SET", foreign, "x"]);
     }
-    // A table that grew is scanned like one that grows until it is moved over.
+    // Redis may still be growing its table, so a first count may differ.
     eventually("counted", PATIENCE, async || store.status().await.total_keys == Some(3000)).await;
     let status = store.status().await;
     assert!(status.memory_used.is_some_and(|bytes| bytes > 100_000), "{status:?}");
     eventually("connected", PATIENCE, async || store.status().await.connected).await;
     server.cli(&["DEL", "ns:query:1"]);
-    eventually("counted anew", PATIENCE, async || store.status().await.total_keys == Some(2999)).await;
+    eventually("counted again", PATIENCE, async || store.status().await.total_keys == Some(2999)).await;
 }
 
 #[tokio::test]
-async fn counting_is_shared_and_rests() {
+async fn concurrent_counts_share_scans() {
     let server = RedisServer::start();
     let (store, _) = open_ready(&server.url(), ROOMY).await;
     server.cli(&["EVAL", "for i = 1, 50000 do redis.call('SET', 'ns:query:' .. i, i) end", "0"]);
@@ -201,7 +202,7 @@ async fn counting_is_shared_and_rests() {
         asker.await.expect("answered");
     }
     eventually("counted", PATIENCE, async || store.status().await.total_keys == Some(50_000)).await;
-    // 50 steps and a few a scan, and ten times as long without: nowhere near a scan for each that asked.
+    // A scan has 50 steps; fifty callers must not make fifty scans.
     let scans = server.cli(&["INFO", "commandstats"]);
     let calls = scans.lines().find_map(|line| line.strip_prefix("cmdstat_scan:calls="));
     let calls: u64 =
@@ -211,7 +212,7 @@ async fn counting_is_shared_and_rests() {
 }
 
 #[tokio::test]
-async fn health_does_not_wait_for_a_hung_server() {
+async fn status_does_not_wait_for_a_hung_server() {
     let server = RedisServer::start();
     let (store, _) = open_ready(&server.url(), ROOMY).await;
     put(&store, "ns:k", "v").await.expect("stored");
@@ -223,7 +224,7 @@ async fn health_does_not_wait_for_a_hung_server() {
         assert_eq!(store.status().await.total_keys, Some(1), "the last known");
         fastest = fastest.min(began.elapsed());
     }
-    // 200 ms, and what a busy machine adds; the commands themselves are given a second.
+    // 200 ms, and what a busy machine adds; the commands themselves would take a second.
     assert!(fastest < Duration::from_millis(900), "{fastest:?}");
     server.resume();
     put(&store, "ns:k2", "v").await.expect("stored");

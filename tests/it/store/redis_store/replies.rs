@@ -16,7 +16,7 @@ use super::{
 use crate::support::RedisServer;
 
 #[tokio::test]
-async fn wrong_type_is_that_keys_affair() {
+async fn a_key_of_the_wrong_type_fails_alone_and_is_overwritten() {
     let server = RedisServer::start();
     let (store, events) = open_ready(&server.url(), ROOMY).await;
     server.cli(&["LPUSH", "ns:list", "x"]);
@@ -28,7 +28,7 @@ async fn wrong_type_is_that_keys_affair() {
 }
 
 #[tokio::test]
-async fn wants_a_password() {
+async fn a_missing_or_wrong_password_is_reported() {
     let server = RedisServer::start();
     let (store, events) = open_ready(&server.url(), ROOMY).await;
     put(&store, "ns:k", "v").await.expect("stored");
@@ -41,11 +41,11 @@ async fn wants_a_password() {
 
     let (knowing, _) = open_ready(&format!("redis://:sesame@127.0.0.1:{}", server.port()), ROOMY).await;
     assert_eq!(knowing.get("ns:k").await, Ok(Some(Bytes::from_static(b"v"))));
-    let (guessing, told) = open(&format!("redis://:guessed@127.0.0.1:{}", server.port()), ROOMY);
-    // On a busy machine a connection may not be made in time: that is told, too, and it is tried again.
+    let (guessing, received) = open(&format!("redis://:guessed@127.0.0.1:{}", server.port()), ROOMY);
+    // On a busy machine a connection may fail first; that is reported too, and the store tries again.
     let told_of = |what: &str| guessing.last_error().is_some_and(|reason| reason.contains(what));
     eventually("refused", PATIENCE, async || told_of("password")).await;
-    let text = format!("{guessing:?} {:?} {:?}", told.all(), guessing.last_error());
+    let text = format!("{guessing:?} {:?} {:?}", received.all(), guessing.last_error());
     assert!(!text.contains("guessed"), "{text}");
 
     server.talk(&[&["AUTH", "sesame"], &["CONFIG", "SET", "requirepass", ""]]);
@@ -54,7 +54,7 @@ async fn wants_a_password() {
 }
 
 #[tokio::test]
-async fn users_databases_and_permissions() {
+async fn users_databases_and_permissions_are_respected() {
     let server = RedisServer::start();
     server.cli(&["ACL", "SETUSER", "reader", "on", ">pw", "~ns:*", "+get", "+select"]);
     let (store, _) = open_ready(&format!("redis://reader:pw@127.0.0.1:{}/3", server.port()), ROOMY).await;
@@ -63,13 +63,13 @@ async fn users_databases_and_permissions() {
     assert_eq!(put(&store, "ns:k", "v").await, Err(StoreError::Refused));
     assert_eq!(store.remove("ns:k").await, Err(StoreError::Refused));
     let status = store.status().await;
-    // Reads go on; but what was retired is not to be known, and so nothing of use to be found.
+    // Reads work, but invalidations cannot be read, so no value may be used.
     assert_eq!((status.connected, status.total_keys, status.memory_used), (false, None, None));
     assert!(store.connected());
 }
 
 #[tokio::test]
-async fn loading() {
+async fn a_loading_redis_is_used_once_it_has_loaded() {
     let mut server = RedisServer::start();
     server.cli(&["EVAL", "for i = 1, 20000 do redis.call('SET', 'fill:' .. i, i) end", "0"]);
     server.talk(&[&["SET", "ns:k", "v"], &["SAVE"]]);
@@ -88,11 +88,11 @@ async fn loading() {
 }
 
 #[tokio::test]
-async fn cannot_save() {
+async fn a_redis_that_cannot_save_to_disk_is_unavailable() {
     let server = RedisServer::start_with(&["--save", "3600 1"]);
     let (store, events) = open_ready(&server.url(), ROOMY).await;
     put(&store, "ns:k", "v").await.expect("stored");
-    // A file cannot take a folder's place.
+    // A folder in place of the file makes saving fail.
     std::fs::create_dir(server.dump_path()).expect("a folder");
     server.cli(&["BGSAVE"]);
     eventually("refused", PATIENCE, async || put(&store, "ns:k", "v").await == Err(StoreError::Lost)).await;
@@ -118,7 +118,7 @@ fn refused(server: &RedisServer) -> u64 {
 }
 
 #[tokio::test]
-async fn a_lease_whose_reply_is_late_is_given_back() {
+async fn a_lease_whose_reply_is_late_is_released() {
     let server = RedisServer::start();
     let (store, _) = open_ready(&server.url(), PATIENCE).await;
     let store = Arc::new(store);
@@ -137,7 +137,7 @@ async fn a_lease_whose_reply_is_late_is_given_back() {
 }
 
 #[tokio::test]
-async fn swallowed_connections_are_left() {
+async fn silent_connections_are_replaced() {
     let server = RedisServer::start();
     let way = Forwarder::start(server.port()).await;
     let (store, events) = open_ready(&way.url(), TIGHT).await;
@@ -153,7 +153,7 @@ async fn swallowed_connections_are_left() {
 }
 
 #[tokio::test]
-async fn replies_of_the_wrong_kind() {
+async fn replies_of_the_wrong_type_are_protocol_errors() {
     let peer = fake(|command| match command {
         [get, key] if get == "GET" && key == "ns:odd" => b":1\r\n".to_vec(),
         [get, key] if get == "GET" && key == "ns:garbage" => b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
@@ -177,7 +177,7 @@ async fn replies_of_the_wrong_kind() {
 }
 
 #[tokio::test]
-async fn a_cluster_is_given_up_once() {
+async fn a_cluster_is_unavailable_after_its_first_redirect() {
     let peer = fake(|command| match command {
         [get, key] if get == "GET" && key == "ns:elsewhere" => b"-MOVED 1 10.0.0.1:6379\r\n".to_vec(),
         _ => b"$-1\r\n".to_vec(),
@@ -186,7 +186,7 @@ async fn a_cluster_is_given_up_once() {
     let (store, events) = open_ready(&peer, ROOMY).await;
     assert_eq!(store.get("ns:here").await, Ok(None));
     assert_eq!(store.get("ns:elsewhere").await, Err(StoreError::Lost));
-    // Back for the keys it has, it would be lost to the next one that it has not.
+    // If the store came back for the keys of this node, the next foreign key would end it again.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_unavailable(&store);
     assert_eq!(events.names(), ["lost"]);
@@ -227,7 +227,7 @@ async fn dropped_calls_do_not_shift_replies() {
 }
 
 #[tokio::test]
-async fn unix_sockets() {
+async fn unix_sockets_are_supported() {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("redis.sock");
     let path = path.to_str().expect("UTF-8");
@@ -240,7 +240,7 @@ async fn unix_sockets() {
 }
 
 #[tokio::test]
-async fn tls() {
+async fn tls_is_supported_and_certificates_are_checked() {
     let dir = tempfile::tempdir().expect("a folder");
     let (key, cert) = (dir.path().join("key.pem"), dir.path().join("cert.pem"));
     let made = std::process::Command::new("openssl")
@@ -271,10 +271,10 @@ async fn tls() {
     assert_eq!(store.get("ns:k").await, Ok(Some(Bytes::from_static(b"v"))));
 
     let (strict, events) = open(&format!("rediss://localhost:{port}"), ROOMY);
-    // On a busy machine a handshake may not end in its half second: that is told, too, and it is tried again.
+    // On a busy machine a handshake may time out first; that is reported too, and the store tries again.
     eventually("refused", PATIENCE, async || {
         strict.last_error().is_some_and(|reason| reason.contains("certificate"))
     })
     .await;
-    assert_eq!(events.names(), ["lost"], "and told once, whatever the reason");
+    assert_eq!(events.names(), ["lost"], "and reported once, whatever the reason");
 }

@@ -1,4 +1,4 @@
-//! Who a request is for: `Host`.
+//! The target host: `Host`.
 
 use super::{
     Corpus,
@@ -7,7 +7,7 @@ use super::{
 
 const REST: &str = "{F}Content-Length: {L}\r\n\r\n{B}{S}";
 
-/// Hosts that are none (RFC 9112, section 3.2: 400).
+/// Invalid hosts (RFC 9112, section 3.2: 400).
 const INVALID: [&str; 45] = [
     "", " ", "a b", "a\tb", "a, b", "a,b", "a;b", "u@a", "u:p@a", "@a", "a@", "a/", "a/b", "/a", "//a",
     "http://a", "a?b", "a#b", "a\\b", "a:b", "a:80:80", "a:-1", "a:+1", "a:65536", "a:99999999999", "a: 80",

@@ -9,7 +9,7 @@ mod hosts;
 #[rustfmt::skip]
 mod targets;
 
-/// What must come of a request.
+/// The expected result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is answered.
@@ -30,7 +30,7 @@ pub(crate) struct Case {
     pub(crate) verdict: Verdict,
 }
 
-/// A body that makes a request for a chat one of its route's.
+/// A body that a chat's route covers.
 pub(crate) const BODY: &str = r#"{"model": "m", "messages": [{"role": "user", "content": "Who?"}]}"#;
 
 /// The corpus, for requests to `target`.
