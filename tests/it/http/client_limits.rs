@@ -10,6 +10,9 @@ use crate::support::{
     soon,
 };
 
+/// Longer than an idle connection lasts with `header_timeout = "2s"`: up to 4 s over HTTP/2.
+const BEYOND_IDLE: Duration = Duration::from_secs(5);
+
 async fn limited(config: &str) -> (Upstream, Sidecache) {
     let upstream = Upstream::always(Script::json(&chat_answer())).await;
     let sidecache = Setup::to(&upstream.url()).config(&format!("[limits]\n{config}")).start().await;
@@ -104,6 +107,8 @@ fn a_trickling_body_is_cut_after_ten_times_body_timeout() {
         let trickle = async {
             loop {
                 raw.send(" ").await;
+                // The pace of the trickle: five bytes in each `body_timeout`, so that only the limit for the whole
+                // body can end it.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -156,20 +161,21 @@ fn an_idle_connection_is_closed_after_header_timeout_in_http1_and_http2() {
             measured(format_args!("the next is served after {:.1?}, with a limit of 2 s", began.elapsed()));
             drop((idle, next));
         }
-        // A connection is not idle while it waits for an answer or receives one.
+        // A connection is not idle while it waits for an answer or receives one. sidecache does not show when it
+        // checks a connection and leaves it open, so this waits longer than an idle one would last.
         let busy = Client::h2c(sidecache.address());
         let waiting = tokio::spawn(async move { busy.get("/held").await });
         eventually("asked", async || {
             upstream.requests().iter().any(|request| request.target == "/held").then_some(())
         })
         .await;
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(BEYOND_IDLE).await;
         go.open();
         assert_eq!(soon("an answer", waiting).await.expect("no panic").json(), chat_answer());
         let busy = Client::h2c(sidecache.address());
         let mut stream = busy.open("GET", "/stream", &[], "").await;
         stream.until("begun").await;
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        tokio::time::sleep(BEYOND_IDLE).await;
         // This connection is still open: it holds the only place, so a request over a new one would wait.
         assert_eq!(soon("on the same connection", busy.get("/some")).await.status, 200);
         rest.open();

@@ -230,10 +230,11 @@ fn an_error_whose_body_ends_late_is_normalized() {
             let config = "[errors]\nnormalize = true";
             let sidecache = Setup::to(&upstream.url()).config(config).start().await;
             let client = sidecache.client();
-            let asked = tokio::spawn(async move { client.post(CHAT, &chat()).await });
+            let mut asked = tokio::spawn(async move { client.post(CHAT, &chat()).await });
             begun.passed().await;
-            // Longer than a head waits for a short answer's end.
-            tokio::time::sleep(Duration::from_millis(150)).await;
+            // Longer than the 50 ms that a head waits for the end of a short body.
+            let early = tokio::time::timeout(Duration::from_millis(150), &mut asked).await;
+            assert!(early.is_err(), "answered before the body has ended: {early:?}");
             rest.open();
             assert_error(&asked.await.expect("an answer"), 500, "LLMInferenceException", CHAT);
         }

@@ -86,7 +86,7 @@ fn every_successful_write_at_or_below_a_document_invalidates_it_for_every_caller
         let sidecache = Sidecache::start(&upstream.url()).await;
         let client = sidecache.client();
         let others = [("authorization", "Bearer other")];
-        for (method, target, headers, retires) in [
+        for (method, target, headers, invalidates) in [
             ("PUT", DOCUMENT, vec![], true),
             ("PATCH", DOCUMENT, vec![], true),
             ("DELETE", DOCUMENT, vec![], true),
@@ -114,7 +114,7 @@ fn every_successful_write_at_or_below_a_document_invalidates_it_for_every_caller
             assert_eq!(cache(&client, "other").await, if upstream.calls() == 5 { "MISS" } else { "HIT" });
             let written = client.request(method, target, &headers, "{}").await;
             assert_eq!(written.cache(), "", "a write is passed through");
-            let expected = if retires { "MISS" } else { "HIT" };
+            let expected = if invalidates { "MISS" } else { "HIT" };
             assert_eq!(seen().await, [expected; 4], "{method} {target}");
             assert_eq!(cache(&client, "other").await, "HIT");
         }

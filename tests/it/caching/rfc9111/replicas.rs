@@ -51,7 +51,8 @@ fn rfc9111_4_variants_and_validation_are_shared_by_replicas() {
         }
         assert_eq!(upstream.calls(), 4);
         two.client().request("PUT", "/a", &[], "").await;
-        let retired = async || (get(&one.client(), &[("foo", "1")]).await.cache() == "MISS").then_some(());
-        eventually("it is invalid on the other replica", retired).await;
+        let invalidated =
+            async || (get(&one.client(), &[("foo", "1")]).await.cache() == "MISS").then_some(());
+        eventually("it is invalid on the other replica", invalidated).await;
     });
 }

@@ -92,6 +92,7 @@ async fn serve(mut conn: Conn, state: Arc<State>) {
         let fails = fastrand::u32(..1000) < state.failing.load(Ordering::Relaxed);
         let fault = if fails { fastrand::u8(1..6) } else { 0 };
         if fault == 1 {
+            // A slow service.
             sleep(Duration::from_millis(fastrand::u64(..300))).await;
         }
         let script = match fault {

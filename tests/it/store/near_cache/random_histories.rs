@@ -56,7 +56,7 @@ struct Watched {
     /// The first version that has not ended.
     over: u64,
     /// The invalidation of an answer that was still running.
-    retired: Option<Ended>,
+    invalidated: Option<Ended>,
 }
 
 impl Watched {
@@ -107,7 +107,7 @@ impl History {
             ended: HashMap::new(),
             seen: [0; REPLICAS],
             over: 0,
-            retired: None,
+            invalidated: None,
         };
         Self {
             world,
@@ -133,6 +133,7 @@ impl History {
                 15 => self.purge_tag(replica).await,
                 16 => self.begin(replica),
                 17 => self.finish(replica, of).await,
+                // Pauses are steps of a history too: a change may then have reached the replica, or not.
                 18 => tokio::time::sleep(Duration::from_millis(self.random.u64(..40))).await,
                 _ => tokio::time::sleep(BOUND).await,
             }
@@ -211,26 +212,26 @@ impl History {
     async fn purge(&mut self, replica: usize, of: usize) {
         let target = Target::Key(*self.keys[of].key.digest());
         if self.store(replica).invalidate(&[target]).await.is_ok() {
-            self.retired(replica, of);
+            self.invalidated(replica, of);
         }
     }
 
     async fn purge_tag(&mut self, replica: usize) {
         if self.store(replica).invalidate(std::slice::from_ref(&self.tag)).await.is_ok() {
-            self.retired(replica, 0);
-            self.retired(replica, 1);
+            self.invalidated(replica, 0);
+            self.invalidated(replica, 1);
         }
     }
 
-    fn retired(&mut self, replica: usize, of: usize) {
+    fn invalidated(&mut self, replica: usize, of: usize) {
         let ended = Ended { at: Instant::now(), by: Some(replica) };
         self.keys[of].end(self.version, ended);
-        self.keys[of].retired.get_or_insert(ended);
+        self.keys[of].invalidated.get_or_insert(ended);
     }
 
     fn begin(&mut self, replica: usize) {
         self.running = self.store(replica).now();
-        self.keys.iter_mut().for_each(|key| key.retired = None);
+        self.keys.iter_mut().for_each(|key| key.invalidated = None);
     }
 
     /// Stores an answer whose fill began earlier, and which may have been invalidated since.
@@ -239,8 +240,8 @@ impl History {
         let Some(entry) = self.next(replica, LIFE, Some(began)) else { return };
         let stored = self.store(replica).put(&self.keys[of].key, entry, LIFE).await;
         self.stored(replica, of, stored);
-        if let Some(retired) = self.keys[of].retired {
-            self.keys[of].end_one(self.version, retired);
+        if let Some(invalidated) = self.keys[of].invalidated {
+            self.keys[of].end_one(self.version, invalidated);
         }
     }
 }
@@ -285,6 +286,7 @@ fn no_entry_is_served_after_its_end() {
 /// Cuts the connections that read the streams again and again, and all of them now and then.
 async fn troubles(redis: Arc<RedisServer>) {
     for round in 1_u64.. {
+        // Random times are what this is for: the cuts must meet the histories at any step.
         tokio::time::sleep(Duration::from_millis(fastrand::u64(10..200))).await;
         let redis = Arc::clone(&redis);
         let cut = move || {

@@ -48,11 +48,11 @@ fn every_invalidation_reaches_the_other_near_cache_in_time() {
             is_near(&redis, &two, &other, number).await;
             one.invalidate(targets).await.expect("invalidated");
             assert_eq!(version(&one, &other).await, Ok(None), "{targets:?}");
-            let retired = Instant::now();
-            while retired.elapsed() < BOUND + SLACK {
+            let invalidated = Instant::now();
+            while invalidated.elapsed() < BOUND + SLACK {
                 let asked = Instant::now();
                 let found = version(&two, &other).await;
-                assert!(found == Ok(None) || asked < retired + BOUND, "{targets:?}: {found:?}");
+                assert!(found == Ok(None) || asked < invalidated + BOUND, "{targets:?}: {found:?}");
                 if found == Ok(None) {
                     break;
                 }
@@ -112,6 +112,7 @@ fn an_entry_that_expires_in_redis_expires_in_the_near_cache() {
             if stored.elapsed() > life + BOUND {
                 break;
             }
+            // Polls until the end: the entry must not come back after a first miss.
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(redis.cli(&["DBSIZE"]), "3", "the streams and the order alone");
