@@ -231,19 +231,17 @@ fn a_client_that_comes_back_joins_the_running_fill() {
     });
 }
 
-/// An upstream that sends one event, and another at `more`; it opens `closed` when its connection is closed.
-async fn watched(more: &Gate, closed: &Gate) -> Upstream {
-    let (more, closed) = (more.clone(), closed.clone());
-    Upstream::serve(move |mut conn| {
-        let (more, closed) = (more.clone(), closed.clone());
+/// An upstream that sends one event, and another at `more`; the gate opens when its connection is closed.
+async fn two_events(more: &Gate) -> (Upstream, Gate) {
+    let more = more.clone();
+    Upstream::until_closed(move |mut conn| {
+        let more = more.clone();
         async move {
-            let Some(request) = conn.head().await else { return };
-            conn.body(&request).await;
+            let request = conn.request().await?;
             conn.record(&request);
             let events = chat_events();
             conn.play(Script::chunked(SSE).chunk(&events[0]).wait(&more).chunk(&events[1])).await;
-            while !conn.some().await.is_empty() {}
-            closed.open();
+            Some(conn)
         }
     })
     .await
@@ -252,8 +250,8 @@ async fn watched(more: &Gate, closed: &Gate) -> Upstream {
 #[test]
 fn an_abandoned_fill_is_cancelled_where_the_route_says_so() {
     run(async {
-        let (more, closed) = (Gate::new(), Gate::new());
-        let upstream = watched(&more, &closed).await;
+        let more = Gate::new();
+        let (upstream, closed) = two_events(&more).await;
         let sidecache =
             Setup::to(&upstream.url()).config(&chat_route("on_abandon = \"cancel\"")).start().await;
         let leader = open_stream(&sidecache.client(), "leader").await;

@@ -191,7 +191,7 @@ fn an_upgraded_connection_counts_as_a_connection_while_open() {
             if head.target == "/socket" {
                 conn.send("HTTP/1.1 101 Switching\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n")
                     .await;
-                while !conn.some().await.is_empty() {}
+                conn.drain().await;
             } else {
                 conn.play(Script::json(&chat_answer())).await;
             }

@@ -93,8 +93,7 @@ fn an_upstream_beyond_first_byte_timeout_is_a_504() {
 fn a_connection_beyond_connect_timeout_is_a_504() {
     run(async {
         // Accepts, but does not answer the TLS handshake.
-        let upstream =
-            Upstream::serve(|mut conn| async move { while !conn.some().await.is_empty() {} }).await;
+        let upstream = Upstream::serve(|mut conn| async move { conn.drain().await }).await;
         let config = "[upstream]\nconnect_timeout = \"100ms\"";
         let url = upstream.url().replace("http://", "https://");
         let sidecache = Setup::to(&url).config(config).start().await;

@@ -95,7 +95,7 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
         let upstream = Upstream::serve(async move |mut conn| {
             let Some(_) = conn.head().await else { return };
             conn.send("HTTP/1.1 403 No\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno").await;
-            while !conn.some().await.is_empty() {}
+            conn.drain().await;
         })
         .await;
         let sidecache = before(&upstream.url()).await;

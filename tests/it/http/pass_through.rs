@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::support::{
-    Client, Gate, RawClient, Script, Setup, Sidecache, Upstream, measured, run,
+    Client, RawClient, Received, Script, Setup, Sidecache, Upstream, measured, run,
     samples::{CHAT, chat, chat_answer},
 };
 
@@ -148,8 +148,7 @@ fn large_bodies_pass_untouched() {
     run(async {
         const SIZE: usize = 64 * 1024 * 1024;
         let upstream = Upstream::serve(|mut conn| async move {
-            let Some(request) = conn.head().await else { return };
-            let body = conn.body(&request).await;
+            let Some(Received { body, .. }) = conn.request().await else { return };
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
             conn.send(head).await;
             conn.send(body).await;
@@ -166,22 +165,19 @@ fn large_bodies_pass_untouched() {
 #[test]
 fn upgraded_connections_are_tunnelled() {
     run(async {
-        let closed = Gate::new();
-        let received = closed.clone();
-        let upstream = Upstream::serve(move |mut conn| {
-            let received = received.clone();
-            async move {
-                let Some(request) = conn.head().await else { return };
-                conn.record(&request);
-                conn.send("HTTP/1.1 101 Switching\r\nconnection: Upgrade\r\nupgrade: websocket\r\nx-own: 1\r\n\r\nhi")
-                    .await;
-                loop {
-                    let some = conn.some().await;
-                    if some.is_empty() {
-                        return received.open();
-                    }
-                    conn.send(some.to_ascii_uppercase()).await;
+        let (upstream, closed) = Upstream::until_closed(|mut conn| async move {
+            let request = conn.head().await?;
+            conn.record(&request);
+            conn.send(
+                "HTTP/1.1 101 Switching\r\nconnection: Upgrade\r\nupgrade: websocket\r\nx-own: 1\r\n\r\nhi",
+            )
+            .await;
+            loop {
+                let some = conn.some().await;
+                if some.is_empty() {
+                    return Some(conn);
                 }
+                conn.send(some.to_ascii_uppercase()).await;
             }
         })
         .await;

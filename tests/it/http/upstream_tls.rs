@@ -106,8 +106,7 @@ fn tls_connections_are_reused_unless_closed() {
             let upstream = Upstream::serve(move |mut conn| {
                 counted.fetch_add(1, Ordering::Relaxed);
                 async move {
-                    while let Some(request) = conn.head().await {
-                        conn.body(&request).await;
+                    while conn.request().await.is_some() {
                         conn.play(Script::json(&chat_answer())).await;
                         if closes {
                             return;

@@ -3,11 +3,13 @@
 
 mod clients;
 mod misplaced_replies;
+mod odd_answers;
 mod overload;
 mod panics;
 mod process;
 mod redis;
 mod soak;
+mod truncated_answers;
 mod upstream;
 
 use serde_json::{Value, json};
@@ -16,6 +18,11 @@ use crate::support::{
     Answer, Client, Received, Script, Upstream,
     samples::{CHAT, chat_choice},
 };
+
+const SSE: &str = "text/event-stream";
+
+/// A path that is passed through, and a cacheable one.
+const TARGETS: [&str; 2] = ["/some/thing", CHAT];
 
 /// A host name that cannot be resolved, without a query: one label is too long (RFC 1035, section 2.3.4).
 fn unknown_host() -> String {

@@ -13,7 +13,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::script::{Script, Step};
+use super::script::{Gate, Script, Step};
 
 /// A request as it came over the wire.
 #[derive(Clone, Debug, Default)]
@@ -67,8 +67,7 @@ impl Upstream {
         Self::serve(move |mut conn| {
             let answer = Arc::clone(&answer);
             async move {
-                while let Some(mut request) = conn.head().await {
-                    request.body = conn.body(&request).await;
+                while let Some(request) = conn.request().await {
                     if records {
                         conn.record(&request);
                     }
@@ -119,6 +118,26 @@ impl Upstream {
         Self { address, requests, task }
     }
 
+    /// An upstream that gives each connection to `handle`, which returns it once it has nothing more to send. The gate
+    /// opens when the other side closes such a connection without a further byte.
+    pub(crate) async fn until_closed<F>(handle: impl Fn(Conn) -> F + Send + Sync + 'static) -> (Self, Gate)
+    where
+        F: Future<Output = Option<Conn>> + Send + 'static,
+    {
+        let gate = Gate::new();
+        let closed = gate.clone();
+        let upstream = Self::serve(move |conn| {
+            let (handled, closed) = (handle(conn), closed.clone());
+            async move {
+                let Some(mut conn) = handled.await else { return };
+                if conn.some().await.is_empty() {
+                    closed.open();
+                }
+            }
+        });
+        (upstream.await, gate)
+    }
+
     /// Where it is.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -160,7 +179,14 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    /// Reads a request's head; none where the connection ends.
+    /// Reads a request with its body; none if the connection ends before.
+    pub(crate) async fn request(&mut self) -> Option<Received> {
+        let mut request = self.head().await?;
+        request.body = self.body(&request).await;
+        Some(request)
+    }
+
+    /// Reads a request's head; none if the connection ends before.
     pub(crate) async fn head(&mut self) -> Option<Received> {
         let head = self.until(b"\r\n\r\n").await?;
         let text = String::from_utf8_lossy(&head);
@@ -212,6 +238,11 @@ impl Conn {
             self.fill().await;
         }
         std::mem::take(&mut self.buffer)
+    }
+
+    /// Reads and discards everything until the other side closes.
+    pub(crate) async fn drain(&mut self) {
+        while !self.some().await.is_empty() {}
     }
 
     /// Writes exactly these bytes; false if the connection is closed.

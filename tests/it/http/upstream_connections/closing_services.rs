@@ -41,8 +41,7 @@ async fn closing(after: Ending, seen: &Seen) -> Upstream {
     Upstream::serve(move |mut conn| {
         let seen = seen.clone();
         async move {
-            let Some(mut request) = conn.head().await else { return };
-            request.body = conn.body(&request).await;
+            let Some(request) = conn.request().await else { return };
             seen.note(&request, 0);
             let more = if let Ending::Says(more) = after { more } else { "" };
             conn.send([bytes(&request), more.into()].concat()).await;
@@ -52,14 +51,13 @@ async fn closing(after: Ending, seen: &Seen) -> Upstream {
                     passed(pause).await;
                     conn.play(Script::raw().reset()).await;
                 }
-                Ending::Says(_) => while !conn.some().await.is_empty() {},
+                Ending::Says(_) => conn.drain().await,
                 Ending::ClosesHalf => {
                     conn.close_half().await;
-                    while !conn.some().await.is_empty() {}
+                    conn.drain().await;
                 }
                 Ending::ClosesOnRequest => {
-                    let Some(next) = conn.head().await else { return };
-                    conn.body(&next).await;
+                    let Some(next) = conn.request().await else { return };
                     seen.note(&next, 1);
                 }
                 Ending::ResetsOnRequest => {

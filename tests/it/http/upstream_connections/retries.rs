@@ -1,6 +1,7 @@
 //! Which requests are retried, by how their connection ends.
 
 use std::{
+    future::Future,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
@@ -8,30 +9,39 @@ use std::{
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use super::{Kind, NUMBER, Seen, answer, before, bytes, kinds, retried};
+use super::{NUMBER, Seen, answer, before, bytes, kinds, retried};
 use crate::support::{
-    Client, Gate, Received, Script, Setup, Sidecache, Upstream, eventually, measured, run, soon,
+    Client, Gate, Received, Script, Setup, Upstream, eventually, measured, run, soon, upstream::Conn,
 };
 
 /// What the service does with a request, by how many came before it over the same connection.
-type Deed = fn(&Received, before: usize) -> Script;
+type Behavior = fn(&Received, before: usize) -> Script;
 
 /// A request that is always answered: it leaves a used connection in the pool.
 const FIRST: &str = "/first";
 
-async fn doing(deed: Deed, seen: &Seen) -> Upstream {
+/// A service that answers [`FIRST`], and hands each other request over to `handle`: the connection, the head, and how
+/// many requests came before it over the connection. `handle` returns the connection if it is still in use.
+async fn serving<F>(
+    seen: &Seen,
+    handle: impl Fn(Conn, Received, usize) -> F + Clone + Send + Sync + 'static,
+) -> Upstream
+where
+    F: Future<Output = Option<Conn>> + Send + 'static,
+{
     let seen = seen.clone();
     Upstream::serve(move |mut conn| {
-        let seen = seen.clone();
+        let (seen, handle) = (seen.clone(), handle.clone());
         async move {
             for before in 0.. {
                 let Some(mut request) = conn.head().await else { return };
-                request.body = conn.body(&request).await;
                 seen.note(&request, before);
-                let is_first = request.target == FIRST;
-                let script = if is_first { answer(&request) } else { deed(&request, before) };
-                if !conn.play(script).await {
-                    return;
+                if request.target == FIRST {
+                    request.body = conn.body(&request).await;
+                    conn.send(bytes(&request)).await;
+                } else {
+                    let Some(kept) = handle(conn, request, before).await else { return };
+                    conn = kept;
                 }
             }
         }
@@ -39,47 +49,56 @@ async fn doing(deed: Deed, seen: &Seen) -> Upstream {
     .await
 }
 
-fn answers(request: &Received, _: usize) -> Script {
-    Script::raw().send(bytes(request))
-}
-
-fn when_reused(request: &Received, before: usize, script: Script) -> Script {
-    if before > 0 { script } else { answers(request, before) }
-}
-
-/// Sends a request over a used connection; returns its status, its places on the connections, and its
-/// retries.
-async fn over_a_used_one(
-    sidecache: &Sidecache,
-    kind: &Kind,
-    numbers: &AtomicUsize,
-    seen: &Seen,
-) -> (u16, Vec<usize>, u64) {
-    let client = sidecache.client();
-    eventually("a request over a used connection", async || {
-        assert_eq!(client.get(FIRST).await.status, 200);
-        let before = retried(sidecache).await;
-        let number = numbers.fetch_add(1, Ordering::Relaxed);
-        let received = kind.ask(&client, number).await;
-        let came = seen.of(number);
-        let again = retried(sidecache).await - before;
-        // The pooled connection may not have been ready yet.
-        (came.first() != Some(&0)).then_some((received.status, came, again))
+/// A service that reads each request, and then does this.
+async fn behaving(behavior: Behavior, seen: &Seen) -> Upstream {
+    serving(seen, move |mut conn, mut request, before| async move {
+        request.body = conn.body(&request).await;
+        conn.play(behavior(&request, before)).await.then_some(conn)
     })
     .await
 }
 
-async fn assert_deed(what: &str, deed: Deed, safe: (u16, usize), once: (u16, usize)) {
+fn when_reused(request: &Received, before: usize, script: Script) -> Script {
+    if before > 0 { script } else { answer(request) }
+}
+
+/// Sends requests with `send`, each with a number of its own, until one goes over a used connection first. Returns the
+/// result, and for each arrival of that request how many came before it over its connection.
+async fn over_a_used_connection<T>(
+    client: &Client,
+    seen: &Seen,
+    numbers: &AtomicUsize,
+    send: impl AsyncFn(usize) -> T,
+) -> (T, Vec<usize>) {
+    eventually("a request over a used connection", async || {
+        assert_eq!(client.get(FIRST).await.status, 200);
+        let number = numbers.fetch_add(1, Ordering::Relaxed);
+        let received = send(number).await;
+        let arrivals = seen.of(number);
+        // The pooled connection may not have been ready yet.
+        (arrivals.first() != Some(&0)).then_some((received, arrivals))
+    })
+    .await
+}
+
+/// Checks the status and the number of arrivals of repeatable requests (`safe`) and of all others (`once`).
+async fn assert_arrivals(what: &str, behavior: Behavior, safe: (u16, usize), once: (u16, usize)) {
     let seen = Seen::default();
-    let upstream = doing(deed, &seen).await;
+    let upstream = behaving(behavior, &seen).await;
     let sidecache = before(&upstream.url()).await;
-    let numbers = AtomicUsize::new(0);
+    let (client, numbers) = (sidecache.client(), AtomicUsize::new(0));
     for kind in kinds() {
-        let (status, came, again) = over_a_used_one(&sidecache, &kind, &numbers, &seen).await;
+        let send = async |number| {
+            let before = retried(&sidecache).await;
+            let status = kind.ask(&client, number).await.status;
+            (status, retried(&sidecache).await - before)
+        };
+        let ((status, retries), arrivals) = over_a_used_connection(&client, &seen, &numbers, send).await;
         let expected = if kind.is_safe { safe } else { once };
-        assert_eq!((status, came.len()), expected, "{what}, {}: {came:?}", kind.name());
-        assert_eq!(again, came.len() as u64 - 1, "{what}, {}", kind.name());
-        assert!(came[1..].iter().all(|before| *before == 0), "{what}, {}: on a new one", kind.name());
+        assert_eq!((status, arrivals.len()), expected, "{what}, {}: {arrivals:?}", kind.name());
+        assert_eq!(retries, arrivals.len() as u64 - 1, "{what}, {}", kind.name());
+        let are_new = arrivals[1..].iter().all(|before| *before == 0);
+        assert!(are_new, "{what}, {}: retried over a new connection: {arrivals:?}", kind.name());
     }
     measured(format_args!("{what}: {} kinds of requests as they should be", kinds().len()));
 }
@@ -87,38 +106,38 @@ async fn assert_deed(what: &str, deed: Deed, safe: (u16, usize), once: (u16, usi
 #[test]
 fn a_repeatable_request_is_retried_once_before_the_first_byte() {
     run(async {
-        let closes: Deed = |request, before| when_reused(request, before, Script::raw().close());
-        assert_deed("closed", closes, (200, 2), (502, 1)).await;
-        let resets: Deed = |request, before| when_reused(request, before, Script::raw().reset());
-        assert_deed("reset", resets, (200, 2), (502, 1)).await;
+        let closes: Behavior = |request, before| when_reused(request, before, Script::raw().close());
+        assert_arrivals("closed", closes, (200, 2), (502, 1)).await;
+        let resets: Behavior = |request, before| when_reused(request, before, Script::raw().reset());
+        assert_arrivals("reset", resets, (200, 2), (502, 1)).await;
     });
 }
 
 #[test]
 fn no_request_is_retried_after_the_first_byte() {
     run(async {
-        let byte: Deed = |request, before| when_reused(request, before, Script::raw().send("H").close());
-        assert_deed("a byte", byte, (502, 1), (502, 1)).await;
-        let half: Deed = |request, before| {
+        let byte: Behavior = |request, before| when_reused(request, before, Script::raw().send("H").close());
+        assert_arrivals("a byte", byte, (502, 1), (502, 1)).await;
+        let half: Behavior = |request, before| {
             let all = bytes(request);
             when_reused(request, before, Script::raw().send(&all[..20]).close())
         };
-        assert_deed("half a head", half, (502, 1), (502, 1)).await;
-        let interim: Deed = |request, before| {
+        assert_arrivals("half a head", half, (502, 1), (502, 1)).await;
+        let interim: Behavior = |request, before| {
             let interim = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
             when_reused(request, before, Script::raw().send(interim).reset())
         };
-        assert_deed("an interim response", interim, (502, 1), (502, 1)).await;
-        let garbage: Deed =
+        assert_arrivals("an interim response", interim, (502, 1), (502, 1)).await;
+        let garbage: Behavior =
             |request, before| when_reused(request, before, Script::raw().send("* OK\r\n\r\n"));
-        assert_deed("no HTTP", garbage, (502, 1), (502, 1)).await;
+        assert_arrivals("no HTTP", garbage, (502, 1), (502, 1)).await;
     });
 }
 
 #[test]
 fn no_request_is_sent_a_third_time() {
     run(async {
-        assert_deed("closed always", |_, _| Script::raw().close(), (502, 2), (502, 1)).await;
+        assert_arrivals("closed always", |_, _| Script::raw().close(), (502, 2), (502, 1)).await;
     });
 }
 
@@ -126,7 +145,7 @@ fn no_request_is_sent_a_third_time() {
 fn no_request_is_retried_if_its_connection_was_new() {
     run(async {
         let seen = Seen::default();
-        let upstream = doing(|_, _| Script::raw().close(), &seen).await;
+        let upstream = behaving(|_, _| Script::raw().close(), &seen).await;
         let sidecache = before(&upstream.url()).await;
         for (number, kind) in kinds().iter().enumerate() {
             let received = kind.ask(&sidecache.client(), number).await;
@@ -143,102 +162,65 @@ fn no_request_is_retried_if_its_connection_was_new() {
 fn a_request_is_not_retried_while_its_body_is_being_sent() {
     run(async {
         let seen = Seen::default();
-        let noted = seen.clone();
-        let upstream = Upstream::serve(move |mut conn| {
-            let seen = noted.clone();
-            async move {
-                for before in 0.. {
-                    let Some(mut request) = conn.head().await else { return };
-                    seen.note(&request, before);
-                    // Closes in the middle of the body.
-                    if before > 0 && request.target != FIRST {
-                        conn.some().await;
-                        return;
-                    }
-                    request.body = conn.body(&request).await;
-                    conn.send(bytes(&request)).await;
-                }
+        let upstream = serving(&seen, |mut conn, mut request, before| async move {
+            if before > 0 {
+                // Closes in the middle of the body.
+                conn.some().await;
+                return None;
             }
+            request.body = conn.body(&request).await;
+            conn.send(bytes(&request)).await;
+            Some(conn)
         })
         .await;
         let sidecache = before(&upstream.url()).await;
-        let client = sidecache.client();
+        let (client, numbers) = (sidecache.client(), AtomicUsize::new(0));
         let large = "x".repeat(8 << 20);
-        let mut number = 0;
-        let status = eventually("a request over a used connection", async || {
-            assert_eq!(client.get(FIRST).await.status, 200);
-            number += 1;
-            let headers = [(NUMBER, number.to_string())];
-            let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
-            let received = client.request("POST", "/upload", &headers, large.clone()).await;
-            (seen.of(number) == [1]).then_some(received.status)
-        })
-        .await;
-        assert_eq!((status, seen.of(number), retried(&sidecache).await), (502, vec![1], 0));
+        let send = async |number: usize| {
+            let number = number.to_string();
+            client.request("POST", "/upload", &[(NUMBER, &number)], large.clone()).await.status
+        };
+        let (status, arrivals) = over_a_used_connection(&client, &seen, &numbers, send).await;
+        assert_eq!((status, arrivals.len(), retried(&sidecache).await), (502, 1, 0), "{arrivals:?}");
     });
-}
-
-async fn hanging(client: &Client, target: &str, number: usize) -> (u16, Duration) {
-    let began = Instant::now();
-    let number = number.to_string();
-    let received = client.post_with(target, &[(NUMBER, &number)], &json!({"query": "Who?"})).await;
-    (received.status, began.elapsed())
 }
 
 #[test]
 fn first_byte_timeout_covers_both_tries_and_starts_no_retry() {
     run(async {
-        let seen = Seen::default();
-        let noted = seen.clone();
-        let upstream = Upstream::serve(move |mut conn| {
-            let seen = noted.clone();
-            async move {
-                for before in 0.. {
-                    let Some(mut request) = conn.head().await else { return };
-                    request.body = conn.body(&request).await;
-                    seen.note(&request, before);
-                    if request.target == FIRST {
-                        conn.send(bytes(&request)).await;
-                    } else {
-                        // Closes late on a used connection, and never on a new one.
-                        let patience = Duration::from_millis(if before > 0 { 1500 } else { 60_000 });
-                        let _ = tokio::time::timeout(patience, conn.some()).await;
-                        return;
-                    }
-                }
-            }
+        let (seen, numbers) = (Seen::default(), AtomicUsize::new(0));
+        let upstream = serving(&seen, |mut conn, request, before| async move {
+            conn.body(&request).await;
+            // Closes late on a used connection, and never on a new one.
+            let patience = Duration::from_millis(if before > 0 { 1500 } else { 60_000 });
+            let _ = tokio::time::timeout(patience, conn.some()).await;
+            None
         })
         .await;
         let start = async |limit: &str| {
             let config = format!("[upstream]\nfirst_byte_timeout = \"{limit}\"");
             Setup::to(&upstream.url()).config(&config).start().await
         };
+        let ask = async |client: &Client| {
+            let send = async |number: usize| {
+                let (began, number) = (Instant::now(), number.to_string());
+                let body = json!({"query": "Who?"});
+                let received = client.post_with(super::QUERY, &[(NUMBER, &number)], &body).await;
+                (received.status, began.elapsed())
+            };
+            over_a_used_connection(client, &seen, &numbers, send).await
+        };
         // If the second try had a limit of its own, this would end after 4.5 s.
         let sidecache = start("3s").await;
-        let client = sidecache.client();
-        let mut number = 0;
-        let (status, took) = eventually("a request over a used connection", async || {
-            assert_eq!(client.get(FIRST).await.status, 200);
-            number += 1;
-            let received = hanging(&client, super::QUERY, number).await;
-            (seen.of(number) == [1, 0]).then_some(received)
-        })
-        .await;
-        assert_eq!((status, retried(&sidecache).await), (504, 1));
+        let ((status, took), arrivals) = ask(&sidecache.client()).await;
+        assert_eq!((status, arrivals.len(), retried(&sidecache).await), (504, 2, 1), "{arrivals:?}");
+        assert_eq!(arrivals[1], 0, "retried over a new connection: {arrivals:?}");
         assert!(took < Duration::from_millis(4400), "{took:?}");
         measured(format_args!("504 after {took:.1?}, with a limit of 3 s and a close after 1.5 s"));
         // If the time is over during the first try, there is no second one.
         let sidecache = start("300ms").await;
-        let client = sidecache.client();
-        let (status, came) = eventually("a request over a used connection", async || {
-            assert_eq!(client.get(FIRST).await.status, 200);
-            number += 1;
-            let (status, _) = hanging(&client, super::QUERY, number).await;
-            let came = seen.of(number);
-            (came.first() == Some(&1)).then_some((status, came))
-        })
-        .await;
-        assert_eq!((status, came, retried(&sidecache).await), (504, vec![1], 0));
+        let ((status, _), arrivals) = ask(&sidecache.client()).await;
+        assert_eq!((status, arrivals.len(), retried(&sidecache).await), (504, 1, 0), "{arrivals:?}");
     });
 }
 

@@ -11,8 +11,7 @@ async fn keeping(seen: &Seen) -> Upstream {
     Upstream::serve(move |mut conn| {
         seen.connect();
         async move {
-            while let Some(mut request) = conn.head().await {
-                request.body = conn.body(&request).await;
+            while let Some(request) = conn.request().await {
                 conn.send(bytes(&request)).await;
             }
         }
@@ -43,17 +42,15 @@ fn a_connection_is_reused_after_every_kind_of_request() {
 #[test]
 fn an_idle_connection_is_closed_before_servers_usually_do() {
     run(async {
-        let (answered, closed) = (Gate::new(), Gate::new());
-        let (tell_answered, tell_closed) = (answered.clone(), closed.clone());
-        let upstream = Upstream::serve(move |mut conn| {
-            let (answered, closed) = (tell_answered.clone(), tell_closed.clone());
+        let answered = Gate::new();
+        let opened = answered.clone();
+        let (upstream, closed) = Upstream::until_closed(move |mut conn| {
+            let answered = opened.clone();
             async move {
-                let Some(request) = conn.head().await else { return };
+                let request = conn.head().await?;
                 conn.send(bytes(&request)).await;
                 answered.open();
-                if conn.some().await.is_empty() {
-                    closed.open();
-                }
+                Some(conn)
             }
         })
         .await;
@@ -71,21 +68,14 @@ fn an_idle_connection_is_closed_before_servers_usually_do() {
 #[test]
 fn an_answer_that_is_not_read_to_its_end_closes_its_connection() {
     run(async {
-        let closed = Gate::new();
-        let received = closed.clone();
-        let upstream = Upstream::serve(move |mut conn| {
-            let received = received.clone();
-            async move {
-                let Some(request) = conn.head().await else { return };
-                if request.target != "/endless" {
-                    conn.send(bytes(&request)).await;
-                    return;
-                }
-                conn.send(Script::chunked("text/plain").chunk("begun").bytes()).await;
-                if conn.some().await.is_empty() {
-                    received.open();
-                }
+        let (upstream, closed) = Upstream::until_closed(|mut conn| async move {
+            let request = conn.head().await?;
+            if request.target != "/endless" {
+                conn.send(bytes(&request)).await;
+                return None;
             }
+            conn.send(Script::chunked("text/plain").chunk("begun").bytes()).await;
+            Some(conn)
         })
         .await;
         let config = "[limits]\nmax_upstream_requests = 1";

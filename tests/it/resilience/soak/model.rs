@@ -87,8 +87,7 @@ impl Model {
 }
 
 async fn serve(mut conn: Conn, state: Arc<State>) {
-    while let Some(mut request) = conn.head().await {
-        request.body = conn.body(&request).await;
+    while let Some(request) = conn.request().await {
         let fails = fastrand::u32(..1000) < state.failing.load(Ordering::Relaxed);
         let fault = if fails { fastrand::u8(1..6) } else { 0 };
         if fault == 1 {
