@@ -248,7 +248,7 @@ async fn two_events(more: &Gate) -> (Upstream, Gate) {
 }
 
 #[test]
-fn an_abandoned_fill_is_cancelled_where_the_route_says_so() {
+fn on_abandon_cancel_cancels_an_abandoned_fill() {
     run(async {
         let more = Gate::new();
         let (upstream, closed) = two_events(&more).await;

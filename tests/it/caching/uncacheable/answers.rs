@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn answers_are_not_stored_for_their_head() {
+fn answers_with_an_uncacheable_head_are_not_stored() {
     run(async {
         let ok = |headers: &[(&str, &str)]| Script::whole(200, headers, "text");
         assert_not_stored(vec![

@@ -140,7 +140,7 @@ fn events(events: &[String]) -> Script {
 }
 
 #[test]
-fn requests_are_not_cached_for_what_they_are_or_ask_for() {
+fn requests_that_cannot_be_cached_have_a_reason() {
     run(async {
         let deep = format!("{{\"model\":\"m\",\"messages\":[{}{}]}}", "[".repeat(5000), "]".repeat(5000));
         assert_not_stored(vec![

@@ -204,7 +204,7 @@ fn a_thousand_lines_arrive_from_the_upstream_and_from_either_store() {
 }
 
 #[test]
-fn a_cookie_is_stripped_where_the_route_says_so() {
+fn set_cookie_strip_removes_the_cookie_from_hits() {
     run(async {
         let upstream = upstream_with(&[("set-cookie", "a=b")]).await;
         let route = "[[route]]\nmatch = \"GET /page\"\nkind = \"other\"\nset_cookie = \"strip\"";
