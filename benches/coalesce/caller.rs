@@ -1,4 +1,4 @@
-//! A client among many.
+//! One of many clients.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::support::{http::Response, upstream::now};
 
-/// Nobody waits longer for an answer: who does has been hung.
+/// A client that waits longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What a client got.

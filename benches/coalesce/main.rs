@@ -1,4 +1,4 @@
-//! Many who ask the same at the same moment: how often the upstream is asked, and how long each waits.
+//! Many identical requests at the same moment: the number of upstream calls, and how long each client waits.
 //!
 //! ```text
 //! cargo bench --bench coalesce
@@ -14,16 +14,16 @@
 mod support;
 
 mod caller;
-mod crowd;
+mod contenders;
 mod replicas;
-mod shared;
-mod target;
+mod shared_stream;
+mod thousands;
 mod unshareable;
 
 use std::{os::unix::process::CommandExt, process::Command};
 
+use contenders::Target;
 use support::{arguments::Arguments, machine, upstream::Upstream};
-use target::Target;
 
 /// Set once the limit of open files has been raised.
 const RAISED: &str = "SIDECACHE_BENCH_RAISED";
@@ -55,7 +55,7 @@ fn main() {
         format!("sidecache {}, {}, load {} before", machine::commit(), machine::line(), machine::load());
     say(&format!("{header}\n"));
     let mut columns = Vec::new();
-    for (name, start) in target::ALL {
+    for (name, start) in contenders::ALL {
         if scale.only.as_deref().is_some_and(|only| only != *name) {
             continue;
         }
@@ -78,11 +78,14 @@ fn main() {
 async fn measure(target: &Target, upstream: &Upstream, scale: &Scale) -> Vec<(String, Figures)> {
     let mut rows = Vec::new();
     for (seconds, hangs_up) in [(3, false), (8, false), (3, true)] {
-        let case = shared::Case { seconds, hangs_up, faster: scale.faster };
-        rows.push((case.name(), shared::measure(target, upstream, &case).await));
+        let case = shared_stream::Case { seconds, hangs_up, faster: scale.faster };
+        rows.push((case.name(), shared_stream::measure(target, upstream, &case).await));
     }
     rows.push((unshareable::NAME.to_owned(), unshareable::measure(target, upstream, scale).await));
-    rows.push((format!("{} clients on one key", scale.crowd), crowd::measure(target, upstream, scale).await));
+    rows.push((
+        format!("{} clients on one key", scale.crowd),
+        thousands::measure(target, upstream, scale).await,
+    ));
     rows
 }
 

@@ -1,4 +1,4 @@
-//! Two sidecaches on one Redis.
+//! Two replicas on one Redis.
 
 use std::{path::Path, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use crate::{
     Figures, Scale,
     caller::call,
-    crowd::{ask_all, connect_all, outcome},
+    contenders::question,
     say,
     support::{
         figures::text,
@@ -15,7 +15,7 @@ use crate::{
         sidecache::{self, Options},
         upstream::{Plan, Upstream, now},
     },
-    target::question,
+    thousands::{ask_all, connect_all, outcome},
 };
 
 /// Runs the cases; `None` where no Redis is installed.

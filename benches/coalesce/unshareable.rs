@@ -8,12 +8,12 @@ use tokio::time::sleep;
 use crate::{
     Figures, Scale,
     caller::{Got, call},
-    shared::answered,
+    contenders::Target,
+    shared_stream::answered,
     support::{
         figures::{quantile, text},
         upstream::{Call, Plan, Upstream},
     },
-    target::Target,
 };
 
 /// What the table calls it.

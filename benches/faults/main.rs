@@ -1,5 +1,4 @@
-//! What faults cost those who ask: a Redis that fails in twenty ways, and a hundred times the callers that can be
-//! served.
+//! What faults cost callers: a Redis that fails in twenty ways, and a hundred times the callers that can be served.
 //!
 //! ```text
 //! cargo bench --bench faults                       # about three minutes
@@ -10,9 +9,9 @@
 #[allow(dead_code, reason = "each benchmark uses its part")]
 mod support;
 
-mod load;
-mod parts;
+mod overload;
 mod redis;
+mod test_support;
 
 use std::time::Duration;
 
@@ -40,6 +39,6 @@ fn main() {
         redis::run(folder.path(), upstream.port, window, faults);
     }
     if runs("load") {
-        load::run(folder.path(), upstream.port, window);
+        overload::run(folder.path(), upstream.port, window);
     }
 }

@@ -1,4 +1,4 @@
-//! What questions take while Redis fails, how soon answers are stored again after it, and how much the log says of it.
+//! The time of requests while Redis fails, the time until answers are stored again, and the number of log lines.
 
 use std::{
     fs,
@@ -10,7 +10,6 @@ use tokio::runtime::Runtime;
 
 use crate::{
     CHAT,
-    parts::{Action, Blackhole, FaultProxy, RedisServer},
     support::{
         client::Client,
         figures::{quantile, text},
@@ -19,6 +18,7 @@ use crate::{
         sidecache::{self, Options},
         upstream::Plan,
     },
+    test_support::{Action, Blackhole, FaultProxy, RedisServer},
 };
 
 /// What goes wrong.
@@ -48,8 +48,8 @@ fn writes(name: &str, reply: &'static str) -> Action {
     if matches!(name, "SET" | "EVAL" | "EVALSHA" | "DEL") { Action::Reply(reply) } else { Action::Pass }
 }
 
-fn reads(name: &str, act: Action) -> Action {
-    if matches!(name, "GET" | "MGET") { act } else { Action::Pass }
+fn reads(name: &str, action: Action) -> Action {
+    if matches!(name, "GET" | "MGET") { action } else { Action::Pass }
 }
 
 const FAULTS: &[(&str, Fault)] = &[
@@ -82,7 +82,7 @@ fn stray(name: &str) -> Action {
     if fastrand::u8(..100) == 0 { reads(name, Action::Duplicate) } else { Action::Pass }
 }
 
-/// A sidecache and its Redis, with somebody between.
+/// A sidecache and its Redis, with a proxy between.
 struct Site {
     runtime: Runtime,
     server: RedisServer,

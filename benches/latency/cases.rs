@@ -1,4 +1,4 @@
-//! The cases that a round asks once each.
+//! The cases of a round.
 
 use std::time::Duration;
 

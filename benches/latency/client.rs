@@ -1,4 +1,4 @@
-//! A client that adds next to nothing: one blocking socket.
+//! A client that adds almost no time: one blocking socket.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ mod support;
 
 mod cases;
 mod client;
-mod events;
+mod event_delays;
 mod table;
 
 use support::{arguments::Arguments, machine, nginx, process, sidecache, upstream::Upstream};
@@ -57,7 +57,7 @@ fn main() {
     let load = machine::load();
     let mut cases = cases::all(&ports);
     cases::run(&mut cases, rounds, in_a_row);
-    let events = events::run(&ports, rounds.div_ceil(20));
+    let events = event_delays::run(&ports, rounds.div_ceil(20));
     table::print(&cases, &events, rounds, in_a_row, &load);
 }
 

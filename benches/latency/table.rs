@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     cases::Case,
-    events::Events,
+    event_delays::Events,
     support::{
         figures::{median, quantile, text},
         machine,

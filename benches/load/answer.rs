@@ -1,6 +1,6 @@
-//! An answer as far as a load generator looks at it.
+//! An answer, as far as the load generator reads it.
 
-/// The headers that an answer may have.
+/// The most headers of an answer.
 const HEADERS: usize = 100;
 
 /// A whole answer.
@@ -11,7 +11,7 @@ pub(crate) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// The answer that `bytes` are, once they are all of it.
+    /// The answer in `bytes`, once it is complete.
     pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS];
         let mut head = httparse::Response::new(&mut headers);
@@ -30,7 +30,7 @@ impl<'a> Answer<'a> {
         whole.then(|| Self { status: head.code.unwrap_or_default(), body })
     }
 
-    /// Whether it is one to the question with this mark; without one, whether it is a good one.
+    /// Whether it is a 200 that contains the mark, if there is one.
     pub(crate) fn is_right(&self, mark: Option<&[u8]>) -> bool {
         self.status == 200 && mark.is_none_or(|mark| memchr::memmem::find(self.body, mark).is_some())
     }

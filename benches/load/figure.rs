@@ -1,14 +1,14 @@
-//! What is measured and is no rate.
+//! Figures that are not rates.
 
-/// A figure of sidecache alone; less is better.
+/// A figure of sidecache alone; lower is better.
 #[derive(Debug)]
 pub(crate) struct Figure {
-    /// What the table calls it.
+    /// Its name in the table.
     pub(crate) name: String,
-    /// What was measured, with its unit.
+    /// The value with its unit.
     pub(crate) value: String,
-    /// What it must not exceed.
+    /// The limit.
     pub(crate) must: &'static str,
-    /// What it is not to exceed.
+    /// The aim.
     pub(crate) aim: &'static str,
 }

@@ -19,7 +19,7 @@ use tokio::{
     task::LocalSet,
 };
 
-use crate::{answer::Answer, question::Question};
+use crate::{answer::Answer, numbered_request::NumberedRequest};
 
 /// Threads that the connections share.
 const THREADS: usize = 2;
@@ -76,7 +76,7 @@ pub(crate) struct Load {
     /// The port, on 127.0.0.1.
     pub(crate) port: u16,
     /// What is asked.
-    pub(crate) question: Question,
+    pub(crate) question: NumberedRequest,
     /// Which of it.
     pub(crate) numbers: Numbers,
     /// Whether answers name their questions.

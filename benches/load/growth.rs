@@ -1,15 +1,15 @@
-//! What a store costs as it grows.
+//! Memory and throughput of a growing store.
 
 use std::time::Duration;
 
 use crate::{
     Scale,
-    case::Case,
+    comparison::Comparison,
+    environment::{CONNECTIONS, Environment, asks, hits},
     figure::Figure,
     generator::{Load, Numbers},
     hits::SHORT,
-    question::Question,
-    stage::{CONNECTIONS, Stage, asks, hits},
+    numbered_request::NumberedRequest,
     support::{process::Listening, sidecache::Options},
 };
 
@@ -26,12 +26,12 @@ const WEIGHED: u64 = 200_000;
 const BEFORE: u64 = WEIGHED / 20;
 
 /// Hits among many stored answers, beside hits among few.
-pub(crate) fn rate(stage: &Stage, scale: &Scale) -> Option<Case> {
-    let full = stage.sidecache(|options| Options { max_memory: ROOM, ..options });
-    let few = stage.sidecache(|options| Options { max_memory: ROOM, ..options });
+pub(crate) fn rate(environment: &Environment, scale: &Scale) -> Option<Comparison> {
+    let full = environment.sidecache(|options| Options { max_memory: ROOM, ..options });
+    let few = environment.sidecache(|options| Options { max_memory: ROOM, ..options });
     store(&full, 0..scale.entries);
-    let question = || Question::json("", SHORT);
-    let case = Case::new("a hit among many")
+    let question = || NumberedRequest::json("", SHORT);
+    let case = Comparison::new("a hit among many")
         .with(
             &format!("{} answers", scale.entries),
             asks(full.port, question(), Numbers::Below(scale.entries)),
@@ -42,16 +42,16 @@ pub(crate) fn rate(stage: &Stage, scale: &Scale) -> Option<Case> {
 }
 
 /// What an answer of 1 KiB takes in the process.
-pub(crate) fn memory(stage: &Stage, scale: &Scale) -> Figure {
-    let sidecache = stage.sidecache(|options| Options { max_memory: ROOM, ..options });
+pub(crate) fn memory(environment: &Environment, scale: &Scale) -> Figure {
+    let sidecache = environment.sidecache(|options| Options { max_memory: ROOM, ..options });
     let (before, all) = (BEFORE.min(scale.entries / 2), WEIGHED.min(scale.entries));
     store(&sidecache, 0..before);
     let empty = sidecache.memory().now;
     store(&sidecache, before..all);
     let kibibytes = sidecache.memory().now.saturating_sub(empty) as f64 / (all - before) as f64;
-    let calls = stage.service.calls();
+    let calls = environment.service.calls();
     store(&sidecache, 0..all);
-    assert_eq!(stage.service.calls(), calls, "an answer that was weighed is not there");
+    assert_eq!(environment.service.calls(), calls, "an answer that was weighed is not there");
     Figure {
         name: format!("memory for each of {} stored answers of 1 KiB", all - before),
         value: format!("{kibibytes:.2} KiB"),
@@ -61,8 +61,8 @@ pub(crate) fn memory(stage: &Stage, scale: &Scale) -> Figure {
 }
 
 /// What the process takes where far more is asked than it keeps.
-pub(crate) fn distinct(stage: &Stage, scale: &Scale) -> Figure {
-    let sidecache = stage.sidecache(|options| Options { max_memory: TIGHT, ..options });
+pub(crate) fn distinct(environment: &Environment, scale: &Scale) -> Figure {
+    let sidecache = environment.sidecache(|options| Options { max_memory: TIGHT, ..options });
     let quarter = scale.entries / 4;
     let mebibytes = [0, 1, 2, 3].map(|part| {
         store(&sidecache, part * quarter..(part + 1) * quarter);
@@ -81,7 +81,7 @@ pub(crate) fn distinct(stage: &Stage, scale: &Scale) -> Figure {
 fn store(sidecache: &Listening, questions: std::ops::Range<u64>) {
     let load = Load {
         port: sidecache.port,
-        question: Question::json("", SHORT),
+        question: NumberedRequest::json("", SHORT),
         numbers: Numbers::all(questions),
         is_answered: true,
         connections: CONNECTIONS,

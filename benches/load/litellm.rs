@@ -8,10 +8,10 @@ use std::{
 
 use crate::{
     Scale,
-    case::Case,
+    comparison::Comparison,
+    environment::{Environment, hits},
     hits::SHORT,
-    question::Question,
-    stage::{Stage, hits},
+    numbered_request::NumberedRequest,
     support::{
         process::{Listening, is_installed},
         sidecache::Options,
@@ -22,15 +22,16 @@ use crate::{
 const PROGRAM: &str = "LITELLM";
 
 /// Each from a Redis of its own; sidecache as it comes, with its tier in front, and without that.
-pub(crate) fn beside(stage: &Stage, _: &Scale) -> Option<Case> {
+pub(crate) fn beside(environment: &Environment, _: &Scale) -> Option<Comparison> {
     let named = std::env::var(PROGRAM).ok();
     let program = named.or_else(|| is_installed("litellm").then(|| "litellm".to_owned()))?;
-    let (own, other) = (stage.redis()?, stage.redis()?);
-    let near = stage.sidecache(|options| Options { redis: Some(own.port), near_memory: "64MiB", ..options });
-    let far = stage.sidecache(|options| Options { redis: Some(own.port), ..options });
-    let litellm = start(&program, stage.folder(), stage.service.port(), other.port);
-    let question = || Question::json("", SHORT);
-    let case = Case::new("a hit in Redis, beside LiteLLM's proxy")
+    let (own, other) = (environment.redis()?, environment.redis()?);
+    let near =
+        environment.sidecache(|options| Options { redis: Some(own.port), near_memory: "64MiB", ..options });
+    let far = environment.sidecache(|options| Options { redis: Some(own.port), ..options });
+    let litellm = start(&program, environment.folder(), environment.service.port(), other.port);
+    let question = || NumberedRequest::json("", SHORT);
+    let case = Comparison::new("a hit in Redis, beside LiteLLM's proxy")
         .with("sidecache, as it comes", hits(&near, question()))
         .with("LiteLLM", hits(&litellm, question()))
         .bounds(200.0, 400.0)

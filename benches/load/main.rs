@@ -1,4 +1,4 @@
-//! How much each can do: sidecache, and the caches and servers that it stands beside, in one run.
+//! Throughput: sidecache, and other caches and servers for comparison, in one run.
 //!
 //! ```text
 //! cargo bench --bench load                           # all cases
@@ -16,26 +16,26 @@
 mod support;
 
 mod answer;
-mod case;
+mod comparison;
+mod environment;
 mod figure;
 mod generator;
 mod growth;
 mod hits;
 mod litellm;
 mod misses;
+mod numbered_request;
 mod origin;
-mod question;
 mod redis_benchmark;
 mod sample;
-mod stage;
 mod startup;
 mod table;
 
 use std::time::Duration;
 
-use case::Case;
+use comparison::Comparison;
+use environment::Environment;
 use figure::Figure;
-use stage::Stage;
 use support::arguments::Arguments;
 
 /// How much is done.
@@ -51,10 +51,10 @@ pub(crate) struct Scale {
 }
 
 /// What sets a case up; `None` where what it needs is not installed.
-type SetUp = fn(&Stage, &Scale) -> Option<Case>;
+type SetUp = fn(&Environment, &Scale) -> Option<Comparison>;
 
 /// What measures something that is no rate.
-type Measure = fn(&Stage, &Scale) -> Figure;
+type Measure = fn(&Environment, &Scale) -> Figure;
 
 const CASES: [(&str, SetUp); 10] = [
     ("hit", hits::in_process),
@@ -76,19 +76,19 @@ fn main() {
     origin::run_if_asked();
     let scale = scale();
     scale.check();
-    let stage = Stage::set();
+    let environment = Environment::set();
     table::begin(&scale);
     for (name, set_up) in CASES {
         if scale.includes(name)
-            && let Some(mut case) = set_up(&stage, &scale)
+            && let Some(mut case) = set_up(&environment, &scale)
         {
-            case.run(&stage.service, &scale);
+            case.run(&environment.service, &scale);
             table::rows(&case);
         }
     }
     for (name, measure) in FIGURES {
         if scale.includes(name) {
-            table::figure(&measure(&stage, &scale));
+            table::figure(&measure(&environment, &scale));
         }
     }
 }

@@ -1,48 +1,48 @@
-//! Questions that nobody asked before.
+//! Misses: questions that are new.
 
 use crate::{
     Scale,
-    case::{Case, Work},
+    comparison::{Comparison, Work},
+    environment::{CONNECTIONS, Environment, asks},
     generator::Numbers,
     hits::SHORT,
-    question::Question,
-    stage::{CONNECTIONS, Stage, asks},
+    numbered_request::NumberedRequest,
     support::{process::Listening, sidecache::Options},
 };
 
 /// Each by one caller. What a miss adds to a single call is `benches/latency`'s.
-pub(crate) fn in_process(stage: &Stage, _: &Scale) -> Option<Case> {
-    let sidecache = stage.sidecache(|options| options);
-    let mut case = Case::new("a miss, 300 bytes").with("sidecache", new(sidecache.port, 1));
-    if let Some(nginx) = &stage.nginx {
+pub(crate) fn in_process(environment: &Environment, _: &Scale) -> Option<Comparison> {
+    let sidecache = environment.sidecache(|options| options);
+    let mut case = Comparison::new("a miss, 300 bytes").with("sidecache", new(sidecache.port, 1));
+    if let Some(nginx) = &environment.nginx {
         case = case.with("nginx", new(nginx.port, 1));
     }
-    case = case.with("the service itself", new(stage.service.port(), 1));
+    case = case.with("the service itself", new(environment.service.port(), 1));
     Some(case.keep(sidecache))
 }
 
 /// Each as often as there are callers: most join the one who asks first, or come just after.
-pub(crate) fn coalesced(stage: &Stage, _: &Scale) -> Option<Case> {
-    let sidecache = stage.sidecache(|options| options);
+pub(crate) fn coalesced(environment: &Environment, _: &Scale) -> Option<Comparison> {
+    let sidecache = environment.sidecache(|options| options);
     let each = CONNECTIONS as u64;
     let mut case =
-        Case::new("new questions, each asked 32 times").with("sidecache", new(sidecache.port, each));
-    if let Some(nginx) = &stage.nginx {
+        Comparison::new("new questions, each asked 32 times").with("sidecache", new(sidecache.port, each));
+    if let Some(nginx) = &environment.nginx {
         case = case.with("nginx", new(nginx.port, each));
     }
     Some(case.keep(sidecache))
 }
 
 /// While Redis is gone.
-pub(crate) fn without_redis(stage: &Stage, _: &Scale) -> Option<Case> {
-    let (redis, mut gone) = (stage.redis()?, stage.redis()?);
+pub(crate) fn without_redis(environment: &Environment, _: &Scale) -> Option<Comparison> {
+    let (redis, mut gone) = (environment.redis()?, environment.redis()?);
     let behind = |redis: &Listening| {
         let redis = Some(redis.port);
-        stage.sidecache(|options| Options { redis, ..options })
+        environment.sidecache(|options| Options { redis, ..options })
     };
     let (with, without) = (behind(&redis), behind(&gone));
     gone.kill();
-    let case = Case::new("a miss while Redis is gone")
+    let case = Comparison::new("a miss while Redis is gone")
         .with("sidecache", new(without.port, 1))
         .with("with its Redis", new(with.port, 1));
     Some(case.keep(with).keep(without).keep(redis))
@@ -50,5 +50,5 @@ pub(crate) fn without_redis(stage: &Stage, _: &Scale) -> Option<Case> {
 
 /// New questions to `port`, each asked `each` times.
 fn new(port: u16, each: u64) -> Work {
-    asks(port, Question::json("", SHORT), Numbers::each(each))
+    asks(port, NumberedRequest::json("", SHORT), Numbers::each(each))
 }

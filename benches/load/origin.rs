@@ -1,4 +1,4 @@
-//! What stands behind or beside the caches, as a process of its own: this program, started another way.
+//! The service, and a bare hyper server, each as a process of its own: this program with another argument.
 
 use std::{
     convert::Infallible,
@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use crate::{
-    question,
+    numbered_request,
     support::{client::Client, http::get, process::Listening},
 };
 
@@ -123,7 +123,8 @@ async fn answer(
         return Response::new(Full::from(calls.load(Ordering::Relaxed).to_string()).boxed_unsync());
     }
     calls.fetch_add(1, Ordering::Relaxed);
-    let mark = question::mark(&body).or_else(|| question::mark(path.as_bytes())).unwrap_or_default();
+    let mark =
+        numbered_request::mark(&body).or_else(|| numbered_request::mark(path.as_bytes())).unwrap_or_default();
     let mark = String::from_utf8_lossy(mark);
     let is_stream = memchr::memmem::find(&body[..body.len().min(100)], br#""stream":true"#).is_some();
     let (media, body) = if is_stream {

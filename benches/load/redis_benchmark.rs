@@ -1,4 +1,4 @@
-//! Redis itself, as its own `redis-benchmark` sees it.
+//! Redis itself, measured with its own `redis-benchmark`.
 
 use std::{process::Command, time::Duration};
 

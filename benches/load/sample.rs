@@ -1,4 +1,4 @@
-//! What a run of a case measured.
+//! The measurement of one server in one round.
 
 use std::time::Duration;
 

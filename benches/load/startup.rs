@@ -1,4 +1,4 @@
-//! How soon there is a first answer.
+//! The time until the first answer after a start.
 
 use std::{
     net::{Ipv4Addr, TcpStream},
@@ -8,10 +8,10 @@ use std::{
 
 use crate::{
     Scale,
+    environment::Environment,
     figure::Figure,
     hits::SHORT,
-    question::Question,
-    stage::Stage,
+    numbered_request::NumberedRequest,
     support::{
         client::Client,
         figures::{median, text},
@@ -27,9 +27,9 @@ const STARTS: usize = 20;
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// From the start of the process to the end of the first answer.
-pub(crate) fn first_answer(stage: &Stage, scale: &Scale) -> Figure {
+pub(crate) fn first_answer(environment: &Environment, scale: &Scale) -> Figure {
     let starts = STARTS.min(scale.rounds * 4);
-    let times: Vec<Duration> = (0..starts).map(|_| start(stage)).collect();
+    let times: Vec<Duration> = (0..starts).map(|_| start(environment)).collect();
     Figure {
         name: format!("start to first answer, median of {starts}"),
         value: text(median(&times)),
@@ -38,16 +38,16 @@ pub(crate) fn first_answer(stage: &Stage, scale: &Scale) -> Figure {
     }
 }
 
-fn start(stage: &Stage) -> Duration {
+fn start(environment: &Environment) -> Duration {
     let port = free_port();
-    let mut command = sidecache::command(stage.folder(), port, Options::to(stage.service.port()));
+    let mut command = sidecache::command(environment.folder(), port, Options::to(environment.service.port()));
     let begun = Instant::now();
     let _process = Listening::spawn("sidecache", &mut command, port);
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         assert!(begun.elapsed() < Duration::from_secs(60), "sidecache does not listen");
         thread::sleep(PAUSE);
     }
-    let (response, _) = Client::connect(port).ask(Question::json("", SHORT).bytes());
+    let (response, _) = Client::connect(port).ask(NumberedRequest::json("", SHORT).bytes());
     assert_eq!(response.status(), 200, "{:?}", response.head);
     begun.elapsed()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     Scale,
-    case::{Case, Contender},
+    comparison::{Comparison, Contender},
     figure::Figure,
     sample::Sample,
     support::{
@@ -24,7 +24,7 @@ pub(crate) fn begin(scale: &Scale) {
 }
 
 /// Prints a row for each who took part.
-pub(crate) fn rows(case: &Case) {
+pub(crate) fn rows(case: &Comparison) {
     let Some(first) = case.contenders.first() else { return };
     for (place, contender) in case.contenders.iter().enumerate() {
         let name = if place == 0 { case.name.as_str() } else { "" };

@@ -1,4 +1,4 @@
-//! An answer in both of its forms.
+//! A sample answer in both forms.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! From a request's body to its key.
+//! Normal form and key of a request's body.
 
 use std::{hint::black_box, time::Duration};
 

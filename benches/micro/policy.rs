@@ -1,4 +1,4 @@
-//! What may be served, and what may be stored.
+//! The decisions on what may be served and stored.
 
 use std::{hint::black_box, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a purge costs those who are not concerned: hits' times in a full store, quiet and while a purge runs.
+//! What a purge costs other callers: the times of hits in a full store, without and during a purge.
 //!
 //! ```text
 //! cargo bench --bench purge                        # 1,000,000 entries, in the process and in Redis
@@ -14,7 +14,7 @@
 #[allow(dead_code, reason = "each benchmark uses its part")]
 mod support;
 
-mod fill;
+mod fill_store;
 mod origin;
 mod probe;
 
@@ -118,11 +118,11 @@ fn start(folder: &Path, origin: u16, redis: Option<u16>) -> Sidecache {
 fn measure(sidecache: &Sidecache, sizes: Sizes, rows: &mut [Row; PURGES.len()]) {
     let port = sidecache.process.port;
     let windows = move || (0..WINDOWS).map(move |_| quantile(&probe::times(port, sizes.window), 0.99));
-    fill::fill(port, sizes.entries);
+    fill_store::fill(port, sizes.entries);
     probe::times(port, sizes.window / 4);
     let quiet: Vec<_> = windows().collect();
     for ((_, call), row) in PURGES.iter().zip(rows) {
-        fill::fill(port, sizes.entries);
+        fill_store::fill(port, sizes.entries);
         let hits = std::thread::spawn(move || windows().collect::<Vec<_>>());
         let began = Instant::now();
         row.purged.push(probe::purge(sidecache.admin, call));

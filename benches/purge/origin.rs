@@ -1,4 +1,4 @@
-//! The service behind: documents, of which every tenth has one tag.
+//! The upstream: documents, of which every tenth has one tag.
 
 use std::{
     io::{Read, Write},
@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use crate::fill::END;
+use crate::fill_store::END;
 
 /// Starts it, on threads that end with the process; its port.
 pub(crate) fn start() -> u16 {

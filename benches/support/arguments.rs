@@ -1,4 +1,4 @@
-//! What a benchmark was started with.
+//! The arguments of a benchmark.
 
 use std::str::FromStr;
 

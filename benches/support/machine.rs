@@ -1,4 +1,4 @@
-//! What was measured, and on what.
+//! The commit and the machine of a measurement.
 
 use std::{fs, process::Command};
 

@@ -1,4 +1,4 @@
-//! nginx, where it is installed.
+//! nginx, if it is installed.
 
 use std::{fs, path::Path, process::Command};
 

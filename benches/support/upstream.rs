@@ -1,4 +1,4 @@
-//! The service behind: answers as each request asks it to, at once or paced, and remembers its calls.
+//! The upstream: answers as each request asks it to, at once or paced, and records its calls.
 
 use std::{
     convert::Infallible,

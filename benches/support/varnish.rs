@@ -1,4 +1,4 @@
-//! Varnish, where it is installed.
+//! Varnish, if it is installed.
 
 use std::{
     fs,

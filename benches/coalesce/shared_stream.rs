@@ -1,4 +1,4 @@
-//! One stream, asked for by twenty; all but the first come while it runs.
+//! Twenty clients with one stream; all but the first arrive while it runs.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use tokio::time::sleep;
 use crate::{
     Figures,
     caller::{Got, ask, call, connect},
+    contenders::Target,
     support::{
         figures::{quantile, text},
         upstream::{Call, Plan, Upstream},
     },
-    target::Target,
 };
 
 const CLIENTS: usize = 20;

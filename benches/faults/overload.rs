@@ -1,5 +1,4 @@
-//! A hundred times the callers that can be served: how many answers still come, how soon the others are told, and how
-//! soon all is as before.
+//! A hundred times the callers that can be served: the rate of answers, the time of the 503s, and the recovery.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! How long the events of a running stream are under way.
+//! The delay of each event of a running stream.
 
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
-//! What all cases are played on.
+//! The servers that all cases share.
 
 use std::path::Path;
 
 use tempfile::TempDir;
 
 use crate::{
-    case::Work,
+    comparison::Work,
     generator::{Load, Numbers},
+    numbered_request::NumberedRequest,
     origin::{self, Service},
-    question::Question,
     support::{
         nginx,
         process::{self, Listening},
@@ -20,12 +20,12 @@ use crate::{
 /// Callers in every case.
 pub(crate) const CONNECTIONS: usize = 32;
 
-/// How many different questions are asked where all are hits.
+/// The number of different questions in cases with hits only.
 pub(crate) const KNOWN: u64 = 10;
 
-/// The service, and the caches beside sidecache, where they are installed.
+/// The service, and other caches if they are installed.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct Environment {
     folder: TempDir,
     /// The service behind all of them.
     pub(crate) service: Service,
@@ -37,8 +37,8 @@ pub(crate) struct Stage {
     pub(crate) varnish: Option<Listening>,
 }
 
-impl Stage {
-    /// Starts all of it.
+impl Environment {
+    /// Starts all servers.
     pub(crate) fn set() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let service = Service::start();
@@ -47,34 +47,34 @@ impl Stage {
         Self { folder, hello: origin::hello(), nginx, varnish, service }
     }
 
-    /// A folder for what is started.
+    /// A folder for the processes.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A sidecache in front of the service, with what `change` makes of the options.
+    /// A sidecache in front of the service, with options that `change` has changed.
     pub(crate) fn sidecache<'a>(&self, change: impl FnOnce(Options<'a>) -> Options<'a>) -> Listening {
         sidecache::start(self.folder(), change(Options::to(self.service.port())))
     }
 
-    /// A Redis, where it is installed.
+    /// A Redis, if it is installed.
     pub(crate) fn redis(&self) -> Option<Listening> {
         process::redis(self.folder())
     }
 }
 
-/// Questions that were asked before, at `process`.
-pub(crate) fn hits(process: &Listening, question: Question) -> Work {
+/// Known questions to `process`.
+pub(crate) fn hits(process: &Listening, question: NumberedRequest) -> Work {
     asks(process.port, question, Numbers::Below(KNOWN))
 }
 
-/// Questions to `port`, answered with what they name.
-pub(crate) fn asks(port: u16, question: Question, numbers: Numbers) -> Work {
+/// Questions to `port`, whose answers repeat their numbers.
+pub(crate) fn asks(port: u16, question: NumberedRequest, numbers: Numbers) -> Work {
     Work::Answers(Load { port, question, numbers, is_answered: true, connections: CONNECTIONS })
 }
 
-/// `question` to a server that says hello to everything.
-pub(crate) fn greetings(hello: &Listening, question: Question) -> Work {
+/// Requests to a server that answers everything with a greeting.
+pub(crate) fn greetings(hello: &Listening, question: NumberedRequest) -> Work {
     let numbers = Numbers::Below(KNOWN);
     Work::Answers(Load { port: hello.port, question, numbers, is_answered: false, connections: CONNECTIONS })
 }

@@ -1,29 +1,29 @@
-//! Requests that differ by a number, which the answer repeats: so a wrong answer is known.
+//! Requests that differ by a number, which the answer repeats, so that wrong answers are noticed.
 
-/// Stands before the number, and nowhere else in a request.
+/// The text before the number, and nowhere else in a request.
 const NAME: &[u8] = b"no-";
 const DIGITS: usize = 10;
 
 /// The path of every question.
 const PATH: &str = "/v1/chat/completions";
 
-/// What a question is made long with.
+/// The text that makes a question long.
 const CONTEXT: &str = r"An answer is kept until its time is up.\n";
 
 /// A request whose number can be set.
 #[derive(Clone, Debug)]
-pub(crate) struct Question {
+pub(crate) struct NumberedRequest {
     bytes: Vec<u8>,
     at: usize,
 }
 
-impl Question {
-    /// One of `len` bytes of JSON, under `prefix`.
+impl NumberedRequest {
+    /// A question of `len` bytes of JSON, under `prefix`.
     pub(crate) fn json(prefix: &str, len: usize) -> Self {
         Self::new(prefix, len, "false")
     }
 
-    /// The same, to be answered as a stream.
+    /// A question for a stream.
     pub(crate) fn stream(prefix: &str, len: usize) -> Self {
         Self::new(prefix, len, "true")
     }
@@ -45,7 +45,7 @@ impl Question {
         ))
     }
 
-    /// One without a body, for those who cannot know questions by their bodies.
+    /// A request without a body, for caches that cannot use bodies in their keys.
     pub(crate) fn get() -> Self {
         Self::of(format!("GET {PATH}/no-0000000000 HTTP/1.1\r\nHost: bench\r\n\r\n"))
     }
@@ -56,7 +56,7 @@ impl Question {
         Self { bytes, at }
     }
 
-    /// Makes it question `number`.
+    /// Sets the number.
     pub(crate) fn set(&mut self, number: u64) {
         let digits = &mut self.bytes[self.at + NAME.len()..][..DIGITS];
         let mut rest = number;
@@ -66,12 +66,12 @@ impl Question {
         }
     }
 
-    /// What is sent.
+    /// The bytes to send.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What its answer must name.
+    /// The mark that the answer must contain.
     pub(crate) fn mark(&self) -> &[u8] {
         &self.bytes[self.at..][..NAME.len() + DIGITS]
     }

@@ -1,4 +1,4 @@
-//! What is asked: sidecache, and the caches that it stands beside.
+//! The caches that are compared: sidecache, nginx and Varnish.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::support::{
     varnish,
 };
 
-/// A cache that runs.
+/// A running cache.
 #[derive(Debug)]
 pub(crate) struct Target {
     /// Its process.

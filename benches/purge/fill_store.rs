@@ -1,4 +1,4 @@
-//! Fills the store through the proxy, as fast as it goes: many requests on each connection before the first answer.
+//! Fills the store through the proxy as fast as possible, with many pipelined requests on each connection.
 
 use std::{
     io::{Read, Write},

@@ -1,4 +1,4 @@
-//! A case: some who do the same work in turn, so that whatever else the machine does falls on all of them alike.
+//! A comparison: several servers do the same work in turn, so that other work of the machine affects all alike.
 
 use std::time::Duration;
 
@@ -11,33 +11,33 @@ use crate::{
     support::{figures::quantile, process::Listening},
 };
 
-/// How long it may take to ask each question that is to be a hit.
+/// How long it may take to store all answers that must be hits.
 const STORED_WITHIN: Duration = Duration::from_secs(3_600);
 
-/// What is measured, of whom.
+/// What is measured, and the servers.
 #[derive(Debug)]
-pub(crate) struct Case {
-    /// What the table calls it.
+pub(crate) struct Comparison {
+    /// Its name in the table.
     pub(crate) name: String,
-    /// Those who are measured; the first is compared with each of the others.
+    /// The servers; the first is compared with each of the others.
     pub(crate) contenders: Vec<Contender>,
-    /// What must run meanwhile.
+    /// Processes that must run meanwhile.
     processes: Vec<Listening>,
 }
 
-/// One of them.
+/// A server that is measured.
 #[derive(Debug)]
 pub(crate) struct Contender {
-    /// What the table calls it.
+    /// Its name in the table.
     pub(crate) name: String,
-    /// How many times its rate the first one's must be, and is to be.
+    /// The least ratio of the first one's rate to this one's, and the ratio that is the aim.
     pub(crate) bounds: Option<(f64, f64)>,
-    /// One for each round.
+    /// A sample of each round.
     pub(crate) samples: Vec<Sample>,
     work: Work,
 }
 
-/// What one does.
+/// The work of a server.
 #[derive(Debug)]
 pub(crate) enum Work {
     /// Answers questions.
@@ -46,19 +46,19 @@ pub(crate) enum Work {
     Gets(RedisBenchmark),
 }
 
-impl Case {
-    /// One in which nobody takes part yet.
+impl Comparison {
+    /// A comparison without servers.
     pub(crate) fn new(name: &str) -> Self {
         Self { name: name.to_owned(), contenders: Vec::new(), processes: Vec::new() }
     }
 
-    /// Adds one who takes part.
+    /// Adds a server.
     pub(crate) fn with(mut self, name: &str, work: Work) -> Self {
         self.contenders.push(Contender { name: name.to_owned(), bounds: None, samples: Vec::new(), work });
         self
     }
 
-    /// How many times the last one's rate the first one's must be, and is to be.
+    /// Sets the bounds of the last server.
     pub(crate) fn bounds(mut self, must: f64, aim: f64) -> Self {
         if let Some(last) = self.contenders.last_mut() {
             last.bounds = Some((must, aim));
@@ -72,7 +72,7 @@ impl Case {
         self
     }
 
-    /// Lets each work in turn, in an order of its own in each round.
+    /// Measures each server in turn, in a random order in each round.
     pub(crate) fn run(&mut self, service: &Service, scale: &Scale) {
         for contender in &self.contenders {
             contender.work.warm_up(scale.window);
@@ -90,7 +90,7 @@ impl Case {
 }
 
 impl Work {
-    /// Has each question asked that is to be a hit, then all of it done for a while.
+    /// Stores all answers that must be hits, and then does the work for a while.
     pub(crate) fn warm_up(&self, window: Duration) {
         let Self::Answers(load) = self else { return };
         if let Numbers::Below(end) = load.numbers {

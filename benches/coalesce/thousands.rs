@@ -1,4 +1,4 @@
-//! Thousands on one key.
+//! Thousands of clients with one key.
 
 use std::{
     collections::BTreeMap,
@@ -10,17 +10,17 @@ use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 use crate::{
     Figures, Scale,
     caller::{Got, ask, call, connect},
+    contenders::Target,
     support::{
         figures::{quantile, text},
         upstream::{Plan, Upstream},
     },
-    target::Target,
 };
 
-/// How long the answer takes: time for all to have asked.
+/// How long the answer takes: enough for all clients to have asked.
 const ANSWER: Duration = Duration::from_secs(3);
 
-/// Who has waited this long is hung: ten times what the answer takes.
+/// A client that has waited this long hangs: ten times the time of the answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Connections that are made at once.

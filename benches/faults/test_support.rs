@@ -1,4 +1,4 @@
-//! What the tests make Redis fail with.
+//! The parts of the tests' support that make Redis fail.
 
 #[path = "../../tests/it/support/blackhole.rs"]
 mod blackhole;
