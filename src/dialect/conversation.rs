@@ -10,6 +10,7 @@ use crate::{
     json::{
         Json, Member,
         pointer::{Pointer, Token},
+        splice::Splicer,
     },
     reason::Reason,
 };
@@ -169,7 +170,11 @@ impl Opened {
             return None;
         }
         self.spans.sort_by_key(|span| span.start);
-        Some(with_nulls(body, &self.spans))
+        let mut splicer = Splicer::new(body);
+        for span in self.spans {
+            splicer.replace(span, b"null");
+        }
+        Some(splicer.finish().into())
     }
 }
 
@@ -218,18 +223,6 @@ pub(super) fn refuse_names(unread: &[u8]) -> Result<(), Reason> {
         is_name && unread[close + 1..].trim_ascii_start().starts_with(b":")
     };
     if quotes.windows(2).any(names) { Err(Reason::OpensConversation) } else { Ok(()) }
-}
-
-fn with_nulls(body: &[u8], spans: &[Range<usize>]) -> Bytes {
-    let mut out = Vec::with_capacity(body.len());
-    let mut at = 0;
-    for span in spans {
-        out.extend_from_slice(&body[at..span.start]);
-        out.extend_from_slice(b"null");
-        at = span.end;
-    }
-    out.extend_from_slice(&body[at..]);
-    out.into()
 }
 
 #[cfg(test)]

@@ -8,7 +8,13 @@ use std::{
 use bytes::Bytes;
 
 use super::Dialect;
-use crate::{http::sse::Framing, json::Json};
+use crate::{
+    http::sse::Framing,
+    json::{Json, splice::Splicer},
+};
+
+/// What a new time takes in bytes, and more.
+const ROOM: usize = 64;
 
 /// `body` with a new id, the same in all its events, and created `now`; as it was where the dialect has no such
 /// members, or none that could be new: the upstream knows the id of a Responses answer.
@@ -77,14 +83,11 @@ impl Renewal {
             return body.clone();
         }
         self.edits.sort_by_key(|(span, _)| span.start);
-        let (mut out, mut at) = (Vec::with_capacity(body.len() + 64), 0);
+        let mut splicer = Splicer::with_capacity(body, body.len() + ROOM);
         for (span, text) in self.edits {
-            out.extend_from_slice(&body[at..span.start]);
-            out.extend_from_slice(text.as_bytes());
-            at = span.end;
+            splicer.replace(span, text.as_bytes());
         }
-        out.extend_from_slice(&body[at..]);
-        out.into()
+        splicer.finish().into()
     }
 }
 

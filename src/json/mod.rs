@@ -8,6 +8,7 @@ pub mod canonical;
 pub mod headers;
 mod parser;
 pub mod pointer;
+pub(crate) mod splice;
 
 use std::{borrow::Cow, fmt, ops::Range};
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     dialect::has,
-    json::{Json, Parser},
+    json::{Json, Parser, splice::Splicer},
 };
 
 /// The members that hold the inputs; a request has one of them.
@@ -76,15 +76,16 @@ impl Inputs {
         if chosen.iter().copied().eq(0..self.count()) {
             return body.clone();
         }
-        let mut request = Vec::with_capacity(body.len());
-        request.extend_from_slice(&body[..self.span.start]);
+        let mut request = Splicer::new(body);
+        request.replace(self.span.clone(), b"[");
         for (count, &input) in chosen.iter().enumerate() {
-            request.push(if count == 0 { b'[' } else { b',' });
-            request.extend_from_slice(&body[self.places[input].clone()]);
+            if count > 0 {
+                request.add(b",");
+            }
+            request.add(&body[self.places[input].clone()]);
         }
-        request.push(b']');
-        request.extend_from_slice(&body[self.span.end..]);
-        request.into()
+        request.add(b"]");
+        request.finish().into()
     }
 }
 

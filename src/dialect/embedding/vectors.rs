@@ -7,9 +7,12 @@ use bytes::Bytes;
 
 use super::{found::Found, measure::Measure};
 
-use crate::dialect::{
-    embedding::layout::{Edit, Fault, Item, Layout},
-    usage::Usage,
+use crate::{
+    dialect::{
+        embedding::layout::{Edit, Fault, Item, Layout},
+        usage::Usage,
+    },
+    json::splice::Splicer,
 };
 
 /// What an index that was not there takes, and more.
@@ -115,15 +118,12 @@ impl Vectors {
         let mut edits: Vec<_> = edits.iter().map(|(span, instead)| (span, &instead[..])).collect();
         edits.push((&self.span, &vectors));
         edits.sort_unstable_by_key(|(span, _)| span.start);
-        let mut out = Vec::with_capacity(self.text.len() - self.span.len() + vectors.len());
-        let mut at = 0;
+        let length = self.text.len() - self.span.len() + vectors.len();
+        let mut splicer = Splicer::with_capacity(&self.text, length);
         for (span, instead) in edits {
-            out.extend_from_slice(&self.text[at..span.start]);
-            out.extend_from_slice(instead);
-            at = span.end;
+            splicer.replace(span.clone(), instead);
         }
-        out.extend_from_slice(&self.text[at..]);
-        out.into()
+        splicer.finish().into()
     }
 
     /// These vectors as they stand in an answer of this layout.

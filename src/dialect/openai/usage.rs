@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{DONE, TIMINGS, chunks, merge::same, value};
 use crate::{
     http::sse::{self, Framing},
-    json::{Json, Member},
+    json::{Json, Member, splice::Splicer},
 };
 
 /// The stream for a request that asks for its usage, or does not
@@ -49,27 +49,20 @@ pub(in crate::dialect) fn with_usage(events: &[sse::Event], with_usage: bool) ->
 
 /// Whole events of a stream without their usage, all else as it was; for those who did not ask for it.
 pub(in crate::dialect) fn hidden(whole: &[u8]) -> Vec<u8> {
-    let (mut out, mut at) = (Vec::with_capacity(whole.len()), 0);
+    let mut splicer = Splicer::new(whole);
+    let mut end = 0;
     for event in Framing::Events.events(whole).unwrap_or_default() {
-        let raw = std::mem::replace(&mut at, event.end)..event.end;
-        match (Json::parse(event.data.as_bytes()), &event.span) {
-            (Ok(Json::Object(chunk)), Some(data)) => {
-                match chunk.iter().position(|member| member.name == "usage") {
-                    None => out.extend_from_slice(&whole[raw]),
-                    Some(place) if only_tells_usage(&chunk, place) => {}
-                    Some(place) => {
-                        out.extend_from_slice(&whole[raw.start..data.start]);
-                        let shown = without(&event.data, &chunk, place).unwrap_or_else(|| event.data.clone());
-                        out.extend_from_slice(shown.as_bytes());
-                        out.extend_from_slice(&whole[data.end..raw.end]);
-                    }
-                }
-            }
-            _ => out.extend_from_slice(&whole[raw]),
+        let start = std::mem::replace(&mut end, event.end);
+        let Some(data) = &event.span else { continue };
+        let Ok(Json::Object(chunk)) = Json::parse(event.data.as_bytes()) else { continue };
+        let Some(place) = chunk.iter().position(|member| member.name == "usage") else { continue };
+        if only_tells_usage(&chunk, place) {
+            splicer.replace(start..end, b"");
+        } else if let Some(shown) = without(&event.data, &chunk, place) {
+            splicer.replace(data.clone(), shown.as_bytes());
         }
     }
-    out.extend_from_slice(&whole[at..]);
-    out
+    splicer.finish()
 }
 
 /// The request `body`, which was read as `json` and asks for a stream, asking for the stream's usage too; all else
@@ -94,7 +87,9 @@ pub(in crate::dialect) fn asked(body: &[u8], json: &Json<'_>) -> Vec<u8> {
             (inside..inside, format!("\"stream_options\":{{{ASKS}}},"))
         }
     };
-    [&body[..cut.start], text.as_bytes(), &body[cut.end..]].concat()
+    let mut splicer = Splicer::with_capacity(body, body.len() + text.len());
+    splicer.replace(cut, text.as_bytes());
+    splicer.finish()
 }
 
 fn only_tells_usage(chunk: &[Member<'_>], usage: usize) -> bool {
