@@ -14,7 +14,7 @@ use sidecache::{
         route::{Route, Scope, kind::Kind},
     },
     dialect::{
-        Dialect, Served, Stored, place, serve,
+        Dialect, Rendered, StoredAnswer, place, serve,
         usage::{Usage, UsageSetting},
     },
     http::{forwarded, headers, sse::Decoder, validation},
@@ -158,14 +158,14 @@ pub(crate) fn dialects(data: &[u8]) {
         dialect.judge(route().judging(&whole, Some(&[])), &headers, body).verdict
     };
     let verdict = judge(media, &body);
-    let [one, other] = [0, 1].map(|form| Stored { form, media, body: &body });
+    let [one, other] = [0, 1].map(|form| StoredAnswer { form, media, body: &body });
     place(dialect, &one, &other);
     if verdict.is_err() {
         return;
     }
     // Under an id that is no form's, so that one is made.
     for ask in [whole, stream] {
-        if let Some(Served::Made(media, made)) = serve(dialect, u64::MAX, media, &body, &ask) {
+        if let Some(Rendered::Converted(media, made)) = serve(dialect, u64::MAX, media, &body, &ask) {
             let told = String::from_utf8_lossy(&made);
             assert_eq!(judge(media, &made), Ok(()), "{dialect:?} {media}: {told}");
         }

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use sidecache::{
-    dialect::{Ask, Dialect, Served, serve, usage::UsageSetting},
+    dialect::{Ask, Dialect, Rendered, serve, usage::UsageSetting},
     http::sse::Framing,
     json::Json,
 };
@@ -43,7 +43,7 @@ fn ask(body: &str) -> Ask {
 
 fn made(id: u64, media: &str, body: &Bytes, ask: &Ask) -> Bytes {
     match serve(Dialect::OpenAiChat, id, media, body, ask) {
-        Some(Served::Made(_, made)) => made,
+        Some(Rendered::Converted(_, made)) => made,
         other => panic!("not made: {other:?}"),
     }
 }

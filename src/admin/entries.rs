@@ -17,7 +17,7 @@ use crate::{
         key::Key,
         route::kind::Kind,
     },
-    dialect::{BY_HAND, FORMS},
+    dialect::{BY_HAND, Form},
     proxy::state::{Live, Shared},
     store::{Listed, StoreError},
     time::{rfc3339, unix_millis},
@@ -150,7 +150,7 @@ pub(super) async fn take(shared: &Shared, key: &Key) -> Result<bool, AdminError>
     let found = shared.store.peek(key).await?;
     shared.store.invalidate(&[Target::Key(*key.digest())]).await?;
     shared.store.remove(key).await?;
-    for form in FORMS {
+    for form in Form::KNOWN_IDS {
         // By now nobody finds it; this gives its space back.
         shared.store.remove(&key.beside(form)).await?;
     }

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Refusal, Rules, ends::Ends};
+use super::{
+    answer::{JudgeOptions, Refusal},
+    ends::Ends,
+};
 use crate::{json::Json, reason::Reason};
 
 /// What is known of one choice once the answer is over.
@@ -22,22 +25,22 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    /// Adds a text that it says; `rules` tell whether that is to be JSON.
-    pub(super) fn say(&mut self, text: &str, rules: &Rules<'_>) {
+    /// Adds a text that it says; `options` tell whether that is to be JSON.
+    pub(super) fn say(&mut self, text: &str, options: &JudgeOptions<'_>) {
         self.says |= !text.is_empty();
-        if rules.ask.wants_json {
+        if options.ask.wants_json {
             self.text.push_str(text);
         }
     }
 
-    fn judge(&self, ends: &Ends, rules: &Rules<'_>) -> Result<(), Refusal> {
+    fn judge(&self, ends: &Ends, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
         let Some(end) = &self.finish else { return Err(Reason::Invalid.into()) };
-        ends.judge(end, rules)?;
-        judge_tools(self.tools.values().map(String::as_str), rules)?;
-        if self.may_call && !rules.cache_tool_calls {
+        ends.judge(end, options)?;
+        judge_tools(self.tools.values().map(String::as_str), options)?;
+        if self.may_call && !options.cache_tool_calls {
             return Err(Reason::ToolCalls.into());
         }
-        judge_text(&self.text, rules)?;
+        judge_text(&self.text, options)?;
         if self.says || !self.tools.is_empty() { Ok(()) } else { Err(Reason::Empty.into()) }
     }
 }
@@ -45,10 +48,10 @@ impl Choice {
 /// Judges the arguments of an answer's tool calls; an answer without any is fine.
 pub(super) fn judge_tools<'a>(
     arguments: impl Iterator<Item = &'a str>,
-    rules: &Rules<'_>,
+    options: &JudgeOptions<'_>,
 ) -> Result<(), Refusal> {
     for text in arguments {
-        if !rules.cache_tool_calls {
+        if !options.cache_tool_calls {
             return Err(Reason::ToolCalls.into());
         }
         // A call without parameters may have no arguments at all.
@@ -60,8 +63,8 @@ pub(super) fn judge_tools<'a>(
 }
 
 /// Judges what an answer says in all, where that is to be JSON; saying nothing is judged elsewhere.
-pub(super) fn judge_text(text: &str, rules: &Rules<'_>) -> Result<(), Refusal> {
-    let is_as_asked = !rules.ask.wants_json || text.is_empty() || is_json(text);
+pub(super) fn judge_text(text: &str, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
+    let is_as_asked = !options.ask.wants_json || text.is_empty() || is_json(text);
     if is_as_asked { Ok(()) } else { Err(Reason::NotAsAsked.into()) }
 }
 
@@ -74,12 +77,12 @@ fn is_json(text: &str) -> bool {
 pub(super) fn judge<'a>(
     mut choices: impl ExactSizeIterator<Item = &'a Choice>,
     ends: &Ends,
-    rules: &Rules<'_>,
+    options: &JudgeOptions<'_>,
 ) -> Result<(), Refusal> {
     if choices.len() == 0 {
         return Err(Reason::Invalid.into());
     }
-    choices.try_for_each(|choice| choice.judge(ends, rules))
+    choices.try_for_each(|choice| choice.judge(ends, options))
 }
 
 /// The choices of a stream so far, by their index.
@@ -88,18 +91,18 @@ pub(super) struct Choices(BTreeMap<u64, Choice>);
 
 impl Choices {
     /// The choice that a chunk's element is about.
-    pub(super) fn of(&mut self, element: &Json<'_>) -> &mut Choice {
+    pub(super) fn for_element(&mut self, element: &Json<'_>) -> &mut Choice {
         let index = element.get("index").and_then(Json::as_u64).unwrap_or(0);
         self.0.entry(index).or_default()
     }
 
-    pub(super) fn judge(&self, ends: &Ends, rules: &Rules<'_>) -> Result<(), Refusal> {
-        judge(self.0.values(), ends, rules)
+    pub(super) fn judge(&self, ends: &Ends, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
+        judge(self.0.values(), ends, options)
     }
 
     /// Whether as many choices as the request asks for have come to an end.
-    pub(super) fn have_ended(&self, rules: &Rules<'_>) -> bool {
-        self.0.len() as u64 >= rules.ask.choices.max(1)
+    pub(super) fn have_ended(&self, options: &JudgeOptions<'_>) -> bool {
+        self.0.len() as u64 >= options.ask.choices.max(1)
             && self.0.values().all(|choice| choice.finish.is_some())
     }
 }

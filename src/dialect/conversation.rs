@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::is_one_of;
+use super::api::is_one_of;
 use crate::{
     http::sse::{Event, Framing},
     json::{
@@ -45,7 +45,7 @@ struct Id<'j> {
 
 impl<'j> Id<'j> {
     /// The id that `member` is, if it is one.
-    fn of(member: &'j Member<'j>) -> Option<Self> {
+    fn from_member(member: &'j Member<'j>) -> Option<Self> {
         // All names end so; most members do not.
         if !matches!(member.name.as_bytes().last(), Some(b'd' | b'D' | b'n' | b'N' | b'_' | b'-')) {
             return None;
@@ -84,7 +84,7 @@ fn find<'j>(json: &'j Json<'j>, depth: usize, ignored: &[&[Token]], found: &mut 
                 let is_it = |token: &Token| matches!(token, Token::Name(name) if *name == member.name);
                 let below = below(ignored, is_it);
                 if below.iter().all(|rest| !rest.is_empty()) {
-                    found.extend(Id::of(member));
+                    found.extend(Id::from_member(member));
                     find(&member.value, depth + 1, &below, found);
                 }
             }
@@ -135,7 +135,7 @@ pub(super) struct Opened {
 impl Opened {
     /// Notes what the document `json`, which begins at `start` of the body, opens beside the conversations that the
     /// request `named`.
-    pub(super) fn by_document(&mut self, json: &Json<'_>, start: usize, named: &[String]) {
+    pub(super) fn read_document(&mut self, json: &Json<'_>, start: usize, named: &[String]) {
         let mut ids = Vec::new();
         find(json, 0, &[], &mut ids);
         let is_new = |id: &Id<'_>| !named.iter().any(|named| named == id.text());
@@ -149,14 +149,14 @@ impl Opened {
     ///
     /// # Errors
     /// Where an id cannot be taken out, or there may be one: such an answer is for its own caller only.
-    pub(super) fn by_event(&mut self, event: &Event, named: &[String]) -> Result<(), Reason> {
+    pub(super) fn read_event(&mut self, event: &Event, named: &[String]) -> Result<(), Reason> {
         let data = event.data.as_bytes();
         if !may_name(data) {
             return Ok(());
         }
         let Ok(json) = Json::parse(data) else { return refuse_names(data) };
         let known = self.spans.len();
-        self.by_document(&json, event.span.as_ref().map_or(0, |span| span.start), named);
+        self.read_document(&json, event.span.as_ref().map_or(0, |span| span.start), named);
         // The data is on several lines, and what was read is a copy of it.
         if event.span.is_none() && self.spans.len() > known {
             return Err(Reason::OpensConversation);
@@ -195,13 +195,13 @@ pub(super) fn without_opened(
     match framing.events(body) {
         Some(events) => {
             for event in events {
-                opened.by_event(&event, named)?;
+                opened.read_event(&event, named)?;
                 read_to = event.end;
             }
         }
         None => {
             if let Ok(json) = Json::parse(body) {
-                opened.by_document(&json, 0, named);
+                opened.read_document(&json, 0, named);
                 read_to = body.len();
             }
         }

@@ -1,7 +1,7 @@
 //! The words that answers end with. Vendors have dozens of words for an answer that was cut and a handful for one that
 //! ended well, so the good ones are listed, and an unknown word is a miss.
 
-use super::{Rules, answer::Refusal};
+use super::answer::{JudgeOptions, Refusal};
 use crate::reason::Reason;
 
 /// The words of one API, in lower case.
@@ -55,12 +55,12 @@ pub(super) const OLLAMA: Ends =
 
 impl Ends {
     /// Judges an answer that ended with `word`.
-    pub(super) fn judge(&self, word: &str, rules: &Rules<'_>) -> Result<(), Refusal> {
+    pub(super) fn judge(&self, word: &str, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
         let is_in = |words: &[&str]| words.iter().any(|own| own.eq_ignore_ascii_case(word));
-        if is_in(self.good) || rules.good_ends.iter().any(|own| own.eq_ignore_ascii_case(word)) {
+        if is_in(self.good) || options.good_ends.iter().any(|own| own.eq_ignore_ascii_case(word)) {
             return Ok(());
         }
-        let reason = if is_in(self.limit) && rules.ask.sets_limit {
+        let reason = if is_in(self.limit) && options.ask.sets_limit {
             return Ok(());
         } else if is_in(self.limit) || is_in(self.cut) {
             Reason::Length

@@ -1,7 +1,7 @@
 //! Failures inside a 200. Services say them in their own words, so they are looked for by shape, and an answer has to
 //! show that it is there.
 
-use super::{has, is_one_of};
+use super::api::{has, is_one_of};
 use crate::{
     http::sse,
     json::{Json, Member},

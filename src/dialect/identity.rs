@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::Dialect;
+use super::name::Dialect;
 use crate::{
     http::sse::Framing,
     json::{Json, splice::Splicer},

@@ -1,7 +1,9 @@
 //! Bodies that mean nothing here beyond being JSON, or bytes.
 
 use super::{
-    Answer, Document, Rules, Shape, failure,
+    answer::{Answer, Document, JudgeOptions},
+    api::Api,
+    failure,
     rag::{ends_as_named, event_json},
 };
 use crate::{http::sse, json::Json, reason::Reason};
@@ -16,7 +18,7 @@ pub(super) enum Plain {
 /// A larger body of any bytes is not looked at, in bytes: what tells of a failure is short.
 const LARGEST_FAILURE: usize = 64 * 1024;
 
-impl Shape for Plain {
+impl Api for Plain {
     fn fits(&self, _body: &Json<'_>, _model_elsewhere: bool) -> bool {
         true
     }
@@ -25,7 +27,7 @@ impl Shape for Plain {
         &[]
     }
 
-    fn document(&self, document: &Document<'_>, _rules: &Rules<'_>) -> Answer {
+    fn document(&self, document: &Document<'_>, _rules: &JudgeOptions<'_>) -> Answer {
         match (
             self,
             document.json_up_to(if matches!(self, Self::Json) { usize::MAX } else { LARGEST_FAILURE }),
@@ -47,13 +49,13 @@ impl Shape for Plain {
     }
 
     /// Ends only as the route says.
-    fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
+    fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer {
         for event in events {
             let json = event_json(event);
             if failure::in_event(event, json.as_ref()) {
                 return Answer::not_stored(Reason::ErrorEvent);
             }
-            if ends_as_named(event, json.as_ref(), rules.stream_end) {
+            if ends_as_named(event, json.as_ref(), options.stream_end) {
                 return Answer::new(Ok(()), None, None);
             }
         }

@@ -1,13 +1,18 @@
 //! The shape of a RAG service: a text under `query`, `question` or `message`; an `answer` with its `sources`.
 
-use super::{Answer, Refusal, Rules, Shape, ends, failure, has, is_filled, text_of};
-use crate::{dialect::usage::read_usage, http::sse, json::Json, reason::Reason};
+use super::{
+    answer::{Answer, JudgeOptions, Refusal},
+    api::{Api, has, is_filled, text_of},
+    ends, failure,
+    usage::read_usage,
+};
+use crate::{http::sse, json::Json, reason::Reason};
 
 pub(super) struct Rag;
 
 const QUESTIONS: [&str; 3] = ["query", "question", "message"];
 
-impl Shape for Rag {
+impl Api for Rag {
     fn fits(&self, body: &Json<'_>, _model_elsewhere: bool) -> bool {
         QUESTIONS.iter().any(|name| body.get(name).and_then(Json::as_str).is_some())
     }
@@ -20,8 +25,8 @@ impl Shape for Rag {
         &["/sources/*/document_id", "/sources/*/doc_id", "/sources/*/id"]
     }
 
-    fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
-        Answer::new(judge(json, rules), text_of(json, "model"), read_usage(json))
+    fn whole(&self, json: &Json<'_>, options: &JudgeOptions<'_>) -> Answer {
+        Answer::new(judge(json, options), text_of(json, "model"), read_usage(json))
     }
 
     /// Where the service passes the limit on to its model.
@@ -33,7 +38,7 @@ impl Shape for Rag {
         is_end(event, event_json(event).as_ref(), named)
     }
 
-    fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
+    fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer {
         let (mut model, mut usage) = (None, None);
         let (mut says, mut calls) = (false, false);
         let mut ended = Ok(());
@@ -43,16 +48,16 @@ impl Shape for Rag {
                 return Answer { model, usage, ..Answer::not_stored(Reason::ErrorEvent) };
             }
             if let Some(json) = &json {
-                ended = ended.and_then(|()| judge_ends(json, rules));
+                ended = ended.and_then(|()| judge_ends(json, options));
                 model = text_of(json, "model").or(model);
                 usage = read_usage(json).or(usage);
                 calls |= calls_tool(json);
             }
-            let is_end = is_end(event, json.as_ref(), rules.stream_end);
+            let is_end = is_end(event, json.as_ref(), options.stream_end);
             // An event without JSON that ends the stream is its end alone.
             says |= !(is_end && json.is_none()) && failure::says_word(event, json.as_ref());
             if is_end {
-                let verdict = match (says, calls && !rules.cache_tool_calls) {
+                let verdict = match (says, calls && !options.cache_tool_calls) {
                     (_, true) => Err(Reason::ToolCalls.into()),
                     (true, false) => Ok(()),
                     (false, false) => Err(Reason::Empty.into()),
@@ -64,15 +69,15 @@ impl Shape for Rag {
     }
 }
 
-fn judge(json: &Json<'_>, rules: &Rules<'_>) -> Result<(), Refusal> {
+fn judge(json: &Json<'_>, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
     if !json.is_object() {
         return Err(Reason::Invalid.into());
     }
     if failure::in_answer(json) {
         return Err(Reason::AnswerError.into());
     }
-    judge_ends(json, rules)?;
-    if calls_tool(json) && !rules.cache_tool_calls {
+    judge_ends(json, options)?;
+    if calls_tool(json) && !options.cache_tool_calls {
         return Err(Reason::ToolCalls.into());
     }
     if failure::answers(json) {
@@ -84,7 +89,7 @@ fn judge(json: &Json<'_>, rules: &Rules<'_>) -> Result<(), Refusal> {
 }
 
 /// Judges the words that another dialect's answer ends with: a service may pass on what its model says.
-fn judge_ends(json: &Json<'_>, rules: &Rules<'_>) -> Result<(), Refusal> {
+fn judge_ends(json: &Json<'_>, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
     let parts = json.get("choices").map_or(&[][..], Json::items);
     for part in parts.iter().chain([json]) {
         for (name, ends) in [
@@ -93,7 +98,7 @@ fn judge_ends(json: &Json<'_>, rules: &Rules<'_>) -> Result<(), Refusal> {
             ("done_reason", &ends::OLLAMA),
         ] {
             if let Some(word) = part.get(name).and_then(Json::as_str) {
-                ends.judge(word, rules)?;
+                ends.judge(word, options)?;
             }
         }
     }

@@ -126,7 +126,7 @@ pub enum Framing {
 
 impl Framing {
     /// The framing of a media type (lower case, without parameters).
-    pub fn of(media: &str) -> Self {
+    pub fn from_media_type(media: &str) -> Self {
         match media {
             "text/event-stream" => Self::Events,
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Self::Lines,
@@ -135,8 +135,8 @@ impl Framing {
     }
 
     /// The framing of a body with these headers.
-    pub fn of_headers(headers: &HeaderMap) -> Self {
-        Self::of(&media_type(headers).unwrap_or_default())
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        Self::from_media_type(&media_type(headers).unwrap_or_default())
     }
 
     /// What reads a stream as it arrives; `None` where the body is no stream.

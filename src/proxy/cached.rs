@@ -7,7 +7,7 @@ use crate::{
         entry::Entry,
         status::{CacheReport, Forward},
     },
-    dialect::Served,
+    dialect::Rendered,
 };
 
 /// What a lookup found for a request.
@@ -51,7 +51,7 @@ pub struct Found {
     /// The stored answer.
     pub entry: Arc<Entry>,
     /// The form that was asked for.
-    pub served: Served,
+    pub served: Rendered,
     /// What `Cache-Status` says of it.
     pub report: CacheReport,
 }

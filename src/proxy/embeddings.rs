@@ -12,7 +12,7 @@ use crate::{
         key::Key,
         status::{CacheReport, CacheStatus, Forward},
     },
-    dialect::{Fault, Vectors},
+    dialect::{Vectors, VectorsError},
     http::headers::forget_body,
     proxy::{
         body::{self, BodyError, RequestBody, ResponseBody},
@@ -133,10 +133,10 @@ impl Asking<'_> {
             Ok(told) => told,
             Err(error) => return Err(failure(error, report)),
         };
-        let takes_text = self.plan.context.cache_request.ask.takes_text;
-        let completed = match Vectors::read(&told, self.lacking.len(), takes_text) {
+        let takes_base64 = self.plan.context.cache_request.ask.takes_base64;
+        let completed = match Vectors::read(&told, self.lacking.len(), takes_base64) {
             Ok(vectors) => {
-                self.stored.completed(self.batch.order(), self.lacking, &vectors).ok_or(Fault::Unread)
+                self.stored.completed(self.batch.order(), self.lacking, &vectors).ok_or(VectorsError::Unread)
             }
             Err(fault) => Err(fault),
         };
@@ -145,7 +145,11 @@ impl Asking<'_> {
             Err(fault) => {
                 let reply = Reply { response: Response::from_parts(head, told.into()), report, hit };
                 // The service's own error is the answer.
-                return Ok(if fault == Fault::Error { Told::Answer(reply) } else { Told::Unfit(reply) });
+                return Ok(if fault == VectorsError::Error {
+                    Told::Answer(reply)
+                } else {
+                    Told::Unfit(reply)
+                });
             }
         };
         if body != told {

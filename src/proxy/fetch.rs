@@ -174,7 +174,7 @@ async fn leader_reply(
         Ok(head) => head,
         Err(error) => return Err(Failure::Fill(error, Some(report))),
     };
-    if Framing::of_headers(&head.headers) == Framing::Whole {
+    if Framing::from_headers(&head.headers) == Framing::Whole {
         match timeout(VERDICT_WAIT, fill.until(reader.end())).await {
             Ok(End::Complete(outcome)) => {
                 report.stored = Some(outcome.is_ok());
@@ -202,7 +202,7 @@ async fn leader_reply(
     // From here on the body is read at the client's pace. The fill goes on in its own task.
     drop(fill);
     let mut headers = head.headers.clone();
-    let edit = edit.filter(|edit| edit.changes(Framing::of_headers(&headers)));
+    let edit = edit.filter(|edit| edit.changes(Framing::from_headers(&headers)));
     if edit.is_some() {
         // They describe the bytes before the edit.
         for name in [header::CONTENT_LENGTH, header::ETAG] {
@@ -217,7 +217,7 @@ async fn leader_reply(
 /// Follows: reads the answer that another request leads.
 fn follower_reply(plan: &FillPlan, report: CacheReport, head: &Head, reader: Reader) -> Reply {
     plan.shared().stats.coalesced.increment();
-    let framing = Framing::of_headers(&head.headers);
+    let framing = Framing::from_headers(&head.headers);
     let edit = plan.context.cache_request.ask.edit_for_others(plan.named());
     let edit = edit.filter(|edit| edit.changes(framing));
     // As from the store: without the headers that are meant for the leader's client alone.
@@ -244,9 +244,11 @@ fn response(head: &Head, headers: HeaderMap, body: ResponseBody) -> Response<Res
 
 fn body(head: &Head, reader: Reader, edit: Option<Edit>) -> ResponseBody {
     match edit {
-        Some(edit) => {
-            ResponseBody::Filtered(Box::new(Filtered::new(reader, Framing::of_headers(&head.headers), edit)))
-        }
+        Some(edit) => ResponseBody::Filtered(Box::new(Filtered::new(
+            reader,
+            Framing::from_headers(&head.headers),
+            edit,
+        ))),
         None => {
             let len = length(&head.headers).or_else(|| reader.complete_len());
             ResponseBody::Flight(reader, len)

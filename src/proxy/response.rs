@@ -15,7 +15,7 @@ use crate::{
         route::{Identity, Mode, Replay, Route, SetCookie},
         status::CacheReport,
     },
-    dialect::{self, Dialect, Served, usage::Usage},
+    dialect::{self, Dialect, Rendered, usage::Usage},
     http::{
         headers::{self, forget_body},
         per_call::tells_of_one_call,
@@ -134,14 +134,14 @@ pub fn stored_parts(
     route: &Route,
     dialect: Dialect,
     entry: Entry,
-    served: Served,
+    served: Rendered,
     now: SystemTime,
 ) -> (HeaderMap, Bytes) {
     let Entry { mut headers, body, .. } = entry;
     let body = match served {
-        Served::AsStored => body,
-        Served::Shown(body) => body,
-        Served::Made(media, body) => {
+        Rendered::AsStored => body,
+        Rendered::Edited(body) => body,
+        Rendered::Converted(media, body) => {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
             forget_body(&mut headers);
             body
@@ -149,7 +149,7 @@ pub fn stored_parts(
     };
     let body = match route.identity {
         Identity::Recorded => body,
-        Identity::Fresh => dialect::renewed(dialect, Framing::of_headers(&headers), &body, now),
+        Identity::Fresh => dialect::renewed(dialect, Framing::from_headers(&headers), &body, now),
     };
     (headers, body)
 }
@@ -159,16 +159,16 @@ pub fn from_entry(
     route: &Route,
     dialect: Dialect,
     mut entry: Entry,
-    served: Served,
+    served: Rendered,
     now: SystemTime,
 ) -> Response<ResponseBody> {
     let (status, pace) = (entry.status, std::mem::take(&mut entry.pace));
     // A made stream never came at a pace of its own.
-    let recorded = if matches!(served, Served::AsStored) { &pace[..] } else { &[] };
+    let recorded = if matches!(served, Rendered::AsStored) { &pace[..] } else { &[] };
     let (headers, body) = stored_parts(route, dialect, entry, served, now);
     let paced = match route.replay {
         Replay::AtOnce => None,
-        replay => Paced::new(replay, Framing::of_headers(&headers), &body, recorded),
+        replay => Paced::new(replay, Framing::from_headers(&headers), &body, recorded),
     };
     let body = paced.map_or_else(|| ResponseBody::from(body), |paced| ResponseBody::Paced(Box::new(paced)));
     let mut response = Response::new(body);

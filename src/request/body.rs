@@ -67,7 +67,7 @@ impl ParsedBody {
             conversations,
             model: json.get("model").and_then(Json::as_str).map(str::to_owned),
             question_text: place.log_questions.then(|| dialect.question_text(json)).flatten(),
-            upstream_body: Dialect::body_that_asks(&ask, text, json),
+            upstream_body: ask.upstream_body(text, json),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::{
         kind::{Kind, KindTtls},
         pattern::Pattern,
     },
-    dialect::{Ask, Dialect, Judging, usage::UsageSetting},
+    dialect::{Ask, Dialect, JudgeOptions, usage::UsageSetting},
     http::headers::HeaderPattern,
     json::{Json, canonical::Normalize, pointer::Pointer},
 };
@@ -180,8 +180,8 @@ impl Route {
 
     /// What the route says of judging an answer to `ask`. `named` are the conversations that its request names, where the
     /// answer may open another one.
-    pub fn judging<'a>(&'a self, ask: &'a Ask, named: Option<&'a [String]>) -> Judging<'a> {
-        Judging {
+    pub fn judging<'a>(&'a self, ask: &'a Ask, named: Option<&'a [String]>) -> JudgeOptions<'a> {
+        JudgeOptions {
             ask,
             cache_tool_calls: self.cache_tool_calls,
             stream_end: self.stream_end.as_deref(),

@@ -1,10 +1,10 @@
 //! The blocks of a message's content, and how each is streamed.
 
-use crate::json::Json;
+use crate::{dialect::api::has_text, json::Json};
 
 /// How a block is streamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum BlockKind {
     /// `text_delta`, and a `citations_delta` for each citation.
     Text,
     /// `thinking_delta`, and one `signature_delta`.
@@ -15,11 +15,11 @@ pub(super) enum Kind {
     Whole,
 }
 
-impl Kind {
+impl BlockKind {
     /// How `block` is streamed; `None` where that is not known.
     ///
     /// A `compaction` has a delta of its own, and a `fallback` changes the message it is in: neither is known.
-    pub(super) fn of(block: &Json<'_>) -> Option<Self> {
+    pub(super) fn from_block(block: &Json<'_>) -> Option<Self> {
         match block.get("type")?.as_str()? {
             "text" => Some(Self::Text),
             "thinking" => Some(Self::Thinking),
@@ -34,7 +34,7 @@ impl Kind {
 
 /// A block as far as a stream has told it.
 pub(super) struct Block<'e> {
-    kind: Kind,
+    kind: BlockKind,
     start: Json<'e>,
     /// What the deltas added to the block's text, thinking or input.
     added: String,
@@ -45,7 +45,7 @@ pub(super) struct Block<'e> {
 
 impl<'e> Block<'e> {
     pub(super) fn new(start: Json<'e>) -> Option<Self> {
-        let kind = Kind::of(&start)?;
+        let kind = BlockKind::from_block(&start)?;
         Some(Self {
             kind,
             start,
@@ -63,16 +63,16 @@ impl<'e> Block<'e> {
         }
         let kind = delta.get("type")?.as_str()?.to_owned();
         match (self.kind, &*kind) {
-            (Kind::Text, "text_delta") => self.append(exactly(delta, ["text"])?),
-            (Kind::Thinking, "thinking_delta") => self.append(exactly(delta, ["thinking"])?),
-            (Kind::Tool, "input_json_delta") => self.append(exactly(delta, ["partial_json"])?),
-            (Kind::Text, "citations_delta") => {
+            (BlockKind::Text, "text_delta") => self.append(exactly(delta, ["text"])?),
+            (BlockKind::Thinking, "thinking_delta") => self.append(exactly(delta, ["thinking"])?),
+            (BlockKind::Tool, "input_json_delta") => self.append(exactly(delta, ["partial_json"])?),
+            (BlockKind::Text, "citations_delta") => {
                 let [citation] = exactly(delta, ["citation"])?;
                 self.citations.push(citation);
                 Some(())
             }
             // Clients take a second signature for the whole of it, not for more of it: better none than half.
-            (Kind::Thinking, "signature_delta") if self.signature.is_none() => {
+            (BlockKind::Thinking, "signature_delta") if self.signature.is_none() => {
                 let [signature] = exactly(delta, ["signature"])?;
                 if !signature.is_null() {
                     signature.as_str()?;
@@ -102,23 +102,23 @@ impl<'e> Block<'e> {
         }
         let mut block: Json<'_> = self.start.clone();
         match self.kind {
-            Kind::Whole => {}
-            Kind::Text => {
+            BlockKind::Whole => {}
+            BlockKind::Text => {
                 self.extend_text(&mut block, "text")?;
                 self.extend_citations(&mut block)?;
             }
-            Kind::Thinking => {
+            BlockKind::Thinking => {
                 self.extend_text(&mut block, "thinking")?;
                 if let Some(signature) = &self.signature {
-                    if super::has_text(&block, "signature") {
+                    if has_text(&block, "signature") {
                         return None;
                     }
                     block.set("signature", signature.clone());
                 }
             }
             // A tool without parameters may be told no input at all.
-            Kind::Tool if self.added.is_empty() => {}
-            Kind::Tool => {
+            BlockKind::Tool if self.added.is_empty() => {}
+            BlockKind::Tool => {
                 let input = Json::parse(self.added.as_bytes()).ok().filter(Json::is_object)?;
                 if block.get("input").is_some_and(|input| !input.members().is_empty()) {
                     return None;

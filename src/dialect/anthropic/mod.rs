@@ -9,19 +9,20 @@ mod whole;
 use std::collections::BTreeMap;
 
 use super::{
-    Answer, Refusal, Rules, Shape,
+    answer::{Answer, JudgeOptions, Refusal},
+    api::{Api, has_text, is_filled, is_json_format, text_of},
     choices::{judge_text, judge_tools},
-    ends, failure, has, has_text, is_filled, is_json_format, text_of,
-    usage::sum,
+    ends, failure,
+    usage::{Usage, sum},
 };
-use crate::{dialect::usage::Usage, http::sse, json::Json, reason::Reason};
+use crate::{http::sse, json::Json, reason::Reason};
 
 /// What the message took, in the words of llama.cpp: in a document, and in a stream's last event about the message.
 const TIMINGS: &str = "timings";
 
 pub(super) struct Anthropic;
 
-impl Shape for Anthropic {
+impl Api for Anthropic {
     fn fits(&self, body: &Json<'_>, _model_elsewhere: bool) -> bool {
         has_text(body, "model")
             && is_filled(body.get("messages"))
@@ -49,20 +50,20 @@ impl Shape for Anthropic {
                 .is_ok_and(|json| json.get("type").and_then(Json::as_str) == Some("message_stop"))
     }
 
-    fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
+    fn whole(&self, json: &Json<'_>, options: &JudgeOptions<'_>) -> Answer {
         if json.get("type").and_then(Json::as_str) == Some("error") || failure::in_document(json) {
             return Answer::not_stored(Reason::AnswerError);
         }
         let blocks = json.get("content").map_or(&[][..], Json::items);
         let mut message = Message { stop: text_of(json, "stop_reason"), ..Message::default() };
         for (index, block) in blocks.iter().enumerate() {
-            message.begin_block(index as u64, block, rules);
+            message.begin_block(index as u64, block, options);
         }
         let counts = json.get("usage").map(read_usage).unwrap_or_default();
-        Answer::new(message.judge(rules), text_of(json, "model"), usage(&counts))
+        Answer::new(message.judge(options), text_of(json, "model"), usage(&counts))
     }
 
-    fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
+    fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer {
         let (mut message, mut model, mut counts) = (Message::default(), None, Counts::default());
         for event in events {
             let Ok(json) = Json::parse(event.data.as_bytes()) else {
@@ -80,12 +81,12 @@ impl Shape for Anthropic {
                 }
                 Some("content_block_start") => {
                     if let Some(block) = json.get("content_block") {
-                        message.begin_block(index, block, rules);
+                        message.begin_block(index, block, options);
                     }
                 }
                 Some("content_block_delta") => {
                     if let Some(delta) = json.get("delta") {
-                        message.add_delta(index, delta, rules);
+                        message.add_delta(index, delta, options);
                     }
                 }
                 Some("message_delta") => {
@@ -93,7 +94,7 @@ impl Shape for Anthropic {
                     // The counts in a `message_delta` are cumulative.
                     counts = json.get("usage").map_or(counts, |usage| read_usage(usage).or(counts));
                 }
-                Some("message_stop") => return Answer::new(message.judge(rules), model, usage(&counts)),
+                Some("message_stop") => return Answer::new(message.judge(options), model, usage(&counts)),
                 _ => {}
             }
         }
@@ -126,9 +127,9 @@ struct Message {
 }
 
 impl Message {
-    fn begin_block(&mut self, index: u64, block: &Json<'_>, rules: &Rules<'_>) {
+    fn begin_block(&mut self, index: u64, block: &Json<'_>, options: &JudgeOptions<'_>) {
         match block.get("type").and_then(Json::as_str) {
-            Some("text") => self.say(block, rules),
+            Some("text") => self.say(block, options),
             Some("thinking" | "redacted_thinking") | None => {}
             Some("tool_use") => {
                 let input = block.get("input").filter(|input| !input.is_null());
@@ -143,8 +144,8 @@ impl Message {
         }
     }
 
-    fn add_delta(&mut self, index: u64, delta: &Json<'_>, rules: &Rules<'_>) {
-        self.say(delta, rules);
+    fn add_delta(&mut self, index: u64, delta: &Json<'_>, options: &JudgeOptions<'_>) {
+        self.say(delta, options);
         let part = delta.get("partial_json").and_then(Json::as_str);
         if let (Some(part), Some(input)) = (part, self.tools.get_mut(&index)) {
             input.push_str(part);
@@ -152,25 +153,25 @@ impl Message {
     }
 
     /// Adds the text of a block, or of a part of one.
-    fn say(&mut self, json: &Json<'_>, rules: &Rules<'_>) {
+    fn say(&mut self, json: &Json<'_>, options: &JudgeOptions<'_>) {
         let text = json.get("text").and_then(Json::as_str).unwrap_or_default();
         self.says |= !text.is_empty();
-        if rules.ask.wants_json {
+        if options.ask.wants_json {
             self.text.push_str(text);
         }
     }
 
-    fn judge(&self, rules: &Rules<'_>) -> Result<(), Refusal> {
+    fn judge(&self, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
         let Some(stop) = &self.stop else { return Err(Reason::Invalid.into()) };
-        ends::ANTHROPIC.judge(stop, rules)?;
-        judge_tools(self.tools.values().map(String::as_str), rules)?;
-        if self.may_call && !rules.cache_tool_calls {
+        ends::ANTHROPIC.judge(stop, options)?;
+        judge_tools(self.tools.values().map(String::as_str), options)?;
+        if self.may_call && !options.cache_tool_calls {
             return Err(Reason::ToolCalls.into());
         }
         if self.is_broken {
             return Err(Reason::Invalid.into());
         }
-        judge_text(&self.text, rules)?;
+        judge_text(&self.text, options)?;
         if self.says || !self.tools.is_empty() { Ok(()) } else { Err(Reason::Empty.into()) }
     }
 }

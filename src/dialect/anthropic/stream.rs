@@ -1,9 +1,12 @@
 //! The stream that tells a message of Anthropic Messages
 //! (platform.claude.com/docs/en/build-with-claude/streaming, "Event types").
 
-use super::{TIMINGS, block::Kind, has, has_text};
+use super::{TIMINGS, block::BlockKind};
 use crate::{
-    dialect::events::{Event, altered, pieces},
+    dialect::{
+        api::{has, has_text},
+        events::{Event, altered, pieces},
+    },
     json::{Json, Member},
 };
 
@@ -82,11 +85,11 @@ fn text_of<'a>(block: &'a Json<'a>, name: &str) -> Option<&'a str> {
 }
 
 fn write_block(index: usize, block: &Json<'_>, out: &mut Vec<u8>) -> Option<()> {
-    match Kind::of(block)? {
-        Kind::Text => write_text(index, block, out)?,
-        Kind::Thinking => write_thinking(index, block, out)?,
-        Kind::Tool => write_tool(index, block, out)?,
-        Kind::Whole => start(index, block, out),
+    match BlockKind::from_block(block)? {
+        BlockKind::Text => write_text(index, block, out)?,
+        BlockKind::Thinking => write_thinking(index, block, out)?,
+        BlockKind::Tool => write_tool(index, block, out)?,
+        BlockKind::Whole => start(index, block, out),
     }
     Event::new("content_block_stop", out).number("index", index).end();
     Some(())

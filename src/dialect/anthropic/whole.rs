@@ -4,9 +4,8 @@
 use super::{
     TIMINGS,
     block::{Block, exactly},
-    has_text, sse,
 };
-use crate::json::Json;
+use crate::{dialect::api::has_text, http::sse, json::Json};
 
 /// The message that the events of a complete stream tell; `None` where they say anything that is not known
 /// to be part of it.

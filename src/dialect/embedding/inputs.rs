@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::{
-    dialect::has,
+    dialect::api::has,
     json::{Json, Parser, splice::Splicer},
 };
 

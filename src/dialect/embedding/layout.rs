@@ -7,7 +7,7 @@ pub(super) type Edit = (Range<usize>, Vec<u8>);
 
 /// Why an answer is not one vector for each input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum VectorsError {
     /// It tells of an error.
     Error,
     /// It has no vectors, or what is no vector of numbers, or vectors that are not alike.
@@ -18,7 +18,7 @@ pub enum Fault {
     Order,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for VectorsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Error => f.write_str("an error"),

@@ -11,10 +11,10 @@ pub(super) enum Measure {
 
 impl Measure {
     /// That of a value of JSON; `None` where it is no vector.
-    pub(super) fn of(value: &[u8]) -> Option<Self> {
+    pub(super) fn parse(value: &[u8]) -> Option<Self> {
         match value {
             [b'[', numbers @ .., b']'] => {
-                numbers.iter().all(|byte| IN_NUMBERS[usize::from(*byte)]).then(|| Self::of_known(value))?
+                numbers.iter().all(|byte| IN_NUMBERS[usize::from(*byte)]).then(|| Self::parse_known(value))?
             }
             [b'"', text @ .., b'"'] => is_base64(text).then_some(Self::Base64(text.len())),
             _ => None,
@@ -22,7 +22,7 @@ impl Measure {
     }
 
     /// The same, of a value that is known to be a vector.
-    pub(super) fn of_known(value: &[u8]) -> Option<Self> {
+    pub(super) fn parse_known(value: &[u8]) -> Option<Self> {
         match value {
             [b'[', numbers @ .., b']'] if !numbers.iter().all(u8::is_ascii_whitespace) => {
                 Some(Self::Numbers(memchr::memchr_iter(b',', numbers).count() + 1))
@@ -77,9 +77,9 @@ mod tests {
             ("1", None),
             ("{\"float\":[1]}", None),
         ] {
-            assert_eq!(Measure::of(value.as_bytes()), expected, "{value}");
+            assert_eq!(Measure::parse(value.as_bytes()), expected, "{value}");
             if expected.is_some() {
-                assert_eq!(Measure::of_known(value.as_bytes()), expected, "{value}");
+                assert_eq!(Measure::parse_known(value.as_bytes()), expected, "{value}");
             }
         }
     }

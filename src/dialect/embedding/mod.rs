@@ -1,21 +1,24 @@
 //! Embeddings: OpenAI's `/v1/embeddings`, Ollama's `/api/embed` and `/api/embeddings`. A request has one input or
 //! several, and its answer a vector for each.
 
-mod found;
 mod inputs;
 mod layout;
 mod measure;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod vectors;
 
-pub use self::{inputs::Inputs, layout::Fault, vectors::Vectors};
-use super::{Answer, Document, Rules, Shape, has, has_text};
+pub use self::{inputs::Inputs, layout::VectorsError, vectors::Vectors};
+use super::{
+    answer::{Answer, Document, JudgeOptions},
+    api::{Api, has, has_text},
+};
 use crate::{http::sse, json::Json, reason::Reason};
 
 pub(super) struct Embedding;
 
-impl Shape for Embedding {
+impl Api for Embedding {
     fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool {
         (has(body, "input") || has(body, "prompt")) && (model_elsewhere || has_text(body, "model"))
     }
@@ -25,11 +28,13 @@ impl Shape for Embedding {
     }
 
     /// Without reading the vectors, of which there may be millions of numbers.
-    fn document(&self, document: &Document<'_>, rules: &Rules<'_>) -> Answer {
-        match Vectors::read(document.text, rules.ask.inputs, rules.ask.takes_text) {
+    fn document(&self, document: &Document<'_>, options: &JudgeOptions<'_>) -> Answer {
+        match Vectors::read(document.text, options.ask.inputs, options.ask.takes_base64) {
             Ok(vectors) => Answer::new(Ok(()), vectors.model, vectors.usage),
-            Err(Fault::Error) => Answer::not_stored(Reason::AnswerError),
-            Err(Fault::Unread | Fault::Count(_) | Fault::Order) => Answer::not_stored(Reason::UnreadVectors),
+            Err(VectorsError::Error) => Answer::not_stored(Reason::AnswerError),
+            Err(VectorsError::Unread | VectorsError::Count(_) | VectorsError::Order) => {
+                Answer::not_stored(Reason::UnreadVectors)
+            }
         }
     }
 
@@ -38,7 +43,7 @@ impl Shape for Embedding {
         false
     }
 
-    fn stream(&self, _events: &[sse::Event], _rules: &Rules<'_>) -> Answer {
+    fn stream(&self, _events: &[sse::Event], _rules: &JudgeOptions<'_>) -> Answer {
         Answer::not_stored(Reason::Invalid)
     }
 }

@@ -61,28 +61,36 @@ fn what_is_no_vector_for_each_input_is_a_fault() {
         r#"{"data":[{"index":2,"embedding":[2]},{"index":0,"embedding":[0]},{"index":1,"embedding":[1]}]}"#;
     for (answer, count, fault) in [
         (three, 3, None),
-        (three, 2, Some(Fault::Count(3))),
-        (three, 4, Some(Fault::Count(3))),
-        (r#"{"data":[{"index":0,"embedding":[0]},{"index":0,"embedding":[1]}]}"#, 2, Some(Fault::Order)),
-        (r#"{"data":[{"index":1,"embedding":[0]},{"index":2,"embedding":[1]}]}"#, 2, Some(Fault::Order)),
+        (three, 2, Some(VectorsError::Count(3))),
+        (three, 4, Some(VectorsError::Count(3))),
+        (
+            r#"{"data":[{"index":0,"embedding":[0]},{"index":0,"embedding":[1]}]}"#,
+            2,
+            Some(VectorsError::Order),
+        ),
+        (
+            r#"{"data":[{"index":1,"embedding":[0]},{"index":2,"embedding":[1]}]}"#,
+            2,
+            Some(VectorsError::Order),
+        ),
         (r#"{"data":[{"embedding":[0]},{"index":1,"embedding":[1]}]}"#, 2, None),
-        (r#"{"data":[{"index":"0","embedding":[0]}]}"#, 1, Some(Fault::Order)),
+        (r#"{"data":[{"index":"0","embedding":[0]}]}"#, 1, Some(VectorsError::Order)),
         (r#"{"data":[{"embedding":[0]}]}"#, 1, None),
-        (r#"{"data":[{"index":0}]}"#, 1, Some(Fault::Unread)),
-        (r#"{"data":[[0]]}"#, 1, Some(Fault::Unread)),
-        (r#"{"data":[]}"#, 1, Some(Fault::Count(0))),
-        (r#"{"data":[{"index":0,"index":1,"embedding":[0]}]}"#, 1, Some(Fault::Unread)),
-        (r#"{"data":[],"data":[{"index":0,"embedding":[0]}]}"#, 1, Some(Fault::Unread)),
+        (r#"{"data":[{"index":0}]}"#, 1, Some(VectorsError::Unread)),
+        (r#"{"data":[[0]]}"#, 1, Some(VectorsError::Unread)),
+        (r#"{"data":[]}"#, 1, Some(VectorsError::Count(0))),
+        (r#"{"data":[{"index":0,"index":1,"embedding":[0]}]}"#, 1, Some(VectorsError::Unread)),
+        (r#"{"data":[],"data":[{"index":0,"embedding":[0]}]}"#, 1, Some(VectorsError::Unread)),
         (r#"{"embeddings":[[0],[1]]}"#, 2, None),
-        (r#"{"embeddings":[[0],[1]]}"#, 1, Some(Fault::Count(2))),
+        (r#"{"embeddings":[[0],[1]]}"#, 1, Some(VectorsError::Count(2))),
         (r#"{"embedding":[0]}"#, 1, None),
-        (r#"{"embedding":[0]}"#, 2, Some(Fault::Count(1))),
-        (r#"{"embedding":[0],"embeddings":[[0]]}"#, 1, Some(Fault::Unread)),
-        (r#"{"error":{"message":"no"}}"#, 1, Some(Fault::Error)),
+        (r#"{"embedding":[0]}"#, 2, Some(VectorsError::Count(1))),
+        (r#"{"embedding":[0],"embeddings":[[0]]}"#, 1, Some(VectorsError::Unread)),
+        (r#"{"error":{"message":"no"}}"#, 1, Some(VectorsError::Error)),
         (r#"{"error":null,"embedding":[0]}"#, 1, None),
-        (r#"{"vectors":[[0]]}"#, 1, Some(Fault::Unread)),
-        (r#"{"embedding":[0]"#, 1, Some(Fault::Unread)),
-        ("[[0]]", 1, Some(Fault::Unread)),
+        (r#"{"vectors":[[0]]}"#, 1, Some(VectorsError::Unread)),
+        (r#"{"embedding":[0]"#, 1, Some(VectorsError::Unread)),
+        ("[[0]]", 1, Some(VectorsError::Unread)),
     ] {
         let read = Vectors::read(&Bytes::from(answer), count, true);
         assert_eq!(read.err(), fault, "{answer} for {count}");
@@ -91,7 +99,8 @@ fn what_is_no_vector_for_each_input_is_a_fault() {
 
 #[test]
 fn vectors_are_numbers_and_alike() {
-    let read = |answer: &str, takes_text| Vectors::read(&Bytes::from(answer.to_owned()), 2, takes_text).err();
+    let read =
+        |answer: &str, takes_base64| Vectors::read(&Bytes::from(answer.to_owned()), 2, takes_base64).err();
     for vectors in [
         ["[1]", "[ ]"],
         ["[1]", "null"],
@@ -112,13 +121,16 @@ fn vectors_are_numbers_and_alike() {
             format!(r#"{{"data":[{{"index":1,"embedding":{second}}},{{"index":0,"embedding":{first}}}]}}"#),
             format!(r#"{{"embeddings":[{second},{first}]}}"#),
         ] {
-            assert_eq!(read(&answer, true), Some(Fault::Unread), "{answer}");
+            assert_eq!(read(&answer, true), Some(VectorsError::Unread), "{answer}");
         }
     }
     let base64 = r#"{"data":[{"index":0,"embedding":"AACAPw=="},{"index":1,"embedding":"AACAPw=="}]}"#;
-    assert_eq!([true, false].map(|takes_text| read(base64, takes_text)), [None, Some(Fault::Unread)]);
+    assert_eq!(
+        [true, false].map(|takes_base64| read(base64, takes_base64)),
+        [None, Some(VectorsError::Unread)]
+    );
     assert_eq!(read(r#"{"embeddings":[[1, -2.5e3],[0,1]]}"#, false), None);
-    assert_eq!(read(r#"{"embeddings":[[1],[NaN]]}"#, true), Some(Fault::Unread));
+    assert_eq!(read(r#"{"embeddings":[[1],[NaN]]}"#, true), Some(VectorsError::Unread));
 }
 
 #[test]
@@ -141,7 +153,7 @@ fn one_number_may_be_left_out() {
         let answer = format!("{{\"data\":[{}]}}", items.join(","));
         let read = Vectors::read(&Bytes::from(answer.clone()), 3, false);
         let Some(expected) = expected else {
-            assert_eq!(read.err(), Some(Fault::Order), "{answer}");
+            assert_eq!(read.err(), Some(VectorsError::Order), "{answer}");
             continue;
         };
         let read = read.expect("three vectors");

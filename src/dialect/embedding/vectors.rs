@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{found::Found, measure::Measure};
+use super::{measure::Measure, scan::Scan};
 
 use crate::{
     dialect::{
-        embedding::layout::{Edit, Fault, Item, Layout},
+        embedding::layout::{Edit, Item, Layout, VectorsError},
         usage::Usage,
     },
     json::splice::Splicer,
@@ -38,15 +38,15 @@ pub struct Vectors {
 }
 
 impl Vectors {
-    /// Reads the answer to a request with this many inputs. `takes_text` tells whether the request may get its vectors as
+    /// Reads the answer to a request with this many inputs. `takes_base64` tells whether the request may get its vectors as
     /// base64.
     ///
     /// # Errors
     /// Where it does not have one vector for each, all of the same length.
-    pub fn read(text: &Bytes, inputs: usize, takes_text: bool) -> Result<Self, Fault> {
-        let vectors = Self::find(text, inputs, Measure::of)?;
+    pub fn read(text: &Bytes, inputs: usize, takes_base64: bool) -> Result<Self, VectorsError> {
+        let vectors = Self::find(text, inputs, Measure::parse)?;
         match vectors.measure {
-            Some(Measure::Base64(_)) if !takes_text => Err(Fault::Unread),
+            Some(Measure::Base64(_)) if !takes_base64 => Err(VectorsError::Unread),
             _ => Ok(vectors),
         }
     }
@@ -55,20 +55,24 @@ impl Vectors {
     ///
     /// # Errors
     /// Where it has none.
-    pub fn stored(text: &Bytes) -> Result<Self, Fault> {
-        Self::find(text, 1, Measure::of_known)
+    pub fn stored(text: &Bytes) -> Result<Self, VectorsError> {
+        Self::find(text, 1, Measure::parse_known)
     }
 
-    fn find(text: &Bytes, inputs: usize, measure: fn(&[u8]) -> Option<Measure>) -> Result<Self, Fault> {
-        let found = Found::read(text)?;
-        let (layout, span) = found.place.ok_or(Fault::Unread)?;
+    fn find(
+        text: &Bytes,
+        inputs: usize,
+        measure: fn(&[u8]) -> Option<Measure>,
+    ) -> Result<Self, VectorsError> {
+        let found = Scan::read(text)?;
+        let (layout, span) = found.place.ok_or(VectorsError::Unread)?;
         if found.items.len() != inputs {
-            return Err(Fault::Count(found.items.len()));
+            return Err(VectorsError::Count(found.items.len()));
         }
         let mut measures = found.items.iter().map(|item| measure(&text[item.vector.clone()]));
         let first = measures.next().flatten();
         if first.is_none() || measures.any(|other| other != first) {
-            return Err(Fault::Unread);
+            return Err(VectorsError::Unread);
         }
         let items = in_order(text, layout, found.items)?;
         Ok(Self {
@@ -164,7 +168,7 @@ impl Vectors {
 
 /// The items in the order of the inputs. One whose number is left out, as some services leave out a zero, has the place
 /// that no other one has.
-fn in_order(text: &[u8], layout: Layout, items: Vec<Item>) -> Result<Vec<Item>, Fault> {
+fn in_order(text: &[u8], layout: Layout, items: Vec<Item>) -> Result<Vec<Item>, VectorsError> {
     if layout != Layout::Objects {
         return Ok(items);
     }
@@ -173,15 +177,15 @@ fn in_order(text: &[u8], layout: Layout, items: Vec<Item>) -> Result<Vec<Item>, 
     for item in items {
         let Some(span) = &item.index else {
             if unnumbered.replace(item).is_some() {
-                return Err(Fault::Order);
+                return Err(VectorsError::Order);
             }
             continue;
         };
         let index = std::str::from_utf8(&text[span.clone()]).ok().and_then(|index| index.parse().ok());
         let place: &mut Option<Item> =
-            index.and_then(|index: usize| ordered.get_mut(index)).ok_or(Fault::Order)?;
+            index.and_then(|index: usize| ordered.get_mut(index)).ok_or(VectorsError::Order)?;
         if place.replace(item).is_some() {
-            return Err(Fault::Order);
+            return Err(VectorsError::Order);
         }
     }
     if let (Some(item), Some(free)) = (unnumbered, ordered.iter_mut().find(|place| place.is_none())) {

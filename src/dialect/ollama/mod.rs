@@ -7,39 +7,40 @@ mod tests;
 mod whole;
 
 use super::{
-    Answer, Rules, Shape,
+    answer::{Answer, JudgeOptions},
+    api::{Api, has, has_text, is_filled, text_of},
     choices::{Choice, judge},
-    ends, failure, has, has_text, is_filled, text_of,
-    usage::sum,
+    ends, failure,
+    usage::{Usage, sum},
 };
-use crate::{dialect::usage::Usage, http::sse, json::Json, reason::Reason};
+use crate::{http::sse, json::Json, reason::Reason};
 
 pub(super) struct Ollama {
-    pub(super) text: Text,
+    pub(super) text: TextMember,
 }
 
 /// Where an answer's text is.
-pub(super) enum Text {
+pub(super) enum TextMember {
     /// `message.content`
     Message,
     /// `response`
     Response,
 }
 
-impl Shape for Ollama {
+impl Api for Ollama {
     fn fits(&self, body: &Json<'_>, _model_elsewhere: bool) -> bool {
         let question = match self.text {
             // Without messages, a request loads the model.
-            Text::Message => is_filled(body.get("messages")),
-            Text::Response => has(body, "prompt"),
+            TextMember::Message => is_filled(body.get("messages")),
+            TextMember::Response => has(body, "prompt"),
         };
         has_text(body, "model") && question
     }
 
     fn text(&self) -> &'static [&'static str] {
         match self.text {
-            Text::Message => &["/messages/*/content"],
-            Text::Response => &["/prompt"],
+            TextMember::Message => &["/messages/*/content"],
+            TextMember::Response => &["/prompt"],
         }
     }
 
@@ -64,19 +65,19 @@ impl Shape for Ollama {
         event.data.contains("\"done\"") && Json::parse(event.data.as_bytes()).is_ok_and(|json| is_done(&json))
     }
 
-    fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
+    fn whole(&self, json: &Json<'_>, options: &JudgeOptions<'_>) -> Answer {
         if failure::in_document(json) {
             return Answer::not_stored(Reason::AnswerError);
         }
-        self.parts(std::iter::once(json), rules).unwrap_or_else(|| Answer::not_stored(Reason::Invalid))
+        self.parts(std::iter::once(json), options).unwrap_or_else(|| Answer::not_stored(Reason::Invalid))
     }
 
-    fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
+    fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer {
         let parsed: Result<Vec<_>, _> =
             events.iter().map(|event| Json::parse(event.data.as_bytes())).collect();
         match parsed {
             Ok(parts) => {
-                self.parts(parts.iter(), rules).unwrap_or_else(|| Answer::not_stored(Reason::NoProperEnd))
+                self.parts(parts.iter(), options).unwrap_or_else(|| Answer::not_stored(Reason::NoProperEnd))
             }
             Err(_) => Answer::not_stored(Reason::Invalid),
         }
@@ -94,19 +95,23 @@ impl Shape for Ollama {
 
 impl Ollama {
     /// Judges the parts of an answer up to the one that is `done`; `None` where there is no such part.
-    fn parts<'a>(&self, parts: impl Iterator<Item = &'a Json<'a>>, rules: &Rules<'_>) -> Option<Answer> {
+    fn parts<'a>(
+        &self,
+        parts: impl Iterator<Item = &'a Json<'a>>,
+        options: &JudgeOptions<'_>,
+    ) -> Option<Answer> {
         let mut choice = Choice::default();
         for part in parts {
             if failure::in_document(part) {
                 return Some(Answer::not_stored(Reason::ErrorEvent));
             }
-            if !self.read(&mut choice, part, rules) {
+            if !self.read(&mut choice, part, options) {
                 return Some(Answer::not_stored(Reason::Invalid));
             }
             if is_done(part) {
                 // Older versions tell no reason.
                 choice.finish = Some(text_of(part, "done_reason").unwrap_or_else(|| "stop".to_owned()));
-                let verdict = judge([choice].iter(), &ends::OLLAMA, rules);
+                let verdict = judge([choice].iter(), &ends::OLLAMA, options);
                 return Some(Answer::new(verdict, text_of(part, "model"), usage(part)));
             }
         }
@@ -114,13 +119,13 @@ impl Ollama {
     }
 
     /// Reads a part; whether its calls are well formed.
-    fn read(&self, choice: &mut Choice, part: &Json<'_>, rules: &Rules<'_>) -> bool {
+    fn read(&self, choice: &mut Choice, part: &Json<'_>, options: &JudgeOptions<'_>) -> bool {
         let (says, text) = match self.text {
-            Text::Response => (Some(part), "response"),
-            Text::Message => (part.get("message"), "content"),
+            TextMember::Response => (Some(part), "response"),
+            TextMember::Message => (part.get("message"), "content"),
         };
         let Some(says) = says else { return true };
-        choice.say(says.get(text).and_then(Json::as_str).unwrap_or_default(), rules);
+        choice.say(says.get(text).and_then(Json::as_str).unwrap_or_default(), options);
         let mut are_whole = true;
         for call in says.get("tool_calls").map_or(&[][..], Json::items) {
             // The arguments are an object of the document itself.

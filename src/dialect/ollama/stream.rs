@@ -6,21 +6,21 @@
 
 use std::ops::Range;
 
-use super::Text;
+use super::TextMember;
 use crate::{
     dialect::{
+        api::has,
         events::{Piece, by_token, pieces},
-        has,
     },
     json::{Json, Member},
 };
 
 /// The stream that tells the answer `whole`; `None` where it has something no stream is known to tell.
-pub(super) fn to_stream(text: &Text, whole: &Json<'_>) -> Option<Vec<u8>> {
+pub(super) fn to_stream(text: &TextMember, whole: &Json<'_>) -> Option<Vec<u8>> {
     if whole.get("done")?.as_bool() != Some(true) || has(whole, "error") {
         return None;
     }
-    let answer = Answer::of(text, whole)?;
+    let answer = AnswerView::new(text, whole)?;
     let logprobs = list_of(whole, "logprobs")?;
     let mut parts = answer.spoken(logprobs)?;
     for call in list_of(answer.says, "tool_calls")? {
@@ -70,7 +70,7 @@ fn list_of<'a>(json: &'a Json<'a>, name: &str) -> Option<&'a [Json<'a>]> {
 }
 
 /// An answer, and where in it is what it says.
-struct Answer<'a> {
+struct AnswerView<'a> {
     whole: &'a Json<'a>,
     /// What has the text, the thinking and the tool calls: the message, or the answer itself.
     says: &'a Json<'a>,
@@ -79,11 +79,11 @@ struct Answer<'a> {
     text: &'static str,
 }
 
-impl<'a> Answer<'a> {
-    fn of(text: &Text, whole: &'a Json<'a>) -> Option<Self> {
+impl<'a> AnswerView<'a> {
+    fn new(text: &TextMember, whole: &'a Json<'a>) -> Option<Self> {
         match text {
-            Text::Response => Some(Self { whole, says: whole, in_message: false, text: "response" }),
-            Text::Message => {
+            TextMember::Response => Some(Self { whole, says: whole, in_message: false, text: "response" }),
+            TextMember::Message => {
                 let says = whole.get("message").filter(|message| message.is_object())?;
                 let is_known = |member: &Member<'_>| {
                     let known = ["role", "content", "thinking", "tool_calls"];

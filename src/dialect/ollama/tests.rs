@@ -3,19 +3,19 @@
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
-use super::{Text, stream::to_stream, whole::to_whole};
+use super::{TextMember, stream::to_stream, whole::to_whole};
 use crate::{
     dialect::openai::testing::{long_text, longest_told},
     http::sse,
     json::{Json, canonical},
 };
 
-fn stream_of(text: &Text, document: &str) -> Option<String> {
+fn stream_of(text: &TextMember, document: &str) -> Option<String> {
     let json = Json::parse(document.as_bytes()).expect("JSON");
     to_stream(text, &json).map(|stream| String::from_utf8(stream).expect("UTF-8"))
 }
 
-fn whole_of(text: &Text, stream: &str) -> Option<String> {
+fn whole_of(text: &TextMember, stream: &str) -> Option<String> {
     to_whole(text, &sse::decode_lines(stream.as_bytes()))
         .map(|whole| String::from_utf8(whole).expect("UTF-8"))
 }
@@ -160,8 +160,8 @@ fn answer(is_chat: bool, exact: bool) -> impl Strategy<Value = String> {
     })
 }
 
-fn shape(is_chat: bool) -> Text {
-    if is_chat { Text::Message } else { Text::Response }
+fn shape(is_chat: bool) -> TextMember {
+    if is_chat { TextMember::Message } else { TextMember::Response }
 }
 
 fn any_answer(exact: bool) -> impl Strategy<Value = (bool, String)> {
@@ -187,7 +187,7 @@ fn the_stream_is_as_ollama_sends_it() {
         r#""done":true,"done_reason":"stop","eval_count":2}"#,
         "\n",
     );
-    assert_eq!(stream_of(&Text::Message, CHAT).as_deref(), Some(expected));
+    assert_eq!(stream_of(&TextMember::Message, CHAT).as_deref(), Some(expected));
     let generated = r#"{"model":"m","created_at":"c","response":"Hi","done":true,"context":[1]}"#;
     let expected = concat!(
         r#"{"model":"m","created_at":"c","response":"Hi","done":false}"#,
@@ -195,7 +195,7 @@ fn the_stream_is_as_ollama_sends_it() {
         r#"{"model":"m","created_at":"c","response":"","done":true,"context":[1]}"#,
         "\n",
     );
-    assert_eq!(stream_of(&Text::Response, generated).as_deref(), Some(expected));
+    assert_eq!(stream_of(&TextMember::Response, generated).as_deref(), Some(expected));
 }
 
 #[test]
@@ -211,14 +211,14 @@ fn what_no_stream_tells_is_no_stream() {
     ] {
         let document = CHAT.replacen(from, to, 1);
         assert_ne!(document, CHAT);
-        assert_eq!(stream_of(&Text::Message, &document), None, "{document}");
+        assert_eq!(stream_of(&TextMember::Message, &document), None, "{document}");
     }
 }
 
 #[test]
 fn what_no_answer_has_is_no_answer() {
-    let stream = stream_of(&Text::Message, CHAT).expect("a stream");
-    assert_eq!(whole_of(&Text::Message, &stream).map(|whole| unordered(&whole)), Some(unordered(CHAT)));
+    let stream = stream_of(&TextMember::Message, CHAT).expect("a stream");
+    assert_eq!(whole_of(&TextMember::Message, &stream).map(|whole| unordered(&whole)), Some(unordered(CHAT)));
     for (from, to) in [
         (r#""done":false"#, r#""done":true"#),
         (r#""done":false"#, r#""done":false,"unknown":1"#),
@@ -231,11 +231,11 @@ fn what_no_answer_has_is_no_answer() {
     ] {
         let other = stream.replacen(from, to, 1);
         assert_ne!(other, stream);
-        assert_eq!(whole_of(&Text::Message, &other), None, "{other}");
+        assert_eq!(whole_of(&TextMember::Message, &other), None, "{other}");
     }
     // What every line says alike is not lost.
     let remote = stream.replace(r#""model":"m""#, r#""model":"m","remote_model":"r""#);
-    assert!(whole_of(&Text::Message, &remote).is_some_and(|whole| whole.contains("remote_model")));
+    assert!(whole_of(&TextMember::Message, &remote).is_some_and(|whole| whole.contains("remote_model")));
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn no_line_is_long_or_broken() {
     let mut answer: Value = serde_json::from_str(CHAT).expect("JSON");
     answer["message"]["content"] = json!("ü\u{2028}\u{1}".repeat(100_000));
     answer["logprobs"] = json!(vec![json!({"token": "ü", "logprob": -0.5}); 1000]);
-    let stream = stream_of(&Text::Message, &answer.to_string()).expect("a stream");
+    let stream = stream_of(&TextMember::Message, &answer.to_string()).expect("a stream");
     assert!(stream.lines().all(|line| line.len() < 32 * 1024));
     assert!(!stream.contains('\u{2028}'));
     assert_eq!(accumulate(&lines(&stream)), answer);
@@ -304,8 +304,11 @@ fn what_is_null_is_not_there() {
         r#""eval_count":2,"logprobs":null,"error":null,"zz-new":null"#,
         1,
     );
-    let stream = stream_of(&Text::Message, &document).expect("a stream");
-    assert_eq!(whole_of(&Text::Message, &stream).map(|whole| unordered(&whole)), Some(unordered(&document)));
+    let stream = stream_of(&TextMember::Message, &document).expect("a stream");
+    assert_eq!(
+        whole_of(&TextMember::Message, &stream).map(|whole| unordered(&whole)),
+        Some(unordered(&document))
+    );
     let nulls =
         r#""done":false,"done_reason":null,"eval_count":null,"logprobs":null,"error":null,"zz-new":null"#;
     let told = stream.replace(r#""done":false"#, nulls).replacen(
@@ -316,7 +319,7 @@ fn what_is_null_is_not_there() {
     assert!(told.contains(r#""role":null"#));
     let told = format!("{{\"model\":\"m\",\"message\":null,\"done\":null}}\nnull\n{told}");
     assert_eq!(
-        whole_of(&Text::Message, &told).map(|whole| unordered(&whole)),
+        whole_of(&TextMember::Message, &told).map(|whole| unordered(&whole)),
         Some(unordered(&document)),
         "{told}"
     );
@@ -325,21 +328,24 @@ fn what_is_null_is_not_there() {
 #[test]
 fn timings_of_the_last_line_are_the_documents() {
     let document = CHAT.replacen(r#""eval_count":2"#, r#""eval_count":2,"timings":{"ms":1.50}"#, 1);
-    let stream = stream_of(&Text::Message, &document).expect("a stream");
+    let stream = stream_of(&TextMember::Message, &document).expect("a stream");
     assert!(
         stream.ends_with("\"timings\":{\"ms\":1.50}}\n") && stream.matches("timings").count() == 1,
         "{stream}"
     );
-    assert_eq!(whole_of(&Text::Message, &stream).map(|whole| unordered(&whole)), Some(unordered(&document)));
+    assert_eq!(
+        whole_of(&TextMember::Message, &stream).map(|whole| unordered(&whole)),
+        Some(unordered(&document))
+    );
 }
 
 #[test]
 fn log_probabilities_go_with_their_tokens() {
     let told = |logprobs: &str| {
         let document = CHAT.replacen(r#""eval_count":2"#, &format!(r#""logprobs":{logprobs}"#), 1);
-        let stream = stream_of(&Text::Message, &document).expect("a stream");
+        let stream = stream_of(&TextMember::Message, &document).expect("a stream");
         assert_eq!(
-            whole_of(&Text::Message, &stream).map(|whole| unordered(&whole)),
+            whole_of(&TextMember::Message, &stream).map(|whole| unordered(&whole)),
             Some(unordered(&document))
         );
         let said = |line: &Value| {

@@ -1,11 +1,11 @@
 //! The answer that a stream of Ollama's tells (github.com/ollama/ollama, docs/api.md): its last line, with
 //! what all lines say joined. It is what Ollama itself answers when it is asked for no stream.
 
-use super::{Text, sse};
-use crate::{dialect::has, json::Json};
+use super::TextMember;
+use crate::{dialect::api::has, http::sse, json::Json};
 
 /// The answer that the lines of a complete stream tell; `None` where a line says anything that would be lost.
-pub(super) fn to_whole(text: &Text, events: &[sse::Event]) -> Option<Vec<u8>> {
+pub(super) fn to_whole(text: &TextMember, events: &[sse::Event]) -> Option<Vec<u8>> {
     let lines: Result<Vec<_>, _> = events.iter().map(|event| Json::parse(event.data.as_bytes())).collect();
     let lines: Vec<_> = lines.ok()?.into_iter().filter(|line| !line.is_null()).collect();
     let (last, earlier) = lines.split_last()?;
@@ -28,7 +28,7 @@ pub(super) fn to_whole(text: &Text, events: &[sse::Event]) -> Option<Vec<u8>> {
 
 /// Reads what a line adds to the answer; `None` where `is_kept` does not vouch for the rest of it.
 fn read_line<'e>(
-    text: &Text,
+    text: &TextMember,
     line: &Json<'e>,
     joined: &mut Joined<'e>,
     is_kept: impl Fn(&str, &Json<'_>) -> bool,
@@ -38,8 +38,8 @@ fn read_line<'e>(
     }
     for member in line.members().iter().filter(|member| !member.value.is_null()) {
         match (&*member.name, text) {
-            ("message", Text::Message) if !member.value.is_object() => return None,
-            ("message", Text::Message) => {
+            ("message", TextMember::Message) if !member.value.is_object() => return None,
+            ("message", TextMember::Message) => {
                 for inner in member.value.members().iter().filter(|inner| !inner.value.is_null()) {
                     match &*inner.name {
                         "role" => joined.agree("role", &inner.value)?,
@@ -50,9 +50,9 @@ fn read_line<'e>(
                     }
                 }
             }
-            ("response", Text::Response) => joined.add("response", &member.value)?,
-            ("thinking", Text::Response) => joined.add("thinking", &member.value)?,
-            ("tool_calls", Text::Response) => joined.add("tool_calls", &member.value)?,
+            ("response", TextMember::Response) => joined.add("response", &member.value)?,
+            ("thinking", TextMember::Response) => joined.add("thinking", &member.value)?,
+            ("tool_calls", TextMember::Response) => joined.add("tool_calls", &member.value)?,
             ("logprobs", _) => joined.add("logprobs", &member.value)?,
             (name, _) if is_kept(name, &member.value) => {}
             _ => return None,
@@ -61,11 +61,11 @@ fn read_line<'e>(
     Some(())
 }
 
-fn write_answer<'e>(text: &Text, last: &Json<'e>, mut joined: Joined<'e>) -> Json<'e> {
+fn write_answer<'e>(text: &TextMember, last: &Json<'e>, mut joined: Joined<'e>) -> Json<'e> {
     let mut answer = last.clone();
     let logprobs = joined.take("logprobs");
     match text {
-        Text::Message => {
+        TextMember::Message => {
             let names = ["role", "content", "thinking", "tool_calls"];
             let mut message =
                 Json::object(names.into_iter().filter_map(|name| Some((name, joined.take(name)?))));
@@ -77,7 +77,7 @@ fn write_answer<'e>(text: &Text, last: &Json<'e>, mut joined: Joined<'e>) -> Jso
             }
             answer.set("message", message);
         }
-        Text::Response => {
+        TextMember::Response => {
             for name in ["response", "thinking", "tool_calls"] {
                 if let Some(value) = joined.take(name) {
                     answer.set(name, value);
@@ -96,7 +96,7 @@ fn write_answer<'e>(text: &Text, last: &Json<'e>, mut joined: Joined<'e>) -> Jso
 struct Joined<'e>(Vec<(&'static str, Json<'e>)>);
 
 impl<'e> Joined<'e> {
-    fn of(&mut self, name: &'static str) -> &mut Json<'e> {
+    fn entry(&mut self, name: &'static str) -> &mut Json<'e> {
         let place = self.0.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
             self.0.push((name, Json::Null));
             self.0.len() - 1
@@ -106,7 +106,7 @@ impl<'e> Joined<'e> {
 
     /// Joins a text to the text, a list to the list so far.
     fn add(&mut self, name: &'static str, value: &Json<'e>) -> Option<()> {
-        match (self.of(name), value) {
+        match (self.entry(name), value) {
             (so_far @ Json::Null, Json::String(_) | Json::Array(_)) => *so_far = value.clone(),
             (Json::String(so_far), Json::String(more)) => so_far.to_mut().push_str(more),
             (Json::Array(so_far), Json::Array(more)) => so_far.extend(more.iter().cloned()),
@@ -117,7 +117,7 @@ impl<'e> Joined<'e> {
 
     /// Takes what every line must say alike.
     fn agree(&mut self, name: &'static str, value: &Json<'e>) -> Option<()> {
-        let so_far = self.of(name);
+        let so_far = self.entry(name);
         if so_far.is_null() {
             *so_far = value.clone();
         }

@@ -17,7 +17,7 @@ pub(super) mod whole;
 
 use std::collections::BTreeMap;
 
-use super::{has, has_text, is_json_format};
+use super::api::{has, has_text, is_json_format};
 use crate::{
     http::sse,
     json::{Json, Member},

@@ -21,7 +21,7 @@ pub(in crate::dialect) struct Chunks<'a> {
 
 impl<'a> Chunks<'a> {
     /// `None` where the document is not one that chunks can tell.
-    pub(in crate::dialect) fn of(whole: &Json<'a>, names: Names, with_usage: bool) -> Option<Self> {
+    pub(in crate::dialect) fn new(whole: &Json<'a>, names: Names, with_usage: bool) -> Option<Self> {
         let mut identity = vec![Member::new("object", Json::text(names.chunk))];
         let mut besides = Vec::new();
         let mut usage = None;
@@ -96,10 +96,10 @@ impl<'j, 'a> Choice<'j, 'a> {
         if choices.is_empty() || !in_order {
             return None;
         }
-        choices.iter().map(Self::of).collect()
+        choices.iter().map(Self::new).collect()
     }
 
-    fn of(choice: &'j Json<'a>) -> Option<Self> {
+    fn new(choice: &'j Json<'a>) -> Option<Self> {
         merge::index_of(choice)?;
         let finish_reason = choice.get("finish_reason").filter(|reason| reason.as_str().is_some())?.clone();
         let others = choice

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use proptest::prelude::*;
 
 use crate::{
-    dialect::Shape,
+    dialect::api::Api,
     http::sse,
     json::{Json, Member},
 };
@@ -122,16 +122,16 @@ pub(in crate::dialect) fn stream(chunks: &[impl AsRef<str>]) -> String {
     })
 }
 
-pub(in crate::dialect) fn to_whole(shape: &dyn Shape, stream: &str) -> Option<String> {
-    shape.to_whole(&sse::decode(stream.as_bytes())).map(|out| String::from_utf8(out).expect("UTF-8"))
+pub(in crate::dialect) fn to_whole(api: &dyn Api, stream: &str) -> Option<String> {
+    api.to_whole(&sse::decode(stream.as_bytes())).map(|out| String::from_utf8(out).expect("UTF-8"))
 }
 
-pub(in crate::dialect) fn to_stream(shape: &dyn Shape, whole: &str, with_usage: bool) -> Option<String> {
-    shape.to_stream(&parse(whole), with_usage).map(|out| String::from_utf8(out).expect("UTF-8"))
+pub(in crate::dialect) fn to_stream(api: &dyn Api, whole: &str, with_usage: bool) -> Option<String> {
+    api.to_stream(&parse(whole), with_usage).map(|out| String::from_utf8(out).expect("UTF-8"))
 }
 
-pub(in crate::dialect) fn with_usage(shape: &dyn Shape, stream: &str, with_usage: bool) -> Option<String> {
-    let out = shape.with_usage(&sse::decode(stream.as_bytes()), with_usage);
+pub(in crate::dialect) fn with_usage(api: &dyn Api, stream: &str, with_usage: bool) -> Option<String> {
+    let out = api.with_usage(&sse::decode(stream.as_bytes()), with_usage);
     out.map(|out| String::from_utf8(out).expect("UTF-8"))
 }
 
@@ -342,14 +342,14 @@ pub(in crate::dialect) fn broken(text: &str, rng: &mut Rng) -> String {
 }
 
 /// Every conversion of whatever this is.
-pub(in crate::dialect) fn convert_all(shape: &dyn Shape, bytes: &[u8]) {
+pub(in crate::dialect) fn convert_all(api: &dyn Api, bytes: &[u8]) {
     for events in [sse::decode(bytes), sse::decode_lines(bytes)] {
-        shape.to_whole(&events);
-        shape.with_usage(&events, true);
-        shape.with_usage(&events, false);
+        api.to_whole(&events);
+        api.with_usage(&events, true);
+        api.with_usage(&events, false);
     }
     if let Ok(whole) = Json::parse(bytes) {
-        shape.to_stream(&whole, true);
-        shape.to_stream(&whole, false);
+        api.to_stream(&whole, true);
+        api.to_stream(&whole, false);
     }
 }

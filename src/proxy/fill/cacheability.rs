@@ -114,12 +114,12 @@ pub(super) fn shareable(
     let shareable = match verdict {
         Ok(life) if plan.revalidation.is_some() => received::shareable(plan, head, life, times),
         // What goes on under the answer's id belongs to the client that asked.
-        Ok(_) | Err(Reason::ConversationTurn) if plan.context.cache_request.ask.runs_on => {
+        Ok(_) | Err(Reason::ConversationTurn) if plan.context.cache_request.ask.runs_in_background => {
             Shareable::Released
         }
         Ok(_) | Err(Reason::ConversationTurn) => {
             let is_judged = plan.context.cache_request.dialect.judges_documents() && status == StatusCode::OK;
-            let is_document = Framing::of_headers(&head.headers) == Framing::Whole;
+            let is_document = Framing::from_headers(&head.headers) == Framing::Whole;
             if is_judged && is_document { Shareable::Judged } else { Shareable::Open }
         }
         // A response that may not be stored answers one request only (RFC 9111, section 4).

@@ -39,7 +39,7 @@ impl Fill {
         let stream_end = context.route.stream_end.as_deref();
         let is_judged = self.plan.revalidation.is_none();
         let is_last = |event: &Event| is_judged && context.cache_request.dialect.ends_with(event, stream_end);
-        let framing = Framing::of_headers(&head.headers);
+        let framing = Framing::from_headers(&head.headers);
         // An answer that is known to be too large is not recorded at all.
         let is_too_large = verdict.is_err_and(|reason| reason == Reason::TooLarge);
         let largest = if is_too_large { 0 } else { self.plan.largest_answer() };

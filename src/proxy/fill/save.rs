@@ -18,7 +18,7 @@ use crate::{
         policy::{self, Directives, Freshness, Lifetime},
         rfc9111::Times,
     },
-    dialect::{self, Answer, Placement, Stored},
+    dialect::{self, Answer, Placement, StoredAnswer},
     http::headers::media_type_of,
     proxy::{
         coalesce::flight::Head,
@@ -103,8 +103,8 @@ fn place(plan: &FillPlan, entry: &Entry, stored: &Entry, asked: u64) -> Placemen
     }
     let [old_media, new_media] = [stored, entry]
         .map(|entry| entry.header(&header::CONTENT_TYPE).and_then(media_type_of).unwrap_or_default());
-    let old = Stored { form: stored.form, media: &old_media, body: &stored.body };
-    let new = Stored { form: entry.form, media: &new_media, body: &entry.body };
+    let old = StoredAnswer { form: stored.form, media: &old_media, body: &stored.body };
+    let new = StoredAnswer { form: entry.form, media: &new_media, body: &entry.body };
     match dialect::place(plan.context.cache_request.dialect, &old, &new) {
         // The request came after the stored answer and did not take it.
         Placement::Nowhere if stored.stored_at < asked => Placement::Instead,

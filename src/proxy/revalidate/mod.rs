@@ -20,7 +20,7 @@ use crate::{
         rfc9111::{self, Directives, Reuse, StaleRules},
         status::{CacheReport, Forward},
     },
-    dialect::Served,
+    dialect::Rendered,
     proxy::{
         body::RequestBody,
         cached::{Fallback, Found, Lookup, Miss},
@@ -43,7 +43,7 @@ pub fn judge(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
     let age = entry.age(unix_millis(SystemTime::now()));
     let reuse = rfc9111::reuse(&directives, rules, asked, age, entry.ttl);
     let report = CacheReport::hit(plan.context.route.kind, key.clone(), age.as_secs(), left(&entry, age));
-    let found = |report| Found { report, served: Served::AsStored, entry: Arc::clone(&entry) };
+    let found = |report| Found { report, served: Rendered::AsStored, entry: Arc::clone(&entry) };
     match reuse {
         Reuse::Fresh => Lookup::Hit(found(report)),
         Reuse::Stale { refresh: false } => Lookup::Hit(found(report.stale())),

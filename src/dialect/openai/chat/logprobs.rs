@@ -14,7 +14,7 @@ pub(super) struct Logprobs<'a> {
 
 impl<'a> Logprobs<'a> {
     /// Those of a choice whose texts under these names are told in pieces.
-    pub(super) fn of(whole: &'a Json<'a>, in_pieces: &[&'static str]) -> Self {
+    pub(super) fn new(whole: &'a Json<'a>, in_pieces: &[&'static str]) -> Self {
         let mut rest = whole.clone();
         for name in in_pieces {
             if matches!(whole.get(name), Some(Json::Array(_))) {

@@ -11,11 +11,12 @@ mod whole;
 
 use crate::{
     dialect::{
-        Answer, Rules, Shape,
+        answer::{Answer, JudgeOptions},
+        api::{Api, has, has_text, is_filled, text_of},
         choices::{self, Choice, Choices},
         ends,
         failure::{self, says_something},
-        has, has_text, is_filled, openai, text_of,
+        openai,
         usage::read_usage,
     },
     http::sse,
@@ -25,7 +26,7 @@ use crate::{
 
 pub(in crate::dialect) struct OpenAiChat;
 
-impl Shape for OpenAiChat {
+impl Api for OpenAiChat {
     fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool {
         (has_text(body, "model") || (model_elsewhere && !has(body, "model")))
             && is_filled(body.get("messages"))
@@ -37,6 +38,10 @@ impl Shape for OpenAiChat {
 
     fn sets_limit(&self, body: &Json<'_>) -> bool {
         has(body, "max_tokens") || has(body, "max_completion_tokens")
+    }
+
+    fn can_ask_for_usage(&self) -> bool {
+        true
     }
 
     /// vLLM, SGLang and llama.cpp have members of their own for a schema.
@@ -52,20 +57,20 @@ impl Shape for OpenAiChat {
         event.data == openai::DONE
     }
 
-    fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
+    fn whole(&self, json: &Json<'_>, options: &JudgeOptions<'_>) -> Answer {
         if failure::in_document(json) {
             return Answer::not_stored(Reason::AnswerError);
         }
         let elements = json.get("choices").map_or(&[][..], Json::items).iter();
-        let choices: Vec<Choice> = elements.map(|element| whole_choice(element, rules)).collect();
-        let verdict = choices::judge(choices.iter(), &ends::OPENAI, rules);
+        let choices: Vec<Choice> = elements.map(|element| whole_choice(element, options)).collect();
+        let verdict = choices::judge(choices.iter(), &ends::OPENAI, options);
         Answer::new(verdict, text_of(json, "model"), read_usage(json))
     }
 
-    fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
-        openai_stream(events, rules, |choice, element| {
+    fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer {
+        openai_stream(events, options, |choice, element| {
             let Some(delta) = element.get("delta") else { return };
-            read_message(choice, delta, rules);
+            read_message(choice, delta, options);
         })
     }
 
@@ -82,10 +87,10 @@ impl Shape for OpenAiChat {
     }
 }
 
-fn whole_choice(element: &Json<'_>, rules: &Rules<'_>) -> Choice {
+fn whole_choice(element: &Json<'_>, options: &JudgeOptions<'_>) -> Choice {
     let mut choice = Choice { finish: text_of(element, "finish_reason"), ..Choice::default() };
     if let Some(message) = element.get("message") {
-        read_message(&mut choice, message, rules);
+        read_message(&mut choice, message, options);
     }
     choice
 }
@@ -110,13 +115,13 @@ const NO_CALL: [&str; 14] = [
 ];
 
 /// Reads a message, or a part of one.
-fn read_message(choice: &mut Choice, message: &Json<'_>, rules: &Rules<'_>) {
+fn read_message(choice: &mut Choice, message: &Json<'_>, options: &JudgeOptions<'_>) {
     choice.says |= has_text(message, "refusal") || has(message, "audio") || is_filled(message.get("images"));
     match message.get("content") {
-        Some(Json::String(text)) => choice.say(text, rules),
+        Some(Json::String(text)) => choice.say(text, options),
         Some(Json::Array(parts)) => {
             for part in parts {
-                choice.say(part.get("text").and_then(Json::as_str).unwrap_or_default(), rules);
+                choice.say(part.get("text").and_then(Json::as_str).unwrap_or_default(), options);
             }
         }
         _ => {}
@@ -142,14 +147,14 @@ fn arguments_of<'j>(function: &'j Json<'_>) -> &'j str {
 /// service leaves that out, with all choices at their ends, and then the end of the body counts.
 pub(in crate::dialect) fn openai_stream(
     events: &[sse::Event],
-    rules: &Rules<'_>,
+    options: &JudgeOptions<'_>,
     read: impl Fn(&mut Choice, &Json<'_>),
 ) -> Answer {
     let mut choices = Choices::default();
     let (mut model, mut usage) = (None, None);
     for event in events {
         if event.data == openai::DONE {
-            return Answer::new(choices.judge(&ends::OPENAI, rules), model, usage);
+            return Answer::new(choices.judge(&ends::OPENAI, options), model, usage);
         }
         let Ok(chunk) = Json::parse(event.data.as_bytes()) else {
             return Answer::not_stored(Reason::Invalid);
@@ -158,7 +163,7 @@ pub(in crate::dialect) fn openai_stream(
             return Answer { model, usage, ..Answer::not_stored(Reason::ErrorEvent) };
         }
         for element in chunk.get("choices").map_or(&[][..], Json::items) {
-            let choice = choices.of(element);
+            let choice = choices.for_element(element);
             read(choice, element);
             if let Some(finish) = text_of(element, "finish_reason") {
                 choice.finish = Some(finish);
@@ -167,8 +172,8 @@ pub(in crate::dialect) fn openai_stream(
         model = text_of(&chunk, "model").filter(|name| !name.is_empty()).or(model);
         usage = read_usage(&chunk).or(usage);
     }
-    if choices.have_ended(rules) {
-        let answer = Answer::new(choices.judge(&ends::OPENAI, rules), model, usage);
+    if choices.have_ended(options) {
+        let answer = Answer::new(choices.judge(&ends::OPENAI, options), model, usage);
         return Answer { end_seen: false, ..answer };
     }
     Answer { model, usage, ..Answer::not_stored(Reason::NoProperEnd) }

@@ -18,19 +18,19 @@ use crate::{
 
 /// The stream that says what a document says.
 pub(super) fn to_stream<'a>(whole: &'a Json<'a>, with_usage: bool) -> Option<Vec<u8>> {
-    let mut chunks = Chunks::of(whole, NAMES, with_usage)?;
+    let mut chunks = Chunks::new(whole, NAMES, with_usage)?;
     let choices = Choice::all(whole)?;
     let places = places(&choices);
     let mut said = Vec::new();
     // All choices begin before any goes on: clients count on their coming in order.
     for choice in &choices {
-        let deltas = Deltas::of(choice, &places)?;
+        let deltas = Deltas::new(choice, &places)?;
         chunks.choice(choice.part(("delta", Json::Object(deltas.opening)), None));
         said.push(deltas.said);
     }
     for (choice, said) in choices.iter().zip(said) {
         let in_pieces: Vec<_> = said.iter().filter_map(|said| Some(said.logprobs?.0)).collect();
-        let mut logprobs = choice.logprobs.map(|logprobs| Logprobs::of(logprobs, &in_pieces));
+        let mut logprobs = choice.logprobs.map(|logprobs| Logprobs::new(logprobs, &in_pieces));
         for said in said {
             let told = logprobs.as_mut().and_then(|logprobs| logprobs.with(said.logprobs));
             chunks.choice(choice.part(("delta", Json::Object(vec![said.delta])), told));
@@ -66,7 +66,7 @@ struct Deltas<'a> {
 
 impl<'a> Deltas<'a> {
     /// `None` where the choice has something that a stream could not say.
-    fn of(choice: &Choice<'a, 'a>, places: &'a [String]) -> Option<Self> {
+    fn new(choice: &Choice<'a, 'a>, places: &'a [String]) -> Option<Self> {
         let mut message = None;
         for member in &choice.others {
             match &*member.name {

@@ -70,7 +70,7 @@ fn are_even(choice: &Json<'_>) -> bool {
 /// The stream that says what a document says: of each choice, its text in pieces, token by token where there are
 /// log-probabilities, and then its end.
 pub(super) fn to_stream<'a>(whole: &'a Json<'a>, with_usage: bool) -> Option<Vec<u8>> {
-    let mut chunks = Chunks::of(whole, NAMES, with_usage)?;
+    let mut chunks = Chunks::new(whole, NAMES, with_usage)?;
     let choices = Choice::all(whole)?;
     let mut ends = Vec::new();
     for choice in &choices {

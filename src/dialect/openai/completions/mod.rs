@@ -7,9 +7,10 @@ mod tests;
 use super::chat::openai_stream;
 use crate::{
     dialect::{
-        Answer, Rules, Shape,
+        answer::{Answer, JudgeOptions},
+        api::{Api, has, has_text, text_of},
         choices::{self, Choice},
-        ends, failure, has, has_text, openai, text_of,
+        ends, failure, openai,
         usage::read_usage,
     },
     http::sse,
@@ -19,13 +20,17 @@ use crate::{
 
 pub(in crate::dialect) struct OpenAiCompletions;
 
-impl Shape for OpenAiCompletions {
+impl Api for OpenAiCompletions {
     fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool {
         has(body, "prompt") && (model_elsewhere || has_text(body, "model"))
     }
 
     fn text(&self) -> &'static [&'static str] {
         &["/prompt", "/prompt/*"]
+    }
+
+    fn can_ask_for_usage(&self) -> bool {
+        true
     }
 
     /// A completion has a limit of 16 tokens where the request names none, so every limit is the request's own
@@ -53,23 +58,23 @@ impl Shape for OpenAiCompletions {
         event.data == openai::DONE
     }
 
-    fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
+    fn whole(&self, json: &Json<'_>, options: &JudgeOptions<'_>) -> Answer {
         if failure::in_document(json) {
             return Answer::not_stored(Reason::AnswerError);
         }
         let whole_choice = |element: &Json<'_>| {
             let mut choice = Choice { finish: text_of(element, "finish_reason"), ..Choice::default() };
-            read_text(&mut choice, element, rules);
+            read_text(&mut choice, element, options);
             choice
         };
         let elements = json.get("choices").map_or(&[][..], Json::items);
         let choices: Vec<Choice> = elements.iter().map(whole_choice).collect();
-        let verdict = choices::judge(choices.iter(), &ends::OPENAI, rules);
+        let verdict = choices::judge(choices.iter(), &ends::OPENAI, options);
         Answer::new(verdict, text_of(json, "model"), read_usage(json))
     }
 
-    fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
-        openai_stream(events, rules, |choice, element| read_text(choice, element, rules))
+    fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer {
+        openai_stream(events, options, |choice, element| read_text(choice, element, options))
     }
 
     fn to_stream(&self, whole: &Json<'_>, with_usage: bool) -> Option<Vec<u8>> {
@@ -85,6 +90,6 @@ impl Shape for OpenAiCompletions {
     }
 }
 
-fn read_text(choice: &mut Choice, element: &Json<'_>, rules: &Rules<'_>) {
-    choice.say(element.get("text").and_then(Json::as_str).unwrap_or_default(), rules);
+fn read_text(choice: &mut Choice, element: &Json<'_>, options: &JudgeOptions<'_>) {
+    choice.say(element.get("text").and_then(Json::as_str).unwrap_or_default(), options);
 }

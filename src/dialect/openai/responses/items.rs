@@ -1,6 +1,6 @@
 //! The events of each item of a response's output.
 
-use super::writer::Stream;
+use super::writer::StreamWriter;
 use crate::{
     dialect::events::{Event, altered, pieces, pieces_with_tokens},
     json::Json,
@@ -8,19 +8,19 @@ use crate::{
 
 /// Where a part of an item is: every event of it says so.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct ItemPosition<'a> {
     item: &'a str,
     output_index: usize,
     /// The name and the number of the part.
     part: Option<(&'static str, usize)>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ItemPosition<'a> {
     fn part(self, name: &'static str, number: usize) -> Self {
         Self { part: Some((name, number)), ..self }
     }
 
-    fn event<'o>(&self, stream: &'o mut Stream, name: &str) -> Event<'o> {
+    fn event<'o>(&self, stream: &'o mut StreamWriter, name: &str) -> Event<'o> {
         let event = stream.event(name).text("item_id", self.item).number("output_index", self.output_index);
         match self.part {
             Some((name, number)) => event.number(name, number),
@@ -30,9 +30,9 @@ impl<'a> Place<'a> {
 }
 
 /// Writes all events of an item; `None` where they are not known.
-pub(super) fn write(output_index: usize, item: &Json<'_>, stream: &mut Stream) -> Option<()> {
-    let place = Place { item: item.get("id")?.as_str()?, output_index, part: None };
-    let added = |stream: &mut Stream, item: &Json<'_>| {
+pub(super) fn write(output_index: usize, item: &Json<'_>, stream: &mut StreamWriter) -> Option<()> {
+    let place = ItemPosition { item: item.get("id")?.as_str()?, output_index, part: None };
+    let added = |stream: &mut StreamWriter, item: &Json<'_>| {
         stream
             .event("response.output_item.added")
             .number("output_index", output_index)
@@ -115,7 +115,7 @@ fn text_of<'a>(json: &'a Json<'a>, name: &str) -> Option<Option<&'a str>> {
     }
 }
 
-fn write_message(place: Place<'_>, item: &Json<'_>, stream: &mut Stream) -> Option<()> {
+fn write_message(place: ItemPosition<'_>, item: &Json<'_>, stream: &mut StreamWriter) -> Option<()> {
     for (index, part) in list(item, "content")?.iter().enumerate() {
         let place = place.part("content_index", index);
         place.event(stream, "response.content_part.added").member("part", &begun_part(part)).end();
@@ -129,7 +129,7 @@ fn write_message(place: Place<'_>, item: &Json<'_>, stream: &mut Stream) -> Opti
     Some(())
 }
 
-fn write_text(place: Place<'_>, part: &Json<'_>, stream: &mut Stream) -> Option<()> {
+fn write_text(place: ItemPosition<'_>, part: &Json<'_>, stream: &mut StreamWriter) -> Option<()> {
     let text = text_of(part, "text")?;
     let logprobs = list(part, "logprobs")?;
     let tokens: Vec<_> = logprobs.iter().map(|logprob| logprob.get("token").and_then(Json::as_str)).collect();
@@ -152,11 +152,11 @@ fn write_text(place: Place<'_>, part: &Json<'_>, stream: &mut Stream) -> Option<
 /// Writes `response.STEM.delta` for each piece of the text under `name`, and then `response.STEM.done` with all
 /// of it under the same name, as the API has it, however long that is.
 fn write_pieces(
-    place: Place<'_>,
+    place: ItemPosition<'_>,
     stem: &str,
     name: &'static str,
     part: &Json<'_>,
-    stream: &mut Stream,
+    stream: &mut StreamWriter,
 ) -> Option<()> {
     let Some(text) = text_of(part, name)? else { return Some(()) };
     for piece in pieces(text) {
@@ -166,7 +166,7 @@ fn write_pieces(
     Some(())
 }
 
-fn write_reasoning(place: Place<'_>, item: &Json<'_>, stream: &mut Stream) -> Option<()> {
+fn write_reasoning(place: ItemPosition<'_>, item: &Json<'_>, stream: &mut StreamWriter) -> Option<()> {
     for (index, part) in list(item, "summary")?.iter().enumerate() {
         if part.get("type")?.as_str()? != "summary_text" {
             return None;

@@ -9,9 +9,9 @@ mod writer;
 
 use crate::{
     dialect::{
-        Answer, Refusal, Rules, Shape,
+        answer::{Answer, JudgeOptions, Refusal},
+        api::{Api, has, has_text, is_json_format, text_of},
         choices::{judge_text, judge_tools},
-        has, has_text, is_json_format, text_of,
         usage::read_usage,
     },
     http::sse,
@@ -24,7 +24,7 @@ const TIMINGS: &str = "timings";
 
 pub(in crate::dialect) struct OpenAiResponses;
 
-impl Shape for OpenAiResponses {
+impl Api for OpenAiResponses {
     /// A prompt of the service's own names its model.
     fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool {
         has(body, "prompt") || (has(body, "input") && (model_elsewhere || has_text(body, "model")))
@@ -43,7 +43,7 @@ impl Shape for OpenAiResponses {
     }
 
     /// In the background.
-    fn runs_on(&self, body: &Json<'_>) -> bool {
+    fn runs_in_background(&self, body: &Json<'_>) -> bool {
         body.get("background")
             .is_some_and(|background| !background.is_null() && background.as_bool() != Some(false))
     }
@@ -57,19 +57,19 @@ impl Shape for OpenAiResponses {
             && Json::parse(event.data.as_bytes()).is_ok_and(|json| is_last(&json))
     }
 
-    fn whole(&self, json: &Json<'_>, rules: &Rules<'_>) -> Answer {
-        Answer::new(judge(json, rules), text_of(json, "model"), read_usage(json))
+    fn whole(&self, json: &Json<'_>, options: &JudgeOptions<'_>) -> Answer {
+        Answer::new(judge(json, options), text_of(json, "model"), read_usage(json))
     }
 
     /// The last event holds the whole response.
-    fn stream(&self, events: &[sse::Event], rules: &Rules<'_>) -> Answer {
+    fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer {
         for event in events {
             let Ok(json) = Json::parse(event.data.as_bytes()) else {
                 return Answer::not_stored(Reason::Invalid);
             };
             match (json.get("type").and_then(Json::as_str), json.get("response")) {
                 (Some("response.completed" | "response.incomplete"), Some(response)) => {
-                    return self.whole(response, rules);
+                    return self.whole(response, options);
                 }
                 _ if is_failure(event, &json) => return Answer::not_stored(Reason::ErrorEvent),
                 _ => {}
@@ -94,14 +94,14 @@ fn is_failure(event: &sse::Event, json: &Json<'_>) -> bool {
     matches!(kind, "response.failed" | "error") || has(json, "error")
 }
 
-fn judge(json: &Json<'_>, rules: &Rules<'_>) -> Result<(), Refusal> {
+fn judge(json: &Json<'_>, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
     if has(json, "error") {
         return Err(Reason::AnswerError.into());
     }
     let why = json.get("incomplete_details").and_then(|details| details.get("reason")).and_then(Json::as_str);
     match (json.get("status").and_then(Json::as_str), why) {
         (Some("completed"), _) => {}
-        (Some("incomplete"), Some("max_output_tokens")) if rules.ask.sets_limit => {}
+        (Some("incomplete"), Some("max_output_tokens")) if options.ask.sets_limit => {}
         (Some("incomplete"), Some("max_output_tokens")) => return Err(Reason::Length.into()),
         (Some("incomplete"), Some("content_filter")) => return Err(Reason::Filtered.into()),
         (Some("failed"), _) => return Err(Reason::AnswerError.into()),
@@ -111,11 +111,11 @@ fn judge(json: &Json<'_>, rules: &Rules<'_>) -> Result<(), Refusal> {
     }
     let items = json.get("output").map_or(&[][..], Json::items);
     let calls = items.iter().filter_map(|item| item.get("arguments").and_then(Json::as_str));
-    judge_tools(calls, rules)?;
-    if !rules.cache_tool_calls && items.iter().any(may_call) {
+    judge_tools(calls, options)?;
+    if !options.cache_tool_calls && items.iter().any(may_call) {
         return Err(Reason::ToolCalls.into());
     }
-    judge_text(&text(items, rules), rules)?;
+    judge_text(&text(items, options), options)?;
     if items.iter().any(says_something) { Ok(()) } else { Err(Reason::Empty.into()) }
 }
 
@@ -125,8 +125,8 @@ fn may_call(item: &Json<'_>) -> bool {
 }
 
 /// What the messages say in all, where that is to be JSON.
-fn text(items: &[Json<'_>], rules: &Rules<'_>) -> String {
-    if !rules.ask.wants_json {
+fn text(items: &[Json<'_>], options: &JudgeOptions<'_>) -> String {
+    if !options.ask.wants_json {
         return String::new();
     }
     let parts = items.iter().flat_map(|item| item.get("content").map_or(&[][..], Json::items));

@@ -7,7 +7,7 @@
 use super::{TIMINGS, items};
 
 use crate::{
-    dialect::{events::altered, openai::responses::writer::Stream},
+    dialect::{events::altered, openai::responses::writer::StreamWriter},
     json::{Json, Member},
 };
 
@@ -20,7 +20,7 @@ pub(super) fn to_stream(whole: &Json<'_>) -> Option<Vec<u8>> {
     };
     whole.get("id")?.as_str()?;
     let Json::Array(output) = whole.get("output")? else { return None };
-    let mut stream = Stream { out: Vec::new(), next: 0 };
+    let mut stream = StreamWriter::default();
     let response = untimed(whole);
     let begun = begun(&response);
     stream.event("response.created").member("response", &begun).end();
@@ -37,7 +37,7 @@ pub(super) fn to_stream(whole: &Json<'_>) -> Option<Vec<u8>> {
         Some(timings) => last.member(TIMINGS, timings).end(),
         None => last.end(),
     }
-    Some(stream.out)
+    Some(stream.finish())
 }
 
 /// The response without what the last event tells beside it.

@@ -1,8 +1,12 @@
 //! The response that a stream of OpenAI Responses tells
 //! (platform.openai.com/docs/api-reference/responses-streaming): its last event has it whole.
 
-use super::{TIMINGS, sse};
-use crate::{dialect::openai::merge::same, json::Json};
+use super::TIMINGS;
+use crate::{
+    dialect::{api::has, openai::merge::same},
+    http::sse,
+    json::Json,
+};
 
 /// Events that say nothing which the response at the end does not have. Not among them: partial images and
 /// audio, which it does not have.
@@ -91,7 +95,7 @@ fn says_more(event: &Json<'_>, response: &Json<'_>) -> bool {
 /// The response that the last event tells, with the timings beside it.
 fn timed<'a>(last: &Json<'a>) -> Option<Json<'a>> {
     let mut response = last.get("response")?.clone();
-    if let Some(timings) = last.get(TIMINGS).filter(|_| !super::has(&response, TIMINGS)) {
+    if let Some(timings) = last.get(TIMINGS).filter(|_| !has(&response, TIMINGS)) {
         response.set(TIMINGS, timings.clone());
     }
     Some(response)
@@ -133,7 +137,7 @@ fn is_in(response: &Json<'_>, output: &[Json<'_>], event: &sse::Event) -> bool {
         return false;
     }
     let number = |name| json.get(name).and_then(Json::as_u64).and_then(|index| usize::try_from(index).ok());
-    if !super::has(&json, "output_index") {
+    if !has(&json, "output_index") {
         return true;
     }
     let Some(item) = number("output_index").and_then(|index| output.get(index)) else { return false };

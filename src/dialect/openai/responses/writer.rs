@@ -2,13 +2,18 @@
 
 use crate::dialect::events::Event;
 
-/// A stream whose events are numbered.
-pub(super) struct Stream {
-    pub(super) out: Vec<u8>,
-    pub(super) next: usize,
+#[derive(Default)]
+pub(super) struct StreamWriter {
+    out: Vec<u8>,
+    next: usize,
 }
 
-impl Stream {
+impl StreamWriter {
+    /// The stream so far.
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.out
+    }
+
     /// Begins the next event.
     pub(super) fn event(&mut self, name: &str) -> Event<'_> {
         let number = self.next;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::layout::{Edit, Fault, Item, Layout};
+use super::layout::{Edit, Item, Layout, VectorsError};
 use crate::{
     dialect::usage::{Usage, read_usage},
     json::{Json, JsonError, Member, Parser},
@@ -16,7 +16,7 @@ const PROMPT_COUNT: &str = "prompt_eval_count";
 
 /// What is found in an answer.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Scan {
     /// How it has its vectors, and where.
     pub(super) place: Option<(Layout, Range<usize>)>,
     /// The vectors, in the order of the text.
@@ -28,13 +28,13 @@ pub(super) struct Found {
     tells_error: bool,
 }
 
-impl Found {
+impl Scan {
     /// Reads an answer.
-    pub(super) fn read(text: &Bytes) -> Result<Self, Fault> {
+    pub(super) fn read(text: &Bytes) -> Result<Self, VectorsError> {
         let mut found = Self::default();
         Parser::over(text, |parser| parser.members(|parser, name| found.member(text, parser, &name)))
-            .map_err(|_| Fault::Unread)?;
-        if found.tells_error { Err(Fault::Error) } else { Ok(found) }
+            .map_err(|_| VectorsError::Unread)?;
+        if found.tells_error { Err(VectorsError::Error) } else { Ok(found) }
     }
 
     fn member(&mut self, text: &[u8], parser: &mut Parser<'_>, name: &str) -> Result<(), JsonError> {

@@ -1,0 +1,127 @@
+//! What sidecache has to know of an API, as one trait, and the small questions about JSON that its implementations share.
+//!
+//! An implementation is strict: where an answer may be incomplete it says so, which costs a hit and nothing else.
+
+use super::answer::{Answer, Document, JudgeOptions};
+use crate::{http::sse, json::Json, reason::Reason};
+
+/// One API.
+pub(super) trait Api {
+    /// Whether a request's body has all that the API requires. With `model_elsewhere`, something else may name the model.
+    fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool;
+
+    /// Where the question's text is, as JSON pointers.
+    fn text(&self) -> &'static [&'static str];
+
+    /// Where an answer, or an event of its stream, names what it depends on, as JSON pointers.
+    fn tags(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether a request without a `stream` member asks for a stream.
+    fn streams_by_default(&self) -> bool {
+        false
+    }
+
+    /// Whether `stream_options.include_usage` makes a stream report its usage.
+    fn can_ask_for_usage(&self) -> bool {
+        false
+    }
+
+    /// Whether the request limits the answer's length.
+    fn sets_limit(&self, _body: &Json<'_>) -> bool {
+        false
+    }
+
+    /// Whether the request wants JSON for the answer's text.
+    fn wants_json(&self, _body: &Json<'_>) -> bool {
+        false
+    }
+
+    /// How many choices the request asks for.
+    fn choices(&self, _body: &Json<'_>) -> u64 {
+        1
+    }
+
+    /// Whether the upstream answers the request before the work is done.
+    fn runs_in_background(&self, _body: &Json<'_>) -> bool {
+        false
+    }
+
+    /// Whether a stream ends with this event, whatever comes behind it. Each event is looked at as it comes, so this
+    /// searches for a word before it parses JSON. `named` is what the route calls the end.
+    fn ends_with(&self, event: &sse::Event, named: Option<&str>) -> bool;
+
+    /// Judges an answer that is one document.
+    fn document(&self, document: &Document<'_>, options: &JudgeOptions<'_>) -> Answer {
+        match document.json() {
+            Some(json) => self.whole(json, options),
+            None => Answer::not_stored(Reason::Invalid),
+        }
+    }
+
+    /// Judges an answer that is one JSON document.
+    fn whole(&self, _json: &Json<'_>, _options: &JudgeOptions<'_>) -> Answer {
+        Answer::not_stored(Reason::Invalid)
+    }
+
+    /// Judges an answer that is a stream of events.
+    fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer;
+
+    /// The media type of the API's streams.
+    fn stream_media(&self) -> &'static str {
+        "text/event-stream"
+    }
+
+    /// The stream that says what the document `whole` says, with its usage if `with_usage`. `None` if the API has no
+    /// streams, or if a stream would lose or invent something.
+    fn to_stream(&self, _whole: &Json<'_>, _with_usage: bool) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The document that says what a complete stream says. `None` if the API has no streams, or if the document would
+    /// lose or invent something.
+    fn to_whole(&self, _events: &[sse::Event]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The same complete stream for a request that asks for its usage, or does not. `None` if the stream did not report
+    /// it, or if requests of this API have no such choice.
+    fn with_usage(&self, _events: &[sse::Event], _with_usage: bool) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// Whether `json` has a member `name` that is a text with something in it.
+pub(super) fn has_text(json: &Json<'_>, name: &str) -> bool {
+    json.get(name).and_then(Json::as_str).is_some_and(|text| !text.is_empty())
+}
+
+/// Whether `json` has a member `name` that is not null.
+pub(super) fn has(json: &Json<'_>, name: &str) -> bool {
+    json.get(name).is_some_and(|value| !value.is_null())
+}
+
+/// Whether there is a list with something in it.
+pub(super) fn is_filled(list: Option<&Json<'_>>) -> bool {
+    list.is_some_and(|list| !list.items().is_empty())
+}
+
+/// Whether a request asks for JSON with OpenAI's `response_format` or a member like it: an object whose `type` is
+/// `json_object` or `json_schema` (platform.openai.com/docs/guides/structured-outputs).
+pub(super) fn is_json_format(format: Option<&Json<'_>>) -> bool {
+    let kind = format.and_then(|format| format.get("type")).and_then(Json::as_str);
+    matches!(kind, Some("json_object" | "json_schema"))
+}
+
+/// Whether `name` is one of `known`, in any case and with any `_` and `-` in it. `known` are in lower case and have none.
+pub(super) fn is_one_of(name: &str, known: &[&str]) -> bool {
+    let plain =
+        || name.bytes().filter(|byte| !matches!(byte, b'_' | b'-')).map(|byte| byte.to_ascii_lowercase());
+    known.iter().any(|known| plain().eq(known.bytes()))
+}
+
+/// A copy of the text under `name`.
+pub(super) fn text_of(json: &Json<'_>, name: &str) -> Option<String> {
+    json.get(name)?.as_str().map(str::to_owned)
+}

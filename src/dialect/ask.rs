@@ -1,0 +1,98 @@
+//! What a request asks for, as far as that decides how its answer is judged and served: above all, in which form.
+
+use crate::json::{Json, Member, canonical};
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ask {
+    /// The form of the answer.
+    pub form: Form,
+    /// The form that the upstream is asked for. With `usage = "ask"`, its stream reports more than the client asked for.
+    pub upstream_form: Form,
+    /// Whether the request limits the answer's length.
+    pub sets_limit: bool,
+    /// Whether the answer's text must be JSON.
+    pub wants_json: bool,
+    /// How many choices the request asks for.
+    pub choices: u64,
+    /// Whether the upstream answers before the work is done, which goes on under the answer's id.
+    pub runs_in_background: bool,
+    /// How many vectors the request asks for.
+    pub inputs: usize,
+    /// Whether these may come as base64.
+    pub takes_base64: bool,
+}
+
+/// The form of an answer that a request asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Form {
+    /// Whether the answer is a stream. It is one document otherwise.
+    pub stream: bool,
+    /// Whether the stream reports its usage.
+    pub with_usage: bool,
+    /// Whether the request has options for the stream that are not known here.
+    pub odd: bool,
+    /// No two forms have the same one: 0 is a document, 1 a stream, 2 a stream with its usage, and an odd form has a hash
+    /// of its options, with the highest bit set.
+    pub id: u64,
+}
+
+impl Form {
+    const DOCUMENT: u64 = 0;
+    const STREAM: u64 = 1;
+    const STREAM_WITH_USAGE: u64 = 2;
+    const ODD: u64 = 1 << 63;
+
+    /// The ids of the forms that are not odd.
+    pub const KNOWN_IDS: [u64; 3] = [Self::DOCUMENT, Self::STREAM, Self::STREAM_WITH_USAGE];
+
+    /// The form that a request asks for, in a dialect where `stream` chooses it.
+    pub(super) fn asked_for(body: &Json<'_>, streams_by_default: bool) -> Self {
+        let stream = match body.get("stream").filter(|stream| !stream.is_null()) {
+            None => streams_by_default,
+            Some(Json::Bool(stream)) => *stream,
+            // Each upstream reads this in its own way.
+            Some(other) => return Self { odd: true, id: odd_id(other), ..Self::default() },
+        };
+        if !stream {
+            return Self::default();
+        }
+        let options = body.get("stream_options").filter(|options| !options.is_null());
+        let with_usage = options.and_then(|options| options.get("include_usage")).and_then(Json::as_bool);
+        let with_usage = with_usage == Some(true);
+        let id = match options.filter(|options| are_odd(options)) {
+            Some(options) => odd_id(options),
+            None if with_usage => Self::STREAM_WITH_USAGE,
+            None => Self::STREAM,
+        };
+        Self { stream, with_usage, odd: id >= Self::ODD, id }
+    }
+
+    /// The form with this id. The id of an odd form does not say whether it is a stream: the answer does.
+    pub(super) fn from_id(id: u64, is_stream: bool) -> Self {
+        let odd = id >= Self::ODD;
+        let stream = if odd { is_stream } else { id > Self::DOCUMENT };
+        Self { stream, with_usage: id == Self::STREAM_WITH_USAGE, odd, id }
+    }
+
+    /// The same form, with the usage if it is a stream.
+    pub(super) const fn with_usage(self) -> Self {
+        if self.stream && !self.odd {
+            Self { with_usage: true, id: Self::STREAM_WITH_USAGE, ..self }
+        } else {
+            self
+        }
+    }
+}
+
+/// Whether a request's `stream_options` have more than a usual `include_usage`.
+fn are_odd(options: &Json<'_>) -> bool {
+    let is_known = |member: &Member<'_>| member.name == "include_usage" && member.value.as_bool().is_some();
+    !options.is_object() || !options.members().iter().all(is_known)
+}
+
+fn odd_id(options: &Json<'_>) -> u64 {
+    let mut text = Vec::new();
+    canonical::write(options, &canonical::Rules::default(), &mut text);
+    u64::from_le_bytes(*blake3::hash(&text).as_bytes().first_chunk().unwrap_or(&[0; 8])) | Form::ODD
+}

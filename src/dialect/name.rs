@@ -1,0 +1,58 @@
+//! The dialects, and what each is called. The name is in the settings and in every key, so it never changes.
+
+/// An API: what its requests and answers look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// OpenAI Chat Completions.
+    OpenAiChat,
+    /// OpenAI Completions.
+    OpenAiCompletions,
+    /// OpenAI Responses.
+    OpenAiResponses,
+    /// Anthropic Messages.
+    Anthropic,
+    /// Ollama `/api/chat`.
+    OllamaChat,
+    /// Ollama `/api/generate`.
+    OllamaGenerate,
+    /// A question under `query`, `question` or `message`.
+    Rag,
+    /// Vectors for texts, OpenAI's or Ollama's way.
+    Embedding,
+    /// Some JSON.
+    Json,
+    /// Any bytes. The last one: the length of [`Dialect::NAMED`] depends on that.
+    None,
+}
+
+impl Dialect {
+    /// The dialects that a route's `dialect` can name: all but `Embedding`, which follows from a route's kind. A dialect
+    /// that is missing here does not compile, since the length counts all that come before `None`.
+    pub const NAMED: [Self; Self::None as usize] = [
+        Self::OpenAiChat,
+        Self::OpenAiCompletions,
+        Self::OpenAiResponses,
+        Self::Anthropic,
+        Self::OllamaChat,
+        Self::OllamaGenerate,
+        Self::Rag,
+        Self::Json,
+        Self::None,
+    ];
+
+    /// The name in settings and keys.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => "openai-chat",
+            Self::OpenAiCompletions => "openai-completions",
+            Self::OpenAiResponses => "openai-responses",
+            Self::Anthropic => "anthropic",
+            Self::OllamaChat => "ollama-chat",
+            Self::OllamaGenerate => "ollama-generate",
+            Self::Rag => "rag",
+            Self::Embedding => "embedding",
+            Self::Json => "json",
+            Self::None => "none",
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What each dialect is: the struct that implements its [`Api`], its family, and where its requests are sent.
+//!
+//! Each table is a `match` without a wildcard, so the compiler names every line that a new dialect needs. The family is
+//! no method of [`Api`]: every key depends on it, and a `match` costs no call through a pointer.
+
+use super::{
+    anthropic,
+    api::Api,
+    ask::{Ask, Form},
+    embedding,
+    name::Dialect,
+    ollama, openai, plain, rag,
+    usage::UsageSetting,
+};
+use crate::json::{Json, pointer::Pointer};
+
+/// What several dialects have in common.
+#[derive(Clone, Copy)]
+enum Family {
+    /// A vendor's API that generates text. The request's member `stream` chooses the form of the answer.
+    Generation,
+    /// A vendor's API for vectors, which has no streams.
+    Vectors,
+    /// JSON of a service's own.
+    ServiceJson,
+    /// Any bytes.
+    Bytes,
+}
+
+impl Dialect {
+    pub(super) fn api(self) -> &'static dyn Api {
+        match self {
+            Self::OpenAiChat => &openai::chat::OpenAiChat,
+            Self::OpenAiCompletions => &openai::completions::OpenAiCompletions,
+            Self::OpenAiResponses => &openai::responses::OpenAiResponses,
+            Self::Anthropic => &anthropic::Anthropic,
+            Self::OllamaChat => &ollama::Ollama { text: ollama::TextMember::Message },
+            Self::OllamaGenerate => &ollama::Ollama { text: ollama::TextMember::Response },
+            Self::Rag => &rag::Rag,
+            Self::Embedding => &embedding::Embedding,
+            Self::Json => &plain::Plain::Json,
+            Self::None => &plain::Plain::Bytes,
+        }
+    }
+
+    const fn family(self) -> Family {
+        match self {
+            Self::OpenAiChat
+            | Self::OpenAiCompletions
+            | Self::OpenAiResponses
+            | Self::Anthropic
+            | Self::OllamaChat
+            | Self::OllamaGenerate => Family::Generation,
+            Self::Embedding => Family::Vectors,
+            Self::Rag | Self::Json => Family::ServiceJson,
+            Self::None => Family::Bytes,
+        }
+    }
+
+    /// How the paths end that only this API has.
+    const fn path_ending(self) -> Option<&'static str> {
+        match self {
+            Self::OpenAiChat => Some("/chat/completions"),
+            Self::OpenAiCompletions => Some("/completions"),
+            Self::OpenAiResponses => Some("/v1/responses"),
+            Self::Anthropic => Some("/v1/messages"),
+            Self::OllamaChat => Some("/api/chat"),
+            Self::OllamaGenerate => Some("/api/generate"),
+            Self::Rag | Self::Embedding | Self::Json | Self::None => None,
+        }
+    }
+
+    /// The dialects that a question sent to `path` may have, the likeliest first.
+    pub fn candidates(path: &str) -> impl Iterator<Item = Self> {
+        let ends = |dialect: &Self| dialect.path_ending().is_some_and(|ending| path.ends_with(ending));
+        // In this order, since `/chat/completions` ends in `/completions` too.
+        Self::NAMED.into_iter().find(ends).into_iter().chain([Self::Rag, Self::OpenAiChat])
+    }
+
+    /// Whether requests are JSON.
+    pub const fn is_json(self) -> bool {
+        !matches!(self.family(), Family::Bytes)
+    }
+
+    /// Whether the dialect has a `stream` member, and so both forms of an answer.
+    pub const fn has_stream_member(self) -> bool {
+        matches!(self.family(), Family::Generation)
+    }
+
+    /// Whether this is the API of a vendor of models, whose answers are in the language of the question, whatever
+    /// `Accept-Language` says.
+    pub const fn is_a_vendors(self) -> bool {
+        matches!(self.family(), Family::Generation | Family::Vectors)
+    }
+
+    /// Whether followers may read an answer that is one document only after it was judged. Before that, it may be a
+    /// failure, or the leader's own.
+    pub const fn judges_documents(self) -> bool {
+        !matches!(self.family(), Family::Bytes)
+    }
+
+    /// Whether a request's body has all that the dialect's API requires. With `model_elsewhere`, something else may name
+    /// the model, as the path does with Azure.
+    pub fn fits(self, body: &Json<'_>, model_elsewhere: bool) -> bool {
+        self.api().fits(body, model_elsewhere)
+    }
+
+    /// Where the question's text is.
+    pub fn text(self) -> Vec<Pointer> {
+        self.api().text().iter().filter_map(|pointer| pointer.parse().ok()).collect()
+    }
+
+    /// The text of a request's question: the last text there is.
+    pub fn question_text(self, body: &Json<'_>) -> Option<String> {
+        self.text().iter().filter_map(|pointer| pointer.last_text(body)).next_back()
+    }
+
+    /// What a request asks for, as far as that decides how its answer is judged and served.
+    pub fn ask(self, body: &Json<'_>, usage: UsageSetting) -> Ask {
+        let api = self.api();
+        let form = match self.family() {
+            Family::Generation => Form::asked_for(body, api.streams_by_default()),
+            Family::Vectors | Family::ServiceJson | Family::Bytes => Form::default(),
+        };
+        let adds_usage = usage == UsageSetting::Ask && api.can_ask_for_usage();
+        Ask {
+            form,
+            upstream_form: if adds_usage { form.with_usage() } else { form },
+            sets_limit: api.sets_limit(body),
+            wants_json: api.wants_json(body),
+            choices: api.choices(body),
+            runs_in_background: api.runs_in_background(body),
+            inputs: 0,
+            takes_base64: body.get("encoding_format").is_some_and(|format| format.as_str() != Some("float")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_ending_comes_first() {
+        let first = |path| Dialect::candidates(path).next();
+        assert_eq!(first("/v1/chat/completions"), Some(Dialect::OpenAiChat));
+        assert_eq!(first("/v1/completions"), Some(Dialect::OpenAiCompletions));
+        assert_eq!(first("/api/chat"), Some(Dialect::OllamaChat));
+        assert_eq!(first("/api/v1/query"), Some(Dialect::Rag));
+    }
+
+    #[test]
+    fn every_dialect_can_be_named_but_one() {
+        let mut names: Vec<_> =
+            Dialect::NAMED.into_iter().chain([Dialect::Embedding]).map(Dialect::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Dialect::None as usize + 1);
+    }
+}
