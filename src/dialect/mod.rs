@@ -29,6 +29,8 @@ mod openai;
 mod plain;
 mod rag;
 mod registry;
+#[cfg(test)]
+mod testing;
 pub mod usage;
 
 pub use self::{

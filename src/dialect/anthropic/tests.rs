@@ -3,37 +3,22 @@
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::{stream::to_stream, whole::to_whole};
+use super::Anthropic;
 use crate::{
-    dialect::openai::testing::{long_text, longest_told},
+    dialect::testing::{
+        compact, convert_all, damaged, long_text, longest_told, short_text, to_stream, to_whole,
+        typed_events, typed_stream,
+    },
     http::sse,
     json::Json,
 };
 
 fn stream_of(document: &str) -> Option<String> {
-    let json = Json::parse(document.as_bytes()).expect("JSON");
-    to_stream(&json).map(|stream| String::from_utf8(stream).expect("UTF-8"))
+    to_stream(&Anthropic, document, true)
 }
 
 fn whole_of(stream: &str) -> Option<String> {
-    to_whole(&sse::decode(stream.as_bytes())).map(|whole| String::from_utf8(whole).expect("UTF-8"))
-}
-
-/// The same document without white space.
-fn compact(document: &str) -> String {
-    let mut out = Vec::new();
-    Json::parse(document.as_bytes()).expect("JSON").write(&mut out);
-    String::from_utf8(out).expect("UTF-8")
-}
-
-fn events(stream: &str) -> Vec<Value> {
-    let events = sse::decode(stream.as_bytes());
-    events.iter().map(|event| serde_json::from_str(&event.data).expect("JSON")).collect()
-}
-
-fn written(events: &[Value]) -> String {
-    let kind = |event: &Value| event["type"].as_str().unwrap_or("x").to_owned();
-    events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", kind(event))).collect()
+    to_whole(&Anthropic, stream)
 }
 
 /// What a client makes of a stream, written after the vendor's own `accumulate_event`, and not after ours.
@@ -156,10 +141,6 @@ fn value(exact: bool) -> impl Strategy<Value = String> {
     select(all).prop_map(str::to_owned)
 }
 
-fn text() -> impl Strategy<Value = String> {
-    "[ab ü😀\"\\\\\n\u{85}\u{2028}]{0,12}".prop_map(|text| Value::from(text).to_string())
-}
-
 fn block(exact: bool) -> impl Strategy<Value = String> {
     let citations = || {
         option::of(vec(value(exact), 0..3)).prop_map(|all| match all {
@@ -175,9 +156,11 @@ fn block(exact: bool) -> impl Strategy<Value = String> {
         })
     };
     prop_oneof![
-        (text(), citations()).prop_map(|(text, more)| format!(r#"{{"type":"text","text":{text}{more}}}"#)),
-        (text(), value(exact)).prop_map(|(text, x)| format!(r#"{{"x":{x},"type":"text","text":{text}}}"#)),
-        (text(), text()).prop_map(|(thinking, signature)| {
+        (short_text(), citations())
+            .prop_map(|(text, more)| format!(r#"{{"type":"text","text":{text}{more}}}"#)),
+        (short_text(), value(exact))
+            .prop_map(|(text, x)| format!(r#"{{"x":{x},"type":"text","text":{text}}}"#)),
+        (short_text(), short_text()).prop_map(|(thinking, signature)| {
             format!(r#"{{"type":"thinking","thinking":{thinking},"signature":{signature}}}"#)
         }),
         input().prop_map(|input| format!(r#"{{"type":"tool_use","id":"t","name":"f","input":{input}}}"#)),
@@ -268,7 +251,7 @@ fn what_no_stream_tells_is_no_stream() {
 
 #[test]
 fn what_no_message_has_is_no_message() {
-    let stream = written(&recorded(&serde_json::from_str(MESSAGE).expect("JSON"), &[]));
+    let stream = typed_stream(&recorded(&serde_json::from_str(MESSAGE).expect("JSON"), &[]));
     assert_eq!(whole_of(&stream).map(|whole| compact(&whole)), Some(compact(MESSAGE)));
     for (from, to) in [
         ("_stop\",\"index\":0", "_stop\",\"index\":1"),
@@ -301,7 +284,7 @@ fn a_long_text_has_no_long_lines() {
     message["content"][0]["text"] = json!(text);
     let stream = stream_of(&message.to_string()).expect("a stream");
     assert!(stream.lines().all(|line| line.len() < 32 * 1024));
-    assert_eq!(accumulate(&events(&stream)), message);
+    assert_eq!(accumulate(&typed_events(&stream)), message);
 }
 
 proptest! {
@@ -315,7 +298,7 @@ proptest! {
     fn a_client_makes_the_document_of_the_made_stream(document in message(false)) {
         let stream = stream_of(&document).expect("a stream");
         let expected: Value = serde_json::from_str(&document).expect("JSON");
-        prop_assert_eq!(accumulate(&events(&stream)), expected);
+        prop_assert_eq!(accumulate(&typed_events(&stream)), expected);
     }
 
     #[test]
@@ -324,9 +307,9 @@ proptest! {
         cuts in vec(any::<usize>(), 0..4),
     ) {
         let recorded = recorded(&serde_json::from_str(&document).expect("JSON"), &cuts);
-        let whole = whole_of(&written(&recorded)).expect("a message");
+        let whole = whole_of(&typed_stream(&recorded)).expect("a message");
         let again = stream_of(&whole).expect("a stream");
-        prop_assert_eq!(accumulate(&events(&again)), accumulate(&recorded));
+        prop_assert_eq!(accumulate(&typed_events(&again)), accumulate(&recorded));
     }
 
     /// Events that are missing, doubled or out of order give no message, or the very one a client would make.
@@ -346,7 +329,7 @@ proptest! {
             2 => events.swap(at, to),
             _ => events[at]["unknown"] = json!(1),
         }
-        if let Some(whole) = whole_of(&written(&events)) {
+        if let Some(whole) = whole_of(&typed_stream(&events)) {
             prop_assert!(how != 3 || events[at]["type"] == "ping");
             prop_assert_eq!(serde_json::from_str::<Value>(&whole).expect("JSON"), accumulate(&events));
         }
@@ -361,15 +344,7 @@ proptest! {
     ) {
         let stream = stream_of(&document).expect("a stream");
         for text in [&document, &stream] {
-            let damaged: String = text.split(from).enumerate().map(|(place, part)| match place {
-                0 => part.to_owned(),
-                place if place == skip => format!("{to}{part}"),
-                _ => format!("{from}{part}"),
-            }).collect();
-            let _ = whole_of(&damaged);
-            if let Ok(json) = Json::parse(damaged.as_bytes()) {
-                let _ = to_stream(&json);
-            }
+            convert_all(&Anthropic, damaged(text, from, to, skip).as_bytes());
         }
     }
 }
@@ -391,7 +366,7 @@ fn what_is_null_is_not_there() {
         let stream = stream_of(&document).unwrap_or_else(|| panic!("{document}"));
         assert_eq!(whole_of(&stream), Some(document));
     }
-    let stream = written(&recorded(&serde_json::from_str(MESSAGE).expect("JSON"), &[]));
+    let stream = typed_stream(&recorded(&serde_json::from_str(MESSAGE).expect("JSON"), &[]));
     for (from, to) in [
         (r#""content":[]"#, r#""content":null"#),
         (r#""text":"Hi"}"#, r#""text":"Hi","zz-new":null}"#),
@@ -451,6 +426,6 @@ proptest! {
         prop_assert!(longest <= 4096, "{}", longest);
         prop_assert_eq!(whole_of(&stream), Some(compact(&document)));
         let expected: Value = serde_json::from_str(&document).expect("JSON");
-        prop_assert_eq!(accumulate(&events(&stream)), expected);
+        prop_assert_eq!(accumulate(&typed_events(&stream)), expected);
     }
 }

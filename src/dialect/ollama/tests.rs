@@ -3,32 +3,19 @@
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value, json};
 
-use super::{TextMember, stream::to_stream, whole::to_whole};
+use super::{Ollama, TextMember};
 use crate::{
-    dialect::openai::testing::{long_text, longest_told},
+    dialect::testing::{
+        canonical, convert_all, damaged, long_text, longest_told, short_text, to_stream, to_whole,
+    },
     http::sse,
-    json::{Json, canonical},
 };
 
-fn stream_of(text: &TextMember, document: &str) -> Option<String> {
-    let json = Json::parse(document.as_bytes()).expect("JSON");
-    to_stream(text, &json).map(|stream| String::from_utf8(stream).expect("UTF-8"))
-}
+const CHAT_API: Ollama = Ollama { text: TextMember::Message };
+const GENERATE_API: Ollama = Ollama { text: TextMember::Response };
 
-fn whole_of(text: &TextMember, stream: &str) -> Option<String> {
-    to_whole(text, &sse::decode_lines(stream.as_bytes()))
-        .map(|whole| String::from_utf8(whole).expect("UTF-8"))
-}
-
-/// A form that two documents share if they differ in the order of members at most.
-fn unordered(document: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    canonical::write(
-        &Json::parse(document.as_bytes()).expect("JSON"),
-        &canonical::Rules::default(),
-        &mut out,
-    );
-    out
+fn stream_of(api: &Ollama, document: &str) -> Option<String> {
+    to_stream(api, document, true)
 }
 
 fn lines(stream: &str) -> Vec<Value> {
@@ -112,20 +99,16 @@ fn recorded(is_chat: bool, answer: &Value, calls_at_end: bool) -> Vec<Value> {
     lines
 }
 
-fn text() -> impl Strategy<Value = String> {
-    "[ab ü😀\"\\\\\n\u{85}\u{2028}]{0,12}".prop_map(|text| Value::from(text).to_string())
-}
-
 /// What says something in an answer, as the members of an object.
 fn says(name: &'static str) -> impl Strategy<Value = String> {
-    let thinking = prop_oneof![Just(None), Just(Some("null".to_owned())), text().prop_map(Some)];
+    let thinking = prop_oneof![Just(None), Just(Some("null".to_owned())), short_text().prop_map(Some)];
     let call = select(vec![
         r#"{"function":{"name":"f","arguments":{"city":"Kö ln"}}}"#,
         r#"{"id":"call_1","function":{"index":1,"name":"g","arguments":{}}}"#,
     ]);
     let calls =
         prop_oneof![Just(None), vec(call, 0..3).prop_map(|calls| Some(format!("[{}]", calls.join(","))))];
-    (text(), thinking, calls).prop_map(move |(text, thinking, calls)| {
+    (short_text(), thinking, calls).prop_map(move |(text, thinking, calls)| {
         let mut members = format!("\"{name}\":{text}");
         for (name, value) in [("thinking", thinking), ("tool_calls", calls)] {
             if let Some(value) = value {
@@ -160,8 +143,8 @@ fn answer(is_chat: bool, exact: bool) -> impl Strategy<Value = String> {
     })
 }
 
-fn shape(is_chat: bool) -> TextMember {
-    if is_chat { TextMember::Message } else { TextMember::Response }
+const fn api(is_chat: bool) -> Ollama {
+    if is_chat { CHAT_API } else { GENERATE_API }
 }
 
 fn any_answer(exact: bool) -> impl Strategy<Value = (bool, String)> {
@@ -187,7 +170,7 @@ fn the_stream_is_as_ollama_sends_it() {
         r#""done":true,"done_reason":"stop","eval_count":2}"#,
         "\n",
     );
-    assert_eq!(stream_of(&TextMember::Message, CHAT).as_deref(), Some(expected));
+    assert_eq!(stream_of(&CHAT_API, CHAT).as_deref(), Some(expected));
     let generated = r#"{"model":"m","created_at":"c","response":"Hi","done":true,"context":[1]}"#;
     let expected = concat!(
         r#"{"model":"m","created_at":"c","response":"Hi","done":false}"#,
@@ -195,7 +178,7 @@ fn the_stream_is_as_ollama_sends_it() {
         r#"{"model":"m","created_at":"c","response":"","done":true,"context":[1]}"#,
         "\n",
     );
-    assert_eq!(stream_of(&TextMember::Response, generated).as_deref(), Some(expected));
+    assert_eq!(stream_of(&GENERATE_API, generated).as_deref(), Some(expected));
 }
 
 #[test]
@@ -211,14 +194,14 @@ fn what_no_stream_tells_is_no_stream() {
     ] {
         let document = CHAT.replacen(from, to, 1);
         assert_ne!(document, CHAT);
-        assert_eq!(stream_of(&TextMember::Message, &document), None, "{document}");
+        assert_eq!(stream_of(&CHAT_API, &document), None, "{document}");
     }
 }
 
 #[test]
 fn what_no_answer_has_is_no_answer() {
-    let stream = stream_of(&TextMember::Message, CHAT).expect("a stream");
-    assert_eq!(whole_of(&TextMember::Message, &stream).map(|whole| unordered(&whole)), Some(unordered(CHAT)));
+    let stream = stream_of(&CHAT_API, CHAT).expect("a stream");
+    assert_eq!(to_whole(&CHAT_API, &stream).map(|whole| canonical(&whole)), Some(canonical(CHAT)));
     for (from, to) in [
         (r#""done":false"#, r#""done":true"#),
         (r#""done":false"#, r#""done":false,"unknown":1"#),
@@ -231,11 +214,11 @@ fn what_no_answer_has_is_no_answer() {
     ] {
         let other = stream.replacen(from, to, 1);
         assert_ne!(other, stream);
-        assert_eq!(whole_of(&TextMember::Message, &other), None, "{other}");
+        assert_eq!(to_whole(&CHAT_API, &other), None, "{other}");
     }
     // What every line says alike is not lost.
     let remote = stream.replace(r#""model":"m""#, r#""model":"m","remote_model":"r""#);
-    assert!(whole_of(&TextMember::Message, &remote).is_some_and(|whole| whole.contains("remote_model")));
+    assert!(to_whole(&CHAT_API, &remote).is_some_and(|whole| whole.contains("remote_model")));
 }
 
 #[test]
@@ -243,7 +226,7 @@ fn no_line_is_long_or_broken() {
     let mut answer: Value = serde_json::from_str(CHAT).expect("JSON");
     answer["message"]["content"] = json!("ü\u{2028}\u{1}".repeat(100_000));
     answer["logprobs"] = json!(vec![json!({"token": "ü", "logprob": -0.5}); 1000]);
-    let stream = stream_of(&TextMember::Message, &answer.to_string()).expect("a stream");
+    let stream = stream_of(&CHAT_API, &answer.to_string()).expect("a stream");
     assert!(stream.lines().all(|line| line.len() < 32 * 1024));
     assert!(!stream.contains('\u{2028}'));
     assert_eq!(accumulate(&lines(&stream)), answer);
@@ -252,14 +235,14 @@ fn no_line_is_long_or_broken() {
 proptest! {
     #[test]
     fn json_to_stream_to_json_is_the_same((is_chat, document) in any_answer(true)) {
-        let stream = stream_of(&shape(is_chat), &document).expect("a stream");
-        let whole = whole_of(&shape(is_chat), &stream).expect("an answer");
-        prop_assert_eq!(unordered(&whole), unordered(&document), "{}", whole);
+        let stream = stream_of(&api(is_chat), &document).expect("a stream");
+        let whole = to_whole(&api(is_chat), &stream).expect("an answer");
+        prop_assert_eq!(canonical(&whole), canonical(&document), "{}", whole);
     }
 
     #[test]
     fn a_client_makes_the_document_of_the_made_stream((is_chat, document) in any_answer(false)) {
-        let stream = stream_of(&shape(is_chat), &document).expect("a stream");
+        let stream = stream_of(&api(is_chat), &document).expect("a stream");
         prop_assert_eq!(accumulate(&lines(&stream)), serde_json::from_str::<Value>(&document).expect("JSON"));
     }
 
@@ -269,9 +252,9 @@ proptest! {
         calls_at_end in any::<bool>(),
     ) {
         let recorded = recorded(is_chat, &serde_json::from_str(&document).expect("JSON"), calls_at_end);
-        let whole = whole_of(&shape(is_chat), &written(&recorded)).expect("an answer");
+        let whole = to_whole(&api(is_chat), &written(&recorded)).expect("an answer");
         prop_assert_eq!(serde_json::from_str::<Value>(&whole).expect("JSON"), accumulate(&recorded));
-        let again = stream_of(&shape(is_chat), &whole).expect("a stream");
+        let again = stream_of(&api(is_chat), &whole).expect("a stream");
         prop_assert_eq!(accumulate(&lines(&again)), accumulate(&recorded));
     }
 
@@ -282,17 +265,9 @@ proptest! {
         to in select(vec!["", "null", "[]", "{}", "0", "x", "true", "-1"]),
         skip in 0..20_usize,
     ) {
-        let stream = stream_of(&shape(is_chat), &document).expect("a stream");
+        let stream = stream_of(&api(is_chat), &document).expect("a stream");
         for text in [&document, &stream] {
-            let damaged: String = text.split(from).enumerate().map(|(place, part)| match place {
-                0 => part.to_owned(),
-                place if place == skip => format!("{to}{part}"),
-                _ => format!("{from}{part}"),
-            }).collect();
-            let _ = whole_of(&shape(is_chat), &damaged);
-            if let Ok(json) = Json::parse(damaged.as_bytes()) {
-                let _ = to_stream(&shape(is_chat), &json);
-            }
+            convert_all(&api(is_chat), damaged(text, from, to, skip).as_bytes());
         }
     }
 }
@@ -304,11 +279,8 @@ fn what_is_null_is_not_there() {
         r#""eval_count":2,"logprobs":null,"error":null,"zz-new":null"#,
         1,
     );
-    let stream = stream_of(&TextMember::Message, &document).expect("a stream");
-    assert_eq!(
-        whole_of(&TextMember::Message, &stream).map(|whole| unordered(&whole)),
-        Some(unordered(&document))
-    );
+    let stream = stream_of(&CHAT_API, &document).expect("a stream");
+    assert_eq!(to_whole(&CHAT_API, &stream).map(|whole| canonical(&whole)), Some(canonical(&document)));
     let nulls =
         r#""done":false,"done_reason":null,"eval_count":null,"logprobs":null,"error":null,"zz-new":null"#;
     let told = stream.replace(r#""done":false"#, nulls).replacen(
@@ -319,8 +291,8 @@ fn what_is_null_is_not_there() {
     assert!(told.contains(r#""role":null"#));
     let told = format!("{{\"model\":\"m\",\"message\":null,\"done\":null}}\nnull\n{told}");
     assert_eq!(
-        whole_of(&TextMember::Message, &told).map(|whole| unordered(&whole)),
-        Some(unordered(&document)),
+        to_whole(&CHAT_API, &told).map(|whole| canonical(&whole)),
+        Some(canonical(&document)),
         "{told}"
     );
 }
@@ -328,26 +300,20 @@ fn what_is_null_is_not_there() {
 #[test]
 fn timings_of_the_last_line_are_the_documents() {
     let document = CHAT.replacen(r#""eval_count":2"#, r#""eval_count":2,"timings":{"ms":1.50}"#, 1);
-    let stream = stream_of(&TextMember::Message, &document).expect("a stream");
+    let stream = stream_of(&CHAT_API, &document).expect("a stream");
     assert!(
         stream.ends_with("\"timings\":{\"ms\":1.50}}\n") && stream.matches("timings").count() == 1,
         "{stream}"
     );
-    assert_eq!(
-        whole_of(&TextMember::Message, &stream).map(|whole| unordered(&whole)),
-        Some(unordered(&document))
-    );
+    assert_eq!(to_whole(&CHAT_API, &stream).map(|whole| canonical(&whole)), Some(canonical(&document)));
 }
 
 #[test]
 fn log_probabilities_go_with_their_tokens() {
     let told = |logprobs: &str| {
         let document = CHAT.replacen(r#""eval_count":2"#, &format!(r#""logprobs":{logprobs}"#), 1);
-        let stream = stream_of(&TextMember::Message, &document).expect("a stream");
-        assert_eq!(
-            whole_of(&TextMember::Message, &stream).map(|whole| unordered(&whole)),
-            Some(unordered(&document))
-        );
+        let stream = stream_of(&CHAT_API, &document).expect("a stream");
+        assert_eq!(to_whole(&CHAT_API, &stream).map(|whole| canonical(&whole)), Some(canonical(&document)));
         let said = |line: &Value| {
             let says = &line["message"];
             let text = says["thinking"].as_str().unwrap_or_else(|| says["content"].as_str().expect("a text"));
@@ -389,9 +355,9 @@ proptest! {
             format!(r#""response":{text},"thinking":{thinking}"#)
         };
         let document = format!(r#"{{"model":"m",{says},"done":true,"logprobs":{}}}"#, json!(tokens));
-        let stream = stream_of(&shape(is_chat), &document).expect("a stream");
+        let stream = stream_of(&api(is_chat), &document).expect("a stream");
         let longest = longest_told(&sse::decode_lines(stream.as_bytes()));
         prop_assert!(longest <= 4096, "{}", longest);
-        prop_assert_eq!(whole_of(&shape(is_chat), &stream).map(|whole| unordered(&whole)), Some(unordered(&document)));
+        prop_assert_eq!(to_whole(&api(is_chat), &stream).map(|whole| canonical(&whole)), Some(canonical(&document)));
     }
 }

@@ -1,5 +1,5 @@
-//! What the tests of both dialects need: answers at random, streams that tell them in random pieces, and an
-//! accumulator such as clients have.
+//! What the tests of chunks with choices need: documents at random, streams that say them in random pieces, and an
+//! accumulator like those of clients.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -7,100 +7,12 @@ use fastrand::Rng;
 use proptest::prelude::*;
 
 use crate::{
-    dialect::api::Api,
+    dialect::testing::{
+        any_number, any_text, any_value, canonical, maybe, object, one_member, or_null, parse, written,
+    },
     http::sse,
     json::{Json, Member},
 };
-
-pub(in crate::dialect) fn parse(text: &str) -> Json<'_> {
-    Json::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"))
-}
-
-pub(in crate::dialect) fn written(json: &Json<'_>) -> String {
-    let mut out = Vec::new();
-    json.write(&mut out);
-    String::from_utf8(out).expect("UTF-8")
-}
-
-/// The text of a value with all members in the order of their names.
-pub(in crate::dialect) fn canonical(text: &str) -> String {
-    fn sort(json: &mut Json<'_>) {
-        match json {
-            Json::Array(items) => items.iter_mut().for_each(sort),
-            Json::Object(members) => {
-                members.iter_mut().for_each(|member| sort(&mut member.value));
-                members.sort_by(|a, b| a.name.cmp(&b.name));
-            }
-            _ => {}
-        }
-    }
-    let mut json = parse(text);
-    sort(&mut json);
-    written(&json)
-}
-
-/// The same without members that are null.
-pub(in crate::dialect) fn said(text: &str) -> String {
-    fn strip(json: &mut Json<'_>) {
-        match json {
-            Json::Array(items) => items.iter_mut().for_each(strip),
-            Json::Object(members) => {
-                members.retain(|member| !member.value.is_null());
-                members.iter_mut().for_each(|member| strip(&mut member.value));
-            }
-            _ => {}
-        }
-    }
-    let mut json = parse(text);
-    strip(&mut json);
-    canonical(&written(&json))
-}
-
-/// Some members more that are null, where an object has none of that name.
-pub(in crate::dialect) fn add_nulls(json: &mut Json<'_>, names: &[&'static str], rng: &mut Rng) {
-    for name in names {
-        if json.is_object() && json.get(name).is_none() && rng.bool() {
-            json.set(*name, Json::Null);
-        }
-    }
-}
-
-/// The element of `json` at these members and indices, to be changed.
-pub(in crate::dialect) fn items_mut<'j, 'a>(json: &'j mut Json<'a>, name: &str) -> &'j mut [Json<'a>] {
-    let Json::Object(members) = json else { return &mut [] };
-    match members.iter_mut().find(|member| member.name == name).map(|member| &mut member.value) {
-        Some(Json::Array(items)) => items,
-        _ => &mut [],
-    }
-}
-
-/// The member `name` of an object, to be changed.
-pub(in crate::dialect) fn member_mut<'j, 'a>(json: &'j mut Json<'a>, name: &str) -> Option<&'j mut Json<'a>> {
-    let Json::Object(members) = json else { return None };
-    members.iter_mut().find(|member| member.name == name).map(|member| &mut member.value)
-}
-
-/// A text of some thousand bytes, most of them parts of longer characters, as JSON.
-pub(in crate::dialect) fn long_text() -> impl Strategy<Value = String> {
-    ("[ab ü😀\"\\\\\n\u{2028}]{1,9}", 0..5_000_usize)
-        .prop_map(|(text, times)| written(&Json::text(text.repeat(times / text.len()))))
-}
-
-/// The longest text in a value.
-pub(in crate::dialect) fn longest(json: &Json<'_>) -> usize {
-    match json {
-        Json::String(text) => text.len(),
-        Json::Array(items) => items.iter().map(longest).max().unwrap_or(0),
-        Json::Object(members) => members.iter().map(|member| longest(&member.value)).max().unwrap_or(0),
-        _ => 0,
-    }
-}
-
-/// The longest text in a stream's events.
-pub(in crate::dialect) fn longest_told(events: &[sse::Event]) -> usize {
-    let told = |event: &sse::Event| Json::parse(event.data.as_bytes()).map_or(0, |json| longest(&json));
-    events.iter().map(told).max().unwrap_or(0)
-}
 
 /// A text's tokens at random: its characters, some of them together.
 pub(in crate::dialect) fn any_tokens(text: &str, rng: &mut Rng) -> Vec<String> {
@@ -120,65 +32,6 @@ pub(in crate::dialect) fn stream(chunks: &[impl AsRef<str>]) -> String {
         let _ = write!(text, "data: {data}\n\n");
         text
     })
-}
-
-pub(in crate::dialect) fn to_whole(api: &dyn Api, stream: &str) -> Option<String> {
-    api.to_whole(&sse::decode(stream.as_bytes())).map(|out| String::from_utf8(out).expect("UTF-8"))
-}
-
-pub(in crate::dialect) fn to_stream(api: &dyn Api, whole: &str, with_usage: bool) -> Option<String> {
-    api.to_stream(&parse(whole), with_usage).map(|out| String::from_utf8(out).expect("UTF-8"))
-}
-
-pub(in crate::dialect) fn with_usage(api: &dyn Api, stream: &str, with_usage: bool) -> Option<String> {
-    let out = api.with_usage(&sse::decode(stream.as_bytes()), with_usage);
-    out.map(|out| String::from_utf8(out).expect("UTF-8"))
-}
-
-/// A string of JSON, with what needs escapes, what is longer than two bytes, and what lines end in.
-pub(in crate::dialect) fn any_text() -> impl Strategy<Value = String> {
-    prop_oneof![Just(String::new()), "\\PC{1,9}", "[\n\r\t\"\\\\ a-c{}é\u{2028}😀]{1,12}"]
-        .prop_map(|text: String| written(&Json::text(text)))
-}
-
-pub(in crate::dialect) fn any_number() -> impl Strategy<Value = String> {
-    "-?(0|[1-9][0-9]{0,3})(\\.[0-9]{1,25})?(e-[1-9]{1,2})?"
-}
-
-/// Some value, nested or not.
-pub(in crate::dialect) fn any_value() -> impl Strategy<Value = String> {
-    prop_oneof![
-        Just("null".to_owned()),
-        Just("[]".to_owned()),
-        Just("true".to_owned()),
-        any_text(),
-        any_number(),
-        any_text().prop_map(|text| format!(r#"{{"index":0,"x":[{text}]}}"#)),
-        any_number().prop_map(|number| format!(r#"[{{"index":7,"n":{number}}},{number}]"#)),
-    ]
-}
-
-/// `"NAME":VALUE`, or nothing.
-pub(in crate::dialect) fn maybe(
-    name: &'static str,
-    value: impl Strategy<Value = String>,
-) -> impl Strategy<Value = Option<String>> {
-    proptest::option::of(value).prop_map(move |value| value.map(|value| format!("\"{name}\":{value}")))
-}
-
-pub(in crate::dialect) fn or_null(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
-    proptest::option::of(value).prop_map(|value| value.unwrap_or_else(|| "null".to_owned()))
-}
-
-pub(in crate::dialect) fn list(
-    item: impl Strategy<Value = String>,
-    max: usize,
-) -> impl Strategy<Value = String> {
-    proptest::collection::vec(item, 0..=max).prop_map(|items| format!("[{}]", items.join(",")))
-}
-
-pub(in crate::dialect) fn object(members: impl IntoIterator<Item = Option<String>>) -> String {
-    format!("{{{}}}", members.into_iter().flatten().collect::<Vec<_>>().join(","))
 }
 
 /// A document with these choices, each without its `index`.
@@ -271,10 +124,6 @@ pub(in crate::dialect) fn tell(
     chunks
 }
 
-pub(in crate::dialect) fn one_member(member: &Member<'_>) -> String {
-    format!("{}:{}", written(&Json::text(&*member.name)), written(&member.value))
-}
-
 /// What a client has read when the stream is over: where each text and value came from, and what it is. It knows
 /// nothing of the dialects but that texts grow, that lists do, and that elements with an `index` are told in
 /// parts: as `accumulate_delta` of the API's own Python client does.
@@ -321,35 +170,5 @@ fn add(seen: &mut BTreeMap<String, String>, path: String, json: &Json<'_>) {
         }
         // The same again, or for the first time.
         _ => drop(seen.insert(path, written(json))),
-    }
-}
-
-/// `text`, one character replaced by, or one piece of JSON put before it.
-pub(in crate::dialect) fn broken(text: &str, rng: &mut Rng) -> String {
-    const JUNK: [&str; 12] =
-        ["", "{", "}", "[", "]", "\"", ",", "null", "0", "\n\n", "data: {}\n\n", "\"index\":null,"];
-    let mut letters: Vec<String> = text.chars().map(String::from).collect();
-    for _ in 0..=rng.u8(..3) {
-        let place = rng.usize(..letters.len());
-        let junk = *rng.choice(&JUNK).expect("some");
-        if rng.bool() {
-            letters[place] = junk.to_owned();
-        } else {
-            letters.insert(place, junk.to_owned());
-        }
-    }
-    letters.concat()
-}
-
-/// Every conversion of whatever this is.
-pub(in crate::dialect) fn convert_all(api: &dyn Api, bytes: &[u8]) {
-    for events in [sse::decode(bytes), sse::decode_lines(bytes)] {
-        api.to_whole(&events);
-        api.with_usage(&events, true);
-        api.with_usage(&events, false);
-    }
-    if let Ok(whole) = Json::parse(bytes) {
-        api.to_stream(&whole, true);
-        api.to_stream(&whole, false);
     }
 }

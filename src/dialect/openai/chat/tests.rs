@@ -1,7 +1,10 @@
 //! Answers and streams as servers send them.
 
 use super::OpenAiChat;
-use crate::dialect::openai::testing::{canonical, parse, stream, to_stream, to_whole, with_usage, written};
+use crate::dialect::{
+    openai::testing::stream,
+    testing::{canonical, parse, to_stream, to_whole, with_usage, written},
+};
 
 const CHAT: OpenAiChat = OpenAiChat;
 const USAGE: &str = r#"{"id":"c","object":"chat.completion.chunk","choices":[],"usage":{"total_tokens":3}}"#;

@@ -3,42 +3,22 @@
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::{stream::to_stream, whole::to_whole};
+use super::OpenAiResponses;
 use crate::{
-    dialect::openai::testing::{long_text, longest},
+    dialect::testing::{
+        compact, convert_all, damaged, long_text, longest, short_text, to_stream, to_whole, typed_events,
+        typed_stream,
+    },
     http::sse,
     json::Json,
 };
 
 fn stream_of(document: &str) -> Option<String> {
-    let json = Json::parse(document.as_bytes()).expect("JSON");
-    to_stream(&json).map(|stream| String::from_utf8(stream).expect("UTF-8"))
+    to_stream(&OpenAiResponses, document, true)
 }
 
 fn whole_of(stream: &str) -> Option<String> {
-    to_whole(&sse::decode(stream.as_bytes())).map(|whole| String::from_utf8(whole).expect("UTF-8"))
-}
-
-fn compact(document: &str) -> String {
-    let mut out = Vec::new();
-    Json::parse(document.as_bytes()).expect("JSON").write(&mut out);
-    String::from_utf8(out).expect("UTF-8")
-}
-
-fn events(stream: &str) -> Vec<Value> {
-    let event = |event: sse::Event| {
-        let json: Value = serde_json::from_str(&event.data).expect("JSON");
-        assert_eq!(json["type"], event.name);
-        json
-    };
-    sse::decode(stream.as_bytes()).into_iter().map(event).collect()
-}
-
-fn written(events: &[Value]) -> String {
-    events
-        .iter()
-        .map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().expect("x")))
-        .collect()
+    to_whole(&OpenAiResponses, stream)
 }
 
 fn push(text: &mut Value, more: &Value) {
@@ -110,10 +90,6 @@ fn accumulate(events: &[Value]) -> Value {
     json!(output)
 }
 
-fn text() -> impl Strategy<Value = String> {
-    "[ab ü😀\"\\\\\n\u{2028}]{0,12}".prop_map(|text| Value::from(text).to_string())
-}
-
 fn part() -> impl Strategy<Value = String> {
     let annotations = select(vec![
         "[]",
@@ -127,7 +103,7 @@ fn part() -> impl Strategy<Value = String> {
         Just(Some(Some(r#"[{"token":"?","logprob":-0.5,"top_logprobs":[]}]"#.to_owned()))),
     ];
     prop_oneof![
-        (text(), annotations, logprobs).prop_map(|(text, annotations, logprobs)| {
+        (short_text(), annotations, logprobs).prop_map(|(text, annotations, logprobs)| {
             let more = match logprobs {
                 None => String::new(),
                 Some(Some(logprobs)) => format!(r#","logprobs":{logprobs}"#),
@@ -140,14 +116,14 @@ fn part() -> impl Strategy<Value = String> {
             };
             format!(r#"{{"type":"output_text","annotations":{annotations}{more},"text":{text}}}"#)
         }),
-        text().prop_map(|text| format!(r#"{{"type":"refusal","refusal":{text}}}"#)),
+        short_text().prop_map(|text| format!(r#"{{"type":"refusal","refusal":{text}}}"#)),
     ]
 }
 
 /// An item without its id.
 fn item() -> impl Strategy<Value = String> {
     let list = |kind: &'static str| {
-        vec(text().prop_map(move |text| format!(r#"{{"type":"{kind}","text":{text}}}"#)), 0..3)
+        vec(short_text().prop_map(move |text| format!(r#"{{"type":"{kind}","text":{text}}}"#)), 0..3)
             .prop_map(|parts| format!("[{}]", parts.join(",")))
     };
     let content = option::of(prop_oneof![Just("null".to_owned()), list("reasoning_text")]);
@@ -160,10 +136,10 @@ fn item() -> impl Strategy<Value = String> {
             let content = content.map(|content| format!(r#","content":{content}"#)).unwrap_or_default();
             format!(r#""type":"reasoning","summary":{summary}{content},"encrypted_content":"e""#)
         }),
-        (text(), select(vec![r#","status":"completed""#, ""])).prop_map(|(arguments, status)| {
+        (short_text(), select(vec![r#","status":"completed""#, ""])).prop_map(|(arguments, status)| {
             format!(r#""type":"function_call","call_id":"c","name":"f","arguments":{arguments}{status}"#)
         }),
-        text().prop_map(|input| format!(
+        short_text().prop_map(|input| format!(
             r#""type":"custom_tool_call","call_id":"c","name":"f","input":{input}"#
         )),
         Just(
@@ -203,7 +179,7 @@ const RESPONSE: &str = concat!(
 #[test]
 fn the_stream_is_as_the_api_sends_it() {
     let stream = stream_of(RESPONSE).expect("a stream");
-    let events = events(&stream);
+    let events = typed_events(&stream);
     let kinds: Vec<_> = events.iter().map(|event| event["type"].as_str().expect("a type")).collect();
     assert_eq!(
         kinds,
@@ -278,7 +254,7 @@ fn what_the_end_does_not_have_is_no_response() {
         assert_eq!(whole_of(&other), None, "{other}");
     }
     // Servers that leave the output out of their last event.
-    let events: Vec<_> = events(&stream)
+    let events: Vec<_> = typed_events(&stream)
         .into_iter()
         .map(|mut event| {
             if event["type"] == "response.completed" {
@@ -287,7 +263,7 @@ fn what_the_end_does_not_have_is_no_response() {
             event
         })
         .collect();
-    assert_eq!(whole_of(&written(&events)), None);
+    assert_eq!(whole_of(&typed_stream(&events)), None);
 }
 
 #[test]
@@ -311,7 +287,7 @@ proptest! {
     #[test]
     fn the_deltas_say_what_the_document_says(document in response()) {
         let document = document.replace(r#","n":1e400"#, "");
-        let events = events(&stream_of(&document).expect("a stream"));
+        let events = typed_events(&stream_of(&document).expect("a stream"));
         let document: Value = serde_json::from_str(&document).expect("JSON");
         prop_assert_eq!(&accumulate(&events), &document["output"]);
         prop_assert_eq!(&events.last().expect("an end")["response"], &document);
@@ -322,7 +298,7 @@ proptest! {
     #[test]
     fn stream_to_json_to_stream_is_the_same_to_a_client(document in response()) {
         let document = document.replace(r#","n":1e400"#, "");
-        let recorded: Vec<Value> = events(&stream_of(&document).expect("a stream"))
+        let recorded: Vec<Value> = typed_events(&stream_of(&document).expect("a stream"))
             .into_iter()
             .flat_map(|event| {
                 let delta = event["delta"].as_str().map(|delta| delta.chars().collect::<Vec<_>>());
@@ -338,8 +314,8 @@ proptest! {
                 pieces
             })
             .collect();
-        let whole = whole_of(&written(&recorded)).expect("a response");
-        let again = events(&stream_of(&whole).expect("a stream"));
+        let whole = whole_of(&typed_stream(&recorded)).expect("a response");
+        let again = typed_events(&stream_of(&whole).expect("a stream"));
         prop_assert_eq!(accumulate(&again), accumulate(&recorded));
     }
 
@@ -352,15 +328,7 @@ proptest! {
     ) {
         let stream = stream_of(&document).expect("a stream");
         for text in [&document, &stream] {
-            let damaged: String = text.split(from).enumerate().map(|(place, part)| match place {
-                0 => part.to_owned(),
-                place if place == skip => format!("{to}{part}"),
-                _ => format!("{from}{part}"),
-            }).collect();
-            let _ = whole_of(&damaged);
-            if let Ok(json) = Json::parse(damaged.as_bytes()) {
-                let _ = to_stream(&json);
-            }
+            convert_all(&OpenAiResponses, damaged(text, from, to, skip).as_bytes());
         }
     }
 }
@@ -424,11 +392,11 @@ proptest! {
         let mut nulls = document;
         add_nulls(&mut nulls, &["phase", "logprobs", "annotations", "timings", "zz-new"], &mut seed);
         let stream = stream_of(&nulls.to_string()).expect("a stream");
-        let mut events = events(&stream);
+        let mut events = typed_events(&stream);
         for event in &mut events {
             add_nulls(event, &["output_index", "obfuscation", "timings", "zz-new"], &mut seed);
         }
-        let whole = whole_of(&written(&events)).expect("a response");
+        let whole = whole_of(&typed_stream(&events)).expect("a response");
         prop_assert_eq!(without_nulls(&serde_json::from_str(&whole).expect("JSON")), said);
     }
 }
@@ -446,7 +414,7 @@ proptest! {
             prop_assert!(has_all || longest <= 4096, "{}: {}", event.name, longest);
         }
         prop_assert_eq!(whole_of(&stream), Some(compact(&document)));
-        let events = events(&stream);
+        let events = typed_events(&stream);
         let document: Value = serde_json::from_str(&document).expect("JSON");
         prop_assert_eq!(&accumulate(&events), &document["output"]);
     }
