@@ -33,7 +33,7 @@
 //! | [`cache`] | what caching means here: routes, keys, entries, freshness, invalidation; pure |
 //! | [`dialect`] | what the bodies of each API mean, and one form from the other; pure |
 //! | [`http`], [`json`] | HTTP field rules and the framing of streams; exact JSON |
-//! | [`time`], [`digits`] | clocks and numbers as text |
+//! | [`time`] | clocks and durations as text |
 
 pub mod admin;
 pub mod app;
@@ -41,7 +41,6 @@ pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod dialect;
-pub mod digits;
 pub mod http;
 pub mod json;
 pub mod proxy;

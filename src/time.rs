@@ -1,33 +1,34 @@
-//! Durations as numbers, and the wall clock's time in the forms that are written.
+//! Durations as numbers, and the wall clock's time as text.
+//!
+//! Each response and each line of the log has some of these, so the digits are written in plain steps: the formatter
+//! would take more time than all the rest of the line.
 
 use std::{
     fmt,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::digits::{self, decimal};
-
-/// Writes it in seconds, to the microsecond; as in `0.000012`.
+/// Writes a duration in seconds, to the microsecond: `0.000012`.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// Those of `out`.
 pub fn write_seconds(duration: Duration, out: &mut impl fmt::Write) -> fmt::Result {
     let mut rest = *b".000000";
     decimal(duration.subsec_micros().into(), &mut rest[1..]);
     out.write_str(itoa::Buffer::new().format(duration.as_secs()))?;
-    out.write_str(digits::text(&rest))
+    out.write_str(digits_text(&rest))
 }
 
-/// Writes it in milliseconds, rounded to three decimals, as a number is written; as in `12` and `0.5`.
+/// Writes a duration in milliseconds, rounded to three decimals, without zeros at the end: `12`, `0.5`.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// Those of `out`.
 pub fn write_millis(duration: Duration, out: &mut impl fmt::Write) -> fmt::Result {
     let micros = rounded_micros(duration);
     out.write_str(itoa::Buffer::new().format(micros / 1000))?;
     let mut rest = *b".000";
     decimal(micros % 1000, &mut rest[1..]);
-    let rest = digits::text(&rest).trim_end_matches('0');
+    let rest = digits_text(&rest).trim_end_matches('0');
     if rest == "." { Ok(()) } else { out.write_str(rest) }
 }
 
@@ -40,17 +41,17 @@ fn rounded_micros(duration: Duration) -> u64 {
     micros(duration.saturating_add(Duration::from_nanos(500)))
 }
 
-/// Whole milliseconds; of a time that no number holds, as many as one does.
+/// Whole milliseconds, at most `u64::MAX`.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The same in microseconds.
+/// Whole microseconds, at most `u64::MAX`.
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds since the Unix epoch; a clock before it shows it.
+/// Milliseconds since the Unix epoch; 0 before it.
 pub fn unix_millis(now: SystemTime) -> u64 {
     millis(now.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
@@ -60,22 +61,23 @@ pub fn unix_seconds(now: SystemTime) -> f64 {
     unix_millis(now) as f64 / 1000.0
 }
 
-/// As [`write_rfc3339`], as text.
+/// RFC 3339 as [`write_rfc3339`] writes it.
 pub fn rfc3339(now: SystemTime) -> String {
     let mut out = Vec::new();
     write_rfc3339(now, &mut out);
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// RFC 3339 in UTC with milliseconds; a clock before 1970 shows 1970.
+/// Writes RFC 3339 in UTC with milliseconds; a time before 1970 as 1970.
 pub fn write_rfc3339(now: SystemTime, out: &mut Vec<u8>) {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = civil_from_days(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let (year, month, day) = civil_from_days(since.as_secs() / 86_400);
+    let second = since.as_secs() % 86_400;
+    let hour = second / 3600;
+    let minute = second / 60 % 60;
     let mut text = *b"0000-00-00T00:00:00.000Z";
     let parts =
-        [(year, 0..4), (month, 5..7), (day, 8..10), (hour, 11..13), (minute, 14..16), (second, 17..19)];
+        [(year, 0..4), (month, 5..7), (day, 8..10), (hour, 11..13), (minute, 14..16), (second % 60, 17..19)];
     for (number, place) in parts {
         decimal(number, &mut text[place]);
     }
@@ -87,7 +89,8 @@ pub fn write_rfc3339(now: SystemTime, out: &mut Vec<u8>) {
 /// Date Algorithms", for days that are not negative. Its year begins in March, so that the leap day comes last.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
-    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let era = z / 146_097;
+    let day_of_era = z % 146_097;
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * day_of_year + 2) / 153;
@@ -96,9 +99,30 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
+/// Fills `out` with the last decimal digits of `number`, zeros before them.
+fn decimal(mut number: u64, out: &mut [u8]) {
+    for digit in out.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+fn digits_text(digits: &[u8]) -> &str {
+    std::str::from_utf8(digits).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_fill_their_places() {
+        for (number, expected) in [(0, "000"), (7, "007"), (999, "999"), (1234, "234")] {
+            let mut out = [0; 3];
+            decimal(number, &mut out);
+            assert_eq!(digits_text(&out), expected, "{number}");
+        }
+    }
 
     #[test]
     fn seconds_have_six_places() {

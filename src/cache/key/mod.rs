@@ -18,7 +18,6 @@ pub use self::digest::{
 };
 use crate::{
     cache::{encryption::Encryption, key::namespace::Namespace, route::kind::Kind},
-    digits,
     json::canonical::write_part,
 };
 
@@ -123,9 +122,8 @@ impl Key {
     /// # Errors
     /// Those of `out`.
     pub fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
-        let mut digest = [0; 2 * blake3::OUT_LEN];
-        digits::hex(self.digest(), &mut digest);
-        let mut parts = [&*self.namespace, ":", self.kind.as_str(), ":", digits::text(&digest)].into_iter();
+        let digest = self.digest.to_hex();
+        let mut parts = [&*self.namespace, ":", self.kind.as_str(), ":", &digest].into_iter();
         parts.try_for_each(|part| out.write_str(part))
     }
 

@@ -34,45 +34,28 @@ const ROOMS: [(&str, Purity, &[&str]); 13] = [
             "json",
             "reason",
             "time",
-            "digits",
         ],
     ),
     (
         "proxy",
         Effects,
-        &[
-            "store",
-            "request",
-            "telemetry",
-            "config",
-            "cache",
-            "dialect",
-            "http",
-            "json",
-            "reason",
-            "time",
-            "digits",
-        ],
+        &["store", "request", "telemetry", "config", "cache", "dialect", "http", "json", "reason", "time"],
     ),
-    (
-        "store",
-        Effects,
-        &["telemetry", "config", "cache", "dialect", "http", "json", "reason", "time", "digits"],
-    ),
+    ("store", Effects, &["telemetry", "config", "cache", "dialect", "http", "json", "reason", "time"]),
     ("server", Effects, &["request", "telemetry", "http"]),
-    ("telemetry", Effects, &["config", "cache", "dialect", "http", "json", "reason", "time", "digits"]),
+    ("telemetry", Effects, &["config", "cache", "dialect", "http", "json", "reason", "time"]),
     ("config", Effects, &["cache", "dialect", "http", "json", "reason", "time"]),
-    ("request", Pure, &["cache", "dialect", "http", "json", "reason", "time", "digits"]),
-    ("cache", Pure, &["dialect", "http", "json", "reason", "time", "digits"]),
+    ("request", Pure, &["cache", "dialect", "http", "json", "reason", "time"]),
+    ("cache", Pure, &["dialect", "http", "json", "reason", "time"]),
     ("dialect", Pure, &["http", "json", "reason", "time"]),
     ("http", Pure, &[]),
     ("json", Pure, &[]),
     ("reason", Pure, &[]),
-    ("time", Effects, &["digits"]),
+    ("time", Effects, &[]),
 ];
 
 /// The rooms at the root besides those.
-const ABOVE_AND_BELOW: [&str; 5] = ["cli", "app", "digits", "lib", "main"];
+const ABOVE_AND_BELOW: [&str; 4] = ["cli", "app", "lib", "main"];
 
 /// Text that brings effects, or the time, into a file.
 const EFFECTS: [&str; 6] =
