@@ -33,7 +33,7 @@
 //! | [`cache`] | what caching means here: routes, keys, entries, freshness, invalidation; pure |
 //! | [`dialect`] | what the bodies of each API mean, and one form from the other; pure |
 //! | [`http`], [`json`] | HTTP field rules and the framing of streams; exact JSON |
-//! | [`time`] | clocks and durations as text |
+//! | `time` | clocks and durations as text |
 
 pub mod admin;
 pub mod app;
@@ -44,9 +44,9 @@ pub mod dialect;
 pub mod http;
 pub mod json;
 pub mod proxy;
-pub mod reason;
+pub(crate) mod reason;
 pub mod request;
 pub mod server;
 pub mod store;
 pub mod telemetry;
-pub mod time;
+pub(crate) mod time;

@@ -12,7 +12,7 @@ use std::{
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write_seconds(duration: Duration, out: &mut impl fmt::Write) -> fmt::Result {
+pub(crate) fn write_seconds(duration: Duration, out: &mut impl fmt::Write) -> fmt::Result {
     let mut rest = *b".000000";
     decimal(duration.subsec_micros().into(), &mut rest[1..]);
     out.write_str(itoa::Buffer::new().format(duration.as_secs()))?;
@@ -23,7 +23,7 @@ pub fn write_seconds(duration: Duration, out: &mut impl fmt::Write) -> fmt::Resu
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write_millis(duration: Duration, out: &mut impl fmt::Write) -> fmt::Result {
+pub(crate) fn write_millis(duration: Duration, out: &mut impl fmt::Write) -> fmt::Result {
     let micros = rounded_micros(duration);
     out.write_str(itoa::Buffer::new().format(micros / 1000))?;
     let mut rest = *b".000";
@@ -33,7 +33,7 @@ pub fn write_millis(duration: Duration, out: &mut impl fmt::Write) -> fmt::Resul
 }
 
 /// Milliseconds as a number, rounded to three decimals.
-pub fn rounded_millis(duration: Duration) -> f64 {
+pub(crate) fn rounded_millis(duration: Duration) -> f64 {
     rounded_micros(duration) as f64 / 1e3
 }
 
@@ -42,34 +42,34 @@ fn rounded_micros(duration: Duration) -> u64 {
 }
 
 /// Whole milliseconds, at most `u64::MAX`.
-pub fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whole microseconds, at most `u64::MAX`.
-pub fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds since the Unix epoch; 0 before it.
-pub fn unix_millis(now: SystemTime) -> u64 {
+pub(crate) fn unix_millis(now: SystemTime) -> u64 {
     millis(now.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// Seconds since the Unix epoch, to the millisecond.
-pub fn unix_seconds(now: SystemTime) -> f64 {
+pub(crate) fn unix_seconds(now: SystemTime) -> f64 {
     unix_millis(now) as f64 / 1000.0
 }
 
 /// RFC 3339 as [`write_rfc3339`] writes it.
-pub fn rfc3339(now: SystemTime) -> String {
+pub(crate) fn rfc3339(now: SystemTime) -> String {
     let mut out = Vec::new();
     write_rfc3339(now, &mut out);
     String::from_utf8(out).unwrap_or_default()
 }
 
 /// Writes RFC 3339 in UTC with milliseconds; a time before 1970 as 1970.
-pub fn write_rfc3339(now: SystemTime, out: &mut Vec<u8>) {
+pub(crate) fn write_rfc3339(now: SystemTime, out: &mut Vec<u8>) {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (year, month, day) = civil_from_days(since.as_secs() / 86_400);
     let second = since.as_secs() % 86_400;

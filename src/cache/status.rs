@@ -155,7 +155,7 @@ impl CacheReport {
     }
 
     /// Writes `X-Cache`, `Cache-Status` and `Age`.
-    pub fn write(&self, headers: &mut HeaderMap, values: &mut Values) {
+    pub(crate) fn write(&self, headers: &mut HeaderMap, values: &mut Values) {
         headers.insert(X_CACHE, HeaderValue::from_static(self.status.as_str()));
         let age =
             self.age.and_then(|age| values.value(|text| text.write_str(itoa::Buffer::new().format(age))));

@@ -16,17 +16,17 @@ pub struct Answer {
     /// Whether it is complete and worth storing, or why not.
     pub verdict: Result<(), Reason>,
     /// The model that gave it.
-    pub model: Option<String>,
+    pub(crate) model: Option<String>,
     /// The tokens that it took.
-    pub usage: Option<Usage>,
+    pub(crate) usage: Option<Usage>,
     /// The body for everyone but the client that asked, if the answer opens a conversation: its ids are null.
-    pub without_ids: Option<Bytes>,
+    pub(crate) without_ids: Option<Bytes>,
     /// What the answer says that it depends on. One tag may be there more than once.
-    pub tags: Vec<String>,
+    pub(crate) tags: Vec<String>,
     /// Whether the dialect's own end was seen, so that a cut would have been noticed without framing.
-    pub end_seen: bool,
+    pub(crate) end_seen: bool,
     /// The word that the answer ended with, if that is none of the good ones.
-    pub end: Option<String>,
+    pub(crate) end: Option<String>,
 }
 
 /// Why an answer is not stored.
@@ -65,7 +65,7 @@ impl Answer {
     }
 
     /// Bytes that mean nothing here.
-    pub fn opaque() -> Self {
+    pub(crate) fn opaque() -> Self {
         Self { end_seen: false, ..Self::new(Ok(()), None, None) }
     }
 }
@@ -74,17 +74,17 @@ impl Answer {
 #[derive(Clone, Copy, Debug)]
 pub struct JudgeOptions<'a> {
     /// What its request asks for.
-    pub ask: &'a Ask,
+    pub(crate) ask: &'a Ask,
     /// Whether answers that call tools are stored.
-    pub cache_tool_calls: bool,
+    pub(crate) cache_tool_calls: bool,
     /// What the route calls the end of its streams.
-    pub stream_end: Option<&'a str>,
+    pub(crate) stream_end: Option<&'a str>,
     /// Further words that end an answer well.
-    pub good_ends: &'a [String],
+    pub(crate) good_ends: &'a [String],
     /// Where the answer names what it depends on; `None` leaves it to the dialect.
-    pub tags: Option<&'a [Pointer]>,
+    pub(crate) tags: Option<&'a [Pointer]>,
     /// The conversations that the request names, if the answer may open another one.
-    pub named: Option<&'a [String]>,
+    pub(crate) named: Option<&'a [String]>,
 }
 
 /// An answer that is one document.

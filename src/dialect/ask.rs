@@ -8,30 +8,30 @@ pub struct Ask {
     /// The form of the answer.
     pub form: Form,
     /// The form that the upstream is asked for. With `usage = "ask"`, its stream reports more than the client asked for.
-    pub upstream_form: Form,
+    pub(crate) upstream_form: Form,
     /// Whether the request limits the answer's length.
-    pub sets_limit: bool,
+    pub(crate) sets_limit: bool,
     /// Whether the answer's text must be JSON.
-    pub wants_json: bool,
+    pub(crate) wants_json: bool,
     /// How many choices the request asks for.
-    pub choices: u64,
+    pub(crate) choices: u64,
     /// Whether the upstream answers before the work is done, which goes on under the answer's id.
-    pub runs_in_background: bool,
+    pub(crate) runs_in_background: bool,
     /// How many vectors the request asks for.
-    pub inputs: usize,
+    pub(crate) inputs: usize,
     /// Whether these may come as base64.
-    pub takes_base64: bool,
+    pub(crate) takes_base64: bool,
 }
 
 /// The form of an answer that a request asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Form {
     /// Whether the answer is a stream. It is one document otherwise.
-    pub stream: bool,
+    pub(crate) stream: bool,
     /// Whether the stream reports its usage.
-    pub with_usage: bool,
+    pub(crate) with_usage: bool,
     /// Whether the request has options for the stream that are not known here.
-    pub odd: bool,
+    pub(crate) odd: bool,
     /// No two forms have the same one: 0 is a document, 1 a stream, 2 a stream with its usage, and an odd form has a hash
     /// of its options, with the highest bit set.
     pub id: u64,
@@ -44,7 +44,7 @@ impl Form {
     const ODD: u64 = 1 << 63;
 
     /// The ids of the forms that are not odd.
-    pub const KNOWN_IDS: [u64; 3] = [Self::DOCUMENT, Self::STREAM, Self::STREAM_WITH_USAGE];
+    pub(crate) const KNOWN_IDS: [u64; 3] = [Self::DOCUMENT, Self::STREAM, Self::STREAM_WITH_USAGE];
 
     /// The form that a request asks for, in a dialect where `stream` chooses it.
     pub(super) fn asked_for(body: &Json<'_>, streams_by_default: bool) -> Self {

@@ -27,7 +27,7 @@ const DEPTH: usize = 4;
 
 /// The conversations that a request's body names, but for those in members that `ignore` leaves out of the key:
 /// the route says of those that they change no answer.
-pub fn conversations(body: &Json<'_>, ignore: &[Pointer]) -> Vec<String> {
+pub(crate) fn conversations(body: &Json<'_>, ignore: &[Pointer]) -> Vec<String> {
     let ignored: Vec<_> = ignore.iter().map(Pointer::tokens).collect();
     let mut ids = Vec::new();
     find(body, 0, &ignored, &mut ids);

@@ -9,7 +9,7 @@ use super::{
 use crate::{http::sse::Framing, json::Json};
 
 /// The id of an answer that nobody asked for, and that somebody put by hand: its media type tells its form.
-pub const BY_HAND: u64 = u64::MAX - 1;
+pub(crate) const BY_HAND: u64 = u64::MAX - 1;
 
 /// The body of a stored answer as a request gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]

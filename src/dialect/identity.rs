@@ -18,7 +18,7 @@ const ROOM: usize = 64;
 
 /// `body` with a new id, the same in all its events, and created `now`; as it was where the dialect has no such
 /// members, or none that could be new: the upstream knows the id of a Responses answer.
-pub fn renewed(dialect: Dialect, framing: Framing, body: &Bytes, now: SystemTime) -> Bytes {
+pub(crate) fn renewed(dialect: Dialect, framing: Framing, body: &Bytes, now: SystemTime) -> Bytes {
     let mut renewal = Renewal { dialect, now, id: None, edits: Vec::new() };
     match framing.events(body) {
         Some(events) => {

@@ -46,7 +46,7 @@ impl Dialect {
     }
 
     /// Whether a stream ends with this event; `named` is what the route calls the end.
-    pub fn ends_with(self, event: &Event, named: Option<&str>) -> bool {
+    pub(crate) fn ends_with(self, event: &Event, named: Option<&str>) -> bool {
         self.api().ends_with(event, named)
     }
 

@@ -33,13 +33,17 @@ mod registry;
 mod testing;
 pub mod usage;
 
-pub use self::{
+pub(crate) use self::{
     answer::{Answer, JudgeOptions},
-    ask::{Ask, Form},
+    ask::Form,
     conversation::conversations,
-    convert::{BY_HAND, Placement, Rendered, StoredAnswer, place, serve},
+    convert::BY_HAND,
     edit::Edit,
     embedding::{Inputs, Vectors, VectorsError},
     identity::renewed,
+};
+pub use self::{
+    ask::Ask,
+    convert::{Placement, Rendered, StoredAnswer, place, serve},
     name::Dialect,
 };

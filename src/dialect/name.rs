@@ -41,7 +41,7 @@ impl Dialect {
     ];
 
     /// The name in settings and keys.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::OpenAiChat => "openai-chat",
             Self::OpenAiCompletions => "openai-completions",

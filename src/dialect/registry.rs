@@ -71,31 +71,31 @@ impl Dialect {
     }
 
     /// The dialects that a question sent to `path` may have, the likeliest first.
-    pub fn candidates(path: &str) -> impl Iterator<Item = Self> {
+    pub(crate) fn candidates(path: &str) -> impl Iterator<Item = Self> {
         let ends = |dialect: &Self| dialect.path_ending().is_some_and(|ending| path.ends_with(ending));
         // In this order, since `/chat/completions` ends in `/completions` too.
         Self::NAMED.into_iter().find(ends).into_iter().chain([Self::Rag, Self::OpenAiChat])
     }
 
     /// Whether requests are JSON.
-    pub const fn is_json(self) -> bool {
+    pub(crate) const fn is_json(self) -> bool {
         !matches!(self.family(), Family::Bytes)
     }
 
     /// Whether the dialect has a `stream` member, and so both forms of an answer.
-    pub const fn has_stream_member(self) -> bool {
+    pub(crate) const fn has_stream_member(self) -> bool {
         matches!(self.family(), Family::Generation)
     }
 
     /// Whether this is the API of a vendor of models, whose answers are in the language of the question, whatever
     /// `Accept-Language` says.
-    pub const fn is_a_vendors(self) -> bool {
+    pub(crate) const fn is_a_vendors(self) -> bool {
         matches!(self.family(), Family::Generation | Family::Vectors)
     }
 
     /// Whether followers may read an answer that is one document only after it was judged. Before that, it may be a
     /// failure, or the leader's own.
-    pub const fn judges_documents(self) -> bool {
+    pub(crate) const fn judges_documents(self) -> bool {
         !matches!(self.family(), Family::Bytes)
     }
 
@@ -106,7 +106,7 @@ impl Dialect {
     }
 
     /// Where the question's text is.
-    pub fn text(self) -> Vec<Pointer> {
+    pub(crate) fn text(self) -> Vec<Pointer> {
         self.api().text().iter().filter_map(|pointer| pointer.parse().ok()).collect()
     }
 

@@ -9,17 +9,17 @@ const MAX_SECONDS: u64 = 1 << 31;
 
 /// One directive of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directive {
+pub(crate) struct Directive {
     /// Its name in lower case.
-    pub name: String,
+    pub(crate) name: String,
     /// Its argument, without quotes.
-    pub argument: Option<String>,
+    pub(crate) argument: Option<String>,
 }
 
 /// The directives of all lines of the header `name`, in their order.
 ///
 /// Bytes beyond ASCII are kept out of nothing but the argument they are in: a line with one is still read.
-pub fn directives(headers: &HeaderMap, name: &HeaderName) -> Vec<Directive> {
+pub(crate) fn directives(headers: &HeaderMap, name: &HeaderName) -> Vec<Directive> {
     let lines = headers.get_all(name).into_iter();
     lines.flat_map(|line| items(&String::from_utf8_lossy(line.as_bytes()))).collect()
 }
@@ -86,13 +86,13 @@ fn unquoted(argument: &str) -> String {
 
 impl Directive {
     /// Its argument as a time; `None` where it is none.
-    pub fn seconds(&self) -> Option<Duration> {
+    pub(crate) fn seconds(&self) -> Option<Duration> {
         delta_seconds(self.argument.as_deref()?)
     }
 }
 
 /// Delta-seconds (RFC 9111, section 1.2.2); `None` where `text` is none.
-pub fn delta_seconds(text: &str) -> Option<Duration> {
+pub(crate) fn delta_seconds(text: &str) -> Option<Duration> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| Duration::from_secs(text.parse().unwrap_or(MAX_SECONDS).min(MAX_SECONDS)))
 }

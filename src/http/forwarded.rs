@@ -16,7 +16,7 @@ const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// Its address.
-    pub address: IpAddr,
+    pub(crate) address: IpAddr,
     /// The same as `X-Forwarded-For` has it.
     hop: HeaderValue,
 }
@@ -36,7 +36,7 @@ fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
 }
 
 /// The address of the client: the peer's, or what trusted peers say of those before them.
-pub fn client_ip(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
+pub(crate) fn client_ip(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
     if !is_trusted(trusted, peer) {
         return peer;
     }

@@ -14,12 +14,12 @@ pub struct HeaderPattern(String);
 
 impl HeaderPattern {
     /// Every header that begins with `prefix` (lower case).
-    pub fn prefix(prefix: &str) -> Self {
+    pub(crate) fn prefix(prefix: &str) -> Self {
         Self(format!("{prefix}*"))
     }
 
     /// The pattern as text, in lower case.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
@@ -27,7 +27,7 @@ impl HeaderPattern {
     ///
     /// # Errors
     /// Where the text is no header name; the error says so.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let lower = text.to_ascii_lowercase();
         let name = lower.strip_suffix('*').unwrap_or(&lower);
         // A lone `*` means every header.
@@ -38,7 +38,7 @@ impl HeaderPattern {
     }
 
     /// Whether `name` is one of those meant.
-    pub fn matches(&self, name: &HeaderName) -> bool {
+    pub(crate) fn matches(&self, name: &HeaderName) -> bool {
         match self.0.strip_suffix('*') {
             Some(prefix) => name.as_str().starts_with(prefix),
             None => name.as_str() == self.0,
@@ -47,7 +47,7 @@ impl HeaderPattern {
 }
 
 /// Whether one of `patterns` means `name`.
-pub fn any_matches(patterns: &[HeaderPattern], name: &HeaderName) -> bool {
+pub(crate) fn any_matches(patterns: &[HeaderPattern], name: &HeaderName) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
 }
 
@@ -93,7 +93,7 @@ const NEVER_KEYED_PREFIXES: [&str; 6] =
     ["if-", "sec-", "x-forwarded-", "x-b3-", "x-datadog-", "x-stainless-"];
 
 /// Whether `name` is a header that says who a caller is; hashed into the key under the scope, and nowhere else.
-pub fn is_credential(name: &HeaderName) -> bool {
+pub(crate) fn is_credential(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "authorization"
@@ -107,7 +107,7 @@ pub fn is_credential(name: &HeaderName) -> bool {
 }
 
 /// Whether `name` is known not to change answers, on any route.
-pub fn never_keyed(name: &HeaderName) -> bool {
+pub(crate) fn never_keyed(name: &HeaderName) -> bool {
     let text = name.as_str();
     is_hop_by_hop(name)
         || NEVER_KEYED.contains(&text)
@@ -156,12 +156,12 @@ pub fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
 }
 
 /// Whether a comma-separated header has `item`, in any case.
-pub fn list_has(headers: &HeaderMap, name: &HeaderName, item: &str) -> bool {
+pub(crate) fn list_has(headers: &HeaderMap, name: &HeaderName, item: &str) -> bool {
     list(headers, name).any(|own| own.eq_ignore_ascii_case(item))
 }
 
 /// The media type of `Content-Type`, lower case, without its parameters.
-pub fn media_type(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     headers.get(header::CONTENT_TYPE).and_then(media_type_of)
 }
 
@@ -169,7 +169,7 @@ pub fn media_type(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 const USUAL_MEDIA: [&str; 2] = ["application/json", "text/event-stream"];
 
 /// The media type that a `Content-Type` names, lower case, without its parameters.
-pub fn media_type_of(content_type: &HeaderValue) -> Option<Cow<'_, str>> {
+pub(crate) fn media_type_of(content_type: &HeaderValue) -> Option<Cow<'_, str>> {
     // What most say first.
     if let Some(usual) = USUAL_MEDIA.into_iter().find(|usual| content_type == usual) {
         return Some(usual.into());
@@ -181,7 +181,7 @@ pub fn media_type_of(content_type: &HeaderValue) -> Option<Cow<'_, str>> {
 
 /// Whether the body is JSON (`application/json`, or a type that ends in `+json`) in UTF-8. Of two types, nobody knows which
 /// one the service behind believes.
-pub fn is_json(headers: &HeaderMap) -> bool {
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(header::CONTENT_TYPE).into_iter();
     let (Some(value), None) = (types.next(), types.next()) else { return false };
     let is_json = |media: Cow<'_, str>| {
@@ -213,7 +213,7 @@ const ROOM: usize = 256;
 
 /// Values of headers, written into one piece of memory.
 #[derive(Debug)]
-pub struct Values(BytesMut);
+pub(crate) struct Values(BytesMut);
 
 impl Default for Values {
     fn default() -> Self {
@@ -223,7 +223,7 @@ impl Default for Values {
 
 impl Values {
     /// The value that `write` writes; `None` for text that no header may have.
-    pub fn value(&mut self, write: impl FnOnce(&mut BytesMut) -> fmt::Result) -> Option<HeaderValue> {
+    pub(crate) fn value(&mut self, write: impl FnOnce(&mut BytesMut) -> fmt::Result) -> Option<HeaderValue> {
         // What another one began to write is none of this one's.
         self.0.clear();
         write(&mut self.0).ok()?;
@@ -232,7 +232,7 @@ impl Values {
 }
 
 /// Appends `item` to a comma-separated header, on a line of its own after those there are.
-pub fn append_item(headers: &mut HeaderMap, name: HeaderName, item: HeaderValue) {
+pub(crate) fn append_item(headers: &mut HeaderMap, name: HeaderName, item: HeaderValue) {
     match headers.entry(name) {
         Entry::Occupied(mut entry) => entry.append(item),
         Entry::Vacant(entry) => {
@@ -245,7 +245,7 @@ pub fn append_item(headers: &mut HeaderMap, name: HeaderName, item: HeaderValue)
 const OF_THE_BODY: [HeaderName; 3] = [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL];
 
 /// Takes out of a head what tells of the body as it came, in whose place another one goes.
-pub fn forget_body(headers: &mut HeaderMap) {
+pub(crate) fn forget_body(headers: &mut HeaderMap) {
     for name in OF_THE_BODY {
         headers.remove(name);
     }

@@ -98,7 +98,7 @@ const PREFIXES: [&str; 33] = [
 const MODELS: [&str; 4] = ["-model", "-model-name", "-model-group", "-model-version"];
 
 /// Whether the response header `name` tells of one call alone.
-pub fn tells_of_one_call(name: &HeaderName) -> bool {
+pub(crate) fn tells_of_one_call(name: &HeaderName) -> bool {
     let name = name.as_str();
     if NAMES.binary_search(&name).is_ok() {
         return true;

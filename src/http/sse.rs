@@ -126,7 +126,7 @@ pub enum Framing {
 
 impl Framing {
     /// The framing of a media type (lower case, without parameters).
-    pub fn from_media_type(media: &str) -> Self {
+    pub(crate) fn from_media_type(media: &str) -> Self {
         match media {
             "text/event-stream" => Self::Events,
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Self::Lines,
@@ -135,12 +135,12 @@ impl Framing {
     }
 
     /// The framing of a body with these headers.
-    pub fn from_headers(headers: &HeaderMap) -> Self {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         Self::from_media_type(&media_type(headers).unwrap_or_default())
     }
 
     /// What reads a stream as it arrives; `None` where the body is no stream.
-    pub fn decoder(self) -> Option<StreamDecoder> {
+    pub(crate) fn decoder(self) -> Option<StreamDecoder> {
         match self {
             Self::Whole => None,
             Self::Events => Some(StreamDecoder::Events(Decoder::default())),
@@ -158,7 +158,7 @@ impl Framing {
     }
 
     /// Where the last whole event ends in a part of a stream that begins with an event.
-    pub fn events_end(self, part: &[u8]) -> usize {
+    pub(crate) fn events_end(self, part: &[u8]) -> usize {
         let ends: &[&[u8]] = match self {
             Self::Whole => &[],
             Self::Events => &[b"\n\n", b"\r\n\r\n", b"\r\r"],
@@ -204,7 +204,7 @@ fn line_event(line: &[u8], at: usize) -> Option<Event> {
 
 /// Reads newline-delimited JSON as it arrives, whatever the pieces.
 #[derive(Debug, Default)]
-pub struct LineDecoder {
+pub(crate) struct LineDecoder {
     line: Vec<u8>,
     /// The offset in the stream of the line's first byte.
     line_at: usize,
@@ -229,7 +229,7 @@ impl LineDecoder {
 
 /// Reads a stream of either framing as it arrives.
 #[derive(Debug)]
-pub enum StreamDecoder {
+pub(crate) enum StreamDecoder {
     /// Server-sent events.
     Events(Decoder),
     /// Lines of JSON.
@@ -238,7 +238,7 @@ pub enum StreamDecoder {
 
 impl StreamDecoder {
     /// Reads on; `emit` gets each event that is now whole.
-    pub fn feed(&mut self, bytes: &[u8], emit: impl FnMut(Event)) {
+    pub(crate) fn feed(&mut self, bytes: &[u8], emit: impl FnMut(Event)) {
         match self {
             Self::Events(decoder) => decoder.feed(bytes, emit),
             Self::Lines(decoder) => decoder.feed(bytes, emit),
@@ -246,7 +246,7 @@ impl StreamDecoder {
     }
 
     /// Reads what is left at the end of the stream: a last line needs no newline.
-    pub fn finish(&mut self, mut emit: impl FnMut(Event)) {
+    pub(crate) fn finish(&mut self, mut emit: impl FnMut(Event)) {
         if let Self::Lines(decoder) = self {
             decoder.end_line(&mut emit);
         }

@@ -65,7 +65,7 @@ const LONGEST_BODY: u64 = 1 << 53;
 ///
 /// # Errors
 /// What is wrong, for the caller to read; the connection must be closed after it.
-pub fn check_length(headers: &HeaderMap) -> Result<(), &'static str> {
+pub(crate) fn check_length(headers: &HeaderMap) -> Result<(), &'static str> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).into_iter();
     let Some(length) = lengths.next().map(HeaderValue::as_bytes) else { return Ok(()) };
     if length.is_empty() || !length.iter().all(u8::is_ascii_digit) || lengths.next().is_some() {
@@ -96,7 +96,7 @@ fn host(parts: &Parts) -> Result<Option<&str>, &'static str> {
 /// The name or address in `host`, without a port and without brackets; `None` where it is no name or address, with or
 /// without a port (RFC 9112, section 3.2). Of the characters that RFC 3986 (section 3.2.2) allows in names, those that
 /// no name in use has are refused.
-pub fn host_name(host: &str) -> Option<&str> {
+pub(crate) fn host_name(host: &str) -> Option<&str> {
     let (name, rest) = match host.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(Some((address, rest))) if address.parse::<Ipv6Addr>().is_ok() => (address, rest),
         Some(_) => return None,
@@ -110,7 +110,7 @@ pub fn host_name(host: &str) -> Option<&str> {
 }
 
 /// Whether a name, as [`host_name`] gives it, is this machine's own for itself.
-pub fn is_loopback(name: &str) -> bool {
+pub(crate) fn is_loopback(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 

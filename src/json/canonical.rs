@@ -29,7 +29,7 @@ pub enum Normalize {
 
 impl Normalize {
     /// The name used in settings.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Trim => "trim",
             Self::Collapse => "collapse",
@@ -70,12 +70,12 @@ pub fn write(json: &Json<'_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
 }
 
 /// Writes the normal form of a value of which all is text, if it is one.
-pub fn write_alone(json: &Json<'_>, normalize: &[Normalize], out: &mut Vec<u8>) {
+pub(crate) fn write_alone(json: &Json<'_>, normalize: &[Normalize], out: &mut Vec<u8>) {
     Writer { normalize }.value(json, &[], &[&[]], out);
 }
 
 /// Writes a length and then the bytes, so that what follows cannot be taken for part of them.
-pub fn write_part(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_part(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
     out.extend_from_slice(bytes);
 }
@@ -84,7 +84,7 @@ pub fn write_part(bytes: &[u8], out: &mut Vec<u8>) {
 const LEFT_OUT: &str = "(left out)";
 
 /// Reads a normal form back, to show what counts; `None` where `form` is none.
-pub fn read(mut form: &[u8]) -> Option<Json<'_>> {
+pub(crate) fn read(mut form: &[u8]) -> Option<Json<'_>> {
     let value = read_value(&mut form)?;
     form.is_empty().then_some(value)
 }

@@ -8,7 +8,7 @@ use super::{Json, Member};
 ///
 /// # Errors
 /// The name of the first that is no header, or has no such value.
-pub fn of_json(json: &Json<'_>) -> Result<HeaderMap, String> {
+pub(crate) fn of_json(json: &Json<'_>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for Member { name, value, .. } in json.members() {
         let wrong = || name.to_string();

@@ -5,17 +5,17 @@
 //! text, and refuses every document that two parsers might read differently.
 
 pub mod canonical;
-pub mod headers;
+pub(crate) mod headers;
 mod parser;
-pub mod pointer;
+pub(crate) mod pointer;
 pub(crate) mod splice;
 
 use std::{borrow::Cow, fmt, ops::Range};
 
-pub use self::parser::Parser;
+pub(crate) use self::parser::Parser;
 
 /// A document nested deeper than this is refused; bounds the stack.
-pub const MAX_DEPTH: usize = 128;
+pub(crate) const MAX_DEPTH: usize = 128;
 
 /// A value, borrowing from the text it was read from.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,11 +39,11 @@ pub enum Json<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member<'a> {
     /// The name, escapes resolved.
-    pub name: Cow<'a, str>,
+    pub(crate) name: Cow<'a, str>,
     /// The value.
-    pub value: Json<'a>,
+    pub(crate) value: Json<'a>,
     /// Where the value's text is in the document, in bytes.
-    pub span: Range<usize>,
+    pub(crate) span: Range<usize>,
 }
 
 /// Why a text is not taken for JSON.
@@ -85,12 +85,12 @@ impl<'a> Json<'a> {
     }
 
     /// The value of the member `name`, where this is an object that has one.
-    pub fn get(&self, name: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
         self.member(name).map(|member| &member.value)
     }
 
     /// The member `name`, where this is an object that has one.
-    pub fn member(&self, name: &str) -> Option<&Member<'a>> {
+    pub(crate) fn member(&self, name: &str) -> Option<&Member<'a>> {
         match self {
             Self::Object(members) => members.iter().find(|member| member.name == name),
             _ => None,
@@ -98,7 +98,7 @@ impl<'a> Json<'a> {
     }
 
     /// The text, where this is a string.
-    pub fn as_str(&self) -> Option<&str> {
+    pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
             _ => None,
@@ -106,7 +106,7 @@ impl<'a> Json<'a> {
     }
 
     /// The elements; none where this is no array.
-    pub fn items(&self) -> &[Self] {
+    pub(crate) fn items(&self) -> &[Self] {
         match self {
             Self::Array(items) => items,
             _ => &[],
@@ -114,7 +114,7 @@ impl<'a> Json<'a> {
     }
 
     /// The truth value, where this is one.
-    pub const fn as_bool(&self) -> Option<bool> {
+    pub(crate) const fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
             _ => None,
@@ -122,7 +122,7 @@ impl<'a> Json<'a> {
     }
 
     /// The value, where this is a whole number that fits.
-    pub fn as_u64(&self) -> Option<u64> {
+    pub(crate) fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Number(text) => text.parse().ok(),
             _ => None,
@@ -130,17 +130,17 @@ impl<'a> Json<'a> {
     }
 
     /// Whether this is `null`.
-    pub const fn is_null(&self) -> bool {
+    pub(crate) const fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
     /// Whether this is an object.
-    pub const fn is_object(&self) -> bool {
+    pub(crate) const fn is_object(&self) -> bool {
         matches!(self, Self::Object(_))
     }
 
     /// The members; none where this is no object.
-    pub fn members(&self) -> &[Member<'a>] {
+    pub(crate) fn members(&self) -> &[Member<'a>] {
         match self {
             Self::Object(members) => members,
             _ => &[],
@@ -148,17 +148,17 @@ impl<'a> Json<'a> {
     }
 
     /// A string.
-    pub fn text(text: impl Into<Cow<'a, str>>) -> Self {
+    pub(crate) fn text(text: impl Into<Cow<'a, str>>) -> Self {
         Self::String(text.into())
     }
 
     /// An object with these members.
-    pub fn object(members: impl IntoIterator<Item = (&'a str, Self)>) -> Self {
+    pub(crate) fn object(members: impl IntoIterator<Item = (&'a str, Self)>) -> Self {
         Self::Object(members.into_iter().map(|(name, value)| Member::new(name, value)).collect())
     }
 
     /// Gives the member `name` this value, in its place or else at the end; only an object can have it.
-    pub fn set(&mut self, name: impl Into<Cow<'a, str>>, value: Self) {
+    pub(crate) fn set(&mut self, name: impl Into<Cow<'a, str>>, value: Self) {
         let Self::Object(members) = self else { return };
         let name = name.into();
         match members.iter_mut().find(|member| member.name == name) {
@@ -203,14 +203,14 @@ impl<'a> Json<'a> {
 
 impl<'a> Member<'a> {
     /// A member that was not read from a text.
-    pub fn new(name: impl Into<Cow<'a, str>>, value: Json<'a>) -> Self {
+    pub(crate) fn new(name: impl Into<Cow<'a, str>>, value: Json<'a>) -> Self {
         Self { name: name.into(), value, span: 0..0 }
     }
 }
 
 /// Writes a string with the escapes that RFC 8259, section 7, requires, and with the further characters
 /// escaped that some readers of lines take for a line's end (Python's `str.splitlines`, and so `httpx`).
-pub fn write_string(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
     const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
     let start = out.len();
     // Writing into a vector cannot fail.

@@ -9,7 +9,7 @@ use super::{Json, JsonError, MAX_DEPTH, Member};
 /// Reads values from a text, one after the other. It can also walk over a document and stop only at what is of
 /// interest: of the rest no value is made.
 #[derive(Debug)]
-pub struct Parser<'a> {
+pub(crate) struct Parser<'a> {
     text: &'a str,
     at: usize,
 }
@@ -19,7 +19,7 @@ impl<'a> Parser<'a> {
     ///
     /// # Errors
     /// Where the text is no JSON, or `read` says so.
-    pub fn over<T>(
+    pub(crate) fn over<T>(
         text: &'a [u8],
         read: impl FnOnce(&mut Self) -> Result<T, JsonError>,
     ) -> Result<T, JsonError> {
@@ -44,7 +44,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The first byte of what comes next, which tells what kind of value it is.
-    pub fn next_token(&mut self) -> Option<u8> {
+    pub(crate) fn next_token(&mut self) -> Option<u8> {
         self.space();
         self.peek()
     }
@@ -109,7 +109,7 @@ impl<'a> Parser<'a> {
     ///
     /// # Errors
     /// Where it is none, or `each` says so.
-    pub fn members(
+    pub(crate) fn members(
         &mut self,
         mut each: impl FnMut(&mut Self, Cow<'a, str>) -> Result<(), JsonError>,
     ) -> Result<Range<usize>, JsonError> {
@@ -140,7 +140,7 @@ impl<'a> Parser<'a> {
     ///
     /// # Errors
     /// Where it is none, or `each` says so.
-    pub fn elements(
+    pub(crate) fn elements(
         &mut self,
         mut each: impl FnMut(&mut Self) -> Result<(), JsonError>,
     ) -> Result<Range<usize>, JsonError> {
@@ -166,7 +166,7 @@ impl<'a> Parser<'a> {
     ///
     /// # Errors
     /// Where it is none.
-    pub fn pass(&mut self) -> Result<Range<usize>, JsonError> {
+    pub(crate) fn pass(&mut self) -> Result<Range<usize>, JsonError> {
         self.pass_at(0)
     }
 

@@ -13,7 +13,7 @@ pub struct Pointer {
 
 /// One step of a [`Pointer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Token {
+pub(crate) enum Token {
     /// The member of this name, or the element of this index.
     Name(String),
     /// Any element of an array.
@@ -22,22 +22,22 @@ pub enum Token {
 
 impl Pointer {
     /// The steps, outermost first.
-    pub fn tokens(&self) -> &[Token] {
+    pub(crate) fn tokens(&self) -> &[Token] {
         &self.tokens
     }
 
     /// The last text that the pointer leads to.
-    pub fn last_text(&self, document: &Json<'_>) -> Option<String> {
+    pub(crate) fn last_text(&self, document: &Json<'_>) -> Option<String> {
         last_text(&self.tokens, document)
     }
 
     /// Adds the texts and the numbers that the pointer leads to, in their order.
-    pub fn collect(&self, document: &Json<'_>, found: &mut Vec<String>) {
+    pub(crate) fn collect(&self, document: &Json<'_>, found: &mut Vec<String>) {
         collect(&self.tokens, document, found);
     }
 
     /// The pointer as it was written.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 }

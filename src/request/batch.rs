@@ -29,7 +29,7 @@ pub struct Batch {
 
 impl Batch {
     /// The inputs of a request, and the key of each.
-    pub fn new(inputs: Inputs, of_inputs: Vec<Key>) -> Self {
+    pub(crate) fn new(inputs: Inputs, of_inputs: Vec<Key>) -> Self {
         let (mut keys, mut firsts, mut order) = (Vec::new(), Vec::new(), Vec::new());
         let mut known: HashMap<Id, usize> = HashMap::with_capacity(of_inputs.len());
         for (place, key) in of_inputs.into_iter().enumerate() {

@@ -14,7 +14,7 @@ const MEMBERS: [&str; 2] = ["input", "prompt"];
 
 /// The inputs of a request, in its own order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inputs {
+pub(crate) struct Inputs {
     /// The member that holds them.
     member: &'static str,
     /// Where that member's value is in the body.
@@ -28,7 +28,7 @@ pub struct Inputs {
 impl Inputs {
     /// Finds the inputs of a request; `None` where it has none, or such that it cannot be told what each of them
     /// alone would be answered with.
-    pub fn find(body: &[u8], json: &Json<'_>) -> Option<Self> {
+    pub(crate) fn find(body: &[u8], json: &Json<'_>) -> Option<Self> {
         let mut held = MEMBERS.into_iter().filter(|name| has(json, name));
         let (member, None) = (held.next()?, held.next()) else { return None };
         // With late chunking, a text's vector depends on its neighbours.
@@ -47,17 +47,17 @@ impl Inputs {
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.places.len()
     }
 
     /// The members that are not part of what the inputs have in common: their own, and the one that names who asks.
-    pub fn unshared_members(&self) -> [&'static str; 2] {
+    pub(crate) fn unshared_members(&self) -> [&'static str; 2] {
         [self.member, "user"]
     }
 
     /// The inputs as `json`, which they were found in, has them.
-    pub fn values<'j, 't>(&self, json: &'j Json<'t>) -> &'j [Json<'t>] {
+    pub(crate) fn values<'j, 't>(&self, json: &'j Json<'t>) -> &'j [Json<'t>] {
         match json.get(self.member) {
             Some(list) if self.is_list => list.items(),
             Some(one) => std::slice::from_ref(one),
@@ -66,13 +66,13 @@ impl Inputs {
     }
 
     /// How much of the body each input takes, in bytes.
-    pub fn lengths(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn lengths(&self) -> impl Iterator<Item = usize> {
         self.places.iter().map(Range::len)
     }
 
     /// The request `body`, which they were found in, with the `chosen` ones alone, in that order; every other byte
     /// is the caller's own.
-    pub fn request(&self, body: &Bytes, chosen: &[usize]) -> Bytes {
+    pub(crate) fn request(&self, body: &Bytes, chosen: &[usize]) -> Bytes {
         if chosen.iter().copied().eq(0..self.count()) {
             return body.clone();
         }

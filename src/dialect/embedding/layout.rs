@@ -7,7 +7,7 @@ pub(super) type Edit = (Range<usize>, Vec<u8>);
 
 /// Why an answer is not one vector for each input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VectorsError {
+pub(crate) enum VectorsError {
     /// It tells of an error.
     Error,
     /// It has no vectors, or what is no vector of numbers, or vectors that are not alike.

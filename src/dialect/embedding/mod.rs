@@ -9,7 +9,7 @@ mod scan;
 mod tests;
 mod vectors;
 
-pub use self::{inputs::Inputs, layout::VectorsError, vectors::Vectors};
+pub(crate) use self::{inputs::Inputs, layout::VectorsError, vectors::Vectors};
 use super::{
     answer::{Answer, Document, JudgeOptions},
     api::{Api, has, has_text},

@@ -20,7 +20,7 @@ const ROOM_FOR_INDEX: usize = 32;
 
 /// An answer, and where its vectors are.
 #[derive(Clone, Debug)]
-pub struct Vectors {
+pub(crate) struct Vectors {
     text: Bytes,
     layout: Layout,
     /// Where they all are: a list with its brackets, or the one vector.
@@ -32,9 +32,9 @@ pub struct Vectors {
     /// What the answer cost: where that is written, and the same for an answer that cost nothing.
     costs: Vec<Edit>,
     /// The model that made them.
-    pub model: Option<String>,
+    pub(crate) model: Option<String>,
     /// The tokens they took.
-    pub usage: Option<Usage>,
+    pub(crate) usage: Option<Usage>,
 }
 
 impl Vectors {
@@ -43,7 +43,7 @@ impl Vectors {
     ///
     /// # Errors
     /// Where it does not have one vector for each, all of the same length.
-    pub fn read(text: &Bytes, inputs: usize, takes_base64: bool) -> Result<Self, VectorsError> {
+    pub(crate) fn read(text: &Bytes, inputs: usize, takes_base64: bool) -> Result<Self, VectorsError> {
         let vectors = Self::find(text, inputs, Measure::parse)?;
         match vectors.measure {
             Some(Measure::Base64(_)) if !takes_base64 => Err(VectorsError::Unread),
@@ -55,7 +55,7 @@ impl Vectors {
     ///
     /// # Errors
     /// Where it has none.
-    pub fn stored(text: &Bytes) -> Result<Self, VectorsError> {
+    pub(crate) fn stored(text: &Bytes) -> Result<Self, VectorsError> {
         Self::find(text, 1, Measure::parse_known)
     }
 
@@ -88,23 +88,23 @@ impl Vectors {
     }
 
     /// Whether an answer like this one can hold several vectors.
-    pub fn is_list(&self) -> bool {
+    pub(crate) fn is_list(&self) -> bool {
         self.layout != Layout::Single
     }
 
     /// Whether one answer can hold the vectors of both: one model made them, they are as long, and written alike.
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
         self.layout == other.layout && self.measure == other.measure && self.model == other.model
     }
 
     /// The answer to a request for the vector of that place alone, that cost nothing.
-    pub fn alone(&self, place: usize) -> Bytes {
+    pub(crate) fn alone(&self, place: usize) -> Bytes {
         self.put_together(&[(self, place)], &self.costs)
     }
 
     /// This answer, but with the vectors that `places` name, in that order. `None` where the answers that they are
     /// taken from are not alike.
-    pub fn with(&self, places: &[(&Self, usize)]) -> Option<Bytes> {
+    pub(crate) fn with(&self, places: &[(&Self, usize)]) -> Option<Bytes> {
         let is_own = |(at, (of, place)): (usize, &(&Self, usize))| std::ptr::eq(*of, self) && *place == at;
         if places.len() == self.items.len()
             && places.iter().enumerate().all(is_own)

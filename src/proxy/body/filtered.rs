@@ -34,7 +34,7 @@ impl fmt::Debug for Filtered {
 
 impl Filtered {
     /// What `reader` reads, through `edit`.
-    pub fn new(reader: Reader, framing: Framing, edit: Edit) -> Self {
+    pub(crate) fn new(reader: Reader, framing: Framing, edit: Edit) -> Self {
         Self { reader, framing, edit, held: BytesMut::new(), ended: false }
     }
 

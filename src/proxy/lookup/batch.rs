@@ -125,7 +125,7 @@ impl Stored {
 
     /// The answer to `order`, with the upstream's vectors for the `lacking` inputs; `None` if the two are of different
     /// kinds.
-    pub fn completed(&self, order: &[usize], lacking: &[usize], told: &Vectors) -> Option<Bytes> {
+    pub(crate) fn completed(&self, order: &[usize], lacking: &[usize], told: &Vectors) -> Option<Bytes> {
         let mut places: Vec<_> =
             self.parts.iter().map(|part| part.as_ref().map(|part| (&part.vectors, 0))).collect();
         for (place, number) in lacking.iter().enumerate() {
