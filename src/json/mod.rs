@@ -10,7 +10,7 @@ mod parser;
 pub(crate) mod pointer;
 pub(crate) mod splice;
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{borrow::Cow, ops::Range};
 
 pub(crate) use self::parser::Parser;
 
@@ -47,33 +47,24 @@ pub struct Member<'a> {
 }
 
 /// Why a text is not taken for JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// It is no JSON; the offset in bytes.
+    /// The text is no JSON; the offset in bytes.
+    #[error("no JSON at byte {0}")]
     Syntax(usize),
-    /// It is not UTF-8.
+    /// The text is not UTF-8.
+    #[error("not UTF-8")]
     NotUtf8,
     /// An object has two members of the same name.
+    #[error("a repeated member")]
     RepeatedMember,
     /// A string has half a surrogate pair.
+    #[error("half a surrogate pair")]
     LoneSurrogate,
-    /// It is nested more than [`MAX_DEPTH`] deep.
+    /// The document is nested more than 128 deep.
+    #[error("nested more than {MAX_DEPTH} deep")]
     TooDeep,
 }
-
-impl fmt::Display for JsonError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Syntax(at) => write!(f, "no JSON at byte {at}"),
-            Self::NotUtf8 => f.write_str("not UTF-8"),
-            Self::RepeatedMember => f.write_str("a repeated member"),
-            Self::LoneSurrogate => f.write_str("half a surrogate pair"),
-            Self::TooDeep => write!(f, "nested more than {MAX_DEPTH} deep"),
-        }
-    }
-}
-
-impl std::error::Error for JsonError {}
 
 impl<'a> Json<'a> {
     /// Reads one document.

@@ -1,32 +1,25 @@
 //! Where an answer has its vectors, and what is wrong where it has none.
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
 
-/// Something written in a text, and what is to stand there instead.
-pub(super) type Edit = (Range<usize>, Vec<u8>);
+/// A part of a text, and what goes into its place.
+pub(super) type Replacement = (Range<usize>, Vec<u8>);
 
 /// Why an answer is not one vector for each input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum VectorsError {
-    /// It tells of an error.
+    /// The answer reports an error.
+    #[error("an error")]
     Error,
-    /// It has no vectors, or what is no vector of numbers, or vectors that are not alike.
+    /// The answer has no vectors, or vectors that are not alike, or something in their place that is not numbers.
+    #[error("no vectors of one kind")]
     Unread,
-    /// It has this many vectors.
+    /// The answer has another number of vectors: this one.
+    #[error("{0} vectors")]
     Count(usize),
-    /// The vectors' numbers are not those of the inputs, each once.
+    /// The numbers of the vectors are not those of the inputs, each once.
+    #[error("vectors whose `index` does not tell which input each is for")]
     Order,
-}
-
-impl fmt::Display for VectorsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Error => f.write_str("an error"),
-            Self::Unread => f.write_str("no vectors of one kind"),
-            Self::Count(count) => write!(f, "{count} vectors"),
-            Self::Order => f.write_str("vectors whose `index` does not tell which input each is for"),
-        }
-    }
 }
 
 /// Where an answer has its vectors.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::layout::{Edit, Item, Layout, VectorsError};
+use super::layout::{Item, Layout, Replacement, VectorsError};
 use crate::{
     dialect::usage::{Usage, read_usage},
     json::{Json, JsonError, Member, Parser},
@@ -22,7 +22,7 @@ pub(super) struct Scan {
     /// The vectors, in the order of the text.
     pub(super) items: Vec<Item>,
     /// What it cost, and the same for one that cost nothing.
-    pub(super) costs: Vec<Edit>,
+    pub(super) costs: Vec<Replacement>,
     pub(super) model: Option<String>,
     pub(super) usage: Option<Usage>,
     tells_error: bool,

@@ -9,7 +9,7 @@ use super::{measure::Measure, scan::Scan};
 
 use crate::{
     dialect::{
-        embedding::layout::{Edit, Item, Layout, VectorsError},
+        embedding::layout::{Item, Layout, Replacement, VectorsError},
         usage::Usage,
     },
     json::splice::Splicer,
@@ -30,7 +30,7 @@ pub(crate) struct Vectors {
     /// How all of them are written, and how long each is; `None` where there are none.
     measure: Option<Measure>,
     /// What the answer cost: where that is written, and the same for an answer that cost nothing.
-    costs: Vec<Edit>,
+    costs: Vec<Replacement>,
     /// The model that made them.
     pub(crate) model: Option<String>,
     /// The tokens they took.
@@ -117,7 +117,7 @@ impl Vectors {
     }
 
     /// The text with these vectors in place of its own, and `edits` made.
-    fn put_together(&self, places: &[(&Self, usize)], edits: &[Edit]) -> Bytes {
+    fn put_together(&self, places: &[(&Self, usize)], edits: &[Replacement]) -> Bytes {
         let vectors = self.written(places);
         let mut edits: Vec<_> = edits.iter().map(|(span, instead)| (span, &instead[..])).collect();
         edits.push((&self.span, &vectors));
