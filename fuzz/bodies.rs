@@ -17,7 +17,7 @@ use sidecache::{
         Dialect, Rendered, StoredAnswer, place, serve,
         usage::{Usage, UsageSetting},
     },
-    http::{forwarded, headers, sse::Decoder, validation},
+    http::{forwarded, headers, sse::EventDecoder, validation},
     json::{
         Json,
         canonical::{self, Rules},
@@ -115,8 +115,8 @@ pub(crate) fn envelope(data: &[u8]) {
 pub(crate) fn events(data: &[u8]) {
     let step = 1 + usize::from(data.first().copied().unwrap_or(0)) % 7;
     let (mut whole, mut in_pieces) = (Vec::new(), Vec::new());
-    Decoder::default().feed(data, |event| whole.push(event));
-    let mut decoder = Decoder::default();
+    EventDecoder::default().feed(data, |event| whole.push(event));
+    let mut decoder = EventDecoder::default();
     data.chunks(step).for_each(|piece| decoder.feed(piece, |event| in_pieces.push(event)));
     assert_eq!(whole, in_pieces);
     let mut last = 0;

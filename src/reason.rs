@@ -1,7 +1,8 @@
 //! Why a request did not ask the store, or an answer was not stored. Every "no" has a name, and a row in
 //! `docs/CACHING.md` that says what to do about it.
 
-/// Makes the enum, the list of its variants and their names from one table, so that none can be missing in another.
+/// Makes the enum, the list of its variants and their names from one table, so that none can be missing in
+/// another.
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $reason:ident => $name:literal,)*) => {
         /// Why a request did not ask the store, or an answer was not stored.
@@ -43,7 +44,7 @@ reasons! {
     RequestLoneSurrogate => "request-lone-surrogate",
     /// The request's body is nested too deep.
     RequestTooDeep => "request-too-deep",
-    /// The request's method is none whose answers are stored.
+    /// Answers to the request's method are not stored.
     RequestMethod => "request-method",
     /// The request has a condition that only the upstream can evaluate.
     RequestPrecondition => "request-precondition",

@@ -1,7 +1,7 @@
 //! Durations as numbers, and the wall clock's time as text.
 //!
-//! Each response and each line of the log has some of these, so the digits are written in plain steps: the formatter
-//! would take more time than all the rest of the line.
+//! Each response and each line of the log has some of these, so the digits are written in plain steps: the
+//! formatter would take more time than all the rest of the line.
 
 use std::{
     fmt,
@@ -85,8 +85,9 @@ pub(crate) fn write_rfc3339(now: SystemTime, out: &mut Vec<u8>) {
     out.extend_from_slice(&text);
 }
 
-/// Days since 1970-01-01 to year, month and day: `civil_from_days` of Howard Hinnant's "chrono-Compatible Low-Level
-/// Date Algorithms", for days that are not negative. Its year begins in March, so that the leap day comes last.
+/// Days since 1970-01-01 to year, month and day: `civil_from_days` of Howard Hinnant's "chrono-Compatible
+/// Low-Level Date Algorithms", for days that are not negative. Its year begins in March, so that the leap day
+/// comes last.
 fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
     let era = z / 146_097;

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::{
     config::units,
     http::headers,
-    json::{Json, Member, headers::of_json},
+    json::{Json, Member, headers::from_json},
     proxy::response::X_REQUEST_ID,
 };
 
@@ -93,7 +93,7 @@ fn parse_headers(value: &Json<'_>) -> Result<HeaderMap, String> {
     if !value.is_object() {
         return Err("headers: is no object of names and texts".to_owned());
     }
-    let mut all = of_json(value)
+    let mut all = from_json(value)
         .map_err(|name| format!("headers: {name:?} is no header with a text, or a list of texts"))?;
     // They are of one response alone, or made for each.
     headers::remove_hop_by_hop(&mut all);

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
     cache::{key::Key, route::kind::Kind},
-    http::headers::{self, Values},
+    http::headers::{self, ValueWriter},
     reason::Reason,
 };
 
@@ -155,7 +155,7 @@ impl CacheReport {
     }
 
     /// Writes `X-Cache`, `Cache-Status` and `Age`.
-    pub(crate) fn write(&self, headers: &mut HeaderMap, values: &mut Values) {
+    pub(crate) fn write(&self, headers: &mut HeaderMap, values: &mut ValueWriter) {
         headers.insert(X_CACHE, HeaderValue::from_static(self.status.as_str()));
         let age =
             self.age.and_then(|age| values.value(|text| text.write_str(itoa::Buffer::new().format(age))));

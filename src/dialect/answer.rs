@@ -25,7 +25,7 @@ pub struct Answer {
     pub(crate) tags: Vec<String>,
     /// Whether the dialect's own end was seen, so that a cut would have been noticed without framing.
     pub(crate) end_seen: bool,
-    /// The word that the answer ended with, if that is none of the good ones.
+    /// The word that the answer ended with, if that is not a good one.
     pub(crate) end: Option<String>,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// Of an answer that ended with `word`, which is none of the good ones.
+    /// The answer ended with `word`, which is not a good one.
     pub(super) fn unknown_end(word: &str) -> Self {
         Self { reason: Reason::UnknownEnd, end: Some(word.to_owned()) }
     }

@@ -1,13 +1,16 @@
-//! What sidecache has to know of an API, as one trait, and the small questions about JSON that its implementations share.
+//! What sidecache has to know of an API, as one trait, and the small questions about JSON that its
+//! implementations share.
 //!
-//! An implementation is strict: where an answer may be incomplete it says so, which costs a hit and nothing else.
+//! An implementation is strict: where an answer may be incomplete it says so, which costs a hit and nothing
+//! else.
 
 use super::answer::{Answer, Document, JudgeOptions};
 use crate::{http::sse, json::Json, reason::Reason};
 
 /// One API.
 pub(super) trait Api {
-    /// Whether a request's body has all that the API requires. With `model_elsewhere`, something else may name the model.
+    /// Whether a request's body has all that the API requires. With `model_elsewhere`, something else may
+    /// name the model.
     fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool;
 
     /// Where the question's text is, as JSON pointers.
@@ -48,8 +51,8 @@ pub(super) trait Api {
         false
     }
 
-    /// Whether a stream ends with this event, whatever comes behind it. Each event is looked at as it comes, so this
-    /// searches for a word before it parses JSON. `named` is what the route calls the end.
+    /// Whether a stream ends with this event, whatever comes behind it. Each event is looked at as it comes,
+    /// so this searches for a word before it parses JSON. `named` is what the route calls the end.
     fn ends_with(&self, event: &sse::Event, named: Option<&str>) -> bool;
 
     /// Judges an answer that is one document.
@@ -73,20 +76,20 @@ pub(super) trait Api {
         "text/event-stream"
     }
 
-    /// The stream that says what the document `whole` says, with its usage if `with_usage`. `None` if the API has no
-    /// streams, or if a stream would lose or invent something.
+    /// The stream that says what the document `whole` says, with its usage if `with_usage`. `None` if the API
+    /// has no streams, or if a stream would lose or invent something.
     fn to_stream(&self, _whole: &Json<'_>, _with_usage: bool) -> Option<Vec<u8>> {
         None
     }
 
-    /// The document that says what a complete stream says. `None` if the API has no streams, or if the document would
-    /// lose or invent something.
+    /// The document that says what a complete stream says. `None` if the API has no streams, or if the
+    /// document would lose or invent something.
     fn to_whole(&self, _events: &[sse::Event]) -> Option<Vec<u8>> {
         None
     }
 
-    /// The same complete stream for a request that asks for its usage, or does not. `None` if the stream did not report
-    /// it, or if requests of this API have no such choice.
+    /// The same complete stream for a request that asks for its usage, or does not. `None` if the stream did
+    /// not report it, or if requests of this API have no such choice.
     fn with_usage(&self, _events: &[sse::Event], _with_usage: bool) -> Option<Vec<u8>> {
         None
     }
@@ -107,14 +110,15 @@ pub(super) fn is_filled(list: Option<&Json<'_>>) -> bool {
     list.is_some_and(|list| !list.items().is_empty())
 }
 
-/// Whether a request asks for JSON with OpenAI's `response_format` or a member like it: an object whose `type` is
-/// `json_object` or `json_schema` (platform.openai.com/docs/guides/structured-outputs).
+/// Whether a request asks for JSON with OpenAI's `response_format` or a member like it: an object whose
+/// `type` is `json_object` or `json_schema` (platform.openai.com/docs/guides/structured-outputs).
 pub(super) fn is_json_format(format: Option<&Json<'_>>) -> bool {
     let kind = format.and_then(|format| format.get("type")).and_then(Json::as_str);
     matches!(kind, Some("json_object" | "json_schema"))
 }
 
-/// Whether `name` is one of `known`, in any case and with any `_` and `-` in it. `known` are in lower case and have none.
+/// Whether `name` is one of `known`, in any case and with any `_` and `-` in it. `known` are in lower case
+/// and have none.
 pub(super) fn is_one_of(name: &str, known: &[&str]) -> bool {
     let plain =
         || name.bytes().filter(|byte| !matches!(byte, b'_' | b'-')).map(|byte| byte.to_ascii_lowercase());

@@ -1,4 +1,5 @@
-//! What a request asks for, as far as that decides how its answer is judged and served: above all, in which form.
+//! What a request asks for, as far as that decides how its answer is judged and served: above all, in which
+//! form.
 
 use crate::json::{Json, Member, canonical};
 
@@ -7,7 +8,8 @@ use crate::json::{Json, Member, canonical};
 pub struct Ask {
     /// The form of the answer.
     pub form: Form,
-    /// The form that the upstream is asked for. With `usage = "ask"`, its stream reports more than the client asked for.
+    /// The form that the upstream is asked for. With `usage = "ask"`, its stream reports more than the client
+    /// asked for.
     pub(crate) upstream_form: Form,
     /// Whether the request limits the answer's length.
     pub(crate) sets_limit: bool,
@@ -32,8 +34,8 @@ pub struct Form {
     pub(crate) with_usage: bool,
     /// Whether the request has options for the stream that are not known here.
     pub(crate) odd: bool,
-    /// No two forms have the same one: 0 is a document, 1 a stream, 2 a stream with its usage, and an odd form has a hash
-    /// of its options, with the highest bit set.
+    /// No two forms have the same one: 0 is a document, 1 a stream, 2 a stream with its usage, and an odd
+    /// form has a hash of its options, with the highest bit set.
     pub id: u64,
 }
 

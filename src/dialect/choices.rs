@@ -1,4 +1,4 @@
-//! What OpenAI's and its relatives' answers have in common: one or more choices, each with text or tool
+//! What the answers of OpenAI and of APIs like it have in common: one or more choices, each with text or tool
 //! calls and a reason to end.
 
 use std::collections::BTreeMap;
@@ -9,23 +9,22 @@ use super::{
 };
 use crate::{json::Json, reason::Reason};
 
-/// What is known of one choice once the answer is over.
+/// What is known of one choice.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
-    /// Why it ended; `None` where it did not.
+    /// Why it ended; `None` if it did not.
     pub(super) finish: Option<String>,
     /// Whether it says something.
     pub(super) says: bool,
-    /// Its text, where that is to be JSON.
+    /// Its text, if that must be JSON.
     pub(super) text: String,
     /// The arguments of its tool calls, by their place.
     pub(super) tools: BTreeMap<u64, String>,
-    /// Whether it calls a tool in another way than those, or may do so.
+    /// Whether it calls a tool in another way, or may do so.
     pub(super) may_call: bool,
 }
 
 impl Choice {
-    /// Adds a text that it says; `options` tell whether that is to be JSON.
     pub(super) fn say(&mut self, text: &str, options: &JudgeOptions<'_>) {
         self.says |= !text.is_empty();
         if options.ask.wants_json {
@@ -45,7 +44,7 @@ impl Choice {
     }
 }
 
-/// Judges the arguments of an answer's tool calls; an answer without any is fine.
+/// Judges the arguments of an answer's tool calls. An answer without any is good.
 pub(super) fn judge_tools<'a>(
     arguments: impl Iterator<Item = &'a str>,
     options: &JudgeOptions<'_>,
@@ -62,7 +61,7 @@ pub(super) fn judge_tools<'a>(
     Ok(())
 }
 
-/// Judges what an answer says in all, where that is to be JSON; saying nothing is judged elsewhere.
+/// Judges whether an answer's text is JSON, if it must be. An answer without text is judged elsewhere.
 pub(super) fn judge_text(text: &str, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
     let is_as_asked = !options.ask.wants_json || text.is_empty() || is_json(text);
     if is_as_asked { Ok(()) } else { Err(Reason::NotAsAsked.into()) }
@@ -73,7 +72,7 @@ fn is_json(text: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-/// Judges all choices of an answer; it must have one.
+/// Judges all choices of an answer, of which there must be one.
 pub(super) fn judge<'a>(
     mut choices: impl ExactSizeIterator<Item = &'a Choice>,
     ends: &Ends,

@@ -1,4 +1,8 @@
-//! Conversations: which requests name one, and answers that open one.
+//! Conversations: which ones a request names, and which ones an answer opens.
+//!
+//! A service that opens a conversation puts its id into the answer. Nobody but the client that asked may have
+//! that id, so everyone else gets the answer with a null in its place, and an answer whose ids cannot be
+//! found is not stored.
 
 use std::ops::Range;
 
@@ -18,15 +22,15 @@ use crate::{
 /// The members that name a conversation, in lower case and without `_` and `-`.
 const NAMES: [&str; 7] =
     ["conversationid", CONVERSATION, "sessionid", "threadid", "chatid", "chatsessionid", "parentmessageid"];
-/// The one that may also be an object with an `id`.
+/// This one may also be an object with an `id`.
 const CONVERSATION: &str = "conversation";
-/// In an answer that opens a conversation, these are the caller's own as well.
-const BESIDE: [&str; 3] = ["messageid", "taskid", "runid"];
-/// How many members deep all of them are looked for.
+/// In an answer that opens a conversation, these belong to the client that asked, too.
+const OWN_IDS: [&str; 3] = ["messageid", "taskid", "runid"];
+/// How many members deep a body is searched.
 const DEPTH: usize = 4;
 
-/// The conversations that a request's body names, but for those in members that `ignore` leaves out of the key:
-/// the route says of those that they change no answer.
+/// The conversations that a request's body names. Members that `ignore` leaves out of the key do not count:
+/// the route says that they change no answer.
 pub(crate) fn conversations(body: &Json<'_>, ignore: &[Pointer]) -> Vec<String> {
     let ignored: Vec<_> = ignore.iter().map(Pointer::tokens).collect();
     let mut ids = Vec::new();
@@ -37,34 +41,33 @@ pub(crate) fn conversations(body: &Json<'_>, ignore: &[Pointer]) -> Vec<String> 
 /// An id in a body: a text that is not blank, or a number.
 struct Id<'j> {
     value: &'j Json<'j>,
-    /// Where it is in the text that the body was read from.
+    /// Where it is in the body.
     span: Range<usize>,
     /// Whether it names a conversation by itself.
     names_conversation: bool,
 }
 
 impl<'j> Id<'j> {
-    /// The id that `member` is, if it is one.
     fn from_member(member: &'j Member<'j>) -> Option<Self> {
-        // All names end so; most members do not.
+        // All names end like this; most members do not.
         if !matches!(member.name.as_bytes().last(), Some(b'd' | b'D' | b'n' | b'N' | b'_' | b'-')) {
             return None;
         }
         let names_conversation = is_one_of(&member.name, &NAMES);
-        if !names_conversation && !is_one_of(&member.name, &BESIDE) {
+        if !names_conversation && !is_one_of(&member.name, &OWN_IDS) {
             return None;
         }
         let member = match &member.value {
             Json::Object(_) if is_one_of(&member.name, &[CONVERSATION]) => member.value.member("id")?,
             _ => member,
         };
-        let says = match &member.value {
-            // Many clients say with an empty text that there is none yet.
+        let has_id = match &member.value {
+            // Many clients send an empty text while they have none.
             Json::String(text) => !text.trim().is_empty(),
             Json::Number(_) => true,
             _ => false,
         };
-        says.then(|| Self { value: &member.value, span: member.span.clone(), names_conversation })
+        has_id.then(|| Self { value: &member.value, span: member.span.clone(), names_conversation })
     }
 
     fn text(&self) -> &'j str {
@@ -76,13 +79,13 @@ impl<'j> Id<'j> {
     }
 }
 
-/// Finds the ids in `json`, which is `depth` members deep in its body. `ignored` leads to what is passed over.
+/// Finds the ids in `json`, which is `depth` members deep in its body. `ignored` leads to what is skipped.
 fn find<'j>(json: &'j Json<'j>, depth: usize, ignored: &[&[Token]], found: &mut Vec<Id<'j>>) {
     match json {
         Json::Object(members) if depth < DEPTH => {
             for member in members {
-                let is_it = |token: &Token| matches!(token, Token::Name(name) if *name == member.name);
-                let below = below(ignored, is_it);
+                let is_taken = |token: &Token| matches!(token, Token::Name(name) if *name == member.name);
+                let below = below(ignored, is_taken);
                 if below.iter().all(|rest| !rest.is_empty()) {
                     found.extend(Id::from_member(member));
                     find(&member.value, depth + 1, &below, found);
@@ -91,11 +94,11 @@ fn find<'j>(json: &'j Json<'j>, depth: usize, ignored: &[&[Token]], found: &mut 
         }
         Json::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                let is_it = |token: &Token| match token {
+                let is_taken = |token: &Token| match token {
                     Token::Any => true,
                     Token::Name(name) => name.parse() == Ok(index),
                 };
-                let below = below(ignored, is_it);
+                let below = below(ignored, is_taken);
                 if below.iter().all(|rest| !rest.is_empty()) {
                     find(item, depth, &below, found);
                 }
@@ -105,14 +108,14 @@ fn find<'j>(json: &'j Json<'j>, depth: usize, ignored: &[&[Token]], found: &mut 
     }
 }
 
-/// What is left of the pointers whose first step is taken.
+/// The rest of the pointers that begin with a step that is taken.
 fn below<'t>(pointers: &[&'t [Token]], is_taken: impl Fn(&Token) -> bool) -> Vec<&'t [Token]> {
     let taken = pointers.iter().filter_map(|tokens| tokens.split_first());
     taken.filter(|(first, _)| is_taken(first)).map(|(_, rest)| rest).collect()
 }
 
-/// Whether a text of JSON may have a member of one of these names: all end in `id` behind other letters, or in `ation`.
-/// Costs one search for quotes, where reading the text as JSON would cost a tree.
+/// Whether a text of JSON may have a member of one of these names: all end in `id` behind other letters, or
+/// in `ation`. This costs one search for quotes, where parsing would cost a tree.
 fn may_name(text: &[u8]) -> bool {
     let ends_name = |at: usize| match &text[..at] {
         [.., before, b'i' | b'I', b'd' | b'D'] => *before != b'"',
@@ -126,15 +129,15 @@ fn may_name(text: &[u8]) -> bool {
     memchr::memchr_iter(b'"', text).any(ends_name) || memchr::memmem::find(text, b"\\u00").is_some()
 }
 
-/// Where an answer, or a part of it, tells ids that were made for its own caller.
+/// Where an answer has ids that were made for the client that asked.
 #[derive(Debug, Default)]
 pub(super) struct Opened {
     spans: Vec<Range<usize>>,
 }
 
 impl Opened {
-    /// Notes what the document `json`, which begins at `start` of the body, opens beside the conversations that the
-    /// request `named`.
+    /// Notes the ids in the document `json`, which begins at `start` of the body, if it opens a conversation
+    /// that the request did not name.
     pub(super) fn read_document(&mut self, json: &Json<'_>, start: usize, named: &[String]) {
         let mut ids = Vec::new();
         find(json, 0, &[], &mut ids);
@@ -145,10 +148,11 @@ impl Opened {
         }
     }
 
-    /// The same of an event of a stream.
+    /// Notes the ids in an event of a stream.
     ///
     /// # Errors
-    /// Where an id cannot be taken out, or there may be one: such an answer is for its own caller only.
+    /// `opens-conversation` if an id cannot be taken out, or if there may be one: only the client that asked
+    /// may have such an answer.
     pub(super) fn read_event(&mut self, event: &Event, named: &[String]) -> Result<(), Reason> {
         let data = event.data.as_bytes();
         if !may_name(data) {
@@ -157,14 +161,14 @@ impl Opened {
         let Ok(json) = Json::parse(data) else { return refuse_names(data) };
         let known = self.spans.len();
         self.read_document(&json, event.span.as_ref().map_or(0, |span| span.start), named);
-        // The data is on several lines, and what was read is a copy of it.
+        // The data is on several lines, so the places of the ids are in a copy of it.
         if event.span.is_none() && self.spans.len() > known {
             return Err(Reason::OpensConversation);
         }
         Ok(())
     }
 
-    /// The body with these ids set to null; `None` where there are none.
+    /// The body with null in place of these ids; `None` if there are none.
     pub(super) fn taken_out(mut self, body: &[u8]) -> Option<Bytes> {
         if self.spans.is_empty() {
             return None;
@@ -178,10 +182,11 @@ impl Opened {
     }
 }
 
-/// The body with the ids that it opens, beside those that the request `named`, set to null; `None` where it opens none.
+/// The body with null in place of the ids that it opens, but for those that the request `named`; `None` if it
+/// opens none.
 ///
 /// # Errors
-/// Where an id cannot be taken out, or there may be one in what cannot be read.
+/// `opens-conversation` if an id cannot be taken out, or if there may be one in a part that cannot be parsed.
 pub(super) fn without_opened(
     framing: Framing,
     body: &[u8],
@@ -211,14 +216,16 @@ pub(super) fn without_opened(
     Ok(opened.taken_out(body))
 }
 
+/// Searches a text that is no JSON.
+///
 /// # Errors
-/// Where `unread` has the name of a member that names a conversation, as JSON writes one.
+/// `opens-conversation` if `unread` has the name of such a member, as JSON writes it.
 pub(super) fn refuse_names(unread: &[u8]) -> Result<(), Reason> {
     let quotes: Vec<_> = memchr::memchr_iter(b'"', unread).collect();
     let names = |quotes: &[usize]| {
         let [open, close] = [quotes[0], quotes[1]];
         let name = String::from_utf8_lossy(&unread[open + 1..close]);
-        // An escaped letter may stand for any.
+        // An escaped letter may be any.
         let is_name = is_one_of(&name, &NAMES) || name.contains("\\u00");
         is_name && unread[close + 1..].trim_ascii_start().starts_with(b":")
     };
@@ -323,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_callers_own_beside_an_opened_conversation_goes_too() {
+    fn ids_beside_an_opened_conversation_go_too() {
         let opens = r#"{"data":{"session_id":"s","message_id":"m"},"run_id":"r","task-id":4}"#;
         assert_eq!(
             nulled(Framing::Whole, opens).as_deref(),
@@ -381,7 +388,6 @@ mod tests {
         );
     }
 
-    /// Better nobody but its own caller than anybody with somebody's id.
     #[test]
     fn what_cannot_be_read_and_may_have_an_id_is_refused() {
         for (framing, body) in [
@@ -393,8 +399,13 @@ mod tests {
             (Framing::Lines, b"{\"thread_id\": \"t\", \"a\": \"\xff\"}\n"),
             (Framing::Whole, b"{\"thread_id\": \"t\"}\n{\"a\": 1}\n"),
         ] {
-            let told = without_opened(framing, body, &[]);
-            assert_eq!(told, Err(Reason::OpensConversation), "{framing:?} {}", String::from_utf8_lossy(body));
+            let opened = without_opened(framing, body, &[]);
+            assert_eq!(
+                opened,
+                Err(Reason::OpensConversation),
+                "{framing:?} {}",
+                String::from_utf8_lossy(body)
+            );
         }
     }
 }

@@ -1,4 +1,8 @@
-//! The two forms of an answer, and the way from one to the other.
+//! Serves both forms of an answer from one entry. The other form is made at each hit and never stored: an
+//! entry is what the upstream sent.
+//!
+//! A conversion loses and invents nothing. If it would, the upstream answers. Where
+//! neither of two answers serves as the other one, both are stored side by side.
 
 use bytes::Bytes;
 
@@ -8,22 +12,22 @@ use super::{
 };
 use crate::{http::sse::Framing, json::Json};
 
-/// The id of an answer that nobody asked for, and that somebody put by hand: its media type tells its form.
+/// The form's id of an entry that an operator put through the admin API: its media type shows its form.
 pub(crate) const BY_HAND: u64 = u64::MAX - 1;
 
-/// The body of a stored answer as a request gets it.
+/// The body of a stored answer, as a request gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rendered {
-    /// As it came.
+    /// Unchanged.
     AsStored,
-    /// As it came, but for what the caller did not ask for.
+    /// Without what the client did not ask for.
     Edited(Bytes),
-    /// In another form; its media type and its body.
+    /// In the other form: its media type and its body.
     Converted(&'static str, Bytes),
 }
 
-/// A stored answer in the form that `ask` wants: the answer to a request with form `id`, of type `media`.
-/// `None` where it is another form, and making that one would lose or invent something.
+/// A stored answer in the form that `ask` wants. `id` is the form of the request that it answered, `media`
+/// its type. `None` if a conversion would lose or invent something.
 pub fn serve(dialect: Dialect, id: u64, media: &str, body: &Bytes, ask: &Ask) -> Option<Rendered> {
     let wanted = ask.form;
     let id = known_id(dialect, id, media);
@@ -31,14 +35,15 @@ pub fn serve(dialect: Dialect, id: u64, media: &str, body: &Bytes, ask: &Ask) ->
         return Some(Rendered::AsStored);
     }
     if let (true, Some(edit)) = (id == ask.upstream_form.id, ask.edit_for_caller()) {
-        // What the upstream was asked beyond the caller's question is hidden as it was from the first one.
+        // The upstream was asked for more than the client was, which is hidden as it was from the first
+        // client.
         let framing = Framing::from_media_type(media);
-        let shown = edit.apply(framing, body.clone()).ok()?;
-        return Some(if framing == Framing::Whole { Rendered::AsStored } else { Rendered::Edited(shown) });
+        let edited = edit.apply(framing, body.clone()).ok()?;
+        return Some(if framing == Framing::Whole { Rendered::AsStored } else { Rendered::Edited(edited) });
     }
     let api = dialect.api();
     let events = Framing::from_media_type(media).events(body);
-    let (media, made) = match events {
+    let (media, converted) = match events {
         _ if wanted.odd => return None,
         Some(events) if wanted.stream => (api.stream_media(), api.with_usage(&events, wanted.with_usage)?),
         Some(events) => ("application/json", api.to_whole(&events)?),
@@ -48,10 +53,10 @@ pub fn serve(dialect: Dialect, id: u64, media: &str, body: &Bytes, ask: &Ask) ->
         // A document that answered a request for a stream.
         None => return Some(Rendered::AsStored),
     };
-    Some(Rendered::Converted(media, made.into()))
+    Some(Rendered::Converted(media, converted.into()))
 }
 
-/// The id of the form that an answer with the id `id` is in.
+/// The id of the form that an answer is in.
 fn known_id(dialect: Dialect, id: u64, media: &str) -> u64 {
     match id {
         BY_HAND => {
@@ -66,9 +71,9 @@ fn known_id(dialect: Dialect, id: u64, media: &str) -> u64 {
 pub struct StoredAnswer<'a> {
     /// The id of the form that its request asked for.
     pub form: u64,
-    /// Its media type.
+    /// The media type of its body.
     pub media: &'a str,
-    /// Its body.
+    /// Its body, whole.
     pub body: &'a Bytes,
 }
 
@@ -86,19 +91,19 @@ impl StoredAnswer<'_> {
     }
 }
 
-/// Where a new answer is kept while another one to the same question is stored.
+/// Where a new answer is stored while another one to the same question is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
     /// In the place of the stored one.
     Instead,
-    /// Beside the stored one: neither can be made from the other.
+    /// Beside the stored one, since neither serves as the other.
     Beside,
-    /// Nowhere: the stored one serves more.
+    /// Nowhere, since the stored one serves more.
     Nowhere,
 }
 
-/// Where `new` is kept while `stored` is fresh: what serves both forms stays, whichever came first, and where neither
-/// serves what the other one answered, neither drives the other one out.
+/// Where `new` is stored while `stored` is fresh. The answer that serves both forms stays, whichever came
+/// first. If neither serves as the other, neither replaces the other.
 pub fn place(dialect: Dialect, stored: &StoredAnswer<'_>, new: &StoredAnswer<'_>) -> Placement {
     if new.serves_both(dialect) {
         return Placement::Instead;
@@ -114,7 +119,7 @@ pub fn place(dialect: Dialect, stored: &StoredAnswer<'_>, new: &StoredAnswer<'_>
 
 /// Whether a stored answer serves both forms.
 fn serves_both(dialect: Dialect, media: &str, body: &Bytes) -> bool {
-    // In an id that no answer has, so that neither form is there already.
+    // With an id that no answer has, so that both forms have to be made.
     let forms = [true, false].map(|stream| Form { stream, id: u64::MAX, ..Form::default() });
     let serves =
         |form| serve(dialect, 0, media, body, &Ask { form, upstream_form: form, ..Ask::default() }).is_some();
@@ -134,12 +139,12 @@ mod tests {
         format!("data: {text}\n\n{usage}data: [DONE]\n\n")
     }
 
-    /// Answers by what they serve; what is their own has no other form.
+    /// Answers by what they serve. An "own" one has a member that keeps it from the other form.
     fn answers() -> Vec<(&'static str, u64, &'static str, Bytes)> {
         let usage = "data: {\"choices\":[],\"usage\":{\"n\":1}}\n\n";
         let novel = "data: {\"novel\":1}\n\n";
         let events = "text/event-stream";
-        let told = |name, form, body: String| (name, form, events, Bytes::from(body));
+        let streamed = |name, form, body: String| (name, form, events, Bytes::from(body));
         vec![
             ("document", 0, "application/json", Bytes::from(WHOLE)),
             (
@@ -149,16 +154,16 @@ mod tests {
                 Bytes::from(WHOLE.replace(r#""stop"}"#, r#""stop","delta":{"x":1}}"#)),
             ),
             ("stream", 1, events, Bytes::from(chunks(""))),
-            told("stream with usage", 2, chunks(usage)),
-            told("own stream", 1, chunks(novel)),
-            told("own stream with usage", 2, chunks(&format!("{novel}{usage}"))),
-            told("odd stream", ODD, chunks("")),
-            told("odd stream with usage", ODD, chunks(usage)),
+            streamed("stream with usage", 2, chunks(usage)),
+            streamed("own stream", 1, chunks(novel)),
+            streamed("own stream with usage", 2, chunks(&format!("{novel}{usage}"))),
+            streamed("odd stream", ODD, chunks("")),
+            streamed("odd stream with usage", ODD, chunks(usage)),
         ]
     }
 
     #[test]
-    fn what_serves_more_stays_and_what_serves_else_is_kept_beside() {
+    fn what_serves_more_stays_and_what_serves_else_goes_beside() {
         use Placement::{Beside, Instead, Nowhere};
         // By the stored one, where each of the new ones goes, in the order above.
         let expected = [
@@ -189,24 +194,25 @@ mod tests {
         }
     }
 
-    /// Whichever of two comes first, each request that one of them answered is answered from what is kept, unless what is
-    /// kept serves both forms.
+    /// Whichever of two answers comes first, the store serves every request that one of them answered, unless
+    /// what it has serves both forms.
     #[test]
-    fn no_form_is_driven_out() {
+    fn no_form_is_lost() {
         let all = answers();
         let dialect = Dialect::OpenAiChat;
         for (first_name, form, media, body) in &all {
             let first = StoredAnswer { form: *form, media, body };
             for (second_name, form, media, body) in &all {
                 let second = StoredAnswer { form: *form, media, body };
-                let kept = match place(dialect, &first, &second) {
+                let stored = match place(dialect, &first, &second) {
                     Placement::Instead => vec![second],
                     Placement::Beside => vec![first, second],
                     Placement::Nowhere => vec![first],
                 };
-                let serves =
-                    |request: &StoredAnswer<'_>| kept.iter().any(|kept| kept.serves_as(dialect, request));
-                let whole = kept.iter().any(|kept| kept.serves_both(dialect));
+                let serves = |request: &StoredAnswer<'_>| {
+                    stored.iter().any(|answer| answer.serves_as(dialect, request))
+                };
+                let whole = stored.iter().any(|answer| answer.serves_both(dialect));
                 assert!(whole || (serves(&first) && serves(&second)), "{first_name}, then {second_name}");
             }
         }

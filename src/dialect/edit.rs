@@ -1,5 +1,5 @@
-//! What sidecache changes of a body on its way: the request asks for the usage under `usage = "ask"`, and the answer
-//! loses what its reader must not see. Everything else of the body stays as it was.
+//! What sidecache changes of a body on its way: the request asks for the usage under `usage = "ask"`, and the
+//! answer loses what its reader must not see. Everything else of the body stays as it was.
 
 use bytes::Bytes;
 
@@ -42,15 +42,15 @@ impl Ask {
         self.hides_usage().then_some(Edit { named: None, hides_usage: true })
     }
 
-    /// The edit for the followers, if they need one. `named` are the conversations that their requests name, if the
-    /// answer may open another one.
+    /// The edit for the followers, if they need one. `named` are the conversations that their requests name,
+    /// if the answer may open another one.
     pub(crate) fn edit_for_others(&self, named: Option<&[String]>) -> Option<Edit> {
         let edit = Edit { named: named.map(<[String]>::to_vec), hides_usage: self.hides_usage() };
         (edit.named.is_some() || edit.hides_usage).then_some(edit)
     }
 
-    /// The request's body with a wish for the stream's usage, if the upstream is asked for it and the client did not.
-    /// `json` is the body, parsed.
+    /// The request's body with a wish for the stream's usage, if the upstream is asked for it and the client
+    /// did not. `json` is the body, parsed.
     pub(crate) fn upstream_body(&self, body: &[u8], json: &Json<'_>) -> Option<Bytes> {
         self.hides_usage().then(|| openai::usage::asked(body, json).into())
     }

@@ -1,5 +1,6 @@
-//! The words that answers end with. Vendors have dozens of words for an answer that was cut and a handful for one that
-//! ended well, so the good ones are listed, and an unknown word is a miss.
+//! The words that answers end with. Vendors have dozens of words for an answer that was cut, and a handful
+//! for one that ended well, so the good ones are listed, and an answer that ends with an unknown word is not
+//! stored.
 
 use super::answer::{JudgeOptions, Refusal};
 use crate::reason::Reason;
@@ -18,9 +19,9 @@ pub(super) struct Ends {
     pub(super) failed: &'static [&'static str],
 }
 
-/// OpenAI's `finish_reason` (platform.openai.com/docs/api-reference/chat/object), and what others write there for the
-/// same: TGI and Together (`eos`, `eos_token`, `stop_sequence`), AI21 (`endoftext`), Cohere (`COMPLETE`, `MAX_TOKENS`),
-/// gateways that pass Anthropic's words on.
+/// OpenAI's `finish_reason` (platform.openai.com/docs/api-reference/chat/object), and what others write in
+/// its place: TGI and Together (`eos`, `eos_token`, `stop_sequence`), AI21 (`endoftext`), Cohere (`COMPLETE`,
+/// `MAX_TOKENS`), gateways that pass Anthropic's words on.
 pub(super) const OPENAI: Ends = Ends {
     good: &[
         "stop",
@@ -54,7 +55,6 @@ pub(super) const OLLAMA: Ends =
     Ends { good: &["stop"], limit: &["length"], cut: &[], filtered: &[], failed: &["error"] };
 
 impl Ends {
-    /// Judges an answer that ended with `word`.
     pub(super) fn judge(&self, word: &str, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
         let is_in = |words: &[&str]| words.iter().any(|own| own.eq_ignore_ascii_case(word));
         if is_in(self.good) || options.good_ends.iter().any(|own| own.eq_ignore_ascii_case(word)) {

@@ -1,22 +1,21 @@
-//! How streams are written: texts in pieces, and typed events. Anthropic's and OpenAI's Responses both name each event
-//! twice, in its `event` line and in its data's `type`.
+//! Writes streams: texts in pieces, and typed events. Anthropic and OpenAI Responses both name each event
+//! twice, in its `event` line and in the `type` of its data.
 
 use std::ops::Range;
 
 use crate::json::{Json, Member, write_string};
 
-/// The length in bytes of the pieces that a text is streamed in, at most. All at once would be a line that
-/// some clients refuse: aiohttp reads none over 64 KiB, nor does Go's `bufio.Scanner`.
+/// The most bytes of a text in one event. A whole text would be a line that some clients refuse: aiohttp
+/// reads none over 64 KiB, nor does Go's `bufio.Scanner`.
 const PIECE: usize = 4096;
 
-/// One event on its way into a stream.
+/// An event that is being written.
 #[must_use]
 pub(super) struct Event<'o> {
     out: &'o mut Vec<u8>,
 }
 
 impl<'o> Event<'o> {
-    /// Begins an event of this type.
     pub(super) fn new(name: &str, out: &'o mut Vec<u8>) -> Self {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(name.as_bytes());
@@ -25,7 +24,6 @@ impl<'o> Event<'o> {
         Self { out }
     }
 
-    /// A member with some value.
     pub(super) fn member(self, name: &str, value: &Json<'_>) -> Self {
         self.out.push(b',');
         write_string(name, self.out);
@@ -34,23 +32,20 @@ impl<'o> Event<'o> {
         self
     }
 
-    /// A member that is a whole number.
     pub(super) fn number(self, name: &str, value: usize) -> Self {
         self.member(name, &Json::Number(&value.to_string()))
     }
 
-    /// A member that is a text.
     pub(super) fn text(self, name: &str, value: &str) -> Self {
         self.member(name, &Json::text(value))
     }
 
-    /// Ends the event.
     pub(super) fn end(self) {
         self.out.extend_from_slice(b"}\n\n");
     }
 }
 
-/// Cuts a text into pieces to be streamed; an empty one into none.
+/// Cuts a text into pieces for a stream; an empty text into none.
 pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -61,23 +56,24 @@ pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Cuts base64 into pieces each of which is base64 of its own. What is no base64 stays in one piece.
+/// Cuts base64 into pieces that are base64 each. What is no base64 stays in one piece.
 pub(super) fn base64_pieces(text: &str) -> Vec<&str> {
     let is_whole = |at| matches!(text.get(..at), Some(start) if start.is_ascii() && !start.contains('='));
-    // All pieces but the last have `PIECE` bytes, a multiple of the four that stand for three.
+    // All pieces but the last have `PIECE` bytes, a multiple of the four that encode three.
     if is_whole(text.len().saturating_sub(4)) { pieces(text).collect() } else { vec![text] }
 }
 
-/// A piece of a text, and which of its tokens are told with it.
+/// A piece of a text, and which of its tokens go with it.
 pub(super) type Piece<'a> = (&'a str, Range<usize>);
 
-/// Cuts a text into its tokens; `None` where the tokens are not the text (a character may be split over two).
+/// Cuts a text into its tokens; `None` if the tokens are not the text (a character may be split over two).
 pub(super) fn by_token<'a>(text: &'a str, tokens: &[Option<&str>]) -> Option<Vec<Piece<'a>>> {
     let tokens: Vec<&str> = tokens.iter().copied().collect::<Option<_>>()?;
     if tokens.concat() != text {
         return None;
     }
-    let (mut cut, mut rest) = (Vec::with_capacity(tokens.len()), text);
+    let mut cut = Vec::with_capacity(tokens.len());
+    let mut rest = text;
     for (place, token) in tokens.iter().enumerate() {
         let (own, more) = rest.split_at(token.len());
         let mut pieces = pieces(own);
@@ -88,7 +84,8 @@ pub(super) fn by_token<'a>(text: &'a str, tokens: &[Option<&str>]) -> Option<Vec
     Some(cut)
 }
 
-/// Cuts a text into its tokens, or, where these are not the text, into pieces, all tokens being told with the first.
+/// Cuts a text into its tokens. If these are not the text, cuts it into pieces, and all tokens go with the
+/// first.
 pub(super) fn pieces_with_tokens<'a>(text: &'a str, tokens: &[Option<&str>]) -> Vec<Piece<'a>> {
     let end = tokens.len();
     if end > 0
@@ -96,15 +93,15 @@ pub(super) fn pieces_with_tokens<'a>(text: &'a str, tokens: &[Option<&str>]) -> 
     {
         return cut;
     }
-    let mut told = 0..end;
-    let mut cut: Vec<_> = pieces(text).map(|piece| (piece, std::mem::replace(&mut told, end..end))).collect();
-    if !told.is_empty() {
-        cut.push(("", told));
+    let mut left = 0..end;
+    let mut cut: Vec<_> = pieces(text).map(|piece| (piece, std::mem::replace(&mut left, end..end))).collect();
+    if !left.is_empty() {
+        cut.push(("", left));
     }
     cut
 }
 
-/// A copy of an object in which some members have another value, each in its old place.
+/// A copy of an object in which some members have another value.
 pub(super) fn altered<'a>(json: &Json<'a>, alter: impl Fn(&Member<'a>) -> Option<Json<'a>>) -> Json<'a> {
     let members = json.members().iter();
     Json::Object(
@@ -151,7 +148,8 @@ mod tests {
             prop_assert_eq!(cut.concat(), text);
         }
 
-        /// Each token is told once, in its order, and with the piece that begins with it where the tokens are the text.
+        /// Each token goes with one piece, in its order, and if the tokens are the text, with the piece that
+        /// begins with it.
         #[test]
         fn tokens_stay_with_their_pieces(
             tokens in proptest::collection::vec("[aü😀]{0,3}", 0..8),

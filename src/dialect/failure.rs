@@ -1,5 +1,5 @@
-//! Failures inside a 200. Services say them in their own words, so they are looked for by shape, and an answer has to
-//! show that it is there.
+//! Failures inside a 200. Each service reports them in its own words, so they are found by shape, and an
+//! answer has to show that it is there.
 
 use super::api::{has, is_one_of};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     json::{Json, Member},
 };
 
-/// What says that a call went well, under `status` or `state`, in lower case.
+/// Words for success under `status` or `state`, in lower case.
 const GOOD_STATUS: [&str; 11] = [
     "ok",
     "success",
@@ -22,7 +22,7 @@ const GOOD_STATUS: [&str; 11] = [
     "true",
 ];
 
-/// What says that it did not, in an event of a stream: others tell how far it is.
+/// Words for failure, in an event of a stream. Other words there say how far it is.
 const BAD_STATUS: [&str; 14] = [
     "failed",
     "failure",
@@ -40,10 +40,10 @@ const BAD_STATUS: [&str; 14] = [
     "partial-succeeded",
 ];
 
-/// Members that hold an answer whose own members may tell of a failure.
+/// Members that hold an answer, whose own members may report a failure.
 const ENVELOPES: [&str; 6] = ["data", "result", "results", "response", "output", "payload"];
 
-/// Members that tell of the call or of its failure, and so are no answer. `message` is the text of most errors.
+/// Members that describe the call or its failure, and so are no answer. `message` is the text of most errors.
 const ABOUT_THE_CALL: [&str; 38] = [
     "code",
     "status",
@@ -137,7 +137,7 @@ const WORDS: [&str; 11] = [
     "textdelta",
 ];
 
-/// Events that tell how far an answer is.
+/// Events that say how far an answer is.
 const PROGRESS: [&str; 16] = [
     "status",
     "progress",
@@ -157,25 +157,25 @@ const PROGRESS: [&str; 16] = [
     "reasoning",
 ];
 
-/// Whether a whole answer of a RAG service tells of a failure: at its top, or in what it wraps. Its `status` must be a
-/// good one.
+/// Whether a whole answer of a RAG service reports a failure, at its top or in an envelope. Its `status` must
+/// be a good one.
 pub(super) fn in_answer(json: &Json<'_>) -> bool {
-    fails(json, |status| !GOOD_STATUS.contains(&status)) || is_wrapped(json, tells_of_failure)
+    fails(json, |status| !GOOD_STATUS.contains(&status)) || in_envelope(json, reports_failure)
 }
 
-/// Whether any JSON tells of a failure: at its top, or in what it wraps. Its `status` may be a word of its own.
+/// Whether any JSON reports a failure, at its top or in an envelope. Its `status` may be a word of its own.
 pub(super) fn in_document(json: &Json<'_>) -> bool {
-    tells_of_failure(json) || is_wrapped(json, tells_of_failure)
+    reports_failure(json) || in_envelope(json, reports_failure)
 }
 
-/// Whether a document is an error and nothing else: what it says of a state is its own.
+/// Whether a document is an error and nothing else. A state in it may be its content.
 pub(super) fn is_error_alone(json: &Json<'_>) -> bool {
     let names = |name| has(json, name);
-    let is_told_off = ["detail", "message", "msg"].into_iter().any(names) && !names("id");
-    (fails(json, |_| false) || is_told_off) && !says(json, true)
+    let has_message = ["detail", "message", "msg"].into_iter().any(names) && !names("id");
+    (fails(json, |_| false) || has_message) && !says(json, true)
 }
 
-/// Whether an event of a stream tells of a failure; `json` is its data, where that is JSON.
+/// Whether an event of a stream reports a failure; `json` is its data, if that is JSON.
 pub(super) fn in_event(event: &sse::Event, json: Option<&Json<'_>>) -> bool {
     kinds(event, json).any(is_bad) || json.is_some_and(in_document)
 }
@@ -187,12 +187,12 @@ fn kinds<'e>(event: &'e sse::Event, json: Option<&'e Json<'_>>) -> impl Iterator
     std::iter::once(&*event.name).chain(named.flatten())
 }
 
-fn tells_of_failure(json: &Json<'_>) -> bool {
+fn reports_failure(json: &Json<'_>) -> bool {
     fails(json, |status| BAD_STATUS.contains(&status))
 }
 
-/// Whether `holds` is true of something that an object wraps.
-fn is_wrapped(json: &Json<'_>, holds: impl Fn(&Json<'_>) -> bool) -> bool {
+/// Whether `holds` is true of an object in an envelope.
+fn in_envelope(json: &Json<'_>, holds: impl Fn(&Json<'_>) -> bool) -> bool {
     let mut objects = json.members().iter().filter(|member| member.value.is_object());
     objects.any(|member| is_one_of(&member.name, &ENVELOPES) && holds(&member.value))
 }
@@ -202,7 +202,7 @@ fn is_bad(kind: &str) -> bool {
         || ["_error", ".error", "_failed", ".failed"].iter().any(|end| kind.ends_with(end))
 }
 
-/// Whether one object tells of a failure; `is_bad_status` judges the word of its `status`, in lower case.
+/// Whether one object reports a failure; `is_bad_status` judges the word of its `status`, in lower case.
 fn fails(json: &Json<'_>, is_bad_status: impl Fn(&str) -> bool) -> bool {
     json.members().iter().any(|Member { name, value, .. }| match (&**name, value) {
         ("error" | "errors" | "err" | "error_msg" | "error_message" | "errorMessage", value) => {
@@ -224,7 +224,7 @@ fn fails(json: &Json<'_>, is_bad_status: impl Fn(&str) -> bool) -> bool {
     })
 }
 
-/// Any other number may be the service's own.
+/// Any other number may have a meaning of the service's own.
 fn is_http_error(status: &str) -> bool {
     status.parse().is_ok_and(|status: u16| (400..600).contains(&status))
 }
@@ -234,8 +234,8 @@ fn is_good_code(code: &str) -> bool {
     code == "0" || code.parse().is_ok_and(|code: u16| (200..300).contains(&code))
 }
 
-/// Whether an answer of a RAG service is there: a text, or sources. Where it has a member for its text, that must say
-/// something.
+/// Whether a RAG service's answer is there: a text, or sources. If it has a member for its text, that must
+/// say something.
 pub(super) fn answers(json: &Json<'_>) -> bool {
     let mut texts = texts_of(json).chain(json.members().iter().flat_map(|member| {
         let is_envelope = is_one_of(&member.name, &ENVELOPES);
@@ -247,12 +247,12 @@ pub(super) fn answers(json: &Json<'_>) -> bool {
     }
 }
 
-/// Whether any JSON says something besides what tells of the call.
+/// Whether any JSON says something besides what describes the call.
 pub(super) fn says_anything(json: &Json<'_>) -> bool {
     says(json, true)
 }
 
-/// What an object has under the names of answers, as far as that is a text or nothing.
+/// What an object has under the names of answers, if that is a text or null.
 fn texts_of<'j>(json: &'j Json<'j>) -> impl Iterator<Item = &'j Json<'j>> {
     let is_text = |member: &&Member<'_>| {
         is_one_of(&member.name, &ANSWERS) && matches!(member.value, Json::String(_) | Json::Null)
@@ -260,7 +260,7 @@ fn texts_of<'j>(json: &'j Json<'j>) -> impl Iterator<Item = &'j Json<'j>> {
     json.members().iter().filter(is_text).map(|member| &member.value)
 }
 
-/// Whether there is a text, or a number where `numbers` count, besides what tells of the call.
+/// Whether there is a text, or a number if `numbers` count, besides what describes the call.
 fn says(json: &Json<'_>, numbers: bool) -> bool {
     match json {
         Json::Null => false,
@@ -268,7 +268,7 @@ fn says(json: &Json<'_>, numbers: bool) -> bool {
         Json::String(text) => !text.trim().is_empty(),
         Json::Array(items) => items.iter().any(|item| says(item, numbers)),
         Json::Object(members) => members.iter().any(|Member { name, value, .. }| {
-            // A message of its own, with its role and its content, is no text about the call.
+            // A message with a role and a content is no text about the call.
             let counts = !is_one_of(name, &ABOUT_THE_CALL) || has(value, "content");
             let wraps_nothing = matches!(value, Json::Bool(false)) && is_one_of(name, &ENVELOPES);
             counts && !wraps_nothing && says(value, numbers)
@@ -276,7 +276,7 @@ fn says(json: &Json<'_>, numbers: bool) -> bool {
     }
 }
 
-/// Whether an event of a stream says a word of the answer. Sources say none, nor does what tells how far it is.
+/// Whether an event of a stream says a word of the answer. Sources and progress do not.
 pub(super) fn says_word(event: &sse::Event, json: Option<&Json<'_>>) -> bool {
     let is_other = |kind: &str| is_one_of(kind, &SOURCES) || is_one_of(kind, &PROGRESS);
     match json {
@@ -298,7 +298,7 @@ fn has_word(json: &Json<'_>) -> bool {
     }
 }
 
-/// Whether a value says something: null, false, and what is empty say nothing.
+/// Whether a value says something: null, false and empty values do not.
 pub(super) fn says_something(json: &Json<'_>) -> bool {
     !matches!(json, Json::Null | Json::Bool(false)) && !is_empty(json)
 }

@@ -1,4 +1,4 @@
-//! New ids and times of creation for an answer that is given again (`identity = "fresh"`).
+//! New ids and times of creation for a hit (`identity = "fresh"`). Every other byte is the recorded one.
 
 use std::{
     ops::Range,
@@ -16,8 +16,8 @@ use crate::{
 /// What a new time takes in bytes, and more.
 const ROOM: usize = 64;
 
-/// `body` with a new id, the same in all its events, and created `now`; as it was where the dialect has no such
-/// members, or none that could be new: the upstream knows the id of a Responses answer.
+/// `body` with a new id, the same in all its events, and created `now`. It stays as it was if the dialect has
+/// no such members, or if they cannot be new: the upstream knows the id of a Responses answer.
 pub(crate) fn renewed(dialect: Dialect, framing: Framing, body: &Bytes, now: SystemTime) -> Bytes {
     let mut renewal = Renewal { dialect, now, id: None, edits: Vec::new() };
     match framing.events(body) {
@@ -46,7 +46,7 @@ struct Renewal {
 }
 
 impl Renewal {
-    /// Notes what is to change in a document that begins at `start`.
+    /// Notes what changes in a document that begins at `start`.
     fn read(&mut self, json: &Json<'_>, start: usize) {
         match self.dialect {
             Dialect::OpenAiChat | Dialect::OpenAiCompletions => {
@@ -91,11 +91,11 @@ impl Renewal {
     }
 }
 
-/// A random id of the same look: the same prefix, and as many letters and digits after it.
+/// A random id that looks like `id`: the same prefix, and as many letters and digits behind it.
 fn like(id: &str) -> String {
     let prefix = id.find(['-', '_']).map_or(0, |at| at + 1);
-    let fresh = (prefix..id.len()).map(|_| fastrand::alphanumeric());
-    id[..prefix].chars().chain(fresh).collect()
+    let random = (prefix..id.len()).map(|_| fastrand::alphanumeric());
+    id[..prefix].chars().chain(random).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Judges a whole answer by its dialect, and finds what it says besides: its tags, and the conversations that it opens.
+//! Judges a whole answer by its dialect, and finds what it says besides: its tags, and the conversations that
+//! it opens.
 //!
-//! A document is parsed once. An event of a stream is parsed where its dialect looks for the end, and once more if it
-//! may have tags or open a conversation.
+//! A document is parsed once. An event of a stream is parsed where its dialect looks for the end, and once
+//! more if it may have tags or open a conversation.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -100,7 +101,8 @@ impl<'a> Extracted<'a> {
         if self.pointers.is_empty() && self.named.is_none() {
             return;
         }
-        // The dialect needs the document parsed, too, so that a walk over it costs less than a search for names.
+        // The dialect needs the document parsed, too, so that a walk over it costs less than a search for
+        // names.
         let Some(json) = document.json() else { return self.read_unparsed(document.text) };
         self.read_tags(json);
         if let (Some(named), Ok(opened)) = (self.named, &mut self.opened) {
@@ -112,7 +114,7 @@ impl<'a> Extracted<'a> {
         self.pointers.iter().for_each(|pointer| pointer.collect(json, &mut self.tags));
     }
 
-    /// `answer`, whose body is `body`, with all of this.
+    /// Adds this to `answer`, which has `body` for its body.
     fn add_to(self, answer: Answer, body: &Bytes) -> Answer {
         let answer = Answer { tags: self.tags, ..answer };
         match self.opened {

@@ -1,5 +1,5 @@
-//! What the bodies of each API mean: what a request must have, where its question is, which form of the answer it asks
-//! for, and whether an answer is complete and worth storing.
+//! What the bodies of each API mean: what a request must have, where its question is, which form of the
+//! answer it asks for, and whether an answer is complete and worth storing.
 //!
 //! - `name.rs`: the [`Dialect`]s and their names; `registry.rs`: what each of them is.
 //! - `api.rs`: the trait that each API implements, in a file or folder of its own.

@@ -26,8 +26,9 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The dialects that a route's `dialect` can name: all but `Embedding`, which follows from a route's kind. A dialect
-    /// that is missing here does not compile, since the length counts all that come before `None`.
+    /// The dialects that a route's `dialect` can name: all but `Embedding`, which follows from a route's
+    /// kind. A dialect that is missing here does not compile, since the length counts all that come before
+    /// `None`.
     pub const NAMED: [Self; Self::None as usize] = [
         Self::OpenAiChat,
         Self::OpenAiCompletions,

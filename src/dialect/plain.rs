@@ -1,4 +1,4 @@
-//! Bodies that mean nothing here beyond being JSON, or bytes.
+//! JSON and bytes without a dialect: complete answers are stored, if they do not report a failure.
 
 use super::{
     answer::{Answer, Document, JudgeOptions},
@@ -15,7 +15,7 @@ pub(super) enum Plain {
     Bytes,
 }
 
-/// A larger body of any bytes is not looked at, in bytes: what tells of a failure is short.
+/// Any bytes are parsed only up to this length, in bytes: reports of a failure are short.
 const LARGEST_FAILURE: usize = 64 * 1024;
 
 impl Api for Plain {
@@ -28,15 +28,16 @@ impl Api for Plain {
     }
 
     fn document(&self, document: &Document<'_>, _rules: &JudgeOptions<'_>) -> Answer {
-        match (
-            self,
-            document.json_up_to(if matches!(self, Self::Json) { usize::MAX } else { LARGEST_FAILURE }),
-        ) {
+        let json = match self {
+            Self::Json => document.json(),
+            Self::Bytes => document.json_up_to(LARGEST_FAILURE),
+        };
+        match (self, json) {
             (Self::Json, None) => Answer::not_stored(Reason::Invalid),
             (Self::Json, Some(json)) if failure::in_document(json) => Answer::not_stored(Reason::AnswerError),
             (Self::Json, Some(json)) if !failure::says_anything(json) => Answer::not_stored(Reason::Empty),
             (Self::Json, Some(_)) => Answer::new(Ok(()), None, None),
-            // What a document says under `status` or `code` is its own, unless it says nothing else.
+            // A `status` or a `code` may be the document's content, unless there is nothing else.
             (Self::Bytes, Some(json)) if failure::is_error_alone(json) => {
                 Answer::not_stored(Reason::AnswerError)
             }
@@ -48,7 +49,7 @@ impl Api for Plain {
         named.is_some() && ends_as_named(event, event_json(event).as_ref(), named)
     }
 
-    /// Ends only as the route says.
+    /// Only the route knows how such a stream ends.
     fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer {
         for event in events {
             let json = event_json(event);

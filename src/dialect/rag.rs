@@ -1,4 +1,5 @@
-//! The shape of a RAG service: a text under `query`, `question` or `message`; an `answer` with its `sources`.
+//! RAG services: a question under `query`, `question` or `message`, and an `answer` with its `sources`. No
+//! two of them are alike, so failures, ends and answers are found by the words that such services use.
 
 use super::{
     answer::{Answer, JudgeOptions, Refusal},
@@ -29,7 +30,7 @@ impl Api for Rag {
         Answer::new(judge(json, options), text_of(json, "model"), read_usage(json))
     }
 
-    /// Where the service passes the limit on to its model.
+    /// The service may pass the limit on to its model.
     fn sets_limit(&self, body: &Json<'_>) -> bool {
         has(body, "max_tokens")
     }
@@ -39,8 +40,10 @@ impl Api for Rag {
     }
 
     fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer {
-        let (mut model, mut usage) = (None, None);
-        let (mut says, mut calls) = (false, false);
+        let mut model = None;
+        let mut usage = None;
+        let mut says = false;
+        let mut calls = false;
         let mut ended = Ok(());
         for event in events {
             let json = event_json(event);
@@ -54,7 +57,7 @@ impl Api for Rag {
                 calls |= calls_tool(json);
             }
             let is_end = is_end(event, json.as_ref(), options.stream_end);
-            // An event without JSON that ends the stream is its end alone.
+            // An event without JSON that ends the stream says nothing else.
             says |= !(is_end && json.is_none()) && failure::says_word(event, json.as_ref());
             if is_end {
                 let verdict = match (says, calls && !options.cache_tool_calls) {
@@ -83,12 +86,12 @@ fn judge(json: &Json<'_>, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
     if failure::answers(json) {
         return Ok(());
     }
-    // What services say in place of an answer.
+    // What services send in place of an answer.
     let says_why = has(json, "detail") || has(json, "message");
     Err(if says_why { Reason::AnswerError } else { Reason::Empty }.into())
 }
 
-/// Judges the words that another dialect's answer ends with: a service may pass on what its model says.
+/// Judges the words that the answers of vendors end with: a service may pass on what its model says.
 fn judge_ends(json: &Json<'_>, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
     let parts = json.get("choices").map_or(&[][..], Json::items);
     for part in parts.iter().chain([json]) {
@@ -105,12 +108,12 @@ fn judge_ends(json: &Json<'_>, options: &JudgeOptions<'_>) -> Result<(), Refusal
     Ok(())
 }
 
-/// The JSON that is an event's data, where it is JSON.
+/// The data of an event, if that is JSON.
 pub(super) fn event_json(event: &sse::Event) -> Option<Json<'_>> {
     Json::parse(event.data.as_bytes()).ok()
 }
 
-/// Whether an answer, or an event of one, calls a tool in a way that another dialect has.
+/// Whether an answer, or an event of one, calls a tool as some vendor's API does.
 fn calls_tool(json: &Json<'_>) -> bool {
     let kind = json.get("type").and_then(Json::as_str);
     is_filled(json.get("tool_calls"))
@@ -118,7 +121,7 @@ fn calls_tool(json: &Json<'_>) -> bool {
         || matches!(kind, Some("tool_call" | "tool_calls" | "tool_use" | "function_call"))
 }
 
-/// Whether the stream properly ends with this event; `named` is the route's own name for the end.
+/// Whether the stream properly ends with this event; `named` is what the route calls the end.
 fn is_end(event: &sse::Event, json: Option<&Json<'_>>, named: Option<&str>) -> bool {
     let kind = json.and_then(|json| json.get("type")).and_then(Json::as_str);
     ends_as_named(event, json, named)
@@ -128,7 +131,7 @@ fn is_end(event: &sse::Event, json: Option<&Json<'_>>, named: Option<&str>) -> b
         || matches!(kind, Some("done" | "end" | "complete"))
 }
 
-/// Whether the event's data, name or `type` is what the route names as the end.
+/// Whether the event's data, name or `type` is what the route calls the end.
 pub(super) fn ends_as_named(event: &sse::Event, json: Option<&Json<'_>>, named: Option<&str>) -> bool {
     let kind = json.and_then(|json| json.get("type")).and_then(Json::as_str);
     named.is_some_and(|named| event.data == named || event.name == named || kind == Some(named))

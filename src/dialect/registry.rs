@@ -1,7 +1,7 @@
 //! What each dialect is: the struct that implements its [`Api`], its family, and where its requests are sent.
 //!
-//! Each table is a `match` without a wildcard, so the compiler names every line that a new dialect needs. The family is
-//! no method of [`Api`]: every key depends on it, and a `match` costs no call through a pointer.
+//! Each table is a `match` without a wildcard, so the compiler names every line that a new dialect needs. The
+//! family is no method of [`Api`]: every key depends on it, and a `match` costs no call through a pointer.
 
 use super::{
     anthropic,
@@ -87,20 +87,20 @@ impl Dialect {
         matches!(self.family(), Family::Generation)
     }
 
-    /// Whether this is the API of a vendor of models, whose answers are in the language of the question, whatever
-    /// `Accept-Language` says.
+    /// Whether this is the API of a vendor of models, whose answers are in the language of the question,
+    /// whatever `Accept-Language` says.
     pub(crate) const fn is_a_vendors(self) -> bool {
         matches!(self.family(), Family::Generation | Family::Vectors)
     }
 
-    /// Whether followers may read an answer that is one document only after it was judged. Before that, it may be a
-    /// failure, or the leader's own.
+    /// Whether followers may read an answer that is one document only after it was judged. Before that, it
+    /// may be a failure, or the leader's own.
     pub(crate) const fn judges_documents(self) -> bool {
         !matches!(self.family(), Family::Bytes)
     }
 
-    /// Whether a request's body has all that the dialect's API requires. With `model_elsewhere`, something else may name
-    /// the model, as the path does with Azure.
+    /// Whether a request's body has all that the dialect's API requires. With `model_elsewhere`, something
+    /// else may name the model, as the path does with Azure.
     pub fn fits(self, body: &Json<'_>, model_elsewhere: bool) -> bool {
         self.api().fits(body, model_elsewhere)
     }

@@ -37,7 +37,7 @@ pub(super) fn canonical(text: &str) -> String {
     written(&json)
 }
 
-/// The same without members that are null.
+/// The text of [`canonical`] without members that are null.
 pub(super) fn said(text: &str) -> String {
     fn strip(json: &mut Json<'_>) {
         match json {
@@ -54,7 +54,7 @@ pub(super) fn said(text: &str) -> String {
     canonical(&written(&json))
 }
 
-/// Some members more that are null, where an object has none of that name.
+/// Adds null under some of these names, if an object has no such member.
 pub(super) fn add_nulls(json: &mut Json<'_>, names: &[&'static str], rng: &mut Rng) {
     for name in names {
         if json.is_object() && json.get(name).is_none() && rng.bool() {

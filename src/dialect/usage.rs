@@ -1,20 +1,20 @@
-//! The tokens that an answer took.
+//! The tokens that an answer took, and whether the upstream is asked for them.
 
 use crate::json::Json;
 
-/// The tokens an answer took.
+/// The tokens that an answer took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// In the question.
     pub prompt: Option<u64>,
     /// In the answer.
     pub completion: Option<u64>,
-    /// In all, as the upstream says, or else the sum.
+    /// In all, as the upstream reports, or else the sum.
     pub total: Option<u64>,
 }
 
 impl Usage {
-    /// Both together, as far as they are known.
+    /// The sum of both, as far as they are known.
     #[must_use]
     pub(crate) fn plus(self, other: Self) -> Self {
         let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
@@ -39,7 +39,7 @@ pub(super) fn read_usage(json: &Json<'_>) -> Option<Usage> {
     Some(Usage { prompt, completion, total: total.or_else(|| sum(prompt, completion)) })
 }
 
-/// The sum of what is known; `None` where nothing is.
+/// The sum of what is known; `None` if nothing is.
 pub(super) fn sum(prompt: Option<u64>, completion: Option<u64>) -> Option<u64> {
     match (prompt, completion) {
         (None, None) => None,
@@ -47,11 +47,12 @@ pub(super) fn sum(prompt: Option<u64>, completion: Option<u64>) -> Option<u64> {
     }
 }
 
-/// Whether the upstream is asked for a stream's usage.
+/// When the upstream is asked for a stream's usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageSetting {
-    /// Where the caller asks.
+    /// If the client asks.
     AsAsked,
-    /// Always; it is hidden from callers who did not ask. OpenAI's Chat Completions and Completions only.
+    /// Always. It is hidden from clients that did not ask. Only OpenAI's Chat Completions and Completions
+    /// can.
     Ask,
 }

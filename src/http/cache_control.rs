@@ -1,4 +1,7 @@
-//! The syntax of `Cache-Control` (RFC 9111, section 5.2). Pure.
+//! The syntax of `Cache-Control` (RFC 9111, section 5.2).
+//!
+//! Whatever is beside it, a directive in an item of its own is read: a `no-store` must not hide behind a
+//! quote that is never closed, or in a line with a byte beyond ASCII.
 
 use std::time::Duration;
 
@@ -7,18 +10,17 @@ use http::{HeaderMap, HeaderName};
 /// The greatest delta-seconds (RFC 9111, section 1.2.2): what is larger counts as this.
 const MAX_SECONDS: u64 = 1 << 31;
 
-/// One directive of a list.
+/// One directive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Directive {
-    /// Its name in lower case.
+    /// In lower case.
     pub(crate) name: String,
-    /// Its argument, without quotes.
+    /// Without quotes.
     pub(crate) argument: Option<String>,
 }
 
-/// The directives of all lines of the header `name`, in their order.
-///
-/// Bytes beyond ASCII are kept out of nothing but the argument they are in: a line with one is still read.
+/// The directives of all lines of the header `name`, in their order. A byte beyond ASCII changes only the
+/// argument that it is in.
 pub(crate) fn directives(headers: &HeaderMap, name: &HeaderName) -> Vec<Directive> {
     let lines = headers.get_all(name).into_iter();
     lines.flat_map(|line| items(&String::from_utf8_lossy(line.as_bytes()))).collect()
@@ -27,7 +29,8 @@ pub(crate) fn directives(headers: &HeaderMap, name: &HeaderName) -> Vec<Directiv
 /// Cuts a line at the commas that are outside of quotes. A quote that is never closed quotes nothing, so that
 /// no directive hides behind it.
 fn items(line: &str) -> Vec<Directive> {
-    let (mut items, mut rest) = (Vec::new(), line);
+    let mut items = Vec::new();
+    let mut rest = line;
     while !rest.is_empty() {
         let end = item_end(rest);
         items.extend(item(&rest[..end]));
@@ -74,8 +77,8 @@ fn item(text: &str) -> Option<Directive> {
     (!name.is_empty()).then_some(Directive { name, argument })
 }
 
-/// Both forms of an argument are to be taken (RFC 9111, section 5.2). White space around it is kept: it makes
-/// the argument invalid, as it should.
+/// A token or a quoted string: a recipient takes both (RFC 9111, section 5.2). White space before an argument
+/// stays, and makes it invalid.
 fn unquoted(argument: &str) -> String {
     let argument = argument.trim_end_matches([' ', '\t']);
     match argument.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
@@ -85,13 +88,13 @@ fn unquoted(argument: &str) -> String {
 }
 
 impl Directive {
-    /// Its argument as a time; `None` where it is none.
+    /// The argument as delta-seconds; `None` if it is something else.
     pub(crate) fn seconds(&self) -> Option<Duration> {
         delta_seconds(self.argument.as_deref()?)
     }
 }
 
-/// Delta-seconds (RFC 9111, section 1.2.2); `None` where `text` is none.
+/// Delta-seconds (RFC 9111, section 1.2.2); `None` if `text` is something else.
 pub(crate) fn delta_seconds(text: &str) -> Option<Duration> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| Duration::from_secs(text.parse().unwrap_or(MAX_SECONDS).min(MAX_SECONDS)))
@@ -148,7 +151,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stands beside it, a directive in an item of its own is read.
+        /// Whatever is beside it, a directive in an item of its own is read.
         #[test]
         fn rfc9111_5_2_no_neighbour_hides_a_directive(
             before in "[ -~\u{e0}-\u{ff}]{0,12}",

@@ -1,4 +1,7 @@
-//! Who a request came from, and how that is told to the upstream. Pure.
+//! Who sent a request, and what the upstream learns of that: `X-Forwarded-For` and the headers like it.
+//!
+//! Only trusted peers are believed. What others say of a request's way is replaced, in the spelling of CGI
+//! too, where a `_` in a name is a `-`.
 
 use std::net::IpAddr;
 
@@ -15,14 +18,13 @@ const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// The other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Its address.
     pub(crate) address: IpAddr,
-    /// The same as `X-Forwarded-For` has it.
+    /// The address as `X-Forwarded-For` has it.
     hop: HeaderValue,
 }
 
 impl Peer {
-    /// The one at this address.
+    /// The peer at this address.
     pub fn new(address: IpAddr) -> Self {
         let hop = HeaderValue::try_from(address.to_canonical().to_string());
         // Digits, dots and colons are a header's value.
@@ -35,7 +37,8 @@ fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
     trusted.iter().any(|net| net.contains(&address))
 }
 
-/// The address of the client: the peer's, or what trusted peers say of those before them.
+/// The address of the client: that of the peer, or the last one in `X-Forwarded-For` that no trusted peer
+/// has.
 pub(crate) fn client_ip(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) -> IpAddr {
     if !is_trusted(trusted, peer) {
         return peer;
@@ -44,22 +47,22 @@ pub(crate) fn client_ip(peer: IpAddr, trusted: &[IpNet], headers: &HeaderMap) ->
     hops.iter().rev().find(|hop| !is_trusted(trusted, **hop)).or(hops.first()).copied().unwrap_or(peer)
 }
 
-/// Whether a header tells of a request's way, to a service too that takes a `_` in a name for a `-`, as CGI does.
-fn is_account(name: &HeaderName) -> bool {
+/// Whether a header describes a request's way, to some service: to CGI, a `_` in a name is a `-`.
+fn describes_way(name: &HeaderName) -> bool {
     const PREFIX: &str = "x-forwarded-";
     let bytes = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
     let is = |other: &HeaderName| bytes.clone().eq(other.as_str().bytes());
     bytes.clone().take(PREFIX.len()).eq(PREFIX.bytes()) || is(&header::FORWARDED) || is(&REAL_IP)
 }
 
-/// Rewrites what a request says of its way here: what a peer says that is not trusted is replaced.
+/// Rewrites what a request says of its way here. What a peer says that is not trusted is replaced.
 ///
-/// Where `tell_host` is false, the caller's `Host` is not told: on a cacheable route it could change an answer
-/// that others get.
+/// Without `tell_host`, the upstream does not learn the client's `Host`: on a cacheable route it could change
+/// an answer that others get.
 pub fn rewrite(headers: &mut HeaderMap, peer: &Peer, trusted: &[IpNet], tell_host: bool) {
     let trusted = is_trusted(trusted, peer.address);
     if !trusted {
-        let said: Vec<HeaderName> = headers.keys().filter(|name| is_account(name)).cloned().collect();
+        let said: Vec<HeaderName> = headers.keys().filter(|name| describes_way(name)).cloned().collect();
         for name in said {
             headers.remove(name);
         }
@@ -70,7 +73,9 @@ pub fn rewrite(headers: &mut HeaderMap, peer: &Peer, trusted: &[IpNet], tell_hos
     }
     if !tell_host {
         headers.remove(HOST);
-    } else if let (false, Some(host)) = (headers.contains_key(HOST), headers.get(header::HOST).cloned()) {
+    } else if !headers.contains_key(HOST)
+        && let Some(host) = headers.get(header::HOST).cloned()
+    {
         headers.insert(HOST, host);
     }
 }

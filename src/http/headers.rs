@@ -1,4 +1,5 @@
-//! What each header is to a cache and to a proxy: pure rules over [`HeaderMap`]s.
+//! What each header is to a cache and to a proxy: which ones can change an answer, which say who the client
+//! is, and which belong to one connection.
 
 use std::{borrow::Cow, fmt};
 
@@ -26,7 +27,7 @@ impl HeaderPattern {
     /// Reads `name` or `prefix*`, in any case.
     ///
     /// # Errors
-    /// Where the text is no header name; the error says so.
+    /// The text is no header name; the error says so.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let lower = text.to_ascii_lowercase();
         let name = lower.strip_suffix('*').unwrap_or(&lower);
@@ -37,7 +38,6 @@ impl HeaderPattern {
         Ok(Self(lower))
     }
 
-    /// Whether `name` is one of those meant.
     pub(crate) fn matches(&self, name: &HeaderName) -> bool {
         match self.0.strip_suffix('*') {
             Some(prefix) => name.as_str().starts_with(prefix),
@@ -46,14 +46,13 @@ impl HeaderPattern {
     }
 }
 
-/// Whether one of `patterns` means `name`.
 pub(crate) fn any_matches(patterns: &[HeaderPattern], name: &HeaderName) -> bool {
     patterns.iter().any(|pattern| pattern.matches(name))
 }
 
-/// Request headers known not to change answers, by name.
+/// Request headers that are known not to change answers.
 const NEVER_KEYED: [&str; 27] = [
-    // Framing, besides what is the connection's.
+    // Framing, besides the headers of one connection.
     "content-length",
     "expect",
     // Where the request was sent; the upstream gets its own.
@@ -70,7 +69,7 @@ const NEVER_KEYED: [&str; 27] = [
     "referer",
     "dnt",
     "priority",
-    // The way here.
+    // The way of this request.
     "via",
     "forwarded",
     "x-real-ip",
@@ -88,11 +87,12 @@ const NEVER_KEYED: [&str; 27] = [
     "newrelic",
 ];
 
-/// The same, by prefix.
+/// The beginnings of further ones.
 const NEVER_KEYED_PREFIXES: [&str; 6] =
     ["if-", "sec-", "x-forwarded-", "x-b3-", "x-datadog-", "x-stainless-"];
 
-/// Whether `name` is a header that says who a caller is; hashed into the key under the scope, and nowhere else.
+/// Whether the header says who the client is. Credentials are hashed into the key under the scope, and
+/// nowhere else.
 pub(crate) fn is_credential(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -106,7 +106,7 @@ pub(crate) fn is_credential(name: &HeaderName) -> bool {
     )
 }
 
-/// Whether `name` is known not to change answers, on any route.
+/// Whether the header is known not to change answers, on any route.
 pub(crate) fn never_keyed(name: &HeaderName) -> bool {
     let text = name.as_str();
     is_hop_by_hop(name)
@@ -114,7 +114,8 @@ pub(crate) fn never_keyed(name: &HeaderName) -> bool {
         || NEVER_KEYED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
 
-/// Whether `name` is a header of one connection, which a proxy must not pass on (RFC 9110, section 7.6.1).
+/// Whether the header belongs to one connection, so that a proxy must not pass it on (RFC 9110, section
+/// 7.6.1).
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
@@ -129,7 +130,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
-/// Takes out what is meant for one connection: the fixed list, and whatever `Connection` names. Whether there was any.
+/// Removes the headers of one connection, and whatever `Connection` names. Returns whether there was any.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) -> bool {
     let fixed: Vec<HeaderName> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
     if fixed.is_empty() {
@@ -170,7 +171,7 @@ const USUAL_MEDIA: [&str; 2] = ["application/json", "text/event-stream"];
 
 /// The media type that a `Content-Type` names, lower case, without its parameters.
 pub(crate) fn media_type_of(content_type: &HeaderValue) -> Option<Cow<'_, str>> {
-    // What most say first.
+    // First what most have.
     if let Some(usual) = USUAL_MEDIA.into_iter().find(|usual| content_type == usual) {
         return Some(usual.into());
     }
@@ -179,8 +180,8 @@ pub(crate) fn media_type_of(content_type: &HeaderValue) -> Option<Cow<'_, str>> 
     Some(if is_lower { media.into() } else { media.to_ascii_lowercase().into() })
 }
 
-/// Whether the body is JSON (`application/json`, or a type that ends in `+json`) in UTF-8. Of two types, nobody knows which
-/// one the service behind believes.
+/// Whether the body is JSON (`application/json`, or a type that ends in `+json`) in UTF-8. With two
+/// `Content-Type`s it is not: nobody knows which one the upstream believes.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(header::CONTENT_TYPE).into_iter();
     let (Some(value), None) = (types.next(), types.next()) else { return false };
@@ -199,7 +200,7 @@ fn is_utf8(charset: &str) -> bool {
 }
 
 fn charsets_of(content_type: &HeaderValue) -> impl Iterator<Item = &str> {
-    // What is no text is not UTF-8 either.
+    // A value that is no text names no charset that is UTF-8.
     content_type.to_str().unwrap_or("; charset=?").split(';').skip(1).filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         let value = value.trim();
@@ -208,30 +209,30 @@ fn charsets_of(content_type: &HeaderValue) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Room for the values that a response gets here.
+/// Room for all values that sidecache adds to a response.
 const ROOM: usize = 256;
 
-/// Values of headers, written into one piece of memory.
+/// Writes the values of headers into one piece of memory.
 #[derive(Debug)]
-pub(crate) struct Values(BytesMut);
+pub(crate) struct ValueWriter(BytesMut);
 
-impl Default for Values {
+impl Default for ValueWriter {
     fn default() -> Self {
         Self(BytesMut::with_capacity(ROOM))
     }
 }
 
-impl Values {
-    /// The value that `write` writes; `None` for text that no header may have.
+impl ValueWriter {
+    /// The value that `write` writes; `None` if no header may have that text.
     pub(crate) fn value(&mut self, write: impl FnOnce(&mut BytesMut) -> fmt::Result) -> Option<HeaderValue> {
-        // What another one began to write is none of this one's.
+        // A write that failed may have left something.
         self.0.clear();
         write(&mut self.0).ok()?;
         HeaderValue::from_maybe_shared(self.0.split().freeze()).ok()
     }
 }
 
-/// Appends `item` to a comma-separated header, on a line of its own after those there are.
+/// Appends `item` to a comma-separated header, on a line of its own behind those that are there.
 pub(crate) fn append_item(headers: &mut HeaderMap, name: HeaderName, item: HeaderValue) {
     match headers.entry(name) {
         Entry::Occupied(mut entry) => entry.append(item),
@@ -241,10 +242,10 @@ pub(crate) fn append_item(headers: &mut HeaderMap, name: HeaderName, item: Heade
     }
 }
 
-/// The headers that tell of a body as it came: of one that was made here they would tell something wrong.
+/// The headers that describe a body as it came. They would be wrong about one that was made here.
 const OF_THE_BODY: [HeaderName; 3] = [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL];
 
-/// Takes out of a head what tells of the body as it came, in whose place another one goes.
+/// Removes what describes the body as it came, before another one takes its place.
 pub(crate) fn forget_body(headers: &mut HeaderMap) {
     for name in OF_THE_BODY {
         headers.remove(name);

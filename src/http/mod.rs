@@ -1,4 +1,4 @@
-//! HTTP field rules, and the framing of streams. Pure.
+//! Rules for HTTP fields, and the framing of streams.
 
 pub(crate) mod cache_control;
 pub mod forwarded;

@@ -1,13 +1,13 @@
-//! Response headers that tell of one call and not of the answer: what its caller has left of a quota, what it cost, how
-//! long it took, on whose account, and under which id. A hit makes no such call, and repeats none of them. Pure.
+//! Response headers that describe one call and not the answer: the rest of the client's quota, the cost, the
+//! time, the account, the id of the request. A hit makes no such call, so it repeats none of these headers.
 //!
-//! `docs/CACHING.md` has the same table, with why. Three lists say which headers these are: names, what names begin
-//! with, and words in them, for the many that no list can know. What says which model answered stays, since that tells
-//! of the answer.
+//! Three lists say which headers these are: whole names, beginnings of names, and words in names, for the
+//! many that no list can know. A header that says which model answered stays, since it describes the answer.
+//! `docs/CACHING.md` has the same table with the reasons.
 
 use http::HeaderName;
 
-/// Headers with these names; sorted.
+/// Whole names; sorted.
 const NAMES: [&str; 46] = [
     "azure-openai-deployment-utilization",
     "azureml-model-group",
@@ -57,7 +57,7 @@ const NAMES: [&str; 46] = [
     "x-vercel-id",
 ];
 
-/// Headers whose names begin so.
+/// Beginnings of names; sorted.
 const PREFIXES: [&str; 33] = [
     "anthropic-fast-",
     "anthropic-priority-",
@@ -94,10 +94,10 @@ const PREFIXES: [&str; 33] = [
     "x-vertex-ai-",
 ];
 
-/// Names that end so say which model answered, whatever they begin with.
+/// Ends of names that say which model answered, whatever the beginning.
 const MODELS: [&str; 4] = ["-model", "-model-name", "-model-group", "-model-version"];
 
-/// Whether the response header `name` tells of one call alone.
+/// Whether the response header describes one call alone.
 pub(crate) fn tells_of_one_call(name: &HeaderName) -> bool {
     let name = name.as_str();
     if NAMES.binary_search(&name).is_ok() {
@@ -106,19 +106,19 @@ pub(crate) fn tells_of_one_call(name: &HeaderName) -> bool {
     if MODELS.iter().any(|end| name.ends_with(end)) {
         return false;
     }
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || has_such_words(name)
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || has_word_of_a_call(name)
 }
 
-/// Whether a word in `name` says it, or two that follow each other do.
-fn has_such_words(name: &str) -> bool {
+/// Whether a word in the name shows it, or two neighbours do.
+fn has_word_of_a_call(name: &str) -> bool {
     let mut before = "";
     name.split(['-', '_']).any(|word| {
         let pair = (std::mem::replace(&mut before, word), word);
-        is_such_a_word(word) || is_such_a_pair(pair)
+        is_word_of_a_call(word) || is_pair_of_a_call(pair)
     })
 }
 
-fn is_such_a_word(word: &str) -> bool {
+fn is_word_of_a_call(word: &str) -> bool {
     let is_quota = matches!(word, "ratelimit" | "ratelimiting" | "ratelimitbysize" | "tokenlimit" | "quota");
     let is_cost = matches!(word, "cost" | "costs" | "credits" | "spend" | "spent" | "billed" | "tokens");
     let is_time = matches!(word, "latency" | "ttft" | "elapsed");
@@ -126,7 +126,7 @@ fn is_such_a_word(word: &str) -> bool {
     is_quota || is_cost || is_time || is_id
 }
 
-fn is_such_a_pair(pair: (&str, &str)) -> bool {
+fn is_pair_of_a_call(pair: (&str, &str)) -> bool {
     let (before, word) = pair;
     match word {
         "limit" => before == "rate",
@@ -140,13 +140,13 @@ fn is_such_a_pair(pair: (&str, &str)) -> bool {
     }
 }
 
-/// What is one call's alone, so that an id of it is, too.
+/// Whether the word names something of one call, so that its id is one call's too.
 fn names_a_call(word: &str) -> bool {
     let is_traced = matches!(word, "trace" | "span" | "correlation" | "log" | "activity" | "transaction");
     is_traced || matches!(word, "request" | "req" | "call" | "invocation" | "generation" | "inference")
 }
 
-/// What takes time where an answer is made.
+/// Whether the word names a step in which an answer is made.
 fn takes_time(word: &str) -> bool {
     let is_step = matches!(word, "request" | "response" | "queue" | "service" | "upstream" | "backend");
     let is_work =
@@ -167,7 +167,7 @@ mod tests {
         assert!(NAMES.is_sorted_by(|a, b| a < b));
         assert!(PREFIXES.is_sorted_by(|a, b| a < b));
         let is_named =
-            |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || has_such_words(name);
+            |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || has_word_of_a_call(name);
         for name in NAMES {
             let is_model = MODELS.iter().any(|end| name.ends_with(end));
             assert!(is_model || !is_named(name), "{name} is known without being listed");

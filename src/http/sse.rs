@@ -1,4 +1,8 @@
 //! Server-sent events (WHATWG HTML, section 9.2.6) and newline-delimited JSON.
+//!
+//! Written by hand, since events here have their place in the stream: where the data is, and where the event
+//! ends. The crates for event sources give neither, and without both no id could be taken out of a stream
+//! whose every other byte stays as it was.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -10,31 +14,31 @@ use crate::http::headers::media_type;
 /// One event of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// Its name; empty where it has none.
+    /// Empty if the event has no name.
     pub name: String,
-    /// Its data lines, joined by newlines.
+    /// The data lines, joined by newlines.
     pub data: String,
-    /// Where the data is in the stream, in bytes, where it is on one line, and as it stands there: in UTF-8.
+    /// Where the data is in the stream, in bytes, if it is on one line there, and in UTF-8.
     pub span: Option<Range<usize>>,
-    /// Where it ends in the stream, in bytes.
+    /// Where the event ends in the stream, in bytes.
     pub end: usize,
 }
 
-/// Reads a stream as it arrives, whatever the pieces.
+/// Reads server-sent events as they arrive, in whatever pieces.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub struct EventDecoder {
     line: Vec<u8>,
     /// The offset in the stream of the line's first byte.
     line_at: usize,
     at: usize,
-    /// The last byte was a carriage return: a newline after it ends no further line.
+    /// Whether the last byte was a carriage return: a newline behind it ends no further line.
     after_cr: bool,
     event: Event,
     has_data: bool,
 }
 
-impl Decoder {
-    /// Reads on; `emit` gets each event that is now whole.
+impl EventDecoder {
+    /// Reads more; `emit` gets each event that is whole now.
     pub fn feed(&mut self, mut bytes: &[u8], mut emit: impl FnMut(Event)) {
         if !bytes.is_empty() && std::mem::take(&mut self.after_cr) {
             bytes = self.skip_newline(bytes);
@@ -59,7 +63,7 @@ impl Decoder {
         self.at += bytes.len();
     }
 
-    /// Passes over the newline that ends the same line as the carriage return before it.
+    /// Skips the newline that ends the same line as the carriage return before it.
     fn skip_newline<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let Some(rest) = bytes.strip_prefix(b"\n") else { return bytes };
         self.at += 1;
@@ -78,10 +82,10 @@ impl Decoder {
             return;
         }
         // A byte order mark may begin the stream.
-        let target_id = if start == 0 && line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        let (name, value) = match memchr(b':', &line[target_id..]) {
-            Some(colon) => (target_id..target_id + colon, target_id + colon + 1..line.len()),
-            None => (target_id..line.len(), line.len()..line.len()),
+        let skipped = if start == 0 && line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let (name, value) = match memchr(b':', &line[skipped..]) {
+            Some(colon) => (skipped..skipped + colon, skipped + colon + 1..line.len()),
+            None => (skipped..line.len(), line.len()..line.len()),
         };
         let skip = usize::from(line.get(value.start) == Some(&b' '));
         let value = value.start + skip..value.end;
@@ -90,7 +94,7 @@ impl Decoder {
 
     fn field(&mut self, name: &[u8], value: &[u8], span: Range<usize>) {
         let text = lossy(value);
-        let is_as_it_stands = matches!(text, Cow::Borrowed(_));
+        let is_utf8 = matches!(text, Cow::Borrowed(_));
         match name {
             b"event" => self.event.name = text.into_owned(),
             b"data" if self.has_data => {
@@ -100,7 +104,7 @@ impl Decoder {
             }
             b"data" => {
                 self.event.data = text.into_owned();
-                self.event.span = is_as_it_stands.then_some(span);
+                self.event.span = is_utf8.then_some(span);
                 self.has_data = true;
             }
             _ => {}
@@ -108,19 +112,19 @@ impl Decoder {
     }
 }
 
-/// A text in UTF-8 as it is, and any other with replacements: most are UTF-8, which one fast look tells.
+/// Replaces what is not UTF-8. Most texts are UTF-8, which one fast look shows.
 fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
-/// How a body is divided.
+/// What divides a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// Not at all.
+    /// Nothing: it is one document.
     Whole,
-    /// Into server-sent events.
+    /// Server-sent events.
     Events,
-    /// Into lines, each a JSON document.
+    /// Lines, each a JSON document.
     Lines,
 }
 
@@ -139,16 +143,16 @@ impl Framing {
         Self::from_media_type(&media_type(headers).unwrap_or_default())
     }
 
-    /// What reads a stream as it arrives; `None` where the body is no stream.
+    /// Reads a stream as it arrives; `None` if the body is no stream.
     pub(crate) fn decoder(self) -> Option<StreamDecoder> {
         match self {
             Self::Whole => None,
-            Self::Events => Some(StreamDecoder::Events(Decoder::default())),
+            Self::Events => Some(StreamDecoder::Events(EventDecoder::default())),
             Self::Lines => Some(StreamDecoder::Lines(LineDecoder::default())),
         }
     }
 
-    /// The events of a whole body; `None` where it is no stream.
+    /// The events of a whole body; `None` if it is no stream.
     pub fn events(self, body: &[u8]) -> Option<Vec<Event>> {
         match self {
             Self::Whole => None,
@@ -173,7 +177,7 @@ impl Framing {
 /// The events of a whole stream.
 pub(crate) fn decode(body: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
-    Decoder::default().feed(body, |event| events.push(event));
+    EventDecoder::default().feed(body, |event| events.push(event));
     events
 }
 
@@ -188,7 +192,7 @@ pub(crate) fn decode_lines(body: &[u8]) -> Vec<Event> {
     events
 }
 
-/// The event that a line is, which begins at `at` in the stream; `None` where it is blank.
+/// The event of a line that begins at `at` in the stream; `None` if the line is blank.
 fn line_event(line: &[u8], at: usize) -> Option<Event> {
     let document = line.trim_ascii();
     let start = at + line.len() - line.trim_ascii_start().len();
@@ -202,7 +206,7 @@ fn line_event(line: &[u8], at: usize) -> Option<Event> {
     })
 }
 
-/// Reads newline-delimited JSON as it arrives, whatever the pieces.
+/// Reads newline-delimited JSON as it arrives, in whatever pieces.
 #[derive(Debug, Default)]
 pub(crate) struct LineDecoder {
     line: Vec<u8>,
@@ -231,13 +235,13 @@ impl LineDecoder {
 #[derive(Debug)]
 pub(crate) enum StreamDecoder {
     /// Server-sent events.
-    Events(Decoder),
+    Events(EventDecoder),
     /// Lines of JSON.
     Lines(LineDecoder),
 }
 
 impl StreamDecoder {
-    /// Reads on; `emit` gets each event that is now whole.
+    /// Reads more; `emit` gets each event that is whole now.
     pub(crate) fn feed(&mut self, bytes: &[u8], emit: impl FnMut(Event)) {
         match self {
             Self::Events(decoder) => decoder.feed(bytes, emit),
@@ -245,7 +249,7 @@ impl StreamDecoder {
         }
     }
 
-    /// Reads what is left at the end of the stream: a last line needs no newline.
+    /// Reads the rest at the end of the stream: the last line needs no newline.
     pub(crate) fn finish(&mut self, mut emit: impl FnMut(Event)) {
         if let Self::Lines(decoder) = self {
             decoder.end_line(&mut emit);
@@ -321,12 +325,12 @@ mod tests {
         ) {
             let whole = decode(body.as_bytes());
             for cut in 0..=body.len() {
-                let (mut decoder, mut events) = (Decoder::default(), Vec::new());
+                let (mut decoder, mut events) = (EventDecoder::default(), Vec::new());
                 decoder.feed(&body.as_bytes()[..cut], |event| events.push(event));
                 decoder.feed(&body.as_bytes()[cut..], |event| events.push(event));
                 prop_assert_eq!(&events, &whole);
             }
-            let (mut decoder, mut events) = (Decoder::default(), Vec::new());
+            let (mut decoder, mut events) = (EventDecoder::default(), Vec::new());
             for byte in body.as_bytes() {
                 decoder.feed(&[*byte], |event| events.push(event));
             }

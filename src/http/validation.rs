@@ -1,4 +1,6 @@
-//! Which requests a proxy must not pass on, because somebody behind it might read them differently. Pure.
+//! Which requests a proxy must not pass on, because the upstream might read them differently: two lengths,
+//! two hosts, a path that climbs. Such a difference is what request smuggling and cache poisoning need, so a
+//! doubt is a 400.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -7,10 +9,10 @@ use percent_encoding::percent_decode;
 
 use crate::http::headers;
 
-/// Looks at a request's framing and target.
+/// Checks a request's framing, host and target.
 ///
 /// # Errors
-/// What is wrong, for the caller to read; the connection must be closed after it.
+/// What is wrong, for the client to read. The connection must be closed behind it.
 pub fn check(parts: &Parts) -> Result<(), &'static str> {
     check_framing(parts)?;
     if parts.method == Method::CONNECT {
@@ -32,11 +34,11 @@ pub fn check(parts: &Parts) -> Result<(), &'static str> {
     }
 }
 
-/// What some take for the headers that frame a request.
+/// What some services take for the headers that frame a request.
 const LIKE_FRAMING: [HeaderName; 2] =
     [HeaderName::from_static("transfer_encoding"), HeaderName::from_static("content_length")];
 
-/// RFC 9112, section 6.1: no coding but `chunked`, and not together with a length.
+/// RFC 9112, section 6.1: no coding but `chunked`, and no length beside it.
 fn check_framing(parts: &Parts) -> Result<(), &'static str> {
     let headers = &parts.headers;
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).into_iter();
@@ -58,20 +60,21 @@ fn check_framing(parts: &Parts) -> Result<(), &'static str> {
     check_length(headers)
 }
 
-/// The longest body that a length may announce: beyond it, those who count in floating point read another number.
+/// The longest body that a length may announce. Beyond it, a service that counts in floating point reads
+/// another number.
 const LONGEST_BODY: u64 = 1 << 53;
 
-/// Looks at a request's `Content-Length`.
+/// Checks a request's `Content-Length`.
 ///
 /// # Errors
-/// What is wrong, for the caller to read; the connection must be closed after it.
+/// As [`check`].
 pub(crate) fn check_length(headers: &HeaderMap) -> Result<(), &'static str> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).into_iter();
     let Some(length) = lengths.next().map(HeaderValue::as_bytes) else { return Ok(()) };
     if length.is_empty() || !length.iter().all(u8::is_ascii_digit) || lengths.next().is_some() {
         return Err("the `Content-Length` is not one number");
     }
-    // Digits alone: what does not fit is larger still.
+    // They are digits, so what does not fit is larger.
     let bytes = std::str::from_utf8(length).ok().and_then(|digits| digits.parse::<u64>().ok());
     if bytes.is_none_or(|bytes| bytes > LONGEST_BODY) {
         return Err("the `Content-Length` is larger than 2^53");
@@ -85,7 +88,7 @@ fn host(parts: &Parts) -> Result<Option<&str>, &'static str> {
     match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => Err("the request has more than one `Host` header"),
         (Some(host), None) => host.to_str().map(Some).map_err(|_| "the `Host` header is not a host"),
-        // HTTP/2 names it in the target; HTTP/1.0 need not name it at all.
+        // HTTP/2 names the host in the target; HTTP/1.0 need not name one.
         (None, _) if parts.version == Version::HTTP_10 => Ok(Some("localhost")),
         (None, _) => {
             Ok(parts.uri.authority().map(Authority::as_str).filter(|_| parts.version == Version::HTTP_2))
@@ -93,9 +96,9 @@ fn host(parts: &Parts) -> Result<Option<&str>, &'static str> {
     }
 }
 
-/// The name or address in `host`, without a port and without brackets; `None` where it is no name or address, with or
-/// without a port (RFC 9112, section 3.2). Of the characters that RFC 3986 (section 3.2.2) allows in names, those that
-/// no name in use has are refused.
+/// The name or address in `host`, without its port and brackets; `None` if `host` is something else (RFC
+/// 9112, section 3.2). RFC 3986, section 3.2.2, allows more characters than any name in use has; those are
+/// refused.
 pub(crate) fn host_name(host: &str) -> Option<&str> {
     let (name, rest) = match host.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(Some((address, rest))) if address.parse::<Ipv6Addr>().is_ok() => (address, rest),
@@ -109,15 +112,15 @@ pub(crate) fn host_name(host: &str) -> Option<&str> {
     is_host.then_some(name)
 }
 
-/// Whether a name, as [`host_name`] gives it, is this machine's own for itself.
+/// Whether a name, as [`host_name`] returns it, means this machine.
 pub(crate) fn is_loopback(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Whether a path leaves the place that it seems to be in, for a service that reads it otherwise: by a `.` or `..`
-/// between slashes of either kind, encoded however often, or with parameters. What such a path gets is not kept.
+/// Whether some service may read a path as another one: it has a `.` or `..` between slashes of either kind,
+/// encoded however often, or with parameters. The answer to such a path is not stored.
 pub fn climbs(path: &str) -> bool {
-    /// Nobody decodes more often.
+    /// No service decodes more often.
     const TIMES: usize = 4;
     let bytes = path.as_bytes();
     if !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\')) && !bytes.windows(2).any(|two| two == b"/.") {
@@ -140,10 +143,10 @@ pub fn climbs(path: &str) -> bool {
     true
 }
 
-/// The protocol that the request wants to switch to, where it is one that is passed on.
+/// The protocol that the request wants to switch to, if it may be passed on.
 pub fn upgrade(headers: &HeaderMap) -> Option<&str> {
     let protocol = headers.get(header::UPGRADE)?.to_str().ok()?;
-    // An upgrade to HTTP/2 is the connection's affair; passed on, it would open a way around this proxy.
+    // An upgrade to HTTP/2 concerns one connection; passed on, it would open a way around this proxy.
     let is_http = protocol.split(',').any(|name| {
         let name = name.trim().to_ascii_lowercase();
         name.starts_with("h2") || name.starts_with("http")

@@ -1,8 +1,8 @@
 //! The normal form of a JSON body: bytes that two bodies share only if they mean the same.
 //!
-//! Every value is written as a tag, and with its length where it has one, so that no two values have the same
-//! bytes. Members are sorted by name; numbers keep their text. What a route leaves out of the key is left out
-//! here, and what does not count in a question's text is taken away.
+//! A value is written as a tag, its length and its bytes, so that no two values have the same bytes. Members
+//! are sorted by name, and numbers stay as text. The route says which members are left out, and what does not
+//! count in the text of a question.
 
 use std::borrow::Cow;
 
@@ -14,12 +14,12 @@ use crate::json::{
     pointer::{Pointer, Token},
 };
 
-/// A difference in a question's text that does not count.
+/// A difference in the text of a question that does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Normalize {
     /// White space at either end.
     Trim,
-    /// Runs of white space, taken as one space.
+    /// How long a run of white space is.
     Collapse,
     /// Upper and lower case (Unicode default case folding).
     Casefold,
@@ -28,7 +28,7 @@ pub enum Normalize {
 }
 
 impl Normalize {
-    /// The name used in settings.
+    /// The name in settings.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Trim => "trim",
@@ -42,7 +42,7 @@ impl Normalize {
 /// What does not count in a body.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules<'a> {
-    /// Members that are left out.
+    /// What is left out.
     pub ignore: &'a [Pointer],
     /// Members of the document itself that are left out.
     pub ignore_members: &'a [&'a str],
@@ -62,28 +62,28 @@ pub fn write(json: &Json<'_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
     let writer = Writer { normalize: rules.normalize };
     match json {
         Json::Object(members) => {
-            let kept = members.iter().filter(|member| !rules.ignore_members.contains(&&*member.name));
-            writer.object(kept, &ignore, &text, out);
+            let counting = members.iter().filter(|member| !rules.ignore_members.contains(&&*member.name));
+            writer.object(counting, &ignore, &text, out);
         }
         _ => writer.value(json, &ignore, &text, out),
     }
 }
 
-/// Writes the normal form of a value of which all is text, if it is one.
+/// Writes the normal form of a value that is a question's text, if it is a string.
 pub(crate) fn write_alone(json: &Json<'_>, normalize: &[Normalize], out: &mut Vec<u8>) {
     Writer { normalize }.value(json, &[], &[&[]], out);
 }
 
-/// Writes a length and then the bytes, so that what follows cannot be taken for part of them.
+/// Writes a length and then the bytes, so that nothing behind them can be taken for a part of them.
 pub(crate) fn write_part(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
     out.extend_from_slice(bytes);
 }
 
-/// What stands for an element that was left out, where a normal form is shown.
+/// Shown in place of an element that was left out.
 const LEFT_OUT: &str = "(left out)";
 
-/// Reads a normal form back, to show what counts; `None` where `form` is none.
+/// Reads a normal form back, to show what counts; `None` if `form` is something else.
 pub(crate) fn read(mut form: &[u8]) -> Option<Json<'_>> {
     let value = read_value(&mut form)?;
     form.is_empty().then_some(value)
@@ -121,7 +121,7 @@ fn read_count(form: &mut &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(*count))
 }
 
-/// What is left to walk of each pointer that leads to here or below.
+/// The rest of each pointer that leads to this value or below it.
 type Trails<'a> = [&'a [Token]];
 
 struct Writer<'a> {
@@ -154,10 +154,10 @@ impl Writer<'_> {
         out.push(b'[');
         out.extend_from_slice(&(items.len() as u64).to_le_bytes());
         for (index, item) in items.iter().enumerate() {
-            let step = Step::Index(index);
+            let step = PathStep::Index(index);
             let ignore = follow(ignore, &step);
             if ends_here(&ignore) {
-                // Leaves the element out, but not that there is one.
+                // The element does not count, but that there is one does.
                 out.push(b'_');
             } else {
                 self.value(item, &ignore, &follow(text, &step), out);
@@ -172,36 +172,36 @@ impl Writer<'_> {
         text: &Trails<'_>,
         out: &mut Vec<u8>,
     ) {
-        let mut kept: Vec<(&Member<'_>, Vec<&[Token]>)> = members
-            .map(|member| (member, follow(ignore, &Step::Name(&member.name))))
+        let mut counting: Vec<(&Member<'_>, Vec<&[Token]>)> = members
+            .map(|member| (member, follow(ignore, &PathStep::Name(&member.name))))
             .filter(|(_, ignore)| !ends_here(ignore))
             .collect();
-        kept.sort_unstable_by(|a, b| a.0.name.cmp(&b.0.name));
+        counting.sort_unstable_by(|a, b| a.0.name.cmp(&b.0.name));
         out.push(b'{');
-        out.extend_from_slice(&(kept.len() as u64).to_le_bytes());
-        for (member, ignore) in kept {
+        out.extend_from_slice(&(counting.len() as u64).to_le_bytes());
+        for (member, ignore) in counting {
             write_part(member.name.as_bytes(), out);
-            self.value(&member.value, &ignore, &follow(text, &Step::Name(&member.name)), out);
+            self.value(&member.value, &ignore, &follow(text, &PathStep::Name(&member.name)), out);
         }
     }
 }
 
-enum Step<'a> {
+enum PathStep<'a> {
     Name(&'a str),
     Index(usize),
 }
 
-/// The trails that go on over `step`, with that step taken.
-fn follow<'a>(trails: &Trails<'a>, step: &Step<'_>) -> Vec<&'a [Token]> {
+/// The trails that go on with `step`, behind that step.
+fn follow<'a>(trails: &Trails<'a>, step: &PathStep<'_>) -> Vec<&'a [Token]> {
     trails
         .iter()
         .filter_map(|trail| {
             let (first, rest) = trail.split_first()?;
             let taken = match (first, step) {
-                (Token::Any, Step::Index(_)) => true,
-                (Token::Any, Step::Name(_)) => false,
-                (Token::Name(own), Step::Name(name)) => own == name,
-                (Token::Name(own), Step::Index(index)) => own.parse() == Ok(*index),
+                (Token::Any, PathStep::Index(_)) => true,
+                (Token::Any, PathStep::Name(_)) => false,
+                (Token::Name(own), PathStep::Name(name)) => own == name,
+                (Token::Name(own), PathStep::Index(index)) => own.parse() == Ok(*index),
             };
             taken.then_some(rest)
         })
@@ -212,7 +212,7 @@ fn ends_here(trails: &Trails<'_>) -> bool {
     trails.iter().any(|trail| trail.is_empty())
 }
 
-/// `text` without what `rules` say does not count; their order in the settings does not matter.
+/// `text` without the differences that do not count. The order of the rules in the settings does not matter.
 fn normalized<'a>(text: &'a str, rules: &[Normalize]) -> Cow<'a, str> {
     let mut text = Cow::Borrowed(text);
     if rules.contains(&Normalize::Casefold) {

@@ -4,11 +4,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Json, Member};
 
-/// Headers from the members of a JSON object, each of which has a text, or a list of them.
+/// Headers from the members of a JSON object. A value is a text, or a list of texts.
 ///
 /// # Errors
-/// The name of the first that is no header, or has no such value.
-pub(crate) fn of_json(json: &Json<'_>) -> Result<HeaderMap, String> {
+/// The name of the first member that is no header, or has another value.
+pub(crate) fn from_json(json: &Json<'_>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for Member { name, value, .. } in json.members() {
         let wrong = || name.to_string();

@@ -1,8 +1,9 @@
 //! JSON exactly as it was written (RFC 8259).
 //!
 //! A general-purpose parser loses what a cache key must not lose: repeated members collapse into one, and
-//! numbers that a double cannot hold become each other. This one keeps members in order and numbers as
-//! text, and refuses every document that two parsers might read differently.
+//! numbers that a double cannot hold become equal. This parser keeps members in order and numbers as text,
+//! knows where in the text a value is, and refuses every document that two parsers might read differently.
+//! `serde_json` does none of this.
 
 pub mod canonical;
 pub(crate) mod headers;
@@ -14,10 +15,10 @@ use std::{borrow::Cow, ops::Range};
 
 pub(crate) use self::parser::Parser;
 
-/// A document nested deeper than this is refused; bounds the stack.
+/// A document that is nested deeper is refused, which bounds the stack.
 pub(crate) const MAX_DEPTH: usize = 128;
 
-/// A value, borrowing from the text it was read from.
+/// A value, which borrows from the text that it was read from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Json<'a> {
     /// `null`
@@ -31,7 +32,7 @@ pub enum Json<'a> {
     String(Cow<'a, str>),
     /// The elements.
     Array(Vec<Json<'a>>),
-    /// The members, in the order of the text; no name occurs twice.
+    /// The members, in the order of the text. No name is there twice.
     Object(Vec<Member<'a>>),
 }
 
@@ -46,7 +47,7 @@ pub struct Member<'a> {
     pub(crate) span: Range<usize>,
 }
 
-/// Why a text is not taken for JSON.
+/// Why a text is not accepted as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// The text is no JSON; the offset in bytes.
@@ -70,17 +71,16 @@ impl<'a> Json<'a> {
     /// Reads one document.
     ///
     /// # Errors
-    /// Where the text is no JSON, or JSON that two parsers might read differently.
+    /// The text is no JSON, or JSON that two parsers might read differently.
     pub fn parse(text: &'a [u8]) -> Result<Self, JsonError> {
         Parser::over(text, |parser| parser.value(0))
     }
 
-    /// The value of the member `name`, where this is an object that has one.
+    /// The value of the member `name`, if this is an object that has one.
     pub(crate) fn get(&self, name: &str) -> Option<&Self> {
         self.member(name).map(|member| &member.value)
     }
 
-    /// The member `name`, where this is an object that has one.
     pub(crate) fn member(&self, name: &str) -> Option<&Member<'a>> {
         match self {
             Self::Object(members) => members.iter().find(|member| member.name == name),
@@ -88,7 +88,6 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The text, where this is a string.
     pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -96,7 +95,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The elements; none where this is no array.
+    /// The elements; none if this is no array.
     pub(crate) fn items(&self) -> &[Self] {
         match self {
             Self::Array(items) => items,
@@ -104,7 +103,6 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The truth value, where this is one.
     pub(crate) const fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -112,7 +110,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The value, where this is a whole number that fits.
+    /// The value, if this is a whole number that fits.
     pub(crate) fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Number(text) => text.parse().ok(),
@@ -120,17 +118,15 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Whether this is `null`.
     pub(crate) const fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    /// Whether this is an object.
     pub(crate) const fn is_object(&self) -> bool {
         matches!(self, Self::Object(_))
     }
 
-    /// The members; none where this is no object.
+    /// The members; none if this is no object.
     pub(crate) fn members(&self) -> &[Member<'a>] {
         match self {
             Self::Object(members) => members,
@@ -138,17 +134,16 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// A string.
     pub(crate) fn text(text: impl Into<Cow<'a, str>>) -> Self {
         Self::String(text.into())
     }
 
-    /// An object with these members.
     pub(crate) fn object(members: impl IntoIterator<Item = (&'a str, Self)>) -> Self {
         Self::Object(members.into_iter().map(|(name, value)| Member::new(name, value)).collect())
     }
 
-    /// Gives the member `name` this value, in its place or else at the end; only an object can have it.
+    /// Gives the member `name` this value, in its place or else at the end. Nothing happens if this is no
+    /// object.
     pub(crate) fn set(&mut self, name: impl Into<Cow<'a, str>>, value: Self) {
         let Self::Object(members) = self else { return };
         let name = name.into();
@@ -158,7 +153,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Writes the value as JSON, members in their order and numbers as they were, without white space.
+    /// Writes the value as JSON without white space: members in their order, numbers as they were.
     pub fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Null => out.extend_from_slice(b"null"),
@@ -199,8 +194,8 @@ impl<'a> Member<'a> {
     }
 }
 
-/// Writes a string with the escapes that RFC 8259, section 7, requires, and with the further characters
-/// escaped that some readers of lines take for a line's end (Python's `str.splitlines`, and so `httpx`).
+/// Writes a string with the escapes that RFC 8259, section 7, requires. Characters that some readers of lines
+/// take for the end of a line (Python's `str.splitlines`, and so `httpx`) are escaped too.
 pub(crate) fn write_string(text: &str, out: &mut Vec<u8>) {
     const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
     let start = out.len();

@@ -1,4 +1,4 @@
-//! The parser: one pass over the text, no value made that is not asked for.
+//! The parser: one pass over the text, which makes no value that is not asked for.
 
 use std::{borrow::Cow, collections::HashSet, ops::Range};
 
@@ -6,8 +6,8 @@ use memchr::memchr2;
 
 use super::{Json, JsonError, MAX_DEPTH, Member};
 
-/// Reads values from a text, one after the other. It can also walk over a document and stop only at what is of
-/// interest: of the rest no value is made.
+/// Reads values from a text, one after the other. It can also walk over a document and make a value only of
+/// some parts.
 #[derive(Debug)]
 pub(crate) struct Parser<'a> {
     text: &'a str,
@@ -15,10 +15,10 @@ pub(crate) struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    /// Reads the one value of the document `text` by `read`.
+    /// Reads the one value of the document `text` with `read`.
     ///
     /// # Errors
-    /// Where the text is no JSON, or `read` says so.
+    /// The text is no JSON, or `read` failed.
     pub(crate) fn over<T>(
         text: &'a [u8],
         read: impl FnOnce(&mut Self) -> Result<T, JsonError>,
@@ -43,7 +43,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The first byte of what comes next, which tells what kind of value it is.
+    /// The first byte of the next value, which shows its type.
     pub(crate) fn next_token(&mut self) -> Option<u8> {
         self.space();
         self.peek()
@@ -104,11 +104,11 @@ impl<'a> Parser<'a> {
         Ok(Json::Array(items))
     }
 
-    /// Reads an object; `each` reads the value of the member of that name, and notices repeated ones. Where the
-    /// object was.
+    /// Reads an object, and returns where it was. `each` reads the value of the member of that name; it has
+    /// to notice repeated ones.
     ///
     /// # Errors
-    /// Where it is none, or `each` says so.
+    /// The next value is no object, or `each` failed.
     pub(crate) fn members(
         &mut self,
         mut each: impl FnMut(&mut Self, Cow<'a, str>) -> Result<(), JsonError>,
@@ -136,10 +136,10 @@ impl<'a> Parser<'a> {
         Ok(start..self.at)
     }
 
-    /// Reads an array; `each` reads an element. Where the array was.
+    /// Reads an array, and returns where it was. `each` reads an element.
     ///
     /// # Errors
-    /// Where it is none, or `each` says so.
+    /// The next value is no array, or `each` failed.
     pub(crate) fn elements(
         &mut self,
         mut each: impl FnMut(&mut Self) -> Result<(), JsonError>,
@@ -162,21 +162,21 @@ impl<'a> Parser<'a> {
         Ok(start..self.at)
     }
 
-    /// Passes a value by; where it was.
+    /// Skips a value, and returns where it was.
     ///
     /// # Errors
-    /// Where it is none.
-    pub(crate) fn pass(&mut self) -> Result<Range<usize>, JsonError> {
-        self.pass_at(0)
+    /// The next thing is no value.
+    pub(crate) fn skip(&mut self) -> Result<Range<usize>, JsonError> {
+        self.skip_at(0)
     }
 
-    fn pass_at(&mut self, depth: usize) -> Result<Range<usize>, JsonError> {
+    fn skip_at(&mut self, depth: usize) -> Result<Range<usize>, JsonError> {
         if depth > MAX_DEPTH {
             return Err(JsonError::TooDeep);
         }
         match self.next_token() {
-            Some(b'{') => self.members(|parser, _| parser.pass_at(depth + 1).map(drop)),
-            Some(b'[') => self.elements(|parser| parser.pass_at(depth + 1).map(drop)),
+            Some(b'{') => self.members(|parser, _| parser.skip_at(depth + 1).map(drop)),
+            Some(b'[') => self.elements(|parser| parser.skip_at(depth + 1).map(drop)),
             _ => {
                 let start = self.at;
                 self.value(depth)?;
@@ -245,7 +245,8 @@ impl<'a> Parser<'a> {
         let start = self.at;
         let rest = &self.text.as_bytes()[start..];
         let plain = &rest[..memchr2(b'"', b'\\', rest).unwrap_or(rest.len())];
-        // A control character must be escaped (RFC 8259, section 7). Looked for in a way that takes many bytes at once.
+        // A control character must be escaped (RFC 8259, section 7). The search for the least byte becomes
+        // SIMD.
         if plain.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < 0x20 {
             self.at += plain.iter().take_while(|byte| **byte >= 0x20).count();
             return Err(self.fault());
@@ -315,13 +316,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_where_things_are() {
+    fn values_have_their_places() {
         let text = br#" {"a": [1, "x,]", {"b":[2]}] , "c":-1.5e3} "#;
         let mut found = Vec::new();
         let whole = Parser::over(text, |parser| {
             parser.members(|parser, name| match &*name {
-                "a" => parser.elements(|parser| parser.pass().map(|span| found.push(span))).map(drop),
-                _ => parser.pass().map(|span| found.push(span)),
+                "a" => parser.elements(|parser| parser.skip().map(|span| found.push(span))).map(drop),
+                _ => parser.skip().map(|span| found.push(span)),
             })
         });
         let texts: Vec<_> = found.iter().map(|span| String::from_utf8_lossy(&text[span.clone()])).collect();
@@ -330,15 +331,15 @@ mod tests {
     }
 
     proptest! {
-        /// What is passed by is what the parser takes for one value, and nothing else.
+        /// What is skipped is what the parser takes for one value, and nothing else.
         #[test]
-        fn passes_what_is_a_value(text in r#"[\[\]{},:"a-b\\u0-9eE.+ \-tn]{0,24}"#) {
-            let passed = Parser::over(text.as_bytes(), Parser::pass);
+        fn skips_what_is_a_value(text in r#"[\[\]{},:"a-b\\u0-9eE.+ \-tn]{0,24}"#) {
+            let skipped = Parser::over(text.as_bytes(), Parser::skip);
             match Json::parse(text.as_bytes()) {
-                Ok(_) => prop_assert!(passed.is_ok_and(|span| text[span] == *text.trim_matches(' '))),
-                // Whose names they are is not looked at.
-                Err(JsonError::RepeatedMember) => prop_assert!(passed.is_ok()),
-                Err(error) => prop_assert_eq!(passed, Err(error)),
+                Ok(_) => prop_assert!(skipped.is_ok_and(|span| text[span] == *text.trim_matches(' '))),
+                // Names are not compared.
+                Err(JsonError::RepeatedMember) => prop_assert!(skipped.is_ok()),
+                Err(error) => prop_assert_eq!(skipped, Err(error)),
             }
         }
     }

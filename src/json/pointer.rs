@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::json::Json;
 
-/// A path into a JSON document.
+/// The path to a value, or to several, in a JSON document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer {
     text: String,
@@ -31,12 +31,11 @@ impl Pointer {
         last_text(&self.tokens, document)
     }
 
-    /// Adds the texts and the numbers that the pointer leads to, in their order.
+    /// Adds the texts and the numbers that the pointer leads to, in the order of the document.
     pub(crate) fn collect(&self, document: &Json<'_>, found: &mut Vec<String>) {
         collect(&self.tokens, document, found);
     }
 
-    /// The pointer as it was written.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -45,7 +44,7 @@ impl Pointer {
 impl FromStr for Pointer {
     type Err = String;
 
-    /// Errors say what a pointer looks like.
+    /// The error says what a pointer looks like.
     fn from_str(text: &str) -> Result<Self, String> {
         let rest = text.strip_prefix('/').ok_or_else(|| {
             format!("`{text}` is no JSON pointer: it must begin with `/`, as in \"/metadata\"")
@@ -89,7 +88,8 @@ fn parse_token(token: &str) -> Result<Token, String> {
     if token == "*" {
         return Ok(Token::Any);
     }
-    // RFC 6901, section 3: `~` is written `~0` and `/` is written `~1`; a `~` before anything else is an error.
+    // RFC 6901, section 3: `~` is written `~0` and `/` is written `~1`; a `~` before anything else is an
+    // error.
     let mut name = String::with_capacity(token.len());
     let mut chars = token.chars();
     while let Some(c) = chars.next() {

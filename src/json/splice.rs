@@ -1,5 +1,5 @@
-//! A text with some of its parts replaced. Every other byte is the caller's own: numbers, white space and escapes
-//! stay as they were, which a text that was read and written again could not promise.
+//! A text with some of its parts replaced. Every other byte is the caller's own: numbers, white space and
+//! escapes stay as they were, which a text that was read and written again could not promise.
 
 use std::ops::Range;
 

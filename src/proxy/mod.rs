@@ -43,7 +43,7 @@ use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 
 use crate::{
     cache::status::CacheReport,
-    http::{forwarded, headers::Values, validation},
+    http::{forwarded, headers::ValueWriter, validation},
     proxy::{
         body::{BodyError, ReadLimits, ResponseBody},
         cached::Lookup,
@@ -260,7 +260,7 @@ impl Proxy {
     /// What every response gets.
     fn finish(&self, exchange: Exchange, reply: Reply) -> Response<Observed> {
         let Reply { mut response, report, hit } = reply;
-        let (headers, mut values) = (response.headers_mut(), Values::default());
+        let (headers, mut values) = (response.headers_mut(), ValueWriter::default());
         headers.reserve(response::ADDED);
         if let Some(report) = &report {
             report.write(headers, &mut values);

@@ -89,7 +89,7 @@ fn headers(json: &Json<'_>) -> Result<HeaderMap, String> {
         return Err("`headers` is no object".to_owned());
     }
     let mut headers =
-        crate::json::headers::of_json(json).map_err(|name| format!("the header {name:?} is none"))?;
+        crate::json::headers::from_json(json).map_err(|name| format!("the header {name:?} is none"))?;
     for name in OF_THE_CONNECTION {
         headers.remove(name);
     }

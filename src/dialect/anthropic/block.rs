@@ -16,9 +16,10 @@ pub(super) enum BlockKind {
 }
 
 impl BlockKind {
-    /// How `block` is streamed; `None` where that is not known.
+    /// How `block` is streamed; `None` if that is not known.
     ///
-    /// A `compaction` has a delta of its own, and a `fallback` changes the message it is in: neither is known.
+    /// A `compaction` has a delta of its own, and a `fallback` changes the message it is in: neither is
+    /// known.
     pub(super) fn from_block(block: &Json<'_>) -> Option<Self> {
         match block.get("type")?.as_str()? {
             "text" => Some(Self::Text),
@@ -32,7 +33,7 @@ impl BlockKind {
     }
 }
 
-/// A block as far as a stream has told it.
+/// A block, as far as the stream has come.
 pub(super) struct Block<'e> {
     kind: BlockKind,
     start: Json<'e>,
@@ -56,7 +57,7 @@ impl<'e> Block<'e> {
         })
     }
 
-    /// Adds what a delta says; `None` where this block cannot have it.
+    /// Adds what a delta says; `None` if this block cannot have it.
     pub(super) fn add(&mut self, delta: Json<'e>) -> Option<()> {
         if self.stopped {
             return None;
@@ -71,7 +72,8 @@ impl<'e> Block<'e> {
                 self.citations.push(citation);
                 Some(())
             }
-            // Clients take a second signature for the whole of it, not for more of it: better none than half.
+            // Clients take a second signature for all of it and not for more of it, so there is no other
+            // form.
             (BlockKind::Thinking, "signature_delta") if self.signature.is_none() => {
                 let [signature] = exactly(delta, ["signature"])?;
                 if !signature.is_null() {
@@ -95,7 +97,7 @@ impl<'e> Block<'e> {
         (!std::mem::replace(&mut self.stopped, true)).then_some(())
     }
 
-    /// The block once its stream is over.
+    /// The block at the end of its stream.
     pub(super) fn whole(&self) -> Option<Json<'_>> {
         if !self.stopped {
             return None;
@@ -116,7 +118,7 @@ impl<'e> Block<'e> {
                     block.set("signature", signature.clone());
                 }
             }
-            // A tool without parameters may be told no input at all.
+            // A tool without parameters may get no input at all.
             BlockKind::Tool if self.added.is_empty() => {}
             BlockKind::Tool => {
                 let input = Json::parse(self.added.as_bytes()).ok().filter(Json::is_object)?;
@@ -155,7 +157,7 @@ impl<'e> Block<'e> {
     }
 }
 
-/// The values of these members of an object, all of which it must have; `None` where it says anything else
+/// The values of these members of an object. `None` if one is missing, or if the object says anything else
 /// besides its type.
 pub(super) fn exactly<'a, const N: usize>(json: Json<'a>, names: [&str; N]) -> Option<[Json<'a>; N]> {
     let Json::Object(members) = json else { return None };

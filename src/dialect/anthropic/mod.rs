@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{http::sse, json::Json, reason::Reason};
 
-/// What the message took, in the words of llama.cpp: in a document, and in a stream's last event about the message.
+/// llama.cpp's member for what the message took: in a document, and in a stream's last event about the
+/// message.
 const TIMINGS: &str = "timings";
 
 pub(super) struct Anthropic;
@@ -64,7 +65,9 @@ impl Api for Anthropic {
     }
 
     fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer {
-        let (mut message, mut model, mut counts) = (Message::default(), None, Counts::default());
+        let mut message = Message::default();
+        let mut model = None;
+        let mut counts = Counts::default();
         for event in events {
             let Ok(json) = Json::parse(event.data.as_bytes()) else {
                 return Answer::not_stored(Reason::Invalid);
@@ -101,7 +104,7 @@ impl Api for Anthropic {
         Answer { model, usage: usage(&counts), ..Answer::not_stored(Reason::NoProperEnd) }
     }
 
-    /// Usage is always told.
+    /// The usage is always reported.
     fn to_stream(&self, whole: &Json<'_>, _with_usage: bool) -> Option<Vec<u8>> {
         stream::to_stream(whole)
     }
@@ -116,13 +119,13 @@ impl Api for Anthropic {
 struct Message {
     stop: Option<String>,
     says: bool,
-    /// The text, where that is to be JSON.
+    /// The text, if that must be JSON.
     text: String,
-    /// The input of each tool use, as far as it is told in pieces.
+    /// The input of each tool use, as far as it comes in pieces.
     tools: BTreeMap<u64, String>,
     /// Whether a server's own tool was called, or may have been.
     may_call: bool,
-    /// Whether the input of a tool use is none.
+    /// Whether the input of a tool use is no object.
     is_broken: bool,
 }
 
@@ -136,7 +139,7 @@ impl Message {
                 self.is_broken |= input.is_some_and(|input| !input.is_object());
                 self.tools.insert(index, String::new());
             }
-            // A server's own tool, its result, or what nobody knows yet.
+            // A server's own tool, its result, or a block that is not known here.
             Some(_) => {
                 self.says = true;
                 self.may_call = true;
@@ -205,7 +208,7 @@ fn read_usage(json: &Json<'_>) -> Counts {
     }
 }
 
-/// `input_tokens` leaves out what the provider's own prompt cache read and wrote; a prompt is all of it.
+/// The prompt is the sum: `input_tokens` leaves out what the provider's own prompt cache read and wrote.
 fn usage(counts: &Counts) -> Option<Usage> {
     let prompt = sum(sum(counts.input, counts.cache_creation), counts.cache_read);
     let total = sum(prompt, counts.output)?;

@@ -1,4 +1,4 @@
-//! The stream that tells a message of Anthropic Messages
+//! From a message of Anthropic Messages to its stream
 //! (platform.claude.com/docs/en/build-with-claude/streaming, "Event types").
 
 use super::{TIMINGS, block::BlockKind};
@@ -10,13 +10,13 @@ use crate::{
     json::{Json, Member},
 };
 
-/// What the start of a message cannot know yet; the `delta` of a `message_delta` tells it.
+/// What the start of a message cannot know yet. The `delta` of a `message_delta` has it.
 const ENDING: [&str; 4] = ["stop_reason", "stop_sequence", "stop_details", "container"];
 
-/// What a `message_delta` tells beside its `delta`.
+/// What a `message_delta` has beside its `delta`.
 const BESIDE: [&str; 2] = ["context_management", TIMINGS];
 
-/// The counts that a `message_delta` has, those of `message_start` among them: its counts are cumulative.
+/// The counts of a `message_delta`. They are cumulative, so those of `message_start` are among them.
 const COUNTS: [&str; 8] = [
     "input_tokens",
     "cache_creation_input_tokens",
@@ -28,17 +28,17 @@ const COUNTS: [&str; 8] = [
     "fallback_credit",
 ];
 
-/// Which of them the start of a message has too.
+/// So many of them, from the first, the start of a message has too.
 const INPUT_COUNTS: usize = 3;
 
-/// The stream that tells the message `whole`; `None` where it has something no stream is known to tell.
+/// The stream that says the message `whole`; `None` if no stream is known to say it.
 pub(super) fn to_stream(whole: &Json<'_>) -> Option<Vec<u8>> {
     if whole.get("type")?.as_str()? != "message" || !has_text(whole, "stop_reason") {
         return None;
     }
     let Json::Array(blocks) = whole.get("content")? else { return None };
     let usage = whole.get("usage")?;
-    // Clients read this count from the `message_delta` without asking whether it is there.
+    // Clients read this count from the `message_delta` and rely on it.
     usage.get("output_tokens")?.as_u64()?;
 
     let mut out = Vec::new();
@@ -47,9 +47,9 @@ pub(super) fn to_stream(whole: &Json<'_>) -> Option<Vec<u8>> {
         write_block(index, block, &mut out)?;
     }
     let mut end = Event::new("message_delta", &mut out)
-        .member("delta", &told(whole, &ENDING))
-        .member("usage", &told(usage, &COUNTS));
-    for member in told(whole, &BESIDE).members() {
+        .member("delta", &at_end(whole, &ENDING))
+        .member("usage", &at_end(usage, &COUNTS));
+    for member in at_end(whole, &BESIDE).members() {
         end = end.member(&member.name, &member.value);
     }
     end.end();
@@ -69,16 +69,16 @@ fn opening<'a>(whole: &Json<'a>) -> Json<'a> {
     })
 }
 
-/// The members of these names, as the end of a message tells them: what is null was told at its start, but for
-/// the reason to stop, which clients take from here as it is.
-fn told<'a>(json: &Json<'a>, names: &[&str]) -> Json<'a> {
-    let is_told = |member: &&Member<'_>| {
+/// The members of these names, as the end of a message has them. What is null was in the start already, but
+/// for the reason to stop, which clients take from here.
+fn at_end<'a>(json: &Json<'a>, names: &[&str]) -> Json<'a> {
+    let is_at_end = |member: &&Member<'_>| {
         names.contains(&&*member.name) && (!member.value.is_null() || member.name.starts_with("stop_"))
     };
-    Json::Object(json.members().iter().filter(is_told).cloned().collect())
+    Json::Object(json.members().iter().filter(is_at_end).cloned().collect())
 }
 
-/// The text under `name`, empty where that is null; `None` where it is anything else.
+/// The text under `name`, empty if that is null; `None` if it is anything else.
 fn text_of<'a>(block: &'a Json<'a>, name: &str) -> Option<&'a str> {
     let text = block.get(name)?;
     if text.is_null() { Some("") } else { text.as_str() }
@@ -104,10 +104,10 @@ fn delta(index: usize, kind: &'static str, name: &'static str, value: Json<'_>, 
     Event::new("content_block_delta", out).number("index", index).member("delta", &delta).end();
 }
 
-/// The block without what its deltas will tell.
-fn emptied<'a>(block: &Json<'a>, told: &[&str]) -> Json<'a> {
+/// The block without these members, which its deltas have.
+fn emptied<'a>(block: &Json<'a>, streamed: &[&str]) -> Json<'a> {
     altered(block, |member| {
-        told.contains(&&*member.name).then(|| match &member.value {
+        streamed.contains(&&*member.name).then(|| match &member.value {
             Json::String(_) => Json::text(""),
             Json::Array(_) => Json::Array(Vec::new()),
             Json::Object(_) => Json::Object(Vec::new()),

@@ -384,7 +384,7 @@ fn what_is_null_is_not_there() {
         assert_ne!(other, stream, "{from}");
         assert_eq!(whole_of(&other).map(|whole| compact(&whole)), Some(compact(MESSAGE)), "{other}");
     }
-    // The end tells the usage all the same.
+    // The end reports the usage.
     let usage = Json::parse(stream.as_bytes())
         .is_err()
         .then(|| stream.find(r#""usage":{"#))

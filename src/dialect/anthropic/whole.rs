@@ -1,4 +1,4 @@
-//! The message that a stream of Anthropic Messages tells
+//! From a stream of Anthropic Messages to its message
 //! (platform.claude.com/docs/en/build-with-claude/streaming, "Event types").
 
 use super::{
@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{dialect::api::has_text, http::sse, json::Json};
 
-/// The message that the events of a complete stream tell; `None` where they say anything that is not known
-/// to be part of it.
+/// The message that a complete stream says; `None` if an event says anything that is not known to be a part
+/// of it.
 pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
     let mut draft = Draft::default();
     for event in events {
@@ -25,13 +25,13 @@ pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
     draft.write()
 }
 
-/// A message as far as its stream has told it.
+/// A message, as far as the stream has come.
 #[derive(Default)]
 struct Draft<'e> {
     /// Null before its start.
     message: Json<'e>,
     blocks: Vec<Block<'e>>,
-    /// The tokens of the answer were told: what the start says of them is not the end of it.
+    /// Whether the tokens of the answer were reported at the end. The start's count of them is too early.
     counted: bool,
     stopped: bool,
 }
@@ -47,7 +47,7 @@ impl<'e> Draft<'e> {
         match kind {
             "message_start" => {
                 let [message] = exactly(event, ["message"])?;
-                // What came before the first block would shift the blocks' indices.
+                // Blocks in the start would shift the indices of the others.
                 let empty = match message.get("content") {
                     None | Some(Json::Null) => true,
                     Some(Json::Array(blocks)) => blocks.is_empty(),
@@ -85,7 +85,7 @@ impl<'e> Draft<'e> {
         self.blocks.get_mut(usize::try_from(index.as_u64()?).ok()?)
     }
 
-    /// Takes over what a `message_delta` says of the message as a whole.
+    /// Takes over what a `message_delta` says about the message as a whole.
     fn change(&mut self, event: Json<'e>) -> Option<()> {
         let Json::Object(members) = event else { return None };
         for member in members {
@@ -104,8 +104,8 @@ impl<'e> Draft<'e> {
                     }
                 }
                 ("usage", Json::Object(counts)) => {
-                    let told = self.message.get("usage").filter(|usage| usage.is_object()).cloned();
-                    let mut usage = told.unwrap_or_else(|| Json::Object(Vec::new()));
+                    let earlier = self.message.get("usage").filter(|usage| usage.is_object()).cloned();
+                    let mut usage = earlier.unwrap_or_else(|| Json::Object(Vec::new()));
                     for count in counts {
                         self.counted |= count.name == "output_tokens" && count.value.as_u64().is_some();
                         update(&mut usage, count.name, count.value);
@@ -135,8 +135,8 @@ impl<'e> Draft<'e> {
     }
 }
 
-/// Gives a member its later value. Counts are cumulative, so a later one replaces; null is no count, and
-/// leaves what was told before.
+/// Gives a member its later value. Counts are cumulative, so a later one replaces an earlier one; null is no
+/// count.
 fn update<'a>(json: &mut Json<'a>, name: impl Into<std::borrow::Cow<'a, str>>, value: Json<'a>) {
     let name = name.into();
     if !value.is_null() || json.get(&name).is_none() {

@@ -1,4 +1,4 @@
-//! The inputs of a request: where each is written, and the request with some of them alone.
+//! The inputs of a request: where each is in the body, and the request with only some of them.
 
 use std::ops::Range;
 
@@ -26,11 +26,11 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Finds the inputs of a request; `None` where it has none, or such that it cannot be told what each of them
-    /// alone would be answered with.
+    /// Finds the inputs of a request. `None` if it has none, or if the answer to one input alone may be
+    /// another one.
     pub(crate) fn find(body: &[u8], json: &Json<'_>) -> Option<Self> {
-        let mut held = MEMBERS.into_iter().filter(|name| has(json, name));
-        let (member, None) = (held.next()?, held.next()) else { return None };
+        let mut present = MEMBERS.into_iter().filter(|name| has(json, name));
+        let (member, None) = (present.next()?, present.next()) else { return None };
         // With late chunking, a text's vector depends on its neighbours.
         if json.get("late_chunking").is_some_and(|late| !late.is_null() && late.as_bool() != Some(false)) {
             return None;
@@ -46,17 +46,16 @@ impl Inputs {
         Some(Self { member, span, is_list, places })
     }
 
-    /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.places.len()
     }
 
-    /// The members that are not part of what the inputs have in common: their own, and the one that names who asks.
+    /// The members that the inputs do not have in common: their own, and the one that names the user.
     pub(crate) fn unshared_members(&self) -> [&'static str; 2] {
         [self.member, "user"]
     }
 
-    /// The inputs as `json`, which they were found in, has them.
+    /// The inputs in `json`, where they were found.
     pub(crate) fn values<'j, 't>(&self, json: &'j Json<'t>) -> &'j [Json<'t>] {
         match json.get(self.member) {
             Some(list) if self.is_list => list.items(),
@@ -65,13 +64,13 @@ impl Inputs {
         }
     }
 
-    /// How much of the body each input takes, in bytes.
+    /// How long each input is in the body, in bytes.
     pub(crate) fn lengths(&self) -> impl Iterator<Item = usize> {
         self.places.iter().map(Range::len)
     }
 
-    /// The request `body`, which they were found in, with the `chosen` ones alone, in that order; every other byte
-    /// is the caller's own.
+    /// The request `body`, where the inputs were found, with only the `chosen` ones, in that order. Every
+    /// other byte is the client's own.
     pub(crate) fn request(&self, body: &Bytes, chosen: &[usize]) -> Bytes {
         if chosen.iter().copied().eq(0..self.count()) {
             return body.clone();
@@ -98,7 +97,7 @@ fn is_one(value: &Json<'_>) -> bool {
     }
 }
 
-/// Texts, or the tokens of each; not both.
+/// Texts, or lists of tokens, but not both.
 fn is_several(inputs: &[Json<'_>]) -> bool {
     !inputs.is_empty()
         && inputs.iter().all(is_one)
@@ -117,7 +116,7 @@ const fn is_list(value: &Json<'_>) -> bool {
 fn elements(body: &[u8], span: &Range<usize>) -> Option<Vec<Range<usize>>> {
     let mut places = Vec::new();
     let note = |parser: &mut Parser<'_>| {
-        let place = parser.pass()?;
+        let place = parser.skip()?;
         places.push(span.start + place.start..span.start + place.end);
         Ok(())
     };

@@ -1,4 +1,4 @@
-//! Where an answer has its vectors, and what is wrong where it has none.
+//! Where an answer has its vectors, and why it is not accepted.
 
 use std::ops::Range;
 
@@ -11,7 +11,8 @@ pub(crate) enum VectorsError {
     /// The answer reports an error.
     #[error("an error")]
     Error,
-    /// The answer has no vectors, or vectors that are not alike, or something in their place that is not numbers.
+    /// The answer has no vectors, or vectors that are not alike, or something in their place that is not
+    /// numbers.
     #[error("no vectors of one kind")]
     Unread,
     /// The answer has another number of vectors: this one.
@@ -37,8 +38,7 @@ pub(super) enum Layout {
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) span: Range<usize>,
-    /// Where its number is written.
+    /// Where its `index` is written.
     pub(super) index: Option<Range<usize>>,
-    /// Where the vector itself is.
     pub(super) vector: Range<usize>,
 }

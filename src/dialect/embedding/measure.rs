@@ -1,16 +1,16 @@
-//! What can be told of a vector without reading its numbers: that it is one, and how long it is.
+//! What is known of a vector without parsing its numbers: that it is one, and how long it is.
 
 /// How a vector is written, and how long it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Measure {
-    /// So many numbers.
+    /// The count of its numbers.
     Numbers(usize),
-    /// So many bytes of base64 (OpenAI's `encoding_format`).
+    /// The bytes of its base64 (OpenAI's `encoding_format`).
     Base64(usize),
 }
 
 impl Measure {
-    /// That of a value of JSON; `None` where it is no vector.
+    /// Measures a value of JSON; `None` if it is no vector.
     pub(super) fn parse(value: &[u8]) -> Option<Self> {
         match value {
             [b'[', numbers @ .., b']'] => {
@@ -21,7 +21,7 @@ impl Measure {
         }
     }
 
-    /// The same, of a value that is known to be a vector.
+    /// Measures a value that is known to be a vector.
     pub(super) fn parse_known(value: &[u8]) -> Option<Self> {
         match value {
             [b'[', numbers @ .., b']'] if !numbers.iter().all(u8::is_ascii_whitespace) => {
@@ -33,7 +33,7 @@ impl Measure {
     }
 }
 
-/// What an array of JSON is made of that has nothing but numbers in it.
+/// The bytes that an array of numbers is made of.
 const IN_NUMBERS: [bool; 256] = {
     let mut table = [false; 256];
     let bytes = b"0123456789+-.eE, \t\r\n";

@@ -1,5 +1,6 @@
-//! Embeddings: OpenAI's `/v1/embeddings`, Ollama's `/api/embed` and `/api/embeddings`. A request has one input or
-//! several, and its answer a vector for each.
+//! Embeddings: OpenAI's `/v1/embeddings`, Ollama's `/api/embed` and `/api/embeddings`. A request has one
+//! input or several, and its answer a vector for each. An answer may have millions of numbers, so nothing
+//! here parses them.
 
 mod inputs;
 mod layout;
@@ -27,7 +28,6 @@ impl Api for Embedding {
         &["/input", "/input/*", "/prompt"]
     }
 
-    /// Without reading the vectors, of which there may be millions of numbers.
     fn document(&self, document: &Document<'_>, options: &JudgeOptions<'_>) -> Answer {
         match Vectors::read(document.text, options.ask.inputs, options.ask.takes_base64) {
             Ok(vectors) => Answer::new(Ok(()), vectors.model, vectors.usage),
@@ -38,7 +38,6 @@ impl Api for Embedding {
         }
     }
 
-    /// It has no streams.
     fn ends_with(&self, _event: &sse::Event, _named: Option<&str>) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! What is found in an answer, member by member.
+//! Walks over an answer, and notes where its vectors are and what it cost.
 
 use std::ops::Range;
 
@@ -10,31 +10,30 @@ use crate::{
     json::{Json, JsonError, Member, Parser},
 };
 
-/// Members beside `usage` that tell what an answer cost (Ollama).
+/// Members beside `usage` that say what an answer cost (Ollama).
 const COSTS: [&str; 3] = ["total_duration", "load_duration", PROMPT_COUNT];
 const PROMPT_COUNT: &str = "prompt_eval_count";
 
-/// What is found in an answer.
+/// What an answer has.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// How it has its vectors, and where.
+    /// The layout of its vectors, and where they all are.
     pub(super) place: Option<(Layout, Range<usize>)>,
     /// The vectors, in the order of the text.
     pub(super) items: Vec<Item>,
-    /// What it cost, and the same for one that cost nothing.
+    /// Where it says what it cost, and what it says there if it cost nothing.
     pub(super) costs: Vec<Replacement>,
     pub(super) model: Option<String>,
     pub(super) usage: Option<Usage>,
-    tells_error: bool,
+    has_error: bool,
 }
 
 impl Scan {
-    /// Reads an answer.
     pub(super) fn read(text: &Bytes) -> Result<Self, VectorsError> {
-        let mut found = Self::default();
-        Parser::over(text, |parser| parser.members(|parser, name| found.member(text, parser, &name)))
+        let mut scan = Self::default();
+        Parser::over(text, |parser| parser.members(|parser, name| scan.member(text, parser, &name)))
             .map_err(|_| VectorsError::Unread)?;
-        if found.tells_error { Err(VectorsError::Error) } else { Ok(found) }
+        if scan.has_error { Err(VectorsError::Error) } else { Ok(scan) }
     }
 
     fn member(&mut self, text: &[u8], parser: &mut Parser<'_>, name: &str) -> Result<(), JsonError> {
@@ -57,7 +56,7 @@ impl Scan {
                 self.place_at(Layout::Single, span)
             }
             _ => {
-                let span = parser.pass()?;
+                let span = parser.skip()?;
                 self.other(name, &text[span.clone()], span)
             }
         }
@@ -73,7 +72,7 @@ impl Scan {
 
     fn other(&mut self, name: &str, text: &[u8], span: Range<usize>) -> Result<(), JsonError> {
         match name {
-            "error" => self.tells_error |= !matches!(text, b"null" | b"false"),
+            "error" => self.has_error |= !matches!(text, b"null" | b"false"),
             "model" => self.model = Json::parse(text)?.as_str().map(str::to_owned),
             "usage" => {
                 let usage = Json::parse(text)?;
@@ -104,17 +103,18 @@ const fn usage_of_prompt(count: u64) -> Usage {
     Usage { prompt: Some(count), completion: None, total: Some(count) }
 }
 
-/// A vector that stands for itself.
+/// A vector without an object around it.
 fn plain(parser: &mut Parser<'_>) -> Result<Item, JsonError> {
-    let span = parser.pass()?;
+    let span = parser.skip()?;
     Ok(Item { vector: span.clone(), span, index: None })
 }
 
-/// An object with a vector in it, and a number.
+/// An object with a vector and its number.
 fn object(parser: &mut Parser<'_>) -> Result<Item, JsonError> {
-    let (mut index, mut vector) = (None, None);
+    let mut index = None;
+    let mut vector = None;
     let span = parser.members(|parser, name| {
-        let value = parser.pass()?;
+        let value = parser.skip()?;
         let known = match &*name {
             "index" => &mut index,
             "embedding" => &mut vector,
@@ -129,7 +129,7 @@ fn object(parser: &mut Parser<'_>) -> Result<Item, JsonError> {
     Ok(Item { span, index, vector })
 }
 
-/// The same, but each number is zero.
+/// The value with zero for each number.
 fn zeroed(json: Json<'_>) -> Json<'_> {
     match json {
         Json::Number(_) => Json::Number("0"),

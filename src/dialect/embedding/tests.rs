@@ -257,7 +257,8 @@ fn seeds(size: impl Into<SizeRange>) -> impl Strategy<Value = Vec<u32>> {
 }
 
 proptest! {
-    /// However an answer is ordered, each vector is found where its index says; an answer in order keeps its bytes.
+    /// However an answer is ordered, each vector is found where its index says; an answer in order keeps its
+    /// bytes.
     #[test]
     fn vectors_are_found_by_their_index(style in style(), (seeds, order) in seeds(1..8).prop_flat_map(|seeds| {
         let order: Vec<usize> = (0..seeds.len()).collect();

@@ -1,5 +1,5 @@
-//! The vectors of an answer: where each is written, and answers put together from the vectors of several. The numbers
-//! are never read, let alone converted: their bytes are the upstream's.
+//! The vectors of an answer: where each is, and answers put together from the vectors of several. The numbers
+//! are never parsed or converted: their bytes are the upstream's.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use crate::{
     json::splice::Splicer,
 };
 
-/// What an index that was not there takes, and more.
+/// Room for an index that is added, and more.
 const ROOM_FOR_INDEX: usize = 32;
 
 /// An answer, and where its vectors are.
@@ -23,26 +23,25 @@ const ROOM_FOR_INDEX: usize = 32;
 pub(crate) struct Vectors {
     text: Bytes,
     layout: Layout,
-    /// Where they all are: a list with its brackets, or the one vector.
+    /// Where all of them are: a list with its brackets, or the one vector.
     span: Range<usize>,
-    /// Each, in the order of the inputs.
+    /// In the order of the inputs.
     items: Vec<Item>,
-    /// How all of them are written, and how long each is; `None` where there are none.
+    /// How they are written, and how long each is; `None` if there are none.
     measure: Option<Measure>,
-    /// What the answer cost: where that is written, and the same for an answer that cost nothing.
+    /// Where the answer says what it cost, and what it says there if it cost nothing.
     costs: Vec<Replacement>,
     /// The model that made them.
     pub(crate) model: Option<String>,
-    /// The tokens they took.
+    /// The tokens that they took.
     pub(crate) usage: Option<Usage>,
 }
 
 impl Vectors {
-    /// Reads the answer to a request with this many inputs. `takes_base64` tells whether the request may get its vectors as
-    /// base64.
+    /// Reads the answer to a request with this many inputs. With `takes_base64`, the vectors may be base64.
     ///
     /// # Errors
-    /// Where it does not have one vector for each, all of the same length.
+    /// The answer does not have one vector for each input, all of the same length.
     pub(crate) fn read(text: &Bytes, inputs: usize, takes_base64: bool) -> Result<Self, VectorsError> {
         let vectors = Self::find(text, inputs, Measure::parse)?;
         match vectors.measure {
@@ -51,10 +50,10 @@ impl Vectors {
         }
     }
 
-    /// Reads a stored answer to one input, whose vector was read before it was stored.
+    /// Reads a stored answer to one input, which was checked before it was stored.
     ///
     /// # Errors
-    /// Where it has none.
+    /// The answer has no vector.
     pub(crate) fn stored(text: &Bytes) -> Result<Self, VectorsError> {
         Self::find(text, 1, Measure::parse_known)
     }
@@ -64,46 +63,47 @@ impl Vectors {
         inputs: usize,
         measure: fn(&[u8]) -> Option<Measure>,
     ) -> Result<Self, VectorsError> {
-        let found = Scan::read(text)?;
-        let (layout, span) = found.place.ok_or(VectorsError::Unread)?;
-        if found.items.len() != inputs {
-            return Err(VectorsError::Count(found.items.len()));
+        let scan = Scan::read(text)?;
+        let (layout, span) = scan.place.ok_or(VectorsError::Unread)?;
+        if scan.items.len() != inputs {
+            return Err(VectorsError::Count(scan.items.len()));
         }
-        let mut measures = found.items.iter().map(|item| measure(&text[item.vector.clone()]));
+        let mut measures = scan.items.iter().map(|item| measure(&text[item.vector.clone()]));
         let first = measures.next().flatten();
         if first.is_none() || measures.any(|other| other != first) {
             return Err(VectorsError::Unread);
         }
-        let items = in_order(text, layout, found.items)?;
+        let items = in_order(text, layout, scan.items)?;
         Ok(Self {
             text: text.clone(),
             layout,
             span,
             items,
             measure: first,
-            costs: found.costs,
-            model: found.model,
-            usage: found.usage,
+            costs: scan.costs,
+            model: scan.model,
+            usage: scan.usage,
         })
     }
 
-    /// Whether an answer like this one can hold several vectors.
+    /// Whether an answer of this layout can have several vectors.
     pub(crate) fn is_list(&self) -> bool {
         self.layout != Layout::Single
     }
 
-    /// Whether one answer can hold the vectors of both: one model made them, they are as long, and written alike.
+    /// Whether one answer can have the vectors of both: one model made them, and they have one length and one
+    /// notation.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         self.layout == other.layout && self.measure == other.measure && self.model == other.model
     }
 
-    /// The answer to a request for the vector of that place alone, that cost nothing.
+    /// The answer to a request for the vector at this place alone. It cost nothing.
     pub(crate) fn alone(&self, place: usize) -> Bytes {
         self.put_together(&[(self, place)], &self.costs)
     }
 
-    /// This answer, but with the vectors that `places` name, in that order. `None` where the answers that they are
-    /// taken from are not alike.
+    /// This answer, but with the vectors at `places`, in that order. `None` if the answers that these are
+    /// from are not alike.
     pub(crate) fn with(&self, places: &[(&Self, usize)]) -> Option<Bytes> {
         let is_own = |(at, (of, place)): (usize, &(&Self, usize))| std::ptr::eq(*of, self) && *place == at;
         if places.len() == self.items.len()
@@ -116,21 +116,21 @@ impl Vectors {
         (alike && (self.is_list() || places.len() == 1)).then(|| self.put_together(places, &[]))
     }
 
-    /// The text with these vectors in place of its own, and `edits` made.
+    /// The text with these vectors in place of its own, and with `edits`.
     fn put_together(&self, places: &[(&Self, usize)], edits: &[Replacement]) -> Bytes {
         let vectors = self.written(places);
-        let mut edits: Vec<_> = edits.iter().map(|(span, instead)| (span, &instead[..])).collect();
+        let mut edits: Vec<_> = edits.iter().map(|(span, bytes)| (span, &bytes[..])).collect();
         edits.push((&self.span, &vectors));
         edits.sort_unstable_by_key(|(span, _)| span.start);
         let length = self.text.len() - self.span.len() + vectors.len();
         let mut splicer = Splicer::with_capacity(&self.text, length);
-        for (span, instead) in edits {
-            splicer.replace(span.clone(), instead);
+        for (span, bytes) in edits {
+            splicer.replace(span.clone(), bytes);
         }
         splicer.finish().into()
     }
 
-    /// These vectors as they stand in an answer of this layout.
+    /// These vectors as an answer of this layout has them.
     fn written(&self, places: &[(&Self, usize)]) -> Vec<u8> {
         let lengths = places.iter().map(|(of, place)| of.items[*place].span.len() + ROOM_FOR_INDEX);
         let mut out = Vec::with_capacity(lengths.sum());
@@ -148,7 +148,7 @@ impl Vectors {
         out
     }
 
-    /// Writes the item of that place, numbered `index`.
+    /// Writes the item at this place with the number `index`.
     fn write(&self, place: usize, index: usize, out: &mut Vec<u8>) {
         let Item { span, index: number, .. } = &self.items[place];
         match number {
@@ -166,8 +166,8 @@ impl Vectors {
     }
 }
 
-/// The items in the order of the inputs. One whose number is left out, as some services leave out a zero, has the place
-/// that no other one has.
+/// The items in the order of the inputs. An item without a number, since some services leave out a zero, gets
+/// the place that no other one has.
 fn in_order(text: &[u8], layout: Layout, items: Vec<Item>) -> Result<Vec<Item>, VectorsError> {
     if layout != Layout::Objects {
         return Ok(items);
@@ -191,6 +191,6 @@ fn in_order(text: &[u8], layout: Layout, items: Vec<Item>) -> Result<Vec<Item>, 
     if let (Some(item), Some(free)) = (unnumbered, ordered.iter_mut().find(|place| place.is_none())) {
         *free = Some(item);
     }
-    // As many places as items, and none of them taken twice.
+    // There are as many places as items, and no place is taken twice.
     Ok(ordered.into_iter().flatten().collect())
 }

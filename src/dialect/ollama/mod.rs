@@ -1,5 +1,5 @@
-//! Ollama's `/api/chat` and `/api/generate` (github.com/ollama/ollama, docs/api.md): one shape, with the text
-//! in two places. Streams by default, as newline-delimited JSON.
+//! Ollama's `/api/chat` and `/api/generate` (github.com/ollama/ollama, docs/api.md): one API, with the text
+//! in two places. It streams by default, as newline-delimited JSON.
 
 mod stream;
 #[cfg(test)]
@@ -83,7 +83,7 @@ impl Api for Ollama {
         }
     }
 
-    /// Usage is always told.
+    /// The usage is always reported.
     fn to_stream(&self, whole: &Json<'_>, _with_usage: bool) -> Option<Vec<u8>> {
         stream::to_stream(&self.text, whole)
     }
@@ -94,7 +94,7 @@ impl Api for Ollama {
 }
 
 impl Ollama {
-    /// Judges the parts of an answer up to the one that is `done`; `None` where there is no such part.
+    /// Judges the parts of an answer up to the one that is `done`; `None` if there is no such part.
     fn parts<'a>(
         &self,
         parts: impl Iterator<Item = &'a Json<'a>>,
@@ -109,7 +109,7 @@ impl Ollama {
                 return Some(Answer::not_stored(Reason::Invalid));
             }
             if is_done(part) {
-                // Older versions tell no reason.
+                // Older versions give no reason.
                 choice.finish = Some(text_of(part, "done_reason").unwrap_or_else(|| "stop".to_owned()));
                 let verdict = judge([choice].iter(), &ends::OLLAMA, options);
                 return Some(Answer::new(verdict, text_of(part, "model"), usage(part)));
@@ -118,7 +118,7 @@ impl Ollama {
         None
     }
 
-    /// Reads a part; whether its calls are well formed.
+    /// Reads a part, and returns whether its calls are well formed.
     fn read(&self, choice: &mut Choice, part: &Json<'_>, options: &JudgeOptions<'_>) -> bool {
         let (says, text) = match self.text {
             TextMember::Response => (Some(part), "response"),
@@ -144,7 +144,8 @@ fn is_done(part: &Json<'_>) -> bool {
 
 fn usage(json: &Json<'_>) -> Option<Usage> {
     let count = |name| json.get(name).and_then(Json::as_u64);
-    let (prompt, completion) = (count("prompt_eval_count"), count("eval_count"));
+    let prompt = count("prompt_eval_count");
+    let completion = count("eval_count");
     let total = sum(prompt, completion)?;
     Some(Usage { prompt, completion, total: Some(total) })
 }

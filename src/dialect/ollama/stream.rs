@@ -1,8 +1,8 @@
-//! The stream that tells an answer of Ollama's (github.com/ollama/ollama, docs/api.md): lines with the thinking,
+//! From an answer of Ollama's to its stream (github.com/ollama/ollama, docs/api.md): lines with the thinking,
 //! the text and the tool calls, as Ollama streams them, and a last one with all that is known in the end.
 //!
-//! Texts are cut into pieces. The arguments of a tool call are an object, which no line can tell a part of: they are as
-//! long as they are, each call in a line of its own.
+//! Texts are cut into pieces. The arguments of a tool call are an object, of which no line can have a part:
+//! each call has a line of its own, however long that is.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use crate::{
     json::{Json, Member},
 };
 
-/// The stream that tells the answer `whole`; `None` where it has something no stream is known to tell.
+/// The stream that says the answer `whole`; `None` if no stream is known to say it.
 pub(super) fn to_stream(text: &TextMember, whole: &Json<'_>) -> Option<Vec<u8>> {
     if whole.get("done")?.as_bool() != Some(true) || has(whole, "error") {
         return None;
@@ -29,22 +29,22 @@ pub(super) fn to_stream(text: &TextMember, whole: &Json<'_>) -> Option<Vec<u8>> 
     if parts.is_empty() && !logprobs.is_empty() {
         parts.push((None, 0..0));
     }
-    if parts.iter().all(|(_, told)| told.is_empty()) {
-        // The tokens are not the texts. Each line has its share: one with all of them would be a long one.
+    if parts.iter().all(|(_, tokens)| tokens.is_empty()) {
+        // The tokens are not the texts. Each line has its share, since one with all of them would be long.
         let share = logprobs.len().div_ceil(parts.len().max(1));
-        for (place, (_, told)) in parts.iter_mut().enumerate() {
-            *told = (place * share).min(logprobs.len())..((place + 1) * share).min(logprobs.len());
+        for (place, (_, tokens)) in parts.iter_mut().enumerate() {
+            *tokens = (place * share).min(logprobs.len())..((place + 1) * share).min(logprobs.len());
         }
     }
     let mut out = Vec::new();
-    for (part, told) in parts {
-        write_line(&answer.line(part, logprobs.get(told).unwrap_or_default()), &mut out);
+    for (part, tokens) in parts {
+        write_line(&answer.line(part, logprobs.get(tokens).unwrap_or_default()), &mut out);
     }
     write_line(&answer.last_line(), &mut out);
     Some(out)
 }
 
-/// What a line says, if anything, and the tokens whose log-probabilities it has.
+/// What a line says, if anything, and the tokens for which it has log-probabilities.
 type Part<'a> = (Option<(&'static str, Json<'a>)>, Range<usize>);
 
 fn write_line(line: &Json<'_>, out: &mut Vec<u8>) {
@@ -52,7 +52,7 @@ fn write_line(line: &Json<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// The text under `name`, empty where there is none; `None` where that is no text.
+/// The text under `name`, empty if there is none; `None` if that is no text.
 fn text_of<'a>(json: &'a Json<'_>, name: &str) -> Option<&'a str> {
     match json.get(name) {
         None | Some(Json::Null) => Some(""),
@@ -60,7 +60,7 @@ fn text_of<'a>(json: &'a Json<'_>, name: &str) -> Option<&'a str> {
     }
 }
 
-/// The list under `name`, empty where there is none; `None` where that is no list.
+/// The list under `name`, empty if there is none; `None` if that is no list.
 fn list_of<'a>(json: &'a Json<'a>, name: &str) -> Option<&'a [Json<'a>]> {
     match json.get(name) {
         None | Some(Json::Null) => Some(&[]),
@@ -69,7 +69,7 @@ fn list_of<'a>(json: &'a Json<'a>, name: &str) -> Option<&'a [Json<'a>]> {
     }
 }
 
-/// An answer, and where in it is what it says.
+/// An answer, and where in it the text is.
 struct AnswerView<'a> {
     whole: &'a Json<'a>,
     /// What has the text, the thinking and the tool calls: the message, or the answer itself.
@@ -89,17 +89,18 @@ impl<'a> AnswerView<'a> {
                     let known = ["role", "content", "thinking", "tool_calls"];
                     member.value.is_null() || known.contains(&&*member.name)
                 };
-                // Which line a client would look for anything else in is not known.
+                // In which line a client looks for anything else is not known.
                 let known = says.members().iter().all(is_known);
                 known.then_some(Self { whole, says, in_message: true, text: "content" })
             }
         }
     }
 
-    /// The thinking and the text in pieces, each with the log-probabilities of its tokens: those of both, or of the text
-    /// alone. Where the tokens are neither, no piece has any.
+    /// The thinking and the text in pieces, each with the log-probabilities of its tokens. These are of both,
+    /// or of the text alone. If they are of neither, no piece has any.
     fn spoken(&self, logprobs: &'a [Json<'a>]) -> Option<Vec<Part<'a>>> {
-        let (thinking, text) = (text_of(self.says, "thinking")?, text_of(self.says, self.text)?);
+        let thinking = text_of(self.says, "thinking")?;
+        let text = text_of(self.says, self.text)?;
         let tokens: Vec<_> =
             logprobs.iter().map(|logprob| logprob.get("token").and_then(Json::as_str)).collect();
         let mut thought = 0;
@@ -114,8 +115,8 @@ impl<'a> AnswerView<'a> {
         let cut = cut.or_else(|| Some(((plain(thinking), by_token(text, &tokens)?), 0)));
         let ((thinking, text), before) = cut.unwrap_or_else(|| ((plain(thinking), plain(text)), 0));
         let named = |name, before| {
-            move |(piece, told): Piece<'a>| {
-                (Some((name, Json::text(piece))), told.start + before..told.end + before)
+            move |(piece, tokens): Piece<'a>| {
+                (Some((name, Json::text(piece))), tokens.start + before..tokens.end + before)
             }
         };
         let thinking = thinking.into_iter().map(named("thinking", 0));
@@ -124,12 +125,12 @@ impl<'a> AnswerView<'a> {
 
     /// A line that says a part of the answer.
     fn line(&self, part: Option<(&'static str, Json<'a>)>, logprobs: &[Json<'a>]) -> Json<'a> {
-        let mut line = kept(self.whole, |member| matches!(&*member.name, "model" | "created_at"));
+        let mut line = filtered(self.whole, |member| matches!(&*member.name, "model" | "created_at"));
         let mut says = match self.in_message {
-            true => kept(self.says, |member| member.name == "role"),
+            true => filtered(self.says, |member| member.name == "role"),
             false => Json::Object(Vec::new()),
         };
-        // The text is in every line, be it empty, wherever the answer has one.
+        // Every line has the text, empty or not, if the answer has one.
         let empty = self.says.get(self.text).and_then(Json::as_str).map(|_| (self.text, Json::text("")));
         for (name, value) in empty.into_iter().chain(part) {
             says.set(name, value);
@@ -146,17 +147,17 @@ impl<'a> AnswerView<'a> {
         line
     }
 
-    /// The answer without what the lines before have said.
+    /// The answer without what the earlier lines have said.
     fn last_line(&self) -> Json<'a> {
         let is_left = |member: &Member<'_>| {
-            let told = matches!(&*member.name, "thinking" | "tool_calls");
-            !(told && says_something(&member.value))
+            let is_in_lines = matches!(&*member.name, "thinking" | "tool_calls");
+            !(is_in_lines && says_something(&member.value))
         };
-        let mut last = kept(self.whole, |member| {
-            let told = member.name == "logprobs" && says_something(&member.value);
-            !told && (self.in_message || is_left(member))
+        let mut last = filtered(self.whole, |member| {
+            let is_in_lines = member.name == "logprobs" && says_something(&member.value);
+            !is_in_lines && (self.in_message || is_left(member))
         });
-        let mut says = kept(self.says, is_left);
+        let mut says = filtered(self.says, is_left);
         if self.says.get(self.text).and_then(Json::as_str).is_some() {
             let emptied = if self.in_message { &mut says } else { &mut last };
             emptied.set(self.text, Json::text(""));
@@ -168,8 +169,8 @@ impl<'a> AnswerView<'a> {
     }
 }
 
-fn kept<'a>(json: &Json<'a>, is_kept: impl Fn(&Member<'a>) -> bool) -> Json<'a> {
-    Json::Object(json.members().iter().filter(|member| is_kept(member)).cloned().collect())
+fn filtered<'a>(json: &Json<'a>, stays: impl Fn(&Member<'a>) -> bool) -> Json<'a> {
+    Json::Object(json.members().iter().filter(|member| stays(member)).cloned().collect())
 }
 
 /// Whether a text or a list has something in it.

@@ -1,10 +1,10 @@
-//! The answer that a stream of Ollama's tells (github.com/ollama/ollama, docs/api.md): its last line, with
-//! what all lines say joined. It is what Ollama itself answers when it is asked for no stream.
+//! From a stream of Ollama's to its answer (github.com/ollama/ollama, docs/api.md): the last line, with the
+//! texts and lists of all lines joined, which is what Ollama answers without a stream.
 
 use super::TextMember;
 use crate::{dialect::api::has, http::sse, json::Json};
 
-/// The answer that the lines of a complete stream tell; `None` where a line says anything that would be lost.
+/// The answer that a complete stream says; `None` if a line says anything that would be lost.
 pub(super) fn to_whole(text: &TextMember, events: &[sse::Event]) -> Option<Vec<u8>> {
     let lines: Result<Vec<_>, _> = events.iter().map(|event| Json::parse(event.data.as_bytes())).collect();
     let lines: Vec<_> = lines.ok()?.into_iter().filter(|line| !line.is_null()).collect();
@@ -16,7 +16,7 @@ pub(super) fn to_whole(text: &TextMember, events: &[sse::Event]) -> Option<Vec<u
     let mut joined = Joined::default();
     for line in earlier {
         read_line(text, line, &mut joined, |name, value| {
-            matches!(name, "created_at" | "done") || last.get(name).is_some_and(|kept| same(kept, value))
+            matches!(name, "created_at" | "done") || last.get(name).is_some_and(|own| same(own, value))
         })?;
     }
     read_line(text, last, &mut joined, |_, _| true)?;
@@ -26,12 +26,12 @@ pub(super) fn to_whole(text: &TextMember, events: &[sse::Event]) -> Option<Vec<u
     Some(out)
 }
 
-/// Reads what a line adds to the answer; `None` where `is_kept` does not vouch for the rest of it.
+/// Reads what a line adds to the answer. `None` if it says anything else for which `is_in_last` is false.
 fn read_line<'e>(
     text: &TextMember,
     line: &Json<'e>,
     joined: &mut Joined<'e>,
-    is_kept: impl Fn(&str, &Json<'_>) -> bool,
+    is_in_last: impl Fn(&str, &Json<'_>) -> bool,
 ) -> Option<()> {
     if !line.is_object() || has(line, "error") {
         return None;
@@ -54,7 +54,7 @@ fn read_line<'e>(
             ("thinking", TextMember::Response) => joined.add("thinking", &member.value)?,
             ("tool_calls", TextMember::Response) => joined.add("tool_calls", &member.value)?,
             ("logprobs", _) => joined.add("logprobs", &member.value)?,
-            (name, _) if is_kept(name, &member.value) => {}
+            (name, _) if is_in_last(name, &member.value) => {}
             _ => return None,
         }
     }
@@ -69,7 +69,7 @@ fn write_answer<'e>(text: &TextMember, last: &Json<'e>, mut joined: Joined<'e>) 
             let names = ["role", "content", "thinking", "tool_calls"];
             let mut message =
                 Json::object(names.into_iter().filter_map(|name| Some((name, joined.take(name)?))));
-            // What is null in the end, such as `images`.
+            // What is null in the last line, such as `images`.
             for member in last.get("message").map_or(&[][..], Json::members) {
                 if message.get(&member.name).is_none() && member.value.is_null() {
                     message.set(member.name.clone(), Json::Null);
@@ -91,7 +91,7 @@ fn write_answer<'e>(text: &TextMember, last: &Json<'e>, mut joined: Joined<'e>) 
     answer
 }
 
-/// What the lines so far say together, by the member's name.
+/// What the lines so far say together, by the name of the member.
 #[derive(Default)]
 struct Joined<'e>(Vec<(&'static str, Json<'e>)>);
 
@@ -104,7 +104,7 @@ impl<'e> Joined<'e> {
         &mut self.0[place].1
     }
 
-    /// Joins a text to the text, a list to the list so far.
+    /// Adds a text to the text, or a list to the list so far.
     fn add(&mut self, name: &'static str, value: &Json<'e>) -> Option<()> {
         match (self.entry(name), value) {
             (so_far @ Json::Null, Json::String(_) | Json::Array(_)) => *so_far = value.clone(),
@@ -115,7 +115,7 @@ impl<'e> Joined<'e> {
         Some(())
     }
 
-    /// Takes what every line must say alike.
+    /// Takes what must be the same in every line.
     fn agree(&mut self, name: &'static str, value: &Json<'e>) -> Option<()> {
         let so_far = self.entry(name);
         if so_far.is_null() {

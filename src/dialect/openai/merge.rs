@@ -1,8 +1,8 @@
-//! How the parts of a value, told one after the other, make the whole value.
+//! How the parts of a value, which come one after the other, make the whole value.
 
 use crate::json::{Json, Member};
 
-/// How the parts of one value make the whole. A part that is null tells nothing.
+/// How the parts of one value make the whole. A part that is null says nothing.
 #[derive(Clone, Copy)]
 pub(in crate::dialect) enum Rule {
     /// Texts, one after the other.
@@ -11,21 +11,21 @@ pub(in crate::dialect) enum Rule {
     Base64,
     /// Lists, one after the other.
     List,
-    /// Lists, one after the other, where nothing is told again: who repeats a part may mean it as the whole.
+    /// Lists, one after the other, without repeats: a server that repeats a part may mean it as the whole.
     News,
-    /// The same whenever it is told, an empty text aside: that is what some send for "not known yet", or "as
-    /// before".
+    /// The same in every part that has it. An empty text does not count: some servers send it for "not known
+    /// yet", or for "as before".
     Same,
-    /// What was told first; a zero is not known yet.
+    /// The first value counts; a zero means that it is not known yet.
     First,
-    /// What was told last: figures that grow while the answer runs.
+    /// The last value counts: figures that grow while the answer runs.
     Last,
-    /// Told in one part only; how more of them go together is not known. Empty ones count for nothing: adding
-    /// them changes no text, list or object.
+    /// In one part only: how several go together is not known. Empty values do not count, since they change
+    /// no text, list or object.
     Once,
     /// Objects whose members have rules of their own.
     Members(&'static Members),
-    /// A list whose elements are told in parts, each with its `index`.
+    /// A list whose elements come in parts, each with its `index`.
     Indexed(&'static Members),
     /// Says nothing of the answer.
     Dropped,
@@ -35,27 +35,26 @@ pub(in crate::dialect) enum Rule {
 
 /// The rules of an object's members.
 pub(in crate::dialect) struct Members {
-    /// Those that the API's pages, or a vendor's, tell of.
+    /// Those that the pages of the API, or of a vendor, describe.
     pub(in crate::dialect) known: &'static [(&'static str, Rule)],
     /// All others.
     pub(in crate::dialect) other: Rule,
 }
 
-/// More members, or elements told in parts, than this are no answer; bounds the time to find one among them.
+/// An object with more members, or with more elements that come in parts, is no answer. This bounds the time
+/// to find one.
 pub(super) const MAX_PARTS: usize = 1024;
 
 impl Members {
-    /// Whether `name` is a known member.
     pub(in crate::dialect) fn knows(&self, name: &str) -> bool {
         self.known.iter().any(|(known, _)| *known == name)
     }
 
-    /// The rule of the member `name`.
     pub(in crate::dialect) fn rule(&self, name: &str) -> Rule {
         self.known.iter().find(|(known, _)| *known == name).map_or(self.other, |(_, rule)| *rule)
     }
 
-    /// Adds an object's members to what was told before; `None` where it is not known how.
+    /// Adds an object's members to the earlier ones; `None` if it is not known how.
     pub(in crate::dialect) fn merge<'a>(
         &self,
         whole: &mut Vec<Member<'a>>,
@@ -81,12 +80,13 @@ impl Members {
 }
 
 impl Rule {
-    /// Whether `value` is one that a single part can tell.
+    /// Whether a single part can be `value`.
     pub(in crate::dialect) fn takes(self, value: &Json<'_>) -> bool {
         self.merge(&mut Json::Null, value.clone()).is_some()
     }
 
-    /// Adds a part to what was told before, null where that was nothing; `None` where it is not known how.
+    /// Adds a part to the earlier ones, which are null together if there were none; `None` if it is not known
+    /// how.
     pub(in crate::dialect) fn merge<'a>(self, whole: &mut Json<'a>, part: Json<'a>) -> Option<()> {
         if part.is_null() {
             return Some(());
@@ -102,8 +102,8 @@ impl Rule {
             Self::List => add_items(whole, part)?,
             Self::News => {
                 let (old, new) = (whole.items(), part.items());
-                let many = old.len().max(new.len()) > MAX_PARTS && !old.is_empty() && !new.is_empty();
-                if many || new.iter().any(|item| old.iter().any(|told| same(told, item))) {
+                let are_many = old.len().max(new.len()) > MAX_PARTS && !old.is_empty() && !new.is_empty();
+                if are_many || new.iter().any(|item| old.iter().any(|earlier| same(earlier, item))) {
                     return None;
                 }
                 add_items(whole, part)?;
@@ -167,7 +167,7 @@ pub(in crate::dialect) fn index_of(item: &Json<'_>) -> Option<u64> {
     item.get("index").and_then(Json::as_u64)
 }
 
-/// The members of an object, to be added to; null is an object of which nothing was told yet.
+/// The members of an object. Null becomes an object without members.
 pub(in crate::dialect) fn members_of<'j, 'a>(json: &'j mut Json<'a>) -> Option<&'j mut Vec<Member<'a>>> {
     if json.is_null() {
         *json = Json::Object(Vec::new());
@@ -185,7 +185,7 @@ fn into_members(json: Json<'_>) -> Option<Vec<Member<'_>>> {
     }
 }
 
-/// Whether both are the same text of JSON, white space and escapes aside.
+/// Whether both are the same text of JSON, but for white space and escapes.
 pub(in crate::dialect) fn same(a: &Json<'_>, b: &Json<'_>) -> bool {
     match (a, b) {
         (Json::Array(a), Json::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),

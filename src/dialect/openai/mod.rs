@@ -1,9 +1,9 @@
-//! The two forms of an answer that OpenAI's Chat Completions and Completions share: one document with choices,
-//! or chunks of it and `[DONE]`
-//! (platform.openai.com/docs/api-reference/chat-streaming, platform.openai.com/docs/api-reference/completions).
+//! OpenAI's APIs, and what Chat Completions and Completions share: an answer is one document with choices, or
+//! chunks of it and `[DONE]` (platform.openai.com/docs/api-reference/chat-streaming,
+//! platform.openai.com/docs/api-reference/completions).
 //!
-//! What a dialect's members are and how their parts make the whole is one table of [`merge::Rule`]s; what is in
-//! no table is carried over as it is where that cannot be wrong, and else there is no other form.
+//! One table of [`merge::Rule`]s says which members an API has, and how their parts make the whole. A member
+//! that is in no table is copied if that cannot be wrong; else there is no other form.
 
 pub(super) mod chat;
 pub(super) mod completions;
@@ -26,7 +26,7 @@ use crate::{
 /// The data of the event that ends a stream.
 pub(super) const DONE: &str = "[DONE]";
 
-/// What the answer took, in the words of llama.cpp: in a document, and in the last chunk of a stream.
+/// llama.cpp's member for what the answer took: in a document, and in the last chunk of a stream.
 const TIMINGS: &str = "timings";
 
 /// What an answer calls itself, in its `object` member.
@@ -41,19 +41,19 @@ pub(super) struct Names {
 /// The members that say which answer this is: in a document once, in a stream in every chunk.
 const IDENTITY: [&str; 5] = ["id", "created", "model", "service_tier", "system_fingerprint"];
 
-/// A chunk, and the event that tells it.
+/// A chunk, and the event that it came in.
 type Chunk<'a> = (&'a sse::Event, Vec<Member<'a>>);
 
-/// The chunks of a complete stream. `None` where it is not complete, or has an event that is no chunk.
+/// The chunks of a complete stream. `None` if it is not complete, or has an event that is no chunk.
 ///
-/// Some servers end their streams without `[DONE]`: those are complete once each choice is. Some send `null`, which says
-/// nothing.
+/// Some servers end their streams without `[DONE]`: such a stream is complete if each choice is. Some send
+/// `null`, which says nothing.
 fn chunks(events: &[sse::Event]) -> Option<Vec<Chunk<'_>>> {
     let (last, earlier) = events.split_last()?;
     let is_done = last.data == DONE;
-    let told = if is_done { earlier } else { events };
-    let told = told.iter().filter(|event| event.data.trim() != "null");
-    let chunks: Vec<_> = told.map(|event| Some((event, chunk(event)?))).collect::<Option<_>>()?;
+    let events = if is_done { earlier } else { events };
+    let events = events.iter().filter(|event| event.data.trim() != "null");
+    let chunks: Vec<_> = events.map(|event| Some((event, chunk(event)?))).collect::<Option<_>>()?;
     (is_done || are_finished(&chunks)).then_some(chunks)
 }
 
@@ -65,13 +65,13 @@ fn chunk(event: &sse::Event) -> Option<Vec<Member<'_>>> {
     let Json::Object(members) = Json::parse(event.data.as_bytes()).ok()? else { return None };
     let is_chunk = match value(&members, "choices") {
         Some(choices) => matches!(choices, Json::Array(_) | Json::Null),
-        // One that tells what the answer took.
+        // A chunk without choices has what the answer took.
         None => ["usage", TIMINGS].iter().any(|name| value(&members, name).is_some_and(Json::is_object)),
     };
     (is_chunk && members.len() <= merge::MAX_PARTS).then_some(members)
 }
 
-/// Whether each choice that chunks tell of has a reason to end.
+/// Whether each choice in the chunks has a reason to end.
 fn are_finished(chunks: &[Chunk<'_>]) -> bool {
     let mut finished = BTreeMap::new();
     for choice in chunks.iter().filter_map(|(_, chunk)| value(chunk, "choices")).flat_map(Json::items) {
@@ -80,19 +80,17 @@ fn are_finished(chunks: &[Chunk<'_>]) -> bool {
     !finished.is_empty() && finished.values().all(|is_finished| *is_finished)
 }
 
-/// The value of the member `name`.
 fn value<'j, 'a>(members: &'j [Member<'a>], name: &str) -> Option<&'j Json<'a>> {
     members.iter().find(|member| member.name == name).map(|member| &member.value)
 }
 
-/// The value of the member `name`, to be changed.
 pub(super) fn value_mut<'j, 'a>(members: &'j mut [Member<'a>], name: &str) -> Option<&'j mut Json<'a>> {
     members.iter_mut().find(|member| member.name == name).map(|member| &mut member.value)
 }
 
 /// Whether a request wants JSON for the answer's text: by `response_format`
-/// (platform.openai.com/docs/guides/structured-outputs), or by a schema in the member that vLLM (`guided_json`) or
-/// llama.cpp (`json_schema`) has for it.
+/// (platform.openai.com/docs/guides/structured-outputs), or by a schema in the member that vLLM
+/// (`guided_json`) or llama.cpp (`json_schema`) has for it.
 pub(super) fn wants_json(body: &Json<'_>) -> bool {
     is_json_format(body.get("response_format")) || has(body, "guided_json") || has(body, "json_schema")
 }

@@ -7,23 +7,23 @@ use crate::json::{Json, Member};
 pub(in crate::dialect) struct Chunks<'a> {
     /// What every chunk has.
     identity: Vec<Member<'a>>,
-    /// What the next chunk has besides. The first one gets all members of the document that are not known here:
-    /// the API's own client takes over a first chunk whole, and of a later one what it knows.
-    besides: Vec<Member<'a>>,
-    /// What the last chunk tells, where that was asked for; all others have null then.
+    /// The members of the document that are not known here, for the first chunk: the API's own client takes
+    /// over all of a first chunk, and of a later one what it knows.
+    unknown: Vec<Member<'a>>,
+    /// For the last chunk, if the request asks for it. All others have null then.
     usage: Option<Json<'a>>,
-    /// What the last chunk tells besides, whichever that is.
+    /// For the last chunk, whichever that is.
     timings: Option<Json<'a>>,
-    /// The chunk that is to be written next: it may be the last.
+    /// The chunk that is written next: it may be the last.
     next: Option<Vec<Member<'a>>>,
     out: Vec<u8>,
 }
 
 impl<'a> Chunks<'a> {
-    /// `None` where the document is not one that chunks can tell.
+    /// `None` if chunks cannot say the document.
     pub(in crate::dialect) fn new(whole: &Json<'a>, names: Names, with_usage: bool) -> Option<Self> {
         let mut identity = vec![Member::new("object", Json::text(names.chunk))];
-        let mut besides = Vec::new();
+        let mut unknown = Vec::new();
         let mut usage = None;
         let mut timings = None;
         for member in whole.members() {
@@ -35,11 +35,11 @@ impl<'a> Chunks<'a> {
                 // In a chunk it would be padding.
                 ("object" | "usage" | "choices" | "error" | "obfuscation", _) => return None,
                 (name, _) if IDENTITY.contains(&name) => identity.push(member.clone()),
-                _ => besides.push(member.clone()),
+                _ => unknown.push(member.clone()),
             }
         }
         let usage = if with_usage { Some(usage?) } else { None };
-        Some(Self { identity, besides, usage, timings, next: None, out: Vec::new() })
+        Some(Self { identity, unknown, usage, timings, next: None, out: Vec::new() })
     }
 
     /// Writes a chunk about one choice.
@@ -48,7 +48,7 @@ impl<'a> Chunks<'a> {
         self.write(vec![Json::Object(choice)], usage);
     }
 
-    /// Writes the usage, where it was asked for, and the end; the stream.
+    /// Writes the usage, if the request asks for it, and the end. Returns the stream.
     pub(in crate::dialect) fn end(mut self) -> Vec<u8> {
         if let Some(usage) = self.usage.take() {
             self.write(Vec::new(), Some(usage));
@@ -65,7 +65,7 @@ impl<'a> Chunks<'a> {
         let mut chunk = self.identity.clone();
         chunk.push(Member::new("choices", Json::Array(choices)));
         chunk.extend(usage.map(|usage| Member::new("usage", usage)));
-        chunk.append(&mut self.besides);
+        chunk.append(&mut self.unknown);
         if let Some(earlier) = self.next.replace(chunk) {
             self.write_out(earlier);
         }
@@ -82,14 +82,14 @@ impl<'a> Chunks<'a> {
 pub(in crate::dialect) struct Choice<'j, 'a> {
     pub(in crate::dialect) index: Json<'a>,
     pub(in crate::dialect) finish_reason: Json<'a>,
-    /// `None` where the document has no such member.
+    /// `None` if the document has no such member.
     pub(in crate::dialect) logprobs: Option<&'j Json<'a>>,
     /// The members that are not among those above.
     pub(in crate::dialect) others: Vec<&'j Member<'a>>,
 }
 
 impl<'j, 'a> Choice<'j, 'a> {
-    /// A document's choices; `None` where they are none, not in their order, or not finished.
+    /// A document's choices; `None` if there are none, or if they are not in order, or not finished.
     pub(in crate::dialect) fn all(whole: &'j Json<'a>) -> Option<Vec<Self>> {
         let choices = whole.get("choices")?.items();
         let in_order = choices.iter().map(merge::index_of).is_sorted_by(|a, b| a < b);
@@ -115,8 +115,8 @@ impl<'j, 'a> Choice<'j, 'a> {
         })
     }
 
-    /// A part of this choice, `part` being what this dialect says it in. A choice with log-probabilities has that
-    /// member in all its parts, as the API's own.
+    /// A part of this choice, with the member that this API has for it. A choice with log-probabilities has
+    /// that member in all its parts, as the API has it.
     pub(in crate::dialect) fn part(
         &self,
         part: (&'static str, Json<'a>),
@@ -130,8 +130,8 @@ impl<'j, 'a> Choice<'j, 'a> {
         members
     }
 
-    /// The part that ends this choice, with `others`, the members that are not known here: what servers add to a
-    /// choice is about its end (`stop_reason`, `native_finish_reason`).
+    /// The part that ends this choice, with `others`, the members that are not known here. What servers add
+    /// to a choice is about its end (`stop_reason`, `native_finish_reason`).
     pub(in crate::dialect) fn last_part(
         &self,
         part: (&'static str, Json<'a>),

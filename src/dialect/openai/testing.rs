@@ -1,5 +1,5 @@
-//! What the tests of chunks with choices need: documents at random, streams that say them in random pieces, and an
-//! accumulator like those of clients.
+//! What the tests of chunks with choices need: documents at random, streams that say them in random pieces,
+//! and an accumulator like those of clients.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -80,7 +80,7 @@ pub(in crate::dialect) fn pieces(text: &str, rng: &mut Rng) -> Vec<String> {
     pieces.iter().map(|piece| written(&Json::text(piece.as_str()))).collect()
 }
 
-/// The chunks that tell a document's choices in `parts`, those of each choice in order, of all at random.
+/// Chunks that say a document's choices in `parts`. Those of one choice are in order, the choices at random.
 pub(in crate::dialect) fn tell(
     whole: &Json<'_>,
     chunk_name: &str,
@@ -124,9 +124,9 @@ pub(in crate::dialect) fn tell(
     chunks
 }
 
-/// What a client has read when the stream is over: where each text and value came from, and what it is. It knows
-/// nothing of the dialects but that texts grow, that lists do, and that elements with an `index` are told in
-/// parts: as `accumulate_delta` of the API's own Python client does.
+/// What a client has read when the stream is over: where each text and value came from, and what it is. It
+/// knows nothing of the dialects but that texts grow, that lists do, and that elements with an `index` are
+/// told in parts: as `accumulate_delta` of the API's own Python client does.
 pub(in crate::dialect) fn accumulate(stream: &str) -> BTreeMap<String, String> {
     let mut seen = BTreeMap::new();
     for event in sse::decode(stream.as_bytes()) {

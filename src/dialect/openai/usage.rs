@@ -1,4 +1,4 @@
-//! A stream with its usage, and without.
+//! A stream with its usage, and without; a request that asks for it.
 
 use std::borrow::Cow;
 
@@ -8,17 +8,17 @@ use crate::{
     json::{Json, Member, splice::Splicer},
 };
 
-/// The stream for a request that asks for its usage, or does not
-/// (`stream_options.include_usage`: platform.openai.com/docs/api-reference/chat/create): without it, there is no
-/// chunk that has nothing but the usage, and no `usage` member in any other. What it tells of times is in the chunk
-/// before it then: without usage, that one is the last.
+/// The stream for a request that asks for its usage, or does not (`stream_options.include_usage`:
+/// platform.openai.com/docs/api-reference/chat/create). Without it, no chunk has only the usage, and no other
+/// has a `usage` member. The timings move to the chunk before, which is the last then.
 ///
-/// `None` where the usage is asked for and was not told, or where the chunk that tells it says something else too.
+/// `None` if the request asks for a usage that was not reported, or if the chunk with the usage says
+/// something else too.
 pub(in crate::dialect) fn with_usage(events: &[sse::Event], with_usage: bool) -> Option<Vec<u8>> {
     let chunks = chunks(events)?;
     if with_usage {
-        let tells = |chunk: &[Member<'_>]| value(chunk, "usage").is_some_and(Json::is_object);
-        chunks.iter().any(|(_, chunk)| tells(chunk)).then_some(())?;
+        let has_usage = |chunk: &[Member<'_>]| value(chunk, "usage").is_some_and(Json::is_object);
+        chunks.iter().any(|(_, chunk)| has_usage(chunk)).then_some(())?;
     }
     let mut out = Vec::new();
     let mut last: Option<Shown<'_>> = None;
@@ -26,7 +26,7 @@ pub(in crate::dialect) fn with_usage(events: &[sse::Event], with_usage: bool) ->
         let usage = chunk.iter().position(|member| member.name == "usage");
         let data = match usage.filter(|_| !with_usage) {
             None => Cow::Borrowed(event.data.as_str()),
-            Some(place) if only_tells_usage(chunk, place) => {
+            Some(place) if has_only_usage(chunk, place) => {
                 let last = last.as_mut()?;
                 repeats(chunk, last.chunk).then_some(())?;
                 if let Some(timings) = value(chunk, TIMINGS).filter(|timings| !timings.is_null()) {
@@ -47,7 +47,7 @@ pub(in crate::dialect) fn with_usage(events: &[sse::Event], with_usage: bool) ->
     Some(out)
 }
 
-/// Whole events of a stream without their usage, all else as it was; for those who did not ask for it.
+/// Whole events of a stream without their usage, for clients that did not ask for it. All else is as it was.
 pub(in crate::dialect) fn hidden(whole: &[u8]) -> Vec<u8> {
     let mut splicer = Splicer::new(whole);
     let mut end = 0;
@@ -56,7 +56,7 @@ pub(in crate::dialect) fn hidden(whole: &[u8]) -> Vec<u8> {
         let Some(data) = &event.span else { continue };
         let Ok(Json::Object(chunk)) = Json::parse(event.data.as_bytes()) else { continue };
         let Some(place) = chunk.iter().position(|member| member.name == "usage") else { continue };
-        if only_tells_usage(&chunk, place) {
+        if has_only_usage(&chunk, place) {
             splicer.replace(start..end, b"");
         } else if let Some(shown) = without(&event.data, &chunk, place) {
             splicer.replace(data.clone(), shown.as_bytes());
@@ -65,8 +65,8 @@ pub(in crate::dialect) fn hidden(whole: &[u8]) -> Vec<u8> {
     splicer.finish()
 }
 
-/// The request `body`, which was read as `json` and asks for a stream, asking for the stream's usage too; all else
-/// as it was.
+/// The request `body` with a wish for the stream's usage. It is `json`, parsed, and asks for a stream. All
+/// else is as it was.
 pub(in crate::dialect) fn asked(body: &[u8], json: &Json<'_>) -> Vec<u8> {
     const ASKS: &str = "\"include_usage\":true";
     let options = json.member("stream_options");
@@ -92,12 +92,12 @@ pub(in crate::dialect) fn asked(body: &[u8], json: &Json<'_>) -> Vec<u8> {
     splicer.finish()
 }
 
-fn only_tells_usage(chunk: &[Member<'_>], usage: usize) -> bool {
+fn has_only_usage(chunk: &[Member<'_>], usage: usize) -> bool {
     value(chunk, "choices").is_none_or(|choices| choices.items().is_empty())
         && chunk.get(usage).is_some_and(|usage| usage.value.is_object())
 }
 
-/// Whether a chunk says nothing that the one before it does not say, its usage aside.
+/// Whether a chunk says nothing but its usage that the one before it does not say.
 fn repeats(chunk: &[Member<'_>], before: &[Member<'_>]) -> bool {
     chunk
         .iter()
@@ -108,13 +108,13 @@ fn repeats(chunk: &[Member<'_>], before: &[Member<'_>]) -> bool {
         .all(|member| value(before, &member.name).is_some_and(|value| same(value, &member.value)))
 }
 
-/// The text of an object without the member at `place`, all else as it was.
+/// The text of an object without the member at `place`. All else is as it was.
 fn without(text: &str, members: &[Member<'_>], place: usize) -> Option<String> {
     let end = members.get(place)?.span.end;
     let cut = match place.checked_sub(1) {
-        // With the comma before it,
+        // The comma before it goes,
         Some(before) => members.get(before)?.span.end..end,
-        // or, where it is the first, with the one behind it.
+        // or the one behind it, if it is the first.
         None => {
             let comma = text.get(end..)?.find([',', '}'])? + end;
             let behind = if members.len() > 1 { comma + 1 } else { comma };
@@ -134,7 +134,7 @@ fn with_timings(text: &str, timings: &Json<'_>) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-/// A chunk, and the text that is shown of it.
+/// A chunk, and its text for the request.
 struct Shown<'a> {
     event: &'a sse::Event,
     chunk: &'a [Member<'a>],

@@ -12,7 +12,7 @@ use crate::{
     json::{Json, Member},
 };
 
-/// A chunk, its choices aside: what they have is each dialect's own.
+/// The members of a chunk besides `choices`: what these have differs by API.
 ///
 /// `created` of some servers (llama.cpp, Ollama) is each chunk's own; the API's clients take the first.
 /// Azure begins with a chunk that has prompt annotations only, and "" or 0 for all that it does not know yet
@@ -34,17 +34,21 @@ const CHUNK: &Members = &Members {
     other: Rule::Same,
 };
 
-/// Azure's filter results, by category: each part of the text has its own, and only those that agree make one.
+/// Azure's filter results, by category. Each part of the text has its own, and only those that agree make
+/// one.
 pub(in crate::dialect) const FILTER_RESULTS: Rule = Rule::Members(&Members { known: &[], other: Rule::Same });
 
-/// The document's members that a complete stream with usage tells, without `choices`, and those: they still have
-/// what a chunk's have.
+/// The members of the document that a complete stream with usage says, without `choices`, and the choices,
+/// which still have the members that those of a chunk have.
 pub(in crate::dialect) fn merged<'a>(
     events: &'a [sse::Event],
     choice: &'static Members,
     names: Names,
 ) -> Option<(Vec<Member<'a>>, Vec<Json<'a>>)> {
-    let (mut whole, mut choices, mut others, mut count) = (Vec::new(), Json::Null, Others::default(), 0);
+    let mut whole = Vec::new();
+    let mut choices = Json::Null;
+    let mut others = Others::default();
+    let mut count = 0;
     for (_, mut chunk) in chunks(events)? {
         if let Some(place) = chunk.iter().position(|member| member.name == "choices") {
             Rule::Indexed(choice).merge(&mut choices, chunk.remove(place).value)?;
@@ -56,7 +60,7 @@ pub(in crate::dialect) fn merged<'a>(
     if !others.are_certain(count) {
         return None;
     }
-    // A document has its usage always: where the stream did not tell it, there is none.
+    // A document always has its usage, so a stream without it makes none.
     value(&whole, "usage").filter(|usage| usage.is_object())?;
     match value_mut(&mut whole, "object") {
         Some(object) => match object.as_str() {
@@ -74,7 +78,7 @@ pub(in crate::dialect) fn merged<'a>(
 
 /// The document's text.
 pub(in crate::dialect) fn write<'a>(mut whole: Vec<Member<'a>>, choices: Vec<Json<'a>>) -> Vec<u8> {
-    // Where the API has it: before the usage.
+    // The API has them before the usage.
     let place = whole.iter().position(|member| member.name == "usage").unwrap_or(whole.len());
     whole.insert(place, Member::new("choices", Json::Array(choices)));
     let mut out = Vec::new();
@@ -82,8 +86,8 @@ pub(in crate::dialect) fn write<'a>(mut whole: Vec<Member<'a>>, choices: Vec<Jso
     out
 }
 
-/// How often the unknown members of chunks that are lists or objects were told. One that comes once, or that each
-/// chunk repeats, is the document's; one that comes now and then may be parts of something.
+/// How often unknown members of chunks came, if they are lists or objects. One that came once, or in each
+/// chunk, is the document's. One that came now and then may be parts of something.
 #[derive(Default)]
 struct Others<'a>(Vec<(Cow<'a, str>, usize)>);
 

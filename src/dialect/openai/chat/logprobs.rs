@@ -1,19 +1,19 @@
-//! A chat's log-probabilities, told with the pieces of the texts that they are about.
+//! A chat's log-probabilities, which go with the pieces of the texts that they are about.
 
 use crate::json::Json;
 
 /// The lists of log-probabilities, by the text that they are about.
 pub(super) const LISTS: [&str; 2] = ["content", "refusal"];
 
-/// The log-probabilities of a choice, as its parts tell them one after the other.
+/// The log-probabilities of a choice, for its parts one after the other.
 pub(super) struct Logprobs<'a> {
     whole: &'a Json<'a>,
-    /// What the next part tells besides its own: all that goes with no piece of a text.
+    /// What the next part has besides its own: all that goes with no piece of a text.
     rest: Option<Json<'a>>,
 }
 
 impl<'a> Logprobs<'a> {
-    /// Those of a choice whose texts under these names are told in pieces.
+    /// The log-probabilities of a choice whose texts under these names come in pieces.
     pub(super) fn new(whole: &'a Json<'a>, in_pieces: &[&'static str]) -> Self {
         let mut rest = whole.clone();
         for name in in_pieces {
@@ -24,7 +24,7 @@ impl<'a> Logprobs<'a> {
         Self { whole, rest: Some(rest) }
     }
 
-    /// What is told with the next part, which has these of the list `name`.
+    /// What the next part has, with these items of the list `name`.
     pub(super) fn with(&mut self, own: Option<(&'static str, &'a [Json<'a>])>) -> Option<Json<'a>> {
         let Some((name, items)) = own else { return self.rest() };
         let nothing = || {
@@ -32,12 +32,12 @@ impl<'a> Logprobs<'a> {
                 LISTS.iter().filter(|list| self.whole.get(list).is_some()).map(|list| (*list, Json::Null)),
             )
         };
-        let mut told = self.rest.take().unwrap_or_else(nothing);
-        told.set(name, Json::Array(items.to_vec()));
-        Some(told)
+        let mut logprobs = self.rest.take().unwrap_or_else(nothing);
+        logprobs.set(name, Json::Array(items.to_vec()));
+        Some(logprobs)
     }
 
-    /// What no part has told yet.
+    /// What no part had yet.
     pub(super) fn rest(&mut self) -> Option<Json<'a>> {
         self.rest.take()
     }

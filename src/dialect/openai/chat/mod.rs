@@ -143,15 +143,16 @@ fn arguments_of<'j>(function: &'j Json<'_>) -> &'j str {
     function.get("arguments").and_then(Json::as_str).unwrap_or_default()
 }
 
-/// Judges a stream of chunks with choices; `read` reads one element of `choices`. It ends with `[DONE]`, or where its
-/// service leaves that out, with all choices at their ends, and then the end of the body counts.
+/// Judges a stream of chunks with choices; `read` reads one element of `choices`. It ends with `[DONE]`. If
+/// the service leaves that out, all choices must have ended, and then the end of the body counts.
 pub(in crate::dialect) fn openai_stream(
     events: &[sse::Event],
     options: &JudgeOptions<'_>,
     read: impl Fn(&mut Choice, &Json<'_>),
 ) -> Answer {
     let mut choices = Choices::default();
-    let (mut model, mut usage) = (None, None);
+    let mut model = None;
+    let mut usage = None;
     for event in events {
         if event.data == openai::DONE {
             return Answer::new(choices.judge(&ends::OPENAI, options), model, usage);

@@ -174,7 +174,7 @@ fn split(whole: &Json<'_>, name: &str, rng: &mut Rng) -> (String, Vec<String>) {
     (object(kept.map(one_member).map(Some)), pieces)
 }
 
-/// A stream that tells a document in random pieces.
+/// A stream that says a document in random pieces.
 fn in_pieces(whole: &str, rng: &mut Rng) -> Vec<String> {
     let whole = parse(whole);
     let choices = whole.get("choices").expect("choices").items();
@@ -257,8 +257,8 @@ proptest! {
         prop_assert_eq!(with_usage(&CHAT, &made, false), Some(without));
     }
 
-    /// Whatever pieces an answer comes in, they make its document, and that document's stream makes a client read
-    /// what the pieces made it read.
+    /// Whatever pieces an answer comes in, they make its document, and that document's stream makes a client
+    /// read what the pieces made it read.
     #[test]
     fn stream_to_document_to_stream(whole in any_chat(), seed: u64) {
         let pieces = stream(&in_pieces(&whole, &mut Rng::with_seed(seed)));
@@ -298,7 +298,7 @@ proptest! {
         prop_assert_eq!(ended, pieces);
     }
 
-    /// A member that nobody has heard of is in the other form, or there is none.
+    /// An unknown member is in the other form, or there is no other form.
     #[test]
     fn no_unknown_member_is_lost(whole in any_chat(), seed: u64) {
         let mut rng = Rng::with_seed(seed);

@@ -16,7 +16,7 @@ pub(super) const CHOICE: &Members = &Members {
         ("finish_reason", Rule::Same),
         ("logprobs", Rule::Members(LOGPROBS)),
         ("content_filter_results", FILTER_RESULTS),
-        // The document's name for what a chunk calls `delta`: some servers send it as well, as it is so far.
+        // The document's name for what a chunk calls `delta`. Some servers send the message so far under it.
         ("message", Rule::Refused),
     ],
     other: Rule::Once,
@@ -52,7 +52,7 @@ const AUDIO: &Members = &Members {
     other: Rule::Once,
 };
 
-/// Two calls under one index, as some servers send them, differ in their ids: they are never made one.
+/// Some servers send two calls under one index. Their ids differ, so they never become one.
 pub(super) const TOOL_CALL: &Members = &Members {
     known: &[
         ("index", Rule::Same),

@@ -1,8 +1,9 @@
 //! From a chat's document to its stream (platform.openai.com/docs/api-reference/chat-streaming/streaming).
 //!
-//! Of each choice: its role, with all that is empty; its reasoning, text, refusal, audio, annotations and calls, long
-//! texts in pieces, token by token where there are log-probabilities; its end. What is not known here goes where the stream tells it once and `to_whole` finds
-//! it: a message's member with the role, a choice's with its end, the document's in the first chunk.
+//! Of each choice come its role, with all that is empty; its reasoning, text, refusal, audio, annotations and
+//! calls, long texts in pieces, and token by token if there are log-probabilities; and its end. A member that
+//! is not known here goes where the stream says it once and `to_whole` finds it: a message's with the role, a
+//! choice's with its end, the document's in the first chunk.
 
 use super::{
     logprobs::{self, Logprobs},
@@ -22,7 +23,7 @@ pub(super) fn to_stream<'a>(whole: &'a Json<'a>, with_usage: bool) -> Option<Vec
     let choices = Choice::all(whole)?;
     let places = places(&choices);
     let mut said = Vec::new();
-    // All choices begin before any goes on: clients count on their coming in order.
+    // All choices begin before any goes on, since clients rely on their order.
     for choice in &choices {
         let deltas = Deltas::new(choice, &places)?;
         chunks.choice(choice.part(("delta", Json::Object(deltas.opening)), None));
@@ -32,8 +33,8 @@ pub(super) fn to_stream<'a>(whole: &'a Json<'a>, with_usage: bool) -> Option<Vec
         let in_pieces: Vec<_> = said.iter().filter_map(|said| Some(said.logprobs?.0)).collect();
         let mut logprobs = choice.logprobs.map(|logprobs| Logprobs::new(logprobs, &in_pieces));
         for said in said {
-            let told = logprobs.as_mut().and_then(|logprobs| logprobs.with(said.logprobs));
-            chunks.choice(choice.part(("delta", Json::Object(vec![said.delta])), told));
+            let own = logprobs.as_mut().and_then(|logprobs| logprobs.with(said.logprobs));
+            chunks.choice(choice.part(("delta", Json::Object(vec![said.delta])), own));
         }
         let others = choice.others.iter().filter(|member| !matches!(&*member.name, "message" | "delta"));
         let others = others.map(|member| (*member).clone());
@@ -58,14 +59,14 @@ impl<'a> From<Member<'a>> for Said<'a> {
 
 /// A message as a stream says it.
 struct Deltas<'a> {
-    /// With its role, and all that is null, empty, or not known here.
+    /// The role, and all that is null, empty, or not known here.
     opening: Vec<Member<'a>>,
     /// What it says, one member a delta.
     said: Vec<Said<'a>>,
 }
 
 impl<'a> Deltas<'a> {
-    /// `None` where the choice has something that a stream could not say.
+    /// `None` if a stream could not say something that the choice has.
     fn new(choice: &Choice<'a, 'a>, places: &'a [String]) -> Option<Self> {
         let mut message = None;
         for member in &choice.others {
@@ -86,7 +87,7 @@ impl<'a> Deltas<'a> {
         for member in message {
             deltas.add(member, places, choice.logprobs)?;
         }
-        // Nobody thinks after speaking.
+        // The reasoning comes before the text.
         deltas.said.sort_by_key(|said| order(&said.delta.name));
         Some(deltas)
     }
@@ -126,7 +127,8 @@ impl<'a> Deltas<'a> {
                 said.extend(audio(value).into_iter().map(|part| new(part).into()));
             }
             ("annotations", Json::Array(items)) if !items.is_empty() => said.push(member.clone().into()),
-            // `tool_calls: []`, `annotations: []` and whatever is not known here; all else a stream cannot say.
+            // `tool_calls: []`, `annotations: []` and what is not known here. A stream cannot say anything
+            // else.
             _ => {
                 MESSAGE.rule(name).takes(value).then_some(())?;
                 self.opening.push(member.clone());
@@ -144,9 +146,9 @@ fn with_logprobs<'a>(
 ) -> impl Iterator<Item = Said<'a>> {
     let list = logprobs::LISTS.into_iter().find(|list| *list == name && !text.is_empty());
     let (items, tokens) = list.map(|list| logprobs::of_text(logprobs, list)).unwrap_or_default();
-    pieces_with_tokens(text, &tokens).into_iter().map(move |(piece, told)| Said {
+    pieces_with_tokens(text, &tokens).into_iter().map(move |(piece, tokens)| Said {
         delta: Member::new(name, Json::text(piece)),
-        logprobs: list.zip(items.get(told).filter(|items| !items.is_empty())),
+        logprobs: list.zip(items.get(tokens).filter(|items| !items.is_empty())),
     })
 }
 
@@ -161,17 +163,18 @@ fn order(name: &str) -> u8 {
     }
 }
 
-/// The numbers of the choices' tool calls, which chunks tell and documents do not.
+/// The numbers of the choices' tool calls, which chunks have and documents do not.
 fn places(choices: &[Choice<'_, '_>]) -> Vec<String> {
     let messages = choices.iter().flat_map(|choice| &choice.others).map(|member| &member.value);
     let calls = messages.filter_map(|message| message.get("tool_calls")).map(|calls| calls.items().len());
     (0..calls.max().unwrap_or(0)).map(|place| place.to_string()).collect()
 }
 
-/// The parts of one tool call: who is called, then with what.
+/// The parts of one tool call: the function, then its arguments.
 fn tool_call<'a>(place: &'a str, call: &'a Json<'a>) -> Option<impl Iterator<Item = Json<'a>>> {
     let index = || Member::new("index", Json::Number(place));
-    let (mut opening, mut rest) = (vec![index()], Vec::new());
+    let mut opening = vec![index()];
+    let mut rest = Vec::new();
     if !call.is_object() {
         return None;
     }
@@ -208,9 +211,10 @@ fn split_text<'a>(object: &'a Json<'a>, name: &'static str) -> (Json<'a>, impl I
     (first, pieces(text.unwrap_or_default()).map(move |piece| Json::object([(name, Json::text(piece))])))
 }
 
-/// A sound in parts: the first with the beginning of each text and all else, the others with more of one text.
+/// The parts of an audio: the first has the beginning of each text and all else, the others more of one text.
 fn audio<'a>(audio: &'a Json<'a>) -> Vec<Json<'a>> {
-    let (mut first, mut rest) = (audio.clone(), Vec::new());
+    let mut first = audio.clone();
+    let mut rest = Vec::new();
     for name in ["data", "transcript"] {
         let Some(text) = audio.get(name).and_then(Json::as_str) else { continue };
         let cut = if name == "data" { base64_pieces(text) } else { pieces(text).collect() };

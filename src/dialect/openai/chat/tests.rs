@@ -92,7 +92,7 @@ fn a_made_stream_tells_a_call_before_its_arguments() {
             r#"[{"index":0,"delta":{},"logprobs":null,"finish_reason":"tool_calls"}]"#,
         ]
     );
-    // There was no usage to tell.
+    // The stream reports no usage.
     assert_eq!(to_stream(&CHAT, whole, true), None);
 }
 
@@ -279,7 +279,7 @@ fn usage_is_taken_out_and_nothing_else() {
     assert_eq!(with_usage(&CHAT, without, false).as_deref(), Some(without));
     assert_eq!(with_usage(&CHAT, without, true), None, "never told");
     assert_eq!(with_usage(&CHAT, &stream.replace("data: [DONE]\n\n", ""), true), None, "not complete");
-    // The chunk that tells it tells more.
+    // The chunk with the usage says more.
     assert_eq!(with_usage(&CHAT, &stream.replace("obfuscation", "citations"), false), None);
 }
 
@@ -317,8 +317,8 @@ fn large_answers_take_no_long_time() {
     assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
-/// As llama.cpp has it, and those who put themselves before it: the times beside the usage, or, where that was not asked
-/// for, in the chunk with the reason to end.
+/// As llama.cpp has it, and those who put themselves before it: the times beside the usage, or, where that
+/// was not asked for, in the chunk with the reason to end.
 #[test]
 fn timings_are_told_at_the_end_of_both_forms() {
     let chunk = |rest: &str| format!(r#"{{"object":"chat.completion.chunk","id":"c",{rest}}}"#);

@@ -16,23 +16,23 @@ pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
     Some(whole::write(whole, choices))
 }
 
-/// Makes what the chunks told of one choice a choice of a document.
+/// Makes a choice of a document from what the chunks said about it.
 fn complete(choice: &mut Vec<Member<'_>>) -> Option<()> {
-    // The document's own name for it, which in chunks is null at most.
+    // The document's name for `delta`. In chunks it is null at most.
     choice.retain(|member| member.name != "message");
     ensure(choice, 1, "delta", Json::Object(Vec::new()));
     let delta = choice.iter_mut().find(|member| member.name == "delta")?;
     delta.name = "message".into();
     let message = merge::members_of(&mut delta.value)?;
-    // Without a role it is the assistant's: an answer has no other.
+    // An answer is always the assistant's.
     ensure(message, 0, "role", Json::text("assistant"));
-    // A document has these two always, null where there is nothing.
+    // A document always has these two, null if there is nothing.
     ensure(message, 1, "content", Json::Null);
     ensure(message, 2, "refusal", Json::Null);
     if let Some(Json::Array(calls)) = value_mut(message, "tool_calls") {
         calls.sort_by_key(merge::index_of);
         for call in calls {
-            // It tells the parts of one call from those of another: in a document, calls are whole.
+            // In chunks, the number says which call a part is of. In a document, calls are whole.
             merge::members_of(call)?.retain(|member| member.name != "index");
         }
     }

@@ -30,7 +30,7 @@ const CHOICE: &Members = &Members {
     other: Rule::Once,
 };
 
-/// Lists with one element a token; offsets count from the text's beginning.
+/// Lists with one element a token. Offsets count from the beginning of the text.
 const LISTS: [&str; 4] = ["tokens", "token_logprobs", "top_logprobs", "text_offset"];
 
 /// llama.cpp has the log-probabilities of a chat here.
@@ -55,8 +55,8 @@ pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
     choices.iter().all(complete).then(|| whole::write(whole, choices))
 }
 
-/// Whether all lists of a choice's log-probabilities go together: one that a part of the stream left out would
-/// be put to the wrong tokens.
+/// Whether all lists of a choice's log-probabilities go together. A list that a part of the stream left out
+/// would go with the wrong tokens.
 fn are_even(choice: &Json<'_>) -> bool {
     let lists = |name| match choice.get("logprobs")?.get(name)? {
         Json::Array(items) => Some(items.len()),
@@ -67,7 +67,7 @@ fn are_even(choice: &Json<'_>) -> bool {
     lengths.all(|length| Some(length) == first)
 }
 
-/// The stream that says what a document says: of each choice, its text in pieces, token by token where there are
+/// The stream that says what a document says: of each choice, its text in pieces, token by token if there are
 /// log-probabilities, and then its end.
 pub(super) fn to_stream<'a>(whole: &'a Json<'a>, with_usage: bool) -> Option<Vec<u8>> {
     let mut chunks = Chunks::new(whole, NAMES, with_usage)?;
@@ -93,8 +93,8 @@ pub(super) fn to_stream<'a>(whole: &'a Json<'a>, with_usage: bool) -> Option<Vec
     Some(chunks.end())
 }
 
-/// The text of a choice in pieces, one at least, each with the log-probabilities of its tokens; all that goes with no
-/// piece is told with the first.
+/// The text of a choice in one piece or more, each with the log-probabilities of its tokens. What goes with no
+/// piece goes with the first.
 fn parts<'a>(text: &'a str, logprobs: Option<&'a Json<'a>>) -> Vec<(&'a str, Option<Json<'a>>)> {
     let tokens = logprobs.and_then(tokens);
     let mut cut = pieces_with_tokens(text, tokens.as_deref().unwrap_or_default());
@@ -102,19 +102,19 @@ fn parts<'a>(text: &'a str, logprobs: Option<&'a Json<'a>>) -> Vec<(&'a str, Opt
         cut.push(("", 0..0));
     }
     let is_first = |place| place == 0;
-    let told = |(place, (piece, told)): (usize, Piece<'a>)| {
+    let with_logprobs = |(place, (piece, own)): (usize, Piece<'a>)| {
         let part = match (logprobs, &tokens) {
-            (Some(logprobs), Some(_)) if is_first(place) || !told.is_empty() => {
-                Some(share(logprobs, told, is_first(place)))
+            (Some(logprobs), Some(_)) if is_first(place) || !own.is_empty() => {
+                Some(share(logprobs, own, is_first(place)))
             }
             (logprobs, _) => logprobs.filter(|_| is_first(place)).cloned(),
         };
         (piece, part)
     };
-    cut.into_iter().enumerate().map(told).collect()
+    cut.into_iter().enumerate().map(with_logprobs).collect()
 }
 
-/// The tokens of log-probabilities all of whose lists have an element for each; `None` where they do not go together.
+/// The tokens of log-probabilities, if each list has an element for each token; `None` otherwise.
 fn tokens<'a>(logprobs: &'a Json<'a>) -> Option<Vec<Option<&'a str>>> {
     let list = |name| logprobs.get(name).filter(|list| matches!(list, Json::Array(_))).map(Json::items);
     let tokens: Vec<_> = match (list(LISTS[0]), list(CONTENT)) {

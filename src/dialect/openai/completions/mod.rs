@@ -33,8 +33,7 @@ impl Api for OpenAiCompletions {
         true
     }
 
-    /// A completion has a limit of 16 tokens where the request names none, so every limit is the request's own
-    /// only if it says so.
+    /// Without `max_tokens`, the limit is 16 tokens, which is not the request's own.
     fn sets_limit(&self, body: &Json<'_>) -> bool {
         has(body, "max_tokens")
     }
@@ -43,7 +42,7 @@ impl Api for OpenAiCompletions {
         openai::wants_json(body)
     }
 
-    /// So many for each prompt.
+    /// `n` for each prompt.
     fn choices(&self, body: &Json<'_>) -> u64 {
         let prompts = match body.get("prompt") {
             Some(Json::Array(items)) if !items.iter().all(|item| matches!(item, Json::Number(_))) => {

@@ -6,7 +6,7 @@ use crate::{
     json::Json,
 };
 
-/// Where a part of an item is: every event of it says so.
+/// Where a part of an item is. Every event about it says so.
 #[derive(Clone, Copy)]
 struct ItemPosition<'a> {
     item: &'a str,
@@ -29,7 +29,7 @@ impl<'a> ItemPosition<'a> {
     }
 }
 
-/// Writes all events of an item; `None` where they are not known.
+/// Writes all events of an item; `None` if they are not known.
 pub(super) fn write(output_index: usize, item: &Json<'_>, stream: &mut StreamWriter) -> Option<()> {
     let place = ItemPosition { item: item.get("id")?.as_str()?, output_index, part: None };
     let added = |stream: &mut StreamWriter, item: &Json<'_>| {
@@ -74,11 +74,11 @@ pub(super) fn write(output_index: usize, item: &Json<'_>, stream: &mut StreamWri
     Some(())
 }
 
-/// The item before anything of it is known: without what its events will tell.
-fn begun<'a>(item: &Json<'a>, told: &[&str]) -> Json<'a> {
+/// The item at its start, without these members, which its events have.
+fn begun<'a>(item: &Json<'a>, streamed: &[&str]) -> Json<'a> {
     altered(item, |member| match &*member.name {
         "status" => member.value.as_str().map(|_| Json::text("in_progress")),
-        name => told.contains(&name).then(|| emptied(&member.value)),
+        name => streamed.contains(&name).then(|| emptied(&member.value)),
     })
 }
 
@@ -90,7 +90,7 @@ fn emptied<'a>(value: &Json<'a>) -> Json<'a> {
     }
 }
 
-/// A part before anything of it is known.
+/// A part of an item at its start.
 fn begun_part<'a>(part: &Json<'a>) -> Json<'a> {
     altered(part, |member| {
         matches!(&*member.name, "text" | "refusal" | "annotations" | "logprobs")
@@ -98,7 +98,7 @@ fn begun_part<'a>(part: &Json<'a>) -> Json<'a> {
     })
 }
 
-/// A list that may be missing or null; `None` where it is anything else.
+/// A list that may be missing or null; `None` if it is anything else.
 fn list<'a>(json: &'a Json<'a>, name: &str) -> Option<&'a [Json<'a>]> {
     match json.get(name) {
         None | Some(Json::Null) => Some(&[]),
@@ -107,7 +107,7 @@ fn list<'a>(json: &'a Json<'a>, name: &str) -> Option<&'a [Json<'a>]> {
     }
 }
 
-/// A text that may be null, of which nothing is told; `None` where it is anything else.
+/// A text that may be null, and then has no events; `None` if it is anything else.
 fn text_of<'a>(json: &'a Json<'a>, name: &str) -> Option<Option<&'a str>> {
     match json.get(name)? {
         Json::Null => Some(None),
@@ -133,9 +133,9 @@ fn write_text(place: ItemPosition<'_>, part: &Json<'_>, stream: &mut StreamWrite
     let text = text_of(part, "text")?;
     let logprobs = list(part, "logprobs")?;
     let tokens: Vec<_> = logprobs.iter().map(|logprob| logprob.get("token").and_then(Json::as_str)).collect();
-    for (piece, told) in pieces_with_tokens(text.unwrap_or_default(), &tokens) {
+    for (piece, tokens) in pieces_with_tokens(text.unwrap_or_default(), &tokens) {
         let event = place.event(stream, "response.output_text.delta").text("delta", piece);
-        let logprobs = logprobs.get(told).unwrap_or_default();
+        let logprobs = logprobs.get(tokens).unwrap_or_default();
         event.member("logprobs", &Json::Array(logprobs.to_vec())).end();
     }
     for (index, annotation) in list(part, "annotations")?.iter().enumerate() {
@@ -149,8 +149,8 @@ fn write_text(place: ItemPosition<'_>, part: &Json<'_>, stream: &mut StreamWrite
     Some(())
 }
 
-/// Writes `response.STEM.delta` for each piece of the text under `name`, and then `response.STEM.done` with all
-/// of it under the same name, as the API has it, however long that is.
+/// Writes `response.STEM.delta` for each piece of the text under `name`, and then `response.STEM.done` with
+/// the whole text under the same name, as the API has it, however long that is.
 fn write_pieces(
     place: ItemPosition<'_>,
     stem: &str,

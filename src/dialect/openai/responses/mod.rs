@@ -19,13 +19,14 @@ use crate::{
     reason::Reason,
 };
 
-/// What the response took, in the words of llama.cpp: in a document, and beside the response in a stream's last event.
+/// llama.cpp's member for what the response took: in a document, and beside the response in a stream's last
+/// event.
 const TIMINGS: &str = "timings";
 
 pub(in crate::dialect) struct OpenAiResponses;
 
 impl Api for OpenAiResponses {
-    /// A prompt of the service's own names its model.
+    /// A stored prompt names its model.
     fn fits(&self, body: &Json<'_>, model_elsewhere: bool) -> bool {
         has(body, "prompt") || (has(body, "input") && (model_elsewhere || has_text(body, "model")))
     }
@@ -42,7 +43,6 @@ impl Api for OpenAiResponses {
         is_json_format(body.get("text").and_then(|text| text.get("format")))
     }
 
-    /// In the background.
     fn runs_in_background(&self, body: &Json<'_>) -> bool {
         body.get("background")
             .is_some_and(|background| !background.is_null() && background.as_bool() != Some(false))
@@ -78,7 +78,7 @@ impl Api for OpenAiResponses {
         Answer::not_stored(Reason::NoProperEnd)
     }
 
-    /// Usage is always told.
+    /// The usage is always reported.
     fn to_stream(&self, whole: &Json<'_>, _with_usage: bool) -> Option<Vec<u8>> {
         stream::to_stream(whole)
     }
@@ -105,7 +105,7 @@ fn judge(json: &Json<'_>, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
         (Some("incomplete"), Some("max_output_tokens")) => return Err(Reason::Length.into()),
         (Some("incomplete"), Some("content_filter")) => return Err(Reason::Filtered.into()),
         (Some("failed"), _) => return Err(Reason::AnswerError.into()),
-        // Still running in the background, cancelled, or unheard of.
+        // Still running in the background, cancelled, or not known here.
         (Some(status), why) => return Err(Refusal::unknown_end(why.unwrap_or(status))),
         (None, _) => return Err(Reason::Invalid.into()),
     }
@@ -119,12 +119,12 @@ fn judge(json: &Json<'_>, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
     if items.iter().any(says_something) { Ok(()) } else { Err(Reason::Empty.into()) }
 }
 
-/// Whether an item calls a tool, or may do so: a message does not, nor does what the model thinks.
+/// Whether an item calls a tool, or may do so. Messages and reasoning do not.
 fn may_call(item: &Json<'_>) -> bool {
     !matches!(item.get("type").and_then(Json::as_str), Some("message" | "reasoning" | "compaction") | None)
 }
 
-/// What the messages say in all, where that is to be JSON.
+/// All that the messages say, if that must be JSON.
 fn text(items: &[Json<'_>], options: &JudgeOptions<'_>) -> String {
     if !options.ask.wants_json {
         return String::new();
@@ -134,7 +134,8 @@ fn text(items: &[Json<'_>], options: &JudgeOptions<'_>) -> String {
     parts.filter(is_output).filter_map(|part| part.get("text")?.as_str()).collect()
 }
 
-/// A message with a text or a refusal in it, or anything that is neither a message nor mere reasoning.
+/// Whether an item is a message with a text or a refusal, or anything that is neither a message nor
+/// reasoning.
 fn says_something(item: &Json<'_>) -> bool {
     match item.get("type").and_then(Json::as_str) {
         Some("message") => {

@@ -1,8 +1,8 @@
-//! The stream that tells a response of OpenAI Responses
+//! From a response of OpenAI Responses to its stream
 //! (platform.openai.com/docs/api-reference/responses-streaming).
 //!
-//! Its last event has the response whole, so nothing can be lost; what matters is that the events before
-//! build the same for a client that reads only those.
+//! The last event has the whole response, so nothing can be lost. What matters is that the earlier events
+//! build the same response for a client that reads only those.
 
 use super::{TIMINGS, items};
 
@@ -11,7 +11,7 @@ use crate::{
     json::{Json, Member},
 };
 
-/// The stream that tells the response `whole`; `None` where its events are not known.
+/// The stream that says the response `whole`; `None` if its events are not known.
 pub(super) fn to_stream(whole: &Json<'_>) -> Option<Vec<u8>> {
     let end = match whole.get("status")?.as_str()? {
         "completed" => "response.completed",
@@ -40,13 +40,13 @@ pub(super) fn to_stream(whole: &Json<'_>) -> Option<Vec<u8>> {
     Some(stream.finish())
 }
 
-/// The response without what the last event tells beside it.
+/// The response without what the last event has beside it.
 fn untimed<'a>(whole: &Json<'a>) -> Json<'a> {
     let stays = |member: &&Member<'a>| member.name != TIMINGS || member.value.is_null();
     Json::Object(whole.members().iter().filter(stays).cloned().collect())
 }
 
-/// The response before anything of it is known.
+/// The response at its start.
 fn begun<'a>(whole: &Json<'a>) -> Json<'a> {
     altered(whole, |member| match &*member.name {
         "status" => Some(Json::text("in_progress")),

@@ -25,8 +25,8 @@ fn push(text: &mut Value, more: &Value) {
     *text = json!(text.as_str().expect("a text").to_owned() + more.as_str().expect("a text"));
 }
 
-/// The output that a client makes of the deltas alone, and never reads the items when they are done; checks all
-/// that the `done` events say against it.
+/// The output that a client makes of the deltas alone, and never reads the items when they are done; checks
+/// all that the `done` events say against it.
 fn accumulate(events: &[Value]) -> Value {
     let (mut output, mut logprobs) = (Vec::<Value>::new(), json!([]));
     for event in events {
@@ -282,8 +282,8 @@ proptest! {
         prop_assert_eq!(whole_of(&stream), Some(compact(&document)));
     }
 
-    /// A client that reads the deltas alone has the same output as one that reads the response at the end; and
-    /// so it is for the stream that is made of a recorded one.
+    /// A client that reads the deltas alone has the same output as one that reads the response at the end;
+    /// and so it is for the stream that is made of a recorded one.
     #[test]
     fn the_deltas_say_what_the_document_says(document in response()) {
         let document = document.replace(r#","n":1e400"#, "");
@@ -437,7 +437,7 @@ fn texts_and_lists_that_are_null_are_none() {
     }
 }
 
-/// A server that numbers nothing, says the model in each event, and tells its times beside the response.
+/// A server without numbers, with the model in each event and the timings beside the response.
 #[test]
 fn timings_and_what_the_response_repeats_lose_nothing() {
     let response = RESPONSE.replacen("{", r#"{"model":"m","#, 1);

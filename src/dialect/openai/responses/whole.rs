@@ -1,4 +1,4 @@
-//! The response that a stream of OpenAI Responses tells
+//! From a stream of OpenAI Responses to its response
 //! (platform.openai.com/docs/api-reference/responses-streaming): its last event has it whole.
 
 use super::TIMINGS;
@@ -8,8 +8,7 @@ use crate::{
     json::Json,
 };
 
-/// Events that say nothing which the response at the end does not have. Not among them: partial images and
-/// audio, which it does not have.
+/// Events that say nothing beyond the response at the end. Partial images and audio do, so they are not here.
 const KNOWN: [&str; 46] = [
     "keepalive",
     "response.created",
@@ -59,7 +58,7 @@ const KNOWN: [&str; 46] = [
     "response.compaction.compacting",
 ];
 
-/// The members that events have. Some are of the stream alone, and the others the response at the end has.
+/// The members of events. Some are the stream's, and the response at the end has the others.
 const MEMBERS: [&str; 20] = [
     "type",
     "sequence_number",
@@ -83,7 +82,7 @@ const MEMBERS: [&str; 20] = [
     "logprobs",
 ];
 
-/// Whether an event has a member that says something which `response` does not.
+/// Whether an event has a member that says more than `response`.
 fn says_more(event: &Json<'_>, response: &Json<'_>) -> bool {
     let is_in_response = |name: &str, value| response.get(name).is_some_and(|own| same(own, value));
     event.members().iter().any(|member| {
@@ -92,7 +91,7 @@ fn says_more(event: &Json<'_>, response: &Json<'_>) -> bool {
     })
 }
 
-/// The response that the last event tells, with the timings beside it.
+/// The response in the last event, with the timings beside it.
 fn timed<'a>(last: &Json<'a>) -> Option<Json<'a>> {
     let mut response = last.get("response")?.clone();
     if let Some(timings) = last.get(TIMINGS).filter(|_| !has(&response, TIMINGS)) {
@@ -101,10 +100,11 @@ fn timed<'a>(last: &Json<'a>) -> Option<Json<'a>> {
     Some(response)
 }
 
-/// The response at the end of a complete stream; `None` where the stream said anything that it does not have.
+/// The response at the end of a complete stream; `None` if the stream said anything that the response does
+/// not have.
 pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
     let (last, earlier) = match events.split_last()? {
-        // No part of this API, but some servers end all their streams like this.
+        // This API has no `[DONE]`, but some servers end all their streams with one.
         (end, events) if end.data.trim() == "[DONE]" => events.split_last()?,
         split => split,
     };
@@ -124,9 +124,8 @@ pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Whether the output at the end has what an event told.
-///
-/// Not every server that speaks this dialect repeats in its last event what it has streamed.
+/// Whether the output at the end has what an event said: not every server repeats in its last event what it
+/// has streamed.
 fn is_in(response: &Json<'_>, output: &[Json<'_>], event: &sse::Event) -> bool {
     let Ok(json) = Json::parse(event.data.as_bytes()) else { return false };
     let kind = json.get("type").and_then(Json::as_str).unwrap_or_default();
@@ -152,41 +151,41 @@ fn is_in(response: &Json<'_>, output: &[Json<'_>], event: &sse::Event) -> bool {
     match kind.rsplit('.').next() {
         Some("done") => {
             let texts = ["text", "refusal", "arguments", "input", "code", "logprobs"];
-            let has = |name: &&str| json.get(name).is_none_or(|told| covers(place.get(name), told));
-            json.get("item").is_none_or(|told| has_all(item, told))
-                && json.get("part").is_none_or(|told| covers(Some(place), told))
+            let has = |name: &&str| json.get(name).is_none_or(|own| covers(place.get(name), own));
+            json.get("item").is_none_or(|done| has_all(item, done))
+                && json.get("part").is_none_or(|part| covers(Some(place), part))
                 && texts.iter().all(has)
         }
         Some("delta") => json.get("logprobs").is_none_or(empty) || !place.get("logprobs").is_none_or(empty),
-        _ => json.get("annotation").is_none_or(|told| {
+        _ => json.get("annotation").is_none_or(|added| {
             let annotations = place.get("annotations").map_or(&[][..], Json::items);
-            annotations.iter().any(|annotation| covers(Some(annotation), told))
+            annotations.iter().any(|annotation| covers(Some(annotation), added))
         }),
     }
 }
 
 /// Whether an item at the end says all that it said when it was done.
-fn has_all(item: &Json<'_>, told: &Json<'_>) -> bool {
-    told.members().iter().all(|member| match &*member.name {
-        // What names an item or seals it is made anew by some servers each time they write it.
+fn has_all(item: &Json<'_>, done: &Json<'_>) -> bool {
+    done.members().iter().all(|member| match &*member.name {
+        // Some servers make these again each time they write an item.
         "id" | "encrypted_content" => true,
         name => covers(item.get(name), &member.value),
     })
 }
 
-/// Whether `value` says all that `told` says; null and an empty list say nothing.
-fn covers(value: Option<&Json<'_>>, told: &Json<'_>) -> bool {
-    match (value, told) {
+/// Whether `value` says all that `earlier` says. Null and an empty list say nothing.
+fn covers(value: Option<&Json<'_>>, earlier: &Json<'_>) -> bool {
+    match (value, earlier) {
         (_, Json::Null) => true,
-        (None | Some(Json::Null), Json::Array(told)) => told.is_empty(),
+        (None | Some(Json::Null), Json::Array(earlier)) => earlier.is_empty(),
         (None | Some(Json::Null), _) => false,
         (Some(Json::Object(_)), Json::Object(members)) => members
             .iter()
             .all(|member| covers(value.and_then(|value| value.get(&member.name)), &member.value)),
-        (Some(Json::Array(items)), Json::Array(told)) => {
-            items.len() == told.len() && items.iter().zip(told).all(|(item, told)| covers(Some(item), told))
-                || told.is_empty()
+        (Some(Json::Array(items)), Json::Array(earlier)) => {
+            let are_covered = || items.iter().zip(earlier).all(|(item, earlier)| covers(Some(item), earlier));
+            earlier.is_empty() || items.len() == earlier.len() && are_covered()
         }
-        (Some(value), told) => value == told,
+        (Some(value), earlier) => value == earlier,
     }
 }
