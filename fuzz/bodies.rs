@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use sidecache::{
     cache::{
         entry::Entry,
-        invalidation::log::{Target, TargetId},
+        invalidation::{Target, TargetId},
         key::{self, Body, BodyDigest},
         route::{Route, Scope, kind::Kind},
     },
@@ -85,7 +85,7 @@ pub(crate) fn an_envelope() -> Vec<u8> {
     let headers =
         HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     let entry = Entry {
-        target_ids: TargetId::all(&[Target::Tag("d".to_owned())]),
+        target_ids: TargetId::from_targets(&[Target::Tag("d".to_owned())]),
         tags: vec!["d".to_owned(), String::new()],
         model: Some("m".to_owned()),
         usage: Some(Usage { prompt: Some(1), completion: None, total: Some(3) }),

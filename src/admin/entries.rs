@@ -13,7 +13,7 @@ use super::{error::AdminError, new_entry::NewEntry};
 use crate::{
     cache::{
         entry::Entry,
-        invalidation::log::{Target, TargetId, Version},
+        invalidation::{Target, TargetId, Version},
         key::Key,
         route::kind::Kind,
     },
@@ -130,7 +130,8 @@ async fn begin(shared: &Shared, key: &Key) -> Result<Version, StoreError> {
 /// What an entry put by hand depends on: its tags, and what its request depends on, as far as the entry in whose place
 /// it comes tells.
 fn target_ids(tags: &[String], replaced: Option<&Entry>) -> Vec<TargetId> {
-    let of = |tags: &[String]| TargetId::all(&tags.iter().cloned().map(Target::Tag).collect::<Vec<_>>());
+    let of =
+        |tags: &[String]| TargetId::from_targets(&tags.iter().cloned().map(Target::Tag).collect::<Vec<_>>());
     let mut target_ids = of(tags);
     if let Some(replaced) = replaced {
         let told = of(&replaced.tags);
@@ -178,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_the_request_depends_on_stays() {
-        let target_id = |target| TargetId::all(&[target]);
+        let target_id = |target| TargetId::from_targets(&[target]);
         let (old, path) = (target_id(Target::Tag("old".into())), target_id(Target::Path("/d".into())));
         let replaced = Entry {
             tags: vec!["old".to_owned()],

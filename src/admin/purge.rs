@@ -11,7 +11,7 @@ use super::{
     selection::{self, Selection},
 };
 use crate::{
-    cache::invalidation::log::Invalidation,
+    cache::invalidation::Invalidation,
     proxy::state::{Live, Shared},
     store::Sweep,
 };
@@ -45,7 +45,7 @@ pub(super) async fn purge(
     if !purge.dry_run {
         shared.store.invalidate(&targets).await?;
     }
-    let sweep = Sweep { invalidation: Invalidation::of(&targets), remove: !purge.dry_run };
+    let sweep = Sweep { invalidation: Invalidation::new(&targets), remove: !purge.dry_run };
     let mut sweeping = shared.store.sweep(namespace, sweep, permit);
     if purge.dry_run {
         sweeping.ended().await?;

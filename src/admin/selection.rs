@@ -3,7 +3,7 @@
 use super::call::{parse_key, parse_kind};
 use crate::{
     cache::{
-        invalidation::{glob, log::Target},
+        invalidation::{Target, glob},
         key::{Key, namespace::Namespace},
         route::kind::Kind,
     },

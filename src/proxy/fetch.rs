@@ -10,7 +10,7 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::{
     cache::{
-        invalidation::log::Dependencies,
+        invalidation::Dependencies,
         policy,
         status::{CacheReport, CacheStatus},
     },

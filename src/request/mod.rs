@@ -18,7 +18,7 @@ use crate::{
     cache::{
         encryption::Encryption,
         invalidation::{
-            log::{Target, TargetId},
+            Target, TargetId,
             resource::{Resource, Resources},
         },
         key::{self, Body, BodyDigest, Key, namespace::Namespace},
@@ -75,7 +75,7 @@ pub struct CacheRequest {
 impl CacheRequest {
     /// The ids of what its answer depends on, as far as that is known before the answer.
     pub fn target_ids(&self) -> Vec<TargetId> {
-        TargetId::all(&self.targets)
+        TargetId::from_targets(&self.targets)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use super::{MemoryStore, RedisStore, Store, StoreError};
 use crate::cache::{
     entry::codec::Summary,
-    invalidation::log::Dependencies,
+    invalidation::Dependencies,
     key::{Key, namespace::Namespace},
     route::kind::Kind,
 };

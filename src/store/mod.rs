@@ -26,7 +26,7 @@ pub use self::{
 use crate::{
     cache::{
         entry::Entry,
-        invalidation::log::{Invalidation, InvalidationLog, Target, TargetId, Version},
+        invalidation::{Invalidation, InvalidationLog, Target, TargetId, Version},
         key::Key,
     },
     dialect::Placement,
@@ -103,7 +103,7 @@ impl Store {
         targets: &[Target],
         within: Duration,
     ) -> Result<Version, StoreError> {
-        let invalidation = Invalidation::of(targets);
+        let invalidation = Invalidation::new(targets);
         match self {
             Self::Memory(store) => Ok(store.invalidations().invalidate(&invalidation)),
             Self::Redis(store) => Box::pin(store.invalidate(&invalidation, within)).await,

@@ -20,7 +20,7 @@ use tokio::{sync::Notify, time};
 
 use super::MemoryStore;
 use crate::{
-    cache::{entry::Entry, invalidation::log::Offset, key::Key},
+    cache::{entry::Entry, invalidation::Offset, key::Key},
     time::micros,
 };
 

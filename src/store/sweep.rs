@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::{MemoryStore, RedisStore, Store, StoreError, memory::Walked};
 use crate::cache::{
-    invalidation::log::{Dependencies, Invalidation, InvalidationLog, TargetId, Version},
+    invalidation::{Dependencies, Invalidation, InvalidationLog, TargetId, Version},
     key::{Key, namespace::Namespace},
 };
 

@@ -14,7 +14,7 @@ use super::{LeaseReply, RedisStore, StoreError, near_cache::Ticket, pending_writ
 use crate::{
     cache::{
         entry::Entry,
-        invalidation::log::{Dependencies, TargetId},
+        invalidation::{Dependencies, TargetId},
         key::Key,
     },
     dialect::Placement,

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::{
     cache::{
         entry::Entry,
-        invalidation::log::{Offset, TargetId, Version},
+        invalidation::{Offset, TargetId, Version},
     },
     dialect::usage::Usage,
     time::millis,

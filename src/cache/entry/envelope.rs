@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        cache::invalidation::log::{Offset, TargetId, Version},
+        cache::invalidation::{Offset, TargetId, Version},
         dialect::usage::Usage,
     };
 

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::{
     cache::{
-        invalidation::log::{Dependencies, InvalidationLog, TargetId, Version},
+        invalidation::{Dependencies, InvalidationLog, TargetId, Version},
         key::Key,
     },
     dialect::usage::Usage,

@@ -1,12 +1,8 @@
-//! What has been retired, and when.
+//! This process's copy of the invalidation log.
 //!
-//! Retirements stand in one order, which all replicas share. An entry remembers the place in that order at which
-//! its fill began, and is retired where anything that it depends on was retired after that. So a retirement costs
-//! the same however many entries it is about, and a fill that is still running when it happens never brings the
-//! old answer back.
-//!
-//! This is each process's copy of the order. Nothing here waits or asks: the in-process store writes it, or the task
-//! that reads along with Redis (`store/redis/subscriber.rs`).
+//! Nothing here waits, and nothing asks Redis. The in-process store writes the copy itself; for Redis, a task that reads
+//! the stream of invalidations does (`store/redis/subscriber.rs`). The copy has a bound: of what was invalidated before
+//! its oldest record nothing is known, so every entry whose fill began before that counts as invalid.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,198 +13,51 @@ use std::{
 use arc_swap::ArcSwapOption;
 use parking_lot::RwLock;
 
-use crate::cache::{invalidation::glob, key::Key, route::kind::Kind};
+use super::{Dependencies, Invalidation, Offset, Target, TargetId, Version, glob};
 
-/// What is kept of the order, in retirements: of what was retired before that, nothing is known, and so every entry
-/// whose fill began then counts as retired.
+/// How many invalidated targets the log remembers.
 const MAX_TARGETS: usize = 200_000;
 
-/// Patterns are tried on every lookup of an older entry, so there are fewer.
+/// How many patterns the log remembers. Every lookup of an older entry tries them all, so there are fewer.
 const MAX_PATTERNS: usize = 100;
 
-/// A copy of the order that has not been heard of for this long may be behind, and is not used.
+/// A copy that had no news from Redis for this long may be behind, and is not used.
 const MAX_AGE: Duration = Duration::from_secs(2);
-
-/// Something that can be retired.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Every entry.
-    All,
-    /// The entries of a kind.
-    Kind(Kind),
-    /// The entry under the key with this digest.
-    Key([u8; 32]),
-    /// What was got from a path, whatever the scope and the query: a document, or a conversation as seen.
-    Path(String),
-    /// The answers that were given in a conversation.
-    Conversation(String),
-    /// The conversation as seen.
-    ConversationView(String),
-    /// What depends on a document, or on whatever a tag stands for.
-    Tag(String),
-    /// The entries whose key without its namespace is what this glob pattern describes ([`glob`]).
-    Pattern(String),
-}
-
-impl Target {
-    /// Its id; `None` for a pattern, which has none.
-    fn target_id(&self) -> Option<TargetId> {
-        Some(match self {
-            // Asked for on every lookup, so they take no hashing.
-            Self::All => TargetId(0),
-            Self::Kind(kind) => TargetId(1 + *kind as u128),
-            Self::Key(digest) => TargetId::of(digest),
-            Self::Path(path) => TargetId::named(b"p", path),
-            Self::Conversation(id) => TargetId::named(b"c", id),
-            Self::ConversationView(id) => TargetId::named(b"v", id),
-            Self::Tag(tag) => TargetId::named(b"t", tag),
-            Self::Pattern(_) => return None,
-        })
-    }
-}
-
-/// The id of a [`Target`] that is no pattern, 128 bits long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TargetId(u128);
-
-impl TargetId {
-    fn named(letter: &[u8], name: &str) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(letter).update(name.as_bytes());
-        Self::of(hasher.finalize().as_bytes())
-    }
-
-    fn of(digest: &[u8; 32]) -> Self {
-        let [half, _] = digest.as_chunks().0 else { return Self(0) };
-        Self::from_bytes(*half)
-    }
-
-    /// The ids of those subjects that are no patterns.
-    pub fn all(targets: &[Target]) -> Vec<Self> {
-        targets.iter().filter_map(Target::target_id).collect()
-    }
-
-    /// As it is stored.
-    pub const fn to_bytes(self) -> [u8; 16] {
-        self.0.to_le_bytes()
-    }
-
-    /// From what was stored.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(u128::from_le_bytes(bytes))
-    }
-}
-
-/// A place in the order, as far as places of one order can be compared: with Redis, the id of a stream's entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Offset {
-    /// The first number: milliseconds with Redis.
-    pub major: u64,
-    /// The second number.
-    pub minor: u64,
-}
-
-/// A place, and the order that it is in. An order is lost with what kept it, and another one begins; then nothing is
-/// known of entries that refer to the old one, and they count as retired.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Version {
-    /// The order.
-    pub epoch: u64,
-    /// The place in it.
-    pub offset: Offset,
-}
-
-/// What is retired at one place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Invalidation {
-    /// By id.
-    pub target_ids: Vec<TargetId>,
-    /// By pattern.
-    pub patterns: Vec<String>,
-    /// Whether a tag is among them: what an answer that is still running depends on is not known, so it may be
-    /// this.
-    pub by_tag: bool,
-}
-
-impl Invalidation {
-    /// The retirement of these subjects.
-    pub fn of(targets: &[Target]) -> Self {
-        let pattern = |target: &Target| match target {
-            Target::Pattern(pattern) => Some(pattern.clone()),
-            _ => None,
-        };
-        Self {
-            target_ids: TargetId::all(targets),
-            patterns: targets.iter().filter_map(pattern).collect(),
-            by_tag: targets.iter().any(|target| matches!(target, Target::Tag(_))),
-        }
-    }
-
-    /// The kind that all entries are of which it is about, where there is one.
-    pub fn only_kind(&self) -> Option<Kind> {
-        let is_of = |kind: &Kind| {
-            self.target_ids == TargetId::all(&[Target::Kind(*kind)]) && self.patterns.is_empty()
-        };
-        Kind::ALL.into_iter().find(is_of)
-    }
-
-    /// Whether it is about what has these dependencies, whenever that began.
-    pub fn concerns(&self, of: &Dependencies<'_>) -> bool {
-        self.target_ids.iter().any(|target_id| of.target_ids().any(|own| own == *target_id))
-            || self.patterns.iter().any(|pattern| glob::matches(pattern, &of.key.local()))
-    }
-}
-
-/// What an entry depends on.
-#[derive(Clone, Copy, Debug)]
-pub struct Dependencies<'a> {
-    /// Its key.
-    pub key: &'a Key,
-    /// The rest.
-    pub target_ids: &'a [TargetId],
-}
-
-impl Dependencies<'_> {
-    fn target_ids(&self) -> impl Iterator<Item = TargetId> {
-        let by_key = [Target::All, Target::Kind(self.key.kind()), Target::Key(*self.key.digest())];
-        by_key.into_iter().filter_map(|target| target.target_id()).chain(self.target_ids.iter().copied())
-    }
-}
 
 #[derive(Debug, Default)]
 struct State {
-    /// The order that is mirrored, and how far; `None` before anything is known.
+    /// The log that is mirrored, and how far; `None` before anything is known.
     last: Option<Version>,
-    /// What began before this counts as retired.
+    /// Fills that began before this count as invalidated.
     floor: Offset,
-    /// The last retirement of a tag.
+    /// The last invalidation of a tag.
     last_by_tag: Offset,
     invalidated: HashMap<TargetId, Offset>,
-    /// The order of `invalidated`, oldest first; some may have been retired anew since.
+    /// What is in `invalidated`, oldest first; some may have been invalidated again since.
     by_age: VecDeque<(Offset, TargetId)>,
     patterns: VecDeque<(Offset, String)>,
-    /// It is no copy: there are no others.
-    is_own: bool,
+    /// Whether this is the only copy, so that it is never behind.
+    is_standalone: bool,
     /// When the copy was last known to be complete.
     current_at: Option<Instant>,
-    /// What could not be told to the others yet: retired, whenever it began.
+    /// What Redis has not received yet. It counts for every entry, whenever its fill began.
     pending: Vec<Invalidation>,
 }
 
-/// The order of retirements, as far as this process knows it.
+/// The invalidation log, as far as this process knows it.
 #[derive(Debug, Default)]
 pub struct InvalidationLog {
     state: RwLock<State>,
-    /// Nothing that began here or later is retired. Every lookup asks for it, so it is read without a lock.
+    /// No fill that began here or later is invalidated. Every lookup asks for it, so it is read without a lock.
     clean_since: ArcSwapOption<Version>,
 }
 
 impl InvalidationLog {
-    /// The copy of an order that has no others: complete, to begin with.
-    pub fn own() -> Self {
+    /// A log that no other process shares: complete from the beginning.
+    pub(crate) fn standalone() -> Self {
         let last = Some(Version { epoch: fastrand::u64(1..), offset: Offset::default() });
         let invalidations = Self::default();
-        invalidations.change(|state| *state = State { last, is_own: true, ..State::default() });
+        invalidations.change(|state| *state = State { last, is_standalone: true, ..State::default() });
         invalidations
     }
 
@@ -222,47 +71,50 @@ impl InvalidationLog {
         changed
     }
 
-    /// How far the copy goes; `None` where it may be behind, or nothing is known.
-    pub fn now(&self, now: Instant) -> Option<Version> {
+    /// How far the copy reaches; `None` if it may be behind, or nothing is known.
+    pub(crate) fn now(&self, now: Instant) -> Option<Version> {
         let state = self.state.read();
         state.last.filter(|_| state.is_current(now))
     }
 
-    /// How far the copy goes, be it behind.
+    /// How far the copy reaches, even if it is behind.
     pub fn last(&self) -> Option<Version> {
         self.state.read().last
     }
 
-    /// Whether an entry whose fill began at `began` is retired, as far as is known.
-    pub fn is_invalidated(&self, began: Version, of: Dependencies<'_>) -> bool {
+    /// Whether an entry whose fill began at `began` is invalidated, as far as is known.
+    pub(crate) fn is_invalidated(&self, began: Version, dependencies: Dependencies<'_>) -> bool {
         let is_clean = |since: &Version| since.epoch == began.epoch && since.offset <= began.offset;
         !self.clean_since.load().as_deref().is_some_and(is_clean)
-            && self.state.read().is_invalidated(began, &of)
+            && self.state.read().is_invalidated(began, &dependencies)
     }
 
-    /// Whether an answer that is still running, and was asked for when the copy went as far as `began`, may turn out to be
-    /// retired. Without `began` nothing was known then: whatever is known now may have come since.
-    pub fn may_be_invalidated(&self, began: Option<Version>, of: Dependencies<'_>) -> bool {
+    /// Whether an answer that is still running may turn out to be invalidated. It was asked for when the copy reached
+    /// `began`; without `began`, nothing was known then, and all that is known now may have come since.
+    pub(crate) fn may_be_invalidated(&self, began: Option<Version>, dependencies: Dependencies<'_>) -> bool {
         let state = self.state.read();
-        let is_pending = || state.pending.iter().any(|pending| pending.by_tag || pending.concerns(&of));
+        let may_be_pending =
+            || state.pending.iter().any(|pending| pending.by_tag || pending.concerns(&dependencies));
         match began {
-            None => is_pending() || state.last.is_some(),
+            None => may_be_pending() || state.last.is_some(),
             Some(began) => {
-                state.is_invalidated(began, &of) || state.last_by_tag > began.offset || is_pending()
+                state.is_invalidated(began, &dependencies)
+                    || state.last_by_tag > began.offset
+                    || may_be_pending()
             }
         }
     }
 
-    /// The last place at which something was retired that such an answer may depend on.
-    pub fn last_concerning(&self, of: Dependencies<'_>) -> Offset {
+    /// The last position at which something was invalidated that a running answer may depend on.
+    pub(crate) fn last_concerning(&self, dependencies: Dependencies<'_>) -> Offset {
         let state = self.state.read();
-        let target_ids =
-            of.target_ids().filter_map(|target_id| state.invalidated.get(&target_id).copied()).max();
-        target_ids.unwrap_or_default().max(state.last_by_tag).max(state.floor)
+        let last = |target_id| state.invalidated.get(&target_id).copied();
+        let by_id = dependencies.target_ids().filter_map(last).max();
+        by_id.unwrap_or_default().max(state.last_by_tag).max(state.floor)
     }
 
-    /// Retires at the next place of an order of one's own.
-    pub fn invalidate(&self, invalidation: &Invalidation) -> Version {
+    /// Adds an invalidation to a standalone log, at the next position.
+    pub(crate) fn invalidate(&self, invalidation: &Invalidation) -> Version {
         self.change(|state| {
             let mut version = state.last.unwrap_or_default();
             version.offset.minor += 1;
@@ -272,9 +124,9 @@ impl InvalidationLog {
         })
     }
 
-    /// Takes over what is retired at `version` of the mirrored order. What belongs to another order is left to
-    /// [`InvalidationLog::begin`].
-    pub fn apply(&self, version: Version, invalidation: &Invalidation) {
+    /// Copies what was invalidated at `version` of the mirrored log. A version of another log changes nothing: that one
+    /// starts with [`InvalidationLog::begin`].
+    pub(crate) fn apply(&self, version: Version, invalidation: &Invalidation) {
         self.change(|state| {
             if state.last.is_some_and(|last| last.epoch == version.epoch) {
                 state.apply(version.offset, invalidation);
@@ -284,16 +136,16 @@ impl InvalidationLog {
         });
     }
 
-    /// The same for what was retired from here, maybe as the first in another order.
-    pub fn apply_own(&self, version: Version, invalidation: &Invalidation) {
+    /// Copies what this process itself has invalidated at `version`, which may be the first in a new log.
+    pub(crate) fn apply_own(&self, version: Version, invalidation: &Invalidation) {
         if self.last().is_none_or(|last| last.epoch != version.epoch) {
             self.begin(version.epoch);
         }
         self.apply(version, invalidation);
     }
 
-    /// Begins to mirror another order, of which nothing is known so far.
-    pub fn begin(&self, epoch: u64) {
+    /// Begins to mirror another log, of which nothing is known so far.
+    pub(crate) fn begin(&self, epoch: u64) {
         self.change(|state| {
             let pending = std::mem::take(&mut state.pending);
             let last = Some(Version { epoch, offset: Offset::default() });
@@ -301,35 +153,35 @@ impl InvalidationLog {
         });
     }
 
-    /// Says that nothing is known of what was retired at `offset` and before that.
-    pub fn forget_before(&self, offset: Offset) {
+    /// Notes that nothing is known of what was invalidated at `offset` and before.
+    pub(crate) fn forget_before(&self, offset: Offset) {
         self.change(|state| state.floor = state.floor.max(offset));
     }
 
-    /// Says that the copy was complete at `at`.
-    pub fn mark_current(&self, at: Instant) {
+    /// Notes that the copy was complete at `at`.
+    pub(crate) fn mark_current(&self, at: Instant) {
         self.change(|state| state.current_at = Some(at));
     }
 
-    /// Retires here what could not be told to others.
-    pub fn keep_pending(&self, invalidation: Invalidation) {
+    /// Invalidates here what could not be sent to Redis.
+    pub(crate) fn add_pending(&self, invalidation: Invalidation) {
         self.change(|state| {
             if state.pending.len() < MAX_PATTERNS {
                 state.pending.push(invalidation);
             } else {
-                // Too much to remember: everything.
-                state.pending = vec![Invalidation::of(&[Target::All, Target::Tag(String::new())])];
+                // Too much to remember, so everything is invalid until Redis is back.
+                state.pending = vec![Invalidation::new(&[Target::All, Target::Tag(String::new())])];
             }
         });
     }
 
-    /// The oldest of what could not be told to others.
-    pub fn pending(&self) -> Option<Invalidation> {
+    /// The oldest invalidation that could not be sent to Redis.
+    pub(crate) fn pending(&self) -> Option<Invalidation> {
         self.state.read().pending.first().cloned()
     }
 
-    /// Says that the oldest was told.
-    pub fn remove_pending(&self, invalidation: &Invalidation) {
+    /// Notes that Redis has received the oldest one.
+    pub(crate) fn remove_pending(&self, invalidation: &Invalidation) {
         self.change(|state| {
             if state.pending.first() == Some(invalidation) {
                 state.pending.remove(0);
@@ -339,7 +191,7 @@ impl InvalidationLog {
 }
 
 impl State {
-    /// From which place on nothing is retired, where there is such a place.
+    /// The position from which on nothing is invalidated, if there is one.
     fn clean_since(&self) -> Option<Version> {
         let last = self.last.filter(|_| self.pending.is_empty())?;
         Some(Version { offset: last.offset.max(self.floor), ..last })
@@ -348,22 +200,21 @@ impl State {
     fn is_current(&self, now: Instant) -> bool {
         // An instant later than `now` was taken by another thread meanwhile.
         let is_recent = |current_at| now.saturating_duration_since(current_at) < MAX_AGE;
-        self.is_own || self.current_at.is_some_and(is_recent)
+        self.is_standalone || self.current_at.is_some_and(is_recent)
     }
 
-    fn is_invalidated(&self, began: Version, of: &Dependencies<'_>) -> bool {
+    fn is_invalidated(&self, began: Version, dependencies: &Dependencies<'_>) -> bool {
         if self.last.is_none_or(|last| last.epoch != began.epoch) {
             return true;
         }
-        if began.offset < self.floor || self.pending.iter().any(|pending| pending.concerns(of)) {
+        if began.offset < self.floor || self.pending.iter().any(|pending| pending.concerns(dependencies)) {
             return true;
         }
-        of.target_ids()
-            .any(|target_id| self.invalidated.get(&target_id).is_some_and(|offset| *offset > began.offset))
-            || self
-                .patterns
-                .iter()
-                .any(|(offset, pattern)| *offset > began.offset && glob::matches(pattern, &of.key.local()))
+        let is_later = |offset: &Offset| *offset > began.offset;
+        dependencies.target_ids().any(|target_id| self.invalidated.get(&target_id).is_some_and(is_later))
+            || self.patterns.iter().any(|(offset, pattern)| {
+                is_later(offset) && glob::matches(pattern, &dependencies.key.local())
+            })
     }
 
     fn apply(&mut self, offset: Offset, invalidation: &Invalidation) {
@@ -395,6 +246,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::{key::Key, route::kind::Kind};
 
     fn key(kind: Kind, byte: u8) -> Key {
         Key::new("ns".into(), kind, blake3::Hash::from_bytes([byte; 32]))
@@ -409,10 +261,10 @@ mod tests {
     }
 
     #[test]
-    fn what_began_before_is_retired_and_what_began_after_is_not() {
+    fn a_fill_is_invalidated_by_what_came_after_it_began() {
         let key = key(Kind::Query, 7);
         let path = || Target::Path("/d/1".to_owned());
-        let target_ids = TargetId::all(&[tag("doc"), path()]);
+        let target_ids = TargetId::from_targets(&[tag("doc"), path()]);
         let of = Dependencies { key: &key, target_ids: &target_ids };
         for (target, concerned) in [
             (Target::All, true),
@@ -427,9 +279,9 @@ mod tests {
             (Target::Pattern("query:07*".to_owned()), true),
             (Target::Pattern("query:08*".to_owned()), false),
         ] {
-            let invalidations = InvalidationLog::own();
+            let invalidations = InvalidationLog::standalone();
             let before = now(&invalidations);
-            let at = invalidations.invalidate(&Invalidation::of(std::slice::from_ref(&target)));
+            let at = invalidations.invalidate(&Invalidation::new(std::slice::from_ref(&target)));
             assert_eq!(invalidations.is_invalidated(before, of), concerned, "{target:?}");
             assert!(!invalidations.is_invalidated(at, of), "{target:?}");
             assert_eq!(now(&invalidations), at);
@@ -438,12 +290,12 @@ mod tests {
 
     #[test]
     fn a_running_answer_may_depend_on_any_tag() {
-        let (invalidations, key) = (InvalidationLog::own(), key(Kind::Query, 1));
+        let (invalidations, key) = (InvalidationLog::standalone(), key(Kind::Query, 1));
         let of = Dependencies { key: &key, target_ids: &[] };
         let began = now(&invalidations);
-        invalidations.invalidate(&Invalidation::of(&[Target::Path("/d/1".to_owned())]));
+        invalidations.invalidate(&Invalidation::new(&[Target::Path("/d/1".to_owned())]));
         assert!(!invalidations.may_be_invalidated(Some(began), of));
-        let at = invalidations.invalidate(&Invalidation::of(&[tag("doc")]));
+        let at = invalidations.invalidate(&Invalidation::new(&[tag("doc")]));
         assert!(
             invalidations.may_be_invalidated(Some(began), of)
                 && !invalidations.may_be_invalidated(Some(at), of)
@@ -452,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_was_not_heard_of_is_not_current() {
+    fn a_copy_without_news_is_not_current() {
         let (invalidations, now) = (InvalidationLog::default(), Instant::now());
         assert_eq!(invalidations.now(now), None);
         invalidations.begin(7);
@@ -465,13 +317,13 @@ mod tests {
     }
 
     #[test]
-    fn another_order_knows_nothing_of_older_entries() {
+    fn a_new_log_knows_nothing_of_older_entries() {
         let (invalidations, key) = (InvalidationLog::default(), key(Kind::Query, 1));
         let of = Dependencies { key: &key, target_ids: &[] };
         invalidations.begin(7);
         let version = Version { epoch: 7, offset: Offset { major: 5, minor: 0 } };
         invalidations.apply(version, &Invalidation::default());
-        invalidations.apply(Version { epoch: 8, ..version }, &Invalidation::of(&[Target::All]));
+        invalidations.apply(Version { epoch: 8, ..version }, &Invalidation::new(&[Target::All]));
         assert!(!invalidations.is_invalidated(version, of), "another order's");
         invalidations.forget_before(Offset { major: 6, minor: 0 });
         assert!(invalidations.is_invalidated(version, of));
@@ -482,11 +334,11 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_told_is_retired_here_until_it_was() {
-        let (invalidations, key) = (InvalidationLog::own(), key(Kind::Query, 1));
-        let of = Dependencies { key: &key, target_ids: &TargetId::all(&[tag("doc")]) };
-        let invalidation = Invalidation::of(&[tag("doc")]);
-        invalidations.keep_pending(invalidation.clone());
+    fn what_is_pending_is_invalid_here_until_it_was_sent() {
+        let (invalidations, key) = (InvalidationLog::standalone(), key(Kind::Query, 1));
+        let of = Dependencies { key: &key, target_ids: &TargetId::from_targets(&[tag("doc")]) };
+        let invalidation = Invalidation::new(&[tag("doc")]);
+        invalidations.add_pending(invalidation.clone());
         let began = invalidations.last();
         assert!(
             invalidations.is_invalidated(now(&invalidations), of)
@@ -500,22 +352,22 @@ mod tests {
         );
         assert!(invalidations.may_be_invalidated(None, of), "what began before anything was known");
         for n in 0..=MAX_PATTERNS {
-            invalidations.keep_pending(Invalidation::of(&[tag(&n.to_string())]));
+            invalidations.add_pending(Invalidation::new(&[tag(&n.to_string())]));
         }
         assert!(invalidations.is_invalidated(now(&invalidations), of), "too much to remember");
     }
 
     #[test]
-    fn forgetting_retires_more_and_never_less() {
-        let (invalidations, key) = (InvalidationLog::own(), key(Kind::Query, 1));
+    fn forgetting_invalidates_more_and_never_less() {
+        let (invalidations, key) = (InvalidationLog::standalone(), key(Kind::Query, 1));
         let tags: Vec<_> = (0..10).map(|n| tag(&n.to_string())).collect();
         let is_invalidated = |began, tag: &Target| {
-            let target_ids = TargetId::all(std::slice::from_ref(tag));
+            let target_ids = TargetId::from_targets(std::slice::from_ref(tag));
             invalidations.is_invalidated(began, Dependencies { key: &key, target_ids: &target_ids })
         };
         let before = now(&invalidations);
         for tag in &tags[..5] {
-            invalidations.invalidate(&Invalidation::of(std::slice::from_ref(tag)));
+            invalidations.invalidate(&Invalidation::new(std::slice::from_ref(tag)));
         }
         assert!(!is_invalidated(before, &tags[9]));
         let filler = (0..MAX_TARGETS as u128).map(|n| TargetId(n << 64)).collect();

@@ -1,7 +1,18 @@
-//! What invalidates entries: a log of invalidations, in the order that all replicas share. An entry remembers the position at
-//! which its fill began, so nothing is searched or deleted when something changes.
+//! What makes entries invalid: a log of invalidations, in one order that all replicas share.
+//!
+//! It is an invalidation log, like Varnish's ban list, and its targets are surrogate keys. An entry has the version of
+//! the log at which its fill began, and is a miss if a later invalidation concerns it. So an invalidation costs the same
+//! however many entries it concerns, and a sweep (`store/sweep.rs`), like Varnish's ban lurker, frees the space later.
 
 pub mod glob;
-pub mod log;
-pub mod resource;
-pub mod tags;
+mod log;
+pub(crate) mod resource;
+pub(crate) mod tags;
+mod target;
+mod version;
+
+pub use self::{
+    log::InvalidationLog,
+    target::{Dependencies, Invalidation, Target, TargetId},
+    version::{Offset, Version},
+};

@@ -4,7 +4,7 @@ use http::{HeaderMap, Method, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use crate::cache::{
-    invalidation::log::Target,
+    invalidation::Target,
     route::{Route, kind::Kind, pattern::Pattern},
 };
 

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use crate::{cache::invalidation::log::Target, http::headers, reason::Reason};
+use crate::{cache::invalidation::Target, http::headers, reason::Reason};
 
 /// Cloudflare's and Akamai's: separated by commas.
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
@@ -17,7 +17,7 @@ const MAX_TAGS: usize = 1000;
 ///
 /// # Errors
 /// Where they are too many.
-pub fn of(request: &[Target], headers: &HeaderMap, told: Vec<String>) -> Result<Vec<String>, Reason> {
+pub(crate) fn of(request: &[Target], headers: &HeaderMap, told: Vec<String>) -> Result<Vec<String>, Reason> {
     let own = request.iter().filter_map(|target| match target {
         Target::Tag(tag) => Some(tag.as_str()),
         _ => None,

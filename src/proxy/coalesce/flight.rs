@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    cache::invalidation::log::Version, proxy::error::ProxyError, reason::Reason, telemetry::stats::Limit,
+    cache::invalidation::Version, proxy::error::ProxyError, reason::Reason, telemetry::stats::Limit,
 };
 
 /// How long one that joined may take nothing while others wait for it: what a system keeps for a connection is

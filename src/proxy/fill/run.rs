@@ -12,7 +12,7 @@ use http_body::Body;
 use tokio::time::timeout_at;
 
 use crate::{
-    cache::{entry::Entry, invalidation::log::Version, rfc9111::Times, route::kind::Kind},
+    cache::{entry::Entry, invalidation::Version, rfc9111::Times, route::kind::Kind},
     dialect::Answer,
     proxy::{
         body::{RequestBody, UpstreamBody},

@@ -11,10 +11,7 @@ use http::{HeaderMap, header};
 use crate::{
     cache::{
         entry::Entry,
-        invalidation::{
-            log::{Dependencies, Target, TargetId, Version},
-            tags,
-        },
+        invalidation::{Dependencies, Target, TargetId, Version, tags},
         policy::{self, Directives, Freshness, Lifetime},
         rfc9111::Times,
     },
@@ -82,7 +79,8 @@ fn depending(
     let (began, key) = began.zip(plan.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
     let tags = tags::of(&cache_request.targets, headers, in_body)?;
     let by_tag: Vec<_> = tags.iter().cloned().map(Target::Tag).collect();
-    let target_ids: Vec<_> = cache_request.target_ids().into_iter().chain(TargetId::all(&by_tag)).collect();
+    let target_ids: Vec<_> =
+        cache_request.target_ids().into_iter().chain(TargetId::from_targets(&by_tag)).collect();
     if plan
         .shared()
         .store

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    cache::invalidation::log::{Target, Version},
+    cache::invalidation::{Target, Version},
     proxy::{context::RequestContext, invalidate::invalidate},
 };
 

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, Response, header};
 
 use crate::{
     cache::{
-        invalidation::{log::Target, resource::Resource},
+        invalidation::{Target, resource::Resource},
         rfc9111,
         route::{Mode, Route, kind::Kind},
     },

@@ -19,7 +19,7 @@ use self::shard::{Digest, Held, Shard, cost};
 use crate::{
     cache::{
         entry::{Entry, codec::Packed},
-        invalidation::log::InvalidationLog,
+        invalidation::InvalidationLog,
         key::{Key, namespace::Namespace},
     },
     dialect::Placement,
@@ -77,7 +77,7 @@ impl MemoryStore {
             max_bytes,
             bytes: AtomicU64::new(0),
             started: Instant::now(),
-            invalidations: InvalidationLog::own(),
+            invalidations: InvalidationLog::standalone(),
         }))
     }
 
@@ -235,7 +235,7 @@ mod tests {
 
     use super::*;
     use crate::cache::{
-        invalidation::log::{Invalidation, Target},
+        invalidation::{Invalidation, Target},
         route::kind::Kind,
     };
 
@@ -297,7 +297,7 @@ mod tests {
             assert_eq!(store.put_in_place(&key(1), &entry(200), life, |_| place), place);
             assert_eq!((len(&key(1)), len(&key(1).beside(0))), (Some(here), beside));
             // Whoever retires one means both.
-            store.invalidations().invalidate(&Invalidation::of(&[Target::Key(*key(1).digest())]));
+            store.invalidations().invalidate(&Invalidation::new(&[Target::Key(*key(1).digest())]));
             let is_invalidated = |key: Key| {
                 store.get(&key).is_none_or(|entry| entry.is_invalidated(&key, store.invalidations()))
             };

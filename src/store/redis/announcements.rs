@@ -10,7 +10,7 @@ use ::redis::RedisError;
 use super::stream::{Extent, PAGE, Seen, written};
 use crate::{
     cache::{
-        invalidation::log::Offset,
+        invalidation::Offset,
         key::{Key, namespace::Namespace},
     },
     store::near_cache::NearCache,

@@ -10,7 +10,7 @@ use super::{
     Put, RedisStore, StoreError,
     breaker::{Call, Kind},
 };
-use crate::cache::invalidation::log::Offset;
+use crate::cache::invalidation::Offset;
 
 /// More values than this are together what a large one is, and use its connection.
 const BULK: usize = 32;

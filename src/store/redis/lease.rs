@@ -16,7 +16,7 @@ use super::{
     RedisStore, StoreError,
     breaker::{Call, Kind},
 };
-use crate::cache::invalidation::log::Offset;
+use crate::cache::invalidation::Offset;
 
 /// The life of a lease, and how often its holder prolongs it.
 const LIFE: Duration = Duration::from_millis(1500);

@@ -57,7 +57,7 @@ use super::{hits::Hits, near_cache::NearCache, pending_writes::Writing};
 use crate::{
     cache::{
         encryption::Encryption,
-        invalidation::log::{Invalidation, InvalidationLog, Offset, Version},
+        invalidation::{Invalidation, InvalidationLog, Offset, Version},
         key::Key,
     },
     config::RedisTls,
@@ -376,7 +376,7 @@ impl RedisStore {
                 Ok(version)
             }
             Err(error) => {
-                self.invalidations.keep_pending(invalidation.clone());
+                self.invalidations.add_pending(invalidation.clone());
                 Err(error)
             }
         }

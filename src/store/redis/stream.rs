@@ -13,7 +13,7 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value, from_redis_value};
 
 use super::error::protocol;
-use crate::cache::invalidation::log::{Invalidation, Offset, TargetId, Version};
+use crate::cache::invalidation::{Invalidation, Offset, TargetId, Version};
 
 /// The retirements that the stream reaches back, about.
 const STREAM_LENGTH: usize = 200_000;

@@ -14,7 +14,7 @@ use super::{
     error::{protocol, within},
     stream::{Extent, Keys, PAGE, Reading, Seen, invalidated_at, invalidation},
 };
-use crate::cache::invalidation::log::{InvalidationLog, Offset, Version};
+use crate::cache::invalidation::{InvalidationLog, Offset, Version};
 
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_millis(200);

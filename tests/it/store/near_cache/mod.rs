@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use sidecache::{
     cache::{
         entry::Entry,
-        invalidation::log::{Target, TargetId},
+        invalidation::{Target, TargetId},
         key::Key,
         route::kind::Kind,
     },
@@ -54,7 +54,7 @@ fn entry(store: &Store, version: u64, life: Duration, targets: &[Target]) -> Opt
         stored_at: since.as_millis() as u64,
         ttl: life,
         began: store.now()?,
-        target_ids: TargetId::all(targets),
+        target_ids: TargetId::from_targets(targets),
         ..Entry::new(StatusCode::OK, HeaderMap::new(), version.to_le_bytes().to_vec().into())
     })
 }

@@ -14,7 +14,7 @@ use fastrand::Rng;
 use sidecache::{
     cache::{
         entry::Entry,
-        invalidation::log::{Target, Version},
+        invalidation::{Target, Version},
         key::Key,
     },
     store::{Store, StoreError},

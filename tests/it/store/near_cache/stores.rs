@@ -6,7 +6,7 @@ use std::{
 };
 
 use sidecache::{
-    cache::{invalidation::log::Target, key::Key, route::kind::Kind},
+    cache::{invalidation::Target, key::Key, route::kind::Kind},
     store::Store,
 };
 

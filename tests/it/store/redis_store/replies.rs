@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sidecache::{
-    cache::invalidation::log::Offset,
+    cache::invalidation::Offset,
     store::{LeaseState, StoreError},
 };
 
