@@ -31,6 +31,8 @@ mod rag;
 mod registry;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod usage;
 
 pub(crate) use self::{

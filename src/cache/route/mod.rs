@@ -3,8 +3,6 @@
 //! Pure: a [`Route`] is data, and finding one looks at nothing but the method and the path. Whether the
 //! body fits as well is the dialect's business ([`crate::dialect`]).
 
-#[cfg(test)]
-mod judged;
 pub mod kind;
 pub mod pattern;
 

@@ -81,7 +81,7 @@ fn sources(room: &str) -> Vec<(PathBuf, String)> {
     }
     let is_source = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let tests = ["tests.rs", "properties.rs", "testing.rs", "judged.rs"];
+        let tests = ["tests.rs", "properties.rs", "testing.rs"];
         name.ends_with(".rs")
             && !tests.contains(&name)
             && !path.strip_prefix(&root).is_ok_and(|path| path.iter().any(|part| part == "tests"))

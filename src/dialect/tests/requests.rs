@@ -1,0 +1,56 @@
+//! What a request must have to be one of a dialect, and which answers are only for the client that asked.
+
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn a_background_response_is_nobody_elses() {
+    for (body, expected) in [
+        (json!({"background": true}), true),
+        (json!({"background": "yes"}), true),
+        (json!({"background": false}), false),
+        (json!({"background": null}), false),
+        (json!({}), false),
+    ] {
+        let text = body.to_string();
+        let json = Json::parse(text.as_bytes()).expect("JSON");
+        let ask = Dialect::OpenAiResponses.ask(&json, UsageSetting::AsAsked);
+        assert_eq!(ask.runs_in_background, expected, "{body}");
+    }
+}
+
+/// A built-in route asks for all that its API requires.
+#[test]
+fn a_request_has_all_that_its_api_requires() {
+    let messages = json!([{"role": "user", "content": "q"}]);
+    for (dialect, body, strictly, with_the_model_elsewhere) in [
+        (Dialect::OpenAiChat, json!({"model": "m", "messages": messages}), true, true),
+        (Dialect::OpenAiChat, json!({"messages": messages}), false, true),
+        (Dialect::OpenAiChat, json!({"model": 7, "messages": messages}), false, false),
+        (Dialect::OpenAiChat, json!({"model": "m", "messages": []}), false, false),
+        (Dialect::OpenAiChat, json!({"model": "m", "messages": "q"}), false, false),
+        (Dialect::OpenAiChat, json!({"chat_id": "c", "messages": messages}), false, true),
+        (Dialect::OpenAiCompletions, json!({"model": "m", "prompt": "p"}), true, true),
+        (Dialect::OpenAiCompletions, json!({"prompt": "p"}), false, true),
+        (Dialect::OpenAiResponses, json!({"model": "m", "input": "i"}), true, true),
+        (Dialect::OpenAiResponses, json!({"input": "i"}), false, true),
+        (Dialect::OpenAiResponses, json!({"prompt": {"id": "p"}}), true, true),
+        (Dialect::Anthropic, json!({"model": "m", "messages": messages, "max_tokens": 1}), true, true),
+        (Dialect::Anthropic, json!({"model": "m", "messages": [], "max_tokens": 1}), false, false),
+        (Dialect::Anthropic, json!({"model": "m", "messages": messages}), false, false),
+        (Dialect::OllamaChat, json!({"model": "m", "messages": messages}), true, true),
+        (Dialect::OllamaChat, json!({"model": "m", "messages": []}), false, false),
+        (Dialect::OllamaGenerate, json!({"model": "m", "prompt": "p"}), true, true),
+        (Dialect::OllamaGenerate, json!({"model": "m"}), false, false),
+        (Dialect::Embedding, json!({"model": "m", "input": "i"}), true, true),
+        (Dialect::Embedding, json!({"input": "i"}), false, true),
+        (Dialect::Rag, json!({"query": "q"}), true, true),
+        (Dialect::Rag, json!({"query": ["q"]}), false, false),
+    ] {
+        let text = body.to_string();
+        let json = Json::parse(text.as_bytes()).expect("JSON");
+        let fits = [false, true].map(|model_elsewhere| dialect.fits(&json, model_elsewhere));
+        assert_eq!(fits, [strictly, with_the_model_elsewhere], "{dialect:?} {body}");
+    }
+}
