@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sidecache::{
     cache::{
         key::is_keyed,
-        policy::{Directives, freshness, storable},
+        policy::{freshness, lifetime_under_ttl},
+        request_directives::RequestDirectives,
         route::{Route, Scope, kind::Kind},
     },
     dialect::Dialect,
@@ -19,10 +20,10 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let request = headers([(header::CACHE_CONTROL, "max-age=300"), (header::ACCEPT, "*/*")]);
     let answer =
         headers([(header::CACHE_CONTROL, "no-transform, max-age=60"), (header::VARY, "accept-encoding")]);
-    let directives = Directives::of(&request);
+    let directives = RequestDirectives::from_headers(&request);
     let mut group = criterion.benchmark_group("policy");
     group.bench_function("a request's directives", |bencher| {
-        bencher.iter(|| Directives::of(black_box(&request)));
+        bencher.iter(|| RequestDirectives::from_headers(black_box(&request)));
     });
     group.bench_function("freshness", |bencher| {
         bencher.iter(|| freshness(black_box(1_000), route.ttl, black_box(21_000), &directives));
@@ -30,7 +31,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.bench_function("storable", |bencher| {
         bencher.iter(|| {
             let keyed = |name: &_| is_keyed(&route, Dialect::OpenAiChat, name);
-            let life = storable(&route, &directives, StatusCode::OK, black_box(&answer), keyed);
+            let life = lifetime_under_ttl(&route, &directives, StatusCode::OK, black_box(&answer), keyed);
             life.expect("an answer that may be stored")
         });
     });

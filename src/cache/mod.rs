@@ -7,6 +7,7 @@ pub mod hash_table;
 pub mod invalidation;
 pub mod key;
 pub mod policy;
+pub mod request_directives;
 pub mod rfc9111;
 pub mod route;
 pub mod status;

@@ -1,76 +1,23 @@
-//! What may be answered from the store, and what may be put there. Pure; `now` is an argument.
+//! On a route with `mode = "ttl"`: which stored answers are fresh, and which answers may be stored, and for how long.
+//!
+//! Where the upstream's headers decide (`mode = "rfc9111"`), [`rfc9111`](super::rfc9111) has the rules. Pure: `now` is an
+//! argument.
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::{
-    cache::route::{Route, SetCookie, kind::Kind},
-    http::{
-        cache_control::{self, delta_seconds},
-        headers,
+    cache::{
+        request_directives::RequestDirectives,
+        route::{Route, SetCookie, kind::Kind},
     },
+    http::{cache_control, headers},
     reason::Reason,
 };
 
 /// How long a document's 404 is kept at most.
 const NOT_FOUND_TTL: Duration = Duration::from_secs(30);
-
-/// What a request asks of the cache (RFC 9111, section 5.2.1, and `X-Cache-TTL`). What is said of stale answers
-/// counts where a route follows its upstream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Directives {
-    /// Do not answer from the store.
-    pub no_cache: bool,
-    /// Neither read nor write.
-    pub no_store: bool,
-    /// Answer from the store or not at all.
-    pub only_if_cached: bool,
-    /// The oldest answer that will do.
-    pub max_age: Option<Duration>,
-    /// How long the answer must be fresh yet.
-    pub min_fresh: Option<Duration>,
-    /// How stale it may be; without a number, the longest time there is.
-    pub max_stale: Option<Duration>,
-    /// How stale it may be where the upstream fails (RFC 5861, section 4).
-    pub stale_if_error: Option<Duration>,
-    /// The longest life of this answer.
-    pub ttl: Option<Duration>,
-}
-
-/// The header that shortens one answer's life, in whole seconds.
-pub const X_CACHE_TTL: HeaderName = HeaderName::from_static("x-cache-ttl");
-
-impl Directives {
-    /// Reads a request's headers. What is not understood asks for nothing.
-    pub fn of(headers: &HeaderMap) -> Self {
-        let mut directives = Self::default();
-        for directive in cache_control::directives(headers, &header::CACHE_CONTROL) {
-            match directive.name.as_str() {
-                "no-cache" => directives.no_cache = true,
-                "no-store" => directives.no_store = true,
-                "only-if-cached" => directives.only_if_cached = true,
-                "max-age" => directives.max_age = directive.seconds(),
-                "min-fresh" => directives.min_fresh = directive.seconds(),
-                "max-stale" if directive.argument.is_none() => directives.max_stale = Some(Duration::MAX),
-                "max-stale" => directives.max_stale = directive.seconds(),
-                "stale-if-error" => directives.stale_if_error = directive.seconds(),
-                _ => {}
-            }
-        }
-        directives.ttl =
-            headers.get(X_CACHE_TTL).and_then(|value| delta_seconds(value.to_str().ok()?.trim()));
-        directives
-    }
-
-    /// The same, and what `Pragma` asks where there is no `Cache-Control` (RFC 9111, section 5.4).
-    pub fn with_pragma(headers: &HeaderMap) -> Self {
-        let pragma = !headers.contains_key(header::CACHE_CONTROL)
-            && headers::list_has(headers, &header::PRAGMA, "no-cache");
-        let directives = Self::of(headers);
-        Self { no_cache: directives.no_cache || pragma, ..directives }
-    }
-}
 
 /// Whether a stored answer will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +43,7 @@ pub enum Freshness {
 /// Judges an answer stored at `stored_at` for `ttl`; both instants in milliseconds since the Unix epoch.
 ///
 /// A clock that was set back makes no answer younger than new.
-pub fn freshness(stored_at: u64, ttl: Duration, now: u64, directives: &Directives) -> Freshness {
+pub fn freshness(stored_at: u64, ttl: Duration, now: u64, directives: &RequestDirectives) -> Freshness {
     let age = Duration::from_millis(now.saturating_sub(stored_at));
     if directives.max_age.is_some_and(|max| age > max) {
         return Freshness::TooOld;
@@ -130,15 +77,14 @@ pub fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
-/// Whether an answer with this head may be stored, and for how long, as far as its head tells.
-///
-/// `keyed` tells which request headers are in the key.
+/// How long an answer with this head may be stored under `mode = "ttl"`. `keyed` says which request headers are in the
+/// key.
 ///
 /// # Errors
-/// The reason, where it may not.
-pub fn storable(
+/// Why it may not be stored.
+pub fn lifetime_under_ttl(
     route: &Route,
-    directives: &Directives,
+    directives: &RequestDirectives,
     status: StatusCode,
     headers: &HeaderMap,
     keyed: impl Fn(&HeaderName) -> bool,
@@ -220,29 +166,15 @@ mod tests {
 
     fn judge(route: &Route, status: u16, pairs: &[(&'static str, &'static str)]) -> Result<Lifetime, Reason> {
         let status = StatusCode::from_u16(status).expect("a status");
-        storable(route, &Directives::default(), status, &map(pairs), |name| {
+        lifetime_under_ttl(route, &RequestDirectives::default(), status, &map(pairs), |name| {
             is_keyed(route, Dialect::OpenAiChat, name)
         })
     }
 
     #[test]
-    fn directives_are_read() {
-        let headers = map(&[("cache-control", "No-Cache, max-age=\"5\", x"), ("x-cache-ttl", " 7 ")]);
-        let expected = Directives {
-            no_cache: true,
-            max_age: Some(Duration::from_secs(5)),
-            ttl: Some(Duration::from_secs(7)),
-            ..Directives::default()
-        };
-        assert_eq!(Directives::of(&headers), expected);
-        let odd = map(&[("cache-control", "max-age=-1, min-fresh=x"), ("x-cache-ttl", "soon")]);
-        assert_eq!(Directives::of(&odd), Directives::default());
-    }
-
-    #[test]
     fn an_answer_is_fresh_until_its_ttl() {
         let ttl = Duration::from_secs(10);
-        let at = |now| freshness(1_000, ttl, now, &Directives::default());
+        let at = |now| freshness(1_000, ttl, now, &RequestDirectives::default());
         assert_eq!(at(1_000), Freshness::Fresh { age: Duration::ZERO, left: ttl });
         assert_eq!(at(0), Freshness::Fresh { age: Duration::ZERO, left: ttl }, "the clock was set back");
         assert_eq!(
@@ -252,7 +184,8 @@ mod tests {
         let stale = |over| Freshness::Stale { age: ttl + over, over };
         assert_eq!(at(11_000), stale(Duration::ZERO));
         assert_eq!(at(13_000), stale(Duration::from_secs(2)));
-        let fussy = Directives { max_age: Some(Duration::from_secs(2)), ..Directives::default() };
+        let fussy =
+            RequestDirectives { max_age: Some(Duration::from_secs(2)), ..RequestDirectives::default() };
         assert_eq!(freshness(1_000, ttl, 3_001, &fussy), Freshness::TooOld);
         assert!(matches!(freshness(1_000, ttl, 3_000, &fussy), Freshness::Fresh { .. }));
     }
@@ -261,7 +194,7 @@ mod tests {
         #[test]
         fn a_clock_set_back_or_forth_makes_no_life_longer(stored_at: u64, now: u64, ttl: u32) {
             let ttl = Duration::from_secs(ttl.into());
-            match freshness(stored_at, ttl, now, &Directives::default()) {
+            match freshness(stored_at, ttl, now, &RequestDirectives::default()) {
                 Freshness::Fresh { age, left } => assert_eq!(age + left, ttl),
                 Freshness::Stale { age, over } => assert_eq!(age, ttl + over),
                 Freshness::TooOld => panic!("nothing was asked of its age"),
@@ -305,8 +238,9 @@ mod tests {
         let day = Duration::from_secs(86_400);
         let route = Route { stale_while_revalidate: day, stale_if_error: day, ..route(Kind::Query) };
         let with = |seconds| {
-            let directives = Directives { ttl: Some(Duration::from_secs(seconds)), ..Directives::default() };
-            storable(&route, &directives, StatusCode::OK, &HeaderMap::new(), |_| true)
+            let directives =
+                RequestDirectives { ttl: Some(Duration::from_secs(seconds)), ..RequestDirectives::default() };
+            lifetime_under_ttl(&route, &directives, StatusCode::OK, &HeaderMap::new(), |_| true)
         };
         assert_eq!(with(5), Ok(Lifetime::fresh(Duration::from_secs(5))));
         assert_eq!(with(500), Ok(Lifetime::fresh(Duration::from_secs(60))));

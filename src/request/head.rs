@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, header, request::Parts};
 use crate::{
     cache::{
         key::{self, BodyDigest},
-        policy::Directives,
+        request_directives::RequestDirectives,
         rfc9111::{
             conditional::{self, Conditions},
             range::Range,
@@ -31,7 +31,7 @@ pub struct RequestHead {
     /// The route that covers it.
     pub route: Arc<Route>,
     /// What it asks of the cache.
-    pub directives: Directives,
+    pub directives: RequestDirectives,
     /// Why the store is not asked, whatever the body says.
     pub refused: Option<Reason>,
     /// On which conditions it wants the answer.
@@ -59,9 +59,9 @@ impl RequestHead {
         let Parts { method, headers, .. } = parts;
         let follows = route.mode == Mode::Rfc9111;
         let directives = match (route.honor_request_cache_control, follows) {
-            (false, _) => Directives::default(),
-            (true, false) => Directives::of(headers),
-            (true, true) => Directives::with_pragma(headers),
+            (false, _) => RequestDirectives::default(),
+            (true, false) => RequestDirectives::from_headers(headers),
+            (true, true) => RequestDirectives::from_headers_with_pragma(headers),
         };
         Self {
             route: Arc::clone(route),
@@ -95,7 +95,7 @@ impl RequestHead {
 }
 
 /// Why the store is not asked, though the request is one of its route's.
-fn refusal(route: &Route, parts: &Parts, directives: &Directives) -> Option<Reason> {
+fn refusal(route: &Route, parts: &Parts, directives: &RequestDirectives) -> Option<Reason> {
     if route.ttl.is_zero() {
         return Some(Reason::TtlZero);
     }

@@ -22,7 +22,7 @@ use crate::{
             resource::{Resource, Resources},
         },
         key::{self, Body, BodyDigest, Key, namespace::Namespace},
-        policy::Directives,
+        request_directives::RequestDirectives,
         rfc9111::{conditional::Conditions, range::Range},
         route::{Mode, kind::Kind},
     },
@@ -51,7 +51,7 @@ pub struct CacheRequest {
     /// The answer that it asks for.
     pub ask: Ask,
     /// What it asks of the cache.
-    pub directives: Directives,
+    pub directives: RequestDirectives,
     /// On which conditions it wants the answer.
     pub conditions: Conditions,
     /// The part of it that a stored response can give.

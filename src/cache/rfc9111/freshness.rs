@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
-use super::Directives;
+use super::ResponseDirectives;
 use crate::http::cache_control::delta_seconds;
 
 /// The part of its age at its last change that a response is taken to be fresh for (RFC 9111, section 4.2.2).
@@ -34,7 +34,7 @@ impl Times {
 pub fn lifetime(
     status: StatusCode,
     headers: &HeaderMap,
-    directives: &Directives,
+    directives: &ResponseDirectives,
     times: Times,
 ) -> Option<Duration> {
     let expires = || expires_in(headers, times).filter(|_| !directives.targeted);
@@ -57,7 +57,7 @@ fn expires_in(headers: &HeaderMap, times: Times) -> Option<Duration> {
 fn heuristic(
     status: StatusCode,
     headers: &HeaderMap,
-    directives: &Directives,
+    directives: &ResponseDirectives,
     times: Times,
 ) -> Option<Duration> {
     if !(is_heuristically_cacheable(status) || directives.public) {
@@ -110,7 +110,8 @@ mod tests {
     fn life(status: u16, lines: &[(&str, &str)]) -> Option<u64> {
         let headers = map(lines);
         let status = StatusCode::from_u16(status).expect("a status");
-        lifetime(status, &headers, &Directives::of(&headers), TIMES).map(|life| life.as_secs())
+        lifetime(status, &headers, &ResponseDirectives::from_headers(&headers), TIMES)
+            .map(|life| life.as_secs())
     }
 
     fn date_at(offset: i64) -> String {

@@ -8,16 +8,16 @@
 //! | 4.1, `Vary` | `vary.rs` |
 //! | 4.2, freshness and age | `freshness.rs` |
 //! | 4.4, invalidation | `invalidation.rs` |
-//! | 5.2, `Cache-Control` of responses; RFC 9213, `CDN-Cache-Control` | `directives.rs` |
+//! | 5.2, `Cache-Control` of responses; RFC 9213, `CDN-Cache-Control` | `response_directives.rs` |
 //!
 //! The syntax of `Cache-Control` is in [`crate::http::cache_control`], a request's directives are
-//! [`crate::cache::policy::Directives`], and a client's own conditions are [`crate::cache::rfc9111::conditional`]'s.
+//! [`RequestDirectives`](crate::cache::request_directives), and a client's own conditions are [`crate::cache::rfc9111::conditional`]'s.
 
 pub mod conditional;
-mod directives;
 mod freshness;
 mod invalidation;
 pub mod range;
+mod response_directives;
 mod reuse;
 mod storable;
 mod validation;
@@ -25,11 +25,11 @@ mod vary;
 
 pub(crate) use self::freshness::date;
 pub use self::{
-    directives::{Directives, Fields},
     freshness::{Times, initial_age, lifetime},
     invalidation::{invalidated, is_safe},
+    response_directives::{Fields, ResponseDirectives},
     reuse::{Fallback, Reuse, StaleRules, fallback, reuse},
-    storable::storable,
+    storable::check_storable,
     validation::{conditions, fields_to_store, freshen, matches_head},
     vary::{Vary, selector},
 };

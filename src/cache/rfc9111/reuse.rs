@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Directives, Fields};
-use crate::cache::policy;
+use super::{Fields, ResponseDirectives};
+use crate::cache::request_directives::RequestDirectives;
 
 /// For how long a stored response may be served once it is stale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct StaleRules {
 impl StaleRules {
     /// What a response's directives allow; `configured` is what the route allows where they do not say: a
     /// contract of another kind (section 4.2.4). What they forbid nothing allows.
-    pub fn of(directives: &Directives, configured: Self) -> Self {
+    pub fn of(directives: &ResponseDirectives, configured: Self) -> Self {
         if directives.forbid_stale() {
             return Self::default();
         }
@@ -48,9 +48,9 @@ pub enum Reuse {
 /// Whether a response of `age`, fresh for `lifetime`, may answer a request that asks for `asked` (sections 4,
 /// 5.2.1).
 pub fn reuse(
-    directives: &Directives,
+    directives: &ResponseDirectives,
     rules: StaleRules,
-    asked: &policy::Directives,
+    asked: &RequestDirectives,
     age: Duration,
     lifetime: Duration,
 ) -> Reuse {
@@ -87,9 +87,9 @@ pub enum Fallback {
 
 /// When the same response answers that request without having been validated.
 pub fn fallback(
-    directives: &Directives,
+    directives: &ResponseDirectives,
     rules: StaleRules,
-    asked: &policy::Directives,
+    asked: &RequestDirectives,
     age: Duration,
     lifetime: Duration,
 ) -> Fallback {
@@ -110,8 +110,8 @@ mod tests {
 
     /// How a response with this `Cache-Control` answers, at this age, a request with that one.
     fn judge(response: &str, request: &str, age: u64) -> Reuse {
-        let directives = Directives::of(&map(&[("cache-control", response)]));
-        let asked = policy::Directives::of(&map(&[("cache-control", request)]));
+        let directives = ResponseDirectives::from_headers(&map(&[("cache-control", response)]));
+        let asked = RequestDirectives::from_headers(&map(&[("cache-control", request)]));
         let rules = StaleRules::of(&directives, StaleRules::default());
         reuse(&directives, rules, &asked, Duration::from_secs(age), LIFE)
     }
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn rfc9111_4_2_4_a_stale_response_answers_where_the_upstream_cannot() {
         let judge = |response: &str, request: &str, age| {
-            let directives = Directives::of(&map(&[("cache-control", response)]));
-            let asked = policy::Directives::of(&map(&[("cache-control", request)]));
+            let directives = ResponseDirectives::from_headers(&map(&[("cache-control", response)]));
+            let asked = RequestDirectives::from_headers(&map(&[("cache-control", request)]));
             let rules = StaleRules::of(&directives, StaleRules::default());
             fallback(&directives, rules, &asked, Duration::from_secs(age), LIFE)
         };
@@ -189,7 +189,9 @@ mod tests {
     fn rfc9111_4_2_4_what_the_response_forbids_no_setting_allows() {
         let configured =
             StaleRules { while_revalidate: Duration::from_secs(1), if_error: Duration::from_secs(2) };
-        let rules = |value| StaleRules::of(&Directives::of(&map(&[("cache-control", value)])), configured);
+        let rules = |value| {
+            StaleRules::of(&ResponseDirectives::from_headers(&map(&[("cache-control", value)])), configured)
+        };
         assert_eq!(rules("max-age=1"), configured);
         assert_eq!(rules("must-revalidate"), StaleRules::default());
         let told = rules("stale-while-revalidate=0, stale-if-error=9");

@@ -3,7 +3,7 @@
 use http::{HeaderMap, StatusCode, header};
 
 use super::{
-    Directives, Fields, Times, Vary, freshness::is_heuristically_cacheable, initial_age, lifetime,
+    Fields, ResponseDirectives, Times, Vary, freshness::is_heuristically_cacheable, initial_age, lifetime,
     validation::has_validator,
 };
 use crate::reason::Reason;
@@ -13,11 +13,11 @@ use crate::reason::Reason;
 ///
 /// # Errors
 /// The reason, where it may not.
-pub fn storable(
+pub fn check_storable(
     authorized: bool,
     status: StatusCode,
     headers: &HeaderMap,
-    directives: &Directives,
+    directives: &ResponseDirectives,
     times: Times,
 ) -> Result<(), Reason> {
     // Section 3.3: a part is not stored here; a 304 tells of what is stored already (section 4.3.3).
@@ -60,7 +60,7 @@ fn is_understood(status: StatusCode) -> bool {
 }
 
 /// Whether it is fresh for some time, can be validated, or may be served stale.
-fn is_of_use(status: StatusCode, headers: &HeaderMap, directives: &Directives, times: Times) -> bool {
+fn is_of_use(status: StatusCode, headers: &HeaderMap, directives: &ResponseDirectives, times: Times) -> bool {
     let stale = directives.stale_while_revalidate.max(directives.stale_if_error);
     lifetime(status, headers, directives, times).is_some_and(|life| life > initial_age(headers, times))
         || has_validator(headers)
@@ -81,7 +81,7 @@ mod tests {
     fn judge_for(authorized: bool, status: u16, lines: &[(&str, &str)]) -> Result<(), Reason> {
         let headers = map(lines);
         let status = StatusCode::from_u16(status).expect("a status");
-        storable(authorized, status, &headers, &Directives::of(&headers), TIMES)
+        check_storable(authorized, status, &headers, &ResponseDirectives::from_headers(&headers), TIMES)
     }
 
     fn get(status: u16, cache_control: &str) -> Result<(), Reason> {

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::Directives;
+use super::ResponseDirectives;
 
 /// Fields of one connection or of proxies, which are not stored (section 3.1; those that `Connection` names
 /// are gone by then).
@@ -20,7 +20,7 @@ const NOT_UPDATED: [HeaderName; 4] = [
 /// The fields of a response that may be stored: without those that one connection or one client alone has, and
 /// without those that its `no-cache` or `private` names (sections 5.2.2.4, 5.2.2.7).
 pub fn fields_to_store(headers: &HeaderMap) -> HeaderMap {
-    let directives = Directives::of(headers);
+    let directives = ResponseDirectives::from_headers(headers);
     let stays = |name: &HeaderName| {
         let named = matches!(directives.no_cache, super::Fields::Only(_)) && directives.no_cache.covers(name);
         !(NOT_STORED.contains(&name.as_str()) || named || directives.private.covers(name))

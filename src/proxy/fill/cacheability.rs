@@ -50,10 +50,11 @@ fn by_rules(plan: &FillPlan, head: &Head, times: Times) -> Result<Lifetime, Reas
         return Err(Reason::RequestMethod);
     }
     if plan.revalidation.is_some() {
-        return received::storable(plan, head.status, &head.headers, times);
+        return received::lifetime_under_rfc9111(plan, head.status, &head.headers, times);
     }
     let keyed = |name: &HeaderName| key::is_keyed(route, cache_request.dialect, name);
-    let life = policy::storable(route, &cache_request.directives, head.status, &head.headers, keyed)?;
+    let life =
+        policy::lifetime_under_ttl(route, &cache_request.directives, head.status, &head.headers, keyed)?;
     if cache_request.is_turn { Err(Reason::ConversationTurn) } else { Ok(life) }
 }
 

@@ -12,7 +12,8 @@ use crate::{
     cache::{
         entry::Entry,
         invalidation::{Dependencies, Target, TargetId, Version, tags},
-        policy::{self, Directives, Freshness, Lifetime},
+        policy::{self, Freshness, Lifetime},
+        request_directives::RequestDirectives,
         rfc9111::Times,
     },
     dialect::{self, Answer, Placement, StoredAnswer},
@@ -95,7 +96,7 @@ fn depending(
 /// Where `entry`, asked for at `asked` (Unix milliseconds), goes if `stored` is there already.
 fn place(plan: &FillPlan, entry: &Entry, stored: &Entry, asked: u64) -> Placement {
     let now = unix_millis(SystemTime::now());
-    let freshness = policy::freshness(stored.stored_at, stored.ttl, now, &Directives::default());
+    let freshness = policy::freshness(stored.stored_at, stored.ttl, now, &RequestDirectives::default());
     if !matches!(freshness, Freshness::Fresh { .. }) || !plan.context.may_read(stored.with_credentials) {
         return Placement::Instead;
     }

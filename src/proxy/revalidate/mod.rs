@@ -17,7 +17,7 @@ use crate::{
     cache::{
         entry::Entry,
         key::Key,
-        rfc9111::{self, Directives, Reuse, StaleRules},
+        rfc9111::{self, ResponseDirectives, Reuse, StaleRules},
         status::{CacheReport, Forward},
     },
     dialect::Rendered,
@@ -37,7 +37,8 @@ pub fn judge(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
     if !plan.context.may_read(entry.with_credentials) {
         return Forward::Miss.into();
     }
-    let (directives, asked) = (Directives::of(&entry.headers), &plan.context.cache_request.directives);
+    let (directives, asked) =
+        (ResponseDirectives::from_headers(&entry.headers), &plan.context.cache_request.directives);
     let rules = StaleRules { while_revalidate: entry.stale_while_revalidate, if_error: entry.stale_if_error };
     // `stored_at` includes the age that the response had when it came (RFC 9111, section 4.2.3).
     let age = entry.age(unix_millis(SystemTime::now()));

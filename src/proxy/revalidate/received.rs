@@ -9,7 +9,7 @@ use crate::{
     cache::{
         entry::Entry,
         policy::{self, Lifetime},
-        rfc9111::{self, Directives, Fields, StaleRules, Times, Vary},
+        rfc9111::{self, Fields, ResponseDirectives, StaleRules, Times, Vary},
         route::SetCookie,
     },
     proxy::{
@@ -22,20 +22,20 @@ use crate::{
     time::millis,
 };
 
-/// Whether a response with this head may be stored, and for how long it is of use.
+/// How long a response with this head may be stored under `mode = "rfc9111"`.
 ///
 /// # Errors
-/// The reason, where it may not.
-pub fn storable(
+/// Why it may not be stored.
+pub fn lifetime_under_rfc9111(
     plan: &FillPlan,
     status: StatusCode,
     headers: &HeaderMap,
     times: Times,
 ) -> Result<Lifetime, Reason> {
-    let directives = Directives::of(headers);
+    let directives = ResponseDirectives::from_headers(headers);
     let authorized =
         plan.revalidation.as_ref().is_some_and(|own| own.request.contains_key(header::AUTHORIZATION));
-    rfc9111::storable(authorized, status, headers, &directives, times)?;
+    rfc9111::check_storable(authorized, status, headers, &directives, times)?;
     if policy::is_encoded(headers) {
         return Err(Reason::Encoded);
     }
@@ -53,7 +53,7 @@ fn life(
     plan: &FillPlan,
     status: StatusCode,
     headers: &HeaderMap,
-    directives: &Directives,
+    directives: &ResponseDirectives,
     times: Times,
 ) -> Lifetime {
     let RequestContext { route, cache_request, .. } = &*plan.context;
@@ -77,7 +77,7 @@ pub fn shareable(plan: &FillPlan, head: &Head, life: Lifetime, times: Times) -> 
         Vary::Any => false,
         Vary::On(names) => names.iter().all(|name| revalidation.varies_on.contains(name)),
     };
-    let reusable = Directives::of(&head.headers).no_cache != Fields::All;
+    let reusable = ResponseDirectives::from_headers(&head.headers).no_cache != Fields::All;
     let fresh = life.ttl > rfc9111::initial_age(&head.headers, times);
     if selects && reusable && fresh { Shareable::Open } else { Shareable::Released }
 }
@@ -90,7 +90,7 @@ pub fn dated(plan: &FillPlan, entry: Entry, headers: &HeaderMap, times: Times) -
     let mut headers = headers.clone();
     // RFC 9110, section 6.6.1.
     headers.entry(header::DATE).or_insert_with(|| date(times));
-    let directives = Directives::of(&headers);
+    let directives = ResponseDirectives::from_headers(&headers);
     let life = life(plan, entry.status, &headers, &directives, times);
     let age = millis(rfc9111::initial_age(&headers, times));
     // RFC 9111, section 3.5: the response itself may allow clients without credentials.

@@ -1,7 +1,7 @@
 //! What every request upstream gets.
 
 use crate::{
-    cache::policy,
+    cache::request_directives,
     http::forwarded,
     proxy::{exchange::Exchange, response},
 };
@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, header};
 /// Makes of a request's headers those that go upstream. They are without the connection's.
 pub fn upstream_headers(exchange: &Exchange, headers: &mut HeaderMap, cacheable: bool) {
     // The length is the body's; `Expect` was answered here; the TTL was for us.
-    for name in [header::CONTENT_LENGTH, header::EXPECT, policy::X_CACHE_TTL] {
+    for name in [header::CONTENT_LENGTH, header::EXPECT, request_directives::X_CACHE_TTL] {
         headers.remove(name);
     }
     if cacheable {

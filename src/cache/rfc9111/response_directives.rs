@@ -24,7 +24,7 @@ pub enum Fields {
 
 impl Fields {
     /// The directive's argument; one that names nothing is about everything.
-    fn of(argument: Option<&str>) -> Self {
+    fn from_argument(argument: Option<&str>) -> Self {
         let names = argument.unwrap_or_default().split(',').map(str::trim);
         let names: Vec<_> = names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect();
         if names.is_empty() { Self::All } else { Self::Only(names) }
@@ -50,7 +50,7 @@ impl Fields {
 
 /// A response's directives. Where one is there twice, the most restrictive counts (RFC 9111, section 4.2.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Directives {
+pub struct ResponseDirectives {
     /// `max-age`; zero where its value is none, so that such a response is stale (section 4.2.1).
     pub max_age: Option<Duration>,
     /// `s-maxage`, likewise.
@@ -77,9 +77,9 @@ pub struct Directives {
     pub targeted: bool,
 }
 
-impl Directives {
+impl ResponseDirectives {
     /// Reads a response's headers.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn from_headers(headers: &HeaderMap) -> Self {
         let targeted = targeted(headers);
         let is_targeted = targeted.is_some();
         let list = targeted.unwrap_or_else(|| directives(headers, &header::CACHE_CONTROL));
@@ -95,8 +95,8 @@ impl Directives {
         match directive.name.as_str() {
             "max-age" => shorten(&mut self.max_age, directive.seconds().unwrap_or_default()),
             "s-maxage" => shorten(&mut self.s_maxage, directive.seconds().unwrap_or_default()),
-            "no-cache" => self.no_cache.add(Fields::of(argument)),
-            "private" => self.private.add(Fields::of(argument)),
+            "no-cache" => self.no_cache.add(Fields::from_argument(argument)),
+            "private" => self.private.add(Fields::from_argument(argument)),
             "no-store" => self.no_store = true,
             "public" => self.public = true,
             "must-revalidate" => self.must_revalidate = true,
@@ -163,11 +163,11 @@ mod tests {
     use super::*;
     use crate::cache::rfc9111::testing::map;
 
-    fn read(lines: &[(&str, &str)]) -> Directives {
-        Directives::of(&map(lines))
+    fn read(lines: &[(&str, &str)]) -> ResponseDirectives {
+        ResponseDirectives::from_headers(&map(lines))
     }
 
-    fn plain(value: &str) -> Directives {
+    fn plain(value: &str) -> ResponseDirectives {
         read(&[("cache-control", value)])
     }
 
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn rfc9111_5_2_2_every_directive_is_read() {
-        let expected = Directives {
+        let expected = ResponseDirectives {
             max_age: seconds(1),
             s_maxage: seconds(2),
             no_cache: Fields::All,
@@ -194,7 +194,7 @@ mod tests {
         let all = "MAX-AGE=1, s-maxage=2, No-Cache, private, no-store, public, must-revalidate, \
             proxy-revalidate, must-understand, stale-while-revalidate=3, stale-if-error=\"4\", unknown=5";
         assert_eq!(plain(all), expected);
-        assert_eq!(plain("unknown"), Directives::default());
+        assert_eq!(plain("unknown"), ResponseDirectives::default());
     }
 
     #[test]
@@ -240,8 +240,12 @@ mod tests {
     #[test]
     fn rfc9213_2_2_a_targeted_field_stands_for_cache_control() {
         let both = read(&[("cache-control", "no-store"), ("cdn-cache-control", "max-age=60, public;x=1")]);
-        let expected =
-            Directives { max_age: seconds(60), public: true, targeted: true, ..Directives::default() };
+        let expected = ResponseDirectives {
+            max_age: seconds(60),
+            public: true,
+            targeted: true,
+            ..ResponseDirectives::default()
+        };
         assert_eq!(both, expected);
         assert!(read(&[("cdn-cache-control", "no-store"), ("cache-control", "max-age=9")]).no_store);
         assert!(!read(&[("cdn-cache-control", "no-store=?0, max-age=1")]).no_store);
