@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::Admin,
+    cache::key::namespace::Namespace,
     config::{Config, LogLevel, StoreConfig},
     proxy::{
         Proxy,
@@ -118,6 +119,7 @@ impl App {
         let (listener, admin) = (place.listen()?, admin.map(Place::listen).transpose()?);
         let tasks = TaskTracker::new();
         let shared = Shared {
+            namespace: Namespace::leak(&config.store.namespace),
             store,
             stats: Arc::default(),
             accepted_credentials: AcceptedCredentials::default(),

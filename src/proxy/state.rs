@@ -6,7 +6,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    cache::{invalidation::resource::Resources, route::Route},
+    cache::{invalidation::resource::Resources, key::namespace::Namespace, route::Route},
     config::Config,
     proxy::{
         accepted_credentials::AcceptedCredentials, coalesce::registry::InFlight, cors::Cors,
@@ -20,6 +20,8 @@ use crate::{
 /// What lasts as long as the process.
 #[derive(Debug)]
 pub struct Shared {
+    /// The first part of every key.
+    pub namespace: Namespace,
     /// Where answers are kept.
     pub store: Store,
     /// What happened so far.
@@ -56,16 +58,16 @@ impl Live {
     /// Where the upstream is reached over TLS and the system's certificates cannot be read.
     pub fn new(config: Config, shared: Arc<Shared>, permits: Arc<Semaphore>) -> io::Result<Self> {
         let upstream = Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats.retried))?;
-        let classify_context = classify_context(&config);
+        let classify_context = classify_context(&config, shared.namespace);
         let routes = config.routes.iter().cloned().map(Arc::new).collect();
         Ok(Self { shared, config, routes, upstream, classify_context })
     }
 }
 
 /// What `config` says of reading requests.
-pub fn classify_context(config: &Config) -> ClassifyContext {
+pub fn classify_context(config: &Config, namespace: Namespace) -> ClassifyContext {
     ClassifyContext {
-        namespace: config.store.namespace.as_str().into(),
+        namespace,
         encryption: config.store.encryption().map(Arc::new),
         host_counts: config.upstream.preserve_host,
         log_questions: config.log.queries,

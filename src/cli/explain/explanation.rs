@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     cache::{
-        key::{self, Body, BodyDigest, Key},
+        key::{self, Body, BodyDigest, Key, namespace::Namespace},
         route::{Mode, Route, Scope},
     },
     config::Config,
@@ -114,7 +114,9 @@ impl Explanation {
             }
             Dispatch::Cached(route) => {
                 headers::remove_hop_by_hop(&mut parts.headers);
-                let (head, classify_context) = (RequestHead::of(route, &parts), classify_context(config));
+                let head = RequestHead::of(route, &parts);
+                let namespace = Namespace::leak(&config.store.namespace);
+                let classify_context = classify_context(config, namespace);
                 match request::classify(&head, &parts, body, &classify_context) {
                     Some(cache_request) => Outcome::Covered(Box::new(covered(
                         route,

@@ -47,7 +47,7 @@ impl Progress {
 
 impl Announcements {
     pub(super) fn new(near: Arc<NearCache>, namespace: &str) -> Self {
-        Self { near, namespace: namespace.into(), read: None }
+        Self { near, namespace: Namespace::leak(namespace), read: None }
     }
 
     /// Where to read on.

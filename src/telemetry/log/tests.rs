@@ -22,7 +22,10 @@ use super::{
     writer::{Output, WholeLines},
     *,
 };
-use crate::cache::{key::Key, route::kind::Kind};
+use crate::cache::{
+    key::{Key, namespace::Namespace},
+    route::kind::Kind,
+};
 
 fn noon() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(1_769_941_845_123)
@@ -34,7 +37,7 @@ fn under<T>(log: &Log, emit: impl FnOnce() -> T) -> T {
 }
 
 fn key(namespace: &str) -> Key {
-    Key::new(namespace.into(), Kind::Query, blake3::Hash::from_bytes([0xff; 32]))
+    Key::new(Namespace::leak(namespace), Kind::Query, blake3::Hash::from_bytes([0xff; 32]))
 }
 
 #[derive(Clone, Default)]
