@@ -72,7 +72,7 @@ fn digest(json: &Json<'_>) -> blake3::Hash {
         target: "/ask",
         headers: &HeaderMap::new(),
         host_counts: false,
-        body: BodyDigest::of(&route, Dialect::OpenAiChat, Body::Json(json)),
+        body: BodyDigest::new(&route, Dialect::OpenAiChat, Body::Json(json)),
     })
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             let json = Json::parse(body.as_bytes()).expect("JSON");
             let dialect = route.dialect_for(path, &json);
             assert_eq!(dialect, Dialect::OpenAiChat, "another dialect's key");
-            BodyDigest::of(&route, dialect, Body::Json(&json))
+            BodyDigest::new(&route, dialect, Body::Json(&json))
         };
         let request = |body| {
             digest(&Request {

@@ -101,7 +101,7 @@ pub(super) fn parse_key(text: &str, namespace: Namespace) -> Result<Key, String>
 /// Which there are.
 pub(super) fn parse_kind(text: &str) -> Result<Kind, String> {
     let names = || Kind::ALL.map(Kind::as_str).join(", ");
-    Kind::named(text).ok_or_else(|| format!("{text:?} is no kind: {}", names()))
+    Kind::from_name(text).ok_or_else(|| format!("{text:?} is no kind: {}", names()))
 }
 
 fn list(query: &str) -> Result<Call, AdminError> {

@@ -96,7 +96,7 @@ pub(super) async fn put(live: &Live, shared: &Shared, key: &Key, text: &[u8]) ->
         let message = format!("the entry's body is larger than store.max_entry, {limit} bytes");
         return Err(AdminError::new(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
-    let ttl = draft.ttl.unwrap_or(live.config.ttls.of(key.kind()));
+    let ttl = draft.ttl.unwrap_or(live.config.ttls.ttl(key.kind()));
     if ttl.is_zero() {
         return Err(AdminError::bad(
             "the ttl is 0, which stores nothing: give one in seconds, or as in \"30m\"",

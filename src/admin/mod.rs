@@ -31,7 +31,7 @@ use crate::{
         response,
         state::Live,
     },
-    request::{client_body::ClientBody, connection::Caller, dispatch::Page},
+    request::{client_body::ClientBody, connection::Connection, dispatch::HealthPage},
 };
 
 /// The listener for operators.
@@ -55,7 +55,7 @@ impl Admin {
     pub async fn handle(
         &self,
         request: Request<ClientBody>,
-        caller: &Caller,
+        caller: &Connection,
     ) -> Result<Response<ResponseBody>, Infallible> {
         let live = self.proxy.live.load_full();
         let (parts, body) = request.into_parts();
@@ -67,12 +67,14 @@ impl Admin {
         live: &Live,
         parts: &Parts,
         body: ClientBody,
-        caller: &Caller,
+        caller: &Connection,
     ) -> Result<Response<ResponseBody>, AdminError> {
         let config = &live.config.admin;
         check_length(&parts.headers).map_err(AdminError::framing)?;
         auth::check_name(parts, config)?;
-        if let Some(page) = Page::asked(&live.config.health_path, &parts.method, parts.uri.path()) {
+        if let Some(page) =
+            HealthPage::from_request(&live.config.health_path, &parts.method, parts.uri.path())
+        {
             return Ok(self.proxy.health.page(page, &live.config, &self.proxy.shared, &parts.method).await);
         }
         auth::check_token(&parts.headers, config)?;

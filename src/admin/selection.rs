@@ -76,7 +76,7 @@ fn pattern(text: &str, namespace: Namespace) -> Result<Selection, String> {
         format!("pattern: {text:?} describes no key of {namespace}; write one as in \"query:*\" or \"{namespace}:query:*\"")
     })?;
     // What is about all of a kind is kept in the order of retirements for less than a pattern.
-    Ok(match local.strip_suffix(":*").and_then(Kind::named) {
+    Ok(match local.strip_suffix(":*").and_then(Kind::from_name) {
         _ if local == "*" => Selection::Many(Target::All),
         Some(kind) => Selection::Many(Target::Kind(kind)),
         None if glob::is_literal(local) => Selection::One(parse_key(local, namespace)?),

@@ -22,17 +22,17 @@ const NONCE_LEN: usize = 24;
 const TAG_LEN: usize = 16;
 
 /// Where a value is parted, so that its beginning can be read without the rest.
-pub const PARTED_AT: [usize; 2] = [256, 32 * 1024];
+pub const PART_ENDS: [usize; 2] = [256, 32 * 1024];
 
 /// How much of a sealed value has the first `length` bytes of its value, up to where that is parted.
 pub const fn sealed_length(length: usize) -> usize {
-    let parts = 1 + (length > PARTED_AT[0]) as usize + (length > PARTED_AT[1]) as usize;
+    let parts = 1 + (length > PART_ENDS[0]) as usize + (length > PART_ENDS[1]) as usize;
     HEAD_LEN + parts * (NONCE_LEN + TAG_LEN) + length
 }
 
 /// The lengths of the parts of a value.
-fn parts(length: usize) -> impl Iterator<Item = usize> {
-    let ends = [PARTED_AT[0].min(length), PARTED_AT[1].min(length), length];
+fn part_lengths(length: usize) -> impl Iterator<Item = usize> {
+    let ends = [PART_ENDS[0].min(length), PART_ENDS[1].min(length), length];
     [ends[0], ends[1] - ends[0], ends[2] - ends[1]]
         .into_iter()
         .enumerate()
@@ -41,7 +41,7 @@ fn parts(length: usize) -> impl Iterator<Item = usize> {
 }
 
 /// What a part is sealed with: it opens in no other place.
-fn place(name: &str, length: usize, part: usize) -> Vec<u8> {
+fn associated_data(name: &str, length: usize, part: usize) -> Vec<u8> {
     [&(length as u64).to_le_bytes()[..], &[part as u8], name.as_bytes()].concat()
 }
 
@@ -77,16 +77,16 @@ impl fmt::Debug for EncryptionKey {
 
 /// Seals and names with one encryption key, and knows what was sealed and named with the one before it.
 pub struct Encryption {
-    current: Pair,
-    former: Option<Pair>,
+    current: DerivedKeys,
+    former: Option<DerivedKeys>,
 }
 
-struct Pair {
+struct DerivedKeys {
     values: XChaCha20Poly1305,
     names: [u8; 32],
 }
 
-impl Pair {
+impl DerivedKeys {
     fn new(key: &EncryptionKey) -> Self {
         let values = blake3::derive_key(FOR_VALUES, &key.0);
         Self { values: XChaCha20Poly1305::new(&values.into()), names: blake3::derive_key(FOR_NAMES, &key.0) }
@@ -96,7 +96,7 @@ impl Pair {
 impl Encryption {
     /// Seals with `current`; opens also what was sealed with `former`.
     pub fn new(current: &EncryptionKey, former: Option<&EncryptionKey>) -> Self {
-        Self { current: Pair::new(current), former: former.map(Pair::new) }
+        Self { current: DerivedKeys::new(current), former: former.map(DerivedKeys::new) }
     }
 
     /// What stands for `digest` in a key.
@@ -115,11 +115,11 @@ impl Encryption {
         sealed.extend_from_slice(&MAGIC);
         sealed.extend_from_slice(&(value.len() as u64).to_le_bytes());
         let mut rest = value;
-        for (part, length) in parts(value.len()).enumerate() {
+        for (part, length) in part_lengths(value.len()).enumerate() {
             let msg;
             (msg, rest) = rest.split_at(length);
             let nonce = XNonce::try_generate().ok()?;
-            let payload = Payload { msg, aad: &place(name, value.len(), part) };
+            let payload = Payload { msg, aad: &associated_data(name, value.len(), part) };
             sealed.extend_from_slice(&nonce);
             sealed.extend_from_slice(&self.current.values.encrypt(&nonce, payload).ok()?);
         }
@@ -128,29 +128,30 @@ impl Encryption {
 
     /// The value that was sealed to be kept under `name`; `None` where these bytes are none such.
     pub fn open(&self, name: &str, bytes: &[u8]) -> Option<Bytes> {
-        let (length, value) = self.opened(name, bytes)?;
+        let (length, value) = self.open_parts(name, bytes)?;
         (value.len() == length && bytes.len() == sealed_length(length)).then(|| value.into())
     }
 
     /// The beginning of such a value, of which `bytes` are the beginning: the parts that are there.
     pub fn open_beginning(&self, name: &str, bytes: &[u8]) -> Option<Bytes> {
-        self.opened(name, bytes).map(|(_, beginning)| beginning.into())
+        self.open_parts(name, bytes).map(|(_, beginning)| beginning.into())
     }
 
     /// The length of the value, and as many of its parts as are there and open.
-    fn opened(&self, name: &str, bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
+    fn open_parts(&self, name: &str, bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
         let (length, mut rest) = bytes.strip_prefix(&MAGIC)?.split_first_chunk::<8>()?;
         let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
         let mut value = Vec::with_capacity(bytes.len());
-        for (part, part_length) in parts(length).enumerate() {
+        for (part, part_length) in part_lengths(length).enumerate() {
             let Some((sealed, after)) = rest.split_at_checked(part_length.checked_add(NONCE_LEN + TAG_LEN)?)
             else {
                 break;
             };
             let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
-            let aad = place(name, length, part);
-            let open =
-                |pair: &Pair| pair.values.decrypt(&(*nonce).into(), Payload { msg: sealed, aad: &aad }).ok();
+            let aad = associated_data(name, length, part);
+            let open = |pair: &DerivedKeys| {
+                pair.values.decrypt(&(*nonce).into(), Payload { msg: sealed, aad: &aad }).ok()
+            };
             value.extend_from_slice(&open(&self.current).or_else(|| open(self.former.as_ref()?))?);
             rest = after;
         }
@@ -160,7 +161,7 @@ impl Encryption {
 
 impl fmt::Debug for Encryption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sealing")
+        f.write_str("Encryption")
     }
 }
 
@@ -219,7 +220,7 @@ mod tests {
             let sealed = encryption.seal("n", &value).expect("sealed");
             assert_eq!(sealed.len(), sealed_length(length));
             assert_eq!(encryption.open("n", &sealed).as_deref(), Some(&value[..]), "{length}");
-            for beginning in PARTED_AT.map(|end| end.min(length)) {
+            for beginning in PART_ENDS.map(|end| end.min(length)) {
                 let part = &sealed[..sealed_length(beginning)];
                 assert_eq!(
                     encryption.open_beginning("n", part).as_deref(),

@@ -13,7 +13,7 @@ pub trait Item {
 }
 
 /// Cells that a table begins with.
-const FEWEST: usize = 8;
+const MIN_CELLS: usize = 8;
 
 /// A hash table.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl<T> Default for HashTable<T> {
 impl<T: Item> HashTable<T> {
     /// As many items as make a table of at most `cells`.
     pub fn room_within(cells: usize) -> usize {
-        let sizes = iter::successors(Some(FEWEST), |size| Some(grown(*size)));
+        let sizes = iter::successors(Some(MIN_CELLS), |size| Some(grown(*size)));
         sizes.take_while(|size| *size <= cells).last().map_or(0, room)
     }
 
@@ -42,13 +42,13 @@ impl<T: Item> HashTable<T> {
     }
 
     /// The item with this hash that is the one looked for.
-    pub fn find(&self, hash: u32, is_it: impl Fn(&T) -> bool) -> Option<&T> {
-        self.cells[self.at(hash, is_it)?].as_ref()
+    pub fn find(&self, hash: u32, is_same: impl Fn(&T) -> bool) -> Option<&T> {
+        self.cells[self.at(hash, is_same)?].as_ref()
     }
 
     /// The same, to be changed; its hash must stay what it is.
-    pub fn find_mut(&mut self, hash: u32, is_it: impl Fn(&T) -> bool) -> Option<&mut T> {
-        let at = self.at(hash, is_it)?;
+    pub fn find_mut(&mut self, hash: u32, is_same: impl Fn(&T) -> bool) -> Option<&mut T> {
+        let at = self.at(hash, is_same)?;
         self.cells[at].as_mut()
     }
 
@@ -65,18 +65,18 @@ impl<T: Item> HashTable<T> {
     }
 
     /// Takes out the item with this hash that is the one looked for.
-    pub fn remove(&mut self, hash: u32, is_it: impl Fn(&T) -> bool) -> Option<T> {
-        let at = self.at(hash, is_it)?;
+    pub fn remove(&mut self, hash: u32, is_same: impl Fn(&T) -> bool) -> Option<T> {
+        let at = self.at(hash, is_same)?;
         let removed = self.cells[at].take();
         self.len -= 1;
         self.close(at);
         removed
     }
 
-    fn at(&self, hash: u32, is_it: impl Fn(&T) -> bool) -> Option<usize> {
+    fn at(&self, hash: u32, is_same: impl Fn(&T) -> bool) -> Option<usize> {
         let mut at = self.home(hash)?;
         while let Some(item) = &self.cells[at] {
-            if is_it(item) {
+            if is_same(item) {
                 return Some(at);
             }
             at = self.after(at);
@@ -128,7 +128,7 @@ const fn room(cells: usize) -> usize {
 
 /// How many cells come after so many. Half as many again: twice as many would leave more of them empty.
 fn grown(cells: usize) -> usize {
-    (cells + cells / 2).max(FEWEST)
+    (cells + cells / 2).max(MIN_CELLS)
 }
 
 #[cfg(test)]
@@ -161,16 +161,16 @@ mod tests {
             let (mut table, mut model) = (HashTable::default(), Vec::new());
             for (n, puts) in steps {
                 let thing = Thing(n);
-                let is_it = |other: &Thing| *other == thing;
-                let at = model.iter().position(is_it);
-                prop_assert_eq!(table.find(thing.hash(), is_it), at.map(|at| &model[at]));
+                let is_same = |other: &Thing| *other == thing;
+                let at = model.iter().position(is_same);
+                prop_assert_eq!(table.find(thing.hash(), is_same), at.map(|at| &model[at]));
                 match (puts, at) {
                     (true, None) => {
                         table.insert(thing);
                         model.push(thing);
                     }
-                    (true, Some(_)) => prop_assert_eq!(table.find_mut(thing.hash(), is_it).copied(), Some(thing)),
-                    (false, _) => prop_assert_eq!(table.remove(thing.hash(), is_it), at.map(|at| model.swap_remove(at))),
+                    (true, Some(_)) => prop_assert_eq!(table.find_mut(thing.hash(), is_same).copied(), Some(thing)),
+                    (false, _) => prop_assert_eq!(table.remove(thing.hash(), is_same), at.map(|at| model.swap_remove(at))),
                 }
                 prop_assert_eq!(table.len(), model.len());
                 for thing in &model {

@@ -16,7 +16,7 @@ use crate::{
 const TTL: Duration = Duration::from_secs(5);
 
 /// A larger document is not read, in bytes: what tells of a state is small.
-const LARGEST: usize = 256 * 1024;
+const MAX_READ_BYTES: usize = 256 * 1024;
 
 /// What says that something is finished, or in a state in which it stays until somebody changes it; sorted. Any other word
 /// counts as one for work that goes on: then an answer is kept for too short a time, and never for too long.
@@ -94,8 +94,8 @@ const LONGEST_WORD: usize = 16;
 const WRAPPERS: [&str; 8] = ["data", "result", "results", "response", "payload", "document", "item", "file"];
 
 /// The life of an answer of `kind` with this head and body that would have `life`; `None` where that is fine.
-pub fn shortened(kind: Kind, headers: &HeaderMap, body: &Bytes, life: Lifetime) -> Option<Lifetime> {
-    let is_seen = matches!(kind, Kind::Document | Kind::Conversation) && body.len() <= LARGEST;
+pub fn shortened_lifetime(kind: Kind, headers: &HeaderMap, body: &Bytes, life: Lifetime) -> Option<Lifetime> {
+    let is_seen = matches!(kind, Kind::Document | Kind::Conversation) && body.len() <= MAX_READ_BYTES;
     let is_json = || media_type(headers).is_some_and(|media| media.ends_with("json"));
     let is_unfinished = is_seen && is_json() && Json::parse(body).is_ok_and(|json| is_unfinished(&json));
     is_unfinished.then(|| Lifetime::fresh(life.ttl.min(TTL)))
@@ -141,15 +141,15 @@ mod tests {
     }
 
     /// The life of a document with this body, in seconds; `None` where it stays as it is.
-    fn of(kind: Kind, media: &'static str, body: &str) -> Option<u64> {
+    fn seconds_left(kind: Kind, media: &'static str, body: &str) -> Option<u64> {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(media))]);
-        let life = shortened(kind, &headers, &Bytes::copy_from_slice(body.as_bytes()), life())?;
+        let life = shortened_lifetime(kind, &headers, &Bytes::copy_from_slice(body.as_bytes()), life())?;
         assert_eq!(life, Lifetime::fresh(life.ttl), "it is never served stale");
         Some(life.ttl.as_secs())
     }
 
     fn is_short(body: &Value) -> bool {
-        of(Kind::Document, "application/json", &body.to_string()).is_some()
+        seconds_left(Kind::Document, "application/json", &body.to_string()).is_some()
     }
 
     #[test]
@@ -236,12 +236,16 @@ mod tests {
             (Kind::Embedding, "application/json", None),
             (Kind::Other, "application/json", None),
         ] {
-            assert_eq!(of(kind, media, body), expected, "{kind} {media}");
+            assert_eq!(seconds_left(kind, media, body), expected, "{kind} {media}");
         }
         let sized = |len: usize| format!("{}{body}", " ".repeat(len - body.len()));
-        assert_eq!(of(Kind::Document, "application/json", &sized(LARGEST)), Some(5));
-        assert_eq!(of(Kind::Document, "application/json", &sized(LARGEST + 1)), None);
-        assert_eq!(of(Kind::Document, "application/json", "{\"status\": \"processing\""), None, "no JSON");
+        assert_eq!(seconds_left(Kind::Document, "application/json", &sized(MAX_READ_BYTES)), Some(5));
+        assert_eq!(seconds_left(Kind::Document, "application/json", &sized(MAX_READ_BYTES + 1)), None);
+        assert_eq!(
+            seconds_left(Kind::Document, "application/json", "{\"status\": \"processing\""),
+            None,
+            "no JSON"
+        );
     }
 
     #[test]
@@ -250,7 +254,7 @@ mod tests {
             HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         let life = Lifetime::fresh(Duration::from_secs(2));
         let body = Bytes::from_static(br#"{"status": "processing"}"#);
-        assert_eq!(shortened(Kind::Document, &headers, &body, life), Some(life));
+        assert_eq!(shortened_lifetime(Kind::Document, &headers, &body, life), Some(life));
     }
 
     proptest! {

@@ -159,7 +159,7 @@ impl Reader<'_> {
 
         let (pattern, kind, common) = (pattern?, kind?, common?);
         let scope = scope.unwrap_or_else(|| common.scope.clone());
-        let mut route = Route::new(&pattern, kind, ttl.unwrap_or(common.ttls.of(kind)), scope).ok()?;
+        let mut route = Route::new(&pattern, kind, ttl.unwrap_or(common.ttls.ttl(kind)), scope).ok()?;
         route.name = name;
         route.dialect = dialect;
         route.cache = cache.unwrap_or(route.cache);

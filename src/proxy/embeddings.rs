@@ -205,7 +205,7 @@ fn rest(
     request: Request<RequestBody>,
 ) -> (FillPlan, Request<RequestBody>) {
     let wanted = batch.wanted(lacking);
-    let key = Key::together(wanted.keys());
+    let key = Key::joint(wanted.keys());
     let asked = FillPlan { key, wanted: Some(Arc::new(wanted)), ..plan.clone() };
     let request = request.map(|body| match body {
         RequestBody::Full(Some(body)) => batch.request(&body, lacking).into(),

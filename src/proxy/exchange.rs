@@ -24,7 +24,7 @@ use crate::{
         state::Live,
     },
     reason::Reason,
-    request::connection::Caller,
+    request::connection::Connection,
     telemetry::log::events,
 };
 
@@ -43,7 +43,7 @@ pub struct Exchange {
     /// When it came.
     pub started: Instant,
     /// Who it came from, directly.
-    pub caller: Arc<Caller>,
+    pub caller: Arc<Connection>,
     /// The page that it came from, where a browser says so.
     pub origin: Option<Origin>,
     /// The text of its question, where that is to be logged.

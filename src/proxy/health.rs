@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use crate::{
     config::Config,
     proxy::{body::ResponseBody, response, state::Shared, upstream::Upstream},
-    request::dispatch::Page,
+    request::dispatch::HealthPage,
     telemetry::{log::Log, stats::human_bytes},
 };
 
@@ -45,18 +45,18 @@ impl Health {
     /// The response to a request with this method for one of the health pages.
     pub async fn page(
         &self,
-        page: Page,
+        page: HealthPage,
         config: &Config,
         shared: &Shared,
         method: &Method,
     ) -> Response<ResponseBody> {
         let (status, body) = match page {
-            Page::Report => (StatusCode::OK, Box::pin(self.report(config, shared)).await),
-            Page::Live => (StatusCode::OK, json!({"status": "live"})),
-            Page::Ready if self.draining.load(Ordering::Relaxed) => {
+            HealthPage::Report => (StatusCode::OK, Box::pin(self.report(config, shared)).await),
+            HealthPage::Live => (StatusCode::OK, json!({"status": "live"})),
+            HealthPage::Ready if self.draining.load(Ordering::Relaxed) => {
                 (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "draining"}))
             }
-            Page::Ready => (StatusCode::OK, json!({"status": "ready"})),
+            HealthPage::Ready => (StatusCode::OK, json!({"status": "ready"})),
         };
         let mut response = response::json(status, body.to_string().into_bytes());
         response

@@ -62,7 +62,7 @@ use crate::{
     request::{
         CacheRequest,
         client_body::ClientBody,
-        connection::Caller,
+        connection::Connection,
         dispatch::{Dispatch, PassThrough},
     },
     telemetry::{log::events, stats::Limit},
@@ -88,7 +88,7 @@ impl Proxy {
     pub async fn handle(
         self: Arc<Self>,
         request: Request<ClientBody>,
-        caller: Arc<Caller>,
+        caller: Arc<Connection>,
     ) -> Result<Response<Observed>, BodyError> {
         let (parts, body) = request.into_parts();
         // The head is large, and is moved several times.
@@ -141,7 +141,7 @@ impl Proxy {
         }
     }
 
-    fn begin(&self, parts: &Parts, caller: Arc<Caller>) -> Exchange {
+    fn begin(&self, parts: &Parts, caller: Arc<Connection>) -> Exchange {
         Exchange {
             id: exchange::request_id(&parts.headers),
             method: parts.method.clone(),
@@ -166,9 +166,9 @@ impl Proxy {
             None => {
                 validation::check(&parts)
                     .map_err(|fault| ProxyError::new(ErrorKind::InvalidRequest, fault))?;
-                match Dispatch::of(&live.config.health_path, &live.routes, &parts) {
-                    Dispatch::Cached(route) => exchange.caller.read(route, &mut parts),
-                    Dispatch::Own(page) => {
+                match Dispatch::new(&live.config.health_path, &live.routes, &parts) {
+                    Dispatch::Cacheable(route) => exchange.caller.read(route, &mut parts),
+                    Dispatch::Health(page) => {
                         let response = self.health.page(page, &live.config, &self.shared, &parts.method);
                         return Ok(Reply::new(response.await, None));
                     }

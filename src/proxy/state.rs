@@ -71,7 +71,7 @@ pub fn classify_context(config: &Config, namespace: Namespace) -> ClassifyContex
         encryption: config.store.encryption().map(Arc::new),
         host_counts: config.upstream.preserve_host,
         log_questions: config.log.queries,
-        resources: Resources::of(&config.routes),
-        parse_cache: ParseCache::beside(config.store.memory()),
+        resources: Resources::from_routes(&config.routes),
+        parse_cache: ParseCache::for_store(config.store.memory()),
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::{
     cache::{
         entry::Entry,
-        key::{Id, Key},
+        key::{Key, KeyId},
     },
     dialect::{Inputs, Vectors, usage::Usage},
     http::headers::forget_body,
@@ -31,7 +31,7 @@ impl Batch {
     /// The inputs of a request, and the key of each.
     pub(crate) fn new(inputs: Inputs, of_inputs: Vec<Key>) -> Self {
         let (mut keys, mut firsts, mut order) = (Vec::new(), Vec::new(), Vec::new());
-        let mut known: HashMap<Id, usize> = HashMap::with_capacity(of_inputs.len());
+        let mut known: HashMap<KeyId, usize> = HashMap::with_capacity(of_inputs.len());
         for (place, key) in of_inputs.into_iter().enumerate() {
             let number = match known.entry(key.id()) {
                 hash_map::Entry::Occupied(known) => *known.get(),

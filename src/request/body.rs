@@ -51,29 +51,29 @@ pub struct BodyContext<'a> {
 
 impl ParsedBody {
     /// Reads `json`, whose text is `text`, as a request of `dialect`; `counts` is what of it counts.
-    pub fn of(
-        place: BodyContext<'_>,
+    pub fn new(
+        context: BodyContext<'_>,
         dialect: Dialect,
         json: &Json<'_>,
         text: &[u8],
         counts: Body<'_>,
     ) -> Self {
-        let conversations = place.conversations(json);
-        let ask = dialect.ask(json, place.route.usage);
+        let conversations = context.conversations(json);
+        let ask = dialect.ask(json, context.route.usage);
         Self {
             dialect,
-            digest: BodyDigest::of(place.route, dialect, counts),
+            digest: BodyDigest::new(context.route, dialect, counts),
             ask,
             conversations,
             model: json.get("model").and_then(Json::as_str).map(str::to_owned),
-            question_text: place.log_questions.then(|| dialect.question_text(json)).flatten(),
+            question_text: context.log_questions.then(|| dialect.question_text(json)).flatten(),
             upstream_body: ask.upstream_body(text, json),
         }
     }
 
     /// A body whose bytes count, whatever they say.
-    pub fn opaque(place: BodyContext<'_>, bytes: &[u8]) -> Self {
-        Self::of(place, Dialect::None, &Json::Null, bytes, Body::Bytes(bytes))
+    pub fn opaque(context: BodyContext<'_>, bytes: &[u8]) -> Self {
+        Self::new(context, Dialect::None, &Json::Null, bytes, Body::Bytes(bytes))
     }
 
     /// All of it but the digest of what counts.

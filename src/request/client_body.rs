@@ -11,19 +11,19 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::request::connection::Caller;
+use crate::request::connection::Connection;
 
 /// A request's body, as it comes.
 #[derive(Debug)]
 pub struct ClientBody {
     body: Incoming,
-    caller: Arc<Caller>,
+    caller: Arc<Connection>,
     has_ended: bool,
 }
 
 impl ClientBody {
     /// The `body` of a request on the connection of `caller`.
-    pub(crate) fn new(body: Incoming, caller: Arc<Caller>) -> Self {
+    pub(crate) fn new(body: Incoming, caller: Arc<Connection>) -> Self {
         Self { body, caller, has_ended: false }
     }
 }

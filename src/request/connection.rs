@@ -15,16 +15,16 @@ use crate::{
     cache::route::Route,
     http::{forwarded::Peer, headers},
     request::{
-        half_close::{HalfClose, Halves},
+        half_close::{HalfClose, HasHalfClose},
         head::RequestHead,
     },
 };
 
 /// A longer head is not remembered, in bytes.
-const LONGEST: usize = 2048;
+const MAX_HEAD_BYTES: usize = 2048;
 
 /// After so many heads of which none came again, no further one is remembered: such a client names each request.
-const OTHERS_IN_A_ROW: u8 = 16;
+const MAX_NEW_IN_A_ROW: u8 = 16;
 
 /// Ends each piece of a head, none of which has such a byte (RFC 9110, sections 5.1 and 5.5; RFC 9112, section 3).
 const END: u8 = 0;
@@ -35,15 +35,15 @@ pub struct ConnectionSlot(pub Arc<dyn fmt::Debug + Send + Sync>);
 
 /// Who is at the other end of a connection.
 #[derive(Debug)]
-pub struct Caller {
+pub struct Connection {
     /// Its address.
     pub peer: Peer,
     /// Whether it may have said all and still wait.
     pub half_close: HalfClose,
-    last: Mutex<Last>,
+    last: Mutex<LastHead>,
 }
 
-impl Halves for Arc<Caller> {
+impl HasHalfClose for Arc<Connection> {
     fn half_close(&self) -> &HalfClose {
         &self.half_close
     }
@@ -51,63 +51,63 @@ impl Halves for Arc<Caller> {
 
 /// The last head that a connection had, on a cacheable route.
 #[derive(Debug, Default)]
-struct Last {
-    known: Option<Known>,
+struct LastHead {
+    known: Option<KnownHead>,
     /// How many heads were read since one came again.
-    others: u8,
+    new_in_a_row: u8,
 }
 
-struct Known {
+struct KnownHead {
     /// It, with the connection's headers, and its caller's credentials.
     text: Box<[u8]>,
-    says: Arc<RequestHead>,
+    head: Arc<RequestHead>,
     /// Whether it has headers of the connection's.
     has_connection: bool,
 }
 
 /// Without its text, which no log may have.
-impl fmt::Debug for Known {
+impl fmt::Debug for KnownHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Known").field("says", &self.says).finish_non_exhaustive()
+        f.debug_struct("KnownHead").field("head", &self.head).finish_non_exhaustive()
     }
 }
 
-impl Caller {
+impl Connection {
     /// One at this address.
     pub fn new(address: IpAddr) -> Self {
         Self { peer: Peer::new(address), half_close: HalfClose::default(), last: Mutex::default() }
     }
 
-    /// What the head in `parts` says, where it is the last one again, and the route that covered it is one of `routes`,
+    /// What the head in `parts` head, where it is the last one again, and the route that covered it is one of `routes`,
     /// which no others are under other settings; `parts` are without the connection's headers then.
     pub fn recall(&self, routes: &[Arc<Route>], parts: &mut Parts) -> Option<Arc<RequestHead>> {
         let mut last = self.last.lock();
         let is_one = |route: &Arc<Route>| routes.iter().any(|one| Arc::ptr_eq(one, route));
-        let is_same = |known: &&Known| is_one(&known.says.route) && is_same(&known.text, parts);
+        let is_same = |known: &&KnownHead| is_one(&known.head.route) && is_same(&known.text, parts);
         let known = last.known.as_ref().filter(is_same)?;
         if known.has_connection {
             headers::remove_hop_by_hop(&mut parts.headers);
         }
-        let says = Arc::clone(&known.says);
-        last.others = 0;
-        Some(says)
+        let head = Arc::clone(&known.head);
+        last.new_in_a_row = 0;
+        Some(head)
     }
 
     /// Reads the head in `parts`, which `route` covers, takes the connection's headers out of it, and remembers it.
     pub fn read(&self, route: &Arc<Route>, parts: &mut Parts) -> Arc<RequestHead> {
-        let text = self.is_worth_it().then(|| text(parts)).filter(|text| text.len() <= LONGEST);
+        let text = self.is_worth_it().then(|| text(parts)).filter(|text| text.len() <= MAX_HEAD_BYTES);
         let has_connection = headers::remove_hop_by_hop(&mut parts.headers);
-        let says = Arc::new(RequestHead::of(route, parts));
-        let known = |text: Vec<u8>| Known { text: text.into(), says: Arc::clone(&says), has_connection };
+        let head = Arc::new(RequestHead::new(route, parts));
+        let known = |text: Vec<u8>| KnownHead { text: text.into(), head: Arc::clone(&head), has_connection };
         self.last.lock().known = text.map(known);
-        says
+        head
     }
 
     /// Whether one more head is worth remembering.
     fn is_worth_it(&self) -> bool {
         let mut last = self.last.lock();
-        last.others = last.others.saturating_add(1);
-        last.others <= OTHERS_IN_A_ROW
+        last.new_in_a_row = last.new_in_a_row.saturating_add(1);
+        last.new_in_a_row <= MAX_NEW_IN_A_ROW
     }
 }
 
@@ -149,12 +149,12 @@ fn pieces(parts: &Parts) -> impl Iterator<Item = &[u8]> {
 }
 
 /// A length with more digits may be one that a proxy must not pass on.
-const DIGITS: usize = 15;
+const MAX_DIGITS: usize = 15;
 
 /// Of a header's value, what is read of it: of a length, that it is a number.
 fn what_counts<'a>(name: &HeaderName, value: &'a HeaderValue) -> &'a [u8] {
     let value = value.as_bytes();
-    let is_number = || (1..=DIGITS).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    let is_number = || (1..=MAX_DIGITS).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
     if *name == header::CONTENT_LENGTH && is_number() { b"" } else { value }
 }
 
@@ -168,8 +168,8 @@ mod tests {
     use super::*;
     use crate::cache::route::{Scope, kind::Kind};
 
-    fn caller() -> Caller {
-        Caller::new(Ipv4Addr::LOCALHOST.into())
+    fn caller() -> Connection {
+        Connection::new(Ipv4Addr::LOCALHOST.into())
     }
 
     fn route() -> Arc<Route> {
@@ -279,17 +279,17 @@ mod tests {
                 caller.recall(&routes, &mut came.clone()).is_some()
             }
         };
-        assert!(!is_remembered(&"x".repeat(LONGEST)));
+        assert!(!is_remembered(&"x".repeat(MAX_HEAD_BYTES)));
         assert!(is_remembered("1"));
         assert!(is_remembered("2"));
-        for other in 0..u32::from(OTHERS_IN_A_ROW) {
+        for other in 0..u32::from(MAX_NEW_IN_A_ROW) {
             caller.read(&routes[0], &mut head("POST", "/a", &[("x-request-id", &other.to_string())]));
         }
         assert!(!is_remembered("3"));
     }
 
     proptest! {
-        /// Whatever came before, a head says what it would if it came first.
+        /// Whatever came before, a head head what it would if it came first.
         #[test]
         fn what_is_recalled_is_what_would_be_read(
             heads in proptest::collection::vec(
@@ -308,11 +308,11 @@ mod tests {
                 let came = head("POST", &format!("/{path}"), &lines);
                 for _ in 0..times {
                     let (mut ours, mut first) = (came.clone(), came.clone());
-                    let says = caller.recall(&routes, &mut ours);
-                    let says = says.unwrap_or_else(|| caller.read(&routes[0], &mut ours));
+                    let head = caller.recall(&routes, &mut ours);
+                    let head = head.unwrap_or_else(|| caller.read(&routes[0], &mut ours));
                     headers::remove_hop_by_hop(&mut first.headers);
-                    let read = RequestHead::of(&routes[0], &first);
-                    prop_assert_eq!(format!("{says:?}"), format!("{read:?}"));
+                    let read = RequestHead::new(&routes[0], &first);
+                    prop_assert_eq!(format!("{head:?}"), format!("{read:?}"));
                     prop_assert_eq!(ours.headers, first.headers);
                 }
             }

@@ -10,9 +10,9 @@ use crate::{cache::route::Route, http::validation};
 #[derive(Debug)]
 pub enum Dispatch<'a> {
     /// It is for a page of sidecache's own.
-    Own(Page),
+    Health(HealthPage),
     /// It is one of this route's, whose answers are kept.
-    Cached(&'a Arc<Route>),
+    Cacheable(&'a Arc<Route>),
     /// It goes on to the upstream, and its answer back, and nothing is kept.
     PassThrough(PassThrough<'a>),
 }
@@ -25,12 +25,12 @@ pub struct PassThrough<'a> {
     /// The protocol that its connection is to become.
     pub upgrade: Option<String>,
     /// Why it is passed on.
-    pub why: Why,
+    pub why: PassThroughReason,
 }
 
 /// Why a request is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum PassThroughReason {
     /// No route covers it.
     Uncovered,
     /// Its route has `cache = false`.
@@ -45,7 +45,7 @@ pub enum Why {
 
 /// A health page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Page {
+pub enum HealthPage {
     /// At `health.path` itself.
     Report,
     /// Whether the process lives.
@@ -54,9 +54,9 @@ pub enum Page {
     Ready,
 }
 
-impl Page {
+impl HealthPage {
     /// The one at `path`, where `health.path` is `base`.
-    pub fn at(base: &str, path: &str) -> Option<Self> {
+    pub fn from_path(base: &str, path: &str) -> Option<Self> {
         match path.strip_prefix(base)? {
             "" => Some(Self::Report),
             "/live" => Some(Self::Live),
@@ -66,27 +66,27 @@ impl Page {
     }
 
     /// The one that a request is for, which is answered here whatever else covers it.
-    pub fn asked(base: &str, method: &Method, path: &str) -> Option<Self> {
-        Self::at(base, path).filter(|_| matches!(*method, Method::GET | Method::HEAD))
+    pub fn from_request(base: &str, method: &Method, path: &str) -> Option<Self> {
+        Self::from_path(base, path).filter(|_| matches!(*method, Method::GET | Method::HEAD))
     }
 }
 
 impl<'a> Dispatch<'a> {
     /// That of a request with the head in `parts`, where the health page is at `health_path`.
-    pub fn of(health_path: &str, routes: &'a [Arc<Route>], parts: &Parts) -> Self {
+    pub fn new(health_path: &str, routes: &'a [Arc<Route>], parts: &Parts) -> Self {
         let (method, path) = (&parts.method, parts.uri.path());
-        if let Some(page) = Page::asked(health_path, method, path) {
-            return Self::Own(page);
+        if let Some(page) = HealthPage::from_request(health_path, method, path) {
+            return Self::Health(page);
         }
         let covering = routes.iter().find(|route| route.pattern.matches(method, path));
         let upgrade = validation::upgrade(&parts.headers).map(str::to_owned);
         let why = match covering {
-            None => Why::Uncovered,
-            Some(route) if !route.cache => Why::NotCached,
-            Some(route) if !route.caches(method) => Why::Method,
-            Some(_) if upgrade.is_some() => Why::Upgrade,
-            Some(_) if validation::climbs(path) => Why::Climbs,
-            Some(route) => return Self::Cached(route),
+            None => PassThroughReason::Uncovered,
+            Some(route) if !route.cache => PassThroughReason::NotCached,
+            Some(route) if !route.caches(method) => PassThroughReason::Method,
+            Some(_) if upgrade.is_some() => PassThroughReason::Upgrade,
+            Some(_) if validation::climbs(path) => PassThroughReason::Climbs,
+            Some(route) => return Self::Cacheable(route),
         };
         Self::PassThrough(PassThrough { covering, upgrade, why })
     }
@@ -115,9 +115,9 @@ mod tests {
                 false => request,
             };
             let (parts, ()) = request.body(()).expect("a request").into_parts();
-            match Dispatch::of("/health", &routes, &parts) {
-                Dispatch::Own(page) => format!("{page:?}"),
-                Dispatch::Cached(route) => route.name.clone(),
+            match Dispatch::new("/health", &routes, &parts) {
+                Dispatch::Health(page) => format!("{page:?}"),
+                Dispatch::Cacheable(route) => route.name.clone(),
                 Dispatch::PassThrough(PassThrough { covering, upgrade, why }) => {
                     format!("{why:?} {} {}", covering.map_or("none", |route| &route.name), upgrade.is_some())
                 }

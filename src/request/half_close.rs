@@ -96,7 +96,7 @@ impl HalfClose {
 }
 
 /// Whose [`HalfClose`] counts.
-pub trait Halves {
+pub trait HasHalfClose {
     /// Its state.
     fn half_close(&self) -> &HalfClose;
 }

@@ -47,15 +47,15 @@ pub struct RequestHead {
     /// The digest of what names this request for its repeats.
     pub idempotency_key: Option<blake3::Hash>,
     /// What of it is in the key, for bodies that are taken as the first one was.
-    in_key: OnceLock<(Form, blake3::Hash)>,
+    in_key: OnceLock<(BodyForm, blake3::Hash)>,
 }
 
 /// How a body is taken: what of the head counts depends on that.
-type Form = (Dialect, u8);
+type BodyForm = (Dialect, u8);
 
 impl RequestHead {
     /// Reads the head of a request that `route` covers by its method and path; without the connection's headers.
-    pub fn of(route: &Arc<Route>, parts: &Parts) -> Self {
+    pub fn new(route: &Arc<Route>, parts: &Parts) -> Self {
         let Parts { method, headers, .. } = parts;
         let follows = route.mode == Mode::Rfc9111;
         let directives = match (route.honor_request_cache_control, follows) {
@@ -67,8 +67,8 @@ impl RequestHead {
             route: Arc::clone(route),
             directives,
             refused: refusal(route, parts, &directives),
-            conditions: Conditions::of(route.kind, method, headers),
-            range: if follows { Range::of(method, headers) } else { None },
+            conditions: Conditions::from_request(route.kind, method, headers),
+            range: if follows { Range::from_request(method, headers) } else { None },
             credentials: credentials(headers),
             is_json: headers::is_json(headers),
             is_encoded: headers.contains_key(header::CONTENT_ENCODING),
@@ -87,7 +87,8 @@ impl RequestHead {
         body: BodyDigest,
     ) -> blake3::Hash {
         let form = (dialect, body.taken_as());
-        let of_head = || key::head_digest(&key::Request::of(parts, &self.route, dialect, host_counts, body));
+        let of_head =
+            || key::head_digest(&key::Request::from_parts(parts, &self.route, dialect, host_counts, body));
         let (known, digest) = self.in_key.get_or_init(|| (form, of_head()));
         let digest = if *known == form { *digest } else { of_head() };
         key::whole_digest(&digest, body)
@@ -105,11 +106,11 @@ fn refusal(route: &Route, parts: &Parts, directives: &RequestDirectives) -> Opti
     let has = |name: HeaderName| parts.headers.contains_key(name);
     match route.mode {
         Mode::Ttl if has(header::CONTENT_ENCODING) => return Some(Reason::RequestEncoded),
-        _ if conditional::are_the_upstreams(route.kind, &parts.method, &parts.headers) => {
+        _ if conditional::upstream_must_evaluate(route.kind, &parts.method, &parts.headers) => {
             return Some(Reason::RequestPrecondition);
         }
         // Where the upstream is followed, a stored response may have the part that is asked for.
-        Mode::Rfc9111 if Range::of(&parts.method, &parts.headers).is_some() => return None,
+        Mode::Rfc9111 if Range::from_request(&parts.method, &parts.headers).is_some() => return None,
         Mode::Ttl | Mode::Rfc9111 => {}
     }
     has(header::RANGE).then_some(Reason::RequestRange)

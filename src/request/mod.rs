@@ -107,11 +107,11 @@ pub fn classify(
     classify_context: &ClassifyContext,
 ) -> Option<CacheRequest> {
     let route = &head.route;
-    let reader = Reader { head, parts, classify_context };
+    let classifier = Classifier { head, parts, classify_context };
     let opaque = |refused: Option<Reason>| {
         // What is refused has no key.
         let counts = if refused.is_none() { body } else { &[] };
-        Some(reader.cache_request(ParsedBody::opaque(reader.place(), counts), refused))
+        Some(classifier.cache_request(ParsedBody::opaque(classifier.body_context(), counts), refused))
     };
     if route.mode == Mode::Rfc9111 {
         return opaque(None);
@@ -127,11 +127,11 @@ pub fn classify(
         return opaque(Some(Reason::RequestEncoded));
     }
     // Of a batch, each input is known by itself, and the whole is not remembered.
-    let known_by = (route.kind != Kind::Embedding).then(|| classify_context.parse_cache.name(body));
+    let body_id = (route.kind != Kind::Embedding).then(|| classify_context.parse_cache.body_id(body));
     if let Some(parsed) =
-        known_by.and_then(|name| classify_context.parse_cache.recall(&name, route, parts.uri.path()))
+        body_id.and_then(|id| classify_context.parse_cache.recall(&id, route, parts.uri.path()))
     {
-        return Some(reader.cache_request(parsed, None));
+        return Some(classifier.cache_request(parsed, None));
     }
     let json = match Json::parse(body) {
         Ok(json) => json,
@@ -140,13 +140,13 @@ pub fn classify(
     let dialect = route.dialect_for(parts.uri.path(), &json);
     let fits = dialect.fits(&json, route.model_elsewhere) && !(route.builtin && dialect == Dialect::Json);
     match (fits, route.builtin) {
-        (true, _) if dialect == Dialect::Embedding => Some(reader.batch(body, &json)),
+        (true, _) if dialect == Dialect::Embedding => Some(classifier.batch(body, &json)),
         (true, _) => {
-            let parsed = ParsedBody::of(reader.place(), dialect, &json, body, Body::Json(&json));
-            if let Some(name) = known_by {
-                classify_context.parse_cache.keep(name, route, parts.uri.path(), &parsed);
+            let parsed = ParsedBody::new(classifier.body_context(), dialect, &json, body, Body::Json(&json));
+            if let Some(id) = body_id {
+                classify_context.parse_cache.remember(id, route, parts.uri.path(), &parsed);
             }
-            Some(reader.cache_request(parsed, None))
+            Some(classifier.cache_request(parsed, None))
         }
         (false, true) => None,
         (false, false) => opaque(Some(Reason::RequestNotInDialect)),
@@ -162,14 +162,14 @@ const fn parse_reason(error: JsonError) -> Reason {
     }
 }
 
-struct Reader<'a> {
+struct Classifier<'a> {
     head: &'a RequestHead,
     parts: &'a Parts,
     classify_context: &'a ClassifyContext,
 }
 
-impl<'a> Reader<'a> {
-    fn place(&self) -> BodyContext<'a> {
+impl<'a> Classifier<'a> {
+    fn body_context(&self) -> BodyContext<'a> {
         BodyContext {
             route: &self.head.route,
             path: self.parts.uri.path(),
@@ -214,17 +214,17 @@ impl<'a> Reader<'a> {
 
     /// A request for vectors. Where it cannot be told what each input alone would be answered with, it is not cached.
     fn batch(&self, body: &[u8], json: &Json<'_>) -> CacheRequest {
-        let read = |counts| ParsedBody::of(self.place(), Dialect::Embedding, json, body, counts);
+        let read = |counts| ParsedBody::new(self.body_context(), Dialect::Embedding, json, body, counts);
         let Some(inputs) = Inputs::find(body, json) else {
             return self.cache_request(read(Body::Json(json)), Some(Reason::RequestNotInDialect));
         };
         let mut cache_request = self.cache_request(read(Body::Shared(json, inputs.unshared_members())), None);
         cache_request.ask.inputs = inputs.count();
         if let Some(shared) = cache_request.key.take() {
-            let key = |input| shared.sibling(|shared| key::input_digest(&self.head.route, shared, input));
+            let key = |input| shared.derived(|shared| key::input_digest(&self.head.route, shared, input));
             let keys: Vec<_> = inputs.values(json).iter().map(key).collect();
             let batch = Batch::new(inputs, keys);
-            cache_request.key = Key::together(batch.keys());
+            cache_request.key = Key::joint(batch.keys());
             cache_request.batch = Some(Arc::new(batch));
         }
         cache_request
@@ -235,7 +235,7 @@ impl<'a> Reader<'a> {
         if self.head.route.mode == Mode::Rfc9111 {
             // Each variant goes with its target.
             targets.extend(key.map(|key| Target::Key(*key.digest())));
-            targets.push(Resource::path(self.parts.uri.path()));
+            targets.push(Resource::path_target(self.parts.uri.path()));
         }
         targets
     }
@@ -244,7 +244,7 @@ impl<'a> Reader<'a> {
         let route = &self.head.route;
         match route.kind {
             kind @ (Kind::Document | Kind::Conversation) => {
-                Resource::named(kind, &route.pattern, self.parts.uri.path()).seen()
+                Resource::new(kind, &route.pattern, self.parts.uri.path()).view_targets()
             }
             _ => conversations.iter().cloned().map(Target::Conversation).collect(),
         }
@@ -255,7 +255,7 @@ impl<'a> Reader<'a> {
         let digest = self.head.key_digest(self.parts, *host_counts, dialect, body);
         let key = Key::new(*namespace, self.head.route.kind, digest);
         match encryption {
-            Some(encryption) => key.named(encryption),
+            Some(encryption) => key.with_hidden_name(encryption),
             None => key,
         }
     }
@@ -278,7 +278,7 @@ mod tests {
             host_counts: false,
             log_questions: true,
             resources: Resources::default(),
-            parse_cache: ParseCache::beside(0),
+            parse_cache: ParseCache::for_store(0),
         }
     }
 
@@ -315,7 +315,7 @@ mod tests {
                     .header("accept", "text/event-stream")
                     .header("authorization", format!("Bearer {caller}"));
                 let (parts, ()) = request.body(()).expect("a request").into_parts();
-                let read = || RequestHead::of(&routes[route], &parts);
+                let read = || RequestHead::new(&routes[route], &parts);
                 let known = headings.entry((route, path, caller)).or_insert_with(read);
                 let again = classify(known, &parts, body.as_bytes(), &warm);
                 let first = classify(&read(), &parts, body.as_bytes(), &classify_context());
@@ -328,13 +328,13 @@ mod tests {
     fn a_body_is_read_once() {
         let (classify_context, routes) = (classify_context(), routes());
         let body = br#"{"model":"m","messages":[]}"#;
-        let (path, name) = ("/v1/chat/completions", classify_context.parse_cache.name(body));
+        let (path, name) = ("/v1/chat/completions", classify_context.parse_cache.body_id(body));
         let request = Request::post(path).header("content-type", "application/json");
         let (parts, ()) = request.body(()).expect("a request").into_parts();
         let is_known =
             |route: usize, path| classify_context.parse_cache.recall(&name, &routes[route], path).is_some();
         assert!(!is_known(0, path));
-        classify(&RequestHead::of(&routes[0], &parts), &parts, body, &classify_context).expect("covered");
+        classify(&RequestHead::new(&routes[0], &parts), &parts, body, &classify_context).expect("covered");
         assert!(is_known(0, path));
         assert!(!is_known(1, path), "on another route it may mean something else");
         assert!(!is_known(0, "/v1/responses"), "on another path it may mean something else");

@@ -29,16 +29,16 @@ use crate::{
 const SHARDS: u64 = 64;
 
 /// How many gists are remembered at most.
-const GISTS: usize = 1024;
+const COMMON_PARTS: usize = 1024;
 
-/// In how many places a gist may be.
+/// In how many slots a gist may be.
 const CHOICES: u64 = 4;
 
 /// What a body's cell takes, in bytes.
-const CELL: u64 = size_of::<Option<Known>>() as u64;
+const CELL_BYTES: u64 = size_of::<Option<KnownBody>>() as u64;
 
 /// The least that a memo may take, in bytes.
-const LEAST: u64 = 1024 * 1024;
+const MIN_BYTES: u64 = 1024 * 1024;
 
 /// What the bodies that came last said.
 #[derive(Debug)]
@@ -46,31 +46,31 @@ pub struct ParseCache {
     shards: Box<[Mutex<Shard>]>,
     /// How many bodies a generation of a shard has at most.
     generation: usize,
-    /// Each in one of a few places, which its hash tells.
-    commons: Box<[ArcSwapOption<CommonPart>]>,
+    /// Each in one of a few slots, which its hash tells.
+    common_parts: Box<[ArcSwapOption<CommonPart>]>,
     hasher: RandomState,
     /// What bodies are digested with.
     key: [u8; blake3::KEY_LEN],
     /// How many gists there were.
-    named: AtomicU64,
+    next_number: AtomicU64,
 }
 
 /// What a body is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Name([u8; 24]);
+pub struct BodyId([u8; 24]);
 
 /// What is known of a body, on the route and the path that its gist tells. A line of the processor's cache.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-struct Known {
-    body: Name,
+struct KnownBody {
+    body: BodyId,
     /// The digest of what of it counts.
     counts: blake3::Hash,
     /// Which gist it has. No other one ever gets this number.
     common: NonZeroU64,
 }
 
-impl Item for Known {
+impl Item for KnownBody {
     fn hash(&self) -> u32 {
         self.body.hash()
     }
@@ -91,14 +91,14 @@ struct CommonPart {
 /// takes the place of the older one, which is forgotten.
 #[derive(Debug, Default)]
 struct Shard {
-    younger: HashTable<Known>,
-    older: HashTable<Known>,
+    younger: HashTable<KnownBody>,
+    older: HashTable<KnownBody>,
 }
 
 impl ParseCache {
     /// A memo in front of a store that takes `memory` bytes: it takes no more than an eighth of that, or 1 MiB.
-    pub fn beside(memory: u64) -> Self {
-        let cells = (memory / 8).max(LEAST) / CELL / SHARDS / 2;
+    pub fn for_store(memory: u64) -> Self {
+        let cells = (memory / 8).max(MIN_BYTES) / CELL_BYTES / SHARDS / 2;
         let hasher = RandomState::new();
         let mut key = [0; blake3::KEY_LEN];
         for (part, number) in key.as_chunks_mut().0.iter_mut().zip(0_u8..) {
@@ -106,25 +106,25 @@ impl ParseCache {
         }
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            generation: HashTable::<Known>::room_within(usize::try_from(cells).unwrap_or(usize::MAX)),
-            commons: (0..GISTS).map(|_| ArcSwapOption::empty()).collect(),
+            generation: HashTable::<KnownBody>::room_within(usize::try_from(cells).unwrap_or(usize::MAX)),
+            common_parts: (0..COMMON_PARTS).map(|_| ArcSwapOption::empty()).collect(),
             hasher,
             key,
-            named: AtomicU64::new(1),
+            next_number: AtomicU64::new(1),
         }
     }
 
     /// What a body with these bytes is known by: 192 bits of their digest, of which to find two that are the same takes
     /// 2^96 tries.
-    pub fn name(&self, body: &[u8]) -> Name {
+    pub fn body_id(&self, body: &[u8]) -> BodyId {
         let digest = blake3::keyed_hash(&self.key, body);
-        Name(std::array::from_fn(|at| digest.as_bytes()[at]))
+        BodyId(std::array::from_fn(|at| digest.as_bytes()[at]))
     }
 
     /// What the body said that is known by `name`, sent to `route` at `path`.
-    pub fn recall(&self, name: &Name, route: &Arc<Route>, path: &str) -> Option<ParsedBody> {
-        let known = self.shard(name).lock().find(name, self.generation)?;
-        let common = self.commons[place(known.common.get())].load();
+    pub fn recall(&self, id: &BodyId, route: &Arc<Route>, path: &str) -> Option<ParsedBody> {
+        let known = self.shard(id).lock().find(id, self.generation)?;
+        let common = self.common_parts[slot(known.common.get())].load();
         let common =
             common.as_ref().filter(|common| common.number == known.common && common.is_of(route, path))?;
         let digest = common.parsed.digest.with(known.counts);
@@ -132,44 +132,46 @@ impl ParseCache {
     }
 
     /// Remembers it.
-    pub fn keep(&self, name: Name, route: &Arc<Route>, path: &str, parsed: &ParsedBody) {
+    pub fn remember(&self, id: BodyId, route: &Arc<Route>, path: &str, parsed: &ParsedBody) {
         if parsed.is_small()
             && let Some(common) = self.common(route, path, parsed)
         {
-            let known = Known { body: name, counts: parsed.digest.hash(), common };
-            self.shard(&name).lock().put(known, self.generation);
+            let known = KnownBody { body: id, counts: parsed.digest.hash(), common };
+            self.shard(&id).lock().put(known, self.generation);
         }
     }
 
     /// The number of the gist of `parsed`.
     fn common(&self, route: &Arc<Route>, path: &str, parsed: &ParsedBody) -> Option<NonZeroU64> {
         let hash = self.hasher.hash_one((Arc::as_ptr(route), path, parsed.common()));
-        let places = (0..CHOICES).map(|further| place(hash.wrapping_add(further)));
+        let slots = (0..CHOICES).map(|further| slot(hash.wrapping_add(further)));
         let same = |at: usize| {
-            let common = self.commons[at].load();
+            let common = self.common_parts[at].load();
             let common = common.as_ref().filter(|common| common.is_of(route, path))?;
             (common.parsed.common() == parsed.common()).then_some(common.number)
         };
-        if let Some(number) = places.clone().find_map(same) {
+        if let Some(number) = slots.clone().find_map(same) {
             return Some(number);
         }
-        let free = places.clone().find(|at| self.commons[*at].load().is_none());
-        let at = free.unwrap_or(place(hash));
+        let free = slots.clone().find(|at| self.common_parts[*at].load().is_none());
+        let at = free.unwrap_or(slot(hash));
         // The place is in the number, whose other digits tell it from all before.
-        let number = NonZeroU64::new(self.named.fetch_add(1, Ordering::Relaxed) * GISTS as u64 + at as u64)?;
+        let number = NonZeroU64::new(
+            self.next_number.fetch_add(1, Ordering::Relaxed) * COMMON_PARTS as u64 + at as u64,
+        )?;
         let (route, path, parsed) = (Arc::clone(route), path.into(), parsed.clone());
-        self.commons[at].store(Some(Arc::new(CommonPart { number, route, path, parsed })));
+        self.common_parts[at].store(Some(Arc::new(CommonPart { number, route, path, parsed })));
         Some(number)
     }
 
-    fn shard(&self, name: &Name) -> &Mutex<Shard> {
-        &self.shards[usize::from(name.0[0]) % self.shards.len()]
+    fn shard(&self, id: &BodyId) -> &Mutex<Shard> {
+        &self.shards[usize::from(id.0[0]) % self.shards.len()]
     }
 }
 
 /// Where the gist of that number is.
-const fn place(number: u64) -> usize {
-    (number % GISTS as u64) as usize
+const fn slot(number: u64) -> usize {
+    (number % COMMON_PARTS as u64) as usize
 }
 
 impl CommonPart {
@@ -178,7 +180,7 @@ impl CommonPart {
     }
 }
 
-impl Name {
+impl BodyId {
     /// It is a digest already.
     const fn hash(&self) -> u32 {
         let [_, a, b, c, d, ..] = self.0;
@@ -187,17 +189,17 @@ impl Name {
 }
 
 impl Shard {
-    fn find(&mut self, name: &Name, generation: usize) -> Option<Known> {
-        let is_it = |known: &Known| known.body == *name;
-        if let Some(known) = self.younger.find(name.hash(), is_it) {
+    fn find(&mut self, id: &BodyId, generation: usize) -> Option<KnownBody> {
+        let is_same = |known: &KnownBody| known.body == *id;
+        if let Some(known) = self.younger.find(id.hash(), is_same) {
             return Some(*known);
         }
-        let known = self.older.remove(name.hash(), is_it)?;
+        let known = self.older.remove(id.hash(), is_same)?;
         self.put(known, generation);
         Some(known)
     }
 
-    fn put(&mut self, known: Known, generation: usize) {
+    fn put(&mut self, known: KnownBody, generation: usize) {
         if self.younger.len() >= generation {
             self.older = std::mem::take(&mut self.younger);
         }
@@ -234,22 +236,22 @@ mod tests {
     fn read(route: &Route, body: &str) -> ParsedBody {
         let place = BodyContext { route, path: PATH, resources: &Resources::default(), log_questions: false };
         let json = Json::parse(body.as_bytes()).expect("JSON");
-        ParsedBody::of(place, Dialect::OpenAiChat, &json, body.as_bytes(), Body::Json(&json))
+        ParsedBody::new(place, Dialect::OpenAiChat, &json, body.as_bytes(), Body::Json(&json))
     }
 
     fn keep(parse_cache: &ParseCache, route: &Arc<Route>, body: &str) {
-        parse_cache.keep(parse_cache.name(body.as_bytes()), route, PATH, &read(route, body));
+        parse_cache.remember(parse_cache.body_id(body.as_bytes()), route, PATH, &read(route, body));
     }
 
     fn recall(parse_cache: &ParseCache, route: &Arc<Route>, body: &str) -> Option<ParsedBody> {
-        parse_cache.recall(&parse_cache.name(body.as_bytes()), route, PATH)
+        parse_cache.recall(&parse_cache.body_id(body.as_bytes()), route, PATH)
     }
 
     #[test]
     fn it_has_its_bound_and_keeps_what_comes_again() {
-        let (parse_cache, route) = (ParseCache::beside(0), route());
+        let (parse_cache, route) = (ParseCache::for_store(0), route());
         let body = |number: u32| format!(r#"{{"model":"m","messages":[{number}]}}"#);
-        let most = u32::try_from(LEAST / CELL).expect("some thousands");
+        let most = u32::try_from(MIN_BYTES / CELL_BYTES).expect("some thousands");
         keep(&parse_cache, &route, &body(0));
         for number in 1..2 * most {
             keep(&parse_cache, &route, &body(number));
@@ -267,15 +269,19 @@ mod tests {
     /// However many gists there were: a body gets its own, or none.
     #[test]
     fn a_gist_that_gave_way_is_nobodys() {
-        let (parse_cache, route) = (ParseCache::beside(1 << 30), route());
+        let (parse_cache, route) = (ParseCache::for_store(1 << 30), route());
         let body = |number: usize| format!(r#"{{"model":"m{number}","messages":[]}}"#);
-        for number in 0..4 * GISTS {
+        for number in 0..4 * COMMON_PARTS {
             keep(&parse_cache, &route, &body(number));
         }
-        let found =
-            (0..4 * GISTS).filter_map(|number| Some((number, recall(&parse_cache, &route, &body(number))?)));
+        let found = (0..4 * COMMON_PARTS)
+            .filter_map(|number| Some((number, recall(&parse_cache, &route, &body(number))?)));
         let found: Vec<_> = found.collect();
-        assert!((GISTS / 2..=GISTS).contains(&found.len()), "{} of {GISTS}", found.len());
+        assert!(
+            (COMMON_PARTS / 2..=COMMON_PARTS).contains(&found.len()),
+            "{} of {COMMON_PARTS}",
+            found.len()
+        );
         for (number, parsed) in found {
             assert_eq!(format!("{parsed:?}"), format!("{:?}", read(&route, &body(number))));
         }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::request::half_close::Halves;
+use crate::request::half_close::HasHalfClose;
 
 /// A connection whose end is held back while `of` says so.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Held<S, H> {
     pub of: H,
 }
 
-impl<S: AsyncRead + Unpin, H: Halves + Unpin> AsyncRead for Held<S, H> {
+impl<S: AsyncRead + Unpin, H: HasHalfClose + Unpin> AsyncRead for Held<S, H> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -35,7 +35,7 @@ impl<S: AsyncRead + Unpin, H: Halves + Unpin> AsyncRead for Held<S, H> {
     }
 }
 
-impl<S: AsyncWrite + Unpin, H: Halves + Unpin> AsyncWrite for Held<S, H> {
+impl<S: AsyncWrite + Unpin, H: HasHalfClose + Unpin> AsyncWrite for Held<S, H> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use crate::request::half_close::HalfClose;
 
-    impl Halves for Arc<HalfClose> {
+    impl HasHalfClose for Arc<HalfClose> {
         fn half_close(&self) -> &HalfClose {
             self
         }

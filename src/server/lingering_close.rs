@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use crate::request::half_close::Halves;
+use crate::request::half_close::HasHalfClose;
 
 /// The longest wait between two reads, and in all.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ impl<S, H> Lingering<S, H> {
     }
 }
 
-impl<S: AsyncRead + Unpin, H: Halves> Lingering<S, H> {
+impl<S: AsyncRead + Unpin, H: HasHalfClose> Lingering<S, H> {
     /// Reads what still comes, to the client's end.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let closing = self.closing.get_or_insert_with(|| {
@@ -76,7 +76,7 @@ impl<S: AsyncRead + Unpin, H: Halves> Lingering<S, H> {
     }
 }
 
-impl<S: AsyncRead + Unpin, H: Halves + Unpin> AsyncRead for Lingering<S, H> {
+impl<S: AsyncRead + Unpin, H: HasHalfClose + Unpin> AsyncRead for Lingering<S, H> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -93,7 +93,7 @@ impl<S: AsyncRead + Unpin, H: Halves + Unpin> AsyncRead for Lingering<S, H> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, H: Halves + Unpin> AsyncWrite for Lingering<S, H> {
+impl<S: AsyncRead + AsyncWrite + Unpin, H: HasHalfClose + Unpin> AsyncWrite for Lingering<S, H> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

@@ -38,7 +38,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     request::{
         client_body::ClientBody,
-        connection::{Caller, ConnectionSlot},
+        connection::{Connection, ConnectionSlot},
     },
     server::{
         half_close::Held, heap_trim::HeapTrim, lingering_close::Lingering, repoll::Repoll,
@@ -131,7 +131,7 @@ impl Drop for ActiveRequest {
 
 /// Tells, once dropped, that an answer has been made.
 #[derive(Debug)]
-struct Answered(Arc<Caller>);
+struct Answered(Arc<Connection>);
 
 impl Drop for Answered {
     fn drop(&mut self) {
@@ -171,7 +171,7 @@ impl Server {
     /// Serves `listener` with `handle` until it is stopped.
     pub async fn run<H, F, B, E>(self, listener: TcpListener, handle: H)
     where
-        H: Fn(Request<ClientBody>, Arc<Caller>) -> F + Clone + Send + Sync + 'static,
+        H: Fn(Request<ClientBody>, Arc<Connection>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Response<B>, E>> + Send + 'static,
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -218,7 +218,7 @@ impl Server {
         permit: OwnedSemaphorePermit,
         handle: H,
     ) where
-        H: Fn(Request<ClientBody>, Arc<Caller>) -> F + Send + Sync + 'static,
+        H: Fn(Request<ClientBody>, Arc<Connection>) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Response<B>, E>> + Send + 'static,
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -229,7 +229,7 @@ impl Server {
         // Its own, so that connections do not wait for each other to look at it.
         let stop = self.stop.child_token();
         let (pulse, place) = (Arc::new(Activity::default()), ConnectionSlot(Arc::new(permit)));
-        let caller = Arc::new(Caller::new(peer.ip()));
+        let caller = Arc::new(Connection::new(peer.ip()));
         let service = {
             let (pulse, place, caller) = (Arc::clone(&pulse), place.clone(), Arc::clone(&caller));
             service_fn(move |mut request: Request<Incoming>| {

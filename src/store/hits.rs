@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 
 use crate::{
-    cache::key::{Id, Key},
+    cache::key::{Key, KeyId},
     telemetry::stats::Counter,
 };
 
@@ -14,7 +14,7 @@ const KNOWN: u64 = 20_000;
 
 /// Counts for the entries that were found last.
 #[derive(Clone, Debug)]
-pub(super) struct Hits(Cache<Id, Arc<Counter>>);
+pub(super) struct Hits(Cache<KeyId, Arc<Counter>>);
 
 impl Default for Hits {
     fn default() -> Self {

@@ -13,13 +13,13 @@ use tokio::sync::Notify;
 
 use crate::cache::{
     entry::Entry,
-    key::{Id, Key},
+    key::{Key, KeyId},
 };
 
 /// The entries whose writes are under way; no more than there are writes, each of which has a deadline.
 #[derive(Debug, Default)]
 pub(super) struct Writing {
-    entries: Mutex<HashMap<Id, Arc<Entry>>>,
+    entries: Mutex<HashMap<KeyId, Arc<Entry>>>,
     /// A write has ended.
     ended: Notify,
 }
@@ -68,7 +68,7 @@ impl Writing {
 #[derive(Debug)]
 pub(super) struct Write<'a> {
     of: &'a Writing,
-    key: Id,
+    key: KeyId,
     entry: Arc<Entry>,
 }
 

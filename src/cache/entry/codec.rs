@@ -20,9 +20,9 @@ const USUAL_HEADERS: usize = 8;
 
 /// An entry in one piece of memory, as this process keeps it.
 #[derive(Clone, Debug)]
-pub struct Packed(Arc<[u8]>);
+pub struct PackedEntry(Arc<[u8]>);
 
-impl Packed {
+impl PackedEntry {
     /// Its length in bytes.
     #[allow(clippy::len_without_is_empty, reason = "none is")]
     pub fn len(&self) -> usize {
@@ -32,14 +32,14 @@ impl Packed {
     /// The entry; its body and its headers share this memory. `None` for no entry that this process packed.
     pub fn unpack(&self) -> Option<Entry> {
         let bytes = self.bytes();
-        let mut reader = Reader { bytes: &bytes, at: 0 };
+        let mut reader = EntryReader { bytes: &bytes, at: 0 };
         let entry = reader.head()?;
         Some(Entry { body: reader.rest(), ..entry })
     }
 
     /// What is needed to count or to remove it.
     pub fn summary(&self) -> Option<Summary> {
-        Reader { bytes: &self.bytes(), at: 0 }.summary()
+        EntryReader { bytes: &self.bytes(), at: 0 }.summary()
     }
 
     /// With an owner of their own: what is made of them is counted apart from what others make of the same memory.
@@ -64,13 +64,13 @@ pub struct Summary {
 
 impl Entry {
     /// Itself in one piece of memory of its own: neither its body nor a header keeps the buffer that it was read into.
-    pub fn pack(&self) -> Packed {
+    pub fn pack(&self) -> PackedEntry {
         let head = self.head();
         // To the byte: what is kept long has no room to spare.
         let mut out = Vec::with_capacity(head.len() + self.body.len());
         out.extend_from_slice(&head);
         out.extend_from_slice(&self.body);
-        Packed(out.into())
+        PackedEntry(out.into())
     }
 
     /// All that is written before the body.
@@ -125,12 +125,12 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Reads what was written so, from a place in some bytes.
-pub(crate) struct Reader<'a> {
+pub(crate) struct EntryReader<'a> {
     pub(crate) bytes: &'a Bytes,
     pub(crate) at: usize,
 }
 
-impl Reader<'_> {
+impl EntryReader<'_> {
     fn take(&mut self, len: usize) -> Option<&[u8]> {
         let end = self.at.checked_add(len)?;
         let taken = self.bytes.get(self.at..end)?;

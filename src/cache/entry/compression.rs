@@ -1,25 +1,25 @@
-//! Bodies in fewer bytes, for the way to a store and back: LZ4, in its block format, where that pays.
+//! Bodies in compressed bytes, for the way to a store and back: LZ4, in its block format, where that pays.
 
 use lz4_flex::block;
 
 /// Of a shorter body, what could be saved is not worth the time. In bytes.
-const LEAST: usize = 4 * 1024;
+const MIN_BYTES: usize = 4 * 1024;
 
 /// What must be saved of a body, as a part of it: one in so many bytes.
-const PART: usize = 4;
+const MIN_SAVED: usize = 4;
 
-/// `body`, of this media type, in fewer bytes; `None` where it is to stay as it is.
+/// `body`, of this media type, in compressed bytes; `None` where it is to stay as it is.
 pub fn compress(media: &str, body: &[u8]) -> Option<Vec<u8>> {
-    if body.len() < LEAST || is_compressed(media) {
+    if body.len() < MIN_BYTES || is_compressed(media) {
         return None;
     }
-    let fewer = block::compress(body);
-    (fewer.len() <= body.len() - body.len() / PART).then_some(fewer)
+    let compressed = block::compress(body);
+    (compressed.len() <= body.len() - body.len() / MIN_SAVED).then_some(compressed)
 }
 
-/// The body of `length` bytes that [`compress`] made `fewer` of; `None` where it did not. Allocates `length`.
-pub fn decompress(fewer: &[u8], length: usize) -> Option<Vec<u8>> {
-    block::decompress(fewer, length).ok().filter(|body| body.len() == length)
+/// The body of `length` bytes that [`compress`] made `compressed` of; `None` where it did not. Allocates `length`.
+pub fn decompress(compressed: &[u8], length: usize) -> Option<Vec<u8>> {
+    block::decompress(compressed, length).ok().filter(|body| body.len() == length)
 }
 
 /// Whether what has this media type is compressed by itself.
@@ -50,11 +50,11 @@ mod tests {
         ) {
             let piece = |at: &usize| pieces.get(at % pieces.len().max(1)).cloned().unwrap_or_default();
             let body: Vec<u8> = order.iter().flat_map(piece).collect();
-            if let Some(fewer) = compress(JSON, &body) {
-                prop_assert!(fewer.len() < body.len());
-                prop_assert_eq!(decompress(&fewer, body.len() - 1), None);
-                prop_assert_eq!(decompress(&fewer, body.len() + 1), None);
-                prop_assert_eq!(decompress(&fewer, body.len()), Some(body));
+            if let Some(compressed) = compress(JSON, &body) {
+                prop_assert!(compressed.len() < body.len());
+                prop_assert_eq!(decompress(&compressed, body.len() - 1), None);
+                prop_assert_eq!(decompress(&compressed, body.len() + 1), None);
+                prop_assert_eq!(decompress(&compressed, body.len()), Some(body));
             }
         }
 
@@ -67,15 +67,15 @@ mod tests {
 
     #[test]
     fn only_where_it_pays() {
-        let text = b"all work and no play ".repeat(LEAST);
-        assert!(compress(JSON, &text).is_some_and(|fewer| fewer.len() < text.len() / 100));
-        assert!(compress("image/svg+xml", &text[..LEAST]).is_some());
-        assert_eq!(compress(JSON, &text[..LEAST - 1]), None, "too short");
+        let text = b"all work and no play ".repeat(MIN_BYTES);
+        assert!(compress(JSON, &text).is_some_and(|compressed| compressed.len() < text.len() / 100));
+        assert!(compress("image/svg+xml", &text[..MIN_BYTES]).is_some());
+        assert_eq!(compress(JSON, &text[..MIN_BYTES - 1]), None, "too short");
         for media in ["image/png", "video/mp4", "application/zip", "font/woff2"] {
             assert_eq!(compress(media, &text), None, "{media}");
         }
         let mut random = fastrand::Rng::with_seed(1);
-        let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(2 * LEAST).collect();
+        let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(2 * MIN_BYTES).collect();
         assert_eq!(compress(JSON, &noise), None, "nothing is saved");
     }
 }

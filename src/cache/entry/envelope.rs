@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::{
     cache::entry::{
         Entry,
-        codec::{Reader, Summary, put_bytes, put_u64},
+        codec::{EntryReader, Summary, put_bytes, put_u64},
         compression::{compress, decompress},
     },
     http::headers::media_type_of,
@@ -70,7 +70,7 @@ impl Entry {
         if stated != checksum(content) {
             return Err(EnvelopeError::Damaged);
         }
-        let mut reader = Reader { bytes: envelope, at: MAGIC.len() + CHECKSUM_LEN };
+        let mut reader = EntryReader { bytes: envelope, at: MAGIC.len() + CHECKSUM_LEN };
         if reader.bytes().ok_or(EnvelopeError::Damaged)? != key.as_bytes() {
             return Err(EnvelopeError::OtherKey);
         }
@@ -89,7 +89,7 @@ impl Entry {
     /// counting and removing alone; `None` where it is no beginning of an envelope of this version, or too short.
     pub fn summary(beginning: &Bytes, key: &str) -> Option<Summary> {
         beginning.strip_prefix(&MAGIC)?;
-        let mut reader = Reader { bytes: beginning, at: MAGIC.len() + CHECKSUM_LEN };
+        let mut reader = EntryReader { bytes: beginning, at: MAGIC.len() + CHECKSUM_LEN };
         (reader.bytes()? == key.as_bytes()).then(|| reader.summary())?
     }
 }

@@ -28,7 +28,7 @@ const MAX_SEGMENTS: usize = 128;
 
 impl Resources {
     /// Those of `routes`.
-    pub fn of(routes: &[Route]) -> Self {
+    pub fn from_routes(routes: &[Route]) -> Self {
         let caches =
             |route: &&Route| route.cache && matches!(route.kind, Kind::Document | Kind::Conversation);
         Self(routes.iter().filter(caches).map(|route| (route.kind, route.pattern.clone())).collect())
@@ -47,7 +47,7 @@ impl Resources {
 
     fn at(&self, path: &str) -> impl Iterator<Item = Resource> {
         let fits = |(_, pattern): &&(Kind, Pattern)| pattern.matches(&Method::GET, path);
-        self.0.iter().filter(fits).map(|(kind, pattern)| Resource::named(*kind, pattern, path))
+        self.0.iter().filter(fits).map(|(kind, pattern)| Resource::new(*kind, pattern, path))
     }
 
     /// What is other once a request of `path` has succeeded with such a response: what it names, what it is below of,
@@ -59,32 +59,36 @@ impl Resources {
         });
         let told: Vec<_> = told.collect();
         let told = told.iter().flat_map(|path| self.at(path));
-        self.at_or_above(path).into_iter().chain(told).flat_map(|resource| resource.invalidated()).collect()
+        self.at_or_above(path)
+            .into_iter()
+            .chain(told)
+            .flat_map(|resource| resource.changed_targets())
+            .collect()
     }
 }
 
 impl Resource {
     /// What a route of `pattern` names by `path`: its id is the last `{…}`, or else the last segment.
-    pub fn named(kind: Kind, pattern: &Pattern, path: &str) -> Self {
+    pub fn new(kind: Kind, pattern: &Pattern, path: &str) -> Self {
         let last = || path.rsplit('/').find(|segment| !segment.is_empty()).unwrap_or_default();
         Self { kind, path: decoded(path), id: decoded(pattern.last_capture(path).unwrap_or_else(last)) }
     }
 
     /// What was got from `path`, be it a resource or not.
-    pub fn path(path: &str) -> Target {
+    pub fn path_target(path: &str) -> Target {
         Target::Path(decoded(path))
     }
 
     /// What its `GET` depends on.
-    pub fn seen(self) -> Vec<Target> {
+    pub fn view_targets(self) -> Vec<Target> {
         let by_id = if self.kind == Kind::Document { Target::Tag } else { Target::ConversationView };
         vec![Target::Path(self.path), by_id(self.id)]
     }
 
     /// What a change to it retires.
-    fn invalidated(self) -> Vec<Target> {
+    fn changed_targets(self) -> Vec<Target> {
         let answers = (self.kind == Kind::Conversation).then(|| Target::Conversation(self.id.clone()));
-        self.seen().into_iter().chain(answers).collect()
+        self.view_targets().into_iter().chain(answers).collect()
     }
 }
 
@@ -105,7 +109,7 @@ mod tests {
         let route = |pattern, kind| {
             Route::new(pattern, kind, Duration::from_secs(1), Scope::Credential).expect("a route")
         };
-        Resources::of(&[
+        Resources::from_routes(&[
             route("GET /docs/{tenant}/{id}", Kind::Document),
             route("GET /files/{id}/meta", Kind::Document),
             route("GET /talks/{id}", Kind::Conversation),

@@ -17,7 +17,11 @@ const MAX_TAGS: usize = 1000;
 ///
 /// # Errors
 /// Where they are too many.
-pub(crate) fn of(request: &[Target], headers: &HeaderMap, told: Vec<String>) -> Result<Vec<String>, Reason> {
+pub(crate) fn collect(
+    request: &[Target],
+    headers: &HeaderMap,
+    told: Vec<String>,
+) -> Result<Vec<String>, Reason> {
     let own = request.iter().filter_map(|target| match target {
         Target::Tag(tag) => Some(tag.as_str()),
         _ => None,
@@ -47,10 +51,10 @@ mod tests {
         let request = [Target::Tag("own".to_owned()), Target::Path("/own".to_owned())];
         let told = ["f", "", "g"].map(str::to_owned).to_vec();
         assert_eq!(
-            of(&request, &headers, told),
+            collect(&request, &headers, told),
             Ok(["a", "b c", "d", "e", "f", "g", "own"].map(str::to_owned).to_vec())
         );
         let many = (0..=MAX_TAGS).map(|n| n.to_string()).collect();
-        assert_eq!(of(&[], &HeaderMap::new(), many), Err(Reason::TooManyTags));
+        assert_eq!(collect(&[], &HeaderMap::new(), many), Err(Reason::TooManyTags));
     }
 }

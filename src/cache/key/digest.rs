@@ -40,7 +40,7 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// The one with the head in `parts`.
-    pub fn of(
+    pub fn from_parts(
         parts: &'a Parts,
         route: &'a Route,
         dialect: Dialect,
@@ -62,7 +62,7 @@ pub struct BodyDigest {
 
 impl BodyDigest {
     /// That of a body sent to `route`, in its dialect.
-    pub fn of(route: &Route, dialect: Dialect, body: Body<'_>) -> Self {
+    pub fn new(route: &Route, dialect: Dialect, body: Body<'_>) -> Self {
         if let Body::Bytes(bytes) = body {
             return Self { taken_as: b'b', digest: blake3::hash(bytes) };
         }
@@ -295,7 +295,7 @@ mod tests {
                 target: &self.target,
                 headers: &headers,
                 host_counts: false,
-                body: BodyDigest::of(&self.route, self.dialect, Body::Json(&json)),
+                body: BodyDigest::new(&self.route, self.dialect, Body::Json(&json)),
             })
         }
     }
@@ -440,7 +440,7 @@ mod tests {
                 target: "/ask",
                 headers: &HeaderMap::new(),
                 host_counts: false,
-                body: BodyDigest::of(route, Dialect::Embedding, Body::Shared(&json, ["input", "user"])),
+                body: BodyDigest::new(route, Dialect::Embedding, Body::Shared(&json, ["input", "user"])),
             })
         };
         let of = |body: &str, input: &str, route: &Route| {

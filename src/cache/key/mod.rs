@@ -41,7 +41,7 @@ impl Key {
     }
 
     /// The key under a name that tells nothing.
-    pub fn named(self, encryption: &Encryption) -> Self {
+    pub fn with_hidden_name(self, encryption: &Encryption) -> Self {
         Self { digest: encryption.name(&self.digest), former: encryption.former_name(&self.digest), ..self }
     }
 
@@ -51,15 +51,15 @@ impl Key {
     }
 
     /// The key of the same kind whose digest is made of this one's.
-    pub fn sibling(&self, of: impl Fn(&blake3::Hash) -> blake3::Hash) -> Self {
-        Self { digest: of(&self.digest), former: self.former.as_ref().map(of), ..self.clone() }
+    pub fn derived(&self, derive: impl Fn(&blake3::Hash) -> blake3::Hash) -> Self {
+        Self { digest: derive(&self.digest), former: self.former.as_ref().map(derive), ..self.clone() }
     }
 
     /// The key of the same question's answer in the form with the id `form`, where that is kept beside one in another
     /// form. It begins as this one does: who retires this one, or names it by its beginning, means both.
     #[must_use]
     pub fn beside(&self, form: u64) -> Self {
-        self.sibling(|digest| {
+        self.derived(|digest| {
             let mut beside = *digest.as_bytes();
             let own = blake3::keyed_hash(digest.as_bytes(), &form.to_le_bytes());
             let half = beside.len() / 2;
@@ -69,7 +69,7 @@ impl Key {
     }
 
     /// What several entries are known under together; for one, that is its own key.
-    pub fn together(keys: &[Self]) -> Option<Self> {
+    pub fn joint(keys: &[Self]) -> Option<Self> {
         let (first, rest) = keys.split_first()?;
         if rest.is_empty() {
             return Some(first.clone());
@@ -83,7 +83,7 @@ impl Key {
     pub fn parse(namespace: Namespace, text: &str) -> Option<Self> {
         let local = |text: &str| {
             let (kind, digest) = text.split_once(':')?;
-            Some(Self::new(namespace, Kind::named(kind)?, blake3::Hash::from_hex(digest).ok()?))
+            Some(Self::new(namespace, Kind::from_name(kind)?, blake3::Hash::from_hex(digest).ok()?))
         };
         let whole = text.strip_prefix(&*namespace).and_then(|rest| rest.strip_prefix(':'));
         whole.and_then(local).or_else(|| local(text))
@@ -101,7 +101,7 @@ impl Key {
 
     /// The key of the variant of its answer that `selector` selects.
     pub fn variant(&self, selector: &[u8]) -> Self {
-        self.sibling(|digest| {
+        self.derived(|digest| {
             let mut parts = Vec::with_capacity(64 + selector.len());
             write_part(digest.as_bytes(), &mut parts);
             write_part(selector, &mut parts);
@@ -128,8 +128,8 @@ impl Key {
     }
 
     /// The same for this process's tables.
-    pub const fn id(&self) -> Id {
-        Id(*self.digest())
+    pub const fn id(&self) -> KeyId {
+        KeyId(*self.digest())
     }
 
     /// The digest alone.
@@ -140,16 +140,16 @@ impl Key {
 
 /// A key's digest, as tables of this process have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Id([u8; 32]);
+pub struct KeyId([u8; 32]);
 
-impl From<[u8; 32]> for Id {
+impl From<[u8; 32]> for KeyId {
     fn from(digest: [u8; 32]) -> Self {
         Self(digest)
     }
 }
 
 /// A part of a digest tells as much as all of it.
-impl Hash for Id {
+impl Hash for KeyId {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [first, ..] = self.0.as_chunks::<8>().0 else { return };
         state.write_u64(u64::from_le_bytes(*first));
@@ -187,7 +187,7 @@ mod tests {
     fn several_keys_have_one_together() {
         let key = |name: &[u8]| Key::new("ns".into(), Kind::Embedding, blake3::hash(name));
         let (a, b) = (key(b"a"), key(b"b"));
-        let together = |keys: &[&Key]| Key::together(&keys.iter().copied().cloned().collect::<Vec<_>>());
+        let together = |keys: &[&Key]| Key::joint(&keys.iter().copied().cloned().collect::<Vec<_>>());
         assert_eq!(together(&[]), None);
         assert_eq!(together(&[&a]), Some(a.clone()));
         assert_ne!(together(&[&a, &b]), together(&[&b, &a]));
@@ -198,8 +198,8 @@ mod tests {
     fn what_is_made_of_a_key_was_made_of_its_former_one_formerly() {
         let [new, old] = ["1", "2"].map(|digit| EncryptionKey::parse(&digit.repeat(64)).expect("a key"));
         let key = Key::new("ns".into(), Kind::Document, blake3::hash(b"a"));
-        let now = key.clone().named(&Encryption::new(&new, Some(&old)));
-        let formerly = key.named(&Encryption::new(&old, None));
+        let now = key.clone().with_hidden_name(&Encryption::new(&new, Some(&old)));
+        let formerly = key.with_hidden_name(&Encryption::new(&old, None));
         assert_eq!(now.former(), Some(formerly.clone()));
         assert_eq!(now.variant(b"x").former(), Some(formerly.variant(b"x")));
         assert_eq!(now.beside(1).former(), Some(formerly.beside(1)));

@@ -38,13 +38,16 @@ pub struct Conditions {
 }
 
 /// Whether a request has conditions that are the upstream's to judge.
-pub fn are_the_upstreams(kind: Kind, method: &Method, headers: &HeaderMap) -> bool {
-    let (_, names) = ours_and_the_upstreams(kind, method);
+pub fn upstream_must_evaluate(kind: Kind, method: &Method, headers: &HeaderMap) -> bool {
+    let (_, names) = evaluated_here_and_upstream(kind, method);
     names.iter().any(|name| headers.contains_key(name))
 }
 
 /// Of the conditions that such a request may have, those that are taken out of it, and those that are the upstream's.
-fn ours_and_the_upstreams(kind: Kind, method: &Method) -> (&'static [HeaderName], &'static [HeaderName]) {
+fn evaluated_here_and_upstream(
+    kind: Kind,
+    method: &Method,
+) -> (&'static [HeaderName], &'static [HeaderName]) {
     match kind {
         // RFC 9111, section 4.3.2: a cache evaluates no others.
         _ if reads(method) => (&EVALUATED, &UNEVALUATED),
@@ -60,8 +63,8 @@ fn reads(method: &Method) -> bool {
 
 impl Conditions {
     /// Of a request to read, those that a cache can evaluate (RFC 9110, sections 13.1.2, 13.1.3); of a question, all.
-    pub fn of(kind: Kind, method: &Method, headers: &HeaderMap) -> Self {
-        let (names, _) = ours_and_the_upstreams(kind, method);
+    pub fn from_request(kind: Kind, method: &Method, headers: &HeaderMap) -> Self {
+        let (names, _) = evaluated_here_and_upstream(kind, method);
         let lines = headers.iter().filter(|(name, _)| names.contains(name));
         let lines = lines.map(|(name, value)| (name.clone(), value.clone())).collect();
         Self { lines, reads: reads(method) }
@@ -148,7 +151,8 @@ mod tests {
     }
 
     fn met(request: &[(&'static str, &'static str)], response: &[(&'static str, &'static str)]) -> bool {
-        Conditions::of(Kind::Document, &Method::GET, &map(request)).met_by(StatusCode::OK, &map(response))
+        Conditions::from_request(Kind::Document, &Method::GET, &map(request))
+            .met_by(StatusCode::OK, &map(response))
     }
 
     #[test]
@@ -186,14 +190,15 @@ mod tests {
     fn rfc9110_13_2_1_only_what_is_there_has_conditions_and_only_for_those_who_read() {
         let headers = map(&[("if-none-match", "*"), ("if-match", "\"a\"")]);
         assert!(
-            !Conditions::of(Kind::Document, &Method::GET, &headers).met_by(StatusCode::NOT_FOUND, &map(&[]))
+            !Conditions::from_request(Kind::Document, &Method::GET, &headers)
+                .met_by(StatusCode::NOT_FOUND, &map(&[]))
         );
-        let question = Conditions::of(Kind::Query, &Method::POST, &headers);
+        let question = Conditions::from_request(Kind::Query, &Method::POST, &headers);
         assert!(!question.met_by(StatusCode::OK, &map(&[("etag", "\"a\"")])));
         let mut sent = headers.clone();
         question.remove_from(&mut sent);
         assert!(sent.is_empty(), "they are nobody's");
-        assert_eq!(Conditions::of(Kind::Other, &Method::PUT, &headers), Conditions::default());
+        assert_eq!(Conditions::from_request(Kind::Other, &Method::PUT, &headers), Conditions::default());
         for (kind, method, name, expected) in [
             (Kind::Document, Method::GET, "if-match", true),
             (Kind::Document, Method::GET, "if-none-match", false),
@@ -204,7 +209,7 @@ mod tests {
         ] {
             let headers =
                 HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static("*"))]);
-            assert_eq!(are_the_upstreams(kind, &method, &headers), expected, "{method} {kind} {name}");
+            assert_eq!(upstream_must_evaluate(kind, &method, &headers), expected, "{method} {kind} {name}");
         }
         assert!(!Conditions::default().met_by(StatusCode::OK, &map(&[("etag", "\"a\"")])));
     }

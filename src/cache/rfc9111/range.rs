@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 /// The part of a response that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
-    asked: Asked,
+    spec: RangeSpec,
     /// What the client has a part of already: only of the same it wants another.
-    of: Option<HeaderValue>,
+    if_range: Option<HeaderValue>,
 }
 
 /// What a client gets in place of a whole response.
@@ -23,7 +23,7 @@ pub struct Part {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+enum RangeSpec {
     /// From an offset, up to and with another one where there is one.
     From(u64, Option<u64>),
     /// That many bytes, up to the end.
@@ -33,18 +33,18 @@ enum Asked {
 impl Range {
     /// The one range of a `GET`; `None` where there is none, several, or one that is not of bytes: those are the
     /// upstream's to understand.
-    pub fn of(method: &Method, headers: &HeaderMap) -> Option<Self> {
+    pub fn from_request(method: &Method, headers: &HeaderMap) -> Option<Self> {
         let mut lines = headers.get_all(header::RANGE).into_iter();
         let (Some(range), None, &Method::GET) = (lines.next(), lines.next(), method) else { return None };
         let (unit, range) = range.to_str().ok()?.split_once('=')?;
         let (first, last) = range.trim().split_once('-')?;
-        let asked = match (offset(first)?, offset(last)?) {
-            (Some(first), last) if last.is_none_or(|last| first <= last) => Asked::From(first, last),
-            (None, Some(count)) => Asked::Last(count),
+        let spec = match (offset(first)?, offset(last)?) {
+            (Some(first), last) if last.is_none_or(|last| first <= last) => RangeSpec::From(first, last),
+            (None, Some(count)) => RangeSpec::Last(count),
             _ => return None,
         };
-        let of = headers.get(header::IF_RANGE).cloned();
-        unit.eq_ignore_ascii_case("bytes").then_some(Self { asked, of })
+        let if_range = headers.get(header::IF_RANGE).cloned();
+        unit.eq_ignore_ascii_case("bytes").then_some(Self { spec, if_range })
     }
 
     /// The part of a whole response with this status, these headers and this body; `None` where the client gets the whole:
@@ -54,7 +54,7 @@ impl Range {
             return None;
         }
         let len = body.len() as u64;
-        let (status, told, body) = match self.within(len) {
+        let (status, content_range, body) = match self.within(len) {
             // A slice of what is there: its offsets fit.
             Some((first, end)) => {
                 let part = body.slice(first as usize..end as usize);
@@ -62,24 +62,24 @@ impl Range {
             }
             None => (StatusCode::RANGE_NOT_SATISFIABLE, format!("bytes */{len}"), Bytes::new()),
         };
-        Some(Part { status, content_range: HeaderValue::from_str(&told).ok()?, body })
+        Some(Part { status, content_range: HeaderValue::from_str(&content_range).ok()?, body })
     }
 
     /// The offsets of the first byte and behind the last one, of `len`; `None` where there is no such part.
     fn within(&self, len: u64) -> Option<(u64, u64)> {
-        let (first, end) = match self.asked {
-            Asked::From(first, last) => (first, last.map_or(len, |last| last.saturating_add(1).min(len))),
-            Asked::Last(count) => (len.saturating_sub(count), len),
+        let (first, end) = match self.spec {
+            RangeSpec::From(first, last) => (first, last.map_or(len, |last| last.saturating_add(1).min(len))),
+            RangeSpec::Last(count) => (len.saturating_sub(count), len),
         };
         (first < end).then_some((first, end))
     }
 
     /// Whether a response is what `If-Range` names (RFC 9110, section 13.1.5): by a strong tag, or its very date.
     fn is_of(&self, headers: &HeaderMap) -> bool {
-        self.of.as_ref().is_none_or(|of| match of.as_bytes() {
-            [b'W', ..] if of.as_bytes().starts_with(b"W/") => false,
-            [b'"', ..] => headers.get(header::ETAG) == Some(of),
-            _ => headers.get(header::LAST_MODIFIED) == Some(of),
+        self.if_range.as_ref().is_none_or(|named| match named.as_bytes() {
+            [b'W', ..] if named.as_bytes().starts_with(b"W/") => false,
+            [b'"', ..] => headers.get(header::ETAG) == Some(named),
+            _ => headers.get(header::LAST_MODIFIED) == Some(named),
         })
     }
 }
@@ -102,7 +102,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::RANGE, HeaderValue::from_str(text).expect("a value"));
         headers.extend(of.map(|of| (header::IF_RANGE, HeaderValue::from_static(of))));
-        Range::of(&Method::GET, &headers)
+        Range::from_request(&Method::GET, &headers)
     }
 
     fn cut(text: &str, of: Option<&'static str>) -> (u16, Option<String>, Bytes) {
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn rfc9110_14_1_2_byte_ranges() {
-        for (text, status, told, body) in [
+        for (text, status, content_range, body) in [
             ("bytes=0-3", 206, "bytes 0-3/10", "0123"),
             ("Bytes=5-", 206, "bytes 5-9/10", "56789"),
             ("bytes=8-99", 206, "bytes 8-9/10", "89"),
@@ -128,7 +128,11 @@ mod tests {
             ("bytes=-0", 416, "bytes */10", ""),
             ("bytes=99999999999999999999-", 416, "bytes */10", ""),
         ] {
-            assert_eq!(cut(text, None), (status, Some(told.to_owned()), Bytes::from(body)), "{text}");
+            assert_eq!(
+                cut(text, None),
+                (status, Some(content_range.to_owned()), Bytes::from(body)),
+                "{text}"
+            );
         }
         for text in ["bytes=3-1", "bytes=a-b", "bytes=0-1,3-4", "lines=0-1", "bytes", "bytes=-"] {
             assert_eq!(range(text, None), None, "{text}");

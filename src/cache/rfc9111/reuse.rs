@@ -17,7 +17,7 @@ pub struct StaleRules {
 impl StaleRules {
     /// What a response's directives allow; `configured` is what the route allows where they do not say: a
     /// contract of another kind (section 4.2.4). What they forbid nothing allows.
-    pub fn of(directives: &ResponseDirectives, configured: Self) -> Self {
+    pub fn new(directives: &ResponseDirectives, configured: Self) -> Self {
         if directives.forbid_stale() {
             return Self::default();
         }
@@ -112,7 +112,7 @@ mod tests {
     fn judge(response: &str, request: &str, age: u64) -> Reuse {
         let directives = ResponseDirectives::from_headers(&map(&[("cache-control", response)]));
         let asked = RequestDirectives::from_headers(&map(&[("cache-control", request)]));
-        let rules = StaleRules::of(&directives, StaleRules::default());
+        let rules = StaleRules::new(&directives, StaleRules::default());
         reuse(&directives, rules, &asked, Duration::from_secs(age), LIFE)
     }
 
@@ -166,7 +166,7 @@ mod tests {
         let judge = |response: &str, request: &str, age| {
             let directives = ResponseDirectives::from_headers(&map(&[("cache-control", response)]));
             let asked = RequestDirectives::from_headers(&map(&[("cache-control", request)]));
-            let rules = StaleRules::of(&directives, StaleRules::default());
+            let rules = StaleRules::new(&directives, StaleRules::default());
             fallback(&directives, rules, &asked, Duration::from_secs(age), LIFE)
         };
         assert_eq!(judge("", "", 1000), Fallback::Disconnected);
@@ -190,7 +190,7 @@ mod tests {
         let configured =
             StaleRules { while_revalidate: Duration::from_secs(1), if_error: Duration::from_secs(2) };
         let rules = |value| {
-            StaleRules::of(&ResponseDirectives::from_headers(&map(&[("cache-control", value)])), configured)
+            StaleRules::new(&ResponseDirectives::from_headers(&map(&[("cache-control", value)])), configured)
         };
         assert_eq!(rules("max-age=1"), configured);
         assert_eq!(rules("must-revalidate"), StaleRules::default());

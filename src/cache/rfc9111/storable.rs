@@ -39,7 +39,7 @@ pub fn check_storable(
         return Err(Reason::Authorization);
     }
     // Section 4.1: it never matches.
-    if Vary::of(headers) == Vary::Any {
+    if Vary::from_headers(headers) == Vary::Any {
         return Err(Reason::Vary);
     }
     let explicit = directives.max_age.is_some()

@@ -17,7 +17,7 @@ pub enum Vary {
 
 impl Vary {
     /// Reads a response's `Vary`. `Accept-Encoding` does not count: the upstream is asked without it.
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn from_headers(headers: &HeaderMap) -> Self {
         let mut names = Vec::new();
         for line in headers.get_all(header::VARY) {
             for name in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
@@ -88,8 +88,9 @@ mod tests {
 
     #[test]
     fn rfc9110_12_5_5_vary_is_read() {
-        let read =
-            |lines: &[&str]| Vary::of(&map(&lines.iter().map(|line| ("vary", *line)).collect::<Vec<_>>()));
+        let read = |lines: &[&str]| {
+            Vary::from_headers(&map(&lines.iter().map(|line| ("vary", *line)).collect::<Vec<_>>()))
+        };
         assert_eq!(read(&[]), Vary::On(Vec::new()));
         assert_eq!(read(&["Foo, bar", "foo, Accept-Encoding"]), Vary::On(names(&["bar", "foo"])));
         for any in [&["*"][..], &["*, *"], &[", *"], &["", "*"], &["foo, *"], &["*, foo"], &["a b"]] {

@@ -23,7 +23,7 @@ impl Kind {
         [Self::Query, Self::Embedding, Self::Document, Self::Conversation, Self::Other];
 
     /// The kind of that name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
@@ -62,7 +62,7 @@ pub struct KindTtls {
 
 impl KindTtls {
     /// The lifetime of `kind`.
-    pub const fn of(&self, kind: Kind) -> Duration {
+    pub const fn ttl(&self, kind: Kind) -> Duration {
         match kind {
             Kind::Query => self.query,
             Kind::Embedding => self.embedding,

@@ -247,7 +247,7 @@ pub fn builtin(ttls: &KindTtls, scope: &Scope) -> Vec<Route> {
     BUILTIN
         .into_iter()
         .filter_map(|(pattern, kind, dialect)| {
-            let route = Route::new(pattern, kind, ttls.of(kind), scope.clone()).ok()?;
+            let route = Route::new(pattern, kind, ttls.ttl(kind), scope.clone()).ok()?;
             Some(Route { dialect, builtin: true, model_elsewhere: pattern.contains(AZURE), ..route })
         })
         .collect()
@@ -269,6 +269,6 @@ mod tests {
         };
         let routes = builtin(&ttls, &Scope::Credential);
         assert_eq!(routes.len(), BUILTIN.len());
-        assert!(routes.iter().all(|route| route.builtin && route.ttl == ttls.of(route.kind)));
+        assert!(routes.iter().all(|route| route.builtin && route.ttl == ttls.ttl(route.kind)));
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     request::{
         self, CacheRequest, ClassifyContext,
         batch::Batch,
-        dispatch::{Dispatch, PassThrough, Why},
+        dispatch::{Dispatch, PassThrough, PassThroughReason},
         head::RequestHead,
     },
     telemetry::log::query::{decode, is_secret},
@@ -107,14 +107,14 @@ impl Explanation {
         let (method, path) = (parts.method.to_string(), parts.uri.path().to_owned());
         let query = parts.uri.query().map(hide_secrets);
         let routes: Vec<_> = config.routes.iter().cloned().map(Arc::new).collect();
-        let outcome = match Dispatch::of(&config.health_path, &routes, &parts) {
-            Dispatch::Own(_) => Outcome::Own { own: "the health page (health.path)" },
+        let outcome = match Dispatch::new(&config.health_path, &routes, &parts) {
+            Dispatch::Health(_) => Outcome::Own { own: "the health page (health.path)" },
             Dispatch::PassThrough(PassThrough { covering, why, .. }) => {
                 passed(reason(why, covering.map_or("", |route| &route.name), &method, &path))
             }
-            Dispatch::Cached(route) => {
+            Dispatch::Cacheable(route) => {
                 headers::remove_hop_by_hop(&mut parts.headers);
-                let head = RequestHead::of(route, &parts);
+                let head = RequestHead::new(route, &parts);
                 let namespace = Namespace::leak(&config.store.namespace);
                 let classify_context = classify_context(config, namespace);
                 match request::classify(&head, &parts, body, &classify_context) {
@@ -145,13 +145,13 @@ fn passed(why: String) -> Outcome {
 }
 
 /// Why a request is passed on that the route of this name covers, if any does.
-fn reason(why: Why, route: &str, method: &str, path: &str) -> String {
+fn reason(why: PassThroughReason, route: &str, method: &str, path: &str) -> String {
     match why {
-        Why::Uncovered => format!("no route covers {method} {path}"),
-        Why::NotCached => format!("the route {route} has cache = false"),
-        Why::Method => format!("the route {route} covers it, and {method} is not cached"),
-        Why::Upgrade => "it asks for an upgrade".to_owned(),
-        Why::Climbs => {
+        PassThroughReason::Uncovered => format!("no route covers {method} {path}"),
+        PassThroughReason::NotCached => format!("the route {route} has cache = false"),
+        PassThroughReason::Method => format!("the route {route} covers it, and {method} is not cached"),
+        PassThroughReason::Upgrade => "it asks for an upgrade".to_owned(),
+        PassThroughReason::Climbs => {
             "to the service its path may be another one, as it has a `.` or `..` segment".to_owned()
         }
     }
@@ -176,8 +176,9 @@ fn covered(
         (Some(json), None) => Body::Json(json),
         (Some(json), Some(inputs)) => Body::Shared(json, inputs.unshared_members()),
     };
-    let digest = BodyDigest::of(route, cache_request.dialect, counts);
-    let request = key::Request::of(parts, route, cache_request.dialect, classify_context.host_counts, digest);
+    let digest = BodyDigest::new(route, cache_request.dialect, counts);
+    let request =
+        key::Request::from_parts(parts, route, cache_request.dialect, classify_context.host_counts, digest);
     let kept = key::headers_in_key(&request);
     let mut left_out: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
     left_out.retain(|name| !kept.iter().any(|(own, _)| own.as_str() == *name));

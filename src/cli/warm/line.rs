@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use crate::{
     json::{Json, Member},
     proxy::body::RequestBody,
-    request::dispatch::Page,
+    request::dispatch::HealthPage,
     telemetry::log::query::MASK,
 };
 
@@ -100,7 +100,7 @@ fn headers(json: &Json<'_>) -> Result<HeaderMap, String> {
 /// cannot.
 fn logged(json: &Json<'_>, health_path: &str) -> Result<Line, String> {
     let (method, path) = (required(json, "method")?, required(json, "path")?);
-    if Page::at(health_path, path).is_some() {
+    if HealthPage::from_path(health_path, path).is_some() {
         return Ok(Line::Other);
     }
     if method != "GET" {

@@ -10,7 +10,7 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 
 use crate::{
-    cache::key::Id,
+    cache::key::KeyId,
     proxy::coalesce::flight::{Flight, FlightMeta, Reader, Writer},
 };
 
@@ -23,7 +23,7 @@ const REFRESH_HELD_OFF: Duration = Duration::from_secs(5);
 const MAX_HELD_OFF: u64 = 100_000;
 
 /// What tells two running answers apart: the key, and the form of the answer.
-pub type FlightId = (Id, u64);
+pub type FlightId = (KeyId, u64);
 
 /// The answers that are running.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl InFlight {
     }
 
     /// Whether an answer is running that would be kept under this key, in whatever form.
-    pub fn is_running(&self, key: Id) -> bool {
+    pub fn is_running(&self, key: KeyId) -> bool {
         self.running.lock().keys().any(|(own, _)| *own == key)
     }
 
@@ -169,7 +169,7 @@ mod tests {
 
     const ORIGIN: FlightMeta = FlightMeta { bound: 100, with_credentials: false, second: false, began: None };
 
-    fn key(name: &[u8]) -> Id {
+    fn key(name: &[u8]) -> KeyId {
         Key::new("ns".into(), Kind::Query, blake3::hash(name)).id()
     }
 

@@ -97,7 +97,7 @@ pub(super) fn of_content(
     if plan.revalidation.is_some() {
         return (life, StoredFor::Usual);
     }
-    match unfinished::shortened(plan.context.route.kind, &head.headers, body, life) {
+    match unfinished::shortened_lifetime(plan.context.route.kind, &head.headers, body, life) {
         Some(life) => (life, StoredFor::Short(Reason::Unfinished)),
         None => (life, StoredFor::Usual),
     }

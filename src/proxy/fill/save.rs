@@ -78,7 +78,7 @@ fn depending(
 ) -> Result<Entry, Reason> {
     let cache_request = &plan.context.cache_request;
     let (began, key) = began.zip(plan.key.as_ref()).ok_or(Reason::StoreUnavailable)?;
-    let tags = tags::of(&cache_request.targets, headers, in_body)?;
+    let tags = tags::collect(&cache_request.targets, headers, in_body)?;
     let by_tag: Vec<_> = tags.iter().cloned().map(Target::Tag).collect();
     let target_ids: Vec<_> =
         cache_request.target_ids().into_iter().chain(TargetId::from_targets(&by_tag)).collect();

@@ -100,7 +100,7 @@ impl PendingInvalidation {
             .followed
             .iter()
             .flat_map(|origin| rfc9111::invalidated(origin, &self.path, response.unwrap_or(&none)));
-        let named = named.map(|path| Resource::path(&path));
+        let named = named.map(|path| Resource::path_target(&path));
         self.kinds.iter().copied().map(Target::Kind).chain(changed).chain(named).collect()
     }
 }

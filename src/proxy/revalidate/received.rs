@@ -59,7 +59,7 @@ fn life(
     let RequestContext { route, cache_request, .. } = &*plan.context;
     let configured =
         StaleRules { while_revalidate: route.stale_while_revalidate, if_error: route.stale_if_error };
-    let rules = StaleRules::of(directives, configured);
+    let rules = StaleRules::new(directives, configured);
     let ttl = rfc9111::lifetime(status, headers, directives, times).unwrap_or_default();
     let asked = cache_request.directives.ttl.map(|asked| asked + rfc9111::initial_age(headers, times));
     Lifetime {
@@ -73,7 +73,7 @@ fn life(
 /// only on headers that their keys tell apart.
 pub fn shareable(plan: &FillPlan, head: &Head, life: Lifetime, times: Times) -> Shareable {
     let Some(revalidation) = &plan.revalidation else { return Shareable::Released };
-    let selects = match Vary::of(&head.headers) {
+    let selects = match Vary::from_headers(&head.headers) {
         Vary::Any => false,
         Vary::On(names) => names.iter().all(|name| revalidation.varies_on.contains(name)),
     };

@@ -29,7 +29,7 @@ pub fn names(entry: &Entry) -> Option<Vec<HeaderName>> {
     if entry.form != INDEX {
         return None;
     }
-    match Vary::of(&entry.headers) {
+    match Vary::from_headers(&entry.headers) {
         Vary::On(names) => Some(names),
         Vary::Any => None,
     }
@@ -88,7 +88,7 @@ pub async fn put(
 
 /// The known names and those that a response adds.
 fn all_names(revalidation: &Revalidation, entry: &Entry) -> Vec<HeaderName> {
-    match Vary::of(&entry.headers) {
+    match Vary::from_headers(&entry.headers) {
         Vary::On(mut names) if !names.is_empty() => {
             names.extend(revalidation.varies_on.iter().cloned());
             names.sort_by(|a, b| a.as_str().cmp(b.as_str()));

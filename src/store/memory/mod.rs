@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use self::shard::{Digest, Held, Shard, cost};
 use crate::{
     cache::{
-        entry::{Entry, codec::Packed},
+        entry::{Entry, codec::PackedEntry},
         invalidation::InvalidationLog,
         key::{Key, namespace::Namespace},
     },
@@ -56,7 +56,7 @@ pub struct Walked {
     /// Its key.
     pub key: Key,
     /// It.
-    pub packed: Packed,
+    pub packed: PackedEntry,
     /// How often it was found.
     pub hits: u64,
 }

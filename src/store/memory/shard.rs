@@ -14,9 +14,9 @@ use std::{
 };
 
 use crate::cache::{
-    entry::codec::Packed,
+    entry::codec::PackedEntry,
     hash_table::{HashTable, Item},
-    key::Id,
+    key::KeyId,
     route::kind::Kind,
 };
 
@@ -32,7 +32,7 @@ const NONE: u32 = u32::MAX;
 /// An entry as the store holds it.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
-    pub(super) packed: Packed,
+    pub(super) packed: PackedEntry,
     pub(super) kind: Kind,
     /// When it ends.
     pub(super) ends: u64,
@@ -43,7 +43,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) const fn new(packed: Packed, kind: Kind, ends: u64) -> Self {
+    pub(super) const fn new(packed: PackedEntry, kind: Kind, ends: u64) -> Self {
         Self { packed, kind, ends, hits: 0, is_used: false }
     }
 }
@@ -135,7 +135,7 @@ impl Default for Shard {
 const OVERHEAD: u64 = 256;
 
 /// The bytes that holding `packed` takes.
-pub(super) fn cost(packed: &Packed) -> u64 {
+pub(super) fn cost(packed: &PackedEntry) -> u64 {
     packed.len() as u64 + OVERHEAD
 }
 
@@ -250,7 +250,7 @@ impl Shard {
     }
 
     fn hash(&self, digest: &Digest) -> u32 {
-        self.hasher.hash_one(Id::from(*digest)) as u32
+        self.hasher.hash_one(KeyId::from(*digest)) as u32
     }
 
     fn free_slot(&mut self) -> u32 {
@@ -305,7 +305,7 @@ mod tests {
         *blake3::hash(&[n]).as_bytes()
     }
 
-    fn packed(len: usize) -> Packed {
+    fn packed(len: usize) -> PackedEntry {
         Entry::new(StatusCode::OK, HeaderMap::new(), vec![0; len].into()).pack()
     }
 

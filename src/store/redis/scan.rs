@@ -11,7 +11,7 @@ use tokio::time;
 
 use super::{RedisStore, StoreError, connections::open_connection};
 use crate::cache::{
-    encryption::{Encryption, PARTED_AT, sealed_length},
+    encryption::{Encryption, PART_ENDS, sealed_length},
     entry::{Entry, codec::Summary},
     invalidation::glob::escape,
     key::{Key, namespace::Namespace},
@@ -22,8 +22,8 @@ use crate::cache::{
 const STEP: usize = 10;
 
 /// What is read of a value at first, where most summaries end; and of those which do not: one with a thousand tags.
-const BEGINNING: usize = PARTED_AT[0];
-const LONG_BEGINNING: usize = PARTED_AT[1];
+const BEGINNING: usize = PART_ENDS[0];
+const LONG_BEGINNING: usize = PART_ENDS[1];
 
 /// For one step: a slow server is given up here much later than on a request's way.
 const PATIENCE: Duration = Duration::from_secs(2);
