@@ -29,7 +29,7 @@
 //! | [`server`] | sockets: accepting, idle and head timeouts, writing |
 //! | [`telemetry`] | the log and the counters |
 //! | [`config`] | flags, environment and file to one checked configuration |
-//! | [`request`] | what a request asks of the cache: its head, its body, its key; pure |
+//! | `request` | what a request asks of the cache: its head, its body, its key; pure |
 //! | [`cache`] | what caching means here: routes, keys, entries, freshness, invalidation; pure |
 //! | [`dialect`] | what the bodies of each API mean, and one form from the other; pure |
 //! | [`http`], [`json`] | HTTP field rules and the framing of streams; exact JSON |
@@ -45,7 +45,7 @@ pub mod http;
 pub mod json;
 pub mod proxy;
 pub(crate) mod reason;
-pub mod request;
+pub(crate) mod request;
 pub mod server;
 pub mod store;
 pub mod telemetry;

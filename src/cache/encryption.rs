@@ -22,10 +22,10 @@ const NONCE_LEN: usize = 24;
 const TAG_LEN: usize = 16;
 
 /// Where a value is parted, so that its beginning can be read without the rest.
-pub const PART_ENDS: [usize; 2] = [256, 32 * 1024];
+pub(crate) const PART_ENDS: [usize; 2] = [256, 32 * 1024];
 
 /// How much of a sealed value has the first `length` bytes of its value, up to where that is parted.
-pub const fn sealed_length(length: usize) -> usize {
+pub(crate) const fn sealed_length(length: usize) -> usize {
     let parts = 1 + (length > PART_ENDS[0]) as usize + (length > PART_ENDS[1]) as usize;
     HEAD_LEN + parts * (NONCE_LEN + TAG_LEN) + length
 }
@@ -55,7 +55,7 @@ pub struct EncryptionKey([u8; 32]);
 
 impl EncryptionKey {
     /// Reads 64 hexadecimal digits, or base64; `None` where the text is neither, or of another length.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let key = match Hash::from_hex(text) {
             Ok(key) => *key.as_bytes(),
             Err(_) => BASE64_STANDARD.decode(text).ok()?.try_into().ok()?,
@@ -64,7 +64,7 @@ impl EncryptionKey {
     }
 
     /// The key in hexadecimal digits, for comparing.
-    pub fn expose(&self) -> String {
+    pub(crate) fn expose(&self) -> String {
         Hash::from_bytes(self.0).to_hex().to_string()
     }
 }
@@ -95,22 +95,22 @@ impl DerivedKeys {
 
 impl Encryption {
     /// Seals with `current`; opens also what was sealed with `former`.
-    pub fn new(current: &EncryptionKey, former: Option<&EncryptionKey>) -> Self {
+    pub(crate) fn new(current: &EncryptionKey, former: Option<&EncryptionKey>) -> Self {
         Self { current: DerivedKeys::new(current), former: former.map(DerivedKeys::new) }
     }
 
     /// What stands for `digest` in a key.
-    pub fn name(&self, digest: &Hash) -> Hash {
+    pub(crate) fn name(&self, digest: &Hash) -> Hash {
         blake3::keyed_hash(&self.current.names, digest.as_bytes())
     }
 
     /// What stood for it under the former key, where there is one.
-    pub fn former_name(&self, digest: &Hash) -> Option<Hash> {
+    pub(crate) fn former_name(&self, digest: &Hash) -> Option<Hash> {
         self.former.as_ref().map(|former| blake3::keyed_hash(&former.names, digest.as_bytes()))
     }
 
     /// Seals `value`, to be kept under `name`; `None` where the system gives no random numbers.
-    pub fn seal(&self, name: &str, value: &[u8]) -> Option<Bytes> {
+    pub(crate) fn seal(&self, name: &str, value: &[u8]) -> Option<Bytes> {
         let mut sealed = Vec::with_capacity(sealed_length(value.len()));
         sealed.extend_from_slice(&MAGIC);
         sealed.extend_from_slice(&(value.len() as u64).to_le_bytes());
@@ -127,13 +127,13 @@ impl Encryption {
     }
 
     /// The value that was sealed to be kept under `name`; `None` where these bytes are none such.
-    pub fn open(&self, name: &str, bytes: &[u8]) -> Option<Bytes> {
+    pub(crate) fn open(&self, name: &str, bytes: &[u8]) -> Option<Bytes> {
         let (length, value) = self.open_parts(name, bytes)?;
         (value.len() == length && bytes.len() == sealed_length(length)).then(|| value.into())
     }
 
     /// The beginning of such a value, of which `bytes` are the beginning: the parts that are there.
-    pub fn open_beginning(&self, name: &str, bytes: &[u8]) -> Option<Bytes> {
+    pub(crate) fn open_beginning(&self, name: &str, bytes: &[u8]) -> Option<Bytes> {
         self.open_parts(name, bytes).map(|(_, beginning)| beginning.into())
     }
 

@@ -6,7 +6,7 @@
 use std::iter;
 
 /// An item of a table.
-pub trait Item {
+pub(crate) trait Item {
     /// Where it belongs. Nobody must be able to choose items with hashes that are near to each other: a table is as slow as
     /// many of them are.
     fn hash(&self) -> u32;
@@ -17,7 +17,7 @@ const MIN_CELLS: usize = 8;
 
 /// A hash table.
 #[derive(Debug)]
-pub struct HashTable<T> {
+pub(crate) struct HashTable<T> {
     cells: Vec<Option<T>>,
     len: usize,
 }
@@ -30,30 +30,30 @@ impl<T> Default for HashTable<T> {
 
 impl<T: Item> HashTable<T> {
     /// As many items as make a table of at most `cells`.
-    pub fn room_within(cells: usize) -> usize {
+    pub(crate) fn room_within(cells: usize) -> usize {
         let sizes = iter::successors(Some(MIN_CELLS), |size| Some(grown(*size)));
         sizes.take_while(|size| *size <= cells).last().map_or(0, room)
     }
 
     /// The number of its items.
     #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
-    pub const fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
     /// The item with this hash that is the one looked for.
-    pub fn find(&self, hash: u32, is_same: impl Fn(&T) -> bool) -> Option<&T> {
+    pub(crate) fn find(&self, hash: u32, is_same: impl Fn(&T) -> bool) -> Option<&T> {
         self.cells[self.at(hash, is_same)?].as_ref()
     }
 
     /// The same, to be changed; its hash must stay what it is.
-    pub fn find_mut(&mut self, hash: u32, is_same: impl Fn(&T) -> bool) -> Option<&mut T> {
+    pub(crate) fn find_mut(&mut self, hash: u32, is_same: impl Fn(&T) -> bool) -> Option<&mut T> {
         let at = self.at(hash, is_same)?;
         self.cells[at].as_mut()
     }
 
     /// Puts an item that is not there yet.
-    pub fn insert(&mut self, item: T) {
+    pub(crate) fn insert(&mut self, item: T) {
         if self.len >= room(self.cells.len()) {
             let cells = (0..grown(self.cells.len())).map(|_| None).collect();
             for item in std::mem::replace(&mut self.cells, cells).into_iter().flatten() {
@@ -65,7 +65,7 @@ impl<T: Item> HashTable<T> {
     }
 
     /// Takes out the item with this hash that is the one looked for.
-    pub fn remove(&mut self, hash: u32, is_same: impl Fn(&T) -> bool) -> Option<T> {
+    pub(crate) fn remove(&mut self, hash: u32, is_same: impl Fn(&T) -> bool) -> Option<T> {
         let at = self.at(hash, is_same)?;
         let removed = self.cells[at].take();
         self.len -= 1;

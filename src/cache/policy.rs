@@ -58,22 +58,22 @@ pub fn freshness(stored_at: u64, ttl: Duration, now: u64, directives: &RequestDi
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifetime {
     /// It is fresh.
-    pub ttl: Duration,
+    pub(crate) ttl: Duration,
     /// After that, it is served while it is asked for anew.
-    pub stale_while_revalidate: Duration,
+    pub(crate) stale_while_revalidate: Duration,
     /// After that, it is served where the upstream fails.
-    pub stale_if_error: Duration,
+    pub(crate) stale_if_error: Duration,
 }
 
 impl Lifetime {
     /// Fresh for a while, and then of no use.
-    pub const fn fresh(ttl: Duration) -> Self {
+    pub(crate) const fn fresh(ttl: Duration) -> Self {
         Self { ttl, stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO }
     }
 }
 
 /// Whether a response shows that the upstream failed, so that a stale answer is better (RFC 5861, section 4).
-pub fn is_failure(status: StatusCode) -> bool {
+pub(crate) fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
@@ -125,7 +125,7 @@ pub fn lifetime_under_ttl(
 }
 
 /// Whether a body is compressed, though that was not asked for.
-pub fn is_encoded(headers: &HeaderMap) -> bool {
+pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
     headers::list(headers, &header::CONTENT_ENCODING).any(|coding| !coding.eq_ignore_ascii_case("identity"))
 }
 

@@ -16,21 +16,21 @@ pub(crate) const X_CACHE_TTL: HeaderName = HeaderName::from_static("x-cache-ttl"
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestDirectives {
     /// Do not answer from the store.
-    pub no_cache: bool,
+    pub(crate) no_cache: bool,
     /// Neither read nor write.
-    pub no_store: bool,
+    pub(crate) no_store: bool,
     /// Answer from the store or not at all.
-    pub only_if_cached: bool,
+    pub(crate) only_if_cached: bool,
     /// The highest age that the request accepts.
-    pub max_age: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
     /// How long the answer must still be fresh.
-    pub min_fresh: Option<Duration>,
+    pub(crate) min_fresh: Option<Duration>,
     /// How stale it may be; a `max-stale` without a number accepts any staleness.
-    pub max_stale: Option<Duration>,
+    pub(crate) max_stale: Option<Duration>,
     /// How stale it may be if the upstream fails (RFC 5861, section 4).
-    pub stale_if_error: Option<Duration>,
+    pub(crate) stale_if_error: Option<Duration>,
     /// The longest TTL for this answer.
-    pub ttl: Option<Duration>,
+    pub(crate) ttl: Option<Duration>,
 }
 
 impl RequestDirectives {

@@ -11,12 +11,12 @@ use crate::{
 };
 
 /// `X-Cache`
-pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// How a request on a cacheable route was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheStatus {
+pub(crate) enum CacheStatus {
     /// From the store.
     Hit,
     /// By the upstream, after a lookup.
@@ -33,7 +33,7 @@ pub enum CacheStatus {
 
 impl CacheStatus {
     /// The value of `X-Cache`.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "HIT",
             Self::Miss => "MISS",
@@ -82,28 +82,28 @@ impl Forward {
 #[derive(Clone, Debug)]
 pub struct CacheReport {
     /// How the request was answered.
-    pub status: CacheStatus,
+    pub(crate) status: CacheStatus,
     /// The route's kind.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The key, where there is one.
-    pub key: Option<Key>,
+    pub(crate) key: Option<Key>,
     /// Why it went to the upstream, and the status that came back.
-    pub forward: Option<(Forward, Option<StatusCode>)>,
+    pub(crate) forward: Option<(Forward, Option<StatusCode>)>,
     /// Whether the answer was stored; `None` where that is not known yet.
-    pub stored: Option<bool>,
+    pub(crate) stored: Option<bool>,
     /// The age of a stored answer, in seconds.
-    pub age: Option<u64>,
+    pub(crate) age: Option<u64>,
     /// How long the stored answer is fresh yet, in seconds; negative where it is stale.
-    pub ttl: Option<i64>,
+    pub(crate) ttl: Option<i64>,
     /// Why the store was not asked, or the answer not stored.
-    pub reason: Option<Reason>,
+    pub(crate) reason: Option<Reason>,
     /// Of several inputs, how many were found, and how many there are.
-    pub inputs: Option<(usize, usize)>,
+    pub(crate) inputs: Option<(usize, usize)>,
 }
 
 impl CacheReport {
     /// A request for which the store was not asked.
-    pub const fn bypass(kind: Kind, reason: Reason) -> Self {
+    pub(crate) const fn bypass(kind: Kind, reason: Reason) -> Self {
         let forward = match reason {
             Reason::RequestNoStore | Reason::RequestNoCache => Forward::Request,
             _ => Forward::Bypass,
@@ -112,12 +112,12 @@ impl CacheReport {
     }
 
     /// A request that goes to the upstream after a lookup.
-    pub const fn miss(kind: Kind, key: Key, forward: Forward) -> Self {
+    pub(crate) const fn miss(kind: Kind, key: Key, forward: Forward) -> Self {
         Self::forwarded(CacheStatus::Miss, kind, Some(key), forward, None)
     }
 
     /// A request that goes to the upstream.
-    pub const fn forwarded(
+    pub(crate) const fn forwarded(
         status: CacheStatus,
         kind: Kind,
         key: Option<Key>,
@@ -129,7 +129,7 @@ impl CacheReport {
     }
 
     /// A request that was answered from the store.
-    pub const fn hit(kind: Kind, key: Key, age: u64, ttl: i64) -> Self {
+    pub(crate) const fn hit(kind: Kind, key: Key, age: u64, ttl: i64) -> Self {
         Self {
             status: CacheStatus::Hit,
             kind,
@@ -144,12 +144,12 @@ impl CacheReport {
     }
 
     /// The same of an answer that is stale.
-    pub fn stale(self) -> Self {
+    pub(crate) fn stale(self) -> Self {
         Self { status: CacheStatus::Stale, ..self }
     }
 
     /// The same of an answer that the upstream has confirmed, and that is this old and fresh for so long yet.
-    pub fn revalidated(self, age: u64, ttl: i64) -> Self {
+    pub(crate) fn revalidated(self, age: u64, ttl: i64) -> Self {
         let forward = self.forward.map(|(forward, _)| (forward, Some(StatusCode::NOT_MODIFIED)));
         Self { status: CacheStatus::Hit, forward, age: Some(age), ttl: Some(ttl), ..self }
     }
@@ -205,7 +205,7 @@ impl CacheReport {
     }
 
     /// How many of several inputs were found, as in `hits=3/8`.
-    pub fn found(&self) -> Option<String> {
+    pub(crate) fn found(&self) -> Option<String> {
         self.inputs.map(|(hits, all)| format!("hits={hits}/{all}"))
     }
 }

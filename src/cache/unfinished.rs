@@ -94,7 +94,12 @@ const LONGEST_WORD: usize = 16;
 const WRAPPERS: [&str; 8] = ["data", "result", "results", "response", "payload", "document", "item", "file"];
 
 /// The life of an answer of `kind` with this head and body that would have `life`; `None` where that is fine.
-pub fn shortened_lifetime(kind: Kind, headers: &HeaderMap, body: &Bytes, life: Lifetime) -> Option<Lifetime> {
+pub(crate) fn shortened_lifetime(
+    kind: Kind,
+    headers: &HeaderMap,
+    body: &Bytes,
+    life: Lifetime,
+) -> Option<Lifetime> {
     let is_seen = matches!(kind, Kind::Document | Kind::Conversation) && body.len() <= MAX_READ_BYTES;
     let is_json = || media_type(headers).is_some_and(|media| media.ends_with("json"));
     let is_unfinished = is_seen && is_json() && Json::parse(body).is_ok_and(|json| is_unfinished(&json));

@@ -47,24 +47,24 @@ impl Batch {
     }
 
     /// The keys of the distinct inputs.
-    pub fn keys(&self) -> &[Key] {
+    pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
     }
 
     /// Which of the distinct inputs each input is.
-    pub fn order(&self) -> &[usize] {
+    pub(crate) fn order(&self) -> &[usize] {
         &self.order
     }
 
     /// The request `body` for these of the distinct inputs alone, each once. For all, where none comes twice, that is
     /// the caller's own.
-    pub fn request(&self, body: &Bytes, chosen: &[usize]) -> Bytes {
+    pub(crate) fn request(&self, body: &Bytes, chosen: &[usize]) -> Bytes {
         let places: Vec<_> = chosen.iter().map(|number| self.firsts[*number]).collect();
         self.inputs.request(body, &places)
     }
 
     /// These of the distinct inputs, to be asked for.
-    pub fn wanted(&self, chosen: &[usize]) -> Wanted {
+    pub(crate) fn wanted(&self, chosen: &[usize]) -> Wanted {
         let lengths: Vec<_> = self.inputs.lengths().collect();
         Wanted {
             keys: chosen.iter().map(|number| self.keys[*number].clone()).collect(),
@@ -83,7 +83,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// Their keys.
-    pub fn keys(&self) -> &[Key] {
+    pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
     }
 
@@ -91,7 +91,7 @@ impl Wanted {
     ///
     /// # Errors
     /// Where one of them would be larger than `max_entry`, in bytes, or the answer is none to them.
-    pub fn entries(&self, whole: &Entry, max_entry: usize) -> Result<Vec<(Key, Entry)>, Reason> {
+    pub(crate) fn entries(&self, whole: &Entry, max_entry: usize) -> Result<Vec<(Key, Entry)>, Reason> {
         let vectors = Vectors::read(&whole.body, self.keys.len(), true).map_err(|_| Reason::UnreadVectors)?;
         let shares = self.shares(whole.usage.unwrap_or_default());
         let entry = |((place, key), usage): ((usize, &Key), Usage)| {

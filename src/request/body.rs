@@ -19,39 +19,39 @@ const WORTH_REMEMBERING: usize = 1024;
 
 /// What a body says: all of it that matters once it was read.
 #[derive(Clone, Debug)]
-pub struct ParsedBody {
+pub(crate) struct ParsedBody {
     /// What its bodies mean.
-    pub dialect: Dialect,
+    pub(crate) dialect: Dialect,
     /// What of it is in the request's key.
-    pub digest: BodyDigest,
+    pub(crate) digest: BodyDigest,
     /// The answer that it asks for.
-    pub ask: Ask,
+    pub(crate) ask: Ask,
     /// The conversations that it is a turn of.
-    pub conversations: Vec<String>,
+    pub(crate) conversations: Vec<String>,
     /// The model that it names.
-    pub model: Option<String>,
+    pub(crate) model: Option<String>,
     /// The text of its question, where that is to be logged.
-    pub question_text: Option<String>,
+    pub(crate) question_text: Option<String>,
     /// The body that goes upstream, where it is not the caller's own.
-    pub upstream_body: Option<Bytes>,
+    pub(crate) upstream_body: Option<Bytes>,
 }
 
 /// Where a body was sent.
 #[derive(Clone, Copy, Debug)]
-pub struct BodyContext<'a> {
+pub(crate) struct BodyContext<'a> {
     /// The route that covers the request.
-    pub route: &'a Route,
+    pub(crate) route: &'a Route,
     /// The request's path.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// Where documents and conversations are.
-    pub resources: &'a Resources,
+    pub(crate) resources: &'a Resources,
     /// Whether questions are logged.
-    pub log_questions: bool,
+    pub(crate) log_questions: bool,
 }
 
 impl ParsedBody {
     /// Reads `json`, whose text is `text`, as a request of `dialect`; `counts` is what of it counts.
-    pub fn new(
+    pub(crate) fn new(
         context: BodyContext<'_>,
         dialect: Dialect,
         json: &Json<'_>,
@@ -72,18 +72,18 @@ impl ParsedBody {
     }
 
     /// A body whose bytes count, whatever they say.
-    pub fn opaque(context: BodyContext<'_>, bytes: &[u8]) -> Self {
+    pub(crate) fn opaque(context: BodyContext<'_>, bytes: &[u8]) -> Self {
         Self::new(context, Dialect::None, &Json::Null, bytes, Body::Bytes(bytes))
     }
 
     /// All of it but the digest of what counts.
-    pub fn common(&self) -> impl Hash + PartialEq + '_ {
+    pub(crate) fn common(&self) -> impl Hash + PartialEq + '_ {
         let Self { dialect, digest, ask, conversations, model, question_text, upstream_body } = self;
         (dialect, digest.taken_as(), ask, conversations, model, question_text, upstream_body)
     }
 
     /// Whether it takes little memory.
-    pub fn is_small(&self) -> bool {
+    pub(crate) fn is_small(&self) -> bool {
         let texts = self.conversations.iter().chain(&self.model).chain(&self.question_text);
         self.upstream_body.is_none() && texts.map(String::len).sum::<usize>() <= WORTH_REMEMBERING
     }

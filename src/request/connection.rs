@@ -37,9 +37,9 @@ pub struct ConnectionSlot(pub Arc<dyn fmt::Debug + Send + Sync>);
 #[derive(Debug)]
 pub struct Connection {
     /// Its address.
-    pub peer: Peer,
+    pub(crate) peer: Peer,
     /// Whether it may have said all and still wait.
-    pub half_close: HalfClose,
+    pub(crate) half_close: HalfClose,
     last: Mutex<LastHead>,
 }
 
@@ -74,13 +74,13 @@ impl fmt::Debug for KnownHead {
 
 impl Connection {
     /// One at this address.
-    pub fn new(address: IpAddr) -> Self {
+    pub(crate) fn new(address: IpAddr) -> Self {
         Self { peer: Peer::new(address), half_close: HalfClose::default(), last: Mutex::default() }
     }
 
     /// What the head in `parts` head, where it is the last one again, and the route that covered it is one of `routes`,
     /// which no others are under other settings; `parts` are without the connection's headers then.
-    pub fn recall(&self, routes: &[Arc<Route>], parts: &mut Parts) -> Option<Arc<RequestHead>> {
+    pub(crate) fn recall(&self, routes: &[Arc<Route>], parts: &mut Parts) -> Option<Arc<RequestHead>> {
         let mut last = self.last.lock();
         let is_one = |route: &Arc<Route>| routes.iter().any(|one| Arc::ptr_eq(one, route));
         let is_same = |known: &&KnownHead| is_one(&known.head.route) && is_same(&known.text, parts);
@@ -94,7 +94,7 @@ impl Connection {
     }
 
     /// Reads the head in `parts`, which `route` covers, takes the connection's headers out of it, and remembers it.
-    pub fn read(&self, route: &Arc<Route>, parts: &mut Parts) -> Arc<RequestHead> {
+    pub(crate) fn read(&self, route: &Arc<Route>, parts: &mut Parts) -> Arc<RequestHead> {
         let text = self.is_worth_it().then(|| text(parts)).filter(|text| text.len() <= MAX_HEAD_BYTES);
         let has_connection = headers::remove_hop_by_hop(&mut parts.headers);
         let head = Arc::new(RequestHead::new(route, parts));

@@ -8,7 +8,7 @@ use crate::{cache::route::Route, http::validation};
 
 /// Which way a request goes.
 #[derive(Debug)]
-pub enum Dispatch<'a> {
+pub(crate) enum Dispatch<'a> {
     /// It is for a page of sidecache's own.
     Health(HealthPage),
     /// It is one of this route's, whose answers are kept.
@@ -19,18 +19,18 @@ pub enum Dispatch<'a> {
 
 /// A request that is passed on.
 #[derive(Debug)]
-pub struct PassThrough<'a> {
+pub(crate) struct PassThrough<'a> {
     /// The route that covers it all the same.
-    pub covering: Option<&'a Arc<Route>>,
+    pub(crate) covering: Option<&'a Arc<Route>>,
     /// The protocol that its connection is to become.
-    pub upgrade: Option<String>,
+    pub(crate) upgrade: Option<String>,
     /// Why it is passed on.
-    pub why: PassThroughReason,
+    pub(crate) why: PassThroughReason,
 }
 
 /// Why a request is passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PassThroughReason {
+pub(crate) enum PassThroughReason {
     /// No route covers it.
     Uncovered,
     /// Its route has `cache = false`.
@@ -56,7 +56,7 @@ pub enum HealthPage {
 
 impl HealthPage {
     /// The one at `path`, where `health.path` is `base`.
-    pub fn from_path(base: &str, path: &str) -> Option<Self> {
+    pub(crate) fn from_path(base: &str, path: &str) -> Option<Self> {
         match path.strip_prefix(base)? {
             "" => Some(Self::Report),
             "/live" => Some(Self::Live),
@@ -66,14 +66,14 @@ impl HealthPage {
     }
 
     /// The one that a request is for, which is answered here whatever else covers it.
-    pub fn from_request(base: &str, method: &Method, path: &str) -> Option<Self> {
+    pub(crate) fn from_request(base: &str, method: &Method, path: &str) -> Option<Self> {
         Self::from_path(base, path).filter(|_| matches!(*method, Method::GET | Method::HEAD))
     }
 }
 
 impl<'a> Dispatch<'a> {
     /// That of a request with the head in `parts`, where the health page is at `health_path`.
-    pub fn new(health_path: &str, routes: &'a [Arc<Route>], parts: &Parts) -> Self {
+    pub(crate) fn new(health_path: &str, routes: &'a [Arc<Route>], parts: &Parts) -> Self {
         let (method, path) = (&parts.method, parts.uri.path());
         if let Some(page) = HealthPage::from_request(health_path, method, path) {
             return Self::Health(page);

@@ -30,22 +30,22 @@ pub struct HalfClose {
 
 impl HalfClose {
     /// A request has come: from now on the end is held back.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.state.store(HOLDS, Ordering::Relaxed);
     }
 
     /// The answer must be waited for elsewhere: who leaves is let go.
-    pub fn waits_elsewhere(&self) {
+    pub(crate) fn waits_elsewhere(&self) {
         self.release(0);
     }
 
     /// More of the request's body is needed. Where the end has come already, there is none.
-    pub fn needs_more(&self) {
+    pub(crate) fn needs_more(&self) {
         self.release(HELD);
     }
 
     /// The response has been made.
-    pub fn answered(&self) {
+    pub(crate) fn answered(&self) {
         self.state.fetch_or(ANSWERED, Ordering::Relaxed);
     }
 

@@ -29,23 +29,23 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 #[derive(Debug)]
 pub struct RequestHead {
     /// The route that covers it.
-    pub route: Arc<Route>,
+    pub(crate) route: Arc<Route>,
     /// What it asks of the cache.
-    pub directives: RequestDirectives,
+    pub(crate) directives: RequestDirectives,
     /// Why the store is not asked, whatever the body says.
-    pub refused: Option<Reason>,
+    pub(crate) refused: Option<Reason>,
     /// On which conditions it wants the answer.
-    pub conditions: Conditions,
+    pub(crate) conditions: Conditions,
     /// The part of the answer that a stored response can give.
-    pub range: Option<Range>,
+    pub(crate) range: Option<Range>,
     /// The digest of its credentials; `None` where it has none.
-    pub credentials: Option<blake3::Hash>,
+    pub(crate) credentials: Option<blake3::Hash>,
     /// Whether its body is called JSON.
-    pub is_json: bool,
+    pub(crate) is_json: bool,
     /// Whether its body is compressed.
-    pub is_encoded: bool,
+    pub(crate) is_encoded: bool,
     /// The digest of what names this request for its repeats.
-    pub idempotency_key: Option<blake3::Hash>,
+    pub(crate) idempotency_key: Option<blake3::Hash>,
     /// What of it is in the key, for bodies that are taken as the first one was.
     in_key: OnceLock<(BodyForm, blake3::Hash)>,
 }
@@ -55,7 +55,7 @@ type BodyForm = (Dialect, u8);
 
 impl RequestHead {
     /// Reads the head of a request that `route` covers by its method and path; without the connection's headers.
-    pub fn new(route: &Arc<Route>, parts: &Parts) -> Self {
+    pub(crate) fn new(route: &Arc<Route>, parts: &Parts) -> Self {
         let Parts { method, headers, .. } = parts;
         let follows = route.mode == Mode::Rfc9111;
         let directives = match (route.honor_request_cache_control, follows) {
@@ -79,7 +79,7 @@ impl RequestHead {
 
     /// The digest of the request with this head, which `parts` has, and this body. `host_counts` is as in
     /// [`key::Request`].
-    pub fn key_digest(
+    pub(crate) fn key_digest(
         &self,
         parts: &Parts,
         host_counts: bool,

@@ -1,13 +1,13 @@
 //! What a request on a cacheable route asks for, and whether the store may be asked. Pure.
 
-pub mod batch;
-pub mod body;
-pub mod client_body;
-pub mod connection;
-pub mod dispatch;
-pub mod half_close;
-pub mod head;
-pub mod parse_cache;
+pub(crate) mod batch;
+pub(crate) mod body;
+pub(crate) mod client_body;
+pub(crate) mod connection;
+pub(crate) mod dispatch;
+pub(crate) mod half_close;
+pub(crate) mod head;
+pub(crate) mod parse_cache;
 
 use std::sync::Arc;
 
@@ -41,40 +41,40 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct CacheRequest {
     /// Why the store is not asked; `None` where it is.
-    pub bypass: Option<Reason>,
+    pub(crate) bypass: Option<Reason>,
     /// Under what its answer is kept; `None` where it is not.
-    pub key: Option<Key>,
+    pub(crate) key: Option<Key>,
     /// The inputs that each have an entry of their own; then `key` is what they are known under together.
-    pub batch: Option<Arc<Batch>>,
+    pub(crate) batch: Option<Arc<Batch>>,
     /// What its bodies mean.
-    pub dialect: Dialect,
+    pub(crate) dialect: Dialect,
     /// The answer that it asks for.
-    pub ask: Ask,
+    pub(crate) ask: Ask,
     /// What it asks of the cache.
-    pub directives: RequestDirectives,
+    pub(crate) directives: RequestDirectives,
     /// On which conditions it wants the answer.
-    pub conditions: Conditions,
+    pub(crate) conditions: Conditions,
     /// The part of it that a stored response can give.
-    pub range: Option<Range>,
+    pub(crate) range: Option<Range>,
     /// The digest of its credentials; `None` where it has none.
-    pub credentials: Option<blake3::Hash>,
+    pub(crate) credentials: Option<blake3::Hash>,
     /// What its answer depends on, besides its key and what the answer itself tells.
-    pub targets: Vec<Target>,
+    pub(crate) targets: Vec<Target>,
     /// The conversations that it is a turn of.
-    pub conversations: Vec<String>,
+    pub(crate) conversations: Vec<String>,
     /// Whether its answer is for those alone who ask while it runs: the turn itself changes the conversation.
-    pub is_turn: bool,
+    pub(crate) is_turn: bool,
     /// The model that it names.
-    pub model: Option<String>,
+    pub(crate) model: Option<String>,
     /// The text of its question, where that is to be logged.
-    pub question_text: Option<String>,
+    pub(crate) question_text: Option<String>,
     /// The body that goes upstream, where it is not the caller's own.
-    pub upstream_body: Option<Bytes>,
+    pub(crate) upstream_body: Option<Bytes>,
 }
 
 impl CacheRequest {
     /// The ids of what its answer depends on, as far as that is known before the answer.
-    pub fn target_ids(&self) -> Vec<TargetId> {
+    pub(crate) fn target_ids(&self) -> Vec<TargetId> {
         TargetId::from_targets(&self.targets)
     }
 }
@@ -83,24 +83,24 @@ impl CacheRequest {
 #[derive(Debug)]
 pub struct ClassifyContext {
     /// The first part of every key.
-    pub namespace: Namespace,
+    pub(crate) namespace: Namespace,
     /// What names keys, where the store is not to know what they stand for.
-    pub encryption: Option<Arc<Encryption>>,
+    pub(crate) encryption: Option<Arc<Encryption>>,
     /// Whether the caller's `Host` goes upstream.
-    pub host_counts: bool,
+    pub(crate) host_counts: bool,
     /// Whether questions are logged.
-    pub log_questions: bool,
+    pub(crate) log_questions: bool,
     /// Where documents and conversations are.
-    pub resources: Resources,
+    pub(crate) resources: Resources,
     /// What bodies said before.
-    pub parse_cache: ParseCache,
+    pub(crate) parse_cache: ParseCache,
 }
 
 /// Reads a request that a route covers by its method and path; `None` where its body shows that a built-in route does
 /// not cover it. `head` is what its head says, which `parts` has, without the connection's headers.
 ///
 /// What is ambiguous goes to the upstream, and nothing of it is stored.
-pub fn classify(
+pub(crate) fn classify(
     head: &RequestHead,
     parts: &Parts,
     body: &[u8],

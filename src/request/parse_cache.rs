@@ -42,7 +42,7 @@ const MIN_BYTES: u64 = 1024 * 1024;
 
 /// What the bodies that came last said.
 #[derive(Debug)]
-pub struct ParseCache {
+pub(crate) struct ParseCache {
     shards: Box<[Mutex<Shard>]>,
     /// How many bodies a generation of a shard has at most.
     generation: usize,
@@ -57,7 +57,7 @@ pub struct ParseCache {
 
 /// What a body is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BodyId([u8; 24]);
+pub(crate) struct BodyId([u8; 24]);
 
 /// What is known of a body, on the route and the path that its gist tells. A line of the processor's cache.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +97,7 @@ struct Shard {
 
 impl ParseCache {
     /// A memo in front of a store that takes `memory` bytes: it takes no more than an eighth of that, or 1 MiB.
-    pub fn for_store(memory: u64) -> Self {
+    pub(crate) fn for_store(memory: u64) -> Self {
         let cells = (memory / 8).max(MIN_BYTES) / CELL_BYTES / SHARDS / 2;
         let hasher = RandomState::new();
         let mut key = [0; blake3::KEY_LEN];
@@ -116,13 +116,13 @@ impl ParseCache {
 
     /// What a body with these bytes is known by: 192 bits of their digest, of which to find two that are the same takes
     /// 2^96 tries.
-    pub fn body_id(&self, body: &[u8]) -> BodyId {
+    pub(crate) fn body_id(&self, body: &[u8]) -> BodyId {
         let digest = blake3::keyed_hash(&self.key, body);
         BodyId(std::array::from_fn(|at| digest.as_bytes()[at]))
     }
 
     /// What the body said that is known by `name`, sent to `route` at `path`.
-    pub fn recall(&self, id: &BodyId, route: &Arc<Route>, path: &str) -> Option<ParsedBody> {
+    pub(crate) fn recall(&self, id: &BodyId, route: &Arc<Route>, path: &str) -> Option<ParsedBody> {
         let known = self.shard(id).lock().find(id, self.generation)?;
         let common = self.common_parts[slot(known.common.get())].load();
         let common =
@@ -132,7 +132,7 @@ impl ParseCache {
     }
 
     /// Remembers it.
-    pub fn remember(&self, id: BodyId, route: &Arc<Route>, path: &str, parsed: &ParsedBody) {
+    pub(crate) fn remember(&self, id: BodyId, route: &Arc<Route>, path: &str, parsed: &ParsedBody) {
         if parsed.is_small()
             && let Some(common) = self.common(route, path, parsed)
         {

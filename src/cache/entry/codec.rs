@@ -25,12 +25,12 @@ pub struct PackedEntry(Arc<[u8]>);
 impl PackedEntry {
     /// Its length in bytes.
     #[allow(clippy::len_without_is_empty, reason = "none is")]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// The entry; its body and its headers share this memory. `None` for no entry that this process packed.
-    pub fn unpack(&self) -> Option<Entry> {
+    pub(crate) fn unpack(&self) -> Option<Entry> {
         let bytes = self.bytes();
         let mut reader = EntryReader { bytes: &bytes, at: 0 };
         let entry = reader.head()?;
@@ -38,7 +38,7 @@ impl PackedEntry {
     }
 
     /// What is needed to count or to remove it.
-    pub fn summary(&self) -> Option<Summary> {
+    pub(crate) fn summary(&self) -> Option<Summary> {
         EntryReader { bytes: &self.bytes(), at: 0 }.summary()
     }
 
@@ -53,18 +53,18 @@ impl PackedEntry {
 pub struct Summary {
     status: StatusCode,
     /// As [`Entry::began`].
-    pub began: Version,
+    pub(crate) began: Version,
     /// As [`Entry::target_ids`].
-    pub target_ids: Vec<TargetId>,
+    pub(crate) target_ids: Vec<TargetId>,
     /// As [`Entry::stored_at`].
-    pub stored_at: u64,
+    pub(crate) stored_at: u64,
     /// As [`Entry::ttl`].
-    pub ttl: Duration,
+    pub(crate) ttl: Duration,
 }
 
 impl Entry {
     /// Itself in one piece of memory of its own: neither its body nor a header keeps the buffer that it was read into.
-    pub fn pack(&self) -> PackedEntry {
+    pub(crate) fn pack(&self) -> PackedEntry {
         let head = self.head();
         // To the byte: what is kept long has no room to spare.
         let mut out = Vec::with_capacity(head.len() + self.body.len());

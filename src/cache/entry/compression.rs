@@ -9,7 +9,7 @@ const MIN_BYTES: usize = 4 * 1024;
 const MIN_SAVED: usize = 4;
 
 /// `body`, of this media type, in compressed bytes; `None` where it is to stay as it is.
-pub fn compress(media: &str, body: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn compress(media: &str, body: &[u8]) -> Option<Vec<u8>> {
     if body.len() < MIN_BYTES || is_compressed(media) {
         return None;
     }
@@ -18,7 +18,7 @@ pub fn compress(media: &str, body: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The body of `length` bytes that [`compress`] made `compressed` of; `None` where it did not. Allocates `length`.
-pub fn decompress(compressed: &[u8], length: usize) -> Option<Vec<u8>> {
+pub(crate) fn decompress(compressed: &[u8], length: usize) -> Option<Vec<u8>> {
     block::decompress(compressed, length).ok().filter(|body| body.len() == length)
 }
 

@@ -87,7 +87,7 @@ impl Entry {
 
     /// What the beginning of the envelope that was found under `key` tells. It is not checked, and so good for
     /// counting and removing alone; `None` where it is no beginning of an envelope of this version, or too short.
-    pub fn summary(beginning: &Bytes, key: &str) -> Option<Summary> {
+    pub(crate) fn summary(beginning: &Bytes, key: &str) -> Option<Summary> {
         beginning.strip_prefix(&MAGIC)?;
         let mut reader = EntryReader { bytes: beginning, at: MAGIC.len() + CHECKSUM_LEN };
         (reader.bytes()? == key.as_bytes()).then(|| reader.summary())?

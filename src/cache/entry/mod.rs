@@ -1,8 +1,8 @@
 //! A stored answer.
 
-pub mod codec;
-pub mod compression;
-pub mod envelope;
+pub(crate) mod codec;
+pub(crate) mod compression;
+pub(crate) mod envelope;
 
 use std::time::Duration;
 
@@ -79,23 +79,23 @@ impl Entry {
     }
 
     /// The value of its header `name`.
-    pub fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
         self.headers.get(name)
     }
 
     /// How old it is at `now`, in milliseconds since the Unix epoch. A clock that was set back makes it no younger
     /// than new.
-    pub fn age(&self, now: u64) -> Duration {
+    pub(crate) fn age(&self, now: u64) -> Duration {
         Duration::from_millis(now.saturating_sub(self.stored_at))
     }
 
     /// Whether it, found under `key`, depends on what was retired since its fill began.
-    pub fn is_invalidated(&self, key: &Key, invalidations: &InvalidationLog) -> bool {
+    pub(crate) fn is_invalidated(&self, key: &Key, invalidations: &InvalidationLog) -> bool {
         invalidations.is_invalidated(self.began, Dependencies { key, target_ids: &self.target_ids })
     }
 
     /// How long it is of use: fresh, and stale after that.
-    pub fn life(&self) -> Duration {
+    pub(crate) fn life(&self) -> Duration {
         self.ttl.saturating_add(self.stale_while_revalidate).saturating_add(self.stale_if_error)
     }
 }

@@ -60,7 +60,7 @@ fn class(pattern: &[u8], mut at: usize, byte: u8) -> Option<usize> {
 }
 
 /// `text` as a pattern that describes it alone.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {
         if is_special(c) {
@@ -72,7 +72,7 @@ pub fn escape(text: &str) -> String {
 }
 
 /// Whether `pattern` describes one text alone, which is then itself.
-pub fn is_literal(pattern: &str) -> bool {
+pub(crate) fn is_literal(pattern: &str) -> bool {
     !pattern.contains(is_special)
 }
 

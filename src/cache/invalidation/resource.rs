@@ -10,17 +10,17 @@ use crate::cache::{
 
 /// The paths of documents and conversations, from the routes that cache them.
 #[derive(Clone, Debug, Default)]
-pub struct Resources(Vec<(Kind, Pattern)>);
+pub(crate) struct Resources(Vec<(Kind, Pattern)>);
 
 /// A document, or a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resource {
+pub(crate) struct Resource {
     /// Which of the two.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Its path, percent-decoded.
-    pub path: String,
+    pub(crate) path: String,
     /// Its id, percent-decoded.
-    pub id: String,
+    pub(crate) id: String,
 }
 
 /// Paths with more segments name nothing beyond these.
@@ -28,14 +28,14 @@ const MAX_SEGMENTS: usize = 128;
 
 impl Resources {
     /// Those of `routes`.
-    pub fn from_routes(routes: &[Route]) -> Self {
+    pub(crate) fn from_routes(routes: &[Route]) -> Self {
         let caches =
             |route: &&Route| route.cache && matches!(route.kind, Kind::Document | Kind::Conversation);
         Self(routes.iter().filter(caches).map(|route| (route.kind, route.pattern.clone())).collect())
     }
 
     /// What `path` names, and what it is below of.
-    pub fn at_or_above(&self, path: &str) -> Vec<Resource> {
+    pub(crate) fn at_or_above(&self, path: &str) -> Vec<Resource> {
         let ends = path.match_indices('/').map(|(at, _)| at).skip(1).take(MAX_SEGMENTS);
         let above = ends.map(|end| &path[..end]);
         // A trailing slash names the same.
@@ -52,7 +52,7 @@ impl Resources {
 
     /// What is other once a request of `path` has succeeded with such a response: what it names, what it is below of,
     /// and what the response says it made or changed (RFC 9111, section 4.4).
-    pub fn changed(&self, path: &str, response: Option<&HeaderMap>) -> Vec<Target> {
+    pub(crate) fn changed(&self, path: &str, response: Option<&HeaderMap>) -> Vec<Target> {
         let told = [header::LOCATION, header::CONTENT_LOCATION].into_iter().filter_map(|name| {
             let target: Uri = response?.get(name)?.to_str().ok()?.parse().ok()?;
             Some(target.path().to_owned())
@@ -69,18 +69,18 @@ impl Resources {
 
 impl Resource {
     /// What a route of `pattern` names by `path`: its id is the last `{…}`, or else the last segment.
-    pub fn new(kind: Kind, pattern: &Pattern, path: &str) -> Self {
+    pub(crate) fn new(kind: Kind, pattern: &Pattern, path: &str) -> Self {
         let last = || path.rsplit('/').find(|segment| !segment.is_empty()).unwrap_or_default();
         Self { kind, path: decoded(path), id: decoded(pattern.last_capture(path).unwrap_or_else(last)) }
     }
 
     /// What was got from `path`, be it a resource or not.
-    pub fn path_target(path: &str) -> Target {
+    pub(crate) fn path_target(path: &str) -> Target {
         Target::Path(decoded(path))
     }
 
     /// What its `GET` depends on.
-    pub fn view_targets(self) -> Vec<Target> {
+    pub(crate) fn view_targets(self) -> Vec<Target> {
         let by_id = if self.kind == Kind::Document { Target::Tag } else { Target::ConversationView };
         vec![Target::Path(self.path), by_id(self.id)]
     }

@@ -40,7 +40,7 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// The one with the head in `parts`.
-    pub fn from_parts(
+    pub(crate) fn from_parts(
         parts: &'a Parts,
         route: &'a Route,
         dialect: Dialect,
@@ -78,12 +78,12 @@ impl BodyDigest {
     }
 
     /// How the body is taken.
-    pub const fn taken_as(&self) -> u8 {
+    pub(crate) const fn taken_as(&self) -> u8 {
         self.taken_as
     }
 
     /// That of another body, which is taken in the same way.
-    pub const fn with(&self, digest: blake3::Hash) -> Self {
+    pub(crate) const fn with(&self, digest: blake3::Hash) -> Self {
         Self { digest, ..*self }
     }
 }
@@ -105,13 +105,13 @@ pub fn digest(request: &Request<'_>) -> blake3::Hash {
 }
 
 /// The same, of a request whose head has this digest.
-pub fn whole_digest(head: &blake3::Hash, body: BodyDigest) -> blake3::Hash {
+pub(crate) fn whole_digest(head: &blake3::Hash, body: BodyDigest) -> blake3::Hash {
     // In one block, and no plain digest of anything.
     blake3::keyed_hash(head.as_bytes(), body.digest.as_bytes())
 }
 
 /// The digest of what counts besides what the body says: the route, the head, and how the body is taken.
-pub fn head_digest(request: &Request<'_>) -> blake3::Hash {
+pub(crate) fn head_digest(request: &Request<'_>) -> blake3::Hash {
     let mut out = Vec::with_capacity(1024);
     write_part(VERSION, &mut out);
     write_route(request.route, request.dialect, &mut out);
@@ -179,7 +179,7 @@ pub fn is_keyed(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
 }
 
 /// The headers that can change the answer, by name; the lines of one name stay in their order.
-pub fn headers_in_key<'a>(request: &Request<'a>) -> Vec<(&'a HeaderName, &'a HeaderValue)> {
+pub(crate) fn headers_in_key<'a>(request: &Request<'a>) -> Vec<(&'a HeaderName, &'a HeaderValue)> {
     let counts = |name: &HeaderName| {
         (name == header::HOST && request.host_counts)
             || (is_keyed(request.route, request.dialect, name) && !takes_all(request.headers, name))

@@ -3,7 +3,7 @@
 //! `docs/CACHING.md` says what goes in and what does not, and why.
 
 mod digest;
-pub mod namespace;
+pub(crate) mod namespace;
 
 use std::{
     fmt,
@@ -12,10 +12,8 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-pub use self::digest::{
-    Body, BodyDigest, Request, digest, head_digest, headers_in_key, input_digest, is_keyed, whole_digest,
-    write_normal_form,
-};
+pub use self::digest::{Body, BodyDigest, Request, digest, input_digest, is_keyed, write_normal_form};
+pub(crate) use self::digest::{head_digest, headers_in_key, whole_digest};
 use crate::{
     cache::{encryption::Encryption, key::namespace::Namespace, route::kind::Kind},
     json::canonical::write_part,
@@ -41,24 +39,24 @@ impl Key {
     }
 
     /// The key under a name that tells nothing.
-    pub fn with_hidden_name(self, encryption: &Encryption) -> Self {
+    pub(crate) fn with_hidden_name(self, encryption: &Encryption) -> Self {
         Self { digest: encryption.name(&self.digest), former: encryption.former_name(&self.digest), ..self }
     }
 
     /// The same key as it was under the former encryption key.
-    pub fn former(&self) -> Option<Self> {
+    pub(crate) fn former(&self) -> Option<Self> {
         Some(Self { digest: self.former?, former: None, ..self.clone() })
     }
 
     /// The key of the same kind whose digest is made of this one's.
-    pub fn derived(&self, derive: impl Fn(&blake3::Hash) -> blake3::Hash) -> Self {
+    pub(crate) fn derived(&self, derive: impl Fn(&blake3::Hash) -> blake3::Hash) -> Self {
         Self { digest: derive(&self.digest), former: self.former.as_ref().map(derive), ..self.clone() }
     }
 
     /// The key of the same question's answer in the form with the id `form`, where that is kept beside one in another
     /// form. It begins as this one does: who retires this one, or names it by its beginning, means both.
     #[must_use]
-    pub fn beside(&self, form: u64) -> Self {
+    pub(crate) fn beside(&self, form: u64) -> Self {
         self.derived(|digest| {
             let mut beside = *digest.as_bytes();
             let own = blake3::keyed_hash(digest.as_bytes(), &form.to_le_bytes());
@@ -69,7 +67,7 @@ impl Key {
     }
 
     /// What several entries are known under together; for one, that is its own key.
-    pub fn joint(keys: &[Self]) -> Option<Self> {
+    pub(crate) fn joint(keys: &[Self]) -> Option<Self> {
         let (first, rest) = keys.split_first()?;
         if rest.is_empty() {
             return Some(first.clone());
@@ -121,7 +119,7 @@ impl Key {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+    pub(crate) fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
         let digest = self.digest.to_hex();
         let mut parts = [&*self.namespace, ":", self.kind.as_str(), ":", &digest].into_iter();
         parts.try_for_each(|part| out.write_str(part))

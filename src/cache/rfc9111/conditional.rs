@@ -38,7 +38,7 @@ pub struct Conditions {
 }
 
 /// Whether a request has conditions that are the upstream's to judge.
-pub fn upstream_must_evaluate(kind: Kind, method: &Method, headers: &HeaderMap) -> bool {
+pub(crate) fn upstream_must_evaluate(kind: Kind, method: &Method, headers: &HeaderMap) -> bool {
     let (_, names) = evaluated_here_and_upstream(kind, method);
     names.iter().any(|name| headers.contains_key(name))
 }
@@ -63,7 +63,7 @@ fn reads(method: &Method) -> bool {
 
 impl Conditions {
     /// Of a request to read, those that a cache can evaluate (RFC 9110, sections 13.1.2, 13.1.3); of a question, all.
-    pub fn from_request(kind: Kind, method: &Method, headers: &HeaderMap) -> Self {
+    pub(crate) fn from_request(kind: Kind, method: &Method, headers: &HeaderMap) -> Self {
         let (names, _) = evaluated_here_and_upstream(kind, method);
         let lines = headers.iter().filter(|(name, _)| names.contains(name));
         let lines = lines.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -71,19 +71,19 @@ impl Conditions {
     }
 
     /// Takes them out of the request, so that its answer is one that can be stored.
-    pub fn remove_from(&self, headers: &mut HeaderMap) {
+    pub(crate) fn remove_from(&self, headers: &mut HeaderMap) {
         for (name, _) in &self.lines {
             headers.remove(name);
         }
     }
 
     /// Puts them into a request, for the upstream to judge.
-    pub fn add_to(&self, headers: &mut HeaderMap) {
+    pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
         headers.extend(self.lines.iter().cloned());
     }
 
     /// Whether a response with this status and these headers is the one that the client has.
-    pub fn met_by(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+    pub(crate) fn met_by(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         // RFC 9110, section 13.2.1: a response that is none to a plain `GET` of what is there has no conditions.
         if status != StatusCode::OK || !self.reads {
             return false;
@@ -126,7 +126,7 @@ fn has_tag(list: &[u8], tag: Option<&[u8]>) -> bool {
 }
 
 /// Turns a stored response's headers into those of a 304 (RFC 9110, section 15.4.5).
-pub fn strip_for_304(headers: &mut HeaderMap) {
+pub(crate) fn strip_for_304(headers: &mut HeaderMap) {
     for name in NOT_IN_304 {
         headers.remove(name);
     }

@@ -16,9 +16,9 @@ const HEURISTIC_FRACTION: u32 = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// `request_time`, in milliseconds since the Unix epoch.
-    pub asked: u64,
+    pub(crate) asked: u64,
     /// `response_time`, likewise.
-    pub came: u64,
+    pub(crate) came: u64,
 }
 
 impl Times {
@@ -31,7 +31,7 @@ impl Times {
 /// The freshness lifetime of a response (section 4.2.1): `s-maxage`, else `max-age`, else `Expires`, else, where
 /// its status or `public` allows it, a tenth of the time since `Last-Modified` (section 4.2.2). `None` where
 /// nothing tells one.
-pub fn lifetime(
+pub(crate) fn lifetime(
     status: StatusCode,
     headers: &HeaderMap,
     directives: &ResponseDirectives,
@@ -73,7 +73,7 @@ pub(super) fn is_heuristically_cacheable(status: StatusCode) -> bool {
 }
 
 /// The age that a response has when it comes (section 4.2.3, `corrected_initial_age`).
-pub fn initial_age(headers: &HeaderMap, times: Times) -> Duration {
+pub(crate) fn initial_age(headers: &HeaderMap, times: Times) -> Duration {
     let apparent = times.came_date().saturating_sub(generated(headers, times));
     let delay = Duration::from_millis(times.came.saturating_sub(times.asked));
     Duration::from_secs(apparent).max(age(headers) + delay)

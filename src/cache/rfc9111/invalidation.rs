@@ -7,7 +7,7 @@ use url::Url;
 /// these headers: its own, and those that `Location` and `Content-Location` name, where they are of the same origin.
 ///
 /// `origin` is the scheme and authority that the client sent the request to.
-pub fn invalidated(origin: &str, path: &str, headers: &HeaderMap) -> Vec<String> {
+pub(crate) fn invalidated(origin: &str, path: &str, headers: &HeaderMap) -> Vec<String> {
     let mut paths = vec![path.to_owned()];
     if let Ok(target) = Url::parse(&format!("{origin}{path}")) {
         let named = [header::LOCATION, header::CONTENT_LOCATION];
@@ -20,7 +20,7 @@ pub fn invalidated(origin: &str, path: &str, headers: &HeaderMap) -> Vec<String>
 }
 
 /// Whether a method is registered as safe; one whose safety is unknown makes what is stored invalid, too.
-pub fn is_safe(method: &Method) -> bool {
+pub(crate) fn is_safe(method: &Method) -> bool {
     matches!(
         method.as_str(),
         "GET" | "HEAD" | "OPTIONS" | "TRACE" | "QUERY" | "PROPFIND" | "REPORT" | "SEARCH"

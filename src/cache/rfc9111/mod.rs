@@ -13,19 +13,18 @@
 //! The syntax of `Cache-Control` is in [`crate::http::cache_control`], a request's directives are
 //! [`RequestDirectives`](crate::cache::request_directives), and a client's own conditions are [`crate::cache::rfc9111::conditional`]'s.
 
-pub mod conditional;
+pub(crate) mod conditional;
 mod freshness;
 mod invalidation;
-pub mod range;
+pub(crate) mod range;
 mod response_directives;
 mod reuse;
 mod storable;
 mod validation;
 mod vary;
 
-pub(crate) use self::freshness::date;
-pub use self::{
-    freshness::{Times, initial_age, lifetime},
+pub(crate) use self::{
+    freshness::{Times, date, initial_age, lifetime},
     invalidation::{invalidated, is_safe},
     response_directives::{Fields, ResponseDirectives},
     reuse::{Fallback, Reuse, StaleRules, fallback, reuse},

@@ -13,13 +13,13 @@ pub struct Range {
 
 /// What a client gets in place of a whole response.
 #[derive(Debug)]
-pub struct Part {
+pub(crate) struct Part {
     /// 206, or 416 where there is no such part.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// `Content-Range`
-    pub content_range: HeaderValue,
+    pub(crate) content_range: HeaderValue,
     /// The bytes of the part.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ enum RangeSpec {
 impl Range {
     /// The one range of a `GET`; `None` where there is none, several, or one that is not of bytes: those are the
     /// upstream's to understand.
-    pub fn from_request(method: &Method, headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn from_request(method: &Method, headers: &HeaderMap) -> Option<Self> {
         let mut lines = headers.get_all(header::RANGE).into_iter();
         let (Some(range), None, &Method::GET) = (lines.next(), lines.next(), method) else { return None };
         let (unit, range) = range.to_str().ok()?.split_once('=')?;
@@ -49,7 +49,7 @@ impl Range {
 
     /// The part of a whole response with this status, these headers and this body; `None` where the client gets the whole:
     /// it is no 200, or another one than the client has a part of.
-    pub fn slice(&self, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Option<Part> {
+    pub(crate) fn slice(&self, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Option<Part> {
         if status != StatusCode::OK || !self.is_of(headers) {
             return None;
         }

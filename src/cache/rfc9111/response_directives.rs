@@ -12,7 +12,7 @@ const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control
 
 /// Whether a directive is there, and which fields alone it is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Fields {
+pub(crate) enum Fields {
     /// It is not there.
     #[default]
     None,
@@ -39,7 +39,7 @@ impl Fields {
     }
 
     /// Whether it is about the field `name` among others, or about all.
-    pub fn covers(&self, name: &HeaderName) -> bool {
+    pub(crate) fn covers(&self, name: &HeaderName) -> bool {
         match self {
             Self::None => false,
             Self::Only(names) => names.contains(name),
@@ -50,36 +50,36 @@ impl Fields {
 
 /// A response's directives. Where one is there twice, the most restrictive counts (RFC 9111, section 4.2.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ResponseDirectives {
+pub(crate) struct ResponseDirectives {
     /// `max-age`; zero where its value is none, so that such a response is stale (section 4.2.1).
-    pub max_age: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
     /// `s-maxage`, likewise.
-    pub s_maxage: Option<Duration>,
+    pub(crate) s_maxage: Option<Duration>,
     /// `no-cache`, perhaps for some fields only (section 5.2.2.4).
-    pub no_cache: Fields,
+    pub(crate) no_cache: Fields,
     /// `private`, perhaps for some fields only (section 5.2.2.7).
-    pub private: Fields,
+    pub(crate) private: Fields,
     /// `no-store`
-    pub no_store: bool,
+    pub(crate) no_store: bool,
     /// `public`
-    pub public: bool,
+    pub(crate) public: bool,
     /// `must-revalidate`
-    pub must_revalidate: bool,
+    pub(crate) must_revalidate: bool,
     /// `proxy-revalidate`
-    pub proxy_revalidate: bool,
+    pub(crate) proxy_revalidate: bool,
     /// `must-understand` (section 5.2.2.3)
-    pub must_understand: bool,
+    pub(crate) must_understand: bool,
     /// RFC 5861, section 3
-    pub stale_while_revalidate: Option<Duration>,
+    pub(crate) stale_while_revalidate: Option<Duration>,
     /// RFC 5861, section 4
-    pub stale_if_error: Option<Duration>,
+    pub(crate) stale_if_error: Option<Duration>,
     /// Whether they are those of a field for CDNs, beside which `Expires` says nothing (RFC 9213, section 2.2).
-    pub targeted: bool,
+    pub(crate) targeted: bool,
 }
 
 impl ResponseDirectives {
     /// Reads a response's headers.
-    pub fn from_headers(headers: &HeaderMap) -> Self {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         let targeted = targeted(headers);
         let is_targeted = targeted.is_some();
         let list = targeted.unwrap_or_else(|| directives(headers, &header::CACHE_CONTROL));
@@ -112,7 +112,7 @@ impl ResponseDirectives {
 
     /// Whether a stale response must be validated, whatever else allows it to be served (RFC 9111, section
     /// 4.2.4; for `s-maxage`, 5.2.2.10).
-    pub fn forbid_stale(&self) -> bool {
+    pub(crate) fn forbid_stale(&self) -> bool {
         self.must_revalidate
             || self.proxy_revalidate
             || self.s_maxage.is_some()
@@ -120,7 +120,7 @@ impl ResponseDirectives {
     }
 
     /// Whether a shared cache may reuse the answer to a request with `Authorization` (RFC 9111, section 3.5).
-    pub const fn allow_authorized(&self) -> bool {
+    pub(crate) const fn allow_authorized(&self) -> bool {
         self.must_revalidate || self.public || self.s_maxage.is_some()
     }
 }

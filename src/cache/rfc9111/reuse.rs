@@ -7,17 +7,17 @@ use crate::cache::request_directives::RequestDirectives;
 
 /// For how long a stored response may be served once it is stale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StaleRules {
+pub(crate) struct StaleRules {
     /// While it is validated (RFC 5861, section 3).
-    pub while_revalidate: Duration,
+    pub(crate) while_revalidate: Duration,
     /// Where the upstream answers with an error (RFC 5861, section 4).
-    pub if_error: Duration,
+    pub(crate) if_error: Duration,
 }
 
 impl StaleRules {
     /// What a response's directives allow; `configured` is what the route allows where they do not say: a
     /// contract of another kind (section 4.2.4). What they forbid nothing allows.
-    pub fn new(directives: &ResponseDirectives, configured: Self) -> Self {
+    pub(crate) fn new(directives: &ResponseDirectives, configured: Self) -> Self {
         if directives.forbid_stale() {
             return Self::default();
         }
@@ -30,7 +30,7 @@ impl StaleRules {
 
 /// How a stored response may answer a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reuse {
+pub(crate) enum Reuse {
     /// As it is.
     Fresh,
     /// As it is, though it is stale.
@@ -47,7 +47,7 @@ pub enum Reuse {
 
 /// Whether a response of `age`, fresh for `lifetime`, may answer a request that asks for `asked` (sections 4,
 /// 5.2.1).
-pub fn reuse(
+pub(crate) fn reuse(
     directives: &ResponseDirectives,
     rules: StaleRules,
     asked: &RequestDirectives,
@@ -76,7 +76,7 @@ pub fn reuse(
 
 /// When a stale response answers a request after all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fallback {
+pub(crate) enum Fallback {
     /// Never.
     No,
     /// Where the upstream is out of reach (RFC 9111, section 4.2.4).
@@ -86,7 +86,7 @@ pub enum Fallback {
 }
 
 /// When the same response answers that request without having been validated.
-pub fn fallback(
+pub(crate) fn fallback(
     directives: &ResponseDirectives,
     rules: StaleRules,
     asked: &RequestDirectives,

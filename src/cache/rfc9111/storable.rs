@@ -13,7 +13,7 @@ use crate::reason::Reason;
 ///
 /// # Errors
 /// The reason, where it may not.
-pub fn check_storable(
+pub(crate) fn check_storable(
     authorized: bool,
     status: StatusCode,
     headers: &HeaderMap,

@@ -19,7 +19,7 @@ const NOT_UPDATED: [HeaderName; 4] = [
 
 /// The fields of a response that may be stored: without those that one connection or one client alone has, and
 /// without those that its `no-cache` or `private` names (sections 5.2.2.4, 5.2.2.7).
-pub fn fields_to_store(headers: &HeaderMap) -> HeaderMap {
+pub(crate) fn fields_to_store(headers: &HeaderMap) -> HeaderMap {
     let directives = ResponseDirectives::from_headers(headers);
     let stays = |name: &HeaderName| {
         let named = matches!(directives.no_cache, super::Fields::Only(_)) && directives.no_cache.covers(name);
@@ -38,7 +38,7 @@ pub(super) fn has_validator(headers: &HeaderMap) -> bool {
 
 /// The conditions with which the upstream is asked whether a stored response still holds (section 4.3.1); none
 /// where it cannot be.
-pub fn conditions(stored: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+pub(crate) fn conditions(stored: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let pairs = [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)];
     pairs.into_iter().filter_map(|(own, condition)| Some((condition, stored.get(own)?.clone()))).collect()
 }
@@ -46,7 +46,7 @@ pub fn conditions(stored: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
 /// The stored response's fields once a 304 has confirmed it (sections 3.2, 4.3.4): each field of the 304 takes
 /// the place of the stored one, but for those that tell of the body. `None` where the 304 names another strong
 /// tag: it confirms another response, and nothing is updated.
-pub fn freshen(stored: &HeaderMap, revalidated: &HeaderMap) -> Option<HeaderMap> {
+pub(crate) fn freshen(stored: &HeaderMap, revalidated: &HeaderMap) -> Option<HeaderMap> {
     let tag = |headers: &HeaderMap| headers.get(header::ETAG).filter(|tag| is_strong(tag)).cloned();
     if tag(revalidated).is_some_and(|new| Some(new) != tag(stored)) {
         return None;
@@ -69,7 +69,7 @@ fn is_strong(tag: &HeaderValue) -> bool {
 
 /// Whether the answer to a `HEAD` tells of the stored response (section 4.3.5): what it has of validators and
 /// length is the same. `len` is the stored body's length.
-pub fn matches_head(stored: &HeaderMap, len: usize, head: &HeaderMap) -> bool {
+pub(crate) fn matches_head(stored: &HeaderMap, len: usize, head: &HeaderMap) -> bool {
     let same = |name| head.get(&name).is_none_or(|value| stored.get(&name) == Some(value));
     let same_length =
         head.get(header::CONTENT_LENGTH).is_none_or(|value| value.as_bytes() == len.to_string().as_bytes());

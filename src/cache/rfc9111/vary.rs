@@ -8,7 +8,7 @@ use crate::json::canonical::write_part;
 
 /// What a response varies on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Vary {
+pub(crate) enum Vary {
     /// Something that no request tells: it matches none.
     Any,
     /// These request headers, by name, each once; none where it does not vary.
@@ -17,7 +17,7 @@ pub enum Vary {
 
 impl Vary {
     /// Reads a response's `Vary`. `Accept-Encoding` does not count: the upstream is asked without it.
-    pub fn from_headers(headers: &HeaderMap) -> Self {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         let mut names = Vec::new();
         for line in headers.get_all(header::VARY) {
             for name in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
@@ -40,7 +40,7 @@ impl Vary {
 /// What `request` says under `names`, in a normal form that two requests share only where these headers mean
 /// the same: the lines of one name are joined, white space around commas does not count, nor does the case of
 /// languages and charsets. A header that is not there is told from one that is empty.
-pub fn selector(names: &[HeaderName], request: &HeaderMap) -> Vec<u8> {
+pub(crate) fn selector(names: &[HeaderName], request: &HeaderMap) -> Vec<u8> {
     let mut out = Vec::new();
     for name in names {
         write_part(name.as_str().as_bytes(), &mut out);

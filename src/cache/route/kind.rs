@@ -19,16 +19,16 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order `/health` shows them.
-    pub const ALL: [Self; 5] =
+    pub(crate) const ALL: [Self; 5] =
         [Self::Query, Self::Embedding, Self::Document, Self::Conversation, Self::Other];
 
     /// The kind of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
     /// The name used in keys, logs and settings.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Query => "query",
             Self::Embedding => "embedding",
@@ -49,20 +49,20 @@ impl fmt::Display for Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KindTtls {
     /// For `query`.
-    pub query: Duration,
+    pub(crate) query: Duration,
     /// For `embedding`.
-    pub embedding: Duration,
+    pub(crate) embedding: Duration,
     /// For `document`.
-    pub document: Duration,
+    pub(crate) document: Duration,
     /// For `conversation`.
-    pub conversation: Duration,
+    pub(crate) conversation: Duration,
     /// For `other`.
-    pub default: Duration,
+    pub(crate) default: Duration,
 }
 
 impl KindTtls {
     /// The lifetime of `kind`.
-    pub const fn ttl(&self, kind: Kind) -> Duration {
+    pub(crate) const fn ttl(&self, kind: Kind) -> Duration {
         match kind {
             Kind::Query => self.query,
             Kind::Embedding => self.embedding,

@@ -4,7 +4,7 @@
 //! body fits as well is the dialect's business ([`crate::dialect`]).
 
 pub mod kind;
-pub mod pattern;
+pub(crate) mod pattern;
 
 use std::time::Duration;
 
@@ -165,7 +165,7 @@ const BUILTIN: [(&str, Kind, Option<Dialect>); 16] = [
 impl Route {
     /// Whether answers to `method` are kept: with `*` for any method, not to those that change something. A `POST`
     /// asks a question, but not of a document or a conversation. Where the upstream is followed, HTTP says it.
-    pub fn caches(&self, method: &Method) -> bool {
+    pub(crate) fn caches(&self, method: &Method) -> bool {
         if self.mode == Mode::Rfc9111 {
             return self.cache && matches!(method.as_str(), "GET" | "HEAD" | "QUERY");
         }
@@ -243,7 +243,7 @@ impl Route {
 }
 
 /// The built-in routes under these lifetimes and this scope.
-pub fn builtin(ttls: &KindTtls, scope: &Scope) -> Vec<Route> {
+pub(crate) fn builtin(ttls: &KindTtls, scope: &Scope) -> Vec<Route> {
     BUILTIN
         .into_iter()
         .filter_map(|(pattern, kind, dialect)| {

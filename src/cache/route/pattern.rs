@@ -43,7 +43,7 @@ fn is_dot_segment(segment: &str) -> bool {
 
 impl Pattern {
     /// Whether a request for `path` (without its query) is covered. `GET` covers `HEAD`: both ask for the same.
-    pub fn matches(&self, method: &Method, path: &str) -> bool {
+    pub(crate) fn matches(&self, method: &Method, path: &str) -> bool {
         let fits = |own: &Method| own == method || (own == Method::GET && method == Method::HEAD);
         if !self.method.as_ref().is_none_or(fits) {
             return false;
@@ -70,12 +70,12 @@ impl Pattern {
     }
 
     /// Whether it names a method, and does not stand for any.
-    pub const fn names_method(&self) -> bool {
+    pub(crate) const fn names_method(&self) -> bool {
         self.method.is_some()
     }
 
     /// The segment that the last `{…}` stands for in a `path` that is covered.
-    pub fn last_capture<'a>(&self, path: &'a str) -> Option<&'a str> {
+    pub(crate) fn last_capture<'a>(&self, path: &'a str) -> Option<&'a str> {
         let is_any = |segment: &Segment| *segment == Segment::Any;
         let tail = self.tail.as_deref().unwrap_or_default();
         if let Some(from_end) = tail.iter().rev().position(is_any) {
