@@ -1,8 +1,9 @@
-//! What leaves this process for a store that others can read (`store.encryption_key`): values that are sealed, and
-//! keys whose names tell nothing.
+//! Encryption of what goes to a store that others can read (`store.encryption_key`): values are sealed, and
+//! the names of keys show nothing about the request.
 //!
-//! One encryption key gives two: one seals values (XChaCha20-Poly1305, with a random nonce each, and the name that
-//! the value is kept under as associated data), the other takes the place of what everybody could hash.
+//! Two keys are derived from the one setting. The first seals values (XChaCha20-Poly1305, each with a random
+//! nonce and with its key's name as associated data). The second keys the hash that names a key, so that
+//! nobody else can compute the name from a request.
 
 use std::fmt;
 
@@ -14,23 +15,23 @@ use chacha20poly1305::{
     aead::{Aead, Generate, Payload},
 };
 
-/// Begins every sealed value; the last byte is the version of the layout: the value's length, and its parts, each with
-/// its nonce.
+/// Begins every sealed value; the last byte is the version of the layout. The value's length follows, then
+/// its parts, each with its nonce.
 const MAGIC: [u8; 4] = *b"scX\x01";
 const HEAD_LEN: usize = MAGIC.len() + 8;
 const NONCE_LEN: usize = 24;
 const TAG_LEN: usize = 16;
 
-/// Where a value is parted, so that its beginning can be read without the rest.
+/// Where the first parts of a value end: the beginning of a value can be opened without the rest. In bytes.
 pub(crate) const PART_ENDS: [usize; 2] = [256, 32 * 1024];
 
-/// How much of a sealed value has the first `length` bytes of its value, up to where that is parted.
+/// How many bytes of a sealed value hold the first `length` bytes of its value, for a `length` at which a
+/// part ends.
 pub(crate) const fn sealed_length(length: usize) -> usize {
     let parts = 1 + (length > PART_ENDS[0]) as usize + (length > PART_ENDS[1]) as usize;
     HEAD_LEN + parts * (NONCE_LEN + TAG_LEN) + length
 }
 
-/// The lengths of the parts of a value.
 fn part_lengths(length: usize) -> impl Iterator<Item = usize> {
     let ends = [PART_ENDS[0].min(length), PART_ENDS[1].min(length), length];
     [ends[0], ends[1] - ends[0], ends[2] - ends[1]]
@@ -40,21 +41,21 @@ fn part_lengths(length: usize) -> impl Iterator<Item = usize> {
         .map(|(_, part)| part)
 }
 
-/// What a part is sealed with: it opens in no other place.
+/// Binds a part to its name, to the value's length and to its position: it opens nowhere else.
 fn associated_data(name: &str, length: usize, part: usize) -> Vec<u8> {
     [&(length as u64).to_le_bytes()[..], &[part as u8], name.as_bytes()].concat()
 }
 
-/// What the two keys are for, as BLAKE3 wants it told.
+// The contexts for BLAKE3's key derivation.
 const FOR_VALUES: &str = "sidecache 2026-11 store values";
 const FOR_NAMES: &str = "sidecache 2026-11 store names";
 
-/// A key of 256 bits that an operator gives. It shows itself nowhere.
+/// The operator's key of 256 bits. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncryptionKey([u8; 32]);
 
 impl EncryptionKey {
-    /// Reads 64 hexadecimal digits, or base64; `None` where the text is neither, or of another length.
+    /// Reads 64 hexadecimal digits or base64; `None` for any other text or length.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let key = match Hash::from_hex(text) {
             Ok(key) => *key.as_bytes(),
@@ -63,7 +64,7 @@ impl EncryptionKey {
         Some(Self(key))
     }
 
-    /// The key in hexadecimal digits, for comparing.
+    /// The key in hexadecimal digits, to compare it with another.
     pub(crate) fn expose(&self) -> String {
         Hash::from_bytes(self.0).to_hex().to_string()
     }
@@ -75,7 +76,7 @@ impl fmt::Debug for EncryptionKey {
     }
 }
 
-/// Seals and names with one encryption key, and knows what was sealed and named with the one before it.
+/// Seals and names with the current encryption key, and opens what was sealed with the former one.
 pub struct Encryption {
     current: DerivedKeys,
     former: Option<DerivedKeys>,
@@ -94,22 +95,21 @@ impl DerivedKeys {
 }
 
 impl Encryption {
-    /// Seals with `current`; opens also what was sealed with `former`.
     pub(crate) fn new(current: &EncryptionKey, former: Option<&EncryptionKey>) -> Self {
         Self { current: DerivedKeys::new(current), former: former.map(DerivedKeys::new) }
     }
 
-    /// What stands for `digest` in a key.
+    /// The digest that replaces `digest` in a key.
     pub(crate) fn name(&self, digest: &Hash) -> Hash {
         blake3::keyed_hash(&self.current.names, digest.as_bytes())
     }
 
-    /// What stood for it under the former key, where there is one.
+    /// The digest that replaced it under the former encryption key, if there is one.
     pub(crate) fn former_name(&self, digest: &Hash) -> Option<Hash> {
         self.former.as_ref().map(|former| blake3::keyed_hash(&former.names, digest.as_bytes()))
     }
 
-    /// Seals `value`, to be kept under `name`; `None` where the system gives no random numbers.
+    /// Seals `value`, to be stored under `name`; `None` if the system gives no random numbers.
     pub(crate) fn seal(&self, name: &str, value: &[u8]) -> Option<Bytes> {
         let mut sealed = Vec::with_capacity(sealed_length(value.len()));
         sealed.extend_from_slice(&MAGIC);
@@ -126,18 +126,18 @@ impl Encryption {
         Some(sealed.into())
     }
 
-    /// The value that was sealed to be kept under `name`; `None` where these bytes are none such.
+    /// The value that was sealed for `name`; `None` if `bytes` are anything else.
     pub(crate) fn open(&self, name: &str, bytes: &[u8]) -> Option<Bytes> {
         let (length, value) = self.open_parts(name, bytes)?;
         (value.len() == length && bytes.len() == sealed_length(length)).then(|| value.into())
     }
 
-    /// The beginning of such a value, of which `bytes` are the beginning: the parts that are there.
+    /// The beginning of a sealed value: all parts that are whole in `bytes`, which are its first ones.
     pub(crate) fn open_beginning(&self, name: &str, bytes: &[u8]) -> Option<Bytes> {
         self.open_parts(name, bytes).map(|(_, beginning)| beginning.into())
     }
 
-    /// The length of the value, and as many of its parts as are there and open.
+    /// The length of the whole value, and all parts that are whole in `bytes`.
     fn open_parts(&self, name: &str, bytes: &[u8]) -> Option<(usize, Vec<u8>)> {
         let (length, mut rest) = bytes.strip_prefix(&MAGIC)?.split_first_chunk::<8>()?;
         let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
@@ -237,7 +237,8 @@ mod tests {
 
     #[test]
     fn the_former_key_opens_and_does_not_seal() {
-        let (old, new) = (Encryption::new(&key(1), None), Encryption::new(&key(2), Some(&key(1))));
+        let old = Encryption::new(&key(1), None);
+        let new = Encryption::new(&key(2), Some(&key(1)));
         let sealed = old.seal("n", b"v").expect("sealed");
         assert_eq!(new.open("n", &sealed).as_deref(), Some(&b"v"[..]));
         assert_eq!(old.open("n", &new.seal("n", b"v").expect("sealed")), None);

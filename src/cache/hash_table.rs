@@ -1,21 +1,22 @@
-//! A hash table whose items stand in its cells, one beside the other (open addressing, linear probing). Pure.
+//! A hash table whose items are in its cells, side by side (open addressing, linear probing): with it, a hit
+//! among a million answers spends 1.8 µs in the tables, with hashbrown 2.5 µs (`docs/performance-log.md`).
 //!
-//! In a large store no cache of the processor's has what a request asks for, so that it costs what it waits for memory: here
-//! that is one wait, where a table with its marks or its links apart from its items has two.
+//! In a large store, what a request looks for is in no cache of the processor, so a lookup costs the time
+//! that it waits for memory. Here it waits once. A table whose marks or links are apart from its items, such
+//! as hashbrown's, waits twice. Once `hashbrown::HashTable` comes within 3 % of this one, it should replace
+//! it.
 
 use std::iter;
 
-/// An item of a table.
 pub(crate) trait Item {
-    /// Where it belongs. Nobody must be able to choose items with hashes that are near to each other: a table is as slow as
-    /// many of them are.
+    /// Decides where the item belongs. Nobody outside must be able to choose items whose hashes are close
+    /// together: many of those make the table slow.
     fn hash(&self) -> u32;
 }
 
-/// Cells that a table begins with.
+/// How many cells a table has at first.
 const MIN_CELLS: usize = 8;
 
-/// A hash table.
 #[derive(Debug)]
 pub(crate) struct HashTable<T> {
     cells: Vec<Option<T>>,
@@ -29,30 +30,28 @@ impl<T> Default for HashTable<T> {
 }
 
 impl<T: Item> HashTable<T> {
-    /// As many items as make a table of at most `cells`.
+    /// The most items that a table of at most `cells` cells takes.
     pub(crate) fn room_within(cells: usize) -> usize {
         let sizes = iter::successors(Some(MIN_CELLS), |size| Some(grown(*size)));
         sizes.take_while(|size| *size <= cells).last().map_or(0, room)
     }
 
-    /// The number of its items.
-    #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
 
-    /// The item with this hash that is the one looked for.
+    /// The item with this hash for which `is_same` holds.
     pub(crate) fn find(&self, hash: u32, is_same: impl Fn(&T) -> bool) -> Option<&T> {
         self.cells[self.at(hash, is_same)?].as_ref()
     }
 
-    /// The same, to be changed; its hash must stay what it is.
+    /// Like [`HashTable::find`]. The item's hash must not change.
     pub(crate) fn find_mut(&mut self, hash: u32, is_same: impl Fn(&T) -> bool) -> Option<&mut T> {
         let at = self.at(hash, is_same)?;
         self.cells[at].as_mut()
     }
 
-    /// Puts an item that is not there yet.
+    /// The item must not be in the table yet.
     pub(crate) fn insert(&mut self, item: T) {
         if self.len >= room(self.cells.len()) {
             let cells = (0..grown(self.cells.len())).map(|_| None).collect();
@@ -64,7 +63,6 @@ impl<T: Item> HashTable<T> {
         self.len += 1;
     }
 
-    /// Takes out the item with this hash that is the one looked for.
     pub(crate) fn remove(&mut self, hash: u32, is_same: impl Fn(&T) -> bool) -> Option<T> {
         let at = self.at(hash, is_same)?;
         let removed = self.cells[at].take();
@@ -92,8 +90,8 @@ impl<T: Item> HashTable<T> {
         self.cells[at] = Some(item);
     }
 
-    /// Fills the empty cell `gap` with an item that stands behind it only because it was not empty, and so on: whoever looks
-    /// for an item stops at the first empty cell.
+    /// Moves items back into the empty cell `gap`, and then into the gaps that this leaves: a search stops at
+    /// the first empty cell, so no item may be behind one that it could be in.
     fn close(&mut self, mut gap: usize) {
         let mut at = self.after(gap);
         while let Some(home) = self.cells[at].as_ref().and_then(|item| self.home(item.hash())) {
@@ -105,7 +103,7 @@ impl<T: Item> HashTable<T> {
         }
     }
 
-    /// Where an item with this hash belongs; `None` where there are no cells.
+    /// The cell in which an item with this hash belongs; `None` if there are no cells.
     fn home(&self, hash: u32) -> Option<usize> {
         let cells = self.cells.len();
         (cells > 0).then_some(((u64::from(hash) * cells as u64) >> u32::BITS) as usize)
@@ -115,18 +113,18 @@ impl<T: Item> HashTable<T> {
         if at + 1 < self.cells.len() { at + 1 } else { 0 }
     }
 
-    /// From one cell on to another.
+    /// How many cells it is forward from one to the other.
     fn distance(&self, from: usize, to: usize) -> usize {
         if from <= to { to - from } else { to + self.cells.len() - from }
     }
 }
 
-/// As many items as stand in so many cells.
+/// How many items a table of so many cells takes.
 const fn room(cells: usize) -> usize {
     cells * 3 / 4
 }
 
-/// How many cells come after so many. Half as many again: twice as many would leave more of them empty.
+/// The next size of a table. It grows by half: doubling would leave more cells empty.
 fn grown(cells: usize) -> usize {
     (cells + cells / 2).max(MIN_CELLS)
 }
@@ -158,7 +156,8 @@ mod tests {
     proptest! {
         #[test]
         fn it_has_what_was_put_and_not_taken(steps in proptest::collection::vec((0..60_u8, any::<bool>()), 0..300)) {
-            let (mut table, mut model) = (HashTable::default(), Vec::new());
+            let mut table = HashTable::default();
+            let mut model = Vec::new();
             for (n, puts) in steps {
                 let thing = Thing(n);
                 let is_same = |other: &Thing| *other == thing;

@@ -1,5 +1,6 @@
-//! What caching means here: routes, keys, entries, freshness, and what invalidates. Pure: clocks are passed in, and nothing
-//! here knows of a socket, a store or a log.
+//! What caching means here: routes, keys, entries, freshness and invalidation.
+//!
+//! Pure: the clock is an argument, and nothing here knows a socket, a store or a log.
 
 pub(crate) mod encryption;
 pub mod entry;

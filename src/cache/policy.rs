@@ -1,7 +1,8 @@
-//! On a route with `mode = "ttl"`: which stored answers are fresh, and which answers may be stored, and for how long.
+//! On a route with `mode = "ttl"`: which stored answers are fresh, and which answers may be stored, and for
+//! how long.
 //!
-//! Where the upstream's headers decide (`mode = "rfc9111"`), [`rfc9111`](super::rfc9111) has the rules. Pure: `now` is an
-//! argument.
+//! Where the upstream's headers decide (`mode = "rfc9111"`), [`rfc9111`](super::rfc9111) has the rules. Pure:
+//! `now` is an argument.
 
 use std::time::Duration;
 
@@ -16,33 +17,34 @@ use crate::{
     reason::Reason,
 };
 
-/// How long a document's 404 is kept at most.
+/// How long a document's 404 is fresh at most.
 const NOT_FOUND_TTL: Duration = Duration::from_secs(30);
 
-/// Whether a stored answer will do.
+/// Whether a stored answer may be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// It will.
+    /// It may.
     Fresh {
-        /// Since it was stored.
+        /// The time since it was stored.
         age: Duration,
-        /// Until it is stale.
+        /// The time until it is stale.
         left: Duration,
     },
-    /// Its TTL is over.
+    /// Its TTL has ended.
     Stale {
-        /// Since it was stored.
+        /// The time since it was stored.
         age: Duration,
-        /// Since its TTL was over.
+        /// The time since its TTL ended.
         over: Duration,
     },
-    /// It is older than the request takes.
+    /// It is older than the request accepts.
     TooOld,
 }
 
-/// Judges an answer stored at `stored_at` for `ttl`; both instants in milliseconds since the Unix epoch.
+/// Judges an answer that was stored at `stored_at` for `ttl`. `stored_at` and `now` are milliseconds since
+/// the Unix epoch.
 ///
-/// A clock that was set back makes no answer younger than new.
+/// If the clock was set back, an answer counts as new.
 pub fn freshness(stored_at: u64, ttl: Duration, now: u64, directives: &RequestDirectives) -> Freshness {
     let age = Duration::from_millis(now.saturating_sub(stored_at));
     if directives.max_age.is_some_and(|max| age > max) {
@@ -54,19 +56,19 @@ pub fn freshness(stored_at: u64, ttl: Duration, now: u64, directives: &RequestDi
     }
 }
 
-/// How long an answer is of use from when it was stored.
+/// How long an answer can be used, from when it was stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifetime {
-    /// It is fresh.
+    /// How long it is fresh.
     pub(crate) ttl: Duration,
-    /// After that, it is served while it is asked for anew.
+    /// How long after that it is served while the upstream is asked again.
     pub(crate) stale_while_revalidate: Duration,
-    /// After that, it is served where the upstream fails.
+    /// How long after that it is served if the upstream fails.
     pub(crate) stale_if_error: Duration,
 }
 
 impl Lifetime {
-    /// Fresh for a while, and then of no use.
+    /// Fresh for `ttl`, and never served stale.
     pub(crate) const fn fresh(ttl: Duration) -> Self {
         Self { ttl, stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO }
     }
@@ -77,8 +79,8 @@ pub(crate) fn is_failure(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }
 
-/// How long an answer with this head may be stored under `mode = "ttl"`. `keyed` says which request headers are in the
-/// key.
+/// How long an answer with this head may be stored under `mode = "ttl"`. `keyed` says which request headers
+/// are in the key.
 ///
 /// # Errors
 /// Why it may not be stored.
@@ -124,7 +126,7 @@ pub fn lifetime_under_ttl(
     Ok(life)
 }
 
-/// Whether a body is compressed, though that was not asked for.
+/// Whether a body is compressed, though the upstream was asked without `Accept-Encoding`.
 pub(crate) fn is_encoded(headers: &HeaderMap) -> bool {
     headers::list(headers, &header::CONTENT_ENCODING).any(|coding| !coding.eq_ignore_ascii_case("identity"))
 }
@@ -134,8 +136,8 @@ fn allowed_by_cache_control(kind: Kind, headers: &HeaderMap) -> Result<(), Reaso
         match directive.name.as_str() {
             "no-store" => return Err(Reason::NoStore),
             "private" => return Err(Reason::Private),
-            // HTTP knows no cached answer to a question, so there services say `no-cache` by habit; on a
-            // resource it is meant.
+            // HTTP has no cached answers to a `POST`, so services add `no-cache` to them by habit. On a
+            // document or a conversation they mean it.
             "no-cache" if !matches!(kind, Kind::Query | Kind::Embedding) => return Err(Reason::NoCache),
             _ => {}
         }

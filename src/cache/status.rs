@@ -1,4 +1,4 @@
-//! What is told of the cache: `X-Cache`, `Cache-Status` (RFC 9211) and `Age`, and the same in the log. Pure.
+//! What clients and the log learn about the cache: `X-Cache`, `Cache-Status` (RFC 9211) and `Age`. Pure.
 
 use std::fmt::{self, Write};
 
@@ -10,7 +10,6 @@ use crate::{
     reason::Reason,
 };
 
-/// `X-Cache`
 pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -25,14 +24,14 @@ pub(crate) enum CacheStatus {
     Partial,
     /// From the store, after the answer's TTL.
     Stale,
-    /// By an answer that another request had asked for already.
+    /// By an answer that the upstream is giving to another request.
     Coalesced,
     /// By the upstream, without a lookup.
     Bypass,
 }
 
 impl CacheStatus {
-    /// The value of `X-Cache`.
+    /// As in `X-Cache`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "HIT",
@@ -50,17 +49,17 @@ impl CacheStatus {
 pub enum Forward {
     /// Nothing was stored for it.
     UriMiss,
-    /// What was stored is for requests with other headers.
+    /// The stored answers are for requests with other headers.
     VaryMiss,
-    /// What was stored is another form of the answer, or not for this caller.
+    /// The stored answer has another form, or is not for this client.
     Miss,
-    /// What was stored is a part of the answer.
+    /// Only a part of the answer was stored.
     Partial,
-    /// What was stored is stale.
+    /// The stored answer is stale.
     Stale,
-    /// The request asked for it.
+    /// The request wanted it.
     Request,
-    /// The cache was not asked.
+    /// The store was not asked.
     Bypass,
 }
 
@@ -78,26 +77,25 @@ impl Forward {
     }
 }
 
-/// What is told of the cache, in headers and in the log.
+/// How the cache took part in an answer, for headers and the log.
 #[derive(Clone, Debug)]
 pub struct CacheReport {
     /// How the request was answered.
     pub(crate) status: CacheStatus,
     /// The route's kind.
     pub(crate) kind: Kind,
-    /// The key, where there is one.
     pub(crate) key: Option<Key>,
-    /// Why it went to the upstream, and the status that came back.
+    /// Why the request went to the upstream, and the status that came back.
     pub(crate) forward: Option<(Forward, Option<StatusCode>)>,
-    /// Whether the answer was stored; `None` where that is not known yet.
+    /// Whether the answer was stored; `None` if that is not known yet.
     pub(crate) stored: Option<bool>,
     /// The age of a stored answer, in seconds.
     pub(crate) age: Option<u64>,
-    /// How long the stored answer is fresh yet, in seconds; negative where it is stale.
+    /// How long the stored answer is still fresh, in seconds; negative if it is stale.
     pub(crate) ttl: Option<i64>,
-    /// Why the store was not asked, or the answer not stored.
+    /// Why the store was not asked, or why the answer was not stored.
     pub(crate) reason: Option<Reason>,
-    /// Of several inputs, how many were found, and how many there are.
+    /// For embeddings: how many of the inputs were found, and how many there are.
     pub(crate) inputs: Option<(usize, usize)>,
 }
 
@@ -143,12 +141,11 @@ impl CacheReport {
         }
     }
 
-    /// The same of an answer that is stale.
     pub(crate) fn stale(self) -> Self {
         Self { status: CacheStatus::Stale, ..self }
     }
 
-    /// The same of an answer that the upstream has confirmed, and that is this old and fresh for so long yet.
+    /// A hit that the upstream has confirmed, with its age and its remaining TTL.
     pub(crate) fn revalidated(self, age: u64, ttl: i64) -> Self {
         let forward = self.forward.map(|(forward, _)| (forward, Some(StatusCode::NOT_MODIFIED)));
         Self { status: CacheStatus::Hit, forward, age: Some(age), ttl: Some(ttl), ..self }
@@ -168,7 +165,7 @@ impl CacheReport {
         }
     }
 
-    /// Writes the member of `Cache-Status` (RFC 9211, section 2) that is ours.
+    /// Writes sidecache's member of `Cache-Status` (RFC 9211, section 2).
     fn write_cache_status(&self, text: &mut impl Write) -> fmt::Result {
         text.write_str("sidecache")?;
         match &self.forward {
@@ -204,7 +201,7 @@ impl CacheReport {
         }
     }
 
-    /// How many of several inputs were found, as in `hits=3/8`.
+    /// As in `hits=3/8`, for embeddings.
     pub(crate) fn found(&self) -> Option<String> {
         self.inputs.map(|(hits, all)| format!("hits={hits}/{all}"))
     }

@@ -1,5 +1,5 @@
-//! Documents that say of themselves that they are not finished (`"status": "processing"`): what is seen of them now is
-//! soon untrue, so they are kept for a moment only. Pure.
+//! Documents that say that they are not finished (`"status": "processing"`). They will soon change, so they
+//! are stored for a few seconds only. Pure.
 
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use crate::{
     json::Json,
 };
 
-/// How long such an answer is kept at most.
+/// How long an unfinished document is fresh at most.
 const TTL: Duration = Duration::from_secs(5);
 
-/// A larger document is not read, in bytes: what tells of a state is small.
+/// A larger document is not read: those that report a state are small. In bytes.
 const MAX_READ_BYTES: usize = 256 * 1024;
 
-/// What says that something is finished, or in a state in which it stays until somebody changes it; sorted. Any other word
-/// counts as one for work that goes on: then an answer is kept for too short a time, and never for too long.
+/// Words for something that is finished, or that stays as it is until somebody changes it; sorted. Any other
+/// word counts as one for work that goes on: if that is wrong, an answer is stored for too short a time, but
+/// never for too long.
 const FINISHED: [&str; 64] = [
     "aborted",
     "accepted",
@@ -90,10 +91,10 @@ const FINISHED: [&str; 64] = [
 /// No word of the list is longer.
 const LONGEST_WORD: usize = 16;
 
-/// Members in which answers are wrapped.
+/// Members that services wrap their answers in.
 const WRAPPERS: [&str; 8] = ["data", "result", "results", "response", "payload", "document", "item", "file"];
 
-/// The life of an answer of `kind` with this head and body that would have `life`; `None` where that is fine.
+/// The lifetime of an answer that is not finished, in place of `life`; `None` for an answer that is.
 pub(crate) fn shortened_lifetime(
     kind: Kind,
     headers: &HeaderMap,
@@ -106,22 +107,24 @@ pub(crate) fn shortened_lifetime(
     is_unfinished.then(|| Lifetime::fresh(life.ttl.min(TTL)))
 }
 
-/// Whether a document says so: at its top, one level down, or one further level down within what wraps it.
+/// Whether a document says that it is not finished: at the top, one level below, or two levels below in a
+/// wrapper.
 fn is_unfinished(json: &Json<'_>) -> bool {
-    let below = |json: &Json<'_>| json.members().iter().any(|member| says_so(&member.value));
+    let member_says_so = |json: &Json<'_>| json.members().iter().any(|member| says_so(&member.value));
     let is_wrapper = |name: &str| WRAPPERS.iter().any(|wrapper| name.eq_ignore_ascii_case(wrapper));
     let mut wrapped = json.members().iter().filter(|member| is_wrapper(&member.name));
-    says_so(json) || below(json) || wrapped.any(|member| below(&member.value))
+    says_so(json) || member_says_so(json) || wrapped.any(|member| member_says_so(&member.value))
 }
 
-/// Whether a member of an object says so.
+/// Whether a member of this object says so.
 fn says_so(json: &Json<'_>) -> bool {
     let is_state = |name: &str| name.eq_ignore_ascii_case("status") || name.eq_ignore_ascii_case("state");
     let states = json.members().iter().filter(|member| is_state(&member.name));
     states.filter_map(|member| member.value.as_str()).any(|word| !is_finished(word))
 }
 
-/// Whether a word says that something is finished, or says nothing, in any case and however its parts are joined.
+/// Whether a word says that something is finished, or nothing at all. Upper case counts as lower case, and
+/// `-` and a space as `_`.
 fn is_finished(word: &str) -> bool {
     let word = word.trim();
     let mut form = [0; LONGEST_WORD];

@@ -1,5 +1,5 @@
-//! The inputs of one request for vectors, as the store sees them: each has a key, and inputs that mean the same have
-//! the same. Pure.
+//! The inputs of one request for embeddings. Each has a key and an entry of its own, and inputs that mean the
+//! same share both. Pure.
 
 use std::collections::{HashMap, hash_map};
 
@@ -19,18 +19,20 @@ use crate::{
 #[derive(Debug)]
 pub struct Batch {
     inputs: Inputs,
-    /// In the order in which they first come.
+    /// Of the distinct inputs, in the order in which they first come.
     keys: Vec<Key>,
-    /// Where each of them comes first among the inputs.
+    /// Where each distinct input comes first among all inputs.
     firsts: Vec<usize>,
-    /// Which of them each input is.
+    /// For each input, which distinct input it is.
     order: Vec<usize>,
 }
 
 impl Batch {
-    /// The inputs of a request, and the key of each.
+    /// `of_inputs` has the key of each input.
     pub(crate) fn new(inputs: Inputs, of_inputs: Vec<Key>) -> Self {
-        let (mut keys, mut firsts, mut order) = (Vec::new(), Vec::new(), Vec::new());
+        let mut keys = Vec::new();
+        let mut firsts = Vec::new();
+        let mut order = Vec::new();
         let mut known: HashMap<KeyId, usize> = HashMap::with_capacity(of_inputs.len());
         for (place, key) in of_inputs.into_iter().enumerate() {
             let number = match known.entry(key.id()) {
@@ -46,24 +48,23 @@ impl Batch {
         Self { inputs, keys, firsts, order }
     }
 
-    /// The keys of the distinct inputs.
     pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
     }
 
-    /// Which of the distinct inputs each input is.
+    /// For each input, which distinct input it is.
     pub(crate) fn order(&self) -> &[usize] {
         &self.order
     }
 
-    /// The request `body` for these of the distinct inputs alone, each once. For all, where none comes twice, that is
-    /// the caller's own.
+    /// The request `body` with only the `chosen` distinct inputs, each once. If those are all, and none comes
+    /// twice, that is `body` itself.
     pub(crate) fn request(&self, body: &Bytes, chosen: &[usize]) -> Bytes {
         let places: Vec<_> = chosen.iter().map(|number| self.firsts[*number]).collect();
         self.inputs.request(body, &places)
     }
 
-    /// These of the distinct inputs, to be asked for.
+    /// The `chosen` distinct inputs, to ask the upstream for.
     pub(crate) fn wanted(&self, chosen: &[usize]) -> Wanted {
         let lengths: Vec<_> = self.inputs.lengths().collect();
         Wanted {
@@ -73,24 +74,23 @@ impl Batch {
     }
 }
 
-/// Distinct inputs that the upstream is asked for in one request.
+/// Distinct inputs that one request asks the upstream for.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     keys: Vec<Key>,
-    /// How much of the request each takes.
+    /// How many bytes of the request each takes.
     lengths: Vec<u64>,
 }
 
 impl Wanted {
-    /// Their keys.
     pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
     }
 
-    /// What is stored under each key of the answer to all of them, which is `whole`.
+    /// The entry of each input, from `whole`, the answer to all of them.
     ///
     /// # Errors
-    /// Where one of them would be larger than `max_entry`, in bytes, or the answer is none to them.
+    /// If an entry would be larger than `max_entry` bytes, or `whole` does not answer these inputs.
     pub(crate) fn entries(&self, whole: &Entry, max_entry: usize) -> Result<Vec<(Key, Entry)>, Reason> {
         let vectors = Vectors::read(&whole.body, self.keys.len(), true).map_err(|_| Reason::UnreadVectors)?;
         let shares = self.shares(whole.usage.unwrap_or_default());
@@ -107,7 +107,7 @@ impl Wanted {
         self.keys.iter().enumerate().zip(shares).map(entry).collect()
     }
 
-    /// What each of them took of the tokens, by its length: the upstream tells the sum alone.
+    /// The tokens of each input, by its length: the upstream reports only the sum.
     fn shares(&self, usage: Usage) -> Vec<Usage> {
         let all: u64 = self.lengths.iter().sum::<u64>().max(1);
         let mut before = 0;
@@ -124,7 +124,7 @@ impl Wanted {
     }
 }
 
-/// `part` of `all`, of that many tokens.
+/// The share of `tokens` that `part` is of `all`.
 fn portion(tokens: u64, part: u64, all: u64) -> u64 {
     u64::try_from(u128::from(tokens) * u128::from(part) / u128::from(all)).unwrap_or(u64::MAX)
 }
@@ -166,12 +166,12 @@ mod tests {
         let whole =
             Entry { usage, ..Entry::new(StatusCode::OK, headers.into_iter().collect(), Bytes::from(body)) };
         let entries = wanted.entries(&whole, 1000).expect("entries");
-        let told: Vec<_> = entries.iter().map(|(_, entry)| (&entry.body[..], entry.usage)).collect();
+        let shares: Vec<_> = entries.iter().map(|(_, entry)| (&entry.body[..], entry.usage)).collect();
         let usage = |total| Some(Usage { prompt: None, completion: None, total: Some(total) });
         let [first, second] = [0, 1].map(|vector| {
             format!(r#"{{"data":[{{"index":0,"embedding":[{vector}]}}],"usage":{{"total_tokens":0}}}}"#)
         });
-        assert_eq!(told, [(first.as_bytes(), usage(4)), (second.as_bytes(), usage(3))]);
+        assert_eq!(shares, [(first.as_bytes(), usage(4)), (second.as_bytes(), usage(3))]);
         assert!(entries.iter().all(|(_, entry)| entry.headers.len() == 1));
         assert_eq!(wanted.entries(&whole, 10).err(), Some(Reason::TooLarge));
         let other = Entry { body: Bytes::from_static(b"{}"), ..whole };

@@ -14,43 +14,36 @@ use crate::{
     json::Json,
 };
 
-/// More text than this is not worth remembering, in bytes.
+/// A body with more text than this is not remembered. In bytes.
 const WORTH_REMEMBERING: usize = 1024;
 
-/// What a body says: all of it that matters once it was read.
+/// Everything that matters of a body that was read.
 #[derive(Clone, Debug)]
 pub(crate) struct ParsedBody {
-    /// What its bodies mean.
     pub(crate) dialect: Dialect,
-    /// What of it is in the request's key.
+    /// The body's part of the key.
     pub(crate) digest: BodyDigest,
-    /// The answer that it asks for.
     pub(crate) ask: Ask,
-    /// The conversations that it is a turn of.
+    /// The conversations in which it is a turn.
     pub(crate) conversations: Vec<String>,
-    /// The model that it names.
     pub(crate) model: Option<String>,
-    /// The text of its question, where that is to be logged.
+    /// The text of the question, if that is logged.
     pub(crate) question_text: Option<String>,
-    /// The body that goes upstream, where it is not the caller's own.
+    /// The body that goes upstream, if it is not the client's.
     pub(crate) upstream_body: Option<Bytes>,
 }
 
-/// Where a body was sent.
+/// Where a body was sent, and what that says about reading it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyContext<'a> {
-    /// The route that covers the request.
     pub(crate) route: &'a Route,
-    /// The request's path.
     pub(crate) path: &'a str,
-    /// Where documents and conversations are.
     pub(crate) resources: &'a Resources,
-    /// Whether questions are logged.
     pub(crate) log_questions: bool,
 }
 
 impl ParsedBody {
-    /// Reads `json`, whose text is `text`, as a request of `dialect`; `counts` is what of it counts.
+    /// Reads `json`, whose text is `text`, as a request of `dialect`; `counts` is what counts for the key.
     pub(crate) fn new(
         context: BodyContext<'_>,
         dialect: Dialect,
@@ -71,18 +64,17 @@ impl ParsedBody {
         }
     }
 
-    /// A body whose bytes count, whatever they say.
+    /// A body that counts by its bytes, whatever it says.
     pub(crate) fn opaque(context: BodyContext<'_>, bytes: &[u8]) -> Self {
         Self::new(context, Dialect::None, &Json::Null, bytes, Body::Bytes(bytes))
     }
 
-    /// All of it but the digest of what counts.
+    /// Everything but the digest of what counts.
     pub(crate) fn common(&self) -> impl Hash + PartialEq + '_ {
         let Self { dialect, digest, ask, conversations, model, question_text, upstream_body } = self;
         (dialect, digest.taken_as(), ask, conversations, model, question_text, upstream_body)
     }
 
-    /// Whether it takes little memory.
     pub(crate) fn is_small(&self) -> bool {
         let texts = self.conversations.iter().chain(&self.model).chain(&self.question_text);
         self.upstream_body.is_none() && texts.map(String::len).sum::<usize>() <= WORTH_REMEMBERING
@@ -90,7 +82,8 @@ impl ParsedBody {
 }
 
 impl BodyContext<'_> {
-    /// The conversations that a question is a turn of: those that it names, and those whose paths it is below of.
+    /// The conversations in which a question is a turn: those that it names, and those that its path is
+    /// below.
     fn conversations(&self, json: &Json<'_>) -> Vec<String> {
         if self.route.kind != Kind::Query {
             return Vec::new();

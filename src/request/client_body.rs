@@ -1,5 +1,6 @@
-//! The body of a client's request. Where it is dropped before its end, its connection is told: what the client still
-//! sends is in the way of the response ([`HalfClose::abandon`](crate::request::half_close::HalfClose::abandon)).
+//! The body of a client's request. If it is dropped before its end, the connection learns that: what the
+//! client still sends is in the way of the response
+//! ([`HalfClose::abandon`](crate::request::half_close::HalfClose::abandon)).
 
 use std::{
     pin::Pin,
@@ -13,18 +14,16 @@ use hyper::body::Incoming;
 
 use crate::request::connection::Connection;
 
-/// A request's body, as it comes.
 #[derive(Debug)]
 pub struct ClientBody {
     body: Incoming,
-    caller: Arc<Connection>,
+    connection: Arc<Connection>,
     has_ended: bool,
 }
 
 impl ClientBody {
-    /// The `body` of a request on the connection of `caller`.
-    pub(crate) fn new(body: Incoming, caller: Arc<Connection>) -> Self {
-        Self { body, caller, has_ended: false }
+    pub(crate) fn new(body: Incoming, connection: Arc<Connection>) -> Self {
+        Self { body, connection, has_ended: false }
     }
 }
 
@@ -53,7 +52,7 @@ impl Body for ClientBody {
 impl Drop for ClientBody {
     fn drop(&mut self) {
         if !self.is_end_stream() {
-            self.caller.half_close.abandon();
+            self.connection.half_close.abandon();
         }
     }
 }

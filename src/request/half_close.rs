@@ -1,8 +1,9 @@
-//! Clients that have sent all they want to, and close their own half of the connection while they wait for the answer.
+//! Clients that close their half of the connection while they wait for the answer.
 //!
-//! The HTTP server takes the end of what a client sends for the client's leaving, and drops the request at whatever
-//! moment it sees it. That is right where the answer is asked of the upstream, which a client that left needs no more.
-//! What is there already goes to it all the same: while a request is answered from here, the end is held back.
+//! hyper takes the end of what a client sends as a sign that the client has left, and drops the request as
+//! soon as it sees that. This is right while the upstream is asked: a client that left needs no answer. But
+//! an answer that is here already goes to the client all the same. So while a request is answered from here,
+//! the end is held back.
 
 use std::{
     sync::atomic::{AtomicU8, Ordering},
@@ -13,15 +14,15 @@ use parking_lot::Mutex;
 
 /// A request is being answered from here.
 const HOLDS: u8 = 1;
-/// The end has come, and was held back.
+/// The end has come and is held back.
 const HELD: u8 = 2;
-/// The response has been made, and needs only be written.
+/// The response is made, and only has to be written.
 const ANSWERED: u8 = 4;
 /// The request's body was not read to its end.
 const ABANDONED: u8 = 8;
 
-/// Whether the end of what a client sends is held back. Over HTTP/1 a connection, its requests and their handlers are
-/// one task, which alone changes it.
+/// Whether the end of what a client sends is held back. Over HTTP/1, only the one task of the connection, its
+/// requests and their handlers changes this.
 #[derive(Debug, Default)]
 pub struct HalfClose {
     state: AtomicU8,
@@ -29,27 +30,26 @@ pub struct HalfClose {
 }
 
 impl HalfClose {
-    /// A request has come: from now on the end is held back.
+    /// A request has come: holds the end back from now on.
     pub(crate) fn begin(&self) {
         self.state.store(HOLDS, Ordering::Relaxed);
     }
 
-    /// The answer must be waited for elsewhere: who leaves is let go.
+    /// The answer comes from elsewhere: a client that leaves is let go.
     pub(crate) fn waits_elsewhere(&self) {
         self.release(0);
     }
 
-    /// More of the request's body is needed. Where the end has come already, there is none.
+    /// More of the request's body is needed. If the end has come already, there is no more.
     pub(crate) fn needs_more(&self) {
         self.release(HELD);
     }
 
-    /// The response has been made.
     pub(crate) fn answered(&self) {
         self.state.fetch_or(ANSWERED, Ordering::Relaxed);
     }
 
-    /// The rest of the request's body is read by nobody.
+    /// Nobody will read the rest of the request's body.
     pub(crate) fn abandon(&self) {
         self.state.fetch_or(ABANDONED, Ordering::Relaxed);
     }
@@ -64,12 +64,12 @@ impl HalfClose {
         self.state.load(Ordering::Relaxed) & (ANSWERED | ABANDONED) == ANSWERED
     }
 
-    /// All that was to be written is.
+    /// Everything is written.
     pub(crate) fn flushed(&self) {
         self.release(ANSWERED);
     }
 
-    /// Holds nothing back from now on, if all of `needed` is so.
+    /// Holds nothing back from now on, if the state has all of `needed`.
     fn release(&self, needed: u8) {
         let state = self.state.load(Ordering::Relaxed);
         if state & HOLDS == 0 || state & needed != needed {
@@ -83,7 +83,7 @@ impl HalfClose {
         }
     }
 
-    /// Whether the end, which has come, is held back; `cx` is woken once it is not.
+    /// Whether the end, which has come, is held back. If so, `cx` is woken when it is released.
     pub(crate) fn holds_back(&self, cx: &Context<'_>) -> bool {
         let state = self.state.load(Ordering::Relaxed);
         if state & HOLDS == 0 {
@@ -95,8 +95,6 @@ impl HalfClose {
     }
 }
 
-/// Whose [`HalfClose`] counts.
 pub trait HasHalfClose {
-    /// Its state.
     fn half_close(&self) -> &HalfClose;
 }

@@ -1,4 +1,7 @@
 //! What a request on a cacheable route asks for, and whether the store may be asked. Pure.
+//!
+//! [`classify`] makes a [`CacheRequest`] of a request's head and body. Where a body can be read in two ways,
+//! the request goes to the upstream, and its answer is not stored.
 
 pub(crate) mod batch;
 pub(crate) mod body;
@@ -37,69 +40,58 @@ use crate::{
     },
 };
 
-/// A request on a cacheable route, read.
+/// A request on a cacheable route, after it was read.
 #[derive(Clone, Debug)]
 pub struct CacheRequest {
-    /// Why the store is not asked; `None` where it is.
+    /// Why the store is not asked; `None` if it is.
     pub(crate) bypass: Option<Reason>,
-    /// Under what its answer is kept; `None` where it is not.
+    /// The key that the answer is stored under; `None` if it is not stored.
     pub(crate) key: Option<Key>,
-    /// The inputs that each have an entry of their own; then `key` is what they are known under together.
+    /// The inputs of a request for embeddings, which have an entry each; then `key` is their joint key.
     pub(crate) batch: Option<Arc<Batch>>,
-    /// What its bodies mean.
     pub(crate) dialect: Dialect,
-    /// The answer that it asks for.
     pub(crate) ask: Ask,
-    /// What it asks of the cache.
     pub(crate) directives: RequestDirectives,
-    /// On which conditions it wants the answer.
     pub(crate) conditions: Conditions,
-    /// The part of it that a stored response can give.
+    /// The part of a stored response that it asks for.
     pub(crate) range: Option<Range>,
-    /// The digest of its credentials; `None` where it has none.
+    /// The digest of its credentials.
     pub(crate) credentials: Option<blake3::Hash>,
-    /// What its answer depends on, besides its key and what the answer itself tells.
+    /// What its answer depends on besides its key and what the answer itself names.
     pub(crate) targets: Vec<Target>,
-    /// The conversations that it is a turn of.
+    /// The conversations in which it is a turn.
     pub(crate) conversations: Vec<String>,
-    /// Whether its answer is for those alone who ask while it runs: the turn itself changes the conversation.
+    /// Whether it changes a conversation: then its answer is only for the clients that ask while it is
+    /// running.
     pub(crate) is_turn: bool,
-    /// The model that it names.
     pub(crate) model: Option<String>,
-    /// The text of its question, where that is to be logged.
+    /// The text of the question, if that is logged.
     pub(crate) question_text: Option<String>,
-    /// The body that goes upstream, where it is not the caller's own.
+    /// The body that goes upstream, if it is not the client's.
     pub(crate) upstream_body: Option<Bytes>,
 }
 
 impl CacheRequest {
-    /// The ids of what its answer depends on, as far as that is known before the answer.
     pub(crate) fn target_ids(&self) -> Vec<TargetId> {
         TargetId::from_targets(&self.targets)
     }
 }
 
-/// What decides besides the route and the request.
+/// What [`classify`] needs besides the route and the request.
 #[derive(Debug)]
 pub struct ClassifyContext {
-    /// The first part of every key.
     pub(crate) namespace: Namespace,
-    /// What names keys, where the store is not to know what they stand for.
+    /// Hides the names of keys from the store, if that is set.
     pub(crate) encryption: Option<Arc<Encryption>>,
-    /// Whether the caller's `Host` goes upstream.
+    /// Whether the client's `Host` goes upstream.
     pub(crate) host_counts: bool,
-    /// Whether questions are logged.
     pub(crate) log_questions: bool,
-    /// Where documents and conversations are.
     pub(crate) resources: Resources,
-    /// What bodies said before.
     pub(crate) parse_cache: ParseCache,
 }
 
-/// Reads a request that a route covers by its method and path; `None` where its body shows that a built-in route does
-/// not cover it. `head` is what its head says, which `parts` has, without the connection's headers.
-///
-/// What is ambiguous goes to the upstream, and nothing of it is stored.
+/// Reads a request that a route covers by its method and path; `None` if its body shows that a built-in route
+/// does not cover it. `head` was read from `parts`, which are without the connection's headers.
 pub(crate) fn classify(
     head: &RequestHead,
     parts: &Parts,
@@ -109,7 +101,7 @@ pub(crate) fn classify(
     let route = &head.route;
     let classifier = Classifier { head, parts, classify_context };
     let opaque = |refused: Option<Reason>| {
-        // What is refused has no key.
+        // A refused request has no key.
         let counts = if refused.is_none() { body } else { &[] };
         Some(classifier.cache_request(ParsedBody::opaque(classifier.body_context(), counts), refused))
     };
@@ -126,7 +118,7 @@ pub(crate) fn classify(
     if head.is_encoded {
         return opaque(Some(Reason::RequestEncoded));
     }
-    // Of a batch, each input is known by itself, and the whole is not remembered.
+    // The inputs of a request for embeddings have entries of their own, so the whole body is not remembered.
     let body_id = (route.kind != Kind::Embedding).then(|| classify_context.parse_cache.body_id(body));
     if let Some(parsed) =
         body_id.and_then(|id| classify_context.parse_cache.recall(&id, route, parts.uri.path()))
@@ -184,15 +176,15 @@ impl<'a> Classifier<'a> {
         let mut key = refused.is_none().then(|| self.key(parsed.dialect, parsed.digest));
         let mut is_turn = !parsed.conversations.is_empty() && route.mode == Mode::Ttl;
         if let (true, Some(named)) = (is_turn, &self.head.idempotency_key) {
-            // The same turn again, whose answer is the same.
+            // A repeat of this turn gets the same answer.
             key = key.map(|key| key.variant(named.as_bytes()));
             is_turn = false;
         }
-        // What is not kept is the upstream's to judge.
+        // If the answer is not stored, the upstream evaluates the conditions.
         let conditions = key.as_ref().map(|_| conditions.clone());
         let targets = self.targets(&parsed.conversations, key.as_ref());
         CacheRequest {
-            // Where the upstream is followed, it may confirm what is stored.
+            // Under `mode = "rfc9111"`, the upstream may confirm the stored response.
             bypass: refused
                 .or((directives.no_cache && route.mode != Mode::Rfc9111).then_some(Reason::RequestNoCache)),
             key,
@@ -212,7 +204,7 @@ impl<'a> Classifier<'a> {
         }
     }
 
-    /// A request for vectors. Where it cannot be told what each input alone would be answered with, it is not cached.
+    /// A request for embeddings. If its inputs cannot be found one by one, it is not cached.
     fn batch(&self, body: &[u8], json: &Json<'_>) -> CacheRequest {
         let read = |counts| ParsedBody::new(self.body_context(), Dialect::Embedding, json, body, counts);
         let Some(inputs) = Inputs::find(body, json) else {
@@ -233,7 +225,7 @@ impl<'a> Classifier<'a> {
     fn targets(&self, conversations: &[String], key: Option<&Key>) -> Vec<Target> {
         let mut targets = self.targets_of_kind(conversations);
         if self.head.route.mode == Mode::Rfc9111 {
-            // Each variant goes with its target.
+            // An invalidation of the target concerns all its variants.
             targets.extend(key.map(|key| Target::Key(*key.digest())));
             targets.push(Resource::path_target(self.parts.uri.path()));
         }
@@ -292,8 +284,8 @@ mod tests {
     }
 
     proptest! {
-        /// A body, or a head, that comes again is understood as if it came for the first time, wherever it is sent, whoever
-        /// sends it.
+        /// A body, or a head, that comes again is understood as if it came for the first time, wherever it is
+        /// sent, whoever sends it.
         #[test]
         fn what_is_remembered_is_what_would_be_read(
             asked in proptest::collection::vec(
@@ -301,22 +293,24 @@ mod tests {
                 1..60,
             ),
         ) {
-            let (warm, routes, mut headings) = (classify_context(), routes(), HashMap::new());
-            for (route, path, shape, text, caller, stream) in asked {
+            let warm = classify_context();
+            let routes = routes();
+            let mut headings = HashMap::new();
+            for (route, path, shape, text, client, stream) in asked {
                 let path = ["/v1/chat/completions", "/api/v1/query", "/x"][path];
                 let body = match shape {
                     0 => format!(r#"{{"model":"{text}","messages":[],"stream":{stream}}}"#),
-                    1 => format!(r#"{{"query":"{text}","conversation_id":"{caller}"}}"#),
+                    1 => format!(r#"{{"query":"{text}","conversation_id":"{client}"}}"#),
                     _ => format!(r#"{{"stream":{stream},"model":"m{text}"}}"#),
                 };
                 let request = Request::post(path)
                     .header("content-type", "application/json")
                     // In the key of some dialects alone.
                     .header("accept", "text/event-stream")
-                    .header("authorization", format!("Bearer {caller}"));
+                    .header("authorization", format!("Bearer {client}"));
                 let (parts, ()) = request.body(()).expect("a request").into_parts();
                 let read = || RequestHead::new(&routes[route], &parts);
-                let known = headings.entry((route, path, caller)).or_insert_with(read);
+                let known = headings.entry((route, path, client)).or_insert_with(read);
                 let again = classify(known, &parts, body.as_bytes(), &warm);
                 let first = classify(&read(), &parts, body.as_bytes(), &classify_context());
                 prop_assert_eq!(format!("{again:?}"), format!("{first:?}"));
@@ -326,9 +320,11 @@ mod tests {
 
     #[test]
     fn a_body_is_read_once() {
-        let (classify_context, routes) = (classify_context(), routes());
+        let classify_context = classify_context();
+        let routes = routes();
         let body = br#"{"model":"m","messages":[]}"#;
-        let (path, name) = ("/v1/chat/completions", classify_context.parse_cache.body_id(body));
+        let path = "/v1/chat/completions";
+        let name = classify_context.parse_cache.body_id(body);
         let request = Request::post(path).header("content-type", "application/json");
         let (parts, ()) = request.body(()).expect("a request").into_parts();
         let is_known =

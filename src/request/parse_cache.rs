@@ -1,9 +1,12 @@
-//! What bodies said, so that a body that comes again is not read again.
+//! A cache of what bodies say, so that a body that comes again is not parsed again.
 //!
-//! A body is known by the keyed BLAKE3 digest of its bytes: other bytes have another one, which nobody can foretell. Of
-//! what it said, the digest of what counts is its own, and stands beside it. The rest, its *gist*, most bodies have in
-//! common: the model, the form of the answer, where they were sent. It is kept once, so that to know a body takes no more
-//! than a line of the processor's cache, and as many can be known as are stored.
+//! Hand-written for its size: a body takes one line of the processor's cache, so as many are known as there
+//! are answers in the store. Hits among a million answers come at 0.82 to 0.90 times the rate of hits among
+//! ten; with the 16,384 bodies of some 300 bytes that were known before, it was 0.61 to 0.64.
+//!
+//! A body is known by the keyed BLAKE3 digest of its bytes, which nobody outside can predict. What it says
+//! has two parts. The digest of what counts is its own. The common part, which many bodies share, is stored
+//! once: the model, the form of the answer, the route and the path.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -25,48 +28,47 @@ use crate::{
     request::body::ParsedBody,
 };
 
-/// The parts that the bodies are divided among, each with a lock of its own.
+/// The bodies are divided among so many shards, each with its own lock.
 const SHARDS: u64 = 64;
 
-/// How many gists are remembered at most.
+/// The most common parts that are remembered.
 const COMMON_PARTS: usize = 1024;
 
-/// In how many slots a gist may be.
+/// In how many slots a common part may be.
 const CHOICES: u64 = 4;
 
-/// What a body's cell takes, in bytes.
+/// What a body takes, in bytes.
 const CELL_BYTES: u64 = size_of::<Option<KnownBody>>() as u64;
 
-/// The least that a memo may take, in bytes.
+/// The cache may always take this much, in bytes.
 const MIN_BYTES: u64 = 1024 * 1024;
 
-/// What the bodies that came last said.
 #[derive(Debug)]
 pub(crate) struct ParseCache {
     shards: Box<[Mutex<Shard>]>,
-    /// How many bodies a generation of a shard has at most.
+    /// The most bodies in one generation of a shard.
     generation: usize,
-    /// Each in one of a few slots, which its hash tells.
+    /// Each is in one of [`CHOICES`] slots, which its hash selects.
     common_parts: Box<[ArcSwapOption<CommonPart>]>,
     hasher: RandomState,
-    /// What bodies are digested with.
+    /// Keys the digests of the bodies.
     key: [u8; blake3::KEY_LEN],
-    /// How many gists there were.
+    /// The number of the next common part.
     next_number: AtomicU64,
 }
 
-/// What a body is known by.
+/// Identifies a body: 192 bits of its keyed digest. A collision takes 2^96 tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BodyId([u8; 24]);
 
-/// What is known of a body, on the route and the path that its gist tells. A line of the processor's cache.
+/// What a body says, on the route and the path of its common part.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct KnownBody {
     body: BodyId,
-    /// The digest of what of it counts.
+    /// The digest of what counts in the body.
     counts: blake3::Hash,
-    /// Which gist it has. No other one ever gets this number.
+    /// The number of its common part. No other one ever gets the same number.
     common: NonZeroU64,
 }
 
@@ -76,19 +78,18 @@ impl Item for KnownBody {
     }
 }
 
-/// What bodies have in common.
 #[derive(Debug)]
 struct CommonPart {
     number: NonZeroU64,
-    /// Read on another route or another path, the same bytes may say something else.
+    /// On another route or path, the same bytes may say something else.
     route: Arc<Route>,
     path: Box<str>,
-    /// But for the digest of what counts.
+    /// Its digest is that of one of the bodies.
     parsed: ParsedBody,
 }
 
-/// Bodies in two generations. Those that come again, or for the first time, are of the younger one; when it is full, it
-/// takes the place of the older one, which is forgotten.
+/// Bodies in two generations. A body that comes goes to the younger one. When that is full, it replaces the
+/// older one, whose bodies are forgotten.
 #[derive(Debug, Default)]
 struct Shard {
     younger: HashTable<KnownBody>,
@@ -96,7 +97,7 @@ struct Shard {
 }
 
 impl ParseCache {
-    /// A memo in front of a store that takes `memory` bytes: it takes no more than an eighth of that, or 1 MiB.
+    /// A cache in front of a store that takes `memory` bytes: it takes an eighth of that at most, or 1 MiB.
     pub(crate) fn for_store(memory: u64) -> Self {
         let cells = (memory / 8).max(MIN_BYTES) / CELL_BYTES / SHARDS / 2;
         let hasher = RandomState::new();
@@ -114,14 +115,12 @@ impl ParseCache {
         }
     }
 
-    /// What a body with these bytes is known by: 192 bits of their digest, of which to find two that are the same takes
-    /// 2^96 tries.
     pub(crate) fn body_id(&self, body: &[u8]) -> BodyId {
         let digest = blake3::keyed_hash(&self.key, body);
         BodyId(std::array::from_fn(|at| digest.as_bytes()[at]))
     }
 
-    /// What the body said that is known by `name`, sent to `route` at `path`.
+    /// What the body `id` says when it is sent to `route` at `path`, if that is known.
     pub(crate) fn recall(&self, id: &BodyId, route: &Arc<Route>, path: &str) -> Option<ParsedBody> {
         let known = self.shard(id).lock().find(id, self.generation)?;
         let common = self.common_parts[slot(known.common.get())].load();
@@ -131,36 +130,37 @@ impl ParseCache {
         Some(ParsedBody { digest, ..common.parsed.clone() })
     }
 
-    /// Remembers it.
+    /// Remembers what the body `id` says. A large one is not worth it.
     pub(crate) fn remember(&self, id: BodyId, route: &Arc<Route>, path: &str, parsed: &ParsedBody) {
         if parsed.is_small()
-            && let Some(common) = self.common(route, path, parsed)
+            && let Some(common) = self.common_number(route, path, parsed)
         {
             let known = KnownBody { body: id, counts: parsed.digest.hash(), common };
             self.shard(&id).lock().put(known, self.generation);
         }
     }
 
-    /// The number of the gist of `parsed`.
-    fn common(&self, route: &Arc<Route>, path: &str, parsed: &ParsedBody) -> Option<NonZeroU64> {
+    /// The number of the common part of `parsed`, which is added if it is new.
+    fn common_number(&self, route: &Arc<Route>, path: &str, parsed: &ParsedBody) -> Option<NonZeroU64> {
         let hash = self.hasher.hash_one((Arc::as_ptr(route), path, parsed.common()));
         let slots = (0..CHOICES).map(|further| slot(hash.wrapping_add(further)));
-        let same = |at: usize| {
+        let number_if_same = |at: usize| {
             let common = self.common_parts[at].load();
             let common = common.as_ref().filter(|common| common.is_of(route, path))?;
             (common.parsed.common() == parsed.common()).then_some(common.number)
         };
-        if let Some(number) = slots.clone().find_map(same) {
+        if let Some(number) = slots.clone().find_map(number_if_same) {
             return Some(number);
         }
         let free = slots.clone().find(|at| self.common_parts[*at].load().is_none());
         let at = free.unwrap_or(slot(hash));
-        // The place is in the number, whose other digits tell it from all before.
+        // The slot is in the number, and the rest of the number is used only once.
         let number = NonZeroU64::new(
             self.next_number.fetch_add(1, Ordering::Relaxed) * COMMON_PARTS as u64 + at as u64,
         )?;
-        let (route, path, parsed) = (Arc::clone(route), path.into(), parsed.clone());
-        self.common_parts[at].store(Some(Arc::new(CommonPart { number, route, path, parsed })));
+        let route = Arc::clone(route);
+        let common = CommonPart { number, route, path: path.into(), parsed: parsed.clone() };
+        self.common_parts[at].store(Some(Arc::new(common)));
         Some(number)
     }
 
@@ -169,7 +169,7 @@ impl ParseCache {
     }
 }
 
-/// Where the gist of that number is.
+/// The slot of the common part with this number.
 const fn slot(number: u64) -> usize {
     (number % COMMON_PARTS as u64) as usize
 }
@@ -181,7 +181,7 @@ impl CommonPart {
 }
 
 impl BodyId {
-    /// It is a digest already.
+    /// Bytes of the digest, beside the one that selects the shard.
     const fn hash(&self) -> u32 {
         let [_, a, b, c, d, ..] = self.0;
         u32::from_le_bytes([a, b, c, d])
@@ -234,12 +234,13 @@ mod tests {
     }
 
     fn read(route: &Route, body: &str) -> ParsedBody {
-        let place = BodyContext { route, path: PATH, resources: &Resources::default(), log_questions: false };
+        let context =
+            BodyContext { route, path: PATH, resources: &Resources::default(), log_questions: false };
         let json = Json::parse(body.as_bytes()).expect("JSON");
-        ParsedBody::new(place, Dialect::OpenAiChat, &json, body.as_bytes(), Body::Json(&json))
+        ParsedBody::new(context, Dialect::OpenAiChat, &json, body.as_bytes(), Body::Json(&json))
     }
 
-    fn keep(parse_cache: &ParseCache, route: &Arc<Route>, body: &str) {
+    fn remember(parse_cache: &ParseCache, route: &Arc<Route>, body: &str) {
         parse_cache.remember(parse_cache.body_id(body.as_bytes()), route, PATH, &read(route, body));
     }
 
@@ -249,12 +250,13 @@ mod tests {
 
     #[test]
     fn it_has_its_bound_and_keeps_what_comes_again() {
-        let (parse_cache, route) = (ParseCache::for_store(0), route());
+        let parse_cache = ParseCache::for_store(0);
+        let route = route();
         let body = |number: u32| format!(r#"{{"model":"m","messages":[{number}]}}"#);
         let most = u32::try_from(MIN_BYTES / CELL_BYTES).expect("some thousands");
-        keep(&parse_cache, &route, &body(0));
+        remember(&parse_cache, &route, &body(0));
         for number in 1..2 * most {
-            keep(&parse_cache, &route, &body(number));
+            remember(&parse_cache, &route, &body(number));
             assert!(recall(&parse_cache, &route, &body(0)).is_some(), "after {number} others");
         }
         let known = |shard: &Mutex<Shard>| {
@@ -266,13 +268,14 @@ mod tests {
         assert!(recall(&parse_cache, &route, &body(1)).is_none());
     }
 
-    /// However many gists there were: a body gets its own, or none.
+    /// However many common parts there were: a body gets its own, or none.
     #[test]
-    fn a_gist_that_gave_way_is_nobodys() {
-        let (parse_cache, route) = (ParseCache::for_store(1 << 30), route());
+    fn a_replaced_common_part_is_nobodys() {
+        let parse_cache = ParseCache::for_store(1 << 30);
+        let route = route();
         let body = |number: usize| format!(r#"{{"model":"m{number}","messages":[]}}"#);
         for number in 0..4 * COMMON_PARTS {
-            keep(&parse_cache, &route, &body(number));
+            remember(&parse_cache, &route, &body(number));
         }
         let found = (0..4 * COMMON_PARTS)
             .filter_map(|number| Some((number, recall(&parse_cache, &route, &body(number))?)));

@@ -1,5 +1,7 @@
-//! A stored answer as bytes: a head, and the body. In one piece of memory it is kept in this process, and in an
-//! [envelope](crate::cache::entry::envelope) it leaves it.
+//! An entry as bytes: a head, then the body.
+//!
+//! The in-process store has each entry so, in one piece of memory. An entry leaves the process in an
+//! [envelope](crate::cache::entry::envelope) around the same bytes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,21 +17,20 @@ use crate::{
     time::millis,
 };
 
-/// Room for as many headers is made before they are read: no number that is read is believed.
+/// How many headers get room before they are read. The stored count is not trusted with an allocation.
 const USUAL_HEADERS: usize = 8;
 
-/// An entry in one piece of memory, as this process keeps it.
+/// An entry in one piece of memory.
 #[derive(Clone, Debug)]
 pub struct PackedEntry(Arc<[u8]>);
 
 impl PackedEntry {
-    /// Its length in bytes.
-    #[allow(clippy::len_without_is_empty, reason = "none is")]
+    /// The length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The entry; its body and its headers share this memory. `None` for no entry that this process packed.
+    /// The entry, whose body and headers share this memory; `None` if the bytes are not a packed entry.
     pub(crate) fn unpack(&self) -> Option<Entry> {
         let bytes = self.bytes();
         let mut reader = EntryReader { bytes: &bytes, at: 0 };
@@ -37,18 +38,17 @@ impl PackedEntry {
         Some(Entry { body: reader.rest(), ..entry })
     }
 
-    /// What is needed to count or to remove it.
     pub(crate) fn summary(&self) -> Option<Summary> {
         EntryReader { bytes: &self.bytes(), at: 0 }.summary()
     }
 
-    /// With an owner of their own: what is made of them is counted apart from what others make of the same memory.
+    /// With an owner of their own, so that each unpacked entry counts its references at a place of its own.
     fn bytes(&self) -> Bytes {
         Bytes::from_owner(Arc::clone(&self.0))
     }
 }
 
-/// What stands at the beginning of every entry that was written.
+/// The first fields of a written entry: enough to count or remove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     status: StatusCode,
@@ -63,17 +63,18 @@ pub struct Summary {
 }
 
 impl Entry {
-    /// Itself in one piece of memory of its own: neither its body nor a header keeps the buffer that it was read into.
+    /// Copies the entry into one piece of memory, so that no body or header keeps the buffer that it was read
+    /// into.
     pub(crate) fn pack(&self) -> PackedEntry {
         let head = self.head();
-        // To the byte: what is kept long has no room to spare.
+        // Exactly as long as it must be: it stays for long.
         let mut out = Vec::with_capacity(head.len() + self.body.len());
         out.extend_from_slice(&head);
         out.extend_from_slice(&self.body);
         PackedEntry(out.into())
     }
 
-    /// All that is written before the body.
+    /// Everything before the body.
     pub(crate) fn head(&self) -> Vec<u8> {
         let out = &mut Vec::with_capacity(512);
         put_u64(out, u64::from(self.status.as_u16()));
@@ -124,7 +125,7 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Reads what was written so, from a place in some bytes.
+/// Reads what [`Entry::head`], [`put_u64`] and [`put_bytes`] wrote, from an offset on.
 pub(crate) struct EntryReader<'a> {
     pub(crate) bytes: &'a Bytes,
     pub(crate) at: usize,
@@ -139,7 +140,7 @@ impl EntryReader<'_> {
     }
 
     pub(crate) fn u64(&mut self) -> Option<u64> {
-        // Most take one byte.
+        // Most numbers take one byte.
         if let Some(byte) = self.bytes.get(self.at).filter(|byte| **byte < 0x80) {
             self.at += 1;
             return Some(u64::from(*byte));
@@ -156,13 +157,12 @@ impl EntryReader<'_> {
         None
     }
 
-    /// What [`put_bytes`] wrote.
     pub(crate) fn bytes(&mut self) -> Option<&[u8]> {
         let len = usize::try_from(self.u64()?).ok()?;
         self.take(len)
     }
 
-    /// The same, in the memory that is read.
+    /// Like [`EntryReader::bytes`], without a copy.
     fn shared(&mut self) -> Option<Bytes> {
         let len = self.bytes()?.len();
         Some(self.bytes.slice(self.at - len..self.at))
@@ -175,12 +175,13 @@ impl EntryReader<'_> {
         let (target_ids, rest) = target_ids.as_chunks::<16>();
         let target_ids =
             rest.is_empty().then(|| target_ids.iter().copied().map(TargetId::from_bytes).collect())?;
-        let (stored_at, ttl) = (self.u64()?, Duration::from_millis(self.u64()?));
+        let stored_at = self.u64()?;
+        let ttl = Duration::from_millis(self.u64()?);
         let began = Version { epoch, offset: Offset { major, minor } };
         Some(Summary { status, began, target_ids, stored_at, ttl })
     }
 
-    /// The entry, but for its body.
+    /// The entry without its body.
     pub(crate) fn head(&mut self) -> Option<Entry> {
         let Summary { status, began, target_ids, stored_at, ttl } = self.summary()?;
         let [stale_while_revalidate, stale_if_error] = [self.u64()?, self.u64()?].map(Duration::from_millis);
@@ -223,7 +224,7 @@ impl EntryReader<'_> {
         })
     }
 
-    /// All that has not been read.
+    /// All bytes that were not read yet.
     pub(crate) fn rest(&self) -> Bytes {
         self.bytes.slice(self.at..)
     }

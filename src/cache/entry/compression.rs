@@ -1,14 +1,14 @@
-//! Bodies in compressed bytes, for the way to a store and back: LZ4, in its block format, where that pays.
+//! Compression of bodies on their way to Redis: LZ4 in its block format, if that saves enough.
 
 use lz4_flex::block;
 
-/// Of a shorter body, what could be saved is not worth the time. In bytes.
+/// A shorter body saves too little for the time that compression takes. In bytes.
 const MIN_BYTES: usize = 4 * 1024;
 
-/// What must be saved of a body, as a part of it: one in so many bytes.
+/// Compression must save at least one in so many bytes.
 const MIN_SAVED: usize = 4;
 
-/// `body`, of this media type, in compressed bytes; `None` where it is to stay as it is.
+/// The compressed `body`; `None` if it is better stored as it is.
 pub(crate) fn compress(media: &str, body: &[u8]) -> Option<Vec<u8>> {
     if body.len() < MIN_BYTES || is_compressed(media) {
         return None;
@@ -17,12 +17,13 @@ pub(crate) fn compress(media: &str, body: &[u8]) -> Option<Vec<u8>> {
     (compressed.len() <= body.len() - body.len() / MIN_SAVED).then_some(compressed)
 }
 
-/// The body of `length` bytes that [`compress`] made `compressed` of; `None` where it did not. Allocates `length`.
+/// The body of `length` bytes that [`compress`] was given; `None` if these are other bytes. Allocates
+/// `length` bytes.
 pub(crate) fn decompress(compressed: &[u8], length: usize) -> Option<Vec<u8>> {
     block::decompress(compressed, length).ok().filter(|body| body.len() == length)
 }
 
-/// Whether what has this media type is compressed by itself.
+/// Whether the formats of this media type are compressed already.
 fn is_compressed(media: &str) -> bool {
     let (top, sub) = media.split_once('/').unwrap_or((media, ""));
     match top {

@@ -1,7 +1,7 @@
-//! The envelope that a stored answer leaves this process in.
+//! The envelope in which an entry leaves this process.
 //!
-//! It holds the full key and a checksum over everything, so that a value which is cut, changed, somebody else's, or
-//! of another version is told from an answer, and never served (a miss).
+//! It has the full key and a checksum over everything. So a value that is cut, changed, another key's or of
+//! another version is a miss and never served.
 
 use bytes::Bytes;
 use http::header;
@@ -20,21 +20,22 @@ use crate::{
 const MAGIC: [u8; 4] = *b"scE\x05";
 const CHECKSUM_LEN: usize = 16;
 
-/// XXH3, 128 bits: it is against accidents, and a tenth of the work of a digest that nobody can forge.
+/// XXH3 with 128 bits. It guards against accidents, not against forgery, at a tenth of a cryptographic
+/// digest's cost.
 fn checksum(content: &[u8]) -> [u8; CHECKSUM_LEN] {
     xxh3_128(content).to_le_bytes()
 }
 
-/// Why bytes are no envelope of an entry under a key.
+/// Why bytes are not the envelope of an entry under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvelopeError {
-    /// Not ours, or of another version.
+    /// Not written by sidecache, or by another version.
     Foreign,
     /// Cut short or changed.
     Damaged,
-    /// Another key's.
+    /// The envelope of another key.
     OtherKey,
-    /// Its body is larger than any that is stored.
+    /// The body is larger than any that is stored.
     TooLarge,
 }
 
@@ -50,7 +51,7 @@ impl Entry {
         out.extend_from_slice(&[0; CHECKSUM_LEN]);
         put_bytes(&mut out, key.as_bytes());
         out.extend_from_slice(&head);
-        // Compressed is what has fewer bytes than its body.
+        // A body is compressed if it takes fewer bytes than this length.
         put_u64(&mut out, self.body.len() as u64);
         out.extend_from_slice(body);
         let checksum = checksum(&out[MAGIC.len() + CHECKSUM_LEN..]);
@@ -58,12 +59,12 @@ impl Entry {
         out
     }
 
-    /// Opens the envelope that was found under `key`; the headers, and a body that is not compressed, share the
-    /// envelope's memory.
+    /// Opens the envelope that was found under `key`. The headers, and a body that is not compressed, share
+    /// its memory.
     ///
     /// # Errors
-    /// Where the bytes are no envelope of this version, are damaged, belong to another key, or hold a body of more
-    /// than `largest` bytes, for which nothing is allocated.
+    /// If the bytes are not an envelope of this version, are damaged, belong to another key, or have a body
+    /// of more than `largest` bytes, for which nothing is allocated.
     pub fn open(envelope: &Bytes, key: &str, largest: usize) -> Result<Self, EnvelopeError> {
         let rest = envelope.strip_prefix(&MAGIC).ok_or(EnvelopeError::Foreign)?;
         let (stated, content) = rest.split_at_checked(CHECKSUM_LEN).ok_or(EnvelopeError::Damaged)?;
@@ -77,7 +78,8 @@ impl Entry {
         let entry = reader.head().ok_or(EnvelopeError::Damaged)?;
         let length = reader.u64().ok_or(EnvelopeError::Damaged)?;
         let length = usize::try_from(length).ok().filter(|length| *length <= largest);
-        let (length, stored) = (length.ok_or(EnvelopeError::TooLarge)?, reader.rest());
+        let length = length.ok_or(EnvelopeError::TooLarge)?;
+        let stored = reader.rest();
         let body = match stored.len() == length {
             true => stored,
             false => decompress(&stored, length).ok_or(EnvelopeError::Damaged)?.into(),
@@ -85,8 +87,9 @@ impl Entry {
         Ok(Self { body, ..entry })
     }
 
-    /// What the beginning of the envelope that was found under `key` tells. It is not checked, and so good for
-    /// counting and removing alone; `None` where it is no beginning of an envelope of this version, or too short.
+    /// Reads the beginning of the envelope that was found under `key`, without checking it: good enough to
+    /// count or remove entries. `None` if it is not the beginning of an envelope of this version, or too
+    /// short.
     pub(crate) fn summary(beginning: &Bytes, key: &str) -> Option<Summary> {
         beginning.strip_prefix(&MAGIC)?;
         let mut reader = EntryReader { bytes: beginning, at: MAGIC.len() + CHECKSUM_LEN };
@@ -194,7 +197,8 @@ mod tests {
         assert_eq!(other, Err(EnvelopeError::OtherKey));
     }
 
-    /// Replicas of two versions share a store: what one writes the other one must read as it was meant, or not at all.
+    /// Replicas of two versions share a store: what one writes the other one must read as it was meant, or
+    /// not at all.
     #[test]
     fn another_layout_is_another_version() {
         let usage = Usage { prompt: Some(1), completion: None, total: Some(200) };

@@ -17,46 +17,46 @@ use crate::{
     dialect::usage::Usage,
 };
 
-/// An answer as it came, and what is needed to serve it again.
+/// An answer as the upstream sent it, and what is needed to serve it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its status.
+    /// The status.
     pub status: StatusCode,
-    /// Its headers, without those a hit leaves out.
+    /// The headers, without those that a hit leaves out.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body.
     pub body: Bytes,
     /// When it was stored, in milliseconds since the Unix epoch.
     pub stored_at: u64,
-    /// How long it is fresh from then on.
+    /// How long it is fresh from `stored_at` on.
     pub ttl: Duration,
-    /// How long after that it is served while it is asked for anew.
+    /// How long after that it is served while the upstream is asked again.
     pub stale_while_revalidate: Duration,
-    /// How long after that it is served where the upstream fails.
+    /// How long after that it is served if the upstream fails.
     pub stale_if_error: Duration,
-    /// The place in the order of retirements at which its fill began.
+    /// The version of the invalidation log at which its fill began.
     pub began: Version,
-    /// What it depends on, besides its key.
+    /// What it depends on besides its key.
     pub target_ids: Vec<TargetId>,
-    /// Those of them that are tags, by name.
+    /// The names of those targets that are tags.
     pub tags: Vec<String>,
-    /// The id of the form that the request asked for ([`crate::dialect::Form`]); only such a request gets the
-    /// body as it is.
+    /// The id of the form that the request asked for ([`crate::dialect::Form`]). Only a request for that form
+    /// gets the body as it is.
     pub form: u64,
-    /// Whether the request that it answered had credentials.
+    /// Whether the request had credentials.
     pub with_credentials: bool,
-    /// How long the upstream took for it.
+    /// How long the upstream took.
     pub took: Duration,
-    /// The model that gave it.
+    /// The model that answered.
     pub model: Option<String>,
-    /// The tokens it took.
+    /// The tokens that the answer took.
     pub usage: Option<Usage>,
-    /// Of a stream, the milliseconds before each event.
+    /// The milliseconds before each event of a stream.
     pub pace: Vec<u32>,
 }
 
 impl Entry {
-    /// An answer that took nothing and is of no use for any time yet.
+    /// An answer without times, dependencies and figures: it is never fresh until those are set.
     pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
         Self {
             status,
@@ -78,23 +78,22 @@ impl Entry {
         }
     }
 
-    /// The value of its header `name`.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
         self.headers.get(name)
     }
 
-    /// How old it is at `now`, in milliseconds since the Unix epoch. A clock that was set back makes it no younger
-    /// than new.
+    /// The age at `now`, which is in milliseconds since the Unix epoch. If the clock was set back, the entry
+    /// counts as new.
     pub(crate) fn age(&self, now: u64) -> Duration {
         Duration::from_millis(now.saturating_sub(self.stored_at))
     }
 
-    /// Whether it, found under `key`, depends on what was retired since its fill began.
+    /// Whether something that this entry, found under `key`, depends on was invalidated since its fill began.
     pub(crate) fn is_invalidated(&self, key: &Key, invalidations: &InvalidationLog) -> bool {
         invalidations.is_invalidated(self.began, Dependencies { key, target_ids: &self.target_ids })
     }
 
-    /// How long it is of use: fresh, and stale after that.
+    /// How long it can be used: while it is fresh, and while it may be served stale.
     pub(crate) fn life(&self) -> Duration {
         self.ttl.saturating_add(self.stale_while_revalidate).saturating_add(self.stale_if_error)
     }

@@ -1,17 +1,22 @@
-//! Glob patterns as Redis has them (`KEYS`, `SCAN MATCH`): `*` any bytes, `?` any one, `[a-c]` one of these,
-//! `[^a-c]` any other, `\` before a byte that means itself.
+//! Glob patterns as Redis has them (`KEYS`, `SCAN MATCH`): `*` is any bytes, `?` any byte, `[a-c]` one of
+//! these, `[^a-c]` any other, and `\` takes the next byte literally.
+//!
+//! Hand-written because a purge must match what Redis matches: the crate globset reads `[^a-c]` and escapes
+//! differently.
 
-/// Whether `text` as a whole is what `pattern` describes. Takes time of at most their lengths multiplied.
+/// Whether the whole `text` matches. Takes time of at most the product of both lengths.
 pub fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut at, mut read) = (0, 0);
-    // Behind the last `*`, and what it has taken so far: the only place to come back to.
+    let pattern = pattern.as_bytes();
+    let text = text.as_bytes();
+    let mut at = 0;
+    let mut read = 0;
+    // Behind the last `*`, and where what it matches ends: the only place to try again from.
     let mut star: Option<(usize, usize)> = None;
     while read < text.len() {
         if pattern.get(at) == Some(&b'*') {
             at += 1;
             star = Some((at, read));
-        } else if let Some(next) = pattern.get(at).and_then(|_| one(pattern, at, text[read])) {
+        } else if let Some(next) = pattern.get(at).and_then(|_| match_one(pattern, at, text[read])) {
             at = next;
             read += 1;
         } else if let Some((behind, taken)) = star {
@@ -24,18 +29,19 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
-/// Where the pattern goes on after what stands at `at`, where that describes `byte`.
-fn one(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
+/// Where the pattern goes on if what it has at `at` matches `byte`.
+fn match_one(pattern: &[u8], at: usize, byte: u8) -> Option<usize> {
     match pattern[at] {
         b'?' => Some(at + 1),
-        b'[' => class(pattern, at + 1, byte),
+        b'[' => match_class(pattern, at + 1, byte),
         b'\\' if at + 1 < pattern.len() => (pattern[at + 1] == byte).then_some(at + 2),
         own => (own == byte).then_some(at + 1),
     }
 }
 
-/// The same for a class, whose first byte after `[` is at `at`. One that is not closed ends with the pattern.
-fn class(pattern: &[u8], mut at: usize, byte: u8) -> Option<usize> {
+/// Like [`match_one`], for a class whose first byte after `[` is at `at`. A class that is not closed ends
+/// with the pattern.
+fn match_class(pattern: &[u8], mut at: usize, byte: u8) -> Option<usize> {
     let negated = pattern.get(at) == Some(&b'^');
     at += usize::from(negated);
     let mut found = false;
@@ -59,7 +65,7 @@ fn class(pattern: &[u8], mut at: usize, byte: u8) -> Option<usize> {
     (found != negated).then_some((at + 1).min(pattern.len()))
 }
 
-/// `text` as a pattern that describes it alone.
+/// The pattern that matches `text` and nothing else.
 pub(crate) fn escape(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {
@@ -71,7 +77,7 @@ pub(crate) fn escape(text: &str) -> String {
     pattern
 }
 
-/// Whether `pattern` describes one text alone, which is then itself.
+/// Whether `pattern` matches only the text that it is.
 pub(crate) fn is_literal(pattern: &str) -> bool {
     !pattern.contains(is_special)
 }
@@ -113,7 +119,8 @@ mod tests {
 
     #[test]
     fn no_pattern_takes_long() {
-        let (pattern, text) = ("*a".repeat(500) + "b", "a".repeat(5000));
+        let pattern = "*a".repeat(500) + "b";
+        let text = "a".repeat(5000);
         assert!(!matches(&pattern, &text));
     }
 

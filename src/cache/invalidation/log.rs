@@ -1,8 +1,9 @@
 //! This process's copy of the invalidation log.
 //!
-//! Nothing here waits, and nothing asks Redis. The in-process store writes the copy itself; for Redis, a task that reads
-//! the stream of invalidations does (`store/redis/subscriber.rs`). The copy has a bound: of what was invalidated before
-//! its oldest record nothing is known, so every entry whose fill began before that counts as invalid.
+//! Nothing here waits, and nothing asks Redis. The in-process store writes the copy itself; for Redis, a task
+//! that reads the stream of invalidations does (`store/redis/subscriber.rs`). The copy has a bound: of what
+//! was invalidated before its oldest record nothing is known, so every entry whose fill began before that
+//! counts as invalid.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -48,7 +49,8 @@ struct State {
 #[derive(Debug, Default)]
 pub struct InvalidationLog {
     state: RwLock<State>,
-    /// No fill that began here or later is invalidated. Every lookup asks for it, so it is read without a lock.
+    /// No fill that began here or later is invalidated. Every lookup asks for it, so it is read without a
+    /// lock.
     clean_since: ArcSwapOption<Version>,
 }
 
@@ -89,8 +91,9 @@ impl InvalidationLog {
             && self.state.read().is_invalidated(began, &dependencies)
     }
 
-    /// Whether an answer that is still running may turn out to be invalidated. It was asked for when the copy reached
-    /// `began`; without `began`, nothing was known then, and all that is known now may have come since.
+    /// Whether an answer that is still running may turn out to be invalidated. It was asked for when the copy
+    /// reached `began`; without `began`, nothing was known then, and all that is known now may have come
+    /// since.
     pub(crate) fn may_be_invalidated(&self, began: Option<Version>, dependencies: Dependencies<'_>) -> bool {
         let state = self.state.read();
         let may_be_pending =
@@ -124,8 +127,8 @@ impl InvalidationLog {
         })
     }
 
-    /// Copies what was invalidated at `version` of the mirrored log. A version of another log changes nothing: that one
-    /// starts with [`InvalidationLog::begin`].
+    /// Copies what was invalidated at `version` of the mirrored log. A version of another log changes
+    /// nothing: that one starts with [`InvalidationLog::begin`].
     pub(crate) fn apply(&self, version: Version, invalidation: &Invalidation) {
         self.change(|state| {
             if state.last.is_some_and(|last| last.epoch == version.epoch) {
@@ -290,7 +293,8 @@ mod tests {
 
     #[test]
     fn a_running_answer_may_depend_on_any_tag() {
-        let (invalidations, key) = (InvalidationLog::standalone(), key(Kind::Query, 1));
+        let invalidations = InvalidationLog::standalone();
+        let key = key(Kind::Query, 1);
         let of = Dependencies { key: &key, target_ids: &[] };
         let began = now(&invalidations);
         invalidations.invalidate(&Invalidation::new(&[Target::Path("/d/1".to_owned())]));
@@ -305,7 +309,8 @@ mod tests {
 
     #[test]
     fn a_copy_without_news_is_not_current() {
-        let (invalidations, now) = (InvalidationLog::default(), Instant::now());
+        let invalidations = InvalidationLog::default();
+        let now = Instant::now();
         assert_eq!(invalidations.now(now), None);
         invalidations.begin(7);
         assert_eq!(invalidations.now(now), None);
@@ -318,7 +323,8 @@ mod tests {
 
     #[test]
     fn a_new_log_knows_nothing_of_older_entries() {
-        let (invalidations, key) = (InvalidationLog::default(), key(Kind::Query, 1));
+        let invalidations = InvalidationLog::default();
+        let key = key(Kind::Query, 1);
         let of = Dependencies { key: &key, target_ids: &[] };
         invalidations.begin(7);
         let version = Version { epoch: 7, offset: Offset { major: 5, minor: 0 } };
@@ -335,7 +341,8 @@ mod tests {
 
     #[test]
     fn what_is_pending_is_invalid_here_until_it_was_sent() {
-        let (invalidations, key) = (InvalidationLog::standalone(), key(Kind::Query, 1));
+        let invalidations = InvalidationLog::standalone();
+        let key = key(Kind::Query, 1);
         let of = Dependencies { key: &key, target_ids: &TargetId::from_targets(&[tag("doc")]) };
         let invalidation = Invalidation::new(&[tag("doc")]);
         invalidations.add_pending(invalidation.clone());
@@ -359,7 +366,8 @@ mod tests {
 
     #[test]
     fn forgetting_invalidates_more_and_never_less() {
-        let (invalidations, key) = (InvalidationLog::standalone(), key(Kind::Query, 1));
+        let invalidations = InvalidationLog::standalone();
+        let key = key(Kind::Query, 1);
         let tags: Vec<_> = (0..10).map(|n| tag(&n.to_string())).collect();
         let is_invalidated = |began, tag: &Target| {
             let target_ids = TargetId::from_targets(std::slice::from_ref(tag));

@@ -1,4 +1,4 @@
-//! Documents and conversations: what a path names, and what lies above it. Pure.
+//! Documents and conversations: which ones a path names, and what a change to them invalidates. Pure.
 
 use http::{HeaderMap, Method, Uri, header};
 use percent_encoding::percent_decode_str;
@@ -12,33 +12,32 @@ use crate::cache::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Resources(Vec<(Kind, Pattern)>);
 
-/// A document, or a conversation.
+/// A document or a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Resource {
-    /// Which of the two.
+    /// [`Kind::Document`] or [`Kind::Conversation`].
     pub(crate) kind: Kind,
-    /// Its path, percent-decoded.
+    /// Percent-decoded.
     pub(crate) path: String,
-    /// Its id, percent-decoded.
+    /// Percent-decoded.
     pub(crate) id: String,
 }
 
-/// Paths with more segments name nothing beyond these.
+/// Segments of a path after these are ignored.
 const MAX_SEGMENTS: usize = 128;
 
 impl Resources {
-    /// Those of `routes`.
     pub(crate) fn from_routes(routes: &[Route]) -> Self {
-        let caches =
+        let is_resource =
             |route: &&Route| route.cache && matches!(route.kind, Kind::Document | Kind::Conversation);
-        Self(routes.iter().filter(caches).map(|route| (route.kind, route.pattern.clone())).collect())
+        Self(routes.iter().filter(is_resource).map(|route| (route.kind, route.pattern.clone())).collect())
     }
 
-    /// What `path` names, and what it is below of.
+    /// The resources that `path` names, or that it is below.
     pub(crate) fn at_or_above(&self, path: &str) -> Vec<Resource> {
         let ends = path.match_indices('/').map(|(at, _)| at).skip(1).take(MAX_SEGMENTS);
         let above = ends.map(|end| &path[..end]);
-        // A trailing slash names the same.
+        // A trailing slash names the same resource.
         let own = if path.len() > 1 { path.trim_end_matches('/') } else { path };
         let mut found: Vec<_> = above.chain([own]).flat_map(|path| self.at(path)).collect();
         found.dedup();
@@ -46,46 +45,51 @@ impl Resources {
     }
 
     fn at(&self, path: &str) -> impl Iterator<Item = Resource> {
-        let fits = |(_, pattern): &&(Kind, Pattern)| pattern.matches(&Method::GET, path);
-        self.0.iter().filter(fits).map(|(kind, pattern)| Resource::new(*kind, pattern, path))
+        let covers = |(_, pattern): &&(Kind, Pattern)| pattern.matches(&Method::GET, path);
+        self.0.iter().filter(covers).map(|(kind, pattern)| Resource::new(*kind, pattern, path))
     }
 
-    /// What is other once a request of `path` has succeeded with such a response: what it names, what it is below of,
-    /// and what the response says it made or changed (RFC 9111, section 4.4).
+    /// What a successful request to `path` with this response has changed: the resources that the path names
+    /// or is below, and those that the response says it made or changed (RFC 9111, section 4.4).
     pub(crate) fn changed(&self, path: &str, response: Option<&HeaderMap>) -> Vec<Target> {
-        let told = [header::LOCATION, header::CONTENT_LOCATION].into_iter().filter_map(|name| {
+        let named = [header::LOCATION, header::CONTENT_LOCATION].into_iter().filter_map(|name| {
             let target: Uri = response?.get(name)?.to_str().ok()?.parse().ok()?;
             Some(target.path().to_owned())
         });
-        let told: Vec<_> = told.collect();
-        let told = told.iter().flat_map(|path| self.at(path));
+        let named: Vec<_> = named.collect();
+        let named = named.iter().flat_map(|path| self.at(path));
         self.at_or_above(path)
             .into_iter()
-            .chain(told)
+            .chain(named)
             .flat_map(|resource| resource.changed_targets())
             .collect()
     }
 }
 
 impl Resource {
-    /// What a route of `pattern` names by `path`: its id is the last `{…}`, or else the last segment.
+    /// The resource that a route with `pattern` names by `path`. Its id is the last `{…}`, or else the last
+    /// segment.
     pub(crate) fn new(kind: Kind, pattern: &Pattern, path: &str) -> Self {
-        let last = || path.rsplit('/').find(|segment| !segment.is_empty()).unwrap_or_default();
-        Self { kind, path: decoded(path), id: decoded(pattern.last_capture(path).unwrap_or_else(last)) }
+        let last_segment = || path.rsplit('/').find(|segment| !segment.is_empty()).unwrap_or_default();
+        Self {
+            kind,
+            path: decoded(path),
+            id: decoded(pattern.last_capture(path).unwrap_or_else(last_segment)),
+        }
     }
 
-    /// What was got from `path`, be it a resource or not.
+    /// The target for all answers to `path`, whether it names a resource or not.
     pub(crate) fn path_target(path: &str) -> Target {
         Target::Path(decoded(path))
     }
 
-    /// What its `GET` depends on.
+    /// What the answer to a `GET` of it depends on.
     pub(crate) fn view_targets(self) -> Vec<Target> {
         let by_id = if self.kind == Kind::Document { Target::Tag } else { Target::ConversationView };
         vec![Target::Path(self.path), by_id(self.id)]
     }
 
-    /// What a change to it retires.
+    /// What a change to it invalidates.
     fn changed_targets(self) -> Vec<Target> {
         let answers = (self.kind == Kind::Conversation).then(|| Target::Conversation(self.id.clone()));
         self.view_targets().into_iter().chain(answers).collect()
@@ -141,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_retires_what_was_seen_and_what_depends_on_it() {
+    fn a_change_invalidates_the_view_and_what_depends_on_it() {
         let text = str::to_owned;
         assert_eq!(
             resources().changed("/docs/t/a%2Fb", None),

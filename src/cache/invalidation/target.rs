@@ -76,8 +76,8 @@ impl TargetId {
 pub struct Invalidation {
     pub(crate) target_ids: Vec<TargetId>,
     pub(crate) patterns: Vec<String>,
-    /// Whether a tag is among the targets. The tags of an answer that is still running are not known, so this may be
-    /// one of them.
+    /// Whether a tag is among the targets. The tags of an answer that is still running are not known, so this
+    /// may be one of them.
     pub(crate) by_tag: bool,
 }
 

@@ -11,8 +11,8 @@ pub struct Offset {
 
 /// A position, and the log that it is in.
 ///
-/// A log is lost with the store that has it, and a new one begins. Nothing is known of entries that refer to the lost
-/// one, so they count as invalid.
+/// A log is lost with the store that has it, and a new one begins. Nothing is known of entries that refer to
+/// the lost one, so they count as invalid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Version {
     /// Which log.

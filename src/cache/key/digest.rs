@@ -1,7 +1,8 @@
 //! What goes into a key, and in what order.
 //!
-//! What goes into it of the head is written into one buffer, each part with its length, and hashed; so is what counts of
-//! the body. The key is the digest of the two digests: of what comes again, be it a head or a body, nothing is hashed again.
+//! The parts of the head that count are written into one buffer, each with its length, and hashed; so are the
+//! parts of the body. The key is the digest of these two digests, so a head or a body that comes again needs
+//! no hashing.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts, uri::PathAndQuery};
 
@@ -16,30 +17,30 @@ use crate::{
     },
 };
 
-/// Changes whenever the same request gets another key than before.
+/// Must change whenever a request would get another key than before.
 const VERSION: &[u8] = b"sidecache key 5";
 
-/// A request as far as its key goes.
+/// What a request's key is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The rule that covers it.
+    /// The route that covers it.
     pub route: &'a Route,
     /// What its body means.
     pub dialect: Dialect,
-    /// Its method.
+    /// The method.
     pub method: &'a Method,
-    /// Its path and query, as they came.
+    /// Path and query as they came.
     pub target: &'a str,
-    /// Its headers, without those of the connection.
+    /// The headers, without those of the connection.
     pub headers: &'a HeaderMap,
     /// Whether its `Host` goes upstream, and so may change the answer.
     pub host_counts: bool,
-    /// Its body.
+    /// The body.
     pub body: BodyDigest,
 }
 
 impl<'a> Request<'a> {
-    /// The one with the head in `parts`.
+    /// From the head in `parts`.
     pub(crate) fn from_parts(
         parts: &'a Parts,
         route: &'a Route,
@@ -53,7 +54,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What of a request's body is in its key: how it is taken, and the digest of what of it counts.
+/// The body's part of a key: how the body is read, and the digest of what counts in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyDigest {
     taken_as: u8,
@@ -61,7 +62,7 @@ pub struct BodyDigest {
 }
 
 impl BodyDigest {
-    /// That of a body sent to `route`, in its dialect.
+    /// Of a body that was sent to `route` in this dialect.
     pub fn new(route: &Route, dialect: Dialect, body: Body<'_>) -> Self {
         if let Body::Bytes(bytes) = body {
             return Self { taken_as: b'b', digest: blake3::hash(bytes) };
@@ -77,25 +78,24 @@ impl BodyDigest {
         self.digest
     }
 
-    /// How the body is taken.
     pub(crate) const fn taken_as(&self) -> u8 {
         self.taken_as
     }
 
-    /// That of another body, which is taken in the same way.
+    /// Of another body that is read in the same way.
     pub(crate) const fn with(&self, digest: blake3::Hash) -> Self {
         Self { digest, ..*self }
     }
 }
 
-/// A request's body as far as its key goes.
+/// What counts of a body.
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
-    /// Taken byte for byte.
+    /// Its bytes.
     Bytes(&'a [u8]),
-    /// Taken by its meaning.
+    /// Its meaning.
     Json(&'a Json<'a>),
-    /// The same without these of its members: what the inputs of a request for embeddings have in common.
+    /// Its meaning without these members: what the inputs of a request for embeddings have in common.
     Shared(&'a Json<'a>, [&'static str; 2]),
 }
 
@@ -104,13 +104,13 @@ pub fn digest(request: &Request<'_>) -> blake3::Hash {
     whole_digest(&head_digest(request), request.body)
 }
 
-/// The same, of a request whose head has this digest.
+/// Like [`digest`], for a request whose head has the digest `head`.
 pub(crate) fn whole_digest(head: &blake3::Hash, body: BodyDigest) -> blake3::Hash {
-    // In one block, and no plain digest of anything.
+    // One block of hashing, and never the plain digest of some text.
     blake3::keyed_hash(head.as_bytes(), body.digest.as_bytes())
 }
 
-/// The digest of what counts besides what the body says: the route, the head, and how the body is taken.
+/// The digest of what counts besides the body: the route, the head, and how the body is read.
 pub(crate) fn head_digest(request: &Request<'_>) -> blake3::Hash {
     let mut out = Vec::with_capacity(1024);
     write_part(VERSION, &mut out);
@@ -124,8 +124,8 @@ pub(crate) fn head_digest(request: &Request<'_>) -> blake3::Hash {
     blake3::hash(&out)
 }
 
-/// The route's name, and every setting that decides what the rest of the key leaves out: with another setting,
-/// the same rest would mean another request.
+/// Writes the route's name and every setting that leaves something out of the key. With other settings, the
+/// same rest could be that of another request.
 fn write_route(route: &Route, dialect: Dialect, out: &mut Vec<u8>) {
     write_part(route.name.as_bytes(), out);
     let meaning = match route.mode {
@@ -167,7 +167,8 @@ pub fn is_keyed(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
     }
     let is_named = || matches!(&route.scope, Scope::Headers(names) if names.contains(name));
     if route.mode == Mode::Rfc9111 {
-        // `Vary` says what else counts; of a `QUERY`, what its body is (RFC 10008, section 2.7).
+        // `Vary` says what else counts. For a `QUERY`, the media type of its body counts (RFC 10008, section
+        // 2.7).
         return is_named() || (name.as_str().starts_with("content-") && *name != header::CONTENT_LENGTH);
     }
     let left_out = headers::never_keyed(name)
@@ -178,31 +179,31 @@ pub fn is_keyed(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
     !left_out || is_named()
 }
 
-/// The headers that can change the answer, by name; the lines of one name stay in their order.
+/// The headers that can change the answer, sorted by name. The lines of one name stay in their order.
 pub(crate) fn headers_in_key<'a>(request: &Request<'a>) -> Vec<(&'a HeaderName, &'a HeaderValue)> {
-    let counts = |name: &HeaderName| {
+    let is_keyed_header = |name: &HeaderName| {
         (name == header::HOST && request.host_counts)
             || (is_keyed(request.route, request.dialect, name) && !takes_all(request.headers, name))
     };
-    let mut kept: Vec<_> = request.headers.iter().filter(|(name, _)| counts(name)).collect();
-    kept.sort_by_key(|(name, _)| name.as_str());
-    kept
+    let mut keyed: Vec<_> = request.headers.iter().filter(|(name, _)| is_keyed_header(name)).collect();
+    keyed.sort_by_key(|(name, _)| name.as_str());
+    keyed
 }
 
-/// Whether the header `name` says no more than a request without it does: that any media type, or any language, will
-/// do (RFC 9110, sections 12.5.1 and 12.5.4).
+/// Whether the header `name` accepts any media type or language, as a request without it does (RFC 9110,
+/// sections 12.5.1 and 12.5.4).
 fn takes_all(headers: &HeaderMap, name: &HeaderName) -> bool {
     let says = |value: &str| headers.get_all(name).iter().eq([value]);
     (*name == header::ACCEPT && says("*/*")) || (*name == header::ACCEPT_LANGUAGE && says("*"))
 }
 
 fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
-    let kept = headers_in_key(request);
-    out.extend_from_slice(&(kept.len() as u64).to_le_bytes());
-    for (name, value) in kept {
+    let keyed = headers_in_key(request);
+    out.extend_from_slice(&(keyed.len() as u64).to_le_bytes());
+    for (name, value) in keyed {
         write_part(name.as_str().as_bytes(), out);
         if headers::is_credential(name) {
-            // Hashed by itself, so that this buffer holds no credential.
+            // Hashed by itself, so that this buffer has no credential in it.
             write_part(blake3::hash(value.as_bytes()).as_bytes(), out);
         } else {
             write_part(value.as_bytes(), out);
@@ -210,7 +211,7 @@ fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes what of a JSON body counts ([`canonical::read`] shows it); nothing of bytes.
+/// Writes what counts of a JSON body ([`canonical::read`] shows it), and nothing of other bodies.
 pub fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>, out: &mut Vec<u8>) {
     let streams = ["stream", "stream_options"];
     let (json, ignored) = match &body {
@@ -233,8 +234,8 @@ pub fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>, out: &
     canonical::write(json, &rules, out);
 }
 
-/// The digest of one input of a request on `route`; `shared` is that of what its inputs have in common. The input
-/// counts whatever the route ignores, and alone or in a list it is the same.
+/// The digest of one input of a request on `route`; `shared` is the digest of what all its inputs have in
+/// common. The input always counts, whatever the route ignores, and has the same digest alone and in a list.
 pub fn input_digest(route: &Route, shared: &blake3::Hash, input: &Json<'_>) -> blake3::Hash {
     let is_text = route.text.as_ref().is_none_or(|pointers| {
         let own = Dialect::Embedding.text();

@@ -1,6 +1,6 @@
-//! The key of a request: what must be the same for two requests to share an answer.
+//! The key of a request: two requests with the same key share an answer.
 //!
-//! `docs/CACHING.md` says what goes in and what does not, and why.
+//! `docs/CACHING.md` says what goes into a key, what does not, and why.
 
 mod digest;
 pub(crate) mod namespace;
@@ -19,7 +19,7 @@ use crate::{
     json::canonical::write_part,
 };
 
-/// Room for a key with a namespace of usual length, in bytes.
+/// The length of a key with a namespace of usual length, in bytes.
 const NAME_LEN: usize = 96;
 
 /// `NAMESPACE:KIND:HEX`
@@ -28,33 +28,33 @@ pub struct Key {
     namespace: Namespace,
     kind: Kind,
     digest: blake3::Hash,
-    /// The digest that stood here under the former encryption key.
+    /// The digest under the former encryption key.
     former: Option<blake3::Hash>,
 }
 
 impl Key {
-    /// The key with this digest.
     pub fn new(namespace: Namespace, kind: Kind, digest: blake3::Hash) -> Self {
         Self { namespace, kind, digest, former: None }
     }
 
-    /// The key under a name that tells nothing.
+    /// The same key with a digest that only the encryption key's owner can compute.
     pub(crate) fn with_hidden_name(self, encryption: &Encryption) -> Self {
         Self { digest: encryption.name(&self.digest), former: encryption.former_name(&self.digest), ..self }
     }
 
-    /// The same key as it was under the former encryption key.
+    /// The key under the former encryption key, if there is one.
     pub(crate) fn former(&self) -> Option<Self> {
         Some(Self { digest: self.former?, former: None, ..self.clone() })
     }
 
-    /// The key of the same kind whose digest is made of this one's.
+    /// The key of the same kind with a digest that `derive` makes of this one's.
     pub(crate) fn derived(&self, derive: impl Fn(&blake3::Hash) -> blake3::Hash) -> Self {
         Self { digest: derive(&self.digest), former: self.former.as_ref().map(derive), ..self.clone() }
     }
 
-    /// The key of the same question's answer in the form with the id `form`, where that is kept beside one in another
-    /// form. It begins as this one does: who retires this one, or names it by its beginning, means both.
+    /// The key of the answer in the form with the id `form`, if that is stored beside the answer in another
+    /// form. Both keys have the same first half, so what invalidates this key, or names it by its beginning,
+    /// concerns both.
     #[must_use]
     pub(crate) fn beside(&self, form: u64) -> Self {
         self.derived(|digest| {
@@ -66,7 +66,7 @@ impl Key {
         })
     }
 
-    /// What several entries are known under together; for one, that is its own key.
+    /// One key for several entries; for one entry, its own.
     pub(crate) fn joint(keys: &[Self]) -> Option<Self> {
         let (first, rest) = keys.split_first()?;
         if rest.is_empty() {
@@ -77,7 +77,7 @@ impl Key {
         Some(Self { digest: blake3::hash(&digests), former: None, ..first.clone() })
     }
 
-    /// Reads a key of `namespace`, whole or without it; `None` where `text` is none.
+    /// Reads a key of `namespace`, written with or without it; `None` if `text` is not a key.
     pub fn parse(namespace: Namespace, text: &str) -> Option<Self> {
         let local = |text: &str| {
             let (kind, digest) = text.split_once(':')?;
@@ -87,7 +87,6 @@ impl Key {
         whole.and_then(local).or_else(|| local(text))
     }
 
-    /// The kind of the entry.
     pub const fn kind(&self) -> Kind {
         self.kind
     }
@@ -97,7 +96,7 @@ impl Key {
         format!("{}:{}", self.kind, self.digest.to_hex())
     }
 
-    /// The key of the variant of its answer that `selector` selects.
+    /// The key of the variant that `selector` selects.
     pub fn variant(&self, selector: &[u8]) -> Self {
         self.derived(|digest| {
             let mut parts = Vec::with_capacity(64 + selector.len());
@@ -107,7 +106,7 @@ impl Key {
         })
     }
 
-    /// The key as text.
+    /// The whole key as text.
     pub fn name(&self) -> String {
         let mut name = String::with_capacity(NAME_LEN);
         // Writing to a String cannot fail.
@@ -115,7 +114,7 @@ impl Key {
         name
     }
 
-    /// Writes the key: into every response, and so in plain steps.
+    /// Writes the key. Every response has it, so this avoids the formatting machinery.
     ///
     /// # Errors
     /// Those of `out`.
@@ -125,18 +124,17 @@ impl Key {
         parts.try_for_each(|part| out.write_str(part))
     }
 
-    /// The same for this process's tables.
+    /// The key in this process's tables.
     pub const fn id(&self) -> KeyId {
         KeyId(*self.digest())
     }
 
-    /// The digest alone.
     pub const fn digest(&self) -> &[u8; 32] {
         self.digest.as_bytes()
     }
 }
 
-/// A key's digest, as tables of this process have it.
+/// A key's digest, for tables in this process, which hash it with its first eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyId([u8; 32]);
 
@@ -146,7 +144,6 @@ impl From<[u8; 32]> for KeyId {
     }
 }
 
-/// A part of a digest tells as much as all of it.
 impl Hash for KeyId {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [first, ..] = self.0.as_chunks::<8>().0 else { return };
@@ -154,7 +151,7 @@ impl Hash for KeyId {
     }
 }
 
-/// What it was called formerly makes no other key of it.
+/// The digest under the former encryption key does not count.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         (&self.namespace, self.kind, self.digest) == (&other.namespace, other.kind, other.digest)
@@ -169,7 +166,6 @@ impl Hash for Key {
     }
 }
 
-/// As it is written.
 impl Serialize for Key {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.name())
@@ -182,9 +178,10 @@ mod tests {
     use crate::cache::encryption::EncryptionKey;
 
     #[test]
-    fn several_keys_have_one_together() {
+    fn several_keys_have_one_joint_key() {
         let key = |name: &[u8]| Key::new("ns".into(), Kind::Embedding, blake3::hash(name));
-        let (a, b) = (key(b"a"), key(b"b"));
+        let a = key(b"a");
+        let b = key(b"b");
         let together = |keys: &[&Key]| Key::joint(&keys.iter().copied().cloned().collect::<Vec<_>>());
         assert_eq!(together(&[]), None);
         assert_eq!(together(&[&a]), Some(a.clone()));

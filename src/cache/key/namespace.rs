@@ -4,8 +4,8 @@ use std::{fmt, ops::Deref};
 
 /// The first part of every key (`store.namespace`).
 ///
-/// A process has one, and a reload cannot change it: it is leaked at start-up and handed in from there. So a key has it
-/// for nothing. An `Arc` would have a count that all threads write to at one place in memory.
+/// A process has one, and a reload cannot change it: it is leaked at start-up and handed in from there. So a
+/// key has it for nothing. An `Arc` would have a count that all threads write to at one place in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Namespace(&'static str);
 

@@ -1,5 +1,5 @@
-//! A client's own conditions, answered from a stored response (RFC 9111, section 4.3.2; RFC 9110, section 13).
-//! Pure.
+//! A client's own conditions, evaluated with a stored response (RFC 9111, section 4.3.2; RFC 9110, section
+//! 13). Pure.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
@@ -8,10 +8,10 @@ use crate::cache::{rfc9111::date, route::kind::Kind};
 /// The conditions that a cache can evaluate.
 static EVALUATED: [HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
 
-/// Those that it cannot, of a request to read.
+/// The conditions of a request to read that only the upstream can evaluate.
 static UNEVALUATED: [HeaderName; 2] = [header::IF_MATCH, header::IF_UNMODIFIED_SINCE];
 
-/// What a 304 has no use for: it tells of the body that is not sent (RFC 9110, section 15.4.5).
+/// Headers that describe the body, which a 304 does not have (RFC 9110, section 15.4.5).
 const NOT_IN_304: [HeaderName; 5] = [
     header::CONTENT_ENCODING,
     header::CONTENT_LANGUAGE,
@@ -20,7 +20,7 @@ const NOT_IN_304: [HeaderName; 5] = [
     header::CONTENT_TYPE,
 ];
 
-/// All conditions there are (RFC 9110, section 13.1).
+/// All conditions (RFC 9110, section 13.1).
 static ALL: [HeaderName; 5] = [
     header::IF_NONE_MATCH,
     header::IF_MODIFIED_SINCE,
@@ -33,17 +33,17 @@ static ALL: [HeaderName; 5] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
     lines: Vec<(HeaderName, HeaderValue)>,
-    /// Whether the request is one to read, of which a cache can evaluate them.
+    /// Whether the request is one to read: a cache evaluates the conditions of no other.
     reads: bool,
 }
 
-/// Whether a request has conditions that are the upstream's to judge.
+/// Whether a request has conditions that only the upstream can evaluate.
 pub(crate) fn upstream_must_evaluate(kind: Kind, method: &Method, headers: &HeaderMap) -> bool {
     let (_, names) = evaluated_here_and_upstream(kind, method);
     names.iter().any(|name| headers.contains_key(name))
 }
 
-/// Of the conditions that such a request may have, those that are taken out of it, and those that are the upstream's.
+/// The conditions that are taken out of such a request, and those that only the upstream can evaluate.
 fn evaluated_here_and_upstream(
     kind: Kind,
     method: &Method,
@@ -51,7 +51,7 @@ fn evaluated_here_and_upstream(
     match kind {
         // RFC 9111, section 4.3.2: a cache evaluates no others.
         _ if reads(method) => (&EVALUATED, &UNEVALUATED),
-        // They say nothing to a question, and its answer is to be the same for all who ask it.
+        // A question has no use for them, and all who ask it get the same answer.
         Kind::Query | Kind::Embedding => (&ALL, &[]),
         Kind::Document | Kind::Conversation | Kind::Other => (&[], &ALL),
     }
@@ -62,7 +62,8 @@ fn reads(method: &Method) -> bool {
 }
 
 impl Conditions {
-    /// Of a request to read, those that a cache can evaluate (RFC 9110, sections 13.1.2, 13.1.3); of a question, all.
+    /// The conditions of a request to read that a cache can evaluate (RFC 9110, sections 13.1.2, 13.1.3), or
+    /// all those of a question.
     pub(crate) fn from_request(kind: Kind, method: &Method, headers: &HeaderMap) -> Self {
         let (names, _) = evaluated_here_and_upstream(kind, method);
         let lines = headers.iter().filter(|(name, _)| names.contains(name));
@@ -70,21 +71,21 @@ impl Conditions {
         Self { lines, reads: reads(method) }
     }
 
-    /// Takes them out of the request, so that its answer is one that can be stored.
+    /// Takes the conditions out of the request, so that the answer can be stored.
     pub(crate) fn remove_from(&self, headers: &mut HeaderMap) {
         for (name, _) in &self.lines {
             headers.remove(name);
         }
     }
 
-    /// Puts them into a request, for the upstream to judge.
+    /// Puts the conditions into a request, for the upstream to evaluate.
     pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
         headers.extend(self.lines.iter().cloned());
     }
 
-    /// Whether a response with this status and these headers is the one that the client has.
+    /// Whether the client has this response already.
     pub(crate) fn met_by(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        // RFC 9110, section 13.2.1: a response that is none to a plain `GET` of what is there has no conditions.
+        // RFC 9110, section 13.2.1: conditions count only if the response would be a 200 without them.
         if status != StatusCode::OK || !self.reads {
             return false;
         }
@@ -109,12 +110,12 @@ fn date_of(value: &HeaderValue) -> Option<u64> {
     date(&HeaderMap::from_iter([(name.clone(), value.clone())]), &name)
 }
 
-/// A tag without its weakness, which does not count here (RFC 9110, section 8.8.3.2).
+/// A tag without `W/`: the comparison is weak (RFC 9110, section 8.8.3.2).
 fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// Whether a list of tags has `tag`; commas may be within their quotes.
+/// Whether a list of tags has `tag`. Quoted tags may have commas in them.
 fn has_tag(list: &[u8], tag: Option<&[u8]>) -> bool {
     let Some(tag) = tag else { return false };
     let mut quoted = false;
@@ -227,7 +228,7 @@ mod tests {
             ("vary", "x"),
         ]);
         strip_for_304(&mut headers);
-        let kept = map(&[
+        let expected = map(&[
             ("cache-control", "max-age=9"),
             ("content-location", "/x"),
             ("date", OLD),
@@ -235,6 +236,6 @@ mod tests {
             ("expires", NEW),
             ("vary", "x"),
         ]);
-        assert_eq!(headers, kept);
+        assert_eq!(headers, expected);
     }
 }

@@ -9,10 +9,11 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use super::ResponseDirectives;
 use crate::http::cache_control::delta_seconds;
 
-/// The part of its age at its last change that a response is taken to be fresh for (RFC 9111, section 4.2.2).
+/// A response that had not changed for some time counts as fresh for this fraction of it (RFC 9111, section
+/// 4.2.2).
 const HEURISTIC_FRACTION: u32 = 10;
 
-/// When a response was asked for, and when it came.
+/// When the upstream was asked, and when its response came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// `request_time`, in milliseconds since the Unix epoch.
@@ -28,9 +29,9 @@ impl Times {
     }
 }
 
-/// The freshness lifetime of a response (section 4.2.1): `s-maxage`, else `max-age`, else `Expires`, else, where
-/// its status or `public` allows it, a tenth of the time since `Last-Modified` (section 4.2.2). `None` where
-/// nothing tells one.
+/// The freshness lifetime of a response (section 4.2.1): `s-maxage`, else `max-age`, else `Expires`, else, if
+/// its status or `public` allows that, a tenth of the time since `Last-Modified` (section 4.2.2). `None` if
+/// the response has none of these.
 pub(crate) fn lifetime(
     status: StatusCode,
     headers: &HeaderMap,
@@ -45,7 +46,8 @@ pub(crate) fn lifetime(
         .or_else(|| heuristic(status, headers, directives, times))
 }
 
-/// `Expires` less `Date` (section 4.2.1); zero where it is no date, or there is more than one (section 5.3).
+/// `Expires` minus `Date` (section 4.2.1); zero if `Expires` is not a date, or comes more than once (section
+/// 5.3).
 fn expires_in(headers: &HeaderMap, times: Times) -> Option<Duration> {
     let mut lines = headers.get_all(header::EXPIRES).into_iter();
     lines.next()?;
@@ -72,26 +74,26 @@ pub(super) fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// The age that a response has when it comes (section 4.2.3, `corrected_initial_age`).
+/// The age of a response when it comes (section 4.2.3, `corrected_initial_age`).
 pub(crate) fn initial_age(headers: &HeaderMap, times: Times) -> Duration {
     let apparent = times.came_date().saturating_sub(generated(headers, times));
     let delay = Duration::from_millis(times.came.saturating_sub(times.asked));
     Duration::from_secs(apparent).max(age(headers) + delay)
 }
 
-/// `Age`: the first where there are several, and nothing where it is invalid (section 5.1).
+/// `Age`: the first if there are several, and zero if it is invalid (section 5.1).
 fn age(headers: &HeaderMap) -> Duration {
     let first = headers.get(header::AGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let first = first.split(',').next().unwrap_or_default().trim();
     delta_seconds(first).unwrap_or_default()
 }
 
-/// `Date`, or where there is none, when the response came (RFC 9110, section 6.6.1).
+/// `Date`, or without one, when the response came (RFC 9110, section 6.6.1).
 fn generated(headers: &HeaderMap, times: Times) -> u64 {
     date(headers, &header::DATE).unwrap_or(times.came_date())
 }
 
-/// The date that the header `name` tells, in seconds since the Unix epoch.
+/// The date in the header `name`, in seconds since the Unix epoch.
 pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
     let date = httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()?;
     date.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
@@ -132,12 +134,14 @@ mod tests {
 
     #[test]
     fn rfc9111_5_3_an_invalid_or_repeated_expires_is_in_the_past() {
-        let (later, before) = (date_at(1000), date_at(-10));
+        let later = date_at(1000);
+        let before = date_at(-10);
         assert_eq!(life(200, &[DATE, ("expires", "0")]), Some(0));
         assert_eq!(life(200, &[DATE, ("expires", &before)]), Some(0));
         assert_eq!(life(200, &[DATE, ("expires", &later), ("expires", &later)]), Some(0));
         assert_eq!(life(200, &[("date", "foo"), ("expires", &later)]), Some(1000), "when it came counts");
-        let (fast, faster) = (date_at(300), date_at(400));
+        let fast = date_at(300);
+        let faster = date_at(400);
         assert_eq!(life(200, &[("date", &faster), ("expires", &fast)]), Some(0), "less `Date`");
     }
 
@@ -163,7 +167,7 @@ mod tests {
         };
         assert_eq!(at(&[DATE], NOW, NOW), 0);
         assert_eq!(at(&[DATE], NOW, NOW + 7), 7, "apparent");
-        assert_eq!(at(&[DATE, ("age", "30")], NOW, NOW + 7), 37, "told, and under way");
+        assert_eq!(at(&[DATE, ("age", "30")], NOW, NOW + 7), 37, "stated, and on the way");
         assert_eq!(at(&[("age", "30")], NOW, NOW + 2), 32, "without `Date`");
         let fast = date_at(1000);
         assert_eq!(at(&[("date", &fast), ("age", "15")], NOW, NOW), 15, "a fast clock makes none younger");

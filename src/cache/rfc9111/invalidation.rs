@@ -1,10 +1,10 @@
-//! Which stored responses an unsafe request makes invalid (RFC 9111, section 4.4).
+//! Which stored responses an unsafe request invalidates (RFC 9111, section 4.4).
 
 use http::{HeaderMap, Method, header};
 use url::Url;
 
-/// The paths whose stored responses an unsafe request to `path` makes invalid once it has succeeded with a response of
-/// these headers: its own, and those that `Location` and `Content-Location` name, where they are of the same origin.
+/// The paths whose stored responses an unsafe request to `path` invalidates when it succeeds with these
+/// response headers: its own, and those in `Location` and `Content-Location` if they have the same origin.
 ///
 /// `origin` is the scheme and authority that the client sent the request to.
 pub(crate) fn invalidated(origin: &str, path: &str, headers: &HeaderMap) -> Vec<String> {
@@ -19,7 +19,7 @@ pub(crate) fn invalidated(origin: &str, path: &str, headers: &HeaderMap) -> Vec<
     paths
 }
 
-/// Whether a method is registered as safe; one whose safety is unknown makes what is stored invalid, too.
+/// Whether a method is registered as safe. A method whose safety is unknown invalidates, too.
 pub(crate) fn is_safe(method: &Method) -> bool {
     matches!(
         method.as_str(),

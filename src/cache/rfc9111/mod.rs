@@ -1,4 +1,4 @@
-//! RFC 9111, HTTP Caching, as a shared cache does it: what `mode = "rfc9111"` obeys. Pure; `now` is an argument.
+//! RFC 9111, HTTP Caching, for a shared cache: the rules of `mode = "rfc9111"`. Pure: `now` is an argument.
 //!
 //! | clause | file |
 //! | --- | --- |
@@ -10,8 +10,9 @@
 //! | 4.4, invalidation | `invalidation.rs` |
 //! | 5.2, `Cache-Control` of responses; RFC 9213, `CDN-Cache-Control` | `response_directives.rs` |
 //!
-//! The syntax of `Cache-Control` is in [`crate::http::cache_control`], a request's directives are
-//! [`RequestDirectives`](crate::cache::request_directives), and a client's own conditions are [`crate::cache::rfc9111::conditional`]'s.
+//! The syntax of `Cache-Control` is in [`crate::http::cache_control`], a request's directives are in
+//! [`crate::cache::request_directives`], a client's own conditions in [`conditional`], and its ranges in
+//! [`range`].
 
 pub(crate) mod conditional;
 mod freshness;

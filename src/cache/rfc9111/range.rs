@@ -1,4 +1,4 @@
-//! A part of a stored response, for a request that asks for one (RFC 9110, section 14; RFC 9111, section 3.3). Pure.
+//! Parts of a stored response, for requests with `Range` (RFC 9110, section 14; RFC 9111, section 3.3). Pure.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -7,14 +7,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     spec: RangeSpec,
-    /// What the client has a part of already: only of the same it wants another.
+    /// Names the response that the client has a part of; it wants no part of another one.
     if_range: Option<HeaderValue>,
 }
 
-/// What a client gets in place of a whole response.
+/// What the client gets in place of the whole response.
 #[derive(Debug)]
 pub(crate) struct Part {
-    /// 206, or 416 where there is no such part.
+    /// 206, or 416 if there is no such part.
     pub(crate) status: StatusCode,
     /// `Content-Range`
     pub(crate) content_range: HeaderValue,
@@ -24,15 +24,15 @@ pub(crate) struct Part {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RangeSpec {
-    /// From an offset, up to and with another one where there is one.
+    /// From the first offset to the last one, which is included, or to the end.
     From(u64, Option<u64>),
-    /// That many bytes, up to the end.
+    /// The last bytes, this many.
     Last(u64),
 }
 
 impl Range {
-    /// The one range of a `GET`; `None` where there is none, several, or one that is not of bytes: those are the
-    /// upstream's to understand.
+    /// The one range of a `GET`. `None` if there is none, more than one, or one of another unit than bytes:
+    /// the upstream answers those.
     pub(crate) fn from_request(method: &Method, headers: &HeaderMap) -> Option<Self> {
         let mut lines = headers.get_all(header::RANGE).into_iter();
         let (Some(range), None, &Method::GET) = (lines.next(), lines.next(), method) else { return None };
@@ -47,15 +47,15 @@ impl Range {
         unit.eq_ignore_ascii_case("bytes").then_some(Self { spec, if_range })
     }
 
-    /// The part of a whole response with this status, these headers and this body; `None` where the client gets the whole:
-    /// it is no 200, or another one than the client has a part of.
+    /// The part of a response. `None` if the client gets the whole, because the response is not a 200, or not
+    /// the one that the client has a part of.
     pub(crate) fn slice(&self, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Option<Part> {
         if status != StatusCode::OK || !self.is_of(headers) {
             return None;
         }
         let len = body.len() as u64;
         let (status, content_range, body) = match self.within(len) {
-            // A slice of what is there: its offsets fit.
+            // Both are offsets in `body`, so they fit.
             Some((first, end)) => {
                 let part = body.slice(first as usize..end as usize);
                 (StatusCode::PARTIAL_CONTENT, format!("bytes {first}-{}/{len}", end - 1), part)
@@ -65,7 +65,8 @@ impl Range {
         Some(Part { status, content_range: HeaderValue::from_str(&content_range).ok()?, body })
     }
 
-    /// The offsets of the first byte and behind the last one, of `len`; `None` where there is no such part.
+    /// The offsets of the first byte and behind the last byte in `len` bytes; `None` if there is no such
+    /// part.
     fn within(&self, len: u64) -> Option<(u64, u64)> {
         let (first, end) = match self.spec {
             RangeSpec::From(first, last) => (first, last.map_or(len, |last| last.saturating_add(1).min(len))),
@@ -74,7 +75,8 @@ impl Range {
         (first < end).then_some((first, end))
     }
 
-    /// Whether a response is what `If-Range` names (RFC 9110, section 13.1.5): by a strong tag, or its very date.
+    /// Whether `If-Range` names this response (RFC 9110, section 13.1.5), by a strong tag or by its exact
+    /// date.
     fn is_of(&self, headers: &HeaderMap) -> bool {
         self.if_range.as_ref().is_none_or(|named| match named.as_bytes() {
             [b'W', ..] if named.as_bytes().starts_with(b"W/") => false,
@@ -84,12 +86,12 @@ impl Range {
     }
 }
 
-/// A number, or none where there is nothing; `None` where it is neither.
+/// `Some(None)` for an empty text, and `None` for a text that is not a number.
 fn offset(text: &str) -> Option<Option<u64>> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match text {
         "" => Some(None),
-        // A number too large to hold is behind any end.
+        // A number that does not fit is behind any end.
         _ => is_number.then(|| Some(text.parse().unwrap_or(u64::MAX))),
     }
 }

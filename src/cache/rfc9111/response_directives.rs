@@ -1,5 +1,5 @@
-//! What a response says about its being cached: `Cache-Control` (RFC 9111, section 5.2.2), or in its place
-//! `CDN-Cache-Control` (RFC 9213).
+//! What a response says about caching it: `Cache-Control` (RFC 9111, section 5.2.2), or `CDN-Cache-Control`
+//! in its place (RFC 9213).
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use crate::http::cache_control::{Directive, directives};
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
-/// Whether a directive is there, and which fields alone it is about.
+/// Whether a response has a directive, and which of its fields that concerns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Fields {
-    /// It is not there.
+    /// It does not have it.
     #[default]
     None,
-    /// It is about these.
+    /// The directive names these fields.
     Only(Vec<HeaderName>),
-    /// It is about the whole response.
+    /// The directive concerns the whole response.
     All,
 }
 
 impl Fields {
-    /// The directive's argument; one that names nothing is about everything.
+    /// An argument that names no field concerns the whole response.
     fn from_argument(argument: Option<&str>) -> Self {
         let names = argument.unwrap_or_default().split(',').map(str::trim);
         let names: Vec<_> = names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect();
@@ -38,7 +38,7 @@ impl Fields {
         }
     }
 
-    /// Whether it is about the field `name` among others, or about all.
+    /// Whether the directive concerns the field `name`.
     pub(crate) fn covers(&self, name: &HeaderName) -> bool {
         match self {
             Self::None => false,
@@ -48,10 +48,10 @@ impl Fields {
     }
 }
 
-/// A response's directives. Where one is there twice, the most restrictive counts (RFC 9111, section 4.2.1).
+/// A response's directives. If one comes twice, the most restrictive counts (RFC 9111, section 4.2.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ResponseDirectives {
-    /// `max-age`; zero where its value is none, so that such a response is stale (section 4.2.1).
+    /// `max-age`; zero for an invalid value, so that the response is stale (section 4.2.1).
     pub(crate) max_age: Option<Duration>,
     /// `s-maxage`, likewise.
     pub(crate) s_maxage: Option<Duration>,
@@ -73,12 +73,12 @@ pub(crate) struct ResponseDirectives {
     pub(crate) stale_while_revalidate: Option<Duration>,
     /// RFC 5861, section 4
     pub(crate) stale_if_error: Option<Duration>,
-    /// Whether they are those of a field for CDNs, beside which `Expires` says nothing (RFC 9213, section 2.2).
+    /// Whether these are from `CDN-Cache-Control`, beside which `Expires` does not count (RFC 9213, section
+    /// 2.2).
     pub(crate) targeted: bool,
 }
 
 impl ResponseDirectives {
-    /// Reads a response's headers.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         let targeted = targeted(headers);
         let is_targeted = targeted.is_some();
@@ -110,8 +110,8 @@ impl ResponseDirectives {
         }
     }
 
-    /// Whether a stale response must be validated, whatever else allows it to be served (RFC 9111, section
-    /// 4.2.4; for `s-maxage`, 5.2.2.10).
+    /// Whether a stale response must be validated, whatever else would allow to serve it (RFC 9111, section
+    /// 4.2.4; for `s-maxage`, section 5.2.2.10).
     pub(crate) fn forbid_stale(&self) -> bool {
         self.must_revalidate
             || self.proxy_revalidate
@@ -129,8 +129,8 @@ fn shorten(time: &mut Option<Duration>, more: Duration) {
     *time = Some(time.map_or(more, |time| time.min(more)));
 }
 
-/// The directives of `CDN-Cache-Control`; `None` where it is not there, empty, or no dictionary of what the
-/// directives are, and so does not count (RFC 9213, section 2.1).
+/// The directives of `CDN-Cache-Control`. If it is missing, empty or not a dictionary of directives, it does
+/// not count (RFC 9213, section 2.1).
 fn targeted(headers: &HeaderMap) -> Option<Vec<Directive>> {
     let lines: Vec<_> = headers.get_all(CDN_CACHE_CONTROL).into_iter().map(|line| line.as_bytes()).collect();
     let dictionary = Parser::new(&lines.join(&b", "[..])).parse::<Dictionary>().ok()?;
@@ -139,8 +139,8 @@ fn targeted(headers: &HeaderMap) -> Option<Vec<Directive>> {
     (!directives.is_empty()).then_some(directives)
 }
 
-/// A member of the dictionary as a directive, its parameters left out; `None` where a directive that is known
-/// has a value of another type than its own.
+/// A member of the dictionary as a directive, without its parameters; `None` if a known directive has a value
+/// of the wrong type.
 fn member_directive(name: &str, member: &ListEntry) -> Option<Directive> {
     let name = name.to_owned();
     let ListEntry::Item(item) = member else { return Some(Directive { name, argument: None }) };

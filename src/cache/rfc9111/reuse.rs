@@ -5,18 +5,18 @@ use std::time::Duration;
 use super::{Fields, ResponseDirectives};
 use crate::cache::request_directives::RequestDirectives;
 
-/// For how long a stored response may be served once it is stale.
+/// How long a stored response may be served after it became stale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StaleRules {
     /// While it is validated (RFC 5861, section 3).
     pub(crate) while_revalidate: Duration,
-    /// Where the upstream answers with an error (RFC 5861, section 4).
+    /// If the upstream answers with an error (RFC 5861, section 4).
     pub(crate) if_error: Duration,
 }
 
 impl StaleRules {
-    /// What a response's directives allow; `configured` is what the route allows where they do not say: a
-    /// contract of another kind (section 4.2.4). What they forbid nothing allows.
+    /// What a response's directives allow, or `configured` where they say nothing: the route's settings are
+    /// an "out-of-band contract" (section 4.2.4). No setting allows what the directives forbid.
     pub(crate) fn new(directives: &ResponseDirectives, configured: Self) -> Self {
         if directives.forbid_stale() {
             return Self::default();
@@ -35,18 +35,18 @@ pub(crate) enum Reuse {
     Fresh,
     /// As it is, though it is stale.
     Stale {
-        /// Whether it is then to be validated in the background.
+        /// Whether to validate it in the background.
         refresh: bool,
     },
-    /// Once the upstream has confirmed it.
+    /// After the upstream has confirmed it.
     Validate {
-        /// Whether the request alone wants that.
+        /// Whether only the request wants that.
         asked: bool,
     },
 }
 
-/// Whether a response of `age`, fresh for `lifetime`, may answer a request that asks for `asked` (sections 4,
-/// 5.2.1).
+/// How a response of this `age`, fresh for `lifetime`, may answer a request with the directives `asked`
+/// (sections 4 and 5.2.1).
 pub(crate) fn reuse(
     directives: &ResponseDirectives,
     rules: StaleRules,
@@ -74,18 +74,18 @@ pub(crate) fn reuse(
     }
 }
 
-/// When a stale response answers a request after all.
+/// When a stale response answers a request although it was not validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fallback {
     /// Never.
     No,
-    /// Where the upstream is out of reach (RFC 9111, section 4.2.4).
+    /// If the upstream cannot be reached (RFC 9111, section 4.2.4).
     Disconnected,
-    /// Where it answers with an error, too (RFC 5861, section 4).
+    /// If the upstream cannot be reached or answers with an error (RFC 5861, section 4).
     Error,
 }
 
-/// When the same response answers that request without having been validated.
+/// When a response of this `age`, fresh for `lifetime`, answers the request without validation.
 pub(crate) fn fallback(
     directives: &ResponseDirectives,
     rules: StaleRules,
@@ -194,7 +194,7 @@ mod tests {
         };
         assert_eq!(rules("max-age=1"), configured);
         assert_eq!(rules("must-revalidate"), StaleRules::default());
-        let told = rules("stale-while-revalidate=0, stale-if-error=9");
-        assert_eq!((told.while_revalidate.as_secs(), told.if_error.as_secs()), (0, 9));
+        let own = rules("stale-while-revalidate=0, stale-if-error=9");
+        assert_eq!((own.while_revalidate.as_secs(), own.if_error.as_secs()), (0, 9));
     }
 }

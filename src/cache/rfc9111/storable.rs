@@ -8,11 +8,11 @@ use super::{
 };
 use crate::reason::Reason;
 
-/// Whether a shared cache may store the response to a `GET` or a `QUERY`, and has a use for it. `authorized` tells
-/// whether the request had an `Authorization`.
+/// Checks that a shared cache may store the response to a `GET` or a `QUERY`, and can use it later.
+/// `authorized` says whether the request had an `Authorization`.
 ///
 /// # Errors
-/// The reason, where it may not.
+/// Why it may not be stored.
 pub(crate) fn check_storable(
     authorized: bool,
     status: StatusCode,
@@ -20,7 +20,7 @@ pub(crate) fn check_storable(
     directives: &ResponseDirectives,
     times: Times,
 ) -> Result<(), Reason> {
-    // Section 3.3: a part is not stored here; a 304 tells of what is stored already (section 4.3.3).
+    // Section 3.3: parts are not stored here. A 304 updates what is stored already (section 4.3.3).
     if matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational() {
         return Err(Reason::Status);
     }
@@ -28,7 +28,7 @@ pub(crate) fn check_storable(
     if directives.must_understand && !understood {
         return Err(Reason::Status);
     }
-    // Section 5.2.2.3: whoever understands the status ignores the `no-store` beside `must-understand`.
+    // Section 5.2.2.3: a cache that understands the status ignores `no-store` beside `must-understand`.
     if directives.no_store && !understood {
         return Err(Reason::NoStore);
     }
@@ -38,7 +38,7 @@ pub(crate) fn check_storable(
     if authorized && !directives.allow_authorized() {
         return Err(Reason::Authorization);
     }
-    // Section 4.1: it never matches.
+    // Section 4.1: `Vary: *` never matches.
     if Vary::from_headers(headers) == Vary::Any {
         return Err(Reason::Vary);
     }
@@ -51,7 +51,7 @@ pub(crate) fn check_storable(
     if is_of_use(status, headers, directives, times) { Ok(()) } else { Err(Reason::NoFreshness) }
 }
 
-/// The final statuses that RFC 9110 defines, but for those of parts.
+/// The final statuses that RFC 9110 defines, without those of parts.
 fn is_understood(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
@@ -59,7 +59,7 @@ fn is_understood(status: StatusCode) -> bool {
     )
 }
 
-/// Whether it is fresh for some time, can be validated, or may be served stale.
+/// Whether a response is fresh for some time, can be validated, or may be served stale.
 fn is_of_use(status: StatusCode, headers: &HeaderMap, directives: &ResponseDirectives, times: Times) -> bool {
     let stale = directives.stale_while_revalidate.max(directives.stale_if_error);
     lifetime(status, headers, directives, times).is_some_and(|life| life > initial_age(headers, times))

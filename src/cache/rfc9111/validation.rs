@@ -5,11 +5,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::ResponseDirectives;
 
-/// Fields of one connection or of proxies, which are not stored (section 3.1; those that `Connection` names
-/// are gone by then).
+/// Fields of proxies, which are not stored (section 3.1). Those of the connection are removed before.
 const NOT_STORED: [&str; 3] = ["proxy-authenticate", "proxy-authentication-info", "proxy-authorization"];
 
-/// Fields that tell of the stored body itself, which a 304 leaves as it is (section 3.2).
+/// Fields that describe the stored body, which a 304 does not change (section 3.2).
 const NOT_UPDATED: [HeaderName; 4] = [
     header::CONTENT_ENCODING,
     header::CONTENT_LENGTH,
@@ -17,18 +16,21 @@ const NOT_UPDATED: [HeaderName; 4] = [
     HeaderName::from_static("content-md5"),
 ];
 
-/// The fields of a response that may be stored: without those that one connection or one client alone has, and
-/// without those that its `no-cache` or `private` names (sections 5.2.2.4, 5.2.2.7).
+/// The fields of a response that may be stored: without those for proxies, and without those that its
+/// `no-cache` or `private` names (sections 5.2.2.4, 5.2.2.7).
 pub(crate) fn fields_to_store(headers: &HeaderMap) -> HeaderMap {
     let directives = ResponseDirectives::from_headers(headers);
-    let stays = |name: &HeaderName| {
+    let may_be_stored = |name: &HeaderName| {
         let named = matches!(directives.no_cache, super::Fields::Only(_)) && directives.no_cache.covers(name);
         !(NOT_STORED.contains(&name.as_str()) || named || directives.private.covers(name))
     };
-    headers.iter().filter(|(name, _)| stays(name)).fold(HeaderMap::new(), |mut stored, (name, value)| {
-        stored.append(name, value.clone());
-        stored
-    })
+    headers.iter().filter(|(name, _)| may_be_stored(name)).fold(
+        HeaderMap::new(),
+        |mut stored, (name, value)| {
+            stored.append(name, value.clone());
+            stored
+        },
+    )
 }
 
 /// Whether a response can be validated (section 4.3.1).
@@ -36,15 +38,15 @@ pub(super) fn has_validator(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED)
 }
 
-/// The conditions with which the upstream is asked whether a stored response still holds (section 4.3.1); none
-/// where it cannot be.
+/// The conditions that ask the upstream whether a stored response is still valid (section 4.3.1); none if it
+/// has no validator.
 pub(crate) fn conditions(stored: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let pairs = [(header::ETAG, header::IF_NONE_MATCH), (header::LAST_MODIFIED, header::IF_MODIFIED_SINCE)];
     pairs.into_iter().filter_map(|(own, condition)| Some((condition, stored.get(own)?.clone()))).collect()
 }
 
-/// The stored response's fields once a 304 has confirmed it (sections 3.2, 4.3.4): each field of the 304 takes
-/// the place of the stored one, but for those that tell of the body. `None` where the 304 names another strong
+/// The stored response's fields after a 304 has confirmed it (sections 3.2, 4.3.4): each field of the 304
+/// replaces the stored one, except for those that describe the body. `None` if the 304 has another strong
 /// tag: it confirms another response, and nothing is updated.
 pub(crate) fn freshen(stored: &HeaderMap, revalidated: &HeaderMap) -> Option<HeaderMap> {
     let tag = |headers: &HeaderMap| headers.get(header::ETAG).filter(|tag| is_strong(tag)).cloned();
@@ -52,7 +54,7 @@ pub(crate) fn freshen(stored: &HeaderMap, revalidated: &HeaderMap) -> Option<Hea
         return None;
     }
     let mut fields = stored.clone();
-    // Its `Age` is counted anew.
+    // The age counts from the 304 on.
     fields.remove(header::AGE);
     for name in revalidated.keys().filter(|name| !NOT_UPDATED.contains(name)) {
         fields.remove(name);
@@ -67,13 +69,13 @@ fn is_strong(tag: &HeaderValue) -> bool {
     !tag.as_bytes().starts_with(b"W/")
 }
 
-/// Whether the answer to a `HEAD` tells of the stored response (section 4.3.5): what it has of validators and
-/// length is the same. `len` is the stored body's length.
+/// Whether the answer to a `HEAD` is about the stored response (section 4.3.5): its validators and its
+/// length, if it has them, are the stored ones. `len` is the stored body's length.
 pub(crate) fn matches_head(stored: &HeaderMap, len: usize, head: &HeaderMap) -> bool {
-    let same = |name| head.get(&name).is_none_or(|value| stored.get(&name) == Some(value));
-    let same_length =
+    let is_same = |name| head.get(&name).is_none_or(|value| stored.get(&name) == Some(value));
+    let has_same_length =
         head.get(header::CONTENT_LENGTH).is_none_or(|value| value.as_bytes() == len.to_string().as_bytes());
-    same(header::ETAG) && same(header::LAST_MODIFIED) && same_length
+    is_same(header::ETAG) && is_same(header::LAST_MODIFIED) && has_same_length
 }
 
 #[cfg(test)]
@@ -93,12 +95,12 @@ mod tests {
             ("x-twice", "1"),
             ("x-twice", "2"),
         ]));
-        let kept = [
+        let expected = [
             ("cache-control", "max-age=60, private=\"x-mine\", no-cache=\"set-cookie\""),
             ("x-twice", "1"),
             ("x-twice", "2"),
         ];
-        assert_eq!(fields, map(&kept));
+        assert_eq!(fields, map(&expected));
         let whole = map(&[("cache-control", "no-cache"), ("x", "1")]);
         assert_eq!(fields_to_store(&whole), whole, "an unqualified no-cache names none");
     }
@@ -147,7 +149,7 @@ mod tests {
         let stored = map(&[("etag", "\"a\"")]);
         assert!(freshen(&stored, &map(&[("etag", "\"b\"")])).is_none());
         assert!(freshen(&stored, &map(&[("etag", "\"a\"")])).is_some());
-        assert!(freshen(&stored, &map(&[("etag", "W/\"b\"")])).is_some(), "a weak one tells nothing");
+        assert!(freshen(&stored, &map(&[("etag", "W/\"b\"")])).is_some(), "a weak one says nothing");
     }
 
     #[test]

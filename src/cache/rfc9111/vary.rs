@@ -9,14 +9,14 @@ use crate::json::canonical::write_part;
 /// What a response varies on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Vary {
-    /// Something that no request tells: it matches none.
+    /// On something that no request has (`*`): it matches no request.
     Any,
-    /// These request headers, by name, each once; none where it does not vary.
+    /// On these request headers, sorted, each once; on none if it does not vary.
     On(Vec<HeaderName>),
 }
 
 impl Vary {
-    /// Reads a response's `Vary`. `Accept-Encoding` does not count: the upstream is asked without it.
+    /// Reads `Vary`. `Accept-Encoding` does not count: the upstream is asked without it.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         let mut names = Vec::new();
         for line in headers.get_all(header::VARY) {
@@ -37,9 +37,9 @@ impl Vary {
     }
 }
 
-/// What `request` says under `names`, in a normal form that two requests share only where these headers mean
-/// the same: the lines of one name are joined, white space around commas does not count, nor does the case of
-/// languages and charsets. A header that is not there is told from one that is empty.
+/// The values of `names` in `request`, in a normal form that two requests share only if these headers mean
+/// the same: the lines of one name are joined, and white space around commas does not count, nor does the
+/// case of languages and charsets. A missing header differs from an empty one.
 pub(crate) fn selector(names: &[HeaderName], request: &HeaderMap) -> Vec<u8> {
     let mut out = Vec::new();
     for name in names {
@@ -56,7 +56,9 @@ fn normalized(name: &HeaderName, value: &[u8]) -> Vec<u8> {
         header::ACCEPT_LANGUAGE | header::ACCEPT_CHARSET => Cow::Owned(value.to_ascii_lowercase()),
         _ => Cow::Borrowed(value),
     };
-    let (mut out, mut quoted, mut escaped) = (Vec::with_capacity(value.len()), false, false);
+    let mut out = Vec::with_capacity(value.len());
+    let mut quoted = false;
+    let mut escaped = false;
     for &byte in value.trim_ascii() {
         let is_space = matches!(byte, b' ' | b'\t');
         match byte {

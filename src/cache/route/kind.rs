@@ -1,33 +1,32 @@
-//! What requests ask for: the second part of every key, and the lifetime that its answers get.
+//! What a route's answers are: the second part of every key, with a default TTL for each.
 
 use std::{fmt, time::Duration};
 
-/// What a route's requests ask for; the second part of every key.
+/// What a route's answers are; the second part of every key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A question to a model or a RAG service.
+    /// The answer of a model or a RAG service to a question.
     Query,
     /// Vectors for texts.
     Embedding,
     /// A document's metadata.
     Document,
-    /// A conversation as last seen.
+    /// A conversation's messages.
     Conversation,
-    /// Anything else a `[[route]]` names.
+    /// Anything else.
     Other,
 }
 
 impl Kind {
-    /// Every kind, in the order `/health` shows them.
+    /// Every kind, in the order in which `/health` shows them.
     pub(crate) const ALL: [Self; 5] =
         [Self::Query, Self::Embedding, Self::Document, Self::Conversation, Self::Other];
 
-    /// The kind of that name.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// The name used in keys, logs and settings.
+    /// The name in keys, logs and settings.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Query => "query",
@@ -45,7 +44,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The lifetimes that routes get which name none.
+/// The TTLs of routes that set none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KindTtls {
     /// For `query`.
@@ -61,7 +60,6 @@ pub struct KindTtls {
 }
 
 impl KindTtls {
-    /// The lifetime of `kind`.
     pub(crate) const fn ttl(&self, kind: Kind) -> Duration {
         match kind {
             Kind::Query => self.query,

@@ -1,7 +1,7 @@
-//! Which rule covers a request, and what that rule says.
+//! Routes: which requests a rule covers, and how their answers are cached.
 //!
-//! Pure: a [`Route`] is data, and finding one looks at nothing but the method and the path. Whether the
-//! body fits as well is the dialect's business ([`crate::dialect`]).
+//! A [`Route`] is data. The method and the path alone decide which one covers a request; whether the body
+//! fits as well, [`crate::dialect`] decides. Pure.
 
 pub mod kind;
 pub(crate) mod pattern;
@@ -27,11 +27,11 @@ pub enum Scope {
     Credential,
     /// Every caller whose credentials the upstream accepts.
     Shared,
-    /// Callers for whom these request headers are the same.
+    /// Callers that send the same values in these headers.
     Headers(Vec<HeaderName>),
 }
 
-/// What says how long an answer is fresh, and all else about its being kept.
+/// What decides how long an answer is fresh, and everything else about storing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The route.
@@ -52,48 +52,49 @@ pub enum SetCookie {
 /// The id and the time of creation of a hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// As they were.
+    /// Those of the recorded answer.
     Recorded,
     /// New ones.
     Fresh,
 }
 
-/// The pace of a stream that is a hit.
+/// The pace at which a hit streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
     /// As fast as the client reads.
     AtOnce,
-    /// As it came.
+    /// At the pace of the recorded stream.
     Recorded,
-    /// This time between two events.
+    /// With this time between two events.
     Every(Duration),
 }
 
 /// What happens to an answer that all its clients have left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnAbandon {
-    /// It is brought to its end, and stored.
+    /// It is read to its end and stored.
     Finish,
-    /// The upstream's connection is closed.
+    /// The connection to the upstream is closed.
     Cancel,
 }
 
-/// A rule: which requests it covers and how their answers are kept.
+/// A rule: which requests it covers, and how their answers are cached.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Its name, part of the key.
+    /// The name, which is part of the key.
     pub name: String,
-    /// The requests it covers.
+    /// The requests that it covers.
     pub pattern: Pattern,
     /// What its answers are.
     pub kind: Kind,
-    /// What its bodies mean; `None` finds out by path and body.
+    /// What the bodies mean; if `None`, path and body decide.
     pub dialect: Option<Dialect>,
     /// `false` passes everything through.
     pub cache: bool,
-    /// What says how long an answer is fresh.
+    /// What decides how long an answer is fresh.
     pub mode: Mode,
-    /// How long an answer is fresh, or where the upstream says that, how long it is kept beyond; zero caches nothing.
+    /// How long an answer is fresh. Where the upstream decides that, how long an answer stays stored after
+    /// that. Zero caches nothing.
     pub ttl: Duration,
     /// Who may share its entries.
     pub scope: Scope,
@@ -105,7 +106,7 @@ pub struct Route {
     pub drop_headers: Vec<HeaderPattern>,
     /// Body members left out of the key.
     pub ignore: Vec<Pointer>,
-    /// Where the question's text is; `None` leaves it to the dialect.
+    /// Where the question's text is; if `None`, the dialect decides.
     pub text: Option<Vec<Pointer>>,
     /// What does not count in that text.
     pub normalize: Vec<Normalize>,
@@ -125,21 +126,23 @@ pub struct Route {
     pub replay: Replay,
     /// What happens to an answer that all its clients have left.
     pub on_abandon: OnAbandon,
-    /// How long after its TTL an answer is served while it is asked for anew.
+    /// How long after its TTL an answer is served while the upstream is asked again.
     pub stale_while_revalidate: Duration,
-    /// How long after that an answer is served where the upstream fails.
+    /// How long after that an answer is served if the upstream fails.
     pub stale_if_error: Duration,
-    /// Where an answer tells what it depends on; `None` leaves it to the dialect.
+    /// Where an answer names what it depends on; if `None`, the dialect decides.
     pub tags: Option<Vec<Pointer>>,
-    /// The kinds whose entries a success retires.
+    /// The kinds whose entries a success invalidates.
     pub invalidates: Vec<Kind>,
-    /// A built-in route covers a `POST` only if its body has all that its dialect's API requires.
+    /// Whether it is built in. Such a route covers a `POST` only if the body has everything that the
+    /// dialect's API requires.
     pub builtin: bool,
     /// Whether the model may be named elsewhere than in the body.
     pub model_elsewhere: bool,
 }
 
-/// The path of a deployment, which names the model (learn.microsoft.com/azure/ai-services/openai/reference).
+/// The path of an Azure deployment, which names the model
+/// (learn.microsoft.com/azure/ai-services/openai/reference).
 const AZURE: &str = " /openai/deployments/{name}/";
 
 /// The built-in routes: match, kind, dialect.
@@ -163,8 +166,9 @@ const BUILTIN: [(&str, Kind, Option<Dialect>); 16] = [
 ];
 
 impl Route {
-    /// Whether answers to `method` are kept: with `*` for any method, not to those that change something. A `POST`
-    /// asks a question, but not of a document or a conversation. Where the upstream is followed, HTTP says it.
+    /// Whether answers to `method` are cached. A pattern with `*` for its method covers those that change
+    /// something, too, and their answers are not. A `POST` counts as a question, but not to a document or a
+    /// conversation. Under `mode = "rfc9111"`, the safe methods are cached.
     pub(crate) fn caches(&self, method: &Method) -> bool {
         if self.mode == Mode::Rfc9111 {
             return self.cache && matches!(method.as_str(), "GET" | "HEAD" | "QUERY");
@@ -176,8 +180,8 @@ impl Route {
                 || (method == Method::POST && is_question()))
     }
 
-    /// What the route says of judging an answer to `ask`. `named` are the conversations that its request names, where the
-    /// answer may open another one.
+    /// How to judge an answer to `ask` on this route. `named` are the conversations that the request names,
+    /// if the answer may open another one.
     pub fn judging<'a>(&'a self, ask: &'a Ask, named: Option<&'a [String]>) -> JudgeOptions<'a> {
         JudgeOptions {
             ask,
@@ -189,7 +193,8 @@ impl Route {
         }
     }
 
-    /// The dialect of a JSON request that the route covers: the route's own, or else by path and body.
+    /// The dialect of a JSON request that the route covers: the route's own, or else the one that path and
+    /// body show.
     pub fn dialect_for(&self, path: &str, body: &Json<'_>) -> Dialect {
         match (self.dialect, self.kind) {
             (Some(dialect), _) => dialect,
@@ -204,7 +209,7 @@ impl Route {
     /// A route with every setting at its default; its name is its pattern.
     ///
     /// # Errors
-    /// Where `pattern` is none; the text says why.
+    /// If `pattern` cannot be read. The text says why.
     pub fn new(pattern: &str, kind: Kind, ttl: Duration, scope: Scope) -> Result<Self, String> {
         Ok(Self {
             name: pattern.to_owned(),
@@ -242,7 +247,7 @@ impl Route {
     }
 }
 
-/// The built-in routes under these lifetimes and this scope.
+/// The built-in routes with these TTLs and this scope.
 pub(crate) fn builtin(ttls: &KindTtls, scope: &Scope) -> Vec<Route> {
     BUILTIN
         .into_iter()

@@ -1,4 +1,6 @@
-//! Which requests a rule covers: a method and a pattern of paths. Pure.
+//! Which requests a route covers: a method and a pattern of paths. Pure.
+//!
+//! Hand-written because `**` may be the first segment (`/**/v1/messages`), which matchit cannot express.
 
 use std::str::FromStr;
 
@@ -7,15 +9,15 @@ use http::Method;
 /// `METHOD PATH`, as a route's `match` writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    /// `None` is `*`, any method.
+    /// `None` for `*`, any method.
     method: Option<Method>,
-    /// What every path begins with that is covered.
+    /// The beginning of every path that matches.
     begin: String,
     /// The segments before `**`, or all of them.
     head: Vec<Segment>,
-    /// The segments after `**`; `None` where the pattern has no `**`.
+    /// The segments after `**`; `None` if the pattern has no `**`.
     tail: Option<Vec<Segment>>,
-    /// The path itself, where it is the only one that is covered.
+    /// The one path that matches, if there is only one.
     only: Option<String>,
 }
 
@@ -30,7 +32,7 @@ impl Segment {
     fn matches(&self, segment: &str) -> bool {
         match self {
             Self::Literal(literal) => literal == segment,
-            // A dot segment may mean another path to the upstream; such a path is nobody's `{name}`.
+            // The upstream may take a dot segment for another path.
             Self::Any => !segment.is_empty() && !is_dot_segment(segment),
         }
     }
@@ -42,26 +44,26 @@ fn is_dot_segment(segment: &str) -> bool {
 }
 
 impl Pattern {
-    /// Whether a request for `path` (without its query) is covered. `GET` covers `HEAD`: both ask for the same.
+    /// Whether a request for `path` (without its query) is covered. `GET` covers `HEAD`.
     pub(crate) fn matches(&self, method: &Method, path: &str) -> bool {
-        let fits = |own: &Method| own == method || (own == Method::GET && method == Method::HEAD);
-        if !self.method.as_ref().is_none_or(fits) {
+        let covers_method = |own: &Method| own == method || (own == Method::GET && method == Method::HEAD);
+        if !self.method.as_ref().is_none_or(covers_method) {
             return false;
         }
         if let Some(only) = &self.only {
             return path == only;
         }
-        // Most patterns are those of other paths.
+        // Most patterns are for other paths: this rules them out quickly.
         if !path.starts_with(&self.begin) {
             return false;
         }
         let Some(path) = path.strip_prefix('/') else { return false };
         let mut given = path.split('/');
-        let begins = self.head.iter().all(|own| given.next().is_some_and(|given| own.matches(given)));
-        begins
+        let head_matches = self.head.iter().all(|own| given.next().is_some_and(|given| own.matches(given)));
+        head_matches
             && match &self.tail {
                 None => given.next().is_none(),
-                // `**` stands for any number of segments, none too.
+                // `**` matches any number of segments, or none.
                 Some(tail) => {
                     tail.iter().rev().zip(path.rsplit('/')).all(|(own, given)| own.matches(given))
                         && given.count() >= tail.len()
@@ -69,12 +71,11 @@ impl Pattern {
             }
     }
 
-    /// Whether it names a method, and does not stand for any.
     pub(crate) const fn names_method(&self) -> bool {
         self.method.is_some()
     }
 
-    /// The segment that the last `{…}` stands for in a `path` that is covered.
+    /// The segment of `path`, which this pattern covers, that the last `{…}` matches.
     pub(crate) fn last_capture<'a>(&self, path: &'a str) -> Option<&'a str> {
         let is_any = |segment: &Segment| *segment == Segment::Any;
         let tail = self.tail.as_deref().unwrap_or_default();
@@ -88,7 +89,7 @@ impl Pattern {
 impl FromStr for Pattern {
     type Err = String;
 
-    /// Errors name what is wrong with the pattern and how one is written.
+    /// The error says what is wrong with the pattern and how to write one.
     fn from_str(text: &str) -> Result<Self, String> {
         let (method, path) = text
             .split_once(' ')
@@ -114,7 +115,7 @@ impl FromStr for Pattern {
         }
         let is_one = tail.is_none() && !head.contains(&Segment::Any);
         let begin = path.split(['{', '*']).next().unwrap_or_default();
-        // `**` stands for no segment, too: then no `/` need be before it.
+        // `**` may match no segment, and then there is no `/` before it.
         let begin = begin.trim_end_matches('/').to_owned();
         Ok(Self { method, begin, head, tail, only: is_one.then(|| path.to_owned()) })
     }
