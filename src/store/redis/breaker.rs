@@ -1,12 +1,13 @@
 //! Whether Redis can be used, and the one place that decides it cannot.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use ::redis::{Client, ErrorKind, RedisError, Value};
 use arc_swap::{ArcSwapOption, Guard};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
@@ -146,11 +147,11 @@ impl Breaker {
     }
 
     pub(super) fn last_error(&self) -> Option<String> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last_error.lock().clone()
     }
 
     pub(super) fn set_last_error(&self, reason: Option<String>) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+        *self.last_error.lock() = reason;
     }
 
     /// Waits for `reply` within the deadline, and no longer than `call.within`, and draws the conclusions from how it

@@ -4,11 +4,12 @@
 //! many ask, rests ten times as long as it took, and nobody waits for it longer than `PATIENCE`.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use ::redis::{Client, Cmd, RedisError, Value, aio::MultiplexedConnection, from_redis_value};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time};
 
 use super::{
@@ -162,7 +163,7 @@ impl UsageScan {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -1,12 +1,11 @@
 //! Whether writes are worth sending: Redis can refuse them for long (full, read-only) while reads go on.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use crate::time::micros;
 
@@ -45,7 +44,7 @@ impl WriteGate {
 
     /// A write was refused.
     pub(super) fn refused(&self, now: Instant, reason: String) {
-        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, reason));
+        *self.refusal.lock() = Some((now, reason));
         self.probe_at.store(self.micros(now + PROBE_INTERVAL), Ordering::Release);
     }
 
@@ -62,7 +61,7 @@ impl WriteGate {
 
     /// Why writes are refused, if they are or lately were.
     pub(super) fn refusal(&self, now: Instant) -> Option<String> {
-        let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        let refusal = self.refusal.lock();
         let (at, reason) = refusal.as_ref()?;
         let closed = self.probe_at.load(Ordering::Acquire) != 0;
         (closed || now.saturating_duration_since(*at) < QUIET).then(|| reason.clone())
