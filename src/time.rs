@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Writes a duration in seconds, to the microsecond: `0.000012`.
@@ -49,6 +49,24 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 /// Whole microseconds, at most `u64::MAX`.
 pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Moments as whole microseconds since the clock's start, so that an atomic number can hold one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MicrosClock {
+    start: Instant,
+}
+
+impl MicrosClock {
+    /// A clock that starts at `start`.
+    pub(crate) const fn new(start: Instant) -> Self {
+        Self { start }
+    }
+
+    /// The microseconds from the start to `at`; 0 for a moment before the start.
+    pub(crate) fn micros(self, at: Instant) -> u64 {
+        micros(at.saturating_duration_since(self.start))
+    }
 }
 
 /// Milliseconds since the Unix epoch; 0 before it.

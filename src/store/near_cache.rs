@@ -21,7 +21,7 @@ use tokio::{sync::Notify, time};
 use super::MemoryStore;
 use crate::{
     cache::{entry::Entry, invalidation::Offset, key::Key},
-    time::micros,
+    time::MicrosClock,
 };
 
 /// How long after the announcements were known to be complete what is near is given. What is promised is 100 ms.
@@ -61,8 +61,8 @@ pub(super) struct NearCache {
     max_bytes: u64,
     entries: ArcSwap<MemoryStore>,
     slots: Box<[Mutex<Slot>]>,
-    base: Instant,
-    /// Until when entries are given, in microseconds since `base`.
+    clock: MicrosClock,
+    /// Until when entries are given, in microseconds of `clock`.
     current_until: AtomicU64,
     /// The announcements were read up to now again.
     heard: Notify,
@@ -75,7 +75,7 @@ impl NearCache {
             max_bytes,
             entries: ArcSwap::from_pointee(MemoryStore::new(max_bytes)),
             slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
-            base: Instant::now(),
+            clock: MicrosClock::new(Instant::now()),
             current_until: AtomicU64::new(0),
             heard: Notify::new(),
         })
@@ -152,7 +152,7 @@ impl NearCache {
 
     /// Says that all that was announced by `at` is known.
     pub(super) fn heard(&self, at: Instant) {
-        self.current_until.store(self.micros(at + CURRENT_FOR), Ordering::Release);
+        self.current_until.store(self.clock.micros(at + CURRENT_FOR), Ordering::Release);
         self.heard.notify_waiters();
     }
 
@@ -179,16 +179,12 @@ impl NearCache {
     }
 
     fn is_current(&self, now: Instant) -> bool {
-        self.micros(now) < self.current_until.load(Ordering::Acquire)
+        self.clock.micros(now) < self.current_until.load(Ordering::Acquire)
     }
 
     fn slot(&self, key: &Key) -> MutexGuard<'_, Slot> {
         let [low, high, ..] = *key.digest();
         self.slots[usize::from(u16::from_le_bytes([low, high])) % SLOTS].lock()
-    }
-
-    fn micros(&self, at: Instant) -> u64 {
-        micros(at.saturating_duration_since(self.base))
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
         key::{Key, namespace::Namespace},
     },
     dialect::Placement,
-    time::micros,
+    time::{MicrosClock, micros},
 };
 
 /// Parts with locks of their own.
@@ -46,7 +46,7 @@ struct Inner {
     placing: [Mutex<()>; SHARDS],
     max_bytes: u64,
     bytes: AtomicU64,
-    started: Instant,
+    clock: MicrosClock,
     invalidations: InvalidationLog,
 }
 
@@ -76,7 +76,7 @@ impl MemoryStore {
             placing: std::array::from_fn(|_| Mutex::default()),
             max_bytes,
             bytes: AtomicU64::new(0),
-            started: Instant::now(),
+            clock: MicrosClock::new(Instant::now()),
             invalidations: InvalidationLog::standalone(),
         }))
     }
@@ -168,7 +168,7 @@ impl MemoryStore {
 
 impl Inner {
     fn now(&self) -> u64 {
-        micros(self.started.elapsed())
+        self.clock.micros(Instant::now())
     }
 
     fn shard(&self, digest: &Digest) -> &Mutex<Shard> {

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use crate::time::micros;
+use crate::time::MicrosClock;
 
 /// This many in a row, and whatever is at the other end is taken for dead.
 const LIMIT: u32 = 3;
@@ -13,15 +13,15 @@ const LIMIT: u32 = 3;
 /// Counts timeouts since the last reply.
 #[derive(Debug)]
 pub(super) struct Timeouts {
-    base: Instant,
+    clock: MicrosClock,
     count: AtomicU32,
-    /// When the last counted timeout ended, in microseconds since `base`.
+    /// When the last counted timeout ended, in microseconds of `clock`.
     counted_at: AtomicU64,
 }
 
 impl Timeouts {
     pub(super) fn new(now: Instant) -> Self {
-        Self { base: now, count: AtomicU32::new(0), counted_at: AtomicU64::new(0) }
+        Self { clock: MicrosClock::new(now), count: AtomicU32::new(0), counted_at: AtomicU64::new(0) }
     }
 
     /// A reply came.
@@ -35,7 +35,7 @@ impl Timeouts {
     /// A call begun at `started` timed out at `now`; whether that makes too many in a row. Calls that ran side
     /// by side count once, or one hiccup under load would do.
     pub(super) fn timed_out(&self, started: Instant, now: Instant) -> bool {
-        let (started, now) = (self.micros(started), self.micros(now));
+        let (started, now) = (self.clock.micros(started), self.clock.micros(now));
         let counts = self
             .counted_at
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| (started >= last).then_some(now))
@@ -45,10 +45,6 @@ impl Timeouts {
         } else {
             self.count.load(Ordering::Relaxed) >= LIMIT
         }
-    }
-
-    fn micros(&self, at: Instant) -> u64 {
-        micros(at.saturating_duration_since(self.base))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::time::micros;
+use crate::time::MicrosClock;
 
 /// While Redis refuses writes, one write in this time is let through to see whether it still does.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
@@ -19,8 +19,8 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Stops writes after a refusal, but for a probe now and then.
 #[derive(Debug)]
 pub(super) struct WriteGate {
-    base: Instant,
-    /// When the next probe may go, in microseconds since `base`; 0 while open.
+    clock: MicrosClock,
+    /// When the next probe may go, in microseconds of `clock`; 0 while open.
     probe_at: AtomicU64,
     /// The last refusal: when, and why.
     refusal: Mutex<Option<(Instant, String)>>,
@@ -28,7 +28,7 @@ pub(super) struct WriteGate {
 
 impl WriteGate {
     pub(super) fn new(now: Instant) -> Self {
-        Self { base: now, probe_at: AtomicU64::new(0), refusal: Mutex::new(None) }
+        Self { clock: MicrosClock::new(now), probe_at: AtomicU64::new(0), refusal: Mutex::new(None) }
     }
 
     /// Whether a write may be sent; while writes are refused, true for the one that probes.
@@ -37,15 +37,15 @@ impl WriteGate {
         if due == 0 {
             return true;
         }
-        let next = self.micros(now + PROBE_INTERVAL);
-        self.micros(now) >= due
+        let next = self.clock.micros(now + PROBE_INTERVAL);
+        self.clock.micros(now) >= due
             && self.probe_at.compare_exchange(due, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// A write was refused.
     pub(super) fn refused(&self, now: Instant, reason: String) {
         *self.refusal.lock() = Some((now, reason));
-        self.probe_at.store(self.micros(now + PROBE_INTERVAL), Ordering::Release);
+        self.probe_at.store(self.clock.micros(now + PROBE_INTERVAL), Ordering::Release);
     }
 
     /// A write was taken, or Redis was away.
@@ -65,10 +65,6 @@ impl WriteGate {
         let (at, reason) = refusal.as_ref()?;
         let closed = self.probe_at.load(Ordering::Acquire) != 0;
         (closed || now.saturating_duration_since(*at) < QUIET).then(|| reason.clone())
-    }
-
-    fn micros(&self, at: Instant) -> u64 {
-        micros(at.saturating_duration_since(self.base))
     }
 }
 
