@@ -11,10 +11,8 @@ use crate::{
     http::headers,
     json::{Json, Member, headers::from_json},
     proxy::response::X_REQUEST_ID,
+    store::MAX_TTL,
 };
-
-/// A hundred years, the longest life.
-const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 const MEMBERS: &str = "body, body_base64, status, headers, ttl, tags";
 

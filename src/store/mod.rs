@@ -32,6 +32,13 @@ use crate::{
     dialect::Placement,
 };
 
+/// The longest life that an entry is given, a hundred years: beyond some point Redis refuses.
+pub(crate) const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// How long this process and, over Redis, the other replicas remember that a question's answers are for their own
+/// callers only.
+pub(crate) const UNSHAREABLE_FOR: Duration = Duration::from_secs(60);
+
 /// One of the two stores.
 #[derive(Debug)]
 pub enum Store {

@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use crate::{
     cache::key::KeyId,
     proxy::coalesce::flight::{Flight, FlightMeta, Reader, Writer},
+    store::UNSHAREABLE_FOR,
 };
 
-/// How long a key is remembered whose answer proved to be for its own caller only.
-const UNSHAREABLE_FOR: Duration = Duration::from_secs(60);
+/// Keys whose answers proved to be for their own callers only; each is remembered for [`UNSHAREABLE_FOR`].
 const MAX_UNSHAREABLE: u64 = 100_000;
 
 /// How long a stale answer is not asked for anew in the background, after that failed.

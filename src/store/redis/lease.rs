@@ -16,15 +16,13 @@ use super::{
     RedisStore, StoreError,
     breaker::{Call, Kind},
 };
-use crate::cache::invalidation::Offset;
+use crate::{cache::invalidation::Offset, store::UNSHAREABLE_FOR};
 
 /// The life of a lease, and how often its holder prolongs it.
 const LIFE: Duration = Duration::from_millis(1500);
 const PROLONGED_EVERY: Duration = Duration::from_millis(500);
 
-/// How long replicas know of a question whose answers are for their own callers only.
-const UNSHAREABLE_FOR: Duration = Duration::from_secs(60);
-/// What stands in place of a holder then.
+/// The holder of a lease whose question has answers for their own callers only.
 const UNSHAREABLE: &str = "-";
 
 /// Takes the lease KEYS[1] for ARGV[1] where nobody holds it; who held it, and the value under KEYS[2].

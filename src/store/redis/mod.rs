@@ -53,7 +53,7 @@ use stream::Keys;
 use subscriber::Subscriber;
 use usage::UsageScan;
 
-use super::{hits::Hits, near_cache::NearCache, pending_writes::Writing};
+use super::{MAX_TTL, hits::Hits, near_cache::NearCache, pending_writes::Writing};
 use crate::{
     cache::{
         encryption::Encryption,
@@ -62,9 +62,6 @@ use crate::{
     },
     config::RedisTls,
 };
-
-/// The longest time to live that is asked for, a hundred years: beyond some point Redis refuses.
-const MAX_TTL_MS: u64 = 100 * 365 * 24 * 3600 * 1000;
 
 /// A change in what Redis can be used for, told once each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -425,8 +422,8 @@ impl fmt::Debug for RedisStore {
 }
 
 fn millis(ttl: Duration) -> u64 {
-    let whole = ttl.as_nanos().div_ceil(1_000_000);
-    u64::try_from(whole).unwrap_or(u64::MAX).clamp(1, MAX_TTL_MS)
+    let whole = ttl.min(MAX_TTL).as_nanos().div_ceil(1_000_000);
+    u64::try_from(whole).unwrap_or(u64::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -438,6 +435,6 @@ mod tests {
         assert_eq!(millis(Duration::ZERO), 1);
         assert_eq!(millis(Duration::from_micros(1500)), 2);
         assert_eq!(millis(Duration::from_secs(60)), 60_000);
-        assert_eq!(millis(Duration::MAX), MAX_TTL_MS);
+        assert_eq!(millis(Duration::MAX), 3_153_600_000_000);
     }
 }
