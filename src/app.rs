@@ -23,7 +23,7 @@ use crate::{
         state::{Live, Shared},
     },
     server::Server,
-    store::{MemoryStore, OpenError, RedisStore, Store, StoreEvent},
+    store::{MemoryStore, OpenError, RedisClient, RedisStore, Store, StoreEvent},
     telemetry::log::{Log, events},
 };
 
@@ -229,7 +229,7 @@ impl Reloader {
         }
         let (shared, permits) = (Arc::clone(&self.proxy.shared), Arc::clone(&self.permits));
         let live = Live::new(config, shared, permits).map_err(StartError::Certificates)?;
-        self.proxy.shared.store.set_largest(live.config.store.max_entry);
+        self.proxy.shared.store.set_max_entry(live.config.store.max_entry);
         self.proxy.live.store(Arc::new(live));
         Ok(())
     }
@@ -273,10 +273,10 @@ fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
 pub async fn open_store(config: &StoreConfig) -> Result<Store, OpenError> {
     let Some(url) = &config.redis else { return Ok(Store::Memory(MemoryStore::new(config.max_memory))) };
     let StoreConfig { tls, namespace, timeout, near_memory, .. } = config;
-    let store = RedisStore::open(url.expose(), tls, namespace, *timeout, *near_memory, tell_store_event)?
-        .sealed(config.encryption());
-    store.set_largest(config.max_entry);
-    if store.ready(STORE_WAIT).await {
+    let client = RedisClient::open(url.expose(), tls, namespace, *timeout, tell_store_event)?;
+    let store = RedisStore::new(client, *near_memory, config.encryption());
+    store.set_max_entry(config.max_entry);
+    if store.client().ready(STORE_WAIT).await {
         store.synced(STORE_WAIT).await;
     }
     Ok(Store::Redis(Arc::new(store)))

@@ -19,7 +19,7 @@ use crate::{
     },
     dialect::{BY_HAND, Form},
     proxy::state::{Live, Shared},
-    store::{Listed, StoreError},
+    store::{ListedEntry, StoreError},
     time::{rfc3339, unix_millis},
 };
 
@@ -35,8 +35,8 @@ pub(super) async fn list(
     Ok(json!({"entries": entries, "more": list.more}))
 }
 
-fn listed(entry: &Listed) -> Value {
-    let Listed { key, stored_at, ttl, size, hits } = entry;
+fn listed(entry: &ListedEntry) -> Value {
+    let ListedEntry { key, stored_at, ttl, size, hits } = entry;
     let (age, left) = age_and_rest(*stored_at, *ttl);
     json!({
         "key": key.name(), "kind": key.kind().as_str(), "age": age, "ttl": left, "size": size, "hits": hits,

@@ -65,9 +65,9 @@ async fn out_of_reach(loaded: &Loaded, store: &Store) -> Vec<String> {
     let mut warnings = Vec::new();
     match store {
         Store::Memory(_) => {}
-        Store::Redis(store) if store.connected() => {}
+        Store::Redis(store) if store.client().connected() => {}
         Store::Redis(store) => {
-            let reason = store.last_error().unwrap_or_else(|| "no answer".to_owned());
+            let reason = store.client().last_error().unwrap_or_else(|| "no answer".to_owned());
             warnings.push(format!(
                 "store.redis is out of reach ({reason}); requests would go on to the upstream"
             ));

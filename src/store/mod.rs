@@ -1,27 +1,24 @@
-//! Where answers are kept: in this process, or in Redis. A store never hurts: whatever fails is a miss.
+//! Where entries are stored: in this process (`memory/`), or in Redis behind a near cache (`redis/`).
 //!
-//! What Redis is asked is in a box of its own: that takes thousands of bytes, which the future of each request, be it
-//! one that asks no Redis, would hold and have copied.
+//! A store never breaks a request: a failure is a miss.
+//!
+//! Each call of Redis is a boxed future. It takes thousands of bytes, which the future of every request would
+//! otherwise hold and copy, even of a request that asks no Redis.
 
-mod hits;
 mod list;
 mod memory;
-pub mod near_cache;
-pub mod pending_writes;
-pub mod redis;
+mod redis;
 mod sweep;
-pub mod tiered;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+pub(crate) use self::{list::ListedEntry, sweep::Sweep};
 pub use self::{
-    list::{List, Listed},
     memory::MemoryStore,
-    redis::{Lease, LeaseState, OpenError, RedisStore, StoreError, StoreEvent},
-    sweep::{Sweep, Sweeping},
+    redis::{Lease, LeaseReply, LeaseState, OpenError, RedisClient, RedisStore, StoreError, StoreEvent},
 };
 use crate::{
     cache::{
@@ -35,8 +32,8 @@ use crate::{
 /// The longest life that an entry is given, a hundred years: beyond some point Redis refuses.
 pub(crate) const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// How long this process and, over Redis, the other replicas remember that a question's answers are for their own
-/// callers only.
+/// How long this process and, over Redis, the other replicas remember that a question's answers are for their
+/// own callers only.
 pub(crate) const UNSHAREABLE_FOR: Duration = Duration::from_secs(60);
 
 /// One of the two stores.
@@ -44,68 +41,59 @@ pub(crate) const UNSHAREABLE_FOR: Duration = Duration::from_secs(60);
 pub enum Store {
     /// In this process.
     Memory(MemoryStore),
-    /// In Redis, shared with other replicas; perhaps with a near tier before it.
+    /// In Redis, shared with other replicas; perhaps behind a near cache.
     Redis(Arc<RedisStore>),
 }
 
-/// Whether to ask the upstream, and what is stored by now.
-#[derive(Debug)]
-pub struct LeaseReply {
-    /// Whose turn it is.
-    pub state: LeaseState,
-    /// What is stored, be it of no use to the request.
-    pub found: Option<Arc<Entry>>,
-}
-
-/// What `/health` tells of the store.
+/// What `/health` shows of the store.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreStatus {
     /// `memory` or `redis`.
     pub name: &'static str,
-    /// Whether it can be used.
+    /// Whether lookups can find something.
     pub connected: bool,
-    /// The namespace's entries; `None` where that is not known.
+    /// The number of entries of the namespace; `None` if that is not known.
     pub total_keys: Option<u64>,
-    /// The bytes in use; `None` where that is not known.
+    /// The bytes in use; `None` if that is not known.
     pub memory_used: Option<u64>,
 }
 
 impl Store {
-    /// From now on takes no body of more than `bytes` for an answer (`store.max_entry`).
-    pub fn set_largest(&self, bytes: usize) {
+    /// Takes no body of more than `bytes` for an answer from now on (`store.max_entry`).
+    pub(crate) fn set_max_entry(&self, bytes: usize) {
         if let Self::Redis(store) = self {
-            store.set_largest(bytes);
+            store.set_max_entry(bytes);
         }
     }
 
-    /// What was retired, as far as this process knows.
-    pub fn invalidations(&self) -> &InvalidationLog {
+    /// What was invalidated, as far as this process knows.
+    pub(crate) fn invalidations(&self) -> &InvalidationLog {
         match self {
             Self::Memory(store) => store.invalidations(),
             Self::Redis(store) => store.invalidations(),
         }
     }
 
-    /// The place in the order of retirements that a fill begins at now; `None` where that is not known, and so no
-    /// answer can be told from a retired one.
+    /// The position in the invalidation log at which a fill begins now; `None` if it is not known: then every
+    /// answer may be invalidated.
     pub fn now(&self) -> Option<Version> {
         self.invalidations().now(Instant::now())
     }
 
-    /// Retires: from now on no entry that depends on one of `targets`, and whose fill has begun by now, is found, by
-    /// any replica; nor is one stored. Tells the place at which that happened.
+    /// Invalidates: from now on no replica finds or stores an entry that depends on one of `targets` and
+    /// whose fill has begun by now. Returns the position in the log.
     ///
     /// # Errors
-    /// Where other replicas could not be told yet; here it is retired all the same.
+    /// If the other replicas could not be reached yet; here the entries are invalidated all the same.
     pub async fn invalidate(&self, targets: &[Target]) -> Result<Version, StoreError> {
         self.invalidate_within(targets, Duration::MAX).await
     }
 
-    /// The same for a caller who can wait no longer than `within` for the others to be told.
+    /// As [`Self::invalidate`], for a caller who can wait for the other replicas no longer than `within`.
     ///
     /// # Errors
     /// See [`Self::invalidate`].
-    pub async fn invalidate_within(
+    pub(crate) async fn invalidate_within(
         &self,
         targets: &[Target],
         within: Duration,
@@ -117,27 +105,22 @@ impl Store {
         }
     }
 
-    /// The entry under `key`, where it is not retired.
+    /// The entry under `key`, unless it is invalidated; that counts as a hit.
     ///
     /// # Errors
-    /// Where the store could not be asked; to the request, a miss.
+    /// If the store could not be asked; to the request, that is a miss.
     pub async fn get(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
         match self {
-            Self::Memory(store) => Ok(self.hit(store, key)),
-            Self::Redis(store) => Box::pin(store.hit(key)).await,
+            Self::Memory(store) => Ok(get_from(store, key)),
+            Self::Redis(store) => Box::pin(store.get(key)).await,
         }
     }
 
-    /// What the in-process store gives a request.
-    fn hit(&self, store: &MemoryStore, key: &Key) -> Option<Arc<Entry>> {
-        store.get(key).filter(|entry| !entry.is_invalidated(key, store.invalidations()))
-    }
-
-    /// The same for whoever looks on: it counts as no request.
+    /// As [`Self::get`], without counting a hit.
     ///
     /// # Errors
-    /// Where the store could not be asked.
-    pub async fn peek(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
+    /// If the store could not be asked.
+    pub(crate) async fn peek(&self, key: &Key) -> Result<Option<Arc<Entry>>, StoreError> {
         match self {
             Self::Memory(store) => {
                 Ok(store.peek(key).filter(|entry| !entry.is_invalidated(key, store.invalidations())))
@@ -149,43 +132,43 @@ impl Store {
     /// The entries under `keys` in one round trip, each as [`Self::get`] would find it.
     pub async fn get_many(&self, keys: &[Key]) -> Vec<Result<Option<Arc<Entry>>, StoreError>> {
         match self {
-            Self::Memory(store) => keys.iter().map(|key| Ok(self.hit(store, key))).collect(),
-            Self::Redis(store) => Box::pin(store.hit_many(keys)).await,
+            Self::Memory(store) => keys.iter().map(|key| Ok(get_from(store, key))).collect(),
+            Self::Redis(store) => Box::pin(store.get_many(keys)).await,
         }
     }
 
-    /// Removes the entry under `key`; whether there was one. It may come back by a fill that is running, unless
-    /// that was retired before.
+    /// Removes the entry under `key`; whether there was one. A running fill may store it again, unless that
+    /// fill is invalidated.
     ///
     /// # Errors
-    /// Where the store could not be asked.
+    /// If the store could not be asked.
     pub async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
         match self {
             Self::Memory(store) => Ok(store.remove(key)),
-            Self::Redis(store) => Box::pin(store.discard(key)).await,
+            Self::Redis(store) => Box::pin(store.remove(key)).await,
         }
     }
 
-    /// Keeps `entry` under `key` for `life`.
+    /// Stores `entry` under `key` for `life`.
     ///
     /// # Errors
-    /// Where it could not be stored.
+    /// If it could not be stored.
     pub async fn put(&self, key: &Key, entry: Arc<Entry>, life: Duration) -> Result<(), StoreError> {
         match self {
             Self::Memory(store) => {
                 store.put(key, &entry, life);
                 Ok(())
             }
-            Self::Redis(store) => Box::pin(store.keep(key, &entry, life)).await,
+            Self::Redis(store) => Box::pin(store.put(key, &entry, life)).await,
         }
     }
 
-    /// Keeps `entry` for `life` under `key`, or where `place` says, which is asked where another entry is kept there by
-    /// then: in its place, beside it, or nowhere. Tells where.
+    /// Stores `entry` for `life` under `key`. If another entry is there, `place` decides: instead of it,
+    /// beside it, or nowhere. Returns where the entry is.
     ///
     /// # Errors
-    /// Where it could not be stored.
-    pub async fn put_in_place(
+    /// If it could not be stored.
+    pub(crate) async fn put_in_place(
         &self,
         key: &Key,
         entry: &Arc<Entry>,
@@ -194,46 +177,46 @@ impl Store {
     ) -> Result<Placement, StoreError> {
         match self {
             Self::Memory(store) => Ok(store.put_in_place(key, entry, life, place)),
-            Self::Redis(store) => Box::pin(store.keep_in_place(key, entry, life, place)).await,
+            Self::Redis(store) => Box::pin(store.put_in_place(key, entry, life, place)).await,
         }
     }
 
-    /// Keeps entries under their keys, each for its life; pipelined.
+    /// Stores entries under their keys, each for its life; pipelined.
     ///
     /// # Errors
-    /// Where one of them could not be stored; the others are.
+    /// If one of them could not be stored; the others are.
     pub async fn put_many(&self, entries: Vec<(Key, Arc<Entry>, Duration)>) -> Result<(), StoreError> {
         match self {
             Self::Memory(store) => {
                 entries.into_iter().for_each(|(key, entry, life)| store.put(&key, &entry, life));
                 Ok(())
             }
-            Self::Redis(store) => Box::pin(store.keep_many(entries)).await,
+            Self::Redis(store) => Box::pin(store.put_many(entries)).await,
         }
     }
 
-    /// Asks whose turn it is to ask the upstream for what `key` is kept under and depends on `target_ids`, in `form`; waits
-    /// no longer than `within`.
+    /// Asks for the lease of the answer in `form` that is stored under `key` and depends on `target_ids`;
+    /// waits no longer than `within`.
     ///
     /// # Errors
-    /// Where the store could not be asked.
-    pub async fn acquire_lease(
+    /// If the store could not be asked.
+    pub(crate) async fn acquire_lease(
         &self,
         key: &Key,
         target_ids: &[TargetId],
         form: u64,
         within: Duration,
-    ) -> Result<LeaseReply, StoreError> {
+    ) -> Result<LeaseReply<Arc<Entry>>, StoreError> {
         match self {
             Self::Memory(_) => {
-                Ok(LeaseReply { state: LeaseState::Acquired(None), found: self.peek(key).await? })
+                Ok(LeaseReply { state: LeaseState::Acquired(None), stored: self.peek(key).await? })
             }
-            Self::Redis(store) => Box::pin(store.turn_of(key, target_ids, form, within)).await,
+            Self::Redis(store) => Box::pin(store.acquire_lease(key, target_ids, form, within)).await,
         }
     }
 
-    /// What `/health` tells.
-    pub async fn status(&self) -> StoreStatus {
+    /// What `/health` shows of the store.
+    pub(crate) async fn status(&self) -> StoreStatus {
         match self {
             Self::Memory(store) => StoreStatus {
                 name: "memory",
@@ -241,15 +224,11 @@ impl Store {
                 total_keys: Some(store.entries()),
                 memory_used: Some(store.bytes()),
             },
-            Self::Redis(store) => {
-                let status = Box::pin(store.status()).await;
-                StoreStatus {
-                    name: "redis",
-                    connected: status.connected,
-                    total_keys: status.total_keys,
-                    memory_used: status.memory_used,
-                }
-            }
+            Self::Redis(store) => Box::pin(store.status()).await,
         }
     }
+}
+
+fn get_from(store: &MemoryStore, key: &Key) -> Option<Arc<Entry>> {
+    store.get(key).filter(|entry| !entry.is_invalidated(key, store.invalidations()))
 }

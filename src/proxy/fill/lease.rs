@@ -61,8 +61,8 @@ impl Fill {
             if std::mem::take(&mut is_first) {
                 self.plan.store_budget = budget.saturating_sub(asked.elapsed());
             }
-            let Ok(store::LeaseReply { state, found }) = reply else { return LeaseOutcome::Fetch(None) };
-            if let Some(entry) = found
+            let Ok(store::LeaseReply { state, stored }) = reply else { return LeaseOutcome::Fetch(None) };
+            if let Some(entry) = stored
                 && let Lookup::Hit(found) = find_for_readers(&self.plan, key, entry).await
             {
                 return LeaseOutcome::Found(found);

@@ -1,7 +1,7 @@
-//! The in-process store: bounded by bytes; what was not used for a long time goes first.
+//! The in-process store: bounded by bytes; entries that were not used for a long time go first.
 //!
-//! Entries are spread over shards by their digests, each under a lock of its own that is held for a moment. What is
-//! held is packed: one piece of memory an entry, so that the bound is one of memory.
+//! Entries are spread over shards by their digests, each under a lock of its own that is held for a moment.
+//! They are packed, one piece of memory an entry, so that the bound is one of memory.
 
 mod shard;
 
@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use self::shard::{Digest, Held, Shard, cost};
+use self::shard::{Digest, Shard, StoredEntry, cost};
 use crate::{
     cache::{
         entry::{Entry, codec::PackedEntry},
@@ -29,10 +29,10 @@ use crate::{
 /// Parts with locks of their own.
 const SHARDS: usize = 64;
 
-/// Entries that were used are passed over so often while room is made for another, so that nobody waits long for it.
-const MOST_SPARED: usize = 16;
+/// So many used entries are passed over while room is made for another one, so that nobody waits long for it.
+const MAX_SPARED: usize = 16;
 
-/// Entries that a walk looks at while it holds a lock.
+/// Slots that a walk reads while it holds a lock.
 const WALKED_AT_ONCE: usize = 32;
 
 /// The in-process store.
@@ -42,7 +42,7 @@ pub struct MemoryStore(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     shards: [Mutex<Shard>; SHARDS],
-    /// Held while it is decided which of two entries stays, so that both are seen.
+    /// Locked while it is decided which of two entries stays, so that both are seen.
     placing: [Mutex<()>; SHARDS],
     max_bytes: u64,
     bytes: AtomicU64,
@@ -50,27 +50,24 @@ struct Inner {
     invalidations: InvalidationLog,
 }
 
-/// An entry that a walk comes by.
+/// An entry as a walk sees it.
 #[derive(Debug)]
-pub struct Walked {
-    /// Its key.
-    pub key: Key,
-    /// It.
-    pub packed: PackedEntry,
-    /// How often it was found.
-    pub hits: u64,
+pub(crate) struct WalkedEntry {
+    pub(crate) key: Key,
+    pub(crate) packed: PackedEntry,
+    pub(crate) hits: u64,
 }
 
-impl Walked {
-    /// The bytes it takes.
-    pub fn size(&self) -> u64 {
+impl WalkedEntry {
+    /// The bytes that it takes in the store.
+    pub(crate) fn size(&self) -> u64 {
         cost(&self.packed)
     }
 }
 
 impl MemoryStore {
-    /// A store of at most `max_bytes`, what it costs to hold an entry included.
-    pub fn new(max_bytes: u64) -> Self {
+    /// A store of at most `max_bytes`, the cost of holding entries included.
+    pub(crate) fn new(max_bytes: u64) -> Self {
         Self(Arc::new(Inner {
             shards: std::array::from_fn(|_| Mutex::default()),
             placing: std::array::from_fn(|_| Mutex::default()),
@@ -81,50 +78,50 @@ impl MemoryStore {
         }))
     }
 
-    /// What was retired.
-    pub fn invalidations(&self) -> &InvalidationLog {
+    /// What was invalidated.
+    pub(crate) fn invalidations(&self) -> &InvalidationLog {
         &self.0.invalidations
     }
 
-    /// What is held under `key`, for a request: that counts, and is a use of it.
-    pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+    /// The entry under `key`, invalidated or not: that counts as a hit, and as a use.
+    pub(crate) fn get(&self, key: &Key) -> Option<Arc<Entry>> {
         let now = self.0.now();
         let packed = self.0.shard(key.digest()).lock().hit(key.digest(), now)?.packed.clone();
         packed.unpack().map(Arc::new)
     }
 
-    /// The same for whoever looks on.
-    pub fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
+    /// As [`Self::get`], without counting.
+    pub(crate) fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
         let now = self.0.now();
         let packed = self.0.shard(key.digest()).lock().peek(key.digest(), now)?.packed.clone();
         packed.unpack().map(Arc::new)
     }
 
-    /// Keeps `entry` under `key` for `life`. What was there before is gone in any case, even where `entry` is larger
-    /// than the whole store and is not kept.
-    pub fn put(&self, key: &Key, entry: &Entry, life: Duration) {
+    /// Stores `entry` under `key` for `life`. An entry that was there before is gone in any case, even if the
+    /// new one is larger than the whole store and is not stored.
+    pub(crate) fn put(&self, key: &Key, entry: &Entry, life: Duration) {
         let packed = entry.pack();
         if cost(&packed) > self.0.max_bytes || life.is_zero() {
             self.remove(key);
             return;
         }
         let now = self.0.now();
-        let held = Held::new(packed, key.kind(), now.saturating_add(micros(life)));
+        let stored = StoredEntry::new(packed, key.kind(), now.saturating_add(micros(life)));
         self.0.change(self.0.shard(key.digest()), |shard| {
             shard.expire(now);
-            shard.put(key.digest(), held, now);
+            shard.put(key.digest(), stored, now);
         });
         for looked_at in 0.. {
             let is_full = self.0.bytes.load(Ordering::Relaxed) > self.0.max_bytes;
-            if !is_full || !self.0.advance(key.digest(), looked_at < MOST_SPARED, now) {
+            if !is_full || !self.0.advance(key.digest(), looked_at < MAX_SPARED, now) {
                 break;
             }
         }
     }
 
-    /// Keeps `entry` for `life` under `key`, or where `place` says, which is asked where another entry is held there, and
-    /// is not retired. Tells where.
-    pub fn put_in_place(
+    /// Stores `entry` for `life` under `key`. If another entry is there that is not invalidated, `place`
+    /// decides: instead of it, beside it, or nowhere. Returns where the entry is.
+    pub(crate) fn put_in_place(
         &self,
         key: &Key,
         entry: &Entry,
@@ -132,8 +129,8 @@ impl MemoryStore {
         place: impl Fn(&Entry) -> Placement,
     ) -> Placement {
         let _placing = self.0.placing[shard_of(key.digest())].lock();
-        let held = self.peek(key).filter(|held| !held.is_invalidated(key, self.invalidations()));
-        let place = held.map_or(Placement::Instead, |held| place(&held));
+        let other = self.peek(key).filter(|other| !other.is_invalidated(key, self.invalidations()));
+        let place = other.map_or(Placement::Instead, |other| place(&other));
         match place {
             Placement::Instead => self.put(key, entry, life),
             Placement::Beside => self.put(&key.beside(entry.form), entry, life),
@@ -143,24 +140,24 @@ impl MemoryStore {
     }
 
     /// Removes the entry under `key`; whether there was one.
-    pub fn remove(&self, key: &Key) -> bool {
+    pub(crate) fn remove(&self, key: &Key) -> bool {
         self.0.change(self.0.shard(key.digest()), |shard| shard.remove(key.digest()))
     }
 
-    /// Every entry under its key of `namespace`, in no order. It sees what is there from the beginning to the end, holds
-    /// nothing up, and takes as long as it is given.
-    pub fn walk(&self, namespace: Namespace) -> impl Iterator<Item = Walked> + '_ {
-        self.0.shards.iter().flat_map(move |shard| Walk { shard, namespace, at: 0 }).flatten()
+    /// Every entry under its key of `namespace`, in no order. The walk sees all entries that are there from
+    /// its beginning to its end, holds no lock between its steps, and may take as long as the caller likes.
+    pub(crate) fn walk(&self, namespace: Namespace) -> impl Iterator<Item = WalkedEntry> + '_ {
+        self.0.shards.iter().flat_map(move |shard| ShardWalk { shard, namespace, at: 0 }).flatten()
     }
 
     /// The number of entries.
-    pub fn entries(&self) -> u64 {
+    pub(crate) fn entries(&self) -> u64 {
         self.0.expire();
         self.0.shards.iter().map(|shard| shard.lock().len() as u64).sum()
     }
 
-    /// The bytes they take.
-    pub fn bytes(&self) -> u64 {
+    /// The bytes that they take.
+    pub(crate) fn bytes(&self) -> u64 {
         self.0.expire();
         self.0.bytes.load(Ordering::Relaxed)
     }
@@ -178,10 +175,10 @@ impl Inner {
     fn change<T>(&self, shard: &Mutex<Shard>, change: impl FnOnce(&mut Shard) -> T) -> T {
         let mut shard = shard.lock();
         let before = shard.bytes();
-        let done = change(&mut shard);
-        // Wraps round where it is less than before.
+        let result = change(&mut shard);
+        // Wraps round if it is less than before.
         self.bytes.fetch_add(shard.bytes().wrapping_sub(before), Ordering::Relaxed);
-        done
+        result
     }
 
     fn expire(&self) {
@@ -191,8 +188,8 @@ impl Inner {
         }
     }
 
-    /// Goes on by one entry towards more room, in the line that is furthest behind, the one under `digest` left aside;
-    /// whether there was another one.
+    /// Makes room by one step, in the shard whose queue has the earliest head, without regard to the entry
+    /// under `digest`; whether there was another entry.
     fn advance(&self, digest: &Digest, may_spare: bool, now: u64) -> bool {
         let heads = self.shards.iter().filter_map(|shard| Some((shard.lock().head_placed(digest)?, shard)));
         let Some((_, shard)) = heads.min_by_key(|(placed, _)| *placed) else { return false };
@@ -201,26 +198,25 @@ impl Inner {
     }
 }
 
-/// The first bytes choose the place within the shard.
+/// By the last byte: the first ones choose the place within the shard.
 fn shard_of(digest: &Digest) -> usize {
     usize::from(digest[31]) % SHARDS
 }
 
-/// A walk through a shard.
-struct Walk<'a> {
+struct ShardWalk<'a> {
     shard: &'a Mutex<Shard>,
     namespace: Namespace,
     at: usize,
 }
 
-impl Iterator for Walk<'_> {
-    type Item = Vec<Walked>;
+impl Iterator for ShardWalk<'_> {
+    type Item = Vec<WalkedEntry>;
 
-    fn next(&mut self) -> Option<Vec<Walked>> {
-        let walked = |(digest, held): (&Digest, &Held)| Walked {
-            key: Key::new(self.namespace, held.kind, blake3::Hash::from_bytes(*digest)),
-            packed: held.packed.clone(),
-            hits: u64::from(held.hits),
+    fn next(&mut self) -> Option<Vec<WalkedEntry>> {
+        let walked = |(digest, stored): (&Digest, &StoredEntry)| WalkedEntry {
+            key: Key::new(self.namespace, stored.kind, blake3::Hash::from_bytes(*digest)),
+            packed: stored.packed.clone(),
+            hits: u64::from(stored.hits),
         };
         let range = self.at..self.at + WALKED_AT_ONCE;
         self.at = range.end;
@@ -261,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_all_the_time_keeps_no_others_with_it() {
+    fn an_entry_used_all_the_time_does_not_protect_others() {
         let store = MemoryStore::new(500_000);
         for n in 0..20_000 {
             store.put(&key(n), &entry(100), Duration::from_secs(60));
@@ -273,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_larger_than_the_store_is_not_kept() {
+    fn an_entry_larger_than_the_store_is_not_stored() {
         let store = MemoryStore::new(10_000);
         store.put(&key(1), &entry(100), Duration::from_secs(60));
         store.put(&key(2), &entry(20_000), Duration::from_secs(60));
@@ -296,13 +292,13 @@ mod tests {
             assert_eq!((first, len(&key(1))), (Placement::Instead, Some(100)));
             assert_eq!(store.put_in_place(&key(1), &entry(200), life, |_| place), place);
             assert_eq!((len(&key(1)), len(&key(1).beside(0))), (Some(here), beside));
-            // Whoever retires one means both.
+            // An invalidation of one concerns both.
             store.invalidations().invalidate(&Invalidation::new(&[Target::Key(*key(1).digest())]));
             let is_invalidated = |key: Key| {
                 store.get(&key).is_none_or(|entry| entry.is_invalidated(&key, store.invalidations()))
             };
             assert!(is_invalidated(key(1)) && is_invalidated(key(1).beside(0)));
-            store.put_in_place(&key(1), &entry(300), life, |_| panic!("it is retired"));
+            store.put_in_place(&key(1), &entry(300), life, |_| panic!("the other one is invalidated"));
         }
     }
 

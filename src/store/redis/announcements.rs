@@ -1,4 +1,4 @@
-//! What other replicas, and this one, write: the stream of announcements, read into the near tier.
+//! The stream of writes, of other replicas and this one: what it announces is dropped from the near cache.
 
 use std::{
     sync::Arc,
@@ -7,20 +7,20 @@ use std::{
 
 use ::redis::RedisError;
 
-use super::stream::{Extent, PAGE, Seen, written};
-use crate::{
-    cache::{
-        invalidation::Offset,
-        key::{Key, namespace::Namespace},
-    },
-    store::near_cache::NearCache,
+use super::{
+    client::streams::{Extent, PAGE, StreamsRead, written},
+    near_cache::NearCache,
+};
+use crate::cache::{
+    invalidation::Offset,
+    key::{Key, namespace::Namespace},
 };
 
-/// Between two reads; with what they take, well below the time for which the tier gives what it has. (A read that waits
-/// would be heard of too seldom: an idle Redis looks at its clock ten times a second.)
+/// Between two reads; with the time that they take, well below the time for which near entries are given. (A
+/// read that waits in Redis would come back too seldom: an idle Redis looks at its clock ten times a second.)
 pub(super) const PAUSE: Duration = Duration::from_millis(25);
 
-/// Keeps a near tier in step with Redis.
+/// Keeps a near cache in step with Redis.
 pub(super) struct Announcements {
     near: Arc<NearCache>,
     namespace: Namespace,
@@ -37,11 +37,11 @@ struct Progress {
 }
 
 impl Progress {
-    /// Whether all that came after it is still there, in a stream that reaches so far now.
-    fn goes_on_in(&self, extent: &Extent) -> bool {
-        let is_same =
+    /// Whether a stream of this extent still has all events after this position.
+    fn continues_in(&self, extent: &Extent) -> bool {
+        let is_same_stream =
             if extent.last == self.offset { extent.added == self.count } else { extent.last > self.offset };
-        is_same && extent.added >= self.count && extent.gone() <= self.count
+        is_same_stream && extent.added >= self.count && extent.gone() <= self.count
     }
 }
 
@@ -50,44 +50,43 @@ impl Announcements {
         Self { near, namespace: Namespace::leak(namespace), read: None }
     }
 
-    /// Where to read on.
     pub(super) fn offset(&self) -> Option<Offset> {
         self.read.map(|read| read.offset)
     }
 
-    /// Something may have been missed: what is near is worth nothing.
-    pub(super) fn lost(&mut self) {
+    /// Empties the near cache: announcements may be missed.
+    pub(super) fn lose(&mut self) {
         // Before it is known where to begin, nothing is near.
         if self.read.take().is_some() {
-            self.near.lost();
+            self.near.clear();
         }
     }
 
-    /// Takes over what was seen of the stream; whether that was all there was. Where the stream is not the one that was
-    /// read so far, it is read on from its end.
-    pub(super) fn take(&mut self, seen: &Seen) -> Result<bool, RedisError> {
-        let went_on = self.read.zip(seen.written).filter(|(read, extent)| read.goes_on_in(extent));
-        let Some((mut read, _)) = went_on else {
-            self.lost();
+    /// Applies what was read of the stream; whether those were all events. If it is another stream than the
+    /// one that was read so far, reading goes on from its end.
+    pub(super) fn apply(&mut self, streams: &StreamsRead) -> Result<bool, RedisError> {
+        let same_stream = self.read.zip(streams.written).filter(|(read, extent)| read.continues_in(extent));
+        let Some((mut read, _)) = same_stream else {
+            self.lose();
             self.read =
-                seen.written.map(|Extent { last, added, .. }| Progress { offset: last, count: added });
-            return Ok(seen.written.is_none());
+                streams.written.map(|Extent { last, added, .. }| Progress { offset: last, count: added });
+            return Ok(streams.written.is_none());
         };
-        for event in &seen.writes {
+        for event in &streams.writes {
             let (offset, key) = written(event)?;
             if let Some(key) = Key::parse(self.namespace, key) {
-                self.near.announced(&key, offset);
+                self.near.apply_announcement(&key, offset);
             }
             read = Progress { offset, count: read.count + 1 };
         }
         self.read = Some(read);
-        Ok(seen.writes.len() < PAGE)
+        Ok(streams.writes.len() < PAGE)
     }
 
-    /// Says that everything was known at `at`, what is retired too.
-    pub(super) fn heard(&self, at: Instant) {
+    /// Everything that happened by `at` is known, invalidations too.
+    pub(super) fn mark_current(&self, at: Instant) {
         if self.read.is_some() {
-            self.near.heard(at);
+            self.near.mark_current(at);
         }
     }
 }
@@ -97,11 +96,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_goes_on_where_nothing_is_missing() {
+    fn a_stream_continues_if_nothing_is_missing() {
         let at = |minor| Offset { major: 1, minor };
         let read = Progress { offset: at(5), count: 5 };
         let extent = |added, length, last| Extent { added, length, first: None, last: at(last) };
-        for (there, goes_on, why) in [
+        for (there, continues, why) in [
             (extent(5, 5, 5), true, "nothing new"),
             (extent(9, 9, 9), true, "more"),
             (extent(9, 4, 9), true, "all that is gone was read"),
@@ -111,7 +110,7 @@ mod tests {
             (extent(6, 6, 5), false, "another one that has come as far"),
             (extent(7, 7, 4), false, "one that was set back"),
         ] {
-            assert_eq!(read.goes_on_in(&there), goes_on, "{why}");
+            assert_eq!(read.continues_in(&there), continues, "{why}");
         }
     }
 }

@@ -1,373 +1,300 @@
-//! Answers in Redis.
+//! Entries in Redis, where other replicas have them too, behind a near cache in this process.
 //!
-//! Redis can never hurt: every call has an outer deadline, and while Redis is of no use calls fail at once,
-//! without a socket being touched. A breaker opens on the first sign that Redis is gone, and a
-//! background task closes it again.
+//! Two layers: [`RedisClient`] moves bytes and knows when Redis is of use; [`RedisStore`] makes entries of
+//! the bytes, and seals them if `store.encryption_key` is set. The layers have the same verbs, and their
+//! types differ.
 //!
-//! | sign | what follows |
-//! | --- | --- |
-//! | connection lost; three timeouts in a row; a reply of the wrong kind; `LOADING`, `NOAUTH`, `MOVED` and the like | everything fails at once until a test lookup works again |
-//! | `MISCONF` | the same, until a test write works again |
-//! | `OOM`, `READONLY`, `NOREPLICAS`, `NOPERM` on a write | writes fail at once but for a probe every 500 ms; reads go on |
-//! | `READONLY`; three timeouts in a row on one connection while others answer | fresh connections, without a gap |
-//! | `WRONGTYPE` | nothing: that key's affair |
+//! What is found in Redis counts only once this process knows what was invalidated by then. A task reads that
+//! from the log in Redis (`subscriber.rs`), together with the writes of other replicas, which are dropped
+//! from the near cache.
+
+mod announcements;
+mod client;
+mod hits;
+mod near_cache;
+mod pending_writes;
+mod subscriber;
+mod walk;
 
 use std::{
-    fmt,
+    fmt, slice,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use ::redis::Value;
 use bytes::Bytes;
 use tokio::{sync::watch, task::AbortHandle};
 
-pub mod announcements;
-pub mod batch;
-mod breaker;
-mod client;
-pub mod connections;
-mod connector;
-mod error;
-mod lease;
-mod scan;
-mod stream;
-pub mod subscriber;
-pub mod timeouts;
-pub mod usage;
-pub mod write_gate;
-
-pub use error::{OpenError, StoreError};
-pub use lease::{Lease, LeaseReply, LeaseState};
-pub use scan::{Seen, Walk};
-
-use announcements::Announcements;
-use breaker::{Breaker, Call, Kind};
-use client::client;
-use connections::{LARGE, LargeKeys, get};
-use connector::Connector;
-use stream::Keys;
-use subscriber::Subscriber;
-use usage::UsageScan;
-
-use super::{MAX_TTL, hits::Hits, near_cache::NearCache, pending_writes::Writing};
+pub use self::client::{Lease, LeaseReply, LeaseState, OpenError, RedisClient, StoreError, StoreEvent};
+use self::{
+    hits::HitCounts,
+    near_cache::{NearCache, Ticket},
+    pending_writes::{PendingWrite, PendingWrites},
+    subscriber::Subscriber,
+    walk::Walk,
+};
+use super::StoreStatus;
 use crate::{
     cache::{
         encryption::Encryption,
-        invalidation::{Invalidation, InvalidationLog, Offset, Version},
-        key::Key,
+        entry::Entry,
+        invalidation::{Dependencies, Invalidation, InvalidationLog, TargetId, Version, glob::escape},
+        key::{Key, namespace::Namespace},
+        route::kind::Kind,
     },
-    config::RedisTls,
+    dialect::Placement,
+    time::unix_millis,
 };
 
-/// A change in what Redis can be used for, told once each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreEvent {
-    /// Redis cannot be used any more, or could not be reached at the start.
-    Lost {
-        /// Why, without anything secret.
-        reason: String,
-    },
-    /// Redis can be used again.
-    Back,
-    /// Redis takes no writes; reads go on.
-    WritesRefused {
-        /// Why, without anything secret.
-        reason: String,
-    },
-    /// Redis took all writes for a while.
-    WritesBack,
-}
+/// If other writes begin so often while a put looks up what it would replace, the put goes ahead without
+/// knowing.
+const MAX_LOOKUPS: usize = 4;
 
-/// What `/health` tells of Redis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// Whether lookups can find anything: Redis can be used, and it is known what was retired.
-    pub connected: bool,
-    /// How many keys the namespace has, but for those under `NAMESPACE:_:`; `None` where that is not known. A
-    /// count of a table that changes meanwhile is near, not exact.
-    pub total_keys: Option<u64>,
-    /// The memory that Redis uses for everything in it, in bytes; `None` where that is not known.
-    pub memory_used: Option<u64>,
-}
+type GetResult = Result<Option<Arc<Entry>>, StoreError>;
 
-/// How a value is put.
-#[derive(Clone, Copy, Default)]
-struct Put {
-    /// It is one of many, and goes over the connection for large values.
-    is_bulk: bool,
-    /// It does not take another one's place.
-    if_absent: bool,
-}
-
-/// A store of bytes under keys in one Redis.
+/// Entries in one Redis.
 pub struct RedisStore {
-    breaker: Arc<Breaker>,
-    census: Arc<UsageScan>,
-    large_keys: LargeKeys,
-    tasks: [AbortHandle; 2],
-    namespace: String,
-    invalidations: Arc<InvalidationLog>,
-    keys: Keys,
-    synced: watch::Receiver<bool>,
+    client: Arc<RedisClient>,
     near: Option<Arc<NearCache>>,
-    hits: Hits,
-    pub(super) writing: Writing,
+    pending_writes: PendingWrites,
+    hits: HitCounts,
     encryption: Option<Arc<Encryption>>,
-    /// The largest body that is taken for an answer, in bytes.
-    largest: AtomicUsize,
+    invalidations: Arc<InvalidationLog>,
+    synced: watch::Receiver<bool>,
+    subscriber: AbortHandle,
+    /// The largest body of an entry, in bytes.
+    max_entry: AtomicUsize,
 }
 
 impl RedisStore {
-    /// Begins to connect to the Redis at `url` and does not wait for it; until it is reached, every call fails
-    /// with [`StoreError::Unavailable`]. `timeout` is the deadline of each call. With `near` bytes, entries are kept
-    /// in this process too. `on_change` is called from a background task, once for each change: a first connection that
-    /// works at once is none. It must neither block nor panic.
-    ///
-    /// # Errors
-    /// If `url` is no Redis URL, or a file of `tls` is of no use.
+    /// Entries as bytes of `client`: sealed with `encryption`, and in this process too, in at most `near`
+    /// bytes.
     ///
     /// # Panics
     /// Outside a Tokio runtime.
-    pub fn open(
-        url: &str,
-        tls: &RedisTls,
-        namespace: &str,
-        timeout: Duration,
-        near: u64,
-        on_change: impl Fn(StoreEvent) + Send + Sync + 'static,
-    ) -> Result<Self, OpenError> {
-        let client = client(url, tls)?;
-        let census = Arc::new(UsageScan::new(client.clone(), namespace));
-        let (invalidations, keys) = (Arc::<InvalidationLog>::default(), Keys::of(namespace));
+    pub fn new(client: RedisClient, near: u64, encryption: Option<Encryption>) -> Self {
+        let invalidations = Arc::<InvalidationLog>::default();
         let near = NearCache::new(near).map(Arc::new);
-        let announced = near.as_ref().map(|near| Announcements::new(Arc::clone(near), namespace));
-        let mirror = Subscriber::new(client.clone(), keys.clone(), Arc::clone(&invalidations), announced);
-        let synced = mirror.synced();
-        let (breaker, losses) = Breaker::new(client, timeout);
-        let breaker = Arc::new(breaker);
-        let connector = Connector::new(Arc::clone(&breaker), losses, on_change, namespace);
-        let tasks = [tokio::spawn(connector.run()).abort_handle(), tokio::spawn(mirror.run()).abort_handle()];
-        let (large_keys, namespace) = (LargeKeys::new(), namespace.to_owned());
-        Ok(Self {
-            breaker,
-            census,
-            large_keys,
-            tasks,
-            namespace,
-            invalidations,
-            keys,
-            synced,
+        let subscriber = Subscriber::new(&client, Arc::clone(&invalidations), near.clone());
+        let synced = subscriber.synced();
+        Self {
+            client: Arc::new(client),
             near,
-            hits: Hits::default(),
-            writing: Writing::default(),
-            encryption: None,
-            largest: AtomicUsize::new(usize::MAX),
-        })
+            pending_writes: PendingWrites::default(),
+            hits: HitCounts::default(),
+            encryption: encryption.map(Arc::new),
+            invalidations,
+            synced,
+            subscriber: tokio::spawn(subscriber.run()).abort_handle(),
+            max_entry: AtomicUsize::new(usize::MAX),
+        }
     }
 
-    /// The same store, but with values that are sealed before they leave this process.
-    #[must_use]
-    pub fn sealed(mut self, encryption: Option<Encryption>) -> Self {
-        self.encryption = encryption.map(Arc::new);
-        self
+    /// The layer below.
+    pub fn client(&self) -> &RedisClient {
+        &self.client
     }
 
-    /// The largest body that is taken for an answer, in bytes.
-    pub fn largest(&self) -> usize {
-        self.largest.load(Ordering::Relaxed)
+    /// Takes no body of more than `bytes` for an answer from now on (`store.max_entry`).
+    pub(crate) fn set_max_entry(&self, bytes: usize) {
+        self.max_entry.store(bytes, Ordering::Relaxed);
     }
 
-    /// Sets it.
-    pub fn set_largest(&self, bytes: usize) {
-        self.largest.store(bytes, Ordering::Relaxed);
-    }
-
-    /// Waits until Redis can be used, but no longer than `within`; whether it can.
-    pub async fn ready(&self, within: Duration) -> bool {
-        let _ = tokio::time::timeout(within, self.breaker.ready()).await;
-        self.connected()
-    }
-
-    /// Waits until it is known what was retired, but no longer than `within`: no value is of use before that.
+    /// Waits until it is known what was invalidated, but no longer than `within`: no entry is of use before
+    /// that.
     pub async fn synced(&self, within: Duration) {
         let mut synced = self.synced.clone();
         let _ = tokio::time::timeout(within, synced.wait_for(|synced| *synced)).await;
     }
 
-    /// Whether Redis can be used, as far as is known.
-    pub fn connected(&self) -> bool {
-        self.breaker.connected()
+    /// As [`RedisClient::status`]; connected only if lookups can find something: it must also be known what
+    /// was invalidated.
+    pub async fn status(&self) -> StoreStatus {
+        let status = self.client.status().await;
+        let connected = status.connected && self.invalidations.now(Instant::now()).is_some();
+        StoreStatus { connected, ..status }
     }
 
-    /// Why Redis cannot be used, for `check` and for logs; `None` while it can, and before the first try ended.
-    pub fn last_error(&self) -> Option<String> {
-        self.breaker.last_error()
-    }
-
-    /// The deadline of a call.
-    pub fn timeout(&self) -> Duration {
-        self.breaker.timeout
-    }
-
-    /// The value under `key`; `None` where there is none.
-    ///
-    /// # Errors
-    /// See [`StoreError`]; all of them are misses.
-    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        let lanes = self.breaker.lanes()?;
-        let hash = self.large_keys.hash(key);
-        let lane = lanes.pick(self.large_keys.contains(hash));
-        let call = Call { lanes: &lanes, lane, key, kind: Kind::Read, within: Duration::MAX };
-        match self.breaker.call(call, lane.send(&get(key))).await? {
-            Value::Nil => Ok(None),
-            Value::BulkString(value) => {
-                self.large_keys.note(hash, value.len());
-                self.unsealed(key, value).map(Some)
-            }
-            _ => Err(self.breaker.mistrust(&lanes)),
-        }
-    }
-
-    /// The value in the bytes that were found under `key`.
-    fn unsealed(&self, key: &str, bytes: Vec<u8>) -> Result<Bytes, StoreError> {
-        let Some(encryption) = &self.encryption else { return Ok(bytes.into()) };
-        encryption.open(key, &bytes).ok_or_else(|| {
-            // Rubbish, another encryption key's, or a reply that was meant for another request.
-            self.suspect();
-            StoreError::Protocol
-        })
-    }
-
-    /// Stores `value` under `key` for `ttl`, of which a part of a millisecond counts as a whole one, and announces it;
-    /// at which place, where some replica listens. A call that times out, or whose future is dropped, may still store
-    /// it, even later.
-    ///
-    /// # Errors
-    /// See [`StoreError`]; [`StoreError::Refused`] also without asking Redis, where it refused lately.
-    pub async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<Option<Offset>, StoreError> {
-        self.put_on(key, value, ttl, Put::default()).await
-    }
-
-    /// The same, unless there is one by now.
-    ///
-    /// # Errors
-    /// See [`Self::put`].
-    pub async fn put_if_absent(
-        &self,
-        key: &str,
-        value: Bytes,
-        ttl: Duration,
-    ) -> Result<Option<Offset>, StoreError> {
-        self.put_on(key, value, ttl, Put { if_absent: true, ..Put::default() }).await
-    }
-
-    async fn put_on(
-        &self,
-        key: &str,
-        value: Bytes,
-        ttl: Duration,
-        how: Put,
-    ) -> Result<Option<Offset>, StoreError> {
-        let lanes = self.breaker.lanes()?;
-        let writes = &self.breaker.writes;
-        if !writes.admits(Instant::now()) {
-            return Err(StoreError::Refused);
-        }
-        let value = match &self.encryption {
-            Some(encryption) => encryption.seal(key, &value).ok_or(StoreError::Unavailable)?,
-            None => value,
-        };
-        let hash = self.large_keys.hash(key);
-        // An older, larger value's lane is kept for this write, so that it cannot overtake that one's.
-        let lane = lanes.pick(how.is_bulk || value.len() >= LARGE || self.large_keys.contains(hash));
-        let mut command = ::redis::cmd("SET");
-        command.arg(key).arg(&value[..]).arg("PX").arg(millis(ttl));
-        if how.if_absent {
-            command.arg("NX");
-        }
-        let commands = self.keys.announced(key, command);
-        let call = Call { lanes: &lanes, lane, key, kind: Kind::Put, within: Duration::MAX };
-        let reply = self.breaker.call(call, lane.send_together(&commands)).await?;
-        match stream::announced_at(reply) {
-            Some((Value::Okay, offset)) => {
-                writes.open();
-                self.large_keys.note(hash, value.len());
-                Ok(offset)
-            }
-            Some((Value::Nil, offset)) if how.if_absent => Ok(offset),
-            _ => Err(self.breaker.mistrust(&lanes)),
-        }
-    }
-
-    /// Removes `key`, and announces it; whether it was there. Sent even while other writes are refused: a full Redis can remove.
+    /// The entry under `key`, for a request: a hit counts, and is near from then on.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn remove(&self, key: &str) -> Result<bool, StoreError> {
-        let lanes = self.breaker.lanes()?;
-        let hash = self.large_keys.hash(key);
-        let lane = lanes.pick(self.large_keys.contains(hash));
-        let command = self.keys.remove(key);
-        let call = Call { lanes: &lanes, lane, key, kind: Kind::Aside, within: Duration::MAX };
-        match self.breaker.call(call, lane.send(&command)).await? {
-            Value::Int(removed) => Ok(removed > 0),
-            _ => Err(self.breaker.mistrust(&lanes)),
+    pub(super) async fn get(self: &Arc<Self>, key: &Key) -> GetResult {
+        if let Some(entry) = self.get_near(key) {
+            return Ok(Some(entry));
         }
+        let ticket = self.ticket(key);
+        let found = self.peek(key).await?;
+        self.record_read(key, found.as_deref(), ticket);
+        Ok(found)
     }
 
-    /// Waits until it is known what was retired and written up to now, but no longer than until `deadline`. Without a
-    /// near tier, it is known well enough where [`InvalidationLog::now`] says so.
+    /// The entries under `keys`, each as [`Self::get`] would find it; those that are not near, in one round
+    /// trip.
+    pub(super) async fn get_many(self: &Arc<Self>, keys: &[Key]) -> Vec<GetResult> {
+        let near: Vec<_> = keys.iter().map(|key| self.get_near(key)).collect();
+        let missing = keys.iter().zip(&near).filter(|(_, near)| near.is_none());
+        let missing: Vec<_> = missing.map(|(key, _)| key.clone()).collect();
+        let tickets: Vec<_> = missing.iter().map(|key| self.ticket(key)).collect();
+        let read = self.peek_many(&missing).await;
+        let mut read = missing.iter().zip(tickets).zip(read).map(|((key, ticket), found)| {
+            found.inspect(|found| self.record_read(key, found.as_deref(), ticket))
+        });
+        let near_or_read = |near: Option<_>| match near {
+            Some(entry) => Ok(Some(entry)),
+            None => read.next().unwrap_or(Err(StoreError::Unavailable)),
+        };
+        near.into_iter().map(near_or_read).collect()
+    }
+
+    /// The entry under `key` in Redis, without counting a hit.
     ///
     /// # Errors
-    /// Where it is not known by then: what was found may be retired.
-    pub(super) async fn caught_up(&self, deadline: Instant) -> Result<(), StoreError> {
-        let is_known = match &self.near {
-            Some(near) => near.caught_up(deadline).await,
-            None => self.invalidations.now(Instant::now()).is_some(),
+    /// See [`StoreError`].
+    pub(super) async fn peek(self: &Arc<Self>, key: &Key) -> GetResult {
+        if key.former().is_some() {
+            return self.peek_many(slice::from_ref(key)).await.pop().unwrap_or(Ok(None));
+        }
+        let deadline = self.deadline(Duration::MAX)?;
+        if let Some(entry) = self.pending_writes.get(key) {
+            return self.unless_invalidated(key, Some(entry), deadline).await;
+        }
+        self.read(key).await
+    }
+
+    async fn peek_many(self: &Arc<Self>, keys: &[Key]) -> Vec<GetResult> {
+        let Ok(deadline) = self.deadline(Duration::MAX) else {
+            return vec![Err(StoreError::Unavailable); keys.len()];
         };
-        if is_known { Ok(()) } else { Err(StoreError::Unavailable) }
+        let mut results = Vec::with_capacity(keys.len());
+        for (key, found) in keys.iter().zip(self.read_many(keys).await) {
+            results.push(match found {
+                Ok(found) => self.unless_invalidated(key, found, deadline).await,
+                failed => failed,
+            });
+        }
+        results
     }
 
-    /// The near tier, where there is one.
-    pub(super) fn near(&self) -> Option<&NearCache> {
-        self.near.as_deref()
+    /// Stores `entry` under `key` for `life`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(super) async fn put(&self, key: &Key, entry: &Arc<Entry>, life: Duration) -> Result<(), StoreError> {
+        self.hits.forget(key, self.hits(key));
+        self.write(key, entry, life).await
     }
 
-    /// Counts a request that `key`'s entry was found for.
-    pub fn count_hit(&self, key: &Key) {
-        self.hits.count(key);
+    /// Stores entries as [`Self::put`] would, pipelined; the first failure.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(super) async fn put_many(&self, entries: Vec<(Key, Arc<Entry>, Duration)>) -> Result<(), StoreError> {
+        let _pending: Vec<_> =
+            entries.iter().map(|(key, entry, _)| self.pending_writes.begin(key, entry)).collect();
+        let tickets: Vec<_> = entries.iter().map(|(key, ..)| self.ticket(key)).collect();
+        let value_of = |(key, entry, life): &(Key, Arc<Entry>, Duration)| {
+            self.hits.forget(key, self.hits(key));
+            let name = key.name();
+            let value = self.encode(&name, entry)?;
+            Ok((name, value, *life))
+        };
+        let values = entries.iter().map(value_of).collect::<Result<_, StoreError>>()?;
+        let mut result = Ok(());
+        for (((key, entry, life), ticket), put) in
+            entries.iter().zip(tickets).zip(self.client.put_many(values).await)
+        {
+            match (put, &self.near) {
+                (Ok(offset), Some(near)) => near.put_written(key, entry, *life, ticket.zip(offset)),
+                (put, _) => result = result.and(put.map(|_| ())),
+            }
+        }
+        result
     }
 
-    /// Another entry is stored under `key`; `before` were counted until it could be found.
-    pub fn forget_hits(&self, key: &Key, before: u64) {
-        self.hits.forget(key, before);
+    /// Stores `entry` for `life` under `key`. If another entry is there, `place` decides: instead of it,
+    /// beside it, or nowhere. While Redis is asked for that other entry, this process finds the new one in
+    /// its own form.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(super) async fn put_in_place(
+        &self,
+        key: &Key,
+        entry: &Arc<Entry>,
+        life: Duration,
+        place: impl Fn(&Entry) -> Placement,
+    ) -> Result<Placement, StoreError> {
+        let beside = key.beside(entry.form);
+        let hits_before = self.hits(key);
+        let _found_beside = self.pending_writes.begin(&beside, entry);
+        let (_found_here, other) = self.look_before(key, entry).await;
+        if entry.is_invalidated(key, &self.invalidations) {
+            return Ok(Placement::Nowhere);
+        }
+        let place = other.map_or(Placement::Instead, |other| place(&other));
+        match place {
+            Placement::Instead => {
+                self.hits.forget(key, hits_before);
+                self.write(key, entry, life).await?;
+            }
+            Placement::Beside => self.put(&beside, entry, life).await?,
+            Placement::Nowhere => {}
+        }
+        Ok(place)
     }
 
-    /// How often this process found `key`'s entry, as far as it remembers.
-    pub fn hits(&self, key: &Key) -> u64 {
-        self.hits.of(key)
+    /// Removes the entry under `key`; whether there was one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(super) async fn remove(&self, key: &Key) -> Result<bool, StoreError> {
+        let removed = self.client.remove(&key.name()).await;
+        if let Some(near) = &self.near {
+            near.remove(key);
+        }
+        removed
     }
 
-    /// What was retired, by whichever replica.
-    pub fn invalidations(&self) -> &InvalidationLog {
+    /// Asks for the lease of the answer under `key`; waits no longer than `within`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(super) async fn acquire_lease(
+        &self,
+        key: &Key,
+        target_ids: &[TargetId],
+        form: u64,
+        within: Duration,
+    ) -> Result<LeaseReply<Arc<Entry>>, StoreError> {
+        let deadline = self.deadline(within)?;
+        // Nobody waits for an answer that was asked for before an invalidation.
+        let since = self.invalidations.last_concerning(Dependencies { key, target_ids });
+        let name = key.name();
+        let LeaseReply { state, stored } = Lease::acquire(&self.client, &name, form, since, within).await?;
+        let entry = stored.map(|value| self.decode(&name, value)).transpose()?;
+        Ok(LeaseReply { state, stored: self.unless_invalidated(key, entry, deadline).await? })
+    }
+
+    /// What was invalidated, by whichever replica.
+    pub(crate) fn invalidations(&self) -> &InvalidationLog {
         &self.invalidations
     }
 
-    /// Retires for all replicas; the place at which that happened. Where Redis cannot be told `within` that time, it is retired here at
-    /// once, and for the others as soon as Redis is back.
+    /// Invalidates for all replicas; the position in the log. If Redis does not take it `within` that time,
+    /// it is valid here at once, and for the others as soon as Redis is back.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn invalidate(
+    pub(super) async fn invalidate(
         &self,
         invalidation: &Invalidation,
         within: Duration,
     ) -> Result<Version, StoreError> {
-        match self.tell(invalidation, within).await {
+        match self.client.append(invalidation, within).await {
             Ok(version) => {
                 self.invalidations.apply_own(version, invalidation);
                 Ok(version)
@@ -379,62 +306,196 @@ impl RedisStore {
         }
     }
 
-    async fn tell(&self, invalidation: &Invalidation, within: Duration) -> Result<Version, StoreError> {
-        let lanes = self.breaker.lanes()?;
-        let (command, name) = (self.keys.invalidate(invalidation), &self.keys.stream);
-        let lane = &lanes.small;
-        let call = Call { lanes: &lanes, lane, key: name, kind: Kind::Aside, within };
-        let reply = self.breaker.call(call, lane.send(&command)).await?;
-        stream::invalidated_at(reply).ok_or_else(|| self.breaker.mistrust(&lanes))
+    /// How often this process found the entry under `key`, as far as it remembers.
+    pub(super) fn hits(&self, key: &Key) -> u64 {
+        self.hits.get(key)
     }
 
-    /// Says that a value did not fit its key: replies may have slipped against requests. The connections are
-    /// replaced by fresh ones, at most once a second, without a gap.
-    pub fn suspect(&self) {
-        self.breaker.ask_refresh();
+    /// A walk through all entries, or those of one kind, once the writes that are under way have ended.
+    pub(super) async fn walk(&self, namespace: Namespace, kind: Option<Kind>) -> Walk {
+        self.pending_writes.settled().await;
+        let kind = kind.map_or_else(|| "*".to_owned(), |kind| format!("{kind}:*"));
+        let scan = self.client.scan(format!("{}:{kind}", escape(&namespace)));
+        Walk::new(scan, self.encryption.clone(), namespace)
     }
 
-    /// What `/health` tells. Takes some 200 ms at most, whatever Redis does, and no lookup waits for it; figures
-    /// that take longer are made in the background, and the last known ones are given.
-    pub async fn status(&self) -> Status {
-        if !self.connected() {
-            return Status { connected: false, total_keys: None, memory_used: None };
+    /// The entry under `key`, if it is near and not invalidated: that is a hit.
+    fn get_near(&self, key: &Key) -> Option<Arc<Entry>> {
+        let entry = self.near.as_ref()?.get(key, Instant::now())?;
+        let entry = Some(entry).filter(|entry| !entry.is_invalidated(key, &self.invalidations))?;
+        self.hits.count(key);
+        Some(entry)
+    }
+
+    fn ticket(&self, key: &Key) -> Option<Ticket> {
+        self.near.as_ref()?.ticket(key)
+    }
+
+    /// Counts a hit in Redis, and stores the entry near.
+    fn record_read(&self, key: &Key, entry: Option<&Entry>, ticket: Option<Ticket>) {
+        if entry.is_some() {
+            self.hits.count(key);
         }
-        let figures = self.census.figures().await;
-        let connected = self.connected() && self.invalidations.now(Instant::now()).is_some();
-        Status { connected, total_keys: figures.keys, memory_used: figures.memory }
+        match (&self.near, entry, ticket) {
+            // An entry that is only being written becomes near once it is written.
+            (Some(_), Some(_), Some(_)) if self.pending_writes.get(key).is_some() => {}
+            (Some(near), Some(entry), Some(ticket)) => {
+                near.put_read(key, entry, remaining_life(entry), ticket)
+            }
+            // The near entry may be older, and must not be found after a newer one.
+            (Some(near), _, None) => near.remove(key),
+            _ => {}
+        }
+    }
+
+    /// The entry that Redis holds under `key`, unless it is invalidated.
+    async fn read(&self, key: &Key) -> GetResult {
+        let deadline = self.deadline(Duration::MAX)?;
+        let name = key.name();
+        let value = self.client.get(&name).await?;
+        let entry = value.map(|value| self.decode(&name, value)).transpose()?;
+        self.unless_invalidated(key, entry, deadline).await
+    }
+
+    /// The entries that Redis holds under `keys`, or is about to hold, invalidated or not; under their former
+    /// names too, in the same round trip.
+    async fn read_many(self: &Arc<Self>, keys: &[Key]) -> Vec<GetResult> {
+        let pending: Vec<_> = keys.iter().map(|key| self.pending_writes.get(key)).collect();
+        let former: Vec<_> = keys.iter().filter_map(Key::former).collect();
+        let names: Vec<_> = keys.iter().chain(&former).map(Key::name).collect();
+        let decode = |(name, value): (&String, Result<Option<Bytes>, StoreError>)| {
+            value?.map(|value| self.decode(name, value)).transpose()
+        };
+        let mut found: Vec<_> = names.iter().zip(self.client.get_many(&names).await).map(decode).collect();
+        let found_former = found.split_off(keys.len());
+        for ((key, found), found_former) in keys.iter().zip(&mut found).zip(found_former) {
+            if let (Ok(None), Ok(Some(entry))) = (&found, &found_former) {
+                self.rename(key, entry);
+                *found = found_former;
+            }
+        }
+        for (found, pending) in found.iter_mut().zip(pending) {
+            if pending.is_some() {
+                *found = Ok(pending);
+            }
+        }
+        found
+    }
+
+    /// Stores an entry that was found under its former name under the present one, for the rest of its life.
+    /// Nobody waits for that.
+    fn rename(self: &Arc<Self>, key: &Key, entry: &Arc<Entry>) {
+        let life = remaining_life(entry);
+        if life.is_zero() {
+            return;
+        }
+        let store = Arc::clone(self);
+        let name = key.name();
+        let entry = Arc::clone(entry);
+        tokio::spawn(async move {
+            let value = store.encode(&name, &entry)?;
+            store.client.put_if_absent(&name, value, life).await
+        });
+    }
+
+    async fn write(&self, key: &Key, entry: &Arc<Entry>, life: Duration) -> Result<(), StoreError> {
+        let _pending = self.pending_writes.begin(key, entry);
+        let ticket = self.ticket(key);
+        let name = key.name();
+        let offset = self.client.put(&name, self.encode(&name, entry)?, life).await?;
+        if let Some(near) = &self.near {
+            near.put_written(key, entry, life, ticket.zip(offset));
+        }
+        Ok(())
+    }
+
+    /// The entry that is stored under `key`, or is being written there. If there is none, `entry` is found
+    /// there until the pending write that comes with it is dropped.
+    async fn look_before(
+        &self,
+        key: &Key,
+        entry: &Arc<Entry>,
+    ) -> (Option<PendingWrite<'_>>, Option<Arc<Entry>>) {
+        for _ in 0..MAX_LOOKUPS {
+            let write = match self.pending_writes.begin_first(key, entry) {
+                Ok(write) => write,
+                Err(other) => return (None, Some(other)),
+            };
+            let stored = self.read(key).await.ok().flatten();
+            // If another write began meanwhile, Redis may have been read before it.
+            if write.is_latest() {
+                return (stored.is_none().then_some(write), stored);
+            }
+        }
+        (None, None)
+    }
+
+    /// Until when a call that begins now may take; none begins while it is not known what was invalidated.
+    fn deadline(&self, within: Duration) -> Result<Instant, StoreError> {
+        let now = Instant::now();
+        self.invalidations.now(now).ok_or(StoreError::Unavailable)?;
+        Ok(now + within.min(self.client.timeout()))
+    }
+
+    /// The entry that was found under `key`, unless it is invalidated; that must be known by `deadline`.
+    async fn unless_invalidated(&self, key: &Key, found: Option<Arc<Entry>>, deadline: Instant) -> GetResult {
+        let Some(entry) = found else { return Ok(None) };
+        self.caught_up(deadline).await?;
+        Ok(Some(entry).filter(|entry| !entry.is_invalidated(key, &self.invalidations)))
+    }
+
+    /// Waits until it is known what was invalidated and written up to now, but no longer than until
+    /// `deadline`. Without a near cache it suffices that [`InvalidationLog::now`] knows it.
+    ///
+    /// # Errors
+    /// If it is not known by then: what was found may be invalidated.
+    async fn caught_up(&self, deadline: Instant) -> Result<(), StoreError> {
+        let is_known = match &self.near {
+            Some(near) => near.caught_up(deadline).await,
+            None => self.invalidations.now(Instant::now()).is_some(),
+        };
+        if is_known { Ok(()) } else { Err(StoreError::Unavailable) }
+    }
+
+    /// The bytes of `entry` to be stored under `name`. While no write is taken, none are made.
+    fn encode(&self, name: &str, entry: &Entry) -> Result<Bytes, StoreError> {
+        self.client.check_writable()?;
+        let envelope = Bytes::from(entry.seal(name));
+        match &self.encryption {
+            Some(encryption) => encryption.seal(name, &envelope).ok_or(StoreError::Unavailable),
+            None => Ok(envelope),
+        }
+    }
+
+    /// The entry in the bytes that were found under `name`.
+    fn decode(&self, name: &str, value: Bytes) -> Result<Arc<Entry>, StoreError> {
+        let envelope = match &self.encryption {
+            Some(encryption) => encryption.open(name, &value),
+            None => Some(value),
+        };
+        let max_entry = self.max_entry.load(Ordering::Relaxed);
+        let entry = envelope.and_then(|envelope| Entry::open(&envelope, name, max_entry).ok());
+        entry.map(Arc::new).ok_or_else(|| {
+            // Rubbish under our key, sealed with another encryption key, or a reply that was meant for
+            // another request.
+            self.client.refresh_connections();
+            StoreError::Protocol
+        })
     }
 }
 
 impl Drop for RedisStore {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.subscriber.abort();
     }
 }
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The URL may hold a password.
-        f.debug_struct("RedisStore").field("connected", &self.connected()).finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("client", &self.client).finish_non_exhaustive()
     }
 }
 
-fn millis(ttl: Duration) -> u64 {
-    let whole = ttl.min(MAX_TTL).as_nanos().div_ceil(1_000_000);
-    u64::try_from(whole).unwrap_or(u64::MAX).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ttl_is_never_zero_nor_too_long() {
-        assert_eq!(millis(Duration::ZERO), 1);
-        assert_eq!(millis(Duration::from_micros(1500)), 2);
-        assert_eq!(millis(Duration::from_secs(60)), 60_000);
-        assert_eq!(millis(Duration::MAX), 3_153_600_000_000);
-    }
+fn remaining_life(entry: &Entry) -> Duration {
+    entry.life().saturating_sub(entry.age(unix_millis(SystemTime::now())))
 }

@@ -1,4 +1,7 @@
-//! The task that reads along what all replicas share: the order of retirements, and what is written.
+//! The task that reads what all replicas share: the invalidation log, and the stream of writes.
+//!
+//! It has a connection of its own, which waits in Redis for the next event. With a near cache it asks every
+//! [`PAUSE`] instead, because the near cache needs to know that nothing came.
 
 use std::{
     sync::Arc,
@@ -10,63 +13,73 @@ use tokio::{sync::watch, time};
 
 use super::{
     announcements::{Announcements, PAUSE},
-    connections::{open_connection, send},
-    error::{protocol, within},
-    stream::{Extent, Keys, PAGE, Reading, Seen, invalidated_at, invalidation},
+    client::{
+        RedisClient,
+        connections::{open_connection, send},
+        error::{protocol, within},
+        streams::{Extent, PAGE, ReadFrom, Streams, StreamsRead, invalidated_at, invalidation},
+    },
+    near_cache::NearCache,
 };
 use crate::cache::invalidation::{InvalidationLog, Offset, Version};
 
-/// Between two tries to connect.
+/// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// The same after an error reply.
+/// Before the next attempt after an error reply.
 const REFUSED_RETRY: Duration = Duration::from_secs(1);
 
-/// The same where the connection had been of use.
+/// Before the next attempt if the connection had been of use.
 const LOST_RETRY: Duration = Duration::from_millis(10);
 
-/// How long Redis holds back the answer of a read while nothing is retired: how often it is heard of. With a near tier
-/// it is asked every [`PAUSE`] instead.
-const SILENCE: Duration = Duration::from_millis(500);
+/// How long Redis waits with the reply to a read while nothing is invalidated. Without a near cache, this is
+/// how often Redis is known to be there.
+const MAX_WAIT: Duration = Duration::from_millis(500);
 
-/// For an answer, beyond that.
+/// For a reply, beyond that.
 const PATIENCE: Duration = Duration::from_millis(1000);
 
-/// What is asked of Redis next.
+/// What Redis is asked for next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// What there is: nothing is known for certain.
-    Look,
-    /// That, and what has come.
-    Read,
-    /// That, once there is more or some time has passed.
-    Wait,
+enum NextRead {
+    /// How far the streams reach: nothing is known for certain.
+    Extent,
+    /// That, and the events that have come.
+    Events,
+    /// That, once there are more events or some time has passed.
+    EventsLater,
 }
 
-/// Reads the streams along, for as long as the task runs.
+/// Reads the streams for as long as the task runs.
 pub(super) struct Subscriber {
-    client: Client,
-    keys: Keys,
+    redis: Client,
+    streams: Streams,
     invalidations: Arc<InvalidationLog>,
-    announced: Option<Announcements>,
-    /// How far it has read.
+    announcements: Option<Announcements>,
+    /// How far the log was read.
     read: Version,
-    step: Step,
+    next: NextRead,
     synced: watch::Sender<bool>,
 }
 
 impl Subscriber {
     pub(super) fn new(
-        client: Client,
-        keys: Keys,
+        client: &RedisClient,
         invalidations: Arc<InvalidationLog>,
-        announced: Option<Announcements>,
+        near: Option<Arc<NearCache>>,
     ) -> Self {
-        let synced = watch::Sender::new(false);
-        Self { client, keys, invalidations, announced, read: Version::default(), step: Step::Look, synced }
+        Self {
+            redis: client.redis().clone(),
+            streams: client.streams().clone(),
+            invalidations,
+            announcements: near.map(|near| Announcements::new(near, client.namespace())),
+            read: Version::default(),
+            next: NextRead::Extent,
+            synced: watch::Sender::new(false),
+        }
     }
 
-    /// Changes once the copy is complete for the first time.
+    /// Becomes true once the copy of the log is complete for the first time.
     pub(super) fn synced(&self) -> watch::Receiver<bool> {
         self.synced.subscribe()
     }
@@ -74,11 +87,12 @@ impl Subscriber {
     pub(super) async fn run(mut self) {
         loop {
             let mut retry = RETRY;
-            if let Ok(mut connection) = open_connection(&self.client, 8).await {
-                self.step = Step::Look;
-                // However it ends, what helps is to connect anew: after a fail-over, to another server.
+            if let Ok(mut connection) = open_connection(&self.redis, 8).await {
+                self.next = NextRead::Extent;
+                // Whatever the error is, the remedy is a new connection: after a fail-over, to another
+                // server.
                 let error = loop {
-                    match self.follow(&mut connection).await {
+                    match self.read_once(&mut connection).await {
                         Ok(()) => retry = LOST_RETRY,
                         Err(error) => break error,
                     }
@@ -86,88 +100,88 @@ impl Subscriber {
                 if error.code().is_some() {
                     retry = REFUSED_RETRY;
                 }
-                self.missed();
+                self.lose_near();
             }
             time::sleep(retry).await;
         }
     }
 
-    fn missed(&mut self) {
-        if let Some(announced) = &mut self.announced {
-            announced.lost();
+    /// Empties the near cache, if there is one: announcements may be missed.
+    fn lose_near(&mut self) {
+        if let Some(announcements) = &mut self.announcements {
+            announcements.lose();
         }
     }
 
-    async fn follow(&mut self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-        if self.step == Step::Wait && self.announced.is_some() {
+    async fn read_once(&mut self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+        if self.next == NextRead::EventsLater && self.announcements.is_some() {
             time::sleep(PAUSE).await;
         }
         let asked = Instant::now();
-        let seen = self.look(connection).await?;
-        self.step = self.take(connection, seen, asked).await?;
+        let read = self.read_streams(connection).await?;
+        self.next = self.apply(connection, read, asked).await?;
         while let Some(pending) = self.invalidations.pending() {
-            let reply = ask(connection, &self.keys.invalidate(&pending)).await?;
-            // First the one, then the other: what is no longer unsent must be known to be retired.
+            let reply = request(connection, &self.streams.invalidate(&pending)).await?;
+            // In this order: what is no longer pending must be known to be invalidated.
             self.invalidations.apply_own(invalidated_at(reply).ok_or_else(protocol)?, &pending);
             self.invalidations.remove_pending(&pending);
         }
         Ok(())
     }
 
-    async fn look(&self, connection: &mut MultiplexedConnection) -> Result<Seen, RedisError> {
-        let wait = (self.step == Step::Wait && self.announced.is_none()).then_some(SILENCE);
-        let reading = (self.step != Step::Look).then(|| Reading {
+    async fn read_streams(&self, connection: &mut MultiplexedConnection) -> Result<StreamsRead, RedisError> {
+        let wait = (self.next == NextRead::EventsLater && self.announcements.is_none()).then_some(MAX_WAIT);
+        let from = (self.next != NextRead::Extent).then(|| ReadFrom {
             invalidated: self.read.offset,
-            written: self.announced.as_ref().and_then(Announcements::offset),
+            written: self.announcements.as_ref().and_then(Announcements::offset),
             wait,
         });
-        let look = self.keys.look(self.announced.is_some(), reading.as_ref());
-        let silence = wait.unwrap_or_default();
-        let replies =
-            within(silence + PATIENCE, connection.send_packed_commands(&look, 0, look.len())).await?;
-        self.keys.seen(self.announced.is_some(), replies)
+        let read = self.streams.read(self.announcements.is_some(), from.as_ref());
+        let patience = wait.unwrap_or_default() + PATIENCE;
+        let replies = within(patience, connection.send_packed_commands(&read, 0, read.len())).await?;
+        self.streams.parse(self.announcements.is_some(), replies)
     }
 
-    /// Takes over what was seen, when it was asked for at `asked`; what is to be asked for next.
+    /// Applies what was read, and asked for at `asked`; what to ask for next.
     ///
-    /// Writes only where there is nothing to read: a Redis that takes no writes is still read.
-    async fn take(
+    /// It writes only if there is nothing to read: a Redis that takes no writes is still read.
+    async fn apply(
         &mut self,
         connection: &mut MultiplexedConnection,
-        seen: Seen,
+        read: StreamsRead,
         asked: Instant,
-    ) -> Result<Step, RedisError> {
+    ) -> Result<NextRead, RedisError> {
         let is_whole = |(epoch, extent): &(u64, Extent)| !self.is_cut(*epoch, extent);
-        let Some((epoch, extent)) = seen.epoch.zip(seen.invalidated).filter(is_whole) else {
-            self.missed();
-            ask(connection, &self.keys.begin(seen.epoch)).await?;
-            return Ok(Step::Look);
+        let Some((epoch, extent)) = read.epoch.zip(read.invalidated).filter(is_whole) else {
+            self.lose_near();
+            request(connection, &self.streams.begin_epoch(read.epoch)).await?;
+            return Ok(NextRead::Extent);
         };
-        let is_new = self.adopt(epoch, &extent);
+        let is_new_epoch = self.follow_epoch(epoch, &extent);
         let mut is_end = true;
-        if let Some(announced) = &mut self.announced {
-            is_end = announced.take(&seen)?;
-            if seen.written.is_none() {
-                // Who takes no writes announces none: then nothing is near.
-                let _ = ask(connection, &self.keys.listen()).await;
+        if let Some(announcements) = &mut self.announcements {
+            is_end = announcements.apply(&read)?;
+            if read.written.is_none() {
+                // If Redis takes no writes, this fails, and nothing becomes near.
+                let _ = request(connection, &self.streams.begin_writes()).await;
             }
         }
-        if is_new || self.step == Step::Look {
-            return Ok(Step::Read);
+        if is_new_epoch || self.next == NextRead::Extent {
+            return Ok(NextRead::Events);
         }
-        if !self.invalidate(&seen)? {
-            return Ok(Step::Read);
+        if !self.apply_invalidations(&read)? {
+            return Ok(NextRead::Events);
         }
         self.invalidations.mark_current(Instant::now());
         self.synced.send_replace(true);
-        if let Some(announced) = self.announced.as_ref().filter(|_| is_end) {
-            announced.heard(asked);
+        if let Some(announcements) = self.announcements.as_ref().filter(|_| is_end) {
+            announcements.mark_current(asked);
         }
-        Ok(if is_end { Step::Wait } else { Step::Read })
+        Ok(if is_end { NextRead::EventsLater } else { NextRead::Events })
     }
 
-    /// Reads `epoch`, which reaches so far, from where it can be; whether it is another one.
-    fn adopt(&mut self, epoch: u64, extent: &Extent) -> bool {
+    /// Goes on with `epoch`, whose stream has this extent; whether it is a new epoch.
+    fn follow_epoch(&mut self, epoch: u64, extent: &Extent) -> bool {
         let is_new = epoch != self.read.epoch;
         if is_new {
             self.read = Version { epoch, offset: Offset::default() };
@@ -181,27 +195,27 @@ impl Subscriber {
         is_new
     }
 
-    /// After a fail-over the end of the order may be lost, and its places would be given anew.
+    /// Whether the end of the log is lost, as may be after a fail-over: its positions would be used again.
     fn is_cut(&self, epoch: u64, extent: &Extent) -> bool {
         epoch == self.read.epoch && extent.last < self.read.offset
     }
 
-    /// Takes over what was retired; whether that is all there is.
-    fn invalidate(&mut self, seen: &Seen) -> Result<bool, RedisError> {
-        for event in &seen.invalidations {
+    /// Applies the invalidations that were read; whether those are all there are.
+    fn apply_invalidations(&mut self, read: &StreamsRead) -> Result<bool, RedisError> {
+        for event in &read.invalidations {
             let (offset, epoch, invalidation) = invalidation(event)?;
             if epoch != self.read.epoch {
-                // The stream is another one by now.
+                // Another epoch began meanwhile.
                 return Ok(false);
             }
             self.invalidations.apply(Version { epoch, offset }, &invalidation);
             self.read.offset = offset;
         }
-        Ok(seen.invalidations.len() < PAGE)
+        Ok(read.invalidations.len() < PAGE)
     }
 }
 
-/// One command; an error reply is an error.
-async fn ask(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
+/// Sends one command; an error reply is an error.
+async fn request(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
     within(PATIENCE, send(connection, command)).await
 }

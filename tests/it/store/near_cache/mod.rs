@@ -18,7 +18,7 @@ use sidecache::{
         route::kind::Kind,
     },
     config::RedisTls,
-    store::{RedisStore, Store, StoreError},
+    store::{RedisClient, RedisStore, Store, StoreError},
 };
 
 use crate::support::{PATIENCE, RedisServer, eventually};
@@ -36,9 +36,9 @@ async fn replica(redis: &RedisServer, near: u64) -> Store {
 
 /// With another timeout.
 async fn replica_within(redis: &RedisServer, near: u64, timeout: Duration) -> Store {
-    let store = RedisStore::open(&redis.url(), &RedisTls::default(), "ns", timeout, near, |_| {});
-    let store = store.expect("a good URL");
-    assert!(store.ready(PATIENCE).await, "{:?}", store.last_error());
+    let client = RedisClient::open(&redis.url(), &RedisTls::default(), "ns", timeout, |_| {});
+    let store = RedisStore::new(client.expect("a good URL"), near, None);
+    assert!(store.client().ready(PATIENCE).await, "{:?}", store.client().last_error());
     store.synced(PATIENCE).await;
     Store::Redis(Arc::new(store))
 }

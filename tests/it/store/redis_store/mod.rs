@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use sidecache::{
     config::RedisTls,
-    store::{RedisStore, StoreError, StoreEvent},
+    store::{RedisClient, StoreError, StoreEvent},
 };
 
 use crate::support::RedisServer;
@@ -59,22 +59,22 @@ pub(super) fn name(event: &StoreEvent) -> &'static str {
     }
 }
 
-pub(super) fn open(url: &str, timeout: Duration) -> (RedisStore, Events) {
+pub(super) fn open(url: &str, timeout: Duration) -> (RedisClient, Events) {
     let events = Events::default();
     let received = events.clone();
-    let store = RedisStore::open(url, &RedisTls::default(), "ns", timeout, 0, move |event| {
+    let store = RedisClient::open(url, &RedisTls::default(), "ns", timeout, move |event| {
         received.0.lock().expect("not poisoned").push(event)
     });
     (store.expect("a good URL"), events)
 }
 
-pub(super) async fn open_ready(url: &str, timeout: Duration) -> (RedisStore, Events) {
+pub(super) async fn open_ready(url: &str, timeout: Duration) -> (RedisClient, Events) {
     let (store, events) = open(url, timeout);
     assert!(store.ready(PATIENCE).await, "{:?}", store.last_error());
     (store, events)
 }
 
-pub(super) async fn put(store: &RedisStore, key: &str, value: &str) -> Result<(), StoreError> {
+pub(super) async fn put(store: &RedisClient, key: &str, value: &str) -> Result<(), StoreError> {
     store.put(key, Bytes::copy_from_slice(value.as_bytes()), MINUTE).await.map(|_| ())
 }
 
@@ -110,7 +110,7 @@ pub(super) fn at_once<T>(call: impl Future<Output = T>) -> T {
 
 /// All calls fail at once.
 #[track_caller]
-pub(super) fn assert_unavailable(store: &RedisStore) {
+pub(super) fn assert_unavailable(store: &RedisClient) {
     assert!(!store.connected());
     assert!(store.last_error().is_some());
     assert_eq!(at_once(store.get("ns:k")), Err(StoreError::Unavailable));

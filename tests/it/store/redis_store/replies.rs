@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use sidecache::{
     cache::invalidation::Offset,
-    store::{LeaseState, StoreError},
+    store::{Lease, LeaseState, RedisStore, StoreError},
 };
 
 use super::{
@@ -58,11 +58,13 @@ async fn users_databases_and_permissions_are_respected() {
     let server = RedisServer::start();
     server.cli(&["ACL", "SETUSER", "reader", "on", ">pw", "~ns:*", "+get", "+select"]);
     let (store, _) = open_ready(&format!("redis://reader:pw@127.0.0.1:{}/3", server.port()), ROOMY).await;
+    let entries = RedisStore::new(store, 0, None);
+    let store = entries.client();
     server.talk(&[&["SELECT", "3"], &["SET", "ns:k", "v"]]);
     assert_eq!(store.get("ns:k").await, Ok(Some(Bytes::from_static(b"v"))));
-    assert_eq!(put(&store, "ns:k", "v").await, Err(StoreError::Refused));
+    assert_eq!(put(store, "ns:k", "v").await, Err(StoreError::Refused));
     assert_eq!(store.remove("ns:k").await, Err(StoreError::Refused));
-    let status = store.status().await;
+    let status = entries.status().await;
     // Reads work, but invalidations cannot be read, so no value may be used.
     assert_eq!((status.connected, status.total_keys, status.memory_used), (false, None, None));
     assert!(store.connected());
@@ -122,8 +124,8 @@ async fn a_lease_whose_reply_is_late_is_released() {
     let server = RedisServer::start();
     let (store, _) = open_ready(&server.url(), PATIENCE).await;
     let store = Arc::new(store);
-    eventually("it knows its order", PATIENCE, async || store.invalidations().last().is_some()).await;
-    let acquire_lease = async |within| store.acquire_lease("ns:query:1", 0, Offset::default(), within).await;
+    let acquire_lease =
+        async |within| Lease::acquire(&store, "ns:query:1", 0, Offset::default(), within).await;
     let before = calls(&server, "eval");
     server.pause();
     assert!(matches!(acquire_lease(Duration::from_millis(20)).await, Err(StoreError::Timeout)));

@@ -1,4 +1,4 @@
-//! The background task that connects, watches over the connections, and connects anew.
+//! The background task that connects, watches the connections, and connects again after a loss.
 
 use std::{
     sync::Arc,
@@ -10,22 +10,23 @@ use tokio::{sync::mpsc, time};
 
 use super::{
     StoreEvent,
-    breaker::{Breaker, Call, Kind, Loss},
-    connections::{Lane, Lanes, Probe, get},
+    breaker::{Breaker, Call, CallKind, Loss},
+    connections::{Connection, Connections, Probe, get},
     error::describe,
 };
 
-/// Between two tries to connect.
+/// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// How often idle connections are tried: what is lost is noticed without traffic, and no firewall forgets them.
+/// How often idle connections are tried: a loss is noticed without traffic, and no firewall forgets them.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Connections that were lost sooner than this after they were made count as a relapse.
 const STEADY: Duration = Duration::from_secs(5);
 
-/// The longest wait before the first try after a relapse: well below the two seconds in which hits must be back.
-const MAX_HOLD: Duration = Duration::from_secs(1);
+/// The longest wait before the first attempt after a relapse: well below the two seconds in which hits must
+/// be back.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// At most one replacement of working connections in this time.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,7 +38,7 @@ pub(super) struct Connector<F> {
     on_change: F,
     /// A key that nothing is stored under; reading it shows that lookups work.
     idle_key: String,
-    refusal_told: bool,
+    refusal_reported: bool,
 }
 
 impl<F: Fn(StoreEvent)> Connector<F> {
@@ -47,7 +48,7 @@ impl<F: Fn(StoreEvent)> Connector<F> {
         on_change: F,
         namespace: &str,
     ) -> Self {
-        Self { breaker, losses, on_change, idle_key: format!("{namespace}:_:probe"), refusal_told: false }
+        Self { breaker, losses, on_change, idle_key: format!("{namespace}:_:probe"), refusal_reported: false }
     }
 
     /// Runs until dropped.
@@ -56,28 +57,28 @@ impl<F: Fn(StoreEvent)> Connector<F> {
         let mut lost = false;
         let mut relapses = 0_u32;
         loop {
-            let lanes = self.connect(&probe, &mut lost).await;
+            let connections = self.connect(&probe, &mut lost).await;
             if std::mem::take(&mut lost) {
                 (self.on_change)(StoreEvent::Back);
             }
             let since = Instant::now();
-            self.breaker.close(lanes);
+            self.breaker.close(connections);
             let Some(loss) = self.watch().await else { return };
             (self.on_change)(StoreEvent::Lost { reason: loss.reason });
             lost = true;
             let idle = || self.idle_key.clone();
             probe = Probe { key: loss.key.unwrap_or_else(idle), writes: loss.takes_no_writes.then(idle) };
-            // What is lost again and again is not called back as fast as it can be lost.
+            // Connections that are lost again and again are not made as fast as they can be lost.
             relapses = if since.elapsed() < STEADY { relapses + 1 } else { 0 };
-            time::sleep((RETRY * relapses.saturating_sub(1)).min(MAX_HOLD)).await;
+            time::sleep((RETRY * relapses.saturating_sub(1)).min(MAX_PAUSE)).await;
         }
     }
 
-    /// Tries until it works. Says so when the first try fails.
-    async fn connect(&self, probe: &Probe, lost: &mut bool) -> Lanes {
+    /// Tries until it works. Reports if the first attempt fails.
+    async fn connect(&self, probe: &Probe, lost: &mut bool) -> Connections {
         loop {
-            match Lanes::open(&self.breaker.client, probe, self.breaker.timeout).await {
-                Ok(lanes) => return lanes,
+            match Connections::open(&self.breaker.client, probe, self.breaker.timeout).await {
+                Ok(connections) => return connections,
                 Err(error) => {
                     let reason = describe(&error);
                     self.breaker.set_last_error(Some(reason.clone()));
@@ -90,14 +91,14 @@ impl<F: Fn(StoreEvent)> Connector<F> {
         }
     }
 
-    /// Looks after the connections until they are lost; `None` when nobody can lose them any more.
+    /// Watches the connections until they are lost; `None` when the breaker is gone.
     async fn watch(&mut self) -> Option<Loss> {
         let breaker = Arc::clone(&self.breaker);
         let mut beat = time::interval(HEARTBEAT);
         beat.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let mut refreshed: Option<Instant> = None;
         loop {
-            // Whatever else goes on, a loss is heard at once.
+            // Whatever else goes on, a loss is received at once.
             tokio::select! {
                 biased;
                 loss = self.losses.recv() => return loss,
@@ -112,22 +113,22 @@ impl<F: Fn(StoreEvent)> Connector<F> {
                     tokio::select! {
                         biased;
                         loss = self.losses.recv() => return loss,
-                        () = heartbeat(&breaker, &self.idle_key) => self.tell_refusals(),
+                        () = heartbeat(&breaker, &self.idle_key) => self.report_refusals(),
                     }
                 }
             }
         }
     }
 
-    /// Says when writes begin to be refused, and when that is over.
-    fn tell_refusals(&mut self) {
+    /// Reports when writes begin to be refused, and when that is over.
+    fn report_refusals(&mut self) {
         match self.breaker.writes.refusal(Instant::now()) {
-            Some(reason) if !self.refusal_told => {
-                self.refusal_told = true;
+            Some(reason) if !self.refusal_reported => {
+                self.refusal_reported = true;
                 (self.on_change)(StoreEvent::WritesRefused { reason });
             }
-            None if self.refusal_told => {
-                self.refusal_told = false;
+            None if self.refusal_reported => {
+                self.refusal_reported = false;
                 (self.on_change)(StoreEvent::WritesBack);
             }
             _ => {}
@@ -135,7 +136,7 @@ impl<F: Fn(StoreEvent)> Connector<F> {
     }
 }
 
-/// Waits until fresh connections are asked for, and the last ones are no longer all that fresh.
+/// Waits until fresh connections are asked for, and the last ones are [`REFRESH_INTERVAL`] old.
 async fn refresh_due(breaker: &Breaker, refreshed: Option<Instant>) {
     if let Some(at) = refreshed {
         time::sleep_until((at + REFRESH_INTERVAL).into()).await;
@@ -143,31 +144,38 @@ async fn refresh_due(breaker: &Breaker, refreshed: Option<Instant>) {
     breaker.refresh_asked().await;
 }
 
-/// New connections in the place of the present ones. Where that fails these may still be good; if they are not,
-/// lookups and heartbeats will tell.
+/// Replaces the connections by new ones. If that fails, the present ones may still be good; if they are not,
+/// lookups and heartbeats will show.
 async fn refresh(breaker: &Breaker, idle_key: &str) {
-    let Ok(old) = breaker.lanes() else { return };
+    let Ok(old) = breaker.connections() else { return };
     let probe = Probe { key: idle_key.to_owned(), writes: None };
-    if let Ok(fresh) = Lanes::open(&breaker.client, &probe, breaker.timeout).await {
+    if let Ok(fresh) = Connections::open(&breaker.client, &probe, breaker.timeout).await {
         breaker.replace(&old, fresh);
     }
 }
 
 /// Tries every connection once.
 async fn heartbeat(breaker: &Breaker, idle_key: &str) {
-    let Ok(lanes) = breaker.lanes() else { return };
-    let beat = |lane| beat(breaker, &lanes, lane, idle_key);
-    tokio::join!(beat(&lanes.small), beat(&lanes.large));
+    let Ok(connections) = breaker.connections() else { return };
+    tokio::join!(
+        try_connection(breaker, &connections, &connections.small, idle_key),
+        try_connection(breaker, &connections, &connections.large, idle_key),
+    );
 }
 
-async fn beat(breaker: &Breaker, lanes: &Arc<Lanes>, lane: &Lane, idle_key: &str) {
-    let call = Call { lanes, lane, key: idle_key, kind: Kind::Read, within: Duration::MAX };
-    match breaker.call(call, lane.send(&get(idle_key))).await {
+async fn try_connection(
+    breaker: &Breaker,
+    connections: &Arc<Connections>,
+    connection: &Connection,
+    idle_key: &str,
+) {
+    let call = Call { connections, connection, key: idle_key, kind: CallKind::Read, within: Duration::MAX };
+    match breaker.call(call, connection.send(&get(idle_key))).await {
         Ok(Value::Nil) | Err(_) => {}
-        // Somebody else's value, if replies have slipped; or somebody did store something there.
+        // Another key's value, if replies have slipped; or somebody did store something there.
         Ok(Value::BulkString(_)) => breaker.ask_refresh(),
         Ok(_) => {
-            breaker.mistrust(lanes);
+            breaker.bad_reply(connections);
         }
     }
 }

@@ -9,18 +9,18 @@ use parking_lot::Mutex;
 
 use crate::time::MicrosClock;
 
-/// While Redis refuses writes, one write in this time is let through to see whether it still does.
+/// While Redis refuses writes, one write in this time goes through to see whether it still does.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Near its memory limit Redis takes one write and refuses the next; writes count as refused until they went
-/// well for this long, or the log would fill.
+/// Near its memory limit Redis takes one write and refuses the next. Writes count as refused until none was
+/// refused for this long, or the log would fill.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Stops writes after a refusal, but for a probe now and then.
+/// Stops writes after a refusal, except for a probe now and then.
 #[derive(Debug)]
 pub(super) struct WriteGate {
     clock: MicrosClock,
-    /// When the next probe may go, in microseconds of `clock`; 0 while open.
+    /// When the next probe may go, in microseconds of `clock`; 0 while the gate is open.
     probe_at: AtomicU64,
     /// The last refusal: when, and why.
     refusal: Mutex<Option<(Instant, String)>>,
@@ -31,7 +31,7 @@ impl WriteGate {
         Self { clock: MicrosClock::new(now), probe_at: AtomicU64::new(0), refusal: Mutex::new(None) }
     }
 
-    /// Whether a write may be sent; while writes are refused, true for the one that probes.
+    /// Whether a write may be sent; while writes are refused, only one that probes may.
     pub(super) fn admits(&self, now: Instant) -> bool {
         let due = self.probe_at.load(Ordering::Acquire);
         if due == 0 {
@@ -42,24 +42,29 @@ impl WriteGate {
             && self.probe_at.compare_exchange(due, next, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// A write was refused.
+    /// Whether no write may be sent at `now`, not even one that probes.
+    pub(super) fn is_closed(&self, now: Instant) -> bool {
+        self.clock.micros(now) < self.probe_at.load(Ordering::Acquire)
+    }
+
+    /// Closes the gate: Redis refused a write at `now`.
     pub(super) fn refused(&self, now: Instant, reason: String) {
         *self.refusal.lock() = Some((now, reason));
         self.probe_at.store(self.clock.micros(now + PROBE_INTERVAL), Ordering::Release);
     }
 
-    /// A write was taken, or Redis was away.
+    /// Opens the gate: Redis took a write, or was away meanwhile.
     pub(super) fn open(&self) {
         self.probe_at.store(0, Ordering::Release);
     }
 
-    /// The server may be another one now: if writes are refused, the next one probes.
+    /// Lets the next write probe, if writes are refused: the server may be another one now.
     pub(super) fn probe_now(&self) {
         let _ =
             self.probe_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, |due| (due != 0).then_some(1));
     }
 
-    /// Why writes are refused, if they are or lately were.
+    /// Why writes are refused, if they are or were lately.
     pub(super) fn refusal(&self, now: Instant) -> Option<String> {
         let refusal = self.refusal.lock();
         let (at, reason) = refusal.as_ref()?;

@@ -10,11 +10,12 @@ use rustls_native_certs::load_native_certs;
 use super::OpenError;
 use crate::config::RedisTls;
 
-/// A client of the Redis at `url`. Reads the files of `tls`; connects to nothing.
+/// The Redis at `url`. Reads the files of `tls`; connects to nothing.
 ///
 /// # Errors
-/// Where `url` is no Redis URL, or a file cannot be read or is not what it should be. They never show the URL.
-pub(super) fn client(url: &str, tls: &RedisTls) -> Result<Client, OpenError> {
+/// If `url` is no Redis URL, or a file cannot be read or is not what it should be. The texts never show the
+/// URL.
+pub(super) fn redis_at(url: &str, tls: &RedisTls) -> Result<Client, OpenError> {
     let info = url.into_connection_info().map_err(|error| OpenError::url(&error))?;
     let tcp = info.tcp_settings().clone().set_nodelay(true);
     // `CLIENT SETINFO` is refused by Redis 7.0 and by many a restricted user.
@@ -41,8 +42,8 @@ pub(super) fn client(url: &str, tls: &RedisTls) -> Result<Client, OpenError> {
         .map_err(|error| OpenError::tls(&error))
 }
 
-/// The authorities that the system trusts, in PEM. Read once: redis-rs would read some hundred files for each connection,
-/// in the time that connecting may take, and on the thread that answers requests.
+/// The authorities that the system trusts, in PEM. They are read once: redis-rs would read some hundred files
+/// for each connection, in the time that connecting may take, and on the thread that answers requests.
 fn system_roots() -> Vec<u8> {
     let mut good = RootCertStore::empty();
     let certs = load_native_certs().certs.into_iter().filter(|cert| good.add(cert.clone()).is_ok());
@@ -66,27 +67,29 @@ mod tests {
             "redis+unix:///run/redis.sock",
             "valkey://localhost",
         ] {
-            let client = client(good, &RedisTls::default()).unwrap_or_else(|error| panic!("{good}: {error}"));
+            let client =
+                redis_at(good, &RedisTls::default()).unwrap_or_else(|error| panic!("{good}: {error}"));
             assert!(client.get_connection_info().tcp_settings().nodelay());
         }
         for bad in ["", "localhost:6379", "http://localhost", "redis://:secret@/x", "redis://h/:secret"] {
-            let error = client(bad, &RedisTls::default()).map(|_| ()).map_err(|error| error.to_string());
+            let error = redis_at(bad, &RedisTls::default()).map(|_| ()).map_err(|error| error.to_string());
             assert!(error.is_err_and(|text| !text.contains("secret")), "{bad}");
         }
     }
 
     #[test]
-    fn files_that_are_of_no_use_are_told() {
+    fn files_that_are_of_no_use_are_reported() {
         let missing = RedisTls { ca: Some("/no/such/file.pem".into()), client: None };
         let error =
-            client("rediss://:secret@localhost", &missing).map(|_| ()).map_err(|error| error.to_string());
+            redis_at("rediss://:secret@localhost", &missing).map(|_| ()).map_err(|error| error.to_string());
         assert!(
             error.as_ref().is_err_and(|text| text.starts_with("store.redis_ca: /no/such/file.pem")),
             "{error:?}"
         );
         let some = tempfile::NamedTempFile::new().expect("a file");
         let tls = RedisTls { ca: Some(some.path().to_owned()), client: None };
-        let error = client("redis://:secret@localhost", &tls).map(|_| ()).map_err(|error| error.to_string());
+        let error =
+            redis_at("redis://:secret@localhost", &tls).map(|_| ()).map_err(|error| error.to_string());
         assert!(
             error.as_ref().is_err_and(|text| text.contains("PEM") && !text.contains("secret")),
             "{error:?}"

@@ -1,9 +1,9 @@
 //! The connections that lookups use.
 //!
 //! A multiplexed connection answers in order, so one large value holds up all that follow it: values of
-//! `LARGE` bytes and more have a connection of their own. All others share one: under load, what many requests
-//! ask is then one write, one read and one wake-up, here and in Redis, and what is asked of one key reaches Redis in
-//! the order it was asked.
+//! `LARGE` bytes and more have a connection of their own. All others share one: under load, the commands of
+//! many requests are then one write, one read and one wake-up, here and in Redis, and the commands for one
+//! key reach Redis in their order.
 
 use std::{
     hash::BuildHasher,
@@ -21,44 +21,43 @@ use super::{
 /// Values of this many bytes and more use the connection for large ones.
 pub(super) const LARGE: usize = 64 * 1024;
 
-/// For a connection to be made: name resolution, TCP, TLS and login together.
+/// For making a connection: name resolution, TCP, TLS and login together.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Commands waiting to be written on a lane. When the peer reads no more they lie there, values and all, until
-/// the connection is given up.
+/// Commands that wait to be written on a connection. If the peer stops reading, they stay there, values and
+/// all, until the connection is given up.
 const SMALL_QUEUE: usize = 64;
 const LARGE_QUEUE: usize = 4;
 
 /// What must work before connections are used.
 #[derive(Debug)]
 pub(super) struct Probe {
-    /// The key that is read.
     pub(super) key: String,
-    /// A key that nothing is stored under, and that is removed all the same, where Redis took no writes.
+    /// A key that nothing is stored under. It is removed to try a write, if Redis took no writes.
     pub(super) writes: Option<String>,
 }
 
-/// One connection, and how it has been doing.
+/// One connection, and its timeouts in a row.
 #[derive(Debug)]
-pub(super) struct Lane {
-    connection: MultiplexedConnection,
-    pub(super) strikes: Timeouts,
+pub(super) struct Connection {
+    multiplexed: MultiplexedConnection,
+    pub(super) timeouts: Timeouts,
 }
 
-impl Lane {
-    fn new(connection: MultiplexedConnection) -> Self {
-        Self { connection, strikes: Timeouts::new(Instant::now()) }
+impl Connection {
+    fn new(multiplexed: MultiplexedConnection) -> Self {
+        Self { multiplexed, timeouts: Timeouts::new(Instant::now()) }
     }
 
-    /// Sends one command. Dropping the future never shifts replies: redis-rs keeps a place for the reply in its
-    /// queue and throws it away when it comes.
+    /// Sends one command. Dropping the future never shifts replies: redis-rs reserves a place for the reply
+    /// in its queue and discards it when it comes.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
-        send(&mut self.connection.clone(), command).await
+        send(&mut self.multiplexed.clone(), command).await
     }
 
-    /// Sends the commands of a transaction, its first and last among them; what the last one says, or the first error.
+    /// Sends the commands of a transaction, `MULTI` and `EXEC` included; the last reply, or the first error.
     pub(super) async fn send_together(&self, commands: &Pipeline) -> Result<Value, RedisError> {
-        let sent = self.connection.clone().send_packed_commands(commands, 0, commands.len()).await?;
+        let sent = self.multiplexed.clone().send_packed_commands(commands, 0, commands.len()).await?;
         let mut last = Value::Nil;
         for reply in sent {
             last = match reply {
@@ -72,35 +71,35 @@ impl Lane {
 
 /// The connections of one generation: made together, given up together.
 #[derive(Debug)]
-pub(super) struct Lanes {
+pub(super) struct Connections {
     /// For all but large values.
-    pub(super) small: Lane,
-    /// For large values: its slowness says nothing about the server.
-    pub(super) large: Lane,
+    pub(super) small: Connection,
+    /// For large values. If it is slow, that says nothing about the server.
+    pub(super) large: Connection,
 }
 
-impl Lanes {
-    /// Connects, and makes sure by `probe` that calls will work. The deadline is that of calls: a Redis that cannot
-    /// keep it is as good as away, and to call it back at once would lose it again three lookups later.
+impl Connections {
+    /// Connects, and makes sure by `probe` that calls will work. The deadline is that of calls: a Redis that
+    /// cannot keep it is as good as gone, and closing the breaker would open it again three lookups later.
     pub(super) async fn open(client: &Client, probe: &Probe, deadline: Duration) -> Result<Self, RedisError> {
-        let (key, deadline) = (&probe.key, deadline.min(CONNECT_TIMEOUT));
+        let key = &probe.key;
+        let deadline = deadline.min(CONNECT_TIMEOUT);
         // One after the other: while Redis is away, every try then costs one connection.
-        let small = open_lane(client, SMALL_QUEUE, key, deadline).await?;
+        let small = open_probed(client, SMALL_QUEUE, key, deadline).await?;
         if let Some(key) = &probe.writes {
             try_write(&small, key, deadline).await?;
         }
-        let large = open_lane(client, LARGE_QUEUE, key, deadline).await?;
+        let large = open_probed(client, LARGE_QUEUE, key, deadline).await?;
         Ok(Self { small, large })
     }
 
-    /// The one for a value that is large, or is not.
-    pub(super) const fn pick(&self, is_large: bool) -> &Lane {
+    pub(super) const fn pick(&self, is_large: bool) -> &Connection {
         if is_large { &self.large } else { &self.small }
     }
 }
 
 /// Opens a connection, without retries; `queue` commands may wait to be written.
-pub(super) async fn open_connection(
+pub(crate) async fn open_connection(
     client: &Client,
     queue: usize,
 ) -> Result<MultiplexedConnection, RedisError> {
@@ -113,14 +112,13 @@ pub(super) async fn open_connection(
 }
 
 /// Sends one command; an error reply is an error.
-pub(super) async fn send(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
+pub(crate) async fn send(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
     match connection.send_packed_command(command).await? {
         Value::ServerError(error) => Err(error.into()),
         value => Ok(value),
     }
 }
 
-/// The command that reads a key.
 pub(super) fn get(key: &str) -> Cmd {
     const NAME: &str = "GET";
     let mut command = Cmd::with_capacity(2, NAME.len() + key.len());
@@ -128,38 +126,43 @@ pub(super) fn get(key: &str) -> Cmd {
     command
 }
 
-async fn open_lane(client: &Client, queue: usize, key: &str, deadline: Duration) -> Result<Lane, RedisError> {
-    let lane = Lane::new(open_connection(client, queue).await?);
-    match within(deadline, lane.send(&get(key))).await {
-        Ok(Value::Nil | Value::BulkString(_)) => Ok(lane),
+async fn open_probed(
+    client: &Client,
+    queue: usize,
+    key: &str,
+    deadline: Duration,
+) -> Result<Connection, RedisError> {
+    let connection = Connection::new(open_connection(client, queue).await?);
+    match within(deadline, connection.send(&get(key))).await {
+        Ok(Value::Nil | Value::BulkString(_)) => Ok(connection),
         Ok(_) => Err(protocol()),
-        Err(error) if error.code() == Some("WRONGTYPE") => Ok(lane),
+        Err(error) if error.code() == Some("WRONGTYPE") => Ok(connection),
         Err(error) => Err(error),
     }
 }
 
-/// Whether Redis refuses all writes. This one changes nothing; that it may not be sent says nothing of others.
-async fn try_write(lane: &Lane, key: &str, deadline: Duration) -> Result<(), RedisError> {
-    match within(deadline, lane.send(::redis::cmd("DEL").arg(key))).await {
+/// Fails if Redis cannot save. This write changes nothing; other refusals of it say nothing of other writes.
+async fn try_write(connection: &Connection, key: &str, deadline: Duration) -> Result<(), RedisError> {
+    match within(deadline, connection.send(::redis::cmd("DEL").arg(key))).await {
         Err(error) if error.code().is_none_or(|code| code == CANNOT_SAVE) => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Remembers which keys hold large values, so that reads of them take the large lane too. A hint: a place is
-/// shared by all keys that hash to it, and the last one has it.
+/// Remembers which keys hold large values, so that reads of them use the large connection too. A hint only:
+/// all keys that hash to one cell share it, and the last one has it.
 pub(super) struct LargeKeys {
     hasher: std::hash::RandomState,
-    places: Box<[AtomicU64]>,
+    cells: Box<[AtomicU64]>,
 }
 
 impl LargeKeys {
-    const PLACES: usize = 4096;
+    const CELLS: usize = 4096;
 
     pub(super) fn new() -> Self {
         Self {
             hasher: std::hash::RandomState::new(),
-            places: (0..Self::PLACES).map(|_| AtomicU64::new(0)).collect(),
+            cells: (0..Self::CELLS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -168,21 +171,21 @@ impl LargeKeys {
     }
 
     pub(super) fn contains(&self, hash: u64) -> bool {
-        self.place(hash).load(Ordering::Relaxed) == hash
+        self.cell(hash).load(Ordering::Relaxed) == hash
     }
 
     /// Notes the size in bytes of the value last seen under a key.
     pub(super) fn note(&self, hash: u64, size: usize) {
-        let place = self.place(hash);
+        let cell = self.cell(hash);
         if size >= LARGE {
-            place.store(hash, Ordering::Relaxed);
-        } else if place.load(Ordering::Relaxed) == hash {
-            place.store(0, Ordering::Relaxed);
+            cell.store(hash, Ordering::Relaxed);
+        } else if cell.load(Ordering::Relaxed) == hash {
+            cell.store(0, Ordering::Relaxed);
         }
     }
 
-    fn place(&self, hash: u64) -> &AtomicU64 {
-        &self.places[hash as usize % Self::PLACES]
+    fn cell(&self, hash: u64) -> &AtomicU64 {
+        &self.cells[hash as usize % Self::CELLS]
     }
 }
 
@@ -193,7 +196,8 @@ mod tests {
     #[test]
     fn large_keys_are_remembered_until_small() {
         let keys = LargeKeys::new();
-        let (one, other) = (keys.hash("one"), keys.hash("other"));
+        let one = keys.hash("one");
+        let other = keys.hash("other");
         keys.note(one, LARGE);
         assert!(keys.contains(one));
         assert!(!keys.contains(other));

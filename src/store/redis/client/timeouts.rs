@@ -1,4 +1,4 @@
-//! Timeouts in a row: how a connection that swallows everything is told from one slow reply.
+//! Timeouts in a row tell a connection that swallows everything from one slow reply.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::time::MicrosClock;
 
-/// This many in a row, and whatever is at the other end is taken for dead.
+/// After this many in a row, the other end is taken for dead.
 const LIMIT: u32 = 3;
 
 /// Counts timeouts since the last reply.
@@ -24,7 +24,7 @@ impl Timeouts {
         Self { clock: MicrosClock::new(now), count: AtomicU32::new(0), counted_at: AtomicU64::new(0) }
     }
 
-    /// A reply came.
+    /// Counts from 0 again: a reply came.
     pub(super) fn clear(&self) {
         // Mostly it is 0, and a load leaves the cache line shared.
         if self.count.load(Ordering::Relaxed) != 0 {
@@ -32,10 +32,11 @@ impl Timeouts {
         }
     }
 
-    /// A call begun at `started` timed out at `now`; whether that makes too many in a row. Calls that ran side
-    /// by side count once, or one hiccup under load would do.
+    /// Counts a call that began at `started` and timed out at `now`; whether that makes too many in a row.
+    /// Calls that ran side by side count once, or one hiccup under load would suffice.
     pub(super) fn timed_out(&self, started: Instant, now: Instant) -> bool {
-        let (started, now) = (self.clock.micros(started), self.clock.micros(now));
+        let started = self.clock.micros(started);
+        let now = self.clock.micros(now);
         let counts = self
             .counted_at
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| (started >= last).then_some(now))
@@ -58,14 +59,14 @@ mod tests {
     fn three_in_a_row() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let strikes = Timeouts::new(start);
-        assert!(!strikes.timed_out(at(0), at(50)));
-        assert!(!strikes.timed_out(at(10), at(60)), "ran beside the first");
-        assert!(!strikes.timed_out(at(50), at(100)));
-        strikes.clear();
-        assert!(!strikes.timed_out(at(100), at(150)));
-        assert!(!strikes.timed_out(at(150), at(200)));
-        assert!(strikes.timed_out(at(200), at(250)));
-        assert!(strikes.timed_out(at(210), at(260)));
+        let timeouts = Timeouts::new(start);
+        assert!(!timeouts.timed_out(at(0), at(50)));
+        assert!(!timeouts.timed_out(at(10), at(60)), "ran beside the first");
+        assert!(!timeouts.timed_out(at(50), at(100)));
+        timeouts.clear();
+        assert!(!timeouts.timed_out(at(100), at(150)));
+        assert!(!timeouts.timed_out(at(150), at(200)));
+        assert!(timeouts.timed_out(at(200), at(250)));
+        assert!(timeouts.timed_out(at(210), at(260)));
     }
 }

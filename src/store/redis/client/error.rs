@@ -1,44 +1,37 @@
 //! What can go wrong with Redis, and what each failure says about the next request.
 
-use std::{error::Error, fmt, io, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use ::redis::{ErrorKind, RedisError};
+use thiserror::Error;
 use tokio::time;
 
-/// Why an operation came to nothing. Each one is a miss to the request that asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why an operation failed. To the request that asked, each of these is a miss.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum StoreError {
-    /// Redis is out of reach, as known from earlier calls; nothing was sent.
+    /// Redis is out of reach, as earlier calls found; nothing was sent.
+    #[error("Redis is out of reach")]
     Unavailable,
     /// No reply came within the deadline. A write may still be carried out later.
+    #[error("Redis did not answer in time")]
     Timeout,
     /// The connection, or Redis as a whole, failed during this call. A write may have been carried out.
+    #[error("the connection to Redis was lost")]
     Lost,
     /// Redis takes no such write at present (out of memory, read-only, no permission); reads go on.
+    #[error("Redis refuses writes")]
     Refused,
-    /// The key holds something that is no string: not ours.
+    /// The key holds no string, so it is not one of sidecache's.
+    #[error("the key holds no string")]
     WrongType,
     /// A reply of the wrong kind: the connection was given up.
+    #[error("Redis sent a reply of the wrong kind")]
     Protocol,
 }
 
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unavailable => "Redis is out of reach",
-            Self::Timeout => "Redis did not answer in time",
-            Self::Lost => "the connection to Redis was lost",
-            Self::Refused => "Redis refuses writes",
-            Self::WrongType => "the key holds no string",
-            Self::Protocol => "Redis sent a reply of the wrong kind",
-        })
-    }
-}
-
-impl Error for StoreError {}
-
-/// Redis cannot be reached with these settings. The text never shows the URL, which may hold a password.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why Redis cannot be reached with these settings. The text never shows the URL, which may hold a password.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{setting}: {reason}")]
 pub struct OpenError {
     /// The setting that is at fault.
     pub setting: &'static str,
@@ -66,39 +59,30 @@ impl OpenError {
     }
 }
 
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.setting, self.reason)
-    }
-}
-
-impl Error for OpenError {}
-
-/// What an error reply says about the replies to come.
+/// What an error reply says about the replies to come: which of them fare no better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(super) enum Affected {
     /// This key only.
     Key,
     /// Writes; reads go on.
     Writes,
-    /// Everything.
-    All,
+    Everything,
 }
 
-/// How far an error reply to a read or a write reaches.
-pub(super) fn scope(error: &RedisError, writing: bool) -> Scope {
+/// What an error reply to a read or a write affects.
+pub(super) fn affected_by(error: &RedisError, is_write: bool) -> Affected {
     match error.code() {
-        Some("WRONGTYPE") => Scope::Key,
-        Some(code) if writing && !concerns_all(code) => Scope::Writes,
-        _ => Scope::All,
+        Some("WRONGTYPE") => Affected::Key,
+        Some(code) if is_write && !concerns_all(code) => Affected::Writes,
+        _ => Affected::Everything,
     }
 }
 
-/// The code of what a Redis says to writes, and to no reads, when it cannot save to disk.
+/// The code of the error that Redis returns to writes, and not to reads, while it cannot save to disk.
 pub(super) const CANNOT_SAVE: &str = "MISCONF";
 
-/// Whether reads would fare no better than the write that got `code`, or are not worth it: a Redis that cannot save
-/// may lose at any time what it has.
+/// Whether reads would fare no better than the write that got `code`, or are not worth sending: a Redis that
+/// cannot save may lose at any time what it has.
 fn concerns_all(code: &str) -> bool {
     matches!(
         code,
@@ -136,13 +120,13 @@ pub(super) fn describe(error: &RedisError) -> String {
     }
 }
 
-/// A reply that does not fit.
-pub(super) fn protocol() -> RedisError {
+/// A reply of the wrong kind.
+pub(crate) fn protocol() -> RedisError {
     (ErrorKind::UnexpectedReturnType, PROTOCOL).into()
 }
 
-/// What `reply` says within `limit`; no reply by then is an error.
-pub(super) async fn within<T>(
+/// Waits for `reply` within `limit`; no reply by then is an error.
+pub(crate) async fn within<T>(
     limit: Duration,
     reply: impl Future<Output = Result<T, RedisError>>,
 ) -> Result<T, RedisError> {
@@ -152,7 +136,7 @@ pub(super) async fn within<T>(
     }
 }
 
-/// The reason for giving up a connection whose replies are not of the expected kind.
+/// Why a connection was given up: its replies are not of the expected kind.
 pub(super) const PROTOCOL: &str = "a reply that does not fit its request";
 
 fn known(code: &str, detail: &str) -> Option<&'static str> {
@@ -197,12 +181,12 @@ mod tests {
     #[test]
     fn refused_writes_leave_reads_alone() {
         for code in ["OOM", "READONLY", "NOREPLICAS", "NOPERM"] {
-            assert_eq!(scope(&reply(code, ""), true), Scope::Writes, "{code}");
+            assert_eq!(affected_by(&reply(code, ""), true), Affected::Writes, "{code}");
         }
-        assert_eq!(scope(&reply("NOPERM", ""), false), Scope::All);
-        assert_eq!(scope(&reply("NOAUTH", ""), true), Scope::All);
-        assert_eq!(scope(&reply(CANNOT_SAVE, ""), true), Scope::All);
-        assert_eq!(scope(&reply("WRONGTYPE", ""), false), Scope::Key);
+        assert_eq!(affected_by(&reply("NOPERM", ""), false), Affected::Everything);
+        assert_eq!(affected_by(&reply("NOAUTH", ""), true), Affected::Everything);
+        assert_eq!(affected_by(&reply(CANNOT_SAVE, ""), true), Affected::Everything);
+        assert_eq!(affected_by(&reply("WRONGTYPE", ""), false), Affected::Key);
     }
 
     #[test]

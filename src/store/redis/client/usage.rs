@@ -1,7 +1,7 @@
-//! What `/health` wants to know: how many keys there are, and how much memory Redis uses.
+//! What `/health` shows: how many keys there are, and how much memory Redis uses.
 //!
-//! Counting keys is a scan of the whole database, so it has a connection of its own, runs once at a time however
-//! many ask, rests ten times as long as it took, and nobody waits for it longer than `PATIENCE`.
+//! Counting keys is a scan of the whole database. So it has a connection of its own, runs once at a time
+//! however many ask, and rests ten times as long as it took; nobody waits for it longer than `PATIENCE`.
 
 use std::{
     sync::Arc,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::cache::invalidation::glob::escape;
 
-/// How long a caller waits for fresh figures, from the time their making began.
+/// How long a caller waits for fresh figures, from the beginning of the run that makes them.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// For one command: a slow server is given up here much later than on a request's way.
@@ -33,7 +33,7 @@ const STEP: u32 = 1000;
 /// A scan that has taken this long lets lookups by between its steps.
 const HURRY: Duration = Duration::from_millis(100);
 
-/// Memory is read anew during a scan this often.
+/// During a scan, memory is read again this often.
 const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The last known figures.
@@ -44,33 +44,33 @@ pub(super) struct Figures {
     pub(super) memory: Option<u64>,
 }
 
-/// Makes the figures.
+/// Counts keys and reads how much memory is used.
 pub(super) struct UsageScan {
-    client: Client,
+    redis: Client,
     /// `NS:*`, escaped.
     pattern: String,
     /// `NS:_:`, sidecache's own.
     own: Vec<u8>,
-    state: Mutex<State>,
+    state: Mutex<UsageState>,
     /// Changes when a run ends.
     ended: watch::Sender<()>,
 }
 
 #[derive(Default)]
-struct State {
+struct UsageState {
     figures: Figures,
     /// When the run under way began.
-    running: Option<Instant>,
+    running_since: Option<Instant>,
     /// No scan before this.
     scan_from: Option<Instant>,
-    /// Kept between runs.
+    /// Of the last run, for the next one.
     connection: Option<MultiplexedConnection>,
 }
 
 impl UsageScan {
-    pub(super) fn new(client: Client, namespace: &str) -> Self {
+    pub(super) fn new(redis: Client, namespace: &str) -> Self {
         Self {
-            client,
+            redis,
             pattern: format!("{}:*", escape(namespace)),
             own: format!("{namespace}:_:").into_bytes(),
             state: Mutex::default(),
@@ -78,7 +78,7 @@ impl UsageScan {
         }
     }
 
-    /// Fresh figures if they are to be had soon, else the last known.
+    /// Fresh figures if they come within `PATIENCE`, else the last known.
     pub(super) async fn figures(self: &Arc<Self>) -> Figures {
         let mut ended = self.ended.subscribe();
         let deadline = self.begin() + PATIENCE;
@@ -86,35 +86,38 @@ impl UsageScan {
         self.state().figures
     }
 
-    /// Begins a run unless one is under way, and says when it began.
+    /// Begins a run unless one is under way; when it began.
     fn begin(self: &Arc<Self>) -> Instant {
         let now = Instant::now();
         let mut state = self.state();
-        if let Some(began) = state.running {
+        if let Some(began) = state.running_since {
             return began;
         }
-        state.running = Some(now);
+        state.running_since = Some(now);
         let run = Run(Arc::clone(self));
         tokio::spawn(async move { run.0.run().await });
         now
     }
 
     async fn run(&self) {
-        let kept = self.state().connection.take();
-        let was_kept = kept.is_some();
-        let mut ended = self.run_on(kept).await;
-        if was_kept && ended.is_err() {
+        let last_connection = self.state().connection.take();
+        let is_reused = last_connection.is_some();
+        let mut ended = self.run_on(last_connection).await;
+        if is_reused && ended.is_err() {
             // Most likely it was closed while nobody asked.
             ended = self.run_on(None).await;
         }
         self.state().connection = ended.ok();
     }
 
-    /// One run; the connection comes back if it is still good.
-    async fn run_on(&self, kept: Option<MultiplexedConnection>) -> Result<MultiplexedConnection, RedisError> {
-        let mut connection = match kept {
+    /// Makes the figures once; returns the connection if it is still good.
+    async fn run_on(
+        &self,
+        connection: Option<MultiplexedConnection>,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let mut connection = match connection {
             Some(connection) => connection,
-            None => open_connection(&self.client, 1).await?,
+            None => open_connection(&self.redis, 1).await?,
         };
         self.read_memory(&mut connection).await?;
         let due = self.state().scan_from.is_none_or(|from| Instant::now() >= from);
@@ -129,23 +132,24 @@ impl UsageScan {
     }
 
     async fn read_memory(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-        let reply = ask(connection, ::redis::cmd("INFO").arg("memory")).await?;
+        let reply = request(connection, ::redis::cmd("INFO").arg("memory")).await?;
         let info = reply.and_then(|reply| from_redis_value::<String>(reply).ok());
         self.state().figures.memory = info.as_deref().and_then(used_memory);
         Ok(())
     }
 
-    /// Counts the keys of the namespace but for sidecache's own; `None` if Redis refuses. A table that grows or
-    /// shrinks meanwhile can have keys counted twice: Redis promises no better.
+    /// Counts the keys of the namespace except sidecache's own; `None` if Redis refuses. If its table grows
+    /// or shrinks meanwhile, keys can be counted twice: Redis promises no better.
     async fn scan(&self, connection: &mut MultiplexedConnection) -> Result<Option<u64>, RedisError> {
         let began = Instant::now();
         let mut memory_read = began;
-        let (mut cursor, mut keys) = (0_u64, 0_u64);
+        let mut cursor = 0_u64;
+        let mut keys = 0_u64;
         loop {
             let step = Instant::now();
             let mut scan = ::redis::cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
-            let Some(reply) = ask(connection, &scan).await? else { return Ok(None) };
+            let Some(reply) = request(connection, &scan).await? else { return Ok(None) };
             let (next, found) = from_redis_value::<(u64, Vec<Vec<u8>>)>(reply).map_err(|_| protocol())?;
             keys += found.iter().filter(|key| !key.starts_with(&self.own)).count() as u64;
             if next == 0 {
@@ -162,7 +166,7 @@ impl UsageScan {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, UsageState> {
         self.state.lock()
     }
 }
@@ -172,13 +176,13 @@ struct Run(Arc<UsageScan>);
 
 impl Drop for Run {
     fn drop(&mut self) {
-        self.0.state().running = None;
+        self.0.state().running_since = None;
         self.0.ended.send_replace(());
     }
 }
 
-/// One command; `None` for an error reply, which leaves the connection as good as before.
-async fn ask(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Option<Value>, RedisError> {
+/// Sends one command; `None` for an error reply, which leaves the connection as good as before.
+async fn request(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Option<Value>, RedisError> {
     match within(COMMAND_TIMEOUT, send(connection, command)).await {
         Err(error) if error.code().is_some() => Ok(None),
         reply => reply.map(Some),
