@@ -181,7 +181,7 @@ async fn look(plan: &mut FillPlan, batch: &Batch) -> (Stored, CacheReport) {
     let started = Instant::now();
     let stored = Stored::look(plan, batch.keys(), batch.order().len()).await;
     let (all, hits) = (batch.order().len(), stored.hits(batch.order()));
-    let counters = shared.stats.of(context.route.kind);
+    let counters = shared.stats.lookups(context.route.kind);
     counters.hits.add(hits as u64);
     if stored.failed {
         shared.stats.errors.increment();

@@ -69,7 +69,7 @@ pub struct ProxyError {
     /// What it came from; for the log alone.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
     /// The limit that was run into, where it was one.
-    pub limit: Option<Limit>,
+    pub(crate) limit: Option<Limit>,
     /// Where it arose.
     pub at: &'static Location<'static>,
 }
@@ -97,7 +97,7 @@ impl ProxyError {
 
     /// With the limit that was run into.
     #[must_use]
-    pub const fn over(mut self, limit: Limit) -> Self {
+    pub(crate) const fn over(mut self, limit: Limit) -> Self {
         self.limit = Some(limit);
         self
     }

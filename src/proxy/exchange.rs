@@ -76,7 +76,7 @@ impl Exchange {
     }
 
     /// Logs how long a part of it took.
-    pub fn performed(&self, operation: events::Operation, duration: Duration, success: bool) {
+    pub(crate) fn performed(&self, operation: events::Operation, duration: Duration, success: bool) {
         let request_id = Some(&*self.id);
         let metadata = &self.metadata();
         events::performance(&events::Performance { request_id, operation, duration, success, metadata });

@@ -25,7 +25,7 @@ pub struct Shared {
     /// Where answers are kept.
     pub store: Store,
     /// What happened so far.
-    pub stats: Arc<Stats>,
+    pub(crate) stats: Arc<Stats>,
     /// Whose credentials are good.
     pub accepted_credentials: AcceptedCredentials,
     /// Whose pages may read answers.

@@ -1,4 +1,4 @@
-//! What operators see of it from outside: the log and the counters.
+//! What operators see from outside: the log and the counters.
 
 pub mod log;
-pub mod stats;
+pub(crate) mod stats;

@@ -12,30 +12,26 @@ use serde_json::{Map, Value, json};
 
 use crate::{cache::route::kind::Kind, time::millis};
 
-/// A counter.
 #[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    /// One more.
-    pub fn increment(&self) {
+    pub(crate) fn increment(&self) {
         self.add(1);
     }
 
-    /// `n` more.
-    pub fn add(&self, n: u64) {
+    pub(crate) fn add(&self, n: u64) {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// How many so far.
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// A limit that a request or a client ran into.
 #[derive(Clone, Copy, Debug)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// `limits.max_body`
     MaxBody,
     /// `limits.max_connections`
@@ -76,58 +72,57 @@ const LIMITS: [(&str, Limit); 11] = [
 
 /// The lookups of one kind.
 #[derive(Debug, Default)]
-pub struct Lookups {
-    /// Those that found an answer.
-    pub hits: Counter,
-    /// Those that did not.
-    pub misses: Counter,
+pub(crate) struct Lookups {
+    pub(crate) hits: Counter,
+    pub(crate) misses: Counter,
 }
 
-/// What happened since the start.
+/// What happened since the start of the process.
 #[derive(Debug, Default)]
 pub struct Stats {
     lookups: [Lookups; Kind::ALL.len()],
     limits: [Counter; LIMITS.len()],
     /// Requests answered from the store after the answer's TTL.
-    pub stale: Counter,
-    /// Requests that joined another's answer.
-    pub coalesced: Counter,
+    pub(crate) stale: Counter,
+    /// Requests that joined the answer of another one.
+    pub(crate) coalesced: Counter,
     /// Requests on cacheable routes for which the store was not asked.
-    pub bypassed: Counter,
+    pub(crate) bypassed: Counter,
     /// Lookups and writes that failed.
-    pub errors: Counter,
-    /// The tokens that hits did not cost.
-    pub tokens_saved: Counter,
+    pub(crate) errors: Counter,
+    /// The tokens that hits saved.
+    pub(crate) tokens_saved: Counter,
     millis_saved: Counter,
-    /// Requests to the upstream that were sent once more, over a new connection.
-    pub retried: Arc<Counter>,
+    /// Requests to the upstream that were sent again, over a new connection.
+    pub(crate) retried: Arc<Counter>,
 }
 
 impl Stats {
-    /// The lookups of `kind`.
-    pub fn of(&self, kind: Kind) -> &Lookups {
+    pub(crate) fn lookups(&self, kind: Kind) -> &Lookups {
         &self.lookups[kind as usize]
     }
 
     /// Counts one request or client that ran into `limit`.
-    pub fn limited(&self, limit: Limit) {
+    pub(crate) fn limited(&self, limit: Limit) {
         self.limits[limit as usize].increment();
     }
 
-    /// Counts time that a hit did not take.
-    pub fn saved(&self, time: Duration) {
+    /// Counts time that a hit saved.
+    pub(crate) fn saved(&self, time: Duration) {
         self.millis_saved.add(millis(time));
     }
 
     /// The counters as members of `/health`'s cache section.
-    pub fn cache_section(&self) -> Map<String, Value> {
+    pub(crate) fn cache_section(&self) -> Map<String, Value> {
         let sum =
             |count: fn(&Lookups) -> &Counter| self.lookups.iter().map(|lookups| count(lookups).get()).sum();
-        let (hits, misses): (u64, u64) = (sum(|lookups| &lookups.hits), sum(|lookups| &lookups.misses));
+        let hits: u64 = sum(|lookups| &lookups.hits);
+        let misses: u64 = sum(|lookups| &lookups.misses);
         let kinds: Map<String, Value> = Kind::ALL
             .into_iter()
             .map(|kind| {
-                let (hits, misses) = (self.of(kind).hits.get(), self.of(kind).misses.get());
+                let hits = self.lookups(kind).hits.get();
+                let misses = self.lookups(kind).misses.get();
                 let section = json!({"hits": hits, "misses": misses, "hit_rate": hit_rate(hits, misses)});
                 (kind.as_str().to_owned(), section)
             })
@@ -151,21 +146,21 @@ impl Stats {
     }
 
     /// The counters of limits, by the setting's name.
-    pub fn limits_section(&self) -> Map<String, Value> {
+    pub(crate) fn limits_section(&self) -> Map<String, Value> {
         let count = |limit: Limit| Value::from(self.limits[limit as usize].get());
         LIMITS.into_iter().map(|(name, limit)| (name.to_owned(), count(limit))).collect()
     }
 }
 
 /// The share of hits, as in `85.67%`.
-pub fn hit_rate(hits: u64, misses: u64) -> String {
+pub(crate) fn hit_rate(hits: u64, misses: u64) -> String {
     let lookups = hits + misses;
     let share = if lookups == 0 { 0.0 } else { hits as f64 * 100.0 / lookups as f64 };
     format!("{share:.2}%")
 }
 
 /// A size as redis-cli would show it, as in `15.2M`.
-pub fn human_bytes(bytes: u64) -> String {
+pub(crate) fn human_bytes(bytes: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
     match UNITS.into_iter().find(|(unit, _)| bytes >= *unit) {
         Some((unit, letter)) => format!("{:.1}{letter}", bytes as f64 / unit as f64),

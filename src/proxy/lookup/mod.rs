@@ -62,7 +62,7 @@ pub async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
     };
     let RequestContext { route, exchange, .. } = &*plan.context;
     let shared = plan.shared();
-    let counters = shared.stats.of(route.kind);
+    let counters = shared.stats.lookups(route.kind);
     let hit = !matches!(lookup, Lookup::Miss(_));
     match (hit, failed) {
         (true, _) => counters.hits.increment(),

@@ -52,7 +52,7 @@ impl Upstream {
     ///
     /// # Errors
     /// Where the service is reached over TLS and the system's certificates cannot be read.
-    pub fn new(
+    pub(crate) fn new(
         config: &UpstreamConfig,
         permits: Arc<Semaphore>,
         retried: Arc<Counter>,

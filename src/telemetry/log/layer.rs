@@ -14,12 +14,12 @@ use tracing_subscriber::{Layer, layer::Context};
 use super::{Clock, Log, events, line::Line};
 use crate::config::LogLevel;
 
-/// The room that a thread keeps for its next line, in bytes.
-const LONG_LINE: usize = 16 * 1024;
+/// The memory that a thread retains for its next line, in bytes.
+const MAX_RETAINED: usize = 16 * 1024;
 
-/// The `tracing` layer that writes our loggers' events, and no library's.
+/// The `tracing` layer that writes the events of our loggers, and of no library.
 #[derive(Debug)]
-pub struct JsonLayer {
+pub(super) struct JsonLayer {
     log: Log,
     clock: Clock,
 }
@@ -32,8 +32,9 @@ impl JsonLayer {
 
 impl<S: Subscriber> Layer<S> for JsonLayer {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // `never` is cached: a library's event then costs one load of an atomic. Ours are asked about each time, as
-        // the level may change and a callsite that registers meanwhile could miss a rebuild of the cache.
+        // `never` is cached: the event of a library then costs one load of an atomic. For ours `enabled` is
+        // called each time, because the level may change, and a callsite that registers meanwhile could miss
+        // a rebuild of the cache.
         if is_ours(metadata) { Interest::sometimes() } else { Interest::never() }
     }
 
@@ -61,10 +62,10 @@ impl<S: Subscriber> Layer<S> for JsonLayer {
         let line = Line::begin(&mut buffer, (self.clock)(), level, event.metadata().target());
         let mut fields = Fields { line, is_typed: false };
         event.record(&mut fields);
-        fields.line.end(self.log.untold_drops());
+        fields.line.end(self.log.unreported_drops());
         self.log.write(&buffer);
-        // One huge line is no reason to keep its memory.
-        buffer.shrink_to(LONG_LINE);
+        // One huge line must not hold its memory for ever.
+        buffer.shrink_to(MAX_RETAINED);
         BUFFER.set(buffer);
     }
 }
@@ -83,7 +84,7 @@ fn level_of(level: Level) -> Option<LogLevel> {
     }
 }
 
-/// Writes the fields of an event that reach its line, in their order; all others are left out, whoever wrote them.
+/// Writes the fields that belong in a line, in the order of the event, and leaves out all others.
 struct Fields<'a> {
     line: Line<'a>,
     is_typed: bool,
@@ -115,7 +116,8 @@ impl Visit for Fields<'_> {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // `info!("text {x}")` comes as format arguments. `members` only as text: it is written as it is.
+        // `info!("text {x}")` comes as format arguments. `members` must be text, since it is written as it
+        // is.
         if field.name() == "message" {
             self.message(format_args!("{value:?}"));
         }

@@ -1,4 +1,4 @@
-//! One line of the log, as bytes: a JSON object, written as its parts become known.
+//! One line of the log as bytes: a JSON object that is written part by part, into one buffer.
 
 use std::{io::Write, time::SystemTime};
 
@@ -10,7 +10,8 @@ use crate::{config::LogLevel, time::write_rfc3339};
 pub(super) struct Line<'a>(&'a mut Vec<u8>);
 
 impl<'a> Line<'a> {
-    /// A line into `out`, with what every line begins with; `logger` is one of ours, and needs no escape.
+    /// Begins a line in `out` with the members that every line has. `logger` is one of ours, and needs no
+    /// escape.
     pub(super) fn begin(out: &'a mut Vec<u8>, now: SystemTime, level: LogLevel, logger: &str) -> Self {
         out.extend_from_slice(b"{\"timestamp\":\"");
         write_rfc3339(now, out);
@@ -39,7 +40,8 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Ends it, its newline included; `dropped` lines were dropped so far, where the reader has not been told.
+    /// Ends the line with its newline. `dropped` is the count of dropped lines, if no line has reported it
+    /// yet.
     pub(super) fn end(self, dropped: Option<u64>) {
         if let Some(dropped) = dropped {
             let _ = write!(self.0, ",\"log_dropped\":{dropped}");

@@ -1,25 +1,24 @@
 //! The log: one JSON object a line, on standard output and in `LOG_FILE`.
 //!
-//! What is logged is in [`events`], one function for each line of the contract's table. An event walks
-//! one line:
+//! [`events`] has one function for each line of the table in docs/OPERATING.md. An event passes these steps:
 //!
 //! ```text
-//! events::http_request(..)    enabled? no: nothing was built. yes: the further members as JSON
+//! events::http_request(..)    enabled? no: nothing is built. yes: the further members as JSON
 //!   → JsonLayer (layer.rs)    our loggers only; the whole line in one buffer (line.rs)
 //!   → a queue for each sink   bounded; full: the line is dropped and counted, nobody waits
 //!   → a thread for each sink  batches whole lines; a failed write is counted (writer.rs)
 //!   → standard output, or the file that rotates and reopens (rotate.rs)
 //! ```
 //!
-//! Logging never blocks and never fails a request: a pipe that nobody reads fills its own queue and no other,
-//! a closed one or a full disk loses lines, and every lost line is in [`Log::dropped`] and, as `log_dropped`,
-//! in the next line that is written. A line is lost or whole.
+//! Logging never blocks and never fails a request. A pipe that nobody reads fills its own queue and no other;
+//! a closed pipe or a full disk loses lines. Every lost line is counted in [`Log::dropped`] and, as
+//! `log_dropped`, in the next line that is written. A line is lost or whole.
 //!
-//! Prompts, answers and credentials never get here: the layer writes the members that [`events`] built and
-//! no other field, so a `tracing` call elsewhere cannot add one in passing.
+//! Prompts, answers and credentials never get here: the layer writes the members that [`events`] built and no
+//! other field, so a `tracing` call elsewhere cannot add one in passing.
 
 mod error;
-pub mod events;
+pub(crate) mod events;
 mod layer;
 mod line;
 pub(crate) mod query;
@@ -40,28 +39,29 @@ use std::{
 
 use tracing_subscriber::{Registry, layer::SubscriberExt};
 
-pub use self::{error::LogError, layer::JsonLayer};
+pub(crate) use self::error::LogError;
 use self::{
+    layer::JsonLayer,
     rotate::RotatingFile,
     writer::{Sink, Worker},
 };
 use crate::config::{LogConfig, LogLevel};
 
-/// Where the time of a line comes from.
-pub type Clock = fn() -> SystemTime;
+/// Gives a line its time.
+type Clock = fn() -> SystemTime;
 
-/// What waits for a slow sink, each, in bytes; further lines are dropped.
-const QUEUED: usize = 16 * 1024 * 1024;
+/// The bytes that wait for a slow sink; further lines are dropped.
+const MAX_QUEUED: usize = 16 * 1024 * 1024;
 
-/// How long a stop waits for the sinks together.
+/// How long a stop waits for all sinks together.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Starts the log and makes it the process's `tracing` subscriber. The guard belongs in `main`, to be dropped
 /// last: it writes out what is queued.
 ///
 /// # Errors
-/// Where the log file or its folder cannot be made, or the process has a subscriber already.
-pub fn init(config: &LogConfig) -> Result<(Log, LogGuard), LogError> {
+/// If the log file or its folder cannot be made, or the process has a subscriber already.
+pub(crate) fn init(config: &LogConfig) -> Result<(Log, LogGuard), LogError> {
     let stdout = writer::stdout().map_err(LogError::Stdout)?;
     let mut outputs: Vec<(&str, Box<dyn Write + Send>)> = vec![("log-stdout", Box::new(stdout))];
     let generation = Arc::new(AtomicU64::new(0));
@@ -83,19 +83,16 @@ pub struct Log(Arc<Shared>);
 struct Shared {
     level: AtomicU8,
     sinks: Vec<Sink>,
-    /// The count of dropped lines that a line has told already.
-    told: AtomicU64,
+    /// The count of dropped lines that a line has reported already.
+    reported: AtomicU64,
     /// Grows with each [`Log::reopen`]; the file looks at it before it writes.
     generation: Arc<AtomicU64>,
 }
 
 impl Log {
-    /// A log into `outputs` (thread name, writer) that is not the process's subscriber: for tests, with
-    /// [`Log::layer`] and `tracing::subscriber::with_default`.
-    ///
-    /// # Errors
-    /// Where the system gives no thread.
-    pub fn to_writers(
+    /// A log into `outputs` (thread name, writer) that is not the process's subscriber.
+    #[cfg(test)]
+    fn to_writers(
         level: LogLevel,
         outputs: Vec<(&str, Box<dyn Write + Send>)>,
     ) -> io::Result<(Self, LogGuard)> {
@@ -107,25 +104,25 @@ impl Log {
         outputs: Vec<(&str, Box<dyn Write + Send>)>,
         generation: Arc<AtomicU64>,
     ) -> io::Result<(Self, LogGuard)> {
-        let spawned = outputs.into_iter().map(|(name, out)| Sink::spawn(name, out, QUEUED));
+        let spawned = outputs.into_iter().map(|(name, out)| Sink::spawn(name, out, MAX_QUEUED));
         let (sinks, workers) = spawned.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
         let level = AtomicU8::new(level as u8);
-        let shared = Shared { level, sinks, told: AtomicU64::new(0), generation };
-        Ok((Self(Arc::new(shared)), LogGuard { workers, store_budget: STOP_PATIENCE }))
+        let shared = Shared { level, sinks, reported: AtomicU64::new(0), generation };
+        Ok((Self(Arc::new(shared)), LogGuard { workers, patience: STOP_PATIENCE }))
     }
 
     /// The `tracing` layer that writes to this log.
-    pub fn layer(&self, clock: Clock) -> JsonLayer {
+    fn layer(&self, clock: Clock) -> JsonLayer {
         JsonLayer::new(self.clone(), clock)
     }
 
     /// How many lines could not be written, over all sinks, since the start.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.0.sinks.iter().map(Sink::dropped).sum()
     }
 
     /// The lowest level that is written.
-    pub fn level(&self) -> LogLevel {
+    fn level(&self) -> LogLevel {
         match self.0.level.load(Ordering::Relaxed) {
             0 => LogLevel::Debug,
             1 => LogLevel::Info,
@@ -135,26 +132,27 @@ impl Log {
     }
 
     /// Changes the lowest level that is written, from now on.
-    pub fn set_level(&self, level: LogLevel) {
+    pub(crate) fn set_level(&self, level: LogLevel) {
         self.0.level.store(level as u8, Ordering::Relaxed);
-        // `tracing` keeps the lowest level of all in a global of its own: it has to ask again.
+        // `tracing` has the lowest level of all in a global of its own, and must ask again.
         tracing::callsite::rebuild_interest_cache();
     }
 
-    /// Has the log file closed and opened anew before its next line, for those who moved it away.
-    pub fn reopen(&self) {
+    /// Closes the log file and opens it again before its next line, for whoever moved it away.
+    pub(crate) fn reopen(&self) {
         self.0.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// The count of dropped lines, where it grew since a line told it.
-    fn untold_drops(&self) -> Option<u64> {
+    /// The count of dropped lines, if it grew since a line reported it.
+    fn unreported_drops(&self) -> Option<u64> {
         let dropped = self.dropped();
-        // Mostly there is none, and a load leaves the cache line shared.
-        if dropped <= self.0.told.load(Ordering::Relaxed) {
+        // Mostly there are none, and a load leaves the cache line shared.
+        if dropped <= self.0.reported.load(Ordering::Relaxed) {
             return None;
         }
-        // A line that tells the count and is dropped itself raises the count, so the next one tells it again.
-        (dropped > self.0.told.fetch_max(dropped, Ordering::Relaxed)).then_some(dropped)
+        // If the line that reports the count is dropped itself, that raises the count, so the next line
+        // reports it again.
+        (dropped > self.0.reported.fetch_max(dropped, Ordering::Relaxed)).then_some(dropped)
     }
 
     fn write(&self, line: &[u8]) {
@@ -164,17 +162,17 @@ impl Log {
     }
 }
 
-/// Writes out what is queued when it is dropped, for a second at most: a pipe that nobody reads does not keep the
-/// process alive.
+/// Writes out what is queued when it is dropped, for a second at most: a pipe that nobody reads does not keep
+/// the process alive.
 #[must_use = "dropped at once, it stops the log"]
 #[derive(Debug)]
-pub struct LogGuard {
+pub(crate) struct LogGuard {
     workers: Vec<Worker>,
-    store_budget: Duration,
+    patience: Duration,
 }
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        writer::stop(self.workers.drain(..), self.store_budget);
+        writer::stop(self.workers.drain(..), self.patience);
     }
 }

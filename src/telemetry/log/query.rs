@@ -1,4 +1,4 @@
-//! A request's query string as the log shows it.
+//! A request's query string as the log shows it: decoded, and with its secrets masked.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -21,7 +21,7 @@ const SECRET_WORDS: [&str; 13] = [
     "jwt",
 ];
 
-/// What stands for a secret.
+/// Replaces a secret.
 pub(crate) const MASK: &str = "***";
 
 /// The decoded parameters of a query string, secrets masked; a name that comes twice has a list.
@@ -72,13 +72,13 @@ pub(crate) fn is_secret(name: &str) -> bool {
             word.extend(c.to_lowercase());
         }
     }
-    // `apiKEY` and its like have no such words: the name as a whole counts too.
+    // `apiKEY` splits into no such words, so the name as a whole counts too.
     let whole =
         || name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
     SECRET_WORDS.contains(&word.as_str()) || SECRET_WORDS.contains(&whole().as_str())
 }
 
-/// Percent-decodes, `+` being a space; what is no escape stays, what is no UTF-8 becomes U+FFFD.
+/// Percent-decodes, with `+` as a space. Invalid escapes stay as they are; invalid UTF-8 becomes U+FFFD.
 pub(crate) fn decode(text: &str) -> Cow<'_, str> {
     if !text.contains(['%', '+']) {
         return Cow::Borrowed(text);

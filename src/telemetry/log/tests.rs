@@ -16,8 +16,8 @@ use tracing::Level;
 
 use super::{
     events::{
-        CacheInfo, ErrorEvent, HttpRequest, HttpResponse, LlmCall, NoMetadata, Operation, Performance, error,
-        exc_info, http_request, http_response, lifecycle, llm_call, panicked, performance,
+        CacheInfo, ErrorEvent, HttpRequest, HttpResponse, LlmCall, Operation, Performance, error, exc_info,
+        http_request, http_response, lifecycle, llm_call, panicked, performance,
     },
     writer::{Output, WholeLines},
     *,
@@ -150,7 +150,7 @@ fn performance_events() {
         operation: Operation::CacheLookup { hit: true },
         duration: Duration::from_micros(42),
         success: true,
-        metadata: &NoMetadata {},
+        metadata: &Map::new(),
     };
     performance(&lookup);
     performance(&Performance {
@@ -260,7 +260,7 @@ fn a_line_that_is_off_is_not_built() {
     struct Unbuilt;
     impl serde::Serialize for Unbuilt {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            panic!("built for nobody")
+            panic!("built although nobody reads it")
         }
     }
     let text = logged(LogLevel::Info, |_| {
@@ -381,7 +381,7 @@ fn lifecycle_members_repeat_no_name() {
 }
 
 #[test]
-fn causes_are_told_once() {
+fn causes_are_shown_once() {
     #[derive(Debug)]
     struct Layered(&'static str, Option<Box<Layered>>);
     impl fmt::Display for Layered {
@@ -415,7 +415,7 @@ struct Gate {
 
 impl Write for Gate {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        // When the test has let go of its ends, the gate stands open.
+        // When the test has dropped its ends, the gate is open.
         let _ = self.asked.send(());
         let _ = self.allowed.recv();
         self.out.write(buf)
@@ -428,12 +428,12 @@ impl Write for Gate {
 
 fn messages(text: &str) -> Vec<(String, Option<u64>)> {
     let read = |line| serde_json::from_str::<Value>(line).unwrap();
-    let told = |v: Value| (v["message"].as_str().unwrap().to_owned(), v["log_dropped"].as_u64());
-    text.lines().map(read).map(told).collect()
+    let message = |v: Value| (v["message"].as_str().unwrap().to_owned(), v["log_dropped"].as_u64());
+    text.lines().map(read).map(message).collect()
 }
 
 #[test]
-fn a_stalled_sink_drops_counts_and_tells() {
+fn a_stalled_sink_drops_counts_and_reports() {
     let (asked_tx, asked) = channel();
     let (allow, allowed) = channel();
     let (slow, quick) = (Memory::default(), Memory::default());
@@ -443,10 +443,10 @@ fn a_stalled_sink_drops_counts_and_tells() {
     let log = Log(Arc::new(Shared {
         level: AtomicU8::new(LogLevel::Info as u8),
         sinks: vec![gated, free],
-        told: AtomicU64::new(0),
+        reported: AtomicU64::new(0),
         generation: Arc::default(),
     }));
-    let guard = LogGuard { workers: vec![gated_worker, free_worker], store_budget: Duration::from_secs(10) };
+    let guard = LogGuard { workers: vec![gated_worker, free_worker], patience: Duration::from_secs(10) };
     under(&log, || {
         say("1");
         asked.recv().unwrap();
@@ -467,7 +467,8 @@ fn a_stalled_sink_drops_counts_and_tells() {
         messages(&slow.text()),
         [line("1", None), line("2", None), line("3", None), line("6", Some(2)), line("7", None)]
     );
-    // The other sink lost nothing, and shows what was told before line 6: line 5 told of 4, and was lost here.
+    // The other sink lost nothing, and shows what was reported before line 6: line 5 reported line 4, and was
+    // lost here.
     let quick = messages(&quick.text());
     assert_eq!(quick.len(), 7);
     assert_eq!(quick[4], line("5", Some(1)));
@@ -525,7 +526,7 @@ fn a_log_folder_that_cannot_be_made_is_named() {
 }
 
 #[test]
-fn a_panic_is_told_by_its_place_and_not_by_its_words() {
+fn a_panic_is_logged_by_its_place_and_not_by_its_words() {
     let text = logged(LogLevel::Info, |_| {
         // Other tests' panics go on to be shown as they are.
         let shown = std::panic::take_hook();

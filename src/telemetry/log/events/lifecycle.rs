@@ -1,4 +1,4 @@
-//! sidecache's own life: start, ready, reload, store lost and back, drain, stop.
+//! The `lifecycle` line: start, ready, reload, store lost and back, drain, stop.
 
 use serde_json::{Map, Value};
 use tracing::Level;
@@ -6,12 +6,11 @@ use tracing::Level;
 use super::SIDECACHE;
 use crate::config::LogLevel;
 
-/// What every line has; nobody else may use these names at the top of a line.
+/// The members of every line; no further member may have these names.
 const RESERVED: [&str; 7] =
     ["timestamp", "level", "logger", "event_type", "message", "request_id", "log_dropped"];
 
-/// Logs a turn in sidecache's own life, with further members.
-pub fn lifecycle(level: LogLevel, message: &str, members: &Map<String, Value>) {
+pub(crate) fn lifecycle(level: LogLevel, message: &str, members: &Map<String, Value>) {
     match level {
         LogLevel::Debug => {
             emit!(SIDECACHE, Level::DEBUG, "lifecycle", None::<&str>, message, &unreserved(members))
@@ -28,8 +27,8 @@ pub fn lifecycle(level: LogLevel, message: &str, members: &Map<String, Value>) {
     }
 }
 
-/// The members that repeat no name of every line: a line never has a member twice.
+/// The members without those of every line: a line never has a member twice.
 fn unreserved(members: &Map<String, Value>) -> Map<String, Value> {
-    let kept = members.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str()));
-    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+    let unreserved = members.iter().filter(|(name, _)| !RESERVED.contains(&name.as_str()));
+    unreserved.map(|(name, value)| (name.clone(), value.clone())).collect()
 }

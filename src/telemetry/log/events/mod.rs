@@ -1,7 +1,7 @@
-//! What is logged: one function for each line of the contract's table.
+//! What is logged: one function for each line of the table in docs/OPERATING.md.
 //!
-//! Each asks first whether its line would be written and builds nothing where it would not. The further members are
-//! serialised here, once, and travel as the field `members`, which the layer writes as it is.
+//! Each asks first whether its line would be written, and builds nothing if not. The further members are
+//! serialised here, once, into the field `members`, which the layer writes as it is.
 
 use std::time::Duration;
 
@@ -32,11 +32,11 @@ mod http;
 mod lifecycle;
 mod timing;
 
-pub use self::{
+pub(crate) use self::{
     failure::{ErrorEvent, error, exc_info, panicked},
     http::{CacheInfo, HttpRequest, HttpResponse, http_request, http_response},
     lifecycle::lifecycle,
-    timing::{LlmCall, NoMetadata, Operation, Performance, llm_call, performance},
+    timing::{LlmCall, Operation, Performance, llm_call, performance},
 };
 
 const REQUEST: &str = "rag.request";
@@ -45,7 +45,7 @@ const LLM: &str = "rag.llm";
 const ERROR: &str = "rag.error";
 const SIDECACHE: &str = "sidecache";
 
-/// The loggers that are written; an event of any other target is none of ours.
+/// The loggers that are written; events of other targets are not ours.
 pub(super) const LOGGERS: [&str; 5] = [REQUEST, PERFORMANCE, LLM, ERROR, SIDECACHE];
 
 fn json_of(members: &impl Serialize) -> String {
@@ -58,7 +58,6 @@ fn without_braces(json: &str) -> &str {
     json.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default()
 }
 
-/// Milliseconds, rounded to three decimals.
 fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(rounded_millis(*duration))
 }

@@ -1,4 +1,4 @@
-//! How long things took, and what the model cost.
+//! The `performance` and `llm_call` lines.
 
 use std::time::Duration;
 
@@ -10,19 +10,16 @@ use crate::time::write_millis;
 
 /// What was timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// The store was asked.
+pub(crate) enum Operation {
     CacheLookup {
-        /// Whether it had the answer; then the line is for `DEBUG` only.
+        /// A hit is logged at `DEBUG`.
         hit: bool,
     },
-    /// The upstream was asked.
     Upstream,
-    /// An answer was stored.
     CacheStore,
     /// The request as a whole.
     Request {
-        /// Whether it took longer than the threshold; then the line is a warning.
+        /// A request that took longer than the threshold is a warning.
         slow: bool,
     },
 }
@@ -38,27 +35,17 @@ impl Operation {
     }
 }
 
-/// How long something took.
 #[derive(Clone, Copy, Debug)]
-pub struct Performance<'a, M> {
-    /// The request it was for.
-    pub request_id: Option<&'a str>,
-    /// What was timed.
-    pub operation: Operation,
-    /// How long it took.
-    pub duration: Duration,
-    /// Whether it did what it should.
-    pub success: bool,
-    /// More about it, something that serialises as an object: a `Map`, a struct, [`NoMetadata`].
-    pub metadata: &'a M,
+pub(crate) struct Performance<'a, M> {
+    pub(crate) request_id: Option<&'a str>,
+    pub(crate) operation: Operation,
+    pub(crate) duration: Duration,
+    pub(crate) success: bool,
+    /// Serialises as an object.
+    pub(crate) metadata: &'a M,
 }
 
-/// Nothing more to say: `{}`.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct NoMetadata {}
-
-/// Logs how long something took.
-pub fn performance<M: Serialize>(performance: &Performance<'_, M>) {
+pub(crate) fn performance<M: Serialize>(performance: &Performance<'_, M>) {
     #[derive(Serialize)]
     struct Members<'a, M> {
         operation: &'static str,
@@ -92,27 +79,20 @@ pub fn performance<M: Serialize>(performance: &Performance<'_, M>) {
 
 /// A call of a model, made or saved.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct LlmCall<'a> {
-    /// The request it was for.
+pub(crate) struct LlmCall<'a> {
     #[serde(skip)]
-    pub request_id: Option<&'a str>,
-    /// The model.
-    pub model: &'a str,
-    /// What the usage says, where it is known.
-    pub prompt_tokens: Option<u64>,
-    /// What the usage says, where it is known.
-    pub completion_tokens: Option<u64>,
-    /// What the usage says, where it is known.
-    pub total_tokens: Option<u64>,
-    /// How long it took.
+    pub(crate) request_id: Option<&'a str>,
+    pub(crate) model: &'a str,
+    pub(crate) prompt_tokens: Option<u64>,
+    pub(crate) completion_tokens: Option<u64>,
+    pub(crate) total_tokens: Option<u64>,
     #[serde(rename = "duration_ms", serialize_with = "millis")]
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// Whether a hit saved the call.
-    pub cached: bool,
+    pub(crate) cached: bool,
 }
 
-/// Logs a call of a model, made or saved.
-pub fn llm_call(call: &LlmCall<'_>) {
+pub(crate) fn llm_call(call: &LlmCall<'_>) {
     let LlmCall { request_id, model, cached, .. } = *call;
     let message = || [if cached { "saved a call of " } else { "called " }, model].concat();
     emit!(LLM, Level::INFO, "llm_call", request_id, message(), call);
