@@ -40,7 +40,7 @@ pub struct Entry {
     pub target_ids: Vec<TargetId>,
     /// The names of those targets that are tags.
     pub tags: Vec<String>,
-    /// The id of the form that the request asked for ([`crate::dialect::Form`]). Only a request for that form
+    /// The id of the form that the request asked for (`dialect::Form`). Only a request for that form
     /// gets the body as it is.
     pub form: u64,
     /// Whether the request had credentials.

@@ -211,7 +211,7 @@ fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes what counts of a JSON body ([`canonical::read`] shows it), and nothing of other bodies.
+/// Writes what counts of a JSON body (`canonical::read` shows it), and nothing of other bodies.
 pub fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>, out: &mut Vec<u8>) {
     let streams = ["stream", "stream_options"];
     let (json, ignored) = match &body {

@@ -10,7 +10,7 @@
 //! | 4.4, invalidation | `invalidation.rs` |
 //! | 5.2, `Cache-Control` of responses; RFC 9213, `CDN-Cache-Control` | `response_directives.rs` |
 //!
-//! The syntax of `Cache-Control` is in [`crate::http::cache_control`], a request's directives are in
+//! The syntax of `Cache-Control` is in `http/cache_control.rs`, a request's directives are in
 //! [`crate::cache::request_directives`], a client's own conditions in [`conditional`], and its ranges in
 //! [`range`].
 
