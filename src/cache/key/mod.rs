@@ -33,6 +33,7 @@ pub struct Key {
 }
 
 impl Key {
+    /// The key of an entry of this kind; `digest` is [`digest()`] of its request.
     pub fn new(namespace: Namespace, kind: Kind, digest: blake3::Hash) -> Self {
         Self { namespace, kind, digest, former: None }
     }
@@ -78,7 +79,7 @@ impl Key {
     }
 
     /// Reads a key of `namespace`, written with or without it; `None` if `text` is not a key.
-    pub fn parse(namespace: Namespace, text: &str) -> Option<Self> {
+    pub(crate) fn parse(namespace: Namespace, text: &str) -> Option<Self> {
         let local = |text: &str| {
             let (kind, digest) = text.split_once(':')?;
             Some(Self::new(namespace, Kind::from_name(kind)?, blake3::Hash::from_hex(digest).ok()?))
@@ -87,7 +88,7 @@ impl Key {
         whole.and_then(local).or_else(|| local(text))
     }
 
-    pub const fn kind(&self) -> Kind {
+    pub(crate) const fn kind(&self) -> Kind {
         self.kind
     }
 
@@ -97,7 +98,7 @@ impl Key {
     }
 
     /// The key of the variant that `selector` selects.
-    pub fn variant(&self, selector: &[u8]) -> Self {
+    pub(crate) fn variant(&self, selector: &[u8]) -> Self {
         self.derived(|digest| {
             let mut parts = Vec::with_capacity(64 + selector.len());
             write_part(digest.as_bytes(), &mut parts);
@@ -125,10 +126,11 @@ impl Key {
     }
 
     /// The key in this process's tables.
-    pub const fn id(&self) -> KeyId {
+    pub(crate) const fn id(&self) -> KeyId {
         KeyId(*self.digest())
     }
 
+    /// The last part of the key.
     pub const fn digest(&self) -> &[u8; 32] {
         self.digest.as_bytes()
     }
