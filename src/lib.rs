@@ -24,7 +24,7 @@
 //! | [`cli`] | commands and flags |
 //! | [`app`] | from a checked configuration to a running proxy and its end |
 //! | [`admin`] | the operators' API |
-//! | [`proxy`] | a request's life, from its head to its log line; `proxy/mod.rs` is the page that shows it |
+//! | `proxy` | a request's life, from its head to its log line; `proxy/mod.rs` is the page that shows it |
 //! | [`store`] | where entries are: in memory, or in Redis behind a near cache |
 //! | [`server`] | sockets: accepting, idle and head timeouts, writing |
 //! | [`telemetry`] | the log and the counters |
@@ -43,7 +43,7 @@ pub mod config;
 pub mod dialect;
 pub mod http;
 pub mod json;
-pub mod proxy;
+pub(crate) mod proxy;
 pub(crate) mod reason;
 pub(crate) mod request;
 pub mod server;

@@ -36,7 +36,7 @@ use crate::{
 
 /// The listener for operators.
 #[derive(Debug)]
-pub struct Admin {
+pub(crate) struct Admin {
     proxy: Arc<Proxy>,
     /// Bounds the sweeps under way.
     sweeps: Arc<Semaphore>,
@@ -44,7 +44,7 @@ pub struct Admin {
 
 impl Admin {
     /// The operators' view of `proxy`.
-    pub fn new(proxy: Arc<Proxy>) -> Self {
+    pub(crate) fn new(proxy: Arc<Proxy>) -> Self {
         Self { proxy, sweeps: Arc::new(Semaphore::new(purge::MAX_SWEEPS)) }
     }
 
@@ -52,7 +52,7 @@ impl Admin {
     ///
     /// # Errors
     /// None.
-    pub async fn handle(
+    pub(crate) async fn handle(
         &self,
         request: Request<ClientBody>,
         caller: &Connection,

@@ -12,7 +12,7 @@ const MAX_CREDENTIALS: u64 = 100_000;
 
 /// The credentials that stand, on each route.
 #[derive(Clone, Debug)]
-pub struct AcceptedCredentials {
+pub(crate) struct AcceptedCredentials {
     accepted: Cache<[u8; 32], Instant>,
 }
 
@@ -24,17 +24,17 @@ impl Default for AcceptedCredentials {
 
 impl AcceptedCredentials {
     /// Accepts `credentials` on `route` until then.
-    pub fn accept(&self, route: &str, credentials: &blake3::Hash, until: Instant) {
+    pub(crate) fn accept(&self, route: &str, credentials: &blake3::Hash, until: Instant) {
         self.accepted.insert(id(route, credentials), until);
     }
 
     /// Accepts them no longer.
-    pub fn refuse(&self, route: &str, credentials: &blake3::Hash) {
+    pub(crate) fn refuse(&self, route: &str, credentials: &blake3::Hash) {
         self.accepted.invalidate(&id(route, credentials));
     }
 
     /// Whether `credentials` stand on `route`.
-    pub fn holds(&self, route: &str, credentials: &blake3::Hash, now: Instant) -> bool {
+    pub(crate) fn holds(&self, route: &str, credentials: &blake3::Hash, now: Instant) -> bool {
         self.accepted.get(&id(route, credentials)).is_some_and(|until| now < until)
     }
 }

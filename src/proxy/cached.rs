@@ -12,7 +12,7 @@ use crate::{
 
 /// What a lookup found for a request.
 #[derive(Debug)]
-pub enum Lookup {
+pub(crate) enum Lookup {
     /// The answer, fresh.
     Hit(Found),
     /// The answer, stale; it is served, and a refresh runs.
@@ -23,15 +23,15 @@ pub enum Lookup {
 
 /// A lookup without an answer, and what it found all the same.
 #[derive(Debug)]
-pub struct Miss {
+pub(crate) struct Miss {
     /// Why there is no answer.
-    pub forward: Forward,
+    pub(crate) forward: Forward,
     /// A fresh entry, in a form that the request cannot use.
-    pub kept: Option<Arc<Entry>>,
+    pub(crate) kept: Option<Arc<Entry>>,
     /// A stale answer, for use if the upstream fails.
-    pub fallback: Option<Fallback>,
+    pub(crate) fallback: Option<Fallback>,
     /// With `mode = "rfc9111"`: the response that the upstream may confirm.
-    pub stored: Option<Arc<Entry>>,
+    pub(crate) stored: Option<Arc<Entry>>,
 }
 
 impl From<Forward> for Lookup {
@@ -41,26 +41,26 @@ impl From<Forward> for Lookup {
 }
 
 /// Whole seconds, saturating.
-pub fn seconds(duration: Duration) -> i64 {
+pub(crate) fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A stored answer, and the form in which it is served.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub(crate) struct Found {
     /// The stored answer.
-    pub entry: Arc<Entry>,
+    pub(crate) entry: Arc<Entry>,
     /// The form that was asked for.
-    pub served: Rendered,
+    pub(crate) served: Rendered,
     /// What `Cache-Status` says of it.
-    pub report: CacheReport,
+    pub(crate) report: CacheReport,
 }
 
 /// A stale answer, for use if the upstream fails.
 #[derive(Clone, Debug)]
-pub struct Fallback {
+pub(crate) struct Fallback {
     /// The answer.
-    pub found: Found,
+    pub(crate) found: Found,
     /// Whether an error status of the upstream counts as a failure, or only that it gives no answer.
-    pub for_errors: bool,
+    pub(crate) for_errors: bool,
 }

@@ -19,18 +19,23 @@ use crate::{
 
 /// A request that a route covers. It never changes; all that answer the request share it.
 #[derive(Debug)]
-pub struct RequestContext {
+pub(crate) struct RequestContext {
     /// The rule that covers it.
-    pub route: Arc<Route>,
+    pub(crate) route: Arc<Route>,
     /// Who asked, and when.
-    pub exchange: Exchange,
+    pub(crate) exchange: Exchange,
     /// What it asks for.
-    pub cache_request: CacheRequest,
+    pub(crate) cache_request: CacheRequest,
 }
 
 impl RequestContext {
     /// Classifies the request, and notes its text in `exchange`. `None` where its body shows that no route covers it.
-    pub fn new(exchange: &mut Exchange, head: &RequestHead, parts: &Parts, body: &[u8]) -> Option<Arc<Self>> {
+    pub(crate) fn new(
+        exchange: &mut Exchange,
+        head: &RequestHead,
+        parts: &Parts,
+        body: &[u8],
+    ) -> Option<Arc<Self>> {
         let cache_request = classify(head, parts, body, &exchange.live.classify_context)?;
         exchange.question_text.clone_from(&cache_request.question_text);
         let route = Arc::clone(&head.route);
@@ -38,41 +43,41 @@ impl RequestContext {
     }
 
     /// The settings as of the request.
-    pub fn live(&self) -> &Live {
+    pub(crate) fn live(&self) -> &Live {
         &self.exchange.live
     }
 
     /// What lasts as long as the process.
-    pub fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         &self.exchange.live.shared
     }
 
     /// The request for the upstream, made of the client's own.
-    pub fn request(&self, mut parts: Parts, body: Bytes) -> Request<RequestBody> {
+    pub(crate) fn request(&self, mut parts: Parts, body: Bytes) -> Request<RequestBody> {
         self.make_upstreams(&mut parts.headers);
         let body = self.cache_request.upstream_body.clone().unwrap_or(body);
         Request::from_parts(parts, body.into())
     }
 
     /// Turns the client's headers into those that go upstream.
-    pub fn make_upstreams(&self, headers: &mut HeaderMap) {
+    pub(crate) fn make_upstreams(&self, headers: &mut HeaderMap) {
         upstream_headers(&self.exchange, headers, true);
         self.cache_request.conditions.remove_from(headers);
     }
 
     /// Whether it asks for an answer's head alone, which is not stored, and of no use to others.
-    pub fn is_head(&self) -> bool {
+    pub(crate) fn is_head(&self) -> bool {
         self.exchange.method == Method::HEAD
     }
 
     /// When the answer must have begun.
-    pub fn deadline(&self) -> tokio::time::Instant {
+    pub(crate) fn deadline(&self) -> tokio::time::Instant {
         (self.exchange.started + self.live().config.upstream.first_byte_timeout).into()
     }
 
     /// Whether the client may have an answer that was given to a request with, or without, credentials: under a shared
     /// scope, an answer to credentials is only for clients whose own credentials the upstream accepted lately.
-    pub fn may_read(&self, with_credentials: bool) -> bool {
+    pub(crate) fn may_read(&self, with_credentials: bool) -> bool {
         let accepts = |credentials| {
             self.shared().accepted_credentials.holds(&self.route.name, credentials, Instant::now())
         };
@@ -83,7 +88,7 @@ impl RequestContext {
 
     /// Notes, for a shared scope, that the upstream accepts the client's credentials: it gave a whole answer that was
     /// judged good.
-    pub fn accept_credentials(&self) {
+    pub(crate) fn accept_credentials(&self) {
         if let Some(credentials) = &self.cache_request.credentials {
             let until = Instant::now() + self.live().config.shared_auth_ttl;
             self.shared().accepted_credentials.accept(&self.route.name, credentials, until);
@@ -91,7 +96,7 @@ impl RequestContext {
     }
 
     /// Notes that the upstream refuses them, if `status` says so.
-    pub fn refuse_credentials(&self, status: StatusCode) {
+    pub(crate) fn refuse_credentials(&self, status: StatusCode) {
         let is_refusal = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if let (true, Some(credentials)) = (is_refusal, &self.cache_request.credentials) {
             self.shared().accepted_credentials.refuse(&self.route.name, credentials);
@@ -99,7 +104,7 @@ impl RequestContext {
     }
 
     /// The error of an answer that has not begun by the deadline.
-    pub fn too_late(&self) -> ProxyError {
+    pub(crate) fn too_late(&self) -> ProxyError {
         upstream::timed_out(self.live().config.upstream.first_byte_timeout)
     }
 }

@@ -21,10 +21,10 @@ const LONGEST_ORIGIN: usize = 300;
 const LONGEST_LIST: usize = 1024;
 
 /// The `Origin` of a request, where it has one that is remembered.
-pub type Origin = Arc<[u8]>;
+pub(crate) type Origin = Arc<[u8]>;
 
 /// The `Origin` of a request with these headers; `None` where it has none, or more than one, or a long one.
-pub fn origin(request: &HeaderMap) -> Option<Origin> {
+pub(crate) fn origin(request: &HeaderMap) -> Option<Origin> {
     let mut lines = request.get_all(header::ORIGIN).iter();
     let (Some(origin), None) = (lines.next(), lines.next()) else { return None };
     (origin.len() <= LONGEST_ORIGIN).then(|| origin.as_bytes().into())
@@ -32,7 +32,7 @@ pub fn origin(request: &HeaderMap) -> Option<Origin> {
 
 /// The lines that each origin was given last.
 #[derive(Clone, Debug)]
-pub struct Cors {
+pub(crate) struct Cors {
     given: Cache<Origin, Lines>,
 }
 
@@ -46,7 +46,7 @@ impl Cors {
     /// Learns from the service's answer to a request of `origin`. One without such lines lets nobody read, and those that
     /// were known are forgotten. What a preflight is told is not all that its request will be told, and so counts only
     /// where nothing is known. A 304 leaves to the client what it had, and a 101 is for no page to read.
-    pub fn learn(&self, origin: &Origin, method: &Method, status: StatusCode, answer: &HeaderMap) {
+    pub(crate) fn learn(&self, origin: &Origin, method: &Method, status: StatusCode, answer: &HeaderMap) {
         if status == StatusCode::NOT_MODIFIED || status.is_informational() {
             return;
         }
@@ -63,7 +63,7 @@ impl Cors {
     }
 
     /// Gives an error that is made here the lines that `origin` was given last.
-    pub fn add_to(&self, origin: &Origin, error: &mut HeaderMap) {
+    pub(crate) fn add_to(&self, origin: &Origin, error: &mut HeaderMap) {
         let Some(Lines { allows, with_credentials, exposes }) = self.given.get(origin) else { return };
         error.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allows);
         if with_credentials {

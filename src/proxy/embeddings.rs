@@ -33,7 +33,7 @@ use crate::{
 ///
 /// # Errors
 /// If the upstream gives no answer.
-pub async fn embed(
+pub(crate) async fn embed(
     mut plan: FillPlan,
     batch: &Batch,
     request: Request<RequestBody>,

@@ -10,7 +10,7 @@ use crate::{cache::route::kind::Kind, telemetry::stats::Limit};
 
 /// What went wrong, as the contract's table names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorKind {
+pub(crate) enum ErrorKind {
     /// The request is not one that a proxy may pass on.
     InvalidRequest,
     /// The request's body is too large.
@@ -31,7 +31,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// The status it is answered with.
-    pub const fn status(self) -> StatusCode {
+    pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -43,7 +43,7 @@ impl ErrorKind {
     }
 
     /// Its name in the body and in the log.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::InvalidRequest => "InvalidRequestException",
             Self::FileTooLarge => "FileTooLargeException",
@@ -59,38 +59,38 @@ impl ErrorKind {
 
 /// An error: what the caller is told, and what the log gets besides.
 #[derive(Debug)]
-pub struct ProxyError {
+pub(crate) struct ProxyError {
     /// What went wrong.
-    pub kind: ErrorKind,
+    pub(crate) kind: ErrorKind,
     /// What the caller is told.
-    pub message: String,
+    pub(crate) message: String,
     /// Further facts for the caller.
-    pub details: Map<String, Value>,
+    pub(crate) details: Map<String, Value>,
     /// What it came from; for the log alone.
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    pub(crate) source: Option<Box<dyn std::error::Error + Send + Sync>>,
     /// The limit that was run into, where it was one.
     pub(crate) limit: Option<Limit>,
     /// Where it arose.
-    pub at: &'static Location<'static>,
+    pub(crate) at: &'static Location<'static>,
 }
 
 impl ProxyError {
     /// An error with nothing behind it, that arose where this is called.
     #[track_caller]
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let at = Location::caller();
         Self { kind, message: message.into(), details: Map::new(), source: None, limit: None, at }
     }
 
     /// A fault of sidecache's own.
     #[track_caller]
-    pub fn internal(message: impl Into<String>) -> Self {
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }
 
     /// With a fact for the caller.
     #[must_use]
-    pub fn with_detail(mut self, name: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn with_detail(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.details.insert(name.to_owned(), value.into());
         self
     }
@@ -103,14 +103,14 @@ impl ProxyError {
     }
 
     /// Whether it kept a request from being sent at all.
-    pub const fn is_before_sending(&self) -> bool {
+    pub(crate) const fn is_before_sending(&self) -> bool {
         matches!(self.kind, ErrorKind::Overloaded | ErrorKind::UpstreamConnection)
             || matches!(self.limit, Some(Limit::ConnectTimeout))
     }
 
     /// With what it came from.
     #[must_use]
-    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub(crate) fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
@@ -130,30 +130,30 @@ impl std::error::Error for ProxyError {
 
 /// The body of an error.
 #[derive(Debug, Serialize)]
-pub struct ErrorBody<'a> {
+pub(crate) struct ErrorBody<'a> {
     /// Its name.
-    pub error: &'a str,
+    pub(crate) error: &'a str,
     /// What happened.
-    pub message: &'a str,
+    pub(crate) message: &'a str,
     /// Further facts.
-    pub details: &'a Map<String, Value>,
+    pub(crate) details: &'a Map<String, Value>,
     /// The path that was asked for.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// When, in seconds since the Unix epoch.
-    pub timestamp: f64,
+    pub(crate) timestamp: f64,
     /// The request's id.
-    pub request_id: &'a str,
+    pub(crate) request_id: &'a str,
 }
 
 impl ErrorBody<'_> {
     /// The body as JSON.
-    pub fn to_json(&self) -> Vec<u8> {
+    pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
 /// The name of an upstream's own error under `errors.normalize`.
-pub fn upstream_error_name(kind: Option<Kind>, status: StatusCode) -> &'static str {
+pub(crate) fn upstream_error_name(kind: Option<Kind>, status: StatusCode) -> &'static str {
     match (kind, status.as_u16()) {
         (Some(Kind::Document), 404) => "DocumentNotFoundException",
         (_, 413) => "FileTooLargeException",

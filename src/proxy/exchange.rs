@@ -33,33 +33,33 @@ const LONGEST_WORD: usize = 64;
 
 /// A request that is being answered.
 #[derive(Clone, Debug)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     /// Its id.
-    pub id: Arc<str>,
+    pub(crate) id: Arc<str>,
     /// Its method.
-    pub method: Method,
+    pub(crate) method: Method,
     /// Its path, without the query.
-    pub path: Arc<str>,
+    pub(crate) path: Arc<str>,
     /// When it came.
-    pub started: Instant,
+    pub(crate) started: Instant,
     /// Who it came from, directly.
-    pub caller: Arc<Connection>,
+    pub(crate) caller: Arc<Connection>,
     /// The page that it came from, where a browser says so.
-    pub origin: Option<Origin>,
+    pub(crate) origin: Option<Origin>,
     /// The text of its question, where that is to be logged.
-    pub question_text: Option<String>,
+    pub(crate) question_text: Option<String>,
     /// The settings as it came, and what lasts.
-    pub live: Arc<Live>,
+    pub(crate) live: Arc<Live>,
 }
 
 impl Exchange {
     /// How long it has taken so far.
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 
     /// What the `performance` lines tell besides.
-    pub fn metadata(&self) -> impl Serialize + '_ {
+    pub(crate) fn metadata(&self) -> impl Serialize + '_ {
         #[derive(Serialize)]
         struct Metadata<'a> {
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +69,7 @@ impl Exchange {
     }
 
     /// Learns from the upstream's answer whether pages of its origin may read such answers.
-    pub fn learn_cors(&self, status: StatusCode, headers: &HeaderMap) {
+    pub(crate) fn learn_cors(&self, status: StatusCode, headers: &HeaderMap) {
         if let Some(origin) = &self.origin {
             self.live.shared.cors.learn(origin, &self.method, status, headers);
         }
@@ -84,7 +84,7 @@ impl Exchange {
 
     /// Logs the word that its answer ended with, which is none of those that end an answer well. What is no plain word is
     /// not logged: it may be a part of an answer.
-    pub fn ended_with(&self, word: &str) {
+    pub(crate) fn ended_with(&self, word: &str) {
         #[derive(Serialize)]
         struct Ended<'a> {
             end: &'a str,
@@ -126,12 +126,12 @@ impl Exchange {
     }
 
     /// Logs that it ended without a response: by a status that none gets, as nginx has it.
-    pub fn unanswered(&self, why: Unanswered) {
+    pub(crate) fn unanswered(&self, why: Unanswered) {
         self.ended(why as u16, 0, None, None, false);
     }
 
     /// Counts and logs an error, with the chain of its causes. Once, at the boundary.
-    pub fn failed(&self, error: &ProxyError) {
+    pub(crate) fn failed(&self, error: &ProxyError) {
         if let Some(limit) = error.limit {
             self.live.shared.stats.limited(limit);
         }
@@ -153,7 +153,7 @@ impl Exchange {
 
 /// Why a request has no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unanswered {
+pub(crate) enum Unanswered {
     /// Its client stalled.
     Stalled = 408,
     /// Its client left before there was one.
@@ -164,24 +164,24 @@ pub enum Unanswered {
 
 /// Sees to it that the log tells how a request ended that is being answered, though its client leaves meanwhile.
 #[derive(Debug)]
-pub struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     exchange: &'a mut Exchange,
     answered: bool,
 }
 
 impl<'a> Watch<'a> {
     /// Over `exchange`, until it is answered.
-    pub const fn over(exchange: &'a mut Exchange) -> Self {
+    pub(crate) const fn over(exchange: &'a mut Exchange) -> Self {
         Self { exchange, answered: false }
     }
 
     /// What is watched over.
-    pub const fn exchange(&mut self) -> &mut Exchange {
+    pub(crate) const fn exchange(&mut self) -> &mut Exchange {
         self.exchange
     }
 
     /// There is something to log besides.
-    pub fn answered(mut self) {
+    pub(crate) fn answered(mut self) {
         self.answered = true;
     }
 }
@@ -196,7 +196,7 @@ impl Drop for Watch<'_> {
 }
 
 /// The id of a request: the caller's where it is sane, else a new one.
-pub fn request_id(headers: &HeaderMap) -> Arc<str> {
+pub(crate) fn request_id(headers: &HeaderMap) -> Arc<str> {
     let sane = |id: &&str| {
         (1..=128).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&b))
@@ -218,22 +218,22 @@ fn new_id() -> Arc<str> {
 
 /// What is logged once a response has gone.
 #[derive(Debug)]
-pub struct Record {
+pub(crate) struct Record {
     /// The request.
-    pub exchange: Exchange,
+    pub(crate) exchange: Exchange,
     /// The response's status.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// What the cache did.
-    pub report: Option<CacheReport>,
+    pub(crate) report: Option<CacheReport>,
     /// The id that the upstream gave the request, where it gave another.
-    pub upstream_request_id: Option<String>,
+    pub(crate) upstream_request_id: Option<String>,
     /// The model call that a hit saved.
-    pub saved: Option<(String, Usage)>,
+    pub(crate) saved: Option<(String, Usage)>,
 }
 
 /// A response's body, which logs the exchange once it has gone, or the client has.
 #[derive(Debug)]
-pub struct Observed {
+pub(crate) struct Observed {
     body: ResponseBody,
     record: Box<Record>,
     sent: u64,
@@ -245,7 +245,7 @@ pub struct Observed {
 
 impl Observed {
     /// `body`, to be logged as `record` says.
-    pub fn new(body: ResponseBody, record: Record) -> Self {
+    pub(crate) fn new(body: ResponseBody, record: Record) -> Self {
         let expected = body.size_hint().exact();
         // A body that a HEAD request does not get is not missing.
         let whole = record.exchange.method == Method::HEAD || body.is_end_stream();
@@ -283,7 +283,7 @@ impl Observed {
 }
 
 /// Logs a call of a model, or one that was saved.
-pub fn log_llm_call(exchange: &Exchange, model: &str, usage: Usage, duration: Duration, cached: bool) {
+pub(crate) fn log_llm_call(exchange: &Exchange, model: &str, usage: Usage, duration: Duration, cached: bool) {
     events::llm_call(&events::LlmCall {
         request_id: Some(&exchange.id),
         model,

@@ -41,7 +41,7 @@ const FIRST_EVENT_WAIT: Duration = Duration::from_millis(1);
 ///
 /// # Errors
 /// If there is no answer, or it does not begin in time.
-pub async fn ask(
+pub(crate) async fn ask(
     plan: FillPlan,
     report: CacheReport,
     request: Request<RequestBody>,
@@ -71,7 +71,7 @@ async fn ask_or_take(
 }
 
 /// Asks the upstream in the background, unless a fill is running already or failed lately.
-pub fn refresh(plan: FillPlan, request: Request<RequestBody>) {
+pub(crate) fn refresh(plan: FillPlan, request: Request<RequestBody>) {
     let Some(key) = &plan.key else { return };
     let id = (key.id(), plan.context.cache_request.ask.upstream_form.id);
     if plan.context.cache_request.directives.only_if_cached

@@ -23,7 +23,7 @@ const PROBE_KEPT: Duration = Duration::from_secs(1);
 
 /// What the health page knows besides the counters.
 #[derive(Debug)]
-pub struct Health {
+pub(crate) struct Health {
     started: Instant,
     log: Option<Log>,
     draining: AtomicBool,
@@ -33,17 +33,17 @@ pub struct Health {
 
 impl Health {
     /// A page for a process that starts now and logs to `log`.
-    pub fn new(log: Option<Log>) -> Self {
+    pub(crate) fn new(log: Option<Log>) -> Self {
         Self { started: Instant::now(), log, draining: AtomicBool::new(false), probe: Mutex::new(None) }
     }
 
     /// From now on, readiness is refused.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
     /// The response to a request with this method for one of the health pages.
-    pub async fn page(
+    pub(crate) async fn page(
         &self,
         page: HealthPage,
         config: &Config,
@@ -101,7 +101,7 @@ impl Health {
 }
 
 /// The cache section of the health page, which the admin listener's `/stats` is too.
-pub async fn cache_section(shared: &Shared) -> Map<String, Value> {
+pub(crate) async fn cache_section(shared: &Shared) -> Map<String, Value> {
     let store = shared.store.status().await;
     let mut section = Map::new();
     section.insert("store".to_owned(), store.name.into());

@@ -10,26 +10,26 @@
 //!     no    → a fill asks the upstream, and this client reads the answer while it comes
 //! ```
 
-pub mod accepted_credentials;
-pub mod body;
-pub mod cached;
-pub mod coalesce;
-pub mod context;
-pub mod cors;
-pub mod embeddings;
-pub mod error;
-pub mod exchange;
-pub mod fetch;
-pub mod fill;
-pub mod health;
-pub mod invalidate;
-pub mod lookup;
-pub mod passthrough;
-pub mod plan;
-pub mod response;
-pub mod revalidate;
-pub mod state;
-pub mod upstream;
+pub(crate) mod accepted_credentials;
+pub(crate) mod body;
+pub(crate) mod cached;
+pub(crate) mod coalesce;
+pub(crate) mod context;
+pub(crate) mod cors;
+pub(crate) mod embeddings;
+pub(crate) mod error;
+pub(crate) mod exchange;
+pub(crate) mod fetch;
+pub(crate) mod fill;
+pub(crate) mod health;
+pub(crate) mod invalidate;
+pub(crate) mod lookup;
+pub(crate) mod passthrough;
+pub(crate) mod plan;
+pub(crate) mod response;
+pub(crate) mod revalidate;
+pub(crate) mod state;
+pub(crate) mod upstream;
 
 use std::{
     fmt::Write,
@@ -71,13 +71,13 @@ use crate::{
 
 /// The proxy.
 #[derive(Debug)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// What lasts as long as the process.
-    pub shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// What a reload replaces.
-    pub live: ArcSwap<Live>,
+    pub(crate) live: ArcSwap<Live>,
     /// The health page.
-    pub health: Health,
+    pub(crate) health: Health,
 }
 
 impl Proxy {
@@ -85,7 +85,7 @@ impl Proxy {
     ///
     /// # Errors
     /// If the client stalled or left: the connection is closed.
-    pub async fn handle(
+    pub(crate) async fn handle(
         self: Arc<Self>,
         request: Request<ClientBody>,
         caller: Arc<Connection>,

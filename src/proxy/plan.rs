@@ -29,26 +29,26 @@ const ROOM_FOR_VECTOR: usize = 256 * 1024;
 
 /// How a request is answered from here on.
 #[derive(Clone, Debug)]
-pub struct FillPlan {
+pub(crate) struct FillPlan {
     /// The request.
-    pub context: Arc<RequestContext>,
+    pub(crate) context: Arc<RequestContext>,
     /// Why the store is not asked; `None` where it is.
-    pub bypass: Option<Reason>,
+    pub(crate) bypass: Option<Reason>,
     /// The key that the answer is stored under; `None` where it is not stored.
-    pub key: Option<Key>,
+    pub(crate) key: Option<Key>,
     /// The inputs that the upstream is asked for, where each has an entry of its own.
-    pub wanted: Option<Arc<Wanted>>,
+    pub(crate) wanted: Option<Arc<Wanted>>,
     /// The stale answer that is served if the upstream fails.
-    pub fallback: Option<Box<Fallback>>,
+    pub(crate) fallback: Option<Box<Fallback>>,
     /// How long the store may still delay the answer (`store.timeout` in all).
-    pub store_budget: Duration,
+    pub(crate) store_budget: Duration,
     /// What a route with `mode = "rfc9111"` revalidates with.
-    pub revalidation: Option<Box<Revalidation>>,
+    pub(crate) revalidation: Option<Box<Revalidation>>,
 }
 
 impl FillPlan {
     /// The plan for a request with `headers`, before its lookup.
-    pub fn new(context: Arc<RequestContext>, headers: &HeaderMap) -> Self {
+    pub(crate) fn new(context: Arc<RequestContext>, headers: &HeaderMap) -> Self {
         let bypass = context.cache_request.bypass;
         let key = context.cache_request.key.clone();
         let store_budget = context.live().config.store.timeout;
@@ -57,31 +57,35 @@ impl FillPlan {
     }
 
     /// The settings as of the request.
-    pub fn live(&self) -> &Live {
+    pub(crate) fn live(&self) -> &Live {
         self.context.live()
     }
 
     /// What lasts as long as the process.
-    pub fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         self.context.shared()
     }
 
     /// What the upstream is asked for.
-    pub fn ask(&self) -> Ask {
+    pub(crate) fn ask(&self) -> Ask {
         let ask = self.context.cache_request.ask;
         let inputs = self.wanted.as_ref().map_or(ask.inputs, |wanted| wanted.keys().len());
         Ask { inputs, ..ask }
     }
 
     /// The conversations that the request names, where its answer may open another one.
-    pub fn named(&self) -> Option<&[String]> {
+    pub(crate) fn named(&self) -> Option<&[String]> {
         let may_open = self.context.route.kind == Kind::Query && self.revalidation.is_none();
         may_open.then_some(&self.context.cache_request.conversations)
     }
 
     /// Asks the upstream for the very part that the client wants, on the client's own conditions. Such an answer is not
     /// stored and not shared; the result is what `report` becomes.
-    pub fn ask_for_part(&mut self, request: &mut Request<RequestBody>, report: CacheReport) -> CacheReport {
+    pub(crate) fn ask_for_part(
+        &mut self,
+        request: &mut Request<RequestBody>,
+        report: CacheReport,
+    ) -> CacheReport {
         let reason = Some(Reason::RequestRange);
         self.bypass = reason;
         self.key = None;
@@ -91,33 +95,33 @@ impl FillPlan {
     }
 
     /// The keys that the answer is stored under.
-    pub fn keys(&self) -> &[Key] {
+    pub(crate) fn keys(&self) -> &[Key] {
         self.wanted.as_ref().map_or(self.key.as_slice(), |wanted| wanted.keys())
     }
 
     /// The largest answer that is stored, in bytes: one entry, and some room for each further one.
-    pub fn largest_answer(&self) -> usize {
+    pub(crate) fn largest_answer(&self) -> usize {
         let further = self.keys().len().saturating_sub(1);
         self.live().config.store.max_entry.saturating_add(further * ROOM_FOR_VECTOR)
     }
 
     /// The largest answer that followers may join, in bytes: it is buffered for them whole.
-    pub fn largest_shared(&self) -> usize {
+    pub(crate) fn largest_shared(&self) -> usize {
         self.largest_answer().min(self.live().config.coalesce.max_buffer)
     }
 }
 
 /// What a request on a route with `mode = "rfc9111"` is revalidated with.
 #[derive(Clone, Debug)]
-pub struct Revalidation {
+pub(crate) struct Revalidation {
     /// The headers that go upstream; they select among the variants.
-    pub request: HeaderMap,
+    pub(crate) request: HeaderMap,
     /// The key of the request's target, whatever the variant.
-    pub target: Key,
+    pub(crate) target: Key,
     /// The headers that tell the stored variants of the target apart.
-    pub varies_on: Vec<HeaderName>,
+    pub(crate) varies_on: Vec<HeaderName>,
     /// The stored response that the upstream is asked to confirm, or that the answer to a `HEAD` may update.
-    pub stored: Option<Arc<Entry>>,
+    pub(crate) stored: Option<Arc<Entry>>,
 }
 
 impl Revalidation {

@@ -28,48 +28,48 @@ use crate::{
 };
 
 /// `X-Process-Time`
-pub const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
+pub(crate) const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
 /// `X-Request-ID`
-pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How many headers a response gets here at most: these, and what is told of the cache.
-pub const ADDED: usize = 5;
+pub(crate) const ADDED: usize = 5;
 
 /// A response on its way, before what all responses get.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// It.
-    pub response: Response<ResponseBody>,
+    pub(crate) response: Response<ResponseBody>,
     /// What the cache did.
-    pub report: Option<CacheReport>,
+    pub(crate) report: Option<CacheReport>,
     /// The call of a model that it saved, where it comes from the store.
-    pub hit: Option<Saved>,
+    pub(crate) hit: Option<Saved>,
 }
 
 /// The call of a model that a hit saved.
 #[derive(Clone, Debug)]
-pub struct Saved {
+pub(crate) struct Saved {
     /// The model, where the answer names one.
-    pub model: Option<String>,
+    pub(crate) model: Option<String>,
     /// The tokens it took.
-    pub usage: Usage,
+    pub(crate) usage: Usage,
 }
 
 impl Saved {
     /// The call that gave `entry`, which loses its model's name.
-    pub fn by(entry: &mut Entry) -> Self {
+    pub(crate) fn by(entry: &mut Entry) -> Self {
         Self { model: entry.model.take(), usage: entry.usage.unwrap_or_default() }
     }
 }
 
 impl Reply {
     /// A response that is no hit.
-    pub const fn new(response: Response<ResponseBody>, report: Option<CacheReport>) -> Self {
+    pub(crate) const fn new(response: Response<ResponseBody>, report: Option<CacheReport>) -> Self {
         Self { response, report, hit: None }
     }
 
     /// The same, or a 304 where `conditions` show that the client has it.
-    pub fn unless(mut self, conditions: &Conditions) -> Self {
+    pub(crate) fn unless(mut self, conditions: &Conditions) -> Self {
         if conditions.met_by(self.response.status(), self.response.headers()) {
             *self.response.status_mut() = StatusCode::NOT_MODIFIED;
             *self.response.body_mut() = ResponseBody::Full(None);
@@ -79,7 +79,7 @@ impl Reply {
     }
 
     /// The same, or the part of it that is asked for, where it comes from the store.
-    pub fn part(mut self, range: Option<&Range>) -> Self {
+    pub(crate) fn part(mut self, range: Option<&Range>) -> Self {
         let (Some(range), Some(_), ResponseBody::Full(Some(body))) = (range, &self.hit, self.response.body())
         else {
             return self;
@@ -97,7 +97,7 @@ impl Reply {
 
 /// Why there is no reply.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The caller is told, and the log.
     Told(ProxyError, Option<CacheReport>),
     /// The caller is told; the fill that failed has told the log.
@@ -114,7 +114,7 @@ impl From<ProxyError> for Failure {
 
 /// The headers of an answer that are stored with it, and given to those who read it along. Where the upstream is
 /// followed, HTTP says what a cache keeps.
-pub fn headers_to_store(route: &Route, headers: &HeaderMap) -> HeaderMap {
+pub(crate) fn headers_to_store(route: &Route, headers: &HeaderMap) -> HeaderMap {
     let left_out = |name: &HeaderName| {
         // The length is the stored body's; the others tell of one response alone.
         [header::CONTENT_LENGTH, header::AGE, X_REQUEST_ID].contains(name)
@@ -130,7 +130,7 @@ pub fn headers_to_store(route: &Route, headers: &HeaderMap) -> HeaderMap {
 }
 
 /// The headers and the body that an entry holds, in the form that was asked for.
-pub fn stored_parts(
+pub(crate) fn stored_parts(
     route: &Route,
     dialect: Dialect,
     entry: Entry,
@@ -155,7 +155,7 @@ pub fn stored_parts(
 }
 
 /// The response that an entry holds, in the form that was asked for.
-pub fn from_entry(
+pub(crate) fn from_entry(
     route: &Route,
     dialect: Dialect,
     mut entry: Entry,
@@ -178,7 +178,7 @@ pub fn from_entry(
 }
 
 /// A response with a JSON body.
-pub fn json(status: StatusCode, body: Vec<u8>) -> Response<ResponseBody> {
+pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::from(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -186,7 +186,7 @@ pub fn json(status: StatusCode, body: Vec<u8>) -> Response<ResponseBody> {
 }
 
 /// Takes out of an upstream's head what is not passed on.
-pub fn clean(headers: &mut HeaderMap) {
+pub(crate) fn clean(headers: &mut HeaderMap) {
     // RFC 9112, section 6.3: a transfer coding overrides a length, and a proxy removes the length.
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);

@@ -19,36 +19,36 @@ use crate::{
 
 /// What lasts as long as the process.
 #[derive(Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// The first part of every key.
-    pub namespace: Namespace,
+    pub(crate) namespace: Namespace,
     /// Where answers are kept.
-    pub store: Store,
+    pub(crate) store: Store,
     /// What happened so far.
     pub(crate) stats: Arc<Stats>,
     /// Whose credentials are good.
-    pub accepted_credentials: AcceptedCredentials,
+    pub(crate) accepted_credentials: AcceptedCredentials,
     /// Whose pages may read answers.
-    pub cors: Cors,
+    pub(crate) cors: Cors,
     /// The answers that are running.
-    pub in_flight: Arc<InFlight>,
+    pub(crate) in_flight: Arc<InFlight>,
     /// What runs: connections, and fills, which outlive them.
-    pub tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
 }
 
 /// What a reload replaces as a whole.
 #[derive(Debug)]
-pub struct Live {
+pub(crate) struct Live {
     /// What lasts as long as the process.
-    pub shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// The settings.
-    pub config: Config,
+    pub(crate) config: Config,
     /// The settings' routes, each for itself. No other settings have the same ones.
-    pub routes: Vec<Arc<Route>>,
+    pub(crate) routes: Vec<Arc<Route>>,
     /// The client of the service behind.
-    pub upstream: Upstream,
+    pub(crate) upstream: Upstream,
     /// What decides on a request besides its route.
-    pub classify_context: ClassifyContext,
+    pub(crate) classify_context: ClassifyContext,
 }
 
 impl Live {
@@ -56,7 +56,7 @@ impl Live {
     ///
     /// # Errors
     /// Where the upstream is reached over TLS and the system's certificates cannot be read.
-    pub fn new(config: Config, shared: Arc<Shared>, permits: Arc<Semaphore>) -> io::Result<Self> {
+    pub(crate) fn new(config: Config, shared: Arc<Shared>, permits: Arc<Semaphore>) -> io::Result<Self> {
         let upstream = Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats.retried))?;
         let classify_context = classify_context(&config, shared.namespace);
         let routes = config.routes.iter().cloned().map(Arc::new).collect();
@@ -65,7 +65,7 @@ impl Live {
 }
 
 /// What `config` says of reading requests.
-pub fn classify_context(config: &Config, namespace: Namespace) -> ClassifyContext {
+pub(crate) fn classify_context(config: &Config, namespace: Namespace) -> ClassifyContext {
     ClassifyContext {
         namespace,
         encryption: config.store.encryption().map(Arc::new),

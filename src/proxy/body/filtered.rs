@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Reads an answer along, edited.
-pub struct Filtered {
+pub(crate) struct Filtered {
     reader: Reader,
     /// How the answer is divided; each event goes on once it is whole.
     framing: Framing,
@@ -39,7 +39,7 @@ impl Filtered {
     }
 
     /// How the answer ended, if it has.
-    pub const fn reader(&self) -> &Reader {
+    pub(crate) const fn reader(&self) -> &Reader {
         &self.reader
     }
 

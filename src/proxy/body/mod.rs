@@ -1,7 +1,7 @@
 //! Bodies: bounded reading, and (in `request` and `response`) what goes upstream and what goes to clients.
 
-pub mod filtered;
-pub mod paced;
+pub(crate) mod filtered;
+pub(crate) mod paced;
 mod request;
 mod response;
 
@@ -19,15 +19,15 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep, timeout_at};
 
-pub use self::{
-    request::{RequestBody, UploadProgress},
+pub(crate) use self::{
+    request::RequestBody,
     response::{ResponseBody, UpstreamBody},
 };
 use crate::proxy::error::ProxyError;
 
 /// Why a body did not come whole.
 #[derive(Debug)]
-pub enum BodyError {
+pub(crate) enum BodyError {
     /// Nothing came for this long.
     TimedOut(Duration),
     /// The sender broke off.
@@ -61,18 +61,18 @@ impl std::error::Error for BodyError {
 
 /// How long a sender may take, and how much it may send.
 #[derive(Clone, Copy, Debug)]
-pub struct ReadLimits {
+pub(crate) struct ReadLimits {
     /// The largest body, in bytes.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// Between two reads; ten times that in all.
-    pub pause: Duration,
+    pub(crate) pause: Duration,
 }
 
 /// Reads a whole body. Each time that more of it must be waited for, `waits` is called.
 ///
 /// # Errors
 /// Where it breaks off, is too large, or takes too long.
-pub async fn read<B>(mut body: B, limits: ReadLimits, waits: impl Fn()) -> Result<Bytes, BodyError>
+pub(crate) async fn read<B>(mut body: B, limits: ReadLimits, waits: impl Fn()) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
 {
@@ -140,7 +140,7 @@ async fn at_once<F: Future + Unpin>(mut future: F) -> Result<F::Output, F> {
 }
 
 /// The chunks of a body in one piece; `len` bytes in all.
-pub fn joined(mut chunks: Vec<Bytes>, len: usize) -> Bytes {
+pub(crate) fn joined(mut chunks: Vec<Bytes>, len: usize) -> Bytes {
     // Most bodies come in one piece, which needs no copy.
     if chunks.len() == 1 {
         return chunks.swap_remove(0);
@@ -154,7 +154,7 @@ pub fn joined(mut chunks: Vec<Bytes>, len: usize) -> Bytes {
 
 /// A body that fails where nothing comes for too long.
 #[derive(Debug)]
-pub struct Timed<B> {
+pub(crate) struct Timed<B> {
     inner: B,
     limit: Duration,
     /// Runs only while the sender is waited for.
@@ -163,7 +163,7 @@ pub struct Timed<B> {
 
 impl<B> Timed<B> {
     /// `inner`, with at most `limit` between two frames.
-    pub const fn new(inner: B, limit: Duration) -> Self {
+    pub(crate) const fn new(inner: B, limit: Duration) -> Self {
         Self { inner, limit, timer: None }
     }
 }

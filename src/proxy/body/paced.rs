@@ -14,7 +14,7 @@ use crate::{cache::route::Replay, http::sse::Framing};
 
 /// The events of a stream that are still to come, each with the time before it.
 #[derive(Debug)]
-pub struct Paced {
+pub(crate) struct Paced {
     events: VecDeque<(Duration, Bytes)>,
     last: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -23,7 +23,7 @@ pub struct Paced {
 impl Paced {
     /// `body` event by event, as `replay` says; `recorded` are the milliseconds before each of its events.
     /// `None` where it is no stream, or has no pace.
-    pub fn new(replay: Replay, framing: Framing, body: &Bytes, recorded: &[u32]) -> Option<Self> {
+    pub(crate) fn new(replay: Replay, framing: Framing, body: &Bytes, recorded: &[u32]) -> Option<Self> {
         let events = framing.events(body)?;
         let gap = |place: usize| match replay {
             Replay::AtOnce => None,
@@ -44,17 +44,17 @@ impl Paced {
     }
 
     /// The bytes that are still to come.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.events.iter().map(|(_, event)| event.len()).sum()
     }
 
     /// Whether nothing is still to come.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
     /// The next event, once its time has come.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let Some((gap, _)) = self.events.front() else { return Poll::Ready(None) };
         if !gap.is_zero() {
             let due = self.last + *gap;

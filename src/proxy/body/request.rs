@@ -20,7 +20,7 @@ use crate::request::client_body::ClientBody;
 /// Whose turn it is while a request's body goes upstream: the first-byte timeout runs only while the sender
 /// is not the one that is waited for.
 #[derive(Debug, Default)]
-pub struct UploadProgress {
+pub(crate) struct UploadProgress {
     awaiting_sender: AtomicBool,
     sender_failed: AtomicBool,
     changed: Notify,
@@ -34,12 +34,12 @@ impl UploadProgress {
     }
 
     /// Whether it was the sender who failed.
-    pub fn sender_failed(&self) -> bool {
+    pub(crate) fn sender_failed(&self) -> bool {
         self.sender_failed.load(Ordering::Relaxed)
     }
 
     /// Completes once the upstream alone has been waited for, for `limit` without a break.
-    pub async fn upstream_exceeds(&self, limit: Duration) {
+    pub(crate) async fn upstream_exceeds(&self, limit: Duration) {
         loop {
             if self.awaiting_sender.load(Ordering::Relaxed) {
                 self.changed.notified().await;
@@ -52,7 +52,7 @@ impl UploadProgress {
 
 /// The body of a request that goes upstream.
 #[derive(Debug)]
-pub enum RequestBody {
+pub(crate) enum RequestBody {
     /// One that was read, or none.
     Full(Option<Bytes>),
     /// The client's, as it comes.
@@ -61,7 +61,7 @@ pub enum RequestBody {
 
 impl RequestBody {
     /// The same once more, where it is all there.
-    pub fn copy(&self) -> Option<Self> {
+    pub(crate) fn copy(&self) -> Option<Self> {
         match self {
             Self::Full(bytes) => Some(Self::Full(bytes.clone())),
             Self::Client(..) => None,

@@ -20,7 +20,7 @@ use crate::proxy::{
 /// The body of an upstream's response; until it was read to the end, it counts as one of the upstream's requests, and
 /// holds the connection that it comes over.
 #[derive(Debug)]
-pub struct UpstreamBody {
+pub(crate) struct UpstreamBody {
     inner: Timed<hyper::body::Incoming>,
     held: Option<Held>,
     permit: Option<OwnedSemaphorePermit>,
@@ -28,7 +28,7 @@ pub struct UpstreamBody {
 
 impl UpstreamBody {
     /// `inner` with at most `idle` between two chunks, under `permit`, over the connection in `held`.
-    pub fn new(
+    pub(crate) fn new(
         inner: hyper::body::Incoming,
         idle: Duration,
         held: Option<Held>,
@@ -42,7 +42,7 @@ impl UpstreamBody {
     }
 
     /// Counts it no longer: its answer has come whole, though more of the body may come.
-    pub fn give_place_back(&mut self) {
+    pub(crate) fn give_place_back(&mut self) {
         self.permit = None;
     }
 
@@ -88,7 +88,7 @@ impl Body for UpstreamBody {
 
 /// The body of a response to a client.
 #[derive(Debug)]
-pub enum ResponseBody {
+pub(crate) enum ResponseBody {
     /// Bytes that are there, or none.
     Full(Option<Bytes>),
     /// A stored stream at a pace.
@@ -103,7 +103,7 @@ pub enum ResponseBody {
 
 impl ResponseBody {
     /// The running answer that it reads.
-    pub const fn reader(&self) -> Option<&flight::Reader> {
+    pub(crate) const fn reader(&self) -> Option<&flight::Reader> {
         match self {
             Self::Flight(reader, _) => Some(reader),
             Self::Filtered(edited) => Some(edited.reader()),

@@ -12,19 +12,19 @@ use std::{
 use tokio_util::task::TaskTracker;
 
 /// Work that is carried along. Dropped before its end, it becomes one of `tasks`.
-pub struct DetachOnDrop {
+pub(crate) struct DetachOnDrop {
     work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     tasks: TaskTracker,
 }
 
 impl DetachOnDrop {
     /// `work`, which begins once it is waited for.
-    pub fn new(work: impl Future<Output = ()> + Send + 'static, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(work: impl Future<Output = ()> + Send + 'static, tasks: TaskTracker) -> Self {
         Self { work: Some(Box::pin(work)), tasks }
     }
 
     /// Does the work until `told` is, which nothing but the work tells.
-    pub async fn until<T>(&mut self, told: impl Future<Output = T>) -> T {
+    pub(crate) async fn until<T>(&mut self, told: impl Future<Output = T>) -> T {
         let mut told = pin!(told);
         std::future::poll_fn(|cx| {
             self.work_on(cx);

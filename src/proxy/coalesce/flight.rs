@@ -35,20 +35,20 @@ const LEADER_STALL: Duration = Duration::from_secs(300);
 
 /// The head of an answer.
 #[derive(Clone, Debug)]
-pub struct Head {
+pub(crate) struct Head {
     /// Its status.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     /// Its headers, without those of the connection.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// Who may read it besides the request that asked for it.
-    pub shareable: Shareable,
+    pub(crate) shareable: Shareable,
     /// Where it comes from.
-    pub source: Source,
+    pub(crate) source: Source,
 }
 
 /// Where an answer comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// From the upstream.
     Upstream,
     /// From the store, where it came between the request's lookup and its turn to ask.
@@ -64,7 +64,7 @@ pub enum Source {
 
 /// Who may read an answer besides the request that asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shareable {
+pub(crate) enum Shareable {
     /// Everybody who joins.
     Open,
     /// Everybody who joins, once the whole answer was judged: before, it may be a failure, or somebody's own.
@@ -76,11 +76,11 @@ pub enum Shareable {
 }
 
 /// How an answer that came whole ended: how it was stored, or why not.
-pub type Outcome = Result<StoredFor, Reason>;
+pub(crate) type Outcome = Result<StoredFor, Reason>;
 
 /// For how long an answer was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoredFor {
+pub(crate) enum StoredFor {
     /// As long as its route says.
     Usual,
     /// A short time only, for this reason.
@@ -88,7 +88,7 @@ pub enum StoredFor {
 }
 
 /// Why an answer was not stored, or for a short time only.
-pub fn reason(outcome: Outcome) -> Option<Reason> {
+pub(crate) fn reason(outcome: Outcome) -> Option<Reason> {
     match outcome {
         Ok(StoredFor::Usual) => None,
         Ok(StoredFor::Short(reason)) | Err(reason) => Some(reason),
@@ -97,7 +97,7 @@ pub fn reason(outcome: Outcome) -> Option<Reason> {
 
 /// How an answer ended.
 #[derive(Clone, Debug)]
-pub enum End {
+pub(crate) enum End {
     /// It came whole; whether it was stored, or why not.
     Complete(Outcome),
     /// It did not come, or was cut off.
@@ -106,7 +106,7 @@ pub enum End {
 
 /// Everybody has left, and the answer is too large to be worth finishing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abandoned;
+pub(crate) struct Abandoned;
 
 #[derive(Debug, Default)]
 struct State {
@@ -210,7 +210,7 @@ impl State {
 
 /// An answer while it arrives.
 #[derive(Debug)]
-pub struct Flight {
+pub(crate) struct Flight {
     state: Mutex<State>,
     meta: FlightMeta,
     /// A reader has read on, or left.
@@ -219,32 +219,32 @@ pub struct Flight {
 
 /// What is known of an answer from its start.
 #[derive(Clone, Copy, Debug)]
-pub struct FlightMeta {
+pub(crate) struct FlightMeta {
     /// How many bytes are kept for readers at most.
-    pub bound: usize,
+    pub(crate) bound: usize,
     /// Whether the request that asks for it has credentials.
-    pub with_credentials: bool,
+    pub(crate) with_credentials: bool,
     /// Whether it was asked for after another request's failure, which is not done twice.
-    pub second: bool,
+    pub(crate) second: bool,
     /// How far the order of retirements was known as it began; `None` where nothing was.
-    pub began: Option<Version>,
+    pub(crate) began: Option<Version>,
 }
 
 impl Flight {
     /// A new answer, with its only writer.
-    pub fn start(meta: FlightMeta) -> (Arc<Self>, Writer) {
+    pub(crate) fn start(meta: FlightMeta) -> (Arc<Self>, Writer) {
         let flight = Arc::new(Self { state: Mutex::default(), meta, progress: Notify::new() });
         (Arc::clone(&flight), Writer { flight })
     }
 
     /// What was known of it from its start.
-    pub const fn meta(&self) -> FlightMeta {
+    pub(crate) const fn meta(&self) -> FlightMeta {
         self.meta
     }
 
     /// How many read it, if a request could that came at `since`: `None` where it failed, is nobody else's, its
     /// beginning is gone, or its end was before that.
-    pub fn joinable(&self, since: std::time::Instant) -> Option<usize> {
+    pub(crate) fn joinable(&self, since: std::time::Instant) -> Option<usize> {
         let state = self.state.lock();
         let is_shared = state
             .head
@@ -257,7 +257,7 @@ impl Flight {
     }
 
     /// One more reader, from the answer's beginning. The first one is that of the request that asks for it.
-    pub fn reader(self: &Arc<Self>) -> Reader {
+    pub(crate) fn reader(self: &Arc<Self>) -> Reader {
         let mut state = self.state.lock();
         let slot = Slot { lost: state.gone > 0, leads: state.readers.is_empty(), ..Slot::default() };
         let free = state.readers.iter().position(Option::is_none);
@@ -273,13 +273,13 @@ impl Flight {
 
 /// Writes an answer. Dropped before the end, it fails the answer, so that nobody waits for a dead writer.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct Writer {
     flight: Arc<Flight>,
 }
 
 impl Writer {
     /// Tells the head.
-    pub fn head(&self, head: Head) -> Arc<Head> {
+    pub(crate) fn head(&self, head: Head) -> Arc<Head> {
         let head = Arc::new(head);
         let mut state = self.flight.state.lock();
         state.head = Some(Arc::clone(&head));
@@ -288,14 +288,14 @@ impl Writer {
     }
 
     /// Has those who wait for the answer ask for themselves, and nobody join it from now on.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         let mut state = self.flight.state.lock();
         state.released = true;
         state.wake_readers();
     }
 
     /// Gives the answer to those who wait for it to be judged.
-    pub fn approve(&self) {
+    pub(crate) fn approve(&self) {
         let mut state = self.flight.state.lock();
         state.approved = true;
         state.wake_readers();
@@ -305,7 +305,7 @@ impl Writer {
     ///
     /// # Errors
     /// Where nobody reads any more and the buffer is full.
-    pub async fn chunk(&self, chunk: Bytes) -> Result<(), Abandoned> {
+    pub(crate) async fn chunk(&self, chunk: Bytes) -> Result<(), Abandoned> {
         loop {
             let now = Instant::now();
             let room = self.flight.state.lock().make_room(chunk.len(), self.flight.meta.bound, now);
@@ -326,14 +326,14 @@ impl Writer {
     }
 
     /// Completes once nobody reads any more.
-    pub async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         while self.flight.state.lock().readers.iter().any(Option::is_some) {
             self.flight.progress.notified().await;
         }
     }
 
     /// Ends the answer.
-    pub fn end(self, end: End) {
+    pub(crate) fn end(self, end: End) {
         self.flight.end(end);
     }
 }
@@ -357,14 +357,14 @@ impl Drop for Writer {
 
 /// Reads an answer from its beginning; as a [`Body`], its chunks.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     flight: Arc<Flight>,
     place: usize,
 }
 
 impl Reader {
     /// What was known of the answer from its start.
-    pub fn meta(&self) -> FlightMeta {
+    pub(crate) fn meta(&self) -> FlightMeta {
         self.flight.meta
     }
 
@@ -372,7 +372,7 @@ impl Reader {
     ///
     /// # Errors
     /// Where the answer failed before it.
-    pub async fn head(&self) -> Result<Arc<Head>, Arc<ProxyError>> {
+    pub(crate) async fn head(&self) -> Result<Arc<Head>, Arc<ProxyError>> {
         self.told(|state| match (&state.head, &state.end) {
             (Some(head), _) => Some(Ok(Arc::clone(head))),
             (None, Some(End::Failed(error))) => Some(Err(Arc::clone(error))),
@@ -385,7 +385,7 @@ impl Reader {
     ///
     /// # Errors
     /// Where the answer failed before it.
-    pub async fn shared_head(&self) -> Result<Option<Arc<Head>>, Arc<ProxyError>> {
+    pub(crate) async fn shared_head(&self) -> Result<Option<Arc<Head>>, Arc<ProxyError>> {
         self.told(|state| match (&state.head, &state.end) {
             (Some(head), _) if head.shareable == Shareable::Released => Some(Ok(None)),
             (Some(head), _) if head.shareable != Shareable::Judged || state.approved => {
@@ -400,12 +400,12 @@ impl Reader {
     }
 
     /// Waits for the first chunk, or the end where there is none.
-    pub async fn begun(&self) {
+    pub(crate) async fn begun(&self) {
         self.told(|state| (state.written() > 0 || state.end.is_some()).then_some(())).await;
     }
 
     /// Waits for the end.
-    pub async fn end(&self) -> End {
+    pub(crate) async fn end(&self) -> End {
         self.told(|state| state.end.clone()).await
     }
 
@@ -419,12 +419,12 @@ impl Reader {
     }
 
     /// How the answer ended, if it has.
-    pub fn ended(&self) -> Option<End> {
+    pub(crate) fn ended(&self) -> Option<End> {
         self.flight.state.lock().end.clone()
     }
 
     /// The bytes that have come, where all of them have.
-    pub fn complete_len(&self) -> Option<u64> {
+    pub(crate) fn complete_len(&self) -> Option<u64> {
         let state = self.flight.state.lock();
         matches!(state.end, Some(End::Complete(_)) if state.gone == 0).then_some(state.held as u64)
     }

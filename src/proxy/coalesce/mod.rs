@@ -1,5 +1,5 @@
 //! One call of the upstream for the same question at the same moment: an answer while it arrives, and which ones are running.
 
-pub mod detach;
-pub mod flight;
-pub mod registry;
+pub(crate) mod detach;
+pub(crate) mod flight;
+pub(crate) mod registry;

@@ -23,11 +23,11 @@ const REFRESH_HELD_OFF: Duration = Duration::from_secs(5);
 const MAX_HELD_OFF: u64 = 100_000;
 
 /// What tells two running answers apart: the key, and the form of the answer.
-pub type FlightId = (KeyId, u64);
+pub(crate) type FlightId = (KeyId, u64);
 
 /// The answers that are running.
 #[derive(Debug)]
-pub struct InFlight {
+pub(crate) struct InFlight {
     running: Mutex<HashMap<FlightId, Arc<Flight>>>,
     unshareable: Cache<FlightId, ()>,
     held_off: Cache<FlightId, ()>,
@@ -44,7 +44,7 @@ impl Default for InFlight {
 
 /// A request's part in an answer.
 #[derive(Debug)]
-pub enum Role {
+pub(crate) enum Role {
     /// It asks the upstream, and others may join it.
     Leader(Start),
     /// It reads what another asked for.
@@ -57,7 +57,7 @@ pub enum Role {
 
 /// What a running answer is to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Joinable {
+pub(crate) enum Joinable {
     /// An answer to it too.
     Yes,
     /// Not for its caller.
@@ -68,18 +68,18 @@ pub enum Joinable {
 
 /// An answer that is about to be asked for.
 #[derive(Debug)]
-pub struct Start {
+pub(crate) struct Start {
     /// Writes it.
-    pub writer: Writer,
+    pub(crate) writer: Writer,
     /// Reads it for the request that asks.
-    pub reader: Reader,
+    pub(crate) reader: Reader,
     /// Ends its being joined, where others can join it.
-    pub guard: Option<FlightGuard>,
+    pub(crate) guard: Option<FlightGuard>,
 }
 
 impl Start {
     /// An answer that nobody joins.
-    pub fn alone(meta: FlightMeta) -> Self {
+    pub(crate) fn alone(meta: FlightMeta) -> Self {
         let (flight, writer) = Flight::start(meta);
         Self { writer, reader: flight.reader(), guard: None }
     }
@@ -87,7 +87,7 @@ impl Start {
 
 /// Keeps an answer joinable; once dropped, the next request begins another.
 #[derive(Debug)]
-pub struct FlightGuard {
+pub(crate) struct FlightGuard {
     in_flight: Arc<InFlight>,
     flight: Arc<Flight>,
     id: FlightId,
@@ -95,12 +95,12 @@ pub struct FlightGuard {
 
 impl FlightGuard {
     /// Has the next requests for a minute ask at once, without waiting for each other.
-    pub fn remember_unshareable(&self) {
+    pub(crate) fn remember_unshareable(&self) {
         self.in_flight.unshareable.insert(self.id, ());
     }
 
     /// Has no refresh begun for a while.
-    pub fn hold_off_refresh(&self) {
+    pub(crate) fn hold_off_refresh(&self) {
         self.in_flight.held_off.insert(self.id, ());
     }
 }
@@ -117,18 +117,18 @@ impl Drop for FlightGuard {
 
 impl InFlight {
     /// Whether a refresh of the answer `id` failed lately.
-    pub fn is_refresh_held_off(&self, id: &FlightId) -> bool {
+    pub(crate) fn is_refresh_held_off(&self, id: &FlightId) -> bool {
         self.held_off.contains_key(id)
     }
 
     /// Whether an answer is running that would be kept under this key, in whatever form.
-    pub fn is_running(&self, key: KeyId) -> bool {
+    pub(crate) fn is_running(&self, key: KeyId) -> bool {
         self.running.lock().keys().any(|(own, _)| *own == key)
     }
 
     /// Joins the answer `id` where it is running, or was at `since`, and begins it where it was not. `joinable` tells what
     /// an answer of that origin is to the request.
-    pub fn join(
+    pub(crate) fn join(
         self: &Arc<Self>,
         id: FlightId,
         meta: FlightMeta,

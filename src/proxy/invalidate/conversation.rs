@@ -10,7 +10,7 @@ use crate::{
 /// Invalidates, before a turn goes to the upstream, the cached `GET` of its conversations. Returns the place in the order
 /// of invalidations from which on its own answer depends on what is invalidated; `None` where that is not known. The
 /// store is not waited for longer than `store_budget`: other replicas then learn of it later.
-pub async fn begin(context: &RequestContext, store_budget: Duration) -> Option<Version> {
+pub(crate) async fn begin(context: &RequestContext, store_budget: Duration) -> Option<Version> {
     let store = &context.shared().store;
     let views = views(context);
     if views.is_empty() {
@@ -26,7 +26,7 @@ pub async fn begin(context: &RequestContext, store_budget: Duration) -> Option<V
 }
 
 /// Invalidates, once the turn is over, what was seen of its conversations meanwhile.
-pub async fn end(context: &RequestContext) {
+pub(crate) async fn end(context: &RequestContext) {
     invalidate(context.shared(), &views(context)).await;
 }
 

@@ -1,6 +1,6 @@
 //! What a request retires once it has succeeded, and the care that this happens.
 
-pub mod conversation;
+pub(crate) mod conversation;
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::{
 /// What a request may retire. Dropped before it is known how the request went (its client has left), it retires all
 /// the same: the upstream may have done what it was asked for.
 #[derive(Debug)]
-pub struct PendingInvalidation {
+pub(crate) struct PendingInvalidation {
     live: Arc<Live>,
     path: Arc<str>,
     /// Whether it writes.
@@ -37,7 +37,7 @@ pub struct PendingInvalidation {
 
 impl PendingInvalidation {
     /// Of a request with these headers that `covering` covers, if any route does; `None` where it retires nothing.
-    pub fn of(exchange: &Exchange, headers: &HeaderMap, covering: Option<&Route>) -> Option<Self> {
+    pub(crate) fn of(exchange: &Exchange, headers: &HeaderMap, covering: Option<&Route>) -> Option<Self> {
         let Exchange { live, method, path, .. } = exchange;
         let follows = covering.is_some_and(|route| route.cache && route.mode == Mode::Rfc9111);
         let is_write = match follows {
@@ -51,7 +51,7 @@ impl PendingInvalidation {
 
     /// Of a request whose answer is kept. A `POST` is a write where its answer is of no kind that is asked for: a question,
     /// a search in a document.
-    pub fn of_own_entry(context: &RequestContext) -> Option<Self> {
+    pub(crate) fn of_own_entry(context: &RequestContext) -> Option<Self> {
         let RequestContext { route, exchange, .. } = context;
         let is_write = match exchange.method {
             Method::POST => route.kind == Kind::Other,
@@ -81,7 +81,7 @@ impl PendingInvalidation {
 
     /// Retires what it has to, once it is known how it went: by the response's head, or by an error. Where nobody knows
     /// what was done, it may have been; what was never sent was not.
-    pub async fn settle<B>(mut self, sent: Result<&Response<B>, &ProxyError>) {
+    pub(crate) async fn settle<B>(mut self, sent: Result<&Response<B>, &ProxyError>) {
         let was_done = match sent {
             Ok(response) => response.status().is_success() || response.status().is_redirection(),
             Err(error) => !error.is_before_sending(),
@@ -115,7 +115,7 @@ impl Drop for PendingInvalidation {
 }
 
 /// Retires; where other replicas could not be told, they will be.
-pub async fn invalidate(shared: &Shared, targets: &[Target]) {
+pub(crate) async fn invalidate(shared: &Shared, targets: &[Target]) {
     if !targets.is_empty() && shared.store.invalidate(targets).await.is_err() {
         shared.stats.errors.increment();
     }

@@ -39,22 +39,22 @@ struct Part {
 
 /// What the store has for the distinct inputs, in their order.
 #[derive(Debug)]
-pub struct Stored {
+pub(crate) struct Stored {
     parts: Vec<Option<Part>>,
     /// Why the first input without an answer has none.
-    pub forward: Forward,
+    pub(crate) forward: Forward,
     /// Whether the store failed for some of them.
-    pub failed: bool,
+    pub(crate) failed: bool,
 }
 
 impl Stored {
     /// Nothing, for that many inputs.
-    pub fn nothing(count: usize) -> Self {
+    pub(crate) fn nothing(count: usize) -> Self {
         Self { parts: (0..count).map(|_| None).collect(), forward: Forward::UriMiss, failed: false }
     }
 
     /// Asks the store for `keys`, in one round trip; an answer to the request holds `inputs` vectors.
-    pub async fn look(plan: &FillPlan, keys: &[Key], inputs: usize) -> Self {
+    pub(crate) async fn look(plan: &FillPlan, keys: &[Key], inputs: usize) -> Self {
         let mut stored = Self { parts: Vec::with_capacity(keys.len()), ..Self::nothing(0) };
         let mut forward = None;
         for (key, found) in keys.iter().zip(plan.shared().store.get_many(keys).await) {
@@ -93,17 +93,17 @@ impl Stored {
     }
 
     /// The inputs that the upstream is asked for.
-    pub fn lacking(&self) -> Vec<usize> {
+    pub(crate) fn lacking(&self) -> Vec<usize> {
         (0..self.parts.len()).filter(|number| !self.is(*number, &[Use::Fresh])).collect()
     }
 
     /// Whether no client need wait for the upstream.
-    pub fn serves_all(&self) -> bool {
+    pub(crate) fn serves_all(&self) -> bool {
         (0..self.parts.len()).all(|number| self.is(number, &[Use::Fresh, Use::Stale]))
     }
 
     /// How many of `order` the store answers.
-    pub fn hits(&self, order: &[usize]) -> usize {
+    pub(crate) fn hits(&self, order: &[usize]) -> usize {
         if self.serves_all() { order.len() } else { self.fresh(order).count() }
     }
 
@@ -113,7 +113,7 @@ impl Stored {
     }
 
     /// The answer to `order` from the store alone, fresh or not; `None` if an input is missing.
-    pub fn answer(&self, order: &[usize]) -> Option<Found> {
+    pub(crate) fn answer(&self, order: &[usize]) -> Option<Found> {
         let parts: Vec<_> = order.iter().map(|number| self.parts[*number].as_ref()).collect::<Option<_>>()?;
         let places: Vec<_> = parts.iter().map(|part| (&part.vectors, 0)).collect();
         let body = parts.first()?.vectors.with(&places)?;
@@ -135,7 +135,7 @@ impl Stored {
     }
 
     /// A summary of the fresh inputs of `order`; `None` if no input is fresh.
-    pub fn found(&self, order: &[usize]) -> Option<Found> {
+    pub(crate) fn found(&self, order: &[usize]) -> Option<Found> {
         sum(&self.fresh(order).collect::<Vec<_>>(), Bytes::new())
     }
 }
@@ -161,7 +161,7 @@ fn sum(parts: &[&Part], body: Bytes) -> Option<Found> {
 }
 
 /// The answer to a request for several inputs, if all were stored since the lookup.
-pub async fn stored_meanwhile(plan: &FillPlan) -> Option<Found> {
+pub(crate) async fn stored_meanwhile(plan: &FillPlan) -> Option<Found> {
     // The lease's reply has the entry of a single input.
     let wanted = plan.wanted.as_ref().filter(|wanted| wanted.keys().len() > 1)?;
     let stored = Stored::look(plan, wanted.keys(), wanted.keys().len()).await;

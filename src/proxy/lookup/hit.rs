@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The reply with a stored answer.
-pub fn found(context: &RequestContext, found: Found) -> Reply {
+pub(crate) fn found(context: &RequestContext, found: Found) -> Reply {
     let Found { entry, served, report } = found;
     let stats = &context.shared().stats;
     if report.status == CacheStatus::Stale {
@@ -38,7 +38,7 @@ pub fn found(context: &RequestContext, found: Found) -> Reply {
 
 /// The reply with a stale answer, in place of the upstream's error. `status` is the status of that error; `None` if the
 /// upstream did not answer.
-pub fn instead(context: &RequestContext, mut stale: Found, status: Option<StatusCode>) -> Reply {
+pub(crate) fn instead(context: &RequestContext, mut stale: Found, status: Option<StatusCode>) -> Reply {
     stale.report.forward = Some((Forward::Stale, status));
     found(context, stale)
 }

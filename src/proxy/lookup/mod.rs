@@ -1,7 +1,7 @@
 //! Asks the store, and decides whether the entry that it has answers the request.
 
-pub mod batch;
-pub mod hit;
+pub(crate) mod batch;
+pub(crate) mod hit;
 
 use std::{
     sync::Arc,
@@ -32,7 +32,7 @@ use crate::{
 
 /// Asks the store for the entry under `key`, or for the variant of it that the request selects: the plan's key becomes
 /// that variant's.
-pub async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
+pub(crate) async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
     let started = Instant::now();
     let store = &plan.context.exchange.live.shared.store;
     let found = match &mut plan.revalidation {
@@ -74,13 +74,13 @@ pub async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
 }
 
 /// Whether `entry` answers the request.
-pub fn judge(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
+pub(crate) fn judge(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
     judge_as(plan, plan.ask(), key, entry)
 }
 
 /// Whether `entry`, or the entry beside it, answers the request in the form that the upstream is asked for. Each reader
 /// of a flight edits that form for its own client.
-pub async fn find_for_readers(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
+pub(crate) async fn find_for_readers(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
     let ask = plan.ask();
     let ask = Ask { form: ask.upstream_form, ..ask };
     let lookup = judge_as(plan, ask, key, entry);

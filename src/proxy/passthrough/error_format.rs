@@ -26,7 +26,7 @@ use crate::{
 const MAX_BODY: usize = 64 * 1024;
 
 /// `reply`; the upstream's own errors in sidecache's form, where that is set.
-pub fn errors(exchange: &Exchange, reply: Reply) -> impl Future<Output = Reply> + Send {
+pub(crate) fn errors(exchange: &Exchange, reply: Reply) -> impl Future<Output = Reply> + Send {
     let status = reply.response.status();
     if exchange.live.config.normalize_errors && (status.is_client_error() || status.is_server_error()) {
         // Room for this one is made when there is one.

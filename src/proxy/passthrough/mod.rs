@@ -1,7 +1,7 @@
 //! What is sent on as it is: requests that nothing is cached for, and what every request upstream gets.
 
-pub mod error_format;
-pub mod tunnel;
+pub(crate) mod error_format;
+pub(crate) mod tunnel;
 
 use std::{sync::Arc, time::Instant};
 
@@ -24,7 +24,7 @@ use crate::{
 
 /// What a client wants to make of its connection.
 #[derive(Debug)]
-pub struct Upgrade {
+pub(crate) struct Upgrade {
     protocol: String,
     client: OnUpgrade,
     place: Option<ConnectionSlot>,
@@ -34,7 +34,7 @@ pub struct Upgrade {
 ///
 /// # Errors
 /// Where the upstream gives no proper response.
-pub async fn pass(
+pub(crate) async fn pass(
     exchange: &Exchange,
     mut parts: Parts,
     body: ClientBody,
@@ -57,7 +57,7 @@ pub async fn pass(
 ///
 /// # Errors
 /// Where the upstream gives no proper response.
-pub async fn forward(
+pub(crate) async fn forward(
     exchange: &Exchange,
     mut parts: Parts,
     body: RequestBody,

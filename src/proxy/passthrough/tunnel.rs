@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Asks the upstream to switch to `protocol`, as the client did.
-pub fn ask(headers: &mut HeaderMap, protocol: &str) {
+pub(crate) fn ask(headers: &mut HeaderMap, protocol: &str) {
     if let Ok(protocol) = HeaderValue::from_str(protocol) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, protocol);
@@ -24,7 +24,7 @@ pub fn ask(headers: &mut HeaderMap, protocol: &str) {
 /// The response that switches the client's connection, which from then on is the upstream's; one of `tasks`. It keeps its
 /// `place` for as long as it is open. One of the upstream's requests it is no more: tunnels that are quiet for long must
 /// not keep requests from being asked.
-pub fn open(
+pub(crate) fn open(
     mut response: Response<UpstreamBody>,
     client: OnUpgrade,
     place: Option<ConnectionSlot>,

@@ -3,8 +3,8 @@
 //! [`judge`] says whether a stored response answers, [`make_conditional`] adds the validators to the upstream's request,
 //! [`received`] says what is stored of its response, and [`variants`] finds and stores what `Vary` tells apart.
 
-pub mod received;
-pub mod variants;
+pub(crate) mod received;
+pub(crate) mod variants;
 
 use std::{
     sync::Arc,
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Whether `entry`, found under `key`, answers the request, and how.
-pub fn judge(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
+pub(crate) fn judge(plan: &FillPlan, key: &Key, entry: Arc<Entry>) -> Lookup {
     if variants::names(&entry).is_some() {
         return Forward::UriMiss.into();
     }
@@ -72,7 +72,11 @@ fn left(entry: &Entry, age: Duration) -> i64 {
 
 /// Adds the validators of `stored` to `request`, so that the upstream can confirm it with a 304. Without validators, the
 /// client's own conditions go upstream (RFC 9111, section 4.3.2).
-pub fn make_conditional(plan: &mut FillPlan, request: &mut Request<RequestBody>, stored: Option<Arc<Entry>>) {
+pub(crate) fn make_conditional(
+    plan: &mut FillPlan,
+    request: &mut Request<RequestBody>,
+    stored: Option<Arc<Entry>>,
+) {
     let Some(revalidation) = &mut plan.revalidation else { return };
     // Only whole responses are stored.
     for name in [header::RANGE, header::IF_RANGE] {

@@ -26,7 +26,7 @@ use crate::{
 ///
 /// # Errors
 /// Why it may not be stored.
-pub fn lifetime_under_rfc9111(
+pub(crate) fn lifetime_under_rfc9111(
     plan: &FillPlan,
     status: StatusCode,
     headers: &HeaderMap,
@@ -71,7 +71,7 @@ fn life(
 
 /// Whether followers may read a response with this head: it must be fresh for them too (RFC 9111, section 4), and vary
 /// only on headers that their keys tell apart.
-pub fn shareable(plan: &FillPlan, head: &Head, life: Lifetime, times: Times) -> Shareable {
+pub(crate) fn shareable(plan: &FillPlan, head: &Head, life: Lifetime, times: Times) -> Shareable {
     let Some(revalidation) = &plan.revalidation else { return Shareable::Released };
     let selects = match Vary::from_headers(&head.headers) {
         Vary::Any => false,
@@ -83,7 +83,7 @@ pub fn shareable(plan: &FillPlan, head: &Head, life: Lifetime, times: Times) -> 
 }
 
 /// `entry` with the headers and the times of its response. On a route with a TTL it stays as it is.
-pub fn dated(plan: &FillPlan, entry: Entry, headers: &HeaderMap, times: Times) -> Entry {
+pub(crate) fn dated(plan: &FillPlan, entry: Entry, headers: &HeaderMap, times: Times) -> Entry {
     if plan.revalidation.is_none() {
         return entry;
     }
@@ -117,7 +117,7 @@ fn fields(plan: &FillPlan, headers: &HeaderMap) -> HeaderMap {
 
 /// How long an entry stays in the store from `times` on: while it is fresh or may be served stale, and then for the
 /// route's TTL, so that the upstream can confirm it.
-pub fn kept_for(plan: &FillPlan, entry: &Entry, times: Times) -> Duration {
+pub(crate) fn kept_for(plan: &FillPlan, entry: &Entry, times: Times) -> Duration {
     let age = entry.age(times.came);
     let beyond = entry.ttl.saturating_sub(age).saturating_add(plan.context.route.ttl);
     entry.life().saturating_sub(age).max(beyond)
@@ -125,15 +125,15 @@ pub fn kept_for(plan: &FillPlan, entry: &Entry, times: Times) -> Duration {
 
 /// A stored response that a 304 has confirmed.
 #[derive(Debug)]
-pub struct Revalidated {
+pub(crate) struct Revalidated {
     /// The response with its updated headers.
-    pub entry: Entry,
+    pub(crate) entry: Entry,
     /// Whether the update is stored. It is not if the 304 names another response.
-    pub updated: bool,
+    pub(crate) updated: bool,
 }
 
 /// The stored response, if the upstream has confirmed it with a 304 (RFC 9111, section 4.3.3).
-pub fn revalidated(plan: &FillPlan, head: &Head, times: Times) -> Option<Revalidated> {
+pub(crate) fn revalidated(plan: &FillPlan, head: &Head, times: Times) -> Option<Revalidated> {
     let stored = plan.revalidation.as_ref()?.stored.as_ref()?;
     if head.status != StatusCode::NOT_MODIFIED || plan.context.is_head() {
         return None;
@@ -146,7 +146,7 @@ pub fn revalidated(plan: &FillPlan, head: &Head, times: Times) -> Option<Revalid
 
 /// The stored response, updated by the answer to a `HEAD` (RFC 9111, section 4.3.5). If the answer describes another
 /// response, the stored one becomes stale.
-pub fn updated_by_head(plan: &FillPlan, head: &Head, times: Times) -> Option<Entry> {
+pub(crate) fn updated_by_head(plan: &FillPlan, head: &Head, times: Times) -> Option<Entry> {
     let stored = plan.revalidation.as_ref()?.stored.as_ref()?;
     if !plan.context.is_head() || head.status != StatusCode::OK || stored.status != StatusCode::OK {
         return None;
@@ -164,7 +164,7 @@ fn freshened(plan: &FillPlan, stored: &Arc<Entry>, told: &HeaderMap, times: Time
 }
 
 /// The head of a response that was confirmed.
-pub fn revalidated_head(plan: &FillPlan, entry: &Entry, times: Times) -> Head {
+pub(crate) fn revalidated_head(plan: &FillPlan, entry: &Entry, times: Times) -> Head {
     let (headers, age) = (entry.headers.clone(), entry.age(times.came));
     let source = Source::Revalidated { age: age.as_secs(), ttl: left(entry, age) };
     let head = Head { status: entry.status, headers, shareable: Shareable::Released, source };

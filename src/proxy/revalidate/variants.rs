@@ -24,7 +24,7 @@ use crate::{
 const INDEX: u64 = u64::MAX;
 
 /// The headers that a target's responses vary on; `None` if `entry` is a response.
-pub fn names(entry: &Entry) -> Option<Vec<HeaderName>> {
+pub(crate) fn names(entry: &Entry) -> Option<Vec<HeaderName>> {
     // Most entries are responses: their headers need not be read.
     if entry.form != INDEX {
         return None;
@@ -40,7 +40,7 @@ pub fn names(entry: &Entry) -> Option<Vec<HeaderName>> {
 ///
 /// # Errors
 /// If the store fails.
-pub async fn find(
+pub(crate) async fn find(
     store: &Store,
     revalidation: &mut Revalidation,
     store_budget: Duration,
@@ -61,7 +61,7 @@ pub async fn find(
 ///
 /// # Errors
 /// If the store fails.
-pub async fn put(
+pub(crate) async fn put(
     store: &Store,
     revalidation: &Revalidation,
     entry: Entry,

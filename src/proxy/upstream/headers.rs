@@ -8,7 +8,7 @@ use crate::{
 use http::{HeaderMap, HeaderValue, header};
 
 /// Makes of a request's headers those that go upstream. They are without the connection's.
-pub fn upstream_headers(exchange: &Exchange, headers: &mut HeaderMap, cacheable: bool) {
+pub(crate) fn upstream_headers(exchange: &Exchange, headers: &mut HeaderMap, cacheable: bool) {
     // The length is the body's; `Expect` was answered here; the TTL was for us.
     for name in [header::CONTENT_LENGTH, header::EXPECT, request_directives::X_CACHE_TTL] {
         headers.remove(name);

@@ -11,7 +11,7 @@ const NAMES: [HeaderName; 2] = [header::LOCATION, header::CONTENT_LOCATION];
 
 /// What the upstream may call itself in its answer to a request.
 #[derive(Debug)]
-pub struct OwnNames<'a> {
+pub(crate) struct OwnNames<'a> {
     url: &'a Uri,
     /// The `Host` that it was asked by, where that is the client's.
     host: Option<HeaderValue>,
@@ -19,14 +19,14 @@ pub struct OwnNames<'a> {
 
 impl<'a> OwnNames<'a> {
     /// Those of the upstream in its answer to a request with these headers.
-    pub fn of(config: &'a UpstreamConfig, request: &HeaderMap) -> Self {
+    pub(crate) fn of(config: &'a UpstreamConfig, request: &HeaderMap) -> Self {
         let host = if config.preserve_host { request.get(header::HOST).cloned() } else { None };
         Self { url: &config.url, host }
     }
 
     /// Has the references in an answer's head that name the upstream lead to the same through the proxy. A switch of
     /// protocols is between the two who switch.
-    pub fn lead_back<B>(&self, answer: &mut Response<B>) {
+    pub(crate) fn lead_back<B>(&self, answer: &mut Response<B>) {
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.lead_back_in(answer.headers_mut());
         }

@@ -2,9 +2,9 @@
 
 mod connect;
 mod connection;
-pub mod headers;
+pub(crate) mod headers;
 mod io;
-pub mod location;
+pub(crate) mod location;
 mod pool;
 mod repeat;
 
@@ -26,7 +26,7 @@ use self::{
     connection::Connection,
     pool::Pool,
 };
-pub use self::{pool::Held, repeat::Repeat};
+pub(crate) use self::{pool::Held, repeat::Repeat};
 use crate::{
     config::UpstreamConfig,
     proxy::{
@@ -39,7 +39,7 @@ use crate::{
 
 /// The client of the service behind.
 #[derive(Clone, Debug)]
-pub struct Upstream {
+pub(crate) struct Upstream {
     connector: Connector,
     pool: Arc<Pool>,
     permits: Arc<Semaphore>,
@@ -64,7 +64,7 @@ impl Upstream {
     ///
     /// # Errors
     /// Where too many requests are under way, or no proper response comes in time.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         config: &UpstreamConfig,
         mut request: Request<RequestBody>,
@@ -140,7 +140,7 @@ impl Upstream {
     }
 
     /// Whether a connection to the upstream can be made within `limit`.
-    pub async fn reachable(config: &UpstreamConfig, limit: Duration) -> bool {
+    pub(crate) async fn reachable(config: &UpstreamConfig, limit: Duration) -> bool {
         let Some(host) = config.url.host() else { return false };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let https = config.url.scheme() == Some(&Scheme::HTTPS);
@@ -190,7 +190,7 @@ fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
 
 /// The error of an answer that did not begin within `limit`.
 #[track_caller]
-pub fn timed_out(limit: Duration) -> ProxyError {
+pub(crate) fn timed_out(limit: Duration) -> ProxyError {
     ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time")
         .with_detail("timeout_ms", limit.as_millis() as u64)
         .over(Limit::FirstByteTimeout)
@@ -216,7 +216,7 @@ fn broken_off(error: hyper::Error) -> ProxyError {
 
 /// The error of a response that did not come whole.
 #[track_caller]
-pub fn cut(error: &BodyError) -> ProxyError {
+pub(crate) fn cut(error: &BodyError) -> ProxyError {
     let cause = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
     let cut = |kind| ProxyError::new(kind, "the upstream's answer was cut off").with_source(cause);
     match error {

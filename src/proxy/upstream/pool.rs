@@ -100,7 +100,7 @@ async fn watch(pool: Weak<Pool>, mut due: Instant) {
 
 /// A connection that gives a response. Dropped before that has come whole, it is closed.
 #[derive(Debug)]
-pub struct Held {
+pub(crate) struct Held {
     connection: Connection,
     pool: Arc<Pool>,
 }
@@ -112,7 +112,7 @@ impl Held {
     }
 
     /// Leaves the connection to the next request: its response was read to the end.
-    pub fn release(self) {
+    pub(crate) fn release(self) {
         self.pool.put(self.connection, Instant::now());
     }
 }

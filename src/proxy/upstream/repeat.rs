@@ -7,7 +7,7 @@ use crate::proxy::body::RequestBody;
 /// Whether a request may be sent once more, on a new connection, where the one it was sent on ends before the first byte
 /// of a response: nobody knows then what the upstream did with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeat {
+pub(crate) enum Repeat {
     /// It may: done twice, it changes nothing that done once would not have changed.
     Safe,
     /// Only where nothing of it was written.
@@ -16,14 +16,14 @@ pub enum Repeat {
 
 impl Repeat {
     /// Of a request with this method; `changes` where its route says that a success changes something.
-    pub fn of(method: &Method, changes: bool) -> Self {
+    pub(crate) fn of(method: &Method, changes: bool) -> Self {
         // A method that is not known may do anything.
         let is_safe = matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "QUERY");
         if is_safe && !changes { Self::Safe } else { Self::Unsent }
     }
 
     /// Of a request whose answer is kept. A `POST` asks a question there, unless it `changes` something.
-    pub fn of_own_entry(method: &Method, changes: bool) -> Self {
+    pub(crate) fn of_own_entry(method: &Method, changes: bool) -> Self {
         match *method {
             Method::POST if !changes => Self::Safe,
             _ => Self::of(method, changes),
