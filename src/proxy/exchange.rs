@@ -17,7 +17,7 @@ use crate::{
     dialect::usage::Usage,
     proxy::{
         body::{BodyError, ResponseBody},
-        coalesce::flight::{self, End},
+        coalesce::head::{self, End},
         cors::Origin,
         error::ProxyError,
         response::X_REQUEST_ID,
@@ -255,7 +255,7 @@ impl Observed {
     fn log_response(&mut self) {
         if let (Some(reader), Some(report)) = (self.body.reader(), &mut self.record.report) {
             let reason = match reader.ended() {
-                Some(End::Complete(outcome)) => flight::reason(outcome),
+                Some(End::Complete(outcome)) => head::outcome_reason(outcome),
                 Some(End::Failed(_)) => Some(Reason::Truncated),
                 None => None,
             };

@@ -20,7 +20,8 @@ use crate::{
         body::{RequestBody, ResponseBody, filtered::Filtered},
         coalesce::{
             detach::DetachOnDrop,
-            flight::{self, End, FlightMeta, Head, Reader, Shareable, Source},
+            flight::{FlightMeta, FlightReader},
+            head::{self, AnswerSource, End, Head, Shareable},
             registry::{Joinable, Role, Start},
         },
         fill::{Fill, Purpose},
@@ -178,7 +179,7 @@ async fn leader_reply(
         match timeout(VERDICT_WAIT, fill.until(reader.end())).await {
             Ok(End::Complete(outcome)) => {
                 report.stored = Some(outcome.is_ok());
-                report.reason = report.reason.or(flight::reason(outcome));
+                report.reason = report.reason.or(head::outcome_reason(outcome));
             }
             // Nothing has gone to the client yet: it can get the error.
             Ok(End::Failed(error)) => return Err(Failure::Fill(error, Some(report))),
@@ -187,17 +188,17 @@ async fn leader_reply(
     } else {
         // A first event that comes right behind the head is sent from here too: handing the fill over wakes another thread.
         // The head does not wait longer for it.
-        let _ = timeout(FIRST_EVENT_WAIT, fill.until(reader.begun())).await;
+        let _ = timeout(FIRST_EVENT_WAIT, fill.until(reader.first_chunk())).await;
     }
     report.forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
     match head.source {
-        Source::Upstream => {}
-        Source::Meanwhile => {
+        AnswerSource::Upstream => {}
+        AnswerSource::StoredMeanwhile => {
             context.shared().stats.coalesced.increment();
             report.status = CacheStatus::Coalesced;
             report.stored = None;
         }
-        Source::Revalidated { age, ttl } => report = report.revalidated(age, ttl),
+        AnswerSource::Revalidated { age, ttl } => report = report.revalidated(age, ttl),
     }
     // From here on the body is read at the client's pace. The fill goes on in its own task.
     drop(fill);
@@ -215,7 +216,7 @@ async fn leader_reply(
 }
 
 /// Follows: reads the answer that another request leads.
-fn follower_reply(plan: &FillPlan, report: CacheReport, head: &Head, reader: Reader) -> Reply {
+fn follower_reply(plan: &FillPlan, report: CacheReport, head: &Head, reader: FlightReader) -> Reply {
     plan.shared().stats.coalesced.increment();
     let framing = Framing::from_headers(&head.headers);
     let edit = plan.context.cache_request.ask.edit_for_others(plan.named());
@@ -242,7 +243,7 @@ fn response(head: &Head, headers: HeaderMap, body: ResponseBody) -> Response<Res
     response
 }
 
-fn body(head: &Head, reader: Reader, edit: Option<Edit>) -> ResponseBody {
+fn body(head: &Head, reader: FlightReader, edit: Option<Edit>) -> ResponseBody {
     match edit {
         Some(edit) => ResponseBody::Filtered(Box::new(Filtered::new(
             reader,

@@ -13,12 +13,12 @@ use http_body::{Body, Frame};
 use crate::{
     dialect::Edit,
     http::sse::Framing,
-    proxy::{coalesce::flight::Reader, error::ProxyError},
+    proxy::{coalesce::flight::FlightReader, error::ProxyError},
 };
 
 /// Reads an answer along, edited.
 pub(crate) struct Filtered {
-    reader: Reader,
+    reader: FlightReader,
     /// How the answer is divided; each event goes on once it is whole.
     framing: Framing,
     edit: Edit,
@@ -34,12 +34,12 @@ impl fmt::Debug for Filtered {
 
 impl Filtered {
     /// What `reader` reads, through `edit`.
-    pub(crate) fn new(reader: Reader, framing: Framing, edit: Edit) -> Self {
+    pub(crate) fn new(reader: FlightReader, framing: Framing, edit: Edit) -> Self {
         Self { reader, framing, edit, held: BytesMut::new(), ended: false }
     }
 
     /// How the answer ended, if it has.
-    pub(crate) const fn reader(&self) -> &Reader {
+    pub(crate) const fn reader(&self) -> &FlightReader {
         &self.reader
     }
 

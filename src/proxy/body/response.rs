@@ -13,7 +13,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{BodyError, Timed};
 use crate::proxy::{
     body::{filtered::Filtered, paced::Paced},
-    coalesce::flight,
+    coalesce::flight::FlightReader,
     upstream::Held,
 };
 
@@ -94,7 +94,7 @@ pub(crate) enum ResponseBody {
     /// A stored stream at a pace.
     Paced(Box<Paced>),
     /// An answer while it arrives; its length where that is known.
-    Flight(flight::Reader, Option<u64>),
+    Flight(FlightReader, Option<u64>),
     /// The same, with something taken out.
     Filtered(Box<Filtered>),
     /// The upstream's, passed through.
@@ -103,7 +103,7 @@ pub(crate) enum ResponseBody {
 
 impl ResponseBody {
     /// The running answer that it reads.
-    pub(crate) const fn reader(&self) -> Option<&flight::Reader> {
+    pub(crate) const fn reader(&self) -> Option<&FlightReader> {
         match self {
             Self::Flight(reader, _) => Some(reader),
             Self::Filtered(edited) => Some(edited.reader()),

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::{
     cache::key::KeyId,
-    proxy::coalesce::flight::{Flight, FlightMeta, Reader, Writer},
+    proxy::coalesce::flight::{Flight, FlightMeta, FlightReader, FlightWriter},
     store::UNSHAREABLE_FOR,
 };
 
@@ -48,7 +48,7 @@ pub(crate) enum Role {
     /// It asks the upstream, and others may join it.
     Leader(Start),
     /// It reads what another asked for.
-    Follower(Reader),
+    Follower(FlightReader),
     /// It asks the upstream for itself.
     Alone,
     /// It does so because enough others follow.
@@ -70,9 +70,9 @@ pub(crate) enum Joinable {
 #[derive(Debug)]
 pub(crate) struct Start {
     /// Writes it.
-    pub(crate) writer: Writer,
+    pub(crate) writer: FlightWriter,
     /// Reads it for the request that asks.
-    pub(crate) reader: Reader,
+    pub(crate) reader: FlightReader,
     /// Ends its being joined, where others can join it.
     pub(crate) guard: Option<FlightGuard>,
 }
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
     use crate::{
         cache::{key::Key, route::kind::Kind},
-        proxy::coalesce::flight::{End, StoredFor},
+        proxy::coalesce::head::{End, StoredFor},
     };
 
     const ORIGIN: FlightMeta = FlightMeta { bound: 100, with_credentials: false, second: false, began: None };

@@ -16,7 +16,7 @@ use crate::{
     dialect::Answer,
     http::sse::Framing,
     proxy::{
-        coalesce::flight::{Head, Shareable, StoredFor},
+        coalesce::head::{Head, Shareable, StoredFor},
         context::RequestContext,
         fill::purpose::Purpose,
         plan::FillPlan,

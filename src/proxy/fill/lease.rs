@@ -10,7 +10,10 @@ use tokio::time::timeout;
 use crate::{
     proxy::{
         cached::{Found, Lookup},
-        coalesce::flight::{Abandoned, Head, Shareable, Source, Writer},
+        coalesce::{
+            flight::{FlightWriter, NoReaders},
+            head::{AnswerSource, Head, Shareable},
+        },
         fill::{call::Fill, purpose::Purpose},
         lookup::{batch, find_for_readers},
         plan::FillPlan,
@@ -40,7 +43,7 @@ impl Fill {
     ///
     /// A refresh does not wait: another replica is already at it. What the first reply takes counts towards the plan's
     /// store budget; from then on it is the other replica that is waited for.
-    pub(super) async fn acquire_lease(&mut self, writer: &Writer) -> LeaseOutcome {
+    pub(super) async fn acquire_lease(&mut self, writer: &FlightWriter) -> LeaseOutcome {
         let Some(guard) = &self.guard else { return LeaseOutcome::Fetch(None) };
         let context = Arc::clone(&self.plan.context);
         let CacheRequest { is_turn, ask, .. } = &context.cache_request;
@@ -96,13 +99,17 @@ impl Fill {
 ///
 /// # Errors
 /// If all of them have left.
-pub(super) async fn serve_found(plan: &FillPlan, found: Found, writer: &Writer) -> Result<(), Abandoned> {
+pub(super) async fn serve_found(
+    plan: &FillPlan,
+    found: Found,
+    writer: &FlightWriter,
+) -> Result<(), NoReaders> {
     let Found { entry, served, .. } = found;
     let dialect = plan.context.cache_request.dialect;
     let (status, entry) = (entry.status, Arc::unwrap_or_clone(entry));
     let (headers, body) =
         response::stored_parts(&plan.context.route, dialect, entry, served, SystemTime::now());
-    let head = Head { status, headers, shareable: Shareable::Open, source: Source::Meanwhile };
+    let head = Head { status, headers, shareable: Shareable::Open, source: AnswerSource::StoredMeanwhile };
     writer.head(head);
     writer.chunk(body).await
 }

@@ -12,7 +12,7 @@ use crate::{
     http::sse::{Event, Framing},
     proxy::{
         body::{BodyError, UpstreamBody},
-        coalesce::flight::{Head, Writer},
+        coalesce::{flight::FlightWriter, head::Head},
         error::ProxyError,
         fill::{call::Fill, outcome::Stop, recorder::Recorder},
         upstream,
@@ -31,7 +31,7 @@ impl Fill {
     pub(super) async fn receive(
         &mut self,
         mut body: UpstreamBody,
-        writer: &Writer,
+        writer: &FlightWriter,
         head: &Head,
         verdict: Result<Lifetime, Reason>,
     ) -> Result<(Recorder, Option<UpstreamBody>), Stop> {
@@ -80,7 +80,7 @@ impl Fill {
 ///
 /// # Errors
 /// If the body is cut, which its readers see.
-pub(super) async fn pass_on(mut rest: UpstreamBody, writer: &Writer) -> Result<(), ProxyError> {
+pub(super) async fn pass_on(mut rest: UpstreamBody, writer: &FlightWriter) -> Result<(), ProxyError> {
     loop {
         let frame = tokio::select! {
             frame = rest.frame() => frame,

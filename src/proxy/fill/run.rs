@@ -16,7 +16,10 @@ use crate::{
     dialect::Answer,
     proxy::{
         body::{RequestBody, UpstreamBody},
-        coalesce::flight::{End, Head, Outcome, Shareable, Source, StoredFor, Writer},
+        coalesce::{
+            flight::FlightWriter,
+            head::{AnswerSource, End, Head, Outcome, Shareable, StoredFor},
+        },
         exchange::log_llm_call,
         fill::{
             cacheability,
@@ -39,7 +42,7 @@ use crate::{
 
 impl Fill {
     /// Asks the upstream, writes the answer for its readers, and stores it.
-    pub(crate) async fn run(mut self, request: Request<RequestBody>, writer: Writer) {
+    pub(crate) async fn run(mut self, request: Request<RequestBody>, writer: FlightWriter) {
         let answered = self.answer(request, &writer).await;
         let exchange = &self.plan.context.exchange;
         if let Err(Stop::Failed(error)) = &answered {
@@ -68,7 +71,7 @@ impl Fill {
 
     /// Ends an answer that came whole, and stores it. The readers do not wait for a slow store: meanwhile this process
     /// finds the answer among its pending writes.
-    async fn finish(&self, outcome: FillOutcome, writer: Writer) {
+    async fn finish(&self, outcome: FillOutcome, writer: FlightWriter) {
         let stored = match &outcome {
             FillOutcome::Save(storable) => storable.stored,
             _ => StoredFor::Usual,
@@ -98,7 +101,7 @@ impl Fill {
         saved
     }
 
-    async fn answer(&mut self, request: Request<RequestBody>, writer: &Writer) -> Result<Whole, Stop> {
+    async fn answer(&mut self, request: Request<RequestBody>, writer: &FlightWriter) -> Result<Whole, Stop> {
         match self.acquire_lease(writer).await {
             LeaseOutcome::Fetch(lease) => self.lease = lease,
             LeaseOutcome::Found(found) => {
@@ -117,7 +120,7 @@ impl Fill {
     async fn ask(
         &mut self,
         request: Request<RequestBody>,
-        writer: &Writer,
+        writer: &FlightWriter,
         began: Option<Version>,
     ) -> Result<Whole, Stop> {
         let asked = unix_millis(SystemTime::now());
@@ -165,7 +168,7 @@ impl Fill {
     async fn send(
         &self,
         request: Request<RequestBody>,
-        writer: &Writer,
+        writer: &FlightWriter,
     ) -> Result<Response<UpstreamBody>, Stop> {
         let context = &self.plan.context;
         let Live { upstream, config, .. } = context.live();
@@ -186,7 +189,7 @@ impl Fill {
     }
 
     /// Lets the followers that wait for the judgement go on, and notes whether the client's credentials are accepted.
-    fn report_end(&self, end: Result<(), Reason>, head: &Head, answer: &Answer, writer: &Writer) {
+    fn report_end(&self, end: Result<(), Reason>, head: &Head, answer: &Answer, writer: &FlightWriter) {
         if cacheability::is_for_others(end) {
             writer.approve();
         } else {
@@ -205,7 +208,7 @@ impl Fill {
         &self,
         revalidated: Revalidated,
         times: Times,
-        writer: &Writer,
+        writer: &FlightWriter,
         began: Option<Version>,
     ) -> Result<FillOutcome, Stop> {
         let Revalidated { entry, updated } = revalidated;
@@ -245,7 +248,12 @@ fn open(response: Response<UpstreamBody>) -> (Head, bool, UpstreamBody) {
     let framed = framed || body.is_end_stream();
     response::clean(&mut headers);
     (
-        Head { status: parts.status, headers, shareable: Shareable::Released, source: Source::Upstream },
+        Head {
+            status: parts.status,
+            headers,
+            shareable: Shareable::Released,
+            source: AnswerSource::Upstream,
+        },
         framed,
         body,
     )

@@ -19,7 +19,7 @@ use crate::{
     dialect::{self, Answer, Placement, StoredAnswer},
     http::headers::media_type_of,
     proxy::{
-        coalesce::flight::Head,
+        coalesce::head::Head,
         context::RequestContext,
         plan::FillPlan,
         response,

@@ -13,7 +13,7 @@ use crate::{
         route::SetCookie,
     },
     proxy::{
-        coalesce::flight::{Head, Shareable, Source},
+        coalesce::head::{AnswerSource, Head, Shareable},
         context::RequestContext,
         plan::FillPlan,
         response,
@@ -166,7 +166,7 @@ fn freshened(plan: &FillPlan, stored: &Arc<Entry>, told: &HeaderMap, times: Time
 /// The head of a response that was confirmed.
 pub(crate) fn revalidated_head(plan: &FillPlan, entry: &Entry, times: Times) -> Head {
     let (headers, age) = (entry.headers.clone(), entry.age(times.came));
-    let source = Source::Revalidated { age: age.as_secs(), ttl: left(entry, age) };
+    let source = AnswerSource::Revalidated { age: age.as_secs(), ttl: left(entry, age) };
     let head = Head { status: entry.status, headers, shareable: Shareable::Released, source };
     let life = Lifetime { ttl: entry.ttl, ..Lifetime::default() };
     Head { shareable: shareable(plan, &head, life, times), ..head }
