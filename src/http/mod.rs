@@ -2,6 +2,7 @@
 
 pub(crate) mod cache_control;
 pub mod forwarded;
+pub(crate) mod guarded;
 pub mod headers;
 pub(crate) mod per_call;
 pub mod sse;

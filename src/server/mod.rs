@@ -10,19 +10,18 @@ pub mod write_buffer;
 use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response, Version, header};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -36,6 +35,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    http::guarded::{BodyGuard, Guarded},
     request::{
         client_body::ClientBody,
         connection::{Connection, ConnectionSlot},
@@ -139,33 +139,14 @@ impl Drop for Answered {
     }
 }
 
-/// An answer's body.
+/// What lasts as long as the body of an answer.
 #[derive(Debug)]
-struct TrackedBody<B> {
-    body: B,
+struct AnswerGuard {
     _beat: Option<ActiveRequest>,
     _answered: Option<Answered>,
 }
 
-impl<B: Body + Unpin> Body for TrackedBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
+impl BodyGuard for AnswerGuard {}
 
 impl Server {
     /// Serves `listener` with `handle` until it is stopped.
@@ -245,9 +226,8 @@ impl Server {
                 }
                 let request = request.map(|body| ClientBody::new(body, Arc::clone(&caller)));
                 handle(request, Arc::clone(&caller)).map(|answer| {
-                    answer.map(|response| {
-                        response.map(|body| TrackedBody { body, _beat: beat, _answered: answered })
-                    })
+                    let guard = AnswerGuard { _beat: beat, _answered: answered };
+                    answer.map(|response| response.map(|body| Guarded::new(body, guard)))
                 })
             })
         };

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, timeout_at};
 
 pub(crate) use self::{
     request::RequestBody,
-    response::{ResponseBody, UpstreamBody},
+    response::{ResponseBody, UpstreamBody, UpstreamGuard},
 };
 use crate::proxy::error::ProxyError;
 

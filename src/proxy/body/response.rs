@@ -3,86 +3,58 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{BodyError, Timed};
-use crate::proxy::{
-    body::{filtered::Filtered, paced::Paced},
-    coalesce::flight::FlightReader,
-    upstream::Held,
+use crate::{
+    http::guarded::{BodyGuard, Guarded},
+    proxy::{
+        body::{filtered::Filtered, paced::Paced},
+        coalesce::flight::FlightReader,
+        upstream::PooledConnection,
+    },
 };
 
-/// The body of an upstream's response; until it was read to the end, it counts as one of the upstream's requests, and
-/// holds the connection that it comes over.
+/// The body of an upstream's response.
+pub(crate) type UpstreamBody = Guarded<Timed<Incoming>, UpstreamGuard>;
+
+/// What an upstream's response occupies until its body was read to the end: the connection that it comes over, and one of
+/// the places that bound the requests under way.
 #[derive(Debug)]
-pub(crate) struct UpstreamBody {
-    inner: Timed<hyper::body::Incoming>,
-    held: Option<Held>,
+pub(crate) struct UpstreamGuard {
+    connection: Option<PooledConnection>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl UpstreamBody {
-    /// `inner` with at most `idle` between two chunks, under `permit`, over the connection in `held`.
-    pub(crate) fn new(
-        inner: hyper::body::Incoming,
-        idle: Duration,
-        held: Option<Held>,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
-        let mut body = Self { inner: Timed::new(inner, idle), held, permit: Some(permit) };
-        if body.is_end_stream() {
-            body.release();
-        }
-        body
+impl UpstreamGuard {
+    /// Without a `connection` for a response that switched protocols: its connection serves no other request.
+    pub(crate) const fn new(connection: Option<PooledConnection>, permit: OwnedSemaphorePermit) -> Self {
+        Self { connection, permit: Some(permit) }
     }
 
-    /// Counts it no longer: its answer has come whole, though more of the body may come.
-    pub(crate) fn give_place_back(&mut self) {
-        self.permit = None;
-    }
-
-    fn release(&mut self) {
-        if let Some(held) = self.held.take() {
-            held.release();
-        }
-        // Last: whoever gets the place finds the connection.
+    /// Lets the next request begin: the answer has come whole, though more of the body may come.
+    pub(crate) fn release_permit(&mut self) {
         self.permit = None;
     }
 }
 
-impl Body for UpstreamBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        match &polled {
-            Poll::Ready(None) => self.release(),
-            Poll::Ready(Some(Ok(_))) if self.inner.is_end_stream() => self.release(),
-            // What did not come whole is over, too, and its connection with it.
-            Poll::Ready(Some(Err(_))) => {
-                self.held = None;
-                self.permit = None;
-            }
-            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+impl BodyGuard for UpstreamGuard {
+    fn completed(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.release();
         }
-        polled
+        // Last: the request that gets the place finds the connection.
+        self.permit = None;
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+    fn failed(&mut self) {
+        self.connection = None;
+        self.permit = None;
     }
 }
 

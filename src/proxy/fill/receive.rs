@@ -60,7 +60,7 @@ impl Fill {
             let Ok(chunk) = frame.map_err(|error| upstream::cut(&error))?.into_data() else { continue };
             if recorder.add(chunk.clone(), Instant::now(), is_last) && ended.is_none() {
                 ended = Some(Instant::now());
-                body.give_place_back();
+                body.guard_mut().release_permit();
             }
             if !is_marked && recorder.len() > largest_shared {
                 is_marked = true;

@@ -26,11 +26,11 @@ use self::{
     connection::Connection,
     pool::Pool,
 };
-pub(crate) use self::{pool::Held, repeat::Repeat};
+pub(crate) use self::{pool::PooledConnection, repeat::Repeat};
 use crate::{
     config::UpstreamConfig,
     proxy::{
-        body::{BodyError, RequestBody, UpstreamBody},
+        body::{BodyError, RequestBody, Timed, UpstreamBody, UpstreamGuard},
         error::{ErrorKind, ProxyError},
         upstream::location::OwnNames,
     },
@@ -96,9 +96,9 @@ impl Upstream {
         check_framing(response.headers())
             .map_err(|fault| ProxyError::new(ErrorKind::UpstreamProtocol, fault))?;
         own_names.lead_back(&mut response);
-        // One that is a tunnel from now on serves no other request.
-        let held = (!switches).then(|| Held::new(connection, Arc::clone(&self.pool)));
-        Ok(response.map(|body| UpstreamBody::new(body, config.idle_timeout, held, permit)))
+        let connection = (!switches).then(|| PooledConnection::new(connection, Arc::clone(&self.pool)));
+        let guard = UpstreamGuard::new(connection, permit);
+        Ok(response.map(|body| UpstreamBody::new(Timed::new(body, config.idle_timeout), guard)))
     }
 
     /// Sends `request` over a connection that is there, and where that one turns out to be closed, once more over a new

@@ -98,15 +98,15 @@ async fn watch(pool: Weak<Pool>, mut due: Instant) {
     }
 }
 
-/// A connection that gives a response. Dropped before that has come whole, it is closed.
+/// A connection whose response is being read. It is closed if it is dropped before the response came whole.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct PooledConnection {
     connection: Connection,
     pool: Arc<Pool>,
 }
 
-impl Held {
-    /// `connection`, which is `pool`'s later.
+impl PooledConnection {
+    /// `connection`, which goes to `pool` later.
     pub(super) const fn new(connection: Connection, pool: Arc<Pool>) -> Self {
         Self { connection, pool }
     }
