@@ -3,9 +3,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
 
 use crate::{
     cache::{
@@ -15,7 +13,7 @@ use crate::{
     dialect::{Vectors, VectorsError},
     http::headers::forget_body,
     proxy::{
-        body::{self, BodyError, RequestBody, ResponseBody},
+        body::{self, BodyError, RequestBody},
         cached::{Fallback, Found},
         error::{ErrorKind, ProxyError},
         fetch,
@@ -93,11 +91,8 @@ async fn ask_for_all(
 
 /// A copy of the request.
 fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let body = match request.body() {
-        RequestBody::Full(body) => RequestBody::Full(body.clone()),
-        // Requests for embeddings are read whole.
-        RequestBody::Client(..) => RequestBody::Full(None),
-    };
+    // Requests for embeddings are read whole.
+    let body = request.body().copy().unwrap_or_else(RequestBody::empty);
     let mut copy = Request::new(body);
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());
@@ -129,7 +124,7 @@ impl Asking<'_> {
     async fn complete(&self, reply: Reply, largest: usize) -> Result<Told, Failure> {
         let Reply { response, report, hit } = reply;
         let (mut head, body) = response.into_parts();
-        let told = match read(body, largest).await {
+        let told = match body::read_up_to(body, largest).await {
             Ok(told) => told,
             Err(error) => return Err(failure(error, report)),
         };
@@ -207,25 +202,11 @@ fn rest(
     let wanted = batch.wanted(lacking);
     let key = Key::joint(wanted.keys());
     let asked = FillPlan { key, wanted: Some(Arc::new(wanted)), ..plan.clone() };
-    let request = request.map(|body| match body {
-        RequestBody::Full(Some(body)) => batch.request(&body, lacking).into(),
-        other => other,
+    let request = request.map(|body| match body.bytes() {
+        Some(bytes) => batch.request(bytes, lacking).into(),
+        None => body,
     });
     (asked, request)
-}
-
-/// Reads an answer of up to `largest` bytes.
-async fn read(mut body: ResponseBody, largest: usize) -> Result<Bytes, BodyError> {
-    let (mut chunks, mut len) = (Vec::new(), 0);
-    while let Some(frame) = body.frame().await {
-        let Ok(chunk) = frame?.into_data() else { continue };
-        len += chunk.len();
-        if len > largest {
-            return Err(BodyError::TooLarge(largest));
-        }
-        chunks.push(chunk);
-    }
-    Ok(body::joined(chunks, len))
 }
 
 fn failure(error: BodyError, report: Option<CacheReport>) -> Failure {

@@ -210,7 +210,7 @@ async fn leader_reply(
             headers.remove(name);
         }
     }
-    let body = if is_head { ResponseBody::Full(None) } else { body(&head, reader, edit) };
+    let body = if is_head { ResponseBody::empty() } else { body(&head, reader, edit) };
     let response = response(&head, headers, body);
     Ok(Reply::new(response, Some(report)))
 }

@@ -72,7 +72,7 @@ impl Reply {
     pub(crate) fn unless(mut self, conditions: &Conditions) -> Self {
         if conditions.met_by(self.response.status(), self.response.headers()) {
             *self.response.status_mut() = StatusCode::NOT_MODIFIED;
-            *self.response.body_mut() = ResponseBody::Full(None);
+            *self.response.body_mut() = ResponseBody::empty();
             conditional::strip_for_304(self.response.headers_mut());
         }
         self
@@ -80,8 +80,7 @@ impl Reply {
 
     /// The same, or the part of it that is asked for, where it comes from the store.
     pub(crate) fn part(mut self, range: Option<&Range>) -> Self {
-        let (Some(range), Some(_), ResponseBody::Full(Some(body))) = (range, &self.hit, self.response.body())
-        else {
+        let (Some(range), Some(_), Some(body)) = (range, &self.hit, self.response.body().bytes()) else {
             return self;
         };
         if let Some(part) = range.slice(self.response.status(), self.response.headers(), body) {

@@ -1,5 +1,6 @@
 //! Bodies: bounded reading, and (in `request` and `response`) what goes upstream and what goes to clients.
 
+mod buffered;
 pub(crate) mod filtered;
 pub(crate) mod paced;
 mod request;
@@ -68,25 +69,21 @@ pub(crate) struct ReadLimits {
     pub(crate) pause: Duration,
 }
 
-/// Reads a whole body. Each time that more of it must be waited for, `waits` is called.
+/// Reads a client's whole body. `waits` is called each time that more of it must be waited for.
 ///
 /// # Errors
-/// Where it breaks off, is too large, or takes too long.
+/// If the body breaks off, is too large, or takes too long.
 pub(crate) async fn read<B>(mut body: B, limits: ReadLimits, waits: impl Fn()) -> Result<Bytes, BodyError>
 where
     B: Body<Data = Bytes, Error = hyper::Error> + Unpin,
 {
-    let too_large = BodyError::TooLarge(limits.bytes);
     if body.size_hint().lower() > limits.bytes as u64 {
-        return Err(too_large);
+        return Err(BodyError::TooLarge(limits.bytes));
     }
+    let mut collector = Collector::new(limits.bytes);
     let mut deadline = None;
-    let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
-    loop {
-        // The last piece may already be known to be the last.
-        if body.is_end_stream() {
-            break;
-        }
+    // The last chunk may already be known to be the last.
+    while !body.is_end_stream() {
         let next = match at_once(body.frame()).await {
             Ok(frame) => Ok(frame),
             Err(mut frame) => {
@@ -102,26 +99,62 @@ where
                 timeout_at(deadline.min(now + limits.pause), frame).await
             }
         };
-        let frame = match next {
-            Ok(Some(frame)) => frame.map_err(BodyError::Broken)?,
+        match next {
+            Ok(Some(frame)) => collector.add(frame.map_err(BodyError::Broken)?)?,
             Ok(None) => break,
             Err(_) => return Err(BodyError::TimedOut(limits.pause)),
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > limits.bytes {
-            return Err(too_large);
-        }
-        // Most bodies come in one piece, which needs no copy.
-        if first.is_empty() && rest.is_empty() {
-            first = data;
-        } else {
-            if rest.is_empty() {
-                rest.extend_from_slice(&std::mem::take(&mut first));
-            }
-            rest.extend_from_slice(&data);
         }
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+    Ok(collector.into_bytes())
+}
+
+/// Reads a whole body of at most `limit` bytes, for as long as it takes.
+///
+/// # Errors
+/// If the body breaks off or is too large.
+pub(crate) async fn read_up_to<B>(mut body: B, limit: usize) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes, Error = BodyError> + Unpin,
+{
+    let mut collector = Collector::new(limit);
+    while let Some(frame) = body.frame().await {
+        collector.add(frame?)?;
+    }
+    Ok(collector.into_bytes())
+}
+
+/// The chunks of a body, up to a limit.
+struct Collector {
+    limit: usize,
+    /// Most bodies come in one chunk, which needs no copy.
+    first: Bytes,
+    rest: BytesMut,
+}
+
+impl Collector {
+    fn new(limit: usize) -> Self {
+        Self { limit, first: Bytes::new(), rest: BytesMut::new() }
+    }
+
+    fn add(&mut self, frame: Frame<Bytes>) -> Result<(), BodyError> {
+        let Ok(chunk) = frame.into_data() else { return Ok(()) };
+        if self.first.len() + self.rest.len() + chunk.len() > self.limit {
+            return Err(BodyError::TooLarge(self.limit));
+        }
+        if self.first.is_empty() && self.rest.is_empty() {
+            self.first = chunk;
+        } else {
+            if self.rest.is_empty() {
+                self.rest.extend_from_slice(&std::mem::take(&mut self.first));
+            }
+            self.rest.extend_from_slice(&chunk);
+        }
+        Ok(())
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.rest.is_empty() { self.first } else { self.rest.freeze() }
+    }
 }
 
 /// What `future` gives as soon as its caller has been polled twice, or else itself. hyper hands a body over only to one who

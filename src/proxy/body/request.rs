@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::{sync::Notify, time::timeout};
 
-use super::{BodyError, Timed};
+use super::{BodyError, Timed, buffered::Buffered};
 use crate::request::client_body::ClientBody;
 
 /// Whose turn it is while a request's body goes upstream: the first-byte timeout runs only while the sender
@@ -53,17 +53,28 @@ impl UploadProgress {
 /// The body of a request that goes upstream.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
-    /// One that was read, or none.
-    Full(Option<Bytes>),
+    Full(Buffered),
     /// The client's, as it comes.
     Client(Timed<ClientBody>, Arc<UploadProgress>),
 }
 
 impl RequestBody {
-    /// The same once more, where it is all there.
+    pub(crate) fn empty() -> Self {
+        Self::Full(Buffered::default())
+    }
+
+    /// The bytes, if there are any and all of them are there.
+    pub(crate) const fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Full(body) => body.bytes(),
+            Self::Client(..) => None,
+        }
+    }
+
+    /// A copy; `None` if the body still comes from the client.
     pub(crate) fn copy(&self) -> Option<Self> {
         match self {
-            Self::Full(bytes) => Some(Self::Full(bytes.clone())),
+            Self::Full(body) => Some(Self::Full(body.clone())),
             Self::Client(..) => None,
         }
     }
@@ -71,7 +82,7 @@ impl RequestBody {
 
 impl From<Bytes> for RequestBody {
     fn from(bytes: Bytes) -> Self {
-        Self::Full((!bytes.is_empty()).then_some(bytes))
+        Self::Full(bytes.into())
     }
 }
 
@@ -84,7 +95,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
-            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Full(body) => Pin::new(body).poll_frame(cx),
             Self::Client(body, progress) => {
                 let polled = Pin::new(body).poll_frame(cx);
                 progress.set(polled.is_pending());
@@ -98,14 +109,14 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Full(bytes) => bytes.is_none(),
+            Self::Full(body) => body.is_end_stream(),
             Self::Client(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Full(body) => body.size_hint(),
             Self::Client(body, _) => body.size_hint(),
         }
     }

@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{BodyError, Timed};
+use super::{BodyError, Timed, buffered::Buffered};
 use crate::{
     http::guarded::{BodyGuard, Guarded},
     proxy::{
@@ -61,8 +61,7 @@ impl BodyGuard for UpstreamGuard {
 /// The body of a response to a client.
 #[derive(Debug)]
 pub(crate) enum ResponseBody {
-    /// Bytes that are there, or none.
-    Full(Option<Bytes>),
+    Full(Buffered),
     /// A stored stream at a pace.
     Paced(Box<Paced>),
     /// An answer while it arrives; its length where that is known.
@@ -74,6 +73,18 @@ pub(crate) enum ResponseBody {
 }
 
 impl ResponseBody {
+    pub(crate) fn empty() -> Self {
+        Self::Full(Buffered::default())
+    }
+
+    /// The bytes, if there are any and all of them are there.
+    pub(crate) const fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Full(body) => body.bytes(),
+            Self::Paced(_) | Self::Flight(..) | Self::Filtered(_) | Self::Upstream(_) => None,
+        }
+    }
+
     /// The running answer that it reads.
     pub(crate) const fn reader(&self) -> Option<&FlightReader> {
         match self {
@@ -86,7 +97,7 @@ impl ResponseBody {
 
 impl From<Bytes> for ResponseBody {
     fn from(bytes: Bytes) -> Self {
-        Self::Full((!bytes.is_empty()).then_some(bytes))
+        Self::Full(bytes.into())
     }
 }
 
@@ -99,7 +110,7 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
-            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Full(body) => Pin::new(body).poll_frame(cx),
             Self::Paced(paced) => paced.poll_next(cx).map(|event| event.map(|event| Ok(Frame::data(event)))),
             Self::Flight(reader, _) => Pin::new(reader)
                 .poll_frame(cx)
@@ -113,7 +124,7 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Full(bytes) => bytes.is_none(),
+            Self::Full(body) => body.is_end_stream(),
             Self::Paced(paced) => paced.is_empty(),
             Self::Flight(..) | Self::Filtered(_) => false,
             Self::Upstream(body) => body.is_end_stream(),
@@ -122,7 +133,7 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Full(body) => body.size_hint(),
             Self::Paced(paced) => SizeHint::with_exact(paced.len() as u64),
             Self::Flight(_, len) => len.map_or_else(SizeHint::default, SizeHint::with_exact),
             Self::Filtered(_) => SizeHint::default(),

@@ -31,7 +31,7 @@ pub(crate) fn found(context: &RequestContext, found: Found) -> Reply {
     if context.is_head() {
         let len = response.body().size_hint().lower();
         response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
-        *response.body_mut() = ResponseBody::Full(None);
+        *response.body_mut() = ResponseBody::empty();
     }
     Reply { response, report: Some(report), hit: Some(saved) }
 }

@@ -44,7 +44,7 @@ pub(crate) async fn pass(
     let client = parts.extensions.remove::<OnUpgrade>();
     headers::remove_hop_by_hop(&mut parts.headers);
     let body = if body.is_end_stream() {
-        RequestBody::Full(None)
+        RequestBody::empty()
     } else {
         RequestBody::Client(Timed::new(body, exchange.live.config.limits.body_timeout), Arc::default())
     };

@@ -45,5 +45,5 @@ pub(crate) fn open(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(header::UPGRADE, protocol);
     }
-    response.map(|_| ResponseBody::Full(None))
+    response.map(|_| ResponseBody::empty())
 }
