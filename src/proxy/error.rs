@@ -1,10 +1,11 @@
 //! Every error that sidecache answers with: its status, its name, and what the caller is told.
 
-use std::{fmt, panic::Location};
+use std::panic::Location;
 
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use thiserror::Error;
 
 use crate::{cache::route::kind::Kind, telemetry::stats::Limit};
 
@@ -58,7 +59,8 @@ impl ErrorKind {
 }
 
 /// An error: what the caller is told, and what the log gets besides.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{message}")]
 pub(crate) struct ProxyError {
     /// What went wrong.
     pub(crate) kind: ErrorKind,
@@ -113,18 +115,6 @@ impl ProxyError {
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
-    }
-}
-
-impl fmt::Display for ProxyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for ProxyError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| &**source as _)
     }
 }
 

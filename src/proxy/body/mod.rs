@@ -7,7 +7,6 @@ mod request;
 mod response;
 
 use std::{
-    fmt,
     future::poll_fn,
     pin::Pin,
     sync::Arc,
@@ -18,6 +17,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
+use thiserror::Error;
 use tokio::time::{Instant, Sleep, timeout_at};
 
 pub(crate) use self::{
@@ -27,37 +27,19 @@ pub(crate) use self::{
 use crate::proxy::error::ProxyError;
 
 /// Why a body did not come whole.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub(crate) enum BodyError {
     /// Nothing came for this long.
+    #[error("nothing came for {} ms", .0.as_millis())]
     TimedOut(Duration),
-    /// The sender broke off.
-    Broken(hyper::Error),
-    /// It is larger than this, in bytes.
+    #[error("the sender broke off")]
+    Broken(#[source] hyper::Error),
+    /// The body is larger than this, in bytes.
+    #[error("larger than {0} bytes")]
     TooLarge(usize),
-    /// The answer that it was part of failed.
+    /// The answer that the body is a part of failed.
+    #[error(transparent)]
     Failed(Arc<ProxyError>),
-}
-
-impl fmt::Display for BodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TimedOut(limit) => write!(f, "nothing came for {} ms", limit.as_millis()),
-            Self::Broken(_) => f.write_str("the sender broke off"),
-            Self::TooLarge(limit) => write!(f, "larger than {limit} bytes"),
-            Self::Failed(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for BodyError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Broken(error) => Some(error),
-            Self::Failed(error) => error.source.as_ref().map(|source| &**source as _),
-            Self::TimedOut(_) | Self::TooLarge(_) => None,
-        }
-    }
 }
 
 /// How long a sender may take, and how much it may send.

@@ -29,12 +29,13 @@ impl fmt::Debug for Connector {
 }
 
 /// Why there is no connection.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
-    /// It was not made in time.
+    #[error("no connection to the upstream in time")]
     TimedOut,
-    /// A step failed.
-    Failed(Box<dyn Error + Send + Sync>),
+    /// DNS, TCP, TLS or the HTTP handshake failed.
+    #[error("no connection to the upstream")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
 }
 
 impl Connector {

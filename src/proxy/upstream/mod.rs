@@ -197,14 +197,13 @@ pub(crate) fn timed_out(limit: Duration) -> ProxyError {
 }
 
 fn not_connected(config: &UpstreamConfig, error: ConnectError) -> ProxyError {
+    let message = error.to_string();
     match error {
-        ConnectError::TimedOut => {
-            ProxyError::new(ErrorKind::UpstreamTimeout, "no connection to the upstream in time")
-                .with_detail("timeout_ms", config.connect_timeout.as_millis() as u64)
-                .over(Limit::ConnectTimeout)
-        }
-        ConnectError::Failed(error) => {
-            ProxyError::new(ErrorKind::UpstreamConnection, "no connection to the upstream").with_source(error)
+        ConnectError::TimedOut => ProxyError::new(ErrorKind::UpstreamTimeout, message)
+            .with_detail("timeout_ms", config.connect_timeout.as_millis() as u64)
+            .over(Limit::ConnectTimeout),
+        ConnectError::Failed(cause) => {
+            ProxyError::new(ErrorKind::UpstreamConnection, message).with_source(cause)
         }
     }
 }
