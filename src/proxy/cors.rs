@@ -46,7 +46,7 @@ impl Cors {
     /// Learns from the service's answer to a request of `origin`. One without such lines lets nobody read, and those that
     /// were known are forgotten. What a preflight is told is not all that its request will be told, and so counts only
     /// where nothing is known. A 304 leaves to the client what it had, and a 101 is for no page to read.
-    pub(crate) fn learn(&self, origin: &Origin, method: &Method, status: StatusCode, answer: &HeaderMap) {
+    pub(crate) fn record(&self, origin: &Origin, method: &Method, status: StatusCode, answer: &HeaderMap) {
         if status == StatusCode::NOT_MODIFIED || status.is_informational() {
             return;
         }
@@ -141,7 +141,7 @@ mod tests {
     }
 
     fn answered(cors: &Cors, method: Method, status: u16, lines: &[(&'static str, &str)]) {
-        cors.learn(&page(PAGE), &method, StatusCode::from_u16(status).expect("a status"), &map(lines));
+        cors.record(&page(PAGE), &method, StatusCode::from_u16(status).expect("a status"), &map(lines));
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
         for number in 0..3 * MAX_ORIGINS {
             let own = format!("https://{number}.example");
             let lines = map(&[("access-control-allow-origin", &own)]);
-            cors.learn(&page(&own), &Method::GET, StatusCode::OK, &lines);
+            cors.record(&page(&own), &Method::GET, StatusCode::OK, &lines);
         }
         cors.given.run_pending_tasks();
         assert!(cors.given.entry_count() <= MAX_ORIGINS);

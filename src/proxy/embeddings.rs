@@ -184,7 +184,7 @@ async fn look(plan: &mut FillPlan, batch: &Batch) -> (Stored, CacheReport) {
         counters.misses.add((all - hits) as u64);
     }
     let took = started.elapsed();
-    context.exchange.performed(Operation::CacheLookup { hit: hits == all }, took, !stored.failed);
+    context.exchange.log_step(Operation::CacheLookup { hit: hits == all }, took, !stored.failed);
     let forward = if hits > 0 { Forward::Partial } else { stored.forward };
     let inputs = (all > 1).then_some((hits, all));
     let report = CacheReport::forwarded(CacheStatus::Miss, context.route.kind, key, forward, None);

@@ -11,6 +11,7 @@
 //! ```
 
 pub(crate) mod accepted_credentials;
+pub(crate) mod access_log;
 pub(crate) mod body;
 pub(crate) mod cached;
 pub(crate) mod coalesce;
@@ -45,11 +46,12 @@ use crate::{
     cache::status::CacheReport,
     http::{forwarded, headers::ValueWriter, validation},
     proxy::{
+        access_log::{AbortGuard, AccessRecord, LoggedBody, Unanswered},
         body::{BodyError, ReadLimits, ResponseBody},
         cached::Lookup,
         context::RequestContext,
         error::{ErrorBody, ErrorKind, ProxyError},
-        exchange::{Exchange, Observed, Record, Unanswered, Watch},
+        exchange::Exchange,
         health::Health,
         invalidate::PendingInvalidation,
         lookup::hit,
@@ -89,7 +91,7 @@ impl Proxy {
         self: Arc<Self>,
         request: Request<ClientBody>,
         caller: Arc<Connection>,
-    ) -> Result<Response<Observed>, BodyError> {
+    ) -> Result<Response<LoggedBody>, BodyError> {
         let (parts, body) = request.into_parts();
         // The head is large, and is moved several times.
         let mut parts = Box::new(parts);
@@ -112,15 +114,15 @@ impl Proxy {
         {
             parts.headers.insert(header::HOST, host);
         }
-        let mut watch = Watch::over(&mut exchange);
-        let answered = self.answer(watch.exchange(), parts, body).await;
-        watch.answered();
+        let mut guard = AbortGuard::new(&mut exchange);
+        let answered = self.answer(guard.exchange(), parts, body).await;
+        guard.disarm();
         match answered {
             Ok(reply) => Ok(self.finish(exchange, reply)),
             Err(Failure::Told(error, report)) => {
                 // `only-if-cached` asks for this error: it is not logged as a failure.
                 if error.kind != ErrorKind::NotCached {
-                    exchange.failed(&error);
+                    exchange.log_error(&error);
                 }
                 let response = error_response(&exchange, &error);
                 Ok(self.finish(exchange, Reply::new(response, report)))
@@ -132,9 +134,9 @@ impl Proxy {
             Err(Failure::Gone(error)) => {
                 if matches!(error, BodyError::TimedOut(_)) {
                     self.shared.stats.limited(Limit::BodyTimeout);
-                    exchange.unanswered(Unanswered::Stalled);
+                    exchange.log_unanswered(Unanswered::ClientStalled);
                 } else {
-                    exchange.unanswered(Unanswered::Left);
+                    exchange.log_unanswered(Unanswered::ClientLeft);
                 }
                 Err(error)
             }
@@ -258,7 +260,7 @@ impl Proxy {
     }
 
     /// What every response gets.
-    fn finish(&self, exchange: Exchange, reply: Reply) -> Response<Observed> {
+    fn finish(&self, exchange: Exchange, reply: Reply) -> Response<LoggedBody> {
         let Reply { mut response, report, hit } = reply;
         let (headers, mut values) = (response.headers_mut(), ValueWriter::default());
         headers.reserve(response::ADDED);
@@ -275,14 +277,14 @@ impl Proxy {
             headers.insert(response::X_REQUEST_ID, id);
         }
         let saved = hit.and_then(|Saved { model, usage }| Some((model?, usage)));
-        let record = Record {
+        let record = AccessRecord {
             status: response.status(),
             report,
             upstream_request_id: theirs.filter(|id| **id != *exchange.id),
             saved,
             exchange,
         };
-        response.map(|body| Observed::new(body, record))
+        response.map(|body| LoggedBody::new(body, record))
     }
 }
 

@@ -20,7 +20,6 @@ use crate::{
             flight::FlightWriter,
             head::{AnswerSource, End, Head, Outcome, Shareable, StoredFor},
         },
-        exchange::log_llm_call,
         fill::{
             cacheability,
             call::Fill,
@@ -46,9 +45,9 @@ impl Fill {
         let answered = self.answer(request, &writer).await;
         let exchange = &self.plan.context.exchange;
         if let Err(Stop::Failed(error)) = &answered {
-            exchange.failed(error);
+            exchange.log_error(error);
         }
-        exchange.performed(Operation::Upstream, self.started.elapsed(), answered.is_ok());
+        exchange.log_step(Operation::Upstream, self.started.elapsed(), answered.is_ok());
         match answered {
             Ok(Whole { outcome, rest: None }) => self.finish(outcome, writer).await,
             Ok(Whole { outcome, rest: Some(rest) }) => {
@@ -127,7 +126,7 @@ impl Fill {
         let (mut head, framed, body) = open(self.send(request, writer).await?);
         let context = &self.plan.context;
         context.refuse_credentials(head.status);
-        context.exchange.learn_cors(head.status, &head.headers);
+        context.exchange.record_cors(head.status, &head.headers);
         let times = Times { asked, came: unix_millis(SystemTime::now()) };
         if let Some(revalidated) = received::revalidated(&self.plan, &head, times) {
             return self.serve_revalidated(revalidated, times, writer, began).await.map(Whole::from);
@@ -199,7 +198,7 @@ impl Fill {
             self.plan.context.accept_credentials();
         }
         if let Some(word) = &answer.end {
-            self.plan.context.exchange.ended_with(word);
+            self.plan.context.exchange.log_unknown_end(word);
         }
     }
 
@@ -233,7 +232,7 @@ impl Fill {
         let is_call = matches!(self.plan.context.route.kind, Kind::Query | Kind::Embedding)
             && head.status == StatusCode::OK;
         if let (true, Some(model)) = (is_call, model) {
-            log_llm_call(&self.plan.context.exchange, model, answer.usage.unwrap_or_default(), took, false);
+            self.plan.context.exchange.log_llm_call(model, answer.usage.unwrap_or_default(), took, false);
         }
     }
 }

@@ -156,7 +156,7 @@ pub(super) async fn store(plan: &FillPlan, entry: Entry, times: Times) -> Result
             store.put_many(entries.into_iter().map(put).collect()).await
         }
     };
-    exchange.performed(Operation::CacheStore, started.elapsed(), stored.is_ok());
+    exchange.log_step(Operation::CacheStore, started.elapsed(), stored.is_ok());
     stored.map_err(|_| {
         shared.stats.errors.increment();
         Reason::StoreUnavailable

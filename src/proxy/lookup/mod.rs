@@ -69,7 +69,7 @@ pub(crate) async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
         (false, true) => shared.stats.errors.increment(),
         (false, false) => counters.misses.increment(),
     }
-    exchange.performed(Operation::CacheLookup { hit }, took, !failed);
+    exchange.log_step(Operation::CacheLookup { hit }, took, !failed);
     lookup
 }
 

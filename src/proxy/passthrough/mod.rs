@@ -78,7 +78,7 @@ pub(crate) async fn forward(
     let started = Instant::now();
     let repeat = Repeat::of(request.method(), invalidation.is_some());
     let sent = live.upstream.send(&live.config.upstream, request, repeat).await;
-    exchange.performed(Operation::Upstream, started.elapsed(), sent.is_ok());
+    exchange.log_step(Operation::Upstream, started.elapsed(), sent.is_ok());
     if let Some(invalidation) = invalidation {
         invalidation.settle(sent.as_ref()).await;
     }
@@ -86,7 +86,7 @@ pub(crate) async fn forward(
         return Err(Failure::Gone(BodyError::TimedOut(live.config.limits.body_timeout)));
     }
     let mut response = sent?;
-    exchange.learn_cors(response.status(), response.headers());
+    exchange.record_cors(response.status(), response.headers());
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(Upgrade { client, place, .. })) =
         (response.status(), upgrade)
     {
