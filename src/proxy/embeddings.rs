@@ -48,7 +48,7 @@ pub(crate) async fn embed(
     }
     if plan.context.cache_request.directives.only_if_cached && plan.bypass.is_none() {
         let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
-        return Err(Failure::Told(error, Some(CacheReport { forward: None, ..report })));
+        return Err(Failure::Request(error, Some(CacheReport { forward: None, ..report })));
     }
     // A request for all inputs, each once, is the client's own: it needs no second try.
     let own = (lacking.len() < batch.order().len()).then(|| copy(&request));
@@ -215,8 +215,8 @@ fn failure(error: BodyError, report: Option<CacheReport>) -> Failure {
         BodyError::TooLarge(limit) => {
             let message = format!("the upstream's answer is larger than {limit} bytes");
             let error = ProxyError::new(ErrorKind::UpstreamProtocol, message).over(Limit::MaxEntry);
-            Failure::Told(error, report)
+            Failure::Request(error, report)
         }
-        error => Failure::Told(upstream::cut(&error), report),
+        error => Failure::Request(upstream::cut(&error), report),
     }
 }

@@ -22,7 +22,7 @@ use crate::{
             detach::DetachOnDrop,
             flight::{FlightMeta, FlightReader},
             head::{self, AnswerSource, End, Head, Shareable},
-            registry::{Joinable, Role, Start},
+            registry::{JoinRequest, Joinable, Role, Start},
         },
         fill::{Fill, Purpose},
         lookup::hit,
@@ -66,7 +66,7 @@ async fn ask_or_take(
         Ok(reply) if stale.for_errors && policy::is_failure(reply.response.status()) => {
             Ok(hit::instead(&context, stale.found, Some(reply.response.status())))
         }
-        Err(Failure::Told(..) | Failure::Fill(..)) => Ok(hit::instead(&context, stale.found, None)),
+        Err(Failure::Request(..) | Failure::Fill(..)) => Ok(hit::instead(&context, stale.found, None)),
         otherwise => otherwise,
     }
 }
@@ -105,7 +105,7 @@ async fn ask_once_or_twice(
         // Nobody waits for a third fill, and nobody with a stale answer for a second one.
         let last = second || reader.meta().second || plan.fallback.is_some();
         match timeout_at(deadline, reader.shared_head()).await {
-            Err(_) => return Err(Failure::Told(plan.context.too_late(), Some(report))),
+            Err(_) => return Err(Failure::Request(plan.context.too_late(), Some(report))),
             Ok(Err(error)) if last => return Err(Failure::Fill(error, Some(report))),
             Ok(Ok(Some(head)))
                 if matches!(head.shareable, Shareable::Open | Shareable::Judged)
@@ -138,8 +138,12 @@ fn join(plan: &FillPlan, second: bool) -> Role {
     if cache_request.directives.no_cache || cache_request.directives.ttl.is_some_and(|ttl| ttl.is_zero()) {
         return Role::Alone;
     }
-    let id = (key.id(), cache_request.ask.upstream_form.id);
-    let max_followers = plan.live().config.coalesce.max_followers;
+    let request = JoinRequest {
+        id: (key.id(), cache_request.ask.upstream_form.id),
+        meta: meta(plan, second),
+        since: plan.context.exchange.started,
+        max_followers: plan.live().config.coalesce.max_followers,
+    };
     let target_ids = cache_request.target_ids();
     let joinable = |meta: FlightMeta| {
         let invalidations = plan.shared().store.invalidations();
@@ -153,8 +157,7 @@ fn join(plan: &FillPlan, second: bool) -> Role {
             Joinable::NotTheirs
         }
     };
-    let (in_flight, since) = (&plan.shared().in_flight, plan.context.exchange.started);
-    in_flight.join(id, meta(plan, second), since, max_followers, joinable)
+    plan.shared().in_flight.join(request, joinable)
 }
 
 /// Leads: asks the upstream, and reads the answer as the first of its readers.

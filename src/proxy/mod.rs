@@ -119,7 +119,7 @@ impl Proxy {
         guard.disarm();
         match answered {
             Ok(reply) => Ok(self.finish(exchange, reply)),
-            Err(Failure::Told(error, report)) => {
+            Err(Failure::Request(error, report)) => {
                 // `only-if-cached` asks for this error: it is not logged as a failure.
                 if error.kind != ErrorKind::NotCached {
                     exchange.log_error(&error);
@@ -131,7 +131,7 @@ impl Proxy {
                 let response = error_response(&exchange, &error);
                 Ok(self.finish(exchange, Reply::new(response, report)))
             }
-            Err(Failure::Gone(error)) => {
+            Err(Failure::ClientGone(error)) => {
                 if matches!(error, BodyError::TimedOut(_)) {
                     self.shared.stats.limited(Limit::BodyTimeout);
                     exchange.log_unanswered(Unanswered::ClientStalled);
@@ -189,7 +189,7 @@ impl Proxy {
         let body = match body::read(body, limits, || caller.half_close.needs_more()).await {
             Ok(body) => body,
             Err(BodyError::TooLarge(limit)) => return Err(too_large(limit).into()),
-            Err(error) => return Err(Failure::Gone(error)),
+            Err(error) => return Err(Failure::ClientGone(error)),
         };
         let Some(context) = RequestContext::new(exchange, &head, &parts, &body) else {
             let invalidation = PendingInvalidation::of(exchange, &parts.headers, Some(&head.route));
@@ -290,7 +290,7 @@ impl Proxy {
 
 fn not_cached(report: CacheReport) -> Failure {
     let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
-    Failure::Told(error, Some(CacheReport { forward: None, ..report }))
+    Failure::Request(error, Some(CacheReport { forward: None, ..report }))
 }
 
 fn too_large(limit: usize) -> ProxyError {

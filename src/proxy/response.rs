@@ -97,17 +97,18 @@ impl Reply {
 /// Why there is no reply.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The caller is told, and the log.
-    Told(ProxyError, Option<CacheReport>),
-    /// The caller is told; the fill that failed has told the log.
+    /// An error of this very request: the client gets it with the request's cache report, and it is logged for this
+    /// request.
+    Request(ProxyError, Option<CacheReport>),
+    /// The error of a fill, which all its readers share. The fill has logged it.
     Fill(Arc<ProxyError>, Option<CacheReport>),
-    /// The client stalled or left: its connection is closed without a word.
-    Gone(BodyError),
+    /// The client stalled or left: its connection is closed without a response.
+    ClientGone(BodyError),
 }
 
 impl From<ProxyError> for Failure {
     fn from(error: ProxyError) -> Self {
-        Self::Told(error, None)
+        Self::Request(error, None)
     }
 }
 

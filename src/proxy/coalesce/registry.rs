@@ -55,6 +55,17 @@ pub(crate) enum Role {
     Overflow,
 }
 
+/// A request that may join a running answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JoinRequest {
+    pub(crate) id: FlightId,
+    /// What is known of the answer if this request begins it.
+    pub(crate) meta: FlightMeta,
+    /// When the request came.
+    pub(crate) since: Instant,
+    pub(crate) max_followers: usize,
+}
+
 /// What a running answer is to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Joinable {
@@ -126,16 +137,14 @@ impl InFlight {
         self.running.lock().keys().any(|(own, _)| *own == key)
     }
 
-    /// Joins the answer `id` where it is running, or was at `since`, and begins it where it was not. `joinable` tells what
-    /// an answer of that origin is to the request.
+    /// Joins the answer if it is running or was when the request came; begins it if it was not. `joinable` says what an
+    /// answer with that start is to the request.
     pub(crate) fn join(
         self: &Arc<Self>,
-        id: FlightId,
-        meta: FlightMeta,
-        since: Instant,
-        max_followers: usize,
+        request: JoinRequest,
         joinable: impl Fn(FlightMeta) -> Joinable,
     ) -> Role {
+        let JoinRequest { id, meta, since, max_followers } = request;
         if self.unshareable.contains_key(&id) {
             return Role::Alone;
         }
@@ -167,18 +176,22 @@ mod tests {
         proxy::coalesce::head::{End, StoredFor},
     };
 
-    const ORIGIN: FlightMeta = FlightMeta { bound: 100, with_credentials: false, second: false, began: None };
+    const META: FlightMeta = FlightMeta { bound: 100, with_credentials: false, second: false, began: None };
 
     fn key(name: &[u8]) -> KeyId {
         Key::new("ns".into(), Kind::Query, blake3::hash(name)).id()
     }
 
-    fn id() -> FlightId {
-        (key(b"a"), 0)
+    fn request(since: Instant) -> JoinRequest {
+        JoinRequest { id: (key(b"a"), 0), meta: META, since, max_followers: 2 }
+    }
+
+    fn join(in_flight: &Arc<InFlight>, joinable: Joinable) -> Role {
+        in_flight.join(request(Instant::now()), |_| joinable)
     }
 
     fn lead(in_flight: &Arc<InFlight>) -> Start {
-        match in_flight.join(id(), ORIGIN, Instant::now(), 2, |_| Joinable::Yes) {
+        match join(in_flight, Joinable::Yes) {
             Role::Leader(start) => start,
             other => panic!("{other:?}"),
         }
@@ -188,16 +201,12 @@ mod tests {
     fn one_leads_and_a_bounded_number_follows() {
         let in_flight = Arc::new(InFlight::default());
         let leader = lead(&in_flight);
-        let followers: Vec<_> =
-            (0..2).map(|_| in_flight.join(id(), ORIGIN, Instant::now(), 2, |_| Joinable::Yes)).collect();
+        let followers: Vec<_> = (0..2).map(|_| join(&in_flight, Joinable::Yes)).collect();
         assert!(followers.iter().all(|role| matches!(role, Role::Follower(_))));
-        assert!(matches!(in_flight.join(id(), ORIGIN, Instant::now(), 2, |_| Joinable::Yes), Role::Overflow));
+        assert!(matches!(join(&in_flight, Joinable::Yes), Role::Overflow));
         drop(followers);
         assert!(in_flight.is_running(key(b"a")) && !in_flight.is_running(key(b"b")));
-        assert!(
-            matches!(in_flight.join(id(), ORIGIN, Instant::now(), 2, |_| Joinable::NotTheirs), Role::Alone),
-            "not for this caller"
-        );
+        assert!(matches!(join(&in_flight, Joinable::NotTheirs), Role::Alone), "not for this caller");
         drop(leader);
         lead(&in_flight);
     }
@@ -206,9 +215,8 @@ mod tests {
     fn an_outdated_answer_is_replaced() {
         let in_flight = Arc::new(InFlight::default());
         let _leader = lead(&in_flight);
-        let join = |joinable| in_flight.join(id(), ORIGIN, Instant::now(), 2, move |_| joinable);
-        let Role::Leader(next) = join(Joinable::Outdated) else { panic!("another one begins") };
-        assert!(matches!(join(Joinable::Yes), Role::Follower(_)), "and is joined");
+        let Role::Leader(next) = join(&in_flight, Joinable::Outdated) else { panic!("another one begins") };
+        assert!(matches!(join(&in_flight, Joinable::Yes), Role::Follower(_)), "and is joined");
         drop(next);
     }
 
@@ -219,10 +227,7 @@ mod tests {
         drop(writer);
         let second = lead(&in_flight);
         drop(guard);
-        assert!(matches!(
-            in_flight.join(id(), ORIGIN, Instant::now(), 2, |_| Joinable::Yes),
-            Role::Follower(_)
-        ));
+        assert!(matches!(join(&in_flight, Joinable::Yes), Role::Follower(_)));
         second.writer.end(End::Complete(Ok(StoredFor::Usual)));
     }
 
@@ -232,9 +237,9 @@ mod tests {
         let before = Instant::now();
         let Start { writer, guard, .. } = lead(&in_flight);
         writer.end(End::Complete(Ok(StoredFor::Usual)));
-        assert!(matches!(in_flight.join(id(), ORIGIN, before, 2, |_| Joinable::Yes), Role::Follower(_)));
+        assert!(matches!(in_flight.join(request(before), |_| Joinable::Yes), Role::Follower(_)));
         let after = Instant::now() + Duration::from_millis(1);
-        assert!(matches!(in_flight.join(id(), ORIGIN, after, 2, |_| Joinable::Yes), Role::Leader(_)));
+        assert!(matches!(in_flight.join(request(after), |_| Joinable::Yes), Role::Leader(_)));
         drop(guard);
     }
 
@@ -242,6 +247,6 @@ mod tests {
     fn an_unshareable_key_is_waited_for_by_nobody() {
         let in_flight = Arc::new(InFlight::default());
         lead(&in_flight).guard.expect("a landing").remember_unshareable();
-        assert!(matches!(in_flight.join(id(), ORIGIN, Instant::now(), 2, |_| Joinable::Yes), Role::Alone));
+        assert!(matches!(join(&in_flight, Joinable::Yes), Role::Alone));
     }
 }

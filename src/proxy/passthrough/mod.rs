@@ -83,7 +83,7 @@ pub(crate) async fn forward(
         invalidation.settle(sent.as_ref()).await;
     }
     if sent.is_err() && progress.is_some_and(|progress| progress.sender_failed()) {
-        return Err(Failure::Gone(BodyError::TimedOut(live.config.limits.body_timeout)));
+        return Err(Failure::ClientGone(BodyError::TimedOut(live.config.limits.body_timeout)));
     }
     let mut response = sent?;
     exchange.record_cors(response.status(), response.headers());
