@@ -63,7 +63,7 @@ impl Client {
         &self,
         request: Request<RequestBody>,
     ) -> Result<Response<UpstreamBody>, ProxyError> {
-        let repeat = Repeat::of(request.method(), false);
+        let repeat = Repeat::for_method(request.method(), false);
         self.upstream.send(&self.config, request, repeat).await
     }
 }

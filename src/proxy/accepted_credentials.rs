@@ -24,17 +24,17 @@ impl Default for AcceptedCredentials {
 
 impl AcceptedCredentials {
     /// Accepts `credentials` on `route` until then.
-    pub(crate) fn accept(&self, route: &str, credentials: &blake3::Hash, until: Instant) {
+    pub(crate) fn record(&self, route: &str, credentials: &blake3::Hash, until: Instant) {
         self.accepted.insert(id(route, credentials), until);
     }
 
     /// Accepts them no longer.
-    pub(crate) fn refuse(&self, route: &str, credentials: &blake3::Hash) {
+    pub(crate) fn forget(&self, route: &str, credentials: &blake3::Hash) {
         self.accepted.invalidate(&id(route, credentials));
     }
 
     /// Whether `credentials` stand on `route`.
-    pub(crate) fn holds(&self, route: &str, credentials: &blake3::Hash, now: Instant) -> bool {
+    pub(crate) fn accepts(&self, route: &str, credentials: &blake3::Hash, now: Instant) -> bool {
         self.accepted.get(&id(route, credentials)).is_some_and(|until| now < until)
     }
 }
@@ -57,12 +57,14 @@ mod tests {
         let (accepted_credentials, now, ttl) =
             (AcceptedCredentials::default(), Instant::now(), Duration::from_secs(300));
         let (one, two) = (blake3::hash(b"one"), blake3::hash(b"two"));
-        assert!(!accepted_credentials.holds("r", &one, now));
-        accepted_credentials.accept("r", &one, now + ttl);
-        assert!(accepted_credentials.holds("r", &one, now));
-        assert!(!accepted_credentials.holds("r", &two, now) && !accepted_credentials.holds("s", &one, now));
-        assert!(!accepted_credentials.holds("r", &one, now + ttl));
-        accepted_credentials.refuse("r", &one);
-        assert!(!accepted_credentials.holds("r", &one, now));
+        assert!(!accepted_credentials.accepts("r", &one, now));
+        accepted_credentials.record("r", &one, now + ttl);
+        assert!(accepted_credentials.accepts("r", &one, now));
+        assert!(
+            !accepted_credentials.accepts("r", &two, now) && !accepted_credentials.accepts("s", &one, now)
+        );
+        assert!(!accepted_credentials.accepts("r", &one, now + ttl));
+        accepted_credentials.forget("r", &one);
+        assert!(!accepted_credentials.accepts("r", &one, now));
     }
 }

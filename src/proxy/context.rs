@@ -79,7 +79,7 @@ impl RequestContext {
     /// scope, an answer to credentials is only for clients whose own credentials the upstream accepted lately.
     pub(crate) fn may_read(&self, with_credentials: bool) -> bool {
         let accepts = |credentials| {
-            self.shared().accepted_credentials.holds(&self.route.name, credentials, Instant::now())
+            self.shared().accepted_credentials.accepts(&self.route.name, credentials, Instant::now())
         };
         !with_credentials
             || self.route.scope == Scope::Credential
@@ -91,7 +91,7 @@ impl RequestContext {
     pub(crate) fn accept_credentials(&self) {
         if let Some(credentials) = &self.cache_request.credentials {
             let until = Instant::now() + self.live().config.shared_auth_ttl;
-            self.shared().accepted_credentials.accept(&self.route.name, credentials, until);
+            self.shared().accepted_credentials.record(&self.route.name, credentials, until);
         }
     }
 
@@ -99,7 +99,7 @@ impl RequestContext {
     pub(crate) fn refuse_credentials(&self, status: StatusCode) {
         let is_refusal = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         if let (true, Some(credentials)) = (is_refusal, &self.cache_request.credentials) {
-            self.shared().accepted_credentials.refuse(&self.route.name, credentials);
+            self.shared().accepted_credentials.forget(&self.route.name, credentials);
         }
     }
 

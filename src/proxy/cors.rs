@@ -52,7 +52,7 @@ impl Cors {
         }
         let is_preflight = *method == Method::OPTIONS;
         let known = self.given.get(origin);
-        match Lines::of(origin, answer) {
+        match Lines::from_answer(origin, answer) {
             Some(_) if is_preflight && known.is_some() => {}
             // What is the same again is not written again.
             Some(lines) if known.as_ref() == Some(&lines) => {}
@@ -88,7 +88,7 @@ struct Lines {
 
 impl Lines {
     /// Those of `answer`, where they let pages of `origin` read it.
-    fn of(origin: &Origin, answer: &HeaderMap) -> Option<Self> {
+    fn from_answer(origin: &Origin, answer: &HeaderMap) -> Option<Self> {
         let allows = only(answer, &header::ACCESS_CONTROL_ALLOW_ORIGIN)?;
         if allows != "*" && allows.as_bytes() != &**origin {
             return None;
@@ -134,7 +134,7 @@ mod tests {
     }
 
     /// What an error for `origin` is given once the service has answered so.
-    fn told(cors: &Cors, origin: &str) -> Vec<String> {
+    fn lines_for(cors: &Cors, origin: &str) -> Vec<String> {
         let mut error = HeaderMap::new();
         cors.add_to(&page(origin), &mut error);
         error.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))).collect()
@@ -189,8 +189,8 @@ mod tests {
         ] {
             let cors = Cors::default();
             answered(&cors, Method::POST, 200, lines);
-            assert_eq!(told(&cors, PAGE), expected, "{lines:?}");
-            assert_eq!(told(&cors, "https://other.example"), [""; 0], "another page");
+            assert_eq!(lines_for(&cors, PAGE), expected, "{lines:?}");
+            assert_eq!(lines_for(&cors, "https://other.example"), [""; 0], "another page");
         }
     }
 
@@ -199,7 +199,7 @@ mod tests {
         let cors = Cors::default();
         let allowed = &[("access-control-allow-origin", PAGE)][..];
         let exposing = &[("access-control-allow-origin", PAGE), ("access-control-expose-headers", "X-A")][..];
-        let lines = || told(&cors, PAGE).len();
+        let lines = || lines_for(&cors, PAGE).len();
         answered(&cors, Method::OPTIONS, 204, allowed);
         assert_eq!(lines(), 2, "a preflight is better than nothing");
         answered(&cors, Method::POST, 500, exposing);

@@ -155,7 +155,7 @@ impl Asking<'_> {
         let Some(Found { entry, report: found, .. }) = self.stored.found(self.batch.order()) else {
             return Ok(Told::Answer(Reply { response, report, hit }));
         };
-        let saved = Saved::by(&mut Arc::unwrap_or_clone(entry));
+        let saved = Saved::take_from(&mut Arc::unwrap_or_clone(entry));
         self.plan.shared().stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
         let partial =
             |report| CacheReport { status: CacheStatus::Partial, age: found.age, ttl: found.ttl, ..report };
@@ -214,7 +214,7 @@ fn failure(error: BodyError, report: Option<CacheReport>) -> Failure {
         BodyError::Failed(error) => Failure::Fill(error, report),
         BodyError::TooLarge(limit) => {
             let message = format!("the upstream's answer is larger than {limit} bytes");
-            let error = ProxyError::new(ErrorKind::UpstreamProtocol, message).over(Limit::MaxEntry);
+            let error = ProxyError::new(ErrorKind::UpstreamProtocol, message).with_limit(Limit::MaxEntry);
             Failure::Request(error, report)
         }
         error => Failure::Request(upstream::cut(&error), report),

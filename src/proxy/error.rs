@@ -99,13 +99,13 @@ impl ProxyError {
 
     /// With the limit that was run into.
     #[must_use]
-    pub(crate) const fn over(mut self, limit: Limit) -> Self {
+    pub(crate) const fn with_limit(mut self, limit: Limit) -> Self {
         self.limit = Some(limit);
         self
     }
 
     /// Whether it kept a request from being sent at all.
-    pub(crate) const fn is_before_sending(&self) -> bool {
+    pub(crate) const fn prevented_sending(&self) -> bool {
         matches!(self.kind, ErrorKind::Overloaded | ErrorKind::UpstreamConnection)
             || matches!(self.limit, Some(Limit::ConnectTimeout))
     }

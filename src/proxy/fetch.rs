@@ -154,7 +154,7 @@ fn join(plan: &FillPlan, second: bool) -> Role {
         } else if plan.context.may_read(meta.with_credentials) {
             Joinable::Yes
         } else {
-            Joinable::NotTheirs
+            Joinable::NotAllowed
         }
     };
     plan.shared().in_flight.join(request, joinable)

@@ -19,7 +19,7 @@ use crate::{
 
 /// How long a page waits for a connection to the upstream, and how long it believes what it then saw.
 const PROBE_WAIT: Duration = Duration::from_millis(500);
-const PROBE_KEPT: Duration = Duration::from_secs(1);
+const PROBE_TTL: Duration = Duration::from_secs(1);
 
 /// What the health page knows besides the counters.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Health {
     async fn reachable(&self, config: &Config) -> bool {
         let mut probe = self.probe.lock().await;
         match *probe {
-            Some((at, reachable)) if at.elapsed() < PROBE_KEPT => reachable,
+            Some((at, reachable)) if at.elapsed() < PROBE_TTL => reachable,
             _ => {
                 let reachable = Upstream::reachable(&config.upstream, PROBE_WAIT).await;
                 *probe = Some((Instant::now(), reachable));

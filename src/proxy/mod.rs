@@ -175,8 +175,11 @@ impl Proxy {
                         return Ok(Reply::new(response.await, None));
                     }
                     Dispatch::PassThrough(PassThrough { covering, upgrade, .. }) => {
-                        let invalidation =
-                            PendingInvalidation::of(exchange, &parts.headers, covering.map(Arc::as_ref));
+                        let invalidation = PendingInvalidation::for_request(
+                            exchange,
+                            &parts.headers,
+                            covering.map(Arc::as_ref),
+                        );
                         return Box::pin(passthrough::pass(exchange, *parts, body, upgrade, invalidation))
                             .await;
                     }
@@ -192,12 +195,15 @@ impl Proxy {
             Err(error) => return Err(Failure::ClientGone(error)),
         };
         let Some(context) = RequestContext::new(exchange, &head, &parts, &body) else {
-            let invalidation = PendingInvalidation::of(exchange, &parts.headers, Some(&head.route));
+            let invalidation = PendingInvalidation::for_request(exchange, &parts.headers, Some(&head.route));
             return Box::pin(passthrough::forward(exchange, *parts, body.into(), None, invalidation)).await;
         };
         let reply = self.cached(&context, parts, body).await?;
         let CacheRequest { conditions, range, .. } = &context.cache_request;
-        Ok(error_format::errors(exchange, reply).await.unless(conditions).part(range.as_ref()))
+        Ok(error_format::normalize_errors(exchange, reply)
+            .await
+            .not_modified_if(conditions)
+            .slice_range(range.as_ref()))
     }
 
     /// A request that a route covers.
@@ -263,7 +269,7 @@ impl Proxy {
     fn finish(&self, exchange: Exchange, reply: Reply) -> Response<LoggedBody> {
         let Reply { mut response, report, hit } = reply;
         let (headers, mut values) = (response.headers_mut(), ValueWriter::default());
-        headers.reserve(response::ADDED);
+        headers.reserve(response::MAX_ADDED_HEADERS);
         if let Some(report) = &report {
             report.write(headers, &mut values);
         }
@@ -297,7 +303,7 @@ fn too_large(limit: usize) -> ProxyError {
     let message = format!("the request's body is larger than {limit} bytes");
     ProxyError::new(ErrorKind::FileTooLarge, message)
         .with_detail("max_body", limit as u64)
-        .over(Limit::MaxBody)
+        .with_limit(Limit::MaxBody)
 }
 
 fn error_response(exchange: &Exchange, error: &ProxyError) -> Response<ResponseBody> {

@@ -33,7 +33,7 @@ pub(crate) const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How many headers a response gets here at most: these, and what is told of the cache.
-pub(crate) const ADDED: usize = 5;
+pub(crate) const MAX_ADDED_HEADERS: usize = 5;
 
 /// A response on its way, before what all responses get.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub(crate) struct Saved {
 
 impl Saved {
     /// The call that gave `entry`, which loses its model's name.
-    pub(crate) fn by(entry: &mut Entry) -> Self {
+    pub(crate) fn take_from(entry: &mut Entry) -> Self {
         Self { model: entry.model.take(), usage: entry.usage.unwrap_or_default() }
     }
 }
@@ -69,7 +69,7 @@ impl Reply {
     }
 
     /// The same, or a 304 where `conditions` show that the client has it.
-    pub(crate) fn unless(mut self, conditions: &Conditions) -> Self {
+    pub(crate) fn not_modified_if(mut self, conditions: &Conditions) -> Self {
         if conditions.met_by(self.response.status(), self.response.headers()) {
             *self.response.status_mut() = StatusCode::NOT_MODIFIED;
             *self.response.body_mut() = ResponseBody::empty();
@@ -79,7 +79,7 @@ impl Reply {
     }
 
     /// The same, or the part of it that is asked for, where it comes from the store.
-    pub(crate) fn part(mut self, range: Option<&Range>) -> Self {
+    pub(crate) fn slice_range(mut self, range: Option<&Range>) -> Self {
         let (Some(range), Some(_), Some(body)) = (range, &self.hit, self.response.body().bytes()) else {
             return self;
         };
@@ -186,7 +186,7 @@ pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response<ResponseBody> 
 }
 
 /// Takes out of an upstream's head what is not passed on.
-pub(crate) fn clean(headers: &mut HeaderMap) {
+pub(crate) fn strip_upstream_headers(headers: &mut HeaderMap) {
     // RFC 9112, section 6.3: a transfer coding overrides a length, and a proxy removes the length.
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
@@ -205,7 +205,7 @@ mod tests {
         headers.insert("content-length", HeaderValue::from_static("3"));
         headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
         headers.insert("x-process-time", HeaderValue::from_static("1"));
-        clean(&mut headers);
+        strip_upstream_headers(&mut headers);
         assert!(headers.is_empty());
     }
 }

@@ -22,20 +22,23 @@ pub(crate) struct Filtered {
     /// How the answer is divided; each event goes on once it is whole.
     framing: Framing,
     edit: Edit,
-    held: BytesMut,
+    pending: BytesMut,
     ended: bool,
 }
 
 impl fmt::Debug for Filtered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Edited").field("reader", &self.reader).field("held", &self.held.len()).finish()
+        f.debug_struct("Filtered")
+            .field("reader", &self.reader)
+            .field("pending", &self.pending.len())
+            .finish()
     }
 }
 
 impl Filtered {
     /// What `reader` reads, through `edit`.
     pub(crate) fn new(reader: FlightReader, framing: Framing, edit: Edit) -> Self {
-        Self { reader, framing, edit, held: BytesMut::new(), ended: false }
+        Self { reader, framing, edit, pending: BytesMut::new(), ended: false }
     }
 
     /// How the answer ended, if it has.
@@ -44,9 +47,9 @@ impl Filtered {
     }
 
     /// The part of what is held that is whole.
-    fn whole(&mut self) -> Bytes {
-        let end = if self.ended { self.held.len() } else { self.framing.events_end(&self.held) };
-        self.held.split_to(end).freeze()
+    fn take_whole_events(&mut self) -> Bytes {
+        let end = if self.ended { self.pending.len() } else { self.framing.events_end(&self.pending) };
+        self.pending.split_to(end).freeze()
     }
 }
 
@@ -60,9 +63,9 @@ impl Body for Filtered {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         loop {
-            let whole = this.whole();
-            if !whole.is_empty() {
-                let edited = this.edit.apply(this.framing, whole).map_err(|reason| {
+            let events = this.take_whole_events();
+            if !events.is_empty() {
+                let edited = this.edit.apply(this.framing, events).map_err(|reason| {
                     Arc::new(ProxyError::internal(format!(
                         "the answer cannot be shared: {}",
                         reason.as_str()
@@ -76,11 +79,11 @@ impl Body for Filtered {
             match std::task::ready!(Pin::new(&mut this.reader).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
-                    if this.held.len() + chunk.len() > this.reader.meta().bound {
+                    if this.pending.len() + chunk.len() > this.reader.meta().bound {
                         let error = ProxyError::internal("an event of the answer is too large to be shared");
                         return Poll::Ready(Some(Err(Arc::new(error))));
                     }
-                    this.held.extend_from_slice(&chunk);
+                    this.pending.extend_from_slice(&chunk);
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => this.ended = true,

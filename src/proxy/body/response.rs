@@ -89,7 +89,7 @@ impl ResponseBody {
     pub(crate) const fn reader(&self) -> Option<&FlightReader> {
         match self {
             Self::Flight(reader, _) => Some(reader),
-            Self::Filtered(edited) => Some(edited.reader()),
+            Self::Filtered(body) => Some(body.reader()),
             Self::Full(_) | Self::Paced(_) | Self::Upstream(_) => None,
         }
     }

@@ -24,13 +24,13 @@ impl DetachOnDrop {
     }
 
     /// Does the work until `told` is, which nothing but the work tells.
-    pub(crate) async fn until<T>(&mut self, told: impl Future<Output = T>) -> T {
-        let mut told = pin!(told);
+    pub(crate) async fn until<T>(&mut self, event: impl Future<Output = T>) -> T {
+        let mut event = pin!(event);
         std::future::poll_fn(|cx| {
             self.work_on(cx);
             // It is looked at after each step of the work: to be woken as well would be to be woken twice.
             let waker = if self.work.is_some() { Waker::noop() } else { cx.waker() };
-            told.as_mut().poll(&mut Context::from_waker(waker))
+            event.as_mut().poll(&mut Context::from_waker(waker))
         })
         .await
     }

@@ -250,7 +250,7 @@ impl Body for FlightReader {
         let Some(Some(reader)) = buffer.readers.get_mut(self.index) else { return Poll::Ready(None) };
         if reader.is_cut {
             let error = ProxyError::internal("the client took nothing, and others waited for it");
-            let error = error.over(Limit::MaxBuffer);
+            let error = error.with_limit(Limit::MaxBuffer);
             return Poll::Ready(Some(Err(Arc::new(error))));
         }
         if reader.next < written {

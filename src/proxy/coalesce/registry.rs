@@ -72,7 +72,7 @@ pub(crate) enum Joinable {
     /// An answer to it too.
     Yes,
     /// Not for its caller.
-    NotTheirs,
+    NotAllowed,
     /// One that something may have been retired for since it began.
     Outdated,
 }
@@ -156,7 +156,7 @@ impl InFlight {
                     return Role::Follower(flight.reader());
                 }
                 (Some(_), Joinable::Yes) => return Role::Overflow,
-                (Some(_), Joinable::NotTheirs) => return Role::Alone,
+                (Some(_), Joinable::NotAllowed) => return Role::Alone,
                 (None, _) | (_, Joinable::Outdated) => {}
             }
         }
@@ -206,7 +206,7 @@ mod tests {
         assert!(matches!(join(&in_flight, Joinable::Yes), Role::Overflow));
         drop(followers);
         assert!(in_flight.is_running(key(b"a")) && !in_flight.is_running(key(b"b")));
-        assert!(matches!(join(&in_flight, Joinable::NotTheirs), Role::Alone), "not for this caller");
+        assert!(matches!(join(&in_flight, Joinable::NotAllowed), Role::Alone), "not for this caller");
         drop(leader);
         lead(&in_flight);
     }

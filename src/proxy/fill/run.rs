@@ -171,10 +171,10 @@ impl Fill {
     ) -> Result<Response<UpstreamBody>, Stop> {
         let context = &self.plan.context;
         let Live { upstream, config, .. } = context.live();
-        let invalidation = PendingInvalidation::of_own_entry(context);
+        let invalidation = PendingInvalidation::for_cached(context);
         // A turn changes its conversation.
         let changes = invalidation.is_some() || !context.cache_request.conversations.is_empty();
-        let repeat = Repeat::of_own_entry(request.method(), changes);
+        let repeat = Repeat::for_cached(request.method(), changes);
         let sent = tokio::select! {
             sent = timeout_at(context.deadline(), upstream.send(&config.upstream, request, repeat)) => {
                 sent.unwrap_or_else(|_| Err(context.too_late()))
@@ -245,7 +245,7 @@ fn open(response: Response<UpstreamBody>) -> (Head, bool, UpstreamBody) {
         headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING);
     // A response without a body needs no framing.
     let framed = framed || body.is_end_stream();
-    response::clean(&mut headers);
+    response::strip_upstream_headers(&mut headers);
     (
         Head {
             status: parts.status,

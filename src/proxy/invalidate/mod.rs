@@ -37,7 +37,11 @@ pub(crate) struct PendingInvalidation {
 
 impl PendingInvalidation {
     /// Of a request with these headers that `covering` covers, if any route does; `None` where it retires nothing.
-    pub(crate) fn of(exchange: &Exchange, headers: &HeaderMap, covering: Option<&Route>) -> Option<Self> {
+    pub(crate) fn for_request(
+        exchange: &Exchange,
+        headers: &HeaderMap,
+        covering: Option<&Route>,
+    ) -> Option<Self> {
         let Exchange { live, method, path, .. } = exchange;
         let follows = covering.is_some_and(|route| route.cache && route.mode == Mode::Rfc9111);
         let is_write = match follows {
@@ -51,7 +55,7 @@ impl PendingInvalidation {
 
     /// Of a request whose answer is kept. A `POST` is a write where its answer is of no kind that is asked for: a question,
     /// a search in a document.
-    pub(crate) fn of_own_entry(context: &RequestContext) -> Option<Self> {
+    pub(crate) fn for_cached(context: &RequestContext) -> Option<Self> {
         let RequestContext { route, exchange, .. } = context;
         let is_write = match exchange.method {
             Method::POST => route.kind == Kind::Other,
@@ -84,7 +88,7 @@ impl PendingInvalidation {
     pub(crate) async fn settle<B>(mut self, sent: Result<&Response<B>, &ProxyError>) {
         let was_done = match sent {
             Ok(response) => response.status().is_success() || response.status().is_redirection(),
-            Err(error) => !error.is_before_sending(),
+            Err(error) => !error.prevented_sending(),
         };
         if was_done {
             invalidate(&self.live.shared, &self.targets(sent.ok().map(Response::headers))).await;

@@ -24,7 +24,7 @@ pub(crate) fn found(context: &RequestContext, found: Found) -> Reply {
     }
     stats.saved(entry.took.saturating_sub(context.exchange.elapsed()));
     let mut entry = Arc::unwrap_or_clone(entry);
-    let saved = Saved::by(&mut entry);
+    let saved = Saved::take_from(&mut entry);
     stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
     let (route, dialect) = (&context.route, context.cache_request.dialect);
     let mut response = response::from_entry(route, dialect, entry, served, SystemTime::now());

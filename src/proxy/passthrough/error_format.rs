@@ -26,11 +26,11 @@ use crate::{
 const MAX_BODY: usize = 64 * 1024;
 
 /// `reply`; the upstream's own errors in sidecache's form, where that is set.
-pub(crate) fn errors(exchange: &Exchange, reply: Reply) -> impl Future<Output = Reply> + Send {
+pub(crate) fn normalize_errors(exchange: &Exchange, reply: Reply) -> impl Future<Output = Reply> + Send {
     let status = reply.response.status();
     if exchange.live.config.normalize_errors && (status.is_client_error() || status.is_server_error()) {
         // Room for this one is made when there is one.
-        Either::Right(Box::pin(error(exchange, reply)))
+        Either::Right(Box::pin(normalized(exchange, reply)))
     } else {
         Either::Left(ready(reply))
     }
@@ -38,17 +38,17 @@ pub(crate) fn errors(exchange: &Exchange, reply: Reply) -> impl Future<Output = 
 
 /// `reply`, an error of the upstream's, in sidecache's form and with the same status. In production the
 /// caller sees nothing of a 5xx's body; the log has it.
-async fn error(exchange: &Exchange, reply: Reply) -> Reply {
+async fn normalized(exchange: &Exchange, reply: Reply) -> Reply {
     let Reply { response, report, hit } = reply;
     let kind = report.as_ref().map(|report| report.kind);
     let (mut parts, body) = response.into_parts();
     let body =
         Limited::new(body, MAX_BODY).collect().await.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
     let name = upstream_error_name(kind, parts.status);
-    let said = serde_json::from_slice::<Value>(&body)
+    let upstream = serde_json::from_slice::<Value>(&body)
         .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&body).into_owned()));
     let message = format!("the upstream answered {}", parts.status.as_u16());
-    let details = Map::from_iter([("upstream".to_owned(), said)]);
+    let details = Map::from_iter([("upstream".to_owned(), upstream)]);
     let chain = format!("{name}: {message}");
     events::error(&events::ErrorEvent {
         request_id: Some(&exchange.id),

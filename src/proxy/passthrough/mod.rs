@@ -27,7 +27,7 @@ use crate::{
 pub(crate) struct Upgrade {
     protocol: String,
     client: OnUpgrade,
-    place: Option<ConnectionSlot>,
+    slot: Option<ConnectionSlot>,
 }
 
 /// A request that nothing is cached for: streamed through both ways, upgrades included.
@@ -48,8 +48,8 @@ pub(crate) async fn pass(
     } else {
         RequestBody::Client(Timed::new(body, exchange.live.config.limits.body_timeout), Arc::default())
     };
-    let place = parts.extensions.remove::<ConnectionSlot>();
-    let upgrade = upgrade.zip(client).map(|(protocol, client)| Upgrade { protocol, client, place });
+    let slot = parts.extensions.remove::<ConnectionSlot>();
+    let upgrade = upgrade.zip(client).map(|(protocol, client)| Upgrade { protocol, client, slot });
     forward(exchange, parts, body, upgrade, invalidation).await
 }
 
@@ -69,14 +69,14 @@ pub(crate) async fn forward(
     upstream_headers(exchange, &mut parts.headers, false);
     let mut request = Request::from_parts(parts, body);
     if let Some(Upgrade { protocol, .. }) = &upgrade {
-        tunnel::ask(request.headers_mut(), protocol);
+        tunnel::request_upgrade(request.headers_mut(), protocol);
     }
     let progress = match request.body() {
         RequestBody::Client(_, progress) => Some(Arc::clone(progress)),
         RequestBody::Full(_) => None,
     };
     let started = Instant::now();
-    let repeat = Repeat::of(request.method(), invalidation.is_some());
+    let repeat = Repeat::for_method(request.method(), invalidation.is_some());
     let sent = live.upstream.send(&live.config.upstream, request, repeat).await;
     exchange.log_step(Operation::Upstream, started.elapsed(), sent.is_ok());
     if let Some(invalidation) = invalidation {
@@ -87,14 +87,14 @@ pub(crate) async fn forward(
     }
     let mut response = sent?;
     exchange.record_cors(response.status(), response.headers());
-    if let (StatusCode::SWITCHING_PROTOCOLS, Some(Upgrade { client, place, .. })) =
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(Upgrade { client, slot, .. })) =
         (response.status(), upgrade)
     {
-        return Ok(Reply::new(tunnel::open(response, client, place, &live.shared.tasks), None));
+        return Ok(Reply::new(tunnel::open(response, client, slot, &live.shared.tasks), None));
     }
-    response::clean(response.headers_mut());
+    response::strip_upstream_headers(response.headers_mut());
     // The version is each connection's own (RFC 9110, section 2.5).
     *response.version_mut() = Version::HTTP_11;
     let response = response.map(|body| ResponseBody::Upstream(Box::new(body)));
-    Ok(error_format::errors(exchange, Reply::new(response, None)).await)
+    Ok(error_format::normalize_errors(exchange, Reply::new(response, None)).await)
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Asks the upstream to switch to `protocol`, as the client did.
-pub(crate) fn ask(headers: &mut HeaderMap, protocol: &str) {
+pub(crate) fn request_upgrade(headers: &mut HeaderMap, protocol: &str) {
     if let Ok(protocol) = HeaderValue::from_str(protocol) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, protocol);
@@ -22,25 +22,25 @@ pub(crate) fn ask(headers: &mut HeaderMap, protocol: &str) {
 }
 
 /// The response that switches the client's connection, which from then on is the upstream's; one of `tasks`. It keeps its
-/// `place` for as long as it is open. One of the upstream's requests it is no more: tunnels that are quiet for long must
+/// `slot` for as long as it is open. One of the upstream's requests it is no more: tunnels that are quiet for long must
 /// not keep requests from being asked.
 pub(crate) fn open(
     mut response: Response<UpstreamBody>,
     client: OnUpgrade,
-    place: Option<ConnectionSlot>,
+    slot: Option<ConnectionSlot>,
     tasks: &TaskTracker,
 ) -> Response<ResponseBody> {
     let upstream = hyper::upgrade::on(&mut response);
     let protocol = response.headers().get(header::UPGRADE).cloned();
     tasks.spawn(async move {
-        let _place = place;
+        let _slot = slot;
         // An upgrade that fails leaves two closed connections, which is all there is to say to either side.
         if let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) {
             let _ =
                 tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await;
         }
     });
-    response::clean(response.headers_mut());
+    response::strip_upstream_headers(response.headers_mut());
     if let Some(protocol) = protocol {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         response.headers_mut().insert(header::UPGRADE, protocol);

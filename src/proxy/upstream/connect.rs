@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::{
     connection::Connection,
-    io::{Driven, Socket},
+    io::{Socket, SocketIo},
 };
 
 /// What connects to the upstream.
@@ -66,10 +66,10 @@ impl Connector {
 
     async fn open(&self, url: &Uri) -> Result<Connection, Box<dyn Error + Send + Sync>> {
         let socket = Arc::new(Socket::new(self.tcp(url).await?));
-        let driven = Driven(Arc::clone(&socket));
+        let io = SocketIo(Arc::clone(&socket));
         let connection = match &self.tls {
-            None => Connection::over(driven, &socket).await,
-            Some(tls) => Connection::over(tls.connect(server_name(url)?, driven).await?, &socket).await,
+            None => Connection::handshake(io, &socket).await,
+            Some(tls) => Connection::handshake(tls.connect(server_name(url)?, io).await?, &socket).await,
         };
         Ok(connection?)
     }

@@ -13,7 +13,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::io::{Counted, Socket};
+use super::io::{CountedIo, Socket};
 use crate::proxy::body::RequestBody;
 
 /// The most header lines of an answer. Beyond hyper's usual 100, the parser's room for them comes from the heap, which
@@ -26,16 +26,16 @@ pub(super) struct Connection {
     sender: SendRequest<RequestBody>,
     /// The driver's, and gone with it: a closed connection holds no file.
     socket: Weak<Socket>,
-    heard: Arc<AtomicU64>,
+    received: Arc<AtomicU64>,
 }
 
 /// A request that got no response.
 #[derive(Debug)]
-pub(super) struct Unanswered {
+pub(super) struct SendError {
     /// Itself, where nothing of it was written.
-    pub(super) pending: Option<Request<RequestBody>>,
-    /// Whether anything was heard since it was handed over.
-    pub(super) was_heard: bool,
+    pub(super) unsent: Option<Request<RequestBody>>,
+    /// Whether anything was received since it was handed over.
+    pub(super) received_any: bool,
     /// Why there is no response.
     pub(super) error: hyper::Error,
 }
@@ -45,16 +45,16 @@ impl Connection {
     ///
     /// # Errors
     /// Where hyper will not.
-    pub(super) async fn over<T>(io: T, socket: &Arc<Socket>) -> hyper::Result<Self>
+    pub(super) async fn handshake<T>(io: T, socket: &Arc<Socket>) -> hyper::Result<Self>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let heard = Arc::default();
-        let io = TokioIo::new(Counted::new(io, Arc::clone(&heard)));
+        let received = Arc::default();
+        let io = TokioIo::new(CountedIo::new(io, Arc::clone(&received)));
         let (sender, driver) = http1::Builder::new().max_headers(MAX_HEADERS).handshake(io).await?;
         // What goes wrong there is told to the request that it goes wrong for.
         tokio::spawn(driver.with_upgrades());
-        Ok(Self { sender, socket: Arc::downgrade(socket), heard })
+        Ok(Self { sender, socket: Arc::downgrade(socket), received })
     }
 
     /// Whether nothing can be sent over it any more.
@@ -85,12 +85,12 @@ impl Connection {
     pub(super) async fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, Box<Unanswered>> {
-        let before = self.heard.load(Ordering::Relaxed);
+    ) -> Result<Response<Incoming>, Box<SendError>> {
+        let before = self.received.load(Ordering::Relaxed);
         self.sender.try_send_request(request).await.map_err(|mut error| {
-            let pending = error.take_message();
-            let was_heard = self.heard.load(Ordering::Relaxed) != before;
-            Box::new(Unanswered { pending, was_heard, error: error.into_error() })
+            let unsent = error.take_message();
+            let received_any = self.received.load(Ordering::Relaxed) != before;
+            Box::new(SendError { unsent, received_any, error: error.into_error() })
         })
     }
 }

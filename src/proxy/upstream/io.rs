@@ -46,21 +46,21 @@ impl Socket {
 
 /// The driver's side of a socket.
 #[derive(Debug)]
-pub(super) struct Driven(pub(super) Arc<Socket>);
+pub(super) struct SocketIo(pub(super) Arc<Socket>);
 
-impl Driven {
+impl SocketIo {
     fn with<T>(&self, act: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
         act(Pin::new(&mut *self.0.0.lock()))
     }
 }
 
-impl AsyncRead for Driven {
+impl AsyncRead for SocketIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.with(|stream| stream.poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Driven {
+impl AsyncWrite for SocketIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.with(|stream| stream.poll_write(cx, bytes))
     }
@@ -89,19 +89,19 @@ impl AsyncWrite for Driven {
 /// A connection's bytes both ways, and how many came of HTTP itself: those of a TLS handshake, or of its end, are not
 /// counted.
 #[derive(Debug)]
-pub(super) struct Counted<T> {
+pub(super) struct CountedIo<T> {
     inner: T,
-    heard: Arc<AtomicU64>,
+    received: Arc<AtomicU64>,
 }
 
-impl<T> Counted<T> {
-    /// `inner`, whose bytes that come are counted in `heard`.
-    pub(super) const fn new(inner: T, heard: Arc<AtomicU64>) -> Self {
-        Self { inner, heard }
+impl<T> CountedIo<T> {
+    /// `inner`, whose bytes that come are counted in `received`.
+    pub(super) const fn new(inner: T, received: Arc<AtomicU64>) -> Self {
+        Self { inner, received }
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for CountedIo<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -111,13 +111,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         let came = buf.filled().len() - before;
         if came > 0 {
-            self.heard.fetch_add(came as u64, Ordering::Relaxed);
+            self.received.fetch_add(came as u64, Ordering::Relaxed);
         }
         polled
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for CountedIo<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }

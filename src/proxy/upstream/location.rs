@@ -19,20 +19,20 @@ pub(crate) struct OwnNames<'a> {
 
 impl<'a> OwnNames<'a> {
     /// Those of the upstream in its answer to a request with these headers.
-    pub(crate) fn of(config: &'a UpstreamConfig, request: &HeaderMap) -> Self {
+    pub(crate) fn new(config: &'a UpstreamConfig, request: &HeaderMap) -> Self {
         let host = if config.preserve_host { request.get(header::HOST).cloned() } else { None };
         Self { url: &config.url, host }
     }
 
     /// Has the references in an answer's head that name the upstream lead to the same through the proxy. A switch of
     /// protocols is between the two who switch.
-    pub(crate) fn lead_back<B>(&self, answer: &mut Response<B>) {
+    pub(crate) fn rewrite<B>(&self, answer: &mut Response<B>) {
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            self.lead_back_in(answer.headers_mut());
+            self.rewrite_headers(answer.headers_mut());
         }
     }
 
-    fn lead_back_in(&self, headers: &mut HeaderMap) {
+    fn rewrite_headers(&self, headers: &mut HeaderMap) {
         for name in NAMES {
             if !headers.contains_key(&name) {
                 continue;
@@ -47,8 +47,8 @@ impl<'a> OwnNames<'a> {
     }
 
     fn through_the_proxy(&self, value: &HeaderValue) -> Option<HeaderValue> {
-        let reference = Reference::read(value.to_str().ok()?)?;
-        let authority = Authority::read(reference.authority)?;
+        let reference = Reference::parse(value.to_str().ok()?)?;
+        let authority = Authority::parse(reference.authority)?;
         if !self.include(&authority, reference.default_port) {
             return None;
         }
@@ -58,8 +58,8 @@ impl<'a> OwnNames<'a> {
     /// Whether `authority`, in a reference whose scheme has this port, is one of them.
     fn include(&self, authority: &Authority<'_>, default_port: u16) -> bool {
         let scheme_port = if self.url.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
-        let url = self.url.authority().and_then(|own| Authority::read(own.as_str()));
-        let host = self.host.as_ref().and_then(|host| Authority::read(host.to_str().ok()?));
+        let url = self.url.authority().and_then(|own| Authority::parse(own.as_str()));
+        let host = self.host.as_ref().and_then(|host| Authority::parse(host.to_str().ok()?));
         let is_url = |own: Authority<'_>| own.is_same(Some(scheme_port), authority, default_port);
         url.is_some_and(is_url) || host.is_some_and(|own| own.is_same(None, authority, default_port))
     }
@@ -76,7 +76,7 @@ struct Reference<'a> {
 impl<'a> Reference<'a> {
     /// Reads `http://…`, `https://…` or `//…`; `None` for any other, and for what browsers read otherwise: to them, `\` is
     /// `/`, and white space and what is not ASCII is taken out or encoded.
-    fn read(text: &'a str) -> Option<Self> {
+    fn parse(text: &'a str) -> Option<Self> {
         if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
             return None;
         }
@@ -100,7 +100,7 @@ struct Authority<'a> {
 }
 
 impl<'a> Authority<'a> {
-    fn read(text: &'a str) -> Option<Self> {
+    fn parse(text: &'a str) -> Option<Self> {
         let end_of_host = text.find(']').map_or(0, |end| end + 1);
         let (host, port) = match text[end_of_host..].rfind(':') {
             Some(colon) => (&text[..end_of_host + colon], &text[end_of_host + colon + 1..]),
@@ -175,12 +175,12 @@ mod tests {
     }
 
     /// What becomes of a `Location` that an upstream at `url` sends; `host` is the client's, where that goes upstream.
-    fn led(url: &str, host: Option<&str>, location: &str) -> String {
+    fn rewritten(url: &str, host: Option<&str>, location: &str) -> String {
         let config = upstream(url, host.is_some());
         let host = host.map(|host| (header::HOST, HeaderValue::try_from(host).expect("a value")));
         let mut headers = HeaderMap::new();
         headers.insert(header::LOCATION, HeaderValue::try_from(location).expect("a value"));
-        OwnNames::of(&config, &HeaderMap::from_iter(host)).lead_back_in(&mut headers);
+        OwnNames::new(&config, &HeaderMap::from_iter(host)).rewrite_headers(&mut headers);
         headers[header::LOCATION].to_str().expect("text").to_owned()
     }
 
@@ -218,7 +218,7 @@ mod tests {
             ("http://svc:8000", "http://svc:8000//evil.example/a", "/.//evil.example/a"),
             ("http://svc:8000/base", "http://svc:8000/base//evil.example", "/.//evil.example"),
         ] {
-            assert_eq!(led(url, None, location), expected, "{url}: {location}");
+            assert_eq!(rewritten(url, None, location), expected, "{url}: {location}");
         }
     }
 
@@ -260,7 +260,7 @@ mod tests {
             ("http://svc:8000/base", "http://svc:8000/base/../a"),
             ("http://svc:8000/base", "http://svc:8000/base/%2e%2e/a"),
         ] {
-            assert_eq!(led(url, None, location), location, "{url}");
+            assert_eq!(rewritten(url, None, location), location, "{url}");
         }
     }
 
@@ -278,9 +278,9 @@ mod tests {
             ("api.example:8080", "http://api.example/a", "http://api.example/a"),
             ("api.example", "http://other.example/a", "http://other.example/a"),
         ] {
-            assert_eq!(led("http://svc:8000", Some(host), location), expected, "{host}");
+            assert_eq!(rewritten("http://svc:8000", Some(host), location), expected, "{host}");
         }
-        assert_eq!(led("http://svc:8000", None, "http://api.example/a"), "http://api.example/a");
+        assert_eq!(rewritten("http://svc:8000", None, "http://api.example/a"), "http://api.example/a");
     }
 
     #[test]
@@ -292,10 +292,10 @@ mod tests {
         }
         headers.append(header::CONTENT_LOCATION, HeaderValue::from_static("http://svc/c"));
         headers.append("refresh", HeaderValue::from_static("http://svc/d"));
-        OwnNames::of(&config, &HeaderMap::new()).lead_back_in(&mut headers);
-        let told: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        OwnNames::new(&config, &HeaderMap::new()).rewrite_headers(&mut headers);
+        let lines: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(
-            told,
+            lines,
             [
                 ("location", &b"/a"[..]),
                 ("location", b"http://other/b"),
@@ -311,7 +311,7 @@ mod tests {
         #[test]
         fn browsers_read_it_alike(text in r"(http:|https:|HTTP:|)//(svc|SVC|svc|evil|u@svc)(:8000|:8000|:8000|:80|:)(/|/|[\\]|@)?([/?#@:.a\\]|%2e){0,9}") {
             let url = "http://svc:8000";
-            let changed = led(url, None, &text);
+            let changed = rewritten(url, None, &text);
             if changed == text {
                 return Ok(());
             }

@@ -75,14 +75,14 @@ impl Upstream {
                 ErrorKind::Overloaded,
                 "too many requests are under way; try again shortly",
             )
-            .over(Limit::MaxUpstreamRequests));
+            .with_limit(Limit::MaxUpstreamRequests));
         };
         address(config, &mut request)?;
         let progress = match request.body() {
             RequestBody::Client(_, progress) => Arc::clone(progress),
             RequestBody::Full(_) => Arc::default(),
         };
-        let own_names = OwnNames::of(config, request.headers());
+        let own_names = OwnNames::new(config, request.headers());
         let wants_upgrade = request.headers().contains_key(header::UPGRADE);
         let (mut response, connection) = tokio::select! {
             sent = self.send_once_or_twice(config, request, repeat) => sent?,
@@ -95,7 +95,7 @@ impl Upstream {
         }
         check_framing(response.headers())
             .map_err(|fault| ProxyError::new(ErrorKind::UpstreamProtocol, fault))?;
-        own_names.lead_back(&mut response);
+        own_names.rewrite(&mut response);
         let connection = (!switches).then(|| PooledConnection::new(connection, Arc::clone(&self.pool)));
         let guard = UpstreamGuard::new(connection, permit);
         Ok(response.map(|body| UpstreamBody::new(Timed::new(body, config.idle_timeout), guard)))
@@ -114,13 +114,13 @@ impl Upstream {
         };
         // hyper keeps what it has begun to write.
         let copy = repeat.copy(&request);
-        let unanswered = match connection.send(request).await {
+        let failed = match connection.send(request).await {
             Ok(response) => return Ok((response, connection)),
-            Err(unanswered) => *unanswered,
+            Err(failed) => *failed,
         };
         drop(connection);
-        let Some(again) = unanswered.pending.or(copy.filter(|_| !unanswered.was_heard)) else {
-            return Err(broken_off(unanswered.error));
+        let Some(again) = failed.unsent.or(copy.filter(|_| !failed.received_any)) else {
+            return Err(broken_off(failed.error));
         };
         self.retried.increment();
         Box::pin(self.send_over_new(config, again)).await
@@ -135,7 +135,7 @@ impl Upstream {
         let mut connection = connected.map_err(|error| not_connected(config, error))?;
         match connection.send(request).await {
             Ok(response) => Ok((response, connection)),
-            Err(unanswered) => Err(broken_off(unanswered.error)),
+            Err(failed) => Err(broken_off(failed.error)),
         }
     }
 
@@ -193,7 +193,7 @@ fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
 pub(crate) fn timed_out(limit: Duration) -> ProxyError {
     ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time")
         .with_detail("timeout_ms", limit.as_millis() as u64)
-        .over(Limit::FirstByteTimeout)
+        .with_limit(Limit::FirstByteTimeout)
 }
 
 fn not_connected(config: &UpstreamConfig, error: ConnectError) -> ProxyError {
@@ -201,7 +201,7 @@ fn not_connected(config: &UpstreamConfig, error: ConnectError) -> ProxyError {
     match error {
         ConnectError::TimedOut => ProxyError::new(ErrorKind::UpstreamTimeout, message)
             .with_detail("timeout_ms", config.connect_timeout.as_millis() as u64)
-            .over(Limit::ConnectTimeout),
+            .with_limit(Limit::ConnectTimeout),
         ConnectError::Failed(cause) => {
             ProxyError::new(ErrorKind::UpstreamConnection, message).with_source(cause)
         }
@@ -219,7 +219,7 @@ pub(crate) fn cut(error: &BodyError) -> ProxyError {
     let cause = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
     let cut = |kind| ProxyError::new(kind, "the upstream's answer was cut off").with_source(cause);
     match error {
-        BodyError::TimedOut(_) => cut(ErrorKind::UpstreamTimeout).over(Limit::IdleTimeout),
+        BodyError::TimedOut(_) => cut(ErrorKind::UpstreamTimeout).with_limit(Limit::IdleTimeout),
         // It is this reader's alone, and says what it is.
         BodyError::Failed(error) => {
             ProxyError { limit: error.limit, ..ProxyError::new(error.kind, error.message.clone()) }

@@ -126,7 +126,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::proxy::upstream::io::{Driven, Socket};
+    use crate::proxy::upstream::io::{Socket, SocketIo};
 
     /// A connection that can be used, and its other end.
     async fn pair() -> (Connection, TcpStream) {
@@ -134,7 +134,8 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let socket = Arc::new(Socket::new(TcpStream::connect(address).await.expect("a connection")));
         let (peer, _) = listener.accept().await.expect("a connection");
-        let connection = Connection::over(Driven(Arc::clone(&socket)), &socket).await.expect("a connection");
+        let connection =
+            Connection::handshake(SocketIo(Arc::clone(&socket)), &socket).await.expect("a connection");
         drop(socket);
         until(|| connection.is_ready()).await;
         (connection, peer)

@@ -16,17 +16,17 @@ pub(crate) enum Repeat {
 
 impl Repeat {
     /// Of a request with this method; `changes` where its route says that a success changes something.
-    pub(crate) fn of(method: &Method, changes: bool) -> Self {
+    pub(crate) fn for_method(method: &Method, changes: bool) -> Self {
         // A method that is not known may do anything.
         let is_safe = matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "QUERY");
         if is_safe && !changes { Self::Safe } else { Self::Unsent }
     }
 
     /// Of a request whose answer is kept. A `POST` asks a question there, unless it `changes` something.
-    pub(crate) fn of_own_entry(method: &Method, changes: bool) -> Self {
+    pub(crate) fn for_cached(method: &Method, changes: bool) -> Self {
         match *method {
             Method::POST if !changes => Self::Safe,
-            _ => Self::of(method, changes),
+            _ => Self::for_method(method, changes),
         }
     }
 
@@ -64,10 +64,10 @@ mod tests {
             ("get", false, false),
         ] {
             let asked = Method::from_bytes(method.as_bytes()).expect("a method");
-            assert_eq!(Repeat::of(&asked, false) == Repeat::Safe, passed, "{method}, passed");
-            assert_eq!(Repeat::of_own_entry(&asked, false) == Repeat::Safe, kept, "{method}, kept");
-            assert_eq!(Repeat::of(&asked, true), Repeat::Unsent, "{method} that changes something");
-            assert_eq!(Repeat::of_own_entry(&asked, true), Repeat::Unsent, "{method} that changes something");
+            assert_eq!(Repeat::for_method(&asked, false) == Repeat::Safe, passed, "{method}, passed");
+            assert_eq!(Repeat::for_cached(&asked, false) == Repeat::Safe, kept, "{method}, kept");
+            assert_eq!(Repeat::for_method(&asked, true), Repeat::Unsent, "{method} that changes something");
+            assert_eq!(Repeat::for_cached(&asked, true), Repeat::Unsent, "{method} that changes something");
         }
     }
 }
