@@ -1,6 +1,7 @@
 //! A body with a guard beside it: the guard sees the body's end, and is dropped with it.
 //!
-//! One piece for all bodies that only hold something: a connection that goes back to its pool, a count of what runs.
+//! One piece for all bodies that only hold something: a connection that goes back to its pool, a count of
+//! what runs.
 
 use std::{
     pin::Pin,

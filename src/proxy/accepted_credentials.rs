@@ -1,5 +1,8 @@
-//! Whose credentials the upstream accepted lately: under a shared scope, only they get what was stored for
-//! somebody with credentials. A shared cache is no way around the upstream's login.
+//! The credentials that the upstream accepted lately.
+//!
+//! Under a shared scope, an answer that was given to credentials is only for clients whose own credentials
+//! are here: a shared cache must be no way around the upstream's login. An entry is a hash of the route and
+//! the credentials, so no credentials are in memory.
 
 use std::time::Instant;
 
@@ -7,10 +10,9 @@ use moka::sync::Cache;
 
 use crate::json::canonical::write_part;
 
-/// Credentials beyond this many: the ones unused for longest must prove themselves again.
+/// Beyond this many, the credentials that were not used for longest must be accepted by the upstream again.
 const MAX_CREDENTIALS: u64 = 100_000;
 
-/// The credentials that stand, on each route.
 #[derive(Clone, Debug)]
 pub(crate) struct AcceptedCredentials {
     accepted: Cache<[u8; 32], Instant>,
@@ -23,17 +25,14 @@ impl Default for AcceptedCredentials {
 }
 
 impl AcceptedCredentials {
-    /// Accepts `credentials` on `route` until then.
     pub(crate) fn record(&self, route: &str, credentials: &blake3::Hash, until: Instant) {
         self.accepted.insert(id(route, credentials), until);
     }
 
-    /// Accepts them no longer.
     pub(crate) fn forget(&self, route: &str, credentials: &blake3::Hash) {
         self.accepted.invalidate(&id(route, credentials));
     }
 
-    /// Whether `credentials` stand on `route`.
     pub(crate) fn accepts(&self, route: &str, credentials: &blake3::Hash, now: Instant) -> bool {
         self.accepted.get(&id(route, credentials)).is_some_and(|until| now < until)
     }
@@ -53,10 +52,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn credentials_stand_until_refused_or_old() {
-        let (accepted_credentials, now, ttl) =
-            (AcceptedCredentials::default(), Instant::now(), Duration::from_secs(300));
-        let (one, two) = (blake3::hash(b"one"), blake3::hash(b"two"));
+    fn credentials_are_accepted_until_refused_or_old() {
+        let accepted_credentials = AcceptedCredentials::default();
+        let now = Instant::now();
+        let ttl = Duration::from_secs(300);
+        let one = blake3::hash(b"one");
+        let two = blake3::hash(b"two");
         assert!(!accepted_credentials.accepts("r", &one, now));
         accepted_credentials.record("r", &one, now + ttl);
         assert!(accepted_credentials.accepts("r", &one, now));

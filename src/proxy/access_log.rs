@@ -1,7 +1,8 @@
 //! What the log gets of a request: its steps, its errors, and one `http_response` line at its end.
 //!
-//! The end is whichever comes first: the body has gone, the client has left, or the handler panicked. So the line is
-//! written by what is dropped then, an [`AbortGuard`] before there is a response and a [`LoggedBody`] after that.
+//! The end is whichever comes first: the body has gone, the client has left, or the handler panicked. So the
+//! line is written by what is dropped then, an [`AbortGuard`] before there is a response and a [`LoggedBody`]
+//! after that.
 
 use std::{
     pin::Pin,
@@ -46,8 +47,8 @@ impl Exchange {
         events::performance(&events::Performance { request_id, operation, duration, success, metadata });
     }
 
-    /// Logs the word that the answer ended with, which is none of those that end an answer well. A word that is not plain
-    /// is not logged: it may be a part of the answer.
+    /// Logs the word that the answer ended with, which is none of those that end an answer well. A word that
+    /// is not plain is not logged: it may be a part of the answer.
     pub(crate) fn log_unknown_end(&self, word: &str) {
         #[derive(Serialize)]
         struct Ended<'a> {
@@ -258,7 +259,8 @@ impl Body for LoggedBody {
         if !is_logged {
             self.record.exchange.log_error(&upstream::cut(&error));
         }
-        // The server drops what it has not written once a body fails: what came before the cut goes out first.
+        // The server drops what it has not written once a body fails: what came before the cut goes out
+        // first.
         self.cut = Some(error);
         cx.waker().wake_by_ref();
         Poll::Pending

@@ -1,8 +1,9 @@
-//! What browsers need to show an error that is made here: the lines by which the service lets pages of an origin read its
-//! answers (CORS), remembered from its last answer to that origin.
+//! The header lines by which the service lets pages of an origin read its answers (CORS), remembered from its
+//! last answer to that origin, and put into the errors that sidecache makes.
 //!
-//! Without them, a page sees "network error" in place of a 502 or 504. Nothing else of the answer is remembered, and the
-//! service alone decides whom it lets read: `docs/SECURITY.md` says what somebody could make of this.
+//! Without them, a page sees "network error" instead of a 502 or 504. Nothing else of the answer is
+//! remembered. The service alone decides who may read; `docs/SECURITY.md` says what an attacker could make of
+//! this.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use moka::sync::Cache;
 
 use crate::http::headers;
 
-/// Origins beyond this many: those that are seldom asked for are forgotten.
+/// Beyond this many, origins that seldom ask are forgotten.
 const MAX_ORIGINS: u64 = 4096;
 
 /// A longer origin is not remembered, in bytes. A host's name has 253 at most.
@@ -20,17 +21,17 @@ const LONGEST_ORIGIN: usize = 300;
 /// A longer list of headers that pages may read is left out, in bytes.
 const LONGEST_LIST: usize = 1024;
 
-/// The `Origin` of a request, where it has one that is remembered.
+/// The `Origin` of a request.
 pub(crate) type Origin = Arc<[u8]>;
 
-/// The `Origin` of a request with these headers; `None` where it has none, or more than one, or a long one.
+/// The `Origin` of a request with these headers; `None` if there is none, more than one, or a long one.
 pub(crate) fn origin(request: &HeaderMap) -> Option<Origin> {
     let mut lines = request.get_all(header::ORIGIN).iter();
     let (Some(origin), None) = (lines.next(), lines.next()) else { return None };
     (origin.len() <= LONGEST_ORIGIN).then(|| origin.as_bytes().into())
 }
 
-/// The lines that each origin was given last.
+/// The lines that each origin got last.
 #[derive(Clone, Debug)]
 pub(crate) struct Cors {
     given: Cache<Origin, Lines>,
@@ -43,9 +44,10 @@ impl Default for Cors {
 }
 
 impl Cors {
-    /// Learns from the service's answer to a request of `origin`. One without such lines lets nobody read, and those that
-    /// were known are forgotten. What a preflight is told is not all that its request will be told, and so counts only
-    /// where nothing is known. A 304 leaves to the client what it had, and a 101 is for no page to read.
+    /// Remembers the lines of the service's answer to a request of `origin`. An answer without such lines
+    /// lets nobody read, so the known ones are forgotten. The answer to a preflight has fewer lines than the
+    /// answer to its request, and counts only if none are known. A 304 changes nothing that the client has,
+    /// and no page reads a 101.
     pub(crate) fn record(&self, origin: &Origin, method: &Method, status: StatusCode, answer: &HeaderMap) {
         if status == StatusCode::NOT_MODIFIED || status.is_informational() {
             return;
@@ -54,7 +56,7 @@ impl Cors {
         let known = self.given.get(origin);
         match Lines::from_answer(origin, answer) {
             Some(_) if is_preflight && known.is_some() => {}
-            // What is the same again is not written again.
+            // Nothing is written if nothing changed.
             Some(lines) if known.as_ref() == Some(&lines) => {}
             Some(lines) => self.given.insert(Arc::clone(origin), lines),
             None if known.is_some() && !is_preflight => self.given.invalidate(origin),
@@ -62,7 +64,7 @@ impl Cors {
         }
     }
 
-    /// Gives an error that is made here the lines that `origin` was given last.
+    /// Adds to the headers of an error that sidecache makes the lines that `origin` got last.
     pub(crate) fn add_to(&self, origin: &Origin, error: &mut HeaderMap) {
         let Some(Lines { allows, with_credentials, exposes }) = self.given.get(origin) else { return };
         error.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allows);
@@ -76,18 +78,18 @@ impl Cors {
     }
 }
 
-/// What lets a page read an answer.
+/// The lines that let a page read an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Lines {
     /// The origin, or `*`.
     allows: HeaderValue,
     with_credentials: bool,
-    /// The headers that it may read, in lines as they came.
+    /// The headers that the page may read, in lines as they came.
     exposes: Arc<[HeaderValue]>,
 }
 
 impl Lines {
-    /// Those of `answer`, where they let pages of `origin` read it.
+    /// The lines of `answer`, if they let pages of `origin` read it.
     fn from_answer(origin: &Origin, answer: &HeaderMap) -> Option<Self> {
         let allows = only(answer, &header::ACCESS_CONTROL_ALLOW_ORIGIN)?;
         if allows != "*" && allows.as_bytes() != &**origin {
@@ -104,13 +106,13 @@ impl Lines {
     }
 }
 
-/// The value of a header that is there once.
+/// The value of a header that is there exactly once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut lines = headers.get_all(name).iter();
     lines.next().filter(|_| lines.next().is_none())
 }
 
-/// A copy that does not keep the answer's whole head in memory.
+/// A copy that does not hold the answer's whole head in memory.
 fn own(value: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(value.as_bytes()).unwrap_or(HeaderValue::from_static(""))
 }
@@ -133,7 +135,7 @@ mod tests {
         super::origin(&map(&[("origin", origin)])).expect("an origin")
     }
 
-    /// What an error for `origin` is given once the service has answered so.
+    /// The lines of an error for `origin`.
     fn lines_for(cors: &Cors, origin: &str) -> Vec<String> {
         let mut error = HeaderMap::new();
         cors.add_to(&page(origin), &mut error);

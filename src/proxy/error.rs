@@ -1,4 +1,4 @@
-//! Every error that sidecache answers with: its status, its name, and what the caller is told.
+//! Every error that sidecache answers with: its status, its name, and its body.
 
 use std::panic::Location;
 
@@ -9,29 +9,24 @@ use thiserror::Error;
 
 use crate::{cache::route::kind::Kind, telemetry::stats::Limit};
 
-/// What went wrong, as the contract's table names it.
+/// What went wrong, by the names that the table of errors in `docs/OPERATING.md` has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
-    /// The request is not one that a proxy may pass on.
+    /// No proxy may pass such a request on.
     InvalidRequest,
-    /// The request's body is too large.
     FileTooLarge,
-    /// No connection to the upstream.
     UpstreamConnection,
-    /// The upstream broke off, or spoke no HTTP.
+    /// The upstream broke off, or did not speak HTTP.
     UpstreamProtocol,
-    /// Too many requests are under way.
     Overloaded,
-    /// The upstream took too long.
     UpstreamTimeout,
-    /// `only-if-cached`, and it is not.
+    /// The request said `only-if-cached`, and the answer is not stored.
     NotCached,
     /// A fault of sidecache's own.
     Internal,
 }
 
 impl ErrorKind {
-    /// The status it is answered with.
     pub(crate) const fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
@@ -43,7 +38,7 @@ impl ErrorKind {
         }
     }
 
-    /// Its name in the body and in the log.
+    /// The name in the body and in the log.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::InvalidRequest => "InvalidRequestException",
@@ -58,26 +53,24 @@ impl ErrorKind {
     }
 }
 
-/// An error: what the caller is told, and what the log gets besides.
+/// An error, with what the client gets of it and what the log gets besides.
 #[derive(Debug, Error)]
 #[error("{message}")]
 pub(crate) struct ProxyError {
-    /// What went wrong.
     pub(crate) kind: ErrorKind,
-    /// What the caller is told.
     pub(crate) message: String,
-    /// Further facts for the caller.
+    /// Further facts for the client.
     pub(crate) details: Map<String, Value>,
-    /// What it came from; for the log alone.
+    /// The cause, for the log alone.
     pub(crate) source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    /// The limit that was run into, where it was one.
+    /// The limit that was reached, if the error is one of a limit.
     pub(crate) limit: Option<Limit>,
-    /// Where it arose.
+    /// The place in the source where the error was made.
     pub(crate) at: &'static Location<'static>,
 }
 
 impl ProxyError {
-    /// An error with nothing behind it, that arose where this is called.
+    /// An error without a cause. Its place in the source is the caller's.
     #[track_caller]
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let at = Location::caller();
@@ -90,27 +83,25 @@ impl ProxyError {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// With a fact for the caller.
+    /// Adds a fact for the client.
     #[must_use]
     pub(crate) fn with_detail(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.details.insert(name.to_owned(), value.into());
         self
     }
 
-    /// With the limit that was run into.
     #[must_use]
     pub(crate) const fn with_limit(mut self, limit: Limit) -> Self {
         self.limit = Some(limit);
         self
     }
 
-    /// Whether it kept a request from being sent at all.
+    /// Whether no byte of the request was sent because of this error.
     pub(crate) const fn prevented_sending(&self) -> bool {
         matches!(self.kind, ErrorKind::Overloaded | ErrorKind::UpstreamConnection)
             || matches!(self.limit, Some(Limit::ConnectTimeout))
     }
 
-    /// With what it came from.
     #[must_use]
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
@@ -118,25 +109,19 @@ impl ProxyError {
     }
 }
 
-/// The body of an error.
+/// The body of an error, as JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct ErrorBody<'a> {
-    /// Its name.
     pub(crate) error: &'a str,
-    /// What happened.
     pub(crate) message: &'a str,
-    /// Further facts.
     pub(crate) details: &'a Map<String, Value>,
-    /// The path that was asked for.
     pub(crate) path: &'a str,
-    /// When, in seconds since the Unix epoch.
+    /// In seconds since the Unix epoch.
     pub(crate) timestamp: f64,
-    /// The request's id.
     pub(crate) request_id: &'a str,
 }
 
 impl ErrorBody<'_> {
-    /// The body as JSON.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }

@@ -17,32 +17,30 @@ use crate::{
     telemetry::{log::Log, stats::human_bytes},
 };
 
-/// How long a page waits for a connection to the upstream, and how long it believes what it then saw.
+/// How long a page waits for a connection to the upstream, and how long the result is used.
 const PROBE_WAIT: Duration = Duration::from_millis(500);
 const PROBE_TTL: Duration = Duration::from_secs(1);
 
-/// What the health page knows besides the counters.
 #[derive(Debug)]
 pub(crate) struct Health {
     started: Instant,
     log: Option<Log>,
     draining: AtomicBool,
-    /// When the upstream was last tried, and whether it was there.
+    /// When a connection to the upstream was last tried, and whether it was made.
     probe: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Health {
-    /// A page for a process that starts now and logs to `log`.
+    /// For a process that starts now and logs to `log`.
     pub(crate) fn new(log: Option<Log>) -> Self {
         Self { started: Instant::now(), log, draining: AtomicBool::new(false), probe: Mutex::new(None) }
     }
 
-    /// From now on, readiness is refused.
+    /// From now on, the readiness probe gets a 503.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// The response to a request with this method for one of the health pages.
     pub(crate) async fn page(
         &self,
         page: HealthPage,
@@ -100,7 +98,7 @@ impl Health {
     }
 }
 
-/// The cache section of the health page, which the admin listener's `/stats` is too.
+/// The cache section of the health page. The admin listener's `/stats` has the same one.
 pub(crate) async fn cache_section(shared: &Shared) -> Map<String, Value> {
     let store = shared.store.status().await;
     let mut section = Map::new();

@@ -1,4 +1,4 @@
-//! Responses: what is stored of a head, what of it is passed on, and what a stored answer makes. Pure.
+//! Responses: which headers are stored, which are passed on, and the response that an entry makes. Pure.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -27,48 +27,43 @@ use crate::{
     },
 };
 
-/// `X-Process-Time`
 pub(crate) const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
-/// `X-Request-ID`
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// How many headers a response gets here at most: these, and what is told of the cache.
+/// How many headers a response gets from sidecache at most: these two, and those of the cache report.
 pub(crate) const MAX_ADDED_HEADERS: usize = 5;
 
-/// A response on its way, before what all responses get.
+/// A response, before it gets the headers that all responses get.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    /// It.
     pub(crate) response: Response<ResponseBody>,
-    /// What the cache did.
     pub(crate) report: Option<CacheReport>,
-    /// The call of a model that it saved, where it comes from the store.
+    /// The model call that it saved, if it comes from the store.
     pub(crate) hit: Option<Saved>,
 }
 
-/// The call of a model that a hit saved.
+/// The model call that a hit saved.
 #[derive(Clone, Debug)]
 pub(crate) struct Saved {
-    /// The model, where the answer names one.
+    /// `None` if the answer names no model.
     pub(crate) model: Option<String>,
-    /// The tokens it took.
+    /// The tokens that the call took.
     pub(crate) usage: Usage,
 }
 
 impl Saved {
-    /// The call that gave `entry`, which loses its model's name.
+    /// The call that made `entry`. Takes the model's name out of it.
     pub(crate) fn take_from(entry: &mut Entry) -> Self {
         Self { model: entry.model.take(), usage: entry.usage.unwrap_or_default() }
     }
 }
 
 impl Reply {
-    /// A response that is no hit.
     pub(crate) const fn new(response: Response<ResponseBody>, report: Option<CacheReport>) -> Self {
         Self { response, report, hit: None }
     }
 
-    /// The same, or a 304 where `conditions` show that the client has it.
+    /// Becomes a 304 if `conditions` show that the client has the answer.
     pub(crate) fn not_modified_if(mut self, conditions: &Conditions) -> Self {
         if conditions.met_by(self.response.status(), self.response.headers()) {
             *self.response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -78,7 +73,7 @@ impl Reply {
         self
     }
 
-    /// The same, or the part of it that is asked for, where it comes from the store.
+    /// Becomes the part that is asked for, if the answer comes from the store.
     pub(crate) fn slice_range(mut self, range: Option<&Range>) -> Self {
         let (Some(range), Some(_), Some(body)) = (range, &self.hit, self.response.body().bytes()) else {
             return self;
@@ -97,8 +92,7 @@ impl Reply {
 /// Why there is no reply.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// An error of this very request: the client gets it with the request's cache report, and it is logged for this
-    /// request.
+    /// An error of this very request, reported with its cache report. It is logged when it is answered.
     Request(ProxyError, Option<CacheReport>),
     /// The error of a fill, which all its readers share. The fill has logged it.
     Fill(Arc<ProxyError>, Option<CacheReport>),
@@ -112,11 +106,11 @@ impl From<ProxyError> for Failure {
     }
 }
 
-/// The headers of an answer that are stored with it, and given to those who read it along. Where the upstream is
-/// followed, HTTP says what a cache keeps.
+/// The headers of an answer that are stored with it, and that followers get. With `mode = "rfc9111"`, HTTP
+/// says which headers a cache stores.
 pub(crate) fn headers_to_store(route: &Route, headers: &HeaderMap) -> HeaderMap {
     let left_out = |name: &HeaderName| {
-        // The length is the stored body's; the others tell of one response alone.
+        // The length is that of the stored body; the others are about one response alone.
         [header::CONTENT_LENGTH, header::AGE, X_REQUEST_ID].contains(name)
             || (route.set_cookie == SetCookie::Strip && *name == header::SET_COOKIE)
             || (route.mode == Mode::Ttl && tells_of_one_call(name))
@@ -129,7 +123,7 @@ pub(crate) fn headers_to_store(route: &Route, headers: &HeaderMap) -> HeaderMap 
         .collect()
 }
 
-/// The headers and the body that an entry holds, in the form that was asked for.
+/// The headers and the body of an entry, in the form that the request asks for.
 pub(crate) fn stored_parts(
     route: &Route,
     dialect: Dialect,
@@ -154,7 +148,7 @@ pub(crate) fn stored_parts(
     (headers, body)
 }
 
-/// The response that an entry holds, in the form that was asked for.
+/// The response that an entry makes, in the form that the request asks for.
 pub(crate) fn from_entry(
     route: &Route,
     dialect: Dialect,
@@ -162,8 +156,9 @@ pub(crate) fn from_entry(
     served: Rendered,
     now: SystemTime,
 ) -> Response<ResponseBody> {
-    let (status, pace) = (entry.status, std::mem::take(&mut entry.pace));
-    // A made stream never came at a pace of its own.
+    let status = entry.status;
+    let pace = std::mem::take(&mut entry.pace);
+    // A stream that is made of a document has no recorded pace.
     let recorded = if matches!(served, Rendered::AsStored) { &pace[..] } else { &[] };
     let (headers, body) = stored_parts(route, dialect, entry, served, now);
     let paced = match route.replay {
@@ -177,7 +172,6 @@ pub(crate) fn from_entry(
     response
 }
 
-/// A response with a JSON body.
 pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::from(Bytes::from(body)));
     *response.status_mut() = status;
@@ -185,7 +179,7 @@ pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response<ResponseBody> 
     response
 }
 
-/// Takes out of an upstream's head what is not passed on.
+/// Takes out of an upstream's headers those that are not passed on.
 pub(crate) fn strip_upstream_headers(headers: &mut HeaderMap) {
     // RFC 9112, section 6.3: a transfer coding overrides a length, and a proxy removes the length.
     if headers.contains_key(header::TRANSFER_ENCODING) {

@@ -1,4 +1,4 @@
-//! What requests share: what lasts as long as the process, and what a reload replaces.
+//! What requests share: [`Shared`] lasts as long as the process, a reload replaces [`Live`].
 
 use std::{io, sync::Arc};
 
@@ -22,40 +22,33 @@ use crate::{
 pub(crate) struct Shared {
     /// The first part of every key.
     pub(crate) namespace: Namespace,
-    /// Where answers are kept.
     pub(crate) store: Store,
-    /// What happened so far.
     pub(crate) stats: Arc<Stats>,
-    /// Whose credentials are good.
     pub(crate) accepted_credentials: AcceptedCredentials,
-    /// Whose pages may read answers.
+    /// The pages that may read answers.
     pub(crate) cors: Cors,
-    /// The answers that are running.
     pub(crate) in_flight: Arc<InFlight>,
-    /// What runs: connections, and fills, which outlive them.
+    /// The connections, and the fills, which outlive them.
     pub(crate) tasks: TaskTracker,
 }
 
-/// What a reload replaces as a whole.
+/// What a reload replaces as a whole. A request uses the one of its beginning to its end.
 #[derive(Debug)]
 pub(crate) struct Live {
-    /// What lasts as long as the process.
     pub(crate) shared: Arc<Shared>,
-    /// The settings.
     pub(crate) config: Config,
-    /// The settings' routes, each for itself. No other settings have the same ones.
+    /// The routes of `config`, each with a pointer of its own: two settings never share a route.
     pub(crate) routes: Vec<Arc<Route>>,
-    /// The client of the service behind.
     pub(crate) upstream: Upstream,
-    /// What decides on a request besides its route.
+    /// What a request's classification needs besides its route.
     pub(crate) classify_context: ClassifyContext,
 }
 
 impl Live {
-    /// What `config` makes of it; `permits` bounds the requests to the upstream over all reloads.
+    /// `permits` bounds the requests to the upstream across all reloads.
     ///
     /// # Errors
-    /// Where the upstream is reached over TLS and the system's certificates cannot be read.
+    /// If the upstream is reached over TLS and the system's certificates cannot be read.
     pub(crate) fn new(config: Config, shared: Arc<Shared>, permits: Arc<Semaphore>) -> io::Result<Self> {
         let upstream = Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats.retried))?;
         let classify_context = classify_context(&config, shared.namespace);
@@ -64,7 +57,6 @@ impl Live {
     }
 }
 
-/// What `config` says of reading requests.
 pub(crate) fn classify_context(config: &Config, namespace: Namespace) -> ClassifyContext {
     ClassifyContext {
         namespace,

@@ -1,4 +1,8 @@
-//! A running answer with something taken out of its events on the way, for some of those who read it.
+//! A running answer for a reader that may not have all of it: an edit takes something out of its events on
+//! the way.
+//!
+//! The flight has the answer as it came, since its readers get different edits. An event is edited once it is
+//! whole; one that is larger than the flight's buffer fails the body.
 
 use std::{
     fmt,
@@ -16,10 +20,9 @@ use crate::{
     proxy::{coalesce::flight::FlightReader, error::ProxyError},
 };
 
-/// Reads an answer along, edited.
+/// What a flight's reader reads, through an edit.
 pub(crate) struct Filtered {
     reader: FlightReader,
-    /// How the answer is divided; each event goes on once it is whole.
     framing: Framing,
     edit: Edit,
     pending: BytesMut,
@@ -36,17 +39,15 @@ impl fmt::Debug for Filtered {
 }
 
 impl Filtered {
-    /// What `reader` reads, through `edit`.
     pub(crate) fn new(reader: FlightReader, framing: Framing, edit: Edit) -> Self {
         Self { reader, framing, edit, pending: BytesMut::new(), ended: false }
     }
 
-    /// How the answer ended, if it has.
     pub(crate) const fn reader(&self) -> &FlightReader {
         &self.reader
     }
 
-    /// The part of what is held that is whole.
+    /// The events that are whole, or all that is left once the answer has ended.
     fn take_whole_events(&mut self) -> Bytes {
         let end = if self.ended { self.pending.len() } else { self.framing.events_end(&self.pending) };
         self.pending.split_to(end).freeze()

@@ -1,4 +1,5 @@
-//! Bodies: bounded reading, and (in `request` and `response`) what goes upstream and what goes to clients.
+//! Bodies: `request` has those that go upstream, `response` those that come from there and those that go to
+//! clients. Here is how a body is read, up to a limit and in time.
 
 mod buffered;
 pub(crate) mod filtered;
@@ -29,7 +30,7 @@ use crate::proxy::error::ProxyError;
 /// Why a body did not come whole.
 #[derive(Debug, Error)]
 pub(crate) enum BodyError {
-    /// Nothing came for this long.
+    /// Nothing came for this time.
     #[error("nothing came for {} ms", .0.as_millis())]
     TimedOut(Duration),
     #[error("the sender broke off")]
@@ -42,12 +43,11 @@ pub(crate) enum BodyError {
     Failed(Arc<ProxyError>),
 }
 
-/// How long a sender may take, and how much it may send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadLimits {
     /// The largest body, in bytes.
     pub(crate) bytes: usize,
-    /// Between two reads; ten times that in all.
+    /// The longest wait between two reads; ten times that is the longest wait in all.
     pub(crate) pause: Duration,
 }
 
@@ -139,8 +139,8 @@ impl Collector {
     }
 }
 
-/// What `future` gives as soon as its caller has been polled twice, or else itself. hyper hands a body over only to one who
-/// waits for it, but then at once: that is worth no timer.
+/// Polls `future` at most twice; gives it back if it is still pending. hyper hands a body over only to a task
+/// that waits for it, but then at once: such a wait needs no timer.
 async fn at_once<F: Future + Unpin>(mut future: F) -> Result<F::Output, F> {
     let mut is_second = false;
     let polled = poll_fn(|cx| match Pin::new(&mut future).poll(cx) {
@@ -154,9 +154,9 @@ async fn at_once<F: Future + Unpin>(mut future: F) -> Result<F::Output, F> {
     polled.await.ok_or(future)
 }
 
-/// The chunks of a body in one piece; `len` bytes in all.
+/// The chunks of a body in one piece. They have `len` bytes in all.
 pub(crate) fn joined(mut chunks: Vec<Bytes>, len: usize) -> Bytes {
-    // Most bodies come in one piece, which needs no copy.
+    // Most bodies come in one chunk, which needs no copy.
     if chunks.len() == 1 {
         return chunks.swap_remove(0);
     }
@@ -167,12 +167,12 @@ pub(crate) fn joined(mut chunks: Vec<Bytes>, len: usize) -> Bytes {
     whole.freeze()
 }
 
-/// A body that fails where nothing comes for too long.
+/// A body that fails if nothing comes for too long.
 #[derive(Debug)]
 pub(crate) struct Timed<B> {
     inner: B,
     limit: Duration,
-    /// Runs only while the sender is waited for.
+    /// Runs only while the body waits for its sender.
     timer: Option<Pin<Box<Sleep>>>,
 }
 

@@ -1,4 +1,4 @@
-//! A stored stream at the pace of a running one.
+//! A stored stream, sent event by event at the pace at which it was recorded, or at a fixed one (`replay`).
 
 use std::{
     collections::VecDeque,
@@ -21,8 +21,8 @@ pub(crate) struct Paced {
 }
 
 impl Paced {
-    /// `body` event by event, as `replay` says; `recorded` are the milliseconds before each of its events.
-    /// `None` where it is no stream, or has no pace.
+    /// `body` event by event, as `replay` says; `recorded` has the milliseconds before each event. `None` if
+    /// the body is no stream, or is to be sent at once.
     pub(crate) fn new(replay: Replay, framing: Framing, body: &Bytes, recorded: &[u32]) -> Option<Self> {
         let events = framing.events(body)?;
         let gap = |place: usize| match replay {
@@ -48,12 +48,11 @@ impl Paced {
         self.events.iter().map(|(_, event)| event.len()).sum()
     }
 
-    /// Whether nothing is still to come.
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
-    /// The next event, once its time has come.
+    /// The next event, once it is due.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let Some((gap, _)) = self.events.front() else { return Poll::Ready(None) };
         if !gap.is_zero() {
@@ -78,7 +77,9 @@ mod tests {
     async fn times(replay: Replay, recorded: &[u32]) -> (Vec<u64>, Vec<u8>) {
         let mut paced =
             Paced::new(replay, Framing::Events, &Bytes::from_static(BODY), recorded).expect("paced");
-        let (start, mut times, mut whole) = (Instant::now(), Vec::new(), Vec::new());
+        let start = Instant::now();
+        let mut times = Vec::new();
+        let mut whole = Vec::new();
         assert_eq!(paced.len(), BODY.len());
         while let Some(event) = poll_fn(|cx| paced.poll_next(cx)).await {
             times.push(start.elapsed().as_millis() as u64);

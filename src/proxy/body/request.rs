@@ -17,8 +17,8 @@ use tokio::{sync::Notify, time::timeout};
 use super::{BodyError, Timed, buffered::Buffered};
 use crate::request::client_body::ClientBody;
 
-/// Whose turn it is while a request's body goes upstream: the first-byte timeout runs only while the sender
-/// is not the one that is waited for.
+/// Who delays a request while its body goes upstream. The first-byte timeout runs only while that is the
+/// upstream, not the client that sends the body.
 #[derive(Debug, Default)]
 pub(crate) struct UploadProgress {
     awaiting_sender: AtomicBool,
@@ -33,12 +33,11 @@ impl UploadProgress {
         }
     }
 
-    /// Whether it was the sender who failed.
     pub(crate) fn sender_failed(&self) -> bool {
         self.sender_failed.load(Ordering::Relaxed)
     }
 
-    /// Completes once the upstream alone has been waited for, for `limit` without a break.
+    /// Completes once the upstream has delayed the request for `limit` without a break.
     pub(crate) async fn upstream_exceeds(&self, limit: Duration) {
         loop {
             if self.awaiting_sender.load(Ordering::Relaxed) {
@@ -50,7 +49,6 @@ impl UploadProgress {
     }
 }
 
-/// The body of a request that goes upstream.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
     Full(Buffered),

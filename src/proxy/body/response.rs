@@ -23,8 +23,8 @@ use crate::{
 /// The body of an upstream's response.
 pub(crate) type UpstreamBody = Guarded<Timed<Incoming>, UpstreamGuard>;
 
-/// What an upstream's response occupies until its body was read to the end: the connection that it comes over, and one of
-/// the places that bound the requests under way.
+/// What an upstream's response occupies until its body was read to the end: the connection that it comes
+/// over, and one of the places that bound the requests under way.
 #[derive(Debug)]
 pub(crate) struct UpstreamGuard {
     connection: Option<PooledConnection>,
@@ -62,13 +62,12 @@ impl BodyGuard for UpstreamGuard {
 #[derive(Debug)]
 pub(crate) enum ResponseBody {
     Full(Buffered),
-    /// A stored stream at a pace.
     Paced(Box<Paced>),
-    /// An answer while it arrives; its length where that is known.
+    /// An answer while it arrives, and its length if that is known.
     Flight(FlightReader, Option<u64>),
-    /// The same, with something taken out.
+    /// An answer while it arrives, with something taken out.
     Filtered(Box<Filtered>),
-    /// The upstream's, passed through.
+    /// The upstream's body, passed through.
     Upstream(Box<UpstreamBody>),
 }
 
@@ -85,7 +84,7 @@ impl ResponseBody {
         }
     }
 
-    /// The running answer that it reads.
+    /// The reader of the flight that the body comes from.
     pub(crate) const fn reader(&self) -> Option<&FlightReader> {
         match self {
             Self::Flight(reader, _) => Some(reader),

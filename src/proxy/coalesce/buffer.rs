@@ -1,9 +1,9 @@
 //! The chunks of a running answer, the readers' places in them, and the room that is left.
 //!
-//! The buffer is bounded. Up to its bound it has the answer from the first byte, so that a late reader misses nothing.
-//! Beyond its bound it is a window: the chunks that every reader has had go first, and the writer waits for the slowest
-//! reader. A reader is cut only if it takes nothing at all for a long time while others wait for it, never because
-//! others are faster.
+//! The buffer is bounded. Up to its bound it has the answer from the first byte, so that a late reader misses
+//! nothing. Beyond its bound it is a window: the chunks that every reader has had go first, and the writer
+//! waits for the slowest reader. A reader is cut only if it takes nothing at all for a long time while others
+//! wait for it, never because others are faster.
 
 use std::{collections::VecDeque, sync::Arc, task::Waker, time::Duration};
 
@@ -12,12 +12,12 @@ use tokio::time::Instant;
 
 use super::head::{End, Head};
 
-/// How long a follower may take nothing while others wait for it. A system buffers megabytes for a connection: at some
-/// 50 KiB a second, half a minute passes here without a read.
+/// How long a follower may take nothing while others wait for it. A system buffers megabytes for a
+/// connection: at some 50 KiB a second, half a minute passes here without a read.
 pub(super) const FOLLOWER_STALL: Duration = Duration::from_secs(30);
 
-/// How long the leader may take nothing while others wait for it. It asked for the answer: without this proxy, nobody
-/// would cut it.
+/// How long the leader may take nothing while others wait for it. It asked for the answer: without this
+/// proxy, nobody would cut it.
 pub(super) const LEADER_STALL: Duration = Duration::from_secs(300);
 
 /// All that changes of a flight.
@@ -118,8 +118,8 @@ impl Buffer {
         }
     }
 
-    /// Makes room for `more` bytes under `bound`: first goes what all readers have had, then what only stalled readers
-    /// have not had.
+    /// Makes room for `more` bytes under `bound`: first goes what all readers have had, then what only
+    /// stalled readers have not had.
     pub(super) fn make_room(&mut self, more: usize, bound: usize, now: Instant) -> Room {
         while self.len + more > bound {
             let places =

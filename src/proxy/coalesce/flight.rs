@@ -52,8 +52,8 @@ impl Flight {
         self.meta
     }
 
-    /// The number of readers, if a request that came at `since` could join them; `None` if the answer failed, is for
-    /// nobody else, has lost its beginning, or ended before `since`.
+    /// The number of readers, if a request that came at `since` could join them; `None` if the answer failed,
+    /// is for nobody else, has lost its beginning, or ended before `since`.
     pub(crate) fn joinable(&self, since: std::time::Instant) -> Option<usize> {
         let buffer = self.buffer.lock();
         let is_shared = buffer

@@ -37,7 +37,8 @@ pub(crate) enum AnswerSource {
 pub(crate) enum Shareable {
     /// Everybody who joins.
     Open,
-    /// Everybody who joins, once the whole answer was judged: until then it may be a failure, or meant for one client.
+    /// Everybody who joins, once the whole answer was judged: until then it may be a failure, or meant for
+    /// one client.
     Judged,
     /// Nobody: the followers ask for themselves, at once.
     Released,

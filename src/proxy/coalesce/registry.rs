@@ -1,4 +1,4 @@
-//! Which answers are running, so that the same question is asked once.
+//! The answers that are running, so that the same question goes upstream once.
 
 use std::{
     collections::HashMap,
@@ -15,17 +15,16 @@ use crate::{
     store::UNSHAREABLE_FOR,
 };
 
-/// Keys whose answers proved to be for their own callers only; each is remembered for [`UNSHAREABLE_FOR`].
+/// The most remembered answers that proved to be for their own clients only, each for [`UNSHAREABLE_FOR`].
 const MAX_UNSHAREABLE: u64 = 100_000;
 
-/// How long a stale answer is not asked for anew in the background, after that failed.
+/// How long no refresh of a stale answer begins in the background after one failed.
 const REFRESH_HELD_OFF: Duration = Duration::from_secs(5);
 const MAX_HELD_OFF: u64 = 100_000;
 
 /// What tells two running answers apart: the key, and the form of the answer.
 pub(crate) type FlightId = (KeyId, u64);
 
-/// The answers that are running.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     running: Mutex<HashMap<FlightId, Arc<Flight>>>,
@@ -42,20 +41,19 @@ impl Default for InFlight {
     }
 }
 
-/// A request's part in an answer.
+/// A request's part in a flight.
 #[derive(Debug)]
 pub(crate) enum Role {
-    /// It asks the upstream, and others may join it.
+    /// It asks the upstream, and others may join.
     Leader(Start),
-    /// It reads what another asked for.
+    /// It reads the answer to another request.
     Follower(FlightReader),
     /// It asks the upstream for itself.
     Alone,
-    /// It does so because enough others follow.
+    /// It asks the upstream for itself because there are enough followers.
     Overflow,
 }
 
-/// A request that may join a running answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JoinRequest {
     pub(crate) id: FlightId,
@@ -66,37 +64,35 @@ pub(crate) struct JoinRequest {
     pub(crate) max_followers: usize,
 }
 
-/// What a running answer is to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Joinable {
-    /// An answer to it too.
+    /// The answer is the request's, too.
     Yes,
-    /// Not for its caller.
+    /// The client may not read the answer.
     NotAllowed,
-    /// One that something may have been retired for since it began.
+    /// Something that the answer depends on may have been invalidated since it began.
     Outdated,
 }
 
-/// An answer that is about to be asked for.
+/// A flight that begins.
 #[derive(Debug)]
 pub(crate) struct Start {
-    /// Writes it.
     pub(crate) writer: FlightWriter,
-    /// Reads it for the request that asks.
+    /// Reads for the request that asks.
     pub(crate) reader: FlightReader,
-    /// Ends its being joined, where others can join it.
+    /// Lets others join; `None` if nobody may.
     pub(crate) guard: Option<FlightGuard>,
 }
 
 impl Start {
-    /// An answer that nobody joins.
+    /// A flight that nobody joins.
     pub(crate) fn alone(meta: FlightMeta) -> Self {
         let (flight, writer) = Flight::start(meta);
         Self { writer, reader: flight.reader(), guard: None }
     }
 }
 
-/// Keeps an answer joinable; once dropped, the next request begins another.
+/// Keeps a flight joinable. Once it is dropped, the next request begins another one.
 #[derive(Debug)]
 pub(crate) struct FlightGuard {
     in_flight: Arc<InFlight>,
@@ -105,12 +101,12 @@ pub(crate) struct FlightGuard {
 }
 
 impl FlightGuard {
-    /// Has the next requests for a minute ask at once, without waiting for each other.
+    /// For a minute, the next requests ask at once, without waiting for each other.
     pub(crate) fn remember_unshareable(&self) {
         self.in_flight.unshareable.insert(self.id, ());
     }
 
-    /// Has no refresh begun for a while.
+    /// For some seconds, no refresh begins.
     pub(crate) fn hold_off_refresh(&self) {
         self.in_flight.held_off.insert(self.id, ());
     }
@@ -119,7 +115,7 @@ impl FlightGuard {
 impl Drop for FlightGuard {
     fn drop(&mut self) {
         let mut running = self.in_flight.running.lock();
-        // By now another one may have taken its place.
+        // By now another flight may have its place.
         if running.get(&self.id).is_some_and(|own| Arc::ptr_eq(own, &self.flight)) {
             running.remove(&self.id);
         }
@@ -132,13 +128,13 @@ impl InFlight {
         self.held_off.contains_key(id)
     }
 
-    /// Whether an answer is running that would be kept under this key, in whatever form.
+    /// Whether an answer is running that would be stored under this key, in any form.
     pub(crate) fn is_running(&self, key: KeyId) -> bool {
         self.running.lock().keys().any(|(own, _)| *own == key)
     }
 
-    /// Joins the answer if it is running or was when the request came; begins it if it was not. `joinable` says what an
-    /// answer with that start is to the request.
+    /// Joins the flight if it is running, or was when the request came; else begins it. `joinable` says what
+    /// a flight with that start is to the request.
     pub(crate) fn join(
         self: &Arc<Self>,
         request: JoinRequest,
@@ -151,7 +147,7 @@ impl InFlight {
         let mut running = self.running.lock();
         if let Some(flight) = running.get(&id) {
             match (flight.joinable(since), joinable(flight.meta())) {
-                // The request that leads reads too.
+                // The leader is one of the readers.
                 (Some(readers), Joinable::Yes) if readers <= max_followers => {
                     return Role::Follower(flight.reader());
                 }
@@ -221,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_answer_is_replaced_and_its_landing_leaves_the_new_one_alone() {
+    fn a_failed_answer_is_replaced_and_its_guard_leaves_the_new_one_alone() {
         let in_flight = Arc::new(InFlight::default());
         let Start { writer, guard, .. } = lead(&in_flight);
         drop(writer);
@@ -244,9 +240,9 @@ mod tests {
     }
 
     #[test]
-    fn an_unshareable_key_is_waited_for_by_nobody() {
+    fn nobody_waits_for_an_unshareable_key() {
         let in_flight = Arc::new(InFlight::default());
-        lead(&in_flight).guard.expect("a landing").remember_unshareable();
+        lead(&in_flight).guard.expect("a guard").remember_unshareable();
         assert!(matches!(join(&in_flight, Joinable::Yes), Role::Alone));
     }
 }

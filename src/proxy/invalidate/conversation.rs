@@ -1,4 +1,5 @@
-//! Conversations: a turn that goes to the upstream changes them.
+//! Conversations: a turn that goes upstream changes them, so cached views of them are invalidated before and
+//! after it.
 
 use std::time::Duration;
 
@@ -7,9 +8,10 @@ use crate::{
     proxy::{context::RequestContext, invalidate::invalidate},
 };
 
-/// Invalidates, before a turn goes to the upstream, the cached `GET` of its conversations. Returns the place in the order
-/// of invalidations from which on its own answer depends on what is invalidated; `None` where that is not known. The
-/// store is not waited for longer than `store_budget`: other replicas then learn of it later.
+/// Invalidates the cached `GET`s of a turn's conversations before the turn goes upstream. Returns the
+/// position in the invalidation log at which the call of the upstream begins: later invalidations concern its
+/// answer. `None` if the store does not know the position. Waits for the store at most `store_budget`; other
+/// replicas may then apply the invalidation later.
 pub(crate) async fn begin(context: &RequestContext, store_budget: Duration) -> Option<Version> {
     let store = &context.shared().store;
     let views = views(context);
@@ -25,7 +27,7 @@ pub(crate) async fn begin(context: &RequestContext, store_budget: Duration) -> O
     }
 }
 
-/// Invalidates, once the turn is over, what was seen of its conversations meanwhile.
+/// Invalidates the views of the conversations that were cached during the turn.
 pub(crate) async fn end(context: &RequestContext) {
     invalidate(context.shared(), &views(context)).await;
 }

@@ -1,4 +1,7 @@
-//! What a request retires once it has succeeded, and the care that this happens.
+//! What a request invalidates once it has succeeded.
+//!
+//! The upstream may do what it is asked for although the client leaves, or the connection breaks. So a
+//! [`PendingInvalidation`] also invalidates if it is dropped, and whenever the outcome is unknown.
 
 pub(crate) mod conversation;
 
@@ -20,23 +23,22 @@ use crate::{
     },
 };
 
-/// What a request may retire. Dropped before it is known how the request went (its client has left), it retires all
-/// the same: the upstream may have done what it was asked for.
+/// What a request invalidates if the upstream did what it asks for, or may have done it.
 #[derive(Debug)]
 pub(crate) struct PendingInvalidation {
     live: Arc<Live>,
     path: Arc<str>,
-    /// Whether it writes.
     is_write: bool,
-    /// What the route that covers it says.
+    /// What the covering route says that a success invalidates.
     kinds: Vec<Kind>,
-    /// The origin that its client sent it to, where that route follows its upstream.
+    /// The origin that the client sent a write to, on a route with `mode = "rfc9111"`.
     followed: Option<String>,
     settled: bool,
 }
 
 impl PendingInvalidation {
-    /// Of a request with these headers that `covering` covers, if any route does; `None` where it retires nothing.
+    /// For a request that is passed through; `covering` is its route, if it has one. `None` if it invalidates
+    /// nothing.
     pub(crate) fn for_request(
         exchange: &Exchange,
         headers: &HeaderMap,
@@ -53,8 +55,8 @@ impl PendingInvalidation {
         Self::new(live, path, is_write, covering, followed)
     }
 
-    /// Of a request whose answer is kept. A `POST` is a write where its answer is of no kind that is asked for: a question,
-    /// a search in a document.
+    /// For a request whose answer is cached. A `POST` is a write only on a route of kind `other`: questions
+    /// and searches are sent by `POST`, too.
     pub(crate) fn for_cached(context: &RequestContext) -> Option<Self> {
         let RequestContext { route, exchange, .. } = context;
         let is_write = match exchange.method {
@@ -83,8 +85,8 @@ impl PendingInvalidation {
         })
     }
 
-    /// Retires what it has to, once it is known how it went: by the response's head, or by an error. Where nobody knows
-    /// what was done, it may have been; what was never sent was not.
+    /// Invalidates once the response's head or an error says how the request went. After an error the
+    /// upstream may have done what it was asked for, unless the request was never sent.
     pub(crate) async fn settle<B>(mut self, sent: Result<&Response<B>, &ProxyError>) {
         let was_done = match sent {
             Ok(response) => response.status().is_success() || response.status().is_redirection(),
@@ -112,13 +114,14 @@ impl PendingInvalidation {
 impl Drop for PendingInvalidation {
     fn drop(&mut self) {
         if !self.settled {
-            let (shared, targets) = (Arc::clone(&self.live.shared), self.targets(None));
+            let shared = Arc::clone(&self.live.shared);
+            let targets = self.targets(None);
             self.live.shared.tasks.spawn(async move { invalidate(&shared, &targets).await });
         }
     }
 }
 
-/// Retires; where other replicas could not be told, they will be.
+/// Invalidates `targets`. If the store fails, it tells the other replicas later.
 pub(crate) async fn invalidate(shared: &Shared, targets: &[Target]) {
     if !targets.is_empty() && shared.store.invalidate(targets).await.is_err() {
         shared.stats.errors.increment();

@@ -8,12 +8,11 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::Either;
 use http::{HeaderValue, Response, header};
-use http_body_util::{BodyExt, Limited};
 use serde_json::{Map, Value};
 
 use crate::{
     proxy::{
-        body::ResponseBody,
+        body::{self, ResponseBody},
         error::{ErrorBody, upstream_error_name},
         exchange::Exchange,
         response::Reply,
@@ -22,28 +21,27 @@ use crate::{
     time::unix_seconds,
 };
 
-/// As much of an error's body as is read, in bytes.
+/// A longer error body is left out, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-/// `reply`; the upstream's own errors in sidecache's form, where that is set.
+/// `reply`; an error of the upstream's in sidecache's form, if the settings say so.
 pub(crate) fn normalize_errors(exchange: &Exchange, reply: Reply) -> impl Future<Output = Reply> + Send {
     let status = reply.response.status();
     if exchange.live.config.normalize_errors && (status.is_client_error() || status.is_server_error()) {
-        // Room for this one is made when there is one.
+        // Boxed, so that a reply without an error has no room for this in its future.
         Either::Right(Box::pin(normalized(exchange, reply)))
     } else {
         Either::Left(ready(reply))
     }
 }
 
-/// `reply`, an error of the upstream's, in sidecache's form and with the same status. In production the
-/// caller sees nothing of a 5xx's body; the log has it.
+/// An error of the upstream's in sidecache's form, with the same status. In production the client sees
+/// nothing of a 5xx's body; the log has it.
 async fn normalized(exchange: &Exchange, reply: Reply) -> Reply {
     let Reply { response, report, hit } = reply;
     let kind = report.as_ref().map(|report| report.kind);
     let (mut parts, body) = response.into_parts();
-    let body =
-        Limited::new(body, MAX_BODY).collect().await.map_or_else(|_| Bytes::new(), |body| body.to_bytes());
+    let body = body::read_up_to(body, MAX_BODY).await.unwrap_or_default();
     let name = upstream_error_name(kind, parts.status);
     let upstream = serde_json::from_slice::<Value>(&body)
         .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&body).into_owned()));

@@ -1,4 +1,4 @@
-//! What is sent on as it is: requests that nothing is cached for, and what every request upstream gets.
+//! Requests that are not cached: streamed through both ways, upgrades included.
 
 pub(crate) mod error_format;
 pub(crate) mod tunnel;
@@ -22,7 +22,7 @@ use crate::{
     telemetry::log::events::Operation,
 };
 
-/// What a client wants to make of its connection.
+/// A client's wish to switch its connection to another protocol.
 #[derive(Debug)]
 pub(crate) struct Upgrade {
     protocol: String,
@@ -30,10 +30,10 @@ pub(crate) struct Upgrade {
     slot: Option<ConnectionSlot>,
 }
 
-/// A request that nothing is cached for: streamed through both ways, upgrades included.
+/// Streams a request to the upstream, and its response back.
 ///
 /// # Errors
-/// Where the upstream gives no proper response.
+/// If the upstream gives no proper response.
 pub(crate) async fn pass(
     exchange: &Exchange,
     mut parts: Parts,
@@ -53,10 +53,10 @@ pub(crate) async fn pass(
     forward(exchange, parts, body, upgrade, invalidation).await
 }
 
-/// Sends a request on, and its response back, once what it retires is retired.
+/// Sends a request to the upstream; returns its response once what the request invalidates is invalidated.
 ///
 /// # Errors
-/// Where the upstream gives no proper response.
+/// If the upstream gives no proper response.
 pub(crate) async fn forward(
     exchange: &Exchange,
     mut parts: Parts,

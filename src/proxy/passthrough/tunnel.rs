@@ -1,4 +1,4 @@
-//! Upgraded connections (WebSocket and the like): bytes, both ways, until either side ends.
+//! Upgraded connections (WebSocket and the like): bytes both ways, until either side ends.
 
 use http::{HeaderMap, HeaderValue, Response, header};
 use hyper::upgrade::OnUpgrade;
@@ -21,9 +21,9 @@ pub(crate) fn request_upgrade(headers: &mut HeaderMap, protocol: &str) {
     }
 }
 
-/// The response that switches the client's connection, which from then on is the upstream's; one of `tasks`. It keeps its
-/// `slot` for as long as it is open. One of the upstream's requests it is no more: tunnels that are quiet for long must
-/// not keep requests from being asked.
+/// The response that switches the client's connection. From then on a task, one of `tasks`, copies bytes
+/// between the client and the upstream. An open tunnel occupies its connection's `slot`, but is no upstream
+/// request any more: tunnels that are quiet for long must not keep requests from being sent.
 pub(crate) fn open(
     mut response: Response<UpstreamBody>,
     client: OnUpgrade,
@@ -34,7 +34,7 @@ pub(crate) fn open(
     let protocol = response.headers().get(header::UPGRADE).cloned();
     tasks.spawn(async move {
         let _slot = slot;
-        // An upgrade that fails leaves two closed connections, which is all there is to say to either side.
+        // An upgrade that fails closes both connections, which tells both sides.
         if let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) {
             let _ =
                 tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await;

@@ -14,11 +14,10 @@ use super::{
     io::{Socket, SocketIo},
 };
 
-/// What connects to the upstream.
 #[derive(Clone)]
 pub(super) struct Connector {
     http: HttpConnector,
-    /// Where the upstream is reached over TLS.
+    /// `None` if the upstream is reached without TLS.
     tls: Option<TlsConnector>,
 }
 
@@ -39,11 +38,11 @@ pub(super) enum ConnectError {
 }
 
 impl Connector {
-    /// What connects to the service at `url`. The system's certificates are read only where they are needed, since that
+    /// Connects to the service at `url`. Reads the system's certificates only if it needs them, since that
     /// takes a while.
     ///
     /// # Errors
-    /// Where the service is reached over TLS and the system's certificates cannot be read.
+    /// If the service is reached over TLS and the system's certificates cannot be read.
     pub(super) fn new(url: &Uri) -> io::Result<Self> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
@@ -56,7 +55,7 @@ impl Connector {
     /// Connects to the service at `url`, within `limit`.
     ///
     /// # Errors
-    /// Where a step fails, or all of them together take too long.
+    /// If a step fails, or all of them together take too long.
     pub(super) async fn connect(&self, url: &Uri, limit: Duration) -> Result<Connection, ConnectError> {
         match timeout(limit, self.open(url)).await {
             Ok(opened) => opened.map_err(ConnectError::Failed),
@@ -81,13 +80,13 @@ impl Connector {
     }
 }
 
-/// The name that the upstream's certificate must hold.
+/// The name that the upstream's certificate must have.
 fn server_name(url: &Uri) -> Result<ServerName<'static>, Box<dyn Error + Send + Sync>> {
     let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     Ok(ServerName::try_from(host.to_owned())?)
 }
 
-/// TLS as the system's certificates have it. HTTP/1.1 is what a server speaks that is not asked.
+/// TLS with the system's certificates. Without ALPN, a server speaks HTTP/1.1.
 fn tls_config() -> io::Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -96,7 +95,7 @@ fn tls_config() -> io::Result<ClientConfig> {
     Ok(builder.with_root_certificates(system_roots()?).with_no_client_auth())
 }
 
-/// The system's certificates, but for those that rustls cannot read.
+/// The system's certificates, without those that rustls cannot read.
 fn system_roots() -> io::Result<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();

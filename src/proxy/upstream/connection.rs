@@ -1,4 +1,4 @@
-//! One connection to the upstream: a request at a time goes over it.
+//! One connection to the upstream. It carries one request at a time.
 
 use std::sync::{
     Arc, Weak,
@@ -16,27 +16,26 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::io::{CountedIo, Socket};
 use crate::proxy::body::RequestBody;
 
-/// The most header lines of an answer. Beyond hyper's usual 100, the parser's room for them comes from the heap, which
-/// costs 730 instructions an answer (of 116,000 for a miss), the same for 512 lines and for 1,024.
+/// The most header lines of an answer. Beyond hyper's usual 100, the parser takes the room for them from the
+/// heap. That costs 730 instructions an answer (of 116,000 for a miss), as many for 512 lines as for 1,024.
 const MAX_HEADERS: usize = 1024;
 
-/// A connection. Its driver, a task of its own, closes it where the upstream does, or once this is dropped.
+/// A connection. Its driver, a task of its own, closes it when the upstream does, or once this is dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
     sender: SendRequest<RequestBody>,
-    /// The driver's, and gone with it: a closed connection holds no file.
+    /// Owned by the driver and dropped with it: a closed connection holds no file.
     socket: Weak<Socket>,
     received: Arc<AtomicU64>,
 }
 
-/// A request that got no response.
+/// Why a request got no response.
 #[derive(Debug)]
 pub(super) struct SendError {
-    /// Itself, where nothing of it was written.
+    /// The request, if nothing of it was written.
     pub(super) unsent: Option<Request<RequestBody>>,
-    /// Whether anything was received since it was handed over.
+    /// Whether a byte was received since the request was handed over.
     pub(super) received_any: bool,
-    /// Why there is no response.
     pub(super) error: hyper::Error,
 }
 
@@ -44,7 +43,7 @@ impl Connection {
     /// A connection that speaks HTTP/1.1 over `io`, which reads and writes `socket`.
     ///
     /// # Errors
-    /// Where hyper will not.
+    /// If hyper refuses `io`.
     pub(super) async fn handshake<T>(io: T, socket: &Arc<Socket>) -> hyper::Result<Self>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -52,27 +51,25 @@ impl Connection {
         let received = Arc::default();
         let io = TokioIo::new(CountedIo::new(io, Arc::clone(&received)));
         let (sender, driver) = http1::Builder::new().max_headers(MAX_HEADERS).handshake(io).await?;
-        // What goes wrong there is told to the request that it goes wrong for.
+        // The request that a failure concerns gets the error.
         tokio::spawn(driver.with_upgrades());
         Ok(Self { sender, socket: Arc::downgrade(socket), received })
     }
 
-    /// Whether nothing can be sent over it any more.
     pub(super) fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
-    /// Whether its last exchange is over, and the next request can be sent.
+    /// Whether the last exchange is over, and the next request can be sent.
     pub(super) fn is_ready(&self) -> bool {
         self.sender.is_ready()
     }
 
-    /// Looks whether the upstream has closed it, or has sent what nobody asked for.
+    /// Whether the upstream has neither closed the connection nor sent anything that nobody asked for.
     pub(super) fn is_quiet(&self) -> bool {
         self.socket.upgrade().is_some_and(|socket| socket.is_quiet())
     }
 
-    /// Its own end's port.
     #[cfg(test)]
     pub(super) fn local_port(&self) -> u16 {
         self.socket.upgrade().expect("an open connection").local_port()
@@ -81,7 +78,7 @@ impl Connection {
     /// Sends a request, and waits for the response's head.
     ///
     /// # Errors
-    /// Where the connection ends before.
+    /// If the connection ends before it.
     pub(super) async fn send(
         &mut self,
         request: Request<RequestBody>,

@@ -1,4 +1,4 @@
-//! What every request upstream gets.
+//! The headers of every request that goes upstream.
 
 use crate::{
     cache::request_directives,
@@ -7,9 +7,9 @@ use crate::{
 };
 use http::{HeaderMap, HeaderValue, header};
 
-/// Makes of a request's headers those that go upstream. They are without the connection's.
+/// Turns the headers of a client's request, without those of its connection, into those that go upstream.
 pub(crate) fn upstream_headers(exchange: &Exchange, headers: &mut HeaderMap, cacheable: bool) {
-    // The length is the body's; `Expect` was answered here; the TTL was for us.
+    // hyper adds the length; `Expect` was answered here; the TTL is for sidecache.
     for name in [header::CONTENT_LENGTH, header::EXPECT, request_directives::X_CACHE_TTL] {
         headers.remove(name);
     }

@@ -1,4 +1,4 @@
-//! The bytes of a connection: a socket that the pool may look at while it is idle, and TLS over it.
+//! The bytes of a connection: a socket that the pool can look at while it is idle, and a count of what came.
 
 use std::{
     io::{self, ErrorKind, IoSlice},
@@ -18,26 +18,24 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A socket that the driver of its connection reads and writes, and the pool looks at. They seldom want it at once: while
-/// a connection is idle, its driver sleeps.
+/// A socket that the driver of its connection reads and writes, and the pool looks at. The lock is seldom
+/// contended: while a connection is idle, its driver sleeps.
 #[derive(Debug)]
 pub(super) struct Socket(Mutex<TcpStream>);
 
 impl Socket {
-    /// A socket for two to use.
     pub(super) const fn new(stream: TcpStream) -> Self {
         Self(Mutex::new(stream))
     }
 
-    /// Whether it is open and has nothing to read. The system itself is asked: the runtime hears of a peer that closes
-    /// only when it next looks.
+    /// Whether the socket is open and has nothing to read. This asks the system: the runtime learns that the
+    /// peer has closed only when it polls the next time.
     pub(super) fn is_quiet(&self) -> bool {
         let stream = self.0.lock();
         let looked = SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]);
         looked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
-    /// Its own end's port.
     #[cfg(test)]
     pub(super) fn local_port(&self) -> u16 {
         self.0.lock().local_addr().expect("an address").port()
@@ -86,8 +84,8 @@ impl AsyncWrite for SocketIo {
     }
 }
 
-/// A connection's bytes both ways, and how many came of HTTP itself: those of a TLS handshake, or of its end, are not
-/// counted.
+/// A connection's bytes both ways, with a count of the HTTP bytes that came. Those of TLS itself do not
+/// count.
 #[derive(Debug)]
 pub(super) struct CountedIo<T> {
     inner: T,
@@ -95,7 +93,7 @@ pub(super) struct CountedIo<T> {
 }
 
 impl<T> CountedIo<T> {
-    /// `inner`, whose bytes that come are counted in `received`.
+    /// `inner`; `received` counts the bytes that come.
     pub(super) const fn new(inner: T, received: Arc<AtomicU64>) -> Self {
         Self { inner, received }
     }

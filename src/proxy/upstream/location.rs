@@ -1,5 +1,6 @@
-//! `Location` and `Content-Location` that name the upstream by its own address, which a client may not reach, or reaches
-//! past the proxy. They become references to the same path at whatever address the client asked. Pure.
+//! `Location` and `Content-Location` that name the upstream by its own address. A client may not reach that
+//! address, or reaches it past the proxy. They become references to the same path at the address that the
+//! client asked. Pure.
 
 use std::net::Ipv6Addr;
 
@@ -9,23 +10,23 @@ use crate::{config::UpstreamConfig, http::validation};
 
 const NAMES: [HeaderName; 2] = [header::LOCATION, header::CONTENT_LOCATION];
 
-/// What the upstream may call itself in its answer to a request.
+/// The names that the upstream may call itself by in its answer to a request.
 #[derive(Debug)]
 pub(crate) struct OwnNames<'a> {
     url: &'a Uri,
-    /// The `Host` that it was asked by, where that is the client's.
+    /// The client's `Host`, if the request upstream has it.
     host: Option<HeaderValue>,
 }
 
 impl<'a> OwnNames<'a> {
-    /// Those of the upstream in its answer to a request with these headers.
+    /// For the answer to a request with these headers.
     pub(crate) fn new(config: &'a UpstreamConfig, request: &HeaderMap) -> Self {
         let host = if config.preserve_host { request.get(header::HOST).cloned() } else { None };
         Self { url: &config.url, host }
     }
 
-    /// Has the references in an answer's head that name the upstream lead to the same through the proxy. A switch of
-    /// protocols is between the two who switch.
+    /// Rewrites the references in an answer's head that name the upstream, so that they lead through the
+    /// proxy. A 101 stays as it is: it concerns the client and the upstream alone.
     pub(crate) fn rewrite<B>(&self, answer: &mut Response<B>) {
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.rewrite_headers(answer.headers_mut());
@@ -55,7 +56,7 @@ impl<'a> OwnNames<'a> {
         HeaderValue::try_from(below(self.url.path(), reference.rest)?).ok()
     }
 
-    /// Whether `authority`, in a reference whose scheme has this port, is one of them.
+    /// Whether `authority`, in a reference whose scheme has the port `default_port`, is one of the names.
     fn include(&self, authority: &Authority<'_>, default_port: u16) -> bool {
         let scheme_port = if self.url.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
         let url = self.url.authority().and_then(|own| Authority::parse(own.as_str()));
@@ -65,7 +66,7 @@ impl<'a> OwnNames<'a> {
     }
 }
 
-/// A reference with an authority, as RFC 3986 divides it.
+/// A reference with an authority (RFC 3986, section 4.2).
 struct Reference<'a> {
     default_port: u16,
     authority: &'a str,
@@ -74,15 +75,15 @@ struct Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    /// Reads `http://…`, `https://…` or `//…`; `None` for any other, and for what browsers read otherwise: to them, `\` is
-    /// `/`, and white space and what is not ASCII is taken out or encoded.
+    /// Parses `http://…`, `https://…` or `//…`. `None` for any other reference, and for those that browsers
+    /// read in another way: they take `\` for `/`, and remove or encode white space and non-ASCII characters.
     fn parse(text: &'a str) -> Option<Self> {
         if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
             return None;
         }
         let (scheme, rest) = text.split_once("//")?;
         let default_port = match scheme {
-            // In a reference without a scheme, a port that is not there is whichever the client's scheme has.
+            // Without a scheme, the default port is that of the client's scheme, which is not known here.
             "" => 80,
             scheme if scheme.eq_ignore_ascii_case("http:") => 80,
             scheme if scheme.eq_ignore_ascii_case("https:") => 443,
@@ -93,7 +94,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// A host and perhaps a port, without a user.
+/// A host and perhaps a port. One with a user is not parsed.
 struct Authority<'a> {
     host: &'a str,
     port: Option<u16>,
@@ -109,15 +110,15 @@ impl<'a> Authority<'a> {
         if host.is_empty() || host.contains('@') {
             return None;
         }
-        // RFC 3986, section 3.2.3: an empty port is none.
+        // RFC 3986, section 3.2.3: an empty port means the default port.
         let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
         let port = if port.is_empty() { None } else { Some(port.parse().ok().filter(|_| is_number)?) };
         Some(Self { host, port })
     }
 
-    /// Whether `other`, under a scheme with the port `other_default`, is the same place. `default` is the port of this
-    /// one's scheme, where that is known. A service that sees the client's scheme and its own name puts the two together:
-    /// where neither names a port, the schemes may differ.
+    /// Whether `other`, under a scheme with the port `other_default`, is the same host and port. `default` is
+    /// the port of this authority's scheme, if that is known. If neither names a port, the schemes may
+    /// differ: a service that sees the client's scheme and its own name puts the two together.
     fn is_same(&self, default: Option<u16>, other: &Authority<'_>, other_default: u16) -> bool {
         let named = |port: Option<u16>, default: Option<u16>| port.filter(|port| Some(*port) != default);
         let is_port = named(self.port, default) == named(other.port, Some(other_default))
@@ -134,22 +135,23 @@ fn is_same_host(one: &str, other: &str) -> bool {
     }
 }
 
-/// The reference, without an authority, to what the upstream has at `rest` where its paths begin with `prefix`; `None`
-/// where the proxy has no path that leads there.
+/// The reference, without an authority, to what the upstream has at `rest` if its paths begin with `prefix`.
+/// `None` if the proxy has no path that leads there.
 fn below(prefix: &str, rest: &str) -> Option<String> {
     let prefix = prefix.trim_end_matches('/');
     let path = &rest[..rest.find(['?', '#']).unwrap_or(rest.len())];
-    // What climbs out of the prefix would climb out of nothing once that is gone.
+    // A path that climbs out of the prefix would name something else once the prefix is removed.
     if !prefix.is_empty() && validation::climbs(path) {
         return None;
     }
     let rest = rest.strip_prefix(prefix)?;
     match rest.bytes().next() {
-        // Two slashes at its beginning would name a host; a dot between them names nothing (RFC 3986, section 5.2.4).
+        // Two slashes at the beginning would name a host; a dot between them is removed (RFC 3986, section
+        // 5.2.4).
         Some(b'/') if rest.starts_with("//") => Some(format!("/.{rest}")),
         Some(b'/') => Some(rest.to_owned()),
         None | Some(b'?' | b'#') => Some(format!("/{rest}")),
-        // It is not below the prefix, but begins alike.
+        // `/basement` is not below `/base`.
         Some(_) => None,
     }
 }
@@ -174,7 +176,8 @@ mod tests {
         }
     }
 
-    /// What becomes of a `Location` that an upstream at `url` sends; `host` is the client's, where that goes upstream.
+    /// The `Location` that the client gets if an upstream at `url` sends `location`; `host` is the client's,
+    /// if that goes upstream.
     fn rewritten(url: &str, host: Option<&str>, location: &str) -> String {
         let config = upstream(url, host.is_some());
         let host = host.map(|host| (header::HOST, HeaderValue::try_from(host).expect("a value")));
@@ -214,7 +217,7 @@ mod tests {
             ("http://svc:8000/base", "http://svc:8000/base", "/"),
             ("http://svc:8000/base", "http://svc:8000/base/", "/"),
             ("http://svc:8000/base", "http://svc:8000/base?x", "/?x"),
-            // Without an authority of its own, it would name a host.
+            // Two slashes would name a host.
             ("http://svc:8000", "http://svc:8000//evil.example/a", "/.//evil.example/a"),
             ("http://svc:8000/base", "http://svc:8000/base//evil.example", "/.//evil.example"),
         ] {
@@ -306,8 +309,8 @@ mod tests {
     }
 
     proptest! {
-        /// To a browser, what was written anew is at the proxy, and names there what it named at the upstream; and it was
-        /// written anew only where a browser finds it at the upstream, too.
+        /// A browser finds what was rewritten at the proxy, under the path that it had at the upstream. Only
+        /// what a browser finds at the upstream is rewritten.
         #[test]
         fn browsers_read_it_alike(text in r"(http:|https:|HTTP:|)//(svc|SVC|svc|evil|u@svc)(:8000|:8000|:8000|:80|:)(/|/|[\\]|@)?([/?#@:.a\\]|%2e){0,9}") {
             let url = "http://svc:8000";

@@ -1,4 +1,10 @@
-//! The service behind: connections to it that are kept, its timeouts, and the bound on requests under way.
+//! The client of the upstream: pooled connections, timeouts, and the bound on requests under way.
+//!
+//! hyper-util's pooled client sends a request over any connection that it does not know to be closed. In front of
+//! services that close connections right after an answer, up to a third of all requests were a 502. So the pool is our
+//! own, over hyper's connections: before one is used, a look at its socket (one `recv` with `MSG_PEEK`) drops it if it is
+//! closed or has something to read. If it ends all the same before the first byte of a response, a request that may be
+//! repeated ([`Repeat`]) is sent once more over a new one.
 
 mod connect;
 mod connection;
@@ -37,7 +43,6 @@ use crate::{
     telemetry::stats::{Counter, Limit},
 };
 
-/// The client of the service behind.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
     connector: Connector,
@@ -47,11 +52,10 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// A client of the service that `config` names, with at most as many requests under way as `permits` has. How many
-    /// it sent once more is counted in `retried`.
+    /// `permits` bounds the requests under way; `retried` counts those that were sent twice.
     ///
     /// # Errors
-    /// Where the service is reached over TLS and the system's certificates cannot be read.
+    /// If the upstream is reached over TLS and the system's certificates cannot be read.
     pub(crate) fn new(
         config: &UpstreamConfig,
         permits: Arc<Semaphore>,
@@ -60,10 +64,10 @@ impl Upstream {
         Ok(Self { connector: Connector::new(&config.url)?, pool: Arc::default(), permits, retried })
     }
 
-    /// Sends `request`, whose target is a path and query, and waits for the response's head.
+    /// Sends `request`, whose target is a path and query. Waits for the response's head.
     ///
     /// # Errors
-    /// Where too many requests are under way, or no proper response comes in time.
+    /// If too many requests are under way, or no proper response comes in time.
     pub(crate) async fn send(
         &self,
         config: &UpstreamConfig,
@@ -101,8 +105,8 @@ impl Upstream {
         Ok(response.map(|body| UpstreamBody::new(Timed::new(body, config.idle_timeout), guard)))
     }
 
-    /// Sends `request` over a connection that is there, and where that one turns out to be closed, once more over a new
-    /// one, if it may be repeated.
+    /// Sends `request` over a pooled connection. If that turns out to be closed, and the request may be
+    /// repeated, sends it once more over a new one.
     async fn send_once_or_twice(
         &self,
         config: &UpstreamConfig,
@@ -112,7 +116,7 @@ impl Upstream {
         let Some(mut connection) = self.pool.take(Instant::now()) else {
             return Box::pin(self.send_over_new(config, request)).await;
         };
-        // hyper keeps what it has begun to write.
+        // hyper does not give back a request that it has begun to write.
         let copy = repeat.copy(&request);
         let failed = match connection.send(request).await {
             Ok(response) => return Ok((response, connection)),
@@ -149,7 +153,7 @@ impl Upstream {
     }
 }
 
-/// Turns the request's target into the upstream's, and names the upstream as its host.
+/// Puts the upstream's prefix before the request's target, and the upstream's authority into its `Host`.
 fn address(config: &UpstreamConfig, request: &mut Request<RequestBody>) -> Result<(), ProxyError> {
     let prefix = config.url.path().trim_end_matches('/');
     let target = match request.uri().path_and_query() {
@@ -170,25 +174,25 @@ fn address(config: &UpstreamConfig, request: &mut Request<RequestBody>) -> Resul
     Ok(())
 }
 
-/// What frames a response must be read in the same way by everybody on its way.
+/// Refuses a framing that two programs on the response's way may read in different ways.
 ///
 /// # Errors
-/// What is wrong.
+/// Says what is wrong.
 fn check_framing(headers: &HeaderMap) -> Result<(), &'static str> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else { return Ok(()) };
-    // "Ought to be handled as an error" (RFC 9112, 6.3): somebody on the way may go by the other one.
+    // "Ought to be handled as an error" (RFC 9112, section 6.3): another program may go by the other one.
     if headers.contains_key(header::CONTENT_LENGTH) {
         return Err("the upstream's answer has both a length and a transfer coding");
     }
-    // Nobody asked for another one, which is not taken off here, and would be passed on and stored as the body.
+    // The request asked for no other coding. It is not decoded here, so it would be passed on and stored as
+    // the body.
     if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
         return Err("the upstream's answer has a transfer coding other than `chunked`");
     }
     Ok(())
 }
 
-/// The error of an answer that did not begin within `limit`.
 #[track_caller]
 pub(crate) fn timed_out(limit: Duration) -> ProxyError {
     ProxyError::new(ErrorKind::UpstreamTimeout, "the upstream did not answer in time")
@@ -213,14 +217,13 @@ fn broken_off(error: hyper::Error) -> ProxyError {
         .with_source(error)
 }
 
-/// The error of a response that did not come whole.
 #[track_caller]
 pub(crate) fn cut(error: &BodyError) -> ProxyError {
     let cause = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
     let cut = |kind| ProxyError::new(kind, "the upstream's answer was cut off").with_source(cause);
     match error {
         BodyError::TimedOut(_) => cut(ErrorKind::UpstreamTimeout).with_limit(Limit::IdleTimeout),
-        // It is this reader's alone, and says what it is.
+        // The error of this reader alone: its message says what happened.
         BodyError::Failed(error) => {
             ProxyError { limit: error.limit, ..ProxyError::new(error.kind, error.message.clone()) }
         }

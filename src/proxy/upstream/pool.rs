@@ -1,4 +1,4 @@
-//! Connections that wait for their next request.
+//! Idle connections, the one used last first.
 
 use std::{
     collections::VecDeque,
@@ -11,25 +11,24 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connection::Connection;
 
-/// Connections that nobody uses are closed before common servers close them (uvicorn and Node: 5 s), so that a
-/// request is seldom sent into a connection that is just going away.
+/// An idle connection is closed before common servers close it (uvicorn and Node: 5 s), so that a request is
+/// seldom sent into a connection that is just going away.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 const IDLE_CONNECTIONS: usize = 256;
 
-/// The idle connections to one upstream.
 #[derive(Debug, Default)]
 pub(super) struct Pool(Mutex<Idle>);
 
 #[derive(Debug, Default)]
 struct Idle {
-    /// Each with the time since when; the one that was used last is at the end, and is taken first.
+    /// Each with the time since when it is idle. The one that was used last is at the end.
     connections: VecDeque<(Connection, Instant)>,
-    /// Whether a task closes those that are never taken.
+    /// Whether a task is there that closes old connections.
     is_watched: bool,
 }
 
 impl Pool {
-    /// A connection that is open and quiet, as far as a look can tell: the upstream may close it at any moment.
+    /// A connection that is open and quiet at this moment. The upstream may close it at any other.
     pub(super) fn take(&self, now: Instant) -> Option<Connection> {
         loop {
             let connection = self.0.lock().take(now)?;
@@ -39,7 +38,8 @@ impl Pool {
         }
     }
 
-    /// Takes a connection back whose response was read to the end. What is left of its exchange may go on for a moment.
+    /// Takes a connection back once its response was read to the end. Its exchange may not be over for a
+    /// moment.
     fn put(self: &Arc<Self>, connection: Connection, now: Instant) {
         let mut idle = self.0.lock();
         if connection.is_closed() {
@@ -54,7 +54,7 @@ impl Pool {
         }
     }
 
-    /// Closes what has been idle for too long; when that is so of the next one.
+    /// Closes the connections that have been idle for too long. Returns when the next one will have been.
     fn close_old(&self, now: Instant) -> Option<Instant> {
         let mut idle = self.0.lock();
         let old = idle.connections.partition_point(|(_, since)| is_old(*since, now));
@@ -70,7 +70,7 @@ impl Idle {
     fn take(&mut self, now: Instant) -> Option<Connection> {
         for at in (0..self.connections.len()).rev() {
             let (connection, since) = self.connections.get(at)?;
-            // So are all before it.
+            // All before it are old, too.
             if is_old(*since, now) {
                 return None;
             }
@@ -88,7 +88,7 @@ fn is_old(since: Instant, now: Instant) -> bool {
     now.saturating_duration_since(since) >= IDLE_CONNECTION
 }
 
-/// Closes connections that are never taken, until there is none.
+/// Closes old connections, until there is none.
 async fn watch(pool: Weak<Pool>, mut due: Instant) {
     loop {
         sleep_until(due).await;
@@ -106,12 +106,11 @@ pub(crate) struct PooledConnection {
 }
 
 impl PooledConnection {
-    /// `connection`, which goes to `pool` later.
     pub(super) const fn new(connection: Connection, pool: Arc<Pool>) -> Self {
         Self { connection, pool }
     }
 
-    /// Leaves the connection to the next request: its response was read to the end.
+    /// Gives the connection to the pool: its response was read to the end.
     pub(crate) fn release(self) {
         self.pool.put(self.connection, Instant::now());
     }
@@ -151,7 +150,7 @@ mod tests {
         pool.0.lock().connections.len()
     }
 
-    /// Where the other end is, which tells connections apart.
+    /// Whether `peer` is the other end of `connection`.
     fn is_to(connection: &Connection, peer: &TcpStream) -> bool {
         connection.local_port() == peer.peer_addr().expect("an address").port()
     }
@@ -179,7 +178,7 @@ mod tests {
             let (spoilt, mut peer) = pair().await;
             let now = Instant::now();
             pool.put(good, now);
-            // The look is asked, and not hyper, which has not been told yet: this task has not given way.
+            // hyper does not know yet, as this task has not yielded: only the look at the socket can tell.
             pool.put(spoilt, now);
             match spoil {
                 "closed" => drop(peer),

@@ -1,28 +1,28 @@
-//! Which requests may be sent once more, where a connection that was used before ends without a response. Pure.
+//! Which requests may be sent once more if a pooled connection ends without a response. Pure.
 
 use http::{Method, Request};
 
 use crate::proxy::body::RequestBody;
 
-/// Whether a request may be sent once more, on a new connection, where the one it was sent on ends before the first byte
-/// of a response: nobody knows then what the upstream did with it.
+/// Whether a request may be sent once more, on a new connection, if its connection ends before the first byte
+/// of a response. Nobody knows then what the upstream did with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// It may: done twice, it changes nothing that done once would not have changed.
+    /// It may: twice changes no more than once.
     Safe,
-    /// Only where nothing of it was written.
+    /// Only if nothing of it was written.
     Unsent,
 }
 
 impl Repeat {
-    /// Of a request with this method; `changes` where its route says that a success changes something.
+    /// For a request that is passed through; `changes` if its route says that a success changes something.
     pub(crate) fn for_method(method: &Method, changes: bool) -> Self {
         // A method that is not known may do anything.
         let is_safe = matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "QUERY");
         if is_safe && !changes { Self::Safe } else { Self::Unsent }
     }
 
-    /// Of a request whose answer is kept. A `POST` asks a question there, unless it `changes` something.
+    /// For a request whose answer is cached. A `POST` asks a question there, unless it `changes` something.
     pub(crate) fn for_cached(method: &Method, changes: bool) -> Self {
         match *method {
             Method::POST if !changes => Self::Safe,
@@ -30,7 +30,7 @@ impl Repeat {
         }
     }
 
-    /// What is needed to send `request` once more, where that is allowed and its body is there.
+    /// A copy of `request` to send once more, if that is allowed and its body is there whole.
     pub(super) fn copy(self, request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
         if self == Self::Unsent {
             return None;

@@ -37,7 +37,8 @@ async fn late_readers_get_everything() {
 #[tokio::test]
 async fn a_dropped_writer_fails_its_readers_at_once() {
     let (flight, writer) = Flight::start(meta(100));
-    let (waiting, reading) = (flight.reader(), tokio::spawn(read_all(flight.reader())));
+    let waiting = flight.reader();
+    let reading = tokio::spawn(read_all(flight.reader()));
     drop(writer);
     assert!(waiting.head().await.is_err());
     assert!(reading.await.expect("no panic").is_err());
@@ -74,13 +75,13 @@ async fn the_only_reader_holds_the_writer_back() {
     let mut reader = flight.reader();
     writer.chunk(bytes(10)).await.expect("room");
     let mut next = Box::pin(writer.chunk(bytes(5)));
-    assert!(futures_poll(&mut next).is_none(), "no room until the reader reads");
+    assert!(poll_once(&mut next).is_none(), "no room until the reader reads");
     reader.frame().await.expect("a chunk").expect("whole");
-    assert_eq!(futures_poll(&mut next), Some(Ok(())));
+    assert_eq!(poll_once(&mut next), Some(Ok(())));
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_just_joined_is_not_slow() {
+async fn a_reader_that_has_just_joined_is_not_slow() {
     let (flight, writer) = Flight::start(meta(10));
     let mut fast = flight.reader();
     writer.chunk(bytes(10)).await.expect("room");
@@ -104,8 +105,9 @@ async fn read_slowly(mut reader: FlightReader, pause: Duration) -> Result<usize,
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_who_reads_is_cut_because_others_are_faster() {
-    let (almost, ms) = (FOLLOWER_STALL - Duration::from_secs(1), Duration::from_millis);
+async fn no_reader_is_cut_because_others_are_faster() {
+    let almost = FOLLOWER_STALL - Duration::from_secs(1);
+    let ms = Duration::from_millis;
     for paces in [
         [almost, ms(1), ms(1)],
         [ms(1), almost, ms(1)],
@@ -127,12 +129,14 @@ async fn nobody_who_reads_is_cut_because_others_are_faster() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_takes_nothing_for_long_is_cut_and_the_others_go_on() {
+async fn a_reader_that_takes_nothing_for_long_is_cut_and_the_others_go_on() {
     for (leader_stalls, longest) in [(true, LEADER_STALL), (false, FOLLOWER_STALL)] {
         let (flight, writer) = Flight::start(meta(10));
-        let (leader, follower) = (flight.reader(), flight.reader());
+        let leader = flight.reader();
+        let follower = flight.reader();
         let (stalled, fast) = if leader_stalls { (leader, follower) } else { (follower, leader) };
-        let (began, fast) = (Instant::now(), tokio::spawn(read_all(fast)));
+        let began = Instant::now();
+        let fast = tokio::spawn(read_all(fast));
         for _ in 0..5 {
             writer.chunk(bytes(10)).await.expect("the fast reader reads");
         }
@@ -146,7 +150,7 @@ async fn who_takes_nothing_for_long_is_cut_and_the_others_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_keeps_nobody_waiting_may_take_its_time() {
+async fn a_reader_that_delays_nobody_may_take_its_time() {
     let (flight, writer) = Flight::start(meta(10));
     let only = tokio::spawn(read_slowly(flight.reader(), LEADER_STALL * 3));
     for _ in 0..5 {
@@ -164,7 +168,7 @@ async fn unread_and_too_large_is_abandoned() {
     assert_eq!(writer.chunk(bytes(1)).await, Err(NoReaders));
 }
 
-fn futures_poll<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
+fn poll_once<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
     match Pin::new(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),
         Poll::Pending => None,
