@@ -1,5 +1,7 @@
-//! A connection whose client may have closed its own half: the end of what it sends is held back while its request is
-//! answered from here ([`crate::request::half_close`]).
+//! A connection whose client may have closed its own half.
+//!
+//! hyper takes the end of the client's bytes for the client's leaving, and drops the request. While the request is
+//! answered from the store, this wrapper holds that end back. [`crate::request::half_close`] has the rules.
 
 use std::{
     io,
@@ -11,16 +13,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::request::half_close::HasHalfClose;
 
-/// A connection whose end is held back while `of` says so.
+/// A connection that hides the client's end from hyper while `halves` says so.
 #[derive(Debug)]
-pub struct Held<S, H> {
-    /// The connection.
-    pub stream: S,
-    /// Who tells.
-    pub of: H,
+pub(super) struct HalfCloseIo<S, H> {
+    pub(super) stream: S,
+    pub(super) halves: H,
 }
 
-impl<S: AsyncRead + Unpin, H: HasHalfClose + Unpin> AsyncRead for Held<S, H> {
+impl<S: AsyncRead + Unpin, H: HasHalfClose + Unpin> AsyncRead for HalfCloseIo<S, H> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -31,11 +31,11 @@ impl<S: AsyncRead + Unpin, H: HasHalfClose + Unpin> AsyncRead for Held<S, H> {
         let is_end = matches!(polled, Poll::Ready(Ok(())))
             && buffer.filled().len() == before
             && buffer.remaining() > 0;
-        if is_end && self.of.half_close().holds_back(cx) { Poll::Pending } else { polled }
+        if is_end && self.halves.half_close().holds_back(cx) { Poll::Pending } else { polled }
     }
 }
 
-impl<S: AsyncWrite + Unpin, H: HasHalfClose + Unpin> AsyncWrite for Held<S, H> {
+impl<S: AsyncWrite + Unpin, H: HasHalfClose + Unpin> AsyncWrite for HalfCloseIo<S, H> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -52,11 +52,11 @@ impl<S: AsyncWrite + Unpin, H: HasHalfClose + Unpin> AsyncWrite for Held<S, H> {
         self.stream.is_write_vectored()
     }
 
-    /// The server asks for this once its own buffer is empty.
+    /// hyper flushes only when its own buffer is empty, so that the whole response is written then.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
         if matches!(polled, Poll::Ready(Ok(()))) {
-            self.of.half_close().flushed();
+            self.halves.half_close().flushed();
         }
         polled
     }
@@ -81,44 +81,46 @@ mod tests {
         }
     }
 
-    /// What one read gives: the bytes, or nothing where it waits.
-    async fn read(held: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
+    /// The bytes of one read; `None` where the read would wait.
+    async fn read(io: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> {
         let mut bytes = [0; 16];
         let mut buffer = ReadBuf::new(&mut bytes);
-        let polled = poll_fn(|cx| Poll::Ready(pin!(&mut *held).poll_read(cx, &mut buffer))).await;
+        let polled = poll_fn(|cx| Poll::Ready(pin!(&mut *io).poll_read(cx, &mut buffer))).await;
         polled.is_ready().then(|| buffer.filled().to_vec())
     }
 
-    /// A client that has sent `text` and the end, and the connection at which that comes.
-    async fn ended(text: &str) -> (tokio::io::DuplexStream, Held<tokio::io::DuplexStream, Arc<HalfClose>>) {
+    type TestIo = HalfCloseIo<tokio::io::DuplexStream, Arc<HalfClose>>;
+
+    /// A client that has sent `text` and closed its half, and the server's end of that connection.
+    async fn half_closed(text: &str) -> (tokio::io::DuplexStream, TestIo) {
         let (mut client, stream) = tokio::io::duplex(64);
         client.write_all(text.as_bytes()).await.expect("room");
         client.shutdown().await.expect("open");
-        (client, Held { stream, of: Arc::default() })
+        (client, HalfCloseIo { stream, halves: Arc::default() })
     }
 
     #[tokio::test]
     async fn between_requests_the_end_is_the_end() {
-        let (_client, mut held) = ended("a").await;
-        assert_eq!(read(&mut held).await, Some(b"a".to_vec()));
-        assert_eq!(read(&mut held).await, Some(Vec::new()));
+        let (_client, mut io) = half_closed("a").await;
+        assert_eq!(read(&mut io).await, Some(b"a".to_vec()));
+        assert_eq!(read(&mut io).await, Some(Vec::new()));
     }
 
     #[tokio::test]
-    async fn it_is_held_back_until_the_answer_is_written() {
-        let (mut client, mut held) = ended("a").await;
-        let of = Arc::clone(&held.of);
-        of.begin();
-        assert_eq!(read(&mut held).await, Some(b"a".to_vec()), "what was sent comes");
-        assert_eq!(read(&mut held).await, None);
-        held.flush().await.expect("open");
-        assert_eq!(read(&mut held).await, None, "nothing is answered yet");
-        of.answered();
-        assert_eq!(read(&mut held).await, None, "nothing is written yet");
+    async fn the_end_is_hidden_until_the_answer_is_written() {
+        let (mut client, mut io) = half_closed("a").await;
+        let halves = Arc::clone(&io.halves);
+        halves.begin();
+        assert_eq!(read(&mut io).await, Some(b"a".to_vec()), "what was sent before the end");
+        assert_eq!(read(&mut io).await, None);
+        io.flush().await.expect("open");
+        assert_eq!(read(&mut io).await, None, "nothing is answered yet");
+        halves.answered();
+        assert_eq!(read(&mut io).await, None, "nothing is written yet");
         let closed = tokio::spawn(async move {
-            held.write_all(b"answer").await.expect("open");
-            held.flush().await.expect("open");
-            held.read(&mut [0]).await
+            io.write_all(b"answer").await.expect("open");
+            io.flush().await.expect("open");
+            io.read(&mut [0]).await
         });
         let mut answer = [0; 6];
         client.read_exact(&mut answer).await.expect("an answer");
@@ -126,29 +128,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_leaves_while_the_upstream_is_asked_is_let_go() {
-        let (_client, mut held) = ended("").await;
-        held.of.begin();
-        assert_eq!(read(&mut held).await, None);
-        let of = Arc::clone(&held.of);
-        let reading = tokio::spawn(async move { held.read(&mut [0]).await });
+    async fn the_end_is_seen_while_the_upstream_is_asked() {
+        let (_client, mut io) = half_closed("").await;
+        io.halves.begin();
+        assert_eq!(read(&mut io).await, None);
+        let halves = Arc::clone(&io.halves);
+        let reading = tokio::spawn(async move { io.read(&mut [0]).await });
         tokio::task::yield_now().await;
-        of.waits_elsewhere();
+        halves.waits_elsewhere();
         assert_eq!(reading.await.expect("it is woken").expect("no error"), 0);
     }
 
     #[tokio::test]
-    async fn a_body_that_needs_more_ends_with_the_end_alone() {
-        let (_client, mut held) = ended("a").await;
-        let of = Arc::clone(&held.of);
-        of.begin();
-        of.needs_more();
-        assert_eq!(read(&mut held).await, Some(b"a".to_vec()));
-        assert_eq!(read(&mut held).await, None, "it was asked for before the end had come");
-        of.needs_more();
-        assert_eq!(read(&mut held).await, Some(Vec::new()));
+    async fn a_body_that_needs_more_sees_the_end() {
+        let (_client, mut io) = half_closed("a").await;
+        let halves = Arc::clone(&io.halves);
+        halves.begin();
+        halves.needs_more();
+        assert_eq!(read(&mut io).await, Some(b"a".to_vec()));
+        assert_eq!(read(&mut io).await, None, "more was needed before the end had come");
+        halves.needs_more();
+        assert_eq!(read(&mut io).await, Some(Vec::new()));
         // The next request's end is its own.
-        of.begin();
-        assert_eq!(read(&mut held).await, None);
+        halves.begin();
+        assert_eq!(read(&mut io).await, None);
     }
 }

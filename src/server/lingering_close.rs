@@ -1,7 +1,9 @@
-//! A connection that is closed while its client still sends. Were it closed at once, the system would answer the bytes
-//! that nobody reads with a reset, and the client could lose the response that it was to read first (RFC 9112, section
-//! 9.6). So its sending half is closed first, and what still comes is read and dropped until the client closes too, or
-//! takes too long. The limits are those of nginx (`lingering_timeout`, `lingering_time`).
+//! A connection that is closed while its client still sends.
+//!
+//! If it closed at once, the system would answer the unread bytes with a reset, and the client could lose the response
+//! before it has read it (RFC 9112, section 9.6). So the sending half is closed first. What still comes is read and
+//! dropped until the client closes too, or takes too long. The limits are nginx's `lingering_timeout` and
+//! `lingering_time`.
 
 use std::{
     io,
@@ -17,57 +19,58 @@ use tokio::{
 
 use crate::request::half_close::HasHalfClose;
 
-/// The longest wait between two reads, and in all.
+/// The longest wait between two reads.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// The longest wait in all.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What one read takes at most, in bytes.
-const PIECE: usize = 16 * 1024;
+/// The most that one read takes, in bytes.
+const READ_SIZE: usize = 16 * 1024;
 
-/// A connection that lingers where something may still come.
+/// A connection that lingers at its end if the client may still send.
 #[derive(Debug)]
-pub struct Lingering<S, H> {
+pub(super) struct LingeringIo<S, H> {
     stream: S,
-    /// Knows whether the last request is answered, and whether its body was read.
-    of: H,
-    /// Whether anything has come since the last answer was written.
+    /// Says whether the last request is answered, and whether its body was read.
+    halves: H,
+    /// Whether bytes have come since the last answer was written.
     has_unanswered: bool,
     /// Whether the client has closed its half.
     has_ended: bool,
     closing: Option<Closing>,
 }
 
-/// The sending half is closed.
+/// The deadlines once the sending half is closed.
 #[derive(Debug)]
 struct Closing {
-    last: Instant,
+    limit: Instant,
     pause: Pin<Box<Sleep>>,
 }
 
-impl<S, H> Lingering<S, H> {
-    /// The connection `stream`, whose requests `of` knows.
-    pub fn new(stream: S, of: H) -> Self {
-        Self { stream, of, has_unanswered: false, has_ended: false, closing: None }
+impl<S, H> LingeringIo<S, H> {
+    pub(super) fn new(stream: S, halves: H) -> Self {
+        Self { stream, halves, has_unanswered: false, has_ended: false, closing: None }
     }
 }
 
-impl<S: AsyncRead + Unpin, H: HasHalfClose> Lingering<S, H> {
-    /// Reads what still comes, to the client's end.
+impl<S: AsyncRead + Unpin, H: HasHalfClose> LingeringIo<S, H> {
+    /// Reads and drops what still comes, up to the client's end or the limits.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let closing = self.closing.get_or_insert_with(|| {
             let now = Instant::now();
-            Closing { last: now + LIMIT, pause: Box::pin(sleep_until(now + PAUSE)) }
+            Closing { limit: now + LIMIT, pause: Box::pin(sleep_until(now + PAUSE)) }
         });
-        let mut piece = [const { std::mem::MaybeUninit::uninit() }; PIECE];
+        let mut piece = [const { std::mem::MaybeUninit::uninit() }; READ_SIZE];
         loop {
             let mut buffer = ReadBuf::uninit(&mut piece);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     let now = Instant::now();
-                    if now >= closing.last {
+                    if now >= closing.limit {
                         return Poll::Ready(());
                     }
-                    closing.pause.as_mut().reset(closing.last.min(now + PAUSE));
+                    closing.pause.as_mut().reset(closing.limit.min(now + PAUSE));
                 }
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return closing.pause.as_mut().poll(cx),
@@ -76,7 +79,7 @@ impl<S: AsyncRead + Unpin, H: HasHalfClose> Lingering<S, H> {
     }
 }
 
-impl<S: AsyncRead + Unpin, H: HasHalfClose + Unpin> AsyncRead for Lingering<S, H> {
+impl<S: AsyncRead + Unpin, H: HasHalfClose + Unpin> AsyncRead for LingeringIo<S, H> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -93,7 +96,7 @@ impl<S: AsyncRead + Unpin, H: HasHalfClose + Unpin> AsyncRead for Lingering<S, H
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin, H: HasHalfClose + Unpin> AsyncWrite for Lingering<S, H> {
+impl<S: AsyncRead + AsyncWrite + Unpin, H: HasHalfClose + Unpin> AsyncWrite for LingeringIo<S, H> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -112,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, H: HasHalfClose + Unpin> AsyncWrite for 
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
-        if polled.is_ready() && self.of.half_close().is_answered() {
+        if polled.is_ready() && self.halves.half_close().is_answered() {
             self.has_unanswered = false;
         }
         polled
@@ -121,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, H: HasHalfClose + Unpin> AsyncWrite for 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.closing.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            let may_come = self.has_unanswered || self.of.half_close().is_abandoned();
+            let may_come = self.has_unanswered || self.halves.half_close().is_abandoned();
             if self.has_ended || !may_come {
                 return Poll::Ready(Ok(()));
             }
@@ -142,22 +145,22 @@ mod tests {
     use super::*;
     use crate::request::half_close::HalfClose;
 
-    /// A client, and the connection at which its `request` has come.
-    async fn connection(request: &[u8]) -> (DuplexStream, Lingering<DuplexStream, Arc<HalfClose>>) {
+    /// A client, and the server's end of its connection, at which `request` has been read.
+    async fn connection(request: &[u8]) -> (DuplexStream, LingeringIo<DuplexStream, Arc<HalfClose>>) {
         let (mut client, stream) = duplex(1024);
-        let of = Arc::<HalfClose>::default();
-        let mut connection = Lingering::new(stream, Arc::clone(&of));
+        let halves = Arc::<HalfClose>::default();
+        let mut connection = LingeringIo::new(stream, Arc::clone(&halves));
         client.write_all(request).await.expect("room");
-        of.begin();
+        halves.begin();
         let read = connection.read_exact(&mut vec![0; request.len()]).await;
         assert_eq!(read.expect("it has come"), request.len());
         (client, connection)
     }
 
-    /// Answers, and closes. How long that takes.
-    async fn close(connection: &mut Lingering<DuplexStream, Arc<HalfClose>>) -> Duration {
+    /// Answers and closes; returns how long closing took.
+    async fn close(connection: &mut LingeringIo<DuplexStream, Arc<HalfClose>>) -> Duration {
         connection.write_all(b"answer").await.expect("open");
-        connection.of.answered();
+        connection.halves.answered();
         connection.flush().await.expect("open");
         let began = Instant::now();
         connection.shutdown().await.expect("open");
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_all_was_read_nothing_is_waited_for() {
+    async fn a_request_that_was_read_whole_closes_at_once() {
         let (_client, mut connection) = connection(b"whole").await;
         assert_eq!(close(&mut connection).await, Duration::ZERO);
     }
@@ -173,16 +176,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_ended_is_not_waited_for() {
         let (mut client, mut connection) = connection(b"half").await;
-        connection.of.abandon();
+        connection.halves.abandon();
         client.shutdown().await.expect("open");
         assert_eq!(connection.read(&mut [0]).await.expect("open"), 0);
         assert_eq!(close(&mut connection).await, Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_client_is_waited_for_as_long_as_a_pause_may_be() {
+    async fn a_silent_client_is_waited_for_one_pause() {
         let (mut client, mut connection) = connection(b"half").await;
-        connection.of.abandon();
+        connection.halves.abandon();
         assert_eq!(close(&mut connection).await, PAUSE);
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.expect("open");
@@ -192,7 +195,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_on_is_read_to_its_end() {
         let (mut client, mut connection) = connection(b"half").await;
-        connection.of.abandon();
+        connection.halves.abandon();
         let sending = tokio::spawn(async move {
             for _ in 0..10 {
                 client.write_all(&[0; 4096]).await.expect("it is read");
@@ -208,7 +211,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_on_and_on_is_cut() {
         let (mut client, mut connection) = connection(b"half").await;
-        connection.of.abandon();
+        connection.halves.abandon();
         let sending = tokio::spawn(async move {
             while client.write_all(b"more").await.is_ok() {
                 sleep(Duration::from_secs(1)).await;
@@ -223,7 +226,7 @@ mod tests {
     async fn half_a_request_after_the_answer_is_waited_for_too() {
         let (mut client, mut connection) = connection(b"whole").await;
         connection.write_all(b"answer").await.expect("open");
-        connection.of.answered();
+        connection.halves.answered();
         connection.flush().await.expect("open");
         client.write_all(b"GET / HT").await.expect("room");
         connection.read_exact(&mut [0; 8]).await.expect("it has come");

@@ -1,26 +1,29 @@
-//! Accepting connections, and letting them end well.
+//! Sockets: accepts connections, bounds their number, and closes them in order.
+//!
+//! One task serves one connection. hyper reads and writes HTTP; this room decides when a connection has been silent
+//! for too long (`idle`), what its end means (`half_close`, `lingering_close`), and how little each request
+//! costs beside the handler (`repoll`, `timer`, `write_buffer`). The last three do by hand what the runtime or
+//! hyper could do; each page has the measured number. `heap_trim` returns memory after many connections at once.
 
-pub mod half_close;
-pub mod heap_trim;
-pub mod lingering_close;
-pub mod repoll;
-pub mod timer;
-pub mod write_buffer;
+mod half_close;
+mod heap_trim;
+mod idle;
+mod lingering_close;
+mod repoll;
+mod timer;
+mod write_buffer;
 
 use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{Request, Response, Version, header};
+use http::{Request, Response, header};
 use http_body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -41,20 +44,25 @@ use crate::{
         connection::{Connection, ConnectionSlot},
     },
     server::{
-        half_close::Held, heap_trim::HeapTrim, lingering_close::Lingering, repoll::Repoll,
-        timer::ServerTimer, write_buffer::WriteBuffer,
+        half_close::HalfCloseIo,
+        heap_trim::HeapTrim,
+        idle::{Activity, AnswerGuard, ResponseGuard, Silence},
+        lingering_close::LingeringIo,
+        repoll::Repoll,
+        timer::LazyTimer,
+        write_buffer::WriteBuffer,
     },
     telemetry::stats::{Limit, Stats},
 };
 
-/// After a failed accept (out of file descriptors, say), the time until the next one.
+/// The pause after a failed accept, for example without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often an HTTP/2 peer is asked whether it is still there, and how long it may take to say so.
+/// An HTTP/2 peer gets a ping this often, and has this long to answer it.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The largest request head, in bytes; the HTTP parser answers 431 beyond.
+/// The largest request head, in bytes. The HTTP parser answers a larger one with 431.
 const MAX_HEAD: usize = 64 * 1024;
 
 /// How a listener serves.
@@ -62,94 +70,18 @@ const MAX_HEAD: usize = 64 * 1024;
 pub struct Server {
     /// Counts what the limits refuse.
     pub stats: Arc<Stats>,
-    /// Connections beyond this many wait to be accepted.
+    /// More connections than this wait to be accepted.
     pub max_connections: usize,
-    /// For a request's head to arrive.
+    /// How long a request's head may take to arrive.
     pub header_timeout: Duration,
-    /// Stops accepting, and lets each connection end after its request.
+    /// Once cancelled, nothing more is accepted, and each connection closes after its current request.
     pub stop: CancellationToken,
-    /// The connections that run.
+    /// The tasks of the open connections.
     pub tasks: TaskTracker,
 }
 
-/// What a connection has been heard of.
-#[derive(Debug, Default)]
-struct Activity {
-    /// Requests that came, and over HTTP/2 answers that went.
-    beats: AtomicUsize,
-    running: AtomicUsize,
-    is_http2: AtomicBool,
-}
-
-/// What a while without anything means.
-enum Quiet {
-    /// There was something.
-    Broken,
-    /// No request has come since the last answer had gone.
-    Idle,
-    /// No request has come at all.
-    Mute,
-}
-
-impl Activity {
-    /// One more request; over HTTP/2, it runs until what this gives is dropped.
-    fn beat(self: &Arc<Self>, version: Version) -> Option<ActiveRequest> {
-        self.beats.fetch_add(1, Ordering::Relaxed);
-        (version == Version::HTTP_2).then(|| {
-            self.is_http2.store(true, Ordering::Relaxed);
-            self.running.fetch_add(1, Ordering::Relaxed);
-            ActiveRequest(Arc::clone(self))
-        })
-    }
-
-    /// Whether its silence is watched here.
-    fn is_watched(&self) -> bool {
-        self.beats.load(Ordering::Relaxed) == 0 || self.is_http2.load(Ordering::Relaxed)
-    }
-
-    /// What a while was in which no more was heard than `heard`.
-    fn since(&self, heard: &mut usize) -> Quiet {
-        let beats = self.beats.load(Ordering::Relaxed);
-        match std::mem::replace(heard, beats) {
-            _ if beats == 0 => Quiet::Mute,
-            before if before == beats && self.running.load(Ordering::Relaxed) == 0 => Quiet::Idle,
-            _ => Quiet::Broken,
-        }
-    }
-}
-
-/// A request that runs, to the end of its answer.
-#[derive(Debug)]
-struct ActiveRequest(Arc<Activity>);
-
-impl Drop for ActiveRequest {
-    fn drop(&mut self) {
-        self.0.beats.fetch_add(1, Ordering::Relaxed);
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Tells, once dropped, that an answer has been made.
-#[derive(Debug)]
-struct Answered(Arc<Connection>);
-
-impl Drop for Answered {
-    fn drop(&mut self) {
-        self.0.half_close.answered();
-    }
-}
-
-/// What lasts as long as the body of an answer.
-#[derive(Debug)]
-struct AnswerGuard {
-    _beat: Option<ActiveRequest>,
-    _answered: Option<Answered>,
-}
-
-impl BodyGuard for AnswerGuard {}
-
 impl Server {
-    /// Serves `listener` with `handle` until it is stopped.
+    /// Serves `listener` with `handle` until [`Server::stop`] is cancelled.
     pub async fn run<H, F, B, E>(self, listener: TcpListener, handle: H)
     where
         H: Fn(Request<ClientBody>, Arc<Connection>) -> F + Clone + Send + Sync + 'static,
@@ -159,7 +91,7 @@ impl Server {
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
         let permits = Arc::new(Semaphore::new(self.max_connections));
-        let crowd = Arc::new(HeapTrim::default());
+        let open = Arc::new(HeapTrim::default());
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -168,9 +100,9 @@ impl Server {
             match accepted {
                 Ok((stream, peer, permit)) => {
                     let connection = self.clone().connection(stream, peer, permit, handle.clone());
-                    let member = crowd.join();
+                    let counted = open.count();
                     self.tasks.spawn(async move {
-                        let _member = member;
+                        let _counted = counted;
                         connection.await;
                     });
                 }
@@ -205,59 +137,49 @@ impl Server {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
-        // Small writes, such as the events of a stream, must not wait for each other.
+        // Without this, the system would hold back small writes, such as the events of a stream.
         let _ = stream.set_nodelay(true);
-        // Its own, so that connections do not wait for each other to look at it.
+        // A token of its own: connections that look at one token wait for each other.
         let stop = self.stop.child_token();
-        let (pulse, place) = (Arc::new(Activity::default()), ConnectionSlot(Arc::new(permit)));
+        let activity = Arc::new(Activity::default());
         let caller = Arc::new(Connection::new(peer.ip()));
+        let slot = ConnectionSlot(Arc::new(permit));
         let service = {
-            let (pulse, place, caller) = (Arc::clone(&pulse), place.clone(), Arc::clone(&caller));
+            let activity = Arc::clone(&activity);
+            let caller = Arc::clone(&caller);
             service_fn(move |mut request: Request<Incoming>| {
-                let beat = pulse.beat(request.version());
-                // An upgraded connection goes on when this one has ended.
+                let active = activity.begin_request(request.version());
+                // An upgraded connection outlives this task, and takes its slot along.
                 if request.headers().contains_key(header::UPGRADE) {
-                    request.extensions_mut().insert(place.clone());
+                    request.extensions_mut().insert(slot.clone());
                 }
-                // Over HTTP/2 each request has an end of its own.
-                let answered = beat.is_none().then(|| Answered(Arc::clone(&caller)));
+                // Over HTTP/2 each request has its own end, so only HTTP/1 looks at the connection's.
+                let answered = active.is_none().then(|| AnswerGuard(Arc::clone(&caller)));
                 if answered.is_some() {
                     caller.half_close.begin();
                 }
                 let request = request.map(|body| ClientBody::new(body, Arc::clone(&caller)));
                 handle(request, Arc::clone(&caller)).map(|answer| {
-                    let guard = AnswerGuard { _beat: beat, _answered: answered };
+                    let guard = ResponseGuard { _active: active, _answered: answered };
                     answer.map(|response| response.map(|body| Guarded::new(body, guard)))
                 })
             })
         };
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .timer(ServerTimer::default())
-            .header_read_timeout(self.header_timeout)
-            .max_buf_size(MAX_HEAD);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_header_list_size(MAX_HEAD as u32)
-            // A peer that is gone without a word holds its place no longer than this.
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT);
-        let stream = Lingering::new(WriteBuffer(stream), Arc::clone(&caller));
-        let io = TokioIo::new(Held { stream, of: caller });
+        let stream = LingeringIo::new(WriteBuffer(stream), Arc::clone(&caller));
+        let io = TokioIo::new(HalfCloseIo { stream, halves: caller });
+        let builder = self.http_builder();
         let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
-        // The parser's own timeout begins once it knows the protocol, and is HTTP/1's alone; else this one runs.
-        let mut silence = pin!(tokio::time::sleep(self.header_timeout));
-        let promptly = Repoll::default();
+        // hyper's own head timeout begins once it knows the protocol, and is for HTTP/1 alone. This one does the rest.
+        let mut idle_timer = pin!(tokio::time::sleep(self.header_timeout));
+        let repoll = Repoll::default();
         let mut stopping = false;
-        let mut heard = 0;
+        let mut seen = 0;
         loop {
             tokio::select! {
                 biased;
-                ended = poll_fn(|cx| promptly.poll(connection.as_mut(), cx)) => {
-                    // Over HTTP/2, it is a peer that did not answer a ping.
-                    let is_http1 = !pulse.is_http2.load(Ordering::Relaxed);
+                ended = poll_fn(|cx| repoll.poll(connection.as_mut(), cx)) => {
+                    // Over HTTP/2, a timeout is a peer that did not answer a ping.
+                    let is_http1 = !activity.is_http2();
                     if is_http1 && ended.is_err_and(|error| is_timeout(&*error)) {
                         self.stats.limited(Limit::HeaderTimeout);
                     }
@@ -267,17 +189,17 @@ impl Server {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = silence.as_mut(), if pulse.is_watched() => {
-                    silence.as_mut().reset(Instant::now() + self.header_timeout);
-                    match pulse.since(&mut heard) {
-                        Quiet::Broken => {}
-                        Quiet::Idle if stopping => {}
-                        // What still goes to the client goes on to its end.
-                        Quiet::Idle => {
+                () = idle_timer.as_mut(), if activity.is_watched() => {
+                    idle_timer.as_mut().reset(Instant::now() + self.header_timeout);
+                    match activity.silence_since(&mut seen) {
+                        Silence::None => {}
+                        Silence::BetweenRequests if stopping => {}
+                        // Responses that are still being written go on to their end.
+                        Silence::BetweenRequests => {
                             stopping = true;
                             connection.as_mut().graceful_shutdown();
                         }
-                        Quiet::Mute => {
+                        Silence::NoRequest => {
                             self.stats.limited(Limit::HeaderTimeout);
                             return;
                         }
@@ -285,6 +207,23 @@ impl Server {
                 }
             }
         }
+    }
+
+    fn http_builder(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(LazyTimer::default())
+            .header_read_timeout(self.header_timeout)
+            .max_buf_size(MAX_HEAD);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(MAX_HEAD as u32)
+            // A peer that vanished frees its slot after these two.
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
+        builder
     }
 }
 

@@ -1,7 +1,12 @@
-//! A task that is woken while it runs goes on at once.
+//! Polls a connection again at once if it woke itself while it ran.
 //!
-//! A connection wakes itself with each request whose body its own handler reads. The runtime would put it at the end
-//! of its queue, and wake another thread to look there.
+//! A connection wakes itself with each request whose body its handler reads: hyper hands the body over within the task
+//! that asks for it. The runtime would put the task at the end of its queue, and wake another thread to look there.
+//!
+//! Measured with strace, 400 requests on one connection (commit 84cbabd): without this, a miss has two futex calls, one
+//! wake and one wait, and a hit 1.2, with 0.5 writes to wake the I/O driver; with it, a miss has none. To poll the one
+//! future again, and not the whole `select!` around it, saves 600 of a hit's 39,000 instructions (callgrind, commit
+//! 3727a81).
 
 use std::{
     pin::Pin,
@@ -14,21 +19,21 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-/// How often a future is polled in a row before others have their turn.
-const AT_ONCE: usize = 8;
+/// How often a future is polled in a row before it yields to other tasks.
+const MAX_POLLS: usize = 8;
 
 const IDLE: u8 = 0;
-const RUNNING: u8 = 1;
+const POLLING: u8 = 1;
 const WOKEN: u8 = 2;
 
-/// Who is woken, and whether the runtime must hear of it.
+/// The future's waker. It wakes the task only if the future is not being polled.
 #[derive(Debug, Default)]
-struct Bell {
+struct InnerWaker {
     state: AtomicU8,
     task: AtomicWaker,
 }
 
-impl Wake for Bell {
+impl Wake for InnerWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -40,37 +45,37 @@ impl Wake for Bell {
     }
 }
 
-/// Polls one future, again where it was woken while it was polled.
+/// Polls one future, and again where it was woken meanwhile.
 #[derive(Debug)]
-pub struct Repoll {
-    bell: Arc<Bell>,
+pub(super) struct Repoll {
+    inner: Arc<InnerWaker>,
     waker: Waker,
 }
 
 impl Default for Repoll {
     fn default() -> Self {
-        let bell = Arc::new(Bell::default());
-        Self { waker: Waker::from(Arc::clone(&bell)), bell }
+        let inner = Arc::new(InnerWaker::default());
+        Self { waker: Waker::from(Arc::clone(&inner)), inner }
     }
 }
 
 impl Repoll {
-    /// Polls `future`, which is the same one each time.
-    pub fn poll<F: Future>(&self, mut future: Pin<&mut F>, cx: &Context<'_>) -> Poll<F::Output> {
-        let bell = &self.bell;
-        bell.task.register(cx.waker());
-        for _ in 0..AT_ONCE {
-            bell.state.swap(RUNNING, Ordering::AcqRel);
+    /// Polls `future`, which must be the same one in each call.
+    pub(super) fn poll<F: Future>(&self, mut future: Pin<&mut F>, cx: &Context<'_>) -> Poll<F::Output> {
+        let inner = &self.inner;
+        inner.task.register(cx.waker());
+        for _ in 0..MAX_POLLS {
+            inner.state.swap(POLLING, Ordering::AcqRel);
             if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&self.waker)) {
                 return Poll::Ready(output);
             }
-            let slept =
-                bell.state.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire).is_ok();
-            if slept {
+            let was_woken =
+                inner.state.compare_exchange(POLLING, IDLE, Ordering::AcqRel, Ordering::Acquire).is_err();
+            if !was_woken {
                 return Poll::Pending;
             }
         }
-        bell.state.store(IDLE, Ordering::Release);
+        inner.state.store(IDLE, Ordering::Release);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -84,31 +89,34 @@ mod tests {
 
     use super::*;
 
-    async fn promptly<F: Future>(future: F) -> F::Output {
-        let (mut future, promptly) = (pin!(future), Repoll::default());
-        poll_fn(|cx| promptly.poll(future.as_mut(), cx)).await
+    async fn repolled<F: Future>(future: F) -> F::Output {
+        let mut future = pin!(future);
+        let repoll = Repoll::default();
+        poll_fn(|cx| repoll.poll(future.as_mut(), cx)).await
     }
 
+    /// The task's waker: counts how often it is called.
     #[derive(Default)]
-    struct Count(AtomicUsize);
+    struct WakeCount(AtomicUsize);
 
-    impl Wake for Count {
+    impl Wake for WakeCount {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Polls once; the result, and how often the runtime was to hear of it so far.
-    fn poll<F: Future + Unpin>(future: &mut F, count: &Arc<Count>) -> (Poll<F::Output>, usize) {
+    /// Polls once; returns the result, and how often the task has been woken so far.
+    fn poll<F: Future + Unpin>(future: &mut F, count: &Arc<WakeCount>) -> (Poll<F::Output>, usize) {
         let waker = Waker::from(Arc::clone(count));
         let polled = pin!(future).poll(&mut Context::from_waker(&waker));
         (polled, count.0.load(Ordering::Relaxed))
     }
 
     #[test]
-    fn what_wakes_itself_goes_on_without_the_runtime() {
-        let (count, mut left) = (Arc::default(), AT_ONCE - 1);
-        let mut work = Box::pin(promptly(poll_fn(move |cx| {
+    fn a_future_that_wakes_itself_is_polled_again_without_the_runtime() {
+        let count = Arc::default();
+        let mut left = MAX_POLLS - 1;
+        let mut work = Box::pin(repolled(poll_fn(move |cx| {
             cx.waker().wake_by_ref();
             left = left.saturating_sub(1);
             if left == 0 { Poll::Ready("done") } else { Poll::Pending }
@@ -117,9 +125,9 @@ mod tests {
     }
 
     #[test]
-    fn others_have_their_turn() {
+    fn a_future_that_always_wakes_itself_yields() {
         let count = Arc::default();
-        let mut work = Box::pin(promptly(poll_fn(|cx| {
+        let mut work = Box::pin(repolled(poll_fn(|cx| {
             cx.waker().wake_by_ref();
             Poll::<()>::Pending
         })));
@@ -128,10 +136,10 @@ mod tests {
     }
 
     #[test]
-    fn the_runtime_hears_once_of_what_happens_meanwhile() {
+    fn a_wake_from_outside_wakes_the_task_once() {
         let count = Arc::default();
         let (sender, mut receiver) = mpsc::unbounded_channel();
-        let mut work = Box::pin(promptly(async move { (receiver.recv().await, receiver.recv().await) }));
+        let mut work = Box::pin(repolled(async move { (receiver.recv().await, receiver.recv().await) }));
         assert_eq!(poll(&mut work, &count), (Poll::Pending, 0));
         sender.send(1).expect("a receiver");
         assert_eq!(poll(&mut work, &count), (Poll::Pending, 1));
@@ -142,7 +150,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_wake_is_lost_between_threads() {
         let (sender, mut receiver) = mpsc::unbounded_channel();
-        let reading = tokio::spawn(promptly(async move {
+        let reading = tokio::spawn(repolled(async move {
             let mut sum = 0_u64;
             while let Some(number) = receiver.recv().await {
                 sum += number;

@@ -1,5 +1,8 @@
-//! Small writes in one piece: to copy a head and a short body together is less work than two are for the system. What is
-//! longer goes as it is.
+//! Writes a head and a short body in one piece.
+//!
+//! hyper writes both with one `writev`. For small pieces, a copy into one buffer and a `write` cost less: `writev` of two
+//! costs the system some 4 % of such a request (commit e04f0e8). Longer writes go as they are. A buffer on the stack was
+//! tried first; its 4 KiB were zeroed with each write, so that each thread now keeps one (commit cfe6fbd).
 
 use std::{
     cell::RefCell,
@@ -13,17 +16,16 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What is written in one piece, in bytes: a hit with an answer of usual length.
-const SMALL: usize = 4096;
+/// The largest write that is copied, in bytes: a hit with an answer of usual length.
+const MAX_COPIED: usize = 4096;
 
 thread_local! {
-    /// Where a thread's small writes are gathered. One for each of them would have to be made, or kept, each time.
-    static WHOLE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A connection that gathers small writes.
+/// A connection that joins the pieces of small writes.
 #[derive(Debug)]
-pub struct WriteBuffer(pub TcpStream);
+pub(super) struct WriteBuffer(pub(super) TcpStream);
 
 impl AsyncRead for WriteBuffer {
     fn poll_read(
@@ -46,13 +48,13 @@ impl AsyncWrite for WriteBuffer {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let len: usize = pieces.iter().map(|piece| piece.len()).sum();
-        if pieces.len() < 2 || len > SMALL {
+        if pieces.len() < 2 || len > MAX_COPIED {
             return Pin::new(&mut self.0).poll_write_vectored(cx, pieces);
         }
-        WHOLE.with_borrow_mut(|whole| {
-            whole.clear();
-            pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
-            Pin::new(&mut self.0).poll_write(cx, whole)
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            pieces.iter().for_each(|piece| buffer.extend_from_slice(piece));
+            Pin::new(&mut self.0).poll_write(cx, buffer)
         })
     }
 
@@ -90,9 +92,14 @@ mod tests {
         });
         let mut connection = WriteBuffer(TcpStream::connect(address).await.expect("a connection"));
         let mut expected = Vec::new();
-        for (head, body) in
-            [(1, 1), (0, 5), (100, SMALL - 100), (100, SMALL - 99), (SMALL + 1, 3), (7, 900_000)]
-        {
+        for (head, body) in [
+            (1, 1),
+            (0, 5),
+            (100, MAX_COPIED - 100),
+            (100, MAX_COPIED - 99),
+            (MAX_COPIED + 1, 3),
+            (7, 900_000),
+        ] {
             let (head, body) = (vec![b'h'; head], vec![b'b'; body]);
             expected.extend([&head[..], &body].concat());
             let mut pieces = bytes::Buf::chain(&head[..], &body[..]);
