@@ -103,7 +103,7 @@ fn parse_headers(value: &Json<'_>) -> Result<HeaderMap, String> {
 
 fn parse_ttl(value: &Json<'_>) -> Result<Duration, String> {
     let seconds = value.as_u64().map(Duration::from_secs);
-    let ttl = seconds.or_else(|| value.as_str().and_then(|text| units::duration(text).ok()));
+    let ttl = seconds.or_else(|| value.as_str().and_then(|text| units::parse_duration(text).ok()));
     let ttl = ttl.ok_or("ttl: is no whole number of seconds, nor a duration as in \"30m\"")?;
     Ok(ttl.min(MAX_TTL))
 }

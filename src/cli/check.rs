@@ -15,7 +15,7 @@ pub(super) async fn run(loaded: &Loaded, strict: bool) -> Ending {
         Ok(store) => store,
         Err(OpenError { setting, reason }) => {
             let source = loaded.source(setting);
-            return Ending::misconfigured(&Errors(vec![ConfigError::at(source, setting, &reason)]));
+            return Ending::misconfigured(&Errors(vec![ConfigError::new(source, setting, &reason)]));
         }
     };
     let mut ending = Ending::success(table(loaded));

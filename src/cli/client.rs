@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
-    config::{Config, UpstreamConfig, http_url},
+    config::{Config, UpstreamConfig, parse_http_url},
     proxy::{
         body::{RequestBody, UpstreamBody},
         error::{ErrorKind, ProxyError},
@@ -37,7 +37,7 @@ impl Client {
     /// # Errors
     /// Where the URL is none, or the system's certificates cannot be read.
     pub(super) fn new(url: Option<&str>, address: SocketAddr, concurrency: usize) -> Result<Self, String> {
-        let url = http_url(url.unwrap_or(&local_url(address)))?;
+        let url = parse_http_url(url.unwrap_or(&local_url(address)))?;
         let config = UpstreamConfig {
             url,
             preserve_host: false,
@@ -73,7 +73,7 @@ impl Client {
 /// # Errors
 /// Where the text is no URL, with what was probably meant.
 pub(super) fn listener_url(text: &str) -> Result<String, String> {
-    http_url(text).map(|_| text.to_owned())
+    parse_http_url(text).map(|_| text.to_owned())
 }
 
 /// A listener's address as this machine calls it.

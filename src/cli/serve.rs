@@ -52,7 +52,7 @@ fn tell_ready(app: &App) {
 
 /// Every setting as it is shown, secrets masked, with where it came from.
 fn settings(loaded: &Loaded) -> Map<String, Value> {
-    let shown = |setting: &config::Effective| {
+    let shown = |setting: &config::EffectiveSetting| {
         (setting.key.to_owned(), json!({"value": setting.shown, "source": setting.source.to_string()}))
     };
     loaded.effective.iter().map(shown).collect()

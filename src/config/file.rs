@@ -1,4 +1,4 @@
-//! The TOML file: from its text to values with their lines, every key known.
+//! Reads the TOML file into values with their lines, and reports unknown keys.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -11,43 +11,39 @@ use super::{
     error::Faults,
     origin::Source,
     settings::{self, SETTINGS},
-    suggest::{did_you_mean, near},
-    value::Value,
+    suggest::{closest, did_you_mean},
+    value::{Entry, Table, Value},
 };
 
-use crate::config::value::{Entry, Table};
-
-/// A setting's value in the file.
 pub(super) struct FileValue {
     pub(super) key: &'static str,
     pub(super) value: Value,
     pub(super) source: Source,
 }
 
-/// What a file holds.
 #[derive(Default)]
 pub(super) struct File {
     pub(super) values: Vec<FileValue>,
-    /// Its `[[route]]` tables.
+    /// The `[[route]]` tables.
     pub(super) routes: Vec<Table>,
 }
 
-/// Reads a file; `None` where its syntax is wrong, which says nothing about its keys then.
+/// Reads a file. `None` if its syntax is wrong: then its keys cannot be checked.
 pub(super) fn read(path: &Path, text: &str, faults: &mut Faults) -> Option<File> {
     let (document, errors) = DeTable::parse_recoverable(text);
-    // One slip often breaks what follows it on its line as well.
+    // One mistake often causes several errors on its line.
     let mut lines = BTreeSet::new();
     for error in &errors {
         let line = line_of(text, error.span().map_or(0, |span| span.start));
         if lines.insert(line) {
-            faults.in_file(path, line, error.message());
+            faults.add_in_file(path, line, error.message());
         }
     }
     if !errors.is_empty() {
         return None;
     }
     let mut walk = Walk { path, file: File::default(), faults };
-    walk.table("", table(text, 0, document.get_ref()));
+    walk.visit("", read_table(text, 0, document.get_ref()));
     Some(walk.file)
 }
 
@@ -55,35 +51,35 @@ fn line_of(text: &str, offset: usize) -> usize {
     1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
 }
 
-/// The parser keeps keys by name; errors and routes go from top to bottom.
-fn table(text: &str, offset: usize, table: &DeTable<'_>) -> Table {
+/// The parser sorts keys by name. Errors and routes go from top to bottom, so that this sorts by place.
+fn read_table(text: &str, offset: usize, table: &DeTable<'_>) -> Table {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
-    let entry = |(key, own): (&Spanned<_>, &Spanned<DeValue<'_>>)| Entry {
+    let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| Entry {
         line: line_of(text, key.span().start),
         key: AsRef::<str>::as_ref(key.get_ref()).to_owned(),
-        value: value(text, own),
+        value: read_value(text, value),
     };
     Table { line: line_of(text, offset), entries: entries.into_iter().map(entry).collect() }
 }
 
-fn value(text: &str, spanned: &Spanned<DeValue<'_>>) -> Value {
+fn read_value(text: &str, spanned: &Spanned<DeValue<'_>>) -> Value {
     match spanned.get_ref() {
         DeValue::String(own) => Value::Text(own.to_string()),
         DeValue::Integer(own) => {
-            // One that does not fit is far beyond what any setting takes, on its own side of zero.
+            // A number that does not fit is out of every setting's range, on its side of zero.
             let beyond = if own.as_str().starts_with('-') { i128::MIN } else { i128::MAX };
             Value::Integer(i128::from_str_radix(own.as_str(), own.radix()).unwrap_or(beyond))
         }
         DeValue::Float(_) => Value::Other("a number with a fraction"),
         DeValue::Boolean(own) => Value::Bool(*own),
         DeValue::Datetime(_) => Value::Other("a date"),
-        DeValue::Array(own) => Value::List(own.iter().map(|item| value(text, item)).collect()),
-        DeValue::Table(own) => Value::Table(table(text, spanned.span().start, own)),
+        DeValue::Array(own) => Value::List(own.iter().map(|item| read_value(text, item)).collect()),
+        DeValue::Table(own) => Value::Table(read_table(text, spanned.span().start, own)),
     }
 }
 
-/// Sorts a file's values by the table of settings.
+/// Visits every key, and sorts it into settings, routes and faults.
 struct Walk<'a> {
     path: &'a Path,
     file: File,
@@ -91,10 +87,10 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn table(&mut self, group: &str, table: Table) {
+    fn visit(&mut self, group: &str, table: Table) {
         for Entry { line, key, value } in table.entries {
             let path = if group.is_empty() { key.clone() } else { format!("{group}.{key}") };
-            // A dot in a quoted key is no step into a table; taken for one, a setting could have two values.
+            // A dot in a quoted key does not name a table. If it did, a setting could have two values.
             if key.contains('.') {
                 self.fault(line, &format!("{path}: is no setting; write keys without quotes"));
                 continue;
@@ -105,7 +101,7 @@ impl Walk<'_> {
                     self.file.values.push(FileValue { key: setting.key, value, source });
                 }
                 (None, value) if path == "route" => self.routes(line, value),
-                (None, Value::Table(table)) if is_group(&path) => self.table(&path, table),
+                (None, Value::Table(table)) if is_group(&path) => self.visit(&path, table),
                 (None, _) if is_group(&path) => {
                     self.fault(line, &format!("{path}: is a table; write [{path}] and its keys below"));
                 }
@@ -133,14 +129,14 @@ impl Walk<'_> {
         };
         if is_table {
             let groups = SETTINGS.iter().map(settings::Setting::group).filter(|group| !group.is_empty());
-            let hint = near(path, groups.chain(["route"])).map(|name| match name {
+            let hint = closest(path, groups.chain(["route"])).map(|name| match name {
                 "route" => "[[route]]".to_owned(),
                 group => format!("[{group}]"),
             });
             return self
                 .fault(line, &format!("{path}: is no table of settings{}", did_you_mean(hint.as_deref())));
         }
-        let hint = match nearest(path) {
+        let hint = match closest_setting(path) {
             Some(name) if !name.contains('.') && path.contains('.') => {
                 format!("; did you mean `{name}`, at the top of the file?")
             }
@@ -150,7 +146,7 @@ impl Walk<'_> {
     }
 
     fn fault(&mut self, line: usize, message: &str) {
-        self.faults.in_file(self.path, line, message);
+        self.faults.add_in_file(self.path, line, message);
     }
 }
 
@@ -158,9 +154,9 @@ fn is_group(path: &str) -> bool {
     !path.is_empty() && SETTINGS.iter().any(|setting| setting.group() == path)
 }
 
-/// The setting that a key was probably meant to be: one of its own name in another table (most often a
-/// key of the top that stands below a table's header), or one of its own table that is spelled alike.
-fn nearest(path: &str) -> Option<&'static str> {
+/// The setting that a key probably means: one with the same name in another table, or one in the same table with a
+/// similar name. The first is most often a key of the top of the file, written below a table's header.
+fn closest_setting(path: &str) -> Option<&'static str> {
     let (group, name) = path.rsplit_once('.').unwrap_or(("", path));
     let keys = || SETTINGS.iter().map(|setting| (setting.key, setting.name()));
     if let Some((key, _)) =
@@ -169,6 +165,6 @@ fn nearest(path: &str) -> Option<&'static str> {
         return Some(key);
     }
     let near_name =
-        near(name, SETTINGS.iter().filter(|own| own.group() == group).map(settings::Setting::name))?;
+        closest(name, SETTINGS.iter().filter(|own| own.group() == group).map(settings::Setting::name))?;
     SETTINGS.iter().find(|own| own.group() == group && own.name() == near_name).map(|own| own.key)
 }

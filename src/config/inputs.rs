@@ -1,4 +1,4 @@
-//! Where settings come from, strongest first: flags, environment, `.env`, file, defaults.
+//! Reads the sources of settings, strongest first: flags, environment, `.env`, file, defaults.
 
 use std::{
     cell::Cell,
@@ -12,39 +12,38 @@ use std::{
 use super::{
     error::{Errors, Faults},
     file::FileValue,
+    origin::Source,
     settings::{self, SETTINGS, Setting},
     value::Value,
 };
 
-use crate::config::origin::Source;
-
-/// Everything a configuration is made of, already read: [`load()`](super::load()) looks at nothing else.
+/// The sources of a configuration, already read. [`load()`](super::load()) looks at nothing else.
 ///
-/// It holds secrets in the clear, which is why it has no `Debug`.
+/// It has no `Debug`, since it has secrets in the clear.
 #[derive(Clone, Default)]
 pub struct Inputs {
-    /// The flags that were given: a setting's key and the value.
+    /// The flags: a setting's key and its value.
     pub flags: Vec<(&'static str, String)>,
-    /// Variables of the environment; those that are no setting's are passed over.
+    /// Variables of the environment. Those of no setting are ignored.
     pub env: Vec<(String, String)>,
-    /// `.env` and its variables, in its order; the last of a name counts, as in a shell.
+    /// The path of `.env` and its variables, in order. Of several with one name, the last counts, as in a shell.
     pub dotenv: Option<(PathBuf, Vec<(String, String)>)>,
-    /// The configuration file and its text.
+    /// The path of the configuration file and its text.
     pub file: Option<(PathBuf, String)>,
-    /// Settings that this command can do without, with what stands for them where nobody gives one.
+    /// Values for settings that are required, but that this command does not need: a setting's key and its value.
     pub assumed: Vec<(&'static str, &'static str)>,
 }
 
 impl Inputs {
-    /// Reads the environment, `.env` in the working folder where there is one, and the file.
+    /// Reads the environment, `.env` in the working folder if there is one, and the file.
     ///
     /// # Errors
-    /// Where one of them cannot be read, with the reason.
+    /// [`Errors`], with the reason for each source that cannot be read.
     pub fn gather(config_path: Option<&Path>, flags: Vec<(&'static str, String)>) -> Result<Self, Errors> {
         Self::gather_from(|name| env::var_os(name), Path::new(".env"), config_path, flags)
     }
 
-    /// [`gather`](Self::gather) with the environment and the place of `.env` as arguments.
+    /// [`gather`](Self::gather), with the environment and the path of `.env` as arguments.
     pub(super) fn gather_from(
         var: impl Fn(&str) -> Option<OsString>,
         dotenv_path: &Path,
@@ -57,21 +56,21 @@ impl Inputs {
             match var(name).map(OsString::into_string) {
                 None => {}
                 Some(Ok(value)) => inputs.env.push((name.to_owned(), value)),
-                Some(Err(_)) => faults.at(&Source::Env(name), name, "is not valid UTF-8"),
+                Some(Err(_)) => faults.add(&Source::Env(name), name, "is not valid UTF-8"),
             }
         }
         match fs::read_to_string(dotenv_path) {
             Ok(text) => {
                 inputs.dotenv = Some((dotenv_path.to_owned(), read_dotenv(dotenv_path, &text, &mut faults)));
             }
-            // A folder called `.env` is a Python environment, not ours.
+            // A folder with the name `.env` is a Python environment.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
-            Err(error) => faults.elsewhere(dotenv_path.display().to_string(), &unreadable(&error)),
+            Err(error) => faults.add_elsewhere(dotenv_path.display().to_string(), &unreadable(&error)),
         }
         if let Some(path) = config_path {
             match fs::read_to_string(path) {
                 Ok(text) => inputs.file = Some((path.to_owned(), text)),
-                Err(error) => faults.elsewhere(path.display().to_string(), &unreadable(&error)),
+                Err(error) => faults.add_elsewhere(path.display().to_string(), &unreadable(&error)),
             }
         }
         if faults.is_empty() { Ok(inputs) } else { Err(faults.into_errors()) }
@@ -82,10 +81,10 @@ fn unreadable(error: &io::Error) -> String {
     format!("cannot be read: {error}")
 }
 
-/// The variables of a `.env`.
+/// Reads the variables of a `.env`. The process's environment does not change.
 ///
-/// The file is often the service's own, with lines that only its own reader understands: one that cannot
-/// be read is a fault only if it sets something of ours. The process's environment stays as it is.
+/// The file often belongs to the service, and has lines that only the service can read. An unreadable line is a fault
+/// only if it sets one of sidecache's variables.
 fn read_dotenv(path: &Path, text: &str, faults: &mut Faults) -> Vec<(String, String)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let read = Cell::new(0);
@@ -96,12 +95,12 @@ fn read_dotenv(path: &Path, text: &str, faults: &mut Faults) -> Vec<(String, Str
         match items.next() {
             None => return variables,
             Some(Ok(variable)) => variables.push(variable),
-            // The error quotes what may be a secret: only names are repeated.
+            // The error quotes the line, which may have a secret. Only the name is shown.
             Some(Err(_)) => {
                 for (index, line) in text.lines().enumerate().take(read.get()).skip(first) {
-                    if let Some(name) = dotenv_name(line) {
+                    if let Some(name) = variable_set_by(line) {
                         let message = format!("{name}: cannot be read; put the value in single quotes");
-                        faults.in_file(path, index + 1, &message);
+                        faults.add_in_file(path, index + 1, &message);
                     }
                 }
             }
@@ -109,10 +108,10 @@ fn read_dotenv(path: &Path, text: &str, faults: &mut Faults) -> Vec<(String, Str
     }
 }
 
-/// Hands out a line at a time, so that it is known how far a buffered reader has come.
+/// Returns one line a read, to show how far the buffered reader behind it has come.
 struct LineByLine<'a> {
     rest: &'a [u8],
-    /// How many lines were handed out.
+    /// The number of lines returned.
     read: &'a Cell<usize>,
 }
 
@@ -129,75 +128,75 @@ impl io::Read for LineByLine<'_> {
     }
 }
 
-/// The variable of ours that a line of `.env` sets.
-fn dotenv_name(line: &str) -> Option<&'static str> {
+/// The variable of a setting that a line of `.env` sets.
+fn variable_set_by(line: &str) -> Option<&'static str> {
     let line = line.trim_start();
     let line = line.strip_prefix("export ").unwrap_or(line);
     let name = line.split_once('=')?.0.trim();
     SETTINGS.iter().filter_map(|setting| setting.env).find(|own| *own == name)
 }
 
-/// A value and where it came from.
+/// A value and its source.
 pub(super) struct Given {
     pub(super) value: Value,
     pub(super) source: Source,
 }
 
-/// Every value that a setting was given, the strongest last; a setting without one has no list.
+/// The values of each setting from all sources, the strongest last. A setting without a value has no list.
 pub(super) type Values = BTreeMap<&'static str, Vec<Given>>;
 
-/// The values of each setting.
 pub(super) fn merge(inputs: &Inputs, file: Vec<FileValue>, faults: &mut Faults) -> Values {
     for (key, _) in &inputs.flags {
         if settings::find(key).is_none() {
-            faults.elsewhere((*key).to_owned(), "is no setting");
+            faults.add_elsewhere((*key).to_owned(), "is no setting");
         }
     }
-    let mut given = Values::new();
-    let mut give = |key, value| given.entry(key).or_default().push(value);
+    let mut values = Values::new();
+    let mut add = |key, value| values.entry(key).or_default().push(value);
     for setting in &SETTINGS {
         if let Some(default) = setting.default {
-            give(setting.key, bare(default, Source::Default));
+            add(setting.key, bare(default, Source::Default));
         }
     }
     for (key, value) in &inputs.assumed {
-        give(*key, bare(value, Source::Default));
+        add(*key, bare(value, Source::Default));
     }
     for FileValue { key, value, source } in file {
-        give(key, Given { value, source });
+        add(key, Given { value, source });
     }
     for setting in &SETTINGS {
-        for stronger in outside_file(setting, inputs) {
-            give(setting.key, stronger);
+        for stronger in values_outside_file(setting, inputs) {
+            add(setting.key, stronger);
         }
     }
-    given
+    values
 }
 
 /// The setting's values from `.env`, the environment and the flags, the strongest last.
-fn outside_file(setting: &Setting, inputs: &Inputs) -> impl Iterator<Item = Given> {
+fn values_outside_file(setting: &Setting, inputs: &Inputs) -> impl Iterator<Item = Given> {
     let flag = || {
         let (_, value) = inputs.flags.iter().rev().find(|(key, _)| *key == setting.key)?;
         Some(bare(value, Source::Flag(setting.flag.unwrap_or(setting.key))))
     };
     let env = || {
         let name = setting.env?;
-        Some(bare(last(&inputs.env, name)?, Source::Env(name)))
+        Some(bare(last_value(&inputs.env, name)?, Source::Env(name)))
     };
     let dotenv = || {
-        let (name, (path, variables)) = (setting.env?, inputs.dotenv.as_ref()?);
-        Some(bare(last(variables, name)?, Source::Dotenv { path: path.clone(), name }))
+        let name = setting.env?;
+        let (path, variables) = inputs.dotenv.as_ref()?;
+        Some(bare(last_value(variables, name)?, Source::Dotenv { path: path.clone(), name }))
     };
     [dotenv(), env(), flag()].into_iter().flatten()
 }
 
-/// The last value of `name`; an empty one counts as unset.
-fn last<'a>(variables: &'a [(String, String)], name: &str) -> Option<&'a str> {
+/// The last value of `name`. An empty value counts as unset.
+fn last_value<'a>(variables: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let (_, value) = variables.iter().rev().find(|(own, _)| own == name)?;
     (!value.trim().is_empty()).then_some(value)
 }
 
-/// White space around a value is the shell's or an env file's (`\r`), never meant.
+/// Trims white space, which comes from the shell or the env file (`\r`) and is never meant.
 fn bare(text: &str, source: Source) -> Given {
     Given { value: Value::Bare(text.trim().to_owned()), source }
 }

@@ -1,4 +1,4 @@
-//! From inputs to one checked [`Config`]. Pure: nothing is read but [`Inputs`].
+//! Makes one checked [`Config`] of [`Inputs`]. Pure.
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::Path};
 
@@ -14,34 +14,32 @@ use super::{
     },
     routes::{self, Common},
     settings::SETTINGS,
-    settings_reader::{Effective, Reader},
+    settings_reader::{EffectiveSetting, SettingsReader},
     units,
     value::{BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SIZE, TEXT, TIMEOUT},
 };
 use crate::cache::route::{self, Route, kind::KindTtls};
 
-/// A configuration, and what it was made from.
+/// A configuration, and the settings that it was made of.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The configuration.
+    /// The checked configuration.
     pub config: Config,
-    /// Every setting but the routes, in the order of [`SETTINGS`].
-    pub effective: Vec<Effective>,
+    /// Every setting but the routes, in the order of the table of settings.
+    pub effective: Vec<EffectiveSetting>,
 }
 
 impl Loaded {
-    /// Where the value of the setting `key` was written.
-    pub fn source(&self, key: &str) -> &Source {
-        let own = self.effective.iter().find(|own| own.key == key);
-        own.map_or(&Source::Default, |own| &own.source)
+    pub(crate) fn source(&self, key: &str) -> &Source {
+        let setting = self.effective.iter().find(|setting| setting.key == key);
+        setting.map_or(&Source::Default, |setting| &setting.source)
     }
 }
 
-/// Merges the inputs, strongest first, and checks the outcome.
+/// Merges the inputs, strongest first, and checks the result.
 ///
 /// # Errors
-/// Everything that is wrong with them. Where the file's syntax is wrong, only that: what the rest of the
-/// file says is not known then.
+/// [`Errors`], with all faults. If the file's syntax is wrong, with that alone: the rest of the file is unknown then.
 pub fn load(inputs: &Inputs) -> Result<Loaded, Errors> {
     let mut faults = Faults::default();
     let (path, file) = match &inputs.file {
@@ -50,20 +48,20 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Errors> {
     };
     let Some(File { values, routes }) = file else { return Err(faults.into_errors()) };
     let given = merge(inputs, values, &mut faults);
-    let mut reader = Reader::new(given, faults);
+    let mut reader = SettingsReader::new(given, faults);
     let config = config(&mut reader, |common, faults| routes::read(path, &routes, common, faults));
     let effective = reader.finish()?;
-    // Whatever keeps a configuration from being made has been noted, and `finish` has refused it.
+    // A configuration is missing only with a fault, and then `finish` has returned.
     config.map(|config| Loaded { config, effective }).ok_or_else(|| {
         let message = "is incomplete, which is a fault of sidecache's own".to_owned();
         Errors(vec![ConfigError { place: "configuration".to_owned(), message }])
     })
 }
 
-/// The settings that differ and that only a restart takes over, in the order of [`SETTINGS`].
-pub fn restart_only(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
+/// The settings that differ and need a restart, in the order of [`SETTINGS`].
+pub(crate) fn restart_only(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
     let exact = |loaded: &Loaded, key: &str| {
-        loaded.effective.iter().find(|own| own.key == key).and_then(|own| own.exact.clone())
+        loaded.effective.iter().find(|setting| setting.key == key).and_then(|setting| setting.exact.clone())
     };
     SETTINGS
         .iter()
@@ -73,9 +71,9 @@ pub fn restart_only(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
         .collect()
 }
 
-/// Here and below, everything is read before anything is given up, so that all faults are noted.
+/// Here and below, all settings are read before the first `?`, so that all faults are reported.
 fn config(
-    reader: &mut Reader,
+    reader: &mut SettingsReader,
     file_routes: impl FnOnce(Option<&Common>, &mut Faults) -> Vec<Route>,
 ) -> Option<Config> {
     let listen = reader.need("listen", &ADDRESS);
@@ -122,7 +120,7 @@ fn config(
     })
 }
 
-fn common(reader: &mut Reader) -> Option<Common> {
+fn common(reader: &mut SettingsReader) -> Option<Common> {
     let scope = reader.need("scope", &SCOPE);
     let ignore_headers = reader.take("ignore_headers", &HEADER_PATTERNS).unwrap_or_default();
     let default = reader.need("ttl.default", &DURATION);
@@ -143,7 +141,7 @@ fn common(reader: &mut Reader) -> Option<Common> {
     })
 }
 
-fn upstream(reader: &mut Reader) -> Option<UpstreamConfig> {
+fn upstream(reader: &mut SettingsReader) -> Option<UpstreamConfig> {
     let url = reader.need("upstream.url", &UPSTREAM_URL);
     let preserve_host = reader.need("upstream.host", &HOST_MODE);
     let connect_timeout = reader.need("upstream.connect_timeout", &TIMEOUT);
@@ -158,13 +156,13 @@ fn upstream(reader: &mut Reader) -> Option<UpstreamConfig> {
     })
 }
 
-fn admin(reader: &mut Reader) -> Option<AdminConfig> {
+fn admin(reader: &mut SettingsReader) -> Option<AdminConfig> {
     let listen = reader.need("admin.listen", &ADDRESS_OR_OFF);
     let token = reader.take("admin.token", &TOKEN);
     let hosts = reader.take("admin.hosts", &HOSTS).unwrap_or_default();
     let admin = AdminConfig { listen: listen?, token, hosts };
     if let Some(address) = admin.exposed()
-        // A token that is wrong is a fault of its own.
+        // A wrong token is reported by itself.
         && !reader.is_given("admin.token")
     {
         let message = format!(
@@ -177,16 +175,16 @@ fn admin(reader: &mut Reader) -> Option<AdminConfig> {
     Some(admin)
 }
 
-/// Two listeners on one address: the second would fail to start, and say less about why.
-fn refuse_clash(reader: &mut Reader, listen: SocketAddr, admin: SocketAddr) {
-    // `0.0.0.0` stands for every IPv4 address, and `[::]` for those of IPv4 as well.
+/// Reports two listeners on one address. Otherwise the second would fail to start, with a worse message.
+fn refuse_clash(reader: &mut SettingsReader, listen: SocketAddr, admin: SocketAddr) {
+    // `0.0.0.0` covers every IPv4 address, and `[::]` covers those, too.
     let covers =
         |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
     let clash = listen.ip() == admin.ip() || covers(listen, admin) || covers(admin, listen);
     if listen.port() != admin.port() || listen.port() == 0 || !clash {
         return;
     }
-    // Said where somebody wrote it: a default is not at fault.
+    // The fault belongs to the setting that somebody wrote, not to a default.
     let (key, other) = match reader.source("admin.listen") {
         Source::Default => ("listen", format!("admin.listen ({admin})")),
         _ => ("admin.listen", format!("listen ({listen})")),
@@ -194,7 +192,7 @@ fn refuse_clash(reader: &mut Reader, listen: SocketAddr, admin: SocketAddr) {
     reader.fault(key, &format!("is the same address as {other}; give each its own port"));
 }
 
-fn store(reader: &mut Reader) -> Option<StoreConfig> {
+fn store(reader: &mut SettingsReader) -> Option<StoreConfig> {
     let redis = reader.take("store.redis", &REDIS_URL);
     let tls = redis_tls(reader, redis.as_ref());
     let encryption_key = reader.take("store.encryption_key", &ENCRYPTION_KEY);
@@ -210,14 +208,14 @@ fn store(reader: &mut Reader) -> Option<StoreConfig> {
     let namespace = reader.need("store.namespace", &NAMESPACE);
     let timeout = reader.need("store.timeout", &TIMEOUT);
     let mut max_entry = reader.need("store.max_entry", &LENGTH);
-    // The in-process store cannot keep what is larger than itself.
+    // The in-process store cannot hold an entry that is larger than itself.
     if let (false, Some(memory), Some(entry)) = (reader.is_given("store.redis"), max_memory, max_entry)
         && entry as u64 > memory
     {
         if reader.source("store.max_entry") == Source::Default {
             max_entry = usize::try_from(memory).ok();
             let source = reader.source("store.max_memory");
-            reader.note("store.max_entry", Some(units::show_size(memory)), source);
+            reader.record("store.max_entry", Some(units::show_size(memory)), source);
         } else {
             let (entry, memory) = (units::show_size(entry as u64), units::show_size(memory));
             let message = format!("{entry} is more than store.max_memory, which is {memory}");
@@ -237,7 +235,7 @@ fn store(reader: &mut Reader) -> Option<StoreConfig> {
     })
 }
 
-fn redis_tls(reader: &mut Reader, redis: Option<&Secret>) -> RedisTls {
+fn redis_tls(reader: &mut SettingsReader, redis: Option<&Secret>) -> RedisTls {
     let ca = reader.take("store.redis_ca", &PATH);
     let cert = reader.take("store.redis_cert", &PATH);
     let key = reader.take("store.redis_key", &PATH);
@@ -248,7 +246,7 @@ fn redis_tls(reader: &mut Reader, redis: Option<&Secret>) -> RedisTls {
     }
     if !redis.is_some_and(|url| url.expose().starts_with("rediss://")) {
         for setting in ["store.redis_ca", "store.redis_cert", "store.redis_key"] {
-            // A URL that is wrong is a fault of its own.
+            // A wrong URL is reported by itself.
             if reader.is_given(setting) && (redis.is_some() || !reader.is_given("store.redis")) {
                 reader.fault(setting, "is for a store.redis that begins with rediss://");
             }
@@ -257,7 +255,7 @@ fn redis_tls(reader: &mut Reader, redis: Option<&Secret>) -> RedisTls {
     RedisTls { ca, client: cert.zip(key) }
 }
 
-fn log(reader: &mut Reader) -> Option<LogConfig> {
+fn log(reader: &mut SettingsReader) -> Option<LogConfig> {
     let level = reader.need("log.level", &LOG_LEVEL);
     let file = reader.take("log.file", &PATH);
     let rotate_size = reader.need("log.rotate_size", &SIZE);
@@ -274,7 +272,7 @@ fn log(reader: &mut Reader) -> Option<LogConfig> {
     })
 }
 
-fn coalesce(reader: &mut Reader) -> Option<CoalesceConfig> {
+fn coalesce(reader: &mut SettingsReader) -> Option<CoalesceConfig> {
     let max_followers = reader.need("coalesce.max_followers", &COUNT);
     let max_buffer = reader.need("coalesce.max_buffer", &LENGTH);
     let replica_wait = reader.need("coalesce.replica_wait", &DURATION);
@@ -285,7 +283,7 @@ fn coalesce(reader: &mut Reader) -> Option<CoalesceConfig> {
     })
 }
 
-fn limits(reader: &mut Reader) -> Option<Limits> {
+fn limits(reader: &mut SettingsReader) -> Option<Limits> {
     let max_body = reader.need("limits.max_body", &LENGTH);
     let max_connections = reader.need("limits.max_connections", &LIMIT);
     let max_upstream_requests = reader.need("limits.max_upstream_requests", &LIMIT);

@@ -1,30 +1,26 @@
-//! The validated configuration: what everything else is built from.
+//! The configuration: every source of settings becomes one checked [`Config`].
 //!
-//! [`load()`] merges flags, environment, `.env`, the TOML file and the defaults, strongest first, and turns
-//! them into one [`Config`]. Whatever is wrong is said with its place and a way out.
+//! [`load()`] merges flags, environment, `.env`, the TOML file and the defaults, strongest first. It reports everything
+//! that is wrong at once, each fault with its place and a remedy. Crates that do this (figment, serde) lose the line of a
+//! value, or stop at the first fault; so the walk over the file is written by hand.
 //!
-//! - [`settings`]: the one table of settings
-//! - [`units`]: durations and sizes
-//! - `source`: what the inputs are, and which is the strongest
-//! - `file`: the TOML file, every key known
-//! - `value`, `forms`: what a value must look like
-//! - `routes`: the `[[route]]` tables
-//! - `reader`, `load`: all of it together
+//! `settings` is the one table of settings. `inputs` and `file` read the sources, `value` and `parsers` say what a value
+//! must look like, `settings_reader`, `routes` and `load` make the [`Config`].
 
 mod error;
 mod file;
-pub mod inputs;
+mod inputs;
 mod load;
 mod origin;
-pub mod parsers;
+mod parsers;
 mod quote;
 mod routes;
-pub mod settings;
-pub mod settings_reader;
+mod settings;
+mod settings_reader;
 mod suggest;
 #[cfg(test)]
 mod tests;
-pub mod units;
+pub(crate) mod units;
 mod value;
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
@@ -39,115 +35,103 @@ use crate::cache::{
 
 pub use error::{ConfigError, Errors};
 pub use inputs::Inputs;
-pub use load::{Loaded, load, restart_only};
+pub use load::{Loaded, load};
 pub use origin::Source;
-pub(crate) use parsers::upstream_url as http_url;
-pub use settings_reader::Effective;
+pub use settings_reader::EffectiveSetting;
+
+pub(crate) use load::restart_only;
+pub(crate) use parsers::parse_http_url;
 
 /// How a setting without a value is shown.
 const NOTHING: &str = "none";
 
-/// Everything sidecache was told, checked.
+/// A checked configuration, made by [`load()`].
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `production` hides upstream error bodies under `normalize_errors`.
-    pub environment: String,
-    /// Where clients connect.
-    pub listen: SocketAddr,
-    /// The service behind.
-    pub upstream: UpstreamConfig,
-    /// The listener for operators.
-    pub admin: AdminConfig,
-    /// Where answers are kept.
-    pub store: StoreConfig,
-    /// How long the answers of each kind are fresh, where a route does not say.
-    pub ttls: KindTtls,
+    pub(crate) environment: String,
+    pub(crate) listen: SocketAddr,
+    pub(crate) upstream: UpstreamConfig,
+    pub(crate) admin: AdminConfig,
+    pub(crate) store: StoreConfig,
+    /// For routes that set no TTL.
+    pub(crate) ttls: KindTtls,
     /// The file's routes, then the built-in ones.
-    pub routes: Vec<Route>,
-    /// How long a credential that the upstream accepted stands, under a shared scope.
-    pub shared_auth_ttl: Duration,
-    /// Peers whose `X-Forwarded-*` is believed.
-    pub trusted_proxies: Vec<IpNet>,
-    /// What is logged, and where.
-    pub log: LogConfig,
-    /// What is refused.
-    pub limits: Limits,
-    /// How requests join a running answer.
-    pub coalesce: CoalesceConfig,
+    pub(crate) routes: Vec<Route>,
+    /// How long credentials that the upstream accepted are trusted, under a shared scope.
+    pub(crate) shared_auth_ttl: Duration,
+    /// Peers whose `X-Forwarded-*` counts.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) log: LogConfig,
+    pub(crate) limits: Limits,
+    pub(crate) coalesce: CoalesceConfig,
     /// How long readiness is 503 before the listener closes.
-    pub drain_delay: Duration,
+    pub(crate) drain_delay: Duration,
     /// How long running requests may take after that.
-    pub drain_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
     /// Whether upstream errors take sidecache's form.
-    pub normalize_errors: bool,
-    /// The path of the health page.
-    pub health_path: String,
+    pub(crate) normalize_errors: bool,
+    pub(crate) health_path: String,
 }
 
-/// How the upstream is reached.
+/// The upstream's settings.
 #[derive(Clone, Debug)]
 pub struct UpstreamConfig {
-    /// `http://` or `https://`, an authority, perhaps a path prefix (no trailing slash, no query, no userinfo).
-    pub url: Uri,
-    /// Whether the caller's `Host` goes upstream.
-    pub preserve_host: bool,
-    /// For a connection to be made.
-    pub connect_timeout: Duration,
+    /// `http://` or `https://`, an authority, and perhaps a path prefix without a trailing slash.
+    pub(crate) url: Uri,
+    /// Whether the upstream gets the client's `Host`.
+    pub(crate) preserve_host: bool,
+    pub(crate) connect_timeout: Duration,
     /// From the request's last byte to the response's head.
-    pub first_byte_timeout: Duration,
+    pub(crate) first_byte_timeout: Duration,
     /// Between two chunks of a response.
-    pub idle_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
 }
 
-/// The listener for operators.
 #[derive(Clone, Debug)]
-pub struct AdminConfig {
-    /// `None` where it is `off`.
-    pub listen: Option<SocketAddr>,
-    /// The bearer token it asks for.
-    pub token: Option<Secret>,
-    /// Names besides the loopback ones that its `Host` may be.
-    pub hosts: Vec<String>,
+pub(crate) struct AdminConfig {
+    /// `None` if it is `off`.
+    pub(crate) listen: Option<SocketAddr>,
+    /// The bearer token that every call needs.
+    pub(crate) token: Option<Secret>,
+    /// Further hosts that calls may name, besides the loopback ones.
+    pub(crate) hosts: Vec<String>,
 }
 
 impl AdminConfig {
-    /// Where other machines can reach it, and need no token.
-    pub fn exposed(&self) -> Option<SocketAddr> {
+    /// The address, if other machines can reach it and no token is needed.
+    pub(crate) fn exposed(&self) -> Option<SocketAddr> {
         self.listen.filter(|address| self.token.is_none() && !address.ip().to_canonical().is_loopback())
     }
 }
 
-/// Where answers are kept.
 #[derive(Clone, Debug)]
-pub struct StoreConfig {
-    /// The URL of Redis; `None` keeps answers in this process.
-    pub redis: Option<Secret>,
-    /// What seals the values in Redis, and names its keys; `None` leaves both readable.
-    pub encryption_key: Option<EncryptionKey>,
-    /// What did so before.
-    pub encryption_key_old: Option<EncryptionKey>,
-    /// The files that a TLS connection to Redis needs.
-    pub tls: RedisTls,
+pub(crate) struct StoreConfig {
+    /// The URL of Redis; `None` stores answers in this process.
+    pub(crate) redis: Option<Secret>,
+    /// Encrypts the values in Redis and hides the names of its keys; `None` leaves both readable.
+    pub(crate) encryption_key: Option<EncryptionKey>,
+    /// The key before that, for values that it encrypted.
+    pub(crate) encryption_key_old: Option<EncryptionKey>,
+    pub(crate) tls: RedisTls,
     /// The bound of the in-process store, in bytes.
-    pub max_memory: u64,
-    /// The bound of the in-process tier in front of Redis, in bytes; 0 for none.
-    pub near_memory: u64,
-    /// The first part of every key.
-    pub namespace: String,
+    pub(crate) max_memory: u64,
+    /// The bound of the near cache in front of Redis, in bytes; 0 for none.
+    pub(crate) near_memory: u64,
+    pub(crate) namespace: String,
     /// How long a request waits for the store.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// The largest body that is stored, in bytes.
-    pub max_entry: usize,
+    pub(crate) max_entry: usize,
 }
 
 impl StoreConfig {
-    /// What entries may take in this process, in bytes.
-    pub const fn memory(&self) -> u64 {
+    /// The bound on entries in this process, in bytes.
+    pub(crate) const fn memory(&self) -> u64 {
         if self.redis.is_some() { self.near_memory } else { self.max_memory }
     }
 
-    /// What seals the values in Redis, and names its keys.
-    pub fn encryption(&self) -> Option<Encryption> {
+    pub(crate) fn encryption(&self) -> Option<Encryption> {
         Some(Encryption::new(self.encryption_key.as_ref()?, self.encryption_key_old.as_ref()))
     }
 }
@@ -161,74 +145,70 @@ pub struct RedisTls {
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
-/// What is logged, and where.
+/// The log's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
     /// The lowest level that is written.
-    pub level: LogLevel,
+    pub(crate) level: LogLevel,
     /// A file besides standard output.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// The size in bytes at which the file is rotated.
-    pub rotate_size: u64,
-    /// How many rotated files are kept.
-    pub rotate_keep: usize,
-    /// Requests that take longer are slow.
-    pub slow: Duration,
+    pub(crate) rotate_size: u64,
+    /// The number of rotated files that stay.
+    pub(crate) rotate_keep: usize,
+    /// A request that takes longer is logged as slow.
+    pub(crate) slow: Duration,
     /// Whether the text of questions is logged.
-    pub queries: bool,
+    pub(crate) queries: bool,
 }
 
-/// The four levels of the log, most talkative first.
+/// The levels of the log, the lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// Everything.
+    /// For sidecache's developers.
     Debug,
-    /// What happens.
+    /// What happens in normal operation.
     Info,
-    /// What may need a look.
+    /// What may need attention.
     Warning,
     /// What failed.
     Error,
 }
 
-/// What is refused.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// The largest request body on a cacheable route, in bytes.
-    pub max_body: usize,
+    pub(crate) max_body: usize,
     /// Open client connections.
-    pub max_connections: usize,
-    /// Upstream requests under way at once.
-    pub max_upstream_requests: usize,
+    pub(crate) max_connections: usize,
+    /// Upstream requests at once.
+    pub(crate) max_upstream_requests: usize,
     /// For a request's head to arrive.
-    pub header_timeout: Duration,
-    /// Between two reads of a request's body; ten times that in all where the body is buffered.
-    pub body_timeout: Duration,
+    pub(crate) header_timeout: Duration,
+    /// Between two reads of a request's body. A body that is buffered may take ten times as long in all.
+    pub(crate) body_timeout: Duration,
 }
 
-/// How requests join a running answer.
 #[derive(Clone, Debug)]
-pub struct CoalesceConfig {
-    /// How many read one answer besides the request that began it.
-    pub max_followers: usize,
-    /// What an answer keeps for its readers, in bytes.
-    pub max_buffer: usize,
+pub(crate) struct CoalesceConfig {
+    /// The followers of one flight.
+    pub(crate) max_followers: usize,
+    /// What a flight buffers for its readers, in bytes.
+    pub(crate) max_buffer: usize,
     /// How long a request waits for another replica's answer.
-    pub replica_wait: Duration,
+    pub(crate) replica_wait: Duration,
 }
 
-/// A value that shows itself only when asked.
+/// A value that `Debug` hides.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 impl Secret {
-    /// Wraps a value.
-    pub fn new(value: impl Into<String>) -> Self {
+    pub(crate) fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
 
-    /// The value itself.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

@@ -1,24 +1,24 @@
-//! Where a value comes from.
+//! Where the value of a setting was written.
 
 use std::{fmt, path::PathBuf};
 
-/// Where a value was written.
+/// Where the value of a setting was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// On the command line.
+    /// On the command line, with this flag.
     Flag(&'static str),
-    /// In the environment.
+    /// In the environment, in this variable.
     Env(&'static str),
     /// In the `.env` of the working folder.
     Dotenv {
-        /// That file.
+        /// The path of `.env`.
         path: PathBuf,
         /// The variable.
         name: &'static str,
     },
     /// In the configuration file.
     File {
-        /// That file.
+        /// Its path.
         path: PathBuf,
         /// The line of the key, from 1.
         line: usize,

@@ -1,4 +1,4 @@
-//! The forms of single settings: addresses, URLs, scopes, names of headers.
+//! The formats of single settings: addresses, URLs, scopes, names of headers.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -12,40 +12,40 @@ use redis::IntoConnectionInfo;
 use super::{
     LogLevel, Secret,
     quote::quote,
-    suggest::near,
-    value::{Form, TEXT, Value, join, list_of, one_of},
+    suggest::closest,
+    value::{Format, TEXT, Value, join, list_of, one_of},
 };
 use crate::{
     cache::{encryption::EncryptionKey, route::Scope},
     http::headers::HeaderPattern,
 };
 
-pub(super) const ADDRESS: Form<SocketAddr> =
-    Form { read: |value| address(value.text("HOST:PORT")?), show: SocketAddr::to_string };
+pub(super) const ADDRESS: Format<SocketAddr> =
+    Format { parse: |value| parse_address(value.text("HOST:PORT")?), show: SocketAddr::to_string };
 
 /// An address, or `off`.
-pub(super) const ADDRESS_OR_OFF: Form<Option<SocketAddr>> = Form {
-    read: |value| match value.text("HOST:PORT or \"off\"")? {
+pub(super) const ADDRESS_OR_OFF: Format<Option<SocketAddr>> = Format {
+    parse: |value| match value.text("HOST:PORT or \"off\"")? {
         text if text.eq_ignore_ascii_case("off") => Ok(None),
-        text => address(text).map(Some),
+        text => parse_address(text).map(Some),
     },
     show: |address| address.map_or_else(|| "off".to_owned(), |address| address.to_string()),
 };
 
-/// Names are not looked up: which of a name's addresses is meant, and when it changes, would be a guess.
-fn address(text: &str) -> Result<SocketAddr, String> {
+/// Host names are not resolved: it would be a guess which of their addresses is meant, and when they change.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
     if text.contains("://") {
         return Err(format!("{} is a URL; write HOST:PORT, as in 127.0.0.1:8080", quote(text)));
     }
-    if port(text).is_some() {
+    if parse_port(text).is_some() {
         return Err(format!("{} is only a port; did you mean 127.0.0.1:{text}?", quote(text)));
     }
     let no_address = || format!("{} is no address; write HOST:PORT, as in 127.0.0.1:8080", quote(text));
     let (host, digits) = text.rsplit_once(':').ok_or_else(no_address)?;
-    let port = port(digits).ok_or_else(no_address)?;
+    let port = parse_port(digits).ok_or_else(no_address)?;
     match host {
         "" => Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
         _ if host.eq_ignore_ascii_case("localhost") => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
@@ -60,26 +60,26 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// [`str::parse`] would take `+80` too.
-fn port(text: &str) -> Option<u16> {
+/// Only digits: [`str::parse`] would accept `+80`, too.
+fn parse_port(text: &str) -> Option<u16> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-pub(super) const UPSTREAM_URL: Form<Uri> = Form {
-    read: |value| upstream_url(value.text("the URL of the service")?),
+pub(super) const UPSTREAM_URL: Format<Uri> = Format {
+    parse: |value| parse_http_url(value.text("the URL of the service")?),
     // `Uri` shows an empty path as `/`.
     show: |url| url.to_string().trim_end_matches('/').to_owned(),
 };
 
-/// Reads an `http://` or `https://` URL, without user, query and fragment.
+/// Parses an `http://` or `https://` URL without user, query and fragment.
 ///
 /// # Errors
-/// What is wrong with it, and how one is written.
-pub(crate) fn upstream_url(text: &str) -> Result<Uri, String> {
+/// A text for the operator: what is wrong, and how such a URL is written.
+pub(crate) fn parse_http_url(text: &str) -> Result<Uri, String> {
     let how = "write http://HOST:PORT or https://HOST, with a path where the service has one";
     let Some((scheme, rest)) = text.split_once("://") else {
         let guess = format!("http://{text}");
-        return Err(match upstream_url(&guess) {
+        return Err(match parse_http_url(&guess) {
             Ok(_) => format!("{} has no scheme; did you mean {guess}?", quote(text)),
             Err(_) => format!("{} is no URL; {how}", quote(text)),
         });
@@ -101,16 +101,16 @@ pub(crate) fn upstream_url(text: &str) -> Result<Uri, String> {
     let no_url = || format!("{} is no URL; {how}", quote(text));
     let url: Uri = format!("{scheme}://{}", rest.trim_end_matches('/')).parse().map_err(|_| no_url())?;
     let host = url.host().filter(|host| !host.is_empty()).ok_or_else(no_url)?;
-    // `Uri` takes a port that is none for no port, and would connect to another service.
+    // `Uri` ignores an invalid port, and would connect to another service.
     if authority.len() > host.len() && url.port_u16().is_none_or(|port| port == 0) {
         return Err(format!("{} has no valid port; {how}", quote(text)));
     }
     Ok(url)
 }
 
-/// The errors do not repeat the URL: where its password ends is what a broken one leaves open.
-pub(super) const REDIS_URL: Form<Secret> = Form {
-    read: |value| {
+/// Errors do not show the URL: in a broken one, nobody knows where the password ends.
+pub(super) const REDIS_URL: Format<Secret> = Format {
+    parse: |value| {
         let text = value.text("the URL of Redis")?;
         let how = "write redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH";
         let Some((scheme, _)) = text.split_once("://") else {
@@ -123,7 +123,7 @@ pub(super) const REDIS_URL: Form<Secret> = Form {
         match text.into_connection_info() {
             Ok(_) => Ok(Secret::new(text)),
             Err(error) if error.detail().is_none() => {
-                // Without a detail, the text is the crate's own: `Invalid database number - Invalid…`.
+                // Without a detail, the crate writes a text of its own, twice: `Invalid database number - Invalid…`.
                 let error = error.to_string();
                 let reason = error.split(" - ").next().unwrap_or_default();
                 Err(format!("is no URL of Redis ({reason}); {how}"))
@@ -134,7 +134,7 @@ pub(super) const REDIS_URL: Form<Secret> = Form {
     show: |url| url.expose().to_owned(),
 };
 
-/// Looks at what stands behind a `?`. Redis's own client passes over what it does not know, and so over a slip.
+/// Checks the parameters of a URL. The Redis crate ignores unknown ones, and so misspelt ones.
 fn check_redis_parameters(scheme: &str, text: &str) -> Result<(), String> {
     let Ok(url) = url::Url::parse(text) else { return Ok(()) };
     let is_socket = scheme.contains("unix");
@@ -168,17 +168,17 @@ fn check_redis_parameters(scheme: &str, text: &str) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) const ENCRYPTION_KEY: Form<EncryptionKey> = Form {
-    read: |value| {
+pub(super) const ENCRYPTION_KEY: Format<EncryptionKey> = Format {
+    parse: |value| {
         let how = "32 bytes, as 64 hexadecimal digits or in base64; `openssl rand -hex 32` makes some";
         EncryptionKey::parse(value.text(how)?).ok_or_else(|| format!("is no key; it takes {how}"))
     },
     show: EncryptionKey::expose,
 };
 
-/// A token travels in a header, between spaces.
-pub(super) const TOKEN: Form<Secret> = Form {
-    read: |value| {
+/// A token that a header can carry: no spaces, ASCII only.
+pub(super) const TOKEN: Format<Secret> = Format {
+    parse: |value| {
         let text = value.text("a text")?;
         if text.bytes().all(|b| b.is_ascii_graphic()) {
             Ok(Secret::new(text))
@@ -192,20 +192,20 @@ pub(super) const TOKEN: Form<Secret> = Form {
 };
 
 /// The host names of the admin listener, lower case, without a port.
-pub(super) const HOSTS: Form<Vec<String>> = Form {
-    read: |value| {
+pub(super) const HOSTS: Format<Vec<String>> = Format {
+    parse: |value| {
         list_of(value, "a list of host names", |text| {
-            let wrong = || format!("{} is no host name; write it without scheme and port", quote(text));
-            let authority: Authority = text.parse().map_err(|_| wrong())?;
-            // Equal only where nothing stood around the host: no user, no port.
-            if authority.host() == text { Ok(text.to_ascii_lowercase()) } else { Err(wrong()) }
+            let no_host = || format!("{} is no host name; write it without scheme and port", quote(text));
+            let authority: Authority = text.parse().map_err(|_| no_host())?;
+            // They are equal only without a user and a port.
+            if authority.host() == text { Ok(text.to_ascii_lowercase()) } else { Err(no_host()) }
         })
     },
     show: |hosts| show_list(hosts),
 };
 
-pub(super) const NETWORKS: Form<Vec<IpNet>> = Form {
-    read: |value| {
+pub(super) const NETWORKS: Format<Vec<IpNet>> = Format {
+    parse: |value| {
         list_of(value, "a list of addresses and networks", |text| {
             text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
                 format!("{} is no address or network; write 10.0.0.7 or 10.0.0.0/8", quote(text))
@@ -215,9 +215,9 @@ pub(super) const NETWORKS: Form<Vec<IpNet>> = Form {
     show: |networks| show_list(networks),
 };
 
-/// Header names and prefixes of such, each with the text that shows it.
-pub(super) const HEADER_PATTERNS: Form<Vec<(String, HeaderPattern)>> = Form {
-    read: |value| {
+/// Header names and their prefixes, each with its text.
+pub(super) const HEADER_PATTERNS: Format<Vec<(String, HeaderPattern)>> = Format {
+    parse: |value| {
         list_of(value, "a list of header names", |text| {
             Ok((text.to_ascii_lowercase(), HeaderPattern::parse(text)?))
         })
@@ -225,17 +225,17 @@ pub(super) const HEADER_PATTERNS: Form<Vec<(String, HeaderPattern)>> = Form {
     show: |patterns| show_list(patterns.iter().map(|(text, _)| text)),
 };
 
-pub(super) const SCOPE: Form<Scope> = Form {
-    read: |value| {
+pub(super) const SCOPE: Format<Scope> = Format {
+    parse: |value| {
         const TAKES: &str = "\"credential\", \"shared\", or a list of header names";
         if let Value::Text(text) = value
             && !["credential", "shared"].contains(&text.as_str())
         {
-            let way = match near(text, ["credential", "shared"]) {
+            let hint = match closest(text, ["credential", "shared"]) {
                 Some(word) => format!("did you mean `{word}`?"),
                 None => format!("write {TAKES}, as in [\"x-tenant\"]"),
             };
-            return Err(format!("{} is no scope; {way}", quote(text)));
+            return Err(format!("{} is no scope; {hint}", quote(text)));
         }
         match value.text(TAKES) {
             Ok("credential") => return Ok(Scope::Credential),
@@ -257,18 +257,18 @@ pub(super) const SCOPE: Form<Scope> = Form {
     },
 };
 
-/// A slip in `credential` must not become the name of a header that nobody sends: everyone would share.
+/// A misspelt `credential` must not become a header that nobody sends: everyone would share then.
 fn scope_header(text: &str) -> Result<HeaderName, String> {
-    match near(text, ["credential", "shared"]) {
+    match closest(text, ["credential", "shared"]) {
         Some(word) if word == text => Err(format!("`{word}` is no header and stands alone")),
         Some(word) => Err(format!("{} is no scope; did you mean `{word}`?", quote(text))),
         None => text.parse().map_err(|_| format!("{} is no header name", quote(text))),
     }
 }
 
-/// The levels are words of the log, which writes them in capitals; people do not.
-pub(super) const LOG_LEVEL: Form<LogLevel> = Form {
-    read: |value| match value {
+/// In capitals, as the log writes them, or not.
+pub(super) const LOG_LEVEL: Format<LogLevel> = Format {
+    parse: |value| match value {
         Value::Text(text) | Value::Bare(text) => LEVELS
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(text))
@@ -285,17 +285,17 @@ const LEVELS: [(&str, LogLevel); 4] = [
     ("ERROR", LogLevel::Error),
 ];
 
-/// Whether the caller's `Host` goes upstream.
-pub(super) const HOST_MODE: Form<bool> = Form {
-    read: |value| one_of(value, &[("upstream", false), ("preserve", true)]),
+/// Whether the upstream gets the client's `Host`.
+pub(super) const HOST_MODE: Format<bool> = Format {
+    parse: |value| one_of(value, &[("upstream", false), ("preserve", true)]),
     show: |preserve| if *preserve { "preserve" } else { "upstream" }.to_owned(),
 };
 
-pub(super) const PATH: Form<PathBuf> =
-    Form { read: |value| (TEXT.read)(value).map(PathBuf::from), show: |path| path.display().to_string() };
+pub(super) const PATH: Format<PathBuf> =
+    Format { parse: |value| (TEXT.parse)(value).map(PathBuf::from), show: |path| path.display().to_string() };
 
-pub(super) const NAMESPACE: Form<String> = Form {
-    read: |value| {
+pub(super) const NAMESPACE: Format<String> = Format {
+    parse: |value| {
         let text = value.text("a text")?;
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
         if text.bytes().all(plain) {
@@ -307,8 +307,8 @@ pub(super) const NAMESPACE: Form<String> = Form {
     show: String::clone,
 };
 
-pub(super) const HEALTH_PATH: Form<String> = Form {
-    read: |value| {
+pub(super) const HEALTH_PATH: Format<String> = Format {
+    parse: |value| {
         let text = value.text("a path")?;
         let plain = text.len() > 1
             && text.starts_with('/')

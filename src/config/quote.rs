@@ -1,10 +1,10 @@
-//! Values as errors show them.
+//! Quotes values in errors, without their secrets.
 
-/// A value in an error: in quotes, not too long, and without what may be a password.
+/// `text` in quotes, shortened, and without what may be a password.
 pub(super) fn quote(text: &str) -> String {
-    const LONGEST: usize = 80;
+    const MAX_CHARS: usize = 80;
     let masked = mask(text);
-    match masked.char_indices().nth(LONGEST) {
+    match masked.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{:?}…", &masked[..end]),
         None => format!("{masked:?}"),
     }
@@ -12,12 +12,13 @@ pub(super) fn quote(text: &str) -> String {
 
 /// A URL without the secrets that may be in it.
 ///
-/// What stands before the last `@` is taken for user and password, even where a proper URL would have its
-/// `@` elsewhere: too much masked is better than too little. Parameters can hold a password as well (`pass`
-/// does for a Unix socket); only those known to hold none are shown.
+/// Everything before the last `@` counts as user and password, even if a proper URL would have its `@` elsewhere: too
+/// much masked is better than too little. A parameter can be a password, too (`pass` of a Unix socket), so that only
+/// those known to be none are shown.
 pub(super) fn mask(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
-    let (mut masked, mut rest) = (url[..start].to_owned(), &url[start..]);
+    let mut masked = url[..start].to_owned();
+    let mut rest = &url[start..];
     if let Some((userinfo, after)) = rest.rsplit_once('@') {
         if let Some((user, _)) = userinfo.split_once(':') {
             masked.push_str(user);

@@ -1,4 +1,4 @@
-//! The `[[route]]` tables.
+//! Reads the `[[route]]` tables.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use super::{
     origin::Source,
     parsers::{HEADER_PATTERNS, SCOPE},
     settings::ROUTE_KEYS,
-    suggest::{did_you_mean, near},
+    suggest::{closest, did_you_mean},
     value::{BOOL, DURATION, Entry, TEXT, Table, Value, list_of, one_of},
 };
 use crate::{
@@ -21,14 +21,14 @@ use crate::{
     json::{canonical::Normalize, pointer::Pointer},
 };
 
-/// What the file says about all routes.
+/// The settings that apply to all routes.
 pub(super) struct Common {
     pub(super) ttls: KindTtls,
     pub(super) scope: Scope,
     pub(super) ignore_headers: Vec<HeaderPattern>,
 }
 
-/// Reads the tables; without `common`, which is faulty then, only for what is wrong with them.
+/// Reads the tables. Without `common`, which is faulty then, it only adds their faults.
 pub(super) fn read(
     path: &Path,
     tables: &[Table],
@@ -38,10 +38,10 @@ pub(super) fn read(
     let mut names: Vec<(String, usize)> = Vec::new();
     let mut routes = Vec::new();
     for table in tables {
-        let mut reader = Reader { path, table, faults };
+        let mut reader = RouteReader { path, table, faults };
         reader.refuse_unknown();
-        let Some(name) = reader.take("name", TEXT.read).or_else(|| reader.peek("match")) else {
-            // Without either there is nothing to compare; the missing `match` is reported below.
+        let Some(name) = reader.take("name", TEXT.parse).or_else(|| reader.peek("match")) else {
+            // Without a name there is nothing to compare. The missing `match` is reported below.
             reader.route(String::new(), common);
             continue;
         };
@@ -49,7 +49,7 @@ pub(super) fn read(
         match names.iter().find(|(own, _)| *own == name) {
             Some((_, first)) => {
                 let message = format!("route: {name:?} is the name of the route in line {first} already");
-                reader.faults.in_file(path, line, &message);
+                reader.faults.add_in_file(path, line, &message);
             }
             None => names.push((name.clone(), line)),
         }
@@ -59,19 +59,19 @@ pub(super) fn read(
 }
 
 /// Reads the keys of one table.
-struct Reader<'a> {
+struct RouteReader<'a> {
     path: &'a Path,
     table: &'a Table,
     faults: &'a mut Faults,
 }
 
-impl Reader<'_> {
+impl RouteReader<'_> {
     fn refuse_unknown(&mut self) {
         for Entry { line, key, .. } in &self.table.entries {
             let known = || ROUTE_KEYS.iter().map(|own| own.key);
             if !known().any(|own| own == key) {
-                let hint = did_you_mean(near(key, known()));
-                self.faults.in_file(
+                let hint = did_you_mean(closest(key, known()));
+                self.faults.add_in_file(
                     self.path,
                     *line,
                     &format!("route.{key}: is no setting of a route{hint}"),
@@ -84,7 +84,7 @@ impl Reader<'_> {
         self.table.entries.iter().find(|entry| entry.key == key)
     }
 
-    /// The text of `key`, unchecked.
+    /// The text of `key`, without a check.
     fn peek(&self, key: &str) -> Option<String> {
         match &self.entry(key)?.value {
             Value::Text(text) => Some(text.clone()),
@@ -92,46 +92,51 @@ impl Reader<'_> {
         }
     }
 
-    /// The value of `key`; `None` where there is none or where it is wrong, which is noted.
-    fn take<T>(&mut self, key: &str, read: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+    /// The value of `key`; `None` if there is none, or if it is wrong, which is a fault.
+    fn take<T>(&mut self, key: &str, parse: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
         let entry = self.table.entries.iter().find(|entry| entry.key == key)?;
-        match read(&entry.value) {
+        match parse(&entry.value) {
             Ok(value) => Some(value),
             Err(message) => {
                 let source = Source::File { path: self.path.to_owned(), line: entry.line };
-                self.faults.at(&source, &format!("route.{key}"), &message);
+                self.faults.add(&source, &format!("route.{key}"), &message);
                 None
             }
         }
     }
 
     /// [`take`](Self::take) for a key that must be there.
-    fn need<T>(&mut self, key: &str, example: &str, read: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
+    fn need<T>(
+        &mut self,
+        key: &str,
+        example: &str,
+        parse: impl Fn(&Value) -> Result<T, String>,
+    ) -> Option<T> {
         if self.entry(key).is_none() {
             let message = format!("route: has no `{key}`; write one, as in {key} = {example}");
-            self.faults.in_file(self.path, self.table.line, &message);
+            self.faults.add_in_file(self.path, self.table.line, &message);
         }
-        self.take(key, read)
+        self.take(key, parse)
     }
 
     fn header_patterns(&mut self, key: &str) -> Option<Vec<HeaderPattern>> {
-        self.take(key, HEADER_PATTERNS.read)
+        self.take(key, HEADER_PATTERNS.parse)
             .map(|list| list.into_iter().map(|(_, pattern)| pattern).collect())
     }
 
-    /// Reads every key before anything is given up, so that all faults are noted.
+    /// Reads every key before the first `?`, so that all faults are reported.
     fn route(&mut self, name: String, common: Option<&Common>) -> Option<Route> {
         let pattern = self.need("match", "\"POST /ask\"", pattern);
         let kind = self.need("kind", "\"query\"", kind);
         let dialect =
             self.take("dialect", |value| one_of(value, &Dialect::NAMED.map(|own| (own.as_str(), own))));
-        let cache = self.take("cache", BOOL.read);
+        let cache = self.take("cache", BOOL.parse);
         let mode =
             self.take("mode", |value| one_of(value, &[("ttl", Mode::Ttl), ("rfc9111", Mode::Rfc9111)]));
-        let ttl = self.take("ttl", DURATION.read);
-        let stale_while_revalidate = self.take("stale_while_revalidate", DURATION.read);
-        let stale_if_error = self.take("stale_if_error", DURATION.read);
-        let scope = self.take("scope", SCOPE.read);
+        let ttl = self.take("ttl", DURATION.parse);
+        let stale_while_revalidate = self.take("stale_while_revalidate", DURATION.parse);
+        let stale_if_error = self.take("stale_if_error", DURATION.parse);
+        let scope = self.take("scope", SCOPE.parse);
         let ignore_headers = self.header_patterns("ignore_headers");
         let set_cookie = self.take("set_cookie", |value| {
             one_of(value, &[("strip", SetCookie::Strip), ("skip", SetCookie::Skip)])
@@ -142,9 +147,9 @@ impl Reader<'_> {
         let normalize = self.take("normalize", normalize);
         let tags = self.take("tags", pointers);
         let invalidates = self.take("invalidates", kinds);
-        let cache_tool_calls = self.take("cache_tool_calls", BOOL.read);
-        let honor = self.take("honor_request_cache_control", BOOL.read);
-        let stream_end = self.take("stream_end", TEXT.read);
+        let cache_tool_calls = self.take("cache_tool_calls", BOOL.parse);
+        let honor = self.take("honor_request_cache_control", BOOL.parse);
+        let stream_end = self.take("stream_end", TEXT.parse);
         let good_ends = self.take("good_ends", words);
         let usage = self.take("usage", |value| {
             one_of(value, &[("as-asked", UsageSetting::AsAsked), ("ask", UsageSetting::Ask)])
@@ -157,7 +162,9 @@ impl Reader<'_> {
             one_of(value, &[("finish", OnAbandon::Finish), ("cancel", OnAbandon::Cancel)])
         });
 
-        let (pattern, kind, common) = (pattern?, kind?, common?);
+        let pattern = pattern?;
+        let kind = kind?;
+        let common = common?;
         let scope = scope.unwrap_or_else(|| common.scope.clone());
         let mut route = Route::new(&pattern, kind, ttl.unwrap_or(common.ttls.ttl(kind)), scope).ok()?;
         route.name = name;
@@ -187,7 +194,7 @@ impl Reader<'_> {
     }
 }
 
-/// The text of a pattern that is one.
+/// The text of a valid pattern.
 fn pattern(value: &Value) -> Result<String, String> {
     let text = value.text("METHOD PATH")?;
     text.parse::<Pattern>().map(|_| text.to_owned())
@@ -206,7 +213,7 @@ fn kinds(value: &Value) -> Result<Vec<Kind>, String> {
 
 fn replay(value: &Value) -> Result<Replay, String> {
     const NAMED: [(&str, Replay); 2] = [("at-once", Replay::AtOnce), ("recorded", Replay::Recorded)];
-    match (one_of(value, &NAMED), (DURATION.read)(value)) {
+    match (one_of(value, &NAMED), (DURATION.parse)(value)) {
         (Ok(replay), _) => Ok(replay),
         (_, Ok(gap)) => Ok(Replay::Every(gap)),
         (_, Err(_)) => Err(value.mismatch("\"at-once\", \"recorded\", or a duration as in \"20ms\"")),

@@ -1,4 +1,4 @@
-//! Reads settings by key: what each is, where it came from, and what is wrong.
+//! Reads settings by key, and collects what is in force and what is wrong.
 
 use super::{
     NOTHING, Secret,
@@ -7,75 +7,73 @@ use super::{
     origin::Source,
     quote::mask,
     settings::{self, SETTINGS},
-    value::Form,
+    value::Format,
 };
 
-/// A setting as it is in force.
+/// A setting that is in force.
 #[derive(Clone, Debug)]
-pub struct Effective {
-    /// Its key.
+pub struct EffectiveSetting {
+    /// As in `store.redis`.
     pub key: &'static str,
-    /// Its value in one form, whichever way it was written; secrets are `***`, and nothing is `none`.
+    /// The value in a uniform notation. A secret is `***`, and no value is `none`.
     pub shown: String,
-    /// Where it was written.
+    /// Where the value was written.
     pub source: Source,
-    /// The value in the clear, for comparing; `None` where there is none.
+    /// The value in the clear, to compare two.
     pub(super) exact: Option<Secret>,
 }
 
-/// Reads values by key, and notes what is wrong and what is in force.
-pub(super) struct Reader {
+pub(super) struct SettingsReader {
     given: Values,
-    /// What is wrong so far.
     pub(super) faults: Faults,
-    effective: Vec<Effective>,
+    effective: Vec<EffectiveSetting>,
 }
 
-impl Reader {
-    /// A reader of the strongest value of each setting.
+impl SettingsReader {
     pub(super) fn new(given: Values, faults: Faults) -> Self {
         Self { given, faults, effective: Vec::new() }
     }
 
-    /// The value of a setting; `None` where there is none, or where it is wrong, which is noted. Values that a stronger
-    /// source overrides must be good too: they count once that source is gone.
-    pub(super) fn take<T>(&mut self, key: &'static str, form: &Form<T>) -> Option<T> {
+    /// The strongest value of a setting; `None` if there is none, or if it is wrong, which is a fault.
+    ///
+    /// The weaker values must be right, too: one of them counts once the stronger source is gone.
+    pub(super) fn take<T>(&mut self, key: &'static str, format: &Format<T>) -> Option<T> {
         let Some((Given { value, source }, weaker)) = self.given.get(key).and_then(|all| all.split_last())
         else {
-            self.note(key, None, Source::Default);
+            self.record(key, None, Source::Default);
             return None;
         };
         for Given { value, source } in weaker {
-            if let Err(message) = (form.read)(value) {
-                self.faults.at(source, key, &message);
+            if let Err(message) = (format.parse)(value) {
+                self.faults.add(source, key, &message);
             }
         }
-        match (form.read)(value) {
+        match (format.parse)(value) {
             Ok(value) => {
                 let source = source.clone();
-                self.note(key, Some((form.show)(&value)), source);
+                self.record(key, Some((format.show)(&value)), source);
                 Some(value)
             }
             Err(message) => {
-                self.faults.at(source, key, &message);
+                self.faults.add(source, key, &message);
                 None
             }
         }
     }
 
     /// [`take`](Self::take) for a setting that must have a value.
-    pub(super) fn need<T>(&mut self, key: &'static str, form: &Form<T>) -> Option<T> {
+    pub(super) fn need<T>(&mut self, key: &'static str, format: &Format<T>) -> Option<T> {
         if !self.is_given(key) {
             let names = settings::find(key).map(|setting| [setting.flag, setting.env]);
             let ways: Vec<_> = names.into_iter().flatten().flatten().collect();
             let message = format!("is required; give {}, or `{key}` in the file", ways.join(", "));
-            self.faults.at(&Source::Default, key, &message);
+            self.faults.add(&Source::Default, key, &message);
         }
-        self.take(key, form)
+        self.take(key, format)
     }
 
-    /// Notes what is in force, in place of what was noted before.
-    pub(super) fn note(&mut self, key: &'static str, exact: Option<String>, source: Source) {
+    /// Records the value that is in force. It replaces an earlier one.
+    pub(super) fn record(&mut self, key: &'static str, exact: Option<String>, source: Source) {
         let secret = settings::find(key).is_some_and(|setting| setting.secret);
         let shown = match &exact {
             None => NOTHING.to_owned(),
@@ -83,8 +81,8 @@ impl Reader {
             Some(url) if url.contains("://") => mask(url),
             Some(plain) => plain.clone(),
         };
-        self.effective.retain(|own| own.key != key);
-        self.effective.push(Effective { key, shown, source, exact: exact.map(Secret::new) });
+        self.effective.retain(|setting| setting.key != key);
+        self.effective.push(EffectiveSetting { key, shown, source, exact: exact.map(Secret::new) });
     }
 
     /// Whether a setting has a value, right or wrong.
@@ -92,20 +90,20 @@ impl Reader {
         self.given.contains_key(key)
     }
 
-    /// Where a setting's value was written.
+    /// The source of a setting's strongest value.
     pub(super) fn source(&self, key: &str) -> Source {
         let strongest = self.given.get(key).and_then(|all| all.last());
         strongest.map_or(Source::Default, |given| given.source.clone())
     }
 
-    /// Notes a fault of a setting that only others make one.
+    /// Adds a fault of a setting whose value is right by itself, and wrong beside others.
     pub(super) fn fault(&mut self, key: &'static str, message: &str) {
         let source = self.source(key);
-        self.faults.at(&source, key, message);
+        self.faults.add(&source, key, message);
     }
 
-    /// What is in force, in the order of the table, or what is wrong.
-    pub(super) fn finish(mut self) -> Result<Vec<Effective>, Errors> {
+    /// The settings in force, in the order of the table, or all faults.
+    pub(super) fn finish(mut self) -> Result<Vec<EffectiveSetting>, Errors> {
         if !self.faults.is_empty() {
             return Err(self.faults.into_errors());
         }

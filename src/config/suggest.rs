@@ -1,10 +1,9 @@
-//! What was probably meant.
+//! Suggestions for misspelt names.
 
-/// The one of `known` that `given` was probably meant to be.
+/// The one of `known` that `given` probably means.
 ///
-/// Near is: at most a third of the letters differ, or `given` is the beginning of it (`WARN`). Case, `-`
-/// and `_` do not count.
-pub(super) fn near<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// At most a third of the letters may differ, or `given` is its beginning (`WARN`). Case does not count, and `-` is `_`.
+pub(super) fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let given = plain(given);
     let distance = |name: &str| {
@@ -22,7 +21,7 @@ pub(super) fn near<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, name)| name)
 }
 
-/// ``; did you mean `name`?``, where there is one to suggest.
+/// ``; did you mean `name`?``, or nothing.
 pub(super) fn did_you_mean(name: Option<&str>) -> String {
     name.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }

@@ -1,4 +1,4 @@
-//! Durations and sizes, as settings write them.
+//! Parses and shows durations and sizes.
 //!
 //! | written | means |
 //! | --- | --- |
@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use super::quote::quote;
 
-/// The longest duration a setting may have: a hundred years. Longer ones are slips, and adding them to
-/// today's date could overflow in a store or a timer.
-pub const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+/// The longest duration of a setting: a hundred years. A longer one is a mistake, and could overflow when a store or a
+/// timer adds it to today's date.
+pub(crate) const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
 /// The units of a duration, in milliseconds, smallest first.
 const DURATIONS: [(&str, u64); 5] =
@@ -30,15 +30,15 @@ const SIZES: [(&str, u64); 7] = [
     ("GiB", 1 << 30),
 ];
 
-/// Reads a duration: whole seconds, or a whole number and a unit.
+/// Parses whole seconds, or a whole number and a unit.
 ///
 /// # Errors
-/// Where the text is no duration, or one beyond [`MAX_DURATION`].
-pub fn duration(text: &str) -> Result<Duration, String> {
+/// A text for the operator, if this is no duration, or one beyond [`MAX_DURATION`].
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let (digits, unit) = split(text);
     let unit = if unit.is_empty() { "s" } else { unit };
     let factor = DURATIONS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
-    let (false, Some(factor)) = (digits.is_empty(), factor) else {
+    let Some(factor) = factor.filter(|_| !digits.is_empty()) else {
         return Err(format!("{} is no duration; write whole seconds or 500ms, 30s, 30m, 24h", quote(text)));
     };
     times(digits, factor)
@@ -47,35 +47,34 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("{} is longer than a hundred years", quote(text)))
 }
 
-/// Reads a size in bytes: a whole number, with a unit or without.
+/// Parses a size in bytes: a whole number, with or without a unit.
 ///
 /// # Errors
-/// Where the text is no size, or one that 64 bits cannot hold.
-pub fn size(text: &str) -> Result<u64, String> {
+/// A text for the operator, if this is no size, or one that 64 bits cannot hold.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let (digits, unit) = split(text);
     let unit = if unit.is_empty() { "B" } else { unit };
     let factor = SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor);
-    let (false, Some(factor)) = (digits.is_empty(), factor) else {
+    let Some(factor) = factor.filter(|_| !digits.is_empty()) else {
         return Err(format!("{} is no size; write whole bytes or 64KiB, 256MiB, 1GiB", quote(text)));
     };
     times(digits, factor).ok_or_else(|| format!("{} is more bytes than can be counted", quote(text)))
 }
 
-/// Writes a duration in the largest unit up to hours that leaves it whole: `500ms`, `30m`, `24h`.
-///
-/// Settings are whole milliseconds; anything finer is cut off.
-pub fn show_duration(duration: Duration) -> String {
+/// Shows a duration in the largest unit up to hours that leaves it whole: `500ms`, `30m`, `24h`. Anything finer than a
+/// millisecond is cut off, since settings are whole milliseconds.
+pub(super) fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     if millis == 0 {
         return "0s".to_owned();
     }
-    // Days are left out: `24h` is how the documentation writes one.
+    // Without days: the documentation writes one as `24h`.
     let (unit, factor) = largest(&DURATIONS[..4], |factor| millis.is_multiple_of(u128::from(factor)));
     format!("{}{unit}", millis / u128::from(factor))
 }
 
-/// Writes a size in the largest unit that leaves it whole, in steps of 1024: `256MiB`, `1000B`.
-pub fn show_size(bytes: u64) -> String {
+/// Shows a size in the largest unit of 1024 that leaves it whole: `256MiB`, `1000B`.
+pub(super) fn show_size(bytes: u64) -> String {
     if bytes == 0 {
         return "0B".to_owned();
     }
@@ -93,7 +92,7 @@ fn times(digits: &str, factor: u64) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// The last of `units` that fits; the first one always does.
+/// The largest of `units` that fits. The smallest always does.
 fn largest(units: &[(&'static str, u64)], fits: impl Fn(u64) -> bool) -> (&'static str, u64) {
     units.iter().rev().find(|(_, factor)| fits(*factor)).copied().unwrap_or(("", 1))
 }
@@ -117,18 +116,18 @@ mod tests {
             ("7d", 604_800_000),
             ("36500d", 3_153_600_000_000),
         ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
     }
 
     #[test]
     fn refuses_what_is_no_duration() {
         for text in ["", "abc", "-5", "+5", "1.5s", "30 s", " 30", "1h30m", "30S", "5x", "s", "٣s"] {
-            let message = duration(text).expect_err(text);
+            let message = parse_duration(text).expect_err(text);
             assert!(message.contains("is no duration; write whole seconds or 500ms"), "{text}: {message}");
         }
         for text in ["36501d", "99999999999999999999999", "18446744073709551615h"] {
-            assert!(duration(text).expect_err(text).contains("longer than a hundred years"), "{text}");
+            assert!(parse_duration(text).expect_err(text).contains("longer than a hundred years"), "{text}");
         }
     }
 
@@ -148,17 +147,20 @@ mod tests {
             ("1GB", 1_000_000_000),
             ("18446744073709551615", u64::MAX),
         ] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
     }
 
     #[test]
     fn refuses_what_is_no_size() {
         for text in ["", "abc", "-1", "1.5GiB", "64 KiB", "256M", "1TiB", "KiB"] {
-            assert!(size(text).expect_err(text).contains("is no size; write whole bytes or 64KiB"), "{text}");
+            assert!(
+                parse_size(text).expect_err(text).contains("is no size; write whole bytes or 64KiB"),
+                "{text}"
+            );
         }
         for text in ["18446744073709551616", "18446744073709551615KiB", "17179869184GiB"] {
-            assert!(size(text).expect_err(text).contains("more bytes than can be counted"), "{text}");
+            assert!(parse_size(text).expect_err(text).contains("more bytes than can be counted"), "{text}");
         }
     }
 
@@ -184,14 +186,14 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_shown_reads_back(bytes: u64, millis in 0..=MAX_DURATION.as_millis() as u64) {
-            prop_assert_eq!(size(&show_size(bytes)), Ok(bytes));
+            prop_assert_eq!(parse_size(&show_size(bytes)), Ok(bytes));
             let wanted = Duration::from_millis(millis);
-            prop_assert_eq!(duration(&show_duration(wanted)), Ok(wanted));
+            prop_assert_eq!(parse_duration(&show_duration(wanted)), Ok(wanted));
         }
 
         #[test]
         fn no_text_panics(text in ".{0,40}") {
-            let _ = (duration(&text), size(&text));
+            let _ = (parse_duration(&text), parse_size(&text));
         }
     }
 }

@@ -1,20 +1,19 @@
-//! Values as they were written, and the forms that several settings share.
+//! Values as they were written, and the formats that several settings share.
 
 use std::{num::NonZeroUsize, time::Duration};
 
 use super::{
-    suggest::{did_you_mean, near},
+    quote::quote,
+    suggest::{closest, did_you_mean},
     units,
 };
-
-use crate::config::quote::quote;
 
 /// A table of the file.
 #[derive(Clone)]
 pub(super) struct Table {
-    /// Where it begins.
+    /// The line at which it begins, from 1.
     pub(super) line: usize,
-    /// Its keys, from top to bottom.
+    /// From top to bottom.
     pub(super) entries: Vec<Entry>,
 }
 
@@ -26,16 +25,16 @@ pub(super) struct Entry {
     pub(super) value: Value,
 }
 
-/// A value before anything is known about what it should be.
+/// A value, before its setting's format is known.
 #[derive(Clone)]
 pub(super) enum Value {
-    /// From outside the file (or a default): a text that may stand for a number, a list and so on.
+    /// A default, or from outside the file: a text that may be a number, a list and so on.
     Bare(String),
     /// A text of the file.
     Text(String),
     /// An integer of the file.
     Integer(i128),
-    /// Another type that TOML has and no setting takes, described.
+    /// Another type of TOML, which no setting takes: its description.
     Other(&'static str),
     /// `true` or `false` in the file.
     Bool(bool),
@@ -46,7 +45,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    fn found(&self) -> &'static str {
+    fn type_name(&self) -> &'static str {
         match self {
             Self::Bare(_) | Self::Text(_) => "a text",
             Self::Integer(_) => "an integer",
@@ -57,12 +56,12 @@ impl Value {
         }
     }
 
-    /// The error for a value of the wrong type. It names types only, for the value may be a secret.
+    /// The error for a value of the wrong type. It has no value, since that may be a secret.
     pub(super) fn mismatch(&self, takes: &str) -> String {
-        format!("takes {takes}; found {}", self.found())
+        format!("takes {takes}; found {}", self.type_name())
     }
 
-    /// A text that is not empty, which is what the setting `takes`.
+    /// A text that is not empty. `takes` is for the error: what the setting takes.
     pub(super) fn text(&self, takes: &str) -> Result<&str, String> {
         match self {
             Self::Bare(text) | Self::Text(text) if text.is_empty() => {
@@ -73,7 +72,7 @@ impl Value {
         }
     }
 
-    /// The texts of a list; outside the file they are separated by commas.
+    /// The texts of a list. Outside the file, commas separate them.
     pub(super) fn texts(&self, takes: &str) -> Result<Vec<&str>, String> {
         match self {
             Self::Bare(text) => Ok(text.split(',').map(str::trim).collect()),
@@ -82,7 +81,7 @@ impl Value {
         }
     }
 
-    /// A number or a text with a unit, as one text.
+    /// The text of a number, perhaps with a unit.
     fn number(&self, takes: &str) -> Result<String, String> {
         match self {
             Self::Integer(number) => Ok(number.to_string()),
@@ -91,55 +90,55 @@ impl Value {
     }
 }
 
-/// How a setting's value is read and shown.
-pub(super) struct Form<T> {
-    /// The value, or what is wrong with it.
-    pub(super) read: fn(&Value) -> Result<T, String>,
-    /// The value in its one form, whichever way it was written.
+/// How the value of a setting is parsed and shown.
+pub(super) struct Format<T> {
+    /// The error says what is wrong with the value.
+    pub(super) parse: fn(&Value) -> Result<T, String>,
+    /// Shows equal values alike, however they were written.
     pub(super) show: fn(&T) -> String,
 }
 
-pub(super) const DURATION: Form<Duration> = Form { read: duration, show: |d| units::show_duration(*d) };
+pub(super) const DURATION: Format<Duration> = Format { parse: duration, show: |d| units::show_duration(*d) };
 
-/// A duration to wait for: none at all would fail everything.
-pub(super) const TIMEOUT: Form<Duration> = Form {
-    read: |value| duration(value).and_then(|d| if d.is_zero() { Err(positive()) } else { Ok(d) }),
+/// A duration to wait for. It is not 0, with which everything would fail.
+pub(super) const TIMEOUT: Format<Duration> = Format {
+    parse: |value| duration(value).and_then(|d| if d.is_zero() { Err(not_positive()) } else { Ok(d) }),
     show: DURATION.show,
 };
 
-/// Milliseconds where there is no unit.
-pub(super) const MILLIS: Form<Duration> = Form {
-    read: |value| {
+/// A duration, in milliseconds without a unit.
+pub(super) const MILLIS: Format<Duration> = Format {
+    parse: |value| {
         let text = value.number("milliseconds or a duration")?;
         let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        units::duration(&if plain { format!("{text}ms") } else { text })
+        units::parse_duration(&if plain { format!("{text}ms") } else { text })
     },
     show: DURATION.show,
 };
 
-/// A size.
-pub(super) const SIZE: Form<u64> = Form { read: size, show: |bytes| units::show_size(*bytes) };
+/// A size of at least one byte.
+pub(super) const SIZE: Format<u64> = Format { parse: size, show: |bytes| units::show_size(*bytes) };
 
-/// A size that may be nothing.
-pub(super) const BOUND: Form<u64> = Form { read: bound, show: SIZE.show };
+/// A size that may be 0.
+pub(super) const BOUND: Format<u64> = Format { parse: bound, show: SIZE.show };
 
-/// A size that has to fit into memory.
-pub(super) const LENGTH: Form<usize> = Form {
-    read: |value| size(value)?.try_into().map_err(|_| "is more than this machine can address".to_owned()),
+/// A size of at least one byte that fits into memory.
+pub(super) const LENGTH: Format<usize> = Format {
+    parse: |value| size(value)?.try_into().map_err(|_| "is more than this machine can address".to_owned()),
     show: |bytes| units::show_size(*bytes as u64),
 };
 
-/// A number of things, zero included.
-pub(super) const COUNT: Form<usize> = Form { read: count, show: usize::to_string };
+/// A number that may be 0.
+pub(super) const COUNT: Format<usize> = Format { parse: count, show: usize::to_string };
 
-/// A number of things of which there must be one.
-pub(super) const LIMIT: Form<NonZeroUsize> = Form {
-    read: |value| NonZeroUsize::new(count(value)?).ok_or_else(positive),
+/// A number of at least 1.
+pub(super) const LIMIT: Format<NonZeroUsize> = Format {
+    parse: |value| NonZeroUsize::new(count(value)?).ok_or_else(not_positive),
     show: NonZeroUsize::to_string,
 };
 
-pub(super) const BOOL: Form<bool> = Form {
-    read: |value| match value {
+pub(super) const BOOL: Format<bool> = Format {
+    parse: |value| match value {
         Value::Bool(value) => Ok(*value),
         Value::Bare(text) => text.parse().map_err(|_| format!("{} is neither true nor false", quote(text))),
         other => Err(other.mismatch("true or false")),
@@ -147,8 +146,8 @@ pub(super) const BOOL: Form<bool> = Form {
     show: bool::to_string,
 };
 
-pub(super) const TEXT: Form<String> = Form {
-    read: |value| {
+pub(super) const TEXT: Format<String> = Format {
+    parse: |value| {
         let text = value.text("a text")?;
         if text.contains(char::is_control) {
             return Err(format!("{} has control characters", quote(text)));
@@ -158,26 +157,26 @@ pub(super) const TEXT: Form<String> = Form {
     show: String::clone,
 };
 
-fn positive() -> String {
+fn not_positive() -> String {
     "must be more than 0".to_owned()
 }
 
 fn duration(value: &Value) -> Result<Duration, String> {
-    units::duration(&value.number("a duration")?)
+    units::parse_duration(&value.number("a duration")?)
 }
 
 fn size(value: &Value) -> Result<u64, String> {
     match bound(value)? {
-        0 => Err(positive()),
+        0 => Err(not_positive()),
         bytes => Ok(bytes),
     }
 }
 
 fn bound(value: &Value) -> Result<u64, String> {
-    units::size(&value.number("a size")?)
+    units::parse_size(&value.number("a size")?)
 }
 
-/// 32 bits are enough for anything that is counted, and no semaphore or loop chokes on them.
+/// At most 32 bits: enough for everything that is counted, and few enough for tokio's semaphore.
 fn count(value: &Value) -> Result<usize, String> {
     let number = match value {
         Value::Integer(number) => *number,
@@ -190,17 +189,17 @@ fn count(value: &Value) -> Result<usize, String> {
         .ok_or_else(|| format!("{number} is not between 0 and {}", u32::MAX))
 }
 
-/// The one of `known` whose name the value is.
+/// Parses a name: the value beside it in `known`.
 pub(super) fn one_of<T: Copy>(value: &Value, known: &[(&'static str, T)]) -> Result<T, String> {
     let names = || known.iter().map(|(name, _)| *name);
     let text = value.text(&format!("one of {}", join(names())))?;
     known.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
         let all = join(names());
-        format!("{} is none of {all}{}", quote(text), did_you_mean(near(text, names())))
+        format!("{} is none of {all}{}", quote(text), did_you_mean(closest(text, names())))
     })
 }
 
-/// A list, each of its texts read by `parse`.
+/// Parses each text of a list.
 pub(super) fn list_of<T>(
     value: &Value,
     takes: &str,

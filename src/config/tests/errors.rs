@@ -46,7 +46,7 @@ fn unknown_keys_and_tables() {
 }
 
 #[test]
-fn broken_syntax_is_said_alone_and_on_one_line() {
+fn broken_syntax_is_reported_alone_and_on_one_line() {
     for (text, wanted) in [
         ("ttl.query = ", "s.toml:2: "),
         ("[log]\nlevel = \"INFO", "s.toml:3: "),

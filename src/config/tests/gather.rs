@@ -21,7 +21,7 @@ fn write(folder: &tempfile::TempDir, name: &str, text: &str) {
     fs::write(folder.path().join(name), text).unwrap_or_else(|error| panic!("{error}"));
 }
 
-fn said(result: Result<Inputs, Errors>, folder: &tempfile::TempDir) -> String {
+fn message(result: Result<Inputs, Errors>, folder: &tempfile::TempDir) -> String {
     let text = result.err().map_or_else(|| "nothing".to_owned(), |errors| errors.to_string());
     text.replace(&format!("{}/", folder.path().display()), "")
 }
@@ -64,7 +64,8 @@ fn says_what_cannot_be_read() {
         ".env",
         "# ours\nA=1\nADMIN_TOKEN=open sesame\nSERVICES_OWN=a b\nLOG_FILE='x\nREDIS_URL=sesame\n",
     );
-    let message = said(gather(folder.path(), Some("gone.toml"), &[("ADMIN_TOKEN", b"ses\xffame")]), &folder);
+    let message =
+        message(gather(folder.path(), Some("gone.toml"), &[("ADMIN_TOKEN", b"ses\xffame")]), &folder);
     assert_eq!(
         message,
         "ADMIN_TOKEN (environment): is not valid UTF-8\n\

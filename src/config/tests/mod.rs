@@ -1,4 +1,4 @@
-//! Tests of the whole loader: [`load`] is pure, so that each is a table of texts and outcomes.
+//! Tests of the whole loader. [`load`] is pure, so that each test is a table of texts and results.
 
 mod errors;
 mod files;

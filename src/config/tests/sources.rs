@@ -1,4 +1,4 @@
-//! Which source wins, what is shown, and what a reload takes over.
+//! Which source wins, what is shown, and what needs a restart.
 
 use super::*;
 use crate::config::settings::SETTINGS;
@@ -71,7 +71,7 @@ fn a_bad_value_is_a_fault_whatever_overrides_it() {
                     flags: is(8).then(|| (key, value(8))).into_iter().collect(),
                     ..base
                 };
-                let told = faults(&inputs);
+                let errors = faults(&inputs);
                 let places = [
                     (2, format!(".env:{variable}: ")),
                     (4, format!("{variable} (environment): ")),
@@ -88,10 +88,10 @@ fn a_bad_value_is_a_fault_whatever_overrides_it() {
                     ),
                     (1, format!("s.toml:{line}: ")),
                 ];
-                let lines: Vec<_> = told.lines().collect();
-                assert_eq!(lines.len(), wrong.count_ones() as usize, "{key} {there:b} {wrong:b}: {told}");
+                let lines: Vec<_> = errors.lines().collect();
+                assert_eq!(lines.len(), wrong.count_ones() as usize, "{key} {there:b} {wrong:b}: {errors}");
                 for (_, place) in places.iter().filter(|(source, _)| wrong & source != 0) {
-                    assert!(lines.iter().any(|line| line.starts_with(place)), "{place} of {told}");
+                    assert!(lines.iter().any(|line| line.starts_with(place)), "{place} of {errors}");
                 }
             }
         }
@@ -99,18 +99,18 @@ fn a_bad_value_is_a_fault_whatever_overrides_it() {
 }
 
 #[test]
-fn faults_of_several_settings_and_sources_are_told_at_once() {
+fn faults_of_several_settings_and_sources_are_reported_at_once() {
     let inputs = Inputs {
         flags: vec![("listen", "127.0.0.1:1".into())],
         env: vec![("LISTEN".into(), "x".into()), ("LOG_LEVEL".into(), "ERROR".into())],
         dotenv: Some((".env".into(), vec![("LOG_LEVEL".into(), "LOUD".into())])),
         ..with_upstream("listen = 7\nlog.level = 8\nttl.query = \"soon\"")
     };
-    let told = faults(&inputs);
+    let errors = faults(&inputs);
     for place in ["LISTEN (environment): ", ".env:LOG_LEVEL: ", "s.toml:2: ", "s.toml:3: ", "s.toml:4: "] {
-        assert!(told.lines().any(|line| line.starts_with(place)), "{place} of {told}");
+        assert!(errors.lines().any(|line| line.starts_with(place)), "{place} of {errors}");
     }
-    assert_eq!(told.lines().count(), 5, "{told}");
+    assert_eq!(errors.lines().count(), 5, "{errors}");
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn secrets_are_shown_nowhere() {
 }
 
 #[test]
-fn knows_what_only_a_restart_takes_over() {
+fn knows_which_settings_need_a_restart() {
     let old = loaded("store.redis = \"redis://:one@h\"");
     assert_eq!(restart_only(&old, &old), Vec::<&str>::new());
     // Shown alike, and different all the same.

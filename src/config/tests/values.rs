@@ -45,7 +45,7 @@ fn defaults() {
 }
 
 #[test]
-fn lifetimes_reach_the_built_in_routes() {
+fn ttls_reach_the_built_in_routes() {
     let ttls = |config: &Config| {
         Kind::ALL.map(|kind| {
             config.routes.iter().find(|route| route.kind == kind).map(|route| route.ttl.as_secs())
@@ -115,7 +115,7 @@ fn scopes() {
 }
 
 #[test]
-fn nothing_near_is_a_bound_too() {
+fn the_near_cache_may_have_no_memory() {
     assert_eq!(config("store.near_memory = 0").store.near_memory, 0);
     assert_eq!(config("store.near_memory = \"1MiB\"").store.near_memory, 1 << 20);
 }
