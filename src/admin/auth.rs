@@ -11,23 +11,24 @@ use crate::{
     },
 };
 
-/// Whether the request names this listener by a loopback name or one that the operator set: a page in a browser that
-/// was led here under its own name (DNS rebinding) does not.
+/// Whether the request names this listener by a loopback name, or by one of `admin.hosts`.
+///
+/// This stops DNS rebinding: a browser that was led here under a foreign name sends that name.
 ///
 /// # Errors
-/// 403 where it does not.
-pub(super) fn check_name(parts: &Parts, config: &AdminConfig) -> Result<(), AdminError> {
-    let is_good = |host: &str| {
+/// 403 if the host is missing, or any of several is another one.
+pub(super) fn check_host(parts: &Parts, config: &AdminConfig) -> Result<(), AdminError> {
+    let is_known = |host: &str| {
         host_name(host).is_some_and(|name| {
             let is_name = |own: &String| own.trim_matches(['[', ']']).eq_ignore_ascii_case(name);
             is_loopback(name) || config.hosts.iter().any(is_name)
         })
     };
-    // Over HTTP/2 the target names it; where several are named, nobody knows which one the caller meant.
-    let in_target = parts.uri.authority().map(|authority| is_good(authority.as_str()));
+    // Over HTTP/2 the target has the name. Of several names, nobody knows which one the caller meant.
+    let in_target = parts.uri.authority().map(|authority| is_known(authority.as_str()));
     let lines = parts.headers.get_all(header::HOST).into_iter();
-    let mut named = lines.map(|host| host.to_str().is_ok_and(is_good)).chain(in_target).peekable();
-    if named.peek().is_some() && named.all(|is_good| is_good) {
+    let mut hosts = lines.map(|host| host.to_str().is_ok_and(is_known)).chain(in_target).peekable();
+    if hosts.peek().is_some() && hosts.all(|is_known| is_known) {
         return Ok(());
     }
     Err(AdminError::new(
@@ -36,15 +37,15 @@ pub(super) fn check_name(parts: &Parts, config: &AdminConfig) -> Result<(), Admi
     ))
 }
 
-/// Whether the request has the token, where there is one.
+/// Whether the request has the admin token, if there is one.
 ///
 /// # Errors
-/// 401 where it has not.
+/// 401 if it has not.
 pub(super) fn check_token(headers: &HeaderMap, config: &AdminConfig) -> Result<(), AdminError> {
     let Some(token) = &config.token else { return Ok(()) };
     let given =
         headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    // Digests compare in constant time, whatever the lengths.
+    // BLAKE3 hashes compare in constant time, and have one length.
     if given.is_some_and(|given| blake3::hash(given) == blake3::hash(token.expose().as_bytes())) {
         return Ok(());
     }
@@ -53,12 +54,14 @@ pub(super) fn check_token(headers: &HeaderMap, config: &AdminConfig) -> Result<(
     Err(refusal.with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
 }
 
-/// Whether a request that changes something says that it is JSON, which a page of another site can send only after it
-/// has asked (CORS), and nobody here answers that.
+/// Whether a request that changes something says that it is JSON.
+///
+/// This stops requests from other sites' pages: a browser asks before it sends JSON to another site (CORS), and this
+/// listener does not answer that.
 ///
 /// # Errors
-/// 415 where it does not.
-pub(super) fn check_type(headers: &HeaderMap) -> Result<(), AdminError> {
+/// 415 if it does not.
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), AdminError> {
     if headers::media_type(headers).is_some_and(|media| media == "application/json") {
         return Ok(());
     }
@@ -75,7 +78,7 @@ mod tests {
     use super::*;
     use crate::config::Secret;
 
-    fn with(name: &'static str, value: &'static str) -> Parts {
+    fn with_header(name: &'static str, value: &'static str) -> Parts {
         let mut parts = Request::new(()).into_parts().0;
         parts.headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         parts
@@ -86,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn only_known_names_are_answered() {
+    fn only_known_hosts_are_answered() {
         let config = AdminConfig {
             hosts: vec!["ops.example".to_owned(), "[fd00::7]".to_owned(), "10.0.0.7".to_owned()],
             ..config()
@@ -105,7 +108,7 @@ mod tests {
             "[fd00::7]:8081",
             "10.0.0.7:8081",
         ] {
-            assert!(check_name(&with("host", good), &config).is_ok(), "{good}");
+            assert!(check_host(&with_header("host", good), &config).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -148,19 +151,19 @@ mod tests {
             "http://127.0.0.1",
             "127.0.0.1\\evil",
         ] {
-            assert!(check_name(&with("host", bad), &config).is_err(), "{bad:?}");
+            assert!(check_host(&with_header("host", bad), &config).is_err(), "{bad:?}");
         }
-        assert!(check_name(&Request::new(()).into_parts().0, &config).is_err(), "none at all");
+        assert!(check_host(&Request::new(()).into_parts().0, &config).is_err(), "none at all");
     }
 
     #[test]
-    fn every_name_must_be_known() {
+    fn every_host_must_be_known() {
         let is_good = |target: &'static str, hosts: &[&'static str]| {
             let mut parts = Request::builder().uri(target).body(()).expect("a request").into_parts().0;
             for host in hosts {
                 parts.headers.append(header::HOST, HeaderValue::from_static(host));
             }
-            check_name(&parts, &config()).is_ok()
+            check_host(&parts, &config()).is_ok()
         };
         assert!(is_good("http://localhost:8081/stats", &[]) && is_good("http://[::1]/", &["localhost"]));
         for (target, hosts) in [
@@ -177,14 +180,14 @@ mod tests {
 
     #[test]
     fn the_token_must_be_right() {
-        let is_good = |value| check_token(&with("authorization", value).headers, &config()).is_ok();
+        let is_good = |value| check_token(&with_header("authorization", value).headers, &config()).is_ok();
         assert!(is_good("Bearer t0ken") && !is_good("Bearer t0kem") && !is_good("Basic t0ken"));
         assert!(check_token(&HeaderMap::new(), &config()).is_err());
         assert!(check_token(&HeaderMap::new(), &AdminConfig { token: None, ..config() }).is_ok());
     }
 
     #[test]
-    fn json_alone_changes_anything() {
+    fn only_json_may_change_anything() {
         for (media, good) in [
             ("application/json", true),
             ("Application/JSON; charset=utf-8", true),
@@ -193,8 +196,12 @@ mod tests {
             ("multipart/form-data; boundary=application/json", false),
             ("application/jsonp", false),
         ] {
-            assert_eq!(check_type(&with("content-type", media).headers).is_ok(), good, "{media}");
+            assert_eq!(
+                check_content_type(&with_header("content-type", media).headers).is_ok(),
+                good,
+                "{media}"
+            );
         }
-        assert!(check_type(&HeaderMap::new()).is_err());
+        assert!(check_content_type(&HeaderMap::new()).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Which call a request makes. Pure.
+//! Which admin call a request makes. Pure.
 
 use form_urlencoded::parse;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
@@ -10,20 +10,18 @@ use crate::cache::{
     route::kind::Kind,
 };
 
-/// Entries that a list has where nobody says, and at most.
-const LIMIT: usize = 50;
+/// How many entries a list has by default.
+const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 1000;
 
-/// A call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Call {
     /// `GET /stats`
     Stats,
     /// `GET /entries`
     List {
-        /// Of this kind alone.
+        /// `None` lists all kinds.
         kind: Option<Kind>,
-        /// At most as many.
         limit: usize,
     },
     /// `GET /entries/KEY`
@@ -37,22 +35,23 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// The call that a request makes; its keys are those of `namespace`.
+    /// Keys without a namespace belong to `namespace`.
     ///
     /// # Errors
     /// 404, 405 or 400, with what is wrong.
-    pub(super) fn of(parts: &Parts, namespace: Namespace) -> Result<Self, AdminError> {
-        let (method, path) = (&parts.method, parts.uri.path());
+    pub(super) fn parse(parts: &Parts, namespace: Namespace) -> Result<Self, AdminError> {
+        let method = &parts.method;
+        let path = parts.uri.path();
         match path {
-            "/stats" => allowed(method, "GET, HEAD").map(|()| Self::Stats),
+            "/stats" => check_method(method, "GET, HEAD").map(|()| Self::Stats),
             "/entries" => {
-                allowed(method, "GET, HEAD")?;
-                list(parts.uri.query().unwrap_or_default())
+                check_method(method, "GET, HEAD")?;
+                parse_list(parts.uri.query().unwrap_or_default())
             }
-            "/purge" => allowed(method, "POST").map(|()| Self::Purge),
+            "/purge" => check_method(method, "POST").map(|()| Self::Purge),
             "/" | "/metrics" => Err(AdminError::not_found(format!("{path} is not there yet"))),
             _ => match path.strip_prefix("/entries/") {
-                Some(key) => entry(method, key, namespace),
+                Some(key) => parse_entry(method, key, namespace),
                 None => Err(AdminError::not_found(
                     "no such call: GET /stats, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
                 )),
@@ -60,24 +59,23 @@ impl Call {
         }
     }
 
-    /// Whether it changes something.
-    pub(super) const fn changes(&self) -> bool {
+    pub(super) const fn is_write(&self) -> bool {
         matches!(self, Self::Put(_) | Self::Remove(_) | Self::Purge)
     }
 }
 
-fn allowed(method: &Method, methods: &'static str) -> Result<(), AdminError> {
-    if methods.split(", ").any(|own| own == method.as_str()) {
+fn check_method(method: &Method, allowed: &'static str) -> Result<(), AdminError> {
+    if allowed.split(", ").any(|name| name == method.as_str()) {
         return Ok(());
     }
-    let refusal = AdminError::new(StatusCode::METHOD_NOT_ALLOWED, format!("the methods here are {methods}"));
-    Err(refusal.with(header::ALLOW, HeaderValue::from_static(methods)))
+    let error = AdminError::new(StatusCode::METHOD_NOT_ALLOWED, format!("the methods here are {allowed}"));
+    Err(error.with(header::ALLOW, HeaderValue::from_static(allowed)))
 }
 
-fn entry(method: &Method, key: &str, namespace: Namespace) -> Result<Call, AdminError> {
-    allowed(method, "GET, HEAD, PUT, DELETE")?;
+fn parse_entry(method: &Method, key: &str, namespace: Namespace) -> Result<Call, AdminError> {
+    check_method(method, "GET, HEAD, PUT, DELETE")?;
     let text = percent_decode_str(key).decode_utf8_lossy();
-    let key = parse_key(&text, namespace).map_err(AdminError::bad)?;
+    let key = parse_key(&text, namespace).map_err(AdminError::bad_request)?;
     Ok(match *method {
         Method::PUT => Call::Put(key),
         Method::DELETE => Call::Remove(key),
@@ -85,37 +83,38 @@ fn entry(method: &Method, key: &str, namespace: Namespace) -> Result<Call, Admin
     })
 }
 
-/// Reads a key, whole or without `namespace`.
+/// Parses a key, with or without `namespace`.
 ///
 /// # Errors
-/// What a key looks like.
+/// A text that says what a key looks like.
 pub(super) fn parse_key(text: &str, namespace: Namespace) -> Result<Key, String> {
     Key::parse(namespace, text).ok_or_else(|| {
         format!("{text:?} is no key: it is {namespace}:KIND:HEX or KIND:HEX, HEX being 64 hexadecimal digits")
     })
 }
 
-/// Reads a kind.
+/// Parses a kind's name.
 ///
 /// # Errors
-/// Which there are.
+/// A text with the names of all kinds.
 pub(super) fn parse_kind(text: &str) -> Result<Kind, String> {
-    let names = || Kind::ALL.map(Kind::as_str).join(", ");
-    Kind::from_name(text).ok_or_else(|| format!("{text:?} is no kind: {}", names()))
+    Kind::from_name(text)
+        .ok_or_else(|| format!("{text:?} is no kind: {}", Kind::ALL.map(Kind::as_str).join(", ")))
 }
 
-fn list(query: &str) -> Result<Call, AdminError> {
-    let (mut kind, mut limit) = (None, LIMIT);
+fn parse_list(query: &str) -> Result<Call, AdminError> {
+    let mut kind = None;
+    let mut limit = DEFAULT_LIMIT;
     for (name, value) in parse(query.as_bytes()) {
         match &*name {
-            "kind" => kind = Some(parse_kind(&value).map_err(AdminError::bad)?),
+            "kind" => kind = Some(parse_kind(&value).map_err(AdminError::bad_request)?),
             "limit" => {
                 let number = value.parse().ok().filter(|number| (1..=MAX_LIMIT).contains(number));
-                let wrong =
-                    || AdminError::bad(format!("limit: {value:?} is no number from 1 to {MAX_LIMIT}"));
-                limit = number.ok_or_else(wrong)?;
+                limit = number.ok_or_else(|| {
+                    AdminError::bad_request(format!("limit: {value:?} is no number from 1 to {MAX_LIMIT}"))
+                })?;
             }
-            _ => return Err(AdminError::bad(format!("{name:?} is no parameter: kind, limit"))),
+            _ => return Err(AdminError::bad_request(format!("{name:?} is no parameter: kind, limit"))),
         }
     }
     Ok(Call::List { kind, limit })
@@ -129,11 +128,11 @@ mod tests {
 
     fn call(method: &str, target: &str) -> Result<Call, u16> {
         let parts = Request::builder().method(method).uri(target).body(()).expect("a request").into_parts().0;
-        Call::of(&parts, "ns".into()).map_err(|refusal| refusal.response().status().as_u16())
+        Call::parse(&parts, "ns".into()).map_err(|error| error.into_response().status().as_u16())
     }
 
     #[test]
-    fn calls_are_told_by_method_and_path() {
+    fn method_and_path_name_the_call() {
         let hex = "0f".repeat(32);
         let key = || Key::parse("ns".into(), &format!("query:{hex}")).expect("a key");
         for (method, target, expected) in [

@@ -1,4 +1,4 @@
-//! Calls about entries: listed, shown, put by hand, removed.
+//! The calls about single entries: list, show, put by hand, remove.
 
 use std::{
     sync::Arc,
@@ -31,20 +31,21 @@ pub(super) async fn list(
     limit: usize,
 ) -> Result<Value, AdminError> {
     let list = shared.store.list(live.classify_context.namespace, kind, limit).await?;
-    let entries: Vec<_> = list.entries.iter().map(listed).collect();
+    let entries: Vec<_> = list.entries.iter().map(list_item).collect();
     Ok(json!({"entries": entries, "more": list.more}))
 }
 
-fn listed(entry: &ListedEntry) -> Value {
+fn list_item(entry: &ListedEntry) -> Value {
     let ListedEntry { key, stored_at, ttl, size, hits } = entry;
-    let (age, left) = age_and_rest(*stored_at, *ttl);
+    let (age, remaining) = age_and_remaining_ttl(*stored_at, *ttl);
     json!({
-        "key": key.name(), "kind": key.kind().as_str(), "age": age, "ttl": left, "size": size, "hits": hits,
+        "key": key.name(), "kind": key.kind().as_str(), "age": age, "ttl": remaining, "size": size, "hits": hits,
     })
 }
 
-/// The seconds since an entry was stored, and those that it is fresh yet; these are negative once it is stale.
-fn age_and_rest(stored_at: u64, ttl: Duration) -> (u64, i64) {
+/// The seconds since an entry was stored, and those for which it is still fresh, negative once it is stale.
+/// `stored_at` is in milliseconds since 1970.
+fn age_and_remaining_ttl(stored_at: u64, ttl: Duration) -> (u64, i64) {
     let age = unix_millis(SystemTime::now()).saturating_sub(stored_at);
     let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
     (age / 1000, ttl.saturating_sub_unsigned(age).div_euclid(1000))
@@ -52,17 +53,17 @@ fn age_and_rest(stored_at: u64, ttl: Duration) -> (u64, i64) {
 
 /// `GET /entries/KEY`
 pub(super) async fn show(shared: &Shared, key: &Key) -> Result<Value, AdminError> {
-    let entry = shared.store.peek(key).await?.ok_or_else(none)?;
-    let (age, left) = age_and_rest(entry.stored_at, entry.ttl);
+    let entry = shared.store.peek(key).await?.ok_or_else(no_entry)?;
+    let (age, remaining) = age_and_remaining_ttl(entry.stored_at, entry.ttl);
     let stored_at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(entry.stored_at));
     let mut shown = json!({
         "key": key.name(),
         "kind": key.kind().as_str(),
         "status": entry.status.as_u16(),
-        "headers": headers(&entry),
+        "headers": headers_as_json(&entry),
         "stored_at": rfc3339(stored_at.unwrap_or(SystemTime::UNIX_EPOCH)),
         "age": age,
-        "ttl": left,
+        "ttl": remaining,
         "tags": entry.tags,
     });
     match std::str::from_utf8(&entry.body) {
@@ -72,8 +73,8 @@ pub(super) async fn show(shared: &Shared, key: &Key) -> Result<Value, AdminError
     Ok(shown)
 }
 
-/// Each header has a text; one that came more than once has a list.
-fn headers(entry: &Entry) -> Map<String, Value> {
+/// A header that came once is a text, one that came more often a list.
+fn headers_as_json(entry: &Entry) -> Map<String, Value> {
     let mut headers = Map::new();
     for (name, value) in &entry.headers {
         let value = Value::from(String::from_utf8_lossy(value.as_bytes()));
@@ -89,76 +90,80 @@ fn headers(entry: &Entry) -> Map<String, Value> {
 }
 
 /// `PUT /entries/KEY`
-pub(super) async fn put(live: &Live, shared: &Shared, key: &Key, text: &[u8]) -> Result<Value, AdminError> {
-    let draft = NewEntry::read(text).map_err(AdminError::bad)?;
+pub(super) async fn put(live: &Live, shared: &Shared, key: &Key, body: &[u8]) -> Result<Value, AdminError> {
+    let new = NewEntry::parse(body).map_err(AdminError::bad_request)?;
     let limit = live.config.store.max_entry;
-    if draft.body.len() > limit {
+    if new.body.len() > limit {
         let message = format!("the entry's body is larger than store.max_entry, {limit} bytes");
         return Err(AdminError::new(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
-    let ttl = draft.ttl.unwrap_or(live.config.ttls.ttl(key.kind()));
+    let ttl = new.ttl.unwrap_or(live.config.ttls.ttl(key.kind()));
     if ttl.is_zero() {
-        return Err(AdminError::bad(
+        return Err(AdminError::bad_request(
             "the ttl is 0, which stores nothing: give one in seconds, or as in \"30m\"",
         ));
     }
     let replaced = shared.store.peek(key).await?;
-    let began = begin(shared, key).await?;
-    let target_ids = target_ids(&draft.tags, replaced.as_deref());
+    let began = version_of_new_entry(shared, key).await?;
+    let target_ids = target_ids(&new.tags, replaced.as_deref());
     let entry = Entry {
         stored_at: unix_millis(SystemTime::now()),
         ttl,
         began,
         target_ids,
-        tags: draft.tags,
+        tags: new.tags,
         form: BY_HAND,
-        ..Entry::new(draft.status, draft.headers, draft.body)
+        ..Entry::new(new.status, new.headers, new.body)
     };
     shared.store.put(key, Arc::new(entry), ttl).await?;
     Ok(json!({"stored": true, "key": key.name()}))
 }
 
-/// The place in the order of retirements at which an entry put by hand begins: no answer that is still coming may take
-/// its place. Only where there is one is it retired, as many entries may be put, and the order is bounded.
-async fn begin(shared: &Shared, key: &Key) -> Result<Version, StoreError> {
+/// The version at which an entry put by hand begins.
+///
+/// A fill that runs must not replace the entry, so it is invalidated. Without one nothing is invalidated: operators may
+/// put many entries, and the invalidation log is bounded.
+async fn version_of_new_entry(shared: &Shared, key: &Key) -> Result<Version, StoreError> {
     if shared.in_flight.is_running(key.id()) {
         return shared.store.invalidate(&[Target::Key(*key.digest())]).await;
     }
     shared.store.now().ok_or(StoreError::Unavailable)
 }
 
-/// What an entry put by hand depends on: its tags, and what its request depends on, as far as the entry in whose place
-/// it comes tells.
+/// What an entry put by hand depends on: its tags, and what its request depends on. The latter is known only if it
+/// replaces another entry.
 fn target_ids(tags: &[String], replaced: Option<&Entry>) -> Vec<TargetId> {
-    let of =
-        |tags: &[String]| TargetId::from_targets(&tags.iter().cloned().map(Target::Tag).collect::<Vec<_>>());
-    let mut target_ids = of(tags);
+    let mut target_ids = target_ids_of_tags(tags);
     if let Some(replaced) = replaced {
-        let told = of(&replaced.tags);
-        target_ids.extend(replaced.target_ids.iter().filter(|target_id| !told.contains(target_id)));
+        let of_old_tags = target_ids_of_tags(&replaced.tags);
+        target_ids.extend(replaced.target_ids.iter().filter(|target_id| !of_old_tags.contains(target_id)));
     }
     target_ids
 }
 
-/// `DELETE /entries/KEY`
-pub(super) async fn remove(shared: &Shared, key: &Key) -> Result<Value, AdminError> {
-    if take(shared, key).await? { Ok(json!({"removed": true})) } else { Err(none()) }
+fn target_ids_of_tags(tags: &[String]) -> Vec<TargetId> {
+    TargetId::from_targets(&tags.iter().cloned().map(Target::Tag).collect::<Vec<_>>())
 }
 
-/// Removes the entry under `key`, with what is kept beside it in another form, and sees to it that no answer that is
-/// still coming brings it back; whether there was one.
-pub(super) async fn take(shared: &Shared, key: &Key) -> Result<bool, AdminError> {
+/// `DELETE /entries/KEY`
+pub(super) async fn remove(shared: &Shared, key: &Key) -> Result<Value, AdminError> {
+    if remove_all_forms(shared, key).await? { Ok(json!({"removed": true})) } else { Err(no_entry()) }
+}
+
+/// Removes the entry under `key` in all its forms, and invalidates a fill that could bring it back. Returns whether
+/// there was an entry.
+pub(super) async fn remove_all_forms(shared: &Shared, key: &Key) -> Result<bool, AdminError> {
     let found = shared.store.peek(key).await?;
     shared.store.invalidate(&[Target::Key(*key.digest())]).await?;
     shared.store.remove(key).await?;
     for form in Form::KNOWN_IDS {
-        // By now nobody finds it; this gives its space back.
+        // Nobody finds these any more. This frees their space.
         shared.store.remove(&key.beside(form)).await?;
     }
     Ok(found.is_some())
 }
 
-fn none() -> AdminError {
+fn no_entry() -> AdminError {
     AdminError::not_found("there is no entry under this key")
 }
 
@@ -170,17 +175,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_told_whole() {
+    fn all_lines_of_a_header_are_shown() {
         let header = |name, value| (HeaderName::from_static(name), HeaderValue::from_static(value));
         let lines = [header("a", "1"), header("b", "2"), header("a", "3"), header("a", "4")];
         let entry = Entry::new(StatusCode::OK, lines.into_iter().collect(), Bytes::new());
-        assert_eq!(Value::from(headers(&entry)), json!({"a": ["1", "3", "4"], "b": "2"}));
+        assert_eq!(Value::from(headers_as_json(&entry)), json!({"a": ["1", "3", "4"], "b": "2"}));
     }
 
     #[test]
-    fn what_the_request_depends_on_stays() {
+    fn a_new_entry_depends_on_what_its_request_depends_on() {
         let target_id = |target| TargetId::from_targets(&[target]);
-        let (old, path) = (target_id(Target::Tag("old".into())), target_id(Target::Path("/d".into())));
+        let old = target_id(Target::Tag("old".into()));
+        let path = target_id(Target::Path("/d".into()));
         let replaced = Entry {
             tags: vec!["old".to_owned()],
             target_ids: [old, path.clone()].concat(),
@@ -192,11 +198,11 @@ mod tests {
     }
 
     #[test]
-    fn ages_and_rests_are_whole_seconds() {
+    fn age_and_remaining_ttl_are_whole_seconds() {
         let now = unix_millis(SystemTime::now());
-        let (age, rest) = age_and_rest(now - 10_500, Duration::from_secs(60));
-        assert_eq!((age, rest), (10, 49));
-        assert_eq!(age_and_rest(now - 10_500, Duration::from_secs(5)).1, -6);
-        assert_eq!(age_and_rest(now + 10_000, Duration::MAX).0, 0);
+        let (age, remaining) = age_and_remaining_ttl(now - 10_500, Duration::from_secs(60));
+        assert_eq!((age, remaining), (10, 49));
+        assert_eq!(age_and_remaining_ttl(now - 10_500, Duration::from_secs(5)).1, -6);
+        assert_eq!(age_and_remaining_ttl(now + 10_000, Duration::MAX).0, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! What a call is refused with.
+//! The errors of admin calls.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::{
     store::StoreError,
 };
 
-/// An error that a caller gets: `{"error": "…"}`.
+/// An error response: `{"error": "…"}`.
 #[derive(Debug)]
 pub(super) struct AdminError {
     status: StatusCode,
@@ -24,25 +24,22 @@ impl AdminError {
         Self { status, message: message.into(), headers: HeaderMap::new() }
     }
 
-    /// 400.
-    pub(super) fn bad(message: impl Into<String>) -> Self {
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
-    /// 400 for a request of which it is not known where it ends: the connection is closed after it.
+    /// A 400 after which the connection closes: nobody knows where this request ends.
     pub(super) fn framing(message: impl Into<String>) -> Self {
-        Self::bad(message).with(header::CONNECTION, HeaderValue::from_static("close"))
+        Self::bad_request(message).with(header::CONNECTION, HeaderValue::from_static("close"))
     }
 
-    /// 404.
     pub(super) fn not_found(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
-    /// 503.
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
-        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, message);
-        refusal.with(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+            .with(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -50,7 +47,7 @@ impl AdminError {
         self
     }
 
-    pub(super) fn response(self) -> Response<ResponseBody> {
+    pub(super) fn into_response(self) -> Response<ResponseBody> {
         let mut response =
             response::json(self.status, json!({"error": self.message}).to_string().into_bytes());
         response.headers_mut().extend(self.headers);
@@ -71,7 +68,7 @@ impl From<BodyError> for AdminError {
             BodyError::TimedOut(_) => StatusCode::REQUEST_TIMEOUT,
             BodyError::Broken(_) | BodyError::Failed(_) => StatusCode::BAD_REQUEST,
         };
-        // The rest of the body is not worth reading.
+        // Closing costs less than reading the rest of the body.
         Self::new(status, format!("the body: {error}"))
             .with(header::CONNECTION, HeaderValue::from_static("close"))
     }

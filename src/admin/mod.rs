@@ -1,16 +1,14 @@
-//! The listener for operators.
+//! The admin listener: the operators' API.
 //!
-//! - `guard`: who may call
-//! - `call`: which call it is
-//! - `entries`, `draft`: entries, one by one
-//! - `purge`, `selection`: many of them
-//! - `refusal`: what a call is refused with
+//! A call passes `auth` first, then `call` says which one it is. `entries` and `new_entry` do what concerns one
+//! entry, `purge` and `selection` what concerns many. It listens on a port of its own, so that no client of the
+//! service can reach it by a path.
 
-pub mod auth;
+mod auth;
 mod call;
 mod entries;
-pub mod error;
-pub mod new_entry;
+mod error;
+mod new_entry;
 mod purge;
 mod selection;
 
@@ -34,24 +32,20 @@ use crate::{
     request::{client_body::ClientBody, connection::Connection, dispatch::HealthPage},
 };
 
-/// The listener for operators.
+/// Answers the operators' requests.
 #[derive(Debug)]
 pub(crate) struct Admin {
     proxy: Arc<Proxy>,
-    /// Bounds the sweeps under way.
+    /// A permit for each sweep under way.
     sweeps: Arc<Semaphore>,
 }
 
 impl Admin {
-    /// The operators' view of `proxy`.
     pub(crate) fn new(proxy: Arc<Proxy>) -> Self {
         Self { proxy, sweeps: Arc::new(Semaphore::new(purge::MAX_SWEEPS)) }
     }
 
-    /// Answers one request.
-    ///
-    /// # Errors
-    /// None.
+    /// Never fails: an error is a response, too. The result is what [`Server::run`](crate::server::Server::run) takes.
     pub(crate) async fn handle(
         &self,
         request: Request<ClientBody>,
@@ -59,10 +53,10 @@ impl Admin {
     ) -> Result<Response<ResponseBody>, Infallible> {
         let live = self.proxy.live.load_full();
         let (parts, body) = request.into_parts();
-        Ok(self.answer(&live, &parts, body, caller).await.unwrap_or_else(AdminError::response))
+        Ok(self.respond(&live, &parts, body, caller).await.unwrap_or_else(AdminError::into_response))
     }
 
-    async fn answer(
+    async fn respond(
         &self,
         live: &Live,
         parts: &Parts,
@@ -71,35 +65,35 @@ impl Admin {
     ) -> Result<Response<ResponseBody>, AdminError> {
         let config = &live.config.admin;
         check_length(&parts.headers).map_err(AdminError::framing)?;
-        auth::check_name(parts, config)?;
+        auth::check_host(parts, config)?;
         if let Some(page) =
             HealthPage::from_request(&live.config.health_path, &parts.method, parts.uri.path())
         {
             return Ok(self.proxy.health.page(page, &live.config, &self.proxy.shared, &parts.method).await);
         }
         auth::check_token(&parts.headers, config)?;
-        let call = Call::of(parts, live.classify_context.namespace)?;
-        let text = if call.changes() {
-            auth::check_type(&parts.headers)?;
+        let call = Call::parse(parts, live.classify_context.namespace)?;
+        let body = if call.is_write() {
+            auth::check_content_type(&parts.headers)?;
             let limits = &live.config.limits;
             let limits = ReadLimits { bytes: limits.max_body, pause: limits.body_timeout };
             body::read(body, limits, || caller.half_close.needs_more()).await?
         } else {
             Bytes::new()
         };
-        let answer = self.carry_out(live, call, &text).await?;
+        let answer = self.execute(live, call, &body).await?;
         Ok(response::json(StatusCode::OK, answer.to_string().into_bytes()))
     }
 
-    async fn carry_out(&self, live: &Live, call: Call, text: &[u8]) -> Result<Value, AdminError> {
+    async fn execute(&self, live: &Live, call: Call, body: &[u8]) -> Result<Value, AdminError> {
         let shared = &self.proxy.shared;
         match call {
             Call::Stats => Ok(Value::Object(cache_section(shared).await)),
             Call::List { kind, limit } => entries::list(live, shared, kind, limit).await,
             Call::Show(key) => entries::show(shared, &key).await,
-            Call::Put(key) => entries::put(live, shared, &key, text).await,
+            Call::Put(key) => entries::put(live, shared, &key, body).await,
             Call::Remove(key) => entries::remove(shared, &key).await,
-            Call::Purge => purge::purge(live, shared, &self.sweeps, text).await,
+            Call::Purge => purge::purge(live, shared, &self.sweeps, body).await,
         }
     }
 }

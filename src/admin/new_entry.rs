@@ -1,4 +1,4 @@
-//! An entry that is put by hand, as the call has it. Pure.
+//! Parses the body of `PUT /entries/KEY`: an entry put by hand. Pure.
 
 use std::time::Duration;
 
@@ -16,28 +16,30 @@ use crate::{
 
 const MEMBERS: &str = "body, body_base64, status, headers, ttl, tags";
 
-/// An entry, as far as the call tells.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NewEntry {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// `None` takes the kind's.
     pub(super) ttl: Option<Duration>,
     pub(super) tags: Vec<String>,
 }
 
 impl NewEntry {
-    /// Reads `{"body" | "body_base64", "status"?, "headers"?, "ttl"?, "tags"?}`.
+    /// Parses `{"body" | "body_base64", "status"?, "headers"?, "ttl"?, "tags"?}`.
     ///
     /// # Errors
-    /// Which member is wrong, and what it should be.
-    pub(super) fn read(text: &[u8]) -> Result<Self, String> {
+    /// A text that names the wrong member, and says what it should be.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let json = Json::parse(text).map_err(|error| format!("the body is no JSON: {error}"))?;
         if !json.is_object() {
             return Err(format!("the body is no JSON object with {MEMBERS}"));
         }
-        let (mut status, mut headers, mut ttl, mut tags) =
-            (StatusCode::OK, HeaderMap::new(), None, Vec::new());
+        let mut status = StatusCode::OK;
+        let mut headers = HeaderMap::new();
+        let mut ttl = None;
+        let mut tags = Vec::new();
         let mut content = None;
         for member in json.members() {
             let Member { name, value, .. } = member;
@@ -45,8 +47,8 @@ impl NewEntry {
                 "body" | "body_base64" if content.is_some() => {
                     return Err("body and body_base64: give one of them".to_owned());
                 }
-                "body" => content = Some(body(member, text)),
-                "body_base64" => content = Some(decoded(value)?),
+                "body" => content = Some(read_body(member, text)),
+                "body_base64" => content = Some(decode_body(value)?),
                 "status" => status = parse_status(value)?,
                 "headers" => headers = parse_headers(value)?,
                 "ttl" => ttl = Some(parse_ttl(value)?),
@@ -62,8 +64,8 @@ impl NewEntry {
     }
 }
 
-/// A body and what it is: the text of a string, or a JSON value as it was written.
-fn body(member: &Member<'_>, text: &[u8]) -> (Bytes, &'static str) {
+/// The body and its media type: a string is its text, any other JSON value stays as it was written.
+fn read_body(member: &Member<'_>, text: &[u8]) -> (Bytes, &'static str) {
     match member.value.as_str() {
         None => (Bytes::copy_from_slice(&text[member.span.clone()]), "application/json"),
         Some(body) => {
@@ -74,7 +76,7 @@ fn body(member: &Member<'_>, text: &[u8]) -> (Bytes, &'static str) {
     }
 }
 
-fn decoded(value: &Json<'_>) -> Result<(Bytes, &'static str), String> {
+fn decode_body(value: &Json<'_>) -> Result<(Bytes, &'static str), String> {
     let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
     let bytes = bytes.ok_or("body_base64: is no base64 text (RFC 4648, section 4)")?;
     Ok((bytes.into(), "application/octet-stream"))
@@ -93,7 +95,7 @@ fn parse_headers(value: &Json<'_>) -> Result<HeaderMap, String> {
     }
     let mut all = from_json(value)
         .map_err(|name| format!("headers: {name:?} is no header with a text, or a list of texts"))?;
-    // They are of one response alone, or made for each.
+    // These belong to one response or connection, or are made for each response.
     headers::remove_hop_by_hop(&mut all);
     for name in [header::CONTENT_LENGTH, header::AGE, X_REQUEST_ID] {
         all.remove(name);
@@ -109,22 +111,22 @@ fn parse_ttl(value: &Json<'_>) -> Result<Duration, String> {
 }
 
 fn parse_tags(value: &Json<'_>) -> Result<Vec<String>, String> {
-    let wrong = || "tags: is no list of texts".to_owned();
-    let Json::Array(items) = value else { return Err(wrong()) };
+    const WRONG: &str = "tags: is no list of texts";
+    let Json::Array(items) = value else { return Err(WRONG.to_owned()) };
     let text = |item: &Json<'_>| item.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    items.iter().map(text).collect::<Option<_>>().ok_or_else(wrong)
+    items.iter().map(text).collect::<Option<_>>().ok_or_else(|| WRONG.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> NewEntry {
-        NewEntry::read(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"))
+    fn parse(text: &str) -> NewEntry {
+        NewEntry::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
-    fn header(draft: &NewEntry, name: &str) -> String {
-        let lines = draft.headers.get_all(name).iter();
+    fn header(entry: &NewEntry, name: &str) -> String {
+        let lines = entry.headers.get_all(name).iter();
         lines.map(|value| value.to_str().expect("text")).collect::<Vec<_>>().join(" | ")
     }
 
@@ -143,9 +145,9 @@ mod tests {
                 "text/event-stream",
             ),
         ] {
-            let draft = read(text);
+            let entry = parse(text);
             assert_eq!(
-                (&draft.body[..], header(&draft, "content-type").as_str()),
+                (&entry.body[..], header(&entry, "content-type").as_str()),
                 (body.as_bytes(), media),
                 "{text}"
             );
@@ -153,21 +155,21 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_taken_over() {
-        let draft = read(
+    fn the_other_members_are_taken_over() {
+        let entry = parse(
             r#"{"body": 1, "status": 404, "ttl": 90, "tags": ["a", "b"],
                 "headers": {"X-A": ["1", "2"], "Connection": "x-hop", "X-Hop": "1", "Age": "7", "Content-Length": "9"}}"#,
         );
-        assert_eq!((draft.status.as_u16(), draft.ttl), (404, Some(Duration::from_secs(90))));
-        assert_eq!((draft.tags.join(" "), header(&draft, "x-a")), ("a b".to_owned(), "1 | 2".to_owned()));
-        assert_eq!(draft.headers.len(), 3, "{:?}", draft.headers);
-        assert_eq!(read(r#"{"body": 1, "ttl": "30m"}"#).ttl, Some(Duration::from_secs(1800)));
-        assert_eq!(read(r#"{"body": 1, "ttl": 18446744073709551615}"#).ttl, Some(MAX_TTL));
+        assert_eq!((entry.status.as_u16(), entry.ttl), (404, Some(Duration::from_secs(90))));
+        assert_eq!((entry.tags.join(" "), header(&entry, "x-a")), ("a b".to_owned(), "1 | 2".to_owned()));
+        assert_eq!(entry.headers.len(), 3, "{:?}", entry.headers);
+        assert_eq!(parse(r#"{"body": 1, "ttl": "30m"}"#).ttl, Some(Duration::from_secs(1800)));
+        assert_eq!(parse(r#"{"body": 1, "ttl": 18446744073709551615}"#).ttl, Some(MAX_TTL));
     }
 
     #[test]
     fn what_is_wrong_is_named() {
-        for (text, told) in [
+        for (text, expected) in [
             ("", "no JSON"),
             ("[]", "no JSON object"),
             ("{}", "body: is required"),
@@ -190,8 +192,8 @@ mod tests {
             (r#"{"body": 1, "tags": [1]}"#, "tags"),
             (r#"{"body": 1, "tags": [""]}"#, "tags"),
         ] {
-            let error = NewEntry::read(text.as_bytes()).expect_err(text);
-            assert!(error.contains(told), "{text}: {error}");
+            let error = NewEntry::parse(text.as_bytes()).expect_err(text);
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 }

@@ -1,4 +1,7 @@
-//! `POST /purge`: retires at once, and then gives the space back.
+//! `POST /purge`: invalidates at once, then frees the space.
+//!
+//! An invalidated entry is never served, so that a purge counts before its sweep has begun. The sweep walks all entries;
+//! it counts and removes those that the purge is about.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +11,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::{
     entries,
     error::AdminError,
-    selection::{self, Selection},
+    selection::{Purge, Selection},
 };
 use crate::{
     cache::invalidation::Invalidation,
@@ -16,26 +19,25 @@ use crate::{
     store::Sweep,
 };
 
-/// Sweeps under way at once.
+/// The most sweeps at once.
 pub(super) const MAX_SWEEPS: usize = 4;
 
-/// How long an answer waits for what is counted; the sweep goes on after that.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the response waits for the sweep's count. The sweep goes on after that.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// Carries out the call with this body; `sweeps` bounds those under way.
 pub(super) async fn purge(
     live: &Live,
     shared: &Shared,
     sweeps: &Arc<Semaphore>,
-    text: &[u8],
+    body: &[u8],
 ) -> Result<Value, AdminError> {
     let namespace = live.classify_context.namespace;
-    let purge = selection::read(text, namespace).map_err(AdminError::bad)?;
+    let purge = Purge::parse(body, namespace).map_err(AdminError::bad_request)?;
     let target = match purge.selection {
         Selection::One(key) if purge.dry_run => {
-            return Ok(purged(shared.store.peek(&key).await?.is_some().into()));
+            return Ok(answer(shared.store.peek(&key).await?.is_some().into()));
         }
-        Selection::One(key) => return Ok(purged(entries::take(shared, &key).await?.into())),
+        Selection::One(key) => return Ok(answer(entries::remove_all_forms(shared, &key).await?.into())),
         Selection::Many(target) => target,
     };
     let Ok(permit) = Arc::clone(sweeps).try_acquire_owned() else {
@@ -50,12 +52,12 @@ pub(super) async fn purge(
     if purge.dry_run {
         sweeping.ended().await?;
     } else {
-        // Whatever comes of it: what is retired is found by nobody.
-        let _ = timeout(PATIENCE, sweeping.ended()).await;
+        // An error or a timeout is no failure: the entries are invalidated already.
+        let _ = timeout(MAX_WAIT, sweeping.ended()).await;
     }
-    Ok(purged(sweeping.counted()))
+    Ok(answer(sweeping.counted()))
 }
 
-fn purged(count: u64) -> Value {
+fn answer(count: u64) -> Value {
     json!({"purged": count})
 }

@@ -1,4 +1,4 @@
-//! Which entries a purge is about. Pure.
+//! Parses the body of `POST /purge`: which entries it is about. Pure.
 
 use super::call::{parse_key, parse_kind};
 use crate::{
@@ -10,63 +10,64 @@ use crate::{
     json::{Json, Member},
 };
 
-/// The longest pattern, in bytes: it may be tried on every lookup.
+/// The longest pattern, in bytes. Each lookup may try it.
 const MAX_PATTERN: usize = 256;
 
 const SELECTORS: &str = "kind, key, tag, pattern, \"all\": true";
 
-/// What a purge is asked.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Purge {
     pub(super) selection: Selection,
+    /// Whether to count only.
     pub(super) dry_run: bool,
 }
 
-/// Some entries.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Selection {
-    /// The one under this key.
     One(Key),
-    /// All that depend on this.
+    /// All entries that depend on the target.
     Many(Target),
 }
 
-/// Reads exactly one of `kind`, `key`, `tag`, `pattern` and `"all": true`, and `dry_run`.
-///
-/// # Errors
-/// What is wrong, and what it should be.
-pub(super) fn read(text: &[u8], namespace: Namespace) -> Result<Purge, String> {
-    let json = Json::parse(text).map_err(|error| format!("the body is no JSON: {error}"))?;
-    if !json.is_object() {
-        return Err(format!("the body is no JSON object with one of {SELECTORS}"));
-    }
-    let (mut selection, mut dry_run) = (None, false);
-    for Member { name, value, .. } in json.members() {
-        let text = || value.as_str().ok_or_else(|| format!("{name}: is no text"));
-        let selected = match &**name {
-            "dry_run" => {
-                dry_run = value.as_bool().ok_or("dry_run: is neither true nor false")?;
-                continue;
-            }
-            "kind" => Selection::Many(Target::Kind(parse_kind(text()?)?)),
-            "key" => Selection::One(parse_key(text()?, namespace)?),
-            "tag" if text()?.is_empty() => return Err("tag: is empty".to_owned()),
-            "tag" => Selection::Many(Target::Tag(text()?.to_owned())),
-            "pattern" => pattern(text()?, namespace)?,
-            "all" if value.as_bool() == Some(true) => Selection::Many(Target::All),
-            "all" => return Err("all: can only be true".to_owned()),
-            _ => return Err(format!("{name:?} is no member: one of {SELECTORS}, and dry_run")),
-        };
-        if selection.replace(selected).is_some() {
-            return Err(format!("give only one of {SELECTORS}"));
+impl Purge {
+    /// Parses exactly one of `kind`, `key`, `tag`, `pattern` and `"all": true`, and `dry_run`.
+    ///
+    /// # Errors
+    /// A text that says what is wrong, and what it should be.
+    pub(super) fn parse(text: &[u8], namespace: Namespace) -> Result<Self, String> {
+        let json = Json::parse(text).map_err(|error| format!("the body is no JSON: {error}"))?;
+        if !json.is_object() {
+            return Err(format!("the body is no JSON object with one of {SELECTORS}"));
         }
+        let mut selection = None;
+        let mut dry_run = false;
+        for Member { name, value, .. } in json.members() {
+            let text = || value.as_str().ok_or_else(|| format!("{name}: is no text"));
+            let selected = match &**name {
+                "dry_run" => {
+                    dry_run = value.as_bool().ok_or("dry_run: is neither true nor false")?;
+                    continue;
+                }
+                "kind" => Selection::Many(Target::Kind(parse_kind(text()?)?)),
+                "key" => Selection::One(parse_key(text()?, namespace)?),
+                "tag" if text()?.is_empty() => return Err("tag: is empty".to_owned()),
+                "tag" => Selection::Many(Target::Tag(text()?.to_owned())),
+                "pattern" => parse_pattern(text()?, namespace)?,
+                "all" if value.as_bool() == Some(true) => Selection::Many(Target::All),
+                "all" => return Err("all: can only be true".to_owned()),
+                _ => return Err(format!("{name:?} is no member: one of {SELECTORS}, and dry_run")),
+            };
+            if selection.replace(selected).is_some() {
+                return Err(format!("give only one of {SELECTORS}"));
+            }
+        }
+        let selection = selection.ok_or_else(|| format!("give one of {SELECTORS}"))?;
+        Ok(Self { selection, dry_run })
     }
-    let selection = selection.ok_or_else(|| format!("give one of {SELECTORS}"))?;
-    Ok(Purge { selection, dry_run })
 }
 
-/// What a pattern describes: of keys without their namespace, or whole ones.
-fn pattern(text: &str, namespace: Namespace) -> Result<Selection, String> {
+/// Parses a pattern for whole keys, or for keys without their namespace.
+fn parse_pattern(text: &str, namespace: Namespace) -> Result<Selection, String> {
     if text.len() > MAX_PATTERN {
         return Err(format!("pattern: is longer than {MAX_PATTERN} bytes"));
     }
@@ -75,7 +76,7 @@ fn pattern(text: &str, namespace: Namespace) -> Result<Selection, String> {
     let local = local.ok_or_else(|| {
         format!("pattern: {text:?} describes no key of {namespace}; write one as in \"query:*\" or \"{namespace}:query:*\"")
     })?;
-    // What is about all of a kind is kept in the order of retirements for less than a pattern.
+    // In the invalidation log, a whole kind takes less than a pattern.
     Ok(match local.strip_suffix(":*").and_then(Kind::from_name) {
         _ if local == "*" => Selection::Many(Target::All),
         Some(kind) => Selection::Many(Target::Kind(kind)),
@@ -84,8 +85,8 @@ fn pattern(text: &str, namespace: Namespace) -> Result<Selection, String> {
     })
 }
 
-/// Whether keys without their namespace can begin as the pattern does: a mistaken one is better refused than found to
-/// have purged nothing.
+/// Whether a key without its namespace can begin as the pattern does. A pattern that matches no key is a mistake, and an
+/// error says so better than a count of 0.
 fn describes_keys(pattern: &str) -> bool {
     let beginning = pattern.split(['*', '?', '[', ']', '\\']).next().unwrap_or_default();
     Kind::ALL.into_iter().any(|kind| {
@@ -100,8 +101,8 @@ fn describes_keys(pattern: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn selected(text: &str) -> Result<Purge, String> {
-        read(text.as_bytes(), "ns".into())
+    fn parse(text: &str) -> Result<Purge, String> {
+        Purge::parse(text.as_bytes(), "ns".into())
     }
 
     #[test]
@@ -124,24 +125,25 @@ mod tests {
             (r#"{"pattern": "ns:[qe]*:0?"}"#.to_owned(), pattern("[qe]*:0?")),
             (r#"{"pattern": "*\\a"}"#.to_owned(), pattern("*\\a")),
         ] {
-            assert_eq!(selected(&text), Ok(Purge { selection, dry_run: false }), "{text}");
+            assert_eq!(parse(&text), Ok(Purge { selection, dry_run: false }), "{text}");
         }
-        assert!(selected(r#"{"dry_run": true, "all": true}"#).is_ok_and(|purge| purge.dry_run));
-        assert!(selected(r#"{"all": true, "dry_run": false}"#).is_ok_and(|purge| !purge.dry_run));
+        assert!(parse(r#"{"dry_run": true, "all": true}"#).is_ok_and(|purge| purge.dry_run));
+        assert!(parse(r#"{"all": true, "dry_run": false}"#).is_ok_and(|purge| !purge.dry_run));
     }
 
     #[test]
-    fn a_namespace_that_is_called_like_a_kind_takes_no_more_than_is_said() {
-        let read = |text: &str| read(text.as_bytes(), "query".into()).map(|purge| purge.selection);
+    fn a_namespace_with_the_name_of_a_kind_is_no_kind() {
+        let selection =
+            |text: &str| Purge::parse(text.as_bytes(), "query".into()).map(|purge| purge.selection);
         let kind = Ok(Selection::Many(Target::Kind(Kind::Query)));
-        assert_eq!(read(r#"{"pattern": "query:*"}"#), kind);
-        assert_eq!(read(r#"{"pattern": "query:query:*"}"#), kind);
+        assert_eq!(selection(r#"{"pattern": "query:*"}"#), kind);
+        assert_eq!(selection(r#"{"pattern": "query:query:*"}"#), kind);
     }
 
     #[test]
     fn anything_else_is_refused() {
         let hex = "0f".repeat(32);
-        for (text, told) in [
+        for (text, expected) in [
             (String::new(), "no JSON"),
             ("[]".to_owned(), "no JSON object"),
             ("{}".to_owned(), "give one of"),
@@ -167,8 +169,8 @@ mod tests {
             (r#"{"pattern": "query:0f"}"#.to_owned(), "no key"),
             (format!(r#"{{"pattern": "*{hex}*{hex}*{hex}*{hex}"}}"#), "longer"),
         ] {
-            let error = selected(&text).expect_err(&text);
-            assert!(error.contains(told), "{text}: {error}");
+            let error = parse(&text).expect_err(&text);
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 }
