@@ -93,8 +93,8 @@ async fn start_proxy(upstream: &str) -> Outcome<App> {
         let flags = flags.map(|(key, value)| (key, value.to_owned())).to_vec();
         load(&Inputs { flags, ..Inputs::default() }).map(|loaded| loaded.config)
     };
-    Ok(match App::bind(config("127.0.0.1:8080")?, None).await {
-        Err(StartError::Listen { .. }) => App::bind(config("127.0.0.1:0")?, None).await?,
+    Ok(match App::bind(config("127.0.0.1:8080")?).await {
+        Err(StartError::Listen { .. }) => App::bind(config("127.0.0.1:0")?).await?,
         bound => bound?,
     })
 }

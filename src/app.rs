@@ -1,9 +1,12 @@
-//! The composition root: from a configuration to a running proxy, and to its end.
+//! The composition root: makes a running proxy of a checked configuration, reloads it, and ends it.
+//!
+//! Only this file knows how the store, the upstream, the proxy and the two listeners fit together.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
+use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::Semaphore,
@@ -27,69 +30,61 @@ use crate::{
     telemetry::log::{Log, events},
 };
 
-/// How long a start waits for Redis, so that the first requests find it where it is there.
+/// How long a start waits for Redis, so that already the first requests find it.
 const STORE_WAIT: Duration = Duration::from_millis(500);
 
-/// Connections that wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
+/// How many connections may wait to be accepted. The system may allow fewer (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
 
-/// Operators' connections, at most.
-const ADMIN_CONNECTIONS: usize = 100;
+/// The most connections to the admin listener.
+const MAX_ADMIN_CONNECTIONS: usize = 100;
 
-/// Why the start failed; one line that says what to change.
-#[derive(Debug)]
+/// Why a start or a reload failed: one line that says what to change.
+#[derive(Debug, Error)]
 pub enum StartError {
-    /// The address cannot be listened on.
+    /// The system refuses to listen on an address.
+    #[error("{}", listen_failure(.address, .setting, .source))]
     Listen {
         /// The address.
         address: SocketAddr,
         /// The setting that names it.
         setting: &'static str,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// A file that the store's connection needs is of no use.
+    /// A file for the store's TLS connection cannot be read or used.
+    #[error("{0}")]
     Store(OpenError),
     /// The system's certificates cannot be read.
+    #[error(
+        "the upstream is https:// and no root certificates were found ({0}); install ca-certificates, or name a bundle in SSL_CERT_FILE"
+    )]
     Certificates(io::Error),
-    /// The admin listener that runs could be used from other machines by anybody.
+    /// Without its token, anybody could use the running admin listener from other machines.
+    #[error(
+        "the admin listener stays on {0} until a restart, and can be reached from other machines: \
+         keep admin.token (ADMIN_TOKEN) until then"
+    )]
     Exposed(SocketAddr),
 }
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen { address, setting, source } if source.kind() == io::ErrorKind::AddrInUse => {
-                write!(
-                    f,
-                    "cannot listen on {address}: another process does; stop that one, or choose another address with {setting}"
-                )
-            }
-            Self::Listen { address, setting, source } => {
-                write!(f, "cannot listen on {address}: {source}; choose another address with {setting}")
-            }
-            Self::Store(error) => error.fmt(f),
-            Self::Exposed(address) => write!(
-                f,
-                "the admin listener stays on {address} until a restart, and can be reached from other machines: \
-                 keep admin.token (ADMIN_TOKEN) until then"
-            ),
-            Self::Certificates(error) => write!(
-                f,
-                "the upstream is https:// and no root certificates were found ({error}); install ca-certificates, or name a bundle in SSL_CERT_FILE"
-            ),
-        }
+fn listen_failure(address: &SocketAddr, setting: &str, source: &io::Error) -> String {
+    if source.kind() == io::ErrorKind::AddrInUse {
+        format!(
+            "cannot listen on {address}: another process does; stop that one, or choose another address with {setting}"
+        )
+    } else {
+        format!("cannot listen on {address}: {source}; choose another address with {setting}")
     }
 }
 
-impl std::error::Error for StartError {}
-
-/// A proxy that is bound to its addresses.
+/// A proxy that listens on its addresses, and answers once it runs.
 #[derive(Debug)]
 pub struct App {
     proxy: Arc<Proxy>,
     listener: TcpListener,
     admin: Option<TcpListener>,
+    /// A permit for each request to the upstream.
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
 }
@@ -102,21 +97,26 @@ pub struct Reloader {
 }
 
 impl App {
-    /// Builds everything that `config` asks for, and binds its listeners. Nothing is answered before
-    /// [`App::run`].
+    /// Builds what `config` asks for, and binds its listeners. Nothing is answered before [`App::run`].
     ///
     /// # Errors
-    /// Where an address is taken, or the store's or the upstream's settings cannot be used.
-    pub async fn bind(config: Config, log: Option<Log>) -> Result<Self, StartError> {
-        // An address that is taken is told at once. But nobody connects before there is somebody to answer: who did would
-        // wait for the store as long as the start does.
-        let place = Place::take(config.listen, "--listen (LISTEN)")?;
-        let admin = config.admin.listen;
-        let admin =
-            admin.map(|address| Place::take(address, "--admin-listen (ADMIN_LISTEN, `off` for none)"));
-        let admin = admin.transpose()?;
+    /// [`StartError`], if an address is taken, or the store's or the upstream's settings cannot be used.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        Self::bind_with_log(config, None).await
+    }
+
+    /// [`bind`](Self::bind), with the log whose state the health page shows.
+    pub(crate) async fn bind_with_log(config: Config, log: Option<Log>) -> Result<Self, StartError> {
+        // A taken address is reported at once. But nobody may connect yet: the connection would wait for the store.
+        let socket = BoundSocket::bind(config.listen, "--listen (LISTEN)")?;
+        let admin = config
+            .admin
+            .listen
+            .map(|address| BoundSocket::bind(address, "--admin-listen (ADMIN_LISTEN, `off` for none)"))
+            .transpose()?;
         let store = open_store(&config.store).await.map_err(StartError::Store)?;
-        let (listener, admin) = (place.listen()?, admin.map(Place::listen).transpose()?);
+        let listener = socket.listen()?;
+        let admin = admin.map(BoundSocket::listen).transpose()?;
         let tasks = TaskTracker::new();
         let shared = Shared {
             namespace: Namespace::leak(&config.store.namespace),
@@ -135,30 +135,31 @@ impl App {
         Ok(Self { proxy: Arc::new(proxy), listener, admin, permits, tasks })
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     ///
     /// # Errors
-    /// Where the system does not tell.
+    /// The system's, if it cannot say.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Where operators connect, where they can.
+    /// The address for operators; `None` without an admin listener.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref()?.local_addr().ok()
     }
 
-    /// What replaces the settings later.
+    /// A handle that replaces the settings later.
     pub fn reloader(&self) -> Reloader {
         Reloader { proxy: Arc::clone(&self.proxy), permits: Arc::clone(&self.permits) }
     }
 
-    /// Serves until `stop` completes, and then until what runs has ended, or the drain's time is up.
+    /// Serves until `stop` completes. Then it drains: it ends once all requests have, or after `drain_timeout`.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { proxy, listener, admin, tasks, .. } = self;
         let limits = proxy.live.load().config.limits.clone();
+        let stop_proxy = CancellationToken::new();
         // The admin listener stays up through the drain, for the orchestrator's probes.
-        let (stop_proxy, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+        let stop_admin = CancellationToken::new();
         let server = Server {
             stats: Arc::clone(&proxy.shared.stats),
             max_connections: limits.max_connections,
@@ -169,7 +170,7 @@ impl App {
         if let Some(listener) = admin {
             let admin = Arc::new(Admin::new(Arc::clone(&proxy)));
             let server = Server {
-                max_connections: ADMIN_CONNECTIONS,
+                max_connections: MAX_ADMIN_CONNECTIONS,
                 stop: stop_admin.clone(),
                 tasks: TaskTracker::new(),
                 ..server.clone()
@@ -214,66 +215,68 @@ async fn drain(proxy: &Proxy, stop: &CancellationToken, tasks: &TaskTracker) {
 }
 
 impl Reloader {
-    /// Takes over what `config` says, but for what only a restart can change.
+    /// Applies `config`, except for the settings that need a restart.
     ///
     /// # Errors
-    /// Where the upstream's settings cannot be used, or the admin listener that runs would be open to all; the old
-    /// settings stay.
+    /// [`StartError`], if the upstream's settings cannot be used, or the running admin listener would be open to all.
+    /// The old settings stay then.
     pub fn reload(&self, mut config: Config) -> Result<(), StartError> {
-        // The store and the admin listener that run are the old settings'.
+        // The running store and the running admin listener are those of the old settings.
         let running = self.proxy.live.load_full();
         config.store = StoreConfig { max_entry: config.store.max_entry, ..running.config.store.clone() };
         config.admin.listen = running.config.admin.listen;
         if let Some(address) = config.admin.exposed() {
             return Err(StartError::Exposed(address));
         }
-        let (shared, permits) = (Arc::clone(&self.proxy.shared), Arc::clone(&self.permits));
-        let live = Live::new(config, shared, permits).map_err(StartError::Certificates)?;
+        let shared = Arc::clone(&self.proxy.shared);
+        let live = Live::new(config, shared, Arc::clone(&self.permits)).map_err(StartError::Certificates)?;
         self.proxy.shared.store.set_max_entry(live.config.store.max_entry);
         self.proxy.live.store(Arc::new(live));
         Ok(())
     }
 }
 
-/// An address that is ours, and that nobody can connect to yet.
-struct Place {
+/// A socket that has its address, and to which nobody can connect yet.
+struct BoundSocket {
     socket: TcpSocket,
     address: SocketAddr,
     setting: &'static str,
 }
 
-impl Place {
-    /// Takes `address`, which `setting` names.
-    fn take(address: SocketAddr, setting: &'static str) -> Result<Self, StartError> {
-        let socket = bound(address).map_err(|source| StartError::Listen { address, setting, source })?;
+impl BoundSocket {
+    /// Binds `address`, which `setting` names.
+    fn bind(address: SocketAddr, setting: &'static str) -> Result<Self, StartError> {
+        let socket =
+            bind_socket(address).map_err(|source| StartError::Listen { address, setting, source })?;
         Ok(Self { socket, address, setting })
     }
 
-    /// Lets clients connect, with room for a crowd at once: a connection that finds the queue full is tried again by the
-    /// client's system after a second only.
+    /// Lets clients connect, with room for many at once: if the queue is full, the client's system tries again only after
+    /// a second.
     fn listen(self) -> Result<TcpListener, StartError> {
         let Self { socket, address, setting } = self;
         socket.listen(BACKLOG).map_err(|source| StartError::Listen { address, setting, source })
     }
 }
 
-fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+fn bind_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    // Of the connections: a peer that is gone without a word is found out, sooner or later.
+    // Connections inherit this. It finds peers that vanished.
     socket.set_keepalive(true)?;
     socket.bind(address)?;
     Ok(socket)
 }
 
-/// The store that the settings name; where it is Redis, tried for a moment and then left to connect on its own.
+/// Opens the store that the settings name. With Redis, it waits a moment for the connection; after that, the store
+/// connects by itself.
 ///
 /// # Errors
-/// Where a file that its connection needs is of no use.
-pub async fn open_store(config: &StoreConfig) -> Result<Store, OpenError> {
+/// [`OpenError`], if the URL or a file for its TLS connection cannot be used.
+pub(crate) async fn open_store(config: &StoreConfig) -> Result<Store, OpenError> {
     let Some(url) = &config.redis else { return Ok(Store::Memory(MemoryStore::new(config.max_memory))) };
     let StoreConfig { tls, namespace, timeout, near_memory, .. } = config;
-    let client = RedisClient::open(url.expose(), tls, namespace, *timeout, tell_store_event)?;
+    let client = RedisClient::open(url.expose(), tls, namespace, *timeout, log_store_event)?;
     let store = RedisStore::new(client, *near_memory, config.encryption());
     store.set_max_entry(config.max_entry);
     if store.client().ready(STORE_WAIT).await {
@@ -282,7 +285,7 @@ pub async fn open_store(config: &StoreConfig) -> Result<Store, OpenError> {
     Ok(Store::Redis(Arc::new(store)))
 }
 
-fn tell_store_event(event: StoreEvent) {
+fn log_store_event(event: StoreEvent) {
     match event {
         StoreEvent::Lost { reason } => {
             lifecycle(
@@ -299,8 +302,8 @@ fn tell_store_event(event: StoreEvent) {
     }
 }
 
-/// Logs a step in the process's life; `members` is an object.
-pub fn lifecycle(level: LogLevel, message: &str, members: Value) {
+/// Logs an event of the process's life. `members` is an object.
+pub(crate) fn lifecycle(level: LogLevel, message: &str, members: Value) {
     let members = match members {
         Value::Object(members) => members,
         _ => Map::new(),

@@ -11,7 +11,7 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let flags = vec![("upstream.url", "http://127.0.0.1:8000".to_owned())];
 //! let loaded = load(&Inputs { flags, ..Inputs::default() })?;
-//! let app = App::bind(loaded.config, None).await?;
+//! let app = App::bind(loaded.config).await?;
 //! app.run(std::future::pending()).await;
 //! # Ok(())
 //! # }

@@ -21,7 +21,7 @@ pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Ending {
         "starting",
         json!({"version": env!("CARGO_PKG_VERSION"), "settings": settings(&loaded)}),
     );
-    let app = match App::bind(loaded.config.clone(), Some(log.clone())).await {
+    let app = match App::bind_with_log(loaded.config.clone(), Some(log.clone())).await {
         Ok(app) => app,
         Err(error) => return Ending::failure(error),
     };
