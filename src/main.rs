@@ -1,4 +1,6 @@
-//! The binary: parses, runs, prints, exits. But for it, the log and `warm`'s progress alone print, and nothing else exits.
+//! The binary: parses the command line, runs the command, prints, exits.
+//!
+//! Besides this file, only the log and the progress of `warm` print, and nothing else exits.
 
 use std::{io::Write, process::ExitCode};
 
@@ -6,12 +8,12 @@ use clap::Parser;
 use sidecache::cli::{self, Cli};
 
 fn main() -> ExitCode {
-    let ending = cli::run(&Cli::parse());
-    // A closed pipe is no reason to panic.
-    let _ = std::io::stdout().write_all(ending.output.as_bytes());
-    let complaint = ending.complaint.trim_end();
-    if !complaint.is_empty() {
-        let _ = writeln!(std::io::stderr(), "{complaint}");
+    let exit = cli::run(&Cli::parse());
+    // With `print!`, a closed pipe would be a panic.
+    let _ = std::io::stdout().write_all(exit.stdout.as_bytes());
+    let errors = exit.stderr.trim_end();
+    if !errors.is_empty() {
+        let _ = writeln!(std::io::stderr(), "{errors}");
     }
-    ending.code
+    exit.code
 }

@@ -1,8 +1,8 @@
-//! `sidecache check`: what is in force, and whether the store and the upstream are there.
+//! `sidecache check`: shows the settings in force, and tries to reach the store and the upstream.
 
 use std::{process::ExitCode, time::Duration};
 
-use super::Ending;
+use super::Exit;
 use crate::{
     app::open_store,
     config::{ConfigError, Errors, Loaded},
@@ -10,37 +10,37 @@ use crate::{
     store::{OpenError, Store},
 };
 
-pub(super) async fn run(loaded: &Loaded, strict: bool) -> Ending {
+pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
     let store = match open_store(&loaded.config.store).await {
         Ok(store) => store,
         Err(OpenError { setting, reason }) => {
             let source = loaded.source(setting);
-            return Ending::misconfigured(&Errors(vec![ConfigError::new(source, setting, &reason)]));
+            return Exit::misconfigured(&Errors(vec![ConfigError::new(source, setting, &reason)]));
         }
     };
-    let mut ending = Ending::success(table(loaded));
-    let warnings = [without_effect(loaded), out_of_reach(loaded, &store).await].concat();
+    let mut exit = Exit::success(settings_and_routes(loaded));
+    let warnings = [settings_without_effect(loaded), unreachable_services(loaded, &store).await].concat();
     for warning in &warnings {
         let level = if strict { "error" } else { "warning" };
-        ending.complaint += &format!("{level}: {warning}\n");
+        exit.stderr += &format!("{level}: {warning}\n");
     }
     if strict && !warnings.is_empty() {
-        ending.code = ExitCode::FAILURE;
+        exit.code = ExitCode::FAILURE;
     } else {
-        ending.output += "configuration: ok\n";
+        exit.stdout += "configuration: ok\n";
     }
-    ending
+    exit
 }
 
-/// A line a setting, with where it came from, and a line a route.
-fn table(loaded: &Loaded) -> String {
+/// A line for each setting, with its source, and a line for each route.
+fn settings_and_routes(loaded: &Loaded) -> String {
     let settings = &loaded.effective;
-    let width = |texts: &mut dyn Iterator<Item = usize>| texts.max().unwrap_or(0);
-    let keys = width(&mut settings.iter().map(|setting| setting.key.len()));
-    let values = width(&mut settings.iter().map(|setting| setting.shown.len())).min(40);
+    let key_width = settings.iter().map(|setting| setting.key.len()).max().unwrap_or(0);
+    let value_width = settings.iter().map(|setting| setting.shown.len()).max().unwrap_or(0).min(40);
     let mut text = String::new();
     for setting in settings {
-        text += &format!("{:keys$}  {:values$}  ({})\n", setting.key, setting.shown, setting.source);
+        text +=
+            &format!("{:key_width$}  {:value_width$}  ({})\n", setting.key, setting.shown, setting.source);
     }
     text += "\nroutes, the first that covers a request decides:\n";
     for route in &loaded.config.routes {
@@ -52,16 +52,16 @@ fn table(loaded: &Loaded) -> String {
     text
 }
 
-/// What an operator may rely on, and is not there.
-fn without_effect(loaded: &Loaded) -> Vec<String> {
+/// Warnings about settings that do nothing beside the others.
+fn settings_without_effect(loaded: &Loaded) -> Vec<String> {
     let store = &loaded.config.store;
-    let is_plain = store.redis.is_none() && store.encryption_key.is_some();
+    let is_in_process = store.redis.is_none() && store.encryption_key.is_some();
     let warning =
         "store.encryption_key has no effect without store.redis: what is kept in this process is not sealed";
-    is_plain.then(|| warning.to_owned()).into_iter().collect()
+    is_in_process.then(|| warning.to_owned()).into_iter().collect()
 }
 
-async fn out_of_reach(loaded: &Loaded, store: &Store) -> Vec<String> {
+async fn unreachable_services(loaded: &Loaded, store: &Store) -> Vec<String> {
     let mut warnings = Vec::new();
     match store {
         Store::Memory(_) => {}

@@ -1,4 +1,4 @@
-//! Asking a sidecache that runs.
+//! The client that `stats`, `purge` and `warm` use to call a running sidecache.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,13 +17,12 @@ use crate::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// As long as the proxy itself waits for an answer.
+/// The default of `upstream.first_byte_timeout`: as long as the proxy itself waits for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The largest answer of an admin call, in bytes.
+/// The largest answer to an admin call, in bytes.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
-/// A client of one listener.
 #[derive(Debug)]
 pub(super) struct Client {
     upstream: Upstream,
@@ -31,11 +30,10 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client of the listener at `url`, or else of the one at `address`, with at most `concurrency` requests
-    /// under way.
+    /// A client of the listener at `url`, or else at `address`, with at most `concurrency` requests at once.
     ///
     /// # Errors
-    /// Where the URL is none, or the system's certificates cannot be read.
+    /// A text for the user, if the URL is wrong, or the system's certificates cannot be read.
     pub(super) fn new(url: Option<&str>, address: SocketAddr, concurrency: usize) -> Result<Self, String> {
         let url = parse_http_url(url.unwrap_or(&local_url(address)))?;
         let config = UpstreamConfig {
@@ -50,15 +48,11 @@ impl Client {
         Ok(Self { upstream, config })
     }
 
-    /// Where the listener is.
     pub(super) fn url(&self) -> String {
         self.config.url.to_string().trim_end_matches('/').to_owned()
     }
 
-    /// Sends a request, and waits for the answer's head.
-    ///
-    /// # Errors
-    /// Where none comes.
+    /// Sends a request, and waits for the response's head.
     pub(super) async fn send(
         &self,
         request: Request<RequestBody>,
@@ -68,15 +62,15 @@ impl Client {
     }
 }
 
-/// Reads `--admin` and `--proxy`.
+/// Checks `--admin` and `--proxy`.
 ///
 /// # Errors
-/// Where the text is no URL, with what was probably meant.
+/// A text for the user, if this is no URL.
 pub(super) fn listener_url(text: &str) -> Result<String, String> {
     parse_http_url(text).map(|_| text.to_owned())
 }
 
-/// A listener's address as this machine calls it.
+/// The URL at which this machine can reach a listener's address.
 fn local_url(address: SocketAddr) -> String {
     let mut address = address;
     if address.ip().is_unspecified() {
@@ -88,37 +82,39 @@ fn local_url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-/// An admin call, by `POST` where it has a body.
+/// An admin call: `POST` with a body, else `GET`.
 #[derive(Debug)]
 pub(super) struct AdminCall<'a> {
-    /// The listener, where it is not the configuration's.
+    /// The listener; `None` takes the configuration's.
     pub(super) url: Option<&'a str>,
     pub(super) path: &'static str,
     pub(super) body: Option<Value>,
-    /// A member of every answer: one without it is somebody else's.
-    pub(super) answers: &'static str,
+    /// A member that every answer has. An answer without it comes from another service.
+    pub(super) answer_member: &'static str,
 }
 
 impl AdminCall<'_> {
-    /// Makes the call, and gives what it answers.
+    /// Sends the call, and returns its answer.
     ///
     /// # Errors
-    /// In one line: why there is no answer, and what to do about it.
-    pub(super) async fn make(self, config: &Config) -> Result<Value, String> {
+    /// One line for the user: why there is no answer, and what to do about it.
+    pub(super) async fn send(self, config: &Config) -> Result<Value, String> {
         let Some(address) = config.admin.listen.or(self.url.map(|_| config.listen)) else {
             return Err("admin.listen is off here: name the admin listener with --admin URL".to_owned());
         };
         let client = Client::new(self.url, address, 1)?;
-        let answers = self.answers;
+        let answer_member = self.answer_member;
         let request = self.request(config)?;
-        let response = client.send(request).await.map_err(|error| unanswered(&client, &error))?;
+        let response = client.send(request).await.map_err(|error| explain_error(&client, &error))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body =
             body.map_err(|error| format!("{}: the answer broke off: {error}", client.url()))?.to_bytes();
         match (status, serde_json::from_slice(&body)) {
-            (StatusCode::OK, Ok(Value::Object(answer))) if answer.contains_key(answers) => Ok(answer.into()),
-            (status, answer) => Err(refused(&client, config, status, answer.unwrap_or_default())),
+            (StatusCode::OK, Ok(Value::Object(answer))) if answer.contains_key(answer_member) => {
+                Ok(answer.into())
+            }
+            (status, answer) => Err(explain_refusal(&client, config, status, answer.unwrap_or_default())),
         }
     }
 
@@ -139,8 +135,8 @@ impl AdminCall<'_> {
     }
 }
 
-/// Why nobody answers.
-pub(super) fn unanswered(client: &Client, error: &ProxyError) -> String {
+/// Why there is no answer.
+pub(super) fn explain_error(client: &Client, error: &ProxyError) -> String {
     let url = client.url();
     match error.kind {
         ErrorKind::UpstreamConnection => {
@@ -151,10 +147,10 @@ pub(super) fn unanswered(client: &Client, error: &ProxyError) -> String {
     }
 }
 
-/// Why the call was refused.
-fn refused(client: &Client, config: &Config, status: StatusCode, answer: Value) -> String {
+/// Why the answer is not the expected one.
+fn explain_refusal(client: &Client, config: &Config, status: StatusCode, answer: Value) -> String {
     let url = client.url();
-    let told = answer["error"].as_str().unwrap_or_default();
+    let message = answer["error"].as_str().unwrap_or_default();
     match status {
         StatusCode::UNAUTHORIZED if config.admin.token.is_some() => {
             format!("{url} takes another token: set ADMIN_TOKEN to the one that sidecache was started with")
@@ -162,12 +158,12 @@ fn refused(client: &Client, config: &Config, status: StatusCode, answer: Value) 
         StatusCode::UNAUTHORIZED => {
             format!("{url} asks for a token: set ADMIN_TOKEN to the one that sidecache was started with")
         }
-        _ if told.is_empty() || answer.get("path").is_some() => {
+        _ if message.is_empty() || answer.get("path").is_some() => {
             format!(
                 "{url} is no admin listener of sidecache (status {}): name it with --admin URL",
                 status.as_u16()
             )
         }
-        _ => format!("{url}: {told}"),
+        _ => format!("{url}: {message}"),
     }
 }

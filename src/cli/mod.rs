@@ -1,4 +1,7 @@
-//! The command line: one file a command. `main` prints what comes of it; `warm` alone shows how far it has come.
+//! The command line, one file a command.
+//!
+//! A command returns an [`Exit`], which `main` prints; only `warm` also shows its progress. `serve` is the proxy. `check`
+//! and `explain` read the configuration and do not need a running sidecache; `stats`, `purge` and `warm` call one.
 
 mod check;
 mod client;
@@ -48,11 +51,11 @@ enum Command {
 }
 
 impl Command {
-    /// Settings that the command can do without, with what stands for them.
+    /// Values for required settings that the command does not need.
     fn assumed(&self) -> Vec<(&'static str, &'static str)> {
         match self {
             Self::Serve | Self::Check { .. } => Vec::new(),
-            // They ask no upstream.
+            // These send nothing to the upstream.
             Self::Explain(_) | Self::Stats(_) | Self::Purge(_) | Self::Warm(_) => {
                 vec![("upstream.url", "http://127.0.0.1")]
             }
@@ -90,7 +93,7 @@ struct Flags {
 }
 
 impl Flags {
-    /// The flags that were given, by the setting that each is for.
+    /// The flags on the command line: each setting's key and its value.
     fn given(&self) -> Vec<(&'static str, String)> {
         let flags = [
             ("upstream.url", &self.upstream),
@@ -104,32 +107,31 @@ impl Flags {
         flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect()
     }
 
-    /// Reads all sources of settings; `assumed` stands for those that nobody gives.
+    /// Reads all sources of settings. `assumed` has values for required settings without one.
     fn load(&self, assumed: Vec<(&'static str, &'static str)>) -> Result<Loaded, Errors> {
         let inputs = Inputs::gather(self.config.as_deref(), self.given())?;
         load(&Inputs { assumed, ..inputs })
     }
 }
 
-/// How a command ended.
+/// What the process prints at its end, and its exit code.
 #[derive(Debug)]
-pub struct Ending {
+pub struct Exit {
     /// For standard output.
-    pub output: String,
+    pub stdout: String,
     /// For standard error.
-    pub complaint: String,
-    /// The process's exit code: 0, 1 where something failed, 2 where the command line or the configuration is
-    /// wrong.
+    pub stderr: String,
+    /// 0; 1 if something failed; 2 if the command line or the configuration is wrong.
     pub code: ExitCode,
 }
 
-impl Ending {
-    const fn success(output: String) -> Self {
-        Self { output, complaint: String::new(), code: ExitCode::SUCCESS }
+impl Exit {
+    const fn success(stdout: String) -> Self {
+        Self { stdout, stderr: String::new(), code: ExitCode::SUCCESS }
     }
 
-    fn failure(complaint: impl ToString) -> Self {
-        Self { output: String::new(), complaint: complaint.to_string(), code: ExitCode::FAILURE }
+    fn failure(error: impl ToString) -> Self {
+        Self { stdout: String::new(), stderr: error.to_string(), code: ExitCode::FAILURE }
     }
 
     fn misconfigured(errors: &Errors) -> Self {
@@ -137,18 +139,18 @@ impl Ending {
     }
 }
 
-/// Carries out what the command line asks for.
-pub fn run(cli: &Cli) -> Ending {
+/// Runs the command of the command line.
+pub fn run(cli: &Cli) -> Exit {
     let command = cli.command.as_ref().unwrap_or(&Command::Serve);
     let loaded = match cli.flags.load(command.assumed()) {
         Ok(loaded) => loaded,
-        Err(errors) => return Ending::misconfigured(&errors),
+        Err(errors) => return Exit::misconfigured(&errors),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Ending::failure(format!("cannot start: {error}")),
+        Err(error) => return Exit::failure(format!("cannot start: {error}")),
     };
-    let ending = match command {
+    let exit = match command {
         Command::Serve => runtime.block_on(serve::run(loaded, &cli.flags)),
         Command::Check { strict } => runtime.block_on(check::run(&loaded, *strict)),
         Command::Explain(arguments) => explain::run(&loaded.config, arguments),
@@ -156,7 +158,7 @@ pub fn run(cli: &Cli) -> Ending {
         Command::Purge(arguments) => runtime.block_on(purge::run(&loaded.config, arguments)),
         Command::Warm(arguments) => runtime.block_on(warm::run(&loaded.config, arguments)),
     };
-    // What the drain gave up on is not waited for again.
+    // The drain has waited long enough for the tasks that still run.
     runtime.shutdown_background();
-    ending
+    exit
 }

@@ -4,17 +4,16 @@ use clap::{Args, builder::PossibleValuesParser};
 use serde_json::{Value, json};
 
 use super::{
-    Ending,
+    Exit,
     client::{AdminCall, listener_url},
     stats::grouped,
 };
 use crate::{cache::route::kind::Kind, config::Config};
 
-/// What `purge` is asked.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    which: Which,
+    selection: Selection,
     /// Count only.
     #[arg(long)]
     dry_run: bool,
@@ -23,10 +22,10 @@ pub(super) struct Arguments {
     admin: Option<String>,
 }
 
-/// Which entries: exactly one of these.
+/// Exactly one of these.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Which {
+struct Selection {
     /// The entry with this key, with or without its namespace.
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
@@ -44,8 +43,8 @@ struct Which {
     all: bool,
 }
 
-impl Which {
-    /// The member of the call that says so.
+impl Selection {
+    /// The member of the call's body.
     fn member(&self) -> (&'static str, Value) {
         let named =
             [("key", &self.key), ("kind", &self.kind), ("tag", &self.tag), ("pattern", &self.pattern)];
@@ -56,18 +55,22 @@ impl Which {
     }
 }
 
-pub(super) async fn run(config: &Config, arguments: &Arguments) -> Ending {
-    let (name, value) = arguments.which.member();
+pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
+    let (name, value) = arguments.selection.member();
     let body = json!({name: value, "dry_run": arguments.dry_run});
-    let call =
-        AdminCall { url: arguments.admin.as_deref(), path: "/purge", body: Some(body), answers: "purged" };
-    match call.make(config).await {
+    let call = AdminCall {
+        url: arguments.admin.as_deref(),
+        path: "/purge",
+        body: Some(body),
+        answer_member: "purged",
+    };
+    match call.send(config).await {
         Ok(answer) => {
             let purged = answer["purged"].as_u64().unwrap_or_default();
             let entries = if purged == 1 { "entry" } else { "entries" };
             let done = if arguments.dry_run { "would be purged" } else { "purged" };
-            Ending::success(format!("{} {entries} {done}\n", grouped(purged)))
+            Exit::success(format!("{} {entries} {done}\n", grouped(purged)))
         }
-        Err(error) => Ending::failure(error),
+        Err(error) => Exit::failure(error),
     }
 }

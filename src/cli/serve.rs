@@ -1,19 +1,19 @@
-//! `sidecache serve`: the proxy, from its start to its end.
+//! `sidecache serve`: runs the proxy until a signal, and reloads its settings at each hangup.
 
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Ending, Flags};
+use super::{Exit, Flags};
 use crate::{
     app::{App, Reloader, lifecycle},
     config::{self, Loaded, LogLevel},
     telemetry::log::{self, Log, events},
 };
 
-pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Ending {
+pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Exit {
     let (log, _guard) = match log::init(&loaded.config.log) {
         Ok(log) => log,
-        Err(error) => return Ending::failure(error),
+        Err(error) => return Exit::failure(error),
     };
     std::panic::set_hook(Box::new(events::panicked));
     lifecycle(
@@ -23,14 +23,14 @@ pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Ending {
     );
     let app = match App::bind_with_log(loaded.config.clone(), Some(log.clone())).await {
         Ok(app) => app,
-        Err(error) => return Ending::failure(error),
+        Err(error) => return Exit::failure(error),
     };
     let signals =
         (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        return Ending::failure("cannot listen for signals");
+        return Exit::failure("cannot listen for signals");
     };
-    tell_ready(&app);
+    log_ready(&app);
     let reloads = tokio::spawn(reload_on(hangup, app.reloader(), log, loaded, flags.clone()));
     app.run(async {
         tokio::select! {
@@ -41,24 +41,24 @@ pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Ending {
     .await;
     reloads.abort();
     lifecycle(LogLevel::Info, "stopped", json!({}));
-    Ending::success(String::new())
+    Exit::success(String::new())
 }
 
-fn tell_ready(app: &App) {
+fn log_ready(app: &App) {
     let address = app.address().map(|address| address.to_string()).unwrap_or_default();
     let admin = app.admin_address().map(|address| address.to_string());
     lifecycle(LogLevel::Info, &format!("ready on {address}"), json!({"listen": address, "admin": admin}));
 }
 
-/// Every setting as it is shown, secrets masked, with where it came from.
+/// Every setting with its value and its source. Secrets are masked.
 fn settings(loaded: &Loaded) -> Map<String, Value> {
-    let shown = |setting: &config::EffectiveSetting| {
+    let member = |setting: &config::EffectiveSetting| {
         (setting.key.to_owned(), json!({"value": setting.shown, "source": setting.source.to_string()}))
     };
-    loaded.effective.iter().map(shown).collect()
+    loaded.effective.iter().map(member).collect()
 }
 
-/// At each hangup: the log file is reopened, and the settings are read again. Bad ones change nothing.
+/// At each hangup, reopens the log file and reads the settings again. Settings with a fault change nothing.
 async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, started: Loaded, flags: Flags) {
     while hangup.recv().await.is_some() {
         log.reopen();
@@ -70,7 +70,7 @@ async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, started: Lo
                 continue;
             }
         };
-        let waiting = config::restart_only(&started, &new);
+        let waiting_for_restart = config::restart_only(&started, &new);
         if let Err(error) = reloader.reload(new.config.clone()) {
             let errors = [error.to_string()];
             lifecycle(LogLevel::Error, "reload failed: the old settings stay", json!({"errors": errors}));
@@ -80,7 +80,7 @@ async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, started: Lo
         lifecycle(
             LogLevel::Info,
             "reloaded",
-            json!({"settings": settings(&new), "waiting_for_restart": waiting}),
+            json!({"settings": settings(&new), "waiting_for_restart": waiting_for_restart}),
         );
     }
 }

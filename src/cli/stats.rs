@@ -1,4 +1,4 @@
-//! `sidecache stats`: what a running sidecache has done, as a table.
+//! `sidecache stats`: shows what a running sidecache has done.
 
 use std::fmt::Write;
 
@@ -6,12 +6,11 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::{
-    Ending,
+    Exit,
     client::{AdminCall, listener_url},
 };
 use crate::config::Config;
 
-/// What `stats` is asked.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The running sidecache's admin listener [default: what admin.listen says].
@@ -22,16 +21,17 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) async fn run(config: &Config, arguments: &Arguments) -> Ending {
-    let call = AdminCall { url: arguments.admin.as_deref(), path: "/stats", body: None, answers: "hit_rate" };
-    match call.make(config).await {
-        Ok(section) if arguments.json => Ending::success(format!("{section:#}\n")),
-        Ok(section) => Ending::success(table(&section)),
-        Err(error) => Ending::failure(error),
+pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
+    let call =
+        AdminCall { url: arguments.admin.as_deref(), path: "/stats", body: None, answer_member: "hit_rate" };
+    match call.send(config).await {
+        Ok(section) if arguments.json => Exit::success(format!("{section:#}\n")),
+        Ok(section) => Exit::success(table(&section)),
+        Err(error) => Exit::failure(error),
     }
 }
 
-/// The section as people read it: what there is, then a row for each kind.
+/// A line for each figure, then a row for each kind.
 fn table(section: &Value) -> String {
     let state = if section["connected"] == true { "connected" } else { "out of reach" };
     let hits = format!(
@@ -51,14 +51,16 @@ fn table(section: &Value) -> String {
         ("bypassed", text(&section["bypassed"])),
         ("store errors", text(&section["errors"])),
         ("tokens saved", text(&section["tokens_saved"])),
-        ("time saved", span(section["seconds_saved"].as_f64().unwrap_or(0.0))),
+        ("time saved", show_seconds(section["seconds_saved"].as_f64().unwrap_or(0.0))),
     ] {
-        // Writing to a String cannot fail, here and below.
+        // To write to a String never fails, here and below.
         let _ = writeln!(out, "{label:13} {value}");
     }
     let _ = writeln!(out, "\n{:13} {:>11} {:>11} {:>9}", "kind", "hits", "misses", "hit rate");
-    for (kind, own) in section["kinds"].as_object().unwrap_or(&Map::new()) {
-        let (hits, misses, rate) = (text(&own["hits"]), text(&own["misses"]), text(&own["hit_rate"]));
+    for (kind, figures) in section["kinds"].as_object().unwrap_or(&Map::new()) {
+        let hits = text(&figures["hits"]);
+        let misses = text(&figures["misses"]);
+        let rate = text(&figures["hit_rate"]);
         let _ = writeln!(out, "{kind:13} {hits:>11} {misses:>11} {rate:>9}");
     }
     out
@@ -85,8 +87,8 @@ pub(super) fn grouped(number: u64) -> String {
     out
 }
 
-/// A time in the two largest units that it has.
-pub(super) fn span(seconds: f64) -> String {
+/// A duration in its two largest units.
+pub(super) fn show_seconds(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {
         0..60 => format!("{seconds:.1} s"),
@@ -103,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_times_read_well() {
+    fn numbers_and_durations_are_easy_to_read() {
         for (number, shown) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(grouped(number), shown);
         }
@@ -114,12 +116,12 @@ mod tests {
             (29_876.5, "8 h 17 min"),
             (90_000.0, "1 d 1 h"),
         ] {
-            assert_eq!(span(seconds), shown);
+            assert_eq!(show_seconds(seconds), shown);
         }
     }
 
     #[test]
-    fn the_table_is_one_that_people_read() {
+    fn the_table_has_all_figures() {
         let section = json!({
             "store": "redis", "connected": true, "total_keys": 1234, "memory_used": "15.2M", "hits": 8567,
             "misses": 1433, "hit_rate": "85.67%", "stale": 0, "coalesced": 12, "bypassed": 310, "errors": 0,
@@ -144,7 +146,9 @@ query               8,567       1,433    85.67%
 other                   0           0     0.00%
 ";
         assert_eq!(table(&section), expected);
-        let away = json!({"store": "redis", "connected": false, "total_keys": null});
-        assert!(table(&away).starts_with("store         redis, out of reach\nentries       unknown\n"));
+        let unreachable = json!({"store": "redis", "connected": false, "total_keys": null});
+        assert!(
+            table(&unreachable).starts_with("store         redis, out of reach\nentries       unknown\n")
+        );
     }
 }

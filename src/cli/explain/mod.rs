@@ -1,9 +1,7 @@
-//! `sidecache explain`: what the proxy would make of a request, and why two requests do not share an answer.
+//! `sidecache explain`: shows what the proxy would make of a request, and why two requests do not share an answer.
 //!
-//! - `request`: a request as it stands in a file
-//! - `explanation`: what the proxy makes of it
-//! - `compare`: which parts of two make their keys differ
-//! - `show`: both for people
+//! `request` reads a request from a file, `explanation` says what the proxy makes of it, `compare` finds what makes two
+//! keys differ, and `show` writes both as text.
 
 mod compare;
 mod explanation;
@@ -21,10 +19,9 @@ use http::header;
 use serde_json::json;
 
 use self::explanation::{Covered, Explanation, Outcome};
-use super::Ending;
+use super::Exit;
 use crate::config::Config;
 
-/// What `explain` is asked.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// A request: `POST /path`, headers, an empty line, the body; or a JSON body alone with --path. Standard
@@ -39,33 +36,34 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-pub(super) fn run(config: &Config, arguments: &Arguments) -> Ending {
+pub(super) fn run(config: &Config, arguments: &Arguments) -> Exit {
     let stdin = [PathBuf::from("-")];
     let files = if arguments.files.is_empty() { &stdin[..] } else { &arguments.files };
-    let mut accounts = Vec::new();
+    let mut explanations = Vec::new();
     for file in files {
         match explain(config, file, arguments.path.as_deref()) {
-            Ok(explanation) => accounts.push(explanation),
-            Err(error) => return Ending::failure(format!("{}: {error}", name(file))),
+            Ok(explanation) => explanations.push(explanation),
+            Err(error) => return Exit::failure(format!("{}: {error}", file_name(file))),
         }
     }
-    Ending::success(match (&accounts[..], arguments.json) {
-        ([left, right], false) => pair(left, right),
+    Exit::success(match (&explanations[..], arguments.json) {
+        ([left, right], false) => show_pair(left, right),
         ([left, right], true) => {
-            let found = covered(left).zip(covered(right)).map(|pair| compare::differences(pair.0, pair.1));
+            let differences =
+                with_key(left).zip(with_key(right)).map(|(left, right)| compare::differences(left, right));
             let answer = json!({
                 "requests": [left, right],
                 "same_key": same_key(left, right),
-                "differences": found,
+                "differences": differences,
             });
             format!("{answer:#}\n")
         }
-        (_, false) => accounts.iter().map(show::explanation).collect(),
-        (_, true) => accounts.iter().map(|explanation| format!("{:#}\n", json!(explanation))).collect(),
+        (_, false) => explanations.iter().map(show::show_explanation).collect(),
+        (_, true) => explanations.iter().map(|explanation| format!("{:#}\n", json!(explanation))).collect(),
     })
 }
 
-fn name(file: &Path) -> String {
+fn file_name(file: &Path) -> String {
     if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
 }
 
@@ -77,7 +75,7 @@ fn explain(config: &Config, file: &Path, path: Option<&str>) -> Result<Explanati
         fs::read(file)
     };
     let text = read.map_err(|error| format!("cannot be read: {error}"))?;
-    let (parts, body) = request::read(&text, path)?;
+    let (parts, body) = request::parse(&text, path)?;
     if config.upstream.preserve_host && !parts.headers.contains_key(header::HOST) {
         return Err("has no `Host` header, which is in the key under upstream.host = \"preserve\"".to_owned());
     }
@@ -85,29 +83,29 @@ fn explain(config: &Config, file: &Path, path: Option<&str>) -> Result<Explanati
     if body.len() > limit {
         return Err(format!("the body is larger than limits.max_body, {limit} bytes: a 413"));
     }
-    Ok(Explanation::of(config, parts, &body))
+    Ok(Explanation::new(config, parts, &body))
 }
 
-fn pair(left: &Explanation, right: &Explanation) -> String {
-    let mut text = format!("{}\n{}\n", show::explanation(left), show::explanation(right));
-    match (covered(left), covered(right)) {
+fn show_pair(left: &Explanation, right: &Explanation) -> String {
+    let mut text = format!("{}\n{}\n", show::show_explanation(left), show::show_explanation(right));
+    match (with_key(left), with_key(right)) {
         (Some(_), Some(_)) if same_key(left, right) => {
             text += "both have the same key: they share an answer\n"
         }
-        (Some(left), Some(right)) => text += &show::differences(&compare::differences(left, right)),
+        (Some(left), Some(right)) => text += &show::show_differences(&compare::differences(left, right)),
         _ => text += "they share nothing: a request without a key is not answered from the store\n",
     }
     text
 }
 
 fn same_key(left: &Explanation, right: &Explanation) -> bool {
-    matches!((covered(left), covered(right)), (Some((_, a)), Some((_, b))) if a.key == b.key)
+    matches!((with_key(left), with_key(right)), (Some((_, a)), Some((_, b))) if a.key == b.key)
 }
 
-/// A request that has a key.
-fn covered(explanation: &Explanation) -> Option<(&Explanation, &Covered)> {
+/// The request, if it has a key.
+fn with_key(explanation: &Explanation) -> Option<(&Explanation, &Covered)> {
     match &explanation.outcome {
-        Outcome::Covered(own) if own.key.is_some() => Some((explanation, own)),
+        Outcome::Covered(covered) if covered.key.is_some() => Some((explanation, covered)),
         _ => None,
     }
 }

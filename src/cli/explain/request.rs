@@ -1,14 +1,14 @@
-//! A request as it stands in a file.
+//! Parses a request that is written in a file.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header, request::Parts};
 
-/// Reads `text`: a request line (`POST /path`), headers, an empty line and the body; or, where it begins like
-/// JSON, the body alone, of a `POST` to `path`.
+/// Parses a request line (`POST /path`), headers, an empty line and the body; or, if `text` begins like JSON, the body
+/// of a `POST` to `path`.
 ///
 /// # Errors
-/// What is wrong, with the line.
-pub(super) fn read(text: &[u8], path: Option<&str>) -> Result<(Parts, Bytes), String> {
+/// A text that says what is wrong, and in which line.
+pub(super) fn parse(text: &[u8], path: Option<&str>) -> Result<(Parts, Bytes), String> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text).trim_ascii_start();
     if text.is_empty() {
         return Err(
@@ -26,28 +26,27 @@ pub(super) fn read(text: &[u8], path: Option<&str>) -> Result<(Parts, Bytes), St
         };
         let request = Request::builder()
             .method(Method::POST)
-            .uri(target(path)?)
+            .uri(parse_target(path)?)
             .header(header::CONTENT_TYPE, "application/json");
         let (parts, ()) = request.body(()).map_err(|error| error.to_string())?.into_parts();
         return Ok((parts, Bytes::copy_from_slice(text)));
     }
-    let (mut parts, body) = head(text)?;
-    // A path in full (`http://…`) names a host as well, which counts as the `Host` does.
+    let (mut parts, body) = parse_head(text)?;
+    // An absolute target (`http://…`) names a host, which counts like a `Host` header.
     if let (Some(authority), false) = (parts.uri.authority(), parts.headers.contains_key(header::HOST))
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         parts.headers.insert(header::HOST, host);
     }
-    let body = whole_body(&parts, body);
+    let body = trim_body(&parts, body);
     Ok((parts, Bytes::copy_from_slice(body)))
 }
 
-/// The head, and what stands after it.
-fn head(text: &[u8]) -> Result<(Parts, &[u8]), String> {
+/// Parses the head, and returns it with the rest.
+fn parse_head(text: &[u8]) -> Result<(Parts, &[u8]), String> {
     let mut rest = text;
-    let (method, uri) = request_line(next_line(&mut rest))?;
     let (mut parts, ()) = Request::new(()).into_parts();
-    (parts.method, parts.uri) = (method, uri);
+    (parts.method, parts.uri) = parse_request_line(next_line(&mut rest))?;
     let mut number = 1;
     while !rest.is_empty() {
         let line = next_line(&mut rest);
@@ -55,7 +54,7 @@ fn head(text: &[u8]) -> Result<(Parts, &[u8]), String> {
         if line.is_empty() {
             break;
         }
-        let (name, value) = header_line(line).ok_or_else(|| {
+        let (name, value) = parse_header(line).ok_or_else(|| {
             let line = String::from_utf8_lossy(line);
             format!(
                 "line {number}: {line:?} is no header; write NAME: VALUE, and an empty line before the body"
@@ -79,7 +78,7 @@ fn without_line_end(text: &[u8]) -> &[u8] {
     text.strip_suffix(b"\r").unwrap_or(text)
 }
 
-fn request_line(line: &[u8]) -> Result<(Method, Uri), String> {
+fn parse_request_line(line: &[u8]) -> Result<(Method, Uri), String> {
     let line = String::from_utf8_lossy(line);
     let words: Vec<_> = line.split_whitespace().collect();
     let (method, path) = match words[..] {
@@ -89,25 +88,25 @@ fn request_line(line: &[u8]) -> Result<(Method, Uri), String> {
     };
     let method =
         Method::from_bytes(method.as_bytes()).map_err(|_| format!("line 1: {method:?} is no method"))?;
-    Ok((method, target(path).map_err(|error| format!("line 1: {error}"))?))
+    Ok((method, parse_target(path).map_err(|error| format!("line 1: {error}"))?))
 }
 
-fn target(path: &str) -> Result<Uri, String> {
+fn parse_target(path: &str) -> Result<Uri, String> {
     let uri = path.parse::<Uri>().ok().filter(|uri| uri.path().starts_with('/'));
     uri.ok_or_else(|| format!("{path:?} is no path; it begins with a slash, as in /v1/chat/completions"))
 }
 
-fn header_line(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+fn parse_header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let name = HeaderName::from_bytes(&line[..colon]).ok()?;
     Some((name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?))
 }
 
-/// The body without the line end that editors put behind it, which `Content-Length` tells from the body's own.
-fn whole_body<'a>(parts: &Parts, text: &'a [u8]) -> &'a [u8] {
-    let stated = parts.headers.get(header::CONTENT_LENGTH);
-    let stated = stated.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    match stated.and_then(|length| text.split_at_checked(length)) {
+/// The body without the line end that editors add. A `Content-Length` says whether the line end belongs to the body.
+fn trim_body<'a>(parts: &Parts, text: &'a [u8]) -> &'a [u8] {
+    let length = parts.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    match length.and_then(|length| text.split_at_checked(length)) {
         Some((body, rest)) if rest.trim_ascii().is_empty() => body,
         _ => without_line_end(text),
     }
@@ -118,11 +117,11 @@ mod tests {
     use super::*;
 
     fn good(text: &str) -> (Parts, Bytes) {
-        read(text.as_bytes(), Some("/alone")).unwrap_or_else(|error| panic!("{text:?}: {error}"))
+        parse(text.as_bytes(), Some("/alone")).unwrap_or_else(|error| panic!("{text:?}: {error}"))
     }
 
     #[test]
-    fn requests_are_read() {
+    fn requests_are_parsed() {
         for text in [
             "POST /ask?x=1\nX-A: b\nx-a:c \n\n{\"q\":1}\n",
             "POST /ask?x=1 HTTP/1.1\r\nX-A: b\r\nx-a: c\r\n\r\n{\"q\":1}",
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stated_length_keeps_the_bodys_own_line_end() {
+    fn a_content_length_preserves_the_line_end_of_the_body() {
         for (length, body) in [
             ("", "a\n"),
             ("content-length: 3\n", "a\n\n"),
@@ -156,8 +155,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
-        for (text, told) in [
+    fn errors_name_the_line() {
+        for (text, expected) in [
             ("", "is empty"),
             ("{}", "--path"),
             ("POST", "line 1"),
@@ -167,9 +166,9 @@ mod tests {
             ("POST /ask\nX-A: b\n{\"q\": 1}", "line 3"),
             ("POST /ask\nX A: b\n\n", "line 2"),
         ] {
-            let error = read(text.as_bytes(), None).expect_err(text);
-            assert!(error.contains(told), "{text:?}: {error}");
+            let error = parse(text.as_bytes(), None).expect_err(text);
+            assert!(error.contains(expected), "{text:?}: {error}");
         }
-        assert!(read(b"{}", Some("ask")).is_err());
+        assert!(parse(b"{}", Some("ask")).is_err());
     }
 }

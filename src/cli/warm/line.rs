@@ -1,4 +1,4 @@
-//! A line of recorded requests. Pure.
+//! Parses a line of recorded requests, or of sidecache's log. Pure.
 
 use std::borrow::Cow;
 
@@ -13,19 +13,17 @@ use crate::{
     telemetry::log::query::MASK,
 };
 
-/// What a line is.
 #[derive(Debug)]
 pub(super) enum Line {
-    /// A request.
     Request(Box<Request<RequestBody>>),
-    /// Of sidecache's log, a request that the log does not tell whole.
+    /// A request in sidecache's log, of which a part is missing there.
     Partial,
-    /// Nothing to send: an empty line, or another one of the log.
+    /// Nothing to send: an empty line, or another event of the log.
     Other,
 }
 
-/// Headers that are of one connection, or made anew.
-const OF_THE_CONNECTION: [HeaderName; 6] = [
+/// Headers that belong to the recorded connection, or that the client makes itself.
+const CONNECTION_HEADERS: [HeaderName; 6] = [
     header::HOST,
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -34,12 +32,12 @@ const OF_THE_CONNECTION: [HeaderName; 6] = [
     header::EXPECT,
 ];
 
-/// Reads `{"method", "path", "headers"?, "body"?}`, or a line of sidecache's log. The health pages at
-/// `health_path` are nothing to send.
+/// Parses `{"method", "path", "headers"?, "body"?}`, or a line of sidecache's log. Requests for the health pages at
+/// `health_path` are not sent.
 ///
 /// # Errors
-/// Why it is neither.
-pub(super) fn read(text: &[u8], health_path: &str) -> Result<Line, String> {
+/// A text that says why it is neither.
+pub(super) fn parse(text: &[u8], health_path: &str) -> Result<Line, String> {
     if text.trim_ascii().is_empty() {
         return Ok(Line::Other);
     }
@@ -48,23 +46,22 @@ pub(super) fn read(text: &[u8], health_path: &str) -> Result<Line, String> {
         return Err("is no JSON object".to_owned());
     }
     match json.get("event_type").and_then(Json::as_str) {
-        Some("http_request") => logged(&json, health_path),
+        Some("http_request") => parse_logged(&json, health_path),
         Some(_) => Ok(Line::Other),
-        None => recorded(&json, text).map(|request| Line::Request(Box::new(request))),
+        None => parse_recorded(&json, text).map(|request| Line::Request(Box::new(request))),
     }
 }
 
-fn recorded(json: &Json<'_>, text: &[u8]) -> Result<Request<RequestBody>, String> {
+fn parse_recorded(json: &Json<'_>, text: &[u8]) -> Result<Request<RequestBody>, String> {
     let (body, is_json) = match json.member("body") {
         None => (Bytes::new(), false),
         Some(Member { value: Json::Null, .. }) => (Bytes::new(), false),
         Some(Member { value: Json::String(body), .. }) => (Bytes::copy_from_slice(body.as_bytes()), true),
-        // As it was written.
+        // The bytes of the value as they are in the line.
         Some(body) => (Bytes::copy_from_slice(&text[body.span.clone()]), true),
     };
-    let mut request = request(required(json, "method")?, required(json, "path")?, body)?;
-    let headers = headers(json.get("headers").unwrap_or(&Json::Null))?;
-    *request.headers_mut() = headers;
+    let mut request = build_request(required(json, "method")?, required(json, "path")?, body)?;
+    *request.headers_mut() = parse_headers(json.get("headers").unwrap_or(&Json::Null))?;
     if is_json && !request.headers().contains_key(header::CONTENT_TYPE) {
         request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
@@ -75,31 +72,32 @@ fn required<'a>(json: &'a Json<'_>, name: &str) -> Result<&'a str, String> {
     json.get(name).and_then(Json::as_str).ok_or_else(|| format!("has no text under `{name}`"))
 }
 
-fn request(method: &str, path: &str, body: Bytes) -> Result<Request<RequestBody>, String> {
+fn build_request(method: &str, path: &str, body: Bytes) -> Result<Request<RequestBody>, String> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| format!("{method:?} is no method"))?;
     let uri = path.parse::<Uri>().ok().filter(|uri| path.starts_with('/') && uri.path().starts_with('/'));
     let uri = uri.ok_or_else(|| format!("{path:?} is no path"))?;
     let mut request = Request::new(RequestBody::from(body));
-    (*request.method_mut(), *request.uri_mut()) = (method, uri);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
     Ok(request)
 }
 
-fn headers(json: &Json<'_>) -> Result<HeaderMap, String> {
+fn parse_headers(json: &Json<'_>) -> Result<HeaderMap, String> {
     if !json.is_null() && !json.is_object() {
         return Err("`headers` is no object".to_owned());
     }
     let mut headers =
         crate::json::headers::from_json(json).map_err(|name| format!("the header {name:?} is none"))?;
-    for name in OF_THE_CONNECTION {
+    for name in CONNECTION_HEADERS {
         headers.remove(name);
     }
     Ok(headers)
 }
 
-/// The log has no bodies and no headers, so that a `GET` alone can be told from it; a query whose secrets are masked
-/// cannot.
-fn logged(json: &Json<'_>, health_path: &str) -> Result<Line, String> {
-    let (method, path) = (required(json, "method")?, required(json, "path")?);
+/// The log has neither bodies nor headers, so that only a `GET` is complete there, if its query has no masked secret.
+fn parse_logged(json: &Json<'_>, health_path: &str) -> Result<Line, String> {
+    let method = required(json, "method")?;
+    let path = required(json, "path")?;
     if HealthPage::from_path(health_path, path).is_some() {
         return Ok(Line::Other);
     }
@@ -118,7 +116,7 @@ fn logged(json: &Json<'_>, health_path: &str) -> Result<Line, String> {
     }
     let query = query.finish();
     let target = if query.is_empty() { Cow::Borrowed(path) } else { format!("{path}?{query}").into() };
-    request(method, &target, Bytes::new()).map(|request| Line::Request(Box::new(request)))
+    build_request(method, &target, Bytes::new()).map(|request| Line::Request(Box::new(request)))
 }
 
 #[cfg(test)]
@@ -126,7 +124,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Result<Line, String> {
-        read(text.as_bytes(), "/health")
+        parse(text.as_bytes(), "/health")
     }
 
     fn sent(text: &str) -> (String, Vec<(String, String)>, String) {
@@ -166,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_log_gets_are_sent() {
+    fn gets_of_the_log_are_sent() {
         let get = |path: &str, params: &str| {
             format!(
                 r#"{{"event_type":"http_request","method":"GET","path":"{path}","query_params":{params}}}"#
@@ -188,7 +186,7 @@ mod tests {
 
     #[test]
     fn other_lines_are_bad() {
-        for (text, told) in [
+        for (text, expected) in [
             ("{", "no JSON"),
             ("[]", "no JSON object"),
             ("{}", "`method`"),
@@ -202,7 +200,7 @@ mod tests {
             (r#"{"method":"GET","path":"/","headers":{"a":1}}"#, "\"a\""),
         ] {
             let error = line(text).expect_err(text);
-            assert!(error.contains(told), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 }

@@ -1,10 +1,7 @@
-//! `sidecache warm`: sends recorded requests through the proxy.
+//! `sidecache warm`: sends recorded requests through a running proxy, to fill its store.
 //!
-//! - `reader`: the file, line by line
-//! - `line`: what a line is
-//! - `journal`: which lines are finished
-//! - `tally`: what came of them
-//! - `progress`: how far it has come
+//! `reader` reads the file line by line, `line` parses a line, `journal` remembers the finished ones, so that an
+//! interrupted run continues. `tally` counts the results, and `progress` shows them meanwhile.
 
 mod journal;
 mod line;
@@ -26,12 +23,12 @@ use self::{
     journal::Journal,
     line::Line,
     progress::Progress,
-    reader::{Numbered, Reader},
+    reader::{LineReader, NumberedLine},
     tally::{Outcome, Tally},
 };
 use super::{
-    Ending,
-    client::{Client, listener_url, unanswered},
+    Exit,
+    client::{Client, explain_error, listener_url},
 };
 use crate::{
     cache::status::X_CACHE,
@@ -39,7 +36,6 @@ use crate::{
     proxy::{body::RequestBody, error::ErrorKind},
 };
 
-/// What `warm` is asked.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Requests, a JSON object a line: {"method", "path", "headers"?, "body"?}; or a log of sidecache's, whose
@@ -69,14 +65,14 @@ impl Arguments {
     }
 }
 
-pub(super) async fn run(config: &Config, arguments: &Arguments) -> Ending {
-    // Heard from the beginning on, so that what is under way is told whenever it comes.
+pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
+    // From the beginning, so that an interrupt at any time ends with a summary.
     let Ok(mut interrupt) = signal(SignalKind::interrupt()) else {
-        return Ending::failure("cannot listen for signals");
+        return Exit::failure("cannot listen for signals");
     };
     let mut run = match Run::begin(config, arguments).await {
         Ok(run) => run,
-        Err(error) => return Ending::failure(error),
+        Err(error) => return Exit::failure(error),
     };
     let stopped = tokio::select! {
         sent = run.send_all(arguments.concurrency.get(), &config.health_path) => sent.err(),
@@ -85,37 +81,35 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Ending {
     run.end(stopped)
 }
 
-/// A run through the file.
 struct Run {
     client: Arc<Client>,
-    reader: Reader,
+    reader: LineReader,
     journal: Journal,
     tally: Tally,
     progress: Progress,
-    /// The requests under way.
     running: JoinSet<Answered>,
 }
 
-/// A line's number, and what came of its request.
+/// A line's number, and the result of its request.
 type Answered = (u64, Result<Outcome, Failure>);
 
 /// Why a request failed.
 #[derive(Debug)]
 enum Failure {
-    /// It was answered badly.
-    This(String),
-    /// Nothing answers any more.
-    All(String),
+    /// This request alone failed.
+    Request(String),
+    /// The proxy cannot be reached.
+    Connection(String),
 }
 
 impl Run {
     async fn begin(config: &Config, arguments: &Arguments) -> Result<Self, String> {
         let file = &arguments.file;
         let client = Client::new(arguments.proxy.as_deref(), config.listen, arguments.concurrency.get())?;
-        // In JSON a body takes up to twice its bytes, but for control characters.
+        // As a JSON string, a body takes up to twice its bytes, unless it has control characters.
         let limit = 2 * config.limits.max_body as u64 + 64 * 1024;
-        let cannot = |error: io::Error| format!("{}: cannot be read: {error}", file.display());
-        let reader = Reader::open(file, limit).await.map_err(cannot)?;
+        let unreadable = |error: io::Error| format!("{}: cannot be read: {error}", file.display());
+        let reader = LineReader::open(file, limit).await.map_err(unreadable)?;
         let journal = Journal::open(&arguments.state(), file, arguments.restart)?;
         Ok(Self {
             client: Arc::new(client),
@@ -127,20 +121,20 @@ impl Run {
         })
     }
 
-    /// Sends what is not finished.
+    /// Sends the requests that are not finished.
     ///
     /// # Errors
-    /// Why it cannot go on.
+    /// A text for the user: why the run stops.
     async fn send_all(&mut self, concurrency: usize, health_path: &str) -> Result<(), String> {
-        while let Some(Numbered { number, text }) =
+        while let Some(NumberedLine { number, text }) =
             self.reader.next().await.map_err(|error| error.to_string())?
         {
-            if self.journal.has(number) {
+            if self.journal.contains(number) {
                 self.tally.before += 1;
                 self.tally.bytes_before = self.reader.at;
                 continue;
             }
-            match text.map(|text| line::read(&text, health_path)) {
+            match text.map(|text| line::parse(&text, health_path)) {
                 Some(Ok(Line::Request(request))) => {
                     while self.running.len() >= concurrency {
                         self.settle_one().await?;
@@ -165,30 +159,28 @@ impl Run {
         match outcome {
             Ok(outcome) => {
                 self.tally.answered(outcome);
-                self.journal.note(number)?;
+                self.journal.record(number)?;
             }
-            Err(Failure::This(reason)) => self.tally.failed(number, &reason),
-            Err(Failure::All(reason)) => return Err(reason),
+            Err(Failure::Request(reason)) => self.tally.failed(number, &reason),
+            Err(Failure::Connection(reason)) => return Err(reason),
         }
         self.progress.show(&self.tally, self.reader.at);
         Ok(())
     }
 
-    fn end(self, stopped: Option<String>) -> Ending {
-        let mut ending = Ending::success(self.tally.summary(self.progress.elapsed()));
+    fn end(self, stopped: Option<String>) -> Exit {
+        let mut exit = Exit::success(self.tally.summary(self.progress.elapsed()));
         self.progress.end();
-        ending.complaint = self.tally.complaint();
-        let unremoved = match (&stopped, self.tally.is_good()) {
-            (None, true) => self.journal.remove().err(),
-            _ => None,
-        };
-        if let Some(reason) = stopped.or(unremoved) {
-            ending.complaint += &format!("{reason}; the same command goes on from here\n");
+        exit.stderr = self.tally.faults();
+        let is_complete = stopped.is_none() && self.tally.is_good();
+        let not_removed = if is_complete { self.journal.remove().err() } else { None };
+        if let Some(reason) = stopped.or(not_removed) {
+            exit.stderr += &format!("{reason}; the same command goes on from here\n");
         }
-        if !ending.complaint.is_empty() {
-            ending.code = ExitCode::FAILURE;
+        if !exit.stderr.is_empty() {
+            exit.code = ExitCode::FAILURE;
         }
-        ending
+        exit
     }
 }
 
@@ -197,20 +189,21 @@ async fn answer(client: Arc<Client>, number: u64, request: Request<RequestBody>)
     let response = match client.send(request).await {
         Ok(response) => response,
         Err(error) if error.kind == ErrorKind::UpstreamConnection => {
-            return (number, Err(Failure::All(unanswered(&client, &error))));
+            return (number, Err(Failure::Connection(explain_error(&client, &error))));
         }
-        Err(error) => return (number, Err(Failure::This(unanswered(&client, &error)))),
+        Err(error) => return (number, Err(Failure::Request(explain_error(&client, &error)))),
     };
     let status = response.status();
-    let outcome = Outcome::of(response.headers().get(X_CACHE).and_then(|value| value.to_str().ok()));
+    let outcome =
+        Outcome::from_x_cache(response.headers().get(X_CACHE).and_then(|value| value.to_str().ok()));
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
         if let Err(error) = frame {
-            return (number, Err(Failure::This(format!("the answer was cut: {error}"))));
+            return (number, Err(Failure::Request(format!("the answer was cut: {error}"))));
         }
     }
     if status.is_client_error() || status.is_server_error() {
-        return (number, Err(Failure::This(format!("status {}", status.as_u16()))));
+        return (number, Err(Failure::Request(format!("status {}", status.as_u16()))));
     }
     (number, Ok(outcome))
 }

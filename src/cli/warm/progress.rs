@@ -1,4 +1,4 @@
-//! How far a run has come, while it runs: the one place besides `main` and the log that writes to the terminal.
+//! Shows the progress of a run. Besides `main` and the log, only this file writes to the terminal.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -9,14 +9,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::tally::Tally;
 
-/// Where nobody watches, a line this often.
-const LINE_EVERY: Duration = Duration::from_secs(5);
+/// How often a line is written if standard error is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// On a terminal a bar, elsewhere a line now and then; both on standard error.
+/// A bar on a terminal, else a line now and then; both on standard error.
 #[derive(Debug)]
 pub(super) struct Progress {
     began: Instant,
-    /// The bytes of the file.
+    /// The bytes of the requests' file.
     length: u64,
     view: View,
 }
@@ -24,12 +24,12 @@ pub(super) struct Progress {
 #[derive(Debug)]
 enum View {
     Bar(ProgressBar),
-    /// When the last line was written.
+    /// The time of the last line.
     Lines(Instant),
 }
 
 impl Progress {
-    /// For a file of `length` bytes.
+    /// Begins to show a run through a file of `length` bytes.
     pub(super) fn new(length: u64) -> Self {
         let began = Instant::now();
         let view = if io::stderr().is_terminal() {
@@ -44,30 +44,29 @@ impl Progress {
         Self { began, length, view }
     }
 
-    /// The time since the beginning.
     pub(super) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Shows that `at` bytes of the file are behind.
+    /// Shows that `at` bytes of the file have been read.
     pub(super) fn show(&mut self, tally: &Tally, at: u64) {
-        let told = || tally.progress(at, self.length, self.began.elapsed());
+        let text = || tally.progress(at, self.length, self.began.elapsed());
         match &mut self.view {
             View::Bar(bar) => {
-                bar.set_message(told());
+                bar.set_message(text());
                 bar.set_position(at);
             }
-            View::Lines(last) if last.elapsed() >= LINE_EVERY => {
+            View::Lines(last) if last.elapsed() >= LINE_INTERVAL => {
                 *last = Instant::now();
                 let percent = at * 100 / self.length.max(1);
-                // Nobody may be there to read it.
-                let _ = writeln!(io::stderr(), "{percent}%, {}", told());
+                // An error is ignored: standard error may be closed.
+                let _ = writeln!(io::stderr(), "{percent}%, {}", text());
             }
             View::Lines(_) => {}
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn end(self) {
         if let View::Bar(bar) = self.view {
             bar.finish_and_clear();

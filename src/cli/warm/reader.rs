@@ -1,4 +1,4 @@
-//! The lines of a file, one at a time and never a long one.
+//! Reads a file line by line, and skips the text of lines that are too long.
 
 use std::{io, path::Path};
 
@@ -7,9 +7,8 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
 };
 
-/// A file, line by line.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct LineReader {
     file: BufReader<File>,
     /// The longest line, in bytes.
     limit: u64,
@@ -17,21 +16,20 @@ pub(super) struct Reader {
     number: u64,
     /// The bytes read so far.
     pub(super) at: u64,
-    /// The bytes there were when it was opened.
+    /// The bytes of the file when it was opened.
     pub(super) length: u64,
 }
 
-/// A line of the file.
 #[derive(Debug)]
-pub(super) struct Numbered {
-    /// Its number, from 1.
+pub(super) struct NumberedLine {
+    /// From 1.
     pub(super) number: u64,
-    /// `None` where it is too long.
+    /// `None` if the line is too long.
     pub(super) text: Option<Vec<u8>>,
 }
 
-impl Reader {
-    /// The file at `path`, whose lines have at most `limit` bytes.
+impl LineReader {
+    /// Opens the file at `path`. A line of more than `limit` bytes is too long.
     pub(super) async fn open(path: &Path, limit: u64) -> io::Result<Self> {
         let file = File::open(path).await?;
         let length = file.metadata().await?.len();
@@ -39,27 +37,27 @@ impl Reader {
     }
 
     /// The next line; `None` at the end.
-    pub(super) async fn next(&mut self) -> io::Result<Option<Numbered>> {
+    pub(super) async fn next(&mut self) -> io::Result<Option<NumberedLine>> {
         let mut text = Vec::new();
-        let read = self.piece(&mut text).await?;
+        let read = self.read_piece(&mut text).await?;
         if read == 0 {
             return Ok(None);
         }
         self.number += 1;
         if read <= self.limit {
-            return Ok(Some(Numbered { number: self.number, text: Some(text) }));
+            return Ok(Some(NumberedLine { number: self.number, text: Some(text) }));
         }
         while !text.ends_with(b"\n") {
             text.clear();
-            if self.piece(&mut text).await? == 0 {
+            if self.read_piece(&mut text).await? == 0 {
                 break;
             }
         }
-        Ok(Some(Numbered { number: self.number, text: None }))
+        Ok(Some(NumberedLine { number: self.number, text: None }))
     }
 
-    /// Reads up to the line's end, but not much more than a line may have.
-    async fn piece(&mut self, text: &mut Vec<u8>) -> io::Result<u64> {
+    /// Reads up to the line's end, or one byte more than a line may have.
+    async fn read_piece(&mut self, text: &mut Vec<u8>) -> io::Result<u64> {
         let read = (&mut self.file).take(self.limit + 1).read_until(b'\n', text).await? as u64;
         self.at += read;
         Ok(read)
@@ -76,7 +74,7 @@ mod tests {
         let path = dir.path().join("lines");
         let long = "x".repeat(100);
         std::fs::write(&path, format!("a\n\n{long}\nb\r\n{long}\nc")).expect("a file");
-        let mut reader = Reader::open(&path, 20).await.expect("a file");
+        let mut reader = LineReader::open(&path, 20).await.expect("a file");
         let mut lines = Vec::new();
         while let Some(line) = reader.next().await.expect("it can be read") {
             let text = line.text.map(|text| String::from_utf8(text).expect("text").trim_end().to_owned());

@@ -1,26 +1,26 @@
-//! What came of the requests. Pure; the time is an argument.
+//! Counts the results of the requests. Pure; the time is an argument.
 
 use std::{fmt::Write, time::Duration};
 
-use crate::cli::stats::{grouped, span};
+use crate::cli::stats::{grouped, show_seconds};
 
-/// Lines that are named one by one; further ones are counted.
-const NAMED: usize = 20;
+/// The most faulty lines that are named. The others are counted.
+const MAX_NAMED: usize = 20;
 
-/// What came of a request.
+/// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The upstream was not asked.
+    /// Without the upstream.
     Hit,
-    /// The upstream was asked.
+    /// By the upstream.
     Miss,
-    /// The cache had nothing to do with it.
+    /// By the upstream, on a route without a cache, or as a bypass.
     Uncached,
 }
 
 impl Outcome {
-    /// What a good answer's `X-Cache` says.
-    pub(super) fn of(x_cache: Option<&str>) -> Self {
+    /// Reads the `X-Cache` of a response without an error.
+    pub(super) fn from_x_cache(x_cache: Option<&str>) -> Self {
         match x_cache {
             Some("HIT" | "STALE" | "COALESCED") => Self::Hit,
             Some("MISS" | "PARTIAL") => Self::Miss,
@@ -29,34 +29,32 @@ impl Outcome {
     }
 }
 
-/// What came of all of them.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     hits: u64,
     misses: u64,
     uncached: u64,
-    failed: Complaints,
-    bad: Complaints,
-    /// Log lines of requests that the log does not tell whole.
+    failed: FaultyLines,
+    bad: FaultyLines,
+    /// Requests in a log, of which a part is missing there.
     pub(super) partial: u64,
-    /// Lines that were finished before.
+    /// Lines that were finished before this run.
     pub(super) before: u64,
-    /// Their bytes.
+    /// The bytes of those lines.
     pub(super) bytes_before: u64,
 }
 
-/// Lines with something wrong.
 #[derive(Debug, Default)]
-struct Complaints {
+struct FaultyLines {
     count: u64,
-    /// The first of them.
+    /// The first of them, each with its reason.
     named: Vec<String>,
 }
 
-impl Complaints {
+impl FaultyLines {
     fn add(&mut self, number: u64, reason: &str) {
         self.count += 1;
-        if self.named.len() < NAMED {
+        if self.named.len() < MAX_NAMED {
             self.named.push(format!("line {number}: {reason}"));
         }
     }
@@ -101,17 +99,18 @@ impl Tally {
         self.hits + self.misses + self.uncached + self.failed.count
     }
 
-    /// How far it has come, after `elapsed`, with `at` of `length` bytes behind it.
+    /// One line about the run after `elapsed`, with `at` of `length` bytes read.
     pub(super) fn progress(&self, at: u64, length: u64, elapsed: Duration) -> String {
         let rate = self.rate(elapsed);
-        let (new, left) = (at.saturating_sub(self.bytes_before), length.saturating_sub(at));
+        let new = at.saturating_sub(self.bytes_before);
+        let left = length.saturating_sub(at);
         let mut text = format!("{} sent, {rate:.0}/s", grouped(self.sent()));
         if self.failed.count > 0 {
             let _ = write!(text, ", {} failed", grouped(self.failed.count));
         }
         if new > 0 {
             let left = elapsed.as_secs_f64() * left as f64 / new as f64;
-            let _ = write!(text, ", {} left", span(left));
+            let _ = write!(text, ", {} left", show_seconds(left));
         }
         text
     }
@@ -120,12 +119,11 @@ impl Tally {
         self.sent() as f64 / elapsed.as_secs_f64().max(0.001)
     }
 
-    /// What came of it all.
     pub(super) fn summary(&self, elapsed: Duration) -> String {
         let mut text = format!(
             "{} requests sent in {}, {:.0}/s\nhits      {}\nmisses    {}\nuncached  {}\nfailures  {}\n",
             grouped(self.sent()),
-            span(elapsed.as_secs_f64()),
+            show_seconds(elapsed.as_secs_f64()),
             self.rate(elapsed),
             grouped(self.hits),
             grouped(self.misses),
@@ -144,8 +142,8 @@ impl Tally {
         text
     }
 
-    /// The lines with something wrong.
-    pub(super) fn complaint(&self) -> String {
+    /// The faulty lines, one a line.
+    pub(super) fn faults(&self) -> String {
         let mut text = String::new();
         self.bad.write("lines that are no requests", &mut text);
         self.failed.write("requests that failed", &mut text);
@@ -158,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_tells_rate_and_time_left() {
+    fn progress_shows_rate_and_time_left() {
         let mut tally = Tally { bytes_before: 1000, ..Tally::default() };
         for _ in 0..1200 {
             tally.answered(Outcome::Miss);
@@ -173,16 +171,16 @@ mod tests {
     }
 
     #[test]
-    fn many_complaints_are_counted() {
+    fn many_faulty_lines_are_counted() {
         let mut tally = Tally::default();
         for number in 1..=25 {
             tally.bad(number, "is no JSON object");
         }
-        let told = tally.complaint();
-        assert!(told.starts_with("line 1: is no JSON object\nline 2"), "{told}");
+        let text = tally.faults();
+        assert!(text.starts_with("line 1: is no JSON object\nline 2"), "{text}");
         assert!(
-            told.ends_with("line 20: is no JSON object\nand 5 more lines that are no requests\n"),
-            "{told}"
+            text.ends_with("line 20: is no JSON object\nand 5 more lines that are no requests\n"),
+            "{text}"
         );
         assert!(!tally.is_good() && Tally::default().is_good());
     }
