@@ -1,9 +1,5 @@
-//! A caching sidecar reverse proxy for RAG and LLM services.
-//!
-//! It stands before a running service. A question that was answered before is answered from the store, the same
-//! question asked at the same moment joins the answer that is running, and everything else goes on to the service,
-//! streams event by event. `docs/ARCHITECTURE.md` follows a request through these modules; the binary is [`cli`] and
-//! little else. To run a proxy inside another program:
+//! A caching sidecar reverse proxy for RAG and LLM services: a single binary next to a running service. To run it
+//! inside another program, load a configuration and bind an [`App`](app::App):
 //!
 //! ```no_run
 //! use sidecache::{app::App, config::{Inputs, load}};
@@ -17,23 +13,24 @@
 //! # }
 //! ```
 //!
-//! The rooms, from the top down; imports point down (`tests/it/repository/layers.rs`).
+//! # Layout
 //!
-//! | room | what it has |
-//! | --- | --- |
-//! | [`cli`] | commands and flags |
-//! | [`app`] | from a checked configuration to a running proxy and its end |
-//! | [`admin`] | the operators' API |
-//! | `proxy` | a request's life, from its head to its log line; `proxy/mod.rs` is the page that shows it |
-//! | [`store`] | where entries are: in memory, or in Redis behind a near cache |
-//! | [`server`] | sockets: accepting, idle and head timeouts, writing |
-//! | [`telemetry`] | the log and the counters |
-//! | [`config`] | flags, environment and file to one checked configuration |
-//! | `request` | what a request asks of the cache: its head, its body, its key; pure |
-//! | [`cache`] | what caching means here: routes, keys, entries, freshness, invalidation; pure |
-//! | [`dialect`] | what the bodies of each API mean, and one form from the other; pure |
-//! | [`http`], [`json`] | HTTP field rules and the framing of streams; exact JSON |
-//! | `time` | clocks and durations as text |
+//! The rooms, from the top down. A room may import those below it, never one above (`tests/it/repository/layers.rs`). Those from
+//! `request` on are pure. `docs/ARCHITECTURE.md` follows a request through them.
+//!
+//! - `cli`: flags and commands
+//! - `app`: makes a running proxy of a configuration, reloads it, ends it
+//! - `admin`: the operators' API
+//! - `proxy`: the life of a request, from its head to its log line; `proxy/mod.rs` shows it on one page
+//! - `store`: where entries are, in memory or in Redis behind a near cache
+//! - `server`: sockets: accepting, timeouts, writing
+//! - `telemetry`: the log and the counters
+//! - `config`: flags, environment and file become one checked configuration
+//! - `request`: what a request asks of the cache: its head, its body, its key
+//! - `cache`: what caching means here: routes, keys, entries, freshness, invalidation
+//! - `dialect`: what the bodies of each API mean, and one form from the other
+//! - `http`, `json`: rules for HTTP fields and the framing of streams; exact JSON
+//! - `reason`, `time`: the name of every "no"; clocks and numbers as text
 
 pub mod admin;
 pub mod app;
