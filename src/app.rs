@@ -107,7 +107,8 @@ impl App {
 
     /// [`bind`](Self::bind), with the log whose state the health page shows.
     pub(crate) async fn bind_with_log(config: Config, log: Option<Log>) -> Result<Self, StartError> {
-        // A taken address is reported at once. But nobody may connect yet: the connection would wait for the store.
+        // A taken address is reported at once. But nobody may connect yet: the connection would wait for the
+        // store.
         let socket = BoundSocket::bind(config.listen, "--listen (LISTEN)")?;
         let admin = config
             .admin
@@ -153,7 +154,8 @@ impl App {
         Reloader { proxy: Arc::clone(&self.proxy), permits: Arc::clone(&self.permits) }
     }
 
-    /// Serves until `stop` completes. Then it drains: it ends once all requests have, or after `drain_timeout`.
+    /// Serves until `stop` completes. Then it drains: it ends once all requests have, or after
+    /// `drain_timeout`.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self { proxy, listener, admin, tasks, .. } = self;
         let limits = proxy.live.load().config.limits.clone();
@@ -218,8 +220,8 @@ impl Reloader {
     /// Applies `config`, except for the settings that need a restart.
     ///
     /// # Errors
-    /// [`StartError`], if the upstream's settings cannot be used, or the running admin listener would be open to all.
-    /// The old settings stay then.
+    /// [`StartError`], if the upstream's settings cannot be used, or the running admin listener would be open
+    /// to all. The old settings stay then.
     pub fn reload(&self, mut config: Config) -> Result<(), StartError> {
         // The running store and the running admin listener are those of the old settings.
         let running = self.proxy.live.load_full();
@@ -251,8 +253,8 @@ impl BoundSocket {
         Ok(Self { socket, address, setting })
     }
 
-    /// Lets clients connect, with room for many at once: if the queue is full, the client's system tries again only after
-    /// a second.
+    /// Lets clients connect, with room for many at once: if the queue is full, the client's system tries
+    /// again only after a second.
     fn listen(self) -> Result<TcpListener, StartError> {
         let Self { socket, address, setting } = self;
         socket.listen(BACKLOG).map_err(|source| StartError::Listen { address, setting, source })
@@ -268,8 +270,8 @@ fn bind_socket(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Opens the store that the settings name. With Redis, it waits a moment for the connection; after that, the store
-/// connects by itself.
+/// Opens the store that the settings name. With Redis, it waits a moment for the connection; after that, the
+/// store connects by itself.
 ///
 /// # Errors
 /// [`OpenError`], if the URL or a file for its TLS connection cannot be used.

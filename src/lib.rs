@@ -15,8 +15,9 @@
 //!
 //! # Layout
 //!
-//! The rooms, from the top down. A room may import those below it, never one above (`tests/it/repository/layers.rs`). Those from
-//! `request` on are pure. `docs/ARCHITECTURE.md` follows a request through them.
+//! The rooms, from the top down. A room may import those below it, never one above
+//! (`tests/it/repository/layers.rs`). Those from `request` on are pure. `docs/ARCHITECTURE.md` follows a request
+//! through them.
 //!
 //! - `cli`: flags and commands
 //! - `app`: makes a running proxy of a configuration, reloads it, ends it
@@ -30,7 +31,7 @@
 //! - `cache`: what caching means here: routes, keys, entries, freshness, invalidation
 //! - `dialect`: what the bodies of each API mean, and one form from the other
 //! - `http`, `json`: rules for HTTP fields and the framing of streams; exact JSON
-//! - `reason`, `time`: the name of every "no"; clocks and numbers as text
+//! - `reason`, `time`: the name of every "no"; clocks and durations as text
 
 pub mod admin;
 pub mod app;

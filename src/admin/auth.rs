@@ -56,8 +56,8 @@ pub(super) fn check_token(headers: &HeaderMap, config: &AdminConfig) -> Result<(
 
 /// Whether a request that changes something says that it is JSON.
 ///
-/// This stops requests from other sites' pages: a browser asks before it sends JSON to another site (CORS), and this
-/// listener does not answer that.
+/// This stops requests from other sites' pages: a browser asks before it sends JSON to another site (CORS),
+/// and this listener does not answer that.
 ///
 /// # Errors
 /// 415 if it does not.

@@ -121,8 +121,8 @@ pub(super) async fn put(live: &Live, shared: &Shared, key: &Key, body: &[u8]) ->
 
 /// The version at which an entry put by hand begins.
 ///
-/// A fill that runs must not replace the entry, so it is invalidated. Without one nothing is invalidated: operators may
-/// put many entries, and the invalidation log is bounded.
+/// A fill that runs must not replace the entry, so it is invalidated. Without one nothing is invalidated:
+/// operators may put many entries, and the invalidation log is bounded.
 async fn version_of_new_entry(shared: &Shared, key: &Key) -> Result<Version, StoreError> {
     if shared.in_flight.is_running(key.id()) {
         return shared.store.invalidate(&[Target::Key(*key.digest())]).await;
@@ -130,8 +130,8 @@ async fn version_of_new_entry(shared: &Shared, key: &Key) -> Result<Version, Sto
     shared.store.now().ok_or(StoreError::Unavailable)
 }
 
-/// What an entry put by hand depends on: its tags, and what its request depends on. The latter is known only if it
-/// replaces another entry.
+/// What an entry put by hand depends on: its tags, and what its request depends on. The latter is known only
+/// if it replaces another entry.
 fn target_ids(tags: &[String], replaced: Option<&Entry>) -> Vec<TargetId> {
     let mut target_ids = target_ids_of_tags(tags);
     if let Some(replaced) = replaced {
@@ -150,8 +150,8 @@ pub(super) async fn remove(shared: &Shared, key: &Key) -> Result<Value, AdminErr
     if remove_all_forms(shared, key).await? { Ok(json!({"removed": true})) } else { Err(no_entry()) }
 }
 
-/// Removes the entry under `key` in all its forms, and invalidates a fill that could bring it back. Returns whether
-/// there was an entry.
+/// Removes the entry under `key` in all its forms, and invalidates a fill that could bring it back. Returns
+/// whether there was an entry.
 pub(super) async fn remove_all_forms(shared: &Shared, key: &Key) -> Result<bool, AdminError> {
     let found = shared.store.peek(key).await?;
     shared.store.invalidate(&[Target::Key(*key.digest())]).await?;

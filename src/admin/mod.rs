@@ -1,8 +1,8 @@
 //! The admin listener: the operators' API.
 //!
-//! A call passes `auth` first, then `call` says which one it is. `entries` and `new_entry` do what concerns one
-//! entry, `purge` and `selection` what concerns many. It listens on a port of its own, so that no client of the
-//! service can reach it by a path.
+//! A call passes `auth` first, then `call` says which one it is. `entries` and `new_entry` do what concerns
+//! one entry, `purge` and `selection` what concerns many. It listens on a port of its own, so that no client
+//! of the service can reach it by a path.
 
 mod auth;
 mod call;
@@ -45,7 +45,8 @@ impl Admin {
         Self { proxy, sweeps: Arc::new(Semaphore::new(purge::MAX_SWEEPS)) }
     }
 
-    /// Never fails: an error is a response, too. The result is what [`Server::run`](crate::server::Server::run) takes.
+    /// Never fails: an error is a response, too. The result is what
+    /// [`Server::run`](crate::server::Server::run) takes.
     pub(crate) async fn handle(
         &self,
         request: Request<ClientBody>,

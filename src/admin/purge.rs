@@ -1,7 +1,7 @@
 //! `POST /purge`: invalidates at once, then frees the space.
 //!
-//! An invalidated entry is never served, so that a purge counts before its sweep has begun. The sweep walks all entries;
-//! it counts and removes those that the purge is about.
+//! An invalidated entry is never served, so that a purge counts before its sweep has begun. The sweep walks
+//! all entries; it counts and removes those that the purge is about.
 
 use std::{sync::Arc, time::Duration};
 

@@ -85,8 +85,8 @@ fn parse_pattern(text: &str, namespace: Namespace) -> Result<Selection, String> 
     })
 }
 
-/// Whether a key without its namespace can begin as the pattern does. A pattern that matches no key is a mistake, and an
-/// error says so better than a count of 0.
+/// Whether a key without its namespace can begin as the pattern does. A pattern that matches no key is a
+/// mistake, and an error says so better than a count of 0.
 fn describes_keys(pattern: &str) -> bool {
     let beginning = pattern.split(['*', '?', '[', ']', '\\']).next().unwrap_or_default();
     Kind::ALL.into_iter().any(|kind| {

@@ -1,7 +1,8 @@
 //! The command line, one file a command.
 //!
-//! A command returns an [`Exit`], which `main` prints; only `warm` also shows its progress. `serve` is the proxy. `check`
-//! and `explain` read the configuration and do not need a running sidecache; `stats`, `purge` and `warm` call one.
+//! A command returns an [`Exit`], which `main` prints; only `warm` also shows its progress. `serve` is the
+//! proxy. `check` and `explain` read the configuration and do not need a running sidecache; `stats`, `purge`
+//! and `warm` call one.
 
 mod check;
 mod client;

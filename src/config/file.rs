@@ -154,8 +154,8 @@ fn is_group(path: &str) -> bool {
     !path.is_empty() && SETTINGS.iter().any(|setting| setting.group() == path)
 }
 
-/// The setting that a key probably means: one with the same name in another table, or one in the same table with a
-/// similar name. The first is most often a key of the top of the file, written below a table's header.
+/// The setting that a key probably means: one with the same name in another table, or one in the same table
+/// with a similar name. The first is most often a key of the top of the file, written below a table's header.
 fn closest_setting(path: &str) -> Option<&'static str> {
     let (group, name) = path.rsplit_once('.').unwrap_or(("", path));
     let keys = || SETTINGS.iter().map(|setting| (setting.key, setting.name()));

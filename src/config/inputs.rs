@@ -26,11 +26,13 @@ pub struct Inputs {
     pub flags: Vec<(&'static str, String)>,
     /// Variables of the environment. Those of no setting are ignored.
     pub env: Vec<(String, String)>,
-    /// The path of `.env` and its variables, in order. Of several with one name, the last counts, as in a shell.
+    /// The path of `.env` and its variables, in order. Of several with one name, the last counts, as in a
+    /// shell.
     pub dotenv: Option<(PathBuf, Vec<(String, String)>)>,
     /// The path of the configuration file and its text.
     pub file: Option<(PathBuf, String)>,
-    /// Values for settings that are required, but that this command does not need: a setting's key and its value.
+    /// Values for settings that are required, but that this command does not need: a setting's key and its
+    /// value.
     pub assumed: Vec<(&'static str, &'static str)>,
 }
 
@@ -83,8 +85,8 @@ fn unreadable(error: &io::Error) -> String {
 
 /// Reads the variables of a `.env`. The process's environment does not change.
 ///
-/// The file often belongs to the service, and has lines that only the service can read. An unreadable line is a fault
-/// only if it sets one of sidecache's variables.
+/// The file often belongs to the service, and has lines that only the service can read. An unreadable line is
+/// a fault only if it sets one of sidecache's variables.
 fn read_dotenv(path: &Path, text: &str, faults: &mut Faults) -> Vec<(String, String)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let read = Cell::new(0);

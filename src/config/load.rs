@@ -39,7 +39,8 @@ impl Loaded {
 /// Merges the inputs, strongest first, and checks the result.
 ///
 /// # Errors
-/// [`Errors`], with all faults. If the file's syntax is wrong, with that alone: the rest of the file is unknown then.
+/// [`Errors`], with all faults. If the file's syntax is wrong, with that alone: the rest of the file is
+/// unknown then.
 pub fn load(inputs: &Inputs) -> Result<Loaded, Errors> {
     let mut faults = Faults::default();
     let (path, file) = match &inputs.file {

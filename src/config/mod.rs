@@ -1,11 +1,11 @@
 //! The configuration: every source of settings becomes one checked [`Config`].
 //!
-//! [`load()`] merges flags, environment, `.env`, the TOML file and the defaults, strongest first. It reports everything
-//! that is wrong at once, each fault with its place and a remedy. Crates that do this (figment, serde) lose the line of a
-//! value, or stop at the first fault; so the walk over the file is written by hand.
+//! [`load()`] merges flags, environment, `.env`, the TOML file and the defaults, strongest first. It reports
+//! everything that is wrong at once, each fault with its place and a remedy. Crates that do this (figment,
+//! serde) lose the line of a value, or stop at the first fault; so the walk over the file is written by hand.
 //!
-//! `settings` is the one table of settings. `inputs` and `file` read the sources, `value` and `parsers` say what a value
-//! must look like, `settings_reader`, `routes` and `load` make the [`Config`].
+//! `settings` is the one table of settings. `inputs` and `file` read the sources, `value` and `parsers` say
+//! what a value must look like, `settings_reader`, `routes` and `load` make the [`Config`].
 
 mod error;
 mod file;

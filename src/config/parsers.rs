@@ -123,7 +123,8 @@ pub(super) const REDIS_URL: Format<Secret> = Format {
         match text.into_connection_info() {
             Ok(_) => Ok(Secret::new(text)),
             Err(error) if error.detail().is_none() => {
-                // Without a detail, the crate writes a text of its own, twice: `Invalid database number - Invalid…`.
+                // Without a detail, the crate writes a text of its own, twice: `Invalid database number -
+                // Invalid…`.
                 let error = error.to_string();
                 let reason = error.split(" - ").next().unwrap_or_default();
                 Err(format!("is no URL of Redis ({reason}); {how}"))

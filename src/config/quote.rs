@@ -12,9 +12,9 @@ pub(super) fn quote(text: &str) -> String {
 
 /// A URL without the secrets that may be in it.
 ///
-/// Everything before the last `@` counts as user and password, even if a proper URL would have its `@` elsewhere: too
-/// much masked is better than too little. A parameter can be a password, too (`pass` of a Unix socket), so that only
-/// those known to be none are shown.
+/// Everything before the last `@` counts as user and password, even if a proper URL would have its `@`
+/// elsewhere: too much masked is better than too little. A parameter can be a password, too (`pass` of a Unix
+/// socket), so that only those known to be none are shown.
 pub(super) fn mask(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
     let mut masked = url[..start].to_owned();

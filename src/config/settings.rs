@@ -1,7 +1,7 @@
 //! The one table of settings, in the order of `config/sidecache.toml`.
 //!
-//! `value` and `parsers` say what a value must look like. Everything else about a setting is here, and only here: tests
-//! hold the example files and `docs/CONFIGURATION.md` to these tables.
+//! `value` and `parsers` say what a value must look like. Everything else about a setting is here, and only
+//! here: tests hold the example files and `docs/CONFIGURATION.md` to these tables.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Setting {
@@ -70,7 +70,7 @@ pub(super) static SETTINGS: [Setting; 48] = [
         .env("ENVIRONMENT").default("production"),
     setting("scope", "Who may share an entry: \"credential\", \"shared\", or a list of header names.")
         .env("CACHE_SCOPE").default("credential"),
-    setting("shared_auth_ttl", "How long a credential that the upstream accepted stands, under a shared scope.")
+    setting("shared_auth_ttl", "How long an accepted credential is trusted, under a shared scope.")
         .default("5m"),
     setting("ignore_headers", "Request headers left out of every route's key, * at the end allowed."),
     setting("trusted_proxies", "Peers, addresses and networks, whose X-Forwarded-* and Forwarded are believed."),
@@ -103,7 +103,7 @@ pub(super) static SETTINGS: [Setting; 48] = [
         .restart(),
     setting("store.encryption_key", "Seals the values in Redis, and hides what its keys stand for: 32 bytes, as 64 hex digits or base64.")
         .env("CACHE_ENCRYPTION_KEY").secret().restart(),
-    setting("store.encryption_key_old", "The key before that: what it sealed is still read, and sealed anew.")
+    setting("store.encryption_key_old", "The key before that: what it sealed is still read, and sealed again with the new key.")
         .env("CACHE_ENCRYPTION_KEY_OLD").secret().restart(),
     setting("store.max_memory", "The bound of the in-process store.")
         .env("CACHE_MAX_MEMORY").flag("--max-memory").default("256MiB").restart(),
@@ -151,9 +151,9 @@ pub(super) static SETTINGS: [Setting; 48] = [
         .default("10s").restart(),
     setting("limits.body_timeout", "Time between two reads of a request's body; ten times that in all where it is buffered.")
         .default("30s"),
-    setting("coalesce.max_followers", "Requests that read one running answer along; the next one asks the upstream itself.")
+    setting("coalesce.max_followers", "Followers of one running answer; the next one asks the upstream itself.")
         .default("10000"),
-    setting("coalesce.max_buffer", "What a running answer keeps for its readers.")
+    setting("coalesce.max_buffer", "What a running answer buffers for its followers.")
         .default("8MiB"),
     setting("coalesce.replica_wait", "How long a request waits for another replica's answer before it asks the upstream itself.")
         .default("10s"),
@@ -185,9 +185,9 @@ pub(super) static ROUTE_KEYS: [RouteKey; 26] = [
     route_key("ttl", "How long an answer is fresh; the kind's where there is none."),
     route_key(
         "stale_while_revalidate",
-        "How long after its TTL an answer is served at once, while it is asked for anew.",
+        "How long after its TTL an answer is served at once, while the upstream is asked again.",
     ),
-    route_key("stale_if_error", "How long after that an answer is served where the upstream fails."),
+    route_key("stale_if_error", "How long after that an answer is served if the upstream fails."),
     route_key("scope", "Who may share its entries; the file's where there is none."),
     route_key("ignore_headers", "Request headers left out of the key, further to the file's."),
     route_key(
@@ -200,9 +200,9 @@ pub(super) static ROUTE_KEYS: [RouteKey; 26] = [
     route_key("normalize", "What does not count in that text: trim, collapse, casefold, nfc."),
     route_key(
         "tags",
-        "Where an answer tells what it depends on: JSON pointers; of the rag dialect, its sources' ids.",
+        "Where an answer names what it depends on: JSON pointers; for the rag dialect, its sources' ids.",
     ),
-    route_key("invalidates", "The kinds whose entries a success here retires; also with cache = false."),
+    route_key("invalidates", "The kinds whose entries a success here invalidates; also with cache = false."),
     route_key("cache_tool_calls", "Whether answers that call tools are stored."),
     route_key(
         "honor_request_cache_control",

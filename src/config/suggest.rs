@@ -2,7 +2,8 @@
 
 /// The one of `known` that `given` probably means.
 ///
-/// At most a third of the letters may differ, or `given` is its beginning (`WARN`). Case does not count, and `-` is `_`.
+/// At most a third of the letters may differ, or `given` is its beginning (`WARN`). Case does not count, and
+/// `-` is `_`.
 pub(super) fn closest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let given = plain(given);

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::quote::quote;
 
-/// The longest duration of a setting: a hundred years. A longer one is a mistake, and could overflow when a store or a
-/// timer adds it to today's date.
+/// The longest duration of a setting: a hundred years. A longer one is a mistake, and could overflow when a
+/// store or a timer adds it to today's date.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
 /// The units of a duration, in milliseconds, smallest first.
@@ -61,8 +61,8 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     times(digits, factor).ok_or_else(|| format!("{} is more bytes than can be counted", quote(text)))
 }
 
-/// Shows a duration in the largest unit up to hours that leaves it whole: `500ms`, `30m`, `24h`. Anything finer than a
-/// millisecond is cut off, since settings are whole milliseconds.
+/// Shows a duration in the largest unit up to hours that leaves it whole: `500ms`, `30m`, `24h`. Anything
+/// finer than a millisecond is cut off, since settings are whole milliseconds.
 pub(super) fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     if millis == 0 {

@@ -1,9 +1,9 @@
 //! Returns memory to the system after many clients have left at once.
 //!
-//! After 10,000 clients on one key, glibc kept a quarter of a gigabyte: it returns no freed memory that lies between
-//! blocks in use. So it is asked to (`malloc_trim`) once most of many connections have ended. Other allocators were tried
-//! instead: mimalloc kept 319 to 398 MiB, as it does nothing while it is idle; glibc keeps 12 with this call
-//! (commit c94b06f, `docs/performance-log.md`).
+//! After 10,000 clients on one key, glibc kept a quarter of a gigabyte: it returns no freed memory that lies
+//! between blocks in use. So it is asked to (`malloc_trim`) once most of many connections have ended. Other
+//! allocators were tried instead: mimalloc kept 319 to 398 MiB, as it does nothing while it is idle; glibc
+//! keeps 12 with this call (commit c94b06f, `docs/performance-log.md`).
 
 use std::{
     sync::{

@@ -1,8 +1,9 @@
 //! Whether a connection is silent, and for how long.
 //!
-//! hyper closes an HTTP/1 connection that is idle, by its own timer for the next head. It does nothing of that kind
-//! before it knows the protocol, nor over HTTP/2. In these two cases the connection's task looks here, once in each
-//! `limits.header_timeout`: it compares a count of events with the count that it saw before.
+//! hyper closes an HTTP/1 connection that is idle, by its own timer for the next head. It does nothing of
+//! that kind before it knows the protocol, nor over HTTP/2. In these two cases the connection's task looks
+//! here, once in each `limits.header_timeout`: it compares a count of events with the count that it saw
+//! before.
 
 use std::sync::{
     Arc,

@@ -1,9 +1,9 @@
 //! A connection that is closed while its client still sends.
 //!
-//! If it closed at once, the system would answer the unread bytes with a reset, and the client could lose the response
-//! before it has read it (RFC 9112, section 9.6). So the sending half is closed first. What still comes is read and
-//! dropped until the client closes too, or takes too long. The limits are nginx's `lingering_timeout` and
-//! `lingering_time`.
+//! If it closed at once, the system would answer the unread bytes with a reset, and the client could lose the
+//! response before it has read it (RFC 9112, section 9.6). So the sending half is closed first. What still
+//! comes is read and dropped until the client closes too, or takes too long. The limits are nginx's
+//! `lingering_timeout` and `lingering_time`.
 
 use std::{
     io,

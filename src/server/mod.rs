@@ -1,9 +1,10 @@
 //! Sockets: accepts connections, bounds their number, and closes them in order.
 //!
-//! One task serves one connection. hyper reads and writes HTTP; this room decides when a connection has been silent
-//! for too long (`idle`), what its end means (`half_close`, `lingering_close`), and how little each request
-//! costs beside the handler (`repoll`, `timer`, `write_buffer`). The last three do by hand what the runtime or
-//! hyper could do; each page has the measured number. `heap_trim` returns memory after many connections at once.
+//! One task serves one connection. hyper reads and writes HTTP; this room decides when a connection has been
+//! silent for too long (`idle`), what its end means (`half_close`, `lingering_close`), and how little each
+//! request costs beside the handler (`repoll`, `timer`, `write_buffer`). The last three do by hand what the
+//! runtime or hyper could do; each page has the measured number. `heap_trim` returns memory after many
+//! connections at once.
 
 mod half_close;
 mod heap_trim;
@@ -169,7 +170,8 @@ impl Server {
         let io = TokioIo::new(HalfCloseIo { stream, halves: caller });
         let builder = self.http_builder();
         let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
-        // hyper's own head timeout begins once it knows the protocol, and is for HTTP/1 alone. This one does the rest.
+        // hyper's own head timeout begins once it knows the protocol, and is for HTTP/1 alone. This one does
+        // the rest.
         let mut idle_timer = pin!(tokio::time::sleep(self.header_timeout));
         let repoll = Repoll::default();
         let mut stopping = false;

@@ -1,12 +1,13 @@
 //! Polls a connection again at once if it woke itself while it ran.
 //!
-//! A connection wakes itself with each request whose body its handler reads: hyper hands the body over within the task
-//! that asks for it. The runtime would put the task at the end of its queue, and wake another thread to look there.
+//! A connection wakes itself with each request whose body its handler reads: hyper hands the body over within
+//! the task that asks for it. The runtime would put the task at the end of its queue, and wake another thread
+//! to look there.
 //!
-//! Measured with strace, 400 requests on one connection (commit 84cbabd): without this, a miss has two futex calls, one
-//! wake and one wait, and a hit 1.2, with 0.5 writes to wake the I/O driver; with it, a miss has none. To poll the one
-//! future again, and not the whole `select!` around it, saves 600 of a hit's 39,000 instructions (callgrind, commit
-//! 3727a81).
+//! Measured with strace, 400 requests on one connection (commit 84cbabd): without this, a miss has two futex
+//! calls, one wake and one wait, and a hit 1.2, with 0.5 writes to wake the I/O driver; with it, a miss has
+//! none. To poll the one future again, and not the whole `select!` around it, saves 600 of a hit's 39,000
+//! instructions (callgrind, commit 3727a81).
 
 use std::{
     pin::Pin,

@@ -1,14 +1,14 @@
 //! One timer a connection for hyper's head timeouts, nearly all of which are cancelled.
 //!
-//! hyper sets a deadline for each request's head and drops it when the head has come. The runtime keeps its timers in one
-//! wheel behind one lock; with its own timer ([`hyper_util::rt::TokioTimer`]), each request would enter the wheel and
-//! leave it. Here a cancelled deadline leaves the timer where it is, and the timer moves to a later deadline only once
-//! it fires.
+//! hyper sets a deadline for each request's head and drops it when the head has come. The runtime keeps its
+//! timers in one wheel behind one lock; with its own timer ([`hyper_util::rt::TokioTimer`]), each request
+//! would enter the wheel and leave it. Here a cancelled deadline leaves the timer where it is, and the timer
+//! moves to a later deadline only once it fires.
 //!
-//! Measured alone, with a hyper server that says `hello` on one connection (callgrind, average of 2,000 requests): the
-//! timeout of a head costs 1,550 instructions a request with `TokioTimer`, and 1,170 with this timer. That is 1 % of a
-//! hit. The rate of 16 connections on two threads is the same within the noise. Without a number beyond that, take
-//! `TokioTimer` back once hyper or tokio cancels a timer for less.
+//! Measured alone, with a hyper server that says `hello` on one connection (callgrind, average of 2,000
+//! requests): the timeout of a head costs 1,550 instructions a request with `TokioTimer`, and 1,170 with this
+//! timer. That is 1 % of a hit. The rate of 16 connections on two threads is the same within the noise.
+//! Without a number beyond that, take `TokioTimer` back once hyper or tokio cancels a timer for less.
 
 use std::{
     pin::Pin,

@@ -1,8 +1,9 @@
 //! Writes a head and a short body in one piece.
 //!
-//! hyper writes both with one `writev`. For small pieces, a copy into one buffer and a `write` cost less: `writev` of two
-//! costs the system some 4 % of such a request (commit e04f0e8). Longer writes go as they are. A buffer on the stack was
-//! tried first; its 4 KiB were zeroed with each write, so that each thread now keeps one (commit cfe6fbd).
+//! hyper writes both with one `writev`. For small pieces, a copy into one buffer and a `write` cost less:
+//! `writev` of two costs the system some 4 % of such a request (commit e04f0e8). Longer writes go as they
+//! are. A buffer on the stack was tried first; its 4 KiB were zeroed with each write, so that each thread now
+//! keeps one (commit cfe6fbd).
 
 use std::{
     cell::RefCell,

@@ -55,8 +55,8 @@ pub(super) fn differences(
     found
 }
 
-/// Compares the inputs at each index. Their keys contain everything else, too, so that this says something only if all
-/// else is equal.
+/// Compares the inputs at each index. Their keys contain everything else, too, so that this says something
+/// only if all else is equal.
 fn compare_inputs(left: &[Input], right: &[Input], found: &mut Vec<Difference>) {
     for index in 0..left.len().max(right.len()) {
         let left = left.get(index);

@@ -1,4 +1,5 @@
-//! What the proxy makes of a request. It asks the proxy's own functions: [`Dispatch::of`] and [`request::classify`].
+//! What the proxy makes of a request. It asks the proxy's own functions: [`Dispatch::of`] and
+//! [`request::classify`].
 
 use std::sync::Arc;
 

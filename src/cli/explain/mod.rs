@@ -1,7 +1,8 @@
-//! `sidecache explain`: shows what the proxy would make of a request, and why two requests do not share an answer.
+//! `sidecache explain`: shows what the proxy would make of a request, and why two requests do not share an
+//! answer.
 //!
-//! `request` reads a request from a file, `explanation` says what the proxy makes of it, `compare` finds what makes two
-//! keys differ, and `show` writes both as text.
+//! `request` reads a request from a file, `explanation` says what the proxy makes of it, `compare` finds what
+//! makes two keys differ, and `show` writes both as text.
 
 mod compare;
 mod explanation;

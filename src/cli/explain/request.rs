@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header, request::Parts};
 
-/// Parses a request line (`POST /path`), headers, an empty line and the body; or, if `text` begins like JSON, the body
-/// of a `POST` to `path`.
+/// Parses a request line (`POST /path`), headers, an empty line and the body; or, if `text` begins like JSON,
+/// the body of a `POST` to `path`.
 ///
 /// # Errors
 /// A text that says what is wrong, and in which line.
@@ -102,7 +102,8 @@ fn parse_header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     Some((name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?))
 }
 
-/// The body without the line end that editors add. A `Content-Length` says whether the line end belongs to the body.
+/// The body without the line end that editors add. A `Content-Length` says whether the line end belongs to
+/// the body.
 fn trim_body<'a>(parts: &Parts, text: &'a [u8]) -> &'a [u8] {
     let length = parts.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());

@@ -1,7 +1,8 @@
-//! The finished lines, in a file beside the recorded requests, so that an interrupted run continues where it stopped.
+//! The finished lines, in a file beside the recorded requests, so that an interrupted run continues where it
+//! stopped.
 //!
-//! The first line identifies the recorded requests, by a hash of their beginning: lines may be added to them later. Then
-//! comes the number of each finished line, written as soon as it is finished.
+//! The first line identifies the recorded requests, by a hash of their beginning: lines may be added to them
+//! later. Then comes the number of each finished line, written as soon as it is finished.
 
 use std::{
     collections::BTreeMap,

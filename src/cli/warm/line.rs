@@ -32,8 +32,8 @@ const CONNECTION_HEADERS: [HeaderName; 6] = [
     header::EXPECT,
 ];
 
-/// Parses `{"method", "path", "headers"?, "body"?}`, or a line of sidecache's log. Requests for the health pages at
-/// `health_path` are not sent.
+/// Parses `{"method", "path", "headers"?, "body"?}`, or a line of sidecache's log. Requests for the health
+/// pages at `health_path` are not sent.
 ///
 /// # Errors
 /// A text that says why it is neither.
@@ -94,7 +94,8 @@ fn parse_headers(json: &Json<'_>) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// The log has neither bodies nor headers, so that only a `GET` is complete there, if its query has no masked secret.
+/// The log has neither bodies nor headers, so that only a `GET` is complete there, if its query has no masked
+/// secret.
 fn parse_logged(json: &Json<'_>, health_path: &str) -> Result<Line, String> {
     let method = required(json, "method")?;
     let path = required(json, "path")?;

@@ -1,7 +1,7 @@
 //! `sidecache warm`: sends recorded requests through a running proxy, to fill its store.
 //!
-//! `reader` reads the file line by line, `line` parses a line, `journal` remembers the finished ones, so that an
-//! interrupted run continues. `tally` counts the results, and `progress` shows them meanwhile.
+//! `reader` reads the file line by line, `line` parses a line, `journal` remembers the finished ones, so that
+//! an interrupted run continues. `tally` counts the results, and `progress` shows them meanwhile.
 
 mod journal;
 mod line;
@@ -38,8 +38,8 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Requests, a JSON object a line: {"method", "path", "headers"?, "body"?}; or a log of sidecache's, whose
-    /// GETs are sent.
+    /// Requests, a JSON object a line: {"method", "path", "headers"?, "body"?}; or a log of sidecache's,
+    /// whose GETs are sent.
     file: PathBuf,
     /// Requests under way at once.
     #[arg(long, value_name = "N", default_value = "4")]

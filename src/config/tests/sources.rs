@@ -53,7 +53,8 @@ const GIVEN: [(&str, &str, &str, &str, &str); 5] = [
 #[test]
 fn a_bad_value_is_a_fault_whatever_overrides_it() {
     for (key, variable, bad, good, bad_in_file) in GIVEN {
-        // One bit for each source, from the weakest to the strongest: which of them are bad, and which are there.
+        // One bit for each source, from the weakest to the strongest: which of them are bad, and which are
+        // there.
         for there in 1..16_u8 {
             for wrong in (1..16_u8).filter(|wrong| wrong & !there == 0) {
                 let value = |source: u8| if wrong & source != 0 { bad } else { good }.to_owned();
