@@ -1,6 +1,6 @@
 //! The log: one JSON object a line, on standard output and in `LOG_FILE`.
 //!
-//! [`events`] has one function for each line of the table in docs/OPERATING.md. An event passes these steps:
+//! `events` has one function for each line of the table in docs/OPERATING.md. An event passes these steps:
 //!
 //! ```text
 //! events::http_request(..)    enabled? no: nothing is built. yes: the further members as JSON
@@ -11,10 +11,10 @@
 //! ```
 //!
 //! Logging never blocks and never fails a request. A pipe that nobody reads fills its own queue and no other;
-//! a closed pipe or a full disk loses lines. Every lost line is counted in [`Log::dropped`] and, as
+//! a closed pipe or a full disk loses lines. Every lost line is counted in `Log::dropped` and, as
 //! `log_dropped`, in the next line that is written. A line is lost or whole.
 //!
-//! Prompts, answers and credentials never get here: the layer writes the members that [`events`] built and no
+//! Prompts, answers and credentials never get here: the layer writes the members that `events` built and no
 //! other field, so a `tracing` call elsewhere cannot add one in passing.
 
 mod error;
