@@ -1,7 +1,7 @@
 //! On a route with `mode = "ttl"`: which stored answers are fresh, and which answers may be stored, and for
 //! how long.
 //!
-//! Where the upstream's headers decide (`mode = "rfc9111"`), [`rfc9111`](super::rfc9111) has the rules. Pure:
+//! Where the upstream's headers decide (`mode = "rfc9111"`), `cache/rfc9111/` has the rules. Pure:
 //! `now` is an argument.
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! A connection whose client may have closed its own half.
 //!
 //! hyper takes the end of the client's bytes for the client's leaving, and drops the request. While the
-//! request is answered from the store, this wrapper holds that end back. [`crate::request::half_close`] has
+//! request is answered from the store, this wrapper holds that end back. `request/half_close.rs` has
 //! the rules.
 
 use std::{

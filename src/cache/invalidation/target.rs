@@ -65,7 +65,7 @@ impl TargetId {
         self.0.to_le_bytes()
     }
 
-    /// From what [`TargetId::to_bytes`] gave.
+    /// From the bytes in an entry or in Redis.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_le_bytes(bytes))
     }

@@ -1,4 +1,4 @@
-//! Routes with `mode = "rfc9111"`: applies the rules of [`crate::cache::rfc9111`] to a request's life.
+//! Routes with `mode = "rfc9111"`: applies the rules of `cache/rfc9111/` to a request's life.
 //!
 //! [`judge`] says whether a stored response answers, [`make_conditional`] adds the validators to the upstream's request,
 //! [`received`] says what is stored of its response, and [`variants`] finds and stores what `Vary` tells apart.
