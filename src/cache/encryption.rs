@@ -52,7 +52,7 @@ const FOR_NAMES: &str = "sidecache 2026-11 store names";
 
 /// The operator's key of 256 bits. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct EncryptionKey([u8; 32]);
+pub(crate) struct EncryptionKey([u8; 32]);
 
 impl EncryptionKey {
     /// Reads 64 hexadecimal digits or base64; `None` for any other text or length.

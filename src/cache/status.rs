@@ -46,7 +46,7 @@ impl CacheStatus {
 
 /// Why a request went to the upstream, in the words of RFC 9211, section 2.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forward {
+pub(crate) enum Forward {
     /// Nothing was stored for it.
     UriMiss,
     /// The stored answers are for requests with other headers.
@@ -79,7 +79,7 @@ impl Forward {
 
 /// How the cache took part in an answer, for headers and the log.
 #[derive(Clone, Debug)]
-pub struct CacheReport {
+pub(crate) struct CacheReport {
     /// How the request was answered.
     pub(crate) status: CacheStatus,
     /// The route's kind.

@@ -17,7 +17,7 @@ use crate::{
 
 /// The inputs of a request, each once.
 #[derive(Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     inputs: Inputs,
     /// Of the distinct inputs, in the order in which they first come.
     keys: Vec<Key>,
@@ -76,7 +76,7 @@ impl Batch {
 
 /// Distinct inputs that one request asks the upstream for.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     keys: Vec<Key>,
     /// How many bytes of the request each takes.
     lengths: Vec<u64>,

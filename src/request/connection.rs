@@ -35,7 +35,10 @@ const END: u8 = 0;
 
 /// A connection's place among those that are served at once. A request that becomes a tunnel takes it along.
 #[derive(Clone, Debug)]
-pub struct ConnectionSlot(pub Arc<dyn fmt::Debug + Send + Sync>);
+pub(crate) struct ConnectionSlot(
+    #[allow(dead_code, reason = "the slot is free once all its owners are dropped")]
+    pub(crate)  Arc<dyn fmt::Debug + Send + Sync>,
+);
 
 /// A client's connection.
 #[derive(Debug)]

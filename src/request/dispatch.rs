@@ -42,7 +42,7 @@ pub(crate) enum PassThroughReason {
 
 /// A health page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HealthPage {
+pub(crate) enum HealthPage {
     /// At `health.path` itself.
     Report,
     /// Whether the process lives.

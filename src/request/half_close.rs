@@ -24,7 +24,7 @@ const ABANDONED: u8 = 8;
 /// Whether the end of what a client sends is held back. Over HTTP/1, only the one task of the connection, its
 /// requests and their handlers changes this.
 #[derive(Debug, Default)]
-pub struct HalfClose {
+pub(crate) struct HalfClose {
     state: AtomicU8,
     reader: Mutex<Option<Waker>>,
 }
@@ -95,6 +95,6 @@ impl HalfClose {
     }
 }
 
-pub trait HasHalfClose {
+pub(crate) trait HasHalfClose {
     fn half_close(&self) -> &HalfClose;
 }

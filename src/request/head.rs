@@ -26,7 +26,7 @@ use crate::{
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 #[derive(Debug)]
-pub struct RequestHead {
+pub(crate) struct RequestHead {
     pub(crate) route: Arc<Route>,
     pub(crate) directives: RequestDirectives,
     /// Why the store is not asked, whatever the body says.

@@ -42,7 +42,7 @@ use crate::{
 
 /// A request on a cacheable route, after it was read.
 #[derive(Clone, Debug)]
-pub struct CacheRequest {
+pub(crate) struct CacheRequest {
     /// Why the store is not asked; `None` if it is.
     pub(crate) bypass: Option<Reason>,
     /// The key that the answer is stored under; `None` if it is not stored.
@@ -79,7 +79,7 @@ impl CacheRequest {
 
 /// What [`classify`] needs besides the route and the request.
 #[derive(Debug)]
-pub struct ClassifyContext {
+pub(crate) struct ClassifyContext {
     pub(crate) namespace: Namespace,
     /// Hides the names of keys from the store, if that is set.
     pub(crate) encryption: Option<Arc<Encryption>>,

@@ -22,7 +22,7 @@ const USUAL_HEADERS: usize = 8;
 
 /// An entry in one piece of memory.
 #[derive(Clone, Debug)]
-pub struct PackedEntry(Arc<[u8]>);
+pub(crate) struct PackedEntry(Arc<[u8]>);
 
 impl PackedEntry {
     /// The length in bytes.
@@ -50,7 +50,7 @@ impl PackedEntry {
 
 /// The first fields of a written entry: enough to count or remove it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
+pub(crate) struct Summary {
     status: StatusCode,
     /// As [`Entry::began`].
     pub(crate) began: Version,

@@ -31,7 +31,7 @@ static ALL: [HeaderName; 5] = [
 
 /// A request's conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conditions {
+pub(crate) struct Conditions {
     lines: Vec<(HeaderName, HeaderValue)>,
     /// Whether the request is one to read: a cache evaluates the conditions of no other.
     reads: bool,

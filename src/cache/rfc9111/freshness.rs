@@ -15,7 +15,7 @@ const HEURISTIC_FRACTION: u32 = 10;
 
 /// When the upstream was asked, and when its response came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
+pub(crate) struct Times {
     /// `request_time`, in milliseconds since the Unix epoch.
     pub(crate) asked: u64,
     /// `response_time`, likewise.

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 /// The part of a response that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Range {
+pub(crate) struct Range {
     spec: RangeSpec,
     /// Names the response that the client has a part of; it wants no part of another one.
     if_range: Option<HeaderValue>,
