@@ -39,7 +39,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    http::guarded::{BodyGuard, Guarded},
+    http::guarded::Guarded,
     request::{
         client_body::ClientBody,
         connection::{Connection, ConnectionSlot},
