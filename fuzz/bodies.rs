@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use serde::de::IgnoredAny;
-use sidecache::{
+use sidecache::internals::{
     cache::{
         entry::Entry,
         invalidation::{Target, TargetId},

@@ -2,6 +2,8 @@
 //!
 //! Only this file knows how the store, the upstream, the proxy and the two listeners fit together.
 
+#![warn(missing_docs)]
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;

@@ -33,18 +33,87 @@
 //! - `http`, `json`: rules for HTTP fields and the framing of streams; exact JSON
 //! - `reason`, `time`: the name of every "no"; clocks and durations as text
 
-pub mod admin;
+pub(crate) mod admin;
 pub mod app;
-pub mod cache;
-pub mod cli;
+pub(crate) mod cache;
+pub(crate) mod cli;
 pub mod config;
-pub mod dialect;
-pub mod http;
-pub mod json;
+pub(crate) mod dialect;
+pub(crate) mod http;
+pub(crate) mod json;
 pub(crate) mod proxy;
 pub(crate) mod reason;
 pub(crate) mod request;
-pub mod server;
-pub mod store;
-pub mod telemetry;
+pub(crate) mod server;
+pub(crate) mod store;
+pub(crate) mod telemetry;
 pub(crate) mod time;
+
+// What tests, benchmarks, fuzz targets and the binary use. Not an interface: it changes without notice.
+#[doc(hidden)]
+pub mod internals {
+    pub mod cache {
+        pub mod entry {
+            pub use crate::cache::entry::Entry;
+        }
+        pub mod invalidation {
+            pub use crate::cache::invalidation::{Offset, Target, TargetId, Version};
+            pub mod glob {
+                pub use crate::cache::invalidation::glob::matches;
+            }
+        }
+        pub mod key {
+            pub use crate::cache::key::{Body, BodyDigest, Key, Request, digest, is_keyed};
+        }
+        pub mod policy {
+            pub use crate::cache::policy::{freshness, lifetime_under_ttl};
+        }
+        pub mod request_directives {
+            pub use crate::cache::request_directives::RequestDirectives;
+        }
+        pub mod route {
+            pub use crate::cache::route::{Route, Scope};
+            pub mod kind {
+                pub use crate::cache::route::kind::Kind;
+            }
+        }
+    }
+    pub mod cli {
+        pub use crate::cli::{Cli, run};
+    }
+    pub mod config {
+        pub use crate::config::RedisTls;
+    }
+    pub mod dialect {
+        pub use crate::dialect::{Ask, Dialect, Rendered, StoredAnswer, place, serve};
+        pub mod usage {
+            pub use crate::dialect::usage::{Usage, UsageSetting};
+        }
+    }
+    pub mod http {
+        pub mod forwarded {
+            pub use crate::http::forwarded::{Peer, rewrite};
+        }
+        pub mod headers {
+            pub use crate::http::headers::{list, remove_hop_by_hop};
+        }
+        pub mod sse {
+            pub use crate::http::sse::{EventDecoder, Framing};
+        }
+        pub mod validation {
+            pub use crate::http::validation::{check, climbs, upgrade};
+        }
+    }
+    pub mod json {
+        pub use crate::json::Json;
+        pub mod canonical {
+            pub use crate::json::canonical::{Rules, write};
+        }
+    }
+    pub mod server {
+        pub use crate::server::Server;
+    }
+    pub mod store {
+        pub use crate::store::{Lease, LeaseState, RedisClient, RedisStore, Store, StoreError, StoreEvent};
+    }
+}

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
-use sidecache::{
+use sidecache::internals::{
     dialect::{Ask, Dialect, Rendered, serve, usage::UsageSetting},
     http::sse::Framing,
     json::Json,

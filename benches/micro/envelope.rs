@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Duration};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use sidecache::cache::entry::Entry;
+use sidecache::internals::cache::entry::Entry;
 
 /// Bodies: an answer's, and a long one's.
 const LENGTHS: [usize; 2] = [1024, 64 * 1024];

@@ -4,7 +4,7 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use http::{HeaderMap, HeaderValue, Method, header};
-use sidecache::{
+use sidecache::internals::{
     cache::{
         key::{Body, BodyDigest, Request, digest},
         route::{Route, Scope, kind::Kind},

@@ -4,7 +4,7 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::Criterion;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use sidecache::{
+use sidecache::internals::{
     cache::{
         key::is_keyed,
         policy::{freshness, lifetime_under_ttl},

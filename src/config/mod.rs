@@ -7,6 +7,8 @@
 //! `settings` is the one table of settings. `inputs` and `file` read the sources, `value` and `parsers` say
 //! what a value must look like, `settings_reader`, `routes` and `load` make the [`Config`].
 
+#![warn(missing_docs)]
+
 mod error;
 mod file;
 mod inputs;
@@ -76,7 +78,7 @@ pub struct Config {
 
 /// The upstream's settings.
 #[derive(Clone, Debug)]
-pub struct UpstreamConfig {
+pub(crate) struct UpstreamConfig {
     /// `http://` or `https://`, an authority, and perhaps a path prefix without a trailing slash.
     pub(crate) url: Uri,
     /// Whether the upstream gets the client's `Host`.
@@ -147,7 +149,7 @@ pub struct RedisTls {
 
 /// The log's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogConfig {
+pub(crate) struct LogConfig {
     /// The lowest level that is written.
     pub(crate) level: LogLevel,
     /// A file besides standard output.
@@ -164,7 +166,7 @@ pub struct LogConfig {
 
 /// The levels of the log, the lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
+pub(crate) enum LogLevel {
     /// For sidecache's developers.
     Debug,
     /// What happens in normal operation.

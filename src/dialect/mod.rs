@@ -33,8 +33,12 @@ mod registry;
 mod testing;
 #[cfg(test)]
 mod tests;
-pub mod usage;
+pub(crate) mod usage;
 
+pub use self::ask::Ask;
+pub(crate) use self::convert::Placement;
+pub use self::convert::{Rendered, StoredAnswer, place, serve};
+pub use self::name::Dialect;
 pub(crate) use self::{
     answer::{Answer, JudgeOptions},
     ask::Form,
@@ -43,9 +47,4 @@ pub(crate) use self::{
     edit::Edit,
     embedding::{Inputs, Vectors, VectorsError},
     identity::renewed,
-};
-pub use self::{
-    ask::Ask,
-    convert::{Placement, Rendered, StoredAnswer, place, serve},
-    name::Dialect,
 };

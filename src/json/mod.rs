@@ -5,7 +5,7 @@
 //! knows where in the text a value is, and refuses every document that two parsers might read differently.
 //! `serde_json` does none of this.
 
-pub mod canonical;
+pub(crate) mod canonical;
 pub(crate) mod headers;
 mod parser;
 pub(crate) mod pointer;

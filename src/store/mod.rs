@@ -15,11 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::memory::MemoryStore;
+pub use self::redis::{Lease, LeaseState, RedisClient, RedisStore, StoreError, StoreEvent};
+pub(crate) use self::redis::{LeaseReply, OpenError};
 pub(crate) use self::{list::ListedEntry, sweep::Sweep};
-pub use self::{
-    memory::MemoryStore,
-    redis::{Lease, LeaseReply, LeaseState, OpenError, RedisClient, RedisStore, StoreError, StoreEvent},
-};
 use crate::{
     cache::{
         entry::Entry,

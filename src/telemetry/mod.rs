@@ -1,4 +1,4 @@
 //! What operators see from outside: the log and the counters.
 
-pub mod log;
+pub(crate) mod log;
 pub(crate) mod stats;

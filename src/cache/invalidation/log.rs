@@ -47,7 +47,7 @@ struct State {
 
 /// The invalidation log, as far as this process knows it.
 #[derive(Debug, Default)]
-pub struct InvalidationLog {
+pub(crate) struct InvalidationLog {
     state: RwLock<State>,
     /// No fill that began here or later is invalidated. Every lookup asks for it, so it is read without a
     /// lock.
@@ -80,7 +80,7 @@ impl InvalidationLog {
     }
 
     /// How far the copy reaches, even if it is behind.
-    pub fn last(&self) -> Option<Version> {
+    pub(crate) fn last(&self) -> Option<Version> {
         self.state.read().last
     }
 

@@ -5,15 +5,14 @@
 //! invalidation costs the same however many entries it concerns, and a sweep (`store/sweep.rs`), like
 //! Varnish's ban lurker, frees the space later.
 
-pub mod glob;
+pub(crate) mod glob;
 mod log;
 pub(crate) mod resource;
 pub(crate) mod tags;
 mod target;
 mod version;
 
-pub use self::{
-    log::InvalidationLog,
-    target::{Dependencies, Invalidation, Target, TargetId},
-    version::{Offset, Version},
-};
+pub(crate) use self::log::InvalidationLog;
+pub(crate) use self::target::{Dependencies, Invalidation};
+pub use self::target::{Target, TargetId};
+pub use self::version::{Offset, Version};

@@ -19,7 +19,7 @@ pub enum Target {
     ConversationView(String),
     /// What depends on a document, or on anything else that has a tag.
     Tag(String),
-    /// The entries whose key, without its namespace, matches this [`glob`] pattern.
+    /// The entries whose key, without its namespace, matches this glob pattern (`glob.rs`).
     Pattern(String),
 }
 
@@ -73,7 +73,7 @@ impl TargetId {
 
 /// What becomes invalid at one position of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Invalidation {
+pub(crate) struct Invalidation {
     pub(crate) target_ids: Vec<TargetId>,
     pub(crate) patterns: Vec<String>,
     /// Whether a tag is among the targets. The tags of an answer that is still running are not known, so this
@@ -111,7 +111,7 @@ impl Invalidation {
 
 /// What an entry depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Dependencies<'a> {
+pub(crate) struct Dependencies<'a> {
     pub(crate) key: &'a Key,
     /// What it depends on besides its key.
     pub(crate) target_ids: &'a [TargetId],

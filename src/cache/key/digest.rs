@@ -212,7 +212,7 @@ fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
 }
 
 /// Writes what counts of a JSON body (`canonical::read` shows it), and nothing of other bodies.
-pub fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>, out: &mut Vec<u8>) {
     let streams = ["stream", "stream_options"];
     let (json, ignored) = match &body {
         Body::Bytes(_) => return,
@@ -236,7 +236,7 @@ pub fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>, out: &
 
 /// The digest of one input of a request on `route`; `shared` is the digest of what all its inputs have in
 /// common. The input always counts, whatever the route ignores, and has the same digest alone and in a list.
-pub fn input_digest(route: &Route, shared: &blake3::Hash, input: &Json<'_>) -> blake3::Hash {
+pub(crate) fn input_digest(route: &Route, shared: &blake3::Hash, input: &Json<'_>) -> blake3::Hash {
     let is_text = route.text.as_ref().is_none_or(|pointers| {
         let own = Dialect::Embedding.text();
         pointers.iter().any(|pointer| own.contains(pointer))

@@ -12,8 +12,9 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-pub use self::digest::{Body, BodyDigest, Request, digest, input_digest, is_keyed, write_normal_form};
+pub use self::digest::{Body, BodyDigest, Request, digest, is_keyed};
 pub(crate) use self::digest::{head_digest, headers_in_key, whole_digest};
+pub(crate) use self::digest::{input_digest, write_normal_form};
 use crate::{
     cache::{encryption::Encryption, key::namespace::Namespace, route::kind::Kind},
     json::canonical::write_part,
@@ -138,7 +139,7 @@ impl Key {
 
 /// A key's digest, for tables in this process, which hash it with its first eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyId([u8; 32]);
+pub(crate) struct KeyId([u8; 32]);
 
 impl From<[u8; 32]> for KeyId {
     fn from(digest: [u8; 32]) -> Self {

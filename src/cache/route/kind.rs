@@ -46,7 +46,7 @@ impl fmt::Display for Kind {
 
 /// The TTLs of routes that set none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KindTtls {
+pub(crate) struct KindTtls {
     /// For `query`.
     pub(crate) query: Duration,
     /// For `embedding`.

@@ -3,7 +3,7 @@
 //! A [`Route`] is data. The method and the path alone decide which one covers a request; whether the body
 //! fits as well, [`crate::dialect`] decides. Pure.
 
-pub mod kind;
+pub(crate) mod kind;
 pub(crate) mod pattern;
 
 use std::time::Duration;

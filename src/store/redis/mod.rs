@@ -28,7 +28,8 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::watch, task::AbortHandle};
 
-pub use self::client::{Lease, LeaseReply, LeaseState, OpenError, RedisClient, StoreError, StoreEvent};
+pub use self::client::{Lease, LeaseState, RedisClient, StoreError, StoreEvent};
+pub(crate) use self::client::{LeaseReply, OpenError};
 use self::{
     hits::HitCounts,
     near_cache::{NearCache, Ticket},

@@ -77,7 +77,7 @@ pub(crate) fn init(config: &LogConfig) -> Result<(Log, LogGuard), LogError> {
 
 /// A handle on the running log; clones are the same log.
 #[derive(Clone, Debug)]
-pub struct Log(Arc<Shared>);
+pub(crate) struct Log(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {

@@ -39,8 +39,10 @@ mod timeouts;
 mod usage;
 mod write_gate;
 
-pub use error::{OpenError, StoreError};
-pub use lease::{Lease, LeaseReply, LeaseState};
+pub(crate) use error::OpenError;
+pub use error::StoreError;
+pub(crate) use lease::LeaseReply;
+pub use lease::{Lease, LeaseState};
 pub(super) use scan::Scan;
 
 use address::redis_at;

@@ -1,6 +1,6 @@
 //! Patterns match the same keys as in Redis.
 
-use sidecache::cache::invalidation::glob;
+use sidecache::internals::cache::invalidation::glob;
 
 use crate::support::RedisServer;
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::{HeaderMap, StatusCode};
-use sidecache::{
+use sidecache::internals::{
     cache::{
         entry::Entry,
         invalidation::{Target, TargetId},

@@ -11,7 +11,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use sidecache::{
+use sidecache::internals::{
     cache::{
         entry::Entry,
         invalidation::{Target, Version},

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sidecache::{
+use sidecache::internals::{
     cache::{invalidation::Target, key::Key, route::kind::Kind},
     store::Store,
 };

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sidecache::store::StoreError;
+use sidecache::internals::store::StoreError;
 
 use super::{
     BACK, MINUTE, PATIENCE, ROOMY, TIGHT, calls, eventually, fake_peers::fake, open, open_ready, put,

@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use sidecache::{
+use sidecache::internals::{
     config::RedisTls,
     store::{RedisClient, StoreError, StoreEvent},
 };

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sidecache::store::StoreError;
+use sidecache::internals::store::StoreError;
 
 use super::{
     BACK, PATIENCE, ROOMY, TIGHT, assert_unavailable, at_once, eventually, fake_peers::Forwarder, open,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use sidecache::{
+use sidecache::internals::{
     cache::invalidation::Offset,
     store::{Lease, LeaseState, RedisStore, StoreError},
 };
