@@ -46,6 +46,8 @@ impl Fill {
 
     /// Whether the answer is worth nothing once nobody reads it.
     pub(super) fn ends_when_abandoned(&self) -> bool {
-        self.plan.context.route.on_abandon == OnAbandon::Cancel || self.plan.key.is_none()
+        let is_canceled = self.plan.context.route.on_abandon == OnAbandon::Cancel;
+        // Nobody reads a refresh in the first place.
+        self.purpose != Purpose::Refresh && (is_canceled || self.plan.key.is_none())
     }
 }

@@ -46,14 +46,14 @@ impl Fill {
         let mut recorder = Recorder::new(framing, largest, Instant::now());
         let largest_shared = self.plan.largest_shared();
         let mut is_marked = is_too_large;
+        let mut has_readers = true;
         let mut ended: Option<Instant> = None;
         loop {
             // An answer that cannot be stored is only of use to its readers.
-            let ends_when_abandoned =
-                ended.is_none() && (!recorder.fits() || verdict.is_err() || self.ends_when_abandoned());
+            let may_stop = !recorder.fits() || verdict.is_err() || self.ends_when_abandoned();
             let frame = tokio::select! {
                 frame = body.frame() => frame,
-                () = writer.closed(), if ends_when_abandoned => return Err(Stop::Abandoned),
+                () = writer.closed(), if may_stop && ended.is_none() => return Err(Stop::Abandoned),
                 () = until(ended.map(|ended| ended + END_WAIT)) => return Ok((recorder, Some(body))),
             };
             let Some(frame) = frame else { return Ok((recorder, None)) };
@@ -67,9 +67,13 @@ impl Fill {
                 writer.release();
                 self.mark_unshareable().await;
             }
-            if writer.chunk(chunk).await.is_err() {
-                self.plan.shared().stats.limited(Limit::MaxBuffer);
-                return Err(Stop::Abandoned);
+            // All readers have left, and the buffer is full: nobody can join any more, and the answer is only stored.
+            if has_readers && writer.chunk(chunk).await.is_err() {
+                if !recorder.fits() || verdict.is_err() || self.ends_when_abandoned() {
+                    self.plan.shared().stats.limited(Limit::MaxBuffer);
+                    return Err(Stop::Abandoned);
+                }
+                has_readers = false;
             }
         }
     }

@@ -136,6 +136,9 @@ pub(super) async fn store(plan: &FillPlan, entry: Entry, times: Times) -> Result
             let entry = Arc::new(entry);
             let place = |stored: &Entry| place(plan, &entry, stored, times.asked);
             match store.put_in_place(key, &entry, life, place).await {
+                Ok(Placement::Nowhere) if entry.is_invalidated(key, store.invalidations()) => {
+                    return Err(Reason::Retired);
+                }
                 Ok(Placement::Nowhere) => return Err(Reason::OtherFormKept),
                 placed => placed.map(|_| ()),
             }

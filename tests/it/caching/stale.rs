@@ -87,6 +87,26 @@ fn a_stale_answer_is_served_while_it_is_refreshed() {
     });
 }
 
+/// Nobody reads a refresh: that it has no reader must not end it.
+#[test]
+fn a_refresh_goes_on_whatever_the_route_says_of_readers_and_buffers() {
+    run(async {
+        for settings in ["on_abandon = \"cancel\"", "on_abandon = \"finish\""] {
+            let service = Counting::start().await;
+            let config = route(&format!("stale_while_revalidate = \"10m\"\n{settings}"));
+            // The answer is larger than the buffer for followers.
+            let config = format!("[coalesce]\nmax_buffer = \"8B\"\n{config}");
+            let sidecache = Setup::to(&service.upstream.url()).config(&config).start().await;
+            let client = sidecache.client();
+            ask(&client).await;
+            assert_eq!(aged(&client).await.cache(), "STALE", "{settings}");
+            let fresh = async || Some(ask(&client).await).filter(|answer| answer.cache() == "HIT");
+            let fresh = eventually("it is fresh again", fresh).await;
+            assert_ne!(fresh.json()["answer"], "A0.", "{settings}");
+        }
+    });
+}
+
 #[test]
 fn many_stale_hits_start_one_refresh_and_a_failed_refresh_is_not_retried_at_once() {
     run(async {

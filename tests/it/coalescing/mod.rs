@@ -215,6 +215,22 @@ fn followers_are_served_after_their_leader_hangs_up_before_the_first_byte() {
 }
 
 #[test]
+fn an_answer_above_the_buffer_is_stored_though_its_client_has_left() {
+    run(async {
+        let rest = Gate::new();
+        let upstream = Upstream::always(held_stream(&rest)).await;
+        let config = format!("[coalesce]\nmax_buffer = \"64B\"\n{}", chat_route("on_abandon = \"finish\""));
+        let sidecache = Setup::to(&upstream.url()).config(&config).start().await;
+        drop(open_stream(&sidecache.client(), "leaves").await);
+        sidecache.log.response("leaves").await;
+        rest.open();
+        sidecache.log.stored(1).await;
+        let back = sidecache.client().stream(CHAT, &chat_stream()).await;
+        assert_eq!((back.cache(), upstream.calls()), ("HIT", 1));
+    });
+}
+
+#[test]
 fn a_client_that_comes_back_joins_the_running_fill() {
     run(async {
         let rest = Gate::new();
