@@ -203,11 +203,19 @@ impl RedisStore {
             let value = self.encode(&name, entry)?;
             Ok((name, value, *life))
         };
-        let values = entries.iter().map(value_of).collect::<Result<_, StoreError>>()?;
         let mut result = Ok(());
-        for (((key, entry, life), ticket), put) in
-            entries.iter().zip(tickets).zip(self.client.put_many(values).await)
-        {
+        let mut sent = Vec::with_capacity(entries.len());
+        let mut values = Vec::with_capacity(entries.len());
+        for (put, ticket) in entries.iter().zip(tickets) {
+            match value_of(put) {
+                Ok(value) => {
+                    values.push(value);
+                    sent.push((put, ticket));
+                }
+                Err(error) => result = Err(error),
+            }
+        }
+        for (((key, entry, life), ticket), put) in sent.into_iter().zip(self.client.put_many(values).await) {
             match (put, &self.near) {
                 (Ok(offset), Some(near)) => near.put_written(key, entry, *life, ticket.zip(offset)),
                 (put, _) => result = result.and(put.map(|_| ())),
