@@ -1,6 +1,6 @@
 //! The body of a client's request. If it is dropped before its end, the connection learns that: what the
 //! client still sends is in the way of the response
-//! ([`HalfClose::abandon`](crate::request::half_close::HalfClose::abandon)).
+//! ([`HalfClose::leave_unread`](crate::request::half_close::HalfClose::leave_unread)).
 
 use std::{
     pin::Pin,
@@ -18,12 +18,14 @@ use crate::request::connection::Connection;
 pub struct ClientBody {
     body: Incoming,
     connection: Arc<Connection>,
+    /// Its request's number on an HTTP/1 connection.
+    request: Option<u32>,
     has_ended: bool,
 }
 
 impl ClientBody {
-    pub(crate) fn new(body: Incoming, connection: Arc<Connection>) -> Self {
-        Self { body, connection, has_ended: false }
+    pub(crate) fn new(body: Incoming, connection: Arc<Connection>, request: Option<u32>) -> Self {
+        Self { body, connection, request, has_ended: false }
     }
 }
 
@@ -36,7 +38,12 @@ impl Body for ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.has_ended |= matches!(polled, Poll::Ready(None));
+        self.has_ended |= match &polled {
+            Poll::Ready(None) => true,
+            // Nothing comes after trailers, and not everybody asks.
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
+            _ => false,
+        };
         polled
     }
 
@@ -51,8 +58,10 @@ impl Body for ClientBody {
 
 impl Drop for ClientBody {
     fn drop(&mut self) {
-        if !self.is_end_stream() {
-            self.connection.half_close.abandon();
+        if let Some(request) = self.request
+            && !self.is_end_stream()
+        {
+            self.connection.half_close.leave_unread(request);
         }
     }
 }

@@ -6,7 +6,7 @@
 //! the end is held back.
 
 use std::{
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU8, AtomicU32, Ordering},
     task::{Context, Waker},
 };
 
@@ -18,21 +18,34 @@ const HOLDS: u8 = 1;
 const HELD: u8 = 2;
 /// The response is made, and only has to be written.
 const ANSWERED: u8 = 4;
-/// The request's body was not read to its end.
-const ABANDONED: u8 = 8;
 
-/// Whether the end of what a client sends is held back. Over HTTP/1, only the one task of the connection, its
-/// requests and their handlers changes this.
+/// The connection is not HTTP/1 (any more): it never lingers.
+const NEVER_LINGERS: u8 = 1;
+/// The connection lingers: only the client's end is waited for.
+const LINGERS: u8 = 2;
+/// The listener stops: the connection lingers no longer than it must.
+const STOPPING: u8 = 4;
+
+/// Whether the end of what a client sends is held back, and whether the connection lingers when it is closed.
+///
+/// Over HTTP/1, one task has the connection, its requests and their handlers, and it alone changes `state`. The body of
+/// a request may be dropped in another task, so `unread` names the request.
 #[derive(Debug, Default)]
 pub(crate) struct HalfClose {
     state: AtomicU8,
     reader: Mutex<Option<Waker>>,
+    linger: AtomicU8,
+    /// The number of the last request, from 1.
+    request: AtomicU32,
+    /// The request whose body was not read to its end; 0 if there is none.
+    unread: AtomicU32,
 }
 
 impl HalfClose {
-    /// A request has come: holds the end back from now on.
-    pub(crate) fn begin(&self) {
+    /// An HTTP/1 request has come: holds the end back from now on. Returns the request's number.
+    pub(crate) fn begin(&self) -> u32 {
         self.state.store(HOLDS, Ordering::Relaxed);
+        self.request.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The answer comes from elsewhere: a client that leaves is let go.
@@ -49,19 +62,44 @@ impl HalfClose {
         self.state.fetch_or(ANSWERED, Ordering::Relaxed);
     }
 
-    /// Nobody will read the rest of the request's body.
-    pub(crate) fn abandon(&self) {
-        self.state.fetch_or(ABANDONED, Ordering::Relaxed);
+    /// Nobody will read the rest of the body of the request with this number.
+    pub(crate) fn leave_unread(&self, request: u32) {
+        self.unread.store(request, Ordering::Relaxed);
     }
 
     /// Whether nobody reads the rest of the last request's body.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & ABANDONED != 0
+    pub(crate) fn has_unread_body(&self) -> bool {
+        let unread = self.unread.load(Ordering::Relaxed);
+        unread != 0 && unread == self.request.load(Ordering::Relaxed)
     }
 
     /// Whether the last request was read whole, and its response made.
     pub(crate) fn is_answered(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & (ANSWERED | ABANDONED) == ANSWERED
+        self.state.load(Ordering::Relaxed) & ANSWERED != 0 && !self.has_unread_body()
+    }
+
+    /// Closes without lingering from now on: over HTTP/2, where only streams end early, and once another protocol has
+    /// the connection, whose bytes must not be dropped.
+    pub(crate) fn never_linger(&self) {
+        self.linger.fetch_or(NEVER_LINGERS, Ordering::Relaxed);
+    }
+
+    /// Notes that the connection lingers, if it may.
+    pub(crate) fn begin_lingering(&self) -> bool {
+        self.linger.fetch_or(LINGERS, Ordering::Relaxed) & NEVER_LINGERS == 0
+    }
+
+    pub(crate) fn is_lingering(&self) -> bool {
+        self.linger.load(Ordering::Relaxed) & LINGERS != 0
+    }
+
+    /// Lingers no longer than it must from now on.
+    pub(crate) fn stop(&self) {
+        self.linger.fetch_or(STOPPING, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.linger.load(Ordering::Relaxed) & STOPPING != 0
     }
 
     /// Everything is written.
@@ -75,7 +113,7 @@ impl HalfClose {
         if state & HOLDS == 0 || state & needed != needed {
             return;
         }
-        self.state.store(state & ABANDONED, Ordering::Relaxed);
+        self.state.store(0, Ordering::Relaxed);
         if state & HELD != 0
             && let Some(reader) = self.reader.lock().take()
         {

@@ -25,6 +25,9 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// The longest wait in all.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// The longest wait once the listener stops: a drain does not wait for such connections.
+const LIMIT_STOPPING: Duration = Duration::from_secs(1);
+
 /// The most that one read takes, in bytes.
 const READ_SIZE: usize = 16 * 1024;
 
@@ -46,6 +49,7 @@ pub(super) struct LingeringIo<S, H> {
 struct Closing {
     limit: Instant,
     pause: Pin<Box<Sleep>>,
+    is_stopping: bool,
 }
 
 impl<S, H> LingeringIo<S, H> {
@@ -59,8 +63,14 @@ impl<S: AsyncRead + Unpin, H: HasHalfClose> LingeringIo<S, H> {
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let closing = self.closing.get_or_insert_with(|| {
             let now = Instant::now();
-            Closing { limit: now + LIMIT, pause: Box::pin(sleep_until(now + PAUSE)) }
+            Closing { limit: now + LIMIT, pause: Box::pin(sleep_until(now + PAUSE)), is_stopping: false }
         });
+        if self.halves.half_close().is_stopping() && !closing.is_stopping {
+            closing.is_stopping = true;
+            closing.limit = closing.limit.min(Instant::now() + LIMIT_STOPPING);
+            let pause = closing.pause.deadline().min(closing.limit);
+            closing.pause.as_mut().reset(pause);
+        }
         let mut piece = [const { std::mem::MaybeUninit::uninit() }; READ_SIZE];
         loop {
             let mut buffer = ReadBuf::uninit(&mut piece);
@@ -124,8 +134,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, H: HasHalfClose + Unpin> AsyncWrite for 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.closing.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            let may_come = self.has_unanswered || self.halves.half_close().is_abandoned();
-            if self.has_ended || !may_come {
+            let half_close = self.halves.half_close();
+            let may_come = self.has_unanswered || half_close.has_unread_body();
+            if self.has_ended || !may_come || !half_close.begin_lingering() {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -176,7 +187,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_ended_is_not_waited_for() {
         let (mut client, mut connection) = connection(b"half").await;
-        connection.halves.abandon();
+        connection.halves.leave_unread(1);
         client.shutdown().await.expect("open");
         assert_eq!(connection.read(&mut [0]).await.expect("open"), 0);
         assert_eq!(close(&mut connection).await, Duration::ZERO);
@@ -185,7 +196,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_client_is_waited_for_one_pause() {
         let (mut client, mut connection) = connection(b"half").await;
-        connection.halves.abandon();
+        connection.halves.leave_unread(1);
         assert_eq!(close(&mut connection).await, PAUSE);
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.expect("open");
@@ -195,7 +206,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_on_is_read_to_its_end() {
         let (mut client, mut connection) = connection(b"half").await;
-        connection.halves.abandon();
+        connection.halves.leave_unread(1);
         let sending = tokio::spawn(async move {
             for _ in 0..10 {
                 client.write_all(&[0; 4096]).await.expect("it is read");
@@ -211,7 +222,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_on_and_on_is_cut() {
         let (mut client, mut connection) = connection(b"half").await;
-        connection.halves.abandon();
+        connection.halves.leave_unread(1);
         let sending = tokio::spawn(async move {
             while client.write_all(b"more").await.is_ok() {
                 sleep(Duration::from_secs(1)).await;
@@ -233,5 +244,29 @@ mod tests {
         let began = Instant::now();
         connection.shutdown().await.expect("open");
         assert_eq!(began.elapsed(), PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_stops_waits_a_second() {
+        let (_client, mut connection) = connection(b"half").await;
+        connection.halves.leave_unread(1);
+        connection.halves.stop();
+        assert_eq!(close(&mut connection).await, LIMIT_STOPPING);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_http_1_closes_at_once() {
+        let (_client, mut connection) = connection(b"half").await;
+        connection.halves.leave_unread(1);
+        connection.halves.never_linger();
+        assert_eq!(close(&mut connection).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_unread_body_of_an_earlier_request_does_not_count() {
+        let (_client, mut connection) = connection(b"half").await;
+        connection.halves.begin();
+        connection.halves.leave_unread(1);
+        assert_eq!(close(&mut connection).await, Duration::ZERO);
     }
 }

@@ -24,7 +24,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{Request, Response, header};
+use http::{Request, Response, StatusCode, header};
 use http_body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -156,18 +156,28 @@ impl Server {
                 }
                 // Over HTTP/2 each request has its own end, so only HTTP/1 looks at the connection's.
                 let answered = active.is_none().then(|| AnswerGuard(Arc::clone(&caller)));
-                if answered.is_some() {
-                    caller.half_close.begin();
-                }
-                let request = request.map(|body| ClientBody::new(body, Arc::clone(&caller)));
-                handle(request, Arc::clone(&caller)).map(|answer| {
+                let number = match answered {
+                    Some(_) => Some(caller.half_close.begin()),
+                    None => {
+                        caller.half_close.never_linger();
+                        None
+                    }
+                };
+                let request = request.map(|body| ClientBody::new(body, Arc::clone(&caller), number));
+                let connection = Arc::clone(&caller);
+                handle(request, Arc::clone(&caller)).map(move |answer| {
                     let guard = ResponseGuard { _active: active, _answered: answered };
-                    answer.map(|response| response.map(|body| Guarded::new(body, guard)))
+                    answer.map(|response| {
+                        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                            connection.half_close.never_linger();
+                        }
+                        response.map(|body| Guarded::new(body, guard))
+                    })
                 })
             })
         };
         let stream = LingeringIo::new(WriteBuffer(stream), Arc::clone(&caller));
-        let io = TokioIo::new(HalfCloseIo { stream, halves: caller });
+        let io = TokioIo::new(HalfCloseIo { stream, halves: Arc::clone(&caller) });
         let builder = self.http_builder();
         let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
         // hyper's own head timeout begins once it knows the protocol, and is for HTTP/1 alone. This one does
@@ -189,10 +199,15 @@ impl Server {
                 }
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
+                    caller.half_close.stop();
                     connection.as_mut().graceful_shutdown();
                 }
                 () = idle_timer.as_mut(), if activity.is_watched() => {
                     idle_timer.as_mut().reset(Instant::now() + self.header_timeout);
+                    // It is answered; its own limits end it.
+                    if caller.half_close.is_lingering() {
+                        continue;
+                    }
                     match activity.silence_since(&mut seen) {
                         Silence::None => {}
                         Silence::BetweenRequests if stopping => {}

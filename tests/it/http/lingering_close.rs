@@ -1,8 +1,10 @@
 //! Clients that are still sending when the response comes get the whole response each time, and no reset
 //! instead (RFC 9112, section 9.6).
 
+use std::time::{Duration, Instant};
+
 use crate::support::{
-    RawClient, Script, Setup, Sidecache, Upstream, run,
+    RawClient, Script, Setup, Sidecache, Upstream, eventually, run,
     samples::{CHAT, chat_answer},
 };
 
@@ -107,5 +109,27 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
             "no",
         )
         .await;
+    });
+}
+
+/// Garbage that is answered lingers within its own limits: it is no head that came too late.
+#[test]
+fn a_connection_that_lingers_is_no_header_timeout() {
+    run(async {
+        let upstream = Upstream::always(Script::json(&chat_answer())).await;
+        let config = "[limits]\nheader_timeout = \"1s\"";
+        let sidecache = Setup::to(&upstream.url()).config(config).start().await;
+        let mut raw = RawClient::connect(sidecache.address()).await;
+        raw.send("no HTTP\r\n\r\n").await;
+        let answer = raw.until("\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        // It does not close its half: sidecache waits for that longer than for a head.
+        let began = Instant::now();
+        eventually("two seconds without a count", async || {
+            assert_eq!(sidecache.health().await["limits"]["header_timeout"], 0);
+            (began.elapsed() > Duration::from_secs(2)).then_some(())
+        })
+        .await;
+        raw.rest().await;
     });
 }
