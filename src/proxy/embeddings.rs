@@ -55,13 +55,14 @@ pub(crate) async fn embed(
     let asking = Asking { plan: &plan, batch, stored: &stored, lacking: &lacking };
     let told = asking.answer(report.clone(), request).await?;
     match (told, own) {
-        (Told::Answer(reply) | Told::Unfit(reply), None) | (Told::Answer(reply), Some(_)) => Ok(reply),
-        (Told::Unfit(_), Some(request)) => ask_for_all(plan, batch, report, request).await,
+        (BatchAnswer::Answer(reply) | BatchAnswer::Unfit(reply), None)
+        | (BatchAnswer::Answer(reply), Some(_)) => Ok(reply),
+        (BatchAnswer::Unfit(_), Some(request)) => ask_for_all(plan, batch, report, request).await,
     }
 }
 
 /// The upstream's answer.
-enum Told {
+enum BatchAnswer {
     /// The reply for the client.
     Answer(Reply),
     /// Not a vector for each input, or not of the kind of the stored ones: the reply as it came.
@@ -81,7 +82,7 @@ async fn ask_for_all(
     let report = CacheReport { inputs: report.inputs.map(|(_, all)| (0, all)), ..report };
     if lacking.len() == batch.order().len() {
         let asking = Asking { plan: &plan, batch, stored: &nothing, lacking: &lacking };
-        let (Told::Answer(reply) | Told::Unfit(reply)) = asking.answer(report, request).await?;
+        let (BatchAnswer::Answer(reply) | BatchAnswer::Unfit(reply)) = asking.answer(report, request).await?;
         return Ok(reply);
     }
     // Nothing is stored of a request that repeats inputs.
@@ -110,7 +111,11 @@ struct Asking<'a> {
 
 impl Asking<'_> {
     /// Asks for the missing ones, and puts the vectors together.
-    async fn answer(&self, report: CacheReport, request: Request<RequestBody>) -> Result<Told, Failure> {
+    async fn answer(
+        &self,
+        report: CacheReport,
+        request: Request<RequestBody>,
+    ) -> Result<BatchAnswer, Failure> {
         let (mut asked, request) = rest(self.plan, self.batch, self.lacking, request);
         let stale = self.stored.answer(self.batch.order());
         asked.fallback = stale.map(|found| Box::new(Fallback { found, for_errors: true }));
@@ -118,10 +123,10 @@ impl Asking<'_> {
         let reply = fetch::ask(asked, report, request).await?;
         let is_told = reply.response.status() == StatusCode::OK
             && reply.report.as_ref().is_some_and(|report| report.status != CacheStatus::Stale);
-        if is_told { self.complete(reply, largest).await } else { Ok(Told::Answer(reply)) }
+        if is_told { self.complete(reply, largest).await } else { Ok(BatchAnswer::Answer(reply)) }
     }
 
-    async fn complete(&self, reply: Reply, largest: usize) -> Result<Told, Failure> {
+    async fn complete(&self, reply: Reply, largest: usize) -> Result<BatchAnswer, Failure> {
         let Reply { response, report, hit } = reply;
         let (mut head, body) = response.into_parts();
         let told = match body::read_up_to(body, largest).await {
@@ -141,9 +146,9 @@ impl Asking<'_> {
                 let reply = Reply { response: Response::from_parts(head, told.into()), report, hit };
                 // The service's own error is the answer.
                 return Ok(if fault == VectorsError::Error {
-                    Told::Answer(reply)
+                    BatchAnswer::Answer(reply)
                 } else {
-                    Told::Unfit(reply)
+                    BatchAnswer::Unfit(reply)
                 });
             }
         };
@@ -153,13 +158,13 @@ impl Asking<'_> {
         }
         let response = Response::from_parts(head, body.into());
         let Some(Found { entry, report: found, .. }) = self.stored.found(self.batch.order()) else {
-            return Ok(Told::Answer(Reply { response, report, hit }));
+            return Ok(BatchAnswer::Answer(Reply { response, report, hit }));
         };
         let saved = Saved::take_from(&mut Arc::unwrap_or_clone(entry));
         self.plan.shared().stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
         let partial =
             |report| CacheReport { status: CacheStatus::Partial, age: found.age, ttl: found.ttl, ..report };
-        Ok(Told::Answer(Reply { response, report: report.map(partial), hit: Some(saved) }))
+        Ok(BatchAnswer::Answer(Reply { response, report: report.map(partial), hit: Some(saved) }))
     }
 }
 

@@ -50,12 +50,12 @@ pub(crate) async fn ask(
     plan.context.exchange.caller.half_close.waits_elsewhere();
     match plan.fallback {
         None => ask_once_or_twice(plan, report, request).await,
-        Some(_) => Box::pin(ask_or_take(plan, report, request)).await,
+        Some(_) => Box::pin(ask_or_serve_stale(plan, report, request)).await,
     }
 }
 
 /// Asks, and serves the stale answer if that fails.
-async fn ask_or_take(
+async fn ask_or_serve_stale(
     plan: FillPlan,
     report: CacheReport,
     request: Request<RequestBody>,
@@ -131,7 +131,7 @@ fn meta(plan: &FillPlan, second: bool) -> FlightMeta {
 /// Joins the flight of the request's key, or begins one.
 fn join(plan: &FillPlan, second: bool) -> Role {
     let cache_request = &plan.context.cache_request;
-    // A request that does not look up does not share; nor does one that wants its answer not to be reused.
+    // A bypass is not coalesced, nor is a request that forbids to reuse its answer.
     let (None, Some(key), false) = (plan.bypass, &plan.key, plan.context.is_head()) else {
         return Role::Alone;
     };
@@ -229,7 +229,7 @@ fn follower_reply(plan: &FillPlan, report: CacheReport, head: &Head, reader: Fli
     if plan.revalidation.is_none() {
         headers.remove(header::SET_COOKIE);
     }
-    // Each client of a shared error may know when to ask again.
+    // Each follower of a shared 4xx gets its `Retry-After`.
     if let (true, Some(after)) = (head.status.is_client_error(), head.headers.get(header::RETRY_AFTER)) {
         headers.insert(header::RETRY_AFTER, after.clone());
     }

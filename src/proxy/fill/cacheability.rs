@@ -73,13 +73,13 @@ pub(super) fn of_body(plan: &FillPlan, head: &Head, body: &Bytes) -> Answer {
 
 /// Whether followers that wait for the judgement may have the answer: it is whole and answers the question, even if it
 /// is not stored.
-pub(super) const fn is_for_others(end: Result<(), Reason>) -> bool {
+pub(super) const fn followers_may_read(end: Result<(), Reason>) -> bool {
     matches!(end, Ok(()) | Err(Reason::Filtered | Reason::Length | Reason::ToolCalls))
 }
 
 /// Whether the answer may be stored, now that it has ended.
 pub(super) fn of_end(head: &Head, framed: bool, answer: &Answer) -> Result<(), Reason> {
-    // A document's 404 has no dialect.
+    // Only a 200 is judged by its dialect. For other statuses, the framing must show that the body is complete.
     if head.status != StatusCode::OK {
         return if framed { Ok(()) } else { Err(Reason::Unframed) };
     }

@@ -44,7 +44,7 @@ impl Fill {
         }
     }
 
-    /// Whether the answer is worth nothing once nobody reads it.
+    /// Whether the fill stops when its last reader leaves: the route says so, or the answer has no key.
     pub(super) fn ends_when_abandoned(&self) -> bool {
         let is_canceled = self.plan.context.route.on_abandon == OnAbandon::Cancel;
         // Nobody reads a refresh in the first place.

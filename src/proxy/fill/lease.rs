@@ -41,8 +41,8 @@ impl Fill {
     /// Looks once more for an answer that was stored since the lookup, then waits while another replica asks the same.
     /// Where that takes longer than `coalesce.replica_wait`, this replica asks too.
     ///
-    /// A refresh does not wait: another replica is already at it. What the first reply takes counts towards the plan's
-    /// store budget; from then on it is the other replica that is waited for.
+    /// A refresh does not wait: another replica is already at it. Only the first reply counts towards the plan's store
+    /// budget.
     pub(super) async fn acquire_lease(&mut self, writer: &FlightWriter) -> LeaseOutcome {
         let Some(guard) = &self.guard else { return LeaseOutcome::Fetch(None) };
         let context = Arc::clone(&self.plan.context);

@@ -1,4 +1,4 @@
-//! Why the upstream is asked.
+//! What a fill is for.
 
 /// Why the upstream is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

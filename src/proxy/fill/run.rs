@@ -187,9 +187,9 @@ impl Fill {
         Ok(sent?)
     }
 
-    /// Lets the followers that wait for the judgement go on, and notes whether the client's credentials are accepted.
+    /// Releases the followers that wait for the verdict, and notes whether the client's credentials are accepted.
     fn report_end(&self, end: Result<(), Reason>, head: &Head, answer: &Answer, writer: &FlightWriter) {
-        if cacheability::is_for_others(end) {
+        if cacheability::followers_may_read(end) {
             writer.approve();
         } else {
             writer.release();
@@ -219,7 +219,7 @@ impl Fill {
         Ok(FillOutcome::from_entry(save::again(&self.plan, entry, began), times, StoredFor::Usual))
     }
 
-    /// The answer to a `HEAD` may update a stored response. If that fails, this answer is good all the same.
+    /// The answer to a `HEAD` may update a stored response. If that fails, this answer is not affected.
     async fn update_by_head(&self, head: &Head, times: Times, began: Option<Version>) {
         let updated = received::updated_by_head(&self.plan, head, times);
         if let Some(Ok(entry)) = updated.map(|entry| save::again(&self.plan, entry, began)) {
@@ -237,7 +237,7 @@ impl Fill {
     }
 }
 
-/// Takes a response apart: its head, whether a length or chunks frame its body, and the body.
+/// Splits a response: its head, whether a length or chunks frame its body, and the body.
 fn open(response: Response<UpstreamBody>) -> (Head, bool, UpstreamBody) {
     let (parts, body) = response.into_parts();
     let mut headers = parts.headers;

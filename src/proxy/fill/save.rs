@@ -105,7 +105,7 @@ fn place(plan: &FillPlan, entry: &Entry, stored: &Entry, asked: u64) -> Placemen
     let old = StoredAnswer { form: stored.form, media: &old_media, body: &stored.body };
     let new = StoredAnswer { form: entry.form, media: &new_media, body: &entry.body };
     match dialect::place(plan.context.cache_request.dialect, &old, &new) {
-        // The request came after the stored answer and did not take it.
+        // The stored answer was there when this request came, and did not serve it: it is replaced.
         Placement::Nowhere if stored.stored_at < asked => Placement::Instead,
         place => place,
     }
