@@ -20,7 +20,7 @@
 //! through them.
 //!
 //! - `cli`: flags and commands
-//! - `app`: makes a running proxy of a configuration, reloads it, ends it
+//! - `app`: builds the proxy from a configuration, reloads and stops it
 //! - `admin`: the operators' API
 //! - `proxy`: the life of a request, from its head to its log line; `proxy/mod.rs` shows it on one page
 //! - `store`: where entries are, in memory or in Redis behind a near cache
@@ -29,9 +29,9 @@
 //! - `config`: flags, environment and file become one checked configuration
 //! - `request`: what a request asks of the cache: its head, its body, its key
 //! - `cache`: what caching means here: routes, keys, entries, freshness, invalidation
-//! - `dialect`: what the bodies of each API mean, and one form from the other
+//! - `dialect`: what the bodies of each API mean; conversion between document and stream
 //! - `http`, `json`: rules for HTTP fields and the framing of streams; exact JSON
-//! - `reason`, `time`: the name of every "no"; clocks and durations as text
+//! - `reason`, `time`: every reason not to use or fill the cache; clocks and durations as text
 
 pub(crate) mod admin;
 pub mod app;

@@ -198,7 +198,7 @@ impl Proxy {
             let invalidation = PendingInvalidation::for_request(exchange, &parts.headers, Some(&head.route));
             return Box::pin(passthrough::forward(exchange, *parts, body.into(), None, invalidation)).await;
         };
-        let reply = self.cached(&context, parts, body).await?;
+        let reply = self.answer_covered(&context, parts, body).await?;
         let CacheRequest { conditions, range, .. } = &context.cache_request;
         Ok(error_format::normalize_errors(exchange, reply)
             .await
@@ -207,7 +207,7 @@ impl Proxy {
     }
 
     /// A request that a route covers.
-    async fn cached(
+    async fn answer_covered(
         &self,
         context: &Arc<RequestContext>,
         parts: Box<Parts>,
@@ -277,16 +277,16 @@ impl Proxy {
         if let Some(seconds) = values.value(|text| write_seconds(elapsed, text)) {
             headers.insert(response::X_PROCESS_TIME, seconds);
         }
-        let theirs =
+        let upstream_id =
             headers.get(response::X_REQUEST_ID).map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-        if let (None, Some(id)) = (&theirs, values.value(|text| text.write_str(&exchange.id))) {
+        if let (None, Some(id)) = (&upstream_id, values.value(|text| text.write_str(&exchange.id))) {
             headers.insert(response::X_REQUEST_ID, id);
         }
         let saved = hit.and_then(|Saved { model, usage }| Some((model?, usage)));
         let record = AccessRecord {
             status: response.status(),
             report,
-            upstream_request_id: theirs.filter(|id| **id != *exchange.id),
+            upstream_request_id: upstream_id.filter(|id| **id != *exchange.id),
             saved,
             exchange,
         };
@@ -320,7 +320,7 @@ fn error_response(exchange: &Exchange, error: &ProxyError) -> Response<ResponseB
         ErrorKind::Overloaded => {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        // The rest of such a request cannot be told from the next one, or is not read.
+        // Unread bytes could be taken for the next request: the connection closes.
         ErrorKind::InvalidRequest | ErrorKind::FileTooLarge => {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

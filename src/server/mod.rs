@@ -71,7 +71,7 @@ const MAX_HEAD: usize = 64 * 1024;
 pub struct Server {
     /// Counts what the limits refuse.
     pub stats: Arc<Stats>,
-    /// More connections than this wait to be accepted.
+    /// The most open connections; more wait in the backlog.
     pub max_connections: usize,
     /// How long a request's head may take to arrive.
     pub header_timeout: Duration,

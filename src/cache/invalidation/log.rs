@@ -19,7 +19,8 @@ use super::{Dependencies, Invalidation, Offset, Target, TargetId, Version, glob}
 /// How many invalidated targets the log remembers.
 const MAX_TARGETS: usize = 200_000;
 
-/// How many patterns the log remembers. Every lookup of an older entry tries them all, so there are fewer.
+/// How many patterns, and how many pending invalidations, the log remembers. Every lookup of an older entry tries them
+/// all, so there are fewer.
 const MAX_PATTERNS: usize = 100;
 
 /// A copy that had no news from Redis for this long may be behind, and is not used.
@@ -330,7 +331,7 @@ mod tests {
         let version = Version { epoch: 7, offset: Offset { major: 5, minor: 0 } };
         invalidations.apply(version, &Invalidation::default());
         invalidations.apply(Version { epoch: 8, ..version }, &Invalidation::new(&[Target::All]));
-        assert!(!invalidations.is_invalidated(version, of), "another order's");
+        assert!(!invalidations.is_invalidated(version, of), "another log's");
         invalidations.forget_before(Offset { major: 6, minor: 0 });
         assert!(invalidations.is_invalidated(version, of));
         invalidations.begin(8);

@@ -9,7 +9,7 @@ const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 /// Fastly's header: tags separated by white space.
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 
-/// Every lookup of the entry asks the invalidation log for each tag.
+/// The most tags of an entry: every lookup asks the invalidation log for each of them.
 const MAX_TAGS: usize = 1000;
 
 /// The tags of an answer, each once: those of its request, of its headers and, in `found`, of its body.

@@ -11,11 +11,11 @@ pub enum Target {
     Kind(Kind),
     /// The entry under the key with this digest.
     Key([u8; 32]),
-    /// The answers to a path, for any scope and query: a document, or a conversation as seen.
+    /// The answers to a path, for any scope and query: a document, or what a `GET` of a conversation returns.
     Path(String),
     /// The answers that were given in a conversation.
     Conversation(String),
-    /// The conversation as seen.
+    /// What a `GET` of the conversation returns.
     ConversationView(String),
     /// What depends on a document, or on anything else that has a tag.
     Tag(String),

@@ -20,7 +20,7 @@ pub(super) const FOLLOWER_STALL: Duration = Duration::from_secs(30);
 /// proxy, nobody would cut it.
 pub(super) const LEADER_STALL: Duration = Duration::from_secs(300);
 
-/// All that changes of a flight.
+/// The mutable state of a flight.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     pub(super) head: Option<Arc<Head>>,

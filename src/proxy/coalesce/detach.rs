@@ -1,5 +1,4 @@
-//! Work that the task which waits for it does itself, until it stops waiting: then a task of its own takes
-//! over.
+//! Runs a future inside the caller's task, and spawns the rest of it if the caller drops it.
 //!
 //! A fill must outlive the client that began it, but as a task from its start it woke threads back and forth
 //! with the request that waited for it: a miss cost 4.9 voluntary and 4.3 other context switches. Done by the

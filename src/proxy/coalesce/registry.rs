@@ -15,7 +15,7 @@ use crate::{
     store::UNSHAREABLE_FOR,
 };
 
-/// The most remembered answers that proved to be for their own clients only, each for [`UNSHAREABLE_FOR`].
+/// How many unshareable keys are remembered, each for [`UNSHAREABLE_FOR`].
 const MAX_UNSHAREABLE: u64 = 100_000;
 
 /// How long no refresh of a stale answer begins in the background after one failed.
@@ -133,8 +133,8 @@ impl InFlight {
         self.running.lock().keys().any(|(own, _)| *own == key)
     }
 
-    /// Joins the flight if it is running, or was when the request came; else begins it. `joinable` says what
-    /// a flight with that start is to the request.
+    /// Joins the flight if it is running, or was when the request came; else begins it. `joinable` says
+    /// whether this request may read that flight.
     pub(crate) fn join(
         self: &Arc<Self>,
         request: JoinRequest,

@@ -20,7 +20,7 @@ impl From<Stop> for Arc<ProxyError> {
     fn from(stop: Stop) -> Self {
         Self::new(match stop {
             Stop::Failed(error) => error,
-            // Whoever joined in that very moment must not take what there is for the whole.
+            // A reader that joined just now must not take a partial answer for a complete one.
             Stop::Abandoned => ProxyError::internal("everybody had left the answer"),
         })
     }

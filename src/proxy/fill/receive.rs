@@ -21,7 +21,7 @@ use crate::{
     telemetry::stats::Limit,
 };
 
-/// After the answer's end, the time that the fill waits for the end of the body. What comes in that time is stored too.
+/// How long the fill waits for the body to end after the answer's last event. What comes in that time is stored too.
 const END_WAIT: Duration = Duration::from_millis(50);
 
 impl Fill {
@@ -79,7 +79,7 @@ impl Fill {
     }
 }
 
-/// Passes on what comes behind the answer's end to the readers that are left. If nothing comes for the upstream's idle
+/// Passes on what comes after the answer's end to the readers that are left. If nothing comes for the upstream's idle
 /// limit, the body has ended.
 ///
 /// # Errors

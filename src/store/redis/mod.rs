@@ -1,8 +1,8 @@
 //! Entries in Redis, where other replicas have them too, behind a near cache in this process.
 //!
 //! Two layers: [`RedisClient`] moves bytes and knows when Redis is of use; [`RedisStore`] makes entries of
-//! the bytes, and seals them if `store.encryption_key` is set. The layers have the same verbs, and their
-//! types differ.
+//! the bytes, and seals them if `store.encryption_key` is set. Both offer the same
+//! operations, one on bytes, one on entries.
 //!
 //! What is found in Redis counts only once this process knows what was invalidated by then. A task reads that
 //! from the log in Redis (`subscriber.rs`), together with the writes of other replicas, which are dropped
@@ -50,8 +50,7 @@ use crate::{
     time::unix_millis,
 };
 
-/// If other writes begin so often while a put looks up what it would replace, the put goes ahead without
-/// knowing.
+/// After so many disturbed lookups, a put no longer checks what it replaces.
 const MAX_LOOKUPS: usize = 4;
 
 type GetResult = Result<Option<Arc<Entry>>, StoreError>;
@@ -466,7 +465,7 @@ impl RedisStore {
         if is_known { Ok(()) } else { Err(StoreError::Unavailable) }
     }
 
-    /// The bytes of `entry` to be stored under `name`. While no write is taken, none are made.
+    /// The bytes of `entry` to be stored under `name`. Fails early while Redis refuses writes.
     fn encode(&self, name: &str, entry: &Entry) -> Result<Bytes, StoreError> {
         self.client.check_writable()?;
         let envelope = Bytes::from(entry.seal(name));
