@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::{
     proxy::{
-        body::{BodyError, ResponseBody},
-        response,
+        body::BodyError,
+        response::{self, body::ResponseBody},
     },
     store::StoreError,
 };

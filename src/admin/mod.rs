@@ -24,9 +24,9 @@ use crate::{
     http::validation::check_length,
     proxy::{
         Proxy,
-        body::{self, ReadLimits, ResponseBody},
+        body::{self, ReadLimits},
         health::cache_section,
-        response,
+        response::{self, body::ResponseBody},
         state::Live,
     },
     request::{client_body::ClientBody, connection::Connection, dispatch::HealthPage},

@@ -10,8 +10,9 @@ use tokio::sync::Semaphore;
 use crate::{
     config::{Config, UpstreamConfig, parse_http_url},
     proxy::{
-        body::{RequestBody, UpstreamBody},
+        body::RequestBody,
         error::{ErrorKind, ProxyError},
+        upstream::body::UpstreamBody,
         upstream::{Repeat, Upstream},
     },
 };

@@ -19,10 +19,11 @@ use crate::{
     cache::status::CacheReport,
     dialect::usage::Usage,
     proxy::{
-        body::{BodyError, ResponseBody},
+        body::BodyError,
         coalesce::head::{self, End},
         error::ProxyError,
         exchange::Exchange,
+        response::body::ResponseBody,
         upstream,
     },
     reason::Reason,

@@ -17,7 +17,7 @@ use crate::{
     dialect::Edit,
     http::sse::Framing,
     proxy::{
-        body::{RequestBody, ResponseBody, filtered::Filtered},
+        body::RequestBody,
         coalesce::{
             detach::DetachOnDrop,
             flight::{FlightMeta, FlightReader},
@@ -27,7 +27,7 @@ use crate::{
         fill::{Fill, Purpose},
         lookup::hit,
         plan::FillPlan,
-        response::{self, Failure, Reply},
+        response::{self, Failure, Reply, body::ResponseBody, filtered::Filtered},
     },
     telemetry::stats::Limit,
 };

@@ -12,7 +12,11 @@ use tokio::sync::Mutex;
 
 use crate::{
     config::Config,
-    proxy::{body::ResponseBody, response, state::Shared, upstream::Upstream},
+    proxy::{
+        response::{self, body::ResponseBody},
+        state::Shared,
+        upstream::Upstream,
+    },
     request::dispatch::HealthPage,
     telemetry::{log::Log, stats::human_bytes},
 };

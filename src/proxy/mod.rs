@@ -47,7 +47,7 @@ use crate::{
     http::{forwarded, headers::ValueWriter, validation},
     proxy::{
         access_log::{AbortGuard, AccessRecord, LoggedBody, Unanswered},
-        body::{BodyError, ReadLimits, ResponseBody},
+        body::{BodyError, ReadLimits},
         cached::Lookup,
         context::RequestContext,
         error::{ErrorBody, ErrorKind, ProxyError},
@@ -57,7 +57,7 @@ use crate::{
         lookup::hit,
         passthrough::error_format,
         plan::FillPlan,
-        response::{Failure, Reply, Saved},
+        response::{Failure, Reply, Saved, body::ResponseBody},
         state::{Live, Shared},
     },
     reason::Reason,

@@ -1,11 +1,8 @@
-//! Bodies: `request` has those that go upstream, `response` those that come from there and those that go to
-//! clients. Here is how a body is read, up to a limit and in time.
+//! How a body is read, up to a limit and in time; in `request`, the bodies that go upstream. The bodies of responses are
+//! with what makes them: [`upstream::body`](crate::proxy::upstream::body), [`response::body`](crate::proxy::response::body).
 
-mod buffered;
-pub(crate) mod filtered;
-pub(crate) mod paced;
+pub(crate) mod buffered;
 mod request;
-mod response;
 
 use std::{
     future::poll_fn,
@@ -21,10 +18,7 @@ use http_body_util::BodyExt;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, timeout_at};
 
-pub(crate) use self::{
-    request::RequestBody,
-    response::{ResponseBody, UpstreamBody, UpstreamGuard},
-};
+pub(crate) use self::request::RequestBody;
 use crate::proxy::error::ProxyError;
 
 /// Why a body did not come whole.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     cache::{entry::Entry, rfc9111::Times},
-    proxy::{body::UpstreamBody, coalesce::head::StoredFor, error::ProxyError},
+    proxy::{coalesce::head::StoredFor, error::ProxyError, upstream::body::UpstreamBody},
     reason::Reason,
 };
 

@@ -11,11 +11,12 @@ use crate::{
     cache::policy::Lifetime,
     http::sse::{Event, Framing},
     proxy::{
-        body::{BodyError, UpstreamBody},
+        body::BodyError,
         coalesce::{flight::FlightWriter, head::Head},
         error::ProxyError,
         fill::{call::Fill, outcome::Stop, recorder::Recorder},
         upstream,
+        upstream::body::UpstreamBody,
     },
     reason::Reason,
     telemetry::stats::Limit,

@@ -15,7 +15,7 @@ use crate::{
     cache::{entry::Entry, invalidation::Version, rfc9111::Times, route::kind::Kind},
     dialect::Answer,
     proxy::{
-        body::{RequestBody, UpstreamBody},
+        body::RequestBody,
         coalesce::{
             flight::FlightWriter,
             head::{AnswerSource, End, Head, Outcome, Shareable, StoredFor},
@@ -33,6 +33,7 @@ use crate::{
         revalidate::received::{self, Revalidated},
         state::Live,
         upstream::Repeat,
+        upstream::body::UpstreamBody,
     },
     reason::Reason,
     telemetry::{log::events::Operation, stats::Limit},

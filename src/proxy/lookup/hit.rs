@@ -8,10 +8,9 @@ use http_body::Body;
 use crate::{
     cache::status::{CacheStatus, Forward},
     proxy::{
-        body::ResponseBody,
         cached::Found,
         context::RequestContext,
-        response::{self, Reply, Saved},
+        response::{self, Reply, Saved, body::ResponseBody},
     },
 };
 

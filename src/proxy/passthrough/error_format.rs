@@ -12,10 +12,10 @@ use serde_json::{Map, Value};
 
 use crate::{
     proxy::{
-        body::{self, ResponseBody},
+        body,
         error::{ErrorBody, upstream_error_name},
         exchange::Exchange,
-        response::Reply,
+        response::{Reply, body::ResponseBody},
     },
     telemetry::log::events,
     time::unix_seconds,

@@ -12,10 +12,10 @@ use hyper::upgrade::OnUpgrade;
 use crate::{
     http::headers,
     proxy::{
-        body::{BodyError, RequestBody, ResponseBody, Timed},
+        body::{BodyError, RequestBody, Timed},
         exchange::Exchange,
         invalidate::PendingInvalidation,
-        response::{self, Failure, Reply},
+        response::{self, Failure, Reply, body::ResponseBody},
         upstream::{Repeat, headers::upstream_headers},
     },
     request::{client_body::ClientBody, connection::ConnectionSlot},

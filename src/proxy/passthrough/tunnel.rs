@@ -7,8 +7,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     proxy::{
-        body::{ResponseBody, UpstreamBody},
-        response,
+        response::{self, body::ResponseBody},
+        upstream::body::UpstreamBody,
     },
     request::connection::ConnectionSlot,
 };

@@ -6,6 +6,7 @@
 //! closed or has something to read. If it ends all the same before the first byte of a response, a request that may be
 //! repeated ([`Repeat`]) is sent once more over a new one.
 
+pub(crate) mod body;
 mod connect;
 mod connection;
 pub(crate) mod headers;
@@ -28,6 +29,7 @@ use tokio::{
 };
 
 use self::{
+    body::{UpstreamBody, UpstreamGuard},
     connect::{ConnectError, Connector},
     connection::Connection,
     pool::Pool,
@@ -36,7 +38,7 @@ pub(crate) use self::{pool::PooledConnection, repeat::Repeat};
 use crate::{
     config::UpstreamConfig,
     proxy::{
-        body::{BodyError, RequestBody, Timed, UpstreamBody, UpstreamGuard},
+        body::{BodyError, RequestBody, Timed},
         error::{ErrorKind, ProxyError},
         upstream::location::OwnNames,
     },

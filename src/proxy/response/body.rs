@@ -1,4 +1,4 @@
-//! The bodies of responses: the upstream's, and what clients get.
+//! The bodies of responses to clients.
 
 use std::{
     pin::Pin,
@@ -7,56 +7,13 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::{BodyError, Timed, buffered::Buffered};
-use crate::{
-    http::guarded::{BodyGuard, Guarded},
-    proxy::{
-        body::{filtered::Filtered, paced::Paced},
-        coalesce::flight::FlightReader,
-        upstream::PooledConnection,
-    },
+use super::{filtered::Filtered, paced::Paced};
+use crate::proxy::{
+    body::{BodyError, buffered::Buffered},
+    coalesce::flight::FlightReader,
+    upstream::body::UpstreamBody,
 };
-
-/// The body of an upstream's response.
-pub(crate) type UpstreamBody = Guarded<Timed<Incoming>, UpstreamGuard>;
-
-/// What an upstream's response occupies until its body was read to the end: the connection that it comes
-/// over, and one of the places that bound the requests under way.
-#[derive(Debug)]
-pub(crate) struct UpstreamGuard {
-    connection: Option<PooledConnection>,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl UpstreamGuard {
-    /// Without a `connection` for a response that switched protocols: its connection serves no other request.
-    pub(crate) const fn new(connection: Option<PooledConnection>, permit: OwnedSemaphorePermit) -> Self {
-        Self { connection, permit: Some(permit) }
-    }
-
-    /// Lets the next request begin: the answer has come whole, though more of the body may come.
-    pub(crate) fn release_permit(&mut self) {
-        self.permit = None;
-    }
-}
-
-impl BodyGuard for UpstreamGuard {
-    fn completed(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            connection.release();
-        }
-        // Last: the request that gets the place finds the connection.
-        self.permit = None;
-    }
-
-    fn failed(&mut self) {
-        self.connection = None;
-        self.permit = None;
-    }
-}
 
 /// The body of a response to a client.
 #[derive(Debug)]

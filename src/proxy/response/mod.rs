@@ -1,5 +1,9 @@
 //! Responses: which headers are stored, which are passed on, and the response that an entry makes. Pure.
 
+pub(crate) mod body;
+pub(crate) mod filtered;
+pub(crate) mod paced;
+
 use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
@@ -21,10 +25,7 @@ use crate::{
         per_call::tells_of_one_call,
         sse::Framing,
     },
-    proxy::{
-        body::{BodyError, ResponseBody, paced::Paced},
-        error::ProxyError,
-    },
+    proxy::{body::BodyError, error::ProxyError, response::body::ResponseBody, response::paced::Paced},
 };
 
 pub(crate) const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
