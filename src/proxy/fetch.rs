@@ -75,12 +75,10 @@ async fn ask_or_serve_stale(
 pub(crate) fn refresh(plan: FillPlan, request: Request<RequestBody>) {
     let Some(key) = &plan.key else { return };
     let id = (key.id(), plan.context.cache_request.ask.upstream_form.id);
-    if plan.context.cache_request.directives.only_if_cached
-        || plan.shared().in_flight.is_refresh_held_off(&id)
-    {
+    if plan.context.cache_request.directives.only_if_cached || !plan.shared().in_flight.may_refresh(&id) {
         return;
     }
-    if let Role::Leader(Start { writer, guard, .. }) = join(&plan, false) {
+    if let Role::Leader(Start { writer, guard, .. }) = join(&plan, Purpose::Refresh) {
         let tasks = plan.shared().tasks.clone();
         tasks.spawn(Fill::new(plan, Purpose::Refresh, guard).run(request, writer));
     }
@@ -93,7 +91,8 @@ async fn ask_once_or_twice(
 ) -> Result<Reply, Failure> {
     let deadline = plan.context.deadline();
     for second in [false, true] {
-        let reader = match join(&plan, second) {
+        let purpose = if second { Purpose::SecondAnswer } else { Purpose::Answer };
+        let reader = match join(&plan, purpose) {
             Role::Leader(start) => return Box::pin(leader_reply(plan, report, request, start)).await,
             Role::Follower(reader) => reader,
             Role::Alone => break,
@@ -129,7 +128,7 @@ fn meta(plan: &FillPlan, second: bool) -> FlightMeta {
 }
 
 /// Joins the flight of the request's key, or begins one.
-fn join(plan: &FillPlan, second: bool) -> Role {
+fn join(plan: &FillPlan, purpose: Purpose) -> Role {
     let cache_request = &plan.context.cache_request;
     // A bypass is not coalesced, nor is a request that forbids to reuse its answer.
     let (None, Some(key), false) = (plan.bypass, &plan.key, plan.context.is_head()) else {
@@ -140,9 +139,10 @@ fn join(plan: &FillPlan, second: bool) -> Role {
     }
     let request = JoinRequest {
         id: (key.id(), cache_request.ask.upstream_form.id),
-        meta: meta(plan, second),
+        meta: meta(plan, purpose == Purpose::SecondAnswer),
         since: plan.context.exchange.started,
         max_followers: plan.live().config.coalesce.max_followers,
+        is_refresh: purpose == Purpose::Refresh,
     };
     let target_ids = cache_request.target_ids();
     let joinable = |meta: FlightMeta| {

@@ -62,6 +62,8 @@ pub(crate) struct JoinRequest {
     /// When the request came.
     pub(crate) since: Instant,
     pub(crate) max_followers: usize,
+    /// A refresh leads its flight even if nobody may join it: the flight keeps other refreshes from beginning.
+    pub(crate) is_refresh: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,9 +125,11 @@ impl Drop for FlightGuard {
 }
 
 impl InFlight {
-    /// Whether a refresh of the answer `id` failed lately.
-    pub(crate) fn is_refresh_held_off(&self, id: &FlightId) -> bool {
-        self.held_off.contains_key(id)
+    /// Whether a refresh of the answer `id` may begin: no flight runs for it, though nobody may join that one (its head
+    /// may say that it fails), and none failed lately. A refresh that fails is held off before its flight goes, so the
+    /// flight is looked for first.
+    pub(crate) fn may_refresh(&self, id: &FlightId) -> bool {
+        !self.running.lock().contains_key(id) && !self.held_off.contains_key(id)
     }
 
     /// Whether an answer is running that would be stored under this key, in any form.
@@ -140,8 +144,8 @@ impl InFlight {
         request: JoinRequest,
         joinable: impl Fn(FlightMeta) -> Joinable,
     ) -> Role {
-        let JoinRequest { id, meta, since, max_followers } = request;
-        if self.unshareable.contains_key(&id) {
+        let JoinRequest { id, meta, since, max_followers, is_refresh } = request;
+        if !is_refresh && self.unshareable.contains_key(&id) {
             return Role::Alone;
         }
         let mut running = self.running.lock();
@@ -179,7 +183,7 @@ mod tests {
     }
 
     fn request(since: Instant) -> JoinRequest {
-        JoinRequest { id: (key(b"a"), 0), meta: META, since, max_followers: 2 }
+        JoinRequest { id: (key(b"a"), 0), meta: META, since, max_followers: 2, is_refresh: false }
     }
 
     fn join(in_flight: &Arc<InFlight>, joinable: Joinable) -> Role {

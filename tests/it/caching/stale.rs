@@ -87,6 +87,44 @@ fn a_stale_answer_is_served_while_it_is_refreshed() {
     });
 }
 
+/// While the head of a refresh says that it fails, or that nobody else may have the answer, nobody joins it; that is no
+/// reason to begin another one.
+#[test]
+fn a_refresh_that_nobody_may_join_is_the_only_one() {
+    run(async {
+        for headers in [("cache-control", "no-store"), ("x-none", "")] {
+            let rest = Gate::new();
+            let held = rest.clone();
+            let calls = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&calls);
+            let upstream = Upstream::start(move |_| match counted.fetch_add(1, Ordering::Relaxed) {
+                0 => Script::json(&json!({"answer": "A."})),
+                _ => {
+                    let status = if headers.0 == "x-none" { 500 } else { 200 };
+                    let head = [("content-type", "application/json"), ("content-length", "2"), headers];
+                    Script::raw().head(status, &head).send("{").wait(&held).send("}")
+                }
+            })
+            .await;
+            let config = route("stale_while_revalidate = \"10m\"");
+            let sidecache = Setup::to(&upstream.url()).config(&config).start().await;
+            let client = sidecache.client();
+            ask(&client).await;
+            assert_eq!(aged(&client).await.cache(), "STALE");
+            eventually("the refresh", async || (calls.load(Ordering::Relaxed) == 2).then_some(())).await;
+            let asked =
+                async || sidecache.log.all().iter().filter(|line| line["cache"]["status"] == "STALE").count();
+            eventually("a hundred stale hits", async || {
+                assert_eq!(ask(&client).await.cache(), "STALE");
+                (asked().await > 100).then_some(())
+            })
+            .await;
+            assert_eq!(calls.load(Ordering::Relaxed), 2, "{headers:?}");
+            rest.open();
+        }
+    });
+}
+
 /// Nobody reads a refresh: that it has no reader must not end it.
 #[test]
 fn a_refresh_goes_on_whatever_the_route_says_of_readers_and_buffers() {
