@@ -54,7 +54,16 @@ impl Fixture {
     }
 
     async fn found_by(&self, target: &str, question: &Value) -> Answer {
-        let answer = self.sidecache.client().post(target, question).await;
+        let client = self.sidecache.client();
+        // A document cannot join a stream that is being written: that moment is waited for, without a call.
+        if self.redis.is_some() {
+            let headers = [("cache-control", "only-if-cached")];
+            eventually("what is written hides nothing", async || {
+                (client.post_with(target, &headers, question).await.status == 200).then_some(())
+            })
+            .await;
+        }
+        let answer = client.post(target, question).await;
         let is_found = match answer.cache() {
             "HIT" => true,
             cache => cache == "COALESCED" && self.redis.is_some(),
