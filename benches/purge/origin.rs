@@ -1,4 +1,4 @@
-//! The upstream: documents, of which every tenth has one tag.
+//! The upstream: documents; every tenth has one tag.
 
 use std::{
     io::{Read, Write},

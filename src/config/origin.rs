@@ -18,7 +18,7 @@ pub enum Source {
     },
     /// In the configuration file.
     File {
-        /// Its path.
+        /// The path of the file.
         path: PathBuf,
         /// The line of the key, from 1.
         line: usize,

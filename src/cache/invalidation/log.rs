@@ -148,7 +148,7 @@ impl InvalidationLog {
         self.apply(version, invalidation);
     }
 
-    /// Begins to mirror another log, of which nothing is known so far.
+    /// Begins to mirror another log. Nothing of that log is known yet.
     pub(crate) fn begin(&self, epoch: u64) {
         self.change(|state| {
             let pending = std::mem::take(&mut state.pending);

@@ -91,9 +91,9 @@ impl BodyDigest {
 /// What counts of a body.
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
-    /// Its bytes.
+    /// The bytes, whatever they say.
     Bytes(&'a [u8]),
-    /// Its meaning.
+    /// What the JSON means, in its normal form.
     Json(&'a Json<'a>),
     /// Its meaning without these members: what the inputs of a request for embeddings have in common.
     Shared(&'a Json<'a>, [&'static str; 2]),

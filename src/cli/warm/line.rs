@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Line {
     Request(Box<Request<RequestBody>>),
-    /// A request in sidecache's log, of which a part is missing there.
+    /// A request in sidecache's log that lacks a part.
     Partial,
     /// Nothing to send: an empty line, or another event of the log.
     Other,

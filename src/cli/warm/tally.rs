@@ -36,7 +36,7 @@ pub(super) struct Tally {
     uncached: u64,
     failed: FaultyLines,
     bad: FaultyLines,
-    /// Requests in a log, of which a part is missing there.
+    /// Requests in a log that lack a part.
     pub(super) partial: u64,
     /// Lines that were finished before this run.
     pub(super) before: u64,

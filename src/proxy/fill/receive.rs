@@ -49,12 +49,13 @@ impl Fill {
         let mut is_marked = is_too_large;
         let mut has_readers = true;
         let mut ended: Option<Instant> = None;
+        let ends_when_abandoned = self.ends_when_abandoned();
+        // An answer that cannot be stored is only of use to its readers.
+        let may_stop = |recorder: &Recorder| !recorder.fits() || verdict.is_err() || ends_when_abandoned;
         loop {
-            // An answer that cannot be stored is only of use to its readers.
-            let may_stop = !recorder.fits() || verdict.is_err() || self.ends_when_abandoned();
             let frame = tokio::select! {
                 frame = body.frame() => frame,
-                () = writer.closed(), if may_stop && ended.is_none() => return Err(Stop::Abandoned),
+                () = writer.closed(), if may_stop(&recorder) && ended.is_none() => return Err(Stop::Abandoned),
                 () = until(ended.map(|ended| ended + END_WAIT)) => return Ok((recorder, Some(body))),
             };
             let Some(frame) = frame else { return Ok((recorder, None)) };
@@ -70,7 +71,7 @@ impl Fill {
             }
             // All readers have left, and the buffer is full: nobody can join any more, and the answer is only stored.
             if has_readers && writer.chunk(chunk).await.is_err() {
-                if !recorder.fits() || verdict.is_err() || self.ends_when_abandoned() {
+                if may_stop(&recorder) {
                     self.plan.shared().stats.limited(Limit::MaxBuffer);
                     return Err(Stop::Abandoned);
                 }
