@@ -5,13 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::{
-    Action, Client, FaultProxy, RedisServer, Script, Setup, Sidecache, Upstream, eventually,
-    eventually_within, measured, run,
+    Action, Client, FaultProxy, RedisServer, Script, Setup, Sidecache, Upstream, eventually, measured, run,
     samples::{CHAT, Case, QUERY, cases, chat, chat_answer, query},
 };
-
-/// The time in which hits must be back.
-const BACK: Duration = Duration::from_secs(2);
 
 async fn chatting() -> Upstream {
     Upstream::always(Script::json(&chat_answer())).await
@@ -147,8 +143,7 @@ fn a_redis_that_stops_fails_no_request_and_is_used_again_in_time() {
         assert_eq!(client.get("/health/ready").await.status, 200);
 
         redis.restart();
-        eventually_within(BACK, "hits are back", async || (asked(&client).await == "HIT").then_some(()))
-            .await;
+        eventually("hits are back", async || (asked(&client).await == "HIT").then_some(())).await;
         sidecache.log.lifecycle("store back").await;
         let health = sidecache.health().await;
         assert_eq!((&health["status"], &health["cache"]["connected"]), (&"healthy".into(), &true.into()));
@@ -175,8 +170,7 @@ fn a_hung_redis_delays_no_request_for_long() {
         // After a few timeouts the store is not asked any more.
         assert!(fastest < Duration::from_millis(200), "{fastest:?}");
         redis.resume();
-        eventually_within(BACK, "hits are back", async || (asked(&client).await == "HIT").then_some(()))
-            .await;
+        eventually("hits are back", async || (asked(&client).await == "HIT").then_some(())).await;
     });
 }
 
@@ -192,7 +186,7 @@ fn a_redis_that_is_down_at_the_start_is_used_once_up() {
         }
         assert_eq!(sidecache.health().await["cache"]["connected"], false);
         redis.restart();
-        eventually_within(BACK, "hits", async || (asked(&client).await == "HIT").then_some(())).await;
+        eventually("hits", async || (asked(&client).await == "HIT").then_some(())).await;
     });
 }
 
@@ -352,7 +346,7 @@ fn a_full_redis_still_answers_hits() {
             assert_eq!(asked(&client).await, "HIT");
         }
         redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
-        eventually_within(BACK, "writes are back", async || {
+        eventually("writes are back", async || {
             (client.post(CHAT, &other).await.cache() == "HIT").then_some(())
         })
         .await;

@@ -210,11 +210,18 @@ fn first_byte_timeout_covers_both_tries_and_starts_no_retry() {
             };
             over_a_used_connection(client, &seen, &numbers, send).await
         };
-        // If the second try had a limit of its own, this would end after 4.5 s.
+        // If the second try had a limit of its own, this would end after 4.5 s. A busy machine may delay a round.
         let sidecache = start("3s").await;
-        let ((status, took), arrivals) = ask(&sidecache.client()).await;
-        assert_eq!((status, arrivals.len(), retried(&sidecache).await), (504, 2, 1), "{arrivals:?}");
-        assert_eq!(arrivals[1], 0, "retried over a new connection: {arrivals:?}");
+        let mut took = Duration::MAX;
+        for round in 1..=5 {
+            let ((status, time), arrivals) = ask(&sidecache.client()).await;
+            assert_eq!((status, arrivals.len(), retried(&sidecache).await), (504, 2, round), "{arrivals:?}");
+            assert_eq!(arrivals[1], 0, "retried over a new connection: {arrivals:?}");
+            took = took.min(time);
+            if took < Duration::from_millis(4400) {
+                break;
+            }
+        }
         assert!(took < Duration::from_millis(4400), "{took:?}");
         measured(format_args!("504 after {took:.1?}, with a limit of 3 s and a close after 1.5 s"));
         // If the time is over during the first try, there is no second one.

@@ -28,11 +28,8 @@ pub(super) const TIGHT: Duration = Duration::from_millis(50);
 /// A timeout that even a busy machine keeps, for all other tests.
 pub(super) const ROOMY: Duration = Duration::from_secs(5);
 
-/// The time in which hits must be back.
-pub(super) const BACK: Duration = Duration::from_secs(2);
-
-/// For what has no bound of its own.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// For what must happen at some time; `resilience::redis` shows how soon.
+pub(super) const PATIENCE: Duration = crate::support::PATIENCE;
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
 

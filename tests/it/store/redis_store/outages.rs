@@ -6,8 +6,8 @@ use bytes::Bytes;
 use sidecache::internals::store::StoreError;
 
 use super::{
-    BACK, PATIENCE, ROOMY, TIGHT, assert_unavailable, at_once, eventually, fake_peers::Forwarder, open,
-    open_ready, poll_once, put,
+    PATIENCE, ROOMY, TIGHT, assert_unavailable, at_once, eventually, fake_peers::Forwarder, open, open_ready,
+    poll_once, put,
 };
 use crate::support::RedisServer;
 
@@ -25,7 +25,7 @@ async fn a_server_that_is_down_at_the_start_is_used_once_up() {
     assert_unavailable(&store);
 
     server.restart();
-    eventually("back", BACK, async || put(&store, "ns:k", "v").await.is_ok()).await;
+    eventually("back", PATIENCE, async || put(&store, "ns:k", "v").await.is_ok()).await;
     assert_eq!(store.get("ns:k").await, Ok(Some(Bytes::from_static(b"v"))));
     assert_eq!(events.names(), ["lost", "back"]);
 }
@@ -44,7 +44,7 @@ async fn a_killed_server_is_noticed_and_used_once_restarted() {
         assert_unavailable(&store);
 
         server.restart();
-        eventually("back", BACK, async || put(&store, "ns:k", "v").await.is_ok()).await;
+        eventually("back", PATIENCE, async || put(&store, "ns:k", "v").await.is_ok()).await;
         assert_eq!(store.get("ns:k").await, Ok(Some(Bytes::from_static(b"v"))));
         assert_eq!(events.names(), ["lost", "back"].repeat(round));
     }
@@ -57,13 +57,13 @@ async fn an_outage_is_noticed_without_traffic() {
     server.stop();
     eventually("reported", PATIENCE, async || events.names() == ["lost"]).await;
     server.restart();
-    eventually("back", BACK, async || store.connected()).await;
+    eventually("back", PATIENCE, async || store.connected()).await;
     server.pause();
     // Each heartbeat has the deadline of a call; three must miss it.
     eventually("reported", PATIENCE, async || events.names() == ["lost", "back", "lost"]).await;
     assert_unavailable(&store);
     server.resume();
-    eventually("back", BACK, async || store.connected()).await;
+    eventually("back", PATIENCE, async || store.connected()).await;
 }
 
 #[tokio::test]
@@ -80,8 +80,8 @@ async fn a_hung_server_is_given_up_and_used_once_it_runs_again() {
             Err(StoreError::Unavailable) => break,
             other => panic!("{other:?}"),
         }
-        // The second is for a machine that is busy with other tests.
-        assert!(began.elapsed() < TIGHT + Duration::from_secs(1), "{:?}", began.elapsed());
+        // A machine that is busy with other tests adds something.
+        assert!(began.elapsed() < TIGHT + ROOMY, "{:?}", began.elapsed());
     }
     // Fewer if a heartbeat timed out too.
     assert!(timeouts <= 3, "{timeouts}");
@@ -92,7 +92,7 @@ async fn a_hung_server_is_given_up_and_used_once_it_runs_again() {
 
     server.resume();
     let hit = Ok(Some(Bytes::from_static(b"v")));
-    eventually("back", BACK, async || store.get("ns:k").await == hit).await;
+    eventually("back", PATIENCE, async || store.get("ns:k").await == hit).await;
     assert_eq!(events.names().last(), Some(&"back"));
 }
 
@@ -117,7 +117,7 @@ async fn a_full_server_is_read_and_not_written() {
     assert!(store.connected());
 
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
-    eventually("writes again", BACK, async || put(&store, "ns:new", "v").await.is_ok()).await;
+    eventually("writes again", PATIENCE, async || put(&store, "ns:new", "v").await.is_ok()).await;
     assert_eq!(put(&store, "ns:new", "v").await, Ok(()));
     // The two connections of this test's `cli`, and none of new lanes; on a busy machine, one for the
     // invalidation log.
@@ -153,7 +153,7 @@ async fn a_read_only_server_is_read_and_not_written() {
     assert!(made <= (LANES + 1) * times + 1, "{made} connections in {:?}", began.elapsed());
 
     server.cli(&["REPLICAOF", "NO", "ONE"]);
-    eventually("writes again", BACK, async || put(&store, "ns:k", "new").await.is_ok()).await;
+    eventually("writes again", PATIENCE, async || put(&store, "ns:k", "new").await.is_ok()).await;
     assert_eq!(events.names(), ["refused"]);
 }
 
@@ -166,7 +166,7 @@ async fn the_new_master_is_found_after_a_failover() {
     assert_eq!(put(&store, "ns:k", "v").await, Err(StoreError::Refused));
     // New connections reach the new master; the old ones stay with the old.
     way.lead_to(new.port());
-    eventually("writes", BACK, async || put(&store, "ns:k", "v").await.is_ok()).await;
+    eventually("writes", PATIENCE, async || put(&store, "ns:k", "v").await.is_ok()).await;
     assert_eq!(new.cli(&["GET", "ns:k"]), "v");
     assert!(!events.names().contains(&"lost"));
 }

@@ -9,7 +9,7 @@ use sidecache::internals::{
 };
 
 use super::{
-    BACK, PATIENCE, ROOMY, TIGHT, assert_unavailable, calls, eventually,
+    PATIENCE, ROOMY, TIGHT, assert_unavailable, calls, eventually,
     fake_peers::{Forwarder, fake},
     open, open_ready, put,
 };
@@ -49,7 +49,7 @@ async fn a_missing_or_wrong_password_is_reported() {
     assert!(!text.contains("guessed"), "{text}");
 
     server.talk(&[&["AUTH", "sesame"], &["CONFIG", "SET", "requirepass", ""]]);
-    eventually("back", BACK, async || store.get("ns:k").await.is_ok()).await;
+    eventually("back", PATIENCE, async || store.get("ns:k").await.is_ok()).await;
     assert_eq!(events.names(), ["lost", "back"]);
 }
 
@@ -86,7 +86,7 @@ async fn a_loading_redis_is_used_once_it_has_loaded() {
     .await;
     eventually("loaded", PATIENCE, async || server.cli(&["PING"]) == "PONG").await;
     let hit = Ok(Some(Bytes::from_static(b"v")));
-    eventually("back", BACK, async || store.get("ns:k").await == hit).await;
+    eventually("back", PATIENCE, async || store.get("ns:k").await == hit).await;
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn silent_connections_are_replaced() {
     // The old connections stay dead; only new ones reach the server.
     way.lead_to(server.port());
     let hit = Ok(Some(Bytes::from_static(b"v")));
-    eventually("back", BACK, async || store.get("ns:k").await == hit).await;
+    eventually("back", PATIENCE, async || store.get("ns:k").await == hit).await;
     assert_eq!(events.names().last(), Some(&"back"));
 }
 
