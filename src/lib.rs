@@ -36,7 +36,9 @@
 pub(crate) mod admin;
 pub mod app;
 pub(crate) mod cache;
-pub(crate) mod cli;
+// For the binary only.
+#[doc(hidden)]
+pub mod cli;
 pub mod config;
 pub(crate) mod dialect;
 pub(crate) mod http;
@@ -49,7 +51,7 @@ pub(crate) mod store;
 pub(crate) mod telemetry;
 pub(crate) mod time;
 
-// What tests, benchmarks, fuzz targets and the binary use. Not an interface: it changes without notice.
+// What tests, benchmarks and fuzz targets use. Not an interface: it changes without notice.
 #[doc(hidden)]
 pub mod internals {
     pub mod cache {
@@ -77,9 +79,6 @@ pub mod internals {
                 pub use crate::cache::route::kind::Kind;
             }
         }
-    }
-    pub mod cli {
-        pub use crate::cli::{Cli, run};
     }
     pub mod config {
         pub use crate::config::RedisTls;

@@ -5,7 +5,7 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::Parser;
-use sidecache::internals::cli::{self, Cli};
+use sidecache::cli::{self, Cli};
 
 fn main() -> ExitCode {
     let exit = cli::run(&Cli::parse());
