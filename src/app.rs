@@ -4,7 +4,7 @@
 
 #![warn(missing_docs)]
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
@@ -27,7 +27,7 @@ use crate::{
         health::Health,
         state::{Live, Shared},
     },
-    server::Server,
+    server::{Server, Workers},
     store::{MemoryStore, OpenError, RedisClient, RedisStore, Store, StoreEvent},
     telemetry::log::{Log, events},
 };
@@ -62,6 +62,14 @@ pub enum StartError {
         "the upstream is https:// and no root certificates were found ({0}); install ca-certificates, or name a bundle in SSL_CERT_FILE"
     )]
     Certificates(io::Error),
+    /// The system gives no thread for a worker.
+    #[error("cannot start {count} workers: {source}; choose fewer with workers (CACHE_WORKERS)")]
+    Workers {
+        /// How many were to be started.
+        count: NonZeroUsize,
+        /// The system's error.
+        source: io::Error,
+    },
     /// Without its token, anybody could use the running admin listener from other machines.
     #[error(
         "the admin listener stays on {0} until a restart, and can be reached from other machines: \
@@ -86,6 +94,7 @@ pub struct App {
     proxy: Arc<Proxy>,
     listener: TcpListener,
     admin: Option<TcpListener>,
+    workers: Workers,
     /// A permit for each request to the upstream.
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -117,6 +126,8 @@ impl App {
             .listen
             .map(|address| BoundSocket::bind(address, "--admin-listen (ADMIN_LISTEN, `off` for none)"))
             .transpose()?;
+        let count = config.workers.unwrap_or_else(cores);
+        let workers = Workers::start(count).map_err(|source| StartError::Workers { count, source })?;
         let store = open_store(&config.store).await.map_err(StartError::Store)?;
         let listener = socket.listen()?;
         let admin = admin.map(BoundSocket::listen).transpose()?;
@@ -135,7 +146,7 @@ impl App {
         let live =
             Live::new(config, Arc::clone(&shared), Arc::clone(&permits)).map_err(StartError::Certificates)?;
         let proxy = Proxy { shared, live: ArcSwap::from_pointee(live), health: Health::new(log) };
-        Ok(Self { proxy: Arc::new(proxy), listener, admin, permits, tasks })
+        Ok(Self { proxy: Arc::new(proxy), listener, admin, workers, permits, tasks })
     }
 
     /// The address for clients.
@@ -159,7 +170,8 @@ impl App {
     /// Serves until `stop` completes. Then it drains: it ends once all requests have, or after
     /// `drain_timeout`.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { proxy, listener, admin, tasks, .. } = self;
+        let Self { proxy, listener, admin, workers, tasks, .. } = self;
+        let workers = Arc::new(workers);
         let limits = proxy.live.load().config.limits.clone();
         let stop_proxy = CancellationToken::new();
         // The admin listener stays up through the drain, for the orchestrator's probes.
@@ -179,20 +191,31 @@ impl App {
                 tasks: TaskTracker::new(),
                 ..server.clone()
             };
-            tokio::spawn(server.run(listener, move |request, caller| {
+            // Operators' calls delay no client.
+            let workers = Arc::new(Workers::current());
+            tokio::spawn(server.run(listener, workers, move |request, caller| {
                 let admin = Arc::clone(&admin);
                 async move { admin.handle(request, &caller).await }
             }));
         }
         let handler = Arc::clone(&proxy);
-        let serving = tokio::spawn(
-            server.run(listener, move |request, caller| Arc::clone(&handler).handle(request, caller)),
-        );
+        let serving = tokio::spawn(server.run(listener, Arc::clone(&workers), move |request, caller| {
+            Arc::clone(&handler).handle(request, caller)
+        }));
         stop.await;
         drain(&proxy, &stop_proxy, &tasks).await;
         stop_admin.cancel();
         serving.abort();
+        let _ = serving.await;
+        if let Some(workers) = Arc::into_inner(workers) {
+            workers.stop().await;
+        }
     }
+}
+
+/// How many cores the process may use: its affinity and its cgroup's quota count.
+fn cores() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
 async fn drain(proxy: &Proxy, stop: &CancellationToken, tasks: &TaskTracker) {

@@ -110,7 +110,7 @@ pub mod internals {
         }
     }
     pub mod server {
-        pub use crate::server::Server;
+        pub use crate::server::{Server, Workers};
     }
     pub mod store {
         pub use crate::store::{Lease, LeaseState, RedisClient, RedisStore, Store, StoreError, StoreEvent};

@@ -147,7 +147,7 @@ pub fn run(cli: &Cli) -> Exit {
         Ok(loaded) => loaded,
         Err(errors) => return Exit::misconfigured(&errors),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Exit::failure(format!("cannot start: {error}")),
     };

@@ -16,7 +16,7 @@ use super::{
     settings::SETTINGS,
     settings_reader::{EffectiveSetting, SettingsReader},
     units,
-    value::{BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SIZE, TEXT, TIMEOUT},
+    value::{BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SIZE, TEXT, TIMEOUT, WORKERS},
 };
 use crate::cache::route::{self, Route, kind::KindTtls};
 
@@ -78,6 +78,7 @@ fn config(
     file_routes: impl FnOnce(Option<&Common>, &mut Faults) -> Vec<Route>,
 ) -> Option<Config> {
     let listen = reader.need("listen", &ADDRESS);
+    let workers = reader.need("workers", &WORKERS);
     let environment = reader.need("environment", &TEXT);
     let common = common(reader);
     let shared_auth_ttl = reader.need("shared_auth_ttl", &DURATION);
@@ -104,6 +105,7 @@ fn config(
     Some(Config {
         environment: environment?,
         listen: listen?,
+        workers: workers?,
         upstream: upstream?,
         admin: admin?,
         store: store?,

@@ -25,7 +25,7 @@ mod tests;
 pub(crate) mod units;
 mod value;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use http::Uri;
 use ipnet::IpNet;
@@ -53,6 +53,8 @@ pub struct Config {
     /// `production` hides upstream error bodies under `normalize_errors`.
     pub(crate) environment: String,
     pub(crate) listen: SocketAddr,
+    /// How many threads serve connections; `None` for one a core.
+    pub(crate) workers: Option<NonZeroUsize>,
     pub(crate) upstream: UpstreamConfig,
     pub(crate) admin: AdminConfig,
     pub(crate) store: StoreConfig,

@@ -63,9 +63,11 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 48] = [
+pub(super) static SETTINGS: [Setting; 49] = [
     setting("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
+    setting("workers", "How many threads serve clients: a number, or \"auto\" for one on each core that the process may use.")
+        .env("CACHE_WORKERS").default("auto").restart(),
     setting("environment", "What this installation is called; production hides upstream error bodies under errors.normalize.")
         .env("ENVIRONMENT").default("production"),
     setting("scope", "Who may share an entry: \"credential\", \"shared\", or a list of header names.")

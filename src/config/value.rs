@@ -137,6 +137,22 @@ pub(super) const LIMIT: Format<NonZeroUsize> = Format {
     show: NonZeroUsize::to_string,
 };
 
+/// The most threads that serve clients: more is a mistake.
+const MAX_WORKERS: usize = 1024;
+
+/// How many threads serve clients; `None` for one a core.
+pub(super) const WORKERS: Format<Option<NonZeroUsize>> = Format {
+    parse: |value| match value {
+        Value::Text(text) | Value::Bare(text) if text == "auto" => Ok(None),
+        Value::Text(_) => Err(value.mismatch("a whole number or \"auto\"")),
+        _ => match (LIMIT.parse)(value)? {
+            count if count.get() > MAX_WORKERS => Err(format!("{count} is more than {MAX_WORKERS}")),
+            count => Ok(Some(count)),
+        },
+    },
+    show: |count| count.map_or_else(|| "auto".to_owned(), |count| count.to_string()),
+};
+
 pub(super) const BOOL: Format<bool> = Format {
     parse: |value| match value {
         Value::Bool(value) => Ok(*value),

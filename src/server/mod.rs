@@ -4,7 +4,7 @@
 //! silent for too long (`idle`), what its end means (`half_close`, `lingering_close`), and how little each
 //! request costs beside the handler (`repoll`, `timer`, `write_buffer`). The last three do by hand what the
 //! runtime or hyper could do; each page has the measured number. `heap_trim` returns memory after many
-//! connections at once.
+//! connections at once. `workers` are the threads that connections are served on.
 
 mod half_close;
 mod heap_trim;
@@ -12,7 +12,10 @@ mod idle;
 mod lingering_close;
 mod repoll;
 mod timer;
+mod workers;
 mod write_buffer;
+
+pub use self::workers::Workers;
 
 use std::{
     future::{Future, poll_fn},
@@ -82,8 +85,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves `listener` with `handle` until [`Server::stop`] is cancelled.
-    pub async fn run<H, F, B, E>(self, listener: TcpListener, handle: H)
+    /// Serves `listener` with `handle`, on `workers`, until [`Server::stop`] is cancelled.
+    pub async fn run<H, F, B, E>(self, listener: TcpListener, workers: Arc<Workers>, handle: H)
     where
         H: Fn(Request<ClientBody>, Arc<Connection>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Response<B>, E>> + Send + 'static,
@@ -93,6 +96,7 @@ impl Server {
     {
         let permits = Arc::new(Semaphore::new(self.max_connections));
         let open = Arc::new(HeapTrim::default());
+        let mut last_worker = 0;
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -100,12 +104,19 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer, permit)) => {
-                    let connection = self.clone().connection(stream, peer, permit, handle.clone());
+                    let assignment = workers.assign(&mut last_worker);
+                    let runtime = assignment.runtime.clone();
+                    let slot = ConnectionSlot(Arc::new((permit, assignment)));
+                    let (server, handle) = (self.clone(), handle.clone());
                     let counted = open.count();
-                    self.tasks.spawn(async move {
+                    let serving = async move {
                         let _counted = counted;
-                        connection.await;
-                    });
+                        // From here on, the worker's runtime watches the socket.
+                        if let Ok(stream) = TcpStream::from_std(stream) {
+                            server.connection(stream, peer, slot, handle).await;
+                        }
+                    };
+                    self.tasks.spawn_on(serving, &runtime);
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
@@ -116,20 +127,20 @@ impl Server {
         &self,
         listener: &TcpListener,
         permits: &Arc<Semaphore>,
-    ) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    ) -> std::io::Result<(std::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         if permits.available_permits() == 0 {
             self.stats.limited(Limit::MaxConnections);
         }
         let permit = Arc::clone(permits).acquire_owned().await.map_err(std::io::Error::other)?;
         let (stream, peer) = listener.accept().await?;
-        Ok((stream, peer, permit))
+        Ok((stream.into_std()?, peer, permit))
     }
 
     async fn connection<H, F, B, E>(
         self,
         stream: TcpStream,
         peer: SocketAddr,
-        permit: OwnedSemaphorePermit,
+        slot: ConnectionSlot,
         handle: H,
     ) where
         H: Fn(Request<ClientBody>, Arc<Connection>) -> F + Send + Sync + 'static,
@@ -144,7 +155,6 @@ impl Server {
         let stop = self.stop.child_token();
         let activity = Arc::new(Activity::default());
         let caller = Arc::new(Connection::new(peer.ip()));
-        let slot = ConnectionSlot(Arc::new(permit));
         let service = {
             let activity = Arc::clone(&activity);
             let caller = Arc::clone(&caller);

@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
-use sidecache::internals::server::Server;
+use sidecache::internals::server::{Server, Workers};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -29,7 +29,7 @@ async fn fragile() -> (Client, Client, Server) {
         assert_ne!(request.uri().path(), "/panic", "a fault, as this test wants it");
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"fine"))))
     };
-    tokio::spawn(server.clone().run(listener, handle));
+    tokio::spawn(server.clone().run(listener, Arc::new(Workers::current()), handle));
     (Client::new(address), Client::h2c(address), server)
 }
 
