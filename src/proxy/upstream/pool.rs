@@ -1,12 +1,19 @@
-//! Idle connections, the one used last first.
+//! Idle connections, the one used last first. Each worker has its own: no lock is taken, and no connection is used on a
+//! thread other than the one that drives it.
+//!
+//! A worker without an idle connection makes one, even if another worker has some. To take another worker's would need
+//! a lock, and each byte of its exchange would wake that worker. hyper-util's composable pools
+//! (`hyper_util::client::pool`) were looked at: their cache is behind a mutex, hands a connection out without a look at
+//! its socket, and closes idle ones only when it is asked.
 
 use std::{
+    cell::RefCell,
     collections::VecDeque,
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use thread_local::ThreadLocal;
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::Connection;
@@ -14,10 +21,13 @@ use super::connection::Connection;
 /// An idle connection is closed before common servers close it (uvicorn and Node: 5 s), so that a request is
 /// seldom sent into a connection that is just going away.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+
+/// For each worker.
 const IDLE_CONNECTIONS: usize = 256;
 
+/// The idle connections of each thread.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Idle>);
+pub(super) struct Pool(ThreadLocal<RefCell<Idle>>);
 
 #[derive(Debug, Default)]
 struct Idle {
@@ -28,10 +38,15 @@ struct Idle {
 }
 
 impl Pool {
+    /// This thread's idle connections.
+    fn idle(&self) -> &RefCell<Idle> {
+        self.0.get_or_default()
+    }
+
     /// A connection that is open and quiet at this moment. The upstream may close it at any other.
     pub(super) fn take(&self, now: Instant) -> Option<Connection> {
         loop {
-            let connection = self.0.lock().take(now)?;
+            let connection = self.idle().borrow_mut().take(now)?;
             if connection.is_quiet() {
                 return Some(connection);
             }
@@ -41,7 +56,7 @@ impl Pool {
     /// Takes a connection back once its response was read to the end. Its exchange may not be over for a
     /// moment.
     fn put(self: &Arc<Self>, connection: Connection, now: Instant) {
-        let mut idle = self.0.lock();
+        let mut idle = self.idle().borrow_mut();
         if connection.is_closed() {
             return;
         }
@@ -54,9 +69,10 @@ impl Pool {
         }
     }
 
-    /// Closes the connections that have been idle for too long. Returns when the next one will have been.
+    /// Closes this thread's connections that have been idle for too long. Returns when the next one will have
+    /// been.
     fn close_old(&self, now: Instant) -> Option<Instant> {
-        let mut idle = self.0.lock();
+        let mut idle = self.idle().borrow_mut();
         let old = idle.connections.partition_point(|(_, since)| is_old(*since, now));
         idle.connections.drain(..old);
         let next = idle.connections.front().map(|(_, since)| *since + IDLE_CONNECTION);
@@ -147,7 +163,7 @@ mod tests {
     }
 
     fn idle(pool: &Pool) -> usize {
-        pool.0.lock().connections.len()
+        pool.idle().borrow().connections.len()
     }
 
     /// Whether `peer` is the other end of `connection`.
@@ -223,6 +239,6 @@ mod tests {
         assert_eq!(pool.close_old(now), Some(now + IDLE_CONNECTION));
         assert_eq!((pool.close_old(now + IDLE_CONNECTION), idle(&pool)), (Some(later + IDLE_CONNECTION), 1));
         assert_eq!((pool.close_old(later + IDLE_CONNECTION), idle(&pool)), (None, 0));
-        assert!(!pool.0.lock().is_watched);
+        assert!(!pool.idle().borrow().is_watched);
     }
 }

@@ -40,7 +40,8 @@ fn a_request_on_a_closed_idle_connection_is_retried_only_if_repeatable() {
                 Script::json(&chat_answer()),
             ])
             .await;
-            let sidecache = Sidecache::start(&upstream.url()).await;
+            // Each worker has idle connections of its own.
+            let sidecache = Setup::to(&upstream.url()).env("CACHE_WORKERS", "1").start().await;
             let mut statuses = Vec::new();
             for _ in 0..3 {
                 statuses.push(sidecache.client().post(target, &chat()).await.status);
