@@ -161,7 +161,7 @@ impl Asking<'_> {
             return Ok(BatchAnswer::Answer(Reply { response, report, hit }));
         };
         let saved = Saved::take_from(&mut Arc::unwrap_or_clone(entry));
-        self.plan.shared().stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
+        self.plan.shared().stats.here().tokens_saved.add(saved.usage.total.unwrap_or(0));
         let partial =
             |report| CacheReport { status: CacheStatus::Partial, age: found.age, ttl: found.ttl, ..report };
         Ok(BatchAnswer::Answer(Reply { response, report: report.map(partial), hit: Some(saved) }))
@@ -174,17 +174,17 @@ async fn look(plan: &mut FillPlan, batch: &Batch) -> (Stored, CacheReport) {
     let shared = context.shared();
     let key = plan.key.clone().filter(|_| batch.keys().len() == 1);
     if let Some(reason) = plan.bypass {
-        shared.stats.bypassed.increment();
+        shared.stats.here().bypassed.increment();
         let report = CacheReport { key, ..CacheReport::bypass(context.route.kind, reason) };
         return (Stored::nothing(batch.keys().len()), report);
     }
     let started = Instant::now();
     let stored = Stored::look(plan, batch.keys(), batch.order().len()).await;
     let (all, hits) = (batch.order().len(), stored.hits(batch.order()));
-    let counters = shared.stats.lookups(context.route.kind);
+    let counters = shared.stats.here().lookups(context.route.kind);
     counters.hits.add(hits as u64);
     if stored.failed {
-        shared.stats.errors.increment();
+        shared.stats.here().errors.increment();
     } else {
         counters.misses.add((all - hits) as u64);
     }

@@ -197,7 +197,7 @@ async fn leader_reply(
     match head.source {
         AnswerSource::Upstream => {}
         AnswerSource::StoredMeanwhile => {
-            context.shared().stats.coalesced.increment();
+            context.shared().stats.here().coalesced.increment();
             report.status = CacheStatus::Coalesced;
             report.stored = None;
         }
@@ -220,7 +220,7 @@ async fn leader_reply(
 
 /// Follows: reads the answer that another request leads.
 fn follower_reply(plan: &FillPlan, report: CacheReport, head: &Head, reader: FlightReader) -> Reply {
-    plan.shared().stats.coalesced.increment();
+    plan.shared().stats.here().coalesced.increment();
     let framing = Framing::from_headers(&head.headers);
     let edit = plan.context.cache_request.ask.edit_for_others(plan.named());
     let edit = edit.filter(|edit| edit.changes(framing));

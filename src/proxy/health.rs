@@ -82,7 +82,7 @@ impl Health {
             "upstream": {
                 "url": config.upstream.url.to_string().trim_end_matches('/'),
                 "reachable": reachable,
-                "retried": shared.stats.retried.get(),
+                "retried": shared.stats.sum(|thread| &thread.retried),
             },
             "limits": shared.stats.limits_section(),
             "log": {"dropped": self.log.as_ref().map_or(0, Log::dropped)},

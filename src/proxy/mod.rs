@@ -226,7 +226,7 @@ impl Proxy {
                 if only_if_cached {
                     return Err(not_cached(report));
                 }
-                self.shared.stats.bypassed.increment();
+                self.shared.stats.here().bypassed.increment();
                 (context.request(*parts, body), report)
             }
             (None, Some(key)) => match lookup::lookup(&mut plan, key.clone()).await {
@@ -256,7 +256,7 @@ impl Proxy {
                 }
             },
             (reason, key) => {
-                self.shared.stats.bypassed.increment();
+                self.shared.stats.here().bypassed.increment();
                 let reason = reason.unwrap_or(Reason::TtlZero);
                 let report = CacheReport { key, ..CacheReport::bypass(kind, reason) };
                 (context.request(*parts, body), report)

@@ -50,7 +50,7 @@ impl Live {
     /// # Errors
     /// If the upstream is reached over TLS and the system's certificates cannot be read.
     pub(crate) fn new(config: Config, shared: Arc<Shared>, permits: Arc<Semaphore>) -> io::Result<Self> {
-        let upstream = Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats.retried))?;
+        let upstream = Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats))?;
         let classify_context = classify_context(&config, shared.namespace);
         let routes = config.routes.iter().cloned().map(Arc::new).collect();
         Ok(Self { shared, config, routes, upstream, classify_context })

@@ -1,14 +1,17 @@
 //! Counters since the start, for `/health`.
+//!
+//! Each thread counts for itself, and a reader adds up: a counter that all write to is a place in memory that the
+//! cores take from each other with each request.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
+use crossbeam_utils::CachePadded;
 use serde_json::{Map, Value, json};
+
+use thread_local::ThreadLocal;
 
 use crate::{cache::route::kind::Kind, time::millis};
 
@@ -79,7 +82,11 @@ pub(crate) struct Lookups {
 
 /// What happened since the start of the process.
 #[derive(Debug, Default)]
-pub struct Stats {
+pub struct Stats(ThreadLocal<CachePadded<ThreadStats>>);
+
+/// What happened on one thread.
+#[derive(Debug, Default)]
+pub(crate) struct ThreadStats {
     lookups: [Lookups; Kind::ALL.len()],
     limits: [Counter; LIMITS.len()],
     /// Requests answered from the store after the answer's TTL.
@@ -94,35 +101,48 @@ pub struct Stats {
     pub(crate) tokens_saved: Counter,
     millis_saved: Counter,
     /// Requests to the upstream that were sent again, over a new connection.
-    pub(crate) retried: Arc<Counter>,
+    pub(crate) retried: Counter,
 }
 
-impl Stats {
+impl ThreadStats {
     pub(crate) fn lookups(&self, kind: Kind) -> &Lookups {
         &self.lookups[kind as usize]
-    }
-
-    /// Counts one request or client that ran into `limit`.
-    pub(crate) fn limited(&self, limit: Limit) {
-        self.limits[limit as usize].increment();
     }
 
     /// Counts time that a hit saved.
     pub(crate) fn saved(&self, time: Duration) {
         self.millis_saved.add(millis(time));
     }
+}
+
+impl Stats {
+    /// The counters of this thread.
+    pub(crate) fn here(&self) -> &ThreadStats {
+        self.0.get_or_default()
+    }
+
+    /// Counts one request or client that ran into `limit`.
+    pub(crate) fn limited(&self, limit: Limit) {
+        self.here().limits[limit as usize].increment();
+    }
+
+    /// One counter of all threads.
+    pub(crate) fn sum(&self, counter: impl Fn(&ThreadStats) -> &Counter) -> u64 {
+        self.0.iter().map(|thread| counter(thread).get()).sum()
+    }
 
     /// The counters as members of `/health`'s cache section.
     pub(crate) fn cache_section(&self) -> Map<String, Value> {
-        let sum =
-            |count: fn(&Lookups) -> &Counter| self.lookups.iter().map(|lookups| count(lookups).get()).sum();
-        let hits: u64 = sum(|lookups| &lookups.hits);
-        let misses: u64 = sum(|lookups| &lookups.misses);
-        let kinds: Map<String, Value> = Kind::ALL
+        let per_kind = Kind::ALL.map(|kind| {
+            let hits = self.sum(|thread| &thread.lookups(kind).hits);
+            let misses = self.sum(|thread| &thread.lookups(kind).misses);
+            (kind, hits, misses)
+        });
+        let hits = per_kind.iter().map(|(_, hits, _)| hits).sum();
+        let misses = per_kind.iter().map(|(_, _, misses)| misses).sum();
+        let kinds: Map<String, Value> = per_kind
             .into_iter()
-            .map(|kind| {
-                let hits = self.lookups(kind).hits.get();
-                let misses = self.lookups(kind).misses.get();
+            .map(|(kind, hits, misses)| {
                 let section = json!({"hits": hits, "misses": misses, "hit_rate": hit_rate(hits, misses)});
                 (kind.as_str().to_owned(), section)
             })
@@ -131,12 +151,12 @@ impl Stats {
             "hits": hits,
             "misses": misses,
             "hit_rate": hit_rate(hits, misses),
-            "stale": self.stale.get(),
-            "coalesced": self.coalesced.get(),
-            "bypassed": self.bypassed.get(),
-            "errors": self.errors.get(),
-            "tokens_saved": self.tokens_saved.get(),
-            "seconds_saved": self.millis_saved.get() as f64 / 1000.0,
+            "stale": self.sum(|thread| &thread.stale),
+            "coalesced": self.sum(|thread| &thread.coalesced),
+            "bypassed": self.sum(|thread| &thread.bypassed),
+            "errors": self.sum(|thread| &thread.errors),
+            "tokens_saved": self.sum(|thread| &thread.tokens_saved),
+            "seconds_saved": self.sum(|thread| &thread.millis_saved) as f64 / 1000.0,
             "kinds": kinds,
         });
         match members {
@@ -147,7 +167,7 @@ impl Stats {
 
     /// The counters of limits, by the setting's name.
     pub(crate) fn limits_section(&self) -> Map<String, Value> {
-        let count = |limit: Limit| Value::from(self.limits[limit as usize].get());
+        let count = |limit: Limit| Value::from(self.sum(|thread| &thread.limits[limit as usize]));
         LIMITS.into_iter().map(|(name, limit)| (name.to_owned(), count(limit))).collect()
     }
 }
@@ -171,6 +191,24 @@ pub(crate) fn human_bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_all_threads_counted_is_added_up_though_they_have_ended() {
+        let stats = Stats::default();
+        for _ in 0..2 {
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        (0..1000).for_each(|_| stats.here().lookups(Kind::Query).hits.increment());
+                        stats.limited(Limit::MaxBody);
+                    });
+                }
+            });
+        }
+        let section = stats.cache_section();
+        assert_eq!((&section["hits"], &section["kinds"]["query"]["hits"]), (&8000.into(), &8000.into()));
+        assert_eq!(stats.limits_section()["max_body"], 8);
+    }
 
     #[test]
     fn rates_and_sizes_read_well() {

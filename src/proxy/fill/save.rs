@@ -161,7 +161,7 @@ pub(super) async fn store(plan: &FillPlan, entry: Entry, times: Times) -> Result
     };
     exchange.log_step(Operation::CacheStore, started.elapsed(), stored.is_ok());
     stored.map_err(|_| {
-        shared.stats.errors.increment();
+        shared.stats.here().errors.increment();
         Reason::StoreUnavailable
     })
 }

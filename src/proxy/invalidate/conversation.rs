@@ -21,7 +21,7 @@ pub(crate) async fn begin(context: &RequestContext, store_budget: Duration) -> O
     match store.invalidate_within(&views, store_budget).await {
         Ok(point) => Some(point),
         Err(_) => {
-            context.shared().stats.errors.increment();
+            context.shared().stats.here().errors.increment();
             None
         }
     }

@@ -124,6 +124,6 @@ impl Drop for PendingInvalidation {
 /// Invalidates `targets`. If the store fails, it tells the other replicas later.
 pub(crate) async fn invalidate(shared: &Shared, targets: &[Target]) {
     if !targets.is_empty() && shared.store.invalidate(targets).await.is_err() {
-        shared.stats.errors.increment();
+        shared.stats.here().errors.increment();
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 /// The reply with a stored answer.
 pub(crate) fn found(context: &RequestContext, found: Found) -> Reply {
     let Found { entry, served, report } = found;
-    let stats = &context.shared().stats;
+    let stats = context.shared().stats.here();
     if report.status == CacheStatus::Stale {
         stats.stale.increment();
     }

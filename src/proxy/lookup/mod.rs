@@ -62,11 +62,11 @@ pub(crate) async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
     };
     let RequestContext { route, exchange, .. } = &*plan.context;
     let shared = plan.shared();
-    let counters = shared.stats.lookups(route.kind);
+    let counters = shared.stats.here().lookups(route.kind);
     let hit = !matches!(lookup, Lookup::Miss(_));
     match (hit, failed) {
         (true, _) => counters.hits.increment(),
-        (false, true) => shared.stats.errors.increment(),
+        (false, true) => shared.stats.here().errors.increment(),
         (false, false) => counters.misses.increment(),
     }
     exchange.log_step(Operation::CacheLookup { hit }, took, !failed);

@@ -42,7 +42,7 @@ use crate::{
         error::{ErrorKind, ProxyError},
         upstream::location::OwnNames,
     },
-    telemetry::stats::{Counter, Limit},
+    telemetry::stats::{Limit, Stats},
 };
 
 #[derive(Clone, Debug)]
@@ -50,20 +50,20 @@ pub(crate) struct Upstream {
     connector: Connector,
     pool: Arc<Pool>,
     permits: Arc<Semaphore>,
-    retried: Arc<Counter>,
+    stats: Arc<Stats>,
 }
 
 impl Upstream {
-    /// `permits` bounds the requests under way; `retried` counts those that were sent twice.
+    /// `permits` bounds the requests under way; `stats` counts those that were sent twice.
     ///
     /// # Errors
     /// If the upstream is reached over TLS and the system's certificates cannot be read.
     pub(crate) fn new(
         config: &UpstreamConfig,
         permits: Arc<Semaphore>,
-        retried: Arc<Counter>,
+        stats: Arc<Stats>,
     ) -> std::io::Result<Self> {
-        Ok(Self { connector: Connector::new(&config.url)?, pool: Arc::default(), permits, retried })
+        Ok(Self { connector: Connector::new(&config.url)?, pool: Arc::default(), permits, stats })
     }
 
     /// Sends `request`, whose target is a path and query. Waits for the response's head.
@@ -128,7 +128,7 @@ impl Upstream {
         let Some(again) = failed.unsent.or(copy.filter(|_| !failed.received_any)) else {
             return Err(broken_off(failed.error));
         };
-        self.retried.increment();
+        self.stats.here().retried.increment();
         Box::pin(self.send_over_new(config, again)).await
     }
 
