@@ -70,7 +70,7 @@ impl RedisClient {
             command.arg(&keys[*index]);
         }
         let key = lot.first().map_or("", |index| &keys[*index]);
-        let connection = connections.pick(is_large);
+        let connection = self.breaker.for_lookup(&connections, key, is_large);
         let call =
             Call { connections: &connections, connection, key, kind: CallKind::Read, within: Duration::MAX };
         let reply = self.breaker.call(call, connection.send(&command)).await?;

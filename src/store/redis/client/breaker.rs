@@ -99,6 +99,16 @@ impl Breaker {
         self.connections.load_full().ok_or(StoreError::Unavailable)
     }
 
+    /// The one of `connections` for a lookup of `key` on this thread.
+    pub(super) fn for_lookup<'a>(
+        &self,
+        connections: &'a Connections,
+        key: &str,
+        is_large: bool,
+    ) -> &'a Connection {
+        if is_large { &connections.large } else { connections.of_thread(&self.client, key, self.timeout) }
+    }
+
     pub(super) fn connected(&self) -> bool {
         self.connections.load().is_some()
     }
@@ -191,10 +201,10 @@ impl Breaker {
         if !connection.timeouts.timed_out(started, Instant::now()) {
             return;
         }
-        if std::ptr::eq(connection, &connections.small) {
-            self.trip(connections, Loss::because("no answer in time, three times in a row".to_owned()));
-        } else {
+        if std::ptr::eq(connection, &connections.large) {
             self.ask_refresh();
+        } else {
+            self.trip(connections, Loss::because("no answer in time, three times in a row".to_owned()));
         }
     }
 

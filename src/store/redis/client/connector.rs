@@ -6,6 +6,7 @@ use std::{
 };
 
 use ::redis::Value;
+use futures_util::future::join_all;
 use tokio::{sync::mpsc, time};
 
 use super::{
@@ -157,10 +158,8 @@ async fn refresh(breaker: &Breaker, idle_key: &str) {
 /// Tries every connection once.
 async fn heartbeat(breaker: &Breaker, idle_key: &str) {
     let Ok(connections) = breaker.connections() else { return };
-    tokio::join!(
-        try_connection(breaker, &connections, &connections.small, idle_key),
-        try_connection(breaker, &connections, &connections.large, idle_key),
-    );
+    join_all(connections.all().map(|connection| try_connection(breaker, &connections, connection, idle_key)))
+        .await;
 }
 
 async fn try_connection(

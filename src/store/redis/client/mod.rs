@@ -191,7 +191,7 @@ impl RedisClient {
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let connections = self.breaker.connections()?;
         let hash = self.large_keys.hash(key);
-        let connection = connections.pick(self.large_keys.contains(hash));
+        let connection = self.breaker.for_lookup(&connections, key, self.large_keys.contains(hash));
         let call =
             Call { connections: &connections, connection, key, kind: CallKind::Read, within: Duration::MAX };
         match self.breaker.call(call, connection.send(&get(key))).await? {
@@ -329,14 +329,10 @@ impl RedisClient {
         let connections = self.breaker.connections()?;
         let mut command: Cmd = ::redis::cmd("EVAL");
         command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
-        let call = Call {
-            connections: &connections,
-            connection: &connections.small,
-            key: keys.first().copied().unwrap_or_default(),
-            kind: CallKind::Aside,
-            within,
-        };
-        self.breaker.call(call, connections.small.send(&command)).await
+        let key = keys.first().copied().unwrap_or_default();
+        let connection = self.breaker.for_lookup(&connections, key, false);
+        let call = Call { connections: &connections, connection, key, kind: CallKind::Aside, within };
+        self.breaker.call(call, connection.send(&command)).await
     }
 
     /// A walk through the names that match `pattern`.
