@@ -11,6 +11,7 @@ mod redis;
 mod soak;
 mod truncated_answers;
 mod upstream;
+mod workers;
 
 use serde_json::{Value, json};
 

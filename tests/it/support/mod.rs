@@ -50,8 +50,13 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 
 /// Like [`run`], with another limit.
 pub(crate) fn run_within(limit: Duration, test: impl Future<Output = ()>) {
+    run_on(2, limit, test);
+}
+
+/// Like [`run_within`], on so many threads.
+pub(crate) fn run_on(threads: usize, limit: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(threads)
         .enable_all()
         .build()
         .expect("a runtime");

@@ -222,6 +222,21 @@ impl Sidecache {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
+    /// How long each of its workers has run, in nanoseconds.
+    pub(crate) fn worker_times(&self) -> Vec<u64> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let mut times: Vec<(String, u64)> = tasks
+            .filter_map(|task| {
+                let folder = task.ok()?.path();
+                let name = std::fs::read_to_string(folder.join("comm")).ok()?;
+                let times = std::fs::read_to_string(folder.join("schedstat")).ok()?;
+                name.starts_with("worker-").then_some((name, times.split(' ').next()?.parse().ok()?))
+            })
+            .collect();
+        times.sort();
+        times.into_iter().map(|(_, time)| time).collect()
+    }
+
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
         self.signal("TERM");

@@ -51,6 +51,7 @@ async fn replica(model: &Model, redis: &FaultProxy) -> Sidecache {
     Setup::to(&model.url())
         .arguments(&["--redis", &redis.url(), "--log-level", "ERROR"])
         .env("CACHE_NEAR_MEMORY", "0")
+        .env("CACHE_WORKERS", "8")
         .after("exec >/dev/null")
         .start_silent()
         .await

@@ -22,7 +22,7 @@ use sidecache::internals::{
 use tokio::task::JoinSet;
 
 use super::{BOUND, LIFE, calls, entry, key, kill_readers, replica, version};
-use crate::support::{RedisServer, measured, number_from, run_within};
+use crate::support::{RedisServer, measured, number_from, run_on};
 
 const REPLICAS: usize = 3;
 const STEPS: usize = 16;
@@ -250,7 +250,7 @@ impl History {
 #[test]
 fn no_entry_is_served_after_its_end() {
     let count = number_from("SIDECACHE_HISTORIES", 10_000);
-    run_within(Duration::from_secs(90 + count / 50), async move {
+    run_on(8, Duration::from_secs(90 + count / 50), async move {
         let redis = RedisServer::start();
         let mut replicas = Vec::new();
         for _ in 0..REPLICAS {
