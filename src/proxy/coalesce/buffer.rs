@@ -73,7 +73,6 @@ impl Buffer {
     pub(super) fn push(&mut self, chunk: Bytes) {
         self.len += chunk.len();
         self.chunks.push_back(chunk);
-        self.wake_readers();
     }
 
     pub(super) fn wake_readers(&mut self) {

@@ -121,20 +121,40 @@ impl FlightWriter {
     /// # Errors
     /// If nobody reads any more and the buffer is full.
     pub(crate) async fn chunk(&self, chunk: Bytes) -> Result<(), NoReaders> {
+        self.hold_chunk(chunk).await?;
+        self.wake_readers();
+        Ok(())
+    }
+
+    /// Like [`Self::chunk`], but wakes the readers only if it has to wait for them: more chunks come at once.
+    ///
+    /// # Errors
+    /// If nobody reads any more and the buffer is full.
+    pub(crate) async fn hold_chunk(&self, chunk: Bytes) -> Result<(), NoReaders> {
         loop {
             let now = Instant::now();
             let room = self.flight.buffer.lock().make_room(chunk.len(), self.flight.meta.bound, now);
-            match room {
+            let until = match room {
                 Room::Free => break,
                 Room::NoReaders => return Err(NoReaders),
-                Room::Later(None) => self.flight.progress.notified().await,
-                Room::Later(Some(until)) => {
-                    let _ = timeout_at(until, self.flight.progress.notified()).await;
+                Room::Later(until) => until,
+            };
+            self.wake_readers();
+            let progress = self.flight.progress.notified();
+            match until {
+                None => progress.await,
+                Some(until) => {
+                    let _ = timeout_at(until, progress).await;
                 }
             }
         }
         self.flight.buffer.lock().push(chunk);
         Ok(())
+    }
+
+    /// Lets the readers have what was held.
+    pub(crate) fn wake_readers(&self) {
+        self.flight.buffer.lock().wake_readers();
     }
 
     /// Completes once nobody reads any more.

@@ -1,10 +1,15 @@
 //! Reading the body of the upstream's response while its readers get it.
 
 use std::{
+    future::poll_fn,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http_body::Frame;
 use http_body_util::BodyExt;
 
 use crate::{
@@ -24,6 +29,9 @@ use crate::{
 
 /// How long the fill waits for the body to end after the answer's last event. What comes in that time is stored too.
 const END_WAIT: Duration = Duration::from_millis(50);
+
+/// How many chunks are held before their readers are woken.
+const MAX_HELD: usize = 32;
 
 impl Fill {
     /// Passes the body on to the readers as it comes, and records it unless it is too large. Once it proves larger than
@@ -49,15 +57,27 @@ impl Fill {
         let mut is_marked = is_too_large;
         let mut has_readers = true;
         let mut ended: Option<Instant> = None;
+        let mut held = 0;
         let ends_when_abandoned = self.ends_when_abandoned();
         // An answer that cannot be stored is only of use to its readers.
         let may_stop = |recorder: &Recorder| !recorder.fits() || verdict.is_err() || ends_when_abandoned;
         loop {
-            let frame = tokio::select! {
-                frame = body.frame() => frame,
-                () = writer.closed(), if may_stop(&recorder) && ended.is_none() => return Err(Stop::Abandoned),
-                () = until(ended.map(|ended| ended + END_WAIT)) => return Ok((recorder, Some(body))),
+            let at_hand = if held < MAX_HELD { frame_at_hand(&mut body).await } else { None };
+            let frame = match at_hand {
+                Some(frame) => frame,
+                None => {
+                    held = 0;
+                    writer.wake_readers();
+                    tokio::select! {
+                        frame = body.frame() => frame,
+                        () = writer.closed(), if may_stop(&recorder) && ended.is_none() => {
+                            return Err(Stop::Abandoned);
+                        }
+                        () = until(ended.map(|ended| ended + END_WAIT)) => return Ok((recorder, Some(body))),
+                    }
+                }
             };
+            held += 1;
             let Some(frame) = frame else { return Ok((recorder, None)) };
             let Ok(chunk) = frame.map_err(|error| upstream::cut(&error))?.into_data() else { continue };
             if recorder.add(chunk.clone(), Instant::now(), is_last) && ended.is_none() {
@@ -70,7 +90,7 @@ impl Fill {
                 self.mark_unshareable().await;
             }
             // All readers have left, and the buffer is full: nobody can join any more, and the answer is only stored.
-            if has_readers && writer.chunk(chunk).await.is_err() {
+            if has_readers && writer.hold_chunk(chunk).await.is_err() {
                 if may_stop(&recorder) {
                     self.plan.shared().stats.limited(Limit::MaxBuffer);
                     return Err(Stop::Abandoned);
@@ -103,6 +123,24 @@ pub(super) async fn pass_on(mut rest: UpstreamBody, writer: &FlightWriter) -> Re
             }
         }
     }
+}
+
+/// The next frame, if it is here already or the connection's task has it: several events that came together then go to a
+/// client in one write. A stream of 21 such events took 24 writes without this, and takes 3.
+async fn frame_at_hand(body: &mut UpstreamBody) -> Option<Option<Result<Frame<Bytes>, BodyError>>> {
+    if let Some(frame) = body.frame().now_or_never() {
+        return Some(frame);
+    }
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+    body.frame().now_or_never()
 }
 
 /// Completes at `then`; without one, never.
