@@ -19,6 +19,8 @@ pub(crate) struct Ports {
     pub(crate) memory: u16,
     /// The same, which logs every request.
     pub(crate) logging: u16,
+    /// A sidecache of another version, where one is to be measured beside this one.
+    pub(crate) before: Option<u16>,
     /// A sidecache with Redis, where that is installed.
     pub(crate) redis: Option<u16>,
     /// An nginx, where that is installed.
@@ -98,7 +100,7 @@ fn question(prefix: &str, text: &str, stream: bool) -> Vec<u8> {
 
 /// All cases, each direct call before what stands beside it.
 pub(crate) fn all(ports: &Ports) -> Vec<Case> {
-    let &Ports { upstream, memory, logging, redis, nginx } = ports;
+    let &Ports { upstream, memory, logging, before, redis, nginx } = ports;
     let mut cases = vec![
         Case::new("direct: a question", upstream, Ask::New, ""),
         Case::new("miss, in-process store", memory, Ask::New, "MISS").beside(Ask::New),
@@ -118,6 +120,14 @@ pub(crate) fn all(ports: &Ports) -> Vec<Case> {
         Case::new("direct: a GET", upstream, Ask::Uncovered, ""),
         Case::new("pass-through GET", memory, Ask::Uncovered, "").beside(Ask::Uncovered),
     ]);
+    if let Some(before) = before {
+        cases.extend([
+            Case::new("miss, the version before", before, Ask::New, "MISS").beside(Ask::New),
+            Case::new("hit, the version before", before, Ask::Same, "HIT").beside(Ask::New),
+            Case::new("first event, miss, the version before", before, Ask::FirstEvent, "MISS")
+                .beside(Ask::FirstEvent),
+        ]);
+    }
     if let Some(nginx) = nginx {
         let passed = |name, ask| Case { prefix: "/uncached", ..Case::new(name, nginx, ask, "").beside(ask) };
         cases.push(passed("nginx without a cache: a question", Ask::New));

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench latency                    # 4,000 rounds
 //! cargo bench --bench latency -- --rounds 500 --in-a-row 1
+//! cargo bench --bench latency -- --before /path/of/another/sidecache
 //! ```
 //!
 //! The upstream answers at once, in a thread of this process; the sidecaches are the real binary, as children. Each
@@ -18,6 +19,8 @@ mod cases;
 mod client;
 mod event_delays;
 mod table;
+
+use std::path::PathBuf;
 
 use support::{arguments::Arguments, machine, nginx, process, sidecache, upstream::Upstream};
 
@@ -42,6 +45,13 @@ fn main() {
             sidecache::Options { redis, log_level, ..sidecache::Options::to(upstream.port) },
         )
     };
+    let binary: Option<PathBuf> = Arguments::read().value("--before");
+    let before = binary.as_deref().map(|binary| {
+        sidecache::start(
+            folder.path(),
+            sidecache::Options { binary, ..sidecache::Options::to(upstream.port) },
+        )
+    });
     let redis = process::redis(folder.path());
     let memory = start("ERROR", None);
     let logging = start("INFO", None);
@@ -51,6 +61,7 @@ fn main() {
         upstream: upstream.port,
         memory: memory.port,
         logging: logging.port,
+        before: before.as_ref().map(|before| before.port),
         redis: remote.as_ref().map(|remote| remote.port),
         nginx: nginx.as_ref().map(|nginx| nginx.port),
     };

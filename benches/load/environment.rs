@@ -1,6 +1,6 @@
 //! The servers that all cases share.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -10,6 +10,7 @@ use crate::{
     numbered_request::NumberedRequest,
     origin::{self, Service},
     support::{
+        arguments::Arguments,
         nginx,
         process::{self, Listening},
         sidecache::{self, Options},
@@ -17,8 +18,8 @@ use crate::{
     },
 };
 
-/// Callers in every case.
-pub(crate) const CONNECTIONS: usize = 32;
+/// Callers in every case, where nobody says how many.
+const CONNECTIONS: usize = 32;
 
 /// The number of different questions in cases with hits only.
 pub(crate) const KNOWN: u64 = 10;
@@ -31,10 +32,14 @@ pub(crate) struct Environment {
     pub(crate) service: Service,
     /// A bare hyper server.
     pub(crate) hello: Listening,
+    /// Another one, whose answer is like a hit.
+    pub(crate) same_answer: Listening,
     /// nginx.
     pub(crate) nginx: Option<Listening>,
     /// Varnish.
     pub(crate) varnish: Option<Listening>,
+    /// The binary of another version, which is measured beside this one.
+    before: Option<PathBuf>,
 }
 
 impl Environment {
@@ -44,7 +49,16 @@ impl Environment {
         let service = Service::start();
         let nginx = nginx::start(folder.path(), service.port());
         let varnish = varnish::start(folder.path(), service.port());
-        Self { folder, hello: origin::hello(), nginx, varnish, service }
+        let before = Arguments::read().value("--before");
+        Self {
+            folder,
+            hello: origin::hello(),
+            same_answer: origin::same_answer(),
+            nginx,
+            varnish,
+            before,
+            service,
+        }
     }
 
     /// A folder for the processes.
@@ -57,10 +71,21 @@ impl Environment {
         sidecache::start(self.folder(), change(Options::to(self.service.port())))
     }
 
+    /// The same of the other version, if there is one.
+    pub(crate) fn before<'a>(&'a self, change: impl FnOnce(Options<'a>) -> Options<'a>) -> Option<Listening> {
+        let binary = self.before.as_deref()?;
+        Some(self.sidecache(|options| Options { binary, ..change(options) }))
+    }
+
     /// A Redis, if it is installed.
     pub(crate) fn redis(&self) -> Option<Listening> {
         process::redis(self.folder())
     }
+}
+
+/// How many callers there are in every case.
+pub(crate) fn connections() -> usize {
+    Arguments::read().value("--connections").unwrap_or(CONNECTIONS)
 }
 
 /// Known questions to `process`.
@@ -70,11 +95,17 @@ pub(crate) fn hits(process: &Listening, question: NumberedRequest) -> Work {
 
 /// Questions to `port`, whose answers repeat their numbers.
 pub(crate) fn asks(port: u16, question: NumberedRequest, numbers: Numbers) -> Work {
-    Work::Answers(Load { port, question, numbers, is_answered: true, connections: CONNECTIONS })
+    Work::Answers(Load { port, question, numbers, is_answered: true, connections: connections() })
 }
 
 /// Requests to a server that answers everything with a greeting.
 pub(crate) fn greetings(hello: &Listening, question: NumberedRequest) -> Work {
     let numbers = Numbers::Below(KNOWN);
-    Work::Answers(Load { port: hello.port, question, numbers, is_answered: false, connections: CONNECTIONS })
+    Work::Answers(Load {
+        port: hello.port,
+        question,
+        numbers,
+        is_answered: false,
+        connections: connections(),
+    })
 }

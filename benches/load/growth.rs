@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     Scale,
     comparison::Comparison,
-    environment::{CONNECTIONS, Environment, asks, hits},
+    environment::{Environment, asks, connections, hits},
     figure::Figure,
     generator::{Load, Numbers},
     hits::SHORT,
@@ -84,7 +84,7 @@ fn store(sidecache: &Listening, questions: std::ops::Range<u64>) {
         question: NumberedRequest::json("", SHORT),
         numbers: Numbers::all(questions),
         is_answered: true,
-        connections: CONNECTIONS,
+        connections: connections(),
     };
     assert_eq!(load.run(Duration::from_secs(3_600)).wrong, 0, "wrong answers while the store is filled");
 }

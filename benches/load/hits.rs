@@ -3,7 +3,7 @@
 use crate::{
     Scale,
     comparison::Comparison,
-    environment::{CONNECTIONS, Environment, greetings, hits},
+    environment::{Environment, connections, greetings, hits},
     numbered_request::NumberedRequest,
     redis_benchmark::RedisBenchmark,
     support::sidecache::Options,
@@ -25,13 +25,19 @@ pub(crate) fn in_process(environment: &Environment, _: &Scale) -> Option<Compari
     let question = || NumberedRequest::json("", SHORT);
     let mut case =
         Comparison::new("a hit in the process, 300 bytes").with("sidecache", hits(&sidecache, question()));
+    if let Some(before) = environment.before(|options| options) {
+        case = case.with("the version before", hits(&before, question())).keep(before);
+    }
     if let Some(nginx) = &environment.nginx {
         case = case.with("nginx", hits(nginx, question())).bounds(1.0, 1.15);
     }
     if let Some(varnish) = &environment.varnish {
         case = case.with("Varnish, by GET", hits(varnish, NumberedRequest::get()));
     }
-    case = case.with("bare hyper, hello", greetings(&environment.hello, question())).bounds(0.7, 0.85);
+    case = case
+        .with("bare hyper, hello", greetings(&environment.hello, question()))
+        .bounds(0.75, 0.85)
+        .with("bare hyper, an answer like a hit", greetings(&environment.same_answer, question()));
     Some(case.keep(sidecache))
 }
 
@@ -82,9 +88,13 @@ pub(crate) fn redis(environment: &Environment, _: &Scale) -> Option<Comparison> 
     let asked = hits(&far, question());
     asked.warm_up(std::time::Duration::ZERO);
     let len = stored_len(redis.port);
-    let benchmark = RedisBenchmark { port: redis.port, len, connections: CONNECTIONS };
-    let case = Comparison::new(&format!("a hit in Redis, {len} bytes there"))
-        .with("sidecache, no tier in front", asked)
+    let benchmark = RedisBenchmark { port: redis.port, len, connections: connections() };
+    let mut case = Comparison::new(&format!("a hit in Redis, {len} bytes there"))
+        .with("sidecache, no tier in front", asked);
+    if let Some(before) = environment.before(|options| Options { redis: Some(redis.port), ..options }) {
+        case = case.with("the version before", hits(&before, question())).keep(before);
+    }
+    let case = case
         .with("redis-benchmark, GET", crate::comparison::Work::Gets(benchmark))
         .bounds(0.4, 0.6)
         .with("sidecache, the tier in front", hits(&near, question()));

@@ -3,11 +3,12 @@
 //! ```text
 //! cargo bench --bench load                           # all cases
 //! cargo bench --bench load -- --only hit,redis --rounds 9 --seconds 5
+//! cargo bench --bench load -- --only hit,miss --before /path/of/another/sidecache --connections 1000
 //! ```
 //!
 //! The service behind answers at once and names the question, so that a wrong answer is seen; how often it is asked is
 //! counted, so that a hit is known to be one. Everything that is measured is a process of its own; 32 keep-alive
-//! connections ask, from this one. In a round, each who takes part in a case works for the same time, one after the
+//! connections (or `--connections`) ask, from this one. In a round, each who takes part in a case works for the same time, one after the
 //! other, in another order each time. Figures are medians over the rounds, and a ratio is the median of the rounds'
 //! ratios.
 

@@ -3,7 +3,7 @@
 use crate::{
     Scale,
     comparison::{Comparison, Work},
-    environment::{CONNECTIONS, Environment, asks},
+    environment::{Environment, asks, connections},
     generator::Numbers,
     hits::SHORT,
     numbered_request::NumberedRequest,
@@ -14,6 +14,9 @@ use crate::{
 pub(crate) fn in_process(environment: &Environment, _: &Scale) -> Option<Comparison> {
     let sidecache = environment.sidecache(|options| options);
     let mut case = Comparison::new("a miss, 300 bytes").with("sidecache", new(sidecache.port, 1));
+    if let Some(before) = environment.before(|options| options) {
+        case = case.with("the version before", new(before.port, 1)).keep(before);
+    }
     if let Some(nginx) = &environment.nginx {
         case = case.with("nginx", new(nginx.port, 1));
     }
@@ -24,7 +27,7 @@ pub(crate) fn in_process(environment: &Environment, _: &Scale) -> Option<Compari
 /// Each as often as there are callers: most join the one who asks first, or come just after.
 pub(crate) fn coalesced(environment: &Environment, _: &Scale) -> Option<Comparison> {
     let sidecache = environment.sidecache(|options| options);
-    let each = CONNECTIONS as u64;
+    let each = connections() as u64;
     let mut case =
         Comparison::new("new questions, each asked 32 times").with("sidecache", new(sidecache.port, each));
     if let Some(nginx) = &environment.nginx {

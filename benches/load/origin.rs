@@ -5,21 +5,27 @@ use std::{
     net::Ipv4Addr,
     process::Command,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     Request, Response,
-    body::{Body, Frame, Incoming},
+    body::{Frame, Incoming},
     server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, Handle},
+};
 
 use crate::{
     numbered_request,
@@ -29,6 +35,7 @@ use crate::{
 /// Stands before the port in the command line of such a process.
 const SERVICE: &str = "--service";
 const HELLO: &str = "--hello";
+const SAME: &str = "--same";
 
 /// Where the service tells how often it was asked.
 const CALLS: &str = "/calls";
@@ -66,6 +73,11 @@ pub(crate) fn hello() -> Listening {
     this_program(HELLO)
 }
 
+/// Starts a bare hyper server whose answer is as long as a hit's and has as many headers.
+pub(crate) fn same_answer() -> Listening {
+    this_program(SAME)
+}
+
 fn this_program(role: &str) -> Listening {
     Listening::start(role, |port| {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
@@ -81,36 +93,79 @@ pub(crate) fn run_if_asked() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let port = || port.parse().expect("a port");
     match role.as_str() {
-        SERVICE => runtime.block_on(serve(port(), Arc::new(AtomicU64::new(0)), answer)),
-        HELLO => runtime.block_on(serve(port(), (), say_hello)),
+        SERVICE => runtime.block_on(serve(port())),
+        HELLO => runtime.block_on(serve_on_each_core(port(), greeting)),
+        SAME => runtime.block_on(serve_on_each_core(port(), like_a_hit)),
         _ => {}
     }
 }
 
 /// Serves until it is killed.
-async fn serve<S, F, B>(port: u16, state: S, answer: fn(S, Request<Incoming>) -> F)
-where
-    S: Clone + Send + Sync + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
-{
+async fn serve(port: u16) {
+    let calls = Arc::new(AtomicU64::new(0));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("a free port");
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let _ = stream.set_nodelay(true);
-        let state = state.clone();
+        let calls = Arc::clone(&calls);
         let service = service_fn(move |request| {
-            let answer = answer(state.clone(), request);
+            let answer = answer(Arc::clone(&calls), request);
             async { Ok::<_, Infallible>(answer.await) }
         });
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
 
-async fn say_hello((): (), request: Request<Incoming>) -> Response<Full<Bytes>> {
+/// Serves as sidecache does: one listener accepts, and a runtime on each core serves the connections that it gets.
+async fn serve_on_each_core(port: u16, respond: fn() -> Response<Full<Bytes>>) {
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let runtimes: Vec<Handle> = (0..workers)
+        .map(|_| {
+            let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let handle = runtime.handle().clone();
+            thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+            handle
+        })
+        .collect();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("a free port");
+    for worker in (0..workers).cycle() {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let _ = stream.set_nodelay(true);
+        let Ok(stream) = stream.into_std() else { continue };
+        runtimes[worker].spawn(async move {
+            let stream = TcpStream::from_std(stream).expect("a socket");
+            let service = service_fn(move |request| async move {
+                read(request).await;
+                Ok::<_, Infallible>(respond())
+            });
+            // A limit on the time of a head, as sidecache has.
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10));
+            let _ = http.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn read(request: Request<Incoming>) {
     let mut body = request.into_body();
     while let Some(Ok(_)) = body.frame().await {}
+}
+
+fn greeting() -> Response<Full<Bytes>> {
     Response::new(Full::new(Bytes::from_static(b"hello")))
+}
+
+fn like_a_hit() -> Response<Full<Bytes>> {
+    static BODY: LazyLock<Bytes> = LazyLock::new(|| json("1").into());
+    let mut response = Response::new(Full::new(BODY.clone()));
+    let values =
+        ["application/json", "HIT", "query", "sidecache; hit; ttl=1800", "7", "1800", "0.0001", "4f1c2d3e"];
+    let names =
+        ["content-type", "x-a", "x-b", "cache-status", "age", "x-c", "x-process-time", "x-request-id"];
+    for (name, value) in names.into_iter().zip(values) {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 async fn answer(

@@ -10,6 +10,8 @@ const SETTINGS: &str = "[limits]\nmax_connections = 12000\nheader_timeout = \"12
 /// How one is started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options<'a> {
+    /// The program.
+    pub(crate) binary: &'a Path,
     /// The upstream's port.
     pub(crate) upstream: u16,
     /// The port of Redis, where that is the store.
@@ -26,8 +28,9 @@ pub(crate) struct Options<'a> {
 
 impl Options<'_> {
     /// One with the in-process store in front of `upstream`, which logs errors.
-    pub(crate) const fn to(upstream: u16) -> Self {
+    pub(crate) fn to(upstream: u16) -> Self {
         Self {
+            binary: Path::new(env!("CARGO_BIN_EXE_sidecache")),
             upstream,
             redis: None,
             near_memory: "0",
@@ -48,7 +51,7 @@ pub(crate) fn command(folder: &Path, port: u16, options: Options<'_>) -> Command
     let home = folder.join(format!("sidecache-{port}"));
     fs::create_dir_all(&home).expect("a folder of its own");
     fs::write(home.join("sidecache.toml"), SETTINGS).expect("its settings");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sidecache"));
+    let mut command = Command::new(options.binary);
     command.current_dir(&home).env_clear();
     let admin = options.admin.map_or("off".to_owned(), |port| format!("127.0.0.1:{port}"));
     command.env("ADMIN_LISTEN", admin).env("CACHE_NEAR_MEMORY", options.near_memory);

@@ -126,7 +126,7 @@ pub(super) async fn pass_on(mut rest: UpstreamBody, writer: &FlightWriter) -> Re
 }
 
 /// The next frame, if it is here already or the connection's task has it: several events that came together then go to a
-/// client in one write. A stream of 21 such events took 24 writes without this, and takes 3.
+/// client in one write. A stream of 21 such events takes 5 writes, and took 24.
 async fn frame_at_hand(body: &mut UpstreamBody) -> Option<Option<Result<Frame<Bytes>, BodyError>>> {
     if let Some(frame) = body.frame().now_or_never() {
         return Some(frame);
