@@ -82,6 +82,8 @@ reasons! {
     ErrorEvent => "error-event",
     /// The answer reports an error, though its status is 200.
     AnswerError => "answer-error",
+    /// The answer lacks something that the route requires.
+    AnswerIncomplete => "answer-incomplete",
     /// The request asked for JSON, and the answer's text is not JSON.
     NotAsAsked => "not-as-asked",
     /// The answer is not one vector of numbers for each input.

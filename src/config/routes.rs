@@ -16,9 +16,9 @@ use crate::{
         kind::{Kind, KindTtls},
         pattern::Pattern,
     },
-    dialect::{Dialect, usage::UsageSetting},
+    dialect::{Dialect, StreamEnd, usage::UsageSetting},
     http::headers::HeaderPattern,
-    json::{canonical::Normalize, pointer::Pointer},
+    json::{canonical::Normalize, condition::Condition, pointer::Pointer},
 };
 
 /// The settings that apply to all routes.
@@ -149,7 +149,10 @@ impl RouteReader<'_> {
         let invalidates = self.take("invalidates", kinds);
         let cache_tool_calls = self.take("cache_tool_calls", BOOL.parse);
         let honor = self.take("honor_request_cache_control", BOOL.parse);
-        let stream_end = self.take("stream_end", TEXT.parse);
+        let when = self.take("when", conditions);
+        let error = self.take("error", conditions);
+        let require = self.take("require", conditions);
+        let stream_end = self.take("stream_end", stream_end);
         let good_ends = self.take("good_ends", words);
         let usage = self.take("usage", |value| {
             one_of(value, &[("as-asked", UsageSetting::AsAsked), ("ask", UsageSetting::Ask)])
@@ -180,6 +183,9 @@ impl RouteReader<'_> {
         route.normalize = normalize.unwrap_or(route.normalize);
         route.cache_tool_calls = cache_tool_calls.unwrap_or(route.cache_tool_calls);
         route.honor_request_cache_control = honor.unwrap_or(route.honor_request_cache_control);
+        route.when = when.unwrap_or_default();
+        route.error = error.unwrap_or_default();
+        route.require = require.unwrap_or_default();
         route.stream_end = stream_end;
         route.good_ends = good_ends.unwrap_or_default();
         route.usage = usage.unwrap_or(route.usage);
@@ -226,6 +232,19 @@ fn words(value: &Value) -> Result<Vec<String>, String> {
 
 fn pointers(value: &Value) -> Result<Vec<Pointer>, String> {
     list_of(value, "a list of JSON pointers", str::parse)
+}
+
+fn conditions(value: &Value) -> Result<Vec<Condition>, String> {
+    list_of(value, "a list of conditions, as in [\"/status = \\\"ok\\\"\"]", str::parse)
+}
+
+/// A text with the beginning of a condition is one; `eof` is the end of the body.
+fn stream_end(value: &Value) -> Result<StreamEnd, String> {
+    match (TEXT.parse)(value)? {
+        text if text == "eof" => Ok(StreamEnd::Eof),
+        text if text.starts_with(['/', '!', '@']) => text.parse().map(StreamEnd::Event),
+        text => Ok(StreamEnd::Named(text)),
+    }
 }
 
 fn normalize(value: &Value) -> Result<Vec<Normalize>, String> {

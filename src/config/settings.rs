@@ -174,7 +174,7 @@ const fn route_key(key: &'static str, about: &'static str) -> RouteKey {
 }
 
 /// Every key of a `[[route]]` table.
-pub(super) static ROUTE_KEYS: [RouteKey; 26] = [
+pub(super) static ROUTE_KEYS: [RouteKey; 29] = [
     route_key("name", "Its name, part of the key and of the logs; its match where there is none."),
     route_key(
         "match",
@@ -210,7 +210,16 @@ pub(super) static ROUTE_KEYS: [RouteKey; 26] = [
         "honor_request_cache_control",
         "Whether a request's Cache-Control and X-Cache-TTL are honoured.",
     ),
-    route_key("stream_end", "The event or the data that ends its streams."),
+    route_key(
+        "when",
+        "What a request's body must say, else the next route is tried: conditions, as in \"/mode = \\\"query\\\"\".",
+    ),
+    route_key("error", "What an answer says that is an error, whatever its status: conditions, any of them."),
+    route_key("require", "What an answer must say, in a stream in some event: conditions, all of them."),
+    route_key(
+        "stream_end",
+        "What ends its streams: an event's name, data or type; a condition on an event; or \"eof\", the body's end.",
+    ),
     route_key("good_ends", "Further finish and stop reasons that end an answer well."),
     route_key(
         "usage",

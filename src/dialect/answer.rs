@@ -6,9 +6,20 @@ use bytes::Bytes;
 
 use super::{ask::Ask, usage::Usage};
 use crate::{
-    json::{Json, pointer::Pointer},
+    json::{Json, condition::Condition, pointer::Pointer},
     reason::Reason,
 };
+
+/// What ends the streams of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// An event with this name, this data, or this for its `type`; further to the dialect's own ends.
+    Named(String),
+    /// An event for which this holds, and no other.
+    Event(Condition),
+    /// The end of the body, if the body's framing shows that it is whole.
+    Eof,
+}
 
 /// What an answer is worth, and what it says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +34,8 @@ pub struct Answer {
     pub(crate) without_ids: Option<Bytes>,
     /// What the answer says that it depends on. One tag may be there more than once.
     pub(crate) tags: Vec<String>,
+    /// What the route's own conditions say of it, whatever its status.
+    pub(crate) by_route: Result<(), Reason>,
     /// Whether the dialect's own end was seen, so that a cut would have been noticed without framing.
     pub(crate) end_seen: bool,
     /// The word that the answer ended with, if that is not a good one.
@@ -57,7 +70,16 @@ impl Answer {
             Ok(()) => (Ok(()), None),
             Err(Refusal { reason, end }) => (Err(reason), end),
         };
-        Self { verdict, model, usage, without_ids: None, tags: Vec::new(), end_seen: true, end }
+        Self {
+            verdict,
+            model,
+            usage,
+            without_ids: None,
+            tags: Vec::new(),
+            by_route: Ok(()),
+            end_seen: true,
+            end,
+        }
     }
 
     pub(super) fn not_stored(reason: Reason) -> Self {
@@ -77,8 +99,12 @@ pub struct JudgeOptions<'a> {
     pub(crate) ask: &'a Ask,
     /// Whether answers that call tools are stored.
     pub(crate) cache_tool_calls: bool,
-    /// What the route calls the end of its streams.
-    pub(crate) stream_end: Option<&'a str>,
+    /// What the route says that is an error.
+    pub(crate) error: &'a [Condition],
+    /// What the route says that must be there.
+    pub(crate) require: &'a [Condition],
+    /// What the route says that ends its streams.
+    pub(crate) stream_end: Option<&'a StreamEnd>,
     /// Further words that end an answer well.
     pub(crate) good_ends: &'a [String],
     /// Where the answer names what it depends on; `None` leaves it to the dialect.

@@ -4,7 +4,7 @@
 //! An implementation is strict: where an answer may be incomplete it says so, which costs a hit and nothing
 //! else.
 
-use super::answer::{Answer, Document, JudgeOptions};
+use super::answer::{Answer, Document, JudgeOptions, StreamEnd};
 use crate::{http::sse, json::Json, reason::Reason};
 
 /// One API.
@@ -52,8 +52,8 @@ pub(super) trait Api {
     }
 
     /// Whether a stream ends with this event, whatever comes behind it. Each event is looked at as it comes,
-    /// so this searches for a word before it parses JSON. `named` is what the route calls the end.
-    fn ends_with(&self, event: &sse::Event, named: Option<&str>) -> bool;
+    /// so this searches for a word before it parses JSON. `end` is what the route says of it.
+    fn ends_with(&self, event: &sse::Event, end: Option<&StreamEnd>) -> bool;
 
     /// Judges an answer that is one document.
     fn document(&self, document: &Document<'_>, options: &JudgeOptions<'_>) -> Answer {

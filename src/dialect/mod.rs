@@ -40,7 +40,7 @@ pub(crate) use self::convert::Placement;
 pub use self::convert::{Rendered, StoredAnswer, place, serve};
 pub use self::name::Dialect;
 pub(crate) use self::{
-    answer::{Answer, JudgeOptions},
+    answer::{Answer, JudgeOptions, StreamEnd},
     ask::Form,
     conversation::conversations,
     convert::BY_HAND,

@@ -1,10 +1,10 @@
 //! JSON and bytes without a dialect: complete answers are stored, if they do not report a failure.
 
 use super::{
-    answer::{Answer, Document, JudgeOptions},
+    answer::{Answer, Document, JudgeOptions, StreamEnd},
     api::Api,
     failure,
-    rag::{ends_as_named, event_json},
+    rag::{ends_by_route, event_json},
 };
 use crate::{http::sse, json::Json, reason::Reason};
 
@@ -45,8 +45,8 @@ impl Api for Plain {
         }
     }
 
-    fn ends_with(&self, event: &sse::Event, named: Option<&str>) -> bool {
-        named.is_some() && ends_as_named(event, event_json(event).as_ref(), named)
+    fn ends_with(&self, event: &sse::Event, end: Option<&StreamEnd>) -> bool {
+        end.is_some() && ends_by_route(event, event_json(event).as_ref(), end)
     }
 
     /// Only the route knows how such a stream ends.
@@ -56,10 +56,14 @@ impl Api for Plain {
             if failure::in_event(event, json.as_ref()) {
                 return Answer::not_stored(Reason::ErrorEvent);
             }
-            if ends_as_named(event, json.as_ref(), options.stream_end) {
+            if ends_by_route(event, json.as_ref(), options.stream_end) {
                 return Answer::new(Ok(()), None, None);
             }
         }
-        Answer::not_stored(Reason::NoProperEnd)
+        match options.stream_end {
+            Some(StreamEnd::Eof) if !events.is_empty() => Answer::opaque(),
+            Some(StreamEnd::Eof) => Answer::not_stored(Reason::Empty),
+            _ => Answer::not_stored(Reason::NoProperEnd),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! two of them are alike, so failures, ends and answers are found by the words that such services use.
 
 use super::{
-    answer::{Answer, JudgeOptions, Refusal},
+    answer::{Answer, JudgeOptions, Refusal, StreamEnd},
     api::{Api, has, is_filled, text_of},
     ends, failure,
     usage::read_usage,
@@ -35,8 +35,8 @@ impl Api for Rag {
         has(body, "max_tokens")
     }
 
-    fn ends_with(&self, event: &sse::Event, named: Option<&str>) -> bool {
-        is_end(event, event_json(event).as_ref(), named)
+    fn ends_with(&self, event: &sse::Event, end: Option<&StreamEnd>) -> bool {
+        is_end(event, event_json(event).as_ref(), end)
     }
 
     fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer {
@@ -60,15 +60,24 @@ impl Api for Rag {
             // An event without JSON that ends the stream says nothing else.
             says |= !(is_end && json.is_none()) && failure::says_word(event, json.as_ref());
             if is_end {
-                let verdict = match (says, calls && !options.cache_tool_calls) {
-                    (_, true) => Err(Reason::ToolCalls.into()),
-                    (true, false) => Ok(()),
-                    (false, false) => Err(Reason::Empty.into()),
-                };
+                let verdict = judge_content(says, calls, options);
                 return Answer::new(ended.and(verdict), model, usage);
             }
         }
+        if options.stream_end == Some(&StreamEnd::Eof) {
+            let verdict = judge_content(says, calls, options);
+            return Answer { end_seen: false, ..Answer::new(ended.and(verdict), model, usage) };
+        }
         Answer { model, usage, ..Answer::not_stored(Reason::NoProperEnd) }
+    }
+}
+
+/// Judges a stream that has ended by whether it says anything, and whether it calls tools.
+fn judge_content(says: bool, calls: bool, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
+    match (says, calls && !options.cache_tool_calls) {
+        (_, true) => Err(Reason::ToolCalls.into()),
+        (true, false) => Ok(()),
+        (false, false) => Err(Reason::Empty.into()),
     }
 }
 
@@ -121,18 +130,29 @@ fn calls_tool(json: &Json<'_>) -> bool {
         || matches!(kind, Some("tool_call" | "tool_calls" | "tool_use" | "function_call"))
 }
 
-/// Whether the stream properly ends with this event; `named` is what the route calls the end.
-fn is_end(event: &sse::Event, json: Option<&Json<'_>>, named: Option<&str>) -> bool {
+/// Whether the stream properly ends with this event; `end` is what the route says of it.
+fn is_end(event: &sse::Event, json: Option<&Json<'_>>, end: Option<&StreamEnd>) -> bool {
+    if ends_by_route(event, json, end) {
+        return true;
+    }
+    if matches!(end, Some(StreamEnd::Event(_) | StreamEnd::Eof)) {
+        return false;
+    }
     let kind = json.and_then(|json| json.get("type")).and_then(Json::as_str);
-    ends_as_named(event, json, named)
-        || event.data == "[DONE]"
+    event.data == "[DONE]"
         || matches!(event.name.as_str(), "done" | "end")
         || json.and_then(|json| json.get("done")).and_then(Json::as_bool) == Some(true)
         || matches!(kind, Some("done" | "end" | "complete"))
 }
 
-/// Whether the event's data, name or `type` is what the route calls the end.
-pub(super) fn ends_as_named(event: &sse::Event, json: Option<&Json<'_>>, named: Option<&str>) -> bool {
-    let kind = json.and_then(|json| json.get("type")).and_then(Json::as_str);
-    named.is_some_and(|named| event.data == named || event.name == named || kind == Some(named))
+/// Whether the route says that this event ends the stream.
+pub(super) fn ends_by_route(event: &sse::Event, json: Option<&Json<'_>>, end: Option<&StreamEnd>) -> bool {
+    match end {
+        Some(StreamEnd::Named(named)) => {
+            let kind = json.and_then(|json| json.get("type")).and_then(Json::as_str);
+            event.data == *named || event.name == *named || kind == Some(named)
+        }
+        Some(StreamEnd::Event(condition)) => condition.holds_in_event(&event.name, json),
+        Some(StreamEnd::Eof) | None => false,
+    }
 }

@@ -6,6 +6,7 @@
 //! `serde_json` does none of this.
 
 pub(crate) mod canonical;
+pub(crate) mod condition;
 pub(crate) mod headers;
 mod parser;
 pub(crate) mod pointer;

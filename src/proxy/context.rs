@@ -14,7 +14,7 @@ use crate::{
         state::{Live, Shared},
         upstream::{self, headers::upstream_headers},
     },
-    request::{CacheRequest, classify, head::RequestHead},
+    request::{CacheRequest, cover, head::RequestHead},
 };
 
 /// A request that a route covers. It never changes; all that answer the request share it.
@@ -29,17 +29,20 @@ pub(crate) struct RequestContext {
 }
 
 impl RequestContext {
-    /// Classifies the request, and notes its text in `exchange`. `None` where its body shows that no route covers it.
+    /// Classifies the request, and notes its text in `exchange`.
+    ///
+    /// # Errors
+    /// If its answer is not cached, as its body shows: the route that covers it all the same.
     pub(crate) fn new(
         exchange: &mut Exchange,
-        head: &RequestHead,
+        head: Arc<RequestHead>,
         parts: &Parts,
         body: &[u8],
-    ) -> Option<Arc<Self>> {
-        let cache_request = classify(head, parts, body, &exchange.live.classify_context)?;
+    ) -> Result<Arc<Self>, Option<Arc<Route>>> {
+        let live = &exchange.live;
+        let (route, cache_request) = cover(head, &live.routes, parts, body, &live.classify_context)?;
         exchange.question_text.clone_from(&cache_request.question_text);
-        let route = Arc::clone(&head.route);
-        Some(Arc::new(Self { route, exchange: exchange.clone(), cache_request }))
+        Ok(Arc::new(Self { route, exchange: exchange.clone(), cache_request: *cache_request }))
     }
 
     /// The settings as of the request.

@@ -194,9 +194,14 @@ impl Proxy {
             Err(BodyError::TooLarge(limit)) => return Err(too_large(limit).into()),
             Err(error) => return Err(Failure::ClientGone(error)),
         };
-        let Some(context) = RequestContext::new(exchange, &head, &parts, &body) else {
-            let invalidation = PendingInvalidation::for_request(exchange, &parts.headers, Some(&head.route));
-            return Box::pin(passthrough::forward(exchange, *parts, body.into(), None, invalidation)).await;
+        let context = match RequestContext::new(exchange, head, &parts, &body) {
+            Ok(context) => context,
+            Err(covering) => {
+                let invalidation =
+                    PendingInvalidation::for_request(exchange, &parts.headers, covering.as_deref());
+                return Box::pin(passthrough::forward(exchange, *parts, body.into(), None, invalidation))
+                    .await;
+            }
         };
         let reply = self.answer_covered(&context, parts, body).await?;
         let CacheRequest { conditions, range, .. } = &context.cache_request;

@@ -80,6 +80,10 @@ impl<'a> Dispatch<'a> {
         let upgrade = validation::upgrade(&parts.headers).map(str::to_owned);
         let why = match covering {
             None => PassThroughReason::Uncovered,
+            // Only the body shows whether it covers the request.
+            Some(route) if !route.when.is_empty() && upgrade.is_none() && !validation::climbs(path) => {
+                return Self::Cacheable(route);
+            }
             Some(route) if !route.cache => PassThroughReason::NotCached,
             Some(route) if !route.caches(method) => PassThroughReason::Method,
             Some(_) if upgrade.is_some() => PassThroughReason::Upgrade,

@@ -44,6 +44,8 @@ pub(crate) struct RequestHead {
     pub(crate) idempotency_key: Option<blake3::Hash>,
     /// The head's part of the key, for bodies that are read as the first one was.
     digest: OnceLock<(BodyForm, blake3::Hash)>,
+    /// The same head on a route that was tried after this one.
+    on_other_route: OnceLock<Arc<Self>>,
 }
 
 /// How a body is read; which headers count depends on that.
@@ -70,7 +72,28 @@ impl RequestHead {
             is_encoded: headers.contains_key(header::CONTENT_ENCODING),
             idempotency_key: headers.get(IDEMPOTENCY_KEY).map(|key| blake3::hash(key.as_bytes())),
             digest: OnceLock::new(),
+            on_other_route: OnceLock::new(),
         }
+    }
+
+    /// The same head on another route: that of the last call, if the route is the same.
+    pub(crate) fn on_other_route(&self, route: &Arc<Route>, parts: &Parts) -> Arc<Self> {
+        let new = || Arc::new(Self::new(route, parts));
+        let known = self.on_other_route.get_or_init(new);
+        if Arc::ptr_eq(&known.route, route) { Arc::clone(known) } else { new() }
+    }
+
+    /// Whether a body is to be JSON.
+    pub(crate) fn wants_json(&self, body: &[u8]) -> bool {
+        let route = &self.route;
+        route.mode == Mode::Ttl
+            && route.dialect.is_none_or(Dialect::is_json)
+            && (route.builtin || !body.is_empty())
+    }
+
+    /// Whether a body is read as JSON.
+    pub(crate) fn reads_json(&self, body: &[u8]) -> bool {
+        self.wants_json(body) && self.is_json && !self.is_encoded
     }
 
     /// The key's digest for this head, which is also in `parts`, and this body. `host_counts` is as in

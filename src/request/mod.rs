@@ -27,16 +27,16 @@ use crate::{
         key::{self, Body, BodyDigest, Key, namespace::Namespace},
         request_directives::RequestDirectives,
         rfc9111::{conditional::Conditions, range::Range},
-        route::{Mode, kind::Kind},
+        route::{Mode, Route, kind::Kind},
     },
     dialect::{Ask, Dialect, Inputs},
-    json::{Json, JsonError},
+    json::{Json, JsonError, condition::Condition},
     reason::Reason,
     request::{
         batch::Batch,
         body::{BodyContext, ParsedBody},
         head::RequestHead,
-        parse_cache::ParseCache,
+        parse_cache::{BodyId, ParseCache},
     },
 };
 
@@ -90,59 +90,93 @@ pub(crate) struct ClassifyContext {
     pub(crate) parse_cache: ParseCache,
 }
 
-/// Reads a request that a route covers by its method and path; `None` if its body shows that a built-in route
-/// does not cover it. `head` was read from `parts`, which are without the connection's headers.
+/// What a request's body shows of the route that covers it by its method and path.
+#[derive(Debug)]
+pub(crate) enum Classified {
+    /// The route covers it.
+    Covered(Box<CacheRequest>),
+    /// The built-in route is not for such a body, or the route does not cache: it is passed through.
+    NotCovered,
+    /// A condition of the route's `when` does not hold: the next route is tried.
+    Unmet,
+}
+
+/// Reads a request that a route covers by its method and path. `head` was read from `parts`, which are without the
+/// connection's headers.
 pub(crate) fn classify(
     head: &RequestHead,
     parts: &Parts,
     body: &[u8],
     classify_context: &ClassifyContext,
-) -> Option<CacheRequest> {
+) -> Classified {
     let route = &head.route;
     let classifier = Classifier { head, parts, classify_context };
-    let opaque = |refused: Option<Reason>| {
-        // A refused request has no key.
-        let counts = if refused.is_none() { body } else { &[] };
-        Some(classifier.cache_request(ParsedBody::opaque(classifier.body_context(), counts), refused))
-    };
-    if route.mode == Mode::Rfc9111 {
-        return opaque(None);
-    }
-    let wants_json = route.dialect.is_none_or(Dialect::is_json) && (route.builtin || !body.is_empty());
-    if !wants_json {
-        return opaque(None);
-    }
-    if !head.is_json {
-        return if route.builtin { None } else { opaque(Some(Reason::RequestNotJson)) };
-    }
-    if head.is_encoded {
-        return opaque(Some(Reason::RequestEncoded));
-    }
     // The inputs of a request for embeddings have entries of their own, so the whole body is not remembered.
-    let body_id = (route.kind != Kind::Embedding).then(|| classify_context.parse_cache.body_id(body));
+    let remembers = head.reads_json(body) && route.kind != Kind::Embedding && route.caches(&parts.method);
+    let body_id = remembers.then(|| classify_context.parse_cache.body_id(body));
     if let Some(parsed) =
         body_id.and_then(|id| classify_context.parse_cache.recall(&id, route, parts.uri.path()))
     {
-        return Some(classifier.cache_request(parsed, None));
+        return Classified::Covered(Box::new(classifier.cache_request(parsed, None)));
     }
-    let json = match Json::parse(body) {
-        Ok(json) => json,
-        Err(error) => return opaque(Some(parse_reason(error))),
-    };
-    let dialect = route.dialect_for(parts.uri.path(), &json);
-    let fits = dialect.fits(&json, route.model_elsewhere) && !(route.builtin && dialect == Dialect::Json);
-    match (fits, route.builtin) {
-        (true, _) if dialect == Dialect::Embedding => Some(classifier.batch(body, &json)),
-        (true, _) => {
-            let parsed = ParsedBody::new(classifier.body_context(), dialect, &json, body, Body::Json(&json));
-            if let Some(id) = body_id {
-                classify_context.parse_cache.remember(id, route, parts.uri.path(), &parsed);
-            }
-            Some(classifier.cache_request(parsed, None))
+    if unmet(head, body).is_some() {
+        return Classified::Unmet;
+    }
+    if !route.caches(&parts.method) {
+        return Classified::NotCovered;
+    }
+    match classifier.read(body, body_id) {
+        Some(cache_request) => Classified::Covered(Box::new(cache_request)),
+        None => Classified::NotCovered,
+    }
+}
+
+/// The first condition of the route's `when` that does not hold. None holds for a body that is no JSON.
+pub(crate) fn unmet<'a>(head: &'a RequestHead, body: &[u8]) -> Option<&'a Condition> {
+    let when = &head.route.when;
+    if when.is_empty() {
+        return None;
+    }
+    let json = if head.is_json && !head.is_encoded { Json::parse(body).ok() } else { None };
+    when.iter().find(|condition| !json.as_ref().is_some_and(|json| condition.holds(json)))
+}
+
+/// The route that covers a request, and what the request asks for there.
+pub(crate) type Covered = (Arc<Route>, Box<CacheRequest>);
+
+/// The first of `routes` that covers a request by its body too, from `head`'s route on, and what the request asks for
+/// there.
+///
+/// # Errors
+/// The route that covers the request without caching its answer, if there is one.
+pub(crate) fn cover(
+    head: Arc<RequestHead>,
+    routes: &[Arc<Route>],
+    parts: &Parts,
+    body: &[u8],
+    classify_context: &ClassifyContext,
+) -> Result<Covered, Option<Arc<Route>>> {
+    let mut tried = head;
+    loop {
+        let route = Arc::clone(&tried.route);
+        match classify(&tried, parts, body, classify_context) {
+            Classified::Covered(cache_request) => return Ok((route, cache_request)),
+            Classified::NotCovered => return Err(Some(route)),
+            Classified::Unmet => {}
         }
-        (false, true) => None,
-        (false, false) => opaque(Some(Reason::RequestNotInDialect)),
+        let next = following(routes, &route, parts).ok_or(None)?;
+        tried = tried.on_other_route(next, parts);
     }
+}
+
+/// The next route after `last` that covers a request by its method and path.
+pub(crate) fn following<'a>(
+    routes: &'a [Arc<Route>],
+    last: &Arc<Route>,
+    parts: &Parts,
+) -> Option<&'a Arc<Route>> {
+    let mut rest = routes.iter().skip_while(|route| !Arc::ptr_eq(route, last)).skip(1);
+    rest.find(|route| route.pattern.matches(&parts.method, parts.uri.path()))
 }
 
 const fn parse_reason(error: JsonError) -> Reason {
@@ -161,6 +195,44 @@ struct Classifier<'a> {
 }
 
 impl<'a> Classifier<'a> {
+    /// Reads a body that is not remembered; `None` if it shows that a built-in route does not cover the request.
+    fn read(&self, body: &[u8], body_id: Option<BodyId>) -> Option<CacheRequest> {
+        let Self { head, parts, classify_context } = self;
+        let route = &head.route;
+        let opaque = |refused: Option<Reason>| {
+            // A refused request has no key.
+            let counts = if refused.is_none() { body } else { &[] };
+            Some(self.cache_request(ParsedBody::opaque(self.body_context(), counts), refused))
+        };
+        if !head.wants_json(body) {
+            return opaque(None);
+        }
+        if !head.is_json {
+            return if route.builtin { None } else { opaque(Some(Reason::RequestNotJson)) };
+        }
+        if head.is_encoded {
+            return opaque(Some(Reason::RequestEncoded));
+        }
+        let json = match Json::parse(body) {
+            Ok(json) => json,
+            Err(error) => return opaque(Some(parse_reason(error))),
+        };
+        let dialect = route.dialect_for(parts.uri.path(), &json);
+        let fits = dialect.fits(&json, route.model_elsewhere) && !(route.builtin && dialect == Dialect::Json);
+        match (fits, route.builtin) {
+            (true, _) if dialect == Dialect::Embedding => Some(self.batch(body, &json)),
+            (true, _) => {
+                let parsed = ParsedBody::new(self.body_context(), dialect, &json, body, Body::Json(&json));
+                if let Some(id) = body_id {
+                    classify_context.parse_cache.remember(id, route, parts.uri.path(), &parsed);
+                }
+                Some(self.cache_request(parsed, None))
+            }
+            (false, true) => None,
+            (false, false) => opaque(Some(Reason::RequestNotInDialect)),
+        }
+    }
+
     fn body_context(&self) -> BodyContext<'a> {
         BodyContext {
             route: &self.head.route,
@@ -261,7 +333,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cache::route::{Route, Scope};
+    use crate::cache::route::Scope;
 
     fn classify_context() -> ClassifyContext {
         ClassifyContext {
@@ -274,13 +346,15 @@ mod tests {
         }
     }
 
-    fn routes() -> [Arc<Route>; 3] {
+    fn routes() -> [Arc<Route>; 4] {
         let route = |kind| {
             let route = Route::new("POST /**", kind, Duration::from_secs(60), Scope::Credential);
             route.expect("a route")
         };
         let ignoring = Route { ignore: vec!["/model".parse().expect("a pointer")], ..route(Kind::Query) };
-        [route(Kind::Query), ignoring, route(Kind::Other)].map(Arc::new)
+        let conditional =
+            Route { when: vec!["/model != \"ma\"".parse().expect("a condition")], ..route(Kind::Query) };
+        [route(Kind::Query), ignoring, route(Kind::Other), conditional].map(Arc::new)
     }
 
     proptest! {
@@ -289,7 +363,7 @@ mod tests {
         #[test]
         fn what_is_remembered_is_what_would_be_read(
             asked in proptest::collection::vec(
-                (0..3_usize, 0..3_usize, 0..3_usize, "[ab]?", "[ab]?", any::<bool>()),
+                (0..4_usize, 0..3_usize, 0..3_usize, "[ab]?", "[ab]?", any::<bool>()),
                 1..60,
             ),
         ) {
@@ -330,7 +404,8 @@ mod tests {
         let is_known =
             |route: usize, path| classify_context.parse_cache.recall(&name, &routes[route], path).is_some();
         assert!(!is_known(0, path));
-        classify(&RequestHead::new(&routes[0], &parts), &parts, body, &classify_context).expect("covered");
+        let head = RequestHead::new(&routes[0], &parts);
+        assert!(matches!(classify(&head, &parts, body, &classify_context), Classified::Covered(_)));
         assert!(is_known(0, path));
         assert!(!is_known(1, path), "on another route it may mean something else");
         assert!(!is_known(0, "/v1/responses"), "on another path it may mean something else");

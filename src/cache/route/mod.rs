@@ -15,9 +15,9 @@ use crate::{
         kind::{Kind, KindTtls},
         pattern::Pattern,
     },
-    dialect::{Ask, Dialect, JudgeOptions, usage::UsageSetting},
+    dialect::{Ask, Dialect, JudgeOptions, StreamEnd, usage::UsageSetting},
     http::headers::HeaderPattern,
-    json::{Json, canonical::Normalize, pointer::Pointer},
+    json::{Json, canonical::Normalize, condition::Condition, pointer::Pointer},
 };
 
 /// Who may share an entry.
@@ -114,8 +114,14 @@ pub struct Route {
     pub cache_tool_calls: bool,
     /// Whether `Cache-Control` and `X-Cache-TTL` of a request are honoured.
     pub honor_request_cache_control: bool,
-    /// The name of the event or the data that ends this route's streams.
-    pub stream_end: Option<String>,
+    /// What a request's body must say, all of it; if it does not, the next route is tried.
+    pub when: Vec<Condition>,
+    /// What an answer says that is an error, whatever its status.
+    pub error: Vec<Condition>,
+    /// What an answer must say, all of it.
+    pub require: Vec<Condition>,
+    /// What ends this route's streams; if `None`, the dialect decides.
+    pub stream_end: Option<StreamEnd>,
     /// Further words that end an answer well.
     pub good_ends: Vec<String>,
     /// Whether the upstream is asked for a stream's usage.
@@ -180,13 +186,20 @@ impl Route {
                 || (method == Method::POST && is_question()))
     }
 
+    /// Whether the route itself says which answers are good.
+    pub(crate) const fn judges_answers(&self) -> bool {
+        !self.error.is_empty() || !self.require.is_empty()
+    }
+
     /// How to judge an answer to `ask` on this route. `named` are the conversations that the request names,
     /// if the answer may open another one.
     pub fn judging<'a>(&'a self, ask: &'a Ask, named: Option<&'a [String]>) -> JudgeOptions<'a> {
         JudgeOptions {
             ask,
             cache_tool_calls: self.cache_tool_calls,
-            stream_end: self.stream_end.as_deref(),
+            error: &self.error,
+            require: &self.require,
+            stream_end: self.stream_end.as_ref(),
             good_ends: &self.good_ends,
             tags: self.tags.as_deref(),
             named,
@@ -231,6 +244,9 @@ impl Route {
             normalize: Vec::new(),
             cache_tool_calls: true,
             honor_request_cache_control: true,
+            when: Vec::new(),
+            error: Vec::new(),
+            require: Vec::new(),
             stream_end: None,
             good_ends: Vec::new(),
             usage: UsageSetting::AsAsked,

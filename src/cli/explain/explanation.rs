@@ -33,8 +33,19 @@ pub(super) struct Explanation {
     pub(super) path: String,
     /// With secrets hashed.
     pub(super) query: Option<String>,
+    /// The routes whose `when` does not hold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) tried: Vec<Tried>,
     #[serde(flatten)]
     pub(super) outcome: Outcome,
+}
+
+/// A route that covers the request by its method and path alone.
+#[derive(Debug, Serialize)]
+pub(super) struct Tried {
+    pub(super) route: String,
+    /// The first of its conditions that does not hold.
+    pub(super) unmet: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,39 +115,64 @@ impl Explanation {
         let path = parts.uri.path().to_owned();
         let query = parts.uri.query().map(hide_secrets);
         let routes: Vec<_> = config.routes.iter().cloned().map(Arc::new).collect();
-        let outcome = match Dispatch::new(&config.health_path, &routes, &parts) {
-            Dispatch::Health(_) => Outcome::OwnPage { own: "the health page (health.path)" },
-            Dispatch::PassThrough(PassThrough { covering, why, .. }) => pass_through(explain_pass_through(
-                why,
-                covering.map_or("", |route| &route.name),
-                &method,
-                &path,
-            )),
-            Dispatch::Cacheable(route) => {
-                headers::remove_hop_by_hop(&mut parts.headers);
-                let head = RequestHead::new(route, &parts);
-                let namespace = Namespace::leak(&config.store.namespace);
-                let classify_context = classify_context(config, namespace);
-                match request::classify(&head, &parts, body, &classify_context) {
-                    Some(cache_request) => Outcome::Covered(Box::new(explain_covered(
-                        route,
-                        &parts,
-                        body,
-                        &classify_context,
-                        &cache_request,
-                    ))),
-                    None if !head.is_json => pass_through(format!(
-                        "the built-in route {} covers JSON alone, and there is no Content-Type: application/json",
-                        route.name
-                    )),
-                    None => pass_through(format!(
-                        "the body is not what the built-in route {} covers (docs/CACHING.md, \"Which requests\")",
-                        route.name
-                    )),
+        let mut tried = Vec::new();
+        let outcome =
+            match Dispatch::new(&config.health_path, &routes, &parts) {
+                Dispatch::Health(_) => Outcome::OwnPage { own: "the health page (health.path)" },
+                Dispatch::PassThrough(PassThrough { covering, why, .. }) => pass_through(
+                    explain_pass_through(why, covering.map_or("", |route| &route.name), &method, &path),
+                ),
+                Dispatch::Cacheable(route) => {
+                    headers::remove_hop_by_hop(&mut parts.headers);
+                    let head = RequestHead::new(route, &parts);
+                    let namespace = Namespace::leak(&config.store.namespace);
+                    let classify_context = classify_context(config, namespace);
+                    let head = Arc::new(head);
+                    tried = tried_routes(&head, &routes, &parts, body);
+                    match request::cover(Arc::clone(&head), &routes, &parts, body, &classify_context) {
+                        Ok((route, cache_request)) => Outcome::Covered(Box::new(explain_covered(
+                            &route,
+                            &parts,
+                            body,
+                            &classify_context,
+                            &cache_request,
+                        ))),
+                        Err(route) => pass_through(explain_uncovered(route.as_deref(), &head, &parts)),
+                    }
                 }
-            }
-        };
-        Self { method, path, query, outcome }
+            };
+        Self { method, path, query, tried, outcome }
+    }
+}
+
+fn tried_routes(head: &Arc<RequestHead>, routes: &[Arc<Route>], parts: &Parts, body: &[u8]) -> Vec<Tried> {
+    let mut tried = Vec::new();
+    let mut head = Arc::clone(head);
+    while let Some(condition) = request::unmet(&head, body) {
+        tried.push(Tried { route: head.route.name.clone(), unmet: condition.as_str().to_owned() });
+        let Some(next) = request::following(routes, &head.route, parts) else { break };
+        head = head.on_other_route(next, parts);
+    }
+    tried
+}
+
+/// Why no route covers a request, though `route`, if there is one, does so by its method and path.
+fn explain_uncovered(route: Option<&Route>, head: &RequestHead, parts: &Parts) -> String {
+    let method = &parts.method;
+    match route {
+        None => format!("no other route covers {method} {}", parts.uri.path()),
+        Some(route) if !route.cache => format!("the route {} has cache = false", route.name),
+        Some(route) if !route.caches(method) => {
+            format!("the route {} covers it, and {method} is not cached", route.name)
+        }
+        Some(route) if !head.is_json => format!(
+            "the built-in route {} covers JSON alone, and there is no Content-Type: application/json",
+            route.name
+        ),
+        Some(route) => format!(
+            "the body is not what the built-in route {} covers (docs/CACHING.md, \"Which requests\")",
+            route.name
+        ),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     compare::Difference,
-    explanation::{Content, Covered, Explanation, Input, Outcome},
+    explanation::{Content, Covered, Explanation, Input, Outcome, Tried},
 };
 
 /// The longest value that a comparison shows whole, in characters.
@@ -14,6 +14,9 @@ const MAX_LISTED: usize = 40;
 pub(super) fn show_explanation(explanation: &Explanation) -> String {
     let query = explanation.query.as_ref().map_or_else(String::new, |query| format!("?{query}"));
     let mut text = line("request", &format!("{} {}{query}", explanation.method, explanation.path));
+    for Tried { route, unmet } in &explanation.tried {
+        text += &line("tried", &format!("{route}: {unmet} does not hold"));
+    }
     match &explanation.outcome {
         Outcome::PassThrough { passed } => {
             text += &line("passed", &format!("to the upstream as it is: {passed}"));

@@ -5,7 +5,7 @@ use http::HeaderName;
 use super::*;
 use crate::{
     cache::route::{Mode, Scope, SetCookie, kind::Kind},
-    dialect::Dialect,
+    dialect::{Dialect, StreamEnd},
     json::{canonical::Normalize, pointer::Pointer},
 };
 
@@ -42,7 +42,7 @@ fn every_key() {
     );
     assert_eq!(route.text, pointer("/q").map(|own| vec![own]));
     assert_eq!(route.normalize, [Normalize::Trim, Normalize::Nfc]);
-    assert_eq!(route.stream_end.as_deref(), Some("fin"));
+    assert_eq!(route.stream_end, Some(StreamEnd::Named("fin".to_owned())));
     assert_eq!(route.good_ends, ["fin", "over"]);
     let builtin = config.routes.iter().filter(|route| route.builtin);
     assert!(builtin.clone().all(|own| matches(&own.ignore_headers, "x-all") && own.scope == Scope::Shared));
@@ -114,6 +114,19 @@ fn what_is_wrong_with_a_key() {
         ("drop_headers = [\"\"]", "route.drop_headers: takes a list of header names; found an empty text"),
         ("good_ends = \"fin\"", "route.good_ends: takes a list of words, as in [\"finished\"]; found a text"),
         ("stream_end = 1", "route.stream_end: takes a text; found an integer"),
+        (
+            "stream_end = \"/event = done\"",
+            "route.stream_end: `/event = done`: done is no JSON; write a text in quotation marks, as in /event = \"done\"",
+        ),
+        (
+            "when = [\"mode\"]",
+            "route.when: `mode` is no JSON pointer: it must begin with `/`, as in \"/metadata\"",
+        ),
+        (
+            "require = \"/answer\"",
+            "route.require: takes a list of conditions, as in [\"/status = \\\"ok\\\"\"]; found a text",
+        ),
+        ("error = [\"@event\"]", "route.error: `@event` is no condition: write @event = \"NAME\""),
     ] {
         check(keys, &[&format!("s.toml:5: {wanted}")]);
     }

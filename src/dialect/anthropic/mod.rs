@@ -9,7 +9,7 @@ mod whole;
 use std::collections::BTreeMap;
 
 use super::{
-    answer::{Answer, JudgeOptions, Refusal},
+    answer::{Answer, JudgeOptions, Refusal, StreamEnd},
     api::{Api, has_text, is_filled, is_json_format, text_of},
     choices::{judge_text, judge_tools},
     ends, failure,
@@ -45,7 +45,7 @@ impl Api for Anthropic {
         is_json_format(body.get("output_format")) || is_json_format(config)
     }
 
-    fn ends_with(&self, event: &sse::Event, _named: Option<&str>) -> bool {
+    fn ends_with(&self, event: &sse::Event, _end: Option<&StreamEnd>) -> bool {
         event.data.contains("message_stop")
             && Json::parse(event.data.as_bytes())
                 .is_ok_and(|json| json.get("type").and_then(Json::as_str) == Some("message_stop"))

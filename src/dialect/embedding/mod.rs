@@ -12,7 +12,7 @@ mod vectors;
 
 pub(crate) use self::{inputs::Inputs, layout::VectorsError, vectors::Vectors};
 use super::{
-    answer::{Answer, Document, JudgeOptions},
+    answer::{Answer, Document, JudgeOptions, StreamEnd},
     api::{Api, has, has_text},
 };
 use crate::{http::sse, json::Json, reason::Reason};
@@ -38,7 +38,7 @@ impl Api for Embedding {
         }
     }
 
-    fn ends_with(&self, _event: &sse::Event, _named: Option<&str>) -> bool {
+    fn ends_with(&self, _event: &sse::Event, _end: Option<&StreamEnd>) -> bool {
         false
     }
 

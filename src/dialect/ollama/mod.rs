@@ -7,7 +7,7 @@ mod tests;
 mod whole;
 
 use super::{
-    answer::{Answer, JudgeOptions},
+    answer::{Answer, JudgeOptions, StreamEnd},
     api::{Api, has, has_text, is_filled, text_of},
     choices::{Choice, judge},
     ends, failure,
@@ -61,7 +61,7 @@ impl Api for Ollama {
         body.get("format").is_some_and(|format| format.is_object() || format.as_str() == Some("json"))
     }
 
-    fn ends_with(&self, event: &sse::Event, _named: Option<&str>) -> bool {
+    fn ends_with(&self, event: &sse::Event, _end: Option<&StreamEnd>) -> bool {
         event.data.contains("\"done\"") && Json::parse(event.data.as_bytes()).is_ok_and(|json| is_done(&json))
     }
 

@@ -79,6 +79,7 @@ pub(super) const fn followers_may_read(end: Result<(), Reason>) -> bool {
 
 /// Whether the answer may be stored, now that it has ended.
 pub(super) fn of_end(head: &Head, framed: bool, answer: &Answer) -> Result<(), Reason> {
+    answer.by_route?;
     // Only a 200 is judged by its dialect. For other statuses, the framing must show that the body is complete.
     if head.status != StatusCode::OK {
         return if framed { Ok(()) } else { Err(Reason::Unframed) };
@@ -119,7 +120,9 @@ pub(super) fn shareable(
             Shareable::Released
         }
         Ok(_) | Err(Reason::ConversationTurn) => {
-            let is_judged = plan.context.cache_request.dialect.judges_documents() && status == StatusCode::OK;
+            let is_judged = (plan.context.cache_request.dialect.judges_documents()
+                && status == StatusCode::OK)
+                || plan.context.route.judges_answers();
             let is_document = Framing::from_headers(&head.headers) == Framing::Whole;
             if is_judged && is_document { Shareable::Judged } else { Shareable::Open }
         }

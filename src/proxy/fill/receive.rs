@@ -45,7 +45,7 @@ impl Fill {
         verdict: Result<Lifetime, Reason>,
     ) -> Result<(Recorder, Option<UpstreamBody>), Stop> {
         let context = Arc::clone(&self.plan.context);
-        let stream_end = context.route.stream_end.as_deref();
+        let stream_end = context.route.stream_end.as_ref();
         let is_judged = self.plan.revalidation.is_none();
         let is_last = |event: &Event| is_judged && context.cache_request.dialect.ends_with(event, stream_end);
         let framing = Framing::from_headers(&head.headers);

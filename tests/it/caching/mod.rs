@@ -2,6 +2,7 @@
 //! gets an answer that is another caller's.
 
 mod conditional_requests;
+mod conditions;
 mod conversations;
 mod end_to_end;
 mod request_cache_control;

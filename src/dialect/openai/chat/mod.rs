@@ -11,7 +11,7 @@ mod whole;
 
 use crate::{
     dialect::{
-        answer::{Answer, JudgeOptions},
+        answer::{Answer, JudgeOptions, StreamEnd},
         api::{Api, has, has_text, is_filled, text_of},
         choices::{self, Choice, Choices},
         ends,
@@ -53,7 +53,7 @@ impl Api for OpenAiChat {
         body.get("n").and_then(Json::as_u64).unwrap_or(1)
     }
 
-    fn ends_with(&self, event: &sse::Event, _named: Option<&str>) -> bool {
+    fn ends_with(&self, event: &sse::Event, _end: Option<&StreamEnd>) -> bool {
         event.data == openai::DONE
     }
 

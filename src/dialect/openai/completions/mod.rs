@@ -7,7 +7,7 @@ mod tests;
 use super::chat::openai_stream;
 use crate::{
     dialect::{
-        answer::{Answer, JudgeOptions},
+        answer::{Answer, JudgeOptions, StreamEnd},
         api::{Api, has, has_text, text_of},
         choices::{self, Choice},
         ends, failure, openai,
@@ -53,7 +53,7 @@ impl Api for OpenAiCompletions {
         body.get("n").and_then(Json::as_u64).unwrap_or(1).saturating_mul(prompts as u64)
     }
 
-    fn ends_with(&self, event: &sse::Event, _named: Option<&str>) -> bool {
+    fn ends_with(&self, event: &sse::Event, _end: Option<&StreamEnd>) -> bool {
         event.data == openai::DONE
     }
 

@@ -9,7 +9,7 @@ mod writer;
 
 use crate::{
     dialect::{
-        answer::{Answer, JudgeOptions, Refusal},
+        answer::{Answer, JudgeOptions, Refusal, StreamEnd},
         api::{Api, has, has_text, is_json_format, text_of},
         choices::{judge_text, judge_tools},
         usage::read_usage,
@@ -48,7 +48,7 @@ impl Api for OpenAiResponses {
             .is_some_and(|background| !background.is_null() && background.as_bool() != Some(false))
     }
 
-    fn ends_with(&self, event: &sse::Event, _named: Option<&str>) -> bool {
+    fn ends_with(&self, event: &sse::Event, _end: Option<&StreamEnd>) -> bool {
         const LAST: [&str; 3] = ["response.completed", "response.incomplete", "response.failed"];
         let is_last = |json: &Json<'_>| {
             json.get("type").and_then(Json::as_str).is_some_and(|kind| LAST.contains(&kind))

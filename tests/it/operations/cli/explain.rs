@@ -34,6 +34,17 @@ name = "any method"
 match = "* /any"
 kind = "other"
 [[route]]
+name = "queries"
+match = "POST /modes"
+kind = "query"
+when = ['/mode = "query"', '!/reset']
+[[route]]
+name = "no drafts"
+match = "POST /modes"
+kind = "query"
+when = ["/draft"]
+cache = false
+[[route]]
 name = "never"
 match = "GET /never"
 kind = "other"
@@ -210,6 +221,31 @@ fn explain_says_why_a_request_has_no_key() {
         assert!(ended.output.contains(received), "{received}: {}", ended.output);
         assert!(ended.output.contains("key       none\n"), "{}", ended.output);
     }
+}
+
+#[test]
+fn explain_says_which_routes_were_tried() {
+    let tried = |body: &str| {
+        let request = text("POST", "/modes", &[("content-type", "application/json")], body);
+        let shown = explain(&[], &request).output;
+        let received = explain(&["--json"], &request).json();
+        for tried in received["tried"].as_array().into_iter().flatten() {
+            let (route, unmet) = (tried["route"].as_str(), tried["unmet"].as_str());
+            let line =
+                format!("tried     {}: {} does not hold\n", route.expect("a name"), unmet.expect("a text"));
+            assert!(shown.contains(&line), "{line}: {shown}");
+        }
+        let names = |list: &Value| list.as_array().map_or(0, Vec::len);
+        (names(&received["tried"]), received["route"].clone(), received["passed"].clone())
+    };
+    assert_eq!(tried(r#"{"query":"q","mode":"query"}"#), (0, "queries".into(), Value::Null));
+    assert_eq!(
+        tried(r#"{"query":"q","draft":1}"#),
+        (1, Value::Null, "the route no drafts has cache = false".into())
+    );
+    let none = "no other route covers POST /modes";
+    assert_eq!(tried(r#"{"query":"q","mode":"query","reset":true}"#), (2, Value::Null, none.into()));
+    assert_eq!(tried("no JSON"), (2, Value::Null, none.into()));
 }
 
 #[test]
