@@ -1,8 +1,8 @@
 //! The main job in one process: a RAG service that takes 800 ms for an answer, sidecache in front of it, and the same
 //! question asked twice.
 //!
-//!     cargo run --release --example quickstart            # stays up for you to try, until Ctrl-C
-//!     cargo run --release --example quickstart -- --once  # asks, and exits: 0 if the second answer was a hit
+//!     cargo run --example quickstart            # stays up for you to try, until Ctrl-C
+//!     cargo run --example quickstart -- --once  # asks, and exits: 0 if the second answer was a hit
 
 mod rag;
 
