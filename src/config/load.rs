@@ -82,6 +82,7 @@ fn config(
     let environment = reader.need("environment", &TEXT);
     let common = common(reader);
     let shared_auth_ttl = reader.need("shared_auth_ttl", &DURATION);
+    let epoch = reader.take("epoch", &TEXT);
     let trusted_proxies = reader.take("trusted_proxies", &NETWORKS).unwrap_or_default();
     let drain_delay = reader.need("drain_delay", &DURATION);
     let drain_timeout = reader.need("drain_timeout", &DURATION);
@@ -111,6 +112,7 @@ fn config(
         store: store?,
         ttls: common.ttls,
         routes,
+        epoch,
         shared_auth_ttl: shared_auth_ttl?,
         trusted_proxies,
         log: log?,

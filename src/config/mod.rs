@@ -62,6 +62,8 @@ pub struct Config {
     pub(crate) ttls: KindTtls,
     /// The file's routes, then the built-in ones.
     pub(crate) routes: Vec<Route>,
+    /// A text in every key.
+    pub(crate) epoch: Option<String>,
     /// How long credentials that the upstream accepted are trusted, under a shared scope.
     pub(crate) shared_auth_ttl: Duration,
     /// Peers whose `X-Forwarded-*` counts.

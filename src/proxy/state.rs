@@ -60,6 +60,7 @@ impl Live {
 pub(crate) fn classify_context(config: &Config, namespace: Namespace) -> ClassifyContext {
     ClassifyContext {
         namespace,
+        epoch: config.epoch.clone(),
         encryption: config.store.encryption().map(Arc::new),
         host_counts: config.upstream.preserve_host,
         log_questions: config.log.queries,

@@ -81,6 +81,8 @@ impl CacheRequest {
 #[derive(Debug)]
 pub(crate) struct ClassifyContext {
     pub(crate) namespace: Namespace,
+    /// A text in every key.
+    pub(crate) epoch: Option<String>,
     /// Hides the names of keys from the store, if that is set.
     pub(crate) encryption: Option<Arc<Encryption>>,
     /// Whether the client's `Host` goes upstream.
@@ -315,9 +317,13 @@ impl<'a> Classifier<'a> {
     }
 
     fn key(&self, dialect: Dialect, body: BodyDigest) -> Key {
-        let ClassifyContext { namespace, encryption, host_counts, .. } = self.classify_context;
+        let ClassifyContext { namespace, epoch, encryption, host_counts, .. } = self.classify_context;
         let digest = self.head.key_digest(self.parts, *host_counts, dialect, body);
         let key = Key::new(*namespace, self.head.route.kind, digest);
+        let key = match epoch {
+            Some(epoch) => key.in_epoch(epoch),
+            None => key,
+        };
         match encryption {
             Some(encryption) => key.with_hidden_name(encryption),
             None => key,
@@ -327,7 +333,10 @@ impl<'a> Classifier<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, time::Duration};
+    use std::{
+        collections::{HashMap, HashSet},
+        time::Duration,
+    };
 
     use http::Request;
     use proptest::prelude::*;
@@ -338,6 +347,7 @@ mod tests {
     fn classify_context() -> ClassifyContext {
         ClassifyContext {
             namespace: "ns".into(),
+            epoch: None,
             encryption: None,
             host_counts: false,
             log_questions: true,
@@ -388,6 +398,38 @@ mod tests {
                 let again = classify(known, &parts, body.as_bytes(), &warm);
                 let first = classify(&read(), &parts, body.as_bytes(), &classify_context());
                 prop_assert_eq!(format!("{again:?}"), format!("{first:?}"));
+            }
+        }
+    }
+
+    proptest! {
+        /// On every kind of route, in both modes: the keys of two epochs differ, those of one are the same, and
+        /// a head that is remembered from the one is read in the other.
+        #[test]
+        fn no_two_epochs_share_a_key(one in "[ab]{0,3}", two in "[ab]{0,3}", text in "[ab]{0,3}") {
+            let none = (!one.is_empty()).then_some(one);
+            let epochs = [none, Some(format!("c{two}")), Some(format!("d{two}"))];
+            let body = format!(r#"{{"model":"m","messages":[],"input":["{text}","x{text}"]}}"#);
+            for kind in Kind::ALL {
+                for mode in [Mode::Ttl, Mode::Rfc9111] {
+                    let route = Route::new("* /**", kind, Duration::from_secs(60), Scope::Credential);
+                    let route = Arc::new(Route { mode, ..route.expect("a route") });
+                    let request = Request::get("/v1/some").header("content-type", "application/json");
+                    let (parts, ()) = request.body(()).expect("a request").into_parts();
+                    let head = RequestHead::new(&route, &parts);
+                    let keys = |epoch: &Option<String>| {
+                        let context = ClassifyContext { epoch: epoch.clone(), ..classify_context() };
+                        let classified = classify(&head, &parts, body.as_bytes(), &context);
+                        let Classified::Covered(request) = classified else { panic!("{kind} {mode:?}") };
+                        let inputs = request.batch.iter().flat_map(|batch| batch.keys().to_vec());
+                        request.key.clone().into_iter().chain(inputs).map(|key| key.name()).collect::<Vec<_>>()
+                    };
+                    let all: Vec<_> = epochs.iter().flat_map(keys).collect();
+                    let inputs = if kind == Kind::Embedding && mode == Mode::Ttl { 2 } else { 0 };
+                    prop_assert_eq!(all.len(), epochs.len() * (1 + inputs), "{} {:?}", kind, mode);
+                    prop_assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len(), "{} {:?}", kind, mode);
+                    prop_assert_eq!(keys(&epochs[1]), keys(&epochs[1]));
+                }
             }
         }
     }

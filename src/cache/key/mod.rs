@@ -39,6 +39,15 @@ impl Key {
         Self { namespace, kind, digest, former: None }
     }
 
+    /// The same key in an epoch. This is a step of its own: without an epoch, keys are as they were before there
+    /// were any, and what is remembered of a head or a body knows none.
+    pub(crate) fn in_epoch(self, epoch: &str) -> Self {
+        let mut parts = Vec::with_capacity(64);
+        write_part(b"epoch", &mut parts);
+        write_part(epoch.as_bytes(), &mut parts);
+        self.derived(|digest| blake3::keyed_hash(digest.as_bytes(), &parts))
+    }
+
     /// The same key with a digest that only the encryption key's owner can compute.
     pub(crate) fn with_hidden_name(self, encryption: &Encryption) -> Self {
         Self { digest: encryption.name(&self.digest), former: encryption.former_name(&self.digest), ..self }

@@ -73,6 +73,8 @@ pub(super) struct Covered {
     pub(super) ttl: Option<f64>,
     pub(super) dialect: &'static str,
     pub(super) scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) epoch: Option<String>,
     /// The headers in the key, with credentials hashed.
     pub(super) headers: Vec<(String, String)>,
     /// The names of the other headers.
@@ -226,6 +228,7 @@ fn explain_covered(
         ttl: (route.mode == Mode::Ttl).then_some(route.ttl.as_secs_f64()),
         dialect: cache_request.dialect.as_str(),
         scope: show_scope(&route.scope),
+        epoch: classify_context.epoch.clone(),
         headers: keyed_headers
             .iter()
             .map(|(name, value)| (name.to_string(), show_header(name, value)))

@@ -39,6 +39,9 @@ fn show_covered(covered: &Covered) -> String {
     text += &line("kind", &format!("{}, {lifetime}", covered.kind));
     text += &line("dialect", covered.dialect);
     text += &line("scope", &covered.scope);
+    if let Some(epoch) = &covered.epoch {
+        text += &line("epoch", epoch);
+    }
     for (index, (name, value)) in covered.headers.iter().enumerate() {
         text += &line(if index == 0 { "headers" } else { "" }, &format!("{name}: {value}"));
     }

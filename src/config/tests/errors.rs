@@ -71,6 +71,7 @@ fn wrong_types() {
         ("ttl.query = [1]", "ttl.query: takes a duration; found a list"),
         ("ttl.query = \"\"", "ttl.query: takes a duration; found an empty text"),
         ("store.max_memory = false", "store.max_memory: takes a size; found true or false"),
+        ("epoch = 2", "epoch: takes a text; found an integer"),
         ("listen = 8080", "listen: takes HOST:PORT; found an integer"),
         ("admin.listen = false", "admin.listen: takes HOST:PORT or \"off\"; found true or false"),
         ("log.queries = \"yes\"", "log.queries: takes true or false; found a text"),

@@ -5,6 +5,7 @@ mod conditional_requests;
 mod conditions;
 mod conversations;
 mod end_to_end;
+mod epochs;
 mod request_cache_control;
 mod rfc9111;
 mod sharing;
