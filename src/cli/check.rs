@@ -46,8 +46,7 @@ fn settings_and_routes(loaded: &Loaded) -> String {
     for route in &loaded.config.routes {
         let cached =
             if route.cache { format!("{} s", route.ttl.as_secs_f64()) } else { "not cached".to_owned() };
-        let origin = if route.builtin { "built in" } else { "file" };
-        text += &format!("  {}  {}  {cached}  ({origin})\n", route.name, route.kind);
+        text += &format!("  {}  {}  {cached}  ({})\n", route.name, route.kind, route.origin());
     }
     text
 }

@@ -73,6 +73,9 @@ struct Flags {
     /// The service behind, as in http://127.0.0.1:8000.
     #[arg(long, global = true, value_name = "URL")]
     upstream: Option<String>,
+    /// A further route, as in "POST /chat" or "POST /embed embedding 24h"; once for each.
+    #[arg(long = "route", global = true, value_name = "METHOD PATH [KIND] [TTL]")]
+    routes: Vec<String>,
     /// Where clients connect [default: 127.0.0.1:8080].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     listen: Option<String>,
@@ -111,7 +114,7 @@ impl Flags {
     /// Reads all sources of settings. `assumed` has values for required settings without one.
     fn load(&self, assumed: Vec<(&'static str, &'static str)>) -> Result<Loaded, Errors> {
         let inputs = Inputs::gather(self.config.as_deref(), self.given())?;
-        load(&Inputs { assumed, ..inputs })
+        load(&Inputs { assumed, routes: self.routes.clone(), ..inputs })
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 use super::{
     error::{Errors, Faults},
     file::FileValue,
+    given_routes,
     origin::Source,
     settings::{self, SETTINGS, Setting},
     value::Value,
@@ -24,6 +25,8 @@ use super::{
 pub struct Inputs {
     /// The flags: a setting's key and its value.
     pub flags: Vec<(&'static str, String)>,
+    /// The routes of the flags, each as `METHOD PATH [KIND] [TTL]`.
+    pub routes: Vec<String>,
     /// Variables of the environment. Those of no setting are ignored.
     pub env: Vec<(String, String)>,
     /// The path of `.env` and its variables, in order. Of several with one name, the last counts, as in a
@@ -54,7 +57,7 @@ impl Inputs {
     ) -> Result<Self, Errors> {
         let mut faults = Faults::default();
         let mut inputs = Self { flags, ..Self::default() };
-        for name in SETTINGS.iter().filter_map(|setting| setting.env) {
+        for name in variables() {
             match var(name).map(OsString::into_string) {
                 None => {}
                 Some(Ok(value)) => inputs.env.push((name.to_owned(), value)),
@@ -130,12 +133,17 @@ impl io::Read for LineByLine<'_> {
     }
 }
 
-/// The variable of a setting that a line of `.env` sets.
+/// The variable of sidecache's that a line of `.env` sets.
 fn variable_set_by(line: &str) -> Option<&'static str> {
     let line = line.trim_start();
     let line = line.strip_prefix("export ").unwrap_or(line);
     let name = line.split_once('=')?.0.trim();
-    SETTINGS.iter().filter_map(|setting| setting.env).find(|own| *own == name)
+    variables().find(|own| *own == name)
+}
+
+/// The names of all variables that are read.
+fn variables() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter_map(|setting| setting.env).chain([given_routes::VARIABLE])
 }
 
 /// A value and its source.
@@ -176,20 +184,20 @@ pub(super) fn merge(inputs: &Inputs, file: Vec<FileValue>, faults: &mut Faults) 
 
 /// The setting's values from `.env`, the environment and the flags, the strongest last.
 fn values_outside_file(setting: &Setting, inputs: &Inputs) -> impl Iterator<Item = Given> {
-    let flag = || {
-        let (_, value) = inputs.flags.iter().rev().find(|(key, _)| *key == setting.key)?;
-        Some(bare(value, Source::Flag(setting.flag.unwrap_or(setting.key))))
-    };
-    let env = || {
-        let name = setting.env?;
-        Some(bare(last_value(&inputs.env, name)?, Source::Env(name)))
-    };
+    let flag = inputs.flags.iter().rev().find(|(key, _)| *key == setting.key);
+    let flag = flag.map(|(_, value)| bare(value, Source::Flag(setting.flag.unwrap_or(setting.key))));
+    let variables = setting.env.into_iter().flat_map(|name| from_variables(inputs, name));
+    variables.chain(flag)
+}
+
+/// The values of the variable `name` in `.env` and the environment, the strongest last.
+pub(super) fn from_variables(inputs: &Inputs, name: &'static str) -> impl Iterator<Item = Given> {
+    let env = || Some(bare(last_value(&inputs.env, name)?, Source::Env(name)));
     let dotenv = || {
-        let name = setting.env?;
         let (path, variables) = inputs.dotenv.as_ref()?;
         Some(bare(last_value(variables, name)?, Source::Dotenv { path: path.clone(), name }))
     };
-    [dotenv(), env(), flag()].into_iter().flatten()
+    [dotenv(), env()].into_iter().flatten()
 }
 
 /// The last value of `name`. An empty value counts as unset.

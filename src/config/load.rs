@@ -6,6 +6,7 @@ use super::{
     AdminConfig, CoalesceConfig, Config, Limits, LogConfig, RedisTls, Secret, StoreConfig, UpstreamConfig,
     error::{ConfigError, Errors, Faults},
     file::{self, File},
+    given_routes,
     inputs::{Inputs, merge},
     origin::Source,
     parsers::{
@@ -49,8 +50,13 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Errors> {
     };
     let Some(File { values, routes }) = file else { return Err(faults.into_errors()) };
     let given = merge(inputs, values, &mut faults);
+    let given_routes = given_routes::read(inputs, &mut faults);
     let mut reader = SettingsReader::new(given, faults);
-    let config = config(&mut reader, |common, faults| routes::read(path, &routes, common, faults));
+    let config = config(&mut reader, |common, faults| {
+        let file_routes = routes::read(path, &routes, &given_routes, common, faults);
+        let given_routes = given_routes.into_iter().filter_map(|given| given.route(common?));
+        given_routes.chain(file_routes).collect()
+    });
     let effective = reader.finish()?;
     // A configuration is missing only with a fault, and then `finish` has returned.
     config.map(|config| Loaded { config, effective }).ok_or_else(|| {
@@ -75,7 +81,7 @@ pub(crate) fn restart_only(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
 /// Here and below, all settings are read before the first `?`, so that all faults are reported.
 fn config(
     reader: &mut SettingsReader,
-    file_routes: impl FnOnce(Option<&Common>, &mut Faults) -> Vec<Route>,
+    own_routes: impl FnOnce(Option<&Common>, &mut Faults) -> Vec<Route>,
 ) -> Option<Config> {
     let listen = reader.need("listen", &ADDRESS);
     let workers = reader.need("workers", &WORKERS);
@@ -94,7 +100,7 @@ fn config(
     let health_path = reader.need("health.path", &HEALTH_PATH);
     let limits = limits(reader);
     let coalesce = coalesce(reader);
-    let mut routes = file_routes(common.as_ref(), &mut reader.faults);
+    let mut routes = own_routes(common.as_ref(), &mut reader.faults);
     if let (Some(listen), Some(Some(admin))) = (listen, admin.as_ref().map(|admin| admin.listen)) {
         refuse_clash(reader, listen, admin);
     }

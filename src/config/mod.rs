@@ -5,12 +5,13 @@
 //! serde) lose the line of a value, or stop at the first fault; so the walk over the file is written by hand.
 //!
 //! `settings` is the one table of settings. `inputs` and `file` read the sources, `value` and `parsers` say
-//! what a value must look like, `settings_reader`, `routes` and `load` make the [`Config`].
+//! what a value must look like, `settings_reader`, `routes`, `given_routes` and `load` make the [`Config`].
 
 #![warn(missing_docs)]
 
 mod error;
 mod file;
+mod given_routes;
 mod inputs;
 mod load;
 mod origin;
@@ -60,7 +61,7 @@ pub struct Config {
     pub(crate) store: StoreConfig,
     /// For routes that set no TTL.
     pub(crate) ttls: KindTtls,
-    /// The file's routes, then the built-in ones.
+    /// The routes of the command line and the environment, then the file's, then the built-in ones.
     pub(crate) routes: Vec<Route>,
     /// A text in every key.
     pub(crate) epoch: Option<String>,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{
     error::Faults,
+    given_routes::GivenRoute,
     origin::Source,
     parsers::{HEADER_PATTERNS, SCOPE},
     settings::ROUTE_KEYS,
@@ -28,14 +29,21 @@ pub(super) struct Common {
     pub(super) ignore_headers: Vec<HeaderPattern>,
 }
 
-/// Reads the tables. Without `common`, which is faulty then, it only adds their faults.
+/// Reads the tables. `given` are the routes that are not in the file. Without `common`, which is faulty then,
+/// it only adds the tables' faults.
 pub(super) fn read(
     path: &Path,
     tables: &[Table],
+    given: &[GivenRoute],
     common: Option<&Common>,
     faults: &mut Faults,
 ) -> Vec<Route> {
-    let mut names: Vec<(String, usize)> = Vec::new();
+    // Each name with the words for the route that has it.
+    let by = |route: &GivenRoute| {
+        let words = format!("a route by {} already; leave one out, or give this one another name", route.by);
+        (route.name.clone(), words)
+    };
+    let mut names: Vec<(String, String)> = given.iter().map(by).collect();
     let mut routes = Vec::new();
     for table in tables {
         let mut reader = RouteReader { path, table, faults };
@@ -48,10 +56,10 @@ pub(super) fn read(
         let line = reader.entry("name").map_or(table.line, |entry| entry.line);
         match names.iter().find(|(own, _)| *own == name) {
             Some((_, first)) => {
-                let message = format!("route: {name:?} is the name of the route in line {first} already");
+                let message = format!("route: {name:?} is the name of {first}");
                 reader.faults.add_in_file(path, line, &message);
             }
-            None => names.push((name.clone(), line)),
+            None => names.push((name.clone(), format!("the route in line {line} already"))),
         }
         routes.extend(reader.route(name, common));
     }

@@ -143,6 +143,8 @@ pub struct Route {
     /// Whether it is built in. Such a route covers a `POST` only if the body has everything that the
     /// dialect's API requires.
     pub builtin: bool,
+    /// The flag or the variable that gave it; `None` if the file has it, or if it is built in.
+    pub given_by: Option<&'static str>,
     /// Whether the model may be named elsewhere than in the body.
     pub model_elsewhere: bool,
 }
@@ -219,6 +221,15 @@ impl Route {
         }
     }
 
+    /// Where it comes from, in a word for operators.
+    pub(crate) const fn origin(&self) -> &'static str {
+        match self.given_by {
+            Some(given_by) => given_by,
+            None if self.builtin => "built in",
+            None => "file",
+        }
+    }
+
     /// A route with every setting at its default; its name is its pattern.
     ///
     /// # Errors
@@ -258,6 +269,7 @@ impl Route {
             tags: None,
             invalidates: Vec::new(),
             builtin: false,
+            given_by: None,
             model_elsewhere: true,
         })
     }

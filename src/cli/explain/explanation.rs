@@ -68,6 +68,8 @@ pub(super) enum Outcome {
 pub(super) struct Covered {
     pub(super) route: String,
     pub(super) builtin: bool,
+    /// `built in`, `file`, or the flag or the variable that gives the route.
+    pub(super) origin: &'static str,
     pub(super) kind: &'static str,
     /// In seconds; `None` if the upstream says how long an answer is fresh.
     pub(super) ttl: Option<f64>,
@@ -224,6 +226,7 @@ fn explain_covered(
     Covered {
         route: route.name.clone(),
         builtin: route.builtin,
+        origin: route.origin(),
         kind: route.kind.as_str(),
         ttl: (route.mode == Mode::Ttl).then_some(route.ttl.as_secs_f64()),
         dialect: cache_request.dialect.as_str(),

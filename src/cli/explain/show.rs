@@ -32,8 +32,7 @@ pub(super) fn show_explanation(explanation: &Explanation) -> String {
 }
 
 fn show_covered(covered: &Covered) -> String {
-    let origin = if covered.builtin { "built in" } else { "file" };
-    let mut text = line("route", &format!("{} ({origin})", covered.route));
+    let mut text = line("route", &format!("{} ({})", covered.route, covered.origin));
     let lifetime =
         covered.ttl.map_or_else(|| "kept as the upstream says".to_owned(), |ttl| format!("kept for {ttl} s"));
     text += &line("kind", &format!("{}, {lifetime}", covered.kind));

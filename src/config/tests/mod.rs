@@ -3,6 +3,7 @@
 mod errors;
 mod files;
 mod gather;
+mod given_routes;
 mod pages;
 mod routes;
 mod sources;

@@ -230,3 +230,32 @@ fn routes_of_the_file_precede_built_in_ones() {
         assert_eq!(upstream.calls(), 6);
     });
 }
+
+#[test]
+fn a_service_of_ones_own_hits_with_a_route_on_the_command_line() {
+    run(async {
+        let upstream = Upstream::always(Script::json(&json!({"answer": "Redis."}))).await;
+        let vectors = Upstream::always(Script::json(
+            &json!({"data": [{"index": 0, "embedding": [0.5, 1]}], "model": "e"}),
+        ))
+        .await;
+        let chat =
+            Setup::to(&upstream.url()).arguments(&["--route", "POST /chat", "--route", "GET /page 5m"]);
+        let embed = Setup::to(&vectors.url()).env("CACHE_ROUTES", "POST /embed embedding 24h; POST /other");
+        for (setup, path, question, ttl) in [
+            (chat, "/chat", json!({"question": "Who keeps entries?"}), "ttl=1800"),
+            (embed, "/embed", json!({"model": "e", "input": "Who?"}), "ttl=86400"),
+        ] {
+            let sidecache = setup.start().await;
+            let client = sidecache.client();
+            assert_hit_on_the_second(&client, path, &question).await;
+            let hit = client.post(path, &question).await;
+            let left =
+                |status: &str| status.split("; ").find(|part| part.starts_with("ttl=")).map(str::to_owned);
+            let left = left(hit.header("cache-status")).expect("a ttl");
+            assert!(left.len() == ttl.len() && left <= ttl.to_owned(), "{left}");
+            assert_eq!(client.post("/nothing", &question).await.cache(), "");
+        }
+        assert_eq!((upstream.calls(), vectors.calls()), (2, 2));
+    });
+}

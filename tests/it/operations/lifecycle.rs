@@ -117,6 +117,33 @@ fn check_prints_the_effective_settings_with_secrets_masked() {
 }
 
 #[test]
+fn check_lists_the_routes_with_where_they_come_from() {
+    let setup = Setup::to(NOWHERE)
+        .config("[[route]]\nmatch = \"GET /mine\"\nkind = \"other\"")
+        .env("CACHE_ROUTES", "POST /embed embedding 24h")
+        .arguments(&["check", "--route", "POST /chat", "--route", "GET /page 0"]);
+    let received = text(&output(&setup).stdout);
+    let (_, routes) = received.split_once("routes, the first").expect("the routes");
+    let lines: Vec<_> = routes.lines().skip(1).take(5).map(str::trim).collect();
+    assert_eq!(
+        lines,
+        [
+            "POST /chat  query  1800 s  (--route)",
+            "GET /page  document  0 s  (--route)",
+            "POST /embed  embedding  86400 s  (CACHE_ROUTES)",
+            "GET /mine  other  3600 s  (file)",
+            "POST /openai/deployments/{name}/chat/completions  query  1800 s  (built in)",
+        ],
+        "{received}"
+    );
+    let clash = output(&setup.config("[[route]]\nmatch = \"POST /chat\"\nkind = \"query\""));
+    let complaint = text(&clash.stderr);
+    assert_eq!(clash.status.code(), Some(2), "{complaint}");
+    assert!(complaint.contains("sidecache.toml:4: route: \"POST /chat\""), "{complaint}");
+    assert!(complaint.contains("--route"), "{complaint}");
+}
+
+#[test]
 fn check_warns_of_unreachable_servers_and_fails_if_strict() {
     let nowhere = format!("127.0.0.1:{}", RedisServer::free_port());
     for (arguments, good) in [(&["check"][..], true), (&["check", "--strict"], false)] {

@@ -358,3 +358,31 @@ fn the_example_in_the_readme_is_what_explain_prints() {
     let ended = command(&Setup::bare().arguments(&["explain", "--path", path]), question);
     assert_eq!(ended.output, received, "{}", ended.complaint);
 }
+
+#[test]
+fn explain_knows_the_routes_of_the_command_line() {
+    let setup = Setup::bare().arguments(&["explain", "--path", "/chat", "--route", "POST /chat query 1h"]);
+    let ended = command(&setup, "{\"question\": \"Who?\"}");
+    assert!(ended.success, "{}", ended.complaint);
+    assert!(ended.output.contains("route     POST /chat (--route)\n"), "{}", ended.output);
+    assert!(ended.output.contains("kind      query, kept for 3600 s\n"), "{}", ended.output);
+    // The same route in the file has the same keys.
+    let file = "[[route]]\nmatch = \"POST /chat\"\nkind = \"query\"";
+    let in_file = command(
+        &Setup::bare().config(file).arguments(&["explain", "--path", "/chat"]),
+        "{\"question\": \"Who?\"}",
+    );
+    let key = |output: &str| output.lines().find(|line| line.starts_with("key")).map(str::to_owned);
+    assert_eq!(key(&ended.output), key(&in_file.output), "{}", in_file.output);
+}
+
+#[test]
+fn explain_shows_the_epoch() {
+    let explain = |setup: Setup| {
+        let setup = setup.arguments(&["explain", "--path", CHAT]);
+        command(&setup, &chat().to_string()).output
+    };
+    let (without, with) = (explain(Setup::bare()), explain(Setup::bare().env("CACHE_EPOCH", "new index")));
+    assert!(with.contains("epoch     new index\n") && !without.contains("epoch"), "{with}{without}");
+    assert_ne!(with.lines().last(), without.lines().last());
+}
