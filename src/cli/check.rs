@@ -32,12 +32,13 @@ pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
     exit
 }
 
-/// A line for each setting, with its source, and a line for each route.
+/// The file, a line for each setting, with its source, and a line for each route.
 fn settings_and_routes(loaded: &Loaded) -> String {
     let settings = &loaded.effective;
     let key_width = settings.iter().map(|setting| setting.key.len()).max().unwrap_or(0);
     let value_width = settings.iter().map(|setting| setting.shown.len()).max().unwrap_or(0).min(40);
-    let mut text = String::new();
+    let file = loaded.shown_file().unwrap_or_else(|| "none".to_owned());
+    let mut text = format!("configuration file: {file}\n\n");
     for setting in settings {
         text +=
             &format!("{:key_width$}  {:value_width$}  ({})\n", setting.key, setting.shown, setting.source);

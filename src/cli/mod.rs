@@ -67,7 +67,7 @@ impl Command {
 /// Settings; each wins over the environment, `.env`, and the file.
 #[derive(Clone, Debug, Args)]
 struct Flags {
-    /// The configuration file.
+    /// The configuration file [default: sidecache.toml in the working folder, if there is one].
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The service behind, as in http://127.0.0.1:8000.

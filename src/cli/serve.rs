@@ -16,11 +16,12 @@ pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Exit {
         Err(error) => return Exit::failure(error),
     };
     std::panic::set_hook(Box::new(events::panicked));
-    lifecycle(
-        LogLevel::Info,
-        "starting",
-        json!({"version": env!("CARGO_PKG_VERSION"), "settings": settings(&loaded)}),
-    );
+    let start = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "config_file": loaded.shown_file(),
+        "settings": settings(&loaded),
+    });
+    lifecycle(LogLevel::Info, "starting", start);
     let app = match App::bind_with_log(loaded.config.clone(), Some(log.clone())).await {
         Ok(app) => app,
         Err(error) => return Exit::failure(error),
@@ -31,7 +32,8 @@ pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Exit {
         return Exit::failure("cannot listen for signals");
     };
     log_ready(&app);
-    let reloads = tokio::spawn(reload_on(hangup, app.reloader(), log, loaded, flags.clone()));
+    let flags = with_the_same_file(flags.clone(), &loaded);
+    let reloads = tokio::spawn(reload_on(hangup, app.reloader(), log, loaded, flags));
     app.run(async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -56,6 +58,12 @@ fn settings(loaded: &Loaded) -> Map<String, Value> {
         (setting.key.to_owned(), json!({"value": setting.shown, "source": setting.source.to_string()}))
     };
     loaded.effective.iter().map(member).collect()
+}
+
+/// The flags of a reload: it reads the file of the start. Were that one gone, its settings would quietly become
+/// the defaults.
+fn with_the_same_file(flags: Flags, started: &Loaded) -> Flags {
+    Flags { config: flags.config.or_else(|| started.file.clone()), ..flags }
 }
 
 /// At each hangup, reopens the log file and reads the settings again. Settings with a fault change nothing.

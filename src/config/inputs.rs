@@ -18,6 +18,12 @@ use super::{
     value::Value,
 };
 
+/// The variable that names the file.
+const FILE_VARIABLE: &str = "SIDECACHE_CONFIG";
+
+/// The file that is read if none is named.
+const FILE_IN_FOLDER: &str = "sidecache.toml";
+
 /// The sources of a configuration, already read. [`load()`](super::load()) looks at nothing else.
 ///
 /// It has no `Debug`, since it has secrets in the clear.
@@ -40,18 +46,20 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Reads the environment, `.env` in the working folder if there is one, and the file.
+    /// Reads the environment, `.env` in the working folder if there is one, and the file: the one at
+    /// `config_path`, or else the one that `SIDECACHE_CONFIG` names, or else `sidecache.toml` in the working
+    /// folder if there is one.
     ///
     /// # Errors
     /// [`Errors`], with the reason for each source that cannot be read.
     pub fn gather(config_path: Option<&Path>, flags: Vec<(&'static str, String)>) -> Result<Self, Errors> {
-        Self::gather_from(|name| env::var_os(name), Path::new(".env"), config_path, flags)
+        Self::gather_from(|name| env::var_os(name), Path::new(""), config_path, flags)
     }
 
-    /// [`gather`](Self::gather), with the environment and the path of `.env` as arguments.
+    /// [`gather`](Self::gather), with the environment and the working folder as arguments.
     pub(super) fn gather_from(
         var: impl Fn(&str) -> Option<OsString>,
-        dotenv_path: &Path,
+        folder: &Path,
         config_path: Option<&Path>,
         flags: Vec<(&'static str, String)>,
     ) -> Result<Self, Errors> {
@@ -64,22 +72,52 @@ impl Inputs {
                 Some(Err(_)) => faults.add(&Source::Env(name), name, "is not valid UTF-8"),
             }
         }
-        match fs::read_to_string(dotenv_path) {
+        let dotenv_path = folder.join(".env");
+        match fs::read_to_string(&dotenv_path) {
             Ok(text) => {
-                inputs.dotenv = Some((dotenv_path.to_owned(), read_dotenv(dotenv_path, &text, &mut faults)));
+                let variables = read_dotenv(&dotenv_path, &text, &mut faults);
+                inputs.dotenv = Some((dotenv_path, variables));
             }
             // A folder with the name `.env` is a Python environment.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
             Err(error) => faults.add_elsewhere(dotenv_path.display().to_string(), &unreadable(&error)),
         }
-        if let Some(path) = config_path {
-            match fs::read_to_string(path) {
-                Ok(text) => inputs.file = Some((path.to_owned(), text)),
-                Err(error) => faults.add_elsewhere(path.display().to_string(), &unreadable(&error)),
-            }
-        }
+        inputs.file = read_file(folder, config_path, &inputs, &mut faults);
         if faults.is_empty() { Ok(inputs) } else { Err(faults.into_errors()) }
     }
+}
+
+/// Reads the configuration file, if there is one. A file that is named must be there.
+fn read_file(
+    folder: &Path,
+    config_path: Option<&Path>,
+    inputs: &Inputs,
+    faults: &mut Faults,
+) -> Option<(PathBuf, String)> {
+    let named = from_variables(inputs, FILE_VARIABLE).last().and_then(|given| match given.value {
+        Value::Bare(path) => Some((folder.join(path), given.source)),
+        _ => None,
+    });
+    let (path, named_by) = match (config_path, named) {
+        (Some(path), _) => (path.to_owned(), Some(Source::Flag("--config"))),
+        (None, Some((path, source))) => (path, Some(source)),
+        (None, None) => (folder.join(FILE_IN_FOLDER), None),
+    };
+    match fs::read_to_string(&path) {
+        Ok(text) => return Some((path, text)),
+        Err(error) if named_by.is_none() && error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            let place = path.display().to_string();
+            match named_by {
+                // Who has set the variable may not know the path.
+                Some(source @ (Source::Env(_) | Source::Dotenv { .. })) => {
+                    faults.add(&source, FILE_VARIABLE, &format!("{place} {}", unreadable(&error)));
+                }
+                _ => faults.add_elsewhere(place, &unreadable(&error)),
+            }
+        }
+    }
+    None
 }
 
 fn unreadable(error: &io::Error) -> String {
@@ -143,7 +181,7 @@ fn variable_set_by(line: &str) -> Option<&'static str> {
 
 /// The names of all variables that are read.
 fn variables() -> impl Iterator<Item = &'static str> {
-    SETTINGS.iter().filter_map(|setting| setting.env).chain([given_routes::VARIABLE])
+    SETTINGS.iter().filter_map(|setting| setting.env).chain([given_routes::VARIABLE, FILE_VARIABLE])
 }
 
 /// A value and its source.

@@ -1,6 +1,10 @@
 //! Makes one checked [`Config`] of [`Inputs`]. Pure.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::Path};
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
 use super::{
     AdminConfig, CoalesceConfig, Config, Limits, LogConfig, RedisTls, Secret, StoreConfig, UpstreamConfig,
@@ -28,9 +32,17 @@ pub struct Loaded {
     pub config: Config,
     /// Every setting but the routes, in the order of the table of settings.
     pub effective: Vec<EffectiveSetting>,
+    /// The path of the configuration file; `None` if there is none.
+    pub file: Option<PathBuf>,
 }
 
 impl Loaded {
+    /// The whole path of the configuration file, for operators.
+    pub(crate) fn shown_file(&self) -> Option<String> {
+        let path = self.file.as_ref()?;
+        Some(std::path::absolute(path).as_ref().unwrap_or(path).display().to_string())
+    }
+
     pub(crate) fn source(&self, key: &str) -> &Source {
         let setting = self.effective.iter().find(|setting| setting.key == key);
         setting.map_or(&Source::Default, |setting| &setting.source)
@@ -59,7 +71,8 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Errors> {
     });
     let effective = reader.finish()?;
     // A configuration is missing only with a fault, and then `finish` has returned.
-    config.map(|config| Loaded { config, effective }).ok_or_else(|| {
+    let file = inputs.file.as_ref().map(|(path, _)| path.clone());
+    config.map(|config| Loaded { config, effective, file }).ok_or_else(|| {
         let message = "is incomplete, which is a fault of sidecache's own".to_owned();
         Errors(vec![ConfigError { place: "configuration".to_owned(), message }])
     })

@@ -10,7 +10,7 @@ fn gather(folder: &Path, config: Option<&str>, env: &[(&str, &[u8])]) -> Result<
         Some(OsString::from_vec(value.to_vec()))
     };
     let config = config.map(|name| folder.join(name));
-    Inputs::gather_from(var, &folder.join(".env"), config.as_deref(), vec![("listen", ":1".to_owned())])
+    Inputs::gather_from(var, folder, config.as_deref(), vec![("listen", ":1".to_owned())])
 }
 
 fn folder() -> tempfile::TempDir {
@@ -74,4 +74,51 @@ fn says_what_cannot_be_read() {
          .env:5: LOG_FILE: cannot be read; put the value in single quotes\n\
          .env:6: REDIS_URL: cannot be read; put the value in single quotes"
     );
+}
+
+#[test]
+fn the_flags_file_is_read_or_the_variables_or_the_one_in_the_folder() {
+    const VARIABLE: &str = "SIDECACHE_CONFIG";
+    let folder = folder();
+    let read = |flag: Option<&str>, env: &[(&str, &[u8])]| {
+        let inputs = gather(folder.path(), flag, env).unwrap_or_else(|errors| panic!("{errors}"));
+        inputs.file.map(|(path, text)| {
+            assert_eq!(path, folder.path().join(&text), "its text is its name");
+            text
+        })
+    };
+    for name in ["flag.toml", "variable.toml", "dotenv.toml"] {
+        write(&folder, name, name);
+    }
+    assert_eq!(read(None, &[]), None);
+    write(&folder, "sidecache.toml", "sidecache.toml");
+    assert_eq!(read(None, &[]).as_deref(), Some("sidecache.toml"));
+    assert_eq!(read(None, &[(VARIABLE, b" ")]).as_deref(), Some("sidecache.toml"), "an empty one is unset");
+    write(&folder, ".env", "SIDECACHE_CONFIG=dotenv.toml");
+    assert_eq!(read(None, &[]).as_deref(), Some("dotenv.toml"));
+    assert_eq!(read(None, &[(VARIABLE, b"variable.toml")]).as_deref(), Some("variable.toml"));
+    assert_eq!(read(Some("flag.toml"), &[(VARIABLE, b"variable.toml")]).as_deref(), Some("flag.toml"));
+    // What is overridden is not looked for.
+    assert_eq!(read(Some("flag.toml"), &[(VARIABLE, b"gone.toml")]).as_deref(), Some("flag.toml"));
+}
+
+#[test]
+fn a_named_file_must_be_there_and_a_found_one_be_readable() {
+    let folder = folder();
+    write(&folder, "sidecache.toml", "");
+    let gone = |env: &[(&str, &[u8])]| message(gather(folder.path(), None, env), &folder);
+    assert_eq!(
+        gone(&[("SIDECACHE_CONFIG", b"gone.toml")]),
+        "SIDECACHE_CONFIG (environment): gone.toml cannot be read: No such file or directory (os error 2)"
+    );
+    write(&folder, ".env", "SIDECACHE_CONFIG=gone.toml");
+    assert_eq!(
+        gone(&[]),
+        ".env:SIDECACHE_CONFIG: gone.toml cannot be read: No such file or directory (os error 2)"
+    );
+    // Docker makes a folder of a file that is mounted and does not exist.
+    let folder = self::folder();
+    fs::create_dir(folder.path().join("sidecache.toml")).unwrap_or_else(|error| panic!("{error}"));
+    let is_folder = message(gather(folder.path(), None, &[]), &folder);
+    assert_eq!(is_folder, "sidecache.toml: cannot be read: Is a directory (os error 21)");
 }

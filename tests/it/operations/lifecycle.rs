@@ -308,6 +308,44 @@ fn a_reload_applies_every_setting_that_needs_no_restart() {
 }
 
 #[test]
+fn the_file_in_the_folder_is_read_shown_and_read_again() {
+    run(async {
+        let upstream = Upstream::always(Script::json(&chat_answer())).await;
+        let config = |level: &str| format!("upstream.url = \"{}\"\nlog.level = \"{level}\"", upstream.url());
+        let sidecache = Setup::bare().config(&config("info")).config_unnamed().start().await;
+        let path = sidecache.dir().canonicalize().expect("a folder").join("sidecache.toml");
+        let starting = sidecache.log.lifecycle("starting").await;
+        assert_eq!(starting["config_file"].as_str(), path.to_str(), "{starting}");
+        let upstream_url = &starting["settings"]["upstream.url"];
+        assert_eq!(upstream_url["source"], "sidecache.toml:1", "{starting}");
+        sidecache.reconfigure(&config("debug"));
+        let line = received(&sidecache, "reloaded", 1).await;
+        assert_eq!(line["settings"]["log.level"]["value"], "DEBUG", "{line}");
+        // If it is gone, its settings do not become the defaults.
+        std::fs::remove_file(&path).expect("removed");
+        sidecache.hangup();
+        let line = received(&sidecache, "reload failed", 1).await;
+        assert!(line["errors"].to_string().contains("sidecache.toml: cannot be read"), "{line}");
+        assert_eq!(sidecache.client().post(CHAT, &chat()).await.status, 200);
+    });
+}
+
+#[test]
+fn check_says_which_file_it_has_read() {
+    let found = Setup::to(NOWHERE).arguments(&["check"]).config_unnamed();
+    let named =
+        Setup::to(NOWHERE).arguments(&["check"]).config_unnamed().env("SIDECACHE_CONFIG", "other.toml");
+    std::fs::write(named.dir().join("other.toml"), "epoch = \"7\"").expect("a file");
+    for (setup, file) in [(found, "sidecache.toml"), (named, "other.toml")] {
+        let path = setup.dir().canonicalize().expect("a folder").join(file);
+        let received = text(&output(&setup).stdout);
+        let first = format!("configuration file: {}\n", path.display());
+        assert!(received.starts_with(&first), "{first}{received}");
+        assert_eq!(received.contains("(other.toml:1)"), file == "other.toml", "{received}");
+    }
+}
+
+#[test]
 fn a_reload_never_removes_the_token_of_an_open_admin_listener() {
     run(async {
         let upstream = Upstream::always(Script::json(&chat_answer())).await;

@@ -20,6 +20,8 @@ pub(crate) struct Setup {
     /// The address of the admin listener; `None` if the configuration file has it.
     admin: Option<&'static str>,
     shell: Option<String>,
+    /// Whether a flag names the configuration file.
+    names_config: bool,
 }
 
 impl Setup {
@@ -37,6 +39,7 @@ impl Setup {
             dir: tempfile::tempdir().expect("a folder"),
             admin: Some("off"),
             shell: None,
+            names_config: true,
         }
     }
 
@@ -77,6 +80,12 @@ impl Setup {
         self
     }
 
+    /// Without a flag that names its configuration file, which is in its working folder.
+    pub(crate) fn config_unnamed(mut self) -> Self {
+        self.names_config = false;
+        self
+    }
+
     /// Its working folder.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
@@ -100,12 +109,13 @@ impl Setup {
             .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.dir.path())
-            .arg("--config")
-            .arg(&path)
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if self.names_config {
+            command.arg("--config").arg(&path);
+        }
         if !self.arguments.iter().any(|argument| argument == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
