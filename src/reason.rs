@@ -1,11 +1,11 @@
-//! Why a request did not ask the store, or an answer was not stored. Every "no" has a name, and a row in
+//! Why a request was passed through, did not ask the store, or its answer was not stored. Every "no" has a name, and a row in
 //! `docs/CACHING.md` that says what to do about it.
 
 /// Makes the enum, the list of its variants and their names from one table, so that none can be missing in
 /// another.
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $reason:ident => $name:literal,)*) => {
-        /// Why a request did not ask the store, or an answer was not stored.
+        /// Why a request was passed through, did not ask the store, or its answer was not stored.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason {
             $($(#[doc = $doc])* $reason,)*
@@ -26,6 +26,20 @@ macro_rules! reasons {
 }
 
 reasons! {
+    /// No route covers the request.
+    NoRoute => "no-route",
+    /// The request's route caches nothing, or not the method that it names.
+    RouteOff => "route-off",
+    /// The request's route covers all methods, and does not cache answers to this one.
+    Method => "method",
+    /// The request asks its connection to become another protocol's.
+    Upgrade => "upgrade",
+    /// The request's path has a dot segment, so that the service may take it for another one.
+    DotSegment => "dot-segment",
+    /// The request's route is built in and covers JSON, and the body is of another type.
+    NotJson => "not-json",
+    /// The request's route is built in, and the body lacks what the route's API requires.
+    NotInDialect => "not-in-dialect",
     /// The request said `Cache-Control: no-store`.
     RequestNoStore => "request-no-store",
     /// The request said `Cache-Control: no-cache`: answered by the upstream, and stored.

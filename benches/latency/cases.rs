@@ -118,7 +118,7 @@ pub(crate) fn all(ports: &Ports) -> Vec<Case> {
         Case::new("first event, miss, request log on", logging, Ask::FirstEvent, "MISS")
             .beside(Ask::FirstEvent),
         Case::new("direct: a GET", upstream, Ask::Uncovered, ""),
-        Case::new("pass-through GET", memory, Ask::Uncovered, "").beside(Ask::Uncovered),
+        Case::new("pass-through GET", memory, Ask::Uncovered, "PASS").beside(Ask::Uncovered),
     ]);
     if let Some(before) = before {
         cases.extend([

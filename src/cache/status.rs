@@ -13,7 +13,7 @@ use crate::{
 pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// How a request on a cacheable route was answered.
+/// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CacheStatus {
     /// From the store.
@@ -28,6 +28,8 @@ pub(crate) enum CacheStatus {
     Coalesced,
     /// By the upstream, without a lookup.
     Bypass,
+    /// By the upstream, since no route covers the request.
+    Pass,
 }
 
 impl CacheStatus {
@@ -40,6 +42,7 @@ impl CacheStatus {
             Self::Stale => "STALE",
             Self::Coalesced => "COALESCED",
             Self::Bypass => "BYPASS",
+            Self::Pass => "PASS",
         }
     }
 }
@@ -82,8 +85,8 @@ impl Forward {
 pub(crate) struct CacheReport {
     /// How the request was answered.
     pub(crate) status: CacheStatus,
-    /// The route's kind.
-    pub(crate) kind: Kind,
+    /// The route's kind; `None` if no route covers the request.
+    pub(crate) kind: Option<Kind>,
     pub(crate) key: Option<Key>,
     /// Why the request went to the upstream, and the status that came back.
     pub(crate) forward: Option<(Forward, Option<StatusCode>)>,
@@ -106,18 +109,23 @@ impl CacheReport {
             Reason::RequestNoStore | Reason::RequestNoCache => Forward::Request,
             _ => Forward::Bypass,
         };
-        Self::forwarded(CacheStatus::Bypass, kind, None, forward, Some(reason))
+        Self::forwarded(CacheStatus::Bypass, Some(kind), None, forward, Some(reason))
+    }
+
+    /// A request that is passed through.
+    pub(crate) const fn pass(reason: Reason) -> Self {
+        Self::forwarded(CacheStatus::Pass, None, None, Forward::Bypass, Some(reason))
     }
 
     /// A request that goes to the upstream after a lookup.
     pub(crate) const fn miss(kind: Kind, key: Key, forward: Forward) -> Self {
-        Self::forwarded(CacheStatus::Miss, kind, Some(key), forward, None)
+        Self::forwarded(CacheStatus::Miss, Some(kind), Some(key), forward, None)
     }
 
     /// A request that goes to the upstream.
     pub(crate) const fn forwarded(
         status: CacheStatus,
-        kind: Kind,
+        kind: Option<Kind>,
         key: Option<Key>,
         forward: Forward,
         reason: Option<Reason>,
@@ -130,7 +138,7 @@ impl CacheReport {
     pub(crate) const fn hit(kind: Kind, key: Key, age: u64, ttl: i64) -> Self {
         Self {
             status: CacheStatus::Hit,
-            kind,
+            kind: Some(kind),
             key: Some(key),
             forward: None,
             stored: None,
@@ -227,6 +235,10 @@ mod tests {
         assert_eq!(
             cache_status(CacheReport::bypass(Kind::Query, Reason::RequestNoStore)),
             "sidecache; fwd=request; detail=request-no-store"
+        );
+        assert_eq!(
+            cache_status(CacheReport::pass(Reason::NoRoute)),
+            "sidecache; fwd=bypass; detail=no-route"
         );
         let unasked =
             CacheReport { forward: None, ..CacheReport::miss(Kind::Query, key.clone(), Forward::UriMiss) };

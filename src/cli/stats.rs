@@ -49,6 +49,7 @@ fn table(section: &Value) -> String {
         ("stale", text(&section["stale"])),
         ("coalesced", text(&section["coalesced"])),
         ("bypassed", text(&section["bypassed"])),
+        ("passed", text(&section["passed"])),
         ("store errors", text(&section["errors"])),
         ("tokens saved", text(&section["tokens_saved"])),
         ("time saved", show_seconds(section["seconds_saved"].as_f64().unwrap_or(0.0))),
@@ -124,8 +125,8 @@ mod tests {
     fn the_table_has_all_figures() {
         let section = json!({
             "store": "redis", "connected": true, "total_keys": 1234, "memory_used": "15.2M", "hits": 8567,
-            "misses": 1433, "hit_rate": "85.67%", "stale": 0, "coalesced": 12, "bypassed": 310, "errors": 0,
-            "tokens_saved": 1_234_567, "seconds_saved": 29876.5,
+            "misses": 1433, "hit_rate": "85.67%", "stale": 0, "coalesced": 12, "bypassed": 310, "passed": 2048,
+            "errors": 0, "tokens_saved": 1_234_567, "seconds_saved": 29876.5,
             "kinds": {"query": {"hits": 8567, "misses": 1433, "hit_rate": "85.67%"},
                 "other": {"hits": 0, "misses": 0, "hit_rate": "0.00%"}},
         });
@@ -137,6 +138,7 @@ hit rate      85.67% (8,567 hits, 1,433 misses)
 stale         0
 coalesced     12
 bypassed      310
+passed        2,048
 store errors  0
 tokens saved  1,234,567
 time saved    8 h 17 min

@@ -16,7 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 
 use crate::{
-    cache::status::CacheReport,
+    cache::{route::kind::Kind, status::CacheReport},
     dialect::usage::Usage,
     proxy::{
         body::BodyError,
@@ -218,7 +218,7 @@ impl LoggedBody {
         let detail = report.as_ref().and_then(CacheReport::found);
         let cache = report.as_ref().map(|report| events::CacheInfo {
             status: report.status.as_str(),
-            kind: report.kind.as_str(),
+            kind: report.kind.map(Kind::as_str),
             key: report.key.as_ref(),
             age: report.age,
             ttl: report.ttl,

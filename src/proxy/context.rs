@@ -14,7 +14,7 @@ use crate::{
         state::{Live, Shared},
         upstream::{self, headers::upstream_headers},
     },
-    request::{CacheRequest, cover, head::RequestHead},
+    request::{CacheRequest, Uncovered, cover, head::RequestHead},
 };
 
 /// A request that a route covers. It never changes; all that answer the request share it.
@@ -32,13 +32,13 @@ impl RequestContext {
     /// Classifies the request, and notes its text in `exchange`.
     ///
     /// # Errors
-    /// If its answer is not cached, as its body shows: the route that covers it all the same.
+    /// If it is passed through, as its body shows.
     pub(crate) fn new(
         exchange: &mut Exchange,
         head: Arc<RequestHead>,
         parts: &Parts,
         body: &[u8],
-    ) -> Result<Arc<Self>, Option<Arc<Route>>> {
+    ) -> Result<Arc<Self>, Uncovered> {
         let live = &exchange.live;
         let (route, cache_request) = cover(head, &live.routes, parts, body, &live.classify_context)?;
         exchange.question_text.clone_from(&cache_request.question_text);

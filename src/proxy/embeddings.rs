@@ -192,7 +192,7 @@ async fn look(plan: &mut FillPlan, batch: &Batch) -> (Stored, CacheReport) {
     context.exchange.log_step(Operation::CacheLookup { hit: hits == all }, took, !stored.failed);
     let forward = if hits > 0 { Forward::Partial } else { stored.forward };
     let inputs = (all > 1).then_some((hits, all));
-    let report = CacheReport::forwarded(CacheStatus::Miss, context.route.kind, key, forward, None);
+    let report = CacheReport::forwarded(CacheStatus::Miss, Some(context.route.kind), key, forward, None);
     plan.store_budget = plan.store_budget.saturating_sub(took);
     (stored, CacheReport { inputs, ..report })
 }

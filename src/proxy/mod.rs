@@ -174,14 +174,14 @@ impl Proxy {
                         let response = self.health.page(page, &live.config, &self.shared, &parts.method);
                         return Ok(Reply::new(response.await, None));
                     }
-                    Dispatch::PassThrough(PassThrough { covering, upgrade, .. }) => {
+                    Dispatch::PassThrough(PassThrough { covering, upgrade, why }) => {
                         let invalidation = PendingInvalidation::for_request(
                             exchange,
                             &parts.headers,
                             covering.map(Arc::as_ref),
                         );
-                        return Box::pin(passthrough::pass(exchange, *parts, body, upgrade, invalidation))
-                            .await;
+                        let passed = passthrough::pass(exchange, *parts, body, upgrade, invalidation, why);
+                        return Box::pin(passed).await;
                     }
                 }
             }
@@ -196,11 +196,11 @@ impl Proxy {
         };
         let context = match RequestContext::new(exchange, head, &parts, &body) {
             Ok(context) => context,
-            Err(covering) => {
+            Err((covering, why)) => {
                 let invalidation =
                     PendingInvalidation::for_request(exchange, &parts.headers, covering.as_deref());
-                return Box::pin(passthrough::forward(exchange, *parts, body.into(), None, invalidation))
-                    .await;
+                let passed = passthrough::forward(exchange, *parts, body.into(), None, invalidation, why);
+                return Box::pin(passed).await;
             }
         };
         let reply = self.answer_covered(&context, parts, body).await?;

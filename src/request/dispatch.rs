@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, request::Parts};
 
-use crate::{cache::route::Route, http::validation};
+use crate::{cache::route::Route, http::validation, reason::Reason};
 
 #[derive(Debug)]
 pub(crate) enum Dispatch<'a> {
@@ -28,16 +28,52 @@ pub(crate) struct PassThrough<'a> {
 /// Why a request is passed through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PassThroughReason {
+    /// It asks for an upgrade of the connection.
+    Upgrade,
     /// No route covers it.
     Uncovered,
     /// Its route has `cache = false`.
     NotCached,
-    /// Its route does not cache answers to its method.
+    /// Its route names its method, answers to which are not cached.
+    NamedMethod,
+    /// Its route covers all methods, and does not cache answers to this one.
     Method,
-    /// It asks for an upgrade of the connection.
-    Upgrade,
     /// The upstream may take its path for another one.
     Climbs,
+    /// Conditions on the body do not hold on the routes that cover it.
+    Unmet,
+    /// Its route is built in, and its body is not JSON by its `Content-Type`.
+    NotJson,
+    /// Its route is built in, and its body lacks what the API requires.
+    NotInDialect,
+}
+
+impl PassThroughReason {
+    /// Why a request with `method` that `route` covers is not cached; `None` if it is.
+    pub(crate) fn of_route(route: &Route, method: &Method) -> Option<Self> {
+        if !route.cache {
+            Some(Self::NotCached)
+        } else if route.caches(method) {
+            None
+        } else if route.pattern.names_method() {
+            Some(Self::NamedMethod)
+        } else {
+            Some(Self::Method)
+        }
+    }
+
+    /// As in `Cache-Status` and the log.
+    pub(crate) const fn reason(self) -> Reason {
+        match self {
+            Self::Upgrade => Reason::Upgrade,
+            Self::Uncovered | Self::Unmet => Reason::NoRoute,
+            Self::NotCached | Self::NamedMethod => Reason::RouteOff,
+            Self::Method => Reason::Method,
+            Self::Climbs => Reason::DotSegment,
+            Self::NotJson => Reason::NotJson,
+            Self::NotInDialect => Reason::NotInDialect,
+        }
+    }
 }
 
 /// A health page.
@@ -79,16 +115,18 @@ impl<'a> Dispatch<'a> {
         let covering = routes.iter().find(|route| route.pattern.matches(method, path));
         let upgrade = validation::upgrade(&parts.headers).map(str::to_owned);
         let why = match covering {
+            // First, since no route could change it.
+            _ if upgrade.is_some() => PassThroughReason::Upgrade,
             None => PassThroughReason::Uncovered,
             // Only the body shows whether it covers the request.
-            Some(route) if !route.when.is_empty() && upgrade.is_none() && !validation::climbs(path) => {
+            Some(route) if !route.when.is_empty() && !validation::climbs(path) => {
                 return Self::Cacheable(route);
             }
-            Some(route) if !route.cache => PassThroughReason::NotCached,
-            Some(route) if !route.caches(method) => PassThroughReason::Method,
-            Some(_) if upgrade.is_some() => PassThroughReason::Upgrade,
-            Some(_) if validation::climbs(path) => PassThroughReason::Climbs,
-            Some(route) => return Self::Cacheable(route),
+            Some(route) => match PassThroughReason::of_route(route, method) {
+                Some(why) => why,
+                None if validation::climbs(path) => PassThroughReason::Climbs,
+                None => return Self::Cacheable(route),
+            },
         };
         Self::PassThrough(PassThrough { covering, upgrade, why })
     }
@@ -101,7 +139,7 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::cache::route::{Scope, kind::Kind};
+    use crate::cache::route::{Mode, Scope, kind::Kind};
 
     #[test]
     fn each_way_has_its_reason() {
@@ -109,7 +147,8 @@ mod tests {
             let route = Route::new(pattern, Kind::Query, Duration::from_secs(60), Scope::Credential);
             Arc::new(Route { cache, ..route.expect("a route") })
         };
-        let routes = [route("* /off/**", false), route("* /**/ask", true)];
+        let followed = Route { mode: Mode::Rfc9111, ..Route::clone(&route("POST /followed", true)) };
+        let routes = [route("* /off/**", false), route("* /**/ask", true), Arc::new(followed)];
         let way = |method: &str, path: &str, upgrades: bool| {
             let request = Request::builder().method(method).uri(path);
             let request = match upgrades {
@@ -131,11 +170,15 @@ mod tests {
             ("POST", "/health", false, "Uncovered none false"),
             ("POST", "/a/ask", false, "* /**/ask"),
             ("GET", "/a/ask", false, "* /**/ask"),
-            ("PATCH", "/a/ask", true, "Method * /**/ask true"),
+            ("PATCH", "/a/ask", false, "Method * /**/ask false"),
+            ("PATCH", "/a/ask", true, "Upgrade * /**/ask true"),
             ("GET", "/a/ask", true, "Upgrade * /**/ask true"),
             ("POST", "/a/%2e%2e/ask", false, "Climbs * /**/ask false"),
-            ("POST", "/off/ask", true, "NotCached * /off/** true"),
-            ("GET", "/", true, "Uncovered none true"),
+            ("POST", "/off/ask", false, "NotCached * /off/** false"),
+            ("POST", "/off/ask", true, "Upgrade * /off/** true"),
+            ("POST", "/followed", false, "NamedMethod POST /followed false"),
+            ("GET", "/followed", false, "Uncovered none false"),
+            ("GET", "/", true, "Upgrade none true"),
         ] {
             assert_eq!(way(method, path, upgrades), expected, "{method} {path}");
         }

@@ -35,6 +35,7 @@ use crate::{
     request::{
         batch::Batch,
         body::{BodyContext, ParsedBody},
+        dispatch::PassThroughReason,
         head::RequestHead,
         parse_cache::{BodyId, ParseCache},
     },
@@ -98,7 +99,7 @@ pub(crate) enum Classified {
     /// The route covers it.
     Covered(Box<CacheRequest>),
     /// The built-in route is not for such a body, or the route does not cache: it is passed through.
-    NotCovered,
+    NotCovered(PassThroughReason),
     /// A condition of the route's `when` does not hold: the next route is tried.
     Unmet,
 }
@@ -124,12 +125,12 @@ pub(crate) fn classify(
     if unmet(head, body).is_some() {
         return Classified::Unmet;
     }
-    if !route.caches(&parts.method) {
-        return Classified::NotCovered;
+    if let Some(why) = PassThroughReason::of_route(route, &parts.method) {
+        return Classified::NotCovered(why);
     }
     match classifier.read(body, body_id) {
-        Some(cache_request) => Classified::Covered(Box::new(cache_request)),
-        None => Classified::NotCovered,
+        Ok(cache_request) => Classified::Covered(Box::new(cache_request)),
+        Err(why) => Classified::NotCovered(why),
     }
 }
 
@@ -146,27 +147,30 @@ pub(crate) fn unmet<'a>(head: &'a RequestHead, body: &[u8]) -> Option<&'a Condit
 /// The route that covers a request, and what the request asks for there.
 pub(crate) type Covered = (Arc<Route>, Box<CacheRequest>);
 
+/// The route that covers a request without caching its answer, if there is one, and why the request is passed through.
+pub(crate) type Uncovered = (Option<Arc<Route>>, PassThroughReason);
+
 /// The first of `routes` that covers a request by its body too, from `head`'s route on, and what the request asks for
 /// there.
 ///
 /// # Errors
-/// The route that covers the request without caching its answer, if there is one.
+/// If there is none.
 pub(crate) fn cover(
     head: Arc<RequestHead>,
     routes: &[Arc<Route>],
     parts: &Parts,
     body: &[u8],
     classify_context: &ClassifyContext,
-) -> Result<Covered, Option<Arc<Route>>> {
+) -> Result<Covered, Uncovered> {
     let mut tried = head;
     loop {
         let route = Arc::clone(&tried.route);
         match classify(&tried, parts, body, classify_context) {
             Classified::Covered(cache_request) => return Ok((route, cache_request)),
-            Classified::NotCovered => return Err(Some(route)),
+            Classified::NotCovered(why) => return Err((Some(route), why)),
             Classified::Unmet => {}
         }
-        let next = following(routes, &route, parts).ok_or(None)?;
+        let next = following(routes, &route, parts).ok_or((None, PassThroughReason::Unmet))?;
         tried = tried.on_other_route(next, parts);
     }
 }
@@ -197,20 +201,27 @@ struct Classifier<'a> {
 }
 
 impl<'a> Classifier<'a> {
-    /// Reads a body that is not remembered; `None` if it shows that a built-in route does not cover the request.
-    fn read(&self, body: &[u8], body_id: Option<BodyId>) -> Option<CacheRequest> {
+    /// Reads a body that is not remembered.
+    ///
+    /// # Errors
+    /// If it shows that a built-in route does not cover the request.
+    fn read(&self, body: &[u8], body_id: Option<BodyId>) -> Result<CacheRequest, PassThroughReason> {
         let Self { head, parts, classify_context } = self;
         let route = &head.route;
         let opaque = |refused: Option<Reason>| {
             // A refused request has no key.
             let counts = if refused.is_none() { body } else { &[] };
-            Some(self.cache_request(ParsedBody::opaque(self.body_context(), counts), refused))
+            Ok(self.cache_request(ParsedBody::opaque(self.body_context(), counts), refused))
         };
         if !head.wants_json(body) {
             return opaque(None);
         }
         if !head.is_json {
-            return if route.builtin { None } else { opaque(Some(Reason::RequestNotJson)) };
+            return if route.builtin {
+                Err(PassThroughReason::NotJson)
+            } else {
+                opaque(Some(Reason::RequestNotJson))
+            };
         }
         if head.is_encoded {
             return opaque(Some(Reason::RequestEncoded));
@@ -222,15 +233,15 @@ impl<'a> Classifier<'a> {
         let dialect = route.dialect_for(parts.uri.path(), &json);
         let fits = dialect.fits(&json, route.model_elsewhere) && !(route.builtin && dialect == Dialect::Json);
         match (fits, route.builtin) {
-            (true, _) if dialect == Dialect::Embedding => Some(self.batch(body, &json)),
+            (true, _) if dialect == Dialect::Embedding => Ok(self.batch(body, &json)),
             (true, _) => {
                 let parsed = ParsedBody::new(self.body_context(), dialect, &json, body, Body::Json(&json));
                 if let Some(id) = body_id {
                     classify_context.parse_cache.remember(id, route, parts.uri.path(), &parsed);
                 }
-                Some(self.cache_request(parsed, None))
+                Ok(self.cache_request(parsed, None))
             }
-            (false, true) => None,
+            (false, true) => Err(PassThroughReason::NotInDialect),
             (false, false) => opaque(Some(Reason::RequestNotInDialect)),
         }
     }

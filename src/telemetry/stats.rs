@@ -95,6 +95,8 @@ pub(crate) struct ThreadStats {
     pub(crate) coalesced: Counter,
     /// Requests on cacheable routes for which the store was not asked.
     pub(crate) bypassed: Counter,
+    /// Requests that no route covers.
+    pub(crate) passed: Counter,
     /// Lookups and writes that failed.
     pub(crate) errors: Counter,
     /// The tokens that hits saved.
@@ -154,6 +156,7 @@ impl Stats {
             "stale": self.sum(|thread| &thread.stale),
             "coalesced": self.sum(|thread| &thread.coalesced),
             "bypassed": self.sum(|thread| &thread.bypassed),
+            "passed": self.sum(|thread| &thread.passed),
             "errors": self.sum(|thread| &thread.errors),
             "tokens_saved": self.sum(|thread| &thread.tokens_saved),
             "seconds_saved": self.sum(|thread| &thread.millis_saved) as f64 / 1000.0,

@@ -120,31 +120,31 @@ impl Explanation {
         let query = parts.uri.query().map(hide_secrets);
         let routes: Vec<_> = config.routes.iter().cloned().map(Arc::new).collect();
         let mut tried = Vec::new();
-        let outcome =
-            match Dispatch::new(&config.health_path, &routes, &parts) {
-                Dispatch::Health(_) => Outcome::OwnPage { own: "the health page (health.path)" },
-                Dispatch::PassThrough(PassThrough { covering, why, .. }) => pass_through(
-                    explain_pass_through(why, covering.map_or("", |route| &route.name), &method, &path),
-                ),
-                Dispatch::Cacheable(route) => {
-                    headers::remove_hop_by_hop(&mut parts.headers);
-                    let head = RequestHead::new(route, &parts);
-                    let namespace = Namespace::leak(&config.store.namespace);
-                    let classify_context = classify_context(config, namespace);
-                    let head = Arc::new(head);
-                    tried = tried_routes(&head, &routes, &parts, body);
-                    match request::cover(Arc::clone(&head), &routes, &parts, body, &classify_context) {
-                        Ok((route, cache_request)) => Outcome::Covered(Box::new(explain_covered(
-                            &route,
-                            &parts,
-                            body,
-                            &classify_context,
-                            &cache_request,
-                        ))),
-                        Err(route) => pass_through(explain_uncovered(route.as_deref(), &head, &parts)),
+        let outcome = match Dispatch::new(&config.health_path, &routes, &parts) {
+            Dispatch::Health(_) => Outcome::OwnPage { own: "the health page (health.path)" },
+            Dispatch::PassThrough(PassThrough { covering, why, .. }) => {
+                pass_through(why, covering.map_or("", |route| &route.name), &method, &path)
+            }
+            Dispatch::Cacheable(route) => {
+                headers::remove_hop_by_hop(&mut parts.headers);
+                let head = Arc::new(RequestHead::new(route, &parts));
+                let namespace = Namespace::leak(&config.store.namespace);
+                let classify_context = classify_context(config, namespace);
+                tried = tried_routes(&head, &routes, &parts, body);
+                match request::cover(head, &routes, &parts, body, &classify_context) {
+                    Ok((route, cache_request)) => Outcome::Covered(Box::new(explain_covered(
+                        &route,
+                        &parts,
+                        body,
+                        &classify_context,
+                        &cache_request,
+                    ))),
+                    Err((route, why)) => {
+                        pass_through(why, route.as_ref().map_or("", |route| &route.name), &method, &path)
                     }
                 }
-            };
+            }
+        };
         Self { method, path, query, tried, outcome }
     }
 }
@@ -160,41 +160,27 @@ fn tried_routes(head: &Arc<RequestHead>, routes: &[Arc<Route>], parts: &Parts, b
     tried
 }
 
-/// Why no route covers a request, though `route`, if there is one, does so by its method and path.
-fn explain_uncovered(route: Option<&Route>, head: &RequestHead, parts: &Parts) -> String {
-    let method = &parts.method;
-    match route {
-        None => format!("no other route covers {method} {}", parts.uri.path()),
-        Some(route) if !route.cache => format!("the route {} has cache = false", route.name),
-        Some(route) if !route.caches(method) => {
-            format!("the route {} covers it, and {method} is not cached", route.name)
-        }
-        Some(route) if !head.is_json => format!(
-            "the built-in route {} covers JSON alone, and there is no Content-Type: application/json",
-            route.name
-        ),
-        Some(route) => format!(
-            "the body is not what the built-in route {} covers (docs/CACHING.md, \"Which requests\")",
-            route.name
-        ),
-    }
-}
-
-fn pass_through(why: String) -> Outcome {
-    Outcome::PassThrough { passed: why }
-}
-
 /// `route` is the name of the route that covers the request, or empty.
-fn explain_pass_through(why: PassThroughReason, route: &str, method: &str, path: &str) -> String {
-    match why {
-        PassThroughReason::Uncovered => format!("no route covers {method} {path}"),
-        PassThroughReason::NotCached => format!("the route {route} has cache = false"),
-        PassThroughReason::Method => format!("the route {route} covers it, and {method} is not cached"),
+fn pass_through(why: PassThroughReason, route: &str, method: &str, path: &str) -> Outcome {
+    let passed = match why {
         PassThroughReason::Upgrade => "it asks for an upgrade".to_owned(),
+        PassThroughReason::Uncovered => format!("no route covers {method} {path}"),
+        PassThroughReason::Unmet => format!("no other route covers {method} {path}"),
+        PassThroughReason::NotCached => format!("the route {route} has cache = false"),
+        PassThroughReason::NamedMethod | PassThroughReason::Method => {
+            format!("the route {route} covers it, and {method} is not cached")
+        }
         PassThroughReason::Climbs => {
             "to the service its path may be another one, as it has a `.` or `..` segment".to_owned()
         }
-    }
+        PassThroughReason::NotJson => format!(
+            "the built-in route {route} covers JSON alone, and there is no Content-Type: application/json"
+        ),
+        PassThroughReason::NotInDialect => format!(
+            "the body is not what the built-in route {route} covers (docs/CACHING.md, \"Which requests\")"
+        ),
+    };
+    Outcome::PassThrough { passed }
 }
 
 fn explain_covered(

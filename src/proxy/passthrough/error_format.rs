@@ -39,7 +39,7 @@ pub(crate) fn normalize_errors(exchange: &Exchange, reply: Reply) -> impl Future
 /// nothing of a 5xx's body; the log has it.
 async fn normalized(exchange: &Exchange, reply: Reply) -> Reply {
     let Reply { response, report, hit } = reply;
-    let kind = report.as_ref().map(|report| report.kind);
+    let kind = report.as_ref().and_then(|report| report.kind);
     let (mut parts, body) = response.into_parts();
     let body = body::read_up_to(body, MAX_BODY).await.unwrap_or_default();
     let name = upstream_error_name(kind, parts.status);

@@ -1,4 +1,4 @@
-//! Requests that are not cached: streamed through both ways, upgrades included.
+//! Requests that no route covers: streamed through both ways, upgrades included.
 
 pub(crate) mod error_format;
 pub(crate) mod tunnel;
@@ -10,6 +10,7 @@ use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
 
 use crate::{
+    cache::status::CacheReport,
     http::headers,
     proxy::{
         body::{BodyError, RequestBody, Timed},
@@ -18,7 +19,7 @@ use crate::{
         response::{self, Failure, Reply, body::ResponseBody},
         upstream::{Repeat, headers::upstream_headers},
     },
-    request::{client_body::ClientBody, connection::ConnectionSlot},
+    request::{client_body::ClientBody, connection::ConnectionSlot, dispatch::PassThroughReason},
     telemetry::log::events::Operation,
 };
 
@@ -40,6 +41,7 @@ pub(crate) async fn pass(
     body: ClientBody,
     upgrade: Option<String>,
     invalidation: Option<PendingInvalidation>,
+    why: PassThroughReason,
 ) -> Result<Reply, Failure> {
     let client = parts.extensions.remove::<OnUpgrade>();
     headers::remove_hop_by_hop(&mut parts.headers);
@@ -50,7 +52,7 @@ pub(crate) async fn pass(
     };
     let slot = parts.extensions.remove::<ConnectionSlot>();
     let upgrade = upgrade.zip(client).map(|(protocol, client)| Upgrade { protocol, client, slot });
-    forward(exchange, parts, body, upgrade, invalidation).await
+    forward(exchange, parts, body, upgrade, invalidation, why).await
 }
 
 /// Sends a request to the upstream; returns its response once what the request invalidates is invalidated.
@@ -63,7 +65,10 @@ pub(crate) async fn forward(
     body: RequestBody,
     upgrade: Option<Upgrade>,
     invalidation: Option<PendingInvalidation>,
+    why: PassThroughReason,
 ) -> Result<Reply, Failure> {
+    let report = Some(CacheReport::pass(why.reason()));
+    exchange.live.shared.stats.here().passed.increment();
     let live = &exchange.live;
     exchange.caller.half_close.waits_elsewhere();
     upstream_headers(exchange, &mut parts.headers, false);
@@ -85,16 +90,19 @@ pub(crate) async fn forward(
     if sent.is_err() && progress.is_some_and(|progress| progress.sender_failed()) {
         return Err(Failure::ClientGone(BodyError::TimedOut(live.config.limits.body_timeout)));
     }
-    let mut response = sent?;
+    let mut response = match sent {
+        Ok(response) => response,
+        Err(error) => return Err(Failure::Request(error, report)),
+    };
     exchange.record_cors(response.status(), response.headers());
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(Upgrade { client, slot, .. })) =
         (response.status(), upgrade)
     {
-        return Ok(Reply::new(tunnel::open(response, client, slot, &live.shared.tasks), None));
+        return Ok(Reply::new(tunnel::open(response, client, slot, &live.shared.tasks), report));
     }
     response::strip_upstream_headers(response.headers_mut());
     // The version is each connection's own (RFC 9110, section 2.5).
     *response.version_mut() = Version::HTTP_11;
     let response = response.map(|body| ResponseBody::Upstream(Box::new(body)));
-    Ok(error_format::normalize_errors(exchange, Reply::new(response, None)).await)
+    Ok(error_format::normalize_errors(exchange, Reply::new(response, report)).await)
 }

@@ -96,7 +96,7 @@ fn request_events() {
     let key = key("sidecache");
     let hit = CacheInfo {
         status: "HIT",
-        kind: "query",
+        kind: Some("query"),
         key: Some(&key),
         age: Some(12),
         ttl: Some(1788),
@@ -116,7 +116,7 @@ fn request_events() {
     http_response(&response);
     let bypass = CacheInfo {
         status: "BYPASS",
-        kind: "embedding",
+        kind: Some("embedding"),
         key: None,
         age: None,
         ttl: None,
@@ -132,16 +132,18 @@ fn request_events() {
         upstream_request_id: None,
         ..response
     });
-    http_response(&HttpResponse {
+    let passed = HttpResponse {
         request_id: "req-4",
         method: "GET",
         path: "/other",
         status_code: 404,
         duration: Duration::ZERO,
         bytes: 0,
-        cache: None,
+        cache: Some(CacheInfo { status: "PASS", kind: None, reason: Some("no-route"), ..bypass }),
         upstream_request_id: None,
-    });
+    };
+    http_response(&passed);
+    http_response(&HttpResponse { request_id: "req-5", path: "/health", cache: None, ..passed });
 }
 
 fn performance_events() {
@@ -321,7 +323,7 @@ fn no_text_breaks_a_line() {
                 bytes: u64::MAX,
                 cache: Some(CacheInfo {
                     status: nasty,
-                    kind: nasty,
+                    kind: Some(nasty),
                     key: Some(&key),
                     age: None,
                     ttl: Some(-1),

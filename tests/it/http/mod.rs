@@ -6,6 +6,7 @@ mod forwarded_headers;
 mod half_close;
 mod lingering_close;
 mod pass_through;
+mod passed_reasons;
 mod response_headers;
 mod upstream_connections;
 pub(crate) mod upstream_tls;

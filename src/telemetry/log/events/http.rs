@@ -59,7 +59,7 @@ pub(crate) struct HttpResponse<'a> {
     pub(crate) duration: Duration,
     /// The length of the body that was sent.
     pub(crate) bytes: u64,
-    /// `None` if no route covered the request.
+    /// `None` if sidecache answered without asking anybody: a page of its own, a request that it refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cache: Option<CacheInfo<'a>>,
     /// The upstream's own id for this request.
@@ -72,7 +72,9 @@ pub(crate) struct HttpResponse<'a> {
 pub(crate) struct CacheInfo<'a> {
     /// As in `X-Cache`.
     pub(crate) status: &'a str,
-    pub(crate) kind: &'a str,
+    /// `None` if no route covered the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<&'a Key>,
     /// Seconds since the answer was stored.
@@ -81,7 +83,7 @@ pub(crate) struct CacheInfo<'a> {
     /// Seconds for which the answer stays fresh; negative if it is stale.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ttl: Option<i64>,
-    /// Why the response was no hit, or was not stored.
+    /// Why the request was passed through, the response was no hit, or it was not stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<&'a str>,
     /// For several inputs, how many were found, as in `hits=3/8`.
