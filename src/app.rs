@@ -25,6 +25,7 @@ use crate::{
         accepted_credentials::AcceptedCredentials,
         cors::Cors,
         health::Health,
+        not_stored::NotStored,
         state::{Live, Shared},
     },
     server::{Server, Workers},
@@ -139,6 +140,7 @@ impl App {
             accepted_credentials: AcceptedCredentials::default(),
             cors: Cors::default(),
             in_flight: Arc::default(),
+            not_stored: NotStored::default(),
             tasks: tasks.clone(),
         };
         let permits = Arc::new(Semaphore::new(config.limits.max_upstream_requests));

@@ -98,6 +98,8 @@ pub(crate) struct CacheReport {
     pub(crate) ttl: Option<i64>,
     /// Why the store was not asked, or why the answer was not stored.
     pub(crate) reason: Option<Reason>,
+    /// For a miss: why the last answer was not stored.
+    pub(crate) last_not_stored: Option<Reason>,
     /// For embeddings: how many of the inputs were found, and how many there are.
     pub(crate) inputs: Option<(usize, usize)>,
 }
@@ -131,7 +133,18 @@ impl CacheReport {
         reason: Option<Reason>,
     ) -> Self {
         let forward = Some((forward, None));
-        Self { status, kind, key, forward, stored: None, age: None, ttl: None, reason, inputs: None }
+        Self {
+            status,
+            kind,
+            key,
+            forward,
+            stored: None,
+            age: None,
+            ttl: None,
+            reason,
+            last_not_stored: None,
+            inputs: None,
+        }
     }
 
     /// A request that was answered from the store.
@@ -145,6 +158,7 @@ impl CacheReport {
             age: Some(age),
             ttl: Some(ttl),
             reason: None,
+            last_not_stored: None,
             inputs: None,
         }
     }
@@ -205,7 +219,12 @@ impl CacheReport {
             (Some(found), Some(reason)) => write!(text, "; detail=\"{found} {}\"", reason.as_str()),
             (Some(found), None) => write!(text, "; detail=\"{found}\""),
             (None, Some(reason)) => write!(text, "; detail={}", reason.as_str()),
-            (None, None) => Ok(()),
+            (None, None) => match self.last_not_stored {
+                Some(last) if self.status == CacheStatus::Miss => {
+                    write!(text, "; detail=last-not-stored:{}", last.as_str())
+                }
+                _ => Ok(()),
+            },
         }
     }
 
@@ -246,6 +265,17 @@ mod tests {
         let mut miss = CacheReport { key: None, ..CacheReport::miss(Kind::Query, key, Forward::UriMiss) };
         miss.forward = Some((Forward::UriMiss, Some(StatusCode::OK)));
         miss.stored = Some(true);
-        assert_eq!(cache_status(miss), "sidecache; fwd=uri-miss; fwd-status=200; stored");
+        assert_eq!(cache_status(miss.clone()), "sidecache; fwd=uri-miss; fwd-status=200; stored");
+        miss.stored = None;
+        miss.last_not_stored = Some(Reason::Length);
+        let last = "sidecache; fwd=uri-miss; fwd-status=200; detail=last-not-stored:length";
+        assert_eq!(cache_status(miss.clone()), last);
+        // What is known of this answer counts, and what others wait for has no last one.
+        let known = CacheReport { reason: Some(Reason::Empty), ..miss.clone() };
+        assert_eq!(cache_status(known), "sidecache; fwd=uri-miss; fwd-status=200; detail=empty");
+        let counted = CacheReport { inputs: Some((0, 2)), ..miss.clone() };
+        assert_eq!(cache_status(counted), "sidecache; fwd=uri-miss; fwd-status=200; detail=\"hits=0/2\"");
+        let joined = CacheReport { status: CacheStatus::Coalesced, ..miss };
+        assert_eq!(cache_status(joined), "sidecache; fwd=uri-miss; fwd-status=200; collapsed");
     }
 }

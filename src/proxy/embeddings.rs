@@ -194,7 +194,8 @@ async fn look(plan: &mut FillPlan, batch: &Batch) -> (Stored, CacheReport) {
     let inputs = (all > 1).then_some((hits, all));
     let report = CacheReport::forwarded(CacheStatus::Miss, Some(context.route.kind), key, forward, None);
     plan.store_budget = plan.store_budget.saturating_sub(took);
-    (stored, CacheReport { inputs, ..report })
+    let last_not_stored = report.key.as_ref().and_then(|key| shared.not_stored.last(key.id()));
+    (stored, CacheReport { inputs, last_not_stored, ..report })
 }
 
 /// The plan and the request for the missing inputs.

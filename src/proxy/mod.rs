@@ -25,6 +25,7 @@ pub(crate) mod fill;
 pub(crate) mod health;
 pub(crate) mod invalidate;
 pub(crate) mod lookup;
+pub(crate) mod not_stored;
 pub(crate) mod passthrough;
 pub(crate) mod plan;
 pub(crate) mod response;
@@ -246,7 +247,9 @@ impl Proxy {
                 }
                 Lookup::Miss(miss) => {
                     let key = plan.key.clone().unwrap_or(key);
-                    let mut report = CacheReport::miss(kind, key, miss.forward);
+                    let last_not_stored = self.shared.not_stored.last(key.id());
+                    let mut report =
+                        CacheReport { last_not_stored, ..CacheReport::miss(kind, key, miss.forward) };
                     if only_if_cached {
                         return Err(not_cached(report));
                     }

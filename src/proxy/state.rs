@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     proxy::{
         accepted_credentials::AcceptedCredentials, coalesce::registry::InFlight, cors::Cors,
-        upstream::Upstream,
+        not_stored::NotStored, upstream::Upstream,
     },
     request::{ClassifyContext, parse_cache::ParseCache},
     store::Store,
@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     /// The pages that may read answers.
     pub(crate) cors: Cors,
     pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) not_stored: NotStored,
     /// The connections, and the fills, which outlive them.
     pub(crate) tasks: TaskTracker,
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::{
     cache::route::OnAbandon,
     proxy::{coalesce::registry::FlightGuard, fill::purpose::Purpose, plan::FillPlan},
+    reason::Reason,
     store::Lease,
 };
 
@@ -31,6 +32,15 @@ impl Fill {
     pub(super) fn hold_off_refresh(&self) {
         if let (Purpose::Refresh, Some(guard)) = (self.purpose, &self.guard) {
             guard.hold_off_refresh();
+        }
+    }
+
+    /// Notes for the next response to the same question whether this answer is stored. A turn's answer never is, and
+    /// of several inputs each has an entry of its own.
+    pub(super) fn note_stored(&self, stored: Result<(), Reason>) {
+        let cache_request = &self.plan.context.cache_request;
+        if let ([key], false) = (self.plan.keys(), cache_request.is_turn) {
+            self.plan.shared().not_stored.record(key.id(), stored);
         }
     }
 

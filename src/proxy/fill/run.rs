@@ -12,7 +12,7 @@ use http_body::Body;
 use tokio::time::timeout_at;
 
 use crate::{
-    cache::{entry::Entry, invalidation::Version, rfc9111::Times, route::kind::Kind},
+    cache::{entry::Entry, invalidation::Version, policy::Lifetime, rfc9111::Times, route::kind::Kind},
     dialect::Answer,
     proxy::{
         body::RequestBody,
@@ -98,6 +98,7 @@ impl Fill {
         if saved.is_err() {
             self.hold_off_refresh();
         }
+        self.note_stored(saved.map(|_| ()));
         saved
     }
 
@@ -139,7 +140,8 @@ impl Fill {
         if cacheability::is_unshareable(&self.plan, &head, verdict) {
             self.mark_unshareable().await;
         }
-        let (recorder, rest) = self.receive(body, writer, &head, verdict).await?;
+        let received = self.receive(body, writer, &head, verdict).await;
+        let (recorder, rest) = received.inspect_err(|stop| self.note_stopped(stop, verdict))?;
         let took = self.started.elapsed();
         let Some((body, pace)) = recorder.whole() else {
             writer.release();
@@ -225,6 +227,15 @@ impl Fill {
         let updated = received::updated_by_head(&self.plan, head, times);
         if let Some(Ok(entry)) = updated.map(|entry| save::again(&self.plan, entry, began)) {
             let _ = Box::pin(save::store(&self.plan, entry, times)).await;
+        }
+    }
+
+    /// Notes why an answer that has begun and did not come whole is not stored.
+    fn note_stopped(&self, stop: &Stop, verdict: Result<Lifetime, Reason>) {
+        match (stop, verdict) {
+            (_, Err(reason)) => self.note_stored(Err(reason)),
+            (Stop::Failed(_), Ok(_)) => self.note_stored(Err(Reason::Truncated)),
+            (Stop::Abandoned, Ok(_)) => {}
         }
     }
 

@@ -65,6 +65,8 @@ fn truncated_answers_are_not_stored() {
                 let headers = [("content-type", "application/json"), ("x-request-id", id)];
                 let answer = client.open("POST", CHAT, &headers, question.to_string()).await;
                 assert_eq!((answer.status, answer.cache()), (200, "MISS"));
+                let last = (id == "second").then_some("last-not-stored:truncated");
+                assert_eq!(super::detail(&answer.headers).as_deref(), last);
                 gate.open();
                 answer.rest().await.expect_err("a cut body");
                 let line = sidecache.log.response(id).await;
