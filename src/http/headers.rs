@@ -242,6 +242,17 @@ pub(crate) fn append_item(headers: &mut HeaderMap, name: HeaderName, item: Heade
     }
 }
 
+/// Gives all lines of the header `from` the name `to`, behind those that have it already.
+pub(crate) fn rename(headers: &mut HeaderMap, from: &HeaderName, to: &HeaderName) {
+    let lines: Vec<_> = headers.get_all(from).iter().cloned().collect();
+    if !lines.is_empty() {
+        headers.remove(from);
+    }
+    for line in lines {
+        headers.append(to, line);
+    }
+}
+
 /// The headers that describe a body as it came. They would be wrong about one that was made here.
 const OF_THE_BODY: [HeaderName; 3] = [header::ETAG, header::LAST_MODIFIED, header::CACHE_CONTROL];
 
@@ -277,6 +288,16 @@ mod tests {
         ]);
         remove_hop_by_hop(&mut headers);
         assert_eq!(headers, map(&[("x-kept", "1")]));
+    }
+
+    #[test]
+    fn renamed_lines_come_behind_those_of_that_name() {
+        let mut headers = map(&[("x-b", "1"), ("x-a", "2"), ("x-b", "3"), ("x-a", "4"), ("x-c", "5")]);
+        rename(&mut headers, &HeaderName::from_static("x-a"), &HeaderName::from_static("x-b"));
+        let expected = map(&[("x-b", "1"), ("x-b", "3"), ("x-b", "2"), ("x-b", "4"), ("x-c", "5")]);
+        assert_eq!(headers, expected);
+        rename(&mut headers, &HeaderName::from_static("x-a"), &HeaderName::from_static("x-b"));
+        assert_eq!(headers, expected);
     }
 
     #[test]

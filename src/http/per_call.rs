@@ -8,7 +8,7 @@
 use http::HeaderName;
 
 /// Whole names; sorted.
-const NAMES: [&str; 46] = [
+const NAMES: [&str; 47] = [
     "azure-openai-deployment-utilization",
     "azureml-model-group",
     "b3",
@@ -53,6 +53,7 @@ const NAMES: [&str; 46] = [
     "x-time-per-token",
     "x-timer",
     "x-tokenization-time",
+    "x-upstream-cache",
     "x-validation-time",
     "x-vercel-id",
 ];
@@ -222,7 +223,7 @@ mod tests {
             x-envoy-upstream-service-time x-envoy-attempt-count x-apisix-upstream-status x-gateway-destination-endpoint
             ratelimit ratelimit-limit ratelimit-remaining ratelimit-reset ratelimit-policy retry-after x-retry-after
             x-rate-limit-remaining x-runtime x-response-time x-request-duration x-processing-time x-upstream-response-time
-            x-timer x-execution-time-ms x-elapsed-ms
+            x-timer x-execution-time-ms x-elapsed-ms x-upstream-cache x-upstream-process-time
             traceparent tracestate baggage b3 x-b3-traceid x-b3-sampled x-trace-id x-span-id x-datadog-trace-id sentry-trace
             x-correlation-id correlation-id x-requestid idempotency-key idempotent-replayed
             x-some-new-gateway-request-id x-acme-quota-left x-acme-cost-usd x-usage-tokens x-acme-latency

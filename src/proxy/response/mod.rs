@@ -17,7 +17,7 @@ use crate::{
             range::Range,
         },
         route::{Identity, Mode, Replay, Route, SetCookie},
-        status::CacheReport,
+        status::{CacheReport, X_CACHE},
     },
     dialect::{self, Dialect, Rendered, usage::Usage},
     http::{
@@ -30,6 +30,12 @@ use crate::{
 
 pub(crate) const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Headers that sidecache sets itself, and the names that the upstream's own get.
+const RENAMED: [(HeaderName, HeaderName); 2] = [
+    (X_CACHE, HeaderName::from_static("x-upstream-cache")),
+    (X_PROCESS_TIME, HeaderName::from_static("x-upstream-process-time")),
+];
 
 /// How many headers a response gets from sidecache at most: these two, and those of the cache report.
 pub(crate) const MAX_ADDED_HEADERS: usize = 5;
@@ -180,14 +186,16 @@ pub(crate) fn json(status: StatusCode, body: Vec<u8>) -> Response<ResponseBody> 
     response
 }
 
-/// Takes out of an upstream's headers those that are not passed on.
+/// Takes out of an upstream's headers those that are not passed on, and renames those that sidecache sets itself.
 pub(crate) fn strip_upstream_headers(headers: &mut HeaderMap) {
     // RFC 9112, section 6.3: a transfer coding overrides a length, and a proxy removes the length.
     if headers.contains_key(header::TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH);
     }
     headers::remove_hop_by_hop(headers);
-    headers.remove(X_PROCESS_TIME);
+    for (own, renamed) in RENAMED {
+        headers::rename(headers, &own, &renamed);
+    }
 }
 
 #[cfg(test)]
@@ -199,7 +207,6 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("content-length", HeaderValue::from_static("3"));
         headers.insert("transfer-encoding", HeaderValue::from_static("chunked"));
-        headers.insert("x-process-time", HeaderValue::from_static("1"));
         strip_upstream_headers(&mut headers);
         assert!(headers.is_empty());
     }

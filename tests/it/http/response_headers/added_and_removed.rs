@@ -1,7 +1,7 @@
 //! What sidecache adds to responses, and what it takes out of them.
 
 use crate::support::{
-    Answer, RawClient, RedisServer, Script, Setup, Sidecache, Upstream, eventually, post, run,
+    Answer, Client, RawClient, RedisServer, Script, Setup, Sidecache, Upstream, eventually, post, run,
     samples::{CHAT, chat, chat_answer, query, query_answer},
 };
 
@@ -71,7 +71,7 @@ fn the_upstreams_request_id_wins_and_the_log_has_both() {
 }
 
 #[test]
-fn the_process_time_is_sidecaches_own() {
+fn the_process_time_is_sidecaches_own_and_the_upstreams_is_beside_it() {
     run(async {
         let upstream = upstream_with(&[("x-process-time", "123.5")]).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
@@ -85,6 +85,8 @@ fn the_process_time_is_sidecaches_own() {
             let [time] = &all(&answer, "x-process-time")[..] else { panic!("{:?}", answer.headers) };
             let seconds: f64 = time.parse().expect("seconds");
             assert!(seconds > 0.0 && seconds < 60.0, "{target} {turn}: {time}");
+            let theirs = if matches!(turn, "PASS" | "MISS") { &["123.5"][..] } else { &[] };
+            assert_eq!(all(&answer, "x-upstream-process-time"), theirs, "{target} {turn}");
             assert!(!answer.header("x-request-id").is_empty());
         }
     });
@@ -111,25 +113,67 @@ fn the_age_of_a_hit_is_its_time_in_the_store() {
     });
 }
 
+/// What caches between the service and sidecache say: two lines, one of them with two members, and a name that a
+/// sidecache there has given already.
+const OF_OTHER_CACHES: [(&str, &str); 5] = [
+    ("cache-status", "origin; hit"),
+    ("cache-status", "\"CDN, a\"; fwd=miss, other; hit; ttl=3"),
+    ("x-upstream-cache", "nearest"),
+    ("x-cache", "theirs"),
+    ("x-cache", "HIT from edge"),
+];
+
+/// Checks that the members of the other caches come first and ours last, over all lines, and that there is one `X-Cache`.
+#[track_caller]
+fn assert_kept_apart(answer: &Answer, cache: &str, ours: &str, has_upstream_cache: bool) {
+    assert_eq!(all(answer, "x-cache"), [cache]);
+    let lines = all(answer, "cache-status");
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(lines[..2], [OF_OTHER_CACHES[0].1, OF_OTHER_CACHES[1].1]);
+    assert!(lines[2].starts_with(ours), "{cache}: {lines:?}");
+    let theirs = if has_upstream_cache { &["nearest", "theirs", "HIT from edge"][..] } else { &[] };
+    assert_eq!(all(answer, "x-upstream-cache"), theirs, "{cache}");
+}
+
 #[test]
-fn cache_status_is_appended_to_the_upstreams() {
+fn what_other_caches_say_is_kept_apart() {
     run(async {
-        let upstream = upstream_with(&[("cache-status", "origin; hit"), ("x-cache", "theirs")]).await;
+        let upstream = upstream_with(&OF_OTHER_CACHES).await;
         let sidecache = Sidecache::start(&upstream.url()).await;
-        let passed = sidecache.client().post("/some", &chat()).await;
-        assert_eq!(all(&passed, "x-cache"), ["PASS"]);
-        assert_eq!(all(&passed, "cache-status"), ["origin; hit", "sidecache; fwd=bypass; detail=no-route"]);
-        for (turn, ours) in
-            [("MISS", "sidecache; fwd=uri-miss; fwd-status=200"), ("HIT", "sidecache; hit; ttl=")]
-        {
-            let answer = sidecache.client().post(CHAT, &chat()).await;
-            assert_eq!(all(&answer, "x-cache"), [turn]);
-            let received = all(&answer, "cache-status");
-            assert_eq!((received.len(), received[0].as_str()), (2, "origin; hit"), "{received:?}");
-            assert!(received[1].starts_with(ours), "{received:?}");
-            let key = received[1].split("; ").find_map(|part| part.strip_prefix("key=")).expect("a key");
-            let hex = key.trim_matches('"').strip_prefix("sidecache:query:").expect("namespace and kind");
-            assert!(hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
+        let miss = "sidecache; fwd=uri-miss; fwd-status=200";
+        for (client, user) in [(sidecache.client(), "one"), (Client::h2c(sidecache.address()), "two")] {
+            let mut question = chat();
+            question["user"] = user.into();
+            let passed = client.post("/some", &question).await;
+            assert_kept_apart(&passed, "PASS", "sidecache; fwd=bypass; detail=no-route", true);
+            let no_store = [("cache-control", "no-store")];
+            let bypassed = client.post_with(CHAT, &no_store, &question).await;
+            assert_kept_apart(&bypassed, "BYPASS", "sidecache; fwd=request; fwd-status=200", true);
+            // The service's X-Cache tells of one call; RFC 9211 keeps its Cache-Status.
+            for (cache, ours) in [("MISS", miss), ("HIT", "sidecache; hit; ttl=")] {
+                let answer = client.post(CHAT, &question).await;
+                assert_kept_apart(&answer, cache, ours, cache == "MISS");
+                let member = all(&answer, "cache-status").pop().expect("ours");
+                let key = member.split("; ").find_map(|part| part.strip_prefix("key=")).expect("a key");
+                let hex = key.trim_matches('"').strip_prefix("sidecache:query:").expect("namespace and kind");
+                assert!(hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()), "{key}");
+            }
+        }
+    });
+}
+
+#[test]
+fn what_other_caches_say_is_stored_where_the_service_is_followed() {
+    run(async {
+        let headers =
+            [&OF_OTHER_CACHES[..], &[("cache-control", "max-age=600"), ("x-process-time", "7")]].concat();
+        let upstream = upstream_with(&headers).await;
+        let route = "[[route]]\nmatch = \"GET /page\"\nkind = \"document\"\nmode = \"rfc9111\"";
+        let sidecache = Setup::to(&upstream.url()).config(route).start().await;
+        for (cache, ours) in [("MISS", "sidecache; fwd=uri-miss"), ("HIT", "sidecache; hit")] {
+            let answer = sidecache.client().get("/page").await;
+            assert_kept_apart(&answer, cache, ours, true);
+            assert_eq!(all(&answer, "x-upstream-process-time"), ["7"]);
         }
     });
 }
@@ -220,7 +264,7 @@ fn health_pages_are_answered_by_sidecache() {
         let upstream = upstream_with(&[]).await;
         let sidecache =
             Setup::to(&upstream.url()).config("[health]\npath = \"/_health\"").admin().start().await;
-        let admin = crate::support::Client::new(sidecache.admin());
+        let admin = Client::new(sidecache.admin());
         for client in [sidecache.client(), admin.clone()] {
             for (page, status) in [("", "healthy"), ("/live", "live"), ("/ready", "ready")] {
                 let answer = client.get(&format!("/_health{page}")).await;
@@ -245,7 +289,7 @@ fn the_admin_listener_requires_its_token_and_a_known_host() {
         let upstream = upstream_with(&[]).await;
         let config = "[admin]\ntoken = \"let-me-in-please\"\nhosts = [\"ops.example\"]";
         let sidecache = Setup::to(&upstream.url()).config(config).admin().start().await;
-        let client = crate::support::Client::new(sidecache.admin());
+        let client = Client::new(sidecache.admin());
         let good = ("authorization", "Bearer let-me-in-please");
         for (headers, target, status) in [
             (&[good][..], "/stats", 200),
