@@ -1,5 +1,6 @@
 //! Response headers that describe one call and not the answer: the rest of the client's quota, the cost, the
-//! time, the account, the id of the request. A hit makes no such call, so it repeats none of these headers.
+//! time, the account, the id of the request, what the call has made for its caller (a session, a run). A hit
+//! makes no such call, so it repeats none of these headers.
 //!
 //! Three lists say which headers these are: whole names, beginnings of names, and words in names, for the
 //! many that no list can know. A header that says which model answered stays, since it describes the answer.
@@ -8,7 +9,7 @@
 use http::HeaderName;
 
 /// Whole names; sorted.
-const NAMES: [&str; 47] = [
+const NAMES: [&str; 48] = [
     "azure-openai-deployment-utilization",
     "azureml-model-group",
     "b3",
@@ -16,9 +17,12 @@ const NAMES: [&str; 47] = [
     "cf-cache-status",
     "cf-placement",
     "cf-ray",
+    // Where what the call has made is found.
+    "content-location",
     "endpoint-load-metrics",
     "idempotency-key",
     "idempotent-replayed",
+    "location",
     "newrelic",
     "num_chars",
     "openai-organization",
@@ -45,7 +49,6 @@ const NAMES: [&str; 47] = [
     "x-ms-rai-invoked",
     "x-ms-region",
     "x-ms-request-charge",
-    "x-ms-session-token",
     "x-openrouter-provider",
     "x-ot-span-context",
     "x-runtime",
@@ -124,7 +127,11 @@ fn is_word_of_a_call(word: &str) -> bool {
     let is_cost = matches!(word, "cost" | "costs" | "credits" | "spend" | "spent" | "billed" | "tokens");
     let is_time = matches!(word, "latency" | "ttft" | "elapsed");
     let is_id = matches!(word, "requestid" | "reqid" | "traceid" | "spanid" | "logid" | "traceparent");
-    is_quota || is_cost || is_time || is_id
+    let is_made = matches!(
+        word,
+        "session" | "sessionid" | "conversationid" | "threadid" | "chatid" | "runid" | "messageid" | "taskid"
+    );
+    is_quota || is_cost || is_time || is_id || is_made
 }
 
 fn is_pair_of_a_call(pair: (&str, &str)) -> bool {
@@ -134,7 +141,9 @@ fn is_pair_of_a_call(pair: (&str, &str)) -> bool {
         "after" => before == "retry",
         "token" => before == "first",
         "id" => {
-            names_a_call(before) || matches!(before, "org" | "organization" | "organisation" | "workspace")
+            names_a_call(before)
+                || names_what_a_call_makes(before)
+                || matches!(before, "org" | "organization" | "organisation" | "workspace")
         }
         "time" | "duration" | "ms" => takes_time(before),
         _ => false,
@@ -145,6 +154,11 @@ fn is_pair_of_a_call(pair: (&str, &str)) -> bool {
 fn names_a_call(word: &str) -> bool {
     let is_traced = matches!(word, "trace" | "span" | "correlation" | "log" | "activity" | "transaction");
     is_traced || matches!(word, "request" | "req" | "call" | "invocation" | "generation" | "inference")
+}
+
+/// Whether the word names what a call makes, or goes on with, for its own caller.
+fn names_what_a_call_makes(word: &str) -> bool {
+    matches!(word, "conversation" | "thread" | "chat" | "run" | "message" | "task" | "turn" | "job")
 }
 
 /// Whether the word names a step in which an answer is made.
@@ -226,6 +240,9 @@ mod tests {
             x-timer x-execution-time-ms x-elapsed-ms x-upstream-cache x-upstream-process-time
             traceparent tracestate baggage b3 x-b3-traceid x-b3-sampled x-trace-id x-span-id x-datadog-trace-id sentry-trace
             x-correlation-id correlation-id x-requestid idempotency-key idempotent-replayed
+            location content-location x-session-id session-id mcp-session-id x-session x-sessionid x-chat-session-id
+            x-conversation-id conversation_id x-thread-id x-threadid x-run-id x-langgraph-run-id x-workflow-run-id
+            x-chat-id x-message-id x-parent-message-id x-task-id x-turn-id x-job-id
             x-some-new-gateway-request-id x-acme-quota-left x-acme-cost-usd x-usage-tokens x-acme-latency
         "
         .split_whitespace()
@@ -237,13 +254,14 @@ mod tests {
     #[test]
     fn what_tells_of_the_answer_stays() {
         for name in "
-            content-type content-language content-disposition content-location content-encoding etag last-modified
-            cache-control expires vary date server location link allow age via alt-svc set-cookie
+            content-type content-language content-disposition content-encoding etag last-modified
+            cache-control expires vary date server link allow age via alt-svc set-cookie
             access-control-allow-origin access-control-expose-headers strict-transport-security x-content-type-options
             x-frame-options x-robots-tag x-accel-buffering cache-tag surrogate-key
             openai-model openai-version x-litellm-model-name x-litellm-model-group x-kong-llm-model ngrok-aig-model
             x-ms-served-model x-ms-deployment-name anthropic-version x-model x-model-version x-model-id x-sha
-            x-amz-meta-title x-amz-version-id x-ms-version x-ms-blob-type x-goog-hash x-document-id x-conversation-id
+            x-amz-meta-title x-amz-version-id x-ms-version x-ms-blob-type x-goog-hash x-document-id x-assistant-id
+            x-threads x-runs x-message x-message-count x-conversation-title x-chat-model x-task
             x-total-count x-total-pages x-sources x-confidence x-score x-version x-language x-title x-author
             x-created-time x-update-time x-time-zone x-served-by x-requested-with x-limit x-own x-tokenizer
         "
@@ -256,8 +274,9 @@ mod tests {
     proptest::proptest! {
         /// The answer is the same however a name is divided up before and behind the words that count.
         #[test]
-        fn words_count_at_any_place(before in "[a-z]{1,8}", behind in "[a-z]{1,8}", at in 0..6_usize) {
-            let word = ["request-id", "ratelimit", "rate-limit", "latency", "cost", "trace-id"][at];
+        fn words_count_at_any_place(before in "[a-z]{1,8}", behind in "[a-z]{1,8}", at in 0..9_usize) {
+            let words = "request-id ratelimit rate-limit latency cost trace-id session-id run-id thread-id";
+            let word = words.split(' ').nth(at).expect("a word");
             for name in [format!("{before}-{word}"), format!("x-{before}-{word}-{behind}"), format!("{before}_{word}")] {
                 proptest::prop_assert!(tells(&name), "{}", name);
             }
