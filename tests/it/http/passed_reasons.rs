@@ -17,6 +17,15 @@ const ROUTES: &str = r#"
     match = "POST /followed"
     kind = "document"
     mode = "rfc9111"
+    [[route]]
+    match = "POST /when"
+    kind = "query"
+    when = ["/mode = \"rag\""]
+    [[route]]
+    match = "POST /off-when"
+    kind = "query"
+    cache = false
+    when = ["/mode"]
 "#;
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -25,12 +34,15 @@ const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded")
 /// A request, and the reason why it is passed through.
 type Case = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str, &'static str);
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 14] = [
     ("GET", "/nowhere", &[], "", "no-route"),
     ("GET", CHAT, &[], "", "no-route"),
     ("POST", "/off/ask", &[JSON], "{}", "route-off"),
     ("GET", "/off/page", &[], "", "route-off"),
     ("POST", "/followed", &[JSON], "{}", "route-off"),
+    ("POST", "/when", &[JSON], "{\"mode\": \"chat\"}", "no-route"),
+    ("POST", "/when", &[FORM], "mode=rag", "no-route"),
+    ("POST", "/off-when", &[JSON], "{\"mode\": 1}", "route-off"),
     ("PUT", "/any/thing", &[JSON], "{}", "method"),
     ("DELETE", "/any/thing", &[], "", "method"),
     ("GET", "/any/%2e%2e/thing", &[], "", "dot-segment"),
