@@ -9,40 +9,26 @@ use http::Method;
 
 use super::{
     error::Faults,
-    inputs::{Given, Inputs, from_variables},
+    inputs::{Given, Inputs, ROUTES_VARIABLE as VARIABLE, from_variables},
     origin::Source,
     quote::quote,
-    routes::Common,
     value::{DURATION, Value, one_of},
 };
-use crate::cache::route::{Route, kind::Kind, pattern::Pattern};
+use crate::cache::route::{kind::Kind, pattern::Pattern};
 
 /// The flag, once for each route.
 pub(super) const FLAG: &str = "--route";
-
-/// The variable, with `;` between the routes.
-pub(super) const VARIABLE: &str = "CACHE_ROUTES";
 
 /// A route that is not in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct GivenRoute {
     /// `METHOD PATH`, which is its name, too.
     pub(super) name: String,
-    kind: Kind,
+    pub(super) kind: Kind,
     /// `None` for the kind's.
-    ttl: Option<Duration>,
+    pub(super) ttl: Option<Duration>,
     /// The flag or the variable.
     pub(super) by: &'static str,
-}
-
-impl GivenRoute {
-    pub(super) fn route(self, common: &Common) -> Option<Route> {
-        let ttl = self.ttl.unwrap_or(common.ttls.ttl(self.kind));
-        let mut route = Route::new(&self.name, self.kind, ttl, common.scope.clone()).ok()?;
-        route.ignore_headers.extend_from_slice(&common.ignore_headers);
-        route.given_by = Some(self.by);
-        Some(route)
-    }
 }
 
 /// The routes of the flags, then those of the variable.

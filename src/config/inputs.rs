@@ -12,11 +12,13 @@ use std::{
 use super::{
     error::{Errors, Faults},
     file::FileValue,
-    given_routes,
     origin::Source,
     settings::{self, SETTINGS, Setting},
     value::Value,
 };
+
+/// The variable with routes, `;` between them.
+pub(super) const ROUTES_VARIABLE: &str = "CACHE_ROUTES";
 
 /// The variable that names the file.
 const FILE_VARIABLE: &str = "SIDECACHE_CONFIG";
@@ -181,7 +183,7 @@ fn variable_set_by(line: &str) -> Option<&'static str> {
 
 /// The names of all variables that are read.
 fn variables() -> impl Iterator<Item = &'static str> {
-    SETTINGS.iter().filter_map(|setting| setting.env).chain([given_routes::VARIABLE, FILE_VARIABLE])
+    SETTINGS.iter().filter_map(|setting| setting.env).chain([ROUTES_VARIABLE, FILE_VARIABLE])
 }
 
 /// A value and its source.

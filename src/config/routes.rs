@@ -29,6 +29,16 @@ pub(super) struct Common {
     pub(super) ignore_headers: Vec<HeaderPattern>,
 }
 
+impl GivenRoute {
+    pub(super) fn route(self, common: &Common) -> Option<Route> {
+        let ttl = self.ttl.unwrap_or(common.ttls.ttl(self.kind));
+        let mut route = Route::new(&self.name, self.kind, ttl, common.scope.clone()).ok()?;
+        route.ignore_headers.extend_from_slice(&common.ignore_headers);
+        route.given_by = Some(self.by);
+        Some(route)
+    }
+}
+
 /// Reads the tables. `given` are the routes that are not in the file. Without `common`, which is faulty then,
 /// it only adds the tables' faults.
 pub(super) fn read(
