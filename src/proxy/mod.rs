@@ -181,8 +181,8 @@ impl Proxy {
                             &parts.headers,
                             covering.map(Arc::as_ref),
                         );
-                        let passed = passthrough::pass(exchange, *parts, body, upgrade, invalidation, why);
-                        return Box::pin(passed).await;
+                        let passing = passthrough::pass(exchange, *parts, body, upgrade, invalidation);
+                        return Box::pin(passthrough::reported(exchange, why, passing)).await;
                     }
                 }
             }
@@ -200,8 +200,8 @@ impl Proxy {
             Err((covering, why)) => {
                 let invalidation =
                     PendingInvalidation::for_request(exchange, &parts.headers, covering.as_deref());
-                let passed = passthrough::forward(exchange, *parts, body.into(), None, invalidation, why);
-                return Box::pin(passed).await;
+                let passing = passthrough::forward(exchange, *parts, body.into(), None, invalidation);
+                return Box::pin(passthrough::reported(exchange, why, passing)).await;
             }
         };
         let reply = self.answer_covered(&context, parts, body).await?;

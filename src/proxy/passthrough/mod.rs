@@ -31,6 +31,24 @@ pub(crate) struct Upgrade {
     slot: Option<ConnectionSlot>,
 }
 
+/// Says in the reply of `passing`, and counts, that the request is passed through, and why.
+///
+/// # Errors
+/// Those of `passing`, with the same said in them.
+pub(crate) async fn reported(
+    exchange: &Exchange,
+    why: PassThroughReason,
+    passing: impl Future<Output = Result<Reply, Failure>>,
+) -> Result<Reply, Failure> {
+    exchange.live.shared.stats.here().passed.increment();
+    let report = Some(CacheReport::pass(why.reason()));
+    match passing.await {
+        Ok(reply) => Ok(Reply { report, ..reply }),
+        Err(Failure::Request(error, _)) => Err(Failure::Request(error, report)),
+        Err(other) => Err(other),
+    }
+}
+
 /// Streams a request to the upstream, and its response back.
 ///
 /// # Errors
@@ -41,7 +59,6 @@ pub(crate) async fn pass(
     body: ClientBody,
     upgrade: Option<String>,
     invalidation: Option<PendingInvalidation>,
-    why: PassThroughReason,
 ) -> Result<Reply, Failure> {
     let client = parts.extensions.remove::<OnUpgrade>();
     headers::remove_hop_by_hop(&mut parts.headers);
@@ -52,7 +69,7 @@ pub(crate) async fn pass(
     };
     let slot = parts.extensions.remove::<ConnectionSlot>();
     let upgrade = upgrade.zip(client).map(|(protocol, client)| Upgrade { protocol, client, slot });
-    forward(exchange, parts, body, upgrade, invalidation, why).await
+    forward(exchange, parts, body, upgrade, invalidation).await
 }
 
 /// Sends a request to the upstream; returns its response once what the request invalidates is invalidated.
@@ -65,10 +82,7 @@ pub(crate) async fn forward(
     body: RequestBody,
     upgrade: Option<Upgrade>,
     invalidation: Option<PendingInvalidation>,
-    why: PassThroughReason,
 ) -> Result<Reply, Failure> {
-    let report = Some(CacheReport::pass(why.reason()));
-    exchange.live.shared.stats.here().passed.increment();
     let live = &exchange.live;
     exchange.caller.half_close.waits_elsewhere();
     upstream_headers(exchange, &mut parts.headers, false);
@@ -90,19 +104,16 @@ pub(crate) async fn forward(
     if sent.is_err() && progress.is_some_and(|progress| progress.sender_failed()) {
         return Err(Failure::ClientGone(BodyError::TimedOut(live.config.limits.body_timeout)));
     }
-    let mut response = match sent {
-        Ok(response) => response,
-        Err(error) => return Err(Failure::Request(error, report)),
-    };
+    let mut response = sent?;
     exchange.record_cors(response.status(), response.headers());
     if let (StatusCode::SWITCHING_PROTOCOLS, Some(Upgrade { client, slot, .. })) =
         (response.status(), upgrade)
     {
-        return Ok(Reply::new(tunnel::open(response, client, slot, &live.shared.tasks), report));
+        return Ok(Reply::new(tunnel::open(response, client, slot, &live.shared.tasks), None));
     }
     response::strip_upstream_headers(response.headers_mut());
     // The version is each connection's own (RFC 9110, section 2.5).
     *response.version_mut() = Version::HTTP_11;
     let response = response.map(|body| ResponseBody::Upstream(Box::new(body)));
-    Ok(error_format::normalize_errors(exchange, Reply::new(response, report)).await)
+    Ok(error_format::normalize_errors(exchange, Reply::new(response, None)).await)
 }
