@@ -14,7 +14,11 @@ use crate::{
         state::{Live, Shared},
         upstream::{self, headers::upstream_headers},
     },
-    request::{CacheRequest, Uncovered, cover, head::RequestHead},
+    request::{
+        CacheRequest,
+        cover::{Uncovered, cover},
+        head::RequestHead,
+    },
 };
 
 /// A request that a route covers. It never changes; all that answer the request share it.

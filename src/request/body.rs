@@ -1,6 +1,6 @@
 //! What a JSON body says on a route. Pure.
 
-use std::hash::Hash;
+use std::{cell::OnceCell, hash::Hash};
 
 use bytes::Bytes;
 
@@ -11,11 +11,27 @@ use crate::{
         route::{Route, kind::Kind},
     },
     dialect::{Ask, Dialect, conversations},
-    json::Json,
+    json::{Json, JsonError},
 };
 
 /// A body with more text than this is not remembered. In bytes.
 const WORTH_REMEMBERING: usize = 1024;
+
+/// A body that may be JSON. It is parsed at the first look, whichever route looks.
+pub(crate) struct RawBody<'a> {
+    pub(crate) bytes: &'a [u8],
+    json: OnceCell<Result<Json<'a>, JsonError>>,
+}
+
+impl<'a> RawBody<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, json: OnceCell::new() }
+    }
+
+    pub(crate) fn json(&self) -> &Result<Json<'a>, JsonError> {
+        self.json.get_or_init(|| Json::parse(self.bytes))
+    }
+}
 
 /// Everything that matters of a body that was read.
 #[derive(Clone, Debug)]

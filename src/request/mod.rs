@@ -7,6 +7,7 @@ pub(crate) mod batch;
 pub(crate) mod body;
 pub(crate) mod client_body;
 pub(crate) mod connection;
+pub(crate) mod cover;
 pub(crate) mod dispatch;
 pub(crate) mod half_close;
 pub(crate) mod head;
@@ -27,14 +28,15 @@ use crate::{
         key::{self, Body, BodyDigest, Key, namespace::Namespace},
         request_directives::RequestDirectives,
         rfc9111::{conditional::Conditions, range::Range},
-        route::{Mode, Route, kind::Kind},
+        route::{Mode, kind::Kind},
     },
     dialect::{Ask, Dialect, Inputs},
-    json::{Json, JsonError, condition::Condition},
+    json::{Json, JsonError},
     reason::Reason,
     request::{
         batch::Batch,
-        body::{BodyContext, ParsedBody},
+        body::{BodyContext, ParsedBody, RawBody},
+        cover::unmet,
         dispatch::PassThroughReason,
         head::RequestHead,
         parse_cache::{BodyId, ParseCache},
@@ -109,14 +111,15 @@ pub(crate) enum Classified {
 pub(crate) fn classify(
     head: &RequestHead,
     parts: &Parts,
-    body: &[u8],
+    body: &RawBody<'_>,
     classify_context: &ClassifyContext,
 ) -> Classified {
     let route = &head.route;
     let classifier = Classifier { head, parts, classify_context };
     // The inputs of a request for embeddings have entries of their own, so the whole body is not remembered.
-    let remembers = head.reads_json(body) && route.kind != Kind::Embedding && route.caches(&parts.method);
-    let body_id = remembers.then(|| classify_context.parse_cache.body_id(body));
+    let remembers =
+        head.reads_json(body.bytes) && route.kind != Kind::Embedding && route.caches(&parts.method);
+    let body_id = remembers.then(|| classify_context.parse_cache.body_id(body.bytes));
     if let Some(parsed) =
         body_id.and_then(|id| classify_context.parse_cache.recall(&id, route, parts.uri.path()))
     {
@@ -132,57 +135,6 @@ pub(crate) fn classify(
         Ok(cache_request) => Classified::Covered(Box::new(cache_request)),
         Err(why) => Classified::NotCovered(why),
     }
-}
-
-/// The first condition of the route's `when` that does not hold. None holds for a body that is no JSON.
-pub(crate) fn unmet<'a>(head: &'a RequestHead, body: &[u8]) -> Option<&'a Condition> {
-    let when = &head.route.when;
-    if when.is_empty() {
-        return None;
-    }
-    let json = if head.is_json && !head.is_encoded { Json::parse(body).ok() } else { None };
-    when.iter().find(|condition| !json.as_ref().is_some_and(|json| condition.holds(json)))
-}
-
-/// The route that covers a request, and what the request asks for there.
-pub(crate) type Covered = (Arc<Route>, Box<CacheRequest>);
-
-/// The route that covers a request without caching its answer, if there is one, and why the request is passed through.
-pub(crate) type Uncovered = (Option<Arc<Route>>, PassThroughReason);
-
-/// The first of `routes` that covers a request by its body too, from `head`'s route on, and what the request asks for
-/// there.
-///
-/// # Errors
-/// If there is none.
-pub(crate) fn cover(
-    head: Arc<RequestHead>,
-    routes: &[Arc<Route>],
-    parts: &Parts,
-    body: &[u8],
-    classify_context: &ClassifyContext,
-) -> Result<Covered, Uncovered> {
-    let mut tried = head;
-    loop {
-        let route = Arc::clone(&tried.route);
-        match classify(&tried, parts, body, classify_context) {
-            Classified::Covered(cache_request) => return Ok((route, cache_request)),
-            Classified::NotCovered(why) => return Err((Some(route), why)),
-            Classified::Unmet => {}
-        }
-        let next = following(routes, &route, parts).ok_or((None, PassThroughReason::Unmet))?;
-        tried = tried.on_other_route(next, parts);
-    }
-}
-
-/// The next route after `last` that covers a request by its method and path.
-pub(crate) fn following<'a>(
-    routes: &'a [Arc<Route>],
-    last: &Arc<Route>,
-    parts: &Parts,
-) -> Option<&'a Arc<Route>> {
-    let mut rest = routes.iter().skip_while(|route| !Arc::ptr_eq(route, last)).skip(1);
-    rest.find(|route| route.pattern.matches(&parts.method, parts.uri.path()))
 }
 
 const fn parse_reason(error: JsonError) -> Reason {
@@ -205,15 +157,15 @@ impl<'a> Classifier<'a> {
     ///
     /// # Errors
     /// If it shows that a built-in route does not cover the request.
-    fn read(&self, body: &[u8], body_id: Option<BodyId>) -> Result<CacheRequest, PassThroughReason> {
+    fn read(&self, body: &RawBody<'_>, body_id: Option<BodyId>) -> Result<CacheRequest, PassThroughReason> {
         let Self { head, parts, classify_context } = self;
         let route = &head.route;
         let opaque = |refused: Option<Reason>| {
             // A refused request has no key.
-            let counts = if refused.is_none() { body } else { &[] };
+            let counts = if refused.is_none() { body.bytes } else { &[] };
             Ok(self.cache_request(ParsedBody::opaque(self.body_context(), counts), refused))
         };
-        if !head.wants_json(body) {
+        if !head.wants_json(body.bytes) {
             return opaque(None);
         }
         if !head.is_json {
@@ -226,16 +178,17 @@ impl<'a> Classifier<'a> {
         if head.is_encoded {
             return opaque(Some(Reason::RequestEncoded));
         }
-        let json = match Json::parse(body) {
+        let json = match body.json() {
             Ok(json) => json,
-            Err(error) => return opaque(Some(parse_reason(error))),
+            Err(error) => return opaque(Some(parse_reason(*error))),
         };
-        let dialect = route.dialect_for(parts.uri.path(), &json);
-        let fits = dialect.fits(&json, route.model_elsewhere) && !(route.builtin && dialect == Dialect::Json);
+        let dialect = route.dialect_for(parts.uri.path(), json);
+        let fits = dialect.fits(json, route.model_elsewhere) && !(route.builtin && dialect == Dialect::Json);
         match (fits, route.builtin) {
-            (true, _) if dialect == Dialect::Embedding => Ok(self.batch(body, &json)),
+            (true, _) if dialect == Dialect::Embedding => Ok(self.batch(body.bytes, json)),
             (true, _) => {
-                let parsed = ParsedBody::new(self.body_context(), dialect, &json, body, Body::Json(&json));
+                let parsed =
+                    ParsedBody::new(self.body_context(), dialect, json, body.bytes, Body::Json(json));
                 if let Some(id) = body_id {
                     classify_context.parse_cache.remember(id, route, parts.uri.path(), &parsed);
                 }
@@ -353,7 +306,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cache::route::Scope;
+    use crate::cache::route::{Route, Scope};
 
     fn classify_context() -> ClassifyContext {
         ClassifyContext {
@@ -406,8 +359,8 @@ mod tests {
                 let (parts, ()) = request.body(()).expect("a request").into_parts();
                 let read = || RequestHead::new(&routes[route], &parts);
                 let known = headings.entry((route, path, client)).or_insert_with(read);
-                let again = classify(known, &parts, body.as_bytes(), &warm);
-                let first = classify(&read(), &parts, body.as_bytes(), &classify_context());
+                let again = classify(known, &parts, &RawBody::new(body.as_bytes()), &warm);
+                let first = classify(&read(), &parts, &RawBody::new(body.as_bytes()), &classify_context());
                 prop_assert_eq!(format!("{again:?}"), format!("{first:?}"));
             }
         }
@@ -430,7 +383,7 @@ mod tests {
                     let head = RequestHead::new(&route, &parts);
                     let keys = |epoch: &Option<String>| {
                         let context = ClassifyContext { epoch: epoch.clone(), ..classify_context() };
-                        let classified = classify(&head, &parts, body.as_bytes(), &context);
+                        let classified = classify(&head, &parts, &RawBody::new(body.as_bytes()), &context);
                         let Classified::Covered(request) = classified else { panic!("{kind} {mode:?}") };
                         let inputs = request.batch.iter().flat_map(|batch| batch.keys().to_vec());
                         request.key.clone().into_iter().chain(inputs).map(|key| key.name()).collect::<Vec<_>>()
@@ -458,7 +411,10 @@ mod tests {
             |route: usize, path| classify_context.parse_cache.recall(&name, &routes[route], path).is_some();
         assert!(!is_known(0, path));
         let head = RequestHead::new(&routes[0], &parts);
-        assert!(matches!(classify(&head, &parts, body, &classify_context), Classified::Covered(_)));
+        assert!(matches!(
+            classify(&head, &parts, &RawBody::new(body), &classify_context),
+            Classified::Covered(_)
+        ));
         assert!(is_known(0, path));
         assert!(!is_known(1, path), "on another route it may mean something else");
         assert!(!is_known(0, "/v1/responses"), "on another path it may mean something else");

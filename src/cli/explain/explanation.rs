@@ -1,5 +1,5 @@
-//! What the proxy makes of a request. It asks the proxy's own functions: [`Dispatch::of`] and
-//! [`request::classify`].
+//! What the proxy makes of a request. It asks the proxy's own functions: [`Dispatch::new`] and
+//! [`cover::cover`].
 
 use std::sync::Arc;
 
@@ -18,8 +18,10 @@ use crate::{
     json::{Json, canonical},
     proxy::state::classify_context,
     request::{
-        self, CacheRequest, ClassifyContext,
+        CacheRequest, ClassifyContext,
         batch::Batch,
+        body::RawBody,
+        cover,
         dispatch::{Dispatch, PassThrough, PassThroughReason},
         head::RequestHead,
     },
@@ -131,7 +133,7 @@ impl Explanation {
                 let namespace = Namespace::leak(&config.store.namespace);
                 let classify_context = classify_context(config, namespace);
                 tried = tried_routes(&head, &routes, &parts, body);
-                match request::cover(head, &routes, &parts, body, &classify_context) {
+                match cover::cover(head, &routes, &parts, body, &classify_context) {
                     Ok((route, cache_request)) => Outcome::Covered(Box::new(explain_covered(
                         &route,
                         &parts,
@@ -150,11 +152,12 @@ impl Explanation {
 }
 
 fn tried_routes(head: &Arc<RequestHead>, routes: &[Arc<Route>], parts: &Parts, body: &[u8]) -> Vec<Tried> {
+    let body = RawBody::new(body);
     let mut tried = Vec::new();
     let mut head = Arc::clone(head);
-    while let Some(condition) = request::unmet(&head, body) {
+    while let Some(condition) = cover::unmet(&head, &body) {
         tried.push(Tried { route: head.route.name.clone(), unmet: condition.as_str().to_owned() });
-        let Some(next) = request::following(routes, &head.route, parts) else { break };
+        let Some(next) = cover::following(routes, &head.route, parts) else { break };
         head = head.on_other_route(next, parts);
     }
     tried
