@@ -75,7 +75,7 @@ pub(super) static SETTINGS: [Setting; 50] = [
     setting("shared_auth_ttl", "How long an accepted credential is trusted, under a shared scope.")
         .default("5m"),
     setting("ignore_headers", "Request headers left out of every route's key, * at the end allowed."),
-    setting("epoch", "A text in every key: another one makes everything be asked anew, the former one finds it again.")
+    setting("epoch", "A text in every key: with another one, nothing stored is found; with the former one, it is found again.")
         .env("CACHE_EPOCH"),
     setting("trusted_proxies", "Peers, addresses and networks, whose X-Forwarded-* and Forwarded are believed."),
     setting("drain_delay", "How long readiness is 503 before the listener closes.")

@@ -1,4 +1,4 @@
-//! `epoch`: another one makes everything be asked anew, the former one finds what was stored in it.
+//! `epoch`: with another one, nothing stored is found; with the former one, what was stored in it.
 
 use serde_json::{Value, json};
 
