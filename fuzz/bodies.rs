@@ -14,10 +14,14 @@ use sidecache::internals::{
         route::{Route, Scope, kind::Kind},
     },
     dialect::{
-        Dialect, Rendered, StoredAnswer, place, serve,
+        Dialect, Rendered, RequestIds, StoredAnswer, place, serve,
         usage::{Usage, UsageSetting},
     },
-    http::{forwarded, headers, sse::EventDecoder, validation},
+    http::{
+        forwarded, headers,
+        sse::{EventDecoder, Framing},
+        validation,
+    },
     json::{
         Json,
         canonical::{self, Rules},
@@ -143,7 +147,7 @@ pub(crate) fn dialects(data: &[u8]) {
     let body = Bytes::copy_from_slice(body);
     let question = |text: &str| {
         let json = Json::parse(text.as_bytes()).expect("JSON");
-        dialect.ask(&json, UsageSetting::AsAsked)
+        dialect.ask(&json, UsageSetting::AsAsked, None)
     };
     let whole = question(r#"{"model":"m","max_tokens":9,"stream":false}"#);
     let stream =
@@ -151,21 +155,24 @@ pub(crate) fn dialects(data: &[u8]) {
     if let Ok(json) = Json::parse(&body) {
         dialect.fits(&json, true);
         dialect.question_text(&json);
-        dialect.ask(&json, UsageSetting::Ask);
+        dialect.ask(&json, UsageSetting::Ask, None);
     }
     let judge = |media: &'static str, body: &Bytes| {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(media))]);
-        dialect.judge(route().judging(&whole, Some(&[])), &headers, body).verdict
+        let route = route();
+        let judging = route.judging(&whole, Some(RequestIds::default()));
+        dialect.judge(judging, Framing::from_media_type(media), &headers, body).verdict
     };
     let verdict = judge(media, &body);
-    let [one, other] = [0, 1].map(|form| StoredAnswer { form, media, body: &body });
+    let framing = Framing::from_media_type(media);
+    let [one, other] = [0, 1].map(|form| StoredAnswer { form, framing, body: &body });
     place(dialect, &one, &other);
     if verdict.is_err() {
         return;
     }
     // Under an id that is no form's, so that one is made.
     for ask in [whole, stream] {
-        if let Some(Rendered::Converted(media, made)) = serve(dialect, u64::MAX, media, &body, &ask) {
+        if let Some(Rendered::Converted(media, made)) = serve(dialect, u64::MAX, framing, &body, &ask) {
             let told = String::from_utf8_lossy(&made);
             assert_eq!(judge(media, &made), Ok(()), "{dialect:?} {media}: {told}");
         }

@@ -84,7 +84,7 @@ pub mod internals {
         pub use crate::config::RedisTls;
     }
     pub mod dialect {
-        pub use crate::dialect::{Ask, Dialect, Rendered, StoredAnswer, place, serve};
+        pub use crate::dialect::{Ask, Dialect, Rendered, RequestIds, StoredAnswer, place, serve};
         pub mod usage {
             pub use crate::dialect::usage::{Usage, UsageSetting};
         }

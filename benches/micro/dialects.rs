@@ -38,11 +38,11 @@ pub(crate) fn bench(criterion: &mut Criterion) {
 /// What a request asks for.
 fn ask(body: &str) -> Ask {
     let json = Json::parse(body.as_bytes()).expect("JSON");
-    Dialect::OpenAiChat.ask(&json, UsageSetting::AsAsked)
+    Dialect::OpenAiChat.ask(&json, UsageSetting::AsAsked, None)
 }
 
 fn made(id: u64, media: &str, body: &Bytes, ask: &Ask) -> Bytes {
-    match serve(Dialect::OpenAiChat, id, media, body, ask) {
+    match serve(Dialect::OpenAiChat, id, Framing::from_media_type(media), body, ask) {
         Some(Rendered::Converted(_, made)) => made,
         other => panic!("not made: {other:?}"),
     }

@@ -17,6 +17,7 @@ mod load;
 mod origin;
 mod parsers;
 mod quote;
+mod route_values;
 mod routes;
 mod settings;
 mod settings_reader;

@@ -7,19 +7,18 @@ use super::{
     given_routes::GivenRoute,
     origin::Source,
     parsers::{HEADER_PATTERNS, SCOPE},
+    route_values::{
+        conditions, conversation, framing, invalidates, kind, masks, normalize, parameters, patterns,
+        pointers, replay, stream_end, words,
+    },
     settings::ROUTE_KEYS,
     suggest::{closest, did_you_mean},
-    value::{BOOL, DURATION, Entry, TEXT, Table, Value, list_of, one_of},
+    value::{BOOL, DURATION, Entry, TEXT, Table, Value, one_of},
 };
 use crate::{
-    cache::route::{
-        Identity, Mode, OnAbandon, Replay, Route, Scope, SetCookie,
-        kind::{Kind, KindTtls},
-        pattern::Pattern,
-    },
-    dialect::{Dialect, StreamEnd, usage::UsageSetting},
+    cache::route::{Identity, Mode, OnAbandon, Route, Scope, SetCookie, kind::KindTtls, pattern::Pattern},
+    dialect::{Dialect, Instead, usage::UsageSetting},
     http::headers::HeaderPattern,
-    json::{canonical::Normalize, condition::Condition, pointer::Pointer},
 };
 
 /// The settings that apply to all routes.
@@ -58,20 +57,17 @@ pub(super) fn read(
     for table in tables {
         let mut reader = RouteReader { path, table, faults };
         reader.refuse_unknown();
-        let Some(name) = reader.take("name", TEXT.parse).or_else(|| reader.peek("match")) else {
-            // Without a name there is nothing to compare. The missing `match` is reported below.
-            reader.route(String::new(), common);
-            continue;
-        };
         let line = reader.entry("name").map_or(table.line, |entry| entry.line);
-        match names.iter().find(|(own, _)| *own == name) {
-            Some((_, first)) => {
-                let message = format!("route: {name:?} is the name of {first}");
-                reader.faults.add_in_file(path, line, &message);
+        for name in reader.names() {
+            match names.iter().find(|(own, _)| *own == name) {
+                Some((_, first)) => {
+                    let message = format!("route: {name:?} is the name of {first}");
+                    reader.faults.add_in_file(path, line, &message);
+                }
+                None => names.push((name, format!("the route in line {line} already"))),
             }
-            None => names.push((name.clone(), format!("the route in line {line} already"))),
         }
-        routes.extend(reader.route(name, common));
+        routes.extend(reader.routes(common));
     }
     routes
 }
@@ -102,11 +98,15 @@ impl RouteReader<'_> {
         self.table.entries.iter().find(|entry| entry.key == key)
     }
 
-    /// The text of `key`, without a check.
-    fn peek(&self, key: &str) -> Option<String> {
-        match &self.entry(key)?.value {
-            Value::Text(text) => Some(text.clone()),
-            _ => None,
+    /// Its name, or else its patterns, which are the names then. They are checked elsewhere.
+    fn names(&mut self) -> Vec<String> {
+        let key = if self.entry("name").is_some() { "name" } else { "match" };
+        match self.entry(key).map(|entry| &entry.value) {
+            Some(Value::Text(text)) => vec![text.clone()],
+            Some(Value::List(items)) => {
+                items.iter().filter_map(|item| item.text("METHOD PATH").ok().map(str::to_owned)).collect()
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -142,9 +142,22 @@ impl RouteReader<'_> {
             .map(|list| list.into_iter().map(|(_, pattern)| pattern).collect())
     }
 
-    /// Reads every key before the first `?`, so that all faults are reported.
-    fn route(&mut self, name: String, common: Option<&Common>) -> Option<Route> {
-        let pattern = self.need("match", "\"POST /ask\"", pattern);
+    /// The routes of the table, one for each pattern.
+    fn routes(&mut self, common: Option<&Common>) -> Vec<Route> {
+        let name = self.take("name", TEXT.parse);
+        let patterns = self.need("match", "\"POST /ask\"", patterns).unwrap_or_default();
+        let parsed: Vec<Pattern> = patterns.iter().filter_map(|pattern| pattern.parse().ok()).collect();
+        let Some(route) = self.route(&parsed, common) else { return Vec::new() };
+        let named = |(text, pattern): (String, Pattern)| {
+            let name = name.clone().unwrap_or(text);
+            Route { name, pattern, ..route.clone() }
+        };
+        patterns.into_iter().zip(parsed).map(named).collect()
+    }
+
+    /// The route for the first of `patterns`, which the others share but for the pattern. Reads every key before the
+    /// first `?`, so that all faults are reported.
+    fn route(&mut self, patterns: &[Pattern], common: Option<&Common>) -> Option<Route> {
         let kind = self.need("kind", "\"query\"", kind);
         let dialect =
             self.take("dialect", |value| one_of(value, &Dialect::NAMED.map(|own| (own.as_str(), own))));
@@ -164,13 +177,23 @@ impl RouteReader<'_> {
         let text = self.take("text", pointers);
         let normalize = self.take("normalize", normalize);
         let tags = self.take("tags", pointers);
-        let invalidates = self.take("invalidates", kinds);
+        let invalidates = self.take("invalidates", |value| invalidates(value, patterns));
         let cache_tool_calls = self.take("cache_tool_calls", BOOL.parse);
         let honor = self.take("honor_request_cache_control", BOOL.parse);
         let when = self.take("when", conditions);
         let error = self.take("error", conditions);
         let require = self.take("require", conditions);
         let stream_end = self.take("stream_end", stream_end);
+        let framing = self.take("framing", framing);
+        let stream_default = self.take("stream_default", BOOL.parse);
+        let conversation = self.take("conversation", |value| conversation(value, patterns));
+        let opens = self.take("opens", pointers);
+        let opened = self.take("opened", |value| {
+            let known = [Instead::Null, Instead::Empty, Instead::Drop, Instead::Uuid, Instead::Alone];
+            one_of(value, &known.map(|instead| (instead.as_str(), instead)))
+        });
+        let vary_by = self.take("vary_by", parameters);
+        let mask = self.take("mask", masks);
         let good_ends = self.take("good_ends", words);
         let usage = self.take("usage", |value| {
             one_of(value, &[("as-asked", UsageSetting::AsAsked), ("ask", UsageSetting::Ask)])
@@ -183,12 +206,11 @@ impl RouteReader<'_> {
             one_of(value, &[("finish", OnAbandon::Finish), ("cancel", OnAbandon::Cancel)])
         });
 
-        let pattern = pattern?;
+        let pattern = patterns.first()?.clone();
         let kind = kind?;
         let common = common?;
         let scope = scope.unwrap_or_else(|| common.scope.clone());
-        let mut route = Route::new(&pattern, kind, ttl.unwrap_or(common.ttls.ttl(kind)), scope).ok()?;
-        route.name = name;
+        let mut route = Route::with_pattern(pattern, kind, ttl.unwrap_or(common.ttls.ttl(kind)), scope);
         route.dialect = dialect;
         route.cache = cache.unwrap_or(route.cache);
         route.mode = mode.unwrap_or(route.mode);
@@ -205,6 +227,13 @@ impl RouteReader<'_> {
         route.error = error.unwrap_or_default();
         route.require = require.unwrap_or_default();
         route.stream_end = stream_end;
+        route.framing = framing.flatten();
+        route.stream_default = stream_default;
+        route.conversation = conversation;
+        route.opens.pointers = opens.map(Into::into);
+        route.opens.instead = opened.unwrap_or_default();
+        route.vary_by = vary_by;
+        route.mask = mask.unwrap_or_default();
         route.good_ends = good_ends.unwrap_or_default();
         route.usage = usage.unwrap_or(route.usage);
         route.identity = identity.unwrap_or(route.identity);
@@ -216,64 +245,4 @@ impl RouteReader<'_> {
         route.invalidates = invalidates.unwrap_or_default();
         Some(route)
     }
-}
-
-/// The text of a valid pattern.
-fn pattern(value: &Value) -> Result<String, String> {
-    let text = value.text("METHOD PATH")?;
-    text.parse::<Pattern>().map(|_| text.to_owned())
-}
-
-fn kind(value: &Value) -> Result<Kind, String> {
-    one_of(value, &Kind::ALL.map(|kind| (kind.as_str(), kind)))
-}
-
-fn kinds(value: &Value) -> Result<Vec<Kind>, String> {
-    let Value::List(items) = value else {
-        return Err(value.mismatch("a list of kinds, as in [\"query\"]"));
-    };
-    items.iter().map(kind).collect()
-}
-
-fn replay(value: &Value) -> Result<Replay, String> {
-    const NAMED: [(&str, Replay); 2] = [("at-once", Replay::AtOnce), ("recorded", Replay::Recorded)];
-    match (one_of(value, &NAMED), (DURATION.parse)(value)) {
-        (Ok(replay), _) => Ok(replay),
-        (_, Ok(gap)) => Ok(Replay::Every(gap)),
-        (_, Err(_)) => Err(value.mismatch("\"at-once\", \"recorded\", or a duration as in \"20ms\"")),
-    }
-}
-
-fn words(value: &Value) -> Result<Vec<String>, String> {
-    list_of(value, "a list of words, as in [\"finished\"]", |word| Ok(word.to_owned()))
-}
-
-fn pointers(value: &Value) -> Result<Vec<Pointer>, String> {
-    list_of(value, "a list of JSON pointers", str::parse)
-}
-
-fn conditions(value: &Value) -> Result<Vec<Condition>, String> {
-    list_of(value, "a list of conditions, as in [\"/status = \\\"ok\\\"\"]", str::parse)
-}
-
-/// A text with the beginning of a condition is one; `eof` is the end of the body.
-fn stream_end(value: &Value) -> Result<StreamEnd, String> {
-    match (TEXT.parse)(value)? {
-        text if text == "eof" => Ok(StreamEnd::Eof),
-        text if text.starts_with(['/', '!', '@']) => text.parse().map(StreamEnd::Event),
-        text => Ok(StreamEnd::Named(text)),
-    }
-}
-
-fn normalize(value: &Value) -> Result<Vec<Normalize>, String> {
-    const KNOWN: [(&str, Normalize); 4] = [
-        ("trim", Normalize::Trim),
-        ("collapse", Normalize::Collapse),
-        ("casefold", Normalize::Casefold),
-        ("nfc", Normalize::Nfc),
-    ];
-    let Value::List(items) = value else {
-        return Err(value.mismatch("a list of trim, collapse, casefold and nfc"));
-    };
-    items.iter().map(|item| one_of(item, &KNOWN)).collect()
 }

@@ -176,11 +176,11 @@ const fn route_key(key: &'static str, about: &'static str) -> RouteKey {
 }
 
 /// Every key of a `[[route]]` table.
-pub(super) static ROUTE_KEYS: [RouteKey; 29] = [
+pub(super) static ROUTE_KEYS: [RouteKey; 36] = [
     route_key("name", "Its name, part of the key and of the logs; its match where there is none."),
     route_key(
         "match",
-        "The requests it covers: METHOD PATH; {x} one segment, ** any rest, * any method. Required.",
+        "The requests it covers: METHOD PATH, or a list; {x} any text, ** any rest, * any method. Required.",
     ),
     route_key("kind", "What its answers are: query, embedding, document, conversation or other. Required."),
     route_key("dialect", "What its bodies mean; found out by path and body where there is none."),
@@ -206,7 +206,10 @@ pub(super) static ROUTE_KEYS: [RouteKey; 29] = [
         "tags",
         "Where an answer names what it depends on: JSON pointers; for the rag dialect, its sources' ids.",
     ),
-    route_key("invalidates", "The kinds whose entries a success here invalidates; also with cache = false."),
+    route_key(
+        "invalidates",
+        "What a success here invalidates: kinds of entries, \"tag:{x}\" by the path; also with cache = false.",
+    ),
     route_key("cache_tool_calls", "Whether answers that call tools are stored."),
     route_key(
         "honor_request_cache_control",
@@ -222,6 +225,22 @@ pub(super) static ROUTE_KEYS: [RouteKey; 29] = [
         "stream_end",
         "What ends its streams: an event's name, data or type; a condition on an event; or \"eof\", the body's end.",
     ),
+    route_key(
+        "framing",
+        "What divides its answers: \"sse\", \"ndjson\", \"text\" piece by piece; \"auto\" by their media type.",
+    ),
+    route_key("stream_default", "Whether an answer is a stream if the request does not say; by dialect."),
+    route_key(
+        "conversation",
+        "Where a request names its conversation: JSON pointers, \"{x}\" of the path, \"?x\" of the query.",
+    ),
+    route_key("opens", "Where an answer has ids made for its one caller: JSON pointers; [] for never."),
+    route_key(
+        "opened",
+        "What others get in place of such ids: \"null\", \"empty\", \"drop\", \"uuid\"; \"alone\" shares no such answer.",
+    ),
+    route_key("vary_by", "The query parameters that count for the key; all where there are none."),
+    route_key("mask", "Regular expressions: what they match inside texts does not count in the key."),
     route_key("good_ends", "Further finish and stop reasons that end an answer well."),
     route_key(
         "usage",

@@ -4,7 +4,11 @@ use std::cell::OnceCell;
 
 use bytes::Bytes;
 
-use super::{ask::Ask, usage::Usage};
+use super::{
+    ask::Ask,
+    conversation::{Opens, RequestIds, TakenOut},
+    usage::Usage,
+};
 use crate::{
     json::{Json, condition::Condition, pointer::Pointer},
     reason::Reason,
@@ -30,8 +34,8 @@ pub struct Answer {
     pub(crate) model: Option<String>,
     /// The tokens that it took.
     pub(crate) usage: Option<Usage>,
-    /// The body for everyone but the client that asked, if the answer opens a conversation: its ids are null.
-    pub(crate) without_ids: Option<Bytes>,
+    /// The body for everyone but the client that asked, if it has ids of that client.
+    pub(crate) for_others: Option<TakenOut>,
     /// What the answer says that it depends on. One tag may be there more than once.
     pub(crate) tags: Vec<String>,
     /// What the route's own conditions say of it, whatever its status.
@@ -74,7 +78,7 @@ impl Answer {
             verdict,
             model,
             usage,
-            without_ids: None,
+            for_others: None,
             tags: Vec::new(),
             by_route: Ok(()),
             end_seen: true,
@@ -109,8 +113,8 @@ pub struct JudgeOptions<'a> {
     pub(crate) good_ends: &'a [String],
     /// Where the answer names what it depends on; `None` leaves it to the dialect.
     pub(crate) tags: Option<&'a [Pointer]>,
-    /// The conversations that the request names, if the answer may open another one.
-    pub(crate) named: Option<&'a [String]>,
+    /// The ids of the request, and where the answer has its own, if it may open a conversation.
+    pub(crate) ids: Option<(RequestIds<'a>, &'a Opens)>,
 }
 
 /// An answer that is one document.

@@ -26,23 +26,26 @@ pub enum Rendered {
     Converted(&'static str, Bytes),
 }
 
-/// A stored answer in the form that `ask` wants. `id` is the form of the request that it answered, `media`
-/// its type. `None` if a conversion would lose or invent something.
-pub fn serve(dialect: Dialect, id: u64, media: &str, body: &Bytes, ask: &Ask) -> Option<Rendered> {
+/// A stored answer in the form that `ask` wants. `id` is the form of the request that it answered, `framing`
+/// is that of its body. `None` if a conversion would lose or invent something.
+pub fn serve(dialect: Dialect, id: u64, framing: Framing, body: &Bytes, ask: &Ask) -> Option<Rendered> {
     let wanted = ask.form;
-    let id = known_id(dialect, id, media);
+    let id = known_id(dialect, id, framing);
     if id == wanted.id {
         return Some(Rendered::AsStored);
     }
-    if let (true, Some(edit)) = (id == ask.upstream_form.id, ask.edit_for_caller()) {
+    if id == ask.upstream_form.id {
         // The upstream was asked for more than the client was, which is hidden as it was from the first
         // client.
-        let framing = Framing::from_media_type(media);
-        let edited = edit.apply(framing, body.clone()).ok()?;
-        return Some(if framing == Framing::Whole { Rendered::AsStored } else { Rendered::Edited(edited) });
+        let mut edit = ask.edit_for_caller();
+        return if edit.changes(framing) {
+            edit.apply(framing, body.clone()).ok().map(Rendered::Edited)
+        } else {
+            Some(Rendered::AsStored)
+        };
     }
     let api = dialect.api();
-    let events = Framing::from_media_type(media).events(body);
+    let events = framing.events(body);
     let (media, converted) = match events {
         _ if wanted.odd => return None,
         Some(events) if wanted.stream => (api.stream_media(), api.with_usage(&events, wanted.with_usage)?),
@@ -57,11 +60,9 @@ pub fn serve(dialect: Dialect, id: u64, media: &str, body: &Bytes, ask: &Ask) ->
 }
 
 /// The id of the form that an answer is in.
-fn known_id(dialect: Dialect, id: u64, media: &str) -> u64 {
+fn known_id(dialect: Dialect, id: u64, framing: Framing) -> u64 {
     match id {
-        BY_HAND => {
-            u64::from(dialect.has_stream_member() && Framing::from_media_type(media) != Framing::Whole)
-        }
+        BY_HAND => u64::from(dialect.has_stream_member() && framing.is_stream()),
         id => id,
     }
 }
@@ -71,8 +72,8 @@ fn known_id(dialect: Dialect, id: u64, media: &str) -> u64 {
 pub struct StoredAnswer<'a> {
     /// The id of the form that its request asked for.
     pub form: u64,
-    /// The media type of its body.
-    pub media: &'a str,
+    /// What divides its body.
+    pub framing: Framing,
     /// Its body, whole.
     pub body: &'a Bytes,
 }
@@ -80,14 +81,13 @@ pub struct StoredAnswer<'a> {
 impl StoredAnswer<'_> {
     /// Whether it answers the request that `other` answered.
     fn serves_as(&self, dialect: Dialect, other: &StoredAnswer<'_>) -> bool {
-        let is_stream = Framing::from_media_type(other.media) != Framing::Whole;
-        let form = Form::from_id(known_id(dialect, other.form, other.media), is_stream);
+        let form = Form::from_id(known_id(dialect, other.form, other.framing), other.framing.is_stream());
         let ask = Ask { form, upstream_form: form, ..Ask::default() };
-        serve(dialect, self.form, self.media, self.body, &ask).is_some()
+        serve(dialect, self.form, self.framing, self.body, &ask).is_some()
     }
 
     fn serves_both(&self, dialect: Dialect) -> bool {
-        serves_both(dialect, self.media, self.body)
+        serves_both(dialect, self.framing, self.body)
     }
 }
 
@@ -118,11 +118,12 @@ pub fn place(dialect: Dialect, stored: &StoredAnswer<'_>, new: &StoredAnswer<'_>
 }
 
 /// Whether a stored answer serves both forms.
-fn serves_both(dialect: Dialect, media: &str, body: &Bytes) -> bool {
+fn serves_both(dialect: Dialect, framing: Framing, body: &Bytes) -> bool {
     // With an id that no answer has, so that both forms have to be made.
     let forms = [true, false].map(|stream| Form { stream, id: u64::MAX, ..Form::default() });
-    let serves =
-        |form| serve(dialect, 0, media, body, &Ask { form, upstream_form: form, ..Ask::default() }).is_some();
+    let serves = |form| {
+        serve(dialect, 0, framing, body, &Ask { form, upstream_form: form, ..Ask::default() }).is_some()
+    };
     forms.into_iter().all(serves)
 }
 
@@ -140,17 +141,17 @@ mod tests {
     }
 
     /// Answers by what they serve. An "own" one has a member that keeps it from the other form.
-    fn answers() -> Vec<(&'static str, u64, &'static str, Bytes)> {
+    fn answers() -> Vec<(&'static str, u64, Framing, Bytes)> {
         let usage = "data: {\"choices\":[],\"usage\":{\"n\":1}}\n\n";
         let novel = "data: {\"novel\":1}\n\n";
-        let events = "text/event-stream";
+        let events = Framing::Events;
         let streamed = |name, form, body: String| (name, form, events, Bytes::from(body));
         vec![
-            ("document", 0, "application/json", Bytes::from(WHOLE)),
+            ("document", 0, Framing::Whole, Bytes::from(WHOLE)),
             (
                 "own document",
                 0,
-                "application/json",
+                Framing::Whole,
                 Bytes::from(WHOLE.replace(r#""stop"}"#, r#""stop","delta":{"x":1}}"#)),
             ),
             ("stream", 1, events, Bytes::from(chunks(""))),
@@ -180,11 +181,11 @@ mod tests {
             ),
         ];
         let all = answers();
-        for ((name, form, media, body), (stored_name, places)) in all.iter().zip(expected) {
+        for ((name, form, framing, body), (stored_name, places)) in all.iter().zip(expected) {
             assert_eq!(*name, stored_name);
-            let stored = StoredAnswer { form: *form, media, body };
-            for ((new_name, form, media, body), expected) in all.iter().zip(places) {
-                let new = StoredAnswer { form: *form, media, body };
+            let stored = StoredAnswer { form: *form, framing: *framing, body };
+            for ((new_name, form, framing, body), expected) in all.iter().zip(places) {
+                let new = StoredAnswer { form: *form, framing: *framing, body };
                 let placed = place(Dialect::OpenAiChat, &stored, &new);
                 assert_eq!(placed, expected, "{name}, then {new_name}");
                 if expected == Beside {
@@ -200,10 +201,10 @@ mod tests {
     fn no_form_is_lost() {
         let all = answers();
         let dialect = Dialect::OpenAiChat;
-        for (first_name, form, media, body) in &all {
-            let first = StoredAnswer { form: *form, media, body };
-            for (second_name, form, media, body) in &all {
-                let second = StoredAnswer { form: *form, media, body };
+        for (first_name, form, framing, body) in &all {
+            let first = StoredAnswer { form: *form, framing: *framing, body };
+            for (second_name, form, framing, body) in &all {
+                let second = StoredAnswer { form: *form, framing: *framing, body };
                 let stored = match place(dialect, &first, &second) {
                     Placement::Instead => vec![second],
                     Placement::Beside => vec![first, second],

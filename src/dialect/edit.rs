@@ -3,14 +3,20 @@
 
 use bytes::Bytes;
 
-use super::{ask::Ask, conversation, openai};
+use super::{
+    ask::Ask,
+    conversation::{IdEdit, Opens, OwnId, RequestIds, Slot, fill},
+    openai,
+};
 use crate::{http::sse::Framing, json::Json, reason::Reason};
 
-/// What is taken out of a running answer for some of its readers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is changed of a running answer for one of its readers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Edit {
-    /// The ids that the answer opens go, but for these, which the reader's own request names.
-    named: Option<Vec<String>>,
+    /// The ids that were made for another client go.
+    ids: Option<IdEdit>,
+    /// The answer comes from the store: its slots get the reader's own ids.
+    slots: Option<(Vec<Slot>, Vec<OwnId>)>,
     /// The usage goes, since the reader did not ask for it.
     hides_usage: bool,
 }
@@ -19,16 +25,32 @@ impl Edit {
     /// Whether the edit may change an answer that is framed so.
     pub(crate) fn changes(&self, framing: Framing) -> bool {
         // A document always reports its usage.
-        self.named.is_some() || framing == Framing::Events
+        self.ids.is_some() || self.slots.is_some() || (self.hides_usage && framing == Framing::Events)
     }
 
-    /// Edits whole events of an answer, or a whole document.
+    /// What of an answer that is framed so is edited at once: the slots are at their places in the whole answer.
+    pub(crate) const fn framing(&self, framing: Framing) -> Framing {
+        if self.slots.is_some() { Framing::Whole } else { framing }
+    }
+
+    /// The same edit, of a stored answer with `slots`, for a request with `own_ids`.
+    pub(crate) fn with_slots(self, slots: &[Slot], own_ids: &[OwnId]) -> Self {
+        let slots = (!slots.is_empty()).then(|| (slots.to_vec(), own_ids.to_vec()));
+        // The ids of its client went before it was stored.
+        Self { slots, ids: None, ..self }
+    }
+
+    /// Edits whole events of an answer, or a whole document, framed as `framing` says.
     ///
     /// # Errors
     /// `opens-conversation` if an id cannot be taken out.
-    pub(crate) fn apply(&self, framing: Framing, whole: Bytes) -> Result<Bytes, Reason> {
-        let whole = match &self.named {
-            Some(named) => conversation::without_opened(framing, &whole, named)?.unwrap_or(whole),
+    pub(crate) fn apply(&mut self, framing: Framing, whole: Bytes) -> Result<Bytes, Reason> {
+        let whole = match &mut self.ids {
+            Some(ids) => ids.apply(framing, &whole)?.unwrap_or(whole),
+            None => whole,
+        };
+        let whole = match &self.slots {
+            Some((slots, own_ids)) => fill(&whole, slots, own_ids),
             None => whole,
         };
         let hides_usage = self.hides_usage && framing == Framing::Events;
@@ -37,16 +59,20 @@ impl Edit {
 }
 
 impl Ask {
-    /// The edit of the upstream's answer for the client that asked, if it needs one.
-    pub(crate) fn edit_for_caller(&self) -> Option<Edit> {
-        self.hides_usage().then_some(Edit { named: None, hides_usage: true })
+    /// The edit of the upstream's answer for the client that asked.
+    pub(crate) fn edit_for_caller(&self) -> Edit {
+        Edit { hides_usage: self.hides_usage(), ..Edit::default() }
     }
 
-    /// The edit for the followers, if they need one. `named` are the conversations that their requests name,
-    /// if the answer may open another one.
-    pub(crate) fn edit_for_others(&self, named: Option<&[String]>) -> Option<Edit> {
-        let edit = Edit { named: named.map(<[String]>::to_vec), hides_usage: self.hides_usage() };
-        (edit.named.is_some() || edit.hides_usage).then_some(edit)
+    /// The edit for a follower with the ids `request`, if the answer may open a conversation. `leader_ids` are those
+    /// of the request that the answer was made for.
+    pub(crate) fn edit_for_follower(
+        &self,
+        ids: Option<(RequestIds<'_>, &Opens)>,
+        leader_ids: &[OwnId],
+    ) -> Edit {
+        let ids = ids.map(|(request, opens)| IdEdit::new(request, leader_ids, opens));
+        Edit { ids, ..self.edit_for_caller() }
     }
 
     /// The request's body with a wish for the stream's usage, if the upstream is asked for it and the client

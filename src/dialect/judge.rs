@@ -9,8 +9,9 @@ use http::HeaderMap;
 
 use super::{
     answer::{Answer, Document, JudgeOptions, StreamEnd},
-    conversation::{Opened, refuse_names},
+    conversation::IdReader,
     name::Dialect,
+    plain,
 };
 use crate::{
     http::{
@@ -22,20 +23,32 @@ use crate::{
 };
 
 impl Dialect {
-    /// Judges a whole answer.
-    pub fn judge(self, options: JudgeOptions<'_>, headers: &HeaderMap, body: &Bytes) -> Answer {
+    /// Judges a whole answer, whose body `framing` divides.
+    pub fn judge(
+        self,
+        options: JudgeOptions<'_>,
+        framing: Framing,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Answer {
         let api = self.api();
-        let media = media_type(headers).unwrap_or_default();
         let mut extracted = Extracted::new(self.tag_pointers(options.tags), &options);
-        let answer = match Framing::from_media_type(&media).events(body) {
+        // The ends of a vendor's streams are events that clients see.
+        let events = if self.is_a_vendors() { framing.events(body) } else { framing.all_events(body) };
+        let answer = match events {
             Some(events) => {
                 extracted.read_events(&events);
                 extracted.read_unparsed(&body[events.last().map_or(0, |event| event.end)..]);
                 api.stream(&events, &options)
             }
+            None if framing == Framing::Text => {
+                extracted.read_document(&Document::new(body));
+                plain::text(body)
+            }
             None => {
                 let document = Document::new(body);
                 extracted.read_document(&document);
+                let media = media_type(headers).unwrap_or_default();
                 if self == Self::Json && !media.ends_with("json") {
                     Answer::opaque()
                 } else {
@@ -48,7 +61,7 @@ impl Dialect {
 
     /// Whether a stream ends with this event; `end` is what the route says of it.
     pub(crate) fn ends_with(self, event: &Event, end: Option<&StreamEnd>) -> bool {
-        self.api().ends_with(event, end)
+        !(event.is_name_only && self.is_a_vendors()) && self.api().ends_with(event, end)
     }
 
     fn tag_pointers(self, tags: Option<&[Pointer]>) -> Vec<Pointer> {
@@ -61,9 +74,8 @@ impl Dialect {
 struct Extracted<'a> {
     pointers: Vec<Pointer>,
     tags: Vec<String>,
-    /// The conversations that the request names, if the answer may open another one.
-    named: Option<&'a [String]>,
-    opened: Result<Opened, Reason>,
+    /// `None` if the answer opens no conversation; a reason if an id cannot be taken out.
+    ids: Option<Result<IdReader<'a>, Reason>>,
     conditions: RouteConditions<'a>,
 }
 
@@ -73,21 +85,61 @@ struct RouteConditions<'a> {
     has_error: bool,
     /// The required conditions that nothing has met so far.
     missing: Vec<&'a Condition>,
+    /// The conditions on the text of a stream, and that text so far.
+    texts: Vec<(&'a Condition, String)>,
 }
 
 impl<'a> RouteConditions<'a> {
     fn new(options: &JudgeOptions<'a>) -> Self {
-        Self { error: options.error, has_error: false, missing: options.require.iter().collect() }
+        Self {
+            error: options.error,
+            has_error: false,
+            missing: options.require.iter().collect(),
+            texts: Vec::new(),
+        }
     }
 
     fn is_empty(&self) -> bool {
         self.error.is_empty() && self.missing.is_empty()
     }
 
-    /// Reads a document, which has no name, or an event.
-    fn read(&mut self, name: &str, json: Option<&Json<'_>>) {
-        self.has_error |= self.error.iter().any(|condition| condition.holds_in_event(name, json));
-        self.missing.retain(|condition| !condition.holds_in_event(name, json));
+    /// Reads an event of a stream.
+    fn read_event(&mut self, name: &str, json: Option<&Json<'_>>) {
+        if self.texts.is_empty() {
+            let of_text = self.error.iter().chain(self.missing.iter().copied());
+            self.texts = of_text
+                .filter(|condition| condition.text_pointer().is_some())
+                .map(|own| (own, String::new()))
+                .collect();
+        }
+        let mut found = Vec::new();
+        for (condition, text) in &mut self.texts {
+            if let (Some(pointer), Some(json)) = (condition.text_pointer(), json) {
+                pointer.collect(json, &mut found);
+                found.drain(..).for_each(|part| text.push_str(&part));
+            }
+        }
+        let in_event = |condition: &Condition| {
+            condition.text_pointer().is_none() && condition.holds_in_event(name, json)
+        };
+        self.has_error |= self.error.iter().any(in_event);
+        self.missing.retain(|condition| !in_event(condition));
+    }
+
+    /// Reads the text of the whole stream.
+    fn end_stream(&mut self) {
+        for (condition, text) in std::mem::take(&mut self.texts) {
+            if condition.holds_for_text(&text) {
+                self.has_error |= self.error.iter().any(|own| std::ptr::eq(own, condition));
+                self.missing.retain(|own| !std::ptr::eq(*own, condition));
+            }
+        }
+    }
+
+    /// Reads a document.
+    fn read(&mut self, json: &Json<'_>) {
+        self.has_error |= self.error.iter().any(|condition| condition.holds(json));
+        self.missing.retain(|condition| !condition.holds(json));
     }
 
     fn verdict(&self) -> Result<(), Reason> {
@@ -106,8 +158,7 @@ impl<'a> Extracted<'a> {
         Self {
             pointers,
             tags: Vec::new(),
-            named: options.named,
-            opened: Ok(Opened::default()),
+            ids: options.ids.map(|(request, opens)| Ok(IdReader::new(request, opens))),
             conditions: RouteConditions::new(options),
         }
     }
@@ -116,40 +167,36 @@ impl<'a> Extracted<'a> {
         for event in events {
             if !self.pointers.is_empty() || !self.conditions.is_empty() {
                 let json = Json::parse(event.data.as_bytes()).ok();
-                self.conditions.read(&event.name, json.as_ref());
+                self.conditions.read_event(&event.name, json.as_ref());
                 json.iter().for_each(|json| self.read_tags(json));
             }
-            if let (Some(named), Ok(opened)) = (self.named, &mut self.opened) {
-                let read = opened.read_event(event, named);
-                self.refuse(read);
-            }
+            self.read_ids(|ids| ids.read_event(event));
         }
+        self.conditions.end_stream();
     }
 
     fn read_unparsed(&mut self, rest: &[u8]) {
-        if self.named.is_some() {
-            self.refuse(refuse_names(rest));
-        }
+        self.read_ids(|ids| ids.read_unparsed(rest));
     }
 
-    fn refuse(&mut self, read: Result<(), Reason>) {
-        if let Err(reason) = read {
-            self.opened = Err(reason);
+    fn read_ids(&mut self, read: impl FnOnce(&mut IdReader<'a>) -> Result<(), Reason>) {
+        if let Some(Ok(ids)) = &mut self.ids
+            && let Err(reason) = read(ids)
+        {
+            self.ids = Some(Err(reason));
         }
     }
 
     fn read_document(&mut self, document: &Document<'_>) {
-        if self.pointers.is_empty() && self.named.is_none() && self.conditions.is_empty() {
+        if self.pointers.is_empty() && self.ids.is_none() && self.conditions.is_empty() {
             return;
         }
         // The dialect needs the document parsed, too, so that a walk over it costs less than a search for
         // names.
         let Some(json) = document.json() else { return self.read_unparsed(document.text) };
-        self.conditions.read("", Some(json));
+        self.conditions.read(json);
         self.read_tags(json);
-        if let (Some(named), Ok(opened)) = (self.named, &mut self.opened) {
-            opened.read_document(json, 0, named);
-        }
+        self.read_ids(|ids| ids.read_document(json, 0));
     }
 
     fn read_tags(&mut self, json: &Json<'_>) {
@@ -161,10 +208,13 @@ impl<'a> Extracted<'a> {
         let by_route = self.conditions.verdict();
         let verdict = by_route.and(answer.verdict);
         let answer = Answer { verdict, by_route, tags: self.tags, ..answer };
-        match self.opened {
-            Ok(opened) if answer.verdict.is_ok() => Answer { without_ids: opened.taken_out(body), ..answer },
-            Err(reason) if answer.verdict.is_ok() => Answer { verdict: Err(reason), ..answer },
-            _ => answer,
+        if answer.verdict.is_err() {
+            return answer;
+        }
+        match self.ids.map(|ids| ids.and_then(|ids| ids.for_store(body))) {
+            None | Some(Ok(None)) => answer,
+            Some(Ok(for_others)) => Answer { for_others, ..answer },
+            Some(Err(reason)) => Answer { verdict: Err(reason), ..answer },
         }
     }
 }

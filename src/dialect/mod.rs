@@ -36,13 +36,16 @@ mod tests;
 pub(crate) mod usage;
 
 pub use self::ask::Ask;
+pub use self::conversation::RequestIds;
 pub(crate) use self::convert::Placement;
 pub use self::convert::{Rendered, StoredAnswer, place, serve};
 pub use self::name::Dialect;
 pub(crate) use self::{
     answer::{Answer, JudgeOptions, StreamEnd},
     ask::Form,
-    conversation::conversations,
+    conversation::{
+        Instead, Opens, OwnId, Slot, SlotFill, TakenOut, conversations, fill, is_conversation_name, own_ids,
+    },
     convert::BY_HAND,
     edit::Edit,
     embedding::{Inputs, Vectors, VectorsError},

@@ -116,10 +116,12 @@ impl Dialect {
     }
 
     /// What a request asks for, as far as that decides how its answer is judged and served.
-    pub fn ask(self, body: &Json<'_>, usage: UsageSetting) -> Ask {
+    /// `stream_default` says whether it is a stream where the request does not; if `None`, the API says it.
+    pub fn ask(self, body: &Json<'_>, usage: UsageSetting, stream_default: Option<bool>) -> Ask {
         let api = self.api();
+        let streams_by_default = stream_default.unwrap_or_else(|| api.streams_by_default());
         let form = match self.family() {
-            Family::Generation => Form::asked_for(body, api.streams_by_default()),
+            Family::Generation => Form::asked_for(body, streams_by_default),
             Family::Vectors | Family::ServiceJson | Family::Bytes => Form::default(),
         };
         let adds_usage = usage == UsageSetting::Ask && api.can_ask_for_usage();

@@ -1,5 +1,8 @@
 //! Server-sent events (WHATWG HTML, section 9.2.6) and newline-delimited JSON.
 //!
+//! Some services send lines of JSON and call them server-sent events. A client of such events would take a line
+//! `{"a": 1}` for a field of an unknown name, so no real event has one: here it is an event of its own.
+//!
 //! Written by hand, since events here have their place in the stream: where the data is, and where the event
 //! ends. The crates for event sources give neither, and without both no id could be taken out of a stream
 //! whose every other byte stays as it was.
@@ -22,6 +25,9 @@ pub struct Event {
     pub span: Option<Range<usize>>,
     /// Where the event ends in the stream, in bytes.
     pub end: usize,
+    /// Whether it has a name and no data. A client of server-sent events never sees such an event, but services
+    /// end streams with them.
+    pub is_name_only: bool,
 }
 
 /// Reads server-sent events as they arrive, in whatever pieces.
@@ -75,10 +81,16 @@ impl EventDecoder {
         let start = std::mem::replace(&mut self.line_at, self.at);
         if line.is_empty() {
             let event = Event { end: self.at, ..std::mem::take(&mut self.event) };
-            // An event without data is not dispatched.
-            if std::mem::take(&mut self.has_data) {
-                emit(event);
+            match std::mem::take(&mut self.has_data) {
+                true => emit(event),
+                false if !event.name.is_empty() => emit(Event { is_name_only: true, ..event }),
+                false => {}
             }
+            return;
+        }
+        let is_between_events = !self.has_data && self.event.name.is_empty();
+        if is_between_events && is_json_line(line) {
+            emit(Event { end: self.at, ..line_event(line, start).unwrap_or_default() });
             return;
         }
         // A byte order mark may begin the stream.
@@ -126,11 +138,18 @@ pub enum Framing {
     Events,
     /// Lines, each a JSON document.
     Lines,
+    /// Nothing, but it comes piece by piece: a text while it is made.
+    Text,
 }
 
 impl Framing {
+    /// Whether the body is read while it is made.
+    pub(crate) const fn is_stream(self) -> bool {
+        !matches!(self, Self::Whole)
+    }
+
     /// The framing of a media type (lower case, without parameters).
-    pub(crate) fn from_media_type(media: &str) -> Self {
+    pub fn from_media_type(media: &str) -> Self {
         match media {
             "text/event-stream" => Self::Events,
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Self::Lines,
@@ -138,7 +157,7 @@ impl Framing {
         }
     }
 
-    /// The framing of a body with these headers.
+    /// The framing of a body with these headers, if nothing else says it.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         Self::from_media_type(&media_type(headers).unwrap_or_default())
     }
@@ -146,16 +165,23 @@ impl Framing {
     /// Reads a stream as it arrives; `None` if the body is no stream.
     pub(crate) fn decoder(self) -> Option<StreamDecoder> {
         match self {
-            Self::Whole => None,
+            Self::Whole | Self::Text => None,
             Self::Events => Some(StreamDecoder::Events(EventDecoder::default())),
             Self::Lines => Some(StreamDecoder::Lines(LineDecoder::default())),
         }
     }
 
-    /// The events of a whole body; `None` if it is no stream.
+    /// The events of a whole body that a client sees; `None` if it is no stream.
     pub fn events(self, body: &[u8]) -> Option<Vec<Event>> {
+        let mut events = self.all_events(body)?;
+        events.retain(|event| !event.is_name_only);
+        Some(events)
+    }
+
+    /// The events of a whole body, those without data too; `None` if it is no stream.
+    pub(crate) fn all_events(self, body: &[u8]) -> Option<Vec<Event>> {
         match self {
-            Self::Whole => None,
+            Self::Whole | Self::Text => None,
             Self::Events => Some(decode(body)),
             Self::Lines => Some(decode_lines(body)),
         }
@@ -164,7 +190,8 @@ impl Framing {
     /// Where the last whole event ends in a part of a stream that begins with an event.
     pub(crate) fn events_end(self, part: &[u8]) -> usize {
         let ends: &[&[u8]] = match self {
-            Self::Whole => &[],
+            Self::Whole | Self::Text => &[],
+            Self::Events if part.trim_ascii_start().starts_with(b"{") => &[b"\n"],
             Self::Events => &[b"\n\n", b"\r\n\r\n", b"\r\r"],
             Self::Lines => &[b"\n"],
         };
@@ -192,6 +219,11 @@ pub(crate) fn decode_lines(body: &[u8]) -> Vec<Event> {
     events
 }
 
+/// Whether a line is one whole JSON object, by its looks.
+fn is_json_line(line: &[u8]) -> bool {
+    line.first() == Some(&b'{') && line.trim_ascii_end().last() == Some(&b'}')
+}
+
 /// The event of a line that begins at `at` in the stream; `None` if the line is blank.
 fn line_event(line: &[u8], at: usize) -> Option<Event> {
     let document = line.trim_ascii();
@@ -203,6 +235,7 @@ fn line_event(line: &[u8], at: usize) -> Option<Event> {
         data: data.into_owned(),
         span,
         end: at + line.len(),
+        is_name_only: false,
     })
 }
 
@@ -268,7 +301,8 @@ mod tests {
     }
 
     fn pairs(body: &str) -> Vec<(String, String)> {
-        decode(body.as_bytes()).into_iter().map(|event| (event.name, event.data)).collect()
+        let events = Framing::Events.events(body.as_bytes()).expect("a stream");
+        events.into_iter().map(|event| (event.name, event.data)).collect()
     }
 
     #[test]
@@ -279,6 +313,8 @@ mod tests {
         );
         assert_eq!(pairs("event: lost\n\ndata: kept\r\n\r\n"), [event("", "kept")]);
         assert_eq!(pairs("\u{feff}data:  two\r\r"), [event("", " two")]);
+        let lost = &decode(b"event: lost\n\n")[0];
+        assert_eq!((lost.name.as_str(), lost.is_name_only), ("lost", true));
         assert_eq!(pairs("data: unfinished\n"), []);
         assert_eq!(pairs("id: 1\nretry: 5\ndatax: no\n\n"), []);
     }
@@ -303,6 +339,21 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_json_among_events_are_events() {
+        let body = "{\"a\":1}\n{\"b\": 2} \r\n\n{\n\"c\"\n}\ndata: {\"d\":4}\n{\"not\":1}\n\nevent: x\n{\"y\":1}\n\n";
+        let events = decode(body.as_bytes());
+        let seen: Vec<_> = events.iter().filter(|event| !event.is_name_only).collect();
+        let data: Vec<_> = seen.iter().map(|event| event.data.as_str()).collect();
+        assert_eq!(data, ["{\"a\":1}", "{\"b\": 2}", "{\"d\":4}"]);
+        for event in seen {
+            assert_eq!(body[event.span.clone().expect("one line")], event.data);
+        }
+        assert_eq!(events[0].end, 8);
+        assert_eq!(Framing::Events.events_end(b"{\"a\":1}\n{\"b\""), 8);
+        assert_eq!(Framing::Events.events_end(b"{\"a\":1"), 0);
+    }
+
+    #[test]
     fn whole_events_are_told_from_the_rest() {
         for (part, end) in
             [("data: a", 0), ("data: a\n\nda", 9), ("data: a\r\n\r\n", 11), ("a\n\nb\n\nc\n", 6)]
@@ -321,7 +372,7 @@ mod tests {
     proptest! {
         #[test]
         fn split_at_every_byte_the_same_events(
-            body in r"((data|event|id|x|)(:| |: )?[a-c:]{0,3}(\r\n|\n|\r)){0,12}"
+            body in r"((data|event|id|x|\{\}|\{|)(:| |: )?[a-c:]{0,3}\}?(\r\n|\n|\r)){0,12}"
         ) {
             let whole = decode(body.as_bytes());
             for cut in 0..=body.len() {

@@ -11,6 +11,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::json::{
     Json, Member,
+    mask::{self, Mask},
     pointer::{Pointer, Token},
 };
 
@@ -50,6 +51,8 @@ pub struct Rules<'a> {
     pub text: &'a [Pointer],
     /// What does not count in that text.
     pub normalize: &'a [Normalize],
+    /// What does not count in any text.
+    pub mask: &'a [Mask],
 }
 
 /// Writes the normal form of `json` under `rules` to `out`.
@@ -59,7 +62,7 @@ pub fn write(json: &Json<'_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
         [] => Vec::new(),
         _ => rules.text.iter().map(Pointer::tokens).collect(),
     };
-    let writer = Writer { normalize: rules.normalize };
+    let writer = Writer { normalize: rules.normalize, mask: rules.mask };
     match json {
         Json::Object(members) => {
             let counting = members.iter().filter(|member| !rules.ignore_members.contains(&&*member.name));
@@ -70,8 +73,8 @@ pub fn write(json: &Json<'_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
 }
 
 /// Writes the normal form of a value that is a question's text, if it is a string.
-pub(crate) fn write_alone(json: &Json<'_>, normalize: &[Normalize], out: &mut Vec<u8>) {
-    Writer { normalize }.value(json, &[], &[&[]], out);
+pub(crate) fn write_alone(json: &Json<'_>, normalize: &[Normalize], mask: &[Mask], out: &mut Vec<u8>) {
+    Writer { normalize, mask }.value(json, &[], &[&[]], out);
 }
 
 /// Writes a length and then the bytes, so that nothing behind them can be taken for a part of them.
@@ -97,6 +100,11 @@ fn read_value<'a>(form: &mut &'a [u8]) -> Option<Json<'a>> {
         b'#' => Json::Number(read_part(form)?),
         b'"' => Json::text(read_part(form)?),
         b'_' => Json::text(LEFT_OUT),
+        b'~' => {
+            let count = read_count(form)?;
+            let parts = (0..count).map(|_| read_part(form)).collect::<Option<Vec<_>>>()?;
+            Json::text(parts.join(LEFT_OUT))
+        }
         b'[' => {
             let count = read_count(form)?;
             Json::Array((0..count).map(|_| read_value(form)).collect::<Option<_>>()?)
@@ -126,6 +134,7 @@ type Trails<'a> = [&'a [Token]];
 
 struct Writer<'a> {
     normalize: &'a [Normalize],
+    mask: &'a [Mask],
 }
 
 impl Writer<'_> {
@@ -138,15 +147,30 @@ impl Writer<'_> {
                 out.push(b'#');
                 write_part(number.as_bytes(), out);
             }
-            Json::String(string) => {
-                out.push(b'"');
-                let is_text = text.iter().any(|trail| trail.is_empty());
-                let string =
-                    if is_text { normalized(string, self.normalize) } else { Cow::Borrowed(&**string) };
-                write_part(string.as_bytes(), out);
-            }
+            Json::String(string) => self.text(string, text.iter().any(|trail| trail.is_empty()), out),
             Json::Array(items) => self.array(items, ignore, text, out),
             Json::Object(members) => self.object(members.iter(), ignore, text, out),
+        }
+    }
+
+    fn text(&self, string: &str, is_question: bool, out: &mut Vec<u8>) {
+        let normalized =
+            |part| if is_question { normalized(part, self.normalize) } else { Cow::Borrowed(part) };
+        if self.mask.is_empty() {
+            out.push(b'"');
+            return write_part(normalized(string).as_bytes(), out);
+        }
+        match &mask::parts(string, self.mask)[..] {
+            [_] => {
+                out.push(b'"');
+                write_part(normalized(string).as_bytes(), out);
+            }
+            // What is masked does not count, but that something is does.
+            parts => {
+                out.push(b'~');
+                out.extend_from_slice(&(parts.len() as u64).to_le_bytes());
+                parts.iter().for_each(|part| write_part(normalized(part).as_bytes(), out));
+            }
         }
     }
 

@@ -6,11 +6,15 @@
 //! | `!POINTER` | it is not there, or null |
 //! | `POINTER = JSON` | it is there, and equal |
 //! | `POINTER != JSON` | it is there, and something else |
+//! | `POINTER ~ "REGEX"` | it is a text, and a part of it matches; in a stream, the texts of all events in one |
+//! | `POINTER !~ "REGEX"` | it is a text, and no part of it matches |
 //! | `@event = "TEXT"` | the event of a stream has this name |
 //!
 //! A pointer with `*` leads to several values, and a condition holds if it holds for one of them.
 
 use std::str::FromStr;
+
+use regex_lite::Regex;
 
 use crate::json::{
     Json, canonical,
@@ -18,23 +22,40 @@ use crate::json::{
 };
 
 /// A condition, as a route writes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Condition {
     text: String,
     test: Test,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl PartialEq for Condition {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Condition {}
+
+#[derive(Clone, Debug)]
 enum Test {
     Present(Pointer),
     Absent(Pointer),
     /// The canonical form of the value.
     Equals(Pointer, Vec<u8>),
     Differs(Pointer, Vec<u8>),
+    Matches(Pointer, Regex),
+    MatchesNot(Pointer, Regex),
     EventName(String),
+    AnyOf(Vec<Condition>),
 }
 
 impl Condition {
+    /// The condition that holds if one of `conditions` does.
+    pub(crate) fn any_of(conditions: Vec<Self>) -> Self {
+        let texts: Vec<_> = conditions.iter().map(Self::as_str).collect();
+        Self { text: texts.join(" or "), test: Test::AnyOf(conditions) }
+    }
+
     /// The condition as it was written.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
@@ -59,9 +80,37 @@ impl Condition {
             Test::Differs(pointer, value) => any(pointer, &|found| {
                 found.is_some_and(|found| is_present(Some(found)) && form(found) != *value)
             }),
+            Test::Matches(pointer, regex) => {
+                any(pointer, &|found| text(found).is_some_and(|t| regex.is_match(t)))
+            }
+            Test::MatchesNot(pointer, regex) => {
+                any(pointer, &|found| text(found).is_some_and(|t| !regex.is_match(t)))
+            }
             Test::EventName(own) => own == name,
+            Test::AnyOf(conditions) => conditions.iter().any(|own| own.holds_in_event(name, json)),
         }
     }
+
+    /// Where the text is that it is about, if it is about the text of a whole stream.
+    pub(crate) const fn text_pointer(&self) -> Option<&Pointer> {
+        match &self.test {
+            Test::Matches(pointer, _) | Test::MatchesNot(pointer, _) => Some(pointer),
+            _ => None,
+        }
+    }
+
+    /// Whether it holds for the text of a whole stream.
+    pub(crate) fn holds_for_text(&self, text: &str) -> bool {
+        match &self.test {
+            Test::Matches(_, regex) => regex.is_match(text),
+            Test::MatchesNot(_, regex) => !text.is_empty() && !regex.is_match(text),
+            _ => false,
+        }
+    }
+}
+
+fn text<'j>(found: Option<&'j Json<'j>>) -> Option<&'j str> {
+    found.and_then(Json::as_str)
 }
 
 fn is_present(found: Option<&Json<'_>>) -> bool {
@@ -103,6 +152,16 @@ impl FromStr for Condition {
     }
 }
 
+/// Where the first operator is. In a pointer, a digit follows each `~`.
+fn operator(text: &str) -> Option<usize> {
+    let is_one = |(at, byte): (usize, &u8)| match byte {
+        b'=' => true,
+        b'~' => !matches!(text.as_bytes().get(at + 1), Some(b'0'..=b'9')) && text[..at].ends_with([' ', '!']),
+        _ => false,
+    };
+    text.as_bytes().iter().enumerate().position(is_one)
+}
+
 fn parse(text: &str) -> Result<Test, String> {
     if let Some(rest) = text.strip_prefix("@event") {
         let name = rest.trim_start().strip_prefix('=').map(|value| Json::parse(value.trim().as_bytes()));
@@ -114,7 +173,7 @@ fn parse(text: &str) -> Result<Test, String> {
     if let Some(pointer) = text.strip_prefix('!') {
         return Ok(Test::Absent(pointer.trim().parse()?));
     }
-    let Some(at) = text.find('=') else { return Ok(Test::Present(text.parse()?)) };
+    let Some(at) = operator(text) else { return Ok(Test::Present(text.parse()?)) };
     let (before, value) = (&text[..at], &text[at + 1..]);
     let (pointer, differs) = match before.strip_suffix('!') {
         Some(pointer) => (pointer, true),
@@ -125,6 +184,15 @@ fn parse(text: &str) -> Result<Test, String> {
         format!("`{text}`: {value} is no JSON; write a text in quotation marks, as in /event = \"done\"")
     })?;
     let pointer: Pointer = pointer.trim().parse()?;
+    if text[at..].starts_with('~') {
+        let Json::String(regex) = &json else {
+            return Err(format!(
+                "`{text}`: write a regular expression in quotation marks, as in /answer ~ \"^Error\""
+            ));
+        };
+        let regex = Regex::new(regex).map_err(|error| format!("`{text}`: {error}"))?;
+        return Ok(if differs { Test::MatchesNot(pointer, regex) } else { Test::Matches(pointer, regex) });
+    }
     let value = form(&json);
     Ok(if differs { Test::Differs(pointer, value) } else { Test::Equals(pointer, value) })
 }
@@ -182,6 +250,13 @@ mod tests {
             ("/status/*", false),
             ("/none = []", true),
             ("@event = \"done\"", false),
+            ("/status ~ \"^o\"", true),
+            ("/status ~ \"x\"", false),
+            ("/status !~ \"^o\"", false),
+            ("/status !~ \"=\"", true),
+            ("/code ~ \"0\"", false),
+            ("/missing !~ \"x\"", false),
+            ("/hits/*/id ~ \"x\"", true),
         ] {
             assert_eq!(
                 condition.parse::<Condition>().expect("a condition").holds(&json),
@@ -216,6 +291,9 @@ mod tests {
             ("/code = ", "is no JSON"),
             ("/code == 0", "is no JSON"),
             ("!code", "must begin with `/`"),
+            ("/a ~ b", "b is no JSON"),
+            ("/a ~ 1", "write a regular expression"),
+            ("/a ~ \"(\"", "/a ~"),
             ("@event", "write @event"),
             ("@event = done", "write @event"),
             ("@name = \"done\"", "must begin with `/`"),

@@ -8,6 +8,7 @@
 pub(crate) mod canonical;
 pub(crate) mod condition;
 pub(crate) mod headers;
+pub(crate) mod mask;
 mod parser;
 pub(crate) mod pointer;
 pub(crate) mod splice;

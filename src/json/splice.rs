@@ -30,6 +30,11 @@ impl<'t> Splicer<'t> {
         self.read = range.end;
     }
 
+    /// How much of the result there is so far, in bytes.
+    pub(crate) const fn len(&self) -> usize {
+        self.out.len()
+    }
+
     /// Adds to what the last replacement put there.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);

@@ -12,6 +12,7 @@ use crate::{
     cache::{
         invalidation::Dependencies,
         policy,
+        route::Route,
         status::{CacheReport, CacheStatus},
     },
     dialect::Edit,
@@ -24,6 +25,7 @@ use crate::{
             head::{self, AnswerSource, End, Head, Shareable},
             registry::{JoinRequest, Joinable, Role, Start},
         },
+        context::RequestContext,
         fill::{Fill, Purpose},
         lookup::hit,
         plan::FillPlan,
@@ -169,7 +171,6 @@ async fn leader_reply(
 ) -> Result<Reply, Failure> {
     let Start { writer, reader, guard } = start;
     let context = Arc::clone(&plan.context);
-    let edit = context.cache_request.ask.edit_for_caller();
     let is_head = context.is_head();
     let tasks = plan.shared().tasks.clone();
     let purpose = if reader.meta().second { Purpose::SecondAnswer } else { Purpose::Answer };
@@ -178,7 +179,7 @@ async fn leader_reply(
         Ok(head) => head,
         Err(error) => return Err(Failure::Fill(error, Some(report))),
     };
-    if Framing::from_headers(&head.headers) == Framing::Whole {
+    if context.route.framing(&head.headers) == Framing::Whole {
         match timeout(VERDICT_WAIT, fill.until(reader.end())).await {
             Ok(End::Complete(outcome)) => {
                 report.stored = Some(outcome.is_ok());
@@ -194,26 +195,28 @@ async fn leader_reply(
         let _ = timeout(FIRST_EVENT_WAIT, fill.until(reader.first_chunk())).await;
     }
     report.forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
-    match head.source {
+    let mut edit = context.cache_request.ask.edit_for_caller();
+    match &head.source {
         AnswerSource::Upstream => {}
-        AnswerSource::StoredMeanwhile => {
+        AnswerSource::StoredMeanwhile { slots } => {
+            edit = edit.with_slots(slots, &context.cache_request.own_ids);
             context.shared().stats.here().coalesced.increment();
             report.status = CacheStatus::Coalesced;
             report.stored = None;
         }
-        AnswerSource::Revalidated { age, ttl } => report = report.revalidated(age, ttl),
+        AnswerSource::Revalidated { age, ttl } => report = report.revalidated(*age, *ttl),
     }
     // From here on the body is read at the client's pace. The fill goes on in its own task.
     drop(fill);
     let mut headers = head.headers.clone();
-    let edit = edit.filter(|edit| edit.changes(Framing::from_headers(&headers)));
+    let edit = Some(edit).filter(|edit| edit.changes(context.route.framing(&headers)));
     if edit.is_some() {
         // They describe the bytes before the edit.
         for name in [header::CONTENT_LENGTH, header::ETAG] {
             headers.remove(name);
         }
     }
-    let body = if is_head { ResponseBody::empty() } else { body(&head, reader, edit) };
+    let body = if is_head { ResponseBody::empty() } else { body(&context.route, &head, reader, edit) };
     let response = response(&head, headers, body);
     Ok(Reply::new(response, Some(report)))
 }
@@ -221,11 +224,15 @@ async fn leader_reply(
 /// Follows: reads the answer that another request leads.
 fn follower_reply(plan: &FillPlan, report: CacheReport, head: &Head, reader: FlightReader) -> Reply {
     plan.shared().stats.here().coalesced.increment();
-    let framing = Framing::from_headers(&head.headers);
-    let edit = plan.context.cache_request.ask.edit_for_others(plan.named());
-    let edit = edit.filter(|edit| edit.changes(framing));
+    let RequestContext { route, cache_request, .. } = &*plan.context;
+    let ids = plan.ids().map(|ids| (ids, &route.opens));
+    let mut edit = cache_request.ask.edit_for_follower(ids, &head.own_ids);
+    if let AnswerSource::StoredMeanwhile { slots } = &head.source {
+        edit = edit.with_slots(slots, &cache_request.own_ids);
+    }
+    let edit = Some(edit).filter(|edit| edit.changes(route.framing(&head.headers)));
     // As from the store: without the headers that are meant for the leader's client alone.
-    let mut headers = response::headers_to_store(&plan.context.route, &head.headers);
+    let mut headers = response::headers_to_store(route, &head.headers);
     if plan.revalidation.is_none() {
         headers.remove(header::SET_COOKIE);
     }
@@ -233,7 +240,7 @@ fn follower_reply(plan: &FillPlan, report: CacheReport, head: &Head, reader: Fli
     if let (true, Some(after)) = (head.status.is_client_error(), head.headers.get(header::RETRY_AFTER)) {
         headers.insert(header::RETRY_AFTER, after.clone());
     }
-    let body = body(head, reader, edit);
+    let body = body(route, head, reader, edit);
     let response = response(head, headers, body);
     let forward = report.forward.map(|(forward, _)| (forward, Some(head.status)));
     Reply::new(response, Some(CacheReport { status: CacheStatus::Coalesced, forward, ..report }))
@@ -246,13 +253,12 @@ fn response(head: &Head, headers: HeaderMap, body: ResponseBody) -> Response<Res
     response
 }
 
-fn body(head: &Head, reader: FlightReader, edit: Option<Edit>) -> ResponseBody {
+fn body(route: &Route, head: &Head, reader: FlightReader, edit: Option<Edit>) -> ResponseBody {
     match edit {
-        Some(edit) => ResponseBody::Filtered(Box::new(Filtered::new(
-            reader,
-            Framing::from_headers(&head.headers),
-            edit,
-        ))),
+        Some(edit) => {
+            let framing = route.framing(&head.headers);
+            ResponseBody::Filtered(Box::new(Filtered::new(reader, framing, edit)))
+        }
         None => {
             let len = length(&head.headers).or_else(|| reader.complete_len());
             ResponseBody::Flight(reader, len)

@@ -13,7 +13,7 @@ use crate::{
         route::{Mode, kind::Kind},
         status::CacheReport,
     },
-    dialect::Ask,
+    dialect::{Ask, RequestIds},
     proxy::{
         body::RequestBody,
         cached::Fallback,
@@ -73,10 +73,11 @@ impl FillPlan {
         Ask { inputs, ..ask }
     }
 
-    /// The conversations that the request names, where its answer may open another one.
-    pub(crate) fn named(&self) -> Option<&[String]> {
-        let may_open = self.context.route.kind == Kind::Query && self.revalidation.is_none();
-        may_open.then_some(&self.context.cache_request.conversations)
+    /// The ids of the request, where its answer may open a conversation.
+    pub(crate) fn ids(&self) -> Option<RequestIds<'_>> {
+        let RequestContext { route, cache_request, .. } = &*self.context;
+        let may_open = route.kind == Kind::Query && self.revalidation.is_none() && !route.opens.is_never();
+        may_open.then(|| cache_request.ids())
     }
 
     /// Asks the upstream for the very part that the client wants, on the client's own conditions. Such an answer is not

@@ -8,9 +8,9 @@ use crate::{
     cache::{
         invalidation::resource::Resources,
         key::{Body, BodyDigest},
-        route::{Route, kind::Kind},
+        route::{ConversationPlace, Route, kind::Kind},
     },
-    dialect::{Ask, Dialect, conversations},
+    dialect::{Ask, Dialect, OwnId, conversations, own_ids},
     json::{Json, JsonError},
 };
 
@@ -42,6 +42,8 @@ pub(crate) struct ParsedBody {
     pub(crate) ask: Ask,
     /// The conversations in which it is a turn.
     pub(crate) conversations: Vec<String>,
+    /// The ids of conversations that are not in its key.
+    pub(crate) own_ids: Vec<OwnId>,
     pub(crate) model: Option<String>,
     /// The text of the question, if that is logged.
     pub(crate) question_text: Option<String>,
@@ -68,12 +70,13 @@ impl ParsedBody {
         counts: Body<'_>,
     ) -> Self {
         let conversations = context.conversations(json);
-        let ask = dialect.ask(json, context.route.usage);
+        let ask = dialect.ask(json, context.route.usage, context.route.stream_default);
         Self {
             dialect,
             digest: BodyDigest::new(context.route, dialect, counts),
             ask,
             conversations,
+            own_ids: context.own_ids(json),
             model: json.get("model").and_then(Json::as_str).map(str::to_owned),
             question_text: context.log_questions.then(|| dialect.question_text(json)).flatten(),
             upstream_body: ask.upstream_body(text, json),
@@ -87,13 +90,16 @@ impl ParsedBody {
 
     /// Everything but the digest of what counts.
     pub(crate) fn common(&self) -> impl Hash + PartialEq + '_ {
-        let Self { dialect, digest, ask, conversations, model, question_text, upstream_body } = self;
-        (dialect, digest.taken_as(), ask, conversations, model, question_text, upstream_body)
+        let Self { dialect, digest, ask, conversations, own_ids, model, question_text, upstream_body } = self;
+        (dialect, digest.taken_as(), ask, conversations, own_ids, model, question_text, upstream_body)
     }
 
+    /// Whether it takes little room, and most of it is common to many bodies.
     pub(crate) fn is_small(&self) -> bool {
         let texts = self.conversations.iter().chain(&self.model).chain(&self.question_text);
-        self.upstream_body.is_none() && texts.map(String::len).sum::<usize>() <= WORTH_REMEMBERING
+        self.upstream_body.is_none()
+            && self.own_ids.is_empty()
+            && texts.map(String::len).sum::<usize>() <= WORTH_REMEMBERING
     }
 }
 
@@ -104,8 +110,25 @@ impl BodyContext<'_> {
         if self.route.kind != Kind::Query {
             return Vec::new();
         }
+        let named = match &self.route.conversation {
+            None => conversations(json, &self.route.ignore),
+            Some(places) => {
+                let mut found = Vec::new();
+                for place in places {
+                    if let ConversationPlace::Body(pointer) = place {
+                        pointer.collect(json, &mut found);
+                    }
+                }
+                found.retain(|id| !id.trim().is_empty());
+                found
+            }
+        };
         let above = self.resources.at_or_above(self.path).into_iter();
         let above = above.filter(|resource| resource.kind == Kind::Conversation).map(|resource| resource.id);
-        conversations(json, &self.route.ignore).into_iter().chain(above).collect()
+        named.into_iter().chain(above).collect()
+    }
+
+    fn own_ids(&self, json: &Json<'_>) -> Vec<OwnId> {
+        if self.route.kind == Kind::Query { own_ids(json, &self.route.ignore) } else { Vec::new() }
     }
 }

@@ -4,7 +4,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use http::{HeaderMap, HeaderName, header, request::Parts};
+use http::{HeaderMap, HeaderName, Uri, header, request::Parts};
+use percent_encoding::percent_decode_str;
 
 use crate::{
     cache::{
@@ -14,9 +15,9 @@ use crate::{
             conditional::{self, Conditions},
             range::Range,
         },
-        route::{Mode, Route},
+        route::{ConversationPlace, Mode, Route, kind::Kind},
     },
-    dialect::Dialect,
+    dialect::{Dialect, is_conversation_name},
     http::headers,
     json::canonical::write_part,
     reason::Reason,
@@ -40,6 +41,8 @@ pub(crate) struct RequestHead {
     pub(crate) is_json: bool,
     /// Whether its body is compressed.
     pub(crate) is_encoded: bool,
+    /// The conversations that its path and its query name.
+    pub(crate) conversations: Vec<String>,
     /// The digest of its `Idempotency-Key`.
     pub(crate) idempotency_key: Option<blake3::Hash>,
     /// The head's part of the key, for bodies that are read as the first one was.
@@ -70,6 +73,7 @@ impl RequestHead {
             credentials: credentials(headers),
             is_json: headers::is_json(headers),
             is_encoded: headers.contains_key(header::CONTENT_ENCODING),
+            conversations: conversations(route, &parts.uri),
             idempotency_key: headers.get(IDEMPOTENCY_KEY).map(|key| blake3::hash(key.as_bytes())),
             digest: OnceLock::new(),
             on_other_route: OnceLock::new(),
@@ -112,6 +116,31 @@ impl RequestHead {
         let digest = if *known == form { *digest } else { head_digest() };
         key::whole_digest(&digest, body)
     }
+}
+
+/// The conversations that the path and the query of a question name.
+fn conversations(route: &Route, uri: &Uri) -> Vec<String> {
+    if route.kind != Kind::Query {
+        return Vec::new();
+    }
+    let in_path = |name: &str| {
+        let id = route.pattern.capture(name, uri.path())?;
+        Some(percent_decode_str(id).decode_utf8_lossy().into_owned())
+    };
+    let Some(places) = &route.conversation else {
+        // The paths of the built-in routes name none.
+        return route.pattern.names().filter(|name| is_conversation_name(name)).filter_map(in_path).collect();
+    };
+    let in_query = |own: &str| {
+        let mut pairs = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+        pairs.find(|(name, _)| name == own).map(|(_, id)| id.into_owned())
+    };
+    let found = places.iter().filter_map(|place| match place {
+        ConversationPlace::Body(_) => None,
+        ConversationPlace::Path(name) => in_path(name),
+        ConversationPlace::Query(name) => in_query(name),
+    });
+    found.filter(|id| !id.trim().is_empty()).collect()
 }
 
 /// Why the store is not asked, although the route caches its answers.

@@ -30,7 +30,7 @@ use crate::{
         rfc9111::{conditional::Conditions, range::Range},
         route::{Mode, kind::Kind},
     },
-    dialect::{Ask, Dialect, Inputs},
+    dialect::{Ask, Dialect, Inputs, OwnId, RequestIds},
     json::{Json, JsonError},
     reason::Reason,
     request::{
@@ -64,6 +64,8 @@ pub(crate) struct CacheRequest {
     pub(crate) targets: Vec<Target>,
     /// The conversations in which it is a turn.
     pub(crate) conversations: Vec<String>,
+    /// The ids of conversations that are not in its key.
+    pub(crate) own_ids: Vec<OwnId>,
     /// Whether it changes a conversation: then its answer is only for the clients that ask while it is
     /// running.
     pub(crate) is_turn: bool,
@@ -75,6 +77,11 @@ pub(crate) struct CacheRequest {
 }
 
 impl CacheRequest {
+    /// The ids that it brings along.
+    pub(crate) fn ids(&self) -> RequestIds<'_> {
+        RequestIds::new(&self.conversations, &self.own_ids)
+    }
+
     pub(crate) fn target_ids(&self) -> Vec<TargetId> {
         TargetId::from_targets(&self.targets)
     }
@@ -211,8 +218,10 @@ impl<'a> Classifier<'a> {
     fn cache_request(&self, parsed: ParsedBody, refused: Option<Reason>) -> CacheRequest {
         let RequestHead { route, directives, conditions, range, credentials, .. } = self.head;
         let refused = refused.or(self.head.refused);
+        let mut conversations = parsed.conversations;
+        conversations.extend_from_slice(&self.head.conversations);
         let mut key = refused.is_none().then(|| self.key(parsed.dialect, parsed.digest));
-        let mut is_turn = !parsed.conversations.is_empty() && route.mode == Mode::Ttl;
+        let mut is_turn = !conversations.is_empty() && route.mode == Mode::Ttl;
         if let (true, Some(named)) = (is_turn, &self.head.idempotency_key) {
             // A repeat of this turn gets the same answer.
             key = key.map(|key| key.variant(named.as_bytes()));
@@ -220,7 +229,7 @@ impl<'a> Classifier<'a> {
         }
         // If the answer is not stored, the upstream evaluates the conditions.
         let conditions = key.as_ref().map(|_| conditions.clone());
-        let targets = self.targets(&parsed.conversations, key.as_ref());
+        let targets = self.targets(&conversations, key.as_ref());
         CacheRequest {
             // Under `mode = "rfc9111"`, the upstream may confirm the stored response.
             bypass: refused
@@ -234,7 +243,8 @@ impl<'a> Classifier<'a> {
             range: range.clone(),
             credentials: *credentials,
             targets,
-            conversations: parsed.conversations,
+            conversations,
+            own_ids: parsed.own_ids,
             is_turn,
             model: parsed.model,
             question_text: parsed.question_text,

@@ -13,7 +13,7 @@ use crate::{
         entry::Entry,
         invalidation::{Offset, TargetId, Version},
     },
-    dialect::usage::Usage,
+    dialect::{Slot, SlotFill, usage::Usage},
     time::millis,
 };
 
@@ -101,6 +101,17 @@ impl Entry {
         put_u64(out, self.tags.len() as u64);
         for tag in &self.tags {
             put_bytes(out, tag.as_bytes());
+        }
+        put_u64(out, self.slots.len() as u64);
+        for Slot { at, fill } in &self.slots {
+            put_u64(out, *at as u64);
+            // A name has at least one letter.
+            let (name, number) = match fill {
+                SlotFill::Own(name) => (name.as_str(), 0),
+                SlotFill::New(number) => ("", *number),
+            };
+            put_bytes(out, name.as_bytes());
+            put_u64(out, number);
         }
         put_u64(out, self.headers.len() as u64);
         for (name, value) in &self.headers {
@@ -200,6 +211,7 @@ impl EntryReader<'_> {
         for _ in 0..count {
             tags.push(String::from_utf8(self.bytes()?.to_vec()).ok()?);
         }
+        let slots = self.slots()?;
         let count = self.u64()?;
         let mut headers = HeaderMap::with_capacity(USUAL_HEADERS);
         for _ in 0..count {
@@ -220,8 +232,22 @@ impl EntryReader<'_> {
             model: (!model.is_empty()).then_some(model),
             usage: (usage != Usage::default()).then_some(usage),
             pace,
+            slots,
             ..Entry::new(status, headers, Bytes::new())
         })
+    }
+
+    fn slots(&mut self) -> Option<Vec<Slot>> {
+        let count = self.u64()?;
+        let mut slots = Vec::new();
+        for _ in 0..count {
+            let at = usize::try_from(self.u64()?).ok()?;
+            let name = String::from_utf8(self.bytes()?.to_vec()).ok()?;
+            let number = self.u64()?;
+            let fill = if name.is_empty() { SlotFill::New(number) } else { SlotFill::Own(name) };
+            slots.push(Slot { at, fill });
+        }
+        Some(slots)
     }
 
     /// All bytes that were not read yet.

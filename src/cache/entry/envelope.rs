@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Begins every envelope; the last byte is the version of the layout.
-const MAGIC: [u8; 4] = *b"scE\x05";
+const MAGIC: [u8; 4] = *b"scE\x06";
 const CHECKSUM_LEN: usize = 16;
 
 /// XXH3 with 128 bits. It guards against accidents, not against forgery, at a tenth of a cryptographic
@@ -205,7 +205,7 @@ mod tests {
         let sealed = entry(b"an answer".to_vec(), "v", 1000, Some("m".into()), Some(usage)).seal(KEY);
         let stated = &sealed[MAGIC.len()..][..CHECKSUM_LEN];
         let stated = u128::from_le_bytes(stated.try_into().expect("16 bytes"));
-        assert_eq!((MAGIC[3], stated), (5, 280_727_123_296_035_146_142_680_363_067_198_263_985));
+        assert_eq!((MAGIC[3], stated), (6, 171_784_422_099_293_628_840_372_419_949_196_887_083));
     }
 
     /// The envelope of `entry`, with another length for its body.

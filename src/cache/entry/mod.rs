@@ -14,7 +14,7 @@ use crate::{
         invalidation::{Dependencies, InvalidationLog, TargetId, Version},
         key::Key,
     },
-    dialect::usage::Usage,
+    dialect::{Slot, usage::Usage},
 };
 
 /// An answer as the upstream sent it, and what is needed to serve it again.
@@ -53,6 +53,8 @@ pub struct Entry {
     pub usage: Option<Usage>,
     /// The milliseconds before each event of a stream.
     pub pace: Vec<u32>,
+    /// The places in the body that each hit fills.
+    pub slots: Vec<Slot>,
 }
 
 impl Entry {
@@ -75,6 +77,7 @@ impl Entry {
             model: None,
             usage: None,
             pace: Vec::new(),
+            slots: Vec::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::cache::{
     invalidation::Target,
-    route::{Route, kind::Kind, pattern::Pattern},
+    route::{Invalidates, Route, kind::Kind, pattern::Pattern},
 };
 
 /// The paths of documents and conversations, from the routes that cache them.
@@ -81,6 +81,17 @@ impl Resource {
     /// The target for all answers to `path`, whether it names a resource or not.
     pub(crate) fn path_target(path: &str) -> Target {
         Target::Path(decoded(path))
+    }
+
+    /// What `route` says that a success at `path` invalidates.
+    pub(crate) fn invalidated_by_route(route: &Route, path: &str) -> Vec<Target> {
+        let target = |invalidates: &Invalidates| match invalidates {
+            Invalidates::Kind(kind) => Some(Target::Kind(*kind)),
+            Invalidates::TagInPath(name) => {
+                route.pattern.capture(name, path).map(|tag| Target::Tag(decoded(tag)))
+            }
+        };
+        route.invalidates.iter().filter_map(target).collect()
     }
 
     /// What the answer to a `GET` of it depends on.

@@ -4,6 +4,8 @@
 //! parts of the body. The key is the digest of these two digests, so a head or a body that comes again needs
 //! no hashing.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
@@ -13,6 +15,7 @@ use crate::{
     json::{
         Json,
         canonical::{self, write_part},
+        mask::Mask,
         pointer::Pointer,
     },
 };
@@ -118,7 +121,7 @@ pub(crate) fn head_digest(request: &Request<'_>) -> blake3::Hash {
     // A `HEAD` asks for what a `GET` gets.
     let method = if *request.method == Method::HEAD { &Method::GET } else { request.method };
     write_part(method.as_str().as_bytes(), &mut out);
-    write_part(request.target.as_bytes(), &mut out);
+    write_part(target_in_key(request.route, request.target).as_bytes(), &mut out);
     write_headers(request, &mut out);
     out.push(request.body.taken_as);
     blake3::hash(&out)
@@ -147,6 +150,30 @@ fn write_route(route: &Route, dialect: Dialect, out: &mut Vec<u8>) {
         write_all(route.text.iter().flatten().map(Pointer::as_str), out);
         write_all(route.normalize.iter().map(|rule| rule.as_str()), out);
     }
+    // Each of these begins with a text that is no method, which comes next in other keys.
+    if !route.mask.is_empty() {
+        write_part(b"masks of texts", out);
+        write_all(route.mask.iter().map(Mask::as_str), out);
+    }
+    if let Some(parameters) = &route.vary_by {
+        write_part(b"query parameters", out);
+        write_all(parameters.iter().map(String::as_str), out);
+    }
+    if let (Some(streams), true) = (route.stream_default, dialect.has_stream_member()) {
+        write_part(if streams { b"streams by default" } else { b"documents by default" }, out);
+    }
+}
+
+/// What counts of the path and the query `target`.
+fn target_in_key<'t>(route: &Route, target: &'t str) -> Cow<'t, str> {
+    let Some(parameters) = &route.vary_by else { return Cow::Borrowed(target) };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let counts = |pair: &&str| {
+        let (name, _) = form_urlencoded::parse(pair.as_bytes()).next().unwrap_or_default();
+        !pair.is_empty() && parameters.iter().any(|own| *own == name)
+    };
+    let counting: Vec<_> = query.split('&').filter(counts).collect();
+    Cow::Owned(format!("{path}?{}", counting.join("&")))
 }
 
 fn write_all<'a>(parts: impl Iterator<Item = &'a str> + Clone, out: &mut Vec<u8>) {
@@ -230,6 +257,7 @@ pub(crate) fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>,
         ignore_members: ignored,
         text: &text,
         normalize: &route.normalize,
+        mask: &route.mask,
     };
     canonical::write(json, &rules, out);
 }
@@ -243,7 +271,7 @@ pub(crate) fn input_digest(route: &Route, shared: &blake3::Hash, input: &Json<'_
     });
     let mut out = Vec::with_capacity(256);
     write_part(shared.as_bytes(), &mut out);
-    canonical::write_alone(input, if is_text { &route.normalize } else { &[] }, &mut out);
+    canonical::write_alone(input, if is_text { &route.normalize } else { &[] }, &route.mask, &mut out);
     blake3::hash(&out)
 }
 

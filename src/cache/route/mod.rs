@@ -8,16 +8,19 @@ pub(crate) mod pattern;
 
 use std::time::Duration;
 
-use http::{HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::{
     cache::route::{
         kind::{Kind, KindTtls},
         pattern::Pattern,
     },
-    dialect::{Ask, Dialect, JudgeOptions, StreamEnd, usage::UsageSetting},
-    http::headers::HeaderPattern,
-    json::{Json, canonical::Normalize, condition::Condition, pointer::Pointer},
+    dialect::{Ask, Dialect, JudgeOptions, Opens, RequestIds, StreamEnd, usage::UsageSetting},
+    http::{
+        headers::{self, HeaderPattern},
+        sse::Framing,
+    },
+    json::{Json, canonical::Normalize, condition::Condition, mask::Mask, pointer::Pointer},
 };
 
 /// Who may share an entry.
@@ -78,6 +81,26 @@ pub enum OnAbandon {
     Cancel,
 }
 
+/// What a success on a route invalidates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invalidates {
+    /// All entries of a kind.
+    Kind(Kind),
+    /// The entries with the tag that this name of the pattern has in the path.
+    TagInPath(String),
+}
+
+/// Where a request names a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConversationPlace {
+    /// In its body.
+    Body(Pointer),
+    /// In its path, under this name of the pattern.
+    Path(String),
+    /// In its query, as this parameter.
+    Query(String),
+}
+
 /// A rule: which requests it covers, and how their answers are cached.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -122,6 +145,18 @@ pub struct Route {
     pub require: Vec<Condition>,
     /// What ends this route's streams; if `None`, the dialect decides.
     pub stream_end: Option<StreamEnd>,
+    /// What divides the bodies of its answers; if `None`, their media type says it.
+    pub framing: Option<Framing>,
+    /// Whether an answer is a stream if the request does not say; if `None`, the dialect decides.
+    pub stream_default: Option<bool>,
+    /// Where a request names the conversations that it is a turn of; if `None`, it does so under the known names.
+    pub conversation: Option<Vec<ConversationPlace>>,
+    /// The ids that its answers have for one client alone.
+    pub opens: Opens,
+    /// The query parameters that count for the key; if `None`, all do.
+    pub vary_by: Option<Vec<String>>,
+    /// What does not count in any text of a body.
+    pub mask: Vec<Mask>,
     /// Further words that end an answer well.
     pub good_ends: Vec<String>,
     /// Whether the upstream is asked for a stream's usage.
@@ -138,8 +173,8 @@ pub struct Route {
     pub stale_if_error: Duration,
     /// Where an answer names what it depends on; if `None`, the dialect decides.
     pub tags: Option<Vec<Pointer>>,
-    /// The kinds whose entries a success invalidates.
-    pub invalidates: Vec<Kind>,
+    /// What a success invalidates.
+    pub invalidates: Vec<Invalidates>,
     /// Whether it is built in. Such a route covers a `POST` only if the body has everything that the
     /// dialect's API requires.
     pub builtin: bool,
@@ -193,9 +228,19 @@ impl Route {
         !self.error.is_empty() || !self.require.is_empty()
     }
 
-    /// How to judge an answer to `ask` on this route. `named` are the conversations that the request names,
-    /// if the answer may open another one.
-    pub fn judging<'a>(&'a self, ask: &'a Ask, named: Option<&'a [String]>) -> JudgeOptions<'a> {
+    /// What divides a body with these headers.
+    pub(crate) fn framing(&self, headers: &HeaderMap) -> Framing {
+        match self.framing {
+            Some(Framing::Lines) => Framing::Lines,
+            // A service that streams still sends documents, its failures first of all.
+            Some(framing) if !headers::is_json(headers) => framing,
+            _ => Framing::from_headers(headers),
+        }
+    }
+
+    /// How to judge an answer to `ask` on this route. `ids` are those of the request, if the answer may open a
+    /// conversation.
+    pub fn judging<'a>(&'a self, ask: &'a Ask, ids: Option<RequestIds<'a>>) -> JudgeOptions<'a> {
         JudgeOptions {
             ask,
             cache_tool_calls: self.cache_tool_calls,
@@ -204,7 +249,7 @@ impl Route {
             stream_end: self.stream_end.as_ref(),
             good_ends: &self.good_ends,
             tags: self.tags.as_deref(),
-            named,
+            ids: ids.map(|ids| (ids, &self.opens)),
         }
     }
 
@@ -235,9 +280,15 @@ impl Route {
     /// # Errors
     /// If `pattern` cannot be read. The text says why.
     pub fn new(pattern: &str, kind: Kind, ttl: Duration, scope: Scope) -> Result<Self, String> {
-        Ok(Self {
-            name: pattern.to_owned(),
-            pattern: pattern.parse()?,
+        let parsed = pattern.parse()?;
+        Ok(Self { name: pattern.to_owned(), ..Self::with_pattern(parsed, kind, ttl, scope) })
+    }
+
+    /// A route with every setting at its default, and without a name.
+    pub(crate) fn with_pattern(pattern: Pattern, kind: Kind, ttl: Duration, scope: Scope) -> Self {
+        Self {
+            name: String::new(),
+            pattern,
             kind,
             dialect: None,
             cache: true,
@@ -259,6 +310,12 @@ impl Route {
             error: Vec::new(),
             require: Vec::new(),
             stream_end: None,
+            framing: None,
+            stream_default: None,
+            conversation: None,
+            opens: Opens::default(),
+            vary_by: None,
+            mask: Vec::new(),
             good_ends: Vec::new(),
             usage: UsageSetting::AsAsked,
             identity: Identity::Recorded,
@@ -271,7 +328,7 @@ impl Route {
             builtin: false,
             given_by: None,
             model_elsewhere: true,
-        })
+        }
     }
 }
 

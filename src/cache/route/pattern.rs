@@ -24,8 +24,12 @@ pub struct Pattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
     Literal(String),
-    /// `{name}`: one segment that is not empty.
-    Any,
+    /// `{name}`: any text that is not empty, between these two.
+    Named {
+        name: String,
+        before: String,
+        after: String,
+    },
 }
 
 impl Segment {
@@ -33,7 +37,21 @@ impl Segment {
         match self {
             Self::Literal(literal) => literal == segment,
             // The upstream may take a dot segment for another path.
-            Self::Any => !segment.is_empty() && !is_dot_segment(segment),
+            Self::Named { .. } => !is_dot_segment(segment) && self.capture(segment).is_some(),
+        }
+    }
+
+    /// What the name is for in `segment`.
+    fn capture<'a>(&self, segment: &'a str) -> Option<&'a str> {
+        let Self::Named { before, after, .. } = self else { return None };
+        let inner = segment.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
+        (!inner.is_empty()).then_some(inner)
+    }
+
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Literal(_) => None,
+            Self::Named { name, .. } => Some(name),
         }
     }
 }
@@ -75,14 +93,26 @@ impl Pattern {
         self.method.is_some()
     }
 
-    /// The segment of `path`, which this pattern covers, that the last `{…}` matches.
-    pub(crate) fn last_capture<'a>(&self, path: &'a str) -> Option<&'a str> {
-        let is_any = |segment: &Segment| *segment == Segment::Any;
+    /// The names in it, from left to right.
+    pub(crate) fn names(&self) -> impl DoubleEndedIterator<Item = &str> {
         let tail = self.tail.as_deref().unwrap_or_default();
-        if let Some(from_end) = tail.iter().rev().position(is_any) {
-            return path.rsplit('/').nth(from_end);
+        self.head.iter().chain(tail).filter_map(Segment::name)
+    }
+
+    /// What `{name}` is for in `path`, which this pattern covers.
+    pub(crate) fn capture<'a>(&self, name: &str, path: &'a str) -> Option<&'a str> {
+        let is_it = |segment: &Segment| segment.name() == Some(name);
+        let tail = self.tail.as_deref().unwrap_or_default();
+        if let Some(from_end) = tail.iter().rev().position(is_it) {
+            return tail[tail.len() - 1 - from_end].capture(path.rsplit('/').nth(from_end)?);
         }
-        path.strip_prefix('/')?.split('/').nth(self.head.iter().rposition(is_any)?)
+        let at = self.head.iter().position(is_it)?;
+        self.head[at].capture(path.strip_prefix('/')?.split('/').nth(at)?)
+    }
+
+    /// What the last `{…}` is for in `path`, which this pattern covers.
+    pub(crate) fn last_capture<'a>(&self, path: &'a str) -> Option<&'a str> {
+        self.capture(self.names().next_back()?, path)
     }
 }
 
@@ -111,9 +141,14 @@ impl FromStr for Pattern {
                 }
                 continue;
             }
-            tail.as_mut().unwrap_or(&mut head).push(parse_segment(segment, path)?);
+            let segment = parse_segment(segment, path)?;
+            let mut names = head.iter().chain(tail.iter().flatten()).filter_map(Segment::name);
+            if let Some(name) = segment.name().filter(|name| names.any(|own| own == *name)) {
+                return Err(format!("the path `{path}` has `{{{name}}}` twice"));
+            }
+            tail.as_mut().unwrap_or(&mut head).push(segment);
         }
-        let is_one = tail.is_none() && !head.contains(&Segment::Any);
+        let is_one = tail.is_none() && head.iter().all(|segment| segment.name().is_none());
         let begin = path.split(['{', '*']).next().unwrap_or_default();
         // `**` may match no segment, and then there is no `/` before it.
         let begin = begin.trim_end_matches('/').to_owned();
@@ -122,20 +157,28 @@ impl FromStr for Pattern {
 }
 
 fn parse_segment(segment: &str, path: &str) -> Result<Segment, String> {
-    if let Some(name) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-        let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        return if plain {
-            Ok(Segment::Any)
+    const RESERVED: [char; 5] = ['{', '}', '*', '?', '#'];
+    let wrong = || {
+        format!(
+            "`{segment}` in `{path}`: a segment is plain text, with one `{{name}}` in it for any text, or `**` for any \
+             rest"
+        )
+    };
+    let named = segment.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)));
+    let Some((before, (name, after))) = named else {
+        return if segment.contains(RESERVED) {
+            Err(wrong())
         } else {
-            Err(format!("`{segment}` in `{path}`: a name is letters, digits and `_`"))
+            Ok(Segment::Literal(segment.to_owned()))
         };
+    };
+    if before.contains(RESERVED) || after.contains(RESERVED) {
+        return Err(wrong());
     }
-    if segment.contains(['{', '}', '*', '?', '#']) {
-        return Err(format!(
-            "`{segment}` in `{path}`: a segment is plain text, `{{name}}` for any one, or `**` for any rest"
-        ));
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Err(format!("`{segment}` in `{path}`: a name is letters, digits and `_`"));
     }
-    Ok(Segment::Literal(segment.to_owned()))
+    Ok(Segment::Named { name: name.to_owned(), before: before.to_owned(), after: after.to_owned() })
 }
 
 #[cfg(test)]
@@ -166,11 +209,39 @@ mod tests {
             ("POST /d/{id}", "/d/..", false),
             ("POST /d/{id}", "/d/%2E%2e", false),
             ("POST /d/{id}", "/d/...", true),
+            ("POST /m/{model}:ask", "/m/a:ask", true),
+            ("POST /m/{model}:ask", "/m/a:b:ask", true),
+            ("POST /m/{model}:ask", "/m/:ask", false),
+            ("POST /m/{model}:ask", "/m/a:tell", false),
+            ("POST /**/ws-{id}.json", "/a/ws-7.json", true),
+            ("POST /**/ws-{id}.json", "/a/ws-.json", false),
+            ("POST /.{id}", "/..", false),
+            ("POST /a{id}a", "/a", false),
+            ("POST /a{id}a", "/aa", false),
         ] {
             assert_eq!(covers(pattern, Method::POST, path), expected, "{pattern} {path}");
         }
         assert!(!covers("POST /a", Method::GET, "/a") && covers("* /a", Method::GET, "/a"));
         assert!(covers("GET /a", Method::HEAD, "/a") && !covers("HEAD /a", Method::GET, "/a"));
+    }
+
+    #[test]
+    fn names_have_what_they_are_for() {
+        for (pattern, path, captures) in [
+            ("POST /d/{id}", "/d/7", &[("id", "7")][..]),
+            ("POST /d/{id}/x/{part}", "/d/7/x/p", &[("id", "7"), ("part", "p")]),
+            ("POST /{a}/**/{b}/c", "/1/2/3/4/c", &[("a", "1"), ("b", "4")]),
+            ("POST /m/{model}:ask", "/m/a:b:ask", &[("model", "a:b")]),
+            ("POST /d", "/d", &[]),
+        ] {
+            let pattern: Pattern = pattern.parse().expect("a pattern");
+            assert!(pattern.matches(&Method::POST, path));
+            let found: Vec<_> =
+                pattern.names().map(|name| (name, pattern.capture(name, path).expect("a text"))).collect();
+            assert_eq!(found, captures);
+            assert_eq!(pattern.last_capture(path), captures.last().map(|(_, text)| *text));
+            assert_eq!(pattern.capture("other", path), None);
+        }
     }
 
     #[test]
@@ -183,6 +254,10 @@ mod tests {
             ("GET /a*", "a segment is"),
             ("GET /{a b}", "a name is"),
             ("GET /a?b", "a segment is"),
+            ("GET /{a}{b}", "a segment is"),
+            ("GET /{a", "a segment is"),
+            ("GET /a}", "a segment is"),
+            ("GET /{a}/{a}", "`{a}` twice"),
         ] {
             let error = pattern.parse::<Pattern>().expect_err(pattern);
             assert!(error.contains(wrong), "{pattern}: {error}");

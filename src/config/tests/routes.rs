@@ -4,9 +4,10 @@ use http::HeaderName;
 
 use super::*;
 use crate::{
-    cache::route::{Mode, Scope, SetCookie, kind::Kind},
-    dialect::{Dialect, StreamEnd},
-    json::{canonical::Normalize, pointer::Pointer},
+    cache::route::{ConversationPlace, Invalidates, Mode, Scope, SetCookie, kind::Kind},
+    dialect::{Dialect, Instead, StreamEnd},
+    http::sse::Framing,
+    json::{canonical::Normalize, mask::Mask, pointer::Pointer},
 };
 
 #[track_caller]
@@ -21,6 +22,8 @@ fn every_key() {
         "ignore_headers = [\"x-all\"]\nscope = \"shared\"\n[[route]]\nname = \"ask\"\nmatch = \"POST /{t}/ask\"\nkind = \"document\"\n\
          dialect = \"rag\"\ncache = false\nmode = \"rfc9111\"\nttl = \"10m\"\nscope = [\"x-tenant\"]\nignore_headers = [\"X-Own-*\"]\n\
          set_cookie = \"strip\"\ndrop_headers = [\"x-served-by\"]\nignore = [\"/a\", \"/b/*/c\"]\ntext = [\"/q\"]\n\
+         framing = \"ndjson\"\nstream_default = true\nconversation = [\"/cid\", \"{t}\", \"?c\"]\nopens = [\"/id\"]\nopened = \"uuid\"\n\
+         vary_by = [\"q\"]\nmask = ['[0-9]+']\ninvalidates = [\"query\", \"tag:{t}\"]\n\
          normalize = [\"trim\", \"nfc\"]\ncache_tool_calls = false\nhonor_request_cache_control = false\nstream_end = \"fin\"\ngood_ends = [\"fin\", \"over\"]",
     );
     let route = &config.routes[0];
@@ -44,6 +47,22 @@ fn every_key() {
     assert_eq!(route.normalize, [Normalize::Trim, Normalize::Nfc]);
     assert_eq!(route.stream_end, Some(StreamEnd::Named("fin".to_owned())));
     assert_eq!(route.good_ends, ["fin", "over"]);
+    assert_eq!((route.framing, route.stream_default), (Some(Framing::Lines), Some(true)));
+    assert_eq!(
+        route.conversation.as_deref(),
+        Some(
+            &[
+                ConversationPlace::Body("/cid".parse().expect("a pointer")),
+                ConversationPlace::Path("t".to_owned()),
+                ConversationPlace::Query("c".to_owned()),
+            ][..]
+        )
+    );
+    assert_eq!(route.opens.pointers.as_deref(), pointer("/id").as_ref().map(std::slice::from_ref));
+    assert_eq!(route.opens.instead, Instead::Uuid);
+    assert_eq!(route.vary_by.as_deref(), Some(&["q".to_owned()][..]));
+    assert_eq!(route.mask.iter().map(Mask::as_str).collect::<Vec<_>>(), ["[0-9]+"]);
+    assert_eq!(route.invalidates, [Invalidates::Kind(Kind::Query), Invalidates::TagInPath("t".to_owned())]);
     let builtin = config.routes.iter().filter(|route| route.builtin);
     assert!(builtin.clone().all(|own| matches(&own.ignore_headers, "x-all") && own.scope == Scope::Shared));
     assert_eq!(builtin.count(), config.routes.len() - 1);
@@ -79,7 +98,7 @@ fn what_is_wrong_with_a_key() {
         ("tags = [\"a\"]", "route.tags: `a` is no JSON pointer: it must begin with `/`, as in \"/metadata\""),
         (
             "invalidates = \"query\"",
-            "route.invalidates: takes a list of kinds, as in [\"query\"]; found a text",
+            "route.invalidates: takes a list of kinds, and of tags in the path, as in [\"query\", \"tag:{id}\"]; found a text",
         ),
         (
             "invalidates = [\"querry\"]",
@@ -126,6 +145,28 @@ fn what_is_wrong_with_a_key() {
             "require = \"/answer\"",
             "route.require: takes a list of conditions, as in [\"/status = \\\"ok\\\"\"]; found a text",
         ),
+        (
+            "invalidates = [\"tag:id\"]",
+            "route.invalidates: \"tag:id\" names no part of the path; write \"tag:{id}\" for {id} in the match",
+        ),
+        ("invalidates = [\"tag:{id}\"]", "route.invalidates: the match has no `{id}`"),
+        ("framing = \"lines\"", "route.framing: \"lines\" is none of auto, sse, ndjson, text"),
+        ("stream_default = \"yes\"", "route.stream_default: takes true or false; found a text"),
+        ("conversation = [\"{id}\"]", "route.conversation: the match has no `{id}`"),
+        (
+            "conversation = [\"?\"]",
+            "route.conversation: `?` is no JSON pointer: it must begin with `/`, as in \"/metadata\"",
+        ),
+        ("opens = \"/id\"", "route.opens: takes a list of JSON pointers; found a text"),
+        (
+            "opened = \"nul\"",
+            "route.opened: \"nul\" is none of null, empty, drop, uuid, alone; did you mean `null`?",
+        ),
+        ("vary_by = \"q\"", "route.vary_by: takes a list of query parameters, as in [\"q\"]; found a text"),
+        (
+            "mask = [\"x*\"]",
+            "route.mask: `x*` matches an empty text, and so everywhere; write + in place of *",
+        ),
         ("error = [\"@event\"]", "route.error: `@event` is no condition: write @event = \"NAME\""),
     ] {
         check(keys, &[&format!("s.toml:5: {wanted}")]);
@@ -142,9 +183,21 @@ fn what_a_route_must_have() {
         ),
         (
             "[[route]]\nmatch = 1\nkind = \"qery\"",
-            "s.toml:3: route.match: takes METHOD PATH; found an integer\n\
+            "s.toml:3: route.match: takes METHOD PATH, or a list of them; found an integer\n\
              s.toml:4: route.kind: \"qery\" is none of query, embedding, document, conversation, other; did you mean \
              `query`?",
+        ),
+        (
+            "[[route]]\nmatch = []\nkind = \"query\"",
+            "s.toml:3: route.match: takes METHOD PATH, or a list of them; found an empty list",
+        ),
+        (
+            "[[route]]\nmatch = [\"POST /a\", \"POST /a\"]\nkind = \"query\"\nname = \"a\"",
+            "s.toml:3: route.match: has \"POST /a\" twice",
+        ),
+        (
+            "[[route]]\nmatch = [\"POST /a/{id}\", \"POST /b/{di}\"]\nkind = \"other\"\ninvalidates = [\"tag:{id}\"]",
+            "s.toml:5: route.invalidates: the match has no `{id}`",
         ),
         (
             "[[route]]\nmatch = \"/ask\"\nkind = \"query\"",
@@ -171,4 +224,26 @@ fn names_are_unique() {
         "s.toml:6: route: \"GET /a\" is the name of the route in line 2 already"
     );
     assert_eq!(two("match = \"GET /a\"", "match = \"GET /a\"\nname = \"b\""), "nothing");
+    assert_eq!(
+        two("match = [\"GET /a\", \"GET /b\"]", "match = \"GET /b\""),
+        "s.toml:6: route: \"GET /b\" is the name of the route in line 2 already"
+    );
+}
+
+#[test]
+fn a_list_of_patterns_is_a_route_for_each() {
+    let routes = |name: &str| {
+        let text = format!(
+            "[[route]]\n{name}match = [\"POST /a\", \"GET /b/{{id}}\"]\nkind = \"other\"\nttl = \"7s\""
+        );
+        let routes = config(&text).routes;
+        let own = routes.iter().filter(|route| !route.builtin);
+        assert!(own.clone().all(|route| route.ttl == Duration::from_secs(7)));
+        own.map(|route| (route.name.clone(), route.pattern.clone())).collect::<Vec<_>>()
+    };
+    let pattern = |text: &str| text.parse().expect("a pattern");
+    let patterns = [pattern("POST /a"), pattern("GET /b/{id}")];
+    assert_eq!(routes("name = \"n\"\n"), patterns.clone().map(|pattern| ("n".to_owned(), pattern)));
+    let [a, b] = patterns;
+    assert_eq!(routes(""), [("POST /a".to_owned(), a), ("GET /b/{id}".to_owned(), b)]);
 }

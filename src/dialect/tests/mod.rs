@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cache::route::{Route, Scope, kind::Kind},
-    dialect::{Answer, Dialect, usage::UsageSetting},
+    dialect::{Answer, Dialect, RequestIds, usage::UsageSetting},
     json::Json,
     reason::Reason,
 };
@@ -77,10 +77,15 @@ fn route() -> Route {
 fn judge(dialect: Dialect, route: &Route, request: &Value, reply: &Reply) -> Answer {
     let text = request.to_string();
     let json = Json::parse(text.as_bytes()).expect("JSON");
-    let ask = dialect.ask(&json, UsageSetting::AsAsked);
+    let ask = dialect.ask(&json, UsageSetting::AsAsked, None);
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.media));
-    dialect.judge(route.judging(&ask, Some(&[])), &headers, &Bytes::from(reply.body.clone()))
+    dialect.judge(
+        route.judging(&ask, Some(RequestIds::default())),
+        route.framing(&headers),
+        &headers,
+        &Bytes::from(reply.body.clone()),
+    )
 }
 
 fn verdict(dialect: Dialect, request: &Value, reply: &Reply) -> Result<(), Reason> {

@@ -15,7 +15,7 @@ fn a_background_response_is_nobody_elses() {
     ] {
         let text = body.to_string();
         let json = Json::parse(text.as_bytes()).expect("JSON");
-        let ask = Dialect::OpenAiResponses.ask(&json, UsageSetting::AsAsked);
+        let ask = Dialect::OpenAiResponses.ask(&json, UsageSetting::AsAsked, None);
         assert_eq!(ask.runs_in_background, expected, "{body}");
     }
 }

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
 
-use crate::{proxy::error::ProxyError, reason::Reason};
+use crate::{
+    dialect::{OwnId, Slot},
+    proxy::error::ProxyError,
+    reason::Reason,
+};
 
 /// The head of an answer, as the readers of its flight get it.
 #[derive(Clone, Debug)]
@@ -15,14 +19,19 @@ pub(crate) struct Head {
     /// Who may read the answer besides the request that asked for it.
     pub(crate) shareable: Shareable,
     pub(crate) source: AnswerSource,
+    /// The ids of conversations that are not in the key of the request that asked for it.
+    pub(crate) own_ids: Vec<OwnId>,
 }
 
 /// Where an answer comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerSource {
     Upstream,
     /// The store: the answer came between the request's lookup and its call of the upstream.
-    StoredMeanwhile,
+    StoredMeanwhile {
+        /// The places in the body that each reader fills.
+        slots: Vec<Slot>,
+    },
     /// The store; the upstream confirmed the entry.
     Revalidated {
         /// The entry's age, in seconds.

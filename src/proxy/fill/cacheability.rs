@@ -13,7 +13,7 @@ use crate::{
         route::Scope,
         unfinished,
     },
-    dialect::Answer,
+    dialect::{Answer, Instead},
     http::sse::Framing,
     proxy::{
         coalesce::head::{Head, Shareable, StoredFor},
@@ -65,8 +65,8 @@ pub(super) fn of_body(plan: &FillPlan, head: &Head, body: &Bytes) -> Answer {
         Some(_) => Answer::opaque(),
         None => {
             let ask = plan.ask();
-            let judging = route.judging(&ask, plan.named());
-            cache_request.dialect.judge(judging, &head.headers, body)
+            let judging = route.judging(&ask, plan.ids());
+            cache_request.dialect.judge(judging, route.framing(&head.headers), &head.headers, body)
         }
     }
 }
@@ -123,8 +123,14 @@ pub(super) fn shareable(
             let is_judged = (plan.context.cache_request.dialect.judges_documents()
                 && status == StatusCode::OK)
                 || plan.context.route.judges_answers();
-            let is_document = Framing::from_headers(&head.headers) == Framing::Whole;
-            if is_judged && is_document { Shareable::Judged } else { Shareable::Open }
+            let is_alone = plan.context.route.opens.instead == Instead::Alone;
+            match plan.context.route.framing(&head.headers) {
+                Framing::Whole if is_judged => Shareable::Judged,
+                // No id can be taken out of a text.
+                Framing::Text if plan.ids().is_some() => Shareable::Judged,
+                Framing::Events | Framing::Lines if is_alone && plan.ids().is_some() => Shareable::Released,
+                _ => Shareable::Open,
+            }
         }
         // A response that may not be stored answers one request only (RFC 9111, section 4).
         Err(_) if plan.revalidation.is_some() => Shareable::Released,

@@ -8,6 +8,7 @@ use std::{
 use tokio::time::timeout;
 
 use crate::{
+    dialect::Rendered,
     proxy::{
         cached::{Found, Lookup},
         coalesce::{
@@ -107,9 +108,11 @@ pub(super) async fn serve_found(
     let Found { entry, served, .. } = found;
     let dialect = plan.context.cache_request.dialect;
     let (status, entry) = (entry.status, Arc::unwrap_or_clone(entry));
+    let slots = if matches!(served, Rendered::AsStored) { entry.slots.clone() } else { Vec::new() };
     let (headers, body) =
         response::stored_parts(&plan.context.route, dialect, entry, served, SystemTime::now());
-    let head = Head { status, headers, shareable: Shareable::Open, source: AnswerSource::StoredMeanwhile };
+    let source = AnswerSource::StoredMeanwhile { slots };
+    let head = Head { status, headers, shareable: Shareable::Open, source, own_ids: Vec::new() };
     writer.head(head);
     writer.chunk(body).await
 }

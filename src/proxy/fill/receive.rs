@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 
 use crate::{
     cache::policy::Lifetime,
-    http::sse::{Event, Framing},
+    http::sse::Event,
     proxy::{
         body::BodyError,
         coalesce::{flight::FlightWriter, head::Head},
@@ -48,7 +48,7 @@ impl Fill {
         let stream_end = context.route.stream_end.as_ref();
         let is_judged = self.plan.revalidation.is_none();
         let is_last = |event: &Event| is_judged && context.cache_request.dialect.ends_with(event, stream_end);
-        let framing = Framing::from_headers(&head.headers);
+        let framing = context.route.framing(&head.headers);
         // An answer that is known to be too large is not recorded at all.
         let is_too_large = verdict.is_err_and(|reason| reason == Reason::TooLarge);
         let largest = if is_too_large { 0 } else { self.plan.largest_answer() };

@@ -133,6 +133,7 @@ impl Fill {
         if let Some(revalidated) = received::revalidated(&self.plan, &head, times) {
             return self.serve_revalidated(revalidated, times, writer, began).await.map(Whole::from);
         }
+        head.own_ids.clone_from(&context.cache_request.own_ids);
         let verdict = cacheability::of_head(&self.plan, &head, times);
         head.shareable = cacheability::shareable(&self.plan, self.purpose, &head, verdict, times);
         let head = writer.head(head);
@@ -264,6 +265,7 @@ fn open(response: Response<UpstreamBody>) -> (Head, bool, UpstreamBody) {
             headers,
             shareable: Shareable::Released,
             source: AnswerSource::Upstream,
+            own_ids: Vec::new(),
         },
         framed,
         body,

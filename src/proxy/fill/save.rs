@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 
 use crate::{
     cache::{
@@ -16,8 +16,7 @@ use crate::{
         request_directives::RequestDirectives,
         rfc9111::Times,
     },
-    dialect::{self, Answer, Placement, StoredAnswer},
-    http::headers::media_type_of,
+    dialect::{self, Answer, Placement, StoredAnswer, TakenOut},
     proxy::{
         coalesce::head::Head,
         context::RequestContext,
@@ -51,7 +50,12 @@ pub(super) fn entry(
     let SaveAs { life, began } = as_of;
     let RequestContext { route, cache_request, .. } = &*plan.context;
     let headers = response::headers_to_store(route, &head.headers);
+    let (body, slots) = match answer.for_others {
+        Some(TakenOut { body, slots }) => (body, slots),
+        None => (body, Vec::new()),
+    };
     let entry = Entry {
+        slots,
         stored_at: unix_millis(SystemTime::now()),
         ttl: life.ttl,
         stale_while_revalidate: life.stale_while_revalidate,
@@ -60,7 +64,7 @@ pub(super) fn entry(
         with_credentials: cache_request.credentials.is_some(),
         model: answer.model.or_else(|| cache_request.model.clone()),
         usage: answer.usage,
-        ..Entry::new(head.status, headers, answer.without_ids.unwrap_or(body))
+        ..Entry::new(head.status, headers, body)
     };
     depending(plan, entry, &head.headers, answer.tags, began)
 }
@@ -100,11 +104,13 @@ fn place(plan: &FillPlan, entry: &Entry, stored: &Entry, asked: u64) -> Placemen
     if !matches!(freshness, Freshness::Fresh { .. }) || !plan.context.may_read(stored.with_credentials) {
         return Placement::Instead;
     }
-    let [old_media, new_media] = [stored, entry]
-        .map(|entry| entry.header(&header::CONTENT_TYPE).and_then(media_type_of).unwrap_or_default());
-    let old = StoredAnswer { form: stored.form, media: &old_media, body: &stored.body };
-    let new = StoredAnswer { form: entry.form, media: &new_media, body: &entry.body };
-    match dialect::place(plan.context.cache_request.dialect, &old, &new) {
+    let RequestContext { route, cache_request, .. } = &*plan.context;
+    let [old, new] = [stored, entry].map(|entry| StoredAnswer {
+        form: entry.form,
+        framing: route.framing(&entry.headers),
+        body: &entry.body,
+    });
+    match dialect::place(cache_request.dialect, &old, &new) {
         // The stored answer was there when this request came, and did not serve it: it is replaced.
         Placement::Nowhere if stored.stored_at < asked => Placement::Instead,
         place => place,

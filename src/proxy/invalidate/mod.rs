@@ -30,7 +30,7 @@ pub(crate) struct PendingInvalidation {
     path: Arc<str>,
     is_write: bool,
     /// What the covering route says that a success invalidates.
-    kinds: Vec<Kind>,
+    by_route: Vec<Target>,
     /// The origin that the client sent a write to, on a route with `mode = "rfc9111"`.
     followed: Option<String>,
     settled: bool,
@@ -74,12 +74,12 @@ impl PendingInvalidation {
         covering: Option<&Route>,
         followed: Option<String>,
     ) -> Option<Self> {
-        let kinds = covering.map(|route| route.invalidates.clone()).unwrap_or_default();
-        (is_write || !kinds.is_empty()).then(|| Self {
+        let by_route = covering.map(|route| Resource::invalidated_by_route(route, path)).unwrap_or_default();
+        (is_write || !by_route.is_empty()).then(|| Self {
             live: Arc::clone(live),
             path: Arc::clone(path),
             is_write,
-            kinds,
+            by_route,
             followed,
             settled: false,
         })
@@ -107,7 +107,7 @@ impl PendingInvalidation {
             .iter()
             .flat_map(|origin| rfc9111::invalidated(origin, &self.path, response.unwrap_or(&none)));
         let named = named.map(|path| Resource::path_target(&path));
-        self.kinds.iter().copied().map(Target::Kind).chain(changed).chain(named).collect()
+        self.by_route.iter().cloned().chain(changed).chain(named).collect()
     }
 }
 

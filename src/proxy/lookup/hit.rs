@@ -6,7 +6,11 @@ use http::{StatusCode, header};
 use http_body::Body;
 
 use crate::{
-    cache::status::{CacheStatus, Forward},
+    cache::{
+        entry::Entry,
+        status::{CacheStatus, Forward},
+    },
+    dialect::{OwnId, Rendered, fill},
     proxy::{
         cached::Found,
         context::RequestContext,
@@ -25,14 +29,23 @@ pub(crate) fn found(context: &RequestContext, found: Found) -> Reply {
     let mut entry = Arc::unwrap_or_clone(entry);
     let saved = Saved::take_from(&mut entry);
     stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
-    let (route, dialect) = (&context.route, context.cache_request.dialect);
-    let mut response = response::from_entry(route, dialect, entry, served, SystemTime::now());
+    let RequestContext { route, cache_request, .. } = context;
+    fill_slots(&mut entry, &served, &cache_request.own_ids);
+    let mut response = response::from_entry(route, cache_request.dialect, entry, served, SystemTime::now());
     if context.is_head() {
         let len = response.body().size_hint().lower();
         response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
         *response.body_mut() = ResponseBody::empty();
     }
     Reply { response, report: Some(report), hit: Some(saved) }
+}
+
+/// Gives `entry` the ids that this hit alone has.
+fn fill_slots(entry: &mut Entry, served: &Rendered, own_ids: &[OwnId]) {
+    // Another form has its bytes elsewhere, and keeps the null.
+    if !entry.slots.is_empty() && matches!(served, Rendered::AsStored) {
+        entry.body = fill(&entry.body, &entry.slots, own_ids);
+    }
 }
 
 /// The reply with a stale answer, in place of the upstream's error. `status` is the status of that error; `None` if the

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::header;
 use tokio::time::timeout;
 
 use crate::{
@@ -19,7 +18,6 @@ use crate::{
         status::{CacheReport, Forward},
     },
     dialect::{self, Ask, BY_HAND},
-    http::headers,
     proxy::{
         cached::{Fallback, Found, Lookup, Miss, seconds},
         context::RequestContext,
@@ -119,8 +117,8 @@ fn judge_as(plan: &FillPlan, ask: Ask, key: &Key, entry: Arc<Entry>) -> Lookup {
     if freshness == Freshness::TooOld {
         return Forward::Request.into();
     }
-    let media = entry.header(&header::CONTENT_TYPE).and_then(headers::media_type_of).unwrap_or_default();
-    let served = dialect::serve(cache_request.dialect, entry.form, &media, &entry.body, &ask);
+    let framing = route.framing(&entry.headers);
+    let served = dialect::serve(cache_request.dialect, entry.form, framing, &entry.body, &ask);
     let report = |age: Duration, ttl| CacheReport::hit(route.kind, key.clone(), age.as_secs(), ttl);
     match (freshness, served) {
         (Freshness::Fresh { age, left }, Some(served)) => {

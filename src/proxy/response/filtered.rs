@@ -49,7 +49,8 @@ impl Filtered {
 
     /// The events that are whole, or all that is left once the answer has ended.
     fn take_whole_events(&mut self) -> Bytes {
-        let end = if self.ended { self.pending.len() } else { self.framing.events_end(&self.pending) };
+        let framing = self.edit.framing(self.framing);
+        let end = if self.ended { self.pending.len() } else { framing.events_end(&self.pending) };
         self.pending.split_to(end).freeze()
     }
 }

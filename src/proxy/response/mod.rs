@@ -23,7 +23,6 @@ use crate::{
     http::{
         headers::{self, forget_body},
         per_call::tells_of_one_call,
-        sse::Framing,
     },
     proxy::{body::BodyError, error::ProxyError, response::body::ResponseBody, response::paced::Paced},
 };
@@ -150,7 +149,7 @@ pub(crate) fn stored_parts(
     };
     let body = match route.identity {
         Identity::Recorded => body,
-        Identity::Fresh => dialect::renewed(dialect, Framing::from_headers(&headers), &body, now),
+        Identity::Fresh => dialect::renewed(dialect, route.framing(&headers), &body, now),
     };
     (headers, body)
 }
@@ -170,7 +169,7 @@ pub(crate) fn from_entry(
     let (headers, body) = stored_parts(route, dialect, entry, served, now);
     let paced = match route.replay {
         Replay::AtOnce => None,
-        replay => Paced::new(replay, Framing::from_headers(&headers), &body, recorded),
+        replay => Paced::new(replay, route.framing(&headers), &body, recorded),
     };
     let body = paced.map_or_else(|| ResponseBody::from(body), |paced| ResponseBody::Paced(Box::new(paced)));
     let mut response = Response::new(body);

@@ -24,7 +24,7 @@ impl Paced {
     /// `body` event by event, as `replay` says; `recorded` has the milliseconds before each event. `None` if
     /// the body is no stream, or is to be sent at once.
     pub(crate) fn new(replay: Replay, framing: Framing, body: &Bytes, recorded: &[u32]) -> Option<Self> {
-        let events = framing.events(body)?;
+        let events = framing.all_events(body)?;
         let gap = |place: usize| match replay {
             Replay::AtOnce => None,
             Replay::Recorded => Some(Duration::from_millis(recorded.get(place).copied().unwrap_or(0).into())),

@@ -167,7 +167,8 @@ fn freshened(plan: &FillPlan, stored: &Arc<Entry>, told: &HeaderMap, times: Time
 pub(crate) fn revalidated_head(plan: &FillPlan, entry: &Entry, times: Times) -> Head {
     let (headers, age) = (entry.headers.clone(), entry.age(times.came));
     let source = AnswerSource::Revalidated { age: age.as_secs(), ttl: left(entry, age) };
-    let head = Head { status: entry.status, headers, shareable: Shareable::Released, source };
+    let head =
+        Head { status: entry.status, headers, shareable: Shareable::Released, source, own_ids: Vec::new() };
     let life = Lifetime { ttl: entry.ttl, ..Lifetime::default() };
     Head { shareable: shareable(plan, &head, life, times), ..head }
 }

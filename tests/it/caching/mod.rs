@@ -8,6 +8,7 @@ mod end_to_end;
 mod epochs;
 mod request_cache_control;
 mod rfc9111;
+mod route_language;
 mod sharing;
 mod stale;
 mod streams;

@@ -55,6 +55,7 @@ async fn a_writer_that_panics_fails_its_readers_at_every_stage() {
                 headers: HeaderMap::new(),
                 shareable: Shareable::Open,
                 source: AnswerSource::Upstream,
+                own_ids: Vec::new(),
             };
             if stage > 0 {
                 writer.head(head);
