@@ -25,6 +25,7 @@ use crate::{
         accepted_credentials::AcceptedCredentials,
         cors::Cors,
         health::Health,
+        invalidate::settling::Settling,
         not_stored::NotStored,
         state::{Live, Shared},
     },
@@ -140,6 +141,7 @@ impl App {
             accepted_credentials: AcceptedCredentials::default(),
             cors: Cors::default(),
             in_flight: Arc::default(),
+            settling: Settling::default(),
             not_stored: NotStored::default(),
             tasks: tasks.clone(),
         };

@@ -120,6 +120,8 @@ reasons! {
     OtherFormKept => "other-form-kept",
     /// Something that the answer depends on was changed or purged while it was running.
     Retired => "retired",
+    /// The service still works on a change of something that the answer depends on.
+    Settling => "settling",
     /// The answer names more tags than an entry can have.
     TooManyTags => "too-many-tags",
     /// The store does not answer.

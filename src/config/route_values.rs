@@ -1,12 +1,14 @@
 //! The formats of a route's keys.
 
+use http::Uri;
+
 use super::{
     quote::quote,
     suggest::{closest, did_you_mean},
     value::{DURATION, TEXT, Value, list_of, one_of},
 };
 use crate::{
-    cache::route::{ConversationPlace, Invalidates, Replay, kind::Kind, pattern::Pattern},
+    cache::route::{ConversationPlace, Invalidates, Replay, SettleUntil, kind::Kind, pattern::Pattern},
     dialect::StreamEnd,
     http::sse::Framing,
     json::{canonical::Normalize, condition::Condition, mask::Mask, pointer::Pointer},
@@ -127,6 +129,22 @@ pub(super) fn conditions(value: &Value) -> Result<Vec<Condition>, String> {
         item => item.text(TAKES)?.parse(),
     };
     items.iter().map(condition).collect()
+}
+
+/// The question whether a service is done, and the conditions of a "yes".
+pub(super) fn settle_until(value: &Value) -> Result<SettleUntil, String> {
+    const TAKES: &str = "a GET and conditions, as in [\"GET /documents/status\", \"/busy = false\"]";
+    let Value::List(items) = value else { return Err(value.mismatch(TAKES)) };
+    let target = items.first().and_then(|item| item.text(TAKES).ok()?.strip_prefix("GET "));
+    let target =
+        target.map(str::trim).filter(|target| target.starts_with('/') && target.parse::<Uri>().is_ok());
+    match (target, items.get(1..).unwrap_or_default()) {
+        (Some(target), rest @ [_, ..]) => {
+            let conditions = conditions(&Value::List(rest.to_vec()))?;
+            Ok(SettleUntil { target: target.to_owned(), conditions })
+        }
+        _ => Err(format!("takes {TAKES}")),
+    }
 }
 
 /// A text with the beginning of a condition is one; `eof` is the end of the body.

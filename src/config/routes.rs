@@ -9,14 +9,16 @@ use super::{
     parsers::{HEADER_PATTERNS, SCOPE},
     route_values::{
         conditions, conversation, framing, invalidates, kind, masks, normalize, parameters, patterns,
-        pointers, replay, stream_end, words,
+        pointers, replay, settle_until, stream_end, words,
     },
     settings::ROUTE_KEYS,
     suggest::{closest, did_you_mean},
     value::{BOOL, DURATION, Entry, TEXT, Table, Value, one_of},
 };
 use crate::{
-    cache::route::{Identity, Mode, OnAbandon, Route, Scope, SetCookie, kind::KindTtls, pattern::Pattern},
+    cache::route::{
+        Identity, Mode, OnAbandon, Route, Scope, SetCookie, Settle, kind::KindTtls, pattern::Pattern,
+    },
     dialect::{Dialect, Instead, usage::UsageSetting},
     http::headers::HeaderPattern,
 };
@@ -137,6 +139,21 @@ impl RouteReader<'_> {
         self.take(key, parse)
     }
 
+    /// What `settle` or `settle_until` says.
+    fn settle(&mut self) -> Option<Settle> {
+        let after = self.take("settle", DURATION.parse).unwrap_or_default();
+        let until = self.take("settle_until", settle_until);
+        for key in ["settle", "settle_until"] {
+            let line =
+                self.entry(key).filter(|_| self.entry("invalidates").is_none()).map(|entry| entry.line);
+            if let Some(line) = line {
+                let fault = "is about what the route invalidates; give it `invalidates`, as in invalidates = [\"query\"]";
+                self.faults.add_in_file(self.path, line, &format!("route.{key}: {fault}"));
+            }
+        }
+        (!after.is_zero() || until.is_some()).then_some(Settle { after, until })
+    }
+
     fn header_patterns(&mut self, key: &str) -> Option<Vec<HeaderPattern>> {
         self.take(key, HEADER_PATTERNS.parse)
             .map(|list| list.into_iter().map(|(_, pattern)| pattern).collect())
@@ -178,6 +195,7 @@ impl RouteReader<'_> {
         let normalize = self.take("normalize", normalize);
         let tags = self.take("tags", pointers);
         let invalidates = self.take("invalidates", |value| invalidates(value, patterns));
+        let settle = self.settle();
         let cache_tool_calls = self.take("cache_tool_calls", BOOL.parse);
         let honor = self.take("honor_request_cache_control", BOOL.parse);
         let when = self.take("when", conditions);
@@ -243,6 +261,7 @@ impl RouteReader<'_> {
         route.stale_if_error = stale_if_error.unwrap_or(route.stale_if_error);
         route.tags = tags;
         route.invalidates = invalidates.unwrap_or_default();
+        route.settle = settle;
         Some(route)
     }
 }

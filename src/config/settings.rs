@@ -176,7 +176,7 @@ const fn route_key(key: &'static str, about: &'static str) -> RouteKey {
 }
 
 /// Every key of a `[[route]]` table.
-pub(super) static ROUTE_KEYS: [RouteKey; 36] = [
+pub(super) static ROUTE_KEYS: [RouteKey; 38] = [
     route_key("name", "Its name, part of the key and of the logs; its match where there is none."),
     route_key(
         "match",
@@ -209,6 +209,14 @@ pub(super) static ROUTE_KEYS: [RouteKey; 36] = [
     route_key(
         "invalidates",
         "What a success here invalidates: kinds of entries, \"tag:{x}\" by the path; also with cache = false.",
+    ),
+    route_key(
+        "settle",
+        "How long the service works on it after its answer: not stored in that time, and invalidated again.",
+    ),
+    route_key(
+        "settle_until",
+        "The same, until a GET says that it is done: the GET, then conditions on its answer.",
     ),
     route_key("cache_tool_calls", "Whether answers that call tools are stored."),
     route_key(

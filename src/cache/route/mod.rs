@@ -90,6 +90,24 @@ pub enum Invalidates {
     TagInPath(String),
 }
 
+/// When a service has done what it has answered already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settle {
+    /// After this time.
+    pub(crate) after: Duration,
+    /// And not before its answer to this says so.
+    pub(crate) until: Option<SettleUntil>,
+}
+
+/// The question whether a service has done what it has answered already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettleUntil {
+    /// The path and the query of a `GET`.
+    pub(crate) target: String,
+    /// At least one; all must hold of its answer.
+    pub(crate) conditions: Vec<Condition>,
+}
+
 /// Where a request names a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConversationPlace {
@@ -175,6 +193,8 @@ pub struct Route {
     pub tags: Option<Vec<Pointer>>,
     /// What a success invalidates.
     pub invalidates: Vec<Invalidates>,
+    /// How long that takes the service; `None` if it is done when it answers.
+    pub settle: Option<Settle>,
     /// Whether it is built in. Such a route covers a `POST` only if the body has everything that the
     /// dialect's API requires.
     pub builtin: bool,
@@ -325,6 +345,7 @@ impl Route {
             stale_if_error: Duration::ZERO,
             tags: None,
             invalidates: Vec::new(),
+            settle: None,
             builtin: false,
             given_by: None,
             model_elsewhere: true,

@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use super::*;
 use crate::{
-    cache::route::{ConversationPlace, Invalidates, Mode, Scope, SetCookie, kind::Kind},
+    cache::route::{ConversationPlace, Invalidates, Mode, Scope, SetCookie, Settle, SettleUntil, kind::Kind},
     dialect::{Dialect, Instead, StreamEnd},
     http::sse::Framing,
     json::{canonical::Normalize, mask::Mask, pointer::Pointer},
@@ -150,6 +150,14 @@ fn what_is_wrong_with_a_key() {
             "route.invalidates: \"tag:id\" names no part of the path; write \"tag:{id}\" for {id} in the match",
         ),
         ("invalidates = [\"tag:{id}\"]", "route.invalidates: the match has no `{id}`"),
+        (
+            "settle = \"1s\"",
+            "route.settle: is about what the route invalidates; give it `invalidates`, as in invalidates = [\"query\"]",
+        ),
+        (
+            "settle_until = [\"GET /a\", \"/b\"]",
+            "route.settle_until: is about what the route invalidates; give it `invalidates`, as in invalidates = [\"query\"]",
+        ),
         ("framing = \"lines\"", "route.framing: \"lines\" is none of auto, sse, ndjson, text"),
         ("stream_default = \"yes\"", "route.stream_default: takes true or false; found a text"),
         ("conversation = [\"{id}\"]", "route.conversation: the match has no `{id}`"),
@@ -228,6 +236,41 @@ fn names_are_unique() {
         two("match = [\"GET /a\", \"GET /b\"]", "match = \"GET /b\""),
         "s.toml:6: route: \"GET /b\" is the name of the route in line 2 already"
     );
+}
+
+#[test]
+fn what_is_wrong_with_settling() {
+    for (keys, wanted) in [
+        ("settle_until = [\"GET /a\"]", "takes a GET and conditions"),
+        ("settle_until = [\"POST /a\", \"/b\"]", "takes a GET and conditions"),
+        ("settle_until = [\"GET a\", \"/b\"]", "takes a GET and conditions"),
+        ("settle_until = [\"/b\"]", "takes a GET and conditions"),
+        ("settle_until = []", "takes a GET and conditions"),
+        ("settle_until = \"GET /a\"", "takes a GET and conditions"),
+        ("settle_until = [\"GET /a\", \"b\"]", "`b` is no JSON pointer"),
+        ("settle = \"1y\"", "is no duration"),
+    ] {
+        let text =
+            format!("[[route]]\nmatch = \"POST /ask\"\nkind = \"other\"\ninvalidates = [\"query\"]\n{keys}");
+        let faults = faults(&with_upstream(&text));
+        assert!(faults.contains(wanted) && faults.contains("route.settle"), "{keys}: {faults}");
+    }
+    let settle = |keys: &str| {
+        let text =
+            format!("[[route]]\nmatch = \"POST /ask\"\nkind = \"other\"\ninvalidates = [\"query\"]\n{keys}");
+        config(&text).routes[0].settle.clone()
+    };
+    assert_eq!(settle(""), None);
+    assert_eq!(settle("settle = 0"), None);
+    let after = Duration::from_secs(3);
+    assert_eq!(settle("settle = \"3s\""), Some(Settle { after, until: None }));
+    let until = Some(SettleUntil {
+        target: "/a?b=c".to_owned(),
+        conditions: vec!["/busy = false".parse().expect("a condition"), "!/x".parse().expect("a condition")],
+    });
+    let keys = "settle_until = [\"GET /a?b=c\", \"/busy = false\", \"!/x\"]";
+    assert_eq!(settle(keys), Some(Settle { after: Duration::ZERO, until: until.clone() }));
+    assert_eq!(settle(&format!("settle = 3\n{keys}")), Some(Settle { after, until }));
 }
 
 #[test]

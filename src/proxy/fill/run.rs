@@ -186,7 +186,7 @@ impl Fill {
             () = writer.closed(), if self.ends_when_abandoned() => return Err(Stop::Abandoned),
         };
         if let Some(invalidation) = invalidation {
-            invalidation.settle(sent.as_ref()).await;
+            invalidation.finish(sent.as_ref()).await;
         }
         Ok(sent?)
     }

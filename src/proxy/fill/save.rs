@@ -72,7 +72,7 @@ pub(super) fn entry(
 /// Adds to `entry` what it depends on: by its request, by its headers, and `in_body`.
 ///
 /// # Errors
-/// [`Reason::Retired`] if one of these was invalidated since `began`.
+/// [`Reason::Retired`] if one of these was invalidated since `began`, [`Reason::Settling`] if one still settles.
 fn depending(
     plan: &FillPlan,
     entry: Entry,
@@ -86,12 +86,11 @@ fn depending(
     let by_tag: Vec<_> = tags.iter().cloned().map(Target::Tag).collect();
     let target_ids: Vec<_> =
         cache_request.target_ids().into_iter().chain(TargetId::from_targets(&by_tag)).collect();
-    if plan
-        .shared()
-        .store
-        .invalidations()
-        .is_invalidated(began, Dependencies { key, target_ids: &target_ids })
-    {
+    let dependencies = Dependencies { key, target_ids: &target_ids };
+    if plan.shared().settling.concerns(&dependencies) {
+        return Err(Reason::Settling);
+    }
+    if plan.shared().store.invalidations().is_invalidated(began, dependencies) {
         return Err(Reason::Retired);
     }
     Ok(Entry { began, target_ids, tags, ..entry })

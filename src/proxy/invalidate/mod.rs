@@ -4,6 +4,7 @@
 //! [`PendingInvalidation`] also invalidates if it is dropped, and whenever the outcome is unknown.
 
 pub(crate) mod conversation;
+pub(crate) mod settling;
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::{
     cache::{
         invalidation::{Target, resource::Resource},
         rfc9111,
-        route::{Mode, Route, kind::Kind},
+        route::{Mode, Route, Settle, kind::Kind},
     },
     proxy::{
         context::RequestContext,
@@ -31,9 +32,11 @@ pub(crate) struct PendingInvalidation {
     is_write: bool,
     /// What the covering route says that a success invalidates.
     by_route: Vec<Target>,
+    /// How long the service works on it, and the client's headers for asking it.
+    settle: Option<(Settle, HeaderMap)>,
     /// The origin that the client sent a write to, on a route with `mode = "rfc9111"`.
     followed: Option<String>,
-    settled: bool,
+    is_finished: bool,
 }
 
 impl PendingInvalidation {
@@ -52,7 +55,11 @@ impl PendingInvalidation {
         };
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
         let followed = (follows && is_write).then(|| format!("http://{host}"));
-        Self::new(live, path, is_write, covering, followed)
+        let mut pending = Self::new(live, path, is_write, covering, followed)?;
+        if let Some((_, own)) = &mut pending.settle {
+            own.clone_from(headers);
+        }
+        Some(pending)
     }
 
     /// For a request whose answer is cached. A `POST` is a write only on a route of kind `other`: questions
@@ -80,22 +87,32 @@ impl PendingInvalidation {
             path: Arc::clone(path),
             is_write,
             by_route,
+            settle: covering.and_then(|route| route.settle.clone()).map(|settle| (settle, HeaderMap::new())),
             followed,
-            settled: false,
+            is_finished: false,
         })
     }
 
     /// Invalidates once the response's head or an error says how the request went. After an error the
     /// upstream may have done what it was asked for, unless the request was never sent.
-    pub(crate) async fn settle<B>(mut self, sent: Result<&Response<B>, &ProxyError>) {
+    pub(crate) async fn finish<B>(mut self, sent: Result<&Response<B>, &ProxyError>) {
         let was_done = match sent {
             Ok(response) => response.status().is_success() || response.status().is_redirection(),
             Err(error) => !error.prevented_sending(),
         };
         if was_done {
-            invalidate(&self.live.shared, &self.targets(sent.ok().map(Response::headers))).await;
+            let targets = self.targets(sent.ok().map(Response::headers));
+            self.begin_settling(&targets);
+            invalidate(&self.live.shared, &targets).await;
         }
-        self.settled = true;
+        self.is_finished = true;
+    }
+
+    /// Before the invalidation: an answer that the service gives between the two is not stored.
+    fn begin_settling(&self, targets: &[Target]) {
+        if let Some((settle, headers)) = &self.settle {
+            settling::begin(&self.live, targets, settle, headers);
+        }
     }
 
     fn targets(&self, response: Option<&HeaderMap>) -> Vec<Target> {
@@ -113,9 +130,10 @@ impl PendingInvalidation {
 
 impl Drop for PendingInvalidation {
     fn drop(&mut self) {
-        if !self.settled {
+        if !self.is_finished {
             let shared = Arc::clone(&self.live.shared);
             let targets = self.targets(None);
+            self.begin_settling(&targets);
             self.live.shared.tasks.spawn(async move { invalidate(&shared, &targets).await });
         }
     }

@@ -99,7 +99,7 @@ pub(crate) async fn forward(
     let sent = live.upstream.send(&live.config.upstream, request, repeat).await;
     exchange.log_step(Operation::Upstream, started.elapsed(), sent.is_ok());
     if let Some(invalidation) = invalidation {
-        invalidation.settle(sent.as_ref()).await;
+        invalidation.finish(sent.as_ref()).await;
     }
     if sent.is_err() && progress.is_some_and(|progress| progress.sender_failed()) {
         return Err(Failure::ClientGone(BodyError::TimedOut(live.config.limits.body_timeout)));

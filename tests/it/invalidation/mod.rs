@@ -5,6 +5,7 @@ mod conversations;
 mod documents;
 mod replicas;
 mod routes;
+mod settling;
 
 use std::{
     sync::Arc,
