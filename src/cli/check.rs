@@ -47,7 +47,11 @@ fn settings_and_routes(loaded: &Loaded) -> String {
     for route in &loaded.config.routes {
         let cached =
             if route.cache { format!("{} s", route.ttl.as_secs_f64()) } else { "not cached".to_owned() };
-        text += &format!("  {}  {}  {cached}  ({})\n", route.name, route.kind, route.origin());
+        let pattern = route.pattern.as_str();
+        let named = if route.name == pattern { String::new() } else { format!("{}:  ", route.name) };
+        let when: String =
+            route.when.iter().map(|condition| format!("  when {}", condition.as_str())).collect();
+        text += &format!("  {named}{pattern}{when}  {}  {cached}  ({})\n", route.kind, route.origin());
     }
     text
 }

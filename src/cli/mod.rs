@@ -7,6 +7,7 @@
 mod check;
 mod client;
 mod explain;
+mod presets;
 mod purge;
 mod serve;
 mod stats;
@@ -15,6 +16,7 @@ mod warm;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 use crate::config::{Errors, Inputs, Loaded, load};
 
@@ -43,6 +45,8 @@ enum Command {
     },
     /// Show what the proxy would make of a request: its route, its normal form, its key.
     Explain(explain::Arguments),
+    /// List the presets, or print one.
+    Presets(presets::Arguments),
     /// Show what a running sidecache has done.
     Stats(stats::Arguments),
     /// Remove entries of a running sidecache.
@@ -57,7 +61,7 @@ impl Command {
         match self {
             Self::Serve | Self::Check { .. } => Vec::new(),
             // These send nothing to the upstream.
-            Self::Explain(_) | Self::Stats(_) | Self::Purge(_) | Self::Warm(_) => {
+            Self::Explain(_) | Self::Presets(_) | Self::Stats(_) | Self::Purge(_) | Self::Warm(_) => {
                 vec![("upstream.url", "http://127.0.0.1")]
             }
         }
@@ -76,6 +80,9 @@ struct Flags {
     /// A further route, as in "POST /chat" or "POST /embed embedding 24h"; once for each.
     #[arg(long = "route", global = true, value_name = "METHOD PATH [KIND] [TTL]")]
     routes: Vec<String>,
+    /// A service whose routes are built in, as in `lightrag`; once for each. `sidecache presets` lists them.
+    #[arg(long = "preset", global = true, value_name = "NAME")]
+    presets: Vec<String>,
     /// Where clients connect [default: 127.0.0.1:8080].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     listen: Option<String>,
@@ -108,7 +115,8 @@ impl Flags {
             ("log.level", &self.log_level),
             ("log.file", &self.log_file),
         ];
-        flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect()
+        let presets = (!self.presets.is_empty()).then(|| ("presets", self.presets.join(",")));
+        flags.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).chain(presets).collect()
     }
 
     /// Reads all sources of settings. `assumed` has values for required settings without one.
@@ -145,8 +153,36 @@ impl Exit {
 
 /// Runs the command of the command line.
 pub fn run(cli: &Cli) -> Exit {
+    let flags = &cli.flags;
     let command = cli.command.as_ref().unwrap_or(&Command::Serve);
-    let loaded = match cli.flags.load(command.assumed()) {
+    let load = || flags.load(command.assumed());
+    match command {
+        Command::Serve => with_settings(load, |loaded, runtime| runtime.block_on(serve::run(loaded, flags))),
+        Command::Check { strict } => {
+            with_settings(load, |loaded, runtime| runtime.block_on(check::run(&loaded, *strict)))
+        }
+        Command::Explain(arguments) => {
+            with_settings(load, |loaded, _| explain::run(&loaded.config, arguments))
+        }
+        Command::Presets(arguments) => presets::run(arguments),
+        Command::Stats(arguments) => {
+            with_settings(load, |loaded, runtime| runtime.block_on(stats::run(&loaded.config, arguments)))
+        }
+        Command::Purge(arguments) => {
+            with_settings(load, |loaded, runtime| runtime.block_on(purge::run(&loaded.config, arguments)))
+        }
+        Command::Warm(arguments) => {
+            with_settings(load, |loaded, runtime| runtime.block_on(warm::run(&loaded.config, arguments)))
+        }
+    }
+}
+
+/// Runs a command that needs the settings, and a runtime.
+fn with_settings(
+    load: impl FnOnce() -> Result<Loaded, Errors>,
+    command: impl FnOnce(Loaded, &Runtime) -> Exit,
+) -> Exit {
+    let loaded = match load() {
         Ok(loaded) => loaded,
         Err(errors) => return Exit::misconfigured(&errors),
     };
@@ -154,14 +190,7 @@ pub fn run(cli: &Cli) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return Exit::failure(format!("cannot start: {error}")),
     };
-    let exit = match command {
-        Command::Serve => runtime.block_on(serve::run(loaded, &cli.flags)),
-        Command::Check { strict } => runtime.block_on(check::run(&loaded, *strict)),
-        Command::Explain(arguments) => explain::run(&loaded.config, arguments),
-        Command::Stats(arguments) => runtime.block_on(stats::run(&loaded.config, arguments)),
-        Command::Purge(arguments) => runtime.block_on(purge::run(&loaded.config, arguments)),
-        Command::Warm(arguments) => runtime.block_on(warm::run(&loaded.config, arguments)),
-    };
+    let exit = command(loaded, &runtime);
     // The drain has waited long enough for the tasks that still run.
     runtime.shutdown_background();
     exit

@@ -17,6 +17,7 @@ use super::{
         ADDRESS, ADDRESS_OR_OFF, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_LEVEL,
         NAMESPACE, NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
     },
+    presets,
     routes::{self, Common},
     settings::SETTINGS,
     settings_reader::{EffectiveSetting, SettingsReader},
@@ -102,6 +103,7 @@ fn config(
     let common = common(reader);
     let shared_auth_ttl = reader.need("shared_auth_ttl", &DURATION);
     let epoch = reader.take("epoch", &TEXT);
+    let presets = reader.take("presets", &presets::NAMES).unwrap_or_default();
     let trusted_proxies = reader.take("trusted_proxies", &NETWORKS).unwrap_or_default();
     let drain_delay = reader.need("drain_delay", &DURATION);
     let drain_timeout = reader.need("drain_timeout", &DURATION);
@@ -114,6 +116,8 @@ fn config(
     let limits = limits(reader);
     let coalesce = coalesce(reader);
     let mut routes = own_routes(common.as_ref(), &mut reader.faults);
+    let of_presets = presets::routes(&presets, &routes, common.as_ref(), &mut reader.faults);
+    routes.extend(of_presets);
     if let (Some(listen), Some(Some(admin))) = (listen, admin.as_ref().map(|admin| admin.listen)) {
         refuse_clash(reader, listen, admin);
     }

@@ -16,6 +16,7 @@ mod inputs;
 mod load;
 mod origin;
 mod parsers;
+mod presets;
 mod quote;
 mod route_values;
 mod routes;
@@ -45,6 +46,7 @@ pub use settings_reader::EffectiveSetting;
 
 pub(crate) use load::restart_only;
 pub(crate) use parsers::parse_http_url;
+pub(crate) use presets::{PRESETS, preset};
 
 /// How a setting without a value is shown.
 const NOTHING: &str = "none";

@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 50] = [
+pub(super) static SETTINGS: [Setting; 51] = [
     setting("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("workers", "How many threads serve clients: a number, or \"auto\" for one on each core that the process may use.")
@@ -77,6 +77,8 @@ pub(super) static SETTINGS: [Setting; 50] = [
     setting("ignore_headers", "Request headers left out of every route's key, * at the end allowed."),
     setting("epoch", "A text in every key: with another one, nothing stored is found; with the former one, it is found again.")
         .env("CACHE_EPOCH"),
+    setting("presets", "The services whose routes are built in and wanted: \"lightrag\" and so on; `sidecache presets` lists them.")
+        .env("CACHE_PRESETS").flag("--preset"),
     setting("trusted_proxies", "Peers, addresses and networks, whose X-Forwarded-* and Forwarded are believed."),
     setting("drain_delay", "How long readiness is 503 before the listener closes.")
         .default("0s"),

@@ -83,9 +83,13 @@ impl ParsedBody {
         }
     }
 
-    /// A body that counts by its bytes, whatever it says.
+    /// A body that counts by its bytes, whatever it says. Without a body, the question is in the URL: the route still
+    /// says what the answer means.
     pub(crate) fn opaque(context: BodyContext<'_>, bytes: &[u8]) -> Self {
-        Self::new(context, Dialect::None, &Json::Null, bytes, Body::Bytes(bytes))
+        let of_service =
+            context.route.dialect.filter(|dialect| matches!(dialect, Dialect::Rag | Dialect::Json));
+        let dialect = of_service.filter(|_| bytes.is_empty()).unwrap_or(Dialect::None);
+        Self::new(context, dialect, &Json::Null, bytes, Body::Bytes(bytes))
     }
 
     /// Everything but the digest of what counts.

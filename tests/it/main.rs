@@ -19,4 +19,5 @@ mod operations;
 mod repository;
 mod resilience;
 mod security;
+mod services;
 mod store;

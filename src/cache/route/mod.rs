@@ -101,7 +101,7 @@ pub struct Settle {
 
 /// The question whether a service has done what it has answered already.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettleUntil {
+pub(crate) struct SettleUntil {
     /// The path and the query of a `GET`.
     pub(crate) target: String,
     /// At least one; all must hold of its answer.
@@ -204,6 +204,10 @@ pub struct Route {
     pub model_elsewhere: bool,
 }
 
+fn is_plain_text(headers: &HeaderMap) -> bool {
+    headers::media_type(headers).is_some_and(|media| media == "text/plain")
+}
+
 /// The path of an Azure deployment, which names the model
 /// (learn.microsoft.com/azure/ai-services/openai/reference).
 const AZURE: &str = " /openai/deployments/{name}/";
@@ -254,6 +258,8 @@ impl Route {
             Some(Framing::Lines) => Framing::Lines,
             // A service that streams still sends documents, its failures first of all.
             Some(framing) if !headers::is_json(headers) => framing,
+            // Plain text that ends with its body.
+            None if self.stream_end == Some(StreamEnd::Eof) && is_plain_text(headers) => Framing::Text,
             _ => Framing::from_headers(headers),
         }
     }

@@ -9,6 +9,8 @@ use http::Method;
 /// `METHOD PATH`, as a route's `match` writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
+    /// As it was written.
+    text: String,
     /// `None` for `*`, any method.
     method: Option<Method>,
     /// The beginning of every path that matches.
@@ -89,6 +91,11 @@ impl Pattern {
             }
     }
 
+    /// The pattern as it was written.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
     pub(crate) const fn names_method(&self) -> bool {
         self.method.is_some()
     }
@@ -152,7 +159,7 @@ impl FromStr for Pattern {
         let begin = path.split(['{', '*']).next().unwrap_or_default();
         // `**` may match no segment, and then there is no `/` before it.
         let begin = begin.trim_end_matches('/').to_owned();
-        Ok(Self { method, begin, head, tail, only: is_one.then(|| path.to_owned()) })
+        Ok(Self { text: text.to_owned(), method, begin, head, tail, only: is_one.then(|| path.to_owned()) })
     }
 }
 

@@ -32,7 +32,7 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// How long a service may say that it is not done. After that, it is not asked any more.
-const MAX_WAIT: Duration = Duration::from_mins(10);
+const MAX_WAIT: Duration = Duration::from_secs(600);
 
 /// How long an answer to that question may take, and its largest length in bytes.
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);

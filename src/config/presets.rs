@@ -1,0 +1,115 @@
+//! Presets: the routes of services that people run, as data in the language of the file.
+//!
+//! They are files in `config/presets/`, compiled in, so that they can be read, copied and changed.
+
+use std::path::Path;
+
+use super::{
+    error::Faults,
+    file,
+    quote::quote,
+    routes::{self, Common},
+    suggest::{closest, did_you_mean},
+    value::{Format, join},
+};
+use crate::cache::route::Route;
+
+/// A preset.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Preset {
+    pub(crate) name: &'static str,
+    /// What its routes are by.
+    given_by: &'static str,
+    /// Its file.
+    pub(crate) text: &'static str,
+}
+
+macro_rules! presets {
+    ($($name:literal),* $(,)?) => {
+        /// Every preset, sorted by name.
+        pub(crate) static PRESETS: &[Preset] = &[$(Preset {
+            name: $name,
+            given_by: concat!("preset ", $name),
+            text: include_str!(concat!("../../config/presets/", $name, ".toml")),
+        },)*];
+    };
+}
+
+presets![
+    "agno",
+    "anythingllm",
+    "dify",
+    "flowise",
+    "hayhooks",
+    "infinity",
+    "langflow",
+    "langgraph",
+    "langserve",
+    "lightrag",
+    "litellm",
+    "llama-cpp",
+    "onyx",
+    "open-webui",
+    "privategpt",
+    "r2r",
+    "ragflow",
+    "tei",
+    "txtai",
+    "vllm",
+];
+
+/// The names of presets.
+pub(super) const NAMES: Format<Vec<&'static Preset>> = Format {
+    parse: |value| {
+        let named =
+            value.texts("a list of presets")?.into_iter().map(preset).collect::<Result<Vec<_>, _>>()?;
+        let twice =
+            named.iter().enumerate().find(|(at, own)| named[..*at].iter().any(|o| o.name == own.name));
+        match twice {
+            Some((_, twice)) => Err(format!("has {} twice", quote(twice.name))),
+            None => Ok(named),
+        }
+    },
+    show: |presets| join(presets.iter().map(|preset| preset.name)),
+};
+
+/// The preset with this name.
+///
+/// # Errors
+/// If there is none. The text is for the operator.
+pub(crate) fn preset(name: &str) -> Result<&'static Preset, String> {
+    let known = || PRESETS.iter().map(|preset| preset.name);
+    PRESETS.iter().find(|preset| preset.name == name).ok_or_else(|| {
+        let hint = did_you_mean(closest(name, known()));
+        format!("{} is no preset{hint}; `sidecache presets` lists them", quote(name))
+    })
+}
+
+impl Preset {
+    /// What it is for: the first line of its file.
+    pub(crate) fn about(&self) -> &'static str {
+        self.text.lines().next().unwrap_or_default().trim_start_matches("# ")
+    }
+
+    /// Its routes. `common` has the settings that apply to all.
+    pub(super) fn routes(&self, common: &Common, faults: &mut Faults) -> Vec<Route> {
+        let path = format!("config/presets/{}.toml", self.name);
+        let Some(file) = file::read(Path::new(&path), self.text, faults) else { return Vec::new() };
+        let mut routes = routes::read(Path::new(&path), &file.routes, &[], Some(common), faults);
+        routes.iter_mut().for_each(|route| route.given_by = Some(self.given_by));
+        routes
+    }
+}
+
+/// The routes of `presets`. A route of the file that has the name of one of these replaces it.
+pub(super) fn routes(
+    presets: &[&Preset],
+    own: &[Route],
+    common: Option<&Common>,
+    faults: &mut Faults,
+) -> Vec<Route> {
+    let Some(common) = common else { return Vec::new() };
+    let mut routes: Vec<_> = presets.iter().flat_map(|preset| preset.routes(common, faults)).collect();
+    routes.retain(|route| own.iter().all(|own| own.name != route.name));
+    routes
+}
