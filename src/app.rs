@@ -27,6 +27,7 @@ use crate::{
         health::Health,
         invalidate::settling::Settling,
         not_stored::NotStored,
+        passthrough::preset_hint::PresetHint,
         state::{Live, Shared},
     },
     server::{Server, Workers},
@@ -142,6 +143,7 @@ impl App {
             cors: Cors::default(),
             in_flight: Arc::default(),
             settling: Settling::default(),
+            preset_hint: PresetHint::default(),
             not_stored: NotStored::default(),
             tasks: tasks.clone(),
         };

@@ -128,6 +128,8 @@ reasons! {
     StoreUnavailable => "store-unavailable",
     /// The answer says that it is not finished. It is stored for a moment.
     Unfinished => "unfinished",
+    /// The answer was stored for a short time: it does not say that a model has generated a token.
+    Unproven => "unproven",
 }
 
 #[cfg(test)]

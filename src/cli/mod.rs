@@ -12,6 +12,7 @@ mod purge;
 mod serve;
 mod stats;
 mod warm;
+mod welcome;
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Exit, Flags};
+use super::{Exit, Flags, welcome};
 use crate::{
     app::{App, Reloader, lifecycle},
     config::{self, Loaded, LogLevel},
@@ -31,6 +31,7 @@ pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Exit {
     let (Ok(hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
         return Exit::failure("cannot listen for signals");
     };
+    welcome::print(&loaded, &app);
     log_ready(&app);
     let flags = with_the_same_file(flags.clone(), &loaded);
     let reloads = tokio::spawn(reload_on(hangup, app.reloader(), log, loaded, flags));

@@ -135,6 +135,7 @@ fn config(
         store: store?,
         ttls: common.ttls,
         routes,
+        has_presets: !presets.is_empty(),
         epoch,
         shared_auth_ttl: shared_auth_ttl?,
         trusted_proxies,

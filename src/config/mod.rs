@@ -46,7 +46,7 @@ pub use settings_reader::EffectiveSetting;
 
 pub(crate) use load::restart_only;
 pub(crate) use parsers::parse_http_url;
-pub(crate) use presets::{PRESETS, preset};
+pub(crate) use presets::{PRESETS, covering, preset};
 
 /// How a setting without a value is shown.
 const NOTHING: &str = "none";
@@ -64,8 +64,10 @@ pub struct Config {
     pub(crate) store: StoreConfig,
     /// For routes that set no TTL.
     pub(crate) ttls: KindTtls,
-    /// The routes of the command line and the environment, then the file's, then the built-in ones.
+    /// The routes of the command line and the environment, then the file's, the presets' and the built-in ones.
     pub(crate) routes: Vec<Route>,
+    /// Whether some of these are a preset's.
+    pub(crate) has_presets: bool,
     /// A text in every key.
     pub(crate) epoch: Option<String>,
     /// How long credentials that the upstream accepted are trusted, under a shared scope.

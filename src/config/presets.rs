@@ -2,7 +2,9 @@
 //!
 //! They are files in `config/presets/`, compiled in, so that they can be read, copied and changed.
 
-use std::path::Path;
+use std::{path::Path, sync::OnceLock};
+
+use http::Method;
 
 use super::{
     error::Faults,
@@ -12,7 +14,7 @@ use super::{
     suggest::{closest, did_you_mean},
     value::{Format, join},
 };
-use crate::cache::route::Route;
+use crate::cache::route::{Route, Scope, kind::KindTtls, pattern::Pattern};
 
 /// A preset.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +93,14 @@ impl Preset {
         self.text.lines().next().unwrap_or_default().trim_start_matches("# ")
     }
 
+    /// Those of its routes that cache, with every setting at its default.
+    fn known_routes(&self) -> Vec<KnownRoute> {
+        let common =
+            Common { ttls: KindTtls::default(), scope: Scope::Credential, ignore_headers: Vec::new() };
+        let routes = self.routes(&common, &mut Faults::default()).into_iter().filter(|route| route.cache);
+        routes.map(|route| KnownRoute { preset: self.name, pattern: route.pattern }).collect()
+    }
+
     /// Its routes. `common` has the settings that apply to all.
     pub(super) fn routes(&self, common: &Common, faults: &mut Faults) -> Vec<Route> {
         let path = format!("config/presets/{}.toml", self.name);
@@ -99,6 +109,29 @@ impl Preset {
         routes.iter_mut().for_each(|route| route.given_by = Some(self.given_by));
         routes
     }
+}
+
+/// A route of a preset that caches.
+struct KnownRoute {
+    preset: &'static str,
+    pattern: Pattern,
+}
+
+/// The presets with a route that caches requests like this one, and the patterns of these routes. Those that name the
+/// very path come first.
+pub(crate) fn covering(method: &Method, path: &str) -> Vec<(&'static str, &'static str)> {
+    // Parsed at the first look: most processes never need it.
+    static KNOWN: OnceLock<Vec<KnownRoute>> = OnceLock::new();
+    let known = KNOWN.get_or_init(|| PRESETS.iter().flat_map(Preset::known_routes).collect());
+    let mut fitting: Vec<_> = known.iter().filter(|route| route.pattern.matches(method, path)).collect();
+    fitting.sort_by_key(|route| !route.pattern.is_one_path());
+    let mut covering: Vec<(&str, &str)> = Vec::new();
+    for route in fitting {
+        if covering.iter().all(|(preset, _)| *preset != route.preset) {
+            covering.push((route.preset, route.pattern.as_str()));
+        }
+    }
+    covering
 }
 
 /// The routes of `presets`. A route of the file that has the name of one of these replaces it.

@@ -44,6 +44,8 @@ pub struct Answer {
     pub(crate) end_seen: bool,
     /// The word that the answer ended with, if that is not a good one.
     pub(crate) end: Option<String>,
+    /// Whether nothing shows that a model made it: it may be a service's way to say that there is none.
+    pub(crate) is_unproven: bool,
 }
 
 /// Why an answer is not stored.
@@ -83,6 +85,7 @@ impl Answer {
             by_route: Ok(()),
             end_seen: true,
             end,
+            is_unproven: false,
         }
     }
 

@@ -10,7 +10,8 @@ use crate::{
     config::Config,
     proxy::{
         accepted_credentials::AcceptedCredentials, coalesce::registry::InFlight, cors::Cors,
-        invalidate::settling::Settling, not_stored::NotStored, upstream::Upstream,
+        invalidate::settling::Settling, not_stored::NotStored, passthrough::preset_hint::PresetHint,
+        upstream::Upstream,
     },
     request::{ClassifyContext, parse_cache::ParseCache},
     store::Store,
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) cors: Cors,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) not_stored: NotStored,
+    pub(crate) preset_hint: PresetHint,
     /// What services work on, although they have answered.
     pub(crate) settling: Settling,
     /// The connections, and the fills, which outlive them.

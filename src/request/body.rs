@@ -3,11 +3,12 @@
 use std::{cell::OnceCell, hash::Hash};
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use crate::{
     cache::{
         invalidation::resource::Resources,
-        key::{Body, BodyDigest},
+        key::{self, Body, BodyDigest},
         route::{ConversationPlace, Route, kind::Kind},
     },
     dialect::{Ask, Dialect, OwnId, conversations, own_ids},
@@ -83,13 +84,15 @@ impl ParsedBody {
         }
     }
 
-    /// A body that counts by its bytes, whatever it says. Without a body, the question is in the URL: the route still
+    /// A body that counts by its bytes, or by its parts, whatever they say. Without a body, the question is in the URL: the route still
     /// says what the answer means.
-    pub(crate) fn opaque(context: BodyContext<'_>, bytes: &[u8]) -> Self {
+    pub(crate) fn opaque(context: BodyContext<'_>, headers: &HeaderMap, bytes: &[u8]) -> Self {
         let of_service =
             context.route.dialect.filter(|dialect| matches!(dialect, Dialect::Rag | Dialect::Json));
         let dialect = of_service.filter(|_| bytes.is_empty()).unwrap_or(Dialect::None);
-        Self::new(context, dialect, &Json::Null, bytes, Body::Bytes(bytes))
+        let parts = key::multipart_form(headers, bytes);
+        let counts = parts.as_deref().map_or(Body::Bytes(bytes), Body::Parts);
+        Self::new(context, dialect, &Json::Null, bytes, counts)
     }
 
     /// Everything but the digest of what counts.

@@ -170,7 +170,7 @@ impl<'a> Classifier<'a> {
         let opaque = |refused: Option<Reason>| {
             // A refused request has no key.
             let counts = if refused.is_none() { body.bytes } else { &[] };
-            Ok(self.cache_request(ParsedBody::opaque(self.body_context(), counts), refused))
+            Ok(self.cache_request(ParsedBody::opaque(self.body_context(), &parts.headers, counts), refused))
         };
         if !head.wants_json(body.bytes) {
             return opaque(None);

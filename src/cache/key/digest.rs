@@ -65,10 +65,15 @@ pub struct BodyDigest {
 }
 
 impl BodyDigest {
+    /// How a multipart body is read.
+    const PARTS: u8 = b'm';
+
     /// Of a body that was sent to `route` in this dialect.
     pub fn new(route: &Route, dialect: Dialect, body: Body<'_>) -> Self {
-        if let Body::Bytes(bytes) = body {
-            return Self { taken_as: b'b', digest: blake3::hash(bytes) };
+        match body {
+            Body::Bytes(bytes) => return Self { taken_as: b'b', digest: blake3::hash(bytes) },
+            Body::Parts(form) => return Self { taken_as: Self::PARTS, digest: blake3::hash(form) },
+            Body::Json(_) | Body::Shared(..) => {}
         }
         let mut form = Vec::with_capacity(1024);
         write_normal_form(route, dialect, body, &mut form);
@@ -96,6 +101,8 @@ impl BodyDigest {
 pub enum Body<'a> {
     /// The bytes, whatever they say.
     Bytes(&'a [u8]),
+    /// The parts of a multipart body, in their normal form.
+    Parts(&'a [u8]),
     /// What the JSON means, in its normal form.
     Json(&'a Json<'a>),
     /// Its meaning without these members: what the inputs of a request for embeddings have in common.
@@ -229,7 +236,10 @@ fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&(keyed.len() as u64).to_le_bytes());
     for (name, value) in keyed {
         write_part(name.as_str().as_bytes(), out);
-        if headers::is_credential(name) {
+        if *name == header::CONTENT_TYPE && request.body.taken_as == BodyDigest::PARTS {
+            // Without the boundary.
+            write_part(headers::media_type(request.headers).unwrap_or_default().as_bytes(), out);
+        } else if headers::is_credential(name) {
             // Hashed by itself, so that this buffer has no credential in it.
             write_part(blake3::hash(value.as_bytes()).as_bytes(), out);
         } else {
@@ -242,7 +252,7 @@ fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
 pub(crate) fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>, out: &mut Vec<u8>) {
     let streams = ["stream", "stream_options"];
     let (json, ignored) = match &body {
-        Body::Bytes(_) => return,
+        Body::Bytes(_) | Body::Parts(_) => return,
         Body::Json(json) if dialect.has_stream_member() => (json, &streams[..]),
         Body::Json(json) => (json, &[][..]),
         Body::Shared(json, ignored) => (json, &ignored[..]),

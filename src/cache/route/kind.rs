@@ -45,7 +45,7 @@ impl fmt::Display for Kind {
 }
 
 /// The TTLs of routes that set none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KindTtls {
     /// For `query`.
     pub(crate) query: Duration,

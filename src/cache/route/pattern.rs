@@ -96,6 +96,11 @@ impl Pattern {
         &self.text
     }
 
+    /// Whether it covers one path alone.
+    pub(crate) const fn is_one_path(&self) -> bool {
+        self.only.is_some()
+    }
+
     pub(crate) const fn names_method(&self) -> bool {
         self.method.is_some()
     }

@@ -110,7 +110,7 @@ pub(super) enum Content {
         #[serde(skip)]
         form: Vec<u8>,
     },
-    /// The body's bytes are in the key as they are.
+    /// The body's bytes, or those of its parts, are in the key as they are.
     Bytes { bytes: usize, blake3: String },
 }
 
@@ -200,8 +200,9 @@ fn explain_covered(
     };
     let inputs =
         json.as_ref().filter(|_| cache_request.batch.is_some()).and_then(|json| Inputs::find(body, json));
+    let multipart = key::multipart_form(&parts.headers, body);
     let keyed_body = match (&json, &inputs) {
-        (None, _) => Body::Bytes(body),
+        (None, _) => multipart.as_deref().map_or(Body::Bytes(body), Body::Parts),
         (Some(json), None) => Body::Json(json),
         (Some(json), Some(inputs)) => Body::Shared(json, inputs.unshared_members()),
     };
@@ -253,7 +254,9 @@ pub(super) fn json_text(json: &Json<'_>) -> String {
 
 fn content(route: &Route, dialect: Dialect, body: Body<'_>) -> Content {
     match body {
-        Body::Bytes(bytes) => Content::Bytes { bytes: bytes.len(), blake3: short_hash(bytes) },
+        Body::Bytes(bytes) | Body::Parts(bytes) => {
+            Content::Bytes { bytes: bytes.len(), blake3: short_hash(bytes) }
+        }
         Body::Json(_) | Body::Shared(..) => {
             let mut form = Vec::new();
             key::write_normal_form(route, dialect, body, &mut form);

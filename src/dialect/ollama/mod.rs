@@ -111,8 +111,12 @@ impl Ollama {
             if is_done(part) {
                 // Older versions give no reason.
                 choice.finish = Some(text_of(part, "done_reason").unwrap_or_else(|| "stop".to_owned()));
+                // Services that speak like Ollama put their failures into the text of an answer without a token.
+                let is_unproven =
+                    choice.says && part.get("eval_count").and_then(Json::as_u64).unwrap_or(0) == 0;
                 let verdict = judge([choice].iter(), &ends::OLLAMA, options);
-                return Some(Answer::new(verdict, text_of(part, "model"), usage(part)));
+                let answer = Answer::new(verdict, text_of(part, "model"), usage(part));
+                return Some(Answer { is_unproven, ..answer });
             }
         }
         None

@@ -2,6 +2,8 @@
 //!
 //! The checks run in the order of the page of [`crate::proxy::fill`]; each returns the reason of its "no".
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderName, StatusCode, header};
 
@@ -24,6 +26,9 @@ use crate::{
     },
     reason::Reason,
 };
+
+/// How long an answer is fresh at most that no model may have made.
+const UNPROVEN_TTL: Duration = Duration::from_secs(10);
 
 /// Whether an answer with this head may be stored, and for how long.
 ///
@@ -88,15 +93,25 @@ pub(super) fn of_end(head: &Head, framed: bool, answer: &Answer) -> Result<(), R
     if framed || answer.end_seen { Ok(()) } else { Err(Reason::Unframed) }
 }
 
-/// The lifetime of an answer by its content: documents that are unfinished get a short one.
+/// The lifetime of an answer by its content: documents that are unfinished get a short one, and so do answers that no
+/// model may have made.
 pub(super) fn of_content(
     plan: &FillPlan,
     head: &Head,
     body: &Bytes,
+    answer: &Answer,
     life: Lifetime,
 ) -> (Lifetime, StoredFor) {
     if plan.revalidation.is_some() {
         return (life, StoredFor::Usual);
+    }
+    if answer.is_unproven && life.ttl > UNPROVEN_TTL {
+        let life = Lifetime {
+            ttl: UNPROVEN_TTL,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+        };
+        return (life, StoredFor::Short(Reason::Unproven));
     }
     match unfinished::shortened_lifetime(plan.context.route.kind, &head.headers, body, life) {
         Some(life) => (life, StoredFor::Short(Reason::Unfinished)),

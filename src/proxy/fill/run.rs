@@ -156,7 +156,7 @@ impl Fill {
         self.report_end(end, &head, &answer, writer);
         let outcome = match verdict.and_then(|life| end.map(|()| life)) {
             Ok(life) => {
-                let (life, stored) = cacheability::of_content(&self.plan, &head, &body, life);
+                let (life, stored) = cacheability::of_content(&self.plan, &head, &body, &answer, life);
                 let entry = save::entry(&self.plan, &head, body, answer, SaveAs { life, began });
                 let dated = |entry| received::dated(&self.plan, entry, &head.headers, times);
                 let entry = entry.map(|entry| Entry { took, pace, ..dated(entry) });

@@ -1,6 +1,7 @@
 //! Requests that no route covers: streamed through both ways, upgrades included.
 
 pub(crate) mod error_format;
+pub(crate) mod preset_hint;
 pub(crate) mod tunnel;
 
 use std::{sync::Arc, time::Instant};
@@ -40,7 +41,11 @@ pub(crate) async fn reported(
     why: PassThroughReason,
     passing: impl Future<Output = Result<Reply, Failure>>,
 ) -> Result<Reply, Failure> {
-    exchange.live.shared.stats.here().passed.increment();
+    let shared = &exchange.live.shared;
+    shared.stats.here().passed.increment();
+    if why == PassThroughReason::Uncovered && !exchange.live.config.has_presets {
+        shared.preset_hint.look(&exchange.method, &exchange.path);
+    }
     let report = Some(CacheReport::pass(why.reason()));
     match passing.await {
         Ok(reply) => Ok(Reply { report, ..reply }),

@@ -401,3 +401,68 @@ fn conditions_on_texts_read_a_whole_stream() {
         }
     });
 }
+
+/// A form is another one with another part, and not with another boundary.
+#[test]
+fn multipart_bodies_count_by_their_parts() {
+    run(async {
+        let keys = "match = \"POST /ask\"\ndialect = \"none\"";
+        let (upstream, sidecache) = answering(&json!({"text": "Hello."}), keys).await;
+        let form = |boundary: &str, name: &str, file: &str, bytes: &str| {
+            let head = format!("Content-Disposition: form-data; name=\"{name}\"; filename=\"{file}\"");
+            format!("--{boundary}\r\n{head}\r\nContent-Type: audio/wav\r\n\r\n{bytes}\r\n--{boundary}--\r\n")
+        };
+        let ask = async |boundary: &str, body: String| {
+            let media = format!("multipart/form-data; boundary={boundary}");
+            let headers = [("content-type", media.as_str())];
+            sidecache.client().request("POST", "/ask", &headers, body).await.cache().to_owned()
+        };
+        for (boundary, body, expected) in [
+            ("a1", form("a1", "file", "a.wav", "RIFF"), "MISS"),
+            ("b2", form("b2", "file", "a.wav", "RIFF"), "HIT"),
+            ("b2", form("b2", "file", "a.wav", "riff"), "MISS"),
+            ("b2", form("b2", "file", "b.wav", "RIFF"), "MISS"),
+            ("b2", form("b2", "voice", "a.wav", "RIFF"), "MISS"),
+            ("b2", format!("preamble\r\n{}", form("b2", "file", "a.wav", "RIFF")), "MISS"),
+            ("c3", form("b2", "file", "a.wav", "RIFF"), "MISS"),
+            ("c3", form("c3", "file", "a.wav", "RIFF"), "HIT"),
+        ] {
+            assert_eq!(ask(boundary, body.clone()).await, expected, "{boundary} {body}");
+        }
+        assert!(
+            String::from_utf8_lossy(&upstream.requests()[0].body).contains("--a1--"),
+            "it goes unchanged"
+        );
+    });
+}
+
+/// An answer that no model may have made is stored for ten seconds.
+#[test]
+fn an_answer_without_a_generated_token_is_stored_for_a_short_time() {
+    run(async {
+        for (tokens, is_short) in [(json!(null), true), (json!(0), true), (json!(3), false)] {
+            for streams in [false, true] {
+                let mut line = json!({"model": "m", "message": {"role": "assistant", "content": "Sorry, no."},
+                    "done": true, "done_reason": "stop"});
+                if !tokens.is_null() {
+                    line["eval_count"] = tokens.clone();
+                }
+                let media = if streams { "application/x-ndjson" } else { "application/json" };
+                let script = Script::chunked(media).chunk(format!("{line}\n")).end();
+                let upstream = Upstream::always(script).await;
+                let sidecache = with_routes(&upstream, "").await;
+                let question =
+                    json!({"model": "m", "messages": [{"role": "user", "content": "q"}], "stream": streams});
+                let client = sidecache.client();
+                assert_eq!(client.post("/api/chat", &question).await.cache(), "MISS");
+                sidecache.settled().await;
+                let hit = client.post("/api/chat", &question).await;
+                assert_eq!(hit.cache(), "HIT", "{tokens} {streams}");
+                let status = hit.header("cache-status");
+                let ttl = status.split("; ").find_map(|part| part.strip_prefix("ttl=")).expect("a TTL");
+                let ttl: u64 = ttl.parse().expect("seconds");
+                assert_eq!(ttl <= 10, is_short, "{tokens} {streams}: {status}");
+            }
+        }
+    });
+}

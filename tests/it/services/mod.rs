@@ -6,6 +6,7 @@
 //! change which of the stored answers it invalidates.
 
 mod cuts;
+mod first_steps;
 mod openers;
 mod outcomes;
 mod presets;
