@@ -7,6 +7,7 @@
 mod check;
 mod client;
 mod explain;
+mod init;
 mod presets;
 mod purge;
 mod serve;
@@ -44,6 +45,8 @@ enum Command {
         #[arg(long)]
         strict: bool,
     },
+    /// Write a configuration for the service at --upstream.
+    Init(init::Arguments),
     /// Show what the proxy would make of a request: its route, its normal form, its key.
     Explain(explain::Arguments),
     /// List the presets, or print one.
@@ -62,7 +65,12 @@ impl Command {
         match self {
             Self::Serve | Self::Check { .. } => Vec::new(),
             // These send nothing to the upstream.
-            Self::Explain(_) | Self::Presets(_) | Self::Stats(_) | Self::Purge(_) | Self::Warm(_) => {
+            Self::Explain(_)
+            | Self::Init(_)
+            | Self::Presets(_)
+            | Self::Stats(_)
+            | Self::Purge(_)
+            | Self::Warm(_) => {
                 vec![("upstream.url", "http://127.0.0.1")]
             }
         }
@@ -165,6 +173,9 @@ pub fn run(cli: &Cli) -> Exit {
         Command::Explain(arguments) => {
             with_settings(load, |loaded, _| explain::run(&loaded.config, arguments))
         }
+        Command::Init(arguments) => {
+            with_runtime(|runtime| runtime.block_on(init::run(flags.upstream.as_deref(), arguments)))
+        }
         Command::Presets(arguments) => presets::run(arguments),
         Command::Stats(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(stats::run(&loaded.config, arguments)))
@@ -183,15 +194,18 @@ fn with_settings(
     load: impl FnOnce() -> Result<Loaded, Errors>,
     command: impl FnOnce(Loaded, &Runtime) -> Exit,
 ) -> Exit {
-    let loaded = match load() {
-        Ok(loaded) => loaded,
-        Err(errors) => return Exit::misconfigured(&errors),
-    };
+    match load() {
+        Ok(loaded) => with_runtime(|runtime| command(loaded, runtime)),
+        Err(errors) => Exit::misconfigured(&errors),
+    }
+}
+
+fn with_runtime(command: impl FnOnce(&Runtime) -> Exit) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Exit::failure(format!("cannot start: {error}")),
     };
-    let exit = command(loaded, &runtime);
+    let exit = command(&runtime);
     // The drain has waited long enough for the tasks that still run.
     runtime.shutdown_background();
     exit

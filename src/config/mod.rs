@@ -46,7 +46,7 @@ pub use settings_reader::EffectiveSetting;
 
 pub(crate) use load::restart_only;
 pub(crate) use parsers::parse_http_url;
-pub(crate) use presets::{PRESETS, covering, preset};
+pub(crate) use presets::{PRESETS, covering, preset, preset_paths};
 
 /// How a setting without a value is shown.
 const NOTHING: &str = "none";

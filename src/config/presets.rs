@@ -117,13 +117,16 @@ struct KnownRoute {
     pattern: Pattern,
 }
 
+/// The routes of all presets that cache. They are parsed at the first look: most processes never need them.
+fn known() -> &'static [KnownRoute] {
+    static KNOWN: OnceLock<Vec<KnownRoute>> = OnceLock::new();
+    KNOWN.get_or_init(|| PRESETS.iter().flat_map(Preset::known_routes).collect())
+}
+
 /// The presets with a route that caches requests like this one, and the patterns of these routes. Those that name the
 /// very path come first.
 pub(crate) fn covering(method: &Method, path: &str) -> Vec<(&'static str, &'static str)> {
-    // Parsed at the first look: most processes never need it.
-    static KNOWN: OnceLock<Vec<KnownRoute>> = OnceLock::new();
-    let known = KNOWN.get_or_init(|| PRESETS.iter().flat_map(Preset::known_routes).collect());
-    let mut fitting: Vec<_> = known.iter().filter(|route| route.pattern.matches(method, path)).collect();
+    let mut fitting: Vec<_> = known().iter().filter(|route| route.pattern.matches(method, path)).collect();
     fitting.sort_by_key(|route| !route.pattern.is_one_path());
     let mut covering: Vec<(&str, &str)> = Vec::new();
     for route in fitting {
@@ -132,6 +135,22 @@ pub(crate) fn covering(method: &Method, path: &str) -> Vec<(&'static str, &'stat
         }
     }
     covering
+}
+
+/// The paths of each preset that a service is known by: the patterns without `**` of the routes that cache, each once.
+pub(crate) fn preset_paths() -> Vec<(&'static str, Vec<&'static str>)> {
+    let paths = |preset: &'static Preset| {
+        let mut paths: Vec<&'static str> = Vec::new();
+        let known =
+            known().iter().filter(|route| route.preset == preset.name).map(|route| route.pattern.as_str());
+        for path in known.filter(|path| !path.contains("**")) {
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        (preset.name, paths)
+    };
+    PRESETS.iter().map(paths).collect()
 }
 
 /// The routes of `presets`. A route of the file that has the name of one of these replaces it.

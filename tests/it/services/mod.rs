@@ -7,6 +7,7 @@
 
 mod cuts;
 mod first_steps;
+mod init;
 mod openers;
 mod outcomes;
 mod presets;
