@@ -62,7 +62,7 @@ section "format: cargo fmt --check"
 cargo fmt --check
 
 section "lints: cargo clippy"
-cargo clippy --all-targets --locked -- -D warnings
+cargo clippy --workspace --all-targets --locked -- -D warnings
 
 section "tests: cargo test, with a minute of soak"
 SIDECACHE_SOAK=60 cargo test --locked
