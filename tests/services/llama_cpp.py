@@ -29,7 +29,7 @@ def usage(answer):
 def main():
     model = Model()
     proxy = Sidecache(model.port, "llama-cpp")
-    with Checks("llama.cpp (xllamacpp, Gemma 3 270M)", version("llama-cpp", "xllamacpp")) as check:
+    with Checks(f"llama.cpp (xllamacpp {version('llama-cpp', 'xllamacpp')}, Gemma 3 270M)") as check:
         with check("MISS and HIT", "a chat as JSON"):
             first, _ = proxy.miss_hit("POST", "/v1/chat/completions", chat("What is the capital of France?"))
             assert chat_text(first).strip(), "the answer is empty"
@@ -38,7 +38,9 @@ def main():
             proxy.expect("HIT", "POST", "/v1/chat/completions", body=body, headers={"Content-Type": "application/json"})
         with check("MISS and HIT", "another question and another temperature are others"):
             proxy.expect("MISS", "POST", "/v1/chat/completions", chat("What is the capital of Spain?"))
-            proxy.expect("MISS", "POST", "/v1/chat/completions", chat("What is the capital of France?", temperature=0.5))
+            proxy.expect(
+                "MISS", "POST", "/v1/chat/completions", chat("What is the capital of France?", temperature=0.5)
+            )
         with check("MISS and HIT", "the chat's path without /v1"):
             proxy.miss_hit("POST", "/chat/completions", chat("Count to three."))
         with check("MISS and HIT", "a completion in the server's own form"):
@@ -85,7 +87,12 @@ def main():
             assert "".join(deltas) == plain.json()["content"][0]["text"], "the text is another one"
             assert made.events()[-1][0] == "message_stop", made.events()[-1]
         with check("both forms", "responses"):
-            body = {"model": "gemma", "input": "What is the capital of Italy?", "max_output_tokens": 8, "temperature": 0}
+            body = {
+                "model": "gemma",
+                "input": "What is the capital of Italy?",
+                "max_output_tokens": 8,
+                "temperature": 0,
+            }
             plain, _ = proxy.miss_hit("POST", "/v1/responses", body)
             made = proxy.expect("HIT", "POST", "/v1/responses", {**body, "stream": True})
             deltas = [event["delta"] for event in made.data() if event["type"] == "response.output_text.delta"]
@@ -163,7 +170,7 @@ def main():
         proxy = Sidecache(model.port, "llama-cpp", "sidecache-embeddings")
         with check("embeddings", "each text is an entry of its own"):
             two = {"model": "gemma", "input": ["one text", "another text"]}
-            proxy.miss_hit("POST", "/v1/embeddings", two)
+            proxy.miss_hit("POST", "/v1/embeddings", two, same=lambda answer: answer.json()["data"])
             mixed = proxy.expect("PARTIAL", "POST", "/v1/embeddings", {"model": "gemma", "input": ["new", "one text"]})
             one = proxy.expect("HIT", "POST", "/v1/embeddings", {"model": "gemma", "input": "one text"})
             vector = one.json()["data"][0]["embedding"]

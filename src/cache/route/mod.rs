@@ -18,7 +18,7 @@ use crate::{
     dialect::{Ask, Dialect, JudgeOptions, Opens, RequestIds, StreamEnd, usage::UsageSetting},
     http::{
         headers::{self, HeaderPattern},
-        sse::Framing,
+        sse::{Event, Framing},
     },
     json::{Json, canonical::Normalize, condition::Condition, mask::Mask, pointer::Pointer},
 };
@@ -250,6 +250,14 @@ impl Route {
     /// Whether the route itself says which answers are good.
     pub(crate) const fn judges_answers(&self) -> bool {
         !self.error.is_empty() || !self.require.is_empty()
+    }
+
+    /// Whether the route says that an event of a stream is an error.
+    pub(crate) fn is_error(&self, event: &Event) -> bool {
+        !self.error.is_empty() && {
+            let json = Json::parse(event.data.as_bytes()).ok();
+            self.error.iter().any(|condition| condition.holds_in_event(&event.name, json.as_ref()))
+        }
     }
 
     /// What divides a body with these headers.

@@ -2,7 +2,10 @@
 
 use std::{
     future::poll_fn,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
     time::{Duration, Instant},
 };
@@ -47,7 +50,13 @@ impl Fill {
         let context = Arc::clone(&self.plan.context);
         let stream_end = context.route.stream_end.as_ref();
         let is_judged = self.plan.revalidation.is_none();
-        let is_last = |event: &Event| is_judged && context.cache_request.dialect.ends_with(event, stream_end);
+        let has_error = AtomicBool::new(false);
+        let is_last = |event: &Event| {
+            if is_judged && context.route.is_error(event) {
+                has_error.store(true, Ordering::Relaxed);
+            }
+            is_judged && context.cache_request.dialect.ends_with(event, stream_end)
+        };
         let framing = context.route.framing(&head.headers);
         // An answer that is known to be too large is not recorded at all.
         let is_too_large = verdict.is_err_and(|reason| reason == Reason::TooLarge);
@@ -83,6 +92,10 @@ impl Fill {
             if recorder.add(chunk.clone(), Instant::now(), is_last) && ended.is_none() {
                 ended = Some(Instant::now());
                 body.guard_mut().release_permit();
+            }
+            if has_error.swap(false, Ordering::Relaxed) {
+                // What is an error is not shared: who waits, or comes now, asks again.
+                writer.release();
             }
             if !is_marked && recorder.len() > largest_shared {
                 is_marked = true;

@@ -225,3 +225,23 @@ fn with_eof_a_stream_is_stored_only_if_its_body_ended_cleanly() {
         }
     });
 }
+
+/// Whoever comes after an event that the route calls an error asks the service again.
+#[test]
+fn nobody_joins_a_stream_after_its_error() {
+    run(async {
+        let go = Gate::new();
+        let bad = Script::chunked(NDJSON).chunk(LINES[0]).chunk("{\"error\": \"down\"}\n").wait(&go).end();
+        let upstream = Upstream::in_turn(vec![bad, lines(&LINES).end()]).await;
+        let keys = "error = ['/error']\nstream_end = \"eof\"\nopens = []";
+        let route = format!("[[route]]\nmatch = \"POST /ask\"\nkind = \"query\"\n{keys}\n");
+        let sidecache = Setup::to(&upstream.url()).config(&route).start().await;
+        let question = json!({"query": "Who built it?"});
+        let mut first = sidecache.client().stream("/ask", &question).await;
+        first.until("down\"}\n").await;
+        let second = ask(&sidecache).await;
+        assert_eq!((second.cache(), second.text()), ("MISS", LINES.concat()));
+        go.open();
+        assert!(first.rest().await.expect("a whole stream").contains("down"));
+    });
+}

@@ -23,9 +23,7 @@ params.cpuparams.n_threads = 1
 params.use_jinja = True
 params.endpoint_props = True
 # The model's file has no template: it is no chat model.
-params.chat_template = (
-    "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
-)
+params.chat_template = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
 if what == "embeddings":
     params.embedding = True
     params.n_ubatch = params.n_batch
