@@ -13,7 +13,7 @@ use crate::{
         invalidate::settling::Settling, not_stored::NotStored, passthrough::preset_hint::PresetHint,
         upstream::Upstream,
     },
-    request::{ClassifyContext, parse_cache::ParseCache},
+    request::{Choices, ClassifyContext, parse_cache::ParseCache},
     store::Store,
     telemetry::stats::Stats,
 };
@@ -71,5 +71,6 @@ pub(crate) fn classify_context(config: &Config, namespace: Namespace) -> Classif
         log_questions: config.log.queries,
         resources: Resources::from_routes(&config.routes),
         parse_cache: ParseCache::for_store(config.store.memory()),
+        choices: Choices::default(),
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     },
     dialect::{Ask, Dialect, OwnId, conversations, own_ids},
     json::{Json, JsonError},
+    request::parse_cache::{BodyId, ParseCache},
 };
 
 /// A body with more text than this is not remembered. In bytes.
@@ -22,15 +23,21 @@ const WORTH_REMEMBERING: usize = 1024;
 pub(crate) struct RawBody<'a> {
     pub(crate) bytes: &'a [u8],
     json: OnceCell<Result<Json<'a>, JsonError>>,
+    id: OnceCell<BodyId>,
 }
 
 impl<'a> RawBody<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, json: OnceCell::new() }
+        Self { bytes, json: OnceCell::new(), id: OnceCell::new() }
     }
 
     pub(crate) fn json(&self) -> &Result<Json<'a>, JsonError> {
         self.json.get_or_init(|| Json::parse(self.bytes))
+    }
+
+    /// Its name in `parse_cache`, which is always the same one.
+    pub(super) fn id(&self, parse_cache: &ParseCache) -> BodyId {
+        *self.id.get_or_init(|| parse_cache.body_id(self.bytes))
     }
 }
 

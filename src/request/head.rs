@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName, Uri, header, request::Parts};
 use percent_encoding::percent_decode_str;
 
@@ -47,8 +48,8 @@ pub(crate) struct RequestHead {
     pub(crate) idempotency_key: Option<blake3::Hash>,
     /// The head's part of the key, for bodies that are read as the first one was.
     digest: OnceLock<(BodyForm, blake3::Hash)>,
-    /// The same head on a route that was tried after this one.
-    on_other_route: OnceLock<Arc<Self>>,
+    /// The same head on the route that was chosen last, if that was another one.
+    on_other_route: ArcSwapOption<Self>,
 }
 
 /// How a body is read; which headers count depends on that.
@@ -76,15 +77,18 @@ impl RequestHead {
             conversations: conversations(route, &parts.uri),
             idempotency_key: headers.get(IDEMPOTENCY_KEY).map(|key| blake3::hash(key.as_bytes())),
             digest: OnceLock::new(),
-            on_other_route: OnceLock::new(),
+            on_other_route: ArcSwapOption::empty(),
         }
     }
 
     /// The same head on another route: that of the last call, if the route is the same.
     pub(crate) fn on_other_route(&self, route: &Arc<Route>, parts: &Parts) -> Arc<Self> {
-        let new = || Arc::new(Self::new(route, parts));
-        let known = self.on_other_route.get_or_init(new);
-        if Arc::ptr_eq(&known.route, route) { Arc::clone(known) } else { new() }
+        let known = self.on_other_route.load_full();
+        known.filter(|known| Arc::ptr_eq(&known.route, route)).unwrap_or_else(|| {
+            let new = Arc::new(Self::new(route, parts));
+            self.on_other_route.store(Some(Arc::clone(&new)));
+            new
+        })
     }
 
     /// Whether a body is to be JSON.

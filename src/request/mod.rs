@@ -5,6 +5,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod body;
+mod choices;
 pub(crate) mod client_body;
 pub(crate) mod connection;
 pub(crate) mod cover;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::request::Parts;
 
+pub(crate) use self::choices::Choices;
 use crate::{
     cache::{
         encryption::Encryption,
@@ -36,7 +38,6 @@ use crate::{
     request::{
         batch::Batch,
         body::{BodyContext, ParsedBody, RawBody},
-        cover::unmet,
         dispatch::PassThroughReason,
         head::RequestHead,
         parse_cache::{BodyId, ParseCache},
@@ -100,48 +101,35 @@ pub(crate) struct ClassifyContext {
     pub(crate) log_questions: bool,
     pub(crate) resources: Resources,
     pub(crate) parse_cache: ParseCache,
+    pub(crate) choices: Choices,
 }
 
-/// What a request's body shows of the route that covers it by its method and path.
-#[derive(Debug)]
-pub(crate) enum Classified {
-    /// The route covers it.
-    Covered(Box<CacheRequest>),
-    /// The built-in route is not for such a body, or the route does not cache: it is passed through.
-    NotCovered(PassThroughReason),
-    /// A condition of the route's `when` does not hold: the next route is tried.
-    Unmet,
-}
-
-/// Reads a request that a route covers by its method and path. `head` was read from `parts`, which are without the
-/// connection's headers.
+/// Reads a request that a route covers by its method and path, and by its conditions. `head` was read from `parts`, which
+/// are without the connection's headers.
+///
+/// # Errors
+/// If the built-in route is not for such a body, or the route does not cache: it is passed through.
 pub(crate) fn classify(
     head: &RequestHead,
     parts: &Parts,
     body: &RawBody<'_>,
     classify_context: &ClassifyContext,
-) -> Classified {
+) -> Result<Box<CacheRequest>, PassThroughReason> {
     let route = &head.route;
     let classifier = Classifier { head, parts, classify_context };
     // The inputs of a request for embeddings have entries of their own, so the whole body is not remembered.
     let remembers =
         head.reads_json(body.bytes) && route.kind != Kind::Embedding && route.caches(&parts.method);
-    let body_id = remembers.then(|| classify_context.parse_cache.body_id(body.bytes));
+    let body_id = remembers.then(|| body.id(&classify_context.parse_cache));
     if let Some(parsed) =
         body_id.and_then(|id| classify_context.parse_cache.recall(&id, route, parts.uri.path()))
     {
-        return Classified::Covered(Box::new(classifier.cache_request(parsed, None)));
-    }
-    if unmet(head, body).is_some() {
-        return Classified::Unmet;
+        return Ok(Box::new(classifier.cache_request(parsed, None)));
     }
     if let Some(why) = PassThroughReason::of_route(route, &parts.method) {
-        return Classified::NotCovered(why);
+        return Err(why);
     }
-    match classifier.read(body, body_id) {
-        Ok(cache_request) => Classified::Covered(Box::new(cache_request)),
-        Err(why) => Classified::NotCovered(why),
-    }
+    classifier.read(body, body_id).map(Box::new)
 }
 
 const fn parse_reason(error: JsonError) -> Reason {
@@ -327,6 +315,7 @@ mod tests {
             log_questions: true,
             resources: Resources::default(),
             parse_cache: ParseCache::for_store(0),
+            choices: Choices::default(),
         }
     }
 
@@ -394,7 +383,7 @@ mod tests {
                     let keys = |epoch: &Option<String>| {
                         let context = ClassifyContext { epoch: epoch.clone(), ..classify_context() };
                         let classified = classify(&head, &parts, &RawBody::new(body.as_bytes()), &context);
-                        let Classified::Covered(request) = classified else { panic!("{kind} {mode:?}") };
+                        let Ok(request) = classified else { panic!("{kind} {mode:?}") };
                         let inputs = request.batch.iter().flat_map(|batch| batch.keys().to_vec());
                         request.key.clone().into_iter().chain(inputs).map(|key| key.name()).collect::<Vec<_>>()
                     };
@@ -421,10 +410,7 @@ mod tests {
             |route: usize, path| classify_context.parse_cache.recall(&name, &routes[route], path).is_some();
         assert!(!is_known(0, path));
         let head = RequestHead::new(&routes[0], &parts);
-        assert!(matches!(
-            classify(&head, &parts, &RawBody::new(body), &classify_context),
-            Classified::Covered(_)
-        ));
+        assert!(classify(&head, &parts, &RawBody::new(body), &classify_context).is_ok());
         assert!(is_known(0, path));
         assert!(!is_known(1, path), "on another route it may mean something else");
         assert!(!is_known(0, "/v1/responses"), "on another path it may mean something else");

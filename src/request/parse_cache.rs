@@ -58,7 +58,7 @@ pub(crate) struct ParseCache {
 }
 
 /// Identifies a body: 192 bits of its keyed digest. A collision takes 2^96 tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BodyId([u8; 24]);
 
 /// What a body says, on the route and the path of its common part.
@@ -182,7 +182,7 @@ impl CommonPart {
 
 impl BodyId {
     /// Bytes of the digest, beside the one that selects the shard.
-    const fn hash(&self) -> u32 {
+    pub(super) const fn hash(&self) -> u32 {
         let [_, a, b, c, d, ..] = self.0;
         u32::from_le_bytes([a, b, c, d])
     }

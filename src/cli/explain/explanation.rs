@@ -154,11 +154,9 @@ impl Explanation {
 fn tried_routes(head: &Arc<RequestHead>, routes: &[Arc<Route>], parts: &Parts, body: &[u8]) -> Vec<Tried> {
     let body = RawBody::new(body);
     let mut tried = Vec::new();
-    let mut head = Arc::clone(head);
-    while let Some(condition) = cover::unmet(&head, &body) {
-        tried.push(Tried { route: head.route.name.clone(), unmet: condition.as_str().to_owned() });
-        let Some(next) = cover::following(routes, &head.route, parts) else { break };
-        head = head.on_other_route(next, parts);
+    for (_, route) in cover::candidates(head, routes, parts) {
+        let Some(condition) = cover::unmet(route, head, &body) else { break };
+        tried.push(Tried { route: route.name.clone(), unmet: condition.as_str().to_owned() });
     }
     tried
 }
