@@ -26,12 +26,11 @@ pub(super) fn text(upstream: &str, service: &Service) -> String {
             comment(
                 &mut text,
                 &format!(
-                    "Made from the description{named}. Look at each route: what is commented out is a guess. `sidecache explain \
-                     POST /some/path --body '{{..}}'` shows what becomes of a request, and X-Cache and Cache-Status in an answer say why it \
-                     was not a hit."
+                    "Made from the description{named}. Look at each route: what is commented out is a guess. X-Cache and Cache-Status in an \
+                     answer say why it was not a hit, and this shows what becomes of a request:"
                 ),
             );
-            text.push('\n');
+            text += "#     echo '{...}' | sidecache explain --path /some/path\n\n";
         }
         Service::Unknown => {
             comment(

@@ -249,7 +249,10 @@ fn add_stream(guess: &mut Guess, operation: &Operation) {
     let gives = |part: &str| operation.gives.iter().any(|media| media.contains(part));
     if gives("text/plain") || gives("ndjson") || gives("jsonl") {
         guess.keys.push(("stream_end", quoted("eof")));
-    } else if gives("event-stream") || operation.members.iter().any(|member| member.name == "stream") {
+    } else if gives("event-stream")
+        || operation.members.iter().any(|member| member.name == "stream")
+        || words(&operation.path).any(|word| word.starts_with("stream"))
+    {
         guess.hints.push(
             "A stream is stored if its end is known: an event `done` or `end`, `[DONE]`, \"done\": true. Otherwise name it, as \
              in stream_end = '/type = \"finished\"'; or, where only the body ends: stream_end = \"eof\""
