@@ -5,7 +5,10 @@
 //! which also reaches what other replicas have stored in the meantime.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -45,6 +48,8 @@ const MAX_CHANGES: usize = 1000;
 #[derive(Debug, Default)]
 pub(crate) struct Settling {
     changes: Mutex<Vec<Change>>,
+    /// How many they are: each answer that is stored asks, and cores share no lock for that while nothing settles.
+    count: AtomicUsize,
 }
 
 /// Changes of the same targets.
@@ -62,7 +67,8 @@ struct Change {
 impl Settling {
     /// Whether something that an answer depends on settles.
     pub(crate) fn concerns(&self, dependencies: &Dependencies<'_>) -> bool {
-        self.changes.lock().iter().any(|change| change.invalidation.concerns(dependencies))
+        self.count.load(Ordering::Acquire) > 0
+            && self.changes.lock().iter().any(|change| change.invalidation.concerns(dependencies))
     }
 
     /// Notes a change of `targets` at `now`. False if the same targets settle already, in the same way.
@@ -76,6 +82,7 @@ impl Settling {
         }
         let invalidation = Invalidation::new(&targets);
         changes.push(Change { targets, invalidation, settle: settle.clone(), last: now, credentials });
+        self.count.store(changes.len(), Ordering::Release);
         true
     }
 
@@ -89,6 +96,7 @@ impl Settling {
         let mut changes = self.changes.lock();
         let before = changes.len();
         changes.retain(|own| own.targets != targets || own.settle != *settle || own.last > since);
+        self.count.store(changes.len(), Ordering::Release);
         changes.len() < before
     }
 }
@@ -125,7 +133,9 @@ async fn run(live: &Live, targets: &[Target], settle: &Settle) {
                 None => true,
             };
         // It ends before the last invalidation: what is stored between the two is invalidated, too.
-        let _ = is_over && settling.end(targets, settle, now);
+        if is_over {
+            settling.end(targets, settle, now);
+        }
         invalidate(&live.shared, targets).await;
     }
 }
