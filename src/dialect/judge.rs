@@ -11,7 +11,6 @@ use super::{
     answer::{Answer, Document, JudgeOptions, StreamEnd},
     conversation::IdReader,
     name::Dialect,
-    plain,
 };
 use crate::{
     http::{
@@ -41,15 +40,15 @@ impl Dialect {
                 extracted.read_unparsed(&body[events.last().map_or(0, |event| event.end)..]);
                 api.stream(&events, &options)
             }
-            None if framing == Framing::Text => {
-                extracted.read_document(&Document::new(body));
-                plain::text(body)
-            }
             None => {
                 let document = Document::new(body);
                 extracted.read_document(&document);
                 let media = media_type(headers).unwrap_or_default();
-                if self == Self::Json && !media.ends_with("json") {
+                if framing == Framing::Text && body.trim_ascii().is_empty() {
+                    Answer::not_stored(Reason::Empty)
+                } else if framing == Framing::Text {
+                    Self::None.api().document(&document, &options)
+                } else if self == Self::Json && !media.ends_with("json") {
                     Answer::opaque()
                 } else {
                     api.document(&document, &options)
@@ -91,11 +90,13 @@ struct RouteConditions<'a> {
 
 impl<'a> RouteConditions<'a> {
     fn new(options: &JudgeOptions<'a>) -> Self {
+        let all = options.error.iter().chain(options.require);
+        let of_text = all.filter(|condition| condition.text_pointer().is_some());
         Self {
             error: options.error,
             has_error: false,
             missing: options.require.iter().collect(),
-            texts: Vec::new(),
+            texts: of_text.map(|condition| (condition, String::new())).collect(),
         }
     }
 
@@ -105,13 +106,6 @@ impl<'a> RouteConditions<'a> {
 
     /// Reads an event of a stream.
     fn read_event(&mut self, name: &str, json: Option<&Json<'_>>) {
-        if self.texts.is_empty() {
-            let of_text = self.error.iter().chain(self.missing.iter().copied());
-            self.texts = of_text
-                .filter(|condition| condition.text_pointer().is_some())
-                .map(|own| (own, String::new()))
-                .collect();
-        }
         let mut found = Vec::new();
         for (condition, text) in &mut self.texts {
             if let (Some(pointer), Some(json)) = (condition.text_pointer(), json) {

@@ -1,7 +1,5 @@
 //! JSON and bytes without a dialect: complete answers are stored, if they do not report a failure.
 
-use bytes::Bytes;
-
 use super::{
     answer::{Answer, Document, JudgeOptions, StreamEnd},
     api::Api,
@@ -19,18 +17,6 @@ pub(super) enum Plain {
 
 /// Any bytes are parsed only up to this length, in bytes: reports of a failure are short.
 const LARGEST_FAILURE: usize = 64 * 1024;
-
-/// Judges a text that came piece by piece. Only the end of the body shows that it is whole.
-pub(super) fn text(body: &Bytes) -> Answer {
-    if body.trim_ascii().is_empty() {
-        return Answer::not_stored(Reason::Empty);
-    }
-    let document = Document::new(body);
-    match document.json_up_to(LARGEST_FAILURE) {
-        Some(json) if failure::is_error_alone(json) => Answer::not_stored(Reason::AnswerError),
-        _ => Answer::opaque(),
-    }
-}
 
 impl Api for Plain {
     fn fits(&self, _body: &Json<'_>, _model_elsewhere: bool) -> bool {
