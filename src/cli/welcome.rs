@@ -21,14 +21,7 @@ fn text(loaded: &Loaded, app: &App) -> String {
     let own = app.address().map(|address| format!("http://{address}")).unwrap_or_default();
     let upstream = config.upstream.url.to_string();
     let admin = app.admin_address().map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
-    let shown = |key: &str| {
-        loaded
-            .effective
-            .iter()
-            .find(|setting| setting.key == key)
-            .map_or("", |setting| &setting.shown)
-            .to_owned()
-    };
+    let shown = |key| loaded.setting(key).map(|setting| setting.shown.clone()).unwrap_or_default();
     let store = match config.store.redis {
         Some(_) => shown("store.redis"),
         None => format!("in this process, at most {}", shown("store.max_memory")),

@@ -12,7 +12,8 @@ use super::{
     inputs::{Given, Inputs, ROUTES_VARIABLE as VARIABLE, from_variables},
     origin::Source,
     quote::quote,
-    value::{DURATION, Value, one_of},
+    route_values::kind,
+    value::{DURATION, Value},
 };
 use crate::cache::route::{kind::Kind, pattern::Pattern};
 
@@ -79,7 +80,7 @@ fn parse(text: &str, by: &'static str) -> Result<GivenRoute, String> {
     // No kind begins with a digit, and every TTL does.
     let is_ttl = |word: &&&str| word.starts_with(|first: char| first.is_ascii_digit());
     let (kind, rest) = match rest.split_first().filter(|(word, _)| !is_ttl(word)) {
-        Some((word, rest)) => (parse_kind(word).map_err(faulty)?, rest),
+        Some((word, rest)) => (kind(&Value::Bare((*word).to_owned())).map_err(faulty)?, rest),
         None => (default_kind(method), rest),
     };
     let (ttl, rest) = match rest.split_first() {
@@ -93,10 +94,6 @@ fn parse(text: &str, by: &'static str) -> Result<GivenRoute, String> {
         Some(word) => Err(faulty(format!("{} is too much; {EXAMPLE}", quote(word)))),
         None => Ok(GivenRoute { name, kind, ttl, by }),
     }
-}
-
-fn parse_kind(word: &str) -> Result<Kind, String> {
-    one_of(&Value::Bare(word.to_owned()), &Kind::ALL.map(|kind| (kind.as_str(), kind)))
 }
 
 /// What is fetched is a document, and what is sent is a question.

@@ -44,9 +44,13 @@ impl Loaded {
         Some(std::path::absolute(path).as_ref().unwrap_or(path).display().to_string())
     }
 
+    /// The setting in force; `None` if it has no value.
+    pub(crate) fn setting(&self, key: &str) -> Option<&EffectiveSetting> {
+        self.effective.iter().find(|setting| setting.key == key)
+    }
+
     pub(crate) fn source(&self, key: &str) -> &Source {
-        let setting = self.effective.iter().find(|setting| setting.key == key);
-        setting.map_or(&Source::Default, |setting| &setting.source)
+        self.setting(key).map_or(&Source::Default, |setting| &setting.source)
     }
 }
 
@@ -81,9 +85,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Errors> {
 
 /// The settings that differ and need a restart, in the order of [`SETTINGS`].
 pub(crate) fn restart_only(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
-    let exact = |loaded: &Loaded, key: &str| {
-        loaded.effective.iter().find(|setting| setting.key == key).and_then(|setting| setting.exact.clone())
-    };
+    let exact = |loaded: &Loaded, key: &str| loaded.setting(key).and_then(|setting| setting.exact.clone());
     SETTINGS
         .iter()
         .filter(|setting| !setting.reload)

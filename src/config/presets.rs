@@ -12,7 +12,7 @@ use super::{
     quote::quote,
     routes::{self, Common},
     suggest::{closest, did_you_mean},
-    value::{Format, join},
+    value::{Format, join, refuse_repeats},
 };
 use crate::cache::route::{Route, Scope, kind::KindTtls, pattern::Pattern};
 
@@ -22,7 +22,7 @@ pub(crate) struct Preset {
     pub(crate) name: &'static str,
     /// What its routes are by.
     given_by: &'static str,
-    /// Its file.
+    /// The text of its file, comments included.
     pub(crate) text: &'static str,
 }
 
@@ -63,14 +63,9 @@ presets![
 /// The names of presets.
 pub(super) const NAMES: Format<Vec<&'static Preset>> = Format {
     parse: |value| {
-        let named =
-            value.texts("a list of presets")?.into_iter().map(preset).collect::<Result<Vec<_>, _>>()?;
-        let twice =
-            named.iter().enumerate().find(|(at, own)| named[..*at].iter().any(|o| o.name == own.name));
-        match twice {
-            Some((_, twice)) => Err(format!("has {} twice", quote(twice.name))),
-            None => Ok(named),
-        }
+        let names = value.texts("a list of presets")?;
+        let named = names.iter().map(|name| preset(name)).collect::<Result<_, _>>()?;
+        refuse_repeats(&names).map(|()| named)
     },
     show: |presets| join(presets.iter().map(|preset| preset.name)),
 };
@@ -78,7 +73,7 @@ pub(super) const NAMES: Format<Vec<&'static Preset>> = Format {
 /// The preset with this name.
 ///
 /// # Errors
-/// If there is none. The text is for the operator.
+/// If no preset has this name. The text is for the operator.
 pub(crate) fn preset(name: &str) -> Result<&'static Preset, String> {
     let known = || PRESETS.iter().map(|preset| preset.name);
     PRESETS.iter().find(|preset| preset.name == name).ok_or_else(|| {

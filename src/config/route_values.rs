@@ -5,7 +5,7 @@ use http::Uri;
 use super::{
     quote::quote,
     suggest::{closest, did_you_mean},
-    value::{DURATION, TEXT, Value, list_of, one_of},
+    value::{DURATION, TEXT, Value, list_of, one_of, refuse_repeats},
 };
 use crate::{
     cache::route::{ConversationPlace, Invalidates, Replay, SettleUntil, kind::Kind, pattern::Pattern},
@@ -24,12 +24,8 @@ pub(super) fn patterns(value: &Value) -> Result<Vec<String>, String> {
     if texts.is_empty() {
         return Err(format!("takes {TAKES}; found an empty list"));
     }
-    for (index, text) in texts.iter().enumerate() {
-        text.parse::<Pattern>()?;
-        if texts[..index].contains(text) {
-            return Err(format!("has {} twice", quote(text)));
-        }
-    }
+    texts.iter().try_for_each(|text| text.parse::<Pattern>().map(|_| ()))?;
+    refuse_repeats(&texts)?;
     Ok(texts.into_iter().map(str::to_owned).collect())
 }
 

@@ -224,6 +224,14 @@ pub(super) fn list_of<T>(
     value.texts(takes)?.into_iter().map(parse).collect()
 }
 
+/// Refuses names that are there twice.
+pub(super) fn refuse_repeats(names: &[&str]) -> Result<(), String> {
+    match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+        Some((_, twice)) => Err(format!("has {} twice", quote(twice))),
+        None => Ok(()),
+    }
+}
+
 /// Items separated by commas.
 pub(super) fn join<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")

@@ -44,7 +44,7 @@ pub struct Answer {
     pub(crate) end_seen: bool,
     /// The word that the answer ended with, if that is not a good one.
     pub(crate) end: Option<String>,
-    /// Whether nothing shows that a model made it: it may be a service's way to say that there is none.
+    /// Whether nothing shows that a model made it: it may be how a service says that its model is down.
     pub(crate) is_unproven: bool,
 }
 

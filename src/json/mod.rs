@@ -136,6 +136,13 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The document as JSON.
+    pub(crate) fn to_json(&self) -> String {
+        let mut text = Vec::new();
+        self.write(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     pub(crate) fn text(text: impl Into<Cow<'a, str>>) -> Self {
         Self::String(text.into())
     }

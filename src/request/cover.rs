@@ -29,7 +29,7 @@ pub(crate) type Uncovered = (Option<Arc<Route>>, PassThroughReason);
 /// there.
 ///
 /// # Errors
-/// If there is none.
+/// If no route covers it.
 pub(crate) fn cover(
     head: Arc<RequestHead>,
     routes: &[Arc<Route>],
@@ -57,7 +57,7 @@ pub(crate) fn cover(
 /// The first of `routes`, from `head`'s route on, whose conditions hold for the body.
 ///
 /// # Errors
-/// If there is none.
+/// If the conditions of no route hold.
 fn choose<'r>(
     head: &RequestHead,
     routes: &'r [Arc<Route>],

@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderName, Uri, header, request::Parts};
-use percent_encoding::percent_decode_str;
 
 use crate::{
     cache::{
@@ -16,7 +15,7 @@ use crate::{
             conditional::{self, Conditions},
             range::Range,
         },
-        route::{ConversationPlace, Mode, Route, kind::Kind},
+        route::{ConversationPlace, Mode, Route, kind::Kind, pattern::decoded},
     },
     dialect::{Dialect, is_conversation_name},
     http::headers,
@@ -127,10 +126,7 @@ fn conversations(route: &Route, uri: &Uri) -> Vec<String> {
     if route.kind != Kind::Query {
         return Vec::new();
     }
-    let in_path = |name: &str| {
-        let id = route.pattern.capture(name, uri.path())?;
-        Some(percent_decode_str(id).decode_utf8_lossy().into_owned())
-    };
+    let in_path = |name: &str| route.pattern.capture(name, uri.path()).map(decoded);
     let Some(places) = &route.conversation else {
         // The paths of the built-in routes name none.
         return route.pattern.names().filter(|name| is_conversation_name(name)).filter_map(in_path).collect();

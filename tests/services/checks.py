@@ -38,6 +38,15 @@ def python(name):
     return program(name, "python")
 
 
+def upload(name, text, field="file"):
+    """A form with one file."""
+    body = (
+        f'--a-boundary\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
+        f"Content-Type: text/plain\r\n\r\n{text}\r\n--a-boundary--\r\n"
+    ).encode()
+    return {"body": body, "headers": {"Content-Type": "multipart/form-data; boundary=a-boundary"}}
+
+
 def version(name, *packages):
     """The versions of packages in a service's environment."""
     code = "import sys, importlib.metadata as m; print(', '.join(m.version(p) for p in sys.argv[1:]))"

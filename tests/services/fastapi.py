@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from checks import HERE, Checks, Process, Sidecache, ask, free_port, python, version
+from checks import HERE, Checks, Process, Sidecache, ask, free_port, python, upload, version
 
 EXAMPLE = HERE.parent.parent / "examples" / "fastapi"
 DOWN = {"query": "What happens when Redis is down?"}
@@ -22,15 +22,6 @@ def without_id(answer):
 
 def last_event(answer):
     return answer.data()[-1]
-
-
-def upload(name, text):
-    boundary = "a-boundary"
-    body = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-        f"Content-Type: text/plain\r\n\r\n{text}\r\n--{boundary}--\r\n"
-    ).encode()
-    return {"body": body, "headers": {"Content-Type": f"multipart/form-data; boundary={boundary}"}}
 
 
 def frame(text):

@@ -2,7 +2,7 @@
 
 import shutil
 
-from checks import HERE, WORK, Checks, Counted, Model, Process, Sidecache, ask, free_port, program, version
+from checks import HERE, WORK, Checks, Counted, Model, Process, Sidecache, ask, free_port, program, upload, version
 
 APP = HERE / "apps" / "hayhooks"
 FRANCE = {"query": "What is the capital of France?"}
@@ -11,14 +11,6 @@ STORE = {"query": "Where does Redis keep its data?"}
 
 def chat(question, **more):
     return {"model": "rag", "messages": [{"role": "user", "content": question}], **more}
-
-
-def upload(name, text):
-    body = (
-        f'--a-boundary\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n'
-        f"Content-Type: text/plain\r\n\r\n{text}\r\n--a-boundary--\r\n"
-    ).encode()
-    return {"body": body, "headers": {"Content-Type": "multipart/form-data; boundary=a-boundary"}}
 
 
 def main():
@@ -106,7 +98,7 @@ def main():
             proxy.expect("MISS", "POST", "/streamed/run", STORE)
             proxy.expect("MISS", "POST", "/v1/chat/completions", chat("Hello"))
         with check("documents changed", "an upload passes, and ends answers"):
-            answer = proxy.expect("PASS", "POST", "/upload/run", **upload("redis", "Redis keeps its data in a drawer."))
+            answer = proxy.expect("PASS", "POST", "/upload/run", **upload("redis", "Redis keeps its data in a drawer.", "files"))
             answer = proxy.expect("MISS", "POST", "/rag/run", STORE)
             assert "drawer" in answer.json()["result"]["documents"][0]["content"], answer.text
             proxy.expect("MISS", "POST", "/streamed/run", STORE)

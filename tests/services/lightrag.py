@@ -2,19 +2,11 @@
 
 import pathlib
 
-from checks import WORK, Checks, Counted, Model, Process, Sidecache, ask, free_port, python, version, wait_until
+from checks import WORK, Checks, Counted, Model, Process, Sidecache, ask, free_port, python, upload, version, wait_until
 
 KEY = {"X-API-Key": "secret"}
 BUILT = {"query": "Who built the Eiffel Tower?", "mode": "naive"}
 STORE = {"query": "Where does Redis keep its data?", "mode": "naive"}
-
-
-def upload(name, text):
-    body = (
-        f'--a-boundary\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-        f"Content-Type: text/plain\r\n\r\n{text}\r\n--a-boundary--\r\n"
-    ).encode()
-    return {"body": body, "headers": {"Content-Type": "multipart/form-data; boundary=a-boundary"}}
 
 
 def files(answer):

@@ -1,11 +1,14 @@
 //! Documents and conversations: which ones a path names, and what a change to them invalidates. Pure.
 
 use http::{HeaderMap, Method, Uri, header};
-use percent_encoding::percent_decode_str;
 
 use crate::cache::{
     invalidation::Target,
-    route::{Invalidates, Route, kind::Kind, pattern::Pattern},
+    route::{
+        Invalidates, Route,
+        kind::Kind,
+        pattern::{Pattern, decoded},
+    },
 };
 
 /// The paths of documents and conversations, from the routes that cache them.
@@ -105,10 +108,6 @@ impl Resource {
         let answers = (self.kind == Kind::Conversation).then(|| Target::Conversation(self.id.clone()));
         self.view_targets().into_iter().chain(answers).collect()
     }
-}
-
-fn decoded(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

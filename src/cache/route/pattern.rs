@@ -5,6 +5,7 @@
 use std::str::FromStr;
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 /// `METHOD PATH`, as a route's `match` writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +127,11 @@ impl Pattern {
     pub(crate) fn last_capture<'a>(&self, path: &'a str) -> Option<&'a str> {
         self.capture(self.names().next_back()?, path)
     }
+}
+
+/// A part of a path without its percent-encoding.
+pub(crate) fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 impl FromStr for Pattern {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::explanation::{Content, Covered, Explanation, Input, json_text};
+use super::explanation::{Content, Covered, Explanation, Input};
 use crate::json::{Json, canonical};
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -122,8 +122,8 @@ fn compare_json(at: &str, left: Option<&Json<'_>>, right: Option<&Json<'_>>, fou
         }
         _ if left == right => {}
         _ => {
-            let left = left.map(json_text);
-            let right = right.map(json_text);
+            let left = left.map(Json::to_json);
+            let right = right.map(Json::to_json);
             found.push(Difference { part: "body", at: at.to_owned(), left, right });
         }
     }

@@ -238,16 +238,10 @@ fn explain_covered(
 /// Each input with the key of its entry.
 fn with_keys(batch: &Batch, values: &[Json<'_>]) -> Vec<Input> {
     let with_key = |(value, number): (&Json<'_>, &usize)| Input {
-        input: json_text(value),
+        input: value.to_json(),
         key: batch.keys()[*number].name(),
     };
     values.iter().zip(batch.order()).map(with_key).collect()
-}
-
-pub(super) fn json_text(json: &Json<'_>) -> String {
-    let mut text = Vec::new();
-    json.write(&mut text);
-    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn content(route: &Route, dialect: Dialect, body: Body<'_>) -> Content {
@@ -258,7 +252,7 @@ fn content(route: &Route, dialect: Dialect, body: Body<'_>) -> Content {
         Body::Json(_) | Body::Shared(..) => {
             let mut form = Vec::new();
             key::write_normal_form(route, dialect, body, &mut form);
-            let normal_form = json_text(&canonical::read(&form).unwrap_or_default());
+            let normal_form = canonical::read(&form).unwrap_or_default().to_json();
             Content::Json { normal_form, form }
         }
     }

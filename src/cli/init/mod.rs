@@ -1,6 +1,6 @@
 //! `sidecache init`: writes a configuration for a service, from what the service says of itself.
 //!
-//! It asks with `GET` for the service's description, and where there is none, with `OPTIONS` for the paths of the
+//! It asks with `GET` for the service's description, and if it has none, with `OPTIONS` for the paths of the
 //! presets. It sends nothing else.
 
 mod file;

@@ -37,7 +37,7 @@ pub(super) struct Member {
     pub(super) is_list: bool,
 }
 
-/// The title and the operations of a description; `None` if it is none.
+/// The title and the operations of a description; `None` if the document is something else.
 pub(super) fn read(document: &Value) -> Option<(String, Vec<Operation>)> {
     let is_one = document.get("openapi").or_else(|| document.get("swagger")).is_some();
     let paths = document.get("paths").and_then(Value::as_object).filter(|_| is_one)?;

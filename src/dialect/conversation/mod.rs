@@ -110,16 +110,8 @@ pub(crate) fn own_ids(body: &Json<'_>, ignore: &[Pointer]) -> Vec<OwnId> {
     find(body, 0, &ignored, &mut counting);
     let counts = |id: &Id<'_>| counting.iter().any(|other| other.span == id.span);
     let own = all.iter().filter(|id| id.names_conversation && !counts(id));
-    own.map(|id| {
-        let mut json = Vec::new();
-        id.value.write(&mut json);
-        OwnId {
-            name: plain(id.name),
-            text: id.text().to_owned(),
-            json: String::from_utf8_lossy(&json).into_owned(),
-        }
-    })
-    .collect()
+    own.map(|id| OwnId { name: plain(id.name), text: id.text().to_owned(), json: id.value.to_json() })
+        .collect()
 }
 
 /// A name as in [`NAMES`].

@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::support::{Answer, Client, Script, Setup, Sidecache, Upstream};
+use crate::support::{Answer, Client, Script, Setup, Sidecache, Streaming, Upstream};
 
 /// Names the exchange to the scripted upstream.
 const CASE: &str = "x-case";
@@ -158,13 +158,23 @@ impl Exchange {
         }
     }
 
-    async fn ask(&self, client: &Client, name: &str) -> Answer {
+    /// The headers of the request, with the name of the exchange for the upstream.
+    fn request_headers<'a>(&'a self, name: &'a str) -> Vec<(&'a str, &'a str)> {
         let mut headers: Vec<_> =
             self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         // The client sets its own, and takes no compressed answer.
         headers.retain(|(name, _)| !["host", "accept-encoding", "expect"].contains(name));
         headers.push((CASE, name));
-        client.request(&self.method, &self.target, &headers, self.body.clone()).await
+        headers
+    }
+
+    async fn ask(&self, client: &Client, name: &str) -> Answer {
+        client.request(&self.method, &self.target, &self.request_headers(name), self.body.clone()).await
+    }
+
+    /// Asks, and gives the answer as soon as its head is there; an error if none comes.
+    async fn open(&self, client: &Client, name: &str) -> Result<Streaming, String> {
+        client.try_open(&self.method, &self.target, &self.request_headers(name), self.body.clone()).await
     }
 }
 

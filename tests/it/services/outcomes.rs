@@ -1,11 +1,11 @@
 //! What becomes of each recorded exchange.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{RecordedAnswer, Recordings};
 use crate::support::{Answer, Client, run_within};
-
-use std::time::Duration;
 
 #[test]
 fn each_exchange_is_stored_or_not_as_its_preset_says() {

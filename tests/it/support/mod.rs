@@ -25,7 +25,7 @@ use std::{
 
 pub(crate) use self::{
     blackhole::Blackhole,
-    client::{Answer, Client},
+    client::{Answer, Client, Streaming},
     example_service::ExampleService,
     fault_proxy::{Action, FaultProxy},
     measurements::{Times, measured},
