@@ -102,6 +102,9 @@ reasons! {
     NotAsAsked => "not-as-asked",
     /// The answer is not one vector of numbers for each input.
     UnreadVectors => "unread-vectors",
+    /// The answer to a batch does not have one element for each input where the route says, or repeats an id of its
+    /// caller.
+    UnreadBatch => "unread-batch",
     /// The answer is not what its dialect defines.
     Invalid => "invalid",
     /// The answer says nothing.

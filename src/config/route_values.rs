@@ -1,5 +1,7 @@
 //! The formats of a route's keys.
 
+use std::sync::Arc;
+
 use http::Uri;
 
 use super::{
@@ -115,6 +117,37 @@ pub(super) fn words(value: &Value) -> Result<Vec<String>, String> {
 
 pub(super) fn pointers(value: &Value) -> Result<Vec<Pointer>, String> {
     list_of(value, "a list of JSON pointers", str::parse)
+}
+
+/// A pointer to a list in a request's body.
+pub(super) fn batch(value: &Value) -> Result<Pointer, String> {
+    names_alone(value.text("a JSON pointer to a list, as in \"/inputs\"")?)
+}
+
+/// Pointers to lists in an answer; an empty text is the answer itself.
+pub(super) fn batch_answer(value: &Value) -> Result<Arc<[Pointer]>, String> {
+    const TAKES: &str =
+        "a JSON pointer to a list, or a list of them, as in \"/outputs\"; \"\" is the whole answer";
+    let texts = match value {
+        Value::Text(text) if text.is_empty() => return Ok([Pointer::whole()].into()),
+        Value::List(_) => value.texts(TAKES)?,
+        _ => vec![value.text(TAKES)?],
+    };
+    if texts.is_empty() {
+        return Err(format!("takes {TAKES}; found an empty list"));
+    }
+    refuse_repeats(&texts)?;
+    texts.into_iter().map(names_alone).collect()
+}
+
+/// A pointer that leads to one value.
+fn names_alone(text: &str) -> Result<Pointer, String> {
+    let pointer: Pointer = text.parse()?;
+    if pointer.is_of_names() {
+        Ok(pointer)
+    } else {
+        Err(format!("{} leads to several values; write the pointer to the list itself", quote(text)))
+    }
 }
 
 pub(super) fn conditions(value: &Value) -> Result<Vec<Condition>, String> {

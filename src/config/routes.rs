@@ -8,8 +8,8 @@ use super::{
     origin::Source,
     parsers::{HEADER_PATTERNS, SCOPE},
     route_values::{
-        conditions, conversation, framing, invalidates, kind, masks, normalize, parameters, patterns,
-        pointers, replay, settle_until, stream_end, words,
+        batch, batch_answer, conditions, conversation, framing, invalidates, kind, masks, normalize,
+        parameters, patterns, pointers, replay, settle_until, stream_end, words,
     },
     settings::ROUTE_KEYS,
     suggest::{closest, did_you_mean},
@@ -17,9 +17,11 @@ use super::{
 };
 use crate::{
     cache::route::{
-        Identity, Mode, OnAbandon, Route, Scope, SetCookie, Settle, kind::KindTtls, pattern::Pattern,
+        Identity, Mode, OnAbandon, Route, Scope, SetCookie, Settle,
+        kind::{Kind, KindTtls},
+        pattern::Pattern,
     },
-    dialect::{Dialect, Instead, usage::UsageSetting},
+    dialect::{BatchLists, Dialect, Instead, usage::UsageSetting},
     http::headers::HeaderPattern,
 };
 
@@ -154,6 +156,45 @@ impl RouteReader<'_> {
         (!after.is_zero() || until.is_some()).then_some(Settle { after, until })
     }
 
+    /// What `batch` and `batch_answer` say.
+    fn batch(&mut self) -> Option<BatchLists> {
+        let request = self.take("batch", batch);
+        let answers = self.take("batch_answer", batch_answer);
+        for (key, other, example) in
+            [("batch", "batch_answer", "/outputs"), ("batch_answer", "batch", "/inputs")]
+        {
+            if let (Some(entry), None) = (self.entry(key), self.entry(other)) {
+                let message =
+                    format!("route.{key}: needs `{other}` beside it, as in {other} = \"{example}\"");
+                self.faults.add_in_file(self.path, entry.line, &message);
+            }
+        }
+        Some(BatchLists { request: request?, answers: answers? })
+    }
+
+    /// Refuses what cannot be beside `batch`.
+    fn refuse_beside_batch(&mut self, route: &Route) {
+        let Some(line) = self.entry("batch").filter(|_| route.batch.is_some()).map(|entry| entry.line) else {
+            return;
+        };
+        let fault = match route {
+            Route { kind: Kind::Document | Kind::Conversation, .. } => {
+                "is for the kinds query, embedding and other"
+            }
+            Route { mode: Mode::Rfc9111, .. } => {
+                "is not for mode = \"rfc9111\", where a response is stored as it is"
+            }
+            Route { dialect: Some(dialect), .. } if *dialect != Dialect::Json => {
+                "is for JSON of any kind; leave `dialect` out, or write dialect = \"json\""
+            }
+            Route { opens, .. } if opens.instead == Instead::Uuid => {
+                "cuts answers, which opened = \"uuid\" does not allow; write opened = \"null\" or \"empty\""
+            }
+            _ => return,
+        };
+        self.faults.add_in_file(self.path, line, &format!("route.batch: {fault}"));
+    }
+
     fn header_patterns(&mut self, key: &str) -> Option<Vec<HeaderPattern>> {
         self.take(key, HEADER_PATTERNS.parse)
             .map(|list| list.into_iter().map(|(_, pattern)| pattern).collect())
@@ -212,6 +253,7 @@ impl RouteReader<'_> {
         });
         let vary_by = self.take("vary_by", parameters);
         let mask = self.take("mask", masks);
+        let batch = self.batch();
         let good_ends = self.take("good_ends", words);
         let usage = self.take("usage", |value| {
             one_of(value, &[("as-asked", UsageSetting::AsAsked), ("ask", UsageSetting::Ask)])
@@ -252,6 +294,7 @@ impl RouteReader<'_> {
         route.opens.instead = opened.unwrap_or_default();
         route.vary_by = vary_by;
         route.mask = mask.unwrap_or_default();
+        route.batch = batch;
         route.good_ends = good_ends.unwrap_or_default();
         route.usage = usage.unwrap_or(route.usage);
         route.identity = identity.unwrap_or(route.identity);
@@ -262,6 +305,7 @@ impl RouteReader<'_> {
         route.tags = tags;
         route.invalidates = invalidates.unwrap_or_default();
         route.settle = settle;
+        self.refuse_beside_batch(&route);
         Some(route)
     }
 }

@@ -178,7 +178,7 @@ const fn route_key(key: &'static str, about: &'static str) -> RouteKey {
 }
 
 /// Every key of a `[[route]]` table.
-pub(super) static ROUTE_KEYS: [RouteKey; 38] = [
+pub(super) static ROUTE_KEYS: [RouteKey; 40] = [
     route_key("name", "Its name, part of the key and of the logs; its match where there is none."),
     route_key(
         "match",
@@ -251,6 +251,8 @@ pub(super) static ROUTE_KEYS: [RouteKey; 38] = [
     ),
     route_key("vary_by", "The query parameters that count for the key; all where there are none."),
     route_key("mask", "Regular expressions: what they match inside texts does not count in the key."),
+    route_key("batch", "The list in a request's body of which each element has an entry of its own."),
+    route_key("batch_answer", "The lists in an answer with an element for each of these, in the same order."),
     route_key("good_ends", "Further finish and stop reasons that end an answer well."),
     route_key(
         "usage",

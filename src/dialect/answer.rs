@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     ask::Ask,
+    batch::BatchLists,
     conversation::{Opens, RequestIds, TakenOut},
     usage::Usage,
 };
@@ -104,6 +105,8 @@ impl Answer {
 pub struct JudgeOptions<'a> {
     /// What its request asks for.
     pub(crate) ask: &'a Ask,
+    /// The lists that the route cuts answers at.
+    pub(crate) batch: Option<&'a BatchLists>,
     /// Whether answers that call tools are stored.
     pub(crate) cache_tool_calls: bool,
     /// What the route says that is an error.

@@ -19,9 +19,9 @@ pub struct Ask {
     pub(crate) choices: u64,
     /// Whether the upstream answers before the work is done, which goes on under the answer's id.
     pub(crate) runs_in_background: bool,
-    /// How many vectors the request asks for.
+    /// How many inputs the request has, if each has an entry of its own; else 0.
     pub(crate) inputs: usize,
-    /// Whether these may come as base64.
+    /// Whether vectors may come as base64.
     pub(crate) takes_base64: bool,
 }
 

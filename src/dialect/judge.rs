@@ -9,6 +9,7 @@ use http::HeaderMap;
 
 use super::{
     answer::{Answer, Document, JudgeOptions, StreamEnd},
+    batch::{Answers, Shape},
     conversation::IdReader,
     name::Dialect,
 };
@@ -55,7 +56,7 @@ impl Dialect {
                 }
             }
         };
-        extracted.add_to(answer, body)
+        extracted.add_to(of_batch(answer, &options, body), body)
     }
 
     /// Whether a stream ends with this event; `end` is what the route says of it.
@@ -66,6 +67,17 @@ impl Dialect {
     fn tag_pointers(self, tags: Option<&[Pointer]>) -> Vec<Pointer> {
         let own = || self.api().tags().iter().filter_map(|pointer| pointer.parse().ok()).collect();
         tags.map_or_else(own, <[Pointer]>::to_vec)
+    }
+}
+
+/// `answer`, which has `body` for its body, if it can be cut at the lists of a batch.
+fn of_batch(answer: Answer, options: &JudgeOptions<'_>, body: &Bytes) -> Answer {
+    let (Some(lists), 1..) = (options.batch, options.ask.inputs) else { return answer };
+    let shape = Shape::new(Some(lists));
+    match Answers::read(&shape, body, options.ask) {
+        _ if answer.verdict.is_err() => answer,
+        Ok(answers) => Answer { model: answers.model, usage: answers.usage, ..answer },
+        Err(fault) => Answer { verdict: Err(shape.reason(fault)), ..answer },
     }
 }
 
@@ -190,7 +202,7 @@ impl<'a> Extracted<'a> {
         let Some(json) = document.json() else { return self.read_unparsed(document.text) };
         self.conditions.read(json);
         self.read_tags(json);
-        self.read_ids(|ids| ids.read_document(json, 0));
+        self.read_ids(|ids| ids.read_document(json, document.text, 0));
     }
 
     fn read_tags(&mut self, json: &Json<'_>) {

@@ -4,6 +4,7 @@
 //! - `name.rs`: the [`Dialect`]s and their names; `registry.rs`: what each of them is.
 //! - `api.rs`: the trait that each API implements, in a file or folder of its own.
 //! - `ask.rs`: what a request asks for; `answer.rs`, `judge.rs`: what an answer is worth.
+//! - `batch/`: requests with several inputs, above all embeddings.
 //! - `convert.rs`: one form of an answer from the other; `edit.rs`, `identity.rs`: what is changed in a body.
 //! - `ends.rs`, `failure.rs`, `choices.rs`, `events.rs`, `usage.rs`, `conversation.rs`: what several APIs share.
 //!
@@ -13,11 +14,11 @@ mod answer;
 mod anthropic;
 mod api;
 mod ask;
+mod batch;
 mod choices;
 mod conversation;
 mod convert;
 mod edit;
-mod embedding;
 mod ends;
 mod events;
 mod failure;
@@ -36,6 +37,8 @@ mod tests;
 pub(crate) mod usage;
 
 pub use self::ask::Ask;
+pub(crate) use self::batch::BatchLists;
+pub(crate) use self::batch::Unshared;
 pub use self::conversation::RequestIds;
 pub(crate) use self::convert::Placement;
 pub use self::convert::{Rendered, StoredAnswer, place, serve};
@@ -43,11 +46,11 @@ pub use self::name::Dialect;
 pub(crate) use self::{
     answer::{Answer, JudgeOptions, StreamEnd},
     ask::Form,
+    batch::{Answers, AnswersError, Inputs, Shape},
     conversation::{
         Instead, Opens, OwnId, Slot, SlotFill, TakenOut, conversations, fill, is_conversation_name, own_ids,
     },
     convert::BY_HAND,
     edit::Edit,
-    embedding::{Inputs, Vectors, VectorsError},
     identity::renewed,
 };

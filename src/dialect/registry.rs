@@ -7,7 +7,7 @@ use super::{
     anthropic,
     api::Api,
     ask::{Ask, Form},
-    embedding,
+    batch,
     name::Dialect,
     ollama, openai, plain, rag,
     usage::UsageSetting,
@@ -37,7 +37,7 @@ impl Dialect {
             Self::OllamaChat => &ollama::Ollama { text: ollama::TextMember::Message },
             Self::OllamaGenerate => &ollama::Ollama { text: ollama::TextMember::Response },
             Self::Rag => &rag::Rag,
-            Self::Embedding => &embedding::Embedding,
+            Self::Embedding => &batch::Embedding,
             Self::Json => &plain::Plain::Json,
             Self::None => &plain::Plain::Bytes,
         }

@@ -72,11 +72,6 @@ pub fn write(json: &Json<'_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes the normal form of a value that is a question's text, if it is a string.
-pub(crate) fn write_alone(json: &Json<'_>, normalize: &[Normalize], mask: &[Mask], out: &mut Vec<u8>) {
-    Writer { normalize, mask }.value(json, &[], &[&[]], out);
-}
-
 /// Writes a length and then the bytes, so that nothing behind them can be taken for a part of them.
 pub(crate) fn write_part(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());

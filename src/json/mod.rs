@@ -15,7 +15,7 @@ pub(crate) mod splice;
 
 use std::{borrow::Cow, ops::Range};
 
-pub(crate) use self::parser::Parser;
+pub(crate) use self::parser::{Parser, element_spans};
 
 /// A document that is nested deeper is refused, which bounds the stack.
 pub(crate) const MAX_DEPTH: usize = 128;

@@ -300,6 +300,18 @@ impl<'a> Parser<'a> {
     }
 }
 
+/// Where the elements of the array at `span` of `text` are; `None` if there is no array.
+pub(crate) fn element_spans(text: &[u8], span: &Range<usize>) -> Option<Vec<Range<usize>>> {
+    let mut spans = Vec::new();
+    let note = |parser: &mut Parser<'_>| {
+        let own = parser.skip()?;
+        spans.push(span.start + own.start..span.start + own.end);
+        Ok(())
+    };
+    Parser::over(text.get(span.clone())?, |parser| parser.elements(note)).ok()?;
+    Some(spans)
+}
+
 fn has_repeats(members: &[Member<'_>]) -> bool {
     if members.len() <= 16 {
         return (1..members.len())

@@ -36,6 +36,23 @@ impl Pointer {
         collect(&self.tokens, document, found);
     }
 
+    /// Whether every step is a name, so that it leads to one value.
+    pub(crate) fn is_of_names(&self) -> bool {
+        self.tokens.iter().all(|token| matches!(token, Token::Name(_)))
+    }
+
+    /// The way from each element of the list at `list`; `None` if this pointer does not go through all of them.
+    pub(crate) fn within_elements_of(&self, list: &Self) -> Option<Self> {
+        let rest = self.tokens.strip_prefix(&list.tokens[..])?.strip_prefix(&[Token::Any])?;
+        let text = self.text.strip_prefix(&list.text)?.strip_prefix("/*")?;
+        Some(Self { text: text.to_owned(), tokens: rest.to_vec() })
+    }
+
+    /// The whole document (RFC 6901, section 5: the empty text).
+    pub(crate) const fn whole() -> Self {
+        Self { text: String::new(), tokens: Vec::new() }
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -106,6 +123,23 @@ fn parse_token(token: &str) -> Result<Token, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_within_the_elements_of_a_list() {
+        let pointer = |text: &str| text.parse::<Pointer>().expect("a pointer");
+        for (list, inner, expected) in [
+            ("/a", "/a/*/b", Some(pointer("/b"))),
+            ("/a", "/a/*/b/*", Some(pointer("/b/*"))),
+            ("/a/b", "/a/b/*", Some(Pointer::whole())),
+            ("/a", "/a", None),
+            ("/a", "/a/0/b", None),
+            ("/a", "/b/*/b", None),
+            ("/a/b", "/a/*", None),
+        ] {
+            assert_eq!(pointer(inner).within_elements_of(&pointer(list)), expected, "{inner} in {list}");
+        }
+        assert!(pointer("/a/b").is_of_names() && !pointer("/a/*").is_of_names());
+    }
 
     #[test]
     fn collects_texts_and_numbers() {

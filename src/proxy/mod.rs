@@ -3,7 +3,7 @@
 //! ```text
 //! handle → health page, or the route that covers it
 //!   no route, or one without cache → passthrough: streamed both ways
-//!   a route with cache → body read → classified → inputs with an entry each? → embeddings: stored ones, a fill for the rest
+//!   a route with cache → body read → classified → inputs with an entry each? → batch: stored ones, a fill for the rest
 //!     else → lookup → fresh?
 //!     yes   → the stored answer
 //!     stale → the stored answer, while a fill asks the upstream
@@ -12,12 +12,12 @@
 
 pub(crate) mod accepted_credentials;
 pub(crate) mod access_log;
+pub(crate) mod batch;
 pub(crate) mod body;
 pub(crate) mod cached;
 pub(crate) mod coalesce;
 pub(crate) mod context;
 pub(crate) mod cors;
-pub(crate) mod embeddings;
 pub(crate) mod error;
 pub(crate) mod exchange;
 pub(crate) mod fetch;
@@ -222,7 +222,7 @@ impl Proxy {
         let mut plan = FillPlan::new(Arc::clone(context), &parts.headers);
         if let Some(batch) = &context.cache_request.batch {
             let request = context.request(*parts, body);
-            return Box::pin(embeddings::embed(plan, batch, request)).await;
+            return Box::pin(batch::answer(plan, batch, request)).await;
         }
         let only_if_cached = context.cache_request.directives.only_if_cached;
         let kind = context.route.kind;

@@ -1,5 +1,5 @@
-//! The inputs of one request for embeddings. Each has a key and an entry of its own, and inputs that mean the
-//! same share both. Pure.
+//! The inputs of one request. Each has a key and an entry of its own, and inputs that mean the same share both.
+//! Pure.
 
 use std::collections::{HashMap, hash_map};
 
@@ -10,7 +10,7 @@ use crate::{
         entry::Entry,
         key::{Key, KeyId},
     },
-    dialect::{Inputs, Vectors, usage::Usage},
+    dialect::{Answers, Ask, Inputs, Shape, usage::Usage},
     http::headers::forget_body,
     reason::Reason,
 };
@@ -19,6 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Batch {
     inputs: Inputs,
+    shape: Shape,
     /// Of the distinct inputs, in the order in which they first come.
     keys: Vec<Key>,
     /// Where each distinct input comes first among all inputs.
@@ -29,7 +30,7 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// `of_inputs` has the key of each input.
-    pub(crate) fn new(inputs: Inputs, of_inputs: Vec<Key>) -> Self {
+    pub(crate) fn new(inputs: Inputs, shape: Shape, of_inputs: Vec<Key>) -> Self {
         let mut keys = Vec::new();
         let mut firsts = Vec::new();
         let mut order = Vec::new();
@@ -45,11 +46,16 @@ impl Batch {
             };
             order.push(number);
         }
-        Self { inputs, keys, firsts, order }
+        Self { inputs, shape, keys, firsts, order }
     }
 
     pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
+    }
+
+    /// How its answers are written.
+    pub(crate) const fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// For each input, which distinct input it is.
@@ -69,6 +75,7 @@ impl Batch {
         let lengths: Vec<_> = self.inputs.lengths().collect();
         Wanted {
             keys: chosen.iter().map(|number| self.keys[*number].clone()).collect(),
+            shape: self.shape.clone(),
             lengths: chosen.iter().map(|number| lengths[self.firsts[*number]] as u64).collect(),
         }
     }
@@ -78,6 +85,7 @@ impl Batch {
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     keys: Vec<Key>,
+    shape: Shape,
     /// How many bytes of the request each takes.
     lengths: Vec<u64>,
 }
@@ -87,15 +95,26 @@ impl Wanted {
         &self.keys
     }
 
+    /// How their answer is written.
+    pub(crate) const fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     /// The entry of each input, from `whole`, the answer to all of them.
     ///
     /// # Errors
     /// If an entry would be larger than `max_entry` bytes, or `whole` does not answer these inputs.
     pub(crate) fn entries(&self, whole: &Entry, max_entry: usize) -> Result<Vec<(Key, Entry)>, Reason> {
-        let vectors = Vectors::read(&whole.body, self.keys.len(), true).map_err(|_| Reason::UnreadVectors)?;
+        let ask = Ask { inputs: self.keys.len(), takes_base64: true, ..Ask::default() };
+        let answers = match Answers::read(&self.shape, &whole.body, &ask) {
+            // Its places are those of the whole answer.
+            Ok(answers) if whole.slots.is_empty() => answers,
+            Ok(_) => return Err(Reason::UnreadBatch),
+            Err(fault) => return Err(self.shape.reason(fault)),
+        };
         let shares = self.shares(whole.usage.unwrap_or_default());
         let entry = |((place, key), usage): ((usize, &Key), Usage)| {
-            let body = vectors.alone(place);
+            let body = answers.alone(place);
             if body.len() > max_entry {
                 return Err(Reason::TooLarge);
             }
@@ -139,10 +158,9 @@ mod tests {
 
     fn batch(texts: &[&str]) -> Batch {
         let body = serde_json::json!({ "input": texts }).to_string();
-        let inputs =
-            Inputs::find(body.as_bytes(), &Json::parse(body.as_bytes()).expect("JSON")).expect("inputs");
+        let inputs = Inputs::of_embeddings(body.as_bytes(), &Json::parse(body.as_bytes()).expect("JSON"));
         let key = |text: &&str| Key::new("ns".into(), Kind::Embedding, blake3::hash(text.as_bytes()));
-        Batch::new(inputs, texts.iter().map(key).collect())
+        Batch::new(inputs.expect("inputs"), Shape::Vectors, texts.iter().map(key).collect())
     }
 
     #[test]
@@ -182,7 +200,7 @@ mod tests {
         /// What the inputs took is what all of them took.
         #[test]
         fn shares_add_up(lengths in proptest::collection::vec(1..10_000_u64, 1..20), total: u64) {
-            let wanted = Wanted { keys: Vec::new(), lengths };
+            let wanted = Wanted { keys: Vec::new(), shape: Shape::Vectors, lengths };
             let usage = Usage { prompt: Some(total), completion: None, total: Some(total) };
             let shares = wanted.shares(usage);
             prop_assert_eq!(shares.into_iter().reduce(Usage::plus), Some(usage));

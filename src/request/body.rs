@@ -142,6 +142,11 @@ impl BodyContext<'_> {
         named.into_iter().chain(above).collect()
     }
 
+    /// Whether a question names a conversation, be it one that the route ignores.
+    pub(crate) fn names_conversation(&self, json: &Json<'_>) -> bool {
+        !self.conversations(json).is_empty() || !self.own_ids(json).is_empty()
+    }
+
     fn own_ids(&self, json: &Json<'_>) -> Vec<OwnId> {
         if self.route.kind == Kind::Query { own_ids(json, &self.route.ignore) } else { Vec::new() }
     }

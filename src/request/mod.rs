@@ -27,12 +27,12 @@ use crate::{
             Target, TargetId,
             resource::{Resource, Resources},
         },
-        key::{self, Body, BodyDigest, Key, namespace::Namespace},
+        key::{Body, BodyDigest, InputDigests, Key, namespace::Namespace},
         request_directives::RequestDirectives,
         rfc9111::{conditional::Conditions, range::Range},
         route::{Mode, kind::Kind},
     },
-    dialect::{Ask, Dialect, Inputs, OwnId, RequestIds},
+    dialect::{Ask, Dialect, Inputs, OwnId, RequestIds, Shape},
     json::{Json, JsonError},
     reason::Reason,
     request::{
@@ -51,7 +51,7 @@ pub(crate) struct CacheRequest {
     pub(crate) bypass: Option<Reason>,
     /// The key that the answer is stored under; `None` if it is not stored.
     pub(crate) key: Option<Key>,
-    /// The inputs of a request for embeddings, which have an entry each; then `key` is their joint key.
+    /// The inputs of a batch, which have an entry each; then `key` is their joint key.
     pub(crate) batch: Option<Arc<Batch>>,
     pub(crate) dialect: Dialect,
     pub(crate) ask: Ask,
@@ -117,9 +117,8 @@ pub(crate) fn classify(
 ) -> Result<Box<CacheRequest>, PassThroughReason> {
     let route = &head.route;
     let classifier = Classifier { head, parts, classify_context };
-    // The inputs of a request for embeddings have entries of their own, so the whole body is not remembered.
-    let remembers =
-        head.reads_json(body.bytes) && route.kind != Kind::Embedding && route.caches(&parts.method);
+    // The inputs of a batch have entries of their own, so the whole body is not remembered.
+    let remembers = head.reads_json(body.bytes) && !route.may_be_batch() && route.caches(&parts.method);
     let body_id = remembers.then(|| body.id(&classify_context.parse_cache));
     if let Some(parsed) =
         body_id.and_then(|id| classify_context.parse_cache.recall(&id, route, parts.uri.path()))
@@ -180,7 +179,10 @@ impl<'a> Classifier<'a> {
         let dialect = route.dialect_for(parts.uri.path(), json);
         let fits = dialect.fits(json, route.model_elsewhere) && !(route.builtin && dialect == Dialect::Json);
         match (fits, route.builtin) {
-            (true, _) if dialect == Dialect::Embedding => Ok(self.batch(body.bytes, json)),
+            (true, _) if dialect == Dialect::Embedding => Ok(self.embeddings(body.bytes, json)),
+            (true, _) if let Some(inputs) = self.inputs(body.bytes, json) => {
+                Ok(self.batch(dialect, body.bytes, json, inputs))
+            }
             (true, _) => {
                 let parsed =
                     ParsedBody::new(self.body_context(), dialect, json, body.bytes, Body::Json(json));
@@ -241,21 +243,41 @@ impl<'a> Classifier<'a> {
     }
 
     /// A request for embeddings. If its inputs cannot be found one by one, it is not cached.
-    fn batch(&self, body: &[u8], json: &Json<'_>) -> CacheRequest {
-        let read = |counts| ParsedBody::new(self.body_context(), Dialect::Embedding, json, body, counts);
-        let Some(inputs) = Inputs::find(body, json) else {
-            return self.cache_request(read(Body::Json(json)), Some(Reason::RequestNotInDialect));
-        };
-        let mut cache_request = self.cache_request(read(Body::Shared(json, inputs.unshared_members())), None);
+    fn embeddings(&self, body: &[u8], json: &Json<'_>) -> CacheRequest {
+        match Inputs::of_embeddings(body, json) {
+            Some(inputs) => self.batch(Dialect::Embedding, body, json, inputs),
+            None => {
+                let read =
+                    ParsedBody::new(self.body_context(), Dialect::Embedding, json, body, Body::Json(json));
+                self.cache_request(read, Some(Reason::RequestNotInDialect))
+            }
+        }
+    }
+
+    /// A request whose `inputs` have an entry each.
+    fn batch(&self, dialect: Dialect, body: &[u8], json: &Json<'_>, inputs: Inputs) -> CacheRequest {
+        let shared = Body::Shared(json, inputs.unshared());
+        let parsed = ParsedBody::new(self.body_context(), dialect, json, body, shared);
+        let mut cache_request = self.cache_request(parsed, None);
         cache_request.ask.inputs = inputs.count();
         if let Some(shared) = cache_request.key.take() {
-            let key = |input| shared.derived(|shared| key::input_digest(&self.head.route, shared, input));
+            let route = &self.head.route;
+            let digests = InputDigests::new(route);
+            let key = |input| shared.derived(|shared| digests.digest(shared, input));
             let keys: Vec<_> = inputs.values(json).iter().map(key).collect();
-            let batch = Batch::new(inputs, keys);
+            let batch = Batch::new(inputs, Shape::new(route.batch.as_ref()), keys);
             cache_request.key = Key::joint(batch.keys());
             cache_request.batch = Some(Arc::new(batch));
         }
         cache_request
+    }
+
+    /// The inputs of a request, on a route that says where they are. A request that names a conversation is one
+    /// request, and so is its answer.
+    fn inputs(&self, body: &[u8], json: &Json<'_>) -> Option<Inputs> {
+        let lists = self.head.route.batch.as_ref()?;
+        let is_alone = self.head.conversations.is_empty() && !self.body_context().names_conversation(json);
+        is_alone.then(|| Inputs::of_lists(lists, body, json)).flatten()
     }
 
     fn targets(&self, conversations: &[String], key: Option<&Key>) -> Vec<Target> {

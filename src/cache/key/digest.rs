@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts, u
 
 use crate::{
     cache::route::{Mode, Route, Scope},
-    dialect::Dialect,
+    dialect::{Dialect, Unshared},
     http::headers::{self, HeaderPattern, any_matches},
     json::{
         Json,
@@ -105,8 +105,8 @@ pub enum Body<'a> {
     Parts(&'a [u8]),
     /// What the JSON means, in its normal form.
     Json(&'a Json<'a>),
-    /// Its meaning without these members: what the inputs of a request for embeddings have in common.
-    Shared(&'a Json<'a>, [&'static str; 2]),
+    /// Its meaning without these parts: what the inputs of a batch have in common.
+    Shared(&'a Json<'a>, Unshared<'a>),
 }
 
 /// The digest of everything in `request` that can change its answer.
@@ -251,11 +251,18 @@ fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
 /// Writes what counts of a JSON body (`canonical::read` shows it), and nothing of other bodies.
 pub(crate) fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>, out: &mut Vec<u8>) {
     let streams = ["stream", "stream_options"];
-    let (json, ignored) = match &body {
+    let (json, members) = match &body {
         Body::Bytes(_) | Body::Parts(_) => return,
         Body::Json(json) if dialect.has_stream_member() => (json, &streams[..]),
         Body::Json(json) => (json, &[][..]),
-        Body::Shared(json, ignored) => (json, &ignored[..]),
+        Body::Shared(json, Unshared::Members(members)) => (json, &members[..]),
+        Body::Shared(json, Unshared::List(_)) => (json, &[][..]),
+    };
+    let ignore = match body {
+        Body::Shared(_, Unshared::List(list)) => {
+            Cow::Owned([&route.ignore[..], std::slice::from_ref(list)].concat())
+        }
+        _ => Cow::Borrowed(&route.ignore[..]),
     };
     let text = match &route.text {
         _ if route.normalize.is_empty() => Vec::new(),
@@ -263,8 +270,8 @@ pub(crate) fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>,
         None => dialect.text(),
     };
     let rules = canonical::Rules {
-        ignore: &route.ignore,
-        ignore_members: ignored,
+        ignore: &ignore,
+        ignore_members: members,
         text: &text,
         normalize: &route.normalize,
         mask: &route.mask,
@@ -272,17 +279,52 @@ pub(crate) fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>,
     canonical::write(json, &rules, out);
 }
 
-/// The digest of one input of a request on `route`; `shared` is the digest of what all its inputs have in
-/// common. The input always counts, whatever the route ignores, and has the same digest alone and in a list.
-pub(crate) fn input_digest(route: &Route, shared: &blake3::Hash, input: &Json<'_>) -> blake3::Hash {
-    let is_text = route.text.as_ref().is_none_or(|pointers| {
-        let own = Dialect::Embedding.text();
-        pointers.iter().any(|pointer| own.contains(pointer))
-    });
-    let mut out = Vec::with_capacity(256);
-    write_part(shared.as_bytes(), &mut out);
-    canonical::write_alone(input, if is_text { &route.normalize } else { &[] }, &route.mask, &mut out);
-    blake3::hash(&out)
+/// How the inputs of a batch count, each by itself.
+#[derive(Debug)]
+pub(crate) struct InputDigests<'a> {
+    route: &'a Route,
+    /// What is left out of each input, and where its text is.
+    ignore: Vec<Pointer>,
+    text: Vec<Pointer>,
+}
+
+impl<'a> InputDigests<'a> {
+    pub(crate) fn new(route: &'a Route) -> Self {
+        let (ignore, text) = match &route.batch {
+            Some(lists) => {
+                let of_inputs = |pointers: &[Pointer]| -> Vec<_> {
+                    pointers.iter().filter_map(|pointer| pointer.within_elements_of(&lists.request)).collect()
+                };
+                (of_inputs(&route.ignore), of_inputs(route.text.as_deref().unwrap_or_default()))
+            }
+            None => {
+                let own = Dialect::Embedding.text();
+                let is_text = |pointers: &Vec<Pointer>| pointers.iter().any(|pointer| own.contains(pointer));
+                let text = route.text.as_ref().is_none_or(is_text).then(Pointer::whole);
+                (Vec::new(), text.into_iter().collect())
+            }
+        };
+        // An input always counts, whatever the route ignores.
+        let ignore = ignore.into_iter().filter(|pointer| *pointer != Pointer::whole()).collect();
+        Self { route, ignore, text }
+    }
+
+    /// The digest of one input, the same one alone and in a list; `shared` is that of what all inputs have in common.
+    pub(crate) fn digest(&self, shared: &blake3::Hash, input: &Json<'_>) -> blake3::Hash {
+        let Self { route, ignore, text } = self;
+        let mut out = Vec::with_capacity(256);
+        write_part(shared.as_bytes(), &mut out);
+        if let Some(lists) = &route.batch {
+            write_all(lists.answers.iter().map(Pointer::as_str), &mut out);
+        }
+        let (normalize, mask) = (&route.normalize, &route.mask);
+        canonical::write(
+            input,
+            &canonical::Rules { ignore, ignore_members: &[], text, normalize, mask },
+            &mut out,
+        );
+        blake3::hash(&out)
+    }
 }
 
 #[cfg(test)]
@@ -479,12 +521,16 @@ mod tests {
                 target: "/ask",
                 headers: &HeaderMap::new(),
                 host_counts: false,
-                body: BodyDigest::new(route, Dialect::Embedding, Body::Shared(&json, ["input", "user"])),
+                body: BodyDigest::new(
+                    route,
+                    Dialect::Embedding,
+                    Body::Shared(&json, Unshared::Members(["input", "user"])),
+                ),
             })
         };
         let of = |body: &str, input: &str, route: &Route| {
             let input = Json::parse(input.as_bytes()).expect("JSON");
-            input_digest(route, &shared(body, route), &input)
+            InputDigests::new(route).digest(&shared(body, route), &input)
         };
         let mut plain = route();
         let one = of(r#"{"model":"m","input":["a"],"user":"u"}"#, r#""a""#, &plain);

@@ -14,8 +14,8 @@ use std::{
 use serde::{Serialize, Serializer};
 
 pub use self::digest::{Body, BodyDigest, Request, digest, is_keyed};
+pub(crate) use self::digest::{InputDigests, write_normal_form};
 pub(crate) use self::digest::{head_digest, headers_in_key, whole_digest};
-pub(crate) use self::digest::{input_digest, write_normal_form};
 pub(crate) use self::multipart::normal_form as multipart_form;
 use crate::{
     cache::{encryption::Encryption, key::namespace::Namespace, route::kind::Kind},

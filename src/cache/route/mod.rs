@@ -15,7 +15,7 @@ use crate::{
         kind::{Kind, KindTtls},
         pattern::Pattern,
     },
-    dialect::{Ask, Dialect, JudgeOptions, Opens, RequestIds, StreamEnd, usage::UsageSetting},
+    dialect::{Ask, BatchLists, Dialect, JudgeOptions, Opens, RequestIds, StreamEnd, usage::UsageSetting},
     http::{
         headers::{self, HeaderPattern},
         sse::{Event, Framing},
@@ -175,6 +175,8 @@ pub struct Route {
     pub vary_by: Option<Vec<String>>,
     /// What does not count in any text of a body.
     pub mask: Vec<Mask>,
+    /// The list of which each element has an entry of its own, and the lists of answers.
+    pub batch: Option<BatchLists>,
     /// Further words that end an answer well.
     pub good_ends: Vec<String>,
     /// Whether the upstream is asked for a stream's usage.
@@ -277,6 +279,7 @@ impl Route {
     pub fn judging<'a>(&'a self, ask: &'a Ask, ids: Option<RequestIds<'a>>) -> JudgeOptions<'a> {
         JudgeOptions {
             ask,
+            batch: self.batch.as_ref(),
             cache_tool_calls: self.cache_tool_calls,
             error: &self.error,
             require: &self.require,
@@ -287,11 +290,17 @@ impl Route {
         }
     }
 
+    /// Whether a request may have several inputs, each with an entry of its own.
+    pub(crate) fn may_be_batch(&self) -> bool {
+        self.batch.is_some() || self.kind == Kind::Embedding
+    }
+
     /// The dialect of a JSON request that the route covers: the route's own, or else the one that path and
     /// body show.
     pub fn dialect_for(&self, path: &str, body: &Json<'_>) -> Dialect {
         match (self.dialect, self.kind) {
             (Some(dialect), _) => dialect,
+            (None, _) if self.batch.is_some() => Dialect::Json,
             (None, Kind::Embedding) => Dialect::Embedding,
             (None, Kind::Query) => Dialect::candidates(path)
                 .find(|dialect| dialect.fits(body, self.model_elsewhere))
@@ -350,6 +359,7 @@ impl Route {
             opens: Opens::default(),
             vary_by: None,
             mask: Vec::new(),
+            batch: None,
             good_ends: Vec::new(),
             usage: UsageSetting::AsAsked,
             identity: Identity::Recorded,

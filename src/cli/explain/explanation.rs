@@ -196,13 +196,16 @@ fn explain_covered(
         Dialect::None => None,
         _ => Json::parse(body).ok(),
     };
-    let inputs =
-        json.as_ref().filter(|_| cache_request.batch.is_some()).and_then(|json| Inputs::find(body, json));
+    let divided = json.as_ref().filter(|_| cache_request.batch.is_some());
+    let inputs = divided.and_then(|json| match &route.batch {
+        Some(lists) => Inputs::of_lists(lists, body, json),
+        None => Inputs::of_embeddings(body, json),
+    });
     let multipart = key::multipart_form(&parts.headers, body);
     let keyed_body = match (&json, &inputs) {
         (None, _) => multipart.as_deref().map_or(Body::Bytes(body), Body::Parts),
         (Some(json), None) => Body::Json(json),
-        (Some(json), Some(inputs)) => Body::Shared(json, inputs.unshared_members()),
+        (Some(json), Some(inputs)) => Body::Shared(json, inputs.unshared()),
     };
     let digest = BodyDigest::new(route, cache_request.dialect, keyed_body);
     let request =

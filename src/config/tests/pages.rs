@@ -56,8 +56,13 @@ fn the_table_of_a_route_has_every_key_with_an_example_that_loads() {
         let required = ["match = \"POST /ask\"", "kind = \"query\""];
         let others = required.iter().filter(|line| !line.starts_with(&format!("{key} =")));
         let table: String = others.map(|line| format!("{line}\n")).collect();
-        // What settles is what the route invalidates.
-        let also = if key.starts_with("settle") { "invalidates = [\"query\"]\n" } else { "" };
+        let also = match key {
+            // What settles is what the route invalidates.
+            "settle" | "settle_until" => "invalidates = [\"query\"]\n",
+            "batch" => "batch_answer = \"/outputs\"\n",
+            "batch_answer" => "batch = \"/inputs\"\n",
+            _ => "",
+        };
         let loaded = loaded(&format!("[[route]]\n{table}{also}{example}\n"));
         assert!(!loaded.config.routes[0].builtin, "{key}");
     }

@@ -5,7 +5,7 @@ use http::HeaderName;
 use super::*;
 use crate::{
     cache::route::{ConversationPlace, Invalidates, Mode, Scope, SetCookie, Settle, SettleUntil, kind::Kind},
-    dialect::{Dialect, Instead, StreamEnd},
+    dialect::{BatchLists, Dialect, Instead, StreamEnd},
     http::sse::Framing,
     json::{canonical::Normalize, mask::Mask, pointer::Pointer},
 };
@@ -271,6 +271,72 @@ fn what_is_wrong_with_settling() {
     let keys = "settle_until = [\"GET /a?b=c\", \"/busy = false\", \"!/x\"]";
     assert_eq!(settle(keys), Some(Settle { after: Duration::ZERO, until: until.clone() }));
     assert_eq!(settle(&format!("settle = 3\n{keys}")), Some(Settle { after, until }));
+}
+
+#[test]
+fn a_batch_has_two_sides() {
+    let batch = |keys: &str| {
+        let text = format!("[[route]]\nmatch = \"POST /ask\"\nkind = \"query\"\n{keys}");
+        config(&text).routes[0].batch.clone().expect("a batch")
+    };
+    let pointer = |text: &str| text.parse().expect("a pointer");
+    for (answers, expected) in [
+        ("\"/out\"", vec![pointer("/out")]),
+        ("[\"/out\", \"/m/ids\"]", vec![pointer("/out"), pointer("/m/ids")]),
+        ("\"\"", vec![Pointer::whole()]),
+    ] {
+        let found = batch(&format!("batch = \"/in\"\nbatch_answer = {answers}"));
+        assert_eq!(found, BatchLists { request: pointer("/in"), answers: expected.into() });
+    }
+    let both = "batch = \"/in\"\nbatch_answer = \"/out\"\n";
+    for (keys, line, wanted) in [
+        ("batch = \"/in\"", 5, "batch: needs `batch_answer` beside it, as in batch_answer = \"/outputs\""),
+        ("batch_answer = \"/out\"", 5, "batch_answer: needs `batch` beside it, as in batch = \"/inputs\""),
+        (
+            "batch = \"/in/*\"\nbatch_answer = \"/out\"",
+            5,
+            "batch: \"/in/*\" leads to several values; write the pointer to the list itself",
+        ),
+        (
+            "batch = \"in\"\nbatch_answer = \"/out\"",
+            5,
+            "batch: `in` is no JSON pointer: it must begin with `/`, as in \"/metadata\"",
+        ),
+        (
+            "batch = 1\nbatch_answer = \"/out\"",
+            5,
+            "batch: takes a JSON pointer to a list, as in \"/inputs\"; found an integer",
+        ),
+        (
+            "batch = \"/in\"\nbatch_answer = []",
+            6,
+            "batch_answer: takes a JSON pointer to a list, or a list of them, as in \"/outputs\"; \"\" is the whole answer; found an empty list",
+        ),
+        ("batch = \"/in\"\nbatch_answer = [\"/o\", \"/o\"]", 6, "batch_answer: has \"/o\" twice"),
+        (
+            &format!("{both}mode = \"rfc9111\""),
+            5,
+            "batch: is not for mode = \"rfc9111\", where a response is stored as it is",
+        ),
+        (
+            &format!("{both}dialect = \"rag\""),
+            5,
+            "batch: is for JSON of any kind; leave `dialect` out, or write dialect = \"json\"",
+        ),
+        (
+            &format!("{both}opened = \"uuid\""),
+            5,
+            "batch: cuts answers, which opened = \"uuid\" does not allow; write opened = \"null\" or \"empty\"",
+        ),
+    ] {
+        let text = format!("[[route]]\nmatch = \"POST /ask\"\nkind = \"query\"\n{keys}");
+        assert_eq!(faults(&with_upstream(&text)), format!("s.toml:{line}: route.{wanted}"), "{keys}");
+    }
+    for kind in ["document", "conversation"] {
+        let text = format!("[[route]]\nmatch = \"POST /ask\"\nkind = \"{kind}\"\n{both}");
+        let wanted = "s.toml:5: route.batch: is for the kinds query, embedding and other";
+        assert_eq!(faults(&with_upstream(&text)), wanted);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::{
     dialect::api::is_one_of,
     http::sse::{Event, Framing},
     json::{
-        Json, Member,
+        Json, Member, element_spans,
         pointer::{Pointer, Token},
         splice::Splicer,
     },
@@ -46,6 +46,8 @@ pub(in crate::dialect) struct IdReader<'a> {
 struct FoundId {
     /// Where it is in the body.
     span: Range<usize>,
+    /// Whether it is an element of a list. It is the value of a member otherwise.
+    is_element: bool,
     kind: FoundKind,
 }
 
@@ -69,13 +71,18 @@ impl<'a> IdReader<'a> {
         Self { request, opens, found: Vec::new() }
     }
 
-    /// Notes the ids in the document `json`, which begins at `start` of the body.
+    /// Notes the ids in the document `json`, which has this `text` and begins at `start` of the body.
     ///
     /// # Errors
     /// `opens-conversation` if an id cannot be taken out.
-    pub(in crate::dialect) fn read_document(&mut self, json: &Json<'_>, start: usize) -> Result<(), Reason> {
+    pub(in crate::dialect) fn read_document(
+        &mut self,
+        json: &Json<'_>,
+        text: &[u8],
+        start: usize,
+    ) -> Result<(), Reason> {
         let found = match &self.opens.pointers {
-            Some(pointers) => self.at_pointers(pointers, json)?,
+            Some(pointers) => self.at_pointers(pointers, json, text)?,
             None => self.by_known_names(json),
         };
         self.found.extend(
@@ -98,7 +105,7 @@ impl<'a> IdReader<'a> {
         }
         let Ok(json) = Json::parse(data) else { return self.read_unparsed(data) };
         let known = self.found.len();
-        self.read_document(&json, event.span.as_ref().map_or(0, |span| span.start))?;
+        self.read_document(&json, data, event.span.as_ref().map_or(0, |span| span.start))?;
         // The data is on several lines, so the places of the ids are in a copy of it.
         if event.span.is_none() && self.found.len() > known {
             return Err(Reason::OpensConversation);
@@ -138,30 +145,36 @@ impl<'a> IdReader<'a> {
                 None if opens && is_new(id) => FoundKind::Made(id.value.as_str().map(str::to_owned)),
                 None => return None,
             };
-            Some(FoundId { span: id.span.clone(), kind })
+            Some(FoundId { span: id.span.clone(), is_element: false, kind })
         };
         ids.iter().filter_map(found).collect()
     }
 
-    fn at_pointers(&self, pointers: &[Pointer], json: &Json<'_>) -> Result<Vec<FoundId>, Reason> {
-        let mut members = Vec::new();
+    fn at_pointers(
+        &self,
+        pointers: &[Pointer],
+        json: &Json<'_>,
+        text: &[u8],
+    ) -> Result<Vec<FoundId>, Reason> {
+        let mut values = Vec::new();
         for pointer in pointers {
-            members_at(pointer.tokens(), json, None, &mut members)?;
+            let whole = Place { value: json, name: "", span: 0..text.len(), is_element: false };
+            values_at(pointer.tokens(), whole, text, &mut values)?;
         }
-        let found = |member: &&Member<'_>| {
-            let text = match &member.value {
+        let found = |place: &Place<'_>| {
+            let text = match place.value {
                 Json::String(text) => Some(&**text),
                 Json::Number(number) => Some(*number),
                 _ => None,
             };
-            let kind = match text.and_then(|text| self.own(&member.name, text)) {
+            let kind = match text.and_then(|text| self.own(place.name, text)) {
                 Some(own) => FoundKind::Repeated(own),
                 None if text.is_some_and(|text| self.is_named(text)) => return None,
-                None => FoundKind::Made(member.value.as_str().map(str::to_owned)),
+                None => FoundKind::Made(place.value.as_str().map(str::to_owned)),
             };
-            Some(FoundId { span: member.span.clone(), kind })
+            Some(FoundId { span: place.span.clone(), is_element: place.is_element, kind })
         };
-        Ok(members.iter().filter_map(found).collect())
+        Ok(values.iter().filter_map(found).collect())
     }
 
     fn is_named(&self, text: &str) -> bool {
@@ -257,7 +270,7 @@ impl<'a> IdReader<'a> {
                 }
                 None if self.opens.instead == Instead::Drop && is_made(found) => {
                     // One range may be that of several members.
-                    if let Some(range) = dropped.next_if(|range| range.start < found.span.start) {
+                    if let Some(range) = dropped.next_if(|range| range.start <= found.span.start) {
                         splicer.replace(range, &[]);
                     }
                 }
@@ -273,11 +286,11 @@ impl<'a> IdReader<'a> {
     /// Where the members with the ids are in `body`, each with one comma if its object has other members.
     fn members_to_drop(&self, body: &[u8]) -> Vec<Range<usize>> {
         let mut ranges: Vec<Range<usize>> = Vec::new();
-        for FoundId { span, kind } in &self.found {
+        for FoundId { span, is_element, kind } in &self.found {
             if !matches!(kind, FoundKind::Made(_)) {
                 continue;
             }
-            let mut start = name_start(body, span.start);
+            let mut start = if *is_element { span.start } else { name_start(body, span.start) };
             let behind = span.end + leading_space(&body[span.end..]);
             let mut end = span.end;
             if body.get(behind) == Some(&b',') {
@@ -319,33 +332,56 @@ fn leading_space(text: &[u8]) -> usize {
     text.len() - text.trim_ascii_start().len()
 }
 
-/// Adds the members that a pointer leads to, null ones aside. `member` has the value `json`.
+/// A value in a document.
+struct Place<'j> {
+    value: &'j Json<'j>,
+    /// The name of the member that has it, or that has the list it is in.
+    name: &'j str,
+    /// Where it is in the text.
+    span: Range<usize>,
+    is_element: bool,
+}
+
+/// Adds the values that a pointer leads to from `place`, null ones aside.
 ///
 /// # Errors
-/// `opens-conversation` if it leads to an element of a list: nothing says where that is in the text.
-fn members_at<'j>(
+/// `opens-conversation` if it leads to the whole document.
+fn values_at<'j>(
     tokens: &[Token],
-    json: &'j Json<'j>,
-    member: Option<&'j Member<'j>>,
-    found: &mut Vec<&'j Member<'j>>,
+    place: Place<'j>,
+    text: &[u8],
+    found: &mut Vec<Place<'j>>,
 ) -> Result<(), Reason> {
     let Some((first, rest)) = tokens.split_first() else {
-        if !json.is_null() {
-            found.push(member.ok_or(Reason::OpensConversation)?);
-        }
-        return Ok(());
+        return match place {
+            Place { value: Json::Null, .. } => Ok(()),
+            Place { name: "", is_element: false, .. } => Err(Reason::OpensConversation),
+            place => {
+                found.push(place);
+                Ok(())
+            }
+        };
     };
-    match (first, json) {
-        (Token::Any, _) => json.items().iter().try_for_each(|item| members_at(rest, item, None, found)),
-        (Token::Name(name), Json::Array(items)) => {
-            let item = name.parse::<usize>().ok().and_then(|index| items.get(index));
-            item.map_or(Ok(()), |item| members_at(rest, item, None, found))
+    let index = match (first, place.value) {
+        (Token::Name(name), Json::Object(_)) => {
+            return place.value.member(name).map_or(Ok(()), |member| {
+                let Member { name, value, span } = member;
+                values_at(rest, Place { value, name, span: span.clone(), is_element: false }, text, found)
+            });
         }
-        (Token::Name(name), _) => match json.member(name) {
-            Some(member) => members_at(rest, &member.value, Some(member), found),
-            None => Ok(()),
-        },
+        (Token::Name(name), Json::Array(_)) => name.parse::<usize>().ok(),
+        _ => None,
+    };
+    let is_taken = |at: usize| *first == Token::Any || index == Some(at);
+    let items = place.value.items();
+    if items.is_empty() {
+        return Ok(());
     }
+    let spans = element_spans(text, &place.span).ok_or(Reason::OpensConversation)?;
+    for (_, (value, span)) in items.iter().zip(spans).enumerate().filter(|(at, _)| is_taken(*at)) {
+        values_at(rest, Place { value, name: place.name, span, is_element: true }, text, found)?;
+    }
+    Ok(())
 }
 
 fn last_name(pointer: &Pointer) -> Option<&str> {
@@ -419,7 +455,7 @@ impl IdEdit {
             }
             None => {
                 if let Ok(json) = Json::parse(body) {
-                    reader.read_document(&json, 0)?;
+                    reader.read_document(&json, body, 0)?;
                     read_to = body.len();
                 }
             }

@@ -1,4 +1,4 @@
-//! The lookup of a request for embeddings: what the store has for each input.
+//! The lookup of a batch: what the store has for each input.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
         key::Key,
         status::{CacheReport, Forward},
     },
-    dialect::{Vectors, usage::Usage},
+    dialect::{Answers, Shape, usage::Usage},
     proxy::{
         cached::{Found, Lookup},
         lookup::judge,
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// How a stored vector may be used.
+/// How a stored answer may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     /// As the answer.
@@ -29,11 +29,11 @@ enum Use {
     Fallback,
 }
 
-/// A stored vector, in the answer to its input alone.
+/// The stored answer to one input.
 #[derive(Debug)]
 struct Part {
     found: Found,
-    vectors: Vectors,
+    answer: Answers,
     of_use: Use,
 }
 
@@ -53,8 +53,8 @@ impl Stored {
         Self { parts: (0..count).map(|_| None).collect(), forward: Forward::UriMiss, failed: false }
     }
 
-    /// Asks the store for `keys`, in one round trip; an answer to the request holds `inputs` vectors.
-    pub(crate) async fn look(plan: &FillPlan, keys: &[Key], inputs: usize) -> Self {
+    /// Asks the store for the `keys` of a request with this many inputs, in one round trip.
+    pub(crate) async fn look(plan: &FillPlan, shape: &Shape, keys: &[Key], inputs: usize) -> Self {
         let mut stored = Self { parts: Vec::with_capacity(keys.len()), ..Self::nothing(0) };
         let mut forward = None;
         for (key, found) in keys.iter().zip(plan.shared().store.get_many(keys).await) {
@@ -72,20 +72,20 @@ impl Stored {
                     (miss.fallback.map(|fallback| fallback.found), Use::Fallback)
                 }
             };
-            let part = found.and_then(|found| stored.part(found, of_use, inputs));
+            let part = found.and_then(|found| stored.part(shape, found, of_use, inputs));
             stored.parts.push(part);
         }
         stored.forward = forward.unwrap_or(Forward::Miss);
         stored
     }
 
-    /// The entry that was found, if it is a vector of the same kind as the others.
-    fn part(&self, found: Found, of_use: Use, inputs: usize) -> Option<Part> {
-        let vectors = Vectors::stored(&found.entry.body).ok()?;
+    /// The entry that was found, if its answer is of the same kind as the others.
+    fn part(&self, shape: &Shape, found: Found, of_use: Use, inputs: usize) -> Option<Part> {
+        let answer = Answers::stored(shape, &found.entry.body).ok()?;
         let first = self.parts.iter().flatten().next();
         let fits =
-            (vectors.is_list() || inputs == 1) && first.is_none_or(|first| first.vectors.is_like(&vectors));
-        fits.then_some(Part { found, vectors, of_use })
+            (answer.is_list() || inputs == 1) && first.is_none_or(|first| first.answer.is_like(&answer));
+        fits.then_some(Part { found, answer, of_use })
     }
 
     fn is(&self, number: usize, of_use: &[Use]) -> bool {
@@ -115,19 +115,19 @@ impl Stored {
     /// The answer to `order` from the store alone, fresh or not; `None` if an input is missing.
     pub(crate) fn answer(&self, order: &[usize]) -> Option<Found> {
         let parts: Vec<_> = order.iter().map(|number| self.parts[*number].as_ref()).collect::<Option<_>>()?;
-        let places: Vec<_> = parts.iter().map(|part| (&part.vectors, 0)).collect();
-        let body = parts.first()?.vectors.with(&places)?;
+        let places: Vec<_> = parts.iter().map(|part| (&part.answer, 0)).collect();
+        let body = parts.first()?.answer.with(&places)?;
         let mut found = sum(&parts, body)?;
         found.report.key = found.report.key.filter(|_| self.parts.len() == 1);
         found.report.inputs = (order.len() > 1).then_some((order.len(), order.len()));
         Some(found)
     }
 
-    /// The answer to `order`, with the upstream's vectors for the `lacking` inputs; `None` if the two are of different
+    /// The answer to `order`, with the upstream's answers for the `lacking` inputs; `None` if the two are of different
     /// kinds.
-    pub(crate) fn completed(&self, order: &[usize], lacking: &[usize], told: &Vectors) -> Option<Bytes> {
+    pub(crate) fn completed(&self, order: &[usize], lacking: &[usize], told: &Answers) -> Option<Bytes> {
         let mut places: Vec<_> =
-            self.parts.iter().map(|part| part.as_ref().map(|part| (&part.vectors, 0))).collect();
+            self.parts.iter().map(|part| part.as_ref().map(|part| (&part.answer, 0))).collect();
         for (place, number) in lacking.iter().enumerate() {
             places[*number] = Some((told, place));
         }
@@ -164,7 +164,7 @@ fn sum(parts: &[&Part], body: Bytes) -> Option<Found> {
 pub(crate) async fn stored_meanwhile(plan: &FillPlan) -> Option<Found> {
     // The lease's reply has the entry of a single input.
     let wanted = plan.wanted.as_ref().filter(|wanted| wanted.keys().len() > 1)?;
-    let stored = Stored::look(plan, wanted.keys(), wanted.keys().len()).await;
+    let stored = Stored::look(plan, wanted.shape(), wanted.keys(), wanted.keys().len()).await;
     let order: Vec<_> = (0..wanted.keys().len()).collect();
     if stored.lacking().is_empty() { stored.answer(&order) } else { None }
 }

@@ -63,7 +63,7 @@ fn outcome(recorded: &RecordedAnswer, first: &Answer, again: &Answer) -> String 
 fn assert_alike(name: &str, first: &Value, again: &Value) {
     let is_id = || {
         let name = name.to_ascii_lowercase();
-        name.ends_with("id") || name.ends_with("token_url")
+        name.ends_with("id") || name.ends_with("ids") || name.ends_with("token_url")
     };
     match (first, again) {
         (Value::Object(first), Value::Object(again)) => {

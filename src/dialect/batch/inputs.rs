@@ -4,20 +4,24 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::shape::BatchLists;
 use crate::{
     dialect::api::has,
-    json::{Json, Parser, splice::Splicer},
+    json::{
+        Json, Member, element_spans,
+        pointer::{Pointer, Token},
+        splice::Splicer,
+    },
 };
 
-/// The members that hold the inputs; a request has one of them.
+/// The members that hold the inputs of a request for embeddings, which has one of them.
 const MEMBERS: [&str; 2] = ["input", "prompt"];
 
 /// The inputs of a request, in its own order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inputs {
-    /// The member that holds them.
-    member: &'static str,
-    /// Where that member's value is in the body.
+    holder: Holder,
+    /// Where the value that holds them is in the body.
     span: Range<usize>,
     /// Whether it is a list of inputs.
     is_list: bool,
@@ -25,10 +29,28 @@ pub(crate) struct Inputs {
     places: Vec<Range<usize>>,
 }
 
+/// What holds the inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Holder {
+    /// A member of a request for embeddings.
+    Member(&'static str),
+    /// The list that the route names.
+    List(Pointer),
+}
+
+/// What the inputs of a request do not have in common.
+#[derive(Clone, Copy, Debug)]
+pub enum Unshared<'a> {
+    /// These members.
+    Members([&'static str; 2]),
+    /// The list in this place.
+    List(&'a Pointer),
+}
+
 impl Inputs {
-    /// Finds the inputs of a request. `None` if it has none, or if the answer to one input alone may be
+    /// Finds the inputs of a request for embeddings. `None` if it has none, or if the answer to one input alone may be
     /// another one.
-    pub(crate) fn find(body: &[u8], json: &Json<'_>) -> Option<Self> {
+    pub(crate) fn of_embeddings(body: &[u8], json: &Json<'_>) -> Option<Self> {
         let mut present = MEMBERS.into_iter().filter(|name| has(json, name));
         let (member, None) = (present.next()?, present.next()) else { return None };
         // With late chunking, a text's vector depends on its neighbours.
@@ -42,22 +64,36 @@ impl Inputs {
             _ => return None,
         };
         let span = found.span.clone();
-        let places = if is_list { elements(body, &span)? } else { vec![span.clone()] };
-        Some(Self { member, span, is_list, places })
+        let places = if is_list { element_spans(body, &span)? } else { vec![span.clone()] };
+        Some(Self { holder: Holder::Member(member), span, is_list, places })
+    }
+
+    /// Finds the inputs where the route says they are. `None` if there is no list, or if it is empty.
+    pub(crate) fn of_lists(lists: &BatchLists, body: &[u8], json: &Json<'_>) -> Option<Self> {
+        let span = member_at(json, &lists.request)?.span.clone();
+        let places = element_spans(body, &span).filter(|places| !places.is_empty())?;
+        Some(Self { holder: Holder::List(lists.request.clone()), span, is_list: true, places })
     }
 
     pub(crate) fn count(&self) -> usize {
         self.places.len()
     }
 
-    /// The members that the inputs do not have in common: their own, and the one that names the user.
-    pub(crate) fn unshared_members(&self) -> [&'static str; 2] {
-        [self.member, "user"]
+    /// What the inputs do not have in common: themselves, and for embeddings the name of the user.
+    pub(crate) const fn unshared(&self) -> Unshared<'_> {
+        match &self.holder {
+            Holder::Member(member) => Unshared::Members([member, "user"]),
+            Holder::List(list) => Unshared::List(list),
+        }
     }
 
     /// The inputs in `json`, where they were found.
     pub(crate) fn values<'j, 't>(&self, json: &'j Json<'t>) -> &'j [Json<'t>] {
-        match json.get(self.member) {
+        let holder = match &self.holder {
+            Holder::Member(member) => json.get(member),
+            Holder::List(list) => member_at(json, list).map(|member| &member.value),
+        };
+        match holder {
             Some(list) if self.is_list => list.items(),
             Some(one) => std::slice::from_ref(one),
             None => &[],
@@ -88,6 +124,16 @@ impl Inputs {
     }
 }
 
+/// The member at `pointer`, which has names alone.
+fn member_at<'j, 't>(json: &'j Json<'t>, pointer: &Pointer) -> Option<&'j Member<'t>> {
+    let mut found: Option<&'j Member<'t>> = None;
+    for token in pointer.tokens() {
+        let Token::Name(name) = token else { return None };
+        found = Some(found.map_or(json, |member| &member.value).member(name)?);
+    }
+    found
+}
+
 /// A text, or the numbers of its tokens.
 fn is_one(value: &Json<'_>) -> bool {
     match value {
@@ -110,16 +156,4 @@ const fn is_number(value: &Json<'_>) -> bool {
 
 const fn is_list(value: &Json<'_>) -> bool {
     matches!(value, Json::Array(_))
-}
-
-/// Where the elements of the array at `span` are.
-fn elements(body: &[u8], span: &Range<usize>) -> Option<Vec<Range<usize>>> {
-    let mut places = Vec::new();
-    let note = |parser: &mut Parser<'_>| {
-        let place = parser.skip()?;
-        places.push(span.start + place.start..span.start + place.end);
-        Ok(())
-    };
-    Parser::over(body.get(span.clone())?, |parser| parser.elements(note)).ok()?;
-    Some(places)
 }

@@ -1,5 +1,5 @@
-//! Requests for embeddings: each input has an entry of its own. The stored vectors are answered from the store; the
-//! missing ones go upstream in one request, and both are put together in the order of the inputs.
+//! Batches: each input has an entry of its own. The stored answers come from the store; the missing inputs go upstream
+//! in one request, and both are put together in the order of the inputs.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,7 +10,7 @@ use crate::{
         key::Key,
         status::{CacheReport, CacheStatus, Forward},
     },
-    dialect::{Vectors, VectorsError},
+    dialect::{Answers, AnswersError, Ask},
     http::headers::forget_body,
     proxy::{
         body::{self, BodyError, RequestBody},
@@ -22,16 +22,15 @@ use crate::{
         response::{Failure, Reply, Saved},
         upstream,
     },
-    reason::Reason,
     request::batch::Batch,
     telemetry::{log::events::Operation, stats::Limit},
 };
 
-/// Answers a request for embeddings.
+/// Answers a batch.
 ///
 /// # Errors
 /// If the upstream gives no answer.
-pub(crate) async fn embed(
+pub(crate) async fn answer(
     mut plan: FillPlan,
     batch: &Batch,
     request: Request<RequestBody>,
@@ -51,8 +50,8 @@ pub(crate) async fn embed(
         return Err(Failure::Request(error, Some(CacheReport { forward: None, ..report })));
     }
     // A request for all inputs, each once, is the client's own: it needs no second try.
-    let own = (lacking.len() < batch.order().len()).then(|| copy(&request));
     let asking = Asking { plan: &plan, batch, stored: &stored, lacking: &lacking };
+    let own = (!asking.is_own_request()).then(|| copy(&request));
     let told = asking.answer(report.clone(), request).await?;
     match (told, own) {
         (BatchAnswer::Answer(reply) | BatchAnswer::Unfit(reply), None)
@@ -65,7 +64,7 @@ pub(crate) async fn embed(
 enum BatchAnswer {
     /// The reply for the client.
     Answer(Reply),
-    /// Not a vector for each input, or not of the kind of the stored ones: the reply as it came.
+    /// Not an answer for each input, or not of the kind of the stored ones: the reply as it came.
     Unfit(Reply),
 }
 
@@ -80,19 +79,19 @@ async fn ask_for_all(
     let nothing = Stored::nothing(batch.keys().len());
     let lacking = nothing.lacking();
     let report = CacheReport { inputs: report.inputs.map(|(_, all)| (0, all)), ..report };
-    if lacking.len() == batch.order().len() {
-        let asking = Asking { plan: &plan, batch, stored: &nothing, lacking: &lacking };
+    let asking = Asking { plan: &plan, batch, stored: &nothing, lacking: &lacking };
+    if asking.is_own_request() {
         let (BatchAnswer::Answer(reply) | BatchAnswer::Unfit(reply)) = asking.answer(report, request).await?;
         return Ok(reply);
     }
     // Nothing is stored of a request that repeats inputs.
-    let bypass = Some(Reason::UnreadVectors);
+    let bypass = Some(batch.shape().reason(AnswersError::Unread));
     fetch::ask(FillPlan { bypass, key: None, ..plan }, report, request).await
 }
 
 /// A copy of the request.
 fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    // Requests for embeddings are read whole.
+    // Batches are read whole.
     let body = request.body().copy().unwrap_or_else(RequestBody::empty);
     let mut copy = Request::new(body);
     copy.method_mut().clone_from(request.method());
@@ -110,7 +109,7 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Asks for the missing ones, and puts the vectors together.
+    /// Asks for the missing ones, and puts the answers together.
     async fn answer(
         &self,
         report: CacheReport,
@@ -121,9 +120,17 @@ impl Asking<'_> {
         asked.fallback = stale.map(|found| Box::new(Fallback { found, for_errors: true }));
         let largest = asked.largest_answer();
         let reply = fetch::ask(asked, report, request).await?;
+        if self.is_own_request() && !self.batch.shape().may_be_numbered() {
+            return Ok(BatchAnswer::Answer(reply));
+        }
         let is_told = reply.response.status() == StatusCode::OK
             && reply.report.as_ref().is_some_and(|report| report.status != CacheStatus::Stale);
         if is_told { self.complete(reply, largest).await } else { Ok(BatchAnswer::Answer(reply)) }
+    }
+
+    /// Whether the upstream is asked for all inputs, in the client's own words.
+    fn is_own_request(&self) -> bool {
+        self.lacking.len() == self.batch.order().len()
     }
 
     async fn complete(&self, reply: Reply, largest: usize) -> Result<BatchAnswer, Failure> {
@@ -133,10 +140,10 @@ impl Asking<'_> {
             Ok(told) => told,
             Err(error) => return Err(failure(error, report)),
         };
-        let takes_base64 = self.plan.context.cache_request.ask.takes_base64;
-        let completed = match Vectors::read(&told, self.lacking.len(), takes_base64) {
-            Ok(vectors) => {
-                self.stored.completed(self.batch.order(), self.lacking, &vectors).ok_or(VectorsError::Unread)
+        let ask = Ask { inputs: self.lacking.len(), ..self.plan.context.cache_request.ask };
+        let completed = match Answers::read(self.batch.shape(), &told, &ask) {
+            Ok(answers) => {
+                self.stored.completed(self.batch.order(), self.lacking, &answers).ok_or(AnswersError::Unread)
             }
             Err(fault) => Err(fault),
         };
@@ -145,7 +152,7 @@ impl Asking<'_> {
             Err(fault) => {
                 let reply = Reply { response: Response::from_parts(head, told.into()), report, hit };
                 // The service's own error is the answer.
-                return Ok(if fault == VectorsError::Error {
+                return Ok(if fault == AnswersError::Error {
                     BatchAnswer::Answer(reply)
                 } else {
                     BatchAnswer::Unfit(reply)
@@ -179,7 +186,7 @@ async fn look(plan: &mut FillPlan, batch: &Batch) -> (Stored, CacheReport) {
         return (Stored::nothing(batch.keys().len()), report);
     }
     let started = Instant::now();
-    let stored = Stored::look(plan, batch.keys(), batch.order().len()).await;
+    let stored = Stored::look(plan, batch.shape(), batch.keys(), batch.order().len()).await;
     let (all, hits) = (batch.order().len(), stored.hits(batch.order()));
     let counters = shared.stats.here().lookups(context.route.kind);
     counters.hits.add(hits as u64);

@@ -2,9 +2,14 @@ use bytes::Bytes;
 use proptest::{prelude::*, sample::SizeRange};
 
 use super::*;
+use crate::{dialect::Ask, json::pointer::Pointer};
 
 fn inputs(body: &str) -> Option<Inputs> {
-    Inputs::find(body.as_bytes(), &Json::parse(body.as_bytes()).expect("JSON"))
+    Inputs::of_embeddings(body.as_bytes(), &Json::parse(body.as_bytes()).expect("JSON"))
+}
+
+fn vectors(text: &Bytes, inputs: usize, takes_base64: bool) -> Result<Answers, AnswersError> {
+    Answers::read(&Shape::Vectors, text, &Ask { inputs, takes_base64, ..Ask::default() })
 }
 
 fn text(bytes: &Bytes) -> String {
@@ -61,46 +66,45 @@ fn what_is_no_vector_for_each_input_is_a_fault() {
         r#"{"data":[{"index":2,"embedding":[2]},{"index":0,"embedding":[0]},{"index":1,"embedding":[1]}]}"#;
     for (answer, count, fault) in [
         (three, 3, None),
-        (three, 2, Some(VectorsError::Count(3))),
-        (three, 4, Some(VectorsError::Count(3))),
+        (three, 2, Some(AnswersError::Count(3))),
+        (three, 4, Some(AnswersError::Count(3))),
         (
             r#"{"data":[{"index":0,"embedding":[0]},{"index":0,"embedding":[1]}]}"#,
             2,
-            Some(VectorsError::Order),
+            Some(AnswersError::Order),
         ),
         (
             r#"{"data":[{"index":1,"embedding":[0]},{"index":2,"embedding":[1]}]}"#,
             2,
-            Some(VectorsError::Order),
+            Some(AnswersError::Order),
         ),
         (r#"{"data":[{"embedding":[0]},{"index":1,"embedding":[1]}]}"#, 2, None),
-        (r#"{"data":[{"index":"0","embedding":[0]}]}"#, 1, Some(VectorsError::Order)),
+        (r#"{"data":[{"index":"0","embedding":[0]}]}"#, 1, Some(AnswersError::Order)),
         (r#"{"data":[{"embedding":[0]}]}"#, 1, None),
-        (r#"{"data":[{"index":0}]}"#, 1, Some(VectorsError::Unread)),
-        (r#"{"data":[[0]]}"#, 1, Some(VectorsError::Unread)),
-        (r#"{"data":[]}"#, 1, Some(VectorsError::Count(0))),
-        (r#"{"data":[{"index":0,"index":1,"embedding":[0]}]}"#, 1, Some(VectorsError::Unread)),
-        (r#"{"data":[],"data":[{"index":0,"embedding":[0]}]}"#, 1, Some(VectorsError::Unread)),
+        (r#"{"data":[{"index":0}]}"#, 1, Some(AnswersError::Unread)),
+        (r#"{"data":[[0]]}"#, 1, Some(AnswersError::Unread)),
+        (r#"{"data":[]}"#, 1, Some(AnswersError::Count(0))),
+        (r#"{"data":[{"index":0,"index":1,"embedding":[0]}]}"#, 1, Some(AnswersError::Unread)),
+        (r#"{"data":[],"data":[{"index":0,"embedding":[0]}]}"#, 1, Some(AnswersError::Unread)),
         (r#"{"embeddings":[[0],[1]]}"#, 2, None),
-        (r#"{"embeddings":[[0],[1]]}"#, 1, Some(VectorsError::Count(2))),
+        (r#"{"embeddings":[[0],[1]]}"#, 1, Some(AnswersError::Count(2))),
         (r#"{"embedding":[0]}"#, 1, None),
-        (r#"{"embedding":[0]}"#, 2, Some(VectorsError::Count(1))),
-        (r#"{"embedding":[0],"embeddings":[[0]]}"#, 1, Some(VectorsError::Unread)),
-        (r#"{"error":{"message":"no"}}"#, 1, Some(VectorsError::Error)),
+        (r#"{"embedding":[0]}"#, 2, Some(AnswersError::Count(1))),
+        (r#"{"embedding":[0],"embeddings":[[0]]}"#, 1, Some(AnswersError::Unread)),
+        (r#"{"error":{"message":"no"}}"#, 1, Some(AnswersError::Error)),
         (r#"{"error":null,"embedding":[0]}"#, 1, None),
-        (r#"{"vectors":[[0]]}"#, 1, Some(VectorsError::Unread)),
-        (r#"{"embedding":[0]"#, 1, Some(VectorsError::Unread)),
-        ("[[0]]", 1, Some(VectorsError::Unread)),
+        (r#"{"vectors":[[0]]}"#, 1, Some(AnswersError::Unread)),
+        (r#"{"embedding":[0]"#, 1, Some(AnswersError::Unread)),
+        ("[[0]]", 1, Some(AnswersError::Unread)),
     ] {
-        let read = Vectors::read(&Bytes::from(answer), count, true);
+        let read = vectors(&Bytes::from(answer), count, true);
         assert_eq!(read.err(), fault, "{answer} for {count}");
     }
 }
 
 #[test]
 fn vectors_are_numbers_and_alike() {
-    let read =
-        |answer: &str, takes_base64| Vectors::read(&Bytes::from(answer.to_owned()), 2, takes_base64).err();
+    let read = |answer: &str, takes_base64| vectors(&Bytes::from(answer.to_owned()), 2, takes_base64).err();
     for vectors in [
         ["[1]", "[ ]"],
         ["[1]", "null"],
@@ -121,16 +125,16 @@ fn vectors_are_numbers_and_alike() {
             format!(r#"{{"data":[{{"index":1,"embedding":{second}}},{{"index":0,"embedding":{first}}}]}}"#),
             format!(r#"{{"embeddings":[{second},{first}]}}"#),
         ] {
-            assert_eq!(read(&answer, true), Some(VectorsError::Unread), "{answer}");
+            assert_eq!(read(&answer, true), Some(AnswersError::Unread), "{answer}");
         }
     }
     let base64 = r#"{"data":[{"index":0,"embedding":"AACAPw=="},{"index":1,"embedding":"AACAPw=="}]}"#;
     assert_eq!(
         [true, false].map(|takes_base64| read(base64, takes_base64)),
-        [None, Some(VectorsError::Unread)]
+        [None, Some(AnswersError::Unread)]
     );
     assert_eq!(read(r#"{"embeddings":[[1, -2.5e3],[0,1]]}"#, false), None);
-    assert_eq!(read(r#"{"embeddings":[[1],[NaN]]}"#, true), Some(VectorsError::Unread));
+    assert_eq!(read(r#"{"embeddings":[[1],[NaN]]}"#, true), Some(AnswersError::Unread));
 }
 
 #[test]
@@ -151,9 +155,9 @@ fn one_number_may_be_left_out() {
         };
         let items: Vec<_> = indexes.into_iter().enumerate().map(item).collect();
         let answer = format!("{{\"data\":[{}]}}", items.join(","));
-        let read = Vectors::read(&Bytes::from(answer.clone()), 3, false);
+        let read = vectors(&Bytes::from(answer.clone()), 3, false);
         let Some(expected) = expected else {
-            assert_eq!(read.err(), Some(VectorsError::Order), "{answer}");
+            assert_eq!(read.err(), Some(AnswersError::Order), "{answer}");
             continue;
         };
         let read = read.expect("three vectors");
@@ -172,7 +176,7 @@ fn one_number_may_be_left_out() {
 fn answers_of_two_models_are_not_put_together() {
     let read = |model: &str, vector: &str| {
         let answer = format!(r#"{{"data":[{{"index":0,"embedding":{vector}}}]{model}}}"#);
-        Vectors::read(&Bytes::from(answer), 1, false).expect("a vector")
+        vectors(&Bytes::from(answer), 1, false).expect("a vector")
     };
     let first = read(r#","model":"a""#, "[1]");
     assert!(first.is_like(&read(r#","model":"a""#, "[2]")));
@@ -185,7 +189,7 @@ fn answers_of_two_models_are_not_put_together() {
 fn alone_an_answer_cost_nothing() {
     let openai = r#"{"usage": {"prompt_tokens":8,"details":{"cached":[1.5]},"tier":"x","total_tokens":8}, "model":"m",
         "data" : [{"index":1,"embedding":[1]}, {"embedding": [ 0.10 ] , "index" : 0}],"x":7}"#;
-    let read = Vectors::read(&Bytes::from(openai), 2, true).expect("two vectors");
+    let read = vectors(&Bytes::from(openai), 2, true).expect("two vectors");
     assert_eq!((read.model.as_deref(), read.usage.and_then(|usage| usage.total)), (Some("m"), Some(8)));
     let expected = r#"{"usage": {"prompt_tokens":0,"details":{"cached":[0]},"tier":"x","total_tokens":0}, "model":"m",
         "data" : [{"embedding": [ 0.10 ] , "index" : 0}],"x":7}"#;
@@ -195,19 +199,19 @@ fn alone_an_answer_cost_nothing() {
         expected.replace(r#"{"embedding": [ 0.10 ] , "index" : 0}"#, r#"{"index":0,"embedding":[1]}"#)
     );
     let ollama = r#"{"model":"m","embeddings":[[1],[2.0]],"total_duration":14,"load_duration":1,"prompt_eval_count":8}"#;
-    let read = Vectors::read(&Bytes::from(ollama), 2, true).expect("two vectors");
+    let read = vectors(&Bytes::from(ollama), 2, true).expect("two vectors");
     assert_eq!(read.usage.and_then(|usage| usage.prompt), Some(8));
     assert_eq!(
         read.alone(1),
         r#"{"model":"m","embeddings":[[2.0]],"total_duration":0,"load_duration":0,"prompt_eval_count":0}"#
     );
-    let older = Vectors::read(&Bytes::from(r#"{ "embedding" : [1, 2] }"#), 1, true).expect("a vector");
+    let older = vectors(&Bytes::from(r#"{ "embedding" : [1, 2] }"#), 1, true).expect("a vector");
     assert_eq!(older.alone(0), r#"{ "embedding" : [1, 2] }"#);
 }
 
 #[test]
 fn answers_of_several_kinds_are_not_put_together() {
-    let read = |text: &'static str, count| Vectors::read(&Bytes::from(text), count, true).expect("vectors");
+    let read = |text: &'static str, count| vectors(&Bytes::from(text), count, true).expect("vectors");
     let openai = read(r#"{"data":[{"index":0,"embedding":[0]}]}"#, 1);
     let (plain, single) = (read(r#"{"embeddings":[[0]]}"#, 1), read(r#"{"embedding":[0]}"#, 1));
     assert_eq!(openai.with(&[(&openai, 0), (&plain, 0)]), None);
@@ -267,7 +271,7 @@ proptest! {
         let order = if matches!(style, Style::Plain) { (0..seeds.len()).collect() } else { order };
         let items: Vec<_> = order.iter().map(|&at| style.item(at, seeds[at])).collect();
         let answer = Bytes::from(style.answer(&items));
-        let vectors = Vectors::read(&answer, seeds.len(), true).expect("a vector for each");
+        let vectors = vectors(&answer, seeds.len(), true).expect("a vector for each");
         let own: Vec<_> = (0..seeds.len()).map(|at| (&vectors, at)).collect();
         let sorted: Vec<_> = (0..seeds.len()).map(|at| style.item(at, seeds[at])).collect();
         prop_assert_eq!(text(&vectors.with(&own).expect("alike")), style.answer(&sorted));
@@ -286,7 +290,7 @@ proptest! {
     ) {
         let read = |seeds: &[u32]| {
             let items: Vec<_> = seeds.iter().enumerate().map(|(at, seed)| style.item(at, *seed)).collect();
-            Vectors::read(&Bytes::from(style.answer(&items)), seeds.len(), true).expect("a vector for each")
+            vectors(&Bytes::from(style.answer(&items)), seeds.len(), true).expect("a vector for each")
         };
         let (first, second) = (read(&one), read(&other));
         let picked: Vec<_> = picks.iter().map(|(of_first, at)| {
@@ -322,10 +326,124 @@ proptest! {
         bytes in r#"[\[\]{}:,"0-9 ]{0,20}|\{"(data|embeddings|embedding|usage)":[\[\]{}:,"0-9 ]{0,12}\}"#,
         count in 0..3_usize,
     ) {
-        if let Ok(vectors) = Vectors::read(&Bytes::from(bytes), count, true) {
+        if let Ok(vectors) = vectors(&Bytes::from(bytes), count, true) {
             let all: Vec<_> = (0..count).map(|at| (&vectors, at)).collect();
             vectors.with(&all);
             (0..count).for_each(|at| drop(vectors.alone(at)));
+        }
+    }
+}
+
+fn lists(request: &str, answers: &[&str]) -> BatchLists {
+    let pointer = |text: &&str| match *text {
+        "" => Pointer::whole(),
+        text => text.parse().expect("a pointer"),
+    };
+    BatchLists { request: pointer(&request), answers: answers.iter().map(pointer).collect() }
+}
+
+#[test]
+fn a_route_says_where_the_inputs_are() {
+    let found = |body: &str, place: &str| {
+        let json = Json::parse(body.as_bytes()).expect("JSON");
+        let inputs = Inputs::of_lists(&lists(place, &["/o"]), body.as_bytes(), &json)?;
+        assert_eq!(inputs.values(&json).len(), inputs.count());
+        Some(text(&inputs.request(&Bytes::from(body.to_owned()), &[inputs.count() - 1, 0])))
+    };
+    for (body, place, expected) in [
+        (r#"{"a":[1, {"x":2} ,3]}"#, "/a", Some(r#"{"a":[3,1]}"#)),
+        (r#"{"a":["x"]}"#, "/a", Some(r#"{"a":["x","x"]}"#)),
+        (r#"{ "p": {"a" : [null,"y"], "b":1.0}}"#, "/p/a", Some(r#"{ "p": {"a" : ["y",null], "b":1.0}}"#)),
+        (r#"{"a":[]}"#, "/a", None),
+        (r#"{"a":"x"}"#, "/a", None),
+        (r#"{"a":{"0":[1]}}"#, "/a", None),
+        (r#"{"a":null}"#, "/a", None),
+        (r#"{"b":[1]}"#, "/a", None),
+        ("[1]", "/a", None),
+    ] {
+        assert_eq!(found(body, place).as_deref(), expected, "{body} {place}");
+    }
+}
+
+fn cut(places: &[&str], answer: &str, inputs: usize) -> Result<Answers, AnswersError> {
+    let shape = Shape::new(Some(&lists("/i", places)));
+    Answers::read(&shape, &Bytes::from(answer.to_owned()), &Ask { inputs, ..Ask::default() })
+}
+
+#[test]
+fn what_has_no_element_for_each_input_is_a_fault() {
+    for (places, answer, inputs, fault) in [
+        (&["/o"][..], r#"{"o":["a",{"b":[1]}]}"#, 2, None),
+        (&["/o", "/m/ids"], r#"{"m":{"x":1,"ids":[null,2]},"o":[1,2]}"#, 2, None),
+        (&["/o", "/m/ids"], r#"{"o":[1,2]}"#, 2, None),
+        (&["/o", "/ids"], r#"{"o":[1,2],"ids":null}"#, 2, None),
+        (&[""], "[[0.1],[0.2]]", 2, None),
+        (&["/o"], r#"{"o":[1]}"#, 2, Some(AnswersError::Count(1))),
+        (&["/o"], r#"{"o":[1,null]}"#, 2, Some(AnswersError::Unread)),
+        (&["/o", "/ids"], r#"{"o":[1,2],"ids":[1]}"#, 2, Some(AnswersError::Count(1))),
+        (&["/o", "/ids"], r#"{"o":[1,2],"ids":{}}"#, 2, Some(AnswersError::Unread)),
+        (&["/o", "/ids"], r#"{"ids":[1,2]}"#, 2, Some(AnswersError::Unread)),
+        (&["/o"], r#"{"o":[1,2],"o":[3,4]}"#, 2, Some(AnswersError::Unread)),
+        (&["/o"], r#"{"o":"ab"}"#, 2, Some(AnswersError::Unread)),
+        (&["/o"], r#"{"o":[1,2]"#, 2, Some(AnswersError::Unread)),
+        (&["/o"], r#"[{"o":[1,2]}]"#, 2, Some(AnswersError::Unread)),
+        (&["/o"], r#"{"error":"no","o":[1,2]}"#, 2, Some(AnswersError::Error)),
+        (&[""], r#"{"0":[1]}"#, 1, Some(AnswersError::Unread)),
+        (&["/o"], "", 1, Some(AnswersError::Unread)),
+    ] {
+        assert_eq!(cut(places, answer, inputs).err(), fault, "{places:?} {answer}");
+    }
+}
+
+#[test]
+fn lists_are_cut_and_put_together_alike() {
+    let places = ["/o", "/m/ids"];
+    let all = cut(&places, r#"{"m":{"ids":[1, 2],"n":0.50},"o" : ["a","b"],"usage":{"total_tokens":9}}"#, 2)
+        .expect("two");
+    let alone = |at| text(&all.alone(at));
+    assert_eq!(alone(0), r#"{"m":{"ids":[1],"n":0.50},"o" : ["a"],"usage":{"total_tokens":0}}"#);
+    assert_eq!(alone(1), r#"{"m":{"ids":[2],"n":0.50},"o" : ["b"],"usage":{"total_tokens":0}}"#);
+    let other = cut(&places, r#"{"o":["c"],"m":{"ids":[3]}}"#, 1).expect("one");
+    let together = other.with(&[(&all, 1), (&other, 0), (&all, 0), (&all, 1)]).expect("alike");
+    assert_eq!(text(&together), r#"{"o":["b","c","a","b"],"m":{"ids":[2,3,1,2]}}"#);
+    let without_ids = cut(&places, r#"{"o":["d"]}"#, 1).expect("one");
+    assert_eq!(without_ids.with(&[(&all, 0), (&without_ids, 0)]), None, "its lists are others");
+    let whole = cut(&[""], "[[1],[2]]", 2).expect("two");
+    assert_eq!(text(&whole.alone(1)), "[[2]]");
+    assert_eq!(text(&whole.with(&[(&whole, 1), (&whole, 1)]).expect("alike")), "[[2],[2]]");
+}
+
+proptest! {
+    /// Whatever the elements are, an answer cut into its inputs and put together again has their bytes.
+    #[test]
+    fn what_was_cut_fits_together(
+        elements in proptest::collection::vec(r#"-?[1-9]{1,3}|"[a-z,\[\]{}:é]{0,5}"|\[[1-9],[1-9] \]|\{"o":\["x"\] \}"#, 1..7),
+        picks in proptest::collection::vec(any::<proptest::sample::Index>(), 1..9),
+    ) {
+        let answer = |elements: &[&str]| {
+            let ids: Vec<_> = elements.iter().map(|element| serde_json::json!(element).to_string()).collect();
+            format!(r#"{{"m":{{"ids":[{}]}},"o":[{}],"o2":[1]}}"#, ids.join(","), elements.join(","))
+        };
+        let all: Vec<_> = elements.iter().map(String::as_str).collect();
+        let whole = cut(&["/o", "/m/ids"], &answer(&all), all.len()).expect("an element for each");
+        let shape = Shape::new(Some(&lists("/i", &["/o", "/m/ids"])));
+        let stored: Vec<_> =
+            (0..all.len()).map(|at| Answers::stored(&shape, &whole.alone(at)).expect("one")).collect();
+        let picked: Vec<_> = picks.iter().map(|pick| pick.index(all.len())).collect();
+        let places: Vec<_> = picked.iter().map(|at| (&stored[*at], 0)).collect();
+        let expected: Vec<_> = picked.iter().map(|at| all[*at]).collect();
+        prop_assert_eq!(text(&stored[0].with(&places).expect("alike")), answer(&expected));
+    }
+
+    #[test]
+    fn no_cut_answer_panics(
+        bytes in r#"[\[\]{}:,"om0-9 ]{0,20}|\{"(o|m)":[\[\]{}:,"om0-9 ]{0,12}\}"#,
+        count in 0..3_usize,
+    ) {
+        if let Ok(answers) = cut(&["/o", "/m/o"], &bytes, count) {
+            let all: Vec<_> = (0..count).map(|at| (&answers, at)).collect();
+            answers.with(&all);
+            (0..count).for_each(|at| drop(answers.alone(at)));
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Walks over an answer, and notes where its vectors are and what it cost.
+//! Walks over an answer with vectors, and notes where they are and what the answer cost.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::layout::{Item, Layout, Replacement, VectorsError};
+use super::layout::{AnswersError, Item, Layout, List, Replacement};
 use crate::{
     dialect::usage::{Usage, read_usage},
     json::{Json, JsonError, Member, Parser},
@@ -17,10 +17,8 @@ const PROMPT_COUNT: &str = "prompt_eval_count";
 /// What an answer has.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// The layout of its vectors, and where they all are.
-    pub(super) place: Option<(Layout, Range<usize>)>,
-    /// The vectors, in the order of the text.
-    pub(super) items: Vec<Item>,
+    /// Its lists, the elements in the order of the text.
+    pub(super) lists: Vec<List>,
     /// Where it says what it cost, and what it says there if it cost nothing.
     pub(super) costs: Vec<Replacement>,
     pub(super) model: Option<String>,
@@ -29,31 +27,35 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn read(text: &Bytes) -> Result<Self, VectorsError> {
+    /// Finds the vectors.
+    pub(super) fn vectors(text: &Bytes) -> Result<Self, AnswersError> {
         let mut scan = Self::default();
         Parser::over(text, |parser| parser.members(|parser, name| scan.member(text, parser, &name)))
-            .map_err(|_| VectorsError::Unread)?;
-        if scan.has_error { Err(VectorsError::Error) } else { Ok(scan) }
+            .map_err(|_| AnswersError::Unread)?;
+        scan.accepted()
+    }
+
+    /// # Errors
+    /// The answer reports an error.
+    pub(super) fn accepted(self) -> Result<Self, AnswersError> {
+        if self.has_error { Err(AnswersError::Error) } else { Ok(self) }
     }
 
     fn member(&mut self, text: &[u8], parser: &mut Parser<'_>, name: &str) -> Result<(), JsonError> {
         let is_list = parser.next_token() == Some(b'[');
+        let mut items = Vec::new();
         match name {
             "data" if is_list => {
-                let items = &mut self.items;
                 let span = parser.elements(|parser| object(parser).map(|item| items.push(item)))?;
-                self.place_at(Layout::Objects, span)
+                self.place_at(Layout::Objects, span, items)
             }
             "embeddings" if is_list => {
-                let items = &mut self.items;
                 let span = parser.elements(|parser| plain(parser).map(|item| items.push(item)))?;
-                self.place_at(Layout::Plain, span)
+                self.place_at(Layout::Plain, span, items)
             }
             "embedding" => {
                 let item = plain(parser)?;
-                let span = item.span.clone();
-                self.items.push(item);
-                self.place_at(Layout::Single, span)
+                self.place_at(Layout::Single, item.span.clone(), vec![item])
             }
             _ => {
                 let span = parser.skip()?;
@@ -63,14 +65,16 @@ impl Scan {
     }
 
     /// An answer has its vectors in one place.
-    fn place_at(&mut self, layout: Layout, span: Range<usize>) -> Result<(), JsonError> {
-        match self.place.replace((layout, span)) {
-            None => Ok(()),
-            Some(_) => Err(JsonError::RepeatedMember),
+    fn place_at(&mut self, layout: Layout, span: Range<usize>, items: Vec<Item>) -> Result<(), JsonError> {
+        if !self.lists.is_empty() {
+            return Err(JsonError::RepeatedMember);
         }
+        self.lists.push(List { number: 0, layout, span, items, measure: None });
+        Ok(())
     }
 
-    fn other(&mut self, name: &str, text: &[u8], span: Range<usize>) -> Result<(), JsonError> {
+    /// Reads a member of the answer that has nothing for single inputs.
+    pub(super) fn other(&mut self, name: &str, text: &[u8], span: Range<usize>) -> Result<(), JsonError> {
         match name {
             "error" => self.has_error |= !matches!(text, b"null" | b"false"),
             "model" => self.model = Json::parse(text)?.as_str().map(str::to_owned),
@@ -106,7 +110,7 @@ const fn usage_of_prompt(count: u64) -> Usage {
 /// A vector without an object around it.
 fn plain(parser: &mut Parser<'_>) -> Result<Item, JsonError> {
     let span = parser.skip()?;
-    Ok(Item { vector: span.clone(), span, index: None })
+    Ok(Item { vector: Some(span.clone()), span, index: None })
 }
 
 /// An object with a vector and its number.
@@ -125,7 +129,9 @@ fn object(parser: &mut Parser<'_>) -> Result<Item, JsonError> {
             Some(_) => Err(JsonError::RepeatedMember),
         }
     })?;
-    let vector: Range<usize> = vector.ok_or(JsonError::Syntax(span.start))?;
+    if vector.is_none() {
+        return Err(JsonError::Syntax(span.start));
+    }
     Ok(Item { span, index, vector })
 }
 

@@ -1,16 +1,25 @@
-//! Embeddings: OpenAI's `/v1/embeddings`, Ollama's `/api/embed` and `/api/embeddings`. A request has one
-//! input or several, and its answer a vector for each. An answer may have millions of numbers, so nothing
-//! here parses them.
+//! Batches: requests with several inputs, each with an entry of its own, and the answers to them.
+//!
+//! Embeddings are the batches that sidecache knows by itself: OpenAI's `/v1/embeddings`, Ollama's `/api/embed`
+//! and `/api/embeddings`. A route names the lists of any other with `batch` and `batch_answer`. An answer may
+//! have millions of numbers, so nothing here parses them.
 
+mod answers;
 mod inputs;
 mod layout;
+mod lists;
 mod measure;
 mod scan;
+mod shape;
 #[cfg(test)]
 mod tests;
-mod vectors;
 
-pub(crate) use self::{inputs::Inputs, layout::VectorsError, vectors::Vectors};
+pub(crate) use self::{
+    answers::Answers,
+    inputs::{Inputs, Unshared},
+    layout::AnswersError,
+    shape::{BatchLists, Shape},
+};
 use super::{
     answer::{Answer, Document, JudgeOptions, StreamEnd},
     api::{Api, has, has_text},
@@ -29,12 +38,9 @@ impl Api for Embedding {
     }
 
     fn document(&self, document: &Document<'_>, options: &JudgeOptions<'_>) -> Answer {
-        match Vectors::read(document.text, options.ask.inputs, options.ask.takes_base64) {
+        match Answers::read(&Shape::Vectors, document.text, options.ask) {
             Ok(vectors) => Answer::new(Ok(()), vectors.model, vectors.usage),
-            Err(VectorsError::Error) => Answer::not_stored(Reason::AnswerError),
-            Err(VectorsError::Unread | VectorsError::Count(_) | VectorsError::Order) => {
-                Answer::not_stored(Reason::UnreadVectors)
-            }
+            Err(fault) => Answer::not_stored(Shape::Vectors.reason(fault)),
         }
     }
 
