@@ -82,6 +82,11 @@ pub mod internals {
     }
     pub mod config {
         pub use crate::config::RedisTls;
+
+        /// The routes in their order.
+        pub fn routes(config: &crate::config::Config) -> &[crate::cache::route::Route] {
+            &config.routes
+        }
     }
     pub mod dialect {
         pub use crate::dialect::{Ask, Dialect, Rendered, RequestIds, StoredAnswer, place, serve};

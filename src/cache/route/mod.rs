@@ -263,7 +263,7 @@ impl Route {
     }
 
     /// What divides a body with these headers.
-    pub(crate) fn framing(&self, headers: &HeaderMap) -> Framing {
+    pub fn framing(&self, headers: &HeaderMap) -> Framing {
         match self.framing {
             Some(Framing::Lines) => Framing::Lines,
             // A service that streams still sends documents, its failures first of all.

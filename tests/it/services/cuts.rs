@@ -1,7 +1,8 @@
 //! Answers that are cut at a byte.
 //!
-//! `SIDECACHE_CUTS=1` cuts at every byte, which takes some minutes. Otherwise some bytes are tried, and all
-//! of the last ones.
+//! What a route says of a stream is tried with every beginning of it. What the proxy does with an answer that breaks
+//! off or ends early is tried over sockets: at every byte with `SIDECACHE_CUTS=1`, which takes an hour, and otherwise
+//! at some bytes and all of the last ones.
 
 use std::{
     collections::HashMap,
@@ -9,8 +10,15 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sidecache::{
+    config::{Inputs, load},
+    internals::{cache::route::Route, config::routes, dialect::RequestIds, json::Json},
+};
+
 use super::{Exchange, Recordings};
-use crate::support::{Script, number_from, run_within};
+use crate::support::{Script, Setup, number_from, run_within};
 
 /// How many of the last bytes are always tried.
 const LAST: usize = 12;
@@ -70,6 +78,78 @@ fn a_cut_answer_is_never_stored() {
         }
         assert!(faults.is_empty(), "{}", faults.join("\n"));
     });
+}
+
+#[test]
+fn no_beginning_of_a_stream_is_a_whole_answer() {
+    let all = Recordings::all();
+    let streams = std::thread::scope(|scope| {
+        let tried: Vec<_> = all.iter().map(|recordings| scope.spawn(|| try_beginnings(recordings))).collect();
+        tried.into_iter().map(|tried| tried.join().expect("no panic")).sum::<usize>()
+    });
+    assert!(streams > 30, "only {streams} streams are tried");
+}
+
+/// Judges every beginning of each stream, and says how many streams there are.
+fn try_beginnings(recordings: &Recordings) -> usize {
+    let mut streams = 0;
+    for (name, exchange, outcome) in recordings.stored() {
+        let route = route(recordings, exchange);
+        let headers = headers(&exchange.answer.headers);
+        let body = Bytes::from(exchange.answer.body.clone());
+        let framing = route.framing(&headers);
+        if outcome.stored == "stored-eof" || framing.events(&body).is_none() {
+            continue;
+        }
+        streams += 1;
+        let request = Json::parse(&exchange.body).unwrap_or_default();
+        let path = exchange.target.split('?').next().expect("a path");
+        let dialect = route.dialect_for(path, &request);
+        let ask = dialect.ask(&request, route.usage, route.stream_default);
+        let is_whole = |body: &Bytes| {
+            let judging = route.judging(&ask, Some(RequestIds::default()));
+            dialect.judge(judging, framing, &headers, body).verdict.is_ok()
+        };
+        assert!(is_whole(&body), "{} {name}", recordings.preset);
+        for at in 0..body.trim_ascii_end().len() {
+            if is_whole(&body.slice(..at)) {
+                assert!(is_said_before(&body, at), "{} {name}: before byte {at}", recordings.preset);
+                break;
+            }
+        }
+    }
+    streams
+}
+
+/// The route that covers an exchange.
+fn route(recordings: &Recordings, exchange: &Exchange) -> Route {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("request.http");
+    let head: Vec<_> = exchange.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    let head = format!("{} {}\n{}\n", exchange.method, exchange.target, head.concat());
+    std::fs::write(&file, [head.as_bytes(), &exchange.body].concat()).expect("a file");
+    let file = file.to_str().expect("UTF-8");
+    let setup = Setup::to("http://127.0.0.1:1").arguments(&[
+        "explain",
+        "--json",
+        file,
+        "--preset",
+        &recordings.preset,
+    ]);
+    let explained = setup.command().output().expect("sidecache");
+    let explained: serde_json::Value = serde_json::from_slice(&explained.stdout).expect("JSON");
+    let flags =
+        vec![("upstream.url", "http://127.0.0.1:1".to_owned()), ("presets", recordings.preset.clone())];
+    let loaded = load(&Inputs { flags, ..Inputs::default() }).expect("a configuration");
+    let own = routes(&loaded.config).iter().find(|route| explained["route"] == route.name.as_str());
+    own.cloned().unwrap_or_else(|| panic!("{} {}: {explained}", recordings.preset, exchange.target))
+}
+
+fn headers(headers: &[(String, String)]) -> HeaderMap {
+    let header = |(name, value): &(String, String)| {
+        (name.parse::<HeaderName>().expect("a name"), value.parse::<HeaderValue>().expect("a value"))
+    };
+    headers.iter().map(header).collect()
 }
 
 /// Whether an OpenAI stream that ends before `at` says all: its choices have ended, and what is left are the usage
