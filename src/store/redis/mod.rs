@@ -239,7 +239,7 @@ impl RedisStore {
         let beside = key.beside(entry.form);
         let hits_before = self.hits(key);
         let _found_beside = self.pending_writes.begin(&beside, entry);
-        let (_found_here, other) = self.look_before(key, entry).await;
+        let (_found_here, other) = self.look_before(key, entry).await?;
         if entry.is_invalidated(key, &self.invalidations) {
             return Ok(Placement::Nowhere);
         }
@@ -359,10 +359,17 @@ impl RedisStore {
     /// The entry that Redis holds under `key`, unless it is invalidated.
     async fn read(&self, key: &Key) -> GetResult {
         let deadline = self.deadline(Duration::MAX)?;
+        let found = self.read_known(key).await?;
+        self.unless_invalidated(key, found, deadline).await
+    }
+
+    /// The entry that Redis holds under `key`, unless it is known to be invalidated. It may not be served: the latest
+    /// invalidations need not be known.
+    async fn read_known(&self, key: &Key) -> GetResult {
         let name = key.name();
         let value = self.client.get(&name).await?;
         let entry = value.map(|value| self.decode(&name, value)).transpose()?;
-        self.unless_invalidated(key, entry, deadline).await
+        Ok(entry.filter(|entry| !entry.is_invalidated(key, &self.invalidations)))
     }
 
     /// The entries that Redis holds under `keys`, or is about to hold, invalidated or not; under their former
@@ -419,23 +426,31 @@ impl RedisStore {
 
     /// The entry that is stored under `key`, or is being written there. If there is none, `entry` is found
     /// there until the pending write that comes with it is dropped.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. A better entry may be stored then, so nothing is written.
     async fn look_before(
         &self,
         key: &Key,
         entry: &Arc<Entry>,
-    ) -> (Option<PendingWrite<'_>>, Option<Arc<Entry>>) {
+    ) -> Result<(Option<PendingWrite<'_>>, Option<Arc<Entry>>), StoreError> {
         for _ in 0..MAX_LOOKUPS {
             let write = match self.pending_writes.begin_first(key, entry) {
                 Ok(write) => write,
-                Err(other) => return (None, Some(other)),
+                Err(other) => return Ok((None, Some(other))),
             };
-            let stored = self.read(key).await.ok().flatten();
+            let stored = match self.read_known(key).await {
+                Ok(stored) => stored,
+                // What cannot be read as an entry is replaced.
+                Err(StoreError::Protocol | StoreError::WrongType) => None,
+                Err(error) => return Err(error),
+            };
             // If another write began meanwhile, Redis may have been read before it.
             if write.is_latest() {
-                return (stored.is_none().then_some(write), stored);
+                return Ok((stored.is_none().then_some(write), stored));
             }
         }
-        (None, None)
+        Ok((None, None))
     }
 
     /// Until when a call that begins now may take; none begins while it is not known what was invalidated.
