@@ -254,10 +254,11 @@ impl Reloader {
     /// [`StartError`], if the upstream's settings cannot be used, or the running admin listener would be open
     /// to all. The old settings stay then.
     pub fn reload(&self, mut config: Config) -> Result<(), StartError> {
-        // The running store and the running admin listener are those of the old settings.
+        // The running store, admin listener and permits are those of the old settings.
         let running = self.proxy.live.load_full();
         config.store = StoreConfig { max_entry: config.store.max_entry, ..running.config.store.clone() };
         config.admin.listen = running.config.admin.listen;
+        config.limits.max_upstream_requests = running.config.limits.max_upstream_requests;
         if let Some(address) = config.admin.exposed() {
             return Err(StartError::Exposed(address));
         }
@@ -265,7 +266,13 @@ impl Reloader {
         let live = Live::new(config, shared, Arc::clone(&self.permits)).map_err(StartError::Certificates)?;
         self.proxy.shared.store.set_max_entry(live.config.store.max_entry);
         self.proxy.live.store(Arc::new(live));
+        self.proxy.shared.stats.reloaded(true);
         Ok(())
+    }
+
+    /// Notes that the settings could not be replaced.
+    pub(crate) fn failed(&self) {
+        self.proxy.shared.stats.reloaded(false);
     }
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that is tested, in one command: bash tests/run.sh
 #
-# Installs what the tests need and the machine lacks (redis-server, openssl), then runs the format check, the lints,
+# Installs what the tests need and the machine lacks (redis-server, openssl, promtool), then runs the format check, the lints,
 # the tests, the documentation's build, the example configurations, and the quickstart.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -21,6 +21,7 @@ as_root() {
 
 # install PACKAGE...: with the system's package manager.
 install() {
+    set -- "${@/promtool/prometheus}"
     if command -v apt-get >/dev/null; then
         as_root apt-get update -q
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@"
@@ -37,7 +38,7 @@ install() {
 
 section "what the tests need"
 missing=()
-for tool in redis-server openssl; do
+for tool in redis-server openssl promtool; do
     if command -v "$tool" >/dev/null; then
         printf '%s: %s\n' "$tool" "$("$tool" --version 2>/dev/null || "$tool" version)"
     else

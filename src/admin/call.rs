@@ -18,6 +18,8 @@ const MAX_LIMIT: usize = 1000;
 pub(super) enum Call {
     /// `GET /stats`
     Stats,
+    /// `GET /metrics`
+    Metrics,
     /// `GET /entries`
     List {
         /// `None` lists all kinds.
@@ -49,11 +51,12 @@ impl Call {
                 parse_list(parts.uri.query().unwrap_or_default())
             }
             "/purge" => check_method(method, "POST").map(|()| Self::Purge),
-            "/" | "/metrics" => Err(AdminError::not_found(format!("{path} is not there yet"))),
+            "/metrics" => check_method(method, "GET, HEAD").map(|()| Self::Metrics),
+            "/" => Err(AdminError::not_found(format!("{path} is not there yet"))),
             _ => match path.strip_prefix("/entries/") {
                 Some(key) => parse_entry(method, key, namespace),
                 None => Err(AdminError::not_found(
-                    "no such call: GET /stats, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
+                    "no such call: GET /metrics, GET /stats, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
                 )),
             },
         }
@@ -160,7 +163,8 @@ mod tests {
             ("GET", "/purge".to_owned(), Err(405)),
             ("POST", "/purge".to_owned(), Ok(Call::Purge)),
             ("GET", "/".to_owned(), Err(404)),
-            ("GET", "/metrics".to_owned(), Err(404)),
+            ("GET", "/metrics".to_owned(), Ok(Call::Metrics)),
+            ("POST", "/metrics".to_owned(), Err(405)),
             ("GET", "/none".to_owned(), Err(404)),
         ] {
             assert_eq!(call(method, &target), expected, "{method} {target}");

@@ -8,6 +8,7 @@ mod auth;
 mod call;
 mod entries;
 mod error;
+mod metrics;
 mod new_entry;
 mod purge;
 mod selection;
@@ -15,7 +16,7 @@ mod selection;
 use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, request::Parts};
+use http::{HeaderMap, Request, Response, StatusCode, request::Parts};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -82,19 +83,26 @@ impl Admin {
         } else {
             Bytes::new()
         };
-        let answer = self.execute(live, call, &body).await?;
-        Ok(response::json(StatusCode::OK, answer.to_string().into_bytes()))
+        self.execute(live, call, &parts.headers, &body).await
     }
 
-    async fn execute(&self, live: &Live, call: Call, body: &[u8]) -> Result<Value, AdminError> {
+    async fn execute(
+        &self,
+        live: &Live,
+        call: Call,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Response<ResponseBody>, AdminError> {
         let shared = &self.proxy.shared;
-        match call {
-            Call::Stats => Ok(Value::Object(cache_section(shared).await)),
-            Call::List { kind, limit } => entries::list(live, shared, kind, limit).await,
-            Call::Show(key) => entries::show(shared, &key).await,
-            Call::Put(key) => entries::put(live, shared, &key, body).await,
-            Call::Remove(key) => entries::remove(shared, &key).await,
-            Call::Purge => purge::purge(live, shared, &self.sweeps, body).await,
-        }
+        let answer = match call {
+            Call::Metrics => return Ok(metrics::page(&self.proxy, live, headers).await),
+            Call::Stats => Value::Object(cache_section(shared).await),
+            Call::List { kind, limit } => entries::list(live, shared, kind, limit).await?,
+            Call::Show(key) => entries::show(shared, &key).await?,
+            Call::Put(key) => entries::put(live, shared, &key, body).await?,
+            Call::Remove(key) => entries::remove(shared, &key).await?,
+            Call::Purge => purge::purge(live, shared, &self.sweeps, body).await?,
+        };
+        Ok(response::json(StatusCode::OK, answer.to_string().into_bytes()))
     }
 }

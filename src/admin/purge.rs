@@ -14,9 +14,10 @@ use super::{
     selection::{Purge, Selection},
 };
 use crate::{
-    cache::invalidation::Invalidation,
+    cache::invalidation::{Invalidation, Target},
     proxy::state::{Live, Shared},
     store::Sweep,
+    telemetry::stats::{InvalidationCause, PurgeCause},
 };
 
 /// The most sweeps at once.
@@ -37,15 +38,20 @@ pub(super) async fn purge(
         Selection::One(key) if purge.dry_run => {
             return Ok(answer(shared.store.peek(&key).await?.is_some().into()));
         }
-        Selection::One(key) => return Ok(answer(entries::remove_all_forms(shared, &key).await?.into())),
+        Selection::One(key) => {
+            let removed = entries::remove_all_forms(shared, &key).await?;
+            return Ok(answer(removed.into()));
+        }
         Selection::Many(target) => target,
     };
     let Ok(permit) = Arc::clone(sweeps).try_acquire_owned() else {
         return Err(AdminError::unavailable("other purges are under way; try again shortly"));
     };
+    let cause = cause(&target);
     let targets = [target];
     if !purge.dry_run {
         shared.store.invalidate(&targets).await?;
+        shared.stats.here().invalidated(InvalidationCause::Purge, targets.len());
     }
     let sweep = Sweep { invalidation: Invalidation::new(&targets), remove: !purge.dry_run };
     let mut sweeping = shared.store.sweep(namespace, sweep, permit);
@@ -55,7 +61,21 @@ pub(super) async fn purge(
         // An error or a timeout is no failure: the entries are invalidated already.
         let _ = timeout(MAX_WAIT, sweeping.ended()).await;
     }
-    Ok(answer(sweeping.counted()))
+    let count = sweeping.counted();
+    if !purge.dry_run {
+        shared.stats.here().purged(cause, count);
+    }
+    Ok(answer(count))
+}
+
+const fn cause(target: &Target) -> PurgeCause {
+    match target {
+        Target::Kind(_) => PurgeCause::Kind,
+        Target::Tag(_) => PurgeCause::Tag,
+        Target::Pattern(_) => PurgeCause::Pattern,
+        Target::All => PurgeCause::All,
+        _ => PurgeCause::Key,
+    }
 }
 
 fn answer(count: u64) -> Value {

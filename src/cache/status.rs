@@ -33,6 +33,10 @@ pub(crate) enum CacheStatus {
 }
 
 impl CacheStatus {
+    /// Every one, in the order of the enum.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Hit, Self::Miss, Self::Partial, Self::Stale, Self::Coalesced, Self::Bypass, Self::Pass];
+
     /// As in `X-Cache`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

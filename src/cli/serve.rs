@@ -74,6 +74,7 @@ async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, started: Lo
         let new = match flags.load(Vec::new()) {
             Ok(new) => new,
             Err(errors) => {
+                reloader.failed();
                 let errors: Vec<_> = errors.0.iter().map(ToString::to_string).collect();
                 lifecycle(LogLevel::Error, "reload failed: the old settings stay", json!({"errors": errors}));
                 continue;
@@ -81,6 +82,7 @@ async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, started: Lo
         };
         let waiting_for_restart = config::restart_only(&started, &new);
         if let Err(error) = reloader.reload(new.config.clone()) {
+            reloader.failed();
             let errors = [error.to_string()];
             lifecycle(LogLevel::Error, "reload failed: the old settings stay", json!({"errors": errors}));
             continue;

@@ -27,7 +27,7 @@ use crate::{
         upstream,
     },
     reason::Reason,
-    telemetry::log::events,
+    telemetry::{log::events, stats::Ended},
 };
 
 /// A longer end word of an upstream's is not logged, in bytes.
@@ -102,7 +102,21 @@ impl Exchange {
     /// Logs that the request ended without a response, under a status that no client gets, as nginx does.
     pub(crate) fn log_unanswered(&self, why: Unanswered) {
         let end = ResponseEnd { status: why as u16, sent: 0, cache: None, upstream_request_id: None };
-        self.log_response(end, false);
+        let duration = self.log_response(end, false);
+        self.count_end(why as u16, duration, duration, None);
+    }
+
+    /// Counts how the request ended.
+    fn count_end(&self, status: u16, duration: Duration, first_byte: Duration, report: Option<&CacheReport>) {
+        self.live.shared.stats.here().end(&Ended {
+            route: self.route,
+            kind: report.and_then(|report| report.kind),
+            cache: report.map(|report| report.status),
+            status,
+            duration,
+            first_byte,
+            age: report.and_then(|report| report.age),
+        });
     }
 
     /// Logs how the request ended; returns how long it took.
@@ -193,6 +207,8 @@ pub(crate) struct LoggedBody {
     sent: u64,
     expected: Option<u64>,
     is_whole: bool,
+    /// How long the client has waited for the first byte, if more came after it.
+    first_byte: Option<Duration>,
     /// What cuts the body off, held back once.
     cut: Option<BodyError>,
 }
@@ -202,7 +218,7 @@ impl LoggedBody {
         let expected = body.size_hint().exact();
         // A response to HEAD has no body that could be missing.
         let is_whole = record.exchange.method == Method::HEAD || body.is_end_stream();
-        Self { body, record: Box::new(record), sent: 0, expected, is_whole, cut: None }
+        Self { body, record: Box::new(record), sent: 0, expected, is_whole, first_byte: None, cut: None }
     }
 
     fn log_response(&mut self) {
@@ -230,6 +246,8 @@ impl LoggedBody {
         let upstream_request_id = upstream_request_id.as_deref();
         let end = ResponseEnd { status: status.as_u16(), sent: self.sent, cache, upstream_request_id };
         let duration = exchange.log_response(end, success);
+        let first_byte = self.first_byte.unwrap_or(duration);
+        exchange.count_end(status.as_u16(), duration, first_byte, report.as_ref());
         if let Some((model, usage)) = saved {
             exchange.log_llm_call(model, *usage, duration, true);
         }
@@ -249,7 +267,14 @@ impl Body for LoggedBody {
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         match &polled {
-            Poll::Ready(Some(Ok(frame))) => self.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Ready(Some(Ok(frame))) => {
+                let before = self.sent;
+                self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+                // A body in one piece is over at once: its end says the same, and costs no look at the clock here.
+                if before == 0 && self.sent > 0 && self.expected != Some(self.sent) {
+                    self.first_byte = Some(self.record.exchange.elapsed());
+                }
+            }
             Poll::Ready(None) => self.is_whole = true,
             _ => {}
         }

@@ -23,7 +23,10 @@ use crate::{
         upstream,
     },
     request::batch::Batch,
-    telemetry::{log::events::Operation, stats::Limit},
+    telemetry::{
+        log::events::Operation,
+        stats::{Limit, LookupResult, StoreCall, StoreOutcome},
+    },
 };
 
 /// Answers a batch.
@@ -181,20 +184,24 @@ async fn look(plan: &mut FillPlan, batch: &Batch) -> (Stored, CacheReport) {
     let shared = context.shared();
     let key = plan.key.clone().filter(|_| batch.keys().len() == 1);
     if let Some(reason) = plan.bypass {
-        shared.stats.here().bypassed.increment();
+        shared.stats.here().bypass(Some(context.route.kind), reason);
         let report = CacheReport { key, ..CacheReport::bypass(context.route.kind, reason) };
         return (Stored::nothing(batch.keys().len()), report);
     }
     let started = Instant::now();
     let stored = Stored::look(plan, batch.shape(), batch.keys(), batch.order().len()).await;
     let (all, hits) = (batch.order().len(), stored.hits(batch.order()));
-    let counters = shared.stats.here().lookups(context.route.kind);
-    counters.hits.add(hits as u64);
+    let stats = shared.stats.here();
+    let count = |result, lookups: usize| stats.lookups_that(context.route.kind, result).add(lookups as u64);
+    count(LookupResult::Hit, hits);
     if stored.failed {
-        shared.stats.here().errors.increment();
+        stats.errors.increment();
+        count(LookupResult::Error, all - hits);
     } else {
-        counters.misses.add((all - hits) as u64);
+        count(LookupResult::Miss, all - hits);
     }
+    let outcome = if stored.failed { StoreOutcome::Error } else { StoreOutcome::Ok };
+    stats.store_call(StoreCall::Get, outcome, started.elapsed());
     let took = started.elapsed();
     context.exchange.log_step(Operation::CacheLookup { hit: hits == all }, took, !stored.failed);
     let forward = if hits > 0 { Forward::Partial } else { stored.forward };

@@ -7,7 +7,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::{cache::route::kind::Kind, telemetry::stats::Limit};
+use crate::{
+    cache::route::kind::Kind,
+    telemetry::stats::{Limit, UpstreamOutcome},
+};
 
 /// What went wrong, by the names that the table of errors in `docs/OPERATING.md` has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,15 @@ impl ErrorKind {
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout | Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// How a call of the upstream ended that failed in this way.
+    pub(crate) const fn outcome(self) -> UpstreamOutcome {
+        match self {
+            Self::UpstreamTimeout => UpstreamOutcome::Timeout,
+            Self::UpstreamProtocol => UpstreamOutcome::Cut,
+            _ => UpstreamOutcome::Error,
         }
     }
 
@@ -70,6 +82,11 @@ pub(crate) struct ProxyError {
 }
 
 impl ProxyError {
+    /// How the call of the upstream ended.
+    pub(crate) const fn outcome(&self) -> UpstreamOutcome {
+        self.kind.outcome()
+    }
+
     /// An error without a cause. Its place in the source is the caller's.
     #[track_caller]
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {

@@ -85,8 +85,13 @@ impl Health {
                 "retried": shared.stats.sum(|thread| &thread.retried),
             },
             "limits": shared.stats.limits_section(),
-            "log": {"dropped": self.log.as_ref().map_or(0, Log::dropped)},
+            "log": {"dropped": self.log_dropped()},
         })
+    }
+
+    /// How many lines the log has dropped.
+    pub(crate) fn log_dropped(&self) -> u64 {
+        self.log.as_ref().map_or(0, Log::dropped)
     }
 
     async fn reachable(&self, config: &Config) -> bool {

@@ -44,7 +44,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 
 use crate::{
-    cache::status::CacheReport,
+    cache::{route::RouteNumber, status::CacheReport},
     http::{forwarded, headers::ValueWriter, validation},
     proxy::{
         access_log::{AbortGuard, AccessRecord, LoggedBody, Unanswered},
@@ -145,6 +145,7 @@ impl Proxy {
     }
 
     fn begin(&self, parts: &Parts, caller: Arc<Connection>) -> Exchange {
+        self.shared.stats.here().begin();
         Exchange {
             id: exchange::request_id(&parts.headers),
             method: parts.method.clone(),
@@ -153,6 +154,7 @@ impl Proxy {
             caller,
             origin: cors::origin(&parts.headers),
             question_text: None,
+            route: RouteNumber::default(),
             live: self.live.load_full(),
         }
     }
@@ -176,6 +178,7 @@ impl Proxy {
                         return Ok(Reply::new(response.await, None));
                     }
                     Dispatch::PassThrough(PassThrough { covering, upgrade, why }) => {
+                        exchange.route = covering.map(|route| route.number).unwrap_or_default();
                         let invalidation = PendingInvalidation::for_request(
                             exchange,
                             &parts.headers,
@@ -196,8 +199,12 @@ impl Proxy {
             Err(error) => return Err(Failure::ClientGone(error)),
         };
         let context = match RequestContext::new(exchange, head, &parts, &body) {
-            Ok(context) => context,
+            Ok(context) => {
+                exchange.route = context.route.number;
+                context
+            }
             Err((covering, why)) => {
+                exchange.route = covering.as_ref().map(|route| route.number).unwrap_or_default();
                 let invalidation =
                     PendingInvalidation::for_request(exchange, &parts.headers, covering.as_deref());
                 let passing = passthrough::forward(exchange, *parts, body.into(), None, invalidation);
@@ -232,7 +239,7 @@ impl Proxy {
                 if only_if_cached {
                     return Err(not_cached(report));
                 }
-                self.shared.stats.here().bypassed.increment();
+                self.shared.stats.here().bypass(Some(kind), Reason::ConversationTurn);
                 (context.request(*parts, body), report)
             }
             (None, Some(key)) => match lookup::lookup(&mut plan, key.clone()).await {
@@ -264,8 +271,8 @@ impl Proxy {
                 }
             },
             (reason, key) => {
-                self.shared.stats.here().bypassed.increment();
                 let reason = reason.unwrap_or(Reason::TtlZero);
+                self.shared.stats.here().bypass(Some(kind), reason);
                 let report = CacheReport { key, ..CacheReport::bypass(kind, reason) };
                 (context.request(*parts, body), report)
             }

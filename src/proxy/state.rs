@@ -57,7 +57,11 @@ impl Live {
     pub(crate) fn new(config: Config, shared: Arc<Shared>, permits: Arc<Semaphore>) -> io::Result<Self> {
         let upstream = Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats))?;
         let classify_context = classify_context(&config, shared.namespace);
-        let routes = config.routes.iter().cloned().map(Arc::new).collect();
+        let numbered = |route: &Route| {
+            let number = shared.stats.routes.number(route);
+            Arc::new(Route { number, ..route.clone() })
+        };
+        let routes = config.routes.iter().map(numbered).collect();
         Ok(Self { shared, config, routes, upstream, classify_context })
     }
 }

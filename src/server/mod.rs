@@ -48,7 +48,7 @@ use crate::{
         lingering_close::LingeringIo,
         write_buffer::WriteBuffer,
     },
-    telemetry::stats::{Limit, Stats},
+    telemetry::stats::{Limit, Side, Stats, open::OpenGuard},
 };
 
 /// The pause after a failed accept, for example without file descriptors.
@@ -101,8 +101,9 @@ impl Server {
                     let slot = ConnectionSlot(Arc::new((permit, assignment)));
                     let (server, handle) = (self.clone(), handle.clone());
                     let counted = open.count();
+                    let is_open = OpenGuard::new(&self.stats, Side::Client);
                     let serving = async move {
-                        let _counted = counted;
+                        let _counted = (counted, is_open);
                         // From here on, the worker's runtime watches the socket.
                         if let Ok(stream) = TcpStream::from_std(stream) {
                             server.connection(stream, peer, slot, handle).await;

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::memory::MemoryStore;
+pub(crate) use self::memory::{Dropped, MemoryStore};
 pub use self::redis::{Lease, LeaseState, RedisClient, RedisStore, StoreError, StoreEvent};
 pub(crate) use self::redis::{LeaseReply, OpenError};
 pub(crate) use self::{list::ListedEntry, sweep::Sweep};
@@ -26,6 +26,7 @@ use crate::{
         key::Key,
     },
     dialect::Placement,
+    telemetry::stats::StoreOutcome,
 };
 
 /// The longest life that an entry is given, a hundred years: beyond some point Redis refuses.
@@ -214,6 +215,14 @@ impl Store {
         }
     }
 
+    /// How many entries have gone by themselves; `None` if they are not in this process.
+    pub(crate) fn dropped(&self) -> Option<Dropped> {
+        match self {
+            Self::Memory(store) => Some(store.dropped()),
+            Self::Redis(_) => None,
+        }
+    }
+
     /// What `/health` shows of the store.
     pub(crate) async fn status(&self) -> StoreStatus {
         match self {
@@ -224,6 +233,18 @@ impl Store {
                 memory_used: Some(store.bytes()),
             },
             Self::Redis(store) => Box::pin(store.status()).await,
+        }
+    }
+}
+
+/// How a call of the store ended, for its counters.
+pub(crate) const fn outcome<T>(result: &Result<T, StoreError>) -> StoreOutcome {
+    match result {
+        Ok(_) => StoreOutcome::Ok,
+        Err(StoreError::Timeout) => StoreOutcome::Timeout,
+        Err(StoreError::Refused) => StoreOutcome::Refused,
+        Err(StoreError::Unavailable | StoreError::Lost | StoreError::WrongType | StoreError::Protocol) => {
+            StoreOutcome::Error
         }
     }
 }

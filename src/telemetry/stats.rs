@@ -3,34 +3,38 @@
 //! Each thread counts for itself, and a reader adds up: a counter that all write to is a place in memory that the
 //! cores take from each other with each request.
 
+pub(crate) mod counter;
+pub(crate) mod histogram;
+pub(crate) mod labels;
+pub(crate) mod open;
+pub(crate) mod requests;
+
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    array,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use crossbeam_utils::CachePadded;
 use serde_json::{Map, Value, json};
-
 use thread_local::ThreadLocal;
 
-use crate::{cache::route::kind::Kind, time::millis};
-
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn increment(&self) {
-        self.add(1);
-    }
-
-    pub(crate) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+pub(crate) use self::labels::{
+    InvalidationCause, LookupResult, PurgeCause, Side, StoreCall, StoreOutcome, UpstreamOutcome,
+};
+use self::{
+    counter::Counter,
+    histogram::{AGE_BOUNDS, Histogram, REQUEST_BOUNDS, STORE_BOUNDS, Totals},
+    labels::{CACHES, KINDS, cache_place, kind_place, status_place},
+    requests::{Requests, RouteNames},
+};
+use crate::{
+    cache::{
+        route::{RouteNumber, kind::Kind},
+        status::CacheStatus,
+    },
+    reason::Reason,
+    time::millis,
+};
 
 /// A limit that a request or a client ran into.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +63,7 @@ pub(crate) enum Limit {
     MaxBuffer,
 }
 
-const LIMITS: [(&str, Limit); 11] = [
+pub(crate) const LIMITS: [(&str, Limit); 11] = [
     ("max_body", Limit::MaxBody),
     ("max_connections", Limit::MaxConnections),
     ("max_upstream_requests", Limit::MaxUpstreamRequests),
@@ -73,30 +77,47 @@ const LIMITS: [(&str, Limit); 11] = [
     ("max_buffer", Limit::MaxBuffer),
 ];
 
-/// The lookups of one kind.
-#[derive(Debug, Default)]
-pub(crate) struct Lookups {
-    pub(crate) hits: Counter,
-    pub(crate) misses: Counter,
+/// Counters by reason.
+#[derive(Debug)]
+pub(crate) struct ByReason([Counter; Reason::ALL.len()]);
+
+impl Default for ByReason {
+    fn default() -> Self {
+        Self(array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl ByReason {
+    pub(crate) fn of(&self, reason: Reason) -> &Counter {
+        &self.0[reason as usize]
+    }
+
+    fn all(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
 }
 
 /// What happened since the start of the process.
 #[derive(Debug, Default)]
-pub struct Stats(ThreadLocal<CachePadded<ThreadStats>>);
+pub struct Stats {
+    threads: ThreadLocal<Box<ThreadStats>>,
+    /// The routes, which have a number each.
+    pub(crate) routes: RouteNames,
+    /// Whether the last reload failed.
+    reload_failed: AtomicBool,
+}
 
 /// What happened on one thread.
 #[derive(Debug, Default)]
 pub(crate) struct ThreadStats {
-    lookups: [Lookups; Kind::ALL.len()],
+    lookups: [[Counter; LookupResult::ALL.len()]; Kind::ALL.len()],
     limits: [Counter; LIMITS.len()],
-    /// Requests answered from the store after the answer's TTL.
-    pub(crate) stale: Counter,
     /// Requests that joined the answer of another one.
     pub(crate) coalesced: Counter,
-    /// Requests on cacheable routes for which the store was not asked.
-    pub(crate) bypassed: Counter,
-    /// Requests that no route covers.
-    pub(crate) passed: Counter,
+    /// Requests for which the store was not asked.
+    bypassed: [ByReason; KINDS],
+    /// Answers that were not stored.
+    not_stored: [ByReason; KINDS],
     /// Lookups and writes that failed.
     pub(crate) errors: Counter,
     /// The tokens that hits saved.
@@ -104,23 +125,121 @@ pub(crate) struct ThreadStats {
     millis_saved: Counter,
     /// Requests to the upstream that were sent again, over a new connection.
     pub(crate) retried: Counter,
+    /// Requests that have begun.
+    begun: Counter,
+    /// Requests that have ended.
+    ended: Counter,
+    requests: Requests,
+    durations: [[Histogram; CACHES.len()]; KINDS],
+    first_bytes: [[Histogram; CACHES.len()]; KINDS],
+    upstream: [[Histogram; UpstreamOutcome::ALL.len()]; KINDS],
+    store: [[Histogram; StoreOutcome::ALL.len()]; StoreCall::ALL.len()],
+    ages: [Histogram; Kind::ALL.len()],
+    invalidated: [Counter; InvalidationCause::ALL.len()],
+    /// Entries that an operator's calls removed.
+    purged: [Counter; PurgeCause::ALL.len()],
+    opened: [Counter; Side::ALL.len()],
+    closed: [Counter; Side::ALL.len()],
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) route: RouteNumber,
+    /// The kind of its route, where one covers it.
+    pub(crate) kind: Option<Kind>,
+    pub(crate) cache: Option<CacheStatus>,
+    /// The status code.
+    pub(crate) status: u16,
+    pub(crate) duration: Duration,
+    /// Until the first byte of the body, or the head where there is no body.
+    pub(crate) first_byte: Duration,
+    /// The age of a stored answer, in seconds.
+    pub(crate) age: Option<u64>,
 }
 
 impl ThreadStats {
-    pub(crate) fn lookups(&self, kind: Kind) -> &Lookups {
-        &self.lookups[kind as usize]
+    pub(crate) fn lookup(&self, kind: Kind, result: LookupResult) {
+        self.lookups_that(kind, result).increment();
+    }
+
+    pub(crate) fn lookups_that(&self, kind: Kind, result: LookupResult) -> &Counter {
+        &self.lookups[kind as usize][result as usize]
     }
 
     /// Counts time that a hit saved.
     pub(crate) fn saved(&self, time: Duration) {
         self.millis_saved.add(millis(time));
     }
+
+    /// Counts a request for which the store was not asked.
+    pub(crate) fn bypass(&self, kind: Option<Kind>, reason: Reason) {
+        self.bypassed[kind_place(kind)].of(reason).increment();
+    }
+
+    /// Counts an answer that was not stored.
+    pub(crate) fn not_stored(&self, kind: Kind, reason: Reason) {
+        self.not_stored[kind_place(Some(kind))].of(reason).increment();
+    }
+
+    /// Counts a request that has begun.
+    pub(crate) fn begin(&self) {
+        self.begun.increment();
+    }
+
+    /// Counts a request that has ended.
+    pub(crate) fn end(&self, end: &Ended) {
+        let (kind, cache) = (kind_place(end.kind), cache_place(end.cache));
+        self.ended.increment();
+        self.requests.count(end.route, cache, status_place(end.status));
+        self.durations[kind][cache].observe(&REQUEST_BOUNDS, end.duration);
+        self.first_bytes[kind][cache].observe(&REQUEST_BOUNDS, end.first_byte);
+        if let (Some(kind), Some(age)) = (end.kind, end.age) {
+            self.ages[kind as usize].observe(&AGE_BOUNDS, Duration::from_secs(age));
+        }
+    }
+
+    /// Counts a call of the upstream.
+    pub(crate) fn upstream_call(&self, kind: Option<Kind>, outcome: UpstreamOutcome, took: Duration) {
+        self.upstream[kind_place(kind)][outcome as usize].observe(&REQUEST_BOUNDS, took);
+    }
+
+    /// Counts a call of the store.
+    pub(crate) fn store_call(&self, call: StoreCall, outcome: StoreOutcome, took: Duration) {
+        self.store[call as usize][outcome as usize].observe(&STORE_BOUNDS, took);
+    }
+
+    /// Counts entries that an operator's call removed.
+    pub(crate) fn purged(&self, cause: PurgeCause, entries: u64) {
+        self.purged[cause as usize].add(entries);
+    }
+
+    pub(crate) fn duration(&self, kind: usize, cache: usize) -> &Histogram {
+        &self.durations[kind][cache]
+    }
+
+    pub(crate) fn first_byte(&self, kind: usize, cache: usize) -> &Histogram {
+        &self.first_bytes[kind][cache]
+    }
+
+    pub(crate) fn upstream_took(&self, kind: usize, outcome: UpstreamOutcome) -> &Histogram {
+        &self.upstream[kind][outcome as usize]
+    }
+
+    pub(crate) fn store_took(&self, call: StoreCall, outcome: StoreOutcome) -> &Histogram {
+        &self.store[call as usize][outcome as usize]
+    }
+
+    /// Counts targets that were invalidated.
+    pub(crate) fn invalidated(&self, cause: InvalidationCause, targets: usize) {
+        self.invalidated[cause as usize].add(targets as u64);
+    }
 }
 
 impl Stats {
     /// The counters of this thread.
     pub(crate) fn here(&self) -> &ThreadStats {
-        self.0.get_or_default()
+        self.threads.get_or_default()
     }
 
     /// Counts one request or client that ran into `limit`.
@@ -130,14 +249,76 @@ impl Stats {
 
     /// One counter of all threads.
     pub(crate) fn sum(&self, counter: impl Fn(&ThreadStats) -> &Counter) -> u64 {
-        self.0.iter().map(|thread| counter(thread).get()).sum()
+        self.sum_of(|thread| counter(thread).get())
+    }
+
+    fn sum_of(&self, count: impl Fn(&ThreadStats) -> u64) -> u64 {
+        self.threads.iter().map(|thread| count(thread)).sum()
+    }
+
+    /// One histogram of all threads.
+    pub(crate) fn totals(&self, histogram: impl Fn(&ThreadStats) -> &Histogram) -> Totals {
+        let mut totals = Totals::default();
+        self.threads.iter().for_each(|thread| histogram(thread).add_to(&mut totals));
+        totals
+    }
+
+    /// The lookups of a kind that had this result.
+    pub(crate) fn lookups(&self, kind: Kind, result: LookupResult) -> u64 {
+        self.sum(|thread| thread.lookups_that(kind, result))
+    }
+
+    /// The requests of a route, by the places of their labels.
+    pub(crate) fn requests(&self, route: usize, cache: usize, status: usize) -> u64 {
+        self.sum_of(|thread| thread.requests.get(route, cache, status))
+    }
+
+    pub(crate) fn bypassed(&self, kind: usize, reason: Reason) -> u64 {
+        self.sum(|thread| thread.bypassed[kind].of(reason))
+    }
+
+    pub(crate) fn not_stored(&self, kind: usize, reason: Reason) -> u64 {
+        self.sum(|thread| thread.not_stored[kind].of(reason))
+    }
+
+    pub(crate) fn ages(&self, kind: Kind) -> Totals {
+        self.totals(|thread| &thread.ages[kind as usize])
+    }
+
+    pub(crate) fn invalidated(&self, cause: InvalidationCause) -> u64 {
+        self.sum(|thread| &thread.invalidated[cause as usize])
+    }
+
+    pub(crate) fn purged(&self, cause: PurgeCause) -> u64 {
+        self.sum(|thread| &thread.purged[cause as usize])
+    }
+
+    pub(crate) fn limited_by(&self, limit: Limit) -> u64 {
+        self.sum(|thread| &thread.limits[limit as usize])
+    }
+
+    pub(crate) fn seconds_saved(&self) -> f64 {
+        self.sum(|thread| &thread.millis_saved) as f64 / 1000.0
+    }
+
+    pub(crate) fn reload_failed(&self) -> bool {
+        self.reload_failed.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether a reload was successful.
+    pub(crate) fn reloaded(&self, success: bool) {
+        self.reload_failed.store(!success, Ordering::Relaxed);
     }
 
     /// The counters as members of `/health`'s cache section.
     pub(crate) fn cache_section(&self) -> Map<String, Value> {
+        let all = |results: fn(LookupResult) -> bool, kind: Kind| -> u64 {
+            let counted = LookupResult::ALL.iter().filter(|result| results(**result));
+            counted.map(|result| self.lookups(kind, *result)).sum()
+        };
         let per_kind = Kind::ALL.map(|kind| {
-            let hits = self.sum(|thread| &thread.lookups(kind).hits);
-            let misses = self.sum(|thread| &thread.lookups(kind).misses);
+            let hits = all(LookupResult::is_hit, kind);
+            let misses = all(|result| result == LookupResult::Miss, kind);
             (kind, hits, misses)
         });
         let hits = per_kind.iter().map(|(_, hits, _)| hits).sum();
@@ -149,17 +330,21 @@ impl Stats {
                 (kind.as_str().to_owned(), section)
             })
             .collect();
+        let bypassed = |kinds: fn(usize) -> bool| {
+            let places = (0..KINDS).filter(|place| kinds(*place));
+            places.map(|place| self.sum_of(|thread| thread.bypassed[place].all())).sum::<u64>()
+        };
         let members = json!({
             "hits": hits,
             "misses": misses,
             "hit_rate": hit_rate(hits, misses),
-            "stale": self.sum(|thread| &thread.stale),
+            "stale": self.sum_of(|thread| thread.requests.with_cache(cache_place(Some(CacheStatus::Stale)))),
             "coalesced": self.sum(|thread| &thread.coalesced),
-            "bypassed": self.sum(|thread| &thread.bypassed),
-            "passed": self.sum(|thread| &thread.passed),
+            "bypassed": bypassed(|place| place != kind_place(None)),
+            "passed": bypassed(|place| place == kind_place(None)),
             "errors": self.sum(|thread| &thread.errors),
             "tokens_saved": self.sum(|thread| &thread.tokens_saved),
-            "seconds_saved": self.sum(|thread| &thread.millis_saved) as f64 / 1000.0,
+            "seconds_saved": self.seconds_saved(),
             "kinds": kinds,
         });
         match members {
@@ -170,8 +355,7 @@ impl Stats {
 
     /// The counters of limits, by the setting's name.
     pub(crate) fn limits_section(&self) -> Map<String, Value> {
-        let count = |limit: Limit| Value::from(self.sum(|thread| &thread.limits[limit as usize]));
-        LIMITS.into_iter().map(|(name, limit)| (name.to_owned(), count(limit))).collect()
+        LIMITS.into_iter().map(|(name, limit)| (name.to_owned(), self.limited_by(limit).into())).collect()
     }
 }
 
@@ -202,7 +386,7 @@ mod tests {
             std::thread::scope(|scope| {
                 for _ in 0..4 {
                     scope.spawn(|| {
-                        (0..1000).for_each(|_| stats.here().lookups(Kind::Query).hits.increment());
+                        (0..1000).for_each(|_| stats.here().lookup(Kind::Query, LookupResult::Hit));
                         stats.limited(Limit::MaxBody);
                     });
                 }

@@ -119,6 +119,10 @@ pub enum ConversationPlace {
     Query(String),
 }
 
+/// The number under which a process counts the requests of a route. 0 is for requests without one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RouteNumber(pub(crate) u16);
+
 /// A rule: which requests it covers, and how their answers are cached.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -200,6 +204,8 @@ pub struct Route {
     /// Whether it is built in. Such a route covers a `POST` only if the body has everything that the
     /// dialect's API requires.
     pub builtin: bool,
+    /// The number under which the process counts its requests.
+    pub(crate) number: RouteNumber,
     /// The flag or the variable that gave it; `None` if the file has it, or if it is built in.
     pub given_by: Option<&'static str>,
     /// Whether the model may be named elsewhere than in the body.
@@ -214,24 +220,39 @@ fn is_plain_text(headers: &HeaderMap) -> bool {
 /// (learn.microsoft.com/azure/ai-services/openai/reference).
 const AZURE: &str = " /openai/deployments/{name}/";
 
-/// The built-in routes: match, kind, dialect.
-const BUILTIN: [(&str, Kind, Option<Dialect>); 16] = [
-    ("POST /openai/deployments/{name}/chat/completions", Kind::Query, Some(Dialect::OpenAiChat)),
-    ("POST /openai/deployments/{name}/completions", Kind::Query, Some(Dialect::OpenAiCompletions)),
-    ("POST /**/chat/completions", Kind::Query, Some(Dialect::OpenAiChat)),
-    ("POST /**/v1/completions", Kind::Query, Some(Dialect::OpenAiCompletions)),
-    ("POST /**/v1/responses", Kind::Query, Some(Dialect::OpenAiResponses)),
-    ("POST /**/v1/messages", Kind::Query, Some(Dialect::Anthropic)),
-    ("POST /api/chat", Kind::Query, None),
-    ("POST /api/generate", Kind::Query, None),
-    ("POST /api/v1/chat", Kind::Query, None),
-    ("POST /api/v1/query", Kind::Query, None),
-    ("POST /**/v1/embeddings", Kind::Embedding, Some(Dialect::Embedding)),
-    ("POST /openai/deployments/{name}/embeddings", Kind::Embedding, Some(Dialect::Embedding)),
-    ("POST /api/embed", Kind::Embedding, Some(Dialect::Embedding)),
-    ("POST /api/embeddings", Kind::Embedding, Some(Dialect::Embedding)),
-    ("GET /api/v1/documents/{id}", Kind::Document, Some(Dialect::None)),
-    ("GET /api/v1/conversations/{id}", Kind::Conversation, Some(Dialect::None)),
+/// The built-in routes: match, kind, dialect, and a short name for people.
+const BUILTIN: [(&str, Kind, Option<Dialect>, &str); 16] = [
+    (
+        "POST /openai/deployments/{name}/chat/completions",
+        Kind::Query,
+        Some(Dialect::OpenAiChat),
+        "azure-chat",
+    ),
+    (
+        "POST /openai/deployments/{name}/completions",
+        Kind::Query,
+        Some(Dialect::OpenAiCompletions),
+        "azure-completions",
+    ),
+    ("POST /**/chat/completions", Kind::Query, Some(Dialect::OpenAiChat), "openai-chat"),
+    ("POST /**/v1/completions", Kind::Query, Some(Dialect::OpenAiCompletions), "openai-completions"),
+    ("POST /**/v1/responses", Kind::Query, Some(Dialect::OpenAiResponses), "openai-responses"),
+    ("POST /**/v1/messages", Kind::Query, Some(Dialect::Anthropic), "anthropic-messages"),
+    ("POST /api/chat", Kind::Query, None, "api-chat"),
+    ("POST /api/generate", Kind::Query, None, "api-generate"),
+    ("POST /api/v1/chat", Kind::Query, None, "api-v1-chat"),
+    ("POST /api/v1/query", Kind::Query, None, "api-v1-query"),
+    ("POST /**/v1/embeddings", Kind::Embedding, Some(Dialect::Embedding), "openai-embeddings"),
+    (
+        "POST /openai/deployments/{name}/embeddings",
+        Kind::Embedding,
+        Some(Dialect::Embedding),
+        "azure-embeddings",
+    ),
+    ("POST /api/embed", Kind::Embedding, Some(Dialect::Embedding), "api-embed"),
+    ("POST /api/embeddings", Kind::Embedding, Some(Dialect::Embedding), "api-embeddings"),
+    ("GET /api/v1/documents/{id}", Kind::Document, Some(Dialect::None), "api-v1-documents"),
+    ("GET /api/v1/conversations/{id}", Kind::Conversation, Some(Dialect::None), "api-v1-conversations"),
 ];
 
 impl Route {
@@ -309,6 +330,12 @@ impl Route {
         }
     }
 
+    /// What it is called where people read it: its name, or a short one if it is built in.
+    pub(crate) fn label(&self) -> &str {
+        let short = BUILTIN.iter().find(|(pattern, ..)| self.builtin && *pattern == self.name);
+        short.map_or(&self.name, |(.., short)| short)
+    }
+
     /// Where it comes from, in a word for operators.
     pub(crate) const fn origin(&self) -> &'static str {
         match self.given_by {
@@ -371,6 +398,7 @@ impl Route {
             invalidates: Vec::new(),
             settle: None,
             builtin: false,
+            number: RouteNumber::default(),
             given_by: None,
             model_elsewhere: true,
         }
@@ -381,7 +409,7 @@ impl Route {
 pub(crate) fn builtin(ttls: &KindTtls, scope: &Scope) -> Vec<Route> {
     BUILTIN
         .into_iter()
-        .filter_map(|(pattern, kind, dialect)| {
+        .filter_map(|(pattern, kind, dialect, _)| {
             let route = Route::new(pattern, kind, ttls.ttl(kind), scope.clone()).ok()?;
             Some(Route { dialect, builtin: true, model_elsewhere: pattern.contains(AZURE), ..route })
         })

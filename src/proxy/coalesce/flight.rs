@@ -66,6 +66,11 @@ impl Flight {
             .then(|| buffer.readers.iter().flatten().count())
     }
 
+    /// The number of readers that did not ask for the answer.
+    pub(crate) fn followers(&self) -> usize {
+        self.buffer.lock().readers.iter().flatten().filter(|reader| !reader.is_leader).count()
+    }
+
     /// One more reader, from the answer's beginning. The first one is the leader's.
     pub(crate) fn reader(self: &Arc<Self>) -> FlightReader {
         let index = self.buffer.lock().add_reader();

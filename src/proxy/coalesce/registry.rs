@@ -137,6 +137,11 @@ impl InFlight {
         self.running.lock().keys().any(|(own, _)| *own == key)
     }
 
+    /// How many requests read the answer to another one.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.running.lock().values().map(|flight| flight.followers() as u64).sum()
+    }
+
     /// Joins the flight if it is running, or was when the request came; else begins it. `joinable` says
     /// whether this request may read that flight.
     pub(crate) fn join(

@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use crate::{
     cache::route::OnAbandon,
-    proxy::{coalesce::registry::FlightGuard, fill::purpose::Purpose, plan::FillPlan},
+    proxy::{
+        coalesce::registry::FlightGuard, context::RequestContext, fill::purpose::Purpose, plan::FillPlan,
+    },
     reason::Reason,
     store::Lease,
 };
@@ -38,7 +40,10 @@ impl Fill {
     /// Notes for the next response to the same question whether this answer is stored. A turn's answer never is, and
     /// of several inputs each has an entry of its own.
     pub(super) fn note_stored(&self, stored: Result<(), Reason>) {
-        let cache_request = &self.plan.context.cache_request;
+        let RequestContext { route, cache_request, .. } = &*self.plan.context;
+        if let Err(reason) = stored {
+            self.plan.shared().stats.here().not_stored(route.kind, reason);
+        }
         if let ([key], false) = (self.plan.keys(), cache_request.is_turn) {
             self.plan.shared().not_stored.record(key.id(), stored);
         }

@@ -22,6 +22,7 @@ use crate::{
     },
     request::CacheRequest,
     store::{self, Lease, LeaseState},
+    telemetry::stats::StoreCall,
 };
 
 /// The pause between two looks for another replica's answer.
@@ -62,6 +63,8 @@ impl Fill {
             let budget = self.plan.store_budget;
             let store = &live.shared.store;
             let reply = store.acquire_lease(key, &target_ids, ask.upstream_form.id, budget).await;
+            let stats = live.shared.stats.here();
+            stats.store_call(StoreCall::Lease, store::outcome(&reply), asked.elapsed());
             if std::mem::take(&mut is_first) {
                 self.plan.store_budget = budget.saturating_sub(asked.elapsed());
             }

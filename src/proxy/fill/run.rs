@@ -36,7 +36,10 @@ use crate::{
         upstream::body::UpstreamBody,
     },
     reason::Reason,
-    telemetry::{log::events::Operation, stats::Limit},
+    telemetry::{
+        log::events::Operation,
+        stats::{Limit, UpstreamOutcome},
+    },
     time::unix_millis,
 };
 
@@ -48,7 +51,18 @@ impl Fill {
         if let Err(Stop::Failed(error)) = &answered {
             exchange.log_error(error);
         }
-        exchange.log_step(Operation::Upstream, self.started.elapsed(), answered.is_ok());
+        let took = self.started.elapsed();
+        exchange.log_step(Operation::Upstream, took, answered.is_ok());
+        // An answer from the store is no call, and an abandoned one did not end.
+        let outcome = match &answered {
+            Ok(Whole { outcome: FillOutcome::FromStore, .. }) | Err(Stop::Abandoned) => None,
+            Ok(_) => Some(UpstreamOutcome::Ok),
+            Err(Stop::Failed(error)) => Some(error.outcome()),
+        };
+        if let Some(outcome) = outcome {
+            let kind = Some(self.plan.context.route.kind);
+            self.plan.shared().stats.here().upstream_call(kind, outcome, took);
+        }
         match answered {
             Ok(Whole { outcome, rest: None }) => self.finish(outcome, writer).await,
             Ok(Whole { outcome, rest: Some(rest) }) => {

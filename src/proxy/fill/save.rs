@@ -25,7 +25,11 @@ use crate::{
         revalidate::{received, variants},
     },
     reason::Reason,
-    telemetry::{log::events::Operation, stats::Limit},
+    store::outcome,
+    telemetry::{
+        log::events::Operation,
+        stats::{Limit, StoreCall},
+    },
     time::unix_millis,
 };
 
@@ -164,7 +168,9 @@ pub(super) async fn store(plan: &FillPlan, entry: Entry, times: Times) -> Result
             store.put_many(entries.into_iter().map(put).collect()).await
         }
     };
-    exchange.log_step(Operation::CacheStore, started.elapsed(), stored.is_ok());
+    let took = started.elapsed();
+    exchange.log_step(Operation::CacheStore, took, stored.is_ok());
+    shared.stats.here().store_call(StoreCall::Put, outcome(&stored), took);
     stored.map_err(|_| {
         shared.stats.here().errors.increment();
         Reason::StoreUnavailable

@@ -1,11 +1,13 @@
 //! Conversations: a turn that goes upstream changes them, so cached views of them are invalidated before and
 //! after it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     cache::invalidation::{Target, Version},
     proxy::{context::RequestContext, invalidate::invalidate},
+    store::outcome,
+    telemetry::stats::{InvalidationCause, StoreCall},
 };
 
 /// Invalidates the cached `GET`s of a turn's conversations before the turn goes upstream. Returns the
@@ -18,18 +20,20 @@ pub(crate) async fn begin(context: &RequestContext, store_budget: Duration) -> O
     if views.is_empty() {
         return store.now();
     }
-    match store.invalidate_within(&views, store_budget).await {
-        Ok(point) => Some(point),
-        Err(_) => {
-            context.shared().stats.here().errors.increment();
-            None
-        }
+    let started = Instant::now();
+    let invalidated = store.invalidate_within(&views, store_budget).await;
+    let stats = context.shared().stats.here();
+    stats.invalidated(InvalidationCause::Turn, views.len());
+    stats.store_call(StoreCall::Invalidate, outcome(&invalidated), started.elapsed());
+    if invalidated.is_err() {
+        stats.errors.increment();
     }
+    invalidated.ok()
 }
 
 /// Invalidates the views of the conversations that were cached during the turn.
 pub(crate) async fn end(context: &RequestContext) {
-    invalidate(context.shared(), &views(context)).await;
+    invalidate(context.shared(), &views(context), InvalidationCause::Turn).await;
 }
 
 fn views(context: &RequestContext) -> Vec<Target> {

@@ -6,7 +6,7 @@
 pub(crate) mod conversation;
 pub(crate) mod settling;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use http::{HeaderMap, Method, Response, header};
 
@@ -22,6 +22,8 @@ use crate::{
         exchange::Exchange,
         state::{Live, Shared},
     },
+    store::outcome,
+    telemetry::stats::{InvalidationCause, StoreCall},
 };
 
 /// What a request invalidates if the upstream did what it asks for, or may have done it.
@@ -103,7 +105,7 @@ impl PendingInvalidation {
         if was_done {
             let targets = self.targets(sent.ok().map(Response::headers));
             self.begin_settling(&targets);
-            invalidate(&self.live.shared, &targets).await;
+            invalidate(&self.live.shared, &targets, InvalidationCause::Change).await;
         }
         self.is_finished = true;
     }
@@ -134,14 +136,24 @@ impl Drop for PendingInvalidation {
             let shared = Arc::clone(&self.live.shared);
             let targets = self.targets(None);
             self.begin_settling(&targets);
-            self.live.shared.tasks.spawn(async move { invalidate(&shared, &targets).await });
+            self.live.shared.tasks.spawn(async move {
+                invalidate(&shared, &targets, InvalidationCause::Change).await;
+            });
         }
     }
 }
 
 /// Invalidates `targets`. If the store fails, it tells the other replicas later.
-pub(crate) async fn invalidate(shared: &Shared, targets: &[Target]) {
-    if !targets.is_empty() && shared.store.invalidate(targets).await.is_err() {
-        shared.stats.here().errors.increment();
+pub(crate) async fn invalidate(shared: &Shared, targets: &[Target], cause: InvalidationCause) {
+    if targets.is_empty() {
+        return;
+    }
+    let started = Instant::now();
+    let invalidated = shared.store.invalidate(targets).await;
+    let stats = shared.stats.here();
+    stats.invalidated(cause, targets.len());
+    stats.store_call(StoreCall::Invalidate, outcome(&invalidated), started.elapsed());
+    if invalidated.is_err() {
+        stats.errors.increment();
     }
 }

@@ -29,6 +29,7 @@ use crate::{
         state::Live,
         upstream::Repeat,
     },
+    telemetry::stats::InvalidationCause,
 };
 
 /// How often a service is asked whether it is done, and how often what settles is invalidated again.
@@ -136,7 +137,7 @@ async fn run(live: &Live, targets: &[Target], settle: &Settle) {
         if is_over {
             settling.end(targets, settle, now);
         }
-        invalidate(&live.shared, targets).await;
+        invalidate(&live.shared, targets, InvalidationCause::Settled).await;
     }
 }
 

@@ -6,10 +6,7 @@ use http::{StatusCode, header};
 use http_body::Body;
 
 use crate::{
-    cache::{
-        entry::Entry,
-        status::{CacheStatus, Forward},
-    },
+    cache::{entry::Entry, status::Forward},
     dialect::{OwnId, Rendered, fill},
     proxy::{
         cached::Found,
@@ -22,9 +19,6 @@ use crate::{
 pub(crate) fn found(context: &RequestContext, found: Found) -> Reply {
     let Found { entry, served, report } = found;
     let stats = context.shared().stats.here();
-    if report.status == CacheStatus::Stale {
-        stats.stale.increment();
-    }
     stats.saved(entry.took.saturating_sub(context.exchange.elapsed()));
     let mut entry = Arc::unwrap_or_clone(entry);
     let saved = Saved::take_from(&mut entry);

@@ -17,14 +17,18 @@ use crate::{
         policy::{self, Freshness},
         status::{CacheReport, Forward},
     },
-    dialect::{self, Ask, BY_HAND},
+    dialect::{self, Ask, BY_HAND, Rendered},
     proxy::{
         cached::{Fallback, Found, Lookup, Miss, seconds},
         context::RequestContext,
         plan::FillPlan,
         revalidate::{self, variants},
     },
-    telemetry::log::events::Operation,
+    store::outcome,
+    telemetry::{
+        log::events::Operation,
+        stats::{LookupResult, StoreCall},
+    },
     time::unix_millis,
 };
 
@@ -39,6 +43,7 @@ pub(crate) async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
     };
     let mut took = started.elapsed();
     plan.store_budget = plan.store_budget.saturating_sub(took);
+    let outcome = outcome(&found);
     let failed = found.is_err();
     let lookup = match found {
         Ok((key, entry)) => {
@@ -60,13 +65,20 @@ pub(crate) async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
     };
     let RequestContext { route, exchange, .. } = &*plan.context;
     let shared = plan.shared();
-    let counters = shared.stats.here().lookups(route.kind);
-    let hit = !matches!(lookup, Lookup::Miss(_));
-    match (hit, failed) {
-        (true, _) => counters.hits.increment(),
-        (false, true) => shared.stats.here().errors.increment(),
-        (false, false) => counters.misses.increment(),
+    let stats = shared.stats.here();
+    let result = match &lookup {
+        Lookup::Hit(Found { served: Rendered::AsStored, .. }) => LookupResult::Hit,
+        Lookup::Hit(_) => LookupResult::Form,
+        Lookup::Stale(_) => LookupResult::Stale,
+        Lookup::Miss(_) if failed => LookupResult::Error,
+        Lookup::Miss(_) => LookupResult::Miss,
+    };
+    stats.lookup(route.kind, result);
+    stats.store_call(StoreCall::Get, outcome, took);
+    if result == LookupResult::Error {
+        stats.errors.increment();
     }
+    let hit = result.is_hit();
     exchange.log_step(Operation::CacheLookup { hit }, took, !failed);
     lookup
 }

@@ -15,13 +15,14 @@ use crate::{
     http::headers,
     proxy::{
         body::{BodyError, RequestBody, Timed},
+        error::ProxyError,
         exchange::Exchange,
         invalidate::PendingInvalidation,
         response::{self, Failure, Reply, body::ResponseBody},
         upstream::{Repeat, headers::upstream_headers},
     },
     request::{client_body::ClientBody, connection::ConnectionSlot, dispatch::PassThroughReason},
-    telemetry::log::events::Operation,
+    telemetry::{log::events::Operation, stats::UpstreamOutcome},
 };
 
 /// A client's wish to switch its connection to another protocol.
@@ -42,7 +43,7 @@ pub(crate) async fn reported(
     passing: impl Future<Output = Result<Reply, Failure>>,
 ) -> Result<Reply, Failure> {
     let shared = &exchange.live.shared;
-    shared.stats.here().passed.increment();
+    shared.stats.here().bypass(None, why.reason());
     if why == PassThroughReason::Uncovered && !exchange.live.config.has_presets {
         shared.preset_hint.look(&exchange.method, &exchange.path);
     }
@@ -102,7 +103,10 @@ pub(crate) async fn forward(
     let started = Instant::now();
     let repeat = Repeat::for_method(request.method(), invalidation.is_some());
     let sent = live.upstream.send(&live.config.upstream, request, repeat).await;
-    exchange.log_step(Operation::Upstream, started.elapsed(), sent.is_ok());
+    let took = started.elapsed();
+    exchange.log_step(Operation::Upstream, took, sent.is_ok());
+    let outcome = sent.as_ref().map_or_else(ProxyError::outcome, |_| UpstreamOutcome::Ok);
+    live.shared.stats.here().upstream_call(None, outcome, took);
     if let Some(invalidation) = invalidation {
         invalidation.finish(sent.as_ref()).await;
     }

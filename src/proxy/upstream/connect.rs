@@ -13,12 +13,14 @@ use super::{
     connection::Connection,
     io::{Socket, SocketIo},
 };
+use crate::telemetry::stats::Stats;
 
 #[derive(Clone)]
 pub(super) struct Connector {
     http: HttpConnector,
     /// `None` if the upstream is reached without TLS.
     tls: Option<TlsConnector>,
+    stats: Arc<Stats>,
 }
 
 impl fmt::Debug for Connector {
@@ -43,13 +45,13 @@ impl Connector {
     ///
     /// # Errors
     /// If the service is reached over TLS and the system's certificates cannot be read.
-    pub(super) fn new(url: &Uri) -> io::Result<Self> {
+    pub(super) fn new(url: &Uri, stats: Arc<Stats>) -> io::Result<Self> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
         let is_https = url.scheme() == Some(&Scheme::HTTPS);
         let tls = if is_https { Some(TlsConnector::from(Arc::new(tls_config()?))) } else { None };
-        Ok(Self { http, tls })
+        Ok(Self { http, tls, stats })
     }
 
     /// Connects to the service at `url`, within `limit`.
@@ -67,8 +69,10 @@ impl Connector {
         let socket = Arc::new(Socket::new(self.tcp(url).await?));
         let io = SocketIo(Arc::clone(&socket));
         let connection = match &self.tls {
-            None => Connection::handshake(io, &socket).await,
-            Some(tls) => Connection::handshake(tls.connect(server_name(url)?, io).await?, &socket).await,
+            None => Connection::handshake(io, &socket, &self.stats).await,
+            Some(tls) => {
+                Connection::handshake(tls.connect(server_name(url)?, io).await?, &socket, &self.stats).await
+            }
         };
         Ok(connection?)
     }

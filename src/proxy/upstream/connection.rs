@@ -14,7 +14,10 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::io::{CountedIo, Socket};
-use crate::proxy::body::RequestBody;
+use crate::{
+    proxy::body::RequestBody,
+    telemetry::stats::{Side, Stats, open::OpenGuard},
+};
 
 /// The most header lines of an answer. Beyond hyper's usual 100, the parser takes the room for them from the
 /// heap. That costs 730 instructions an answer (of 116,000 for a miss), as many for 512 lines as for 1,024.
@@ -27,6 +30,7 @@ pub(super) struct Connection {
     /// Owned by the driver and dropped with it: a closed connection holds no file.
     socket: Weak<Socket>,
     received: Arc<AtomicU64>,
+    _is_open: OpenGuard,
 }
 
 /// Why a request got no response.
@@ -44,7 +48,7 @@ impl Connection {
     ///
     /// # Errors
     /// If hyper refuses `io`.
-    pub(super) async fn handshake<T>(io: T, socket: &Arc<Socket>) -> hyper::Result<Self>
+    pub(super) async fn handshake<T>(io: T, socket: &Arc<Socket>, stats: &Arc<Stats>) -> hyper::Result<Self>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -53,7 +57,8 @@ impl Connection {
         let (sender, driver) = http1::Builder::new().max_headers(MAX_HEADERS).handshake(io).await?;
         // The request that a failure concerns gets the error.
         tokio::spawn(driver.with_upgrades());
-        Ok(Self { sender, socket: Arc::downgrade(socket), received })
+        let is_open = OpenGuard::new(stats, Side::Upstream);
+        Ok(Self { sender, socket: Arc::downgrade(socket), received, _is_open: is_open })
     }
 
     pub(super) fn is_closed(&self) -> bool {

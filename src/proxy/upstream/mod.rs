@@ -36,7 +36,7 @@ use self::{
 };
 pub(crate) use self::{pool::PooledConnection, repeat::Repeat};
 use crate::{
-    config::UpstreamConfig,
+    config::{Limits, UpstreamConfig},
     proxy::{
         body::{BodyError, RequestBody, Timed},
         error::{ErrorKind, ProxyError},
@@ -63,7 +63,13 @@ impl Upstream {
         permits: Arc<Semaphore>,
         stats: Arc<Stats>,
     ) -> std::io::Result<Self> {
-        Ok(Self { connector: Connector::new(&config.url)?, pool: Arc::default(), permits, stats })
+        let connector = Connector::new(&config.url, Arc::clone(&stats))?;
+        Ok(Self { connector, pool: Arc::default(), permits, stats })
+    }
+
+    /// How many requests are under way, where the `limits` are those of the start.
+    pub(crate) fn under_way(&self, limits: &Limits) -> u64 {
+        limits.max_upstream_requests.saturating_sub(self.permits.available_permits()) as u64
     }
 
     /// Sends `request`, whose target is a path and query. Waits for the response's head.

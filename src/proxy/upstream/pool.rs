@@ -149,8 +149,9 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let socket = Arc::new(Socket::new(TcpStream::connect(address).await.expect("a connection")));
         let (peer, _) = listener.accept().await.expect("a connection");
-        let connection =
-            Connection::handshake(SocketIo(Arc::clone(&socket)), &socket).await.expect("a connection");
+        let connection = Connection::handshake(SocketIo(Arc::clone(&socket)), &socket, &Arc::default())
+            .await
+            .expect("a connection");
         drop(socket);
         until(|| connection.is_ready()).await;
         (connection, peer)

@@ -15,6 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 
+pub(crate) use self::shard::Dropped;
 use self::shard::{Digest, Shard, StoredEntry, cost};
 use crate::{
     cache::{
@@ -156,6 +157,13 @@ impl MemoryStore {
         self.0.shards.iter().map(|shard| shard.lock().len() as u64).sum()
     }
 
+    /// How many entries have gone by themselves so far.
+    pub(crate) fn dropped(&self) -> Dropped {
+        self.0.shards.iter().map(|shard| shard.lock().dropped()).fold(Dropped::default(), |all, own| {
+            Dropped { evicted: all.evicted + own.evicted, expired: all.expired + own.expired }
+        })
+    }
+
     /// The bytes that they take.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.expire();
@@ -254,6 +262,7 @@ mod tests {
         }
         assert!(store.get(&key(1)).is_none());
         assert!((70..=80).contains(&store.entries()), "{}", store.entries());
+        assert_eq!(store.dropped(), Dropped { evicted: 1000 - store.entries(), expired: 0 });
     }
 
     #[test]

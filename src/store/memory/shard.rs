@@ -115,6 +115,16 @@ pub(super) struct Shard {
     /// When the entry of which slot expires. If the slot has another end by now, that entry has gone before.
     ends: BinaryHeap<Reverse<(u64, u32)>>,
     bytes: u64,
+    dropped: Dropped,
+}
+
+/// How many entries have gone by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    /// To make room.
+    pub(crate) evicted: u64,
+    /// At the end of their lives.
+    pub(crate) expired: u64,
 }
 
 impl Default for Shard {
@@ -129,6 +139,7 @@ impl Default for Shard {
             oldest: NONE,
             ends: BinaryHeap::new(),
             bytes: 0,
+            dropped: Dropped::default(),
         }
     }
 }
@@ -145,6 +156,10 @@ pub(super) fn cost(packed: &PackedEntry) -> u64 {
 impl Shard {
     pub(super) fn len(&self) -> usize {
         self.refs.len()
+    }
+
+    pub(super) const fn dropped(&self) -> Dropped {
+        self.dropped
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -216,6 +231,7 @@ impl Shard {
             self.link_newest(head, now);
         } else {
             self.remove(&digest);
+            self.dropped.evicted += 1;
         }
     }
 
@@ -232,6 +248,7 @@ impl Shard {
             if entry.as_ref().is_some_and(|entry| entry.ends == ends) {
                 let digest = *digest;
                 self.remove(&digest);
+                self.dropped.expired += 1;
             }
         }
         false

@@ -6,7 +6,7 @@ use moka::sync::Cache;
 
 use crate::{
     cache::key::{Key, KeyId},
-    telemetry::stats::Counter,
+    telemetry::stats::counter::Counter,
 };
 
 /// Entries whose hits are counted: those that were found last.

@@ -195,6 +195,8 @@ fn four_connections_keep_two_workers_busy() {
         for _ in 0..4 {
             connections.push(RawClient::connect(sidecache.address()).await);
         }
+        // A worker's thread gives itself its name.
+        eventually("both workers", async || (sidecache.worker_times().len() == 2).then_some(())).await;
         let mut served = [0; 2];
         for connection in &mut connections {
             let before = sidecache.worker_times();

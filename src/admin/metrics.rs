@@ -1,0 +1,33 @@
+//! `GET /metrics`
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header};
+
+use crate::{
+    proxy::{Proxy, response::body::ResponseBody, state::Live},
+    telemetry::metrics::{self, Format, Gauges},
+};
+
+/// The page, in the format that `headers` accept.
+pub(super) async fn page(proxy: &Proxy, live: &Live, headers: &HeaderMap) -> Response<ResponseBody> {
+    let shared = &proxy.shared;
+    let store = shared.store.status().await;
+    let dropped = shared.store.dropped();
+    let gauges = Gauges {
+        store: store.name,
+        store_is_up: store.connected,
+        entries: store.total_keys,
+        entry_bytes: store.memory_used,
+        evicted: dropped.map(|dropped| (dropped.evicted, dropped.expired)),
+        waiting: shared.in_flight.waiting(),
+        upstream_requests: live.upstream.under_way(&live.config.limits),
+        log_dropped: proxy.health.log_dropped(),
+    };
+    let format = Format::accepted(headers);
+    let mut response =
+        Response::new(ResponseBody::from(Bytes::from(metrics::page(&shared.stats, gauges, format))));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,292 @@
+//! The families of metrics, each with its labels.
+
+use std::fmt::Error;
+
+use prometheus_client::{
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet},
+    metrics::MetricType,
+};
+
+use super::{Gauges, process::Process};
+use crate::{
+    cache::route::kind::Kind,
+    reason::Reason,
+    telemetry::stats::{
+        InvalidationCause, LIMITS, LookupResult, PurgeCause, Side, Stats, StoreCall, StoreOutcome,
+        ThreadStats, UpstreamOutcome,
+        histogram::{AGE_BOUNDS, Bounds, REQUEST_BOUNDS, STORE_BOUNDS, Totals},
+        labels::{CACHES, STATUSES, kinds},
+    },
+};
+
+/// A label's name and value.
+type Label<'a> = (&'static str, &'a str);
+
+/// Writes one family after the other.
+pub(super) struct Families<'e>(pub(super) DescriptorEncoder<'e>);
+
+impl Families<'_> {
+    fn family<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+        kind: MetricType,
+    ) -> Result<MetricEncoder<'s>, Error> {
+        self.0.encode_descriptor(name, help, None, kind)
+    }
+
+    /// A family of counters; `series` writes them.
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        series: impl FnOnce(&mut Counters<'_, '_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut family = self.family(name, help, MetricType::Counter)?;
+        series(&mut Counters(&mut family))
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, labels: &[Label<'_>], value: f64) -> Result<(), Error> {
+        let mut family = self.family(name, help, MetricType::Gauge)?;
+        family.encode_family(&labels)?.encode_gauge(&value)
+    }
+
+    /// A family of histograms with two labels each. One that has seen nothing is left out.
+    fn histograms<'l>(
+        &mut self,
+        (name, help, bounds): (&str, &str, &Bounds),
+        series: impl Iterator<Item = ([Label<'l>; 2], Totals)>,
+    ) -> Result<(), Error> {
+        let mut family = self.family(name, help, MetricType::Histogram)?;
+        for (labels, totals) in series.filter(|(_, totals)| totals.count() > 0) {
+            histogram(&mut family, &labels, bounds, &totals)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn requests(&mut self, stats: &Stats) -> Result<(), Error> {
+        self.counters(
+            "sidecache_requests",
+            "Requests that clients sent, by how they were answered",
+            |family| {
+                for (number, name) in stats.routes.all().iter().enumerate() {
+                    for (cache_place, cache) in CACHES.iter().enumerate() {
+                        for (status_place, status) in STATUSES.iter().enumerate() {
+                            let count = stats.requests(number, cache_place, status_place);
+                            let labels = [
+                                ("route", &*name.route),
+                                ("kind", name.kind),
+                                ("cache", cache),
+                                ("status", status),
+                            ];
+                            family.unless_zero(&labels, count)?;
+                        }
+                    }
+                }
+                Ok(())
+            },
+        )?;
+        let by_kind_and_cache = |totals: fn(&ThreadStats, usize, usize) -> &_| {
+            kinds().flat_map(move |(kind_place, kind)| {
+                CACHES.iter().enumerate().map(move |(cache_place, cache)| {
+                    let labels = [("kind", kind), ("cache", *cache)];
+                    (labels, stats.totals(|thread| totals(thread, kind_place, cache_place)))
+                })
+            })
+        };
+        self.histograms(
+            ("sidecache_request_duration_seconds", "Until the end of the response", &REQUEST_BOUNDS),
+            by_kind_and_cache(ThreadStats::duration),
+        )?;
+        self.histograms(
+            ("sidecache_first_byte_seconds", "Until the first byte of the response's body", &REQUEST_BOUNDS),
+            by_kind_and_cache(ThreadStats::first_byte),
+        )?;
+        let upstream = kinds().flat_map(|(kind_place, kind)| {
+            UpstreamOutcome::ALL.iter().map(move |outcome| {
+                let labels = [("kind", kind), ("outcome", outcome.as_str())];
+                (labels, stats.totals(|thread| thread.upstream_took(kind_place, *outcome)))
+            })
+        });
+        let help = "Until the end of the upstream's answer; of its head where no route covers the request";
+        self.histograms(("sidecache_upstream_duration_seconds", help, &REQUEST_BOUNDS), upstream)
+    }
+
+    pub(super) fn cache(&mut self, stats: &Stats) -> Result<(), Error> {
+        let help = "Lookups; the hit rate is hit, stale and form by all of them";
+        self.counters("sidecache_lookups", help, |family| {
+            for kind in Kind::ALL {
+                for result in LookupResult::ALL {
+                    let labels = [("kind", kind.as_str()), ("result", result.as_str())];
+                    family.add(&labels, stats.lookups(kind, *result))?;
+                }
+            }
+            Ok(())
+        })?;
+        type CountByReason = fn(&Stats, usize, Reason) -> u64;
+        let by_reason: [(_, _, CountByReason); 2] = [
+            ("sidecache_bypassed", "Requests for which the store was not asked", Stats::bypassed),
+            ("sidecache_not_stored", "Answers that were not stored", Stats::not_stored),
+        ];
+        for (name, help, count) in by_reason {
+            self.counters(name, help, |family| {
+                for (place, kind) in kinds() {
+                    for reason in Reason::ALL {
+                        let labels = [("kind", kind), ("reason", reason.as_str())];
+                        family.unless_zero(&labels, count(stats, place, *reason))?;
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        let mut ages = self.family(
+            "sidecache_entry_age_seconds",
+            "The ages of stored answers when they were served",
+            MetricType::Histogram,
+        )?;
+        for kind in Kind::ALL {
+            histogram(&mut ages, &[("kind", kind.as_str())], &AGE_BOUNDS, &stats.ages(kind))?;
+        }
+        self.counters("sidecache_coalesced", "Requests that joined the answer to another one", |family| {
+            family.add(&[], stats.sum(|thread| &thread.coalesced))
+        })?;
+        self.counters("sidecache_saved_seconds", "The time that hits saved", |family| {
+            family.add_fraction(stats.seconds_saved())
+        })
+    }
+
+    pub(super) fn store(&mut self, stats: &Stats, gauges: &Gauges) -> Result<(), Error> {
+        let calls = || {
+            StoreCall::ALL.iter().flat_map(|call| {
+                StoreOutcome::ALL.iter().map(move |outcome| {
+                    let labels = [("operation", call.as_str()), ("outcome", outcome.as_str())];
+                    (labels, stats.totals(|thread| thread.store_took(*call, *outcome)))
+                })
+            })
+        };
+        self.counters("sidecache_store_operations", "Calls of the store", |family| {
+            calls().try_for_each(|(labels, totals)| family.add(&labels, totals.count()))
+        })?;
+        self.histograms(
+            ("sidecache_store_operations_seconds", "Calls of the store", &STORE_BOUNDS),
+            calls(),
+        )?;
+        let store = [("store", gauges.store)];
+        let up = f64::from(u8::from(gauges.store_is_up));
+        self.gauge("sidecache_store_up", "Whether lookups can find something", &store, up)?;
+        if let Some(entries) = gauges.entries {
+            self.gauge("sidecache_entries", "Stored answers", &store, entries as f64)?;
+        }
+        if let Some(bytes) = gauges.entry_bytes {
+            self.gauge("sidecache_entry_bytes", "The bytes that they take", &store, bytes as f64)?;
+        }
+        if let Some((evicted, expired)) = gauges.evicted {
+            self.counters("sidecache_evicted", "Entries that went by themselves", |family| {
+                family.add(&[("cause", "room")], evicted)?;
+                family.add(&[("cause", "expired")], expired)
+            })?;
+        }
+        self.counters("sidecache_retired", "Targets that were invalidated", |family| {
+            InvalidationCause::ALL
+                .iter()
+                .try_for_each(|cause| family.add(&[("cause", cause.as_str())], stats.invalidated(*cause)))
+        })?;
+        self.counters("sidecache_purged", "Entries that operators removed", |family| {
+            PurgeCause::ALL
+                .iter()
+                .try_for_each(|cause| family.add(&[("cause", cause.as_str())], stats.purged(*cause)))
+        })
+    }
+
+    pub(super) fn connections(&mut self, stats: &Stats, gauges: &Gauges) -> Result<(), Error> {
+        self.gauge(
+            "sidecache_coalesced_waiting",
+            "Requests that read the answer to another one",
+            &[],
+            gauges.waiting as f64,
+        )?;
+        let mut family = self.family("sidecache_connections", "Open connections", MetricType::Gauge)?;
+        for side in Side::ALL {
+            let labels = [("side", side.as_str())];
+            family.encode_family(&labels)?.encode_gauge(&(stats.open(*side) as f64))?;
+        }
+        let mut family = self.family(
+            "sidecache_requests_in_flight",
+            "Requests that are being answered",
+            MetricType::Gauge,
+        )?;
+        for (side, requests) in
+            [(Side::Client, stats.in_flight()), (Side::Upstream, gauges.upstream_requests)]
+        {
+            let labels = [("side", side.as_str())];
+            family.encode_family(&labels)?.encode_gauge(&(requests as f64))?;
+        }
+        self.counters("sidecache_limited", "Requests and clients that ran into a limit", |family| {
+            LIMITS
+                .iter()
+                .try_for_each(|(name, limit)| family.add(&[("limit", name)], stats.limited_by(*limit)))
+        })
+    }
+
+    pub(super) fn sidecache(&mut self, stats: &Stats, gauges: &Gauges) -> Result<(), Error> {
+        let labels = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("commit", option_env!("SIDECACHE_COMMIT").unwrap_or_default()),
+        ];
+        self.gauge("sidecache_build_info", "The program that runs", &labels, 1.0)?;
+        self.counters("sidecache_log_dropped", "Log lines that were dropped", |family| {
+            family.add(&[], gauges.log_dropped)
+        })?;
+        let success = f64::from(u8::from(!stats.reload_failed()));
+        self.gauge("sidecache_reload_success", "Whether the last reload was successful", &[], success)
+    }
+
+    pub(super) fn process(&mut self, process: &Process) -> Result<(), Error> {
+        self.counters("process_cpu_seconds", "The processor time used, in seconds", |family| {
+            family.add_fraction(process.cpu_seconds)
+        })?;
+        for (name, help, value) in [
+            ("process_start_time_seconds", "When the process started, in Unix seconds", process.start_time),
+            ("process_resident_memory_bytes", "The memory in use", process.resident),
+            ("process_virtual_memory_bytes", "The address space in use", process.virtual_memory),
+            ("process_open_fds", "Open files", process.open_files),
+            ("process_max_fds", "How many files may be open", process.max_files),
+        ] {
+            self.gauge(name, help, &[], value)?;
+        }
+        Ok(())
+    }
+}
+
+/// The series of a family of counters.
+struct Counters<'m, 'e>(&'m mut MetricEncoder<'e>);
+
+impl Counters<'_, '_> {
+    fn add(&mut self, labels: &[Label<'_>], value: u64) -> Result<(), Error> {
+        self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+
+    fn unless_zero(&mut self, labels: &[Label<'_>], value: u64) -> Result<(), Error> {
+        if value > 0 { self.add(labels, value) } else { Ok(()) }
+    }
+
+    /// A counter without labels that is no whole number.
+    fn add_fraction(&mut self, value: f64) -> Result<(), Error> {
+        self.0.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+}
+
+fn histogram(
+    family: &mut MetricEncoder<'_>,
+    labels: &[Label<'_>],
+    bounds: &Bounds,
+    totals: &Totals,
+) -> Result<(), Error> {
+    let buckets = totals.buckets(bounds);
+    family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+        totals.sum(),
+        totals.count(),
+        &buckets,
+        None,
+    )
+}

@@ -1,0 +1,69 @@
+//! `/metrics`: the counters of all threads and a few gauges, as OpenMetrics text and as the older text of Prometheus.
+//!
+//! Labels come from the configuration and from closed lists, so no request can make a new series.
+
+mod families;
+mod process;
+mod text;
+
+use std::sync::Arc;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, text::encode},
+    registry::Registry,
+};
+
+pub(crate) use self::text::Format;
+use self::{families::Families, process::Process};
+use crate::telemetry::stats::Stats;
+
+/// What is measured when it is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Gauges {
+    /// `memory` or `redis`.
+    pub(crate) store: &'static str,
+    pub(crate) store_is_up: bool,
+    /// The number of entries; `None` if it is not known.
+    pub(crate) entries: Option<u64>,
+    /// The bytes that they take; `None` if that is not known.
+    pub(crate) entry_bytes: Option<u64>,
+    /// How many entries went to make room, and how many at the end of their lives; `None` if that is not known here.
+    pub(crate) evicted: Option<(u64, u64)>,
+    /// How many requests read the answer to another one.
+    pub(crate) waiting: u64,
+    /// How many requests are under way to the upstream.
+    pub(crate) upstream_requests: u64,
+    /// How many lines the log has dropped.
+    pub(crate) log_dropped: u64,
+}
+
+#[derive(Debug)]
+struct Scrape {
+    stats: Arc<Stats>,
+    gauges: Gauges,
+    process: Option<Process>,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut families = Families(encoder);
+        families.requests(&self.stats)?;
+        families.cache(&self.stats)?;
+        families.store(&self.stats, &self.gauges)?;
+        families.connections(&self.stats, &self.gauges)?;
+        families.sidecache(&self.stats, &self.gauges)?;
+        self.process.iter().try_for_each(|process| families.process(process))
+    }
+}
+
+/// The page in this format.
+pub(crate) fn page(stats: &Arc<Stats>, gauges: Gauges, format: Format) -> String {
+    let mut registry = Registry::default();
+    let process = Process::read();
+    registry.register_collector(Box::new(Scrape { stats: Arc::clone(stats), gauges, process }));
+    let mut text = String::with_capacity(64 * 1024);
+    // Writing to a String cannot fail.
+    let _ = encode(&mut text, &registry);
+    format.of(text)
+}

@@ -1,0 +1,150 @@
+//! How often a time fell between two bounds.
+
+use std::time::Duration;
+
+use super::counter::Counter;
+use crate::time::micros;
+
+/// How many bounds a histogram has. Above the last one is one more bucket.
+pub(crate) const BOUNDS: usize = 14;
+
+/// The upper bounds of the buckets, in microseconds, lowest first.
+pub(crate) type Bounds = [u64; BOUNDS];
+
+const MILLISECOND: u64 = 1_000;
+const SECOND: u64 = 1_000_000;
+const HOUR: u64 = 3_600 * SECOND;
+
+/// For requests and calls of the upstream: 1 ms to 300 s.
+pub(crate) const REQUEST_BOUNDS: Bounds = [
+    MILLISECOND,
+    3 * MILLISECOND,
+    10 * MILLISECOND,
+    30 * MILLISECOND,
+    100 * MILLISECOND,
+    300 * MILLISECOND,
+    SECOND,
+    5 * SECOND / 2,
+    5 * SECOND,
+    10 * SECOND,
+    30 * SECOND,
+    60 * SECOND,
+    120 * SECOND,
+    300 * SECOND,
+];
+
+/// For calls of the store: 10 µs to 1 s.
+pub(crate) const STORE_BOUNDS: Bounds = [
+    10,
+    25,
+    50,
+    100,
+    250,
+    500,
+    MILLISECOND,
+    5 * MILLISECOND / 2,
+    5 * MILLISECOND,
+    10 * MILLISECOND,
+    25 * MILLISECOND,
+    50 * MILLISECOND,
+    250 * MILLISECOND,
+    SECOND,
+];
+
+/// For the ages of hits: 1 s to 7 days.
+pub(crate) const AGE_BOUNDS: Bounds = [
+    SECOND,
+    10 * SECOND,
+    60 * SECOND,
+    300 * SECOND,
+    900 * SECOND,
+    1_800 * SECOND,
+    HOUR,
+    3 * HOUR,
+    6 * HOUR,
+    12 * HOUR,
+    24 * HOUR,
+    48 * HOUR,
+    96 * HOUR,
+    168 * HOUR,
+];
+
+/// The buckets of one thread.
+#[derive(Debug, Default)]
+pub(crate) struct Histogram {
+    counts: [Counter; BOUNDS + 1],
+    /// The sum of all times, in microseconds.
+    sum: Counter,
+}
+
+impl Histogram {
+    pub(crate) fn observe(&self, bounds: &Bounds, time: Duration) {
+        let time = micros(time);
+        let bucket = bounds.iter().position(|bound| time <= *bound).unwrap_or(BOUNDS);
+        self.counts[bucket].increment();
+        self.sum.add(time);
+    }
+
+    /// Adds what this thread has seen to `totals`.
+    pub(crate) fn add_to(&self, totals: &mut Totals) {
+        for (total, count) in totals.counts.iter_mut().zip(&self.counts) {
+            *total += count.get();
+        }
+        totals.sum += self.sum.get();
+    }
+}
+
+/// The buckets of all threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    counts: [u64; BOUNDS + 1],
+    sum: u64,
+}
+
+impl Totals {
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The sum of all times, in seconds.
+    pub(crate) fn sum(&self) -> f64 {
+        self.sum as f64 / SECOND as f64
+    }
+
+    /// The buckets, each with its upper bound in seconds and its own count.
+    pub(crate) fn buckets(&self, bounds: &Bounds) -> [(f64, u64); BOUNDS + 1] {
+        std::array::from_fn(|at| {
+            let bound = bounds.get(at).map_or(f64::INFINITY, |bound| *bound as f64 / SECOND as f64);
+            (bound, self.counts[at])
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Each time is in the one bucket whose bounds enclose it.
+        #[test]
+        fn each_time_is_counted_once(times in proptest::collection::vec(0..700_000_000_u64, 0..50)) {
+            for bounds in [REQUEST_BOUNDS, STORE_BOUNDS, AGE_BOUNDS] {
+                prop_assert!(bounds.is_sorted());
+                let histogram = Histogram::default();
+                times.iter().for_each(|time| histogram.observe(&bounds, Duration::from_micros(*time)));
+                let mut totals = Totals::default();
+                histogram.add_to(&mut totals);
+                prop_assert_eq!(totals.count(), times.len() as u64);
+                prop_assert_eq!(totals.sum, times.iter().sum::<u64>());
+                let mut below = 0;
+                for (at, (_, count)) in totals.buckets(&bounds).into_iter().enumerate() {
+                    below += count;
+                    let bound = bounds.get(at).copied().unwrap_or(u64::MAX);
+                    prop_assert_eq!(below, times.iter().filter(|time| **time <= bound).count() as u64);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The promise: `/metrics` says what clients got, in the texts that Prometheus reads, and no request can make a
+//! new series.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use proptest::{
+    prelude::*,
+    strategy::ValueTree,
+    test_runner::{Config, TestRunner},
+};
+use serde_json::{Value, json};
+
+use crate::support::{
+    Client, RedisServer, Script, Setup, Sidecache, Upstream, number_from, run, run_within,
+    samples::{CHAT, chat, chat_answer},
+};
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The samples of the page by their names and labels.
+async fn scraped(operator: &Client) -> BTreeMap<String, f64> {
+    let page = operator.get("/metrics").await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/plain; version=0.0.4; charset=utf-8"));
+    samples(&page.text())
+}
+
+fn samples(page: &str) -> BTreeMap<String, f64> {
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    let sample = |line: &str| {
+        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+        (series.to_owned(), value.parse().unwrap_or_else(|error| panic!("{line}: {error}")))
+    };
+    let all: Vec<_> = lines.map(sample).collect();
+    let count = all.len();
+    let samples: BTreeMap<_, _> = all.into_iter().collect();
+    assert_eq!(samples.len(), count, "a series is there twice");
+    samples
+}
+
+/// The sum of the samples of `name` with all of these labels.
+fn sum(samples: &BTreeMap<String, f64>, name: &str, labels: &[&str]) -> f64 {
+    let is_it = |series: &&String| {
+        let own = series.split_once('{').map_or(&series[..], |(name, _)| name);
+        own == name && labels.iter().all(|label| series.contains(label))
+    };
+    samples.keys().filter(is_it).map(|series| samples[series]).sum()
+}
+
+async fn started(setup: impl FnOnce(Setup) -> Setup) -> (Upstream, Sidecache) {
+    let upstream = Upstream::start(|request| match request.target.as_str() {
+        CHAT => Script::json(&chat_answer()),
+        "/broken" => Script::raw().close(),
+        _ => Script::json_with(404, &[], &json!({"detail": "no such page"})),
+    })
+    .await;
+    let sidecache = setup(Setup::to(&upstream.url())).admin().start().await;
+    (upstream, sidecache)
+}
+
+#[test]
+fn what_clients_got_is_counted() {
+    run(async {
+        let redis = RedisServer::start();
+        for in_redis in [false, true] {
+            let arguments = ["--redis".to_owned(), redis.url()];
+            let (_upstream, sidecache) = started(|setup| {
+                let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+                if in_redis { setup.arguments(&arguments) } else { setup }
+            })
+            .await;
+            let client = sidecache.client();
+            for expected in ["MISS", "HIT", "HIT"] {
+                assert_eq!(client.post(CHAT, &chat()).await.cache(), expected);
+            }
+            let mut streamed = chat();
+            streamed["stream"] = true.into();
+            assert_eq!(client.post(CHAT, &streamed).await.cache(), "HIT");
+            let refreshed = client.post_with(CHAT, &[("cache-control", "no-cache")], &chat()).await;
+            assert_eq!(refreshed.cache(), "BYPASS");
+            assert_eq!(client.get("/nothing").await.status, 404);
+            assert_eq!(client.get("/broken").await.status, 502);
+            assert_eq!(client.get("/health").await.status, 200);
+            sidecache.settled().await;
+            let samples = scraped(&sidecache.operator()).await;
+            let requests = |labels: &[&str]| sum(&samples, "sidecache_requests_total", labels);
+            let chats = "route=\"openai-chat\"";
+            assert_eq!(requests(&[chats, "kind=\"query\"", "cache=\"hit\"", "status=\"2xx\""]), 3.0);
+            assert_eq!(requests(&[chats, "cache=\"miss\""]), 1.0);
+            assert_eq!(requests(&[chats, "cache=\"bypass\""]), 1.0);
+            assert_eq!(requests(&["route=\"none\"", "cache=\"pass\"", "status=\"4xx\""]), 1.0);
+            assert_eq!(requests(&["route=\"none\"", "cache=\"pass\"", "status=\"5xx\""]), 1.0);
+            assert_eq!(requests(&[]), 8.0);
+            for name in ["sidecache_request_duration_seconds", "sidecache_first_byte_seconds"] {
+                assert_eq!(sum(&samples, &format!("{name}_count"), &[]), 8.0);
+                assert_eq!(sum(&samples, &format!("{name}_bucket"), &["le=\"+Inf\""]), 8.0);
+            }
+            let lookups = |result: &str| {
+                sum(&samples, "sidecache_lookups_total", &["kind=\"query\"", &format!("result=\"{result}\"")])
+            };
+            assert_eq!(["hit", "form", "miss", "stale", "error"].map(lookups), [2.0, 1.0, 1.0, 0.0, 0.0]);
+            let upstream = |outcome: &str| {
+                sum(
+                    &samples,
+                    "sidecache_upstream_duration_seconds_count",
+                    &[&format!("outcome=\"{outcome}\"")],
+                )
+            };
+            assert_eq!(["ok", "error", "timeout", "cut"].map(upstream), [3.0, 0.0, 0.0, 1.0]);
+            let bypassed =
+                |reason: &str| sum(&samples, "sidecache_bypassed_total", &[&format!("reason=\"{reason}\"")]);
+            assert_eq!(["request-no-cache", "no-route"].map(bypassed), [1.0, 2.0]);
+            assert_eq!(sum(&samples, "sidecache_entry_age_seconds_count", &["kind=\"query\""]), 3.0);
+            let store = if in_redis { "store=\"redis\"" } else { "store=\"memory\"" };
+            assert_eq!(sum(&samples, "sidecache_store_up", &[store]), 1.0);
+            assert_eq!(sum(&samples, "sidecache_entries", &[store]), 1.0);
+            assert!(sum(&samples, "process_resident_memory_bytes", &[]) > 1e6);
+            redis.cli(&["FLUSHALL"]);
+        }
+    });
+}
+
+/// Whatever clients send, the series are those of the routes and of closed lists.
+#[test]
+fn no_request_makes_a_new_series() {
+    let requests = usize::try_from(number_from("SIDECACHE_SERIES", 1500)).expect("a number");
+    run_within(std::time::Duration::from_secs(600), async move {
+        let (_upstream, sidecache) = started(|setup| setup).await;
+        let (client, operator) = (sidecache.client(), sidecache.operator());
+        let word = "[a-zA-Z0-9%_.-]{1,12}";
+        let mut runner = TestRunner::new(Config::default());
+        let request = (word, word, word, word, 0..8_usize);
+        for number in 0..requests {
+            let tree = request.new_tree(&mut runner).expect("a request");
+            let (path, name, value, model, shape) = tree.current();
+            let header = format!("x-{}", name.replace(['%', '.', '_'], "-"));
+            let headers = [(&*header, &*value), ("authorization", &*value)];
+            let body =
+                json!({"model": model, "messages": [{"role": "user", "content": value}], "user": name});
+            match shape {
+                0 => client.request("GET", &format!("/{path}?{name}={value}"), &headers, Vec::new()).await,
+                1 => client.request("OPTIONS", &format!("/{path}/{name}"), &headers, Vec::new()).await,
+                2 => client.post_with(&format!("/api/v1/documents/{path}"), &headers, &body).await,
+                3 => client.request("DELETE", &format!("/{path}"), &headers, Vec::new()).await,
+                _ => client.post_with(&format!("{CHAT}?{name}={value}"), &headers, &body).await,
+            };
+            if number + 1 == requests || number % 500 == 0 {
+                let samples = scraped(&operator).await;
+                for label in ["route", "model", "path", "user"] {
+                    let values = labels(&samples, label);
+                    let is_known =
+                        |value: &String| ["none", "openai-chat", "api-v1-documents"].contains(&&**value);
+                    assert!(values.iter().all(is_known), "{label}: {values:?}");
+                }
+                assert!(samples.len() < 700, "{} series", samples.len());
+            }
+        }
+        let samples = scraped(&operator).await;
+        assert_eq!(sum(&samples, "sidecache_requests_total", &[]), requests as f64);
+    });
+}
+
+/// The values of a label.
+fn labels(samples: &BTreeMap<String, f64>, label: &str) -> BTreeSet<String> {
+    let value = |series: &String| {
+        let (_, rest) = series.split_once(&format!("{label}=\""))?;
+        Some(rest.split('"').next().expect("a value").to_owned())
+    };
+    samples.keys().filter_map(value).collect()
+}
+
+#[test]
+fn prometheus_reads_both_texts() {
+    run(async {
+        let (_upstream, sidecache) = started(|setup| {
+            setup.config("[[route]]\nname = \"a \\\"route\\\" \\\\ {x=1} # EOF\"\nmatch = \"POST /own\"\nkind = \"query\"")
+        })
+        .await;
+        let (client, operator) = (sidecache.client(), sidecache.operator());
+        client.post(CHAT, &chat()).await;
+        client.post("/own", &json!({"query": "q"})).await;
+        sidecache.settled().await;
+        let older = operator.get("/metrics").await;
+        let mut promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("promtool, of the package prometheus");
+        promtool.stdin.take().expect("a pipe").write_all(&older.body).expect("read");
+        let told = promtool.wait_with_output().expect("an end");
+        let told =
+            format!("{}{}", String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+        assert_eq!(told, "", "{}", older.text());
+        let newer = operator.request("GET", "/metrics", &[("accept", OPEN_METRICS)], Vec::new()).await;
+        assert_eq!(newer.header("content-type"), OPEN_METRICS);
+        assert!(newer.text().ends_with("\n# EOF\n") && !older.text().contains("# EOF\n# EOF"));
+        let counted = |page: String| {
+            samples(&page).keys().filter(|series| series.starts_with("sidecache_requests")).count()
+        };
+        assert_eq!(counted(newer.text()), counted(older.text()));
+    });
+}
+
+/// The names of the metrics in an expression.
+fn names(expression: &str) -> impl Iterator<Item = &str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    expression.split(move |c| !is_part(c)).filter(|word| {
+        (word.starts_with("sidecache_") || word.starts_with("process_")) && !word.contains(':')
+    })
+}
+
+/// The expressions in a document: the values of all members of this name.
+fn expressions(document: &Value, member: &str, found: &mut Vec<String>) {
+    match document {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value {
+                    Value::String(text) if name == member => found.push(text.clone()),
+                    value => expressions(value, member, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| expressions(item, member, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn dashboard_and_alerts_name_what_is_exported() {
+    run(async {
+        let (_upstream, sidecache) = started(|setup| setup).await;
+        let client = sidecache.client();
+        client.post(CHAT, &chat()).await;
+        client.post(CHAT, &chat()).await;
+        client.get("/nothing").await;
+        sidecache.settled().await;
+        let page = sidecache.operator().get("/metrics").await.text();
+        let helped: BTreeSet<_> =
+            page.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+        let dashboard = std::fs::read_to_string(root.join("grafana/sidecache.json")).expect("a dashboard");
+        let mut found = Vec::new();
+        for member in ["expr", "query"] {
+            expressions(&serde_json::from_str(&dashboard).expect("JSON"), member, &mut found);
+        }
+        assert!(found.len() > 30, "{found:?}");
+        found.push(std::fs::read_to_string(root.join("prometheus/alerts.yaml")).expect("alerts"));
+        for expression in &found {
+            for name in names(expression) {
+                let family = ["_bucket", "_count", "_sum"].into_iter().find_map(|end| name.strip_suffix(end));
+                assert!(
+                    helped.contains(name) || family.is_some_and(|family| helped.contains(family)),
+                    "{name}"
+                );
+            }
+            for label in expression.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+                for pair in label.split("\",").filter(|pair| pair.contains('=')) {
+                    let name = pair.split(['=', '!']).next().expect("a name").trim();
+                    let known = ["instance", "job", "severity", "summary", "description", "labels"];
+                    let is_known = known.contains(&name) || page.contains(&format!("{name}=\""));
+                    assert!(is_known, "the label {name} in {label}");
+                }
+            }
+        }
+        let rules = root.join("prometheus/alerts.yaml");
+        let told = Command::new("promtool").args(["check", "rules"]).arg(rules).output().expect("promtool");
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    });
+}
