@@ -153,6 +153,7 @@ impl Proxy {
             caller,
             origin: cors::origin(&parts.headers),
             question_text: None,
+            route: None,
             live: self.live.load_full(),
         }
     }
