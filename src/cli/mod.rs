@@ -1,8 +1,8 @@
 //! The command line, one file a command.
 //!
-//! A command returns an [`Exit`], which `main` prints; only `warm` also shows its progress. `serve` is the
-//! proxy. `check` and `explain` read the configuration and do not need a running sidecache; `stats`, `purge`
-//! and `warm` call one.
+//! A command returns an [`Exit`], which `main` prints; only `warm` and `simulate` also show their progress. `serve`
+//! is the proxy. `check` and `explain` read the configuration and do not need a running sidecache; `stats`, `purge`
+//! and `warm` call one; `simulate` reads logs.
 
 mod check;
 mod client;
@@ -11,6 +11,7 @@ mod init;
 mod presets;
 mod purge;
 mod serve;
+mod simulate;
 mod stats;
 mod warm;
 mod welcome;
@@ -57,6 +58,8 @@ enum Command {
     Purge(purge::Arguments),
     /// Send recorded requests through a running sidecache.
     Warm(warm::Arguments),
+    /// Replay a log of sidecache's with other TTLs and store sizes.
+    Simulate(simulate::Arguments),
 }
 
 impl Command {
@@ -70,7 +73,8 @@ impl Command {
             | Self::Presets(_)
             | Self::Stats(_)
             | Self::Purge(_)
-            | Self::Warm(_) => {
+            | Self::Warm(_)
+            | Self::Simulate(_) => {
                 vec![("upstream.url", "http://127.0.0.1")]
             }
         }
@@ -177,6 +181,7 @@ pub fn run(cli: &Cli) -> Exit {
             with_runtime(|runtime| runtime.block_on(init::run(flags.upstream.as_deref(), arguments)))
         }
         Command::Presets(arguments) => presets::run(arguments),
+        Command::Simulate(arguments) => simulate::run(arguments),
         Command::Stats(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(stats::run(&loaded.config, arguments)))
         }

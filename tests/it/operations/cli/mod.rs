@@ -2,6 +2,7 @@
 
 mod explain;
 mod purge;
+mod simulate;
 mod stats;
 mod warm;
 
