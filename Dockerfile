@@ -4,6 +4,9 @@
 FROM rust:1-slim-bookworm AS build
 WORKDIR /src
 COPY . .
+# `sidecache --version` names it; the folder .git is not copied.
+# docker build --build-arg SIDECACHE_COMMIT="$(git rev-parse --short HEAD)" …
+ARG SIDECACHE_COMMIT
 RUN cargo build --release --locked --bin sidecache
 
 FROM debian:bookworm-slim

@@ -1,6 +1,6 @@
 //! The binary: parses the command line, runs the command, prints, exits.
 //!
-//! Besides this file, only the log and the progress of `warm` print, and nothing else exits.
+//! Besides this file, only the log and the progress of commands print, and nothing else exits.
 
 use std::{io::Write, process::ExitCode};
 

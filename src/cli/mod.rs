@@ -1,16 +1,19 @@
 //! The command line, one file a command.
 //!
-//! A command returns an [`Exit`], which `main` prints; only `warm` also shows its progress. `serve` is the
-//! proxy. `check` and `explain` read the configuration and do not need a running sidecache; `stats`, `purge`
-//! and `warm` call one.
+//! A command returns an [`Exit`], which `main` prints; only `warm` and `simulate` also show their progress. `serve`
+//! is the proxy. `check` and `explain` read the configuration and do not need a running sidecache; `stats`, `purge`
+//! and `warm` call one; `simulate` reads logs.
 
 mod check;
 mod client;
+mod completions;
 mod explain;
 mod init;
+mod man;
 mod presets;
 mod purge;
 mod serve;
+mod simulate;
 mod stats;
 mod warm;
 mod welcome;
@@ -27,7 +30,11 @@ use crate::config::{Errors, Inputs, Loaded, load};
 /// Put it beside a running service and point clients at its port: repeated questions are answered from the
 /// cache, everything else goes on to the service. `/health` shows the hit rate.
 #[derive(Debug, Parser)]
-#[command(name = "sidecache", version, subcommand_negates_reqs = true)]
+#[command(name = "sidecache", version = env!("SIDECACHE_VERSION"), subcommand_negates_reqs = true)]
+#[command(after_help = "Examples:
+  sidecache --upstream http://127.0.0.1:8000
+  sidecache --upstream http://127.0.0.1:8000 --redis redis://127.0.0.1:6379 --route 'POST /chat'
+  sidecache --config sidecache.toml")]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -38,25 +45,59 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the proxy (what `sidecache` does without a command).
+    #[command(after_help = "Examples:
+  sidecache serve --config sidecache.toml")]
     Serve,
     /// Validate the configuration, print what is in force, try the store and the upstream.
+    #[command(after_help = "Examples:
+  sidecache check --strict")]
     Check {
         /// Fail where the store or the upstream is out of reach.
         #[arg(long)]
         strict: bool,
     },
     /// Write a configuration for the service at --upstream.
+    #[command(after_help = "Examples:
+  sidecache init --upstream http://127.0.0.1:8000")]
     Init(init::Arguments),
     /// Show what the proxy would make of a request: its route, its normal form, its key.
+    #[command(after_help = "Examples:
+  sidecache explain --path /v1/chat/completions question.json
+  sidecache explain one.http other.http")]
     Explain(explain::Arguments),
     /// List the presets, or print one.
+    #[command(after_help = "Examples:
+  sidecache presets
+  sidecache presets lightrag")]
     Presets(presets::Arguments),
     /// Show what a running sidecache has done.
+    #[command(after_help = "Examples:
+  sidecache stats --json")]
     Stats(stats::Arguments),
     /// Remove entries of a running sidecache.
+    #[command(after_help = "Examples:
+  sidecache purge --tag 42 --dry-run
+  sidecache purge --pattern 'query:*'")]
     Purge(purge::Arguments),
     /// Send recorded requests through a running sidecache.
+    #[command(after_help = "Examples:
+  sidecache warm requests.jsonl --concurrency 8")]
     Warm(warm::Arguments),
+    /// Replay a log of sidecache's with other TTLs and store sizes.
+    #[command(after_help = "Examples:
+  sidecache simulate logs/app.log
+  sidecache simulate logs/app.log --ttl 1h --ttl 24h --max-memory 1GiB --svg curves.svg")]
+    Simulate(simulate::Arguments),
+    /// Print what a shell needs to complete the command line.
+    #[command(after_help = "Examples:
+  sidecache completions bash > /etc/bash_completion.d/sidecache
+  sidecache completions zsh > ~/.zfunc/_sidecache")]
+    Completions(completions::Arguments),
+    /// Print the manual page of sidecache, or of a command.
+    #[command(after_help = "Examples:
+  sidecache man | man -l -
+  sidecache man warm > sidecache-warm.1")]
+    Man(man::Arguments),
 }
 
 impl Command {
@@ -70,7 +111,10 @@ impl Command {
             | Self::Presets(_)
             | Self::Stats(_)
             | Self::Purge(_)
-            | Self::Warm(_) => {
+            | Self::Warm(_)
+            | Self::Simulate(_)
+            | Self::Completions(_)
+            | Self::Man(_) => {
                 vec![("upstream.url", "http://127.0.0.1")]
             }
         }
@@ -177,6 +221,9 @@ pub fn run(cli: &Cli) -> Exit {
             with_runtime(|runtime| runtime.block_on(init::run(flags.upstream.as_deref(), arguments)))
         }
         Command::Presets(arguments) => presets::run(arguments),
+        Command::Simulate(arguments) => simulate::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Man(arguments) => man::run(arguments),
         Command::Stats(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(stats::run(&loaded.config, arguments)))
         }

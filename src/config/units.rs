@@ -63,7 +63,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 
 /// Shows a duration in the largest unit up to hours that leaves it whole: `500ms`, `30m`, `24h`. Anything
 /// finer than a millisecond is cut off, since settings are whole milliseconds.
-pub(super) fn show_duration(duration: Duration) -> String {
+pub(crate) fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     if millis == 0 {
         return "0s".to_owned();
@@ -74,7 +74,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
 }
 
 /// Shows a size in the largest unit of 1024 that leaves it whole: `256MiB`, `1000B`.
-pub(super) fn show_size(bytes: u64) -> String {
+pub(crate) fn show_size(bytes: u64) -> String {
     if bytes == 0 {
         return "0B".to_owned();
     }

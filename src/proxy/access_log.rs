@@ -109,7 +109,7 @@ impl Exchange {
     /// Counts how the request ended.
     fn count_end(&self, status: u16, duration: Duration, first_byte: Duration, report: Option<&CacheReport>) {
         self.live.shared.stats.here().end(&Ended {
-            route: self.route,
+            route: self.route.as_ref().map(|route| route.number).unwrap_or_default(),
             kind: report.and_then(|report| report.kind),
             cache: report.map(|report| report.status),
             status,
@@ -240,6 +240,7 @@ impl LoggedBody {
             ttl: report.ttl,
             reason: report.reason.map(|reason| reason.as_str()),
             detail: detail.as_deref(),
+            route: exchange.route.as_deref().map(|route| &*route.name),
         });
         let is_whole = self.is_whole || self.expected == Some(self.sent);
         let success = is_whole && !status.is_server_error();

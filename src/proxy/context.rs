@@ -33,7 +33,7 @@ pub(crate) struct RequestContext {
 }
 
 impl RequestContext {
-    /// Classifies the request, and notes its text in `exchange`.
+    /// Classifies the request, and notes its route and its text in `exchange`.
     ///
     /// # Errors
     /// If it is passed through, as its body shows.
@@ -46,6 +46,7 @@ impl RequestContext {
         let live = &exchange.live;
         let (route, cache_request) = cover(head, &live.routes, parts, body, &live.classify_context)?;
         exchange.question_text.clone_from(&cache_request.question_text);
+        exchange.route = Some(Arc::clone(&route));
         Ok(Arc::new(Self { route, exchange: exchange.clone(), cache_request: *cache_request }))
     }
 

@@ -8,7 +8,7 @@ use std::{
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::{
-    cache::route::RouteNumber,
+    cache::route::Route,
     proxy::{cors::Origin, response::X_REQUEST_ID, state::Live},
     request::connection::Connection,
 };
@@ -27,8 +27,8 @@ pub(crate) struct Exchange {
     pub(crate) origin: Option<Origin>,
     /// The text of the question, if it is to be logged.
     pub(crate) question_text: Option<String>,
-    /// The route that covers it, for its counters.
-    pub(crate) route: RouteNumber,
+    /// The rule that covers the request, once its body has shown that it does.
+    pub(crate) route: Option<Arc<Route>>,
     /// The settings at the request's start, and what outlasts them.
     pub(crate) live: Arc<Live>,
 }

@@ -44,7 +44,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 
 use crate::{
-    cache::{route::RouteNumber, status::CacheReport},
+    cache::status::CacheReport,
     http::{forwarded, headers::ValueWriter, validation},
     proxy::{
         access_log::{AbortGuard, AccessRecord, LoggedBody, Unanswered},
@@ -154,7 +154,7 @@ impl Proxy {
             caller,
             origin: cors::origin(&parts.headers),
             question_text: None,
-            route: RouteNumber::default(),
+            route: None,
             live: self.live.load_full(),
         }
     }
@@ -178,7 +178,7 @@ impl Proxy {
                         return Ok(Reply::new(response.await, None));
                     }
                     Dispatch::PassThrough(PassThrough { covering, upgrade, why }) => {
-                        exchange.route = covering.map(|route| route.number).unwrap_or_default();
+                        exchange.route = covering.cloned();
                         let invalidation = PendingInvalidation::for_request(
                             exchange,
                             &parts.headers,
@@ -199,12 +199,9 @@ impl Proxy {
             Err(error) => return Err(Failure::ClientGone(error)),
         };
         let context = match RequestContext::new(exchange, head, &parts, &body) {
-            Ok(context) => {
-                exchange.route = context.route.number;
-                context
-            }
+            Ok(context) => context,
             Err((covering, why)) => {
-                exchange.route = covering.as_ref().map(|route| route.number).unwrap_or_default();
+                exchange.route.clone_from(&covering);
                 let invalidation =
                     PendingInvalidation::for_request(exchange, &parts.headers, covering.as_deref());
                 let passing = passthrough::forward(exchange, *parts, body.into(), None, invalidation);

@@ -1,4 +1,5 @@
-//! Shows the progress of a run. Besides `main` and the log, only this file writes to the terminal.
+//! Shows the progress of a run. Besides `main` and the log, only the progress of commands is written
+//! to the terminal.
 
 use std::{
     io::{self, IsTerminal, Write},

@@ -102,6 +102,7 @@ fn request_events() {
         ttl: Some(1788),
         reason: None,
         detail: None,
+        route: Some("support-chat"),
     };
     let response = HttpResponse {
         request_id: "req-1",
@@ -122,6 +123,7 @@ fn request_events() {
         ttl: None,
         reason: Some("no-store"),
         detail: None,
+        route: None,
     };
     http_response(&HttpResponse {
         request_id: "req-3",
@@ -329,6 +331,7 @@ fn no_text_breaks_a_line() {
                     ttl: Some(-1),
                     reason,
                     detail: reason,
+                    route: reason,
                 }),
                 upstream_request_id: Some(nasty),
             });

@@ -89,6 +89,9 @@ pub(crate) struct CacheInfo<'a> {
     /// For several inputs, how many were found, as in `hits=3/8`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detail: Option<&'a str>,
+    /// The name of the route that covered the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) route: Option<&'a str>,
 }
 
 pub(crate) fn http_response(response: &HttpResponse<'_>) {

@@ -1,7 +1,9 @@
 //! The commands besides `serve` and `check`, run as child processes.
 
 mod explain;
+mod help;
 mod purge;
+mod simulate;
 mod stats;
 mod warm;
 
