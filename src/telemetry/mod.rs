@@ -1,4 +1,5 @@
 //! What operators see from outside: the log and the counters.
 
+pub(crate) mod calls;
 pub(crate) mod log;
 pub(crate) mod stats;

@@ -4,7 +4,10 @@
 //! cores take from each other with each request.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,7 +16,14 @@ use serde_json::{Map, Value, json};
 
 use thread_local::ThreadLocal;
 
-use crate::{cache::route::kind::Kind, time::millis};
+use crate::{
+    cache::{
+        price::{Amount, Currency},
+        route::kind::Kind,
+    },
+    telemetry::calls::{AnsweredBy, Calls},
+    time::millis,
+};
 
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -82,13 +92,19 @@ pub(crate) struct Lookups {
 
 /// What happened since the start of the process.
 #[derive(Debug, Default)]
-pub struct Stats(ThreadLocal<CachePadded<ThreadStats>>);
+pub struct Stats {
+    threads: ThreadLocal<CachePadded<ThreadStats>>,
+    /// What money is counted in, once there are prices.
+    currency: OnceLock<Currency>,
+}
 
 /// What happened on one thread.
 #[derive(Debug, Default)]
 pub(crate) struct ThreadStats {
     lookups: [Lookups; Kind::ALL.len()],
     limits: [Counter; LIMITS.len()],
+    /// Calls of models, made and saved.
+    pub(crate) calls: Calls,
     /// Requests answered from the store after the answer's TTL.
     pub(crate) stale: Counter,
     /// Requests that joined the answer of another one.
@@ -120,7 +136,7 @@ impl ThreadStats {
 impl Stats {
     /// The counters of this thread.
     pub(crate) fn here(&self) -> &ThreadStats {
-        self.0.get_or_default()
+        self.threads.get_or_default()
     }
 
     /// Counts one request or client that ran into `limit`.
@@ -128,9 +144,24 @@ impl Stats {
         self.here().limits[limit as usize].increment();
     }
 
+    /// Counts money in `currency` from now on, if there is one.
+    ///
+    /// # Errors
+    /// The currency in which money was counted so far, if that is another one.
+    pub(crate) fn count_in(&self, currency: Option<Currency>) -> Result<(), Currency> {
+        let Some(currency) = currency else { return Ok(()) };
+        let own = *self.currency.get_or_init(|| currency);
+        if own == currency { Ok(()) } else { Err(own) }
+    }
+
     /// One counter of all threads.
     pub(crate) fn sum(&self, counter: impl Fn(&ThreadStats) -> &Counter) -> u64 {
-        self.0.iter().map(|thread| counter(thread).get()).sum()
+        self.threads.iter().map(|thread| counter(thread).get()).sum()
+    }
+
+    /// What answers cost that came from there, on all threads.
+    fn cost(&self, by: AnsweredBy) -> Amount {
+        self.threads.iter().map(|thread| thread.calls.cost(by)).sum()
     }
 
     /// The counters as members of `/health`'s cache section.
@@ -162,10 +193,16 @@ impl Stats {
             "seconds_saved": self.sum(|thread| &thread.millis_saved) as f64 / 1000.0,
             "kinds": kinds,
         });
-        match members {
+        let mut members = match members {
             Value::Object(members) => members,
             _ => Map::new(),
+        };
+        if let Some(currency) = self.currency.get() {
+            members.insert("cost_saved".to_owned(), self.cost(AnsweredBy::Store).units().into());
+            members.insert("cost_spent".to_owned(), self.cost(AnsweredBy::Upstream).units().into());
+            members.insert("currency".to_owned(), currency.as_str().into());
         }
+        members
     }
 
     /// The counters of limits, by the setting's name.

@@ -4,3 +4,4 @@ mod admin;
 pub(crate) mod cli;
 mod lifecycle;
 mod logs;
+mod money;
