@@ -12,7 +12,7 @@ use super::{
     },
     settings::ROUTE_KEYS,
     table_reader::TableReader,
-    value::{BOOL, DURATION, TEXT, Table, Value, one_of},
+    value::{BOOL, DURATION, Entry, TEXT, Table, Value, one_of},
 };
 use crate::{
     cache::route::{
@@ -20,7 +20,10 @@ use crate::{
         kind::{Kind, KindTtls},
         pattern::Pattern,
     },
-    dialect::{BatchLists, Dialect, Instead, usage::UsageSetting},
+    dialect::{
+        BatchLists, Dialect, Instead,
+        usage::{UsageOnHit, UsageSetting},
+    },
     http::headers::HeaderPattern,
 };
 
@@ -101,6 +104,20 @@ impl TableReader<'_> {
             }
         }
         (!after.is_zero() || until.is_some()).then_some(Settle { after, until })
+    }
+
+    /// What `usage_on_hit` says.
+    fn usage_on_hit(&mut self) -> Option<UsageOnHit> {
+        let known = [("recorded", UsageOnHit::Recorded), ("zero", UsageOnHit::Zero)];
+        let value = self.take("usage_on_hit", |value| one_of(value, &known));
+        let follows = |entry: &Entry| matches!(&entry.value, Value::Text(mode) if mode == "rfc9111");
+        if let (Some(UsageOnHit::Zero), Some(entry), true) =
+            (value, self.entry("usage_on_hit"), self.entry("mode").is_some_and(follows))
+        {
+            let fault = "is not for mode = \"rfc9111\", where a response is served as it is";
+            self.faults.add_in_file(self.path, entry.line, &format!("route.usage_on_hit: {fault}"));
+        }
+        value
     }
 
     /// What `batch` and `batch_answer` say.
@@ -205,6 +222,7 @@ impl TableReader<'_> {
         let usage = self.take("usage", |value| {
             one_of(value, &[("as-asked", UsageSetting::AsAsked), ("ask", UsageSetting::Ask)])
         });
+        let usage_on_hit = self.usage_on_hit();
         let identity = self.take("identity", |value| {
             one_of(value, &[("recorded", Identity::Recorded), ("fresh", Identity::Fresh)])
         });
@@ -244,6 +262,7 @@ impl TableReader<'_> {
         route.batch = batch;
         route.good_ends = good_ends.unwrap_or_default();
         route.usage = usage.unwrap_or(route.usage);
+        route.usage_on_hit = usage_on_hit.unwrap_or(route.usage_on_hit);
         route.identity = identity.unwrap_or(route.identity);
         route.replay = replay.unwrap_or(route.replay);
         route.on_abandon = on_abandon.unwrap_or(route.on_abandon);

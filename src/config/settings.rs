@@ -178,7 +178,7 @@ const fn route_key(key: &'static str, about: &'static str) -> TableKey {
 }
 
 /// Every key of a `[[route]]` table.
-pub(super) static ROUTE_KEYS: [TableKey; 40] = [
+pub(super) static ROUTE_KEYS: [TableKey; 41] = [
     route_key("name", "Its name, part of the key and of the logs; its match where there is none."),
     route_key(
         "match",
@@ -257,6 +257,10 @@ pub(super) static ROUTE_KEYS: [TableKey; 40] = [
     route_key(
         "usage",
         "Whether OpenAI streams are asked for their usage: \"as-asked\", or always and unseen (\"ask\").",
+    ),
+    route_key(
+        "usage_on_hit",
+        "What a hit says of its usage: what the answer took (\"recorded\"), or that it took nothing (\"zero\").",
     ),
     route_key(
         "identity",

@@ -192,3 +192,12 @@ pub enum UsageSetting {
     /// can.
     Ask,
 }
+
+/// What a hit says of the tokens that it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageOnHit {
+    /// What the stored answer took.
+    Recorded,
+    /// That it took none.
+    Zero,
+}

@@ -19,7 +19,7 @@ use crate::{
         route::{Identity, Mode, Replay, Route, SetCookie},
         status::{CacheReport, X_CACHE},
     },
-    dialect::{self, Dialect, Rendered},
+    dialect::{self, Dialect, Rendered, usage::UsageOnHit},
     http::{
         headers::{self, forget_body},
         per_call::tells_of_one_call,
@@ -153,7 +153,13 @@ pub(crate) fn from_entry(
     let pace = std::mem::take(&mut entry.pace);
     // A stream that is made of a document has no recorded pace.
     let recorded = if matches!(served, Rendered::AsStored) { &pace[..] } else { &[] };
-    let (headers, body) = stored_parts(route, dialect, entry, served, now);
+    let (mut headers, mut body) = stored_parts(route, dialect, entry, served, now);
+    if route.usage_on_hit == UsageOnHit::Zero
+        && let Some(zero) = dialect::with_zero_usage(dialect, route.framing(&headers), &body)
+    {
+        forget_body(&mut headers);
+        body = zero;
+    }
     let paced = match route.replay {
         Replay::AtOnce => None,
         replay => Paced::new(replay, route.framing(&headers), &body, recorded),

@@ -2,6 +2,7 @@
 
 mod every_dialect;
 mod reload;
+mod usage_on_hit;
 mod what_counts;
 
 use serde_json::{Value, json};
