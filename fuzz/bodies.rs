@@ -92,7 +92,7 @@ pub(crate) fn an_envelope() -> Vec<u8> {
         target_ids: TargetId::from_targets(&[Target::Tag("d".to_owned())]),
         tags: vec!["d".to_owned(), String::new()],
         model: Some("m".to_owned()),
-        usage: Some(Usage { prompt: Some(1), completion: None, total: Some(3) }),
+        usage: Some(Usage { prompt: Some(1), total: Some(3), ..Usage::default() }),
         pace: vec![0, 17],
         with_credentials: true,
         ..Entry::new(StatusCode::OK, headers, Bytes::from(b"[{}]".repeat(2000)))

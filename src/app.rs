@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::Admin,
-    cache::key::namespace::Namespace,
+    cache::{key::namespace::Namespace, price::Prices},
     config::{Config, LogLevel, StoreConfig},
     proxy::{
         Proxy,
@@ -32,7 +32,10 @@ use crate::{
     },
     server::{Server, Workers},
     store::{MemoryStore, OpenError, RedisClient, RedisStore, Store, StoreEvent},
-    telemetry::log::{Log, events},
+    telemetry::{
+        log::{Log, events},
+        stats::Stats,
+    },
 };
 
 /// How long a start waits for Redis, so that already the first requests find it.
@@ -65,6 +68,14 @@ pub enum StartError {
         "the upstream is https:// and no root certificates were found ({0}); install ca-certificates, or name a bundle in SSL_CERT_FILE"
     )]
     Certificates(io::Error),
+    /// A reload would count money in another currency than before.
+    #[error("the prices are in {new}, and the sums so far are in {counted}; restart to change the currency")]
+    Currency {
+        /// The currency of the sums.
+        counted: String,
+        /// The currency of the new prices.
+        new: String,
+    },
     /// The system gives no thread for a worker.
     #[error("cannot start {count} workers: {source}; choose fewer with workers (CACHE_WORKERS)")]
     Workers {
@@ -149,6 +160,7 @@ impl App {
         };
         let permits = Arc::new(Semaphore::new(config.limits.max_upstream_requests));
         let shared = Arc::new(shared);
+        count_in(&shared.stats, &config.prices)?;
         let live =
             Live::new(config, Arc::clone(&shared), Arc::clone(&permits)).map_err(StartError::Certificates)?;
         let proxy = Proxy { shared, live: ArcSwap::from_pointee(live), health: Health::new(log) };
@@ -251,8 +263,8 @@ impl Reloader {
     /// Applies `config`, except for the settings that need a restart.
     ///
     /// # Errors
-    /// [`StartError`], if the upstream's settings cannot be used, or the running admin listener would be open
-    /// to all. The old settings stay then.
+    /// [`StartError`], if the upstream's settings cannot be used, the running admin listener would be open to all, or
+    /// the prices are in another currency than before. The old settings stay then.
     pub fn reload(&self, mut config: Config) -> Result<(), StartError> {
         // The running store, admin listener and permits are those of the old settings.
         let running = self.proxy.live.load_full();
@@ -264,6 +276,7 @@ impl Reloader {
         }
         let shared = Arc::clone(&self.proxy.shared);
         let live = Live::new(config, shared, Arc::clone(&self.permits)).map_err(StartError::Certificates)?;
+        count_in(&self.proxy.shared.stats, &live.config.prices)?;
         self.proxy.shared.store.set_max_entry(live.config.store.max_entry);
         self.proxy.live.store(Arc::new(live));
         self.proxy.shared.stats.reloaded(true);
@@ -274,6 +287,15 @@ impl Reloader {
     pub(crate) fn failed(&self) {
         self.proxy.shared.stats.reloaded(false);
     }
+}
+
+/// Counts money in the currency of `prices` from now on.
+fn count_in(stats: &Stats, prices: &Prices) -> Result<(), StartError> {
+    let new = prices.currency();
+    stats.count_in(new).map_err(|counted| StartError::Currency {
+        counted: counted.as_str().to_owned(),
+        new: new.map(|new| new.as_str().to_owned()).unwrap_or_default(),
+    })
 }
 
 /// A socket that has its address, and to which nobody can connect yet.

@@ -8,6 +8,7 @@ pub(crate) mod hash_table;
 pub(crate) mod invalidation;
 pub(crate) mod key;
 pub(crate) mod policy;
+pub(crate) mod price;
 pub(crate) mod request_directives;
 pub(crate) mod rfc9111;
 pub(crate) mod route;

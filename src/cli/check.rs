@@ -5,6 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use super::Exit;
 use crate::{
     app::open_store,
+    cache::price::{Price, Prices},
     config::{ConfigError, Errors, Loaded},
     proxy::upstream::Upstream,
     store::{OpenError, Store},
@@ -32,7 +33,7 @@ pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
     exit
 }
 
-/// The file, a line for each setting, with its source, and a line for each route.
+/// The file, a line for each setting, with its source, and a line for each route and each price.
 fn settings_and_routes(loaded: &Loaded) -> String {
     let settings = &loaded.effective;
     let key_width = settings.iter().map(|setting| setting.key.len()).max().unwrap_or(0);
@@ -52,6 +53,21 @@ fn settings_and_routes(loaded: &Loaded) -> String {
         let when: String =
             route.when.iter().map(|condition| format!("  when {}", condition.as_str())).collect();
         text += &format!("  {named}{pattern}{when}  {}  {cached}  ({})\n", route.kind, route.origin());
+    }
+    text + &prices(&loaded.config.prices)
+}
+
+/// A line for each price; empty if there are none.
+fn prices(prices: &Prices) -> String {
+    let Some(currency) = prices.currency() else { return String::new() };
+    let mut text =
+        format!("\nprices for a million tokens, in {}, the first for a model counts:\n", currency.as_str());
+    for Price { model, input, cached_input, cache_write, output, .. } in prices.iter() {
+        let [input, cached, written, output] =
+            [input, cached_input, cache_write, output].map(|rate| rate.for_a_million().units());
+        text += &format!(
+            "  {model}  input {input}  cached_input {cached}  cache_write {written}  output {output}\n"
+        );
     }
     text
 }

@@ -57,6 +57,11 @@ fn table(section: &Value) -> String {
         // To write to a String never fails, here and below.
         let _ = writeln!(out, "{label:13} {value}");
     }
+    if let Some(currency) = section["currency"].as_str() {
+        for (label, name) in [("cost saved", "cost_saved"), ("cost spent", "cost_spent")] {
+            let _ = writeln!(out, "{label:13} {:.4} {currency}", section[name].as_f64().unwrap_or(0.0));
+        }
+    }
     let _ = writeln!(out, "\n{:13} {:>11} {:>11} {:>9}", "kind", "hits", "misses", "hit rate");
     for (kind, figures) in section["kinds"].as_object().unwrap_or(&Map::new()) {
         let hits = text(&figures["hits"]);

@@ -26,6 +26,8 @@ pub(super) struct File {
     pub(super) values: Vec<FileValue>,
     /// The `[[route]]` tables.
     pub(super) routes: Vec<Table>,
+    /// The `[[price]]` tables.
+    pub(super) prices: Vec<Table>,
 }
 
 /// Reads a file. `None` if its syntax is wrong: then its keys cannot be checked.
@@ -71,7 +73,7 @@ fn read_value(text: &str, spanned: &Spanned<DeValue<'_>>) -> Value {
             let beyond = if own.as_str().starts_with('-') { i128::MIN } else { i128::MAX };
             Value::Integer(i128::from_str_radix(own.as_str(), own.radix()).unwrap_or(beyond))
         }
-        DeValue::Float(_) => Value::Other("a number with a fraction"),
+        DeValue::Float(own) => Value::Fraction(own.as_str().to_owned()),
         DeValue::Boolean(own) => Value::Bool(*own),
         DeValue::Datetime(_) => Value::Other("a date"),
         DeValue::Array(own) => Value::List(own.iter().map(|item| read_value(text, item)).collect()),
@@ -100,7 +102,14 @@ impl Walk<'_> {
                     let source = Source::File { path: self.path.to_owned(), line };
                     self.file.values.push(FileValue { key: setting.key, value, source });
                 }
-                (None, value) if path == "route" => self.routes(line, value),
+                (None, value) if path == "route" => {
+                    let tables = self.tables(line, &path, value);
+                    self.file.routes.extend(tables);
+                }
+                (None, value) if path == "price" => {
+                    let tables = self.tables(line, &path, value);
+                    self.file.prices.extend(tables);
+                }
                 (None, Value::Table(table)) if is_group(&path) => self.visit(&path, table),
                 (None, _) if is_group(&path) => {
                     self.fault(line, &format!("{path}: is a table; write [{path}] and its keys below"));
@@ -110,15 +119,21 @@ impl Walk<'_> {
         }
     }
 
-    fn routes(&mut self, line: usize, value: Value) {
-        let message = "route: is a list of tables; write [[route]], in double brackets, and its keys below";
-        let Value::List(items) = value else { return self.fault(line, message) };
+    fn tables(&mut self, line: usize, name: &str, value: Value) -> Vec<Table> {
+        let message =
+            format!("{name}: is a list of tables; write [[{name}]], in double brackets, and its keys below");
+        let mut tables = Vec::new();
+        let Value::List(items) = value else {
+            self.fault(line, &message);
+            return tables;
+        };
         for item in items {
             match item {
-                Value::Table(table) => self.file.routes.push(table),
-                _ => self.fault(line, message),
+                Value::Table(table) => tables.push(table),
+                _ => self.fault(line, &message),
             }
         }
+        tables
     }
 
     fn unknown(&mut self, line: usize, path: &str, value: &Value) {
@@ -129,8 +144,8 @@ impl Walk<'_> {
         };
         if is_table {
             let groups = SETTINGS.iter().map(settings::Setting::group).filter(|group| !group.is_empty());
-            let hint = closest(path, groups.chain(["route"])).map(|name| match name {
-                "route" => "[[route]]".to_owned(),
+            let hint = closest(path, groups.chain(["route", "price"])).map(|name| match name {
+                "route" | "price" => format!("[[{name}]]"),
                 group => format!("[{group}]"),
             });
             return self

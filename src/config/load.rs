@@ -17,14 +17,17 @@ use super::{
         ADDRESS, ADDRESS_OR_OFF, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_LEVEL,
         NAMESPACE, NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
     },
-    presets,
+    presets, prices,
     routes::{self, Common},
     settings::SETTINGS,
     settings_reader::{EffectiveSetting, SettingsReader},
     units,
     value::{BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SIZE, TEXT, TIMEOUT, WORKERS},
 };
-use crate::cache::route::{self, Route, kind::KindTtls};
+use crate::cache::{
+    price::Prices,
+    route::{self, Route, kind::KindTtls},
+};
 
 /// A configuration, and the settings that it was made of.
 #[derive(Clone, Debug)]
@@ -65,15 +68,17 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Errors> {
         None => (Path::new(""), Some(File::default())),
         Some((path, text)) => (path.as_path(), file::read(path, text, &mut faults)),
     };
-    let Some(File { values, routes }) = file else { return Err(faults.into_errors()) };
+    let Some(File { values, routes, prices }) = file else { return Err(faults.into_errors()) };
     let given = merge(inputs, values, &mut faults);
     let given_routes = given_routes::read(inputs, &mut faults);
+    let prices = prices::read(path, &prices, &mut faults);
     let mut reader = SettingsReader::new(given, faults);
     let config = config(&mut reader, |common, faults| {
         let file_routes = routes::read(path, &routes, &given_routes, common, faults);
         let given_routes = given_routes.into_iter().filter_map(|given| given.route(common?));
         given_routes.chain(file_routes).collect()
     });
+    let config = config.map(|config| Config { prices, ..config });
     let effective = reader.finish()?;
     // A configuration is missing only with a fault, and then `finish` has returned.
     let file = inputs.file.as_ref().map(|(path, _)| path.clone());
@@ -138,6 +143,7 @@ fn config(
         ttls: common.ttls,
         routes,
         has_presets: !presets.is_empty(),
+        prices: Prices::default(),
         epoch,
         shared_auth_ttl: shared_auth_ttl?,
         trusted_proxies,

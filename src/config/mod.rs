@@ -5,7 +5,8 @@
 //! serde) lose the line of a value, or stop at the first fault; so the walk over the file is written by hand.
 //!
 //! `settings` is the one table of settings. `inputs` and `file` read the sources, `value` and `parsers` say
-//! what a value must look like, `settings_reader`, `routes`, `given_routes` and `load` make the [`Config`].
+//! what a value must look like, `settings_reader`, `table_reader`, `routes`, `given_routes`, `prices` and `load` make
+//! the [`Config`].
 
 #![warn(missing_docs)]
 
@@ -17,12 +18,14 @@ mod load;
 mod origin;
 mod parsers;
 mod presets;
+mod prices;
 mod quote;
 mod route_values;
 mod routes;
 mod settings;
 mod settings_reader;
 mod suggest;
+mod table_reader;
 #[cfg(test)]
 mod tests;
 pub(crate) mod units;
@@ -35,6 +38,7 @@ use ipnet::IpNet;
 
 use crate::cache::{
     encryption::{Encryption, EncryptionKey},
+    price::Prices,
     route::{Route, kind::KindTtls},
 };
 
@@ -68,6 +72,8 @@ pub struct Config {
     pub(crate) routes: Vec<Route>,
     /// Whether some of these are a preset's.
     pub(crate) has_presets: bool,
+    /// What the tokens of models cost.
+    pub(crate) prices: Prices,
     /// A text in every key.
     pub(crate) epoch: Option<String>,
     /// How long credentials that the upstream accepted are trusted, under a shared scope.

@@ -5,14 +5,13 @@ use std::path::Path;
 use super::{
     error::Faults,
     given_routes::GivenRoute,
-    origin::Source,
     parsers::{HEADER_PATTERNS, SCOPE},
     route_values::{
         batch, batch_answer, conditions, conversation, framing, invalidates, kind, masks, normalize,
         parameters, patterns, pointers, replay, settle_until, stream_end, words,
     },
     settings::ROUTE_KEYS,
-    suggest::{closest, did_you_mean},
+    table_reader::TableReader,
     value::{BOOL, DURATION, Entry, TEXT, Table, Value, one_of},
 };
 use crate::{
@@ -21,7 +20,10 @@ use crate::{
         kind::{Kind, KindTtls},
         pattern::Pattern,
     },
-    dialect::{BatchLists, Dialect, Instead, usage::UsageSetting},
+    dialect::{
+        BatchLists, Dialect, Instead,
+        usage::{UsageOnHit, UsageSetting},
+    },
     http::headers::HeaderPattern,
 };
 
@@ -59,8 +61,8 @@ pub(super) fn read(
     let mut names: Vec<(String, String)> = given.iter().map(by).collect();
     let mut routes = Vec::new();
     for table in tables {
-        let mut reader = RouteReader { path, table, faults };
-        reader.refuse_unknown();
+        let mut reader = TableReader { path, table, name: "route", faults };
+        reader.refuse_unknown(&ROUTE_KEYS);
         let line = reader.entry("name").map_or(table.line, |entry| entry.line);
         for name in reader.names() {
             match names.iter().find(|(own, _)| *own == name) {
@@ -76,32 +78,7 @@ pub(super) fn read(
     routes
 }
 
-/// Reads the keys of one table.
-struct RouteReader<'a> {
-    path: &'a Path,
-    table: &'a Table,
-    faults: &'a mut Faults,
-}
-
-impl RouteReader<'_> {
-    fn refuse_unknown(&mut self) {
-        for Entry { line, key, .. } in &self.table.entries {
-            let known = || ROUTE_KEYS.iter().map(|own| own.key);
-            if !known().any(|own| own == key) {
-                let hint = did_you_mean(closest(key, known()));
-                self.faults.add_in_file(
-                    self.path,
-                    *line,
-                    &format!("route.{key}: is no setting of a route{hint}"),
-                );
-            }
-        }
-    }
-
-    fn entry(&self, key: &str) -> Option<&Entry> {
-        self.table.entries.iter().find(|entry| entry.key == key)
-    }
-
+impl TableReader<'_> {
     /// Its name, or else its patterns, which are the names then. They are checked elsewhere.
     fn names(&mut self) -> Vec<String> {
         let key = if self.entry("name").is_some() { "name" } else { "match" };
@@ -112,33 +89,6 @@ impl RouteReader<'_> {
             }
             _ => Vec::new(),
         }
-    }
-
-    /// The value of `key`; `None` if there is none, or if it is wrong, which is a fault.
-    fn take<T>(&mut self, key: &str, parse: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
-        let entry = self.table.entries.iter().find(|entry| entry.key == key)?;
-        match parse(&entry.value) {
-            Ok(value) => Some(value),
-            Err(message) => {
-                let source = Source::File { path: self.path.to_owned(), line: entry.line };
-                self.faults.add(&source, &format!("route.{key}"), &message);
-                None
-            }
-        }
-    }
-
-    /// [`take`](Self::take) for a key that must be there.
-    fn need<T>(
-        &mut self,
-        key: &str,
-        example: &str,
-        parse: impl Fn(&Value) -> Result<T, String>,
-    ) -> Option<T> {
-        if self.entry(key).is_none() {
-            let message = format!("route: has no `{key}`; write one, as in {key} = {example}");
-            self.faults.add_in_file(self.path, self.table.line, &message);
-        }
-        self.take(key, parse)
     }
 
     /// What `settle` or `settle_until` says.
@@ -154,6 +104,20 @@ impl RouteReader<'_> {
             }
         }
         (!after.is_zero() || until.is_some()).then_some(Settle { after, until })
+    }
+
+    /// What `usage_on_hit` says.
+    fn usage_on_hit(&mut self) -> Option<UsageOnHit> {
+        let known = [("recorded", UsageOnHit::Recorded), ("zero", UsageOnHit::Zero)];
+        let value = self.take("usage_on_hit", |value| one_of(value, &known));
+        let follows = |entry: &Entry| matches!(&entry.value, Value::Text(mode) if mode == "rfc9111");
+        if let (Some(UsageOnHit::Zero), Some(entry), true) =
+            (value, self.entry("usage_on_hit"), self.entry("mode").is_some_and(follows))
+        {
+            let fault = "is not for mode = \"rfc9111\", where a response is served as it is";
+            self.faults.add_in_file(self.path, entry.line, &format!("route.usage_on_hit: {fault}"));
+        }
+        value
     }
 
     /// What `batch` and `batch_answer` say.
@@ -258,6 +222,7 @@ impl RouteReader<'_> {
         let usage = self.take("usage", |value| {
             one_of(value, &[("as-asked", UsageSetting::AsAsked), ("ask", UsageSetting::Ask)])
         });
+        let usage_on_hit = self.usage_on_hit();
         let identity = self.take("identity", |value| {
             one_of(value, &[("recorded", Identity::Recorded), ("fresh", Identity::Fresh)])
         });
@@ -297,6 +262,7 @@ impl RouteReader<'_> {
         route.batch = batch;
         route.good_ends = good_ends.unwrap_or_default();
         route.usage = usage.unwrap_or(route.usage);
+        route.usage_on_hit = usage_on_hit.unwrap_or(route.usage_on_hit);
         route.identity = identity.unwrap_or(route.identity);
         route.replay = replay.unwrap_or(route.replay);
         route.on_abandon = on_abandon.unwrap_or(route.on_abandon);

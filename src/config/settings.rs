@@ -165,20 +165,20 @@ pub(super) static SETTINGS: [Setting; 51] = [
         .default("10s"),
 ];
 
-/// A key of a `[[route]]` table.
+/// A key of a `[[route]]` or a `[[price]]` table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RouteKey {
+pub(super) struct TableKey {
     pub(super) key: &'static str,
     /// One line that says what it is for.
     pub(super) about: &'static str,
 }
 
-const fn route_key(key: &'static str, about: &'static str) -> RouteKey {
-    RouteKey { key, about }
+const fn route_key(key: &'static str, about: &'static str) -> TableKey {
+    TableKey { key, about }
 }
 
 /// Every key of a `[[route]]` table.
-pub(super) static ROUTE_KEYS: [RouteKey; 40] = [
+pub(super) static ROUTE_KEYS: [TableKey; 41] = [
     route_key("name", "Its name, part of the key and of the logs; its match where there is none."),
     route_key(
         "match",
@@ -259,6 +259,10 @@ pub(super) static ROUTE_KEYS: [RouteKey; 40] = [
         "Whether OpenAI streams are asked for their usage: \"as-asked\", or always and unseen (\"ask\").",
     ),
     route_key(
+        "usage_on_hit",
+        "What a hit says of its usage: what the answer took (\"recorded\"), or that it took nothing (\"zero\").",
+    ),
+    route_key(
         "identity",
         "The id and the time of creation of a hit: as they were (\"recorded\"), or new (\"fresh\").",
     ),
@@ -270,6 +274,26 @@ pub(super) static ROUTE_KEYS: [RouteKey; 40] = [
         "on_abandon",
         "Once all its clients have left, an answer is brought to its end (\"finish\") or not (\"cancel\").",
     ),
+];
+
+const fn price_key(key: &'static str, about: &'static str) -> TableKey {
+    TableKey { key, about }
+}
+
+/// Every key of a `[[price]]` table.
+pub(super) static PRICE_KEYS: [TableKey; 6] = [
+    price_key("model", "The models that it is for, * for any text. Required."),
+    price_key("input", "What a million tokens of questions cost. Required."),
+    price_key(
+        "cached_input",
+        "The same, for tokens that the provider's own prompt cache had; input where there is none.",
+    ),
+    price_key(
+        "cache_write",
+        "The same, for tokens that the provider wrote to that cache; input where there is none.",
+    ),
+    price_key("output", "What a million tokens of answers cost. Required."),
+    price_key("currency", "Of all that: three capital letters, the same in all prices. Required."),
 ];
 
 pub(super) fn find(key: &str) -> Option<&'static Setting> {

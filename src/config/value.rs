@@ -34,6 +34,8 @@ pub(super) enum Value {
     Text(String),
     /// An integer of the file.
     Integer(i128),
+    /// A number of the file that is no integer: its text.
+    Fraction(String),
     /// Another type of TOML, which no setting takes: its description.
     Other(&'static str),
     /// `true` or `false` in the file.
@@ -49,6 +51,7 @@ impl Value {
         match self {
             Self::Bare(_) | Self::Text(_) => "a text",
             Self::Integer(_) => "an integer",
+            Self::Fraction(_) => "a number with a fraction",
             Self::Other(what) => what,
             Self::Bool(_) => "true or false",
             Self::List(_) => "a list",

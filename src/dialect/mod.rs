@@ -5,7 +5,8 @@
 //! - `api.rs`: the trait that each API implements, in a file or folder of its own.
 //! - `ask.rs`: what a request asks for; `answer.rs`, `judge.rs`: what an answer is worth.
 //! - `batch/`: requests with several inputs, above all embeddings.
-//! - `convert.rs`: one form of an answer from the other; `edit.rs`, `identity.rs`: what is changed in a body.
+//! - `convert.rs`: one form of an answer from the other; `edit.rs`, `identity.rs`, `zero_usage.rs`: what is changed in
+//!   a body.
 //! - `ends.rs`, `failure.rs`, `choices.rs`, `events.rs`, `usage.rs`, `conversation.rs`: what several APIs share.
 //!
 //! CONTRIBUTING says how to add a dialect.
@@ -35,6 +36,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod usage;
+mod zero_usage;
 
 pub use self::ask::Ask;
 pub(crate) use self::batch::BatchLists;
@@ -53,4 +55,5 @@ pub(crate) use self::{
     convert::BY_HAND,
     edit::Edit,
     identity::renewed,
+    zero_usage::with_zero_usage,
 };

@@ -2,9 +2,10 @@
 
 use super::{
     answer::{Answer, Document, JudgeOptions, StreamEnd},
-    api::Api,
+    api::{Api, text_of},
     failure,
     rag::{ends_by_route, event_json},
+    usage::{Usage, read_any_usage},
 };
 use crate::{http::sse, json::Json, reason::Reason};
 
@@ -36,7 +37,7 @@ impl Api for Plain {
             (Self::Json, None) => Answer::not_stored(Reason::Invalid),
             (Self::Json, Some(json)) if failure::in_document(json) => Answer::not_stored(Reason::AnswerError),
             (Self::Json, Some(json)) if !failure::says_anything(json) => Answer::not_stored(Reason::Empty),
-            (Self::Json, Some(_)) => Answer::new(Ok(()), None, None),
+            (Self::Json, Some(json)) => Told::default().and(json).answer(),
             // A `status` or a `code` may be the document's content, unless there is nothing else.
             (Self::Bytes, Some(json)) if failure::is_error_alone(json) => {
                 Answer::not_stored(Reason::AnswerError)
@@ -51,19 +52,49 @@ impl Api for Plain {
 
     /// Only the route knows how such a stream ends.
     fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer {
+        let mut told = Told::default();
         for event in events {
             let json = event_json(event);
             if failure::in_event(event, json.as_ref()) {
                 return Answer::not_stored(Reason::ErrorEvent);
             }
+            told = json.iter().fold(told, Told::and);
             if ends_by_route(event, json.as_ref(), options.stream_end) {
-                return Answer::new(Ok(()), None, None);
+                return told.answer();
             }
         }
         match options.stream_end {
-            Some(StreamEnd::Eof) if !events.is_empty() => Answer::opaque(),
+            Some(StreamEnd::Eof) if !events.is_empty() => Answer { end_seen: false, ..told.answer() },
             Some(StreamEnd::Eof) => Answer::not_stored(Reason::Empty),
             _ => Answer::not_stored(Reason::NoProperEnd),
         }
+    }
+}
+
+/// What an answer says of the model call behind it. In a stream, the last words count.
+#[derive(Default)]
+struct Told {
+    model: Option<String>,
+    usage: Option<Usage>,
+}
+
+impl Told {
+    /// With what a document says, or each element of it (Gemini's streams without `alt=sse`). A document without a
+    /// usage is no model's answer, and its `model` is its own affair.
+    fn and(self, json: &Json<'_>) -> Self {
+        if !json.items().is_empty() {
+            return json.items().iter().filter(|item| item.is_object()).fold(self, Self::and);
+        }
+        let model = text_of(json, "model").or_else(|| text_of(json, "modelVersion"));
+        // A sum alone may be of anything.
+        let is_of_tokens = |usage: &Usage| usage.prompt.or(usage.completion).is_some() || model.is_some();
+        match read_any_usage(json).filter(is_of_tokens) {
+            Some(usage) => Self { model: model.or(self.model), usage: Some(usage) },
+            None => self,
+        }
+    }
+
+    fn answer(self) -> Answer {
+        Answer::new(Ok(()), self.model, self.usage)
     }
 }

@@ -5,7 +5,7 @@ use super::{
     answer::{Answer, JudgeOptions, Refusal, StreamEnd},
     api::{Api, has, is_filled, text_of},
     ends, failure,
-    usage::read_usage,
+    usage::read_any_usage,
 };
 use crate::{http::sse, json::Json, reason::Reason};
 
@@ -27,7 +27,7 @@ impl Api for Rag {
     }
 
     fn whole(&self, json: &Json<'_>, options: &JudgeOptions<'_>) -> Answer {
-        Answer::new(judge(json, options), text_of(json, "model"), read_usage(json))
+        Answer::new(judge(json, options), text_of(json, "model"), read_any_usage(json))
     }
 
     /// The service may pass the limit on to its model.
@@ -53,7 +53,7 @@ impl Api for Rag {
             if let Some(json) = &json {
                 ended = ended.and_then(|()| judge_ends(json, options));
                 model = text_of(json, "model").or(model);
-                usage = read_usage(json).or(usage);
+                usage = read_any_usage(json).or(usage);
                 calls |= calls_tool(json);
             }
             let is_end = is_end(event, json.as_ref(), options.stream_end);

@@ -16,13 +16,17 @@ use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 
 use crate::{
-    cache::{route::kind::Kind, status::CacheReport},
-    dialect::usage::Usage,
+    cache::{
+        price::{Amount, Currency},
+        route::kind::Kind,
+        status::CacheReport,
+    },
     proxy::{
         body::BodyError,
         coalesce::head::{self, End},
         error::ProxyError,
         exchange::Exchange,
+        model_call::ModelCall,
         response::body::ResponseBody,
         upstream,
     },
@@ -86,16 +90,21 @@ impl Exchange {
         });
     }
 
-    /// Logs a call of a model, or one that a hit saved (`cached`).
-    pub(crate) fn log_llm_call(&self, model: &str, usage: Usage, duration: Duration, cached: bool) {
+    /// Logs a call of a model, or one that a hit saved (`cached`). Without the model's name there is nothing to tell.
+    pub(crate) fn log_llm_call(&self, call: &ModelCall, duration: Duration, cached: bool) {
+        let ModelCall { model: Some(model), usage, cost } = call else { return };
+        let currency = cost.and_then(|_| self.live.config.prices.currency());
         events::llm_call(&events::LlmCall {
             request_id: Some(&self.id),
             model,
             prompt_tokens: usage.prompt,
             completion_tokens: usage.completion,
             total_tokens: usage.total,
+            cached_tokens: usage.cached,
             duration,
             cached,
+            cost: cost.map(Amount::units),
+            currency: currency.as_ref().map(Currency::as_str),
         });
     }
 
@@ -196,7 +205,7 @@ pub(crate) struct AccessRecord {
     /// The id that the upstream gave the request, if it gave another one.
     pub(crate) upstream_request_id: Option<String>,
     /// The model call that a hit saved.
-    pub(crate) saved: Option<(String, Usage)>,
+    pub(crate) saved: Option<ModelCall>,
 }
 
 /// A response's body. It logs the exchange once it has gone, or the client has.
@@ -249,8 +258,8 @@ impl LoggedBody {
         let duration = exchange.log_response(end, success);
         let first_byte = self.first_byte.unwrap_or(duration);
         exchange.count_end(status.as_u16(), duration, first_byte, report.as_ref());
-        if let Some((model, usage)) = saved {
-            exchange.log_llm_call(model, *usage, duration, true);
+        if let Some(call) = saved {
+            exchange.log_llm_call(call, duration, true);
         }
     }
 }

@@ -18,8 +18,9 @@ use crate::{
         error::{ErrorKind, ProxyError},
         fetch,
         lookup::{batch::Stored, hit},
+        model_call::ModelCall,
         plan::FillPlan,
-        response::{Failure, Reply, Saved},
+        response::{Failure, Reply},
         upstream,
     },
     request::batch::Batch,
@@ -137,7 +138,7 @@ impl Asking<'_> {
     }
 
     async fn complete(&self, reply: Reply, largest: usize) -> Result<BatchAnswer, Failure> {
-        let Reply { response, report, hit } = reply;
+        let Reply { response, report, saved } = reply;
         let (mut head, body) = response.into_parts();
         let told = match body::read_up_to(body, largest).await {
             Ok(told) => told,
@@ -153,7 +154,7 @@ impl Asking<'_> {
         let body = match completed {
             Ok(body) => body,
             Err(fault) => {
-                let reply = Reply { response: Response::from_parts(head, told.into()), report, hit };
+                let reply = Reply { response: Response::from_parts(head, told.into()), report, saved };
                 // The service's own error is the answer.
                 return Ok(if fault == AnswersError::Error {
                     BatchAnswer::Answer(reply)
@@ -168,13 +169,12 @@ impl Asking<'_> {
         }
         let response = Response::from_parts(head, body.into());
         let Some(Found { entry, report: found, .. }) = self.stored.found(self.batch.order()) else {
-            return Ok(BatchAnswer::Answer(Reply { response, report, hit }));
+            return Ok(BatchAnswer::Answer(Reply { response, report, saved }));
         };
-        let saved = Saved::take_from(&mut Arc::unwrap_or_clone(entry));
-        self.plan.shared().stats.here().tokens_saved.add(saved.usage.total.unwrap_or(0));
+        let saved = ModelCall::saved(&self.plan.context, &mut Arc::unwrap_or_clone(entry));
         let partial =
             |report| CacheReport { status: CacheStatus::Partial, age: found.age, ttl: found.ttl, ..report };
-        Ok(BatchAnswer::Answer(Reply { response, report: report.map(partial), hit: Some(saved) }))
+        Ok(BatchAnswer::Answer(Reply { response, report: report.map(partial), saved: Some(saved) }))
     }
 }
 

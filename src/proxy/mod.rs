@@ -25,6 +25,7 @@ pub(crate) mod fill;
 pub(crate) mod health;
 pub(crate) mod invalidate;
 pub(crate) mod lookup;
+pub(crate) mod model_call;
 pub(crate) mod not_stored;
 pub(crate) mod passthrough;
 pub(crate) mod plan;
@@ -58,7 +59,7 @@ use crate::{
         lookup::hit,
         passthrough::error_format,
         plan::FillPlan,
-        response::{Failure, Reply, Saved, body::ResponseBody},
+        response::{Failure, Reply, body::ResponseBody},
         state::{Live, Shared},
     },
     reason::Reason,
@@ -279,7 +280,7 @@ impl Proxy {
 
     /// What every response gets.
     fn finish(&self, exchange: Exchange, reply: Reply) -> Response<LoggedBody> {
-        let Reply { mut response, report, hit } = reply;
+        let Reply { mut response, report, saved } = reply;
         let (headers, mut values) = (response.headers_mut(), ValueWriter::default());
         headers.reserve(response::MAX_ADDED_HEADERS);
         if let Some(report) = &report {
@@ -294,7 +295,6 @@ impl Proxy {
         if let (None, Some(id)) = (&upstream_id, values.value(|text| text.write_str(&exchange.id))) {
             headers.insert(response::X_REQUEST_ID, id);
         }
-        let saved = hit.and_then(|Saved { model, usage }| Some((model?, usage)));
         let record = AccessRecord {
             status: response.status(),
             report,

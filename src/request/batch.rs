@@ -133,9 +133,7 @@ impl Wanted {
         let share = |length: &u64| {
             let until = before + length;
             let part = |tokens: u64| portion(tokens, until, all) - portion(tokens, before, all);
-            let Usage { prompt, completion, total } = usage;
-            let share =
-                Usage { prompt: prompt.map(part), completion: completion.map(part), total: total.map(part) };
+            let share = usage.map(part);
             before = until;
             share
         };
@@ -180,12 +178,12 @@ mod tests {
         let body = r#"{"data":[{"index":1,"embedding":[1]},{"index":0,"embedding":[0]}],"usage":{"total_tokens":7}}"#;
         let headers =
             ["etag", "x-some"].map(|name| (name.parse().expect("a name"), "1".parse().expect("a value")));
-        let usage = Some(Usage { prompt: None, completion: None, total: Some(7) });
+        let usage = Some(Usage { total: Some(7), ..Usage::default() });
         let whole =
             Entry { usage, ..Entry::new(StatusCode::OK, headers.into_iter().collect(), Bytes::from(body)) };
         let entries = wanted.entries(&whole, 1000).expect("entries");
         let shares: Vec<_> = entries.iter().map(|(_, entry)| (&entry.body[..], entry.usage)).collect();
-        let usage = |total| Some(Usage { prompt: None, completion: None, total: Some(total) });
+        let usage = |total| Some(Usage { total: Some(total), ..Usage::default() });
         let [first, second] = [0, 1].map(|vector| {
             format!(r#"{{"data":[{{"index":0,"embedding":[{vector}]}}],"usage":{{"total_tokens":0}}}}"#)
         });
@@ -201,7 +199,7 @@ mod tests {
         #[test]
         fn shares_add_up(lengths in proptest::collection::vec(1..10_000_u64, 1..20), total: u64) {
             let wanted = Wanted { keys: Vec::new(), shape: Shape::Vectors, lengths };
-            let usage = Usage { prompt: Some(total), completion: None, total: Some(total) };
+            let usage = Usage { prompt: Some(total), total: Some(total), ..Usage::default() };
             let shares = wanted.shares(usage);
             prop_assert_eq!(shares.into_iter().reduce(Usage::plus), Some(usage));
         }

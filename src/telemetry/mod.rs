@@ -1,5 +1,6 @@
 //! What operators see from outside: the log and the counters.
 
+pub(crate) mod calls;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod stats;

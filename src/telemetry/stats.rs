@@ -11,7 +11,10 @@ pub(crate) mod requests;
 
 use std::{
     array,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,10 +32,12 @@ use self::{
 };
 use crate::{
     cache::{
+        price::{Amount, Currency},
         route::{RouteNumber, kind::Kind},
         status::CacheStatus,
     },
     reason::Reason,
+    telemetry::calls::{AnsweredBy, Calls},
     time::millis,
 };
 
@@ -105,6 +110,8 @@ pub struct Stats {
     pub(crate) routes: RouteNames,
     /// Whether the last reload failed.
     reload_failed: AtomicBool,
+    /// What money is counted in, once there are prices.
+    currency: OnceLock<Currency>,
 }
 
 /// What happened on one thread.
@@ -112,6 +119,8 @@ pub struct Stats {
 pub(crate) struct ThreadStats {
     lookups: [[Counter; LookupResult::ALL.len()]; Kind::ALL.len()],
     limits: [Counter; LIMITS.len()],
+    /// Calls of models, made and saved.
+    pub(crate) calls: Calls,
     /// Requests that joined the answer of another one.
     pub(crate) coalesced: Counter,
     /// Requests for which the store was not asked.
@@ -247,6 +256,16 @@ impl Stats {
         self.here().limits[limit as usize].increment();
     }
 
+    /// Counts money in `currency` from now on, if there is one.
+    ///
+    /// # Errors
+    /// The currency in which money was counted so far, if that is another one.
+    pub(crate) fn count_in(&self, currency: Option<Currency>) -> Result<(), Currency> {
+        let Some(currency) = currency else { return Ok(()) };
+        let own = *self.currency.get_or_init(|| currency);
+        if own == currency { Ok(()) } else { Err(own) }
+    }
+
     /// One counter of all threads.
     pub(crate) fn sum(&self, counter: impl Fn(&ThreadStats) -> &Counter) -> u64 {
         self.sum_of(|thread| counter(thread).get())
@@ -305,6 +324,16 @@ impl Stats {
         self.reload_failed.load(Ordering::Relaxed)
     }
 
+    /// What answers cost that came from there, on all threads, in the unit of [`Self::currency`].
+    pub(crate) fn cost(&self, by: AnsweredBy) -> Amount {
+        self.threads.iter().map(|thread| thread.calls.cost(by)).sum()
+    }
+
+    /// What money is counted in; `None` without prices.
+    pub(crate) fn currency(&self) -> Option<Currency> {
+        self.currency.get().copied()
+    }
+
     /// Notes whether a reload was successful.
     pub(crate) fn reloaded(&self, success: bool) {
         self.reload_failed.store(!success, Ordering::Relaxed);
@@ -347,10 +376,16 @@ impl Stats {
             "seconds_saved": self.seconds_saved(),
             "kinds": kinds,
         });
-        match members {
+        let mut members = match members {
             Value::Object(members) => members,
             _ => Map::new(),
+        };
+        if let Some(currency) = self.currency.get() {
+            members.insert("cost_saved".to_owned(), self.cost(AnsweredBy::Store).units().into());
+            members.insert("cost_spent".to_owned(), self.cost(AnsweredBy::Upstream).units().into());
+            members.insert("currency".to_owned(), currency.as_str().into());
         }
+        members
     }
 
     /// The counters of limits, by the setting's name.

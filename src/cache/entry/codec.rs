@@ -92,7 +92,7 @@ impl Entry {
         put_u64(out, millis(self.took));
         put_bytes(out, self.model.as_deref().unwrap_or_default().as_bytes());
         let usage = self.usage.unwrap_or_default();
-        for tokens in [usage.prompt, usage.completion, usage.total] {
+        for tokens in [usage.prompt, usage.cached, usage.cache_write, usage.completion, usage.total] {
             // A count is stored one higher; zero is an unknown one.
             put_u64(out, tokens.map_or(0, |tokens| tokens.saturating_add(1)));
         }
@@ -200,9 +200,7 @@ impl EntryReader<'_> {
         let with_credentials = self.u64()? != 0;
         let took = Duration::from_millis(self.u64()?);
         let model = String::from_utf8(self.bytes()?.to_vec()).ok()?;
-        let [prompt, completion, total] =
-            [self.u64()?, self.u64()?, self.u64()?].map(|stored| stored.checked_sub(1));
-        let usage = Usage { prompt, completion, total };
+        let usage = self.usage()?;
         let pace = self.bytes()?;
         let (gaps, rest) = pace.as_chunks::<4>();
         let pace = rest.is_empty().then(|| gaps.iter().map(|gap| u32::from_le_bytes(*gap)).collect())?;
@@ -234,6 +232,17 @@ impl EntryReader<'_> {
             pace,
             slots,
             ..Entry::new(status, headers, Bytes::new())
+        })
+    }
+
+    fn usage(&mut self) -> Option<Usage> {
+        let mut count = || Some(self.u64()?.checked_sub(1));
+        Some(Usage {
+            prompt: count()?,
+            cached: count()?,
+            cache_write: count()?,
+            completion: count()?,
+            total: count()?,
         })
     }
 

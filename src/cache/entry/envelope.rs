@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Begins every envelope; the last byte is the version of the layout.
-const MAGIC: [u8; 4] = *b"scE\x06";
+const MAGIC: [u8; 4] = *b"scE\x07";
 const CHECKSUM_LEN: usize = 16;
 
 /// XXH3 with 128 bits. It guards against accidents, not against forgery, at a tenth of a cryptographic
@@ -148,9 +148,15 @@ mod tests {
             header in "[ -~]{0,20}",
             ttl in any::<u64>(),
             model in proptest::option::of("[a-z]{1,8}"),
-            counts in proptest::option::of((0u64..9, proptest::option::of(0u64..9))),
+            counts in proptest::option::of((0u64..9, any::<[Option<u64>; 2]>())),
         ) {
-            let usage = counts.map(|(prompt, total)| Usage { prompt: Some(prompt), completion: None, total });
+            let usage = counts.map(|(prompt, [cached, cache_write])| Usage {
+                prompt: Some(prompt),
+                cached: cached.map(|count| count / 2),
+                cache_write: cache_write.map(|count| count / 2),
+                completion: None,
+                total: cached.map(|count| count / 3),
+            });
             let entry = entry(piece.repeat(times), &header, ttl, model, usage);
             prop_assert_eq!(open(entry.seal(KEY)), Ok(entry));
         }
@@ -201,11 +207,11 @@ mod tests {
     /// not at all.
     #[test]
     fn another_layout_is_another_version() {
-        let usage = Usage { prompt: Some(1), completion: None, total: Some(200) };
+        let usage = Usage { prompt: Some(1), cached: Some(2), total: Some(200), ..Usage::default() };
         let sealed = entry(b"an answer".to_vec(), "v", 1000, Some("m".into()), Some(usage)).seal(KEY);
         let stated = &sealed[MAGIC.len()..][..CHECKSUM_LEN];
         let stated = u128::from_le_bytes(stated.try_into().expect("16 bytes"));
-        assert_eq!((MAGIC[3], stated), (6, 171_784_422_099_293_628_840_372_419_949_196_887_083));
+        assert_eq!((MAGIC[3], stated), (7, 287_979_034_899_195_808_263_654_299_807_630_751_846));
     }
 
     /// The envelope of `entry`, with another length for its body.

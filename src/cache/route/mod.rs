@@ -15,7 +15,10 @@ use crate::{
         kind::{Kind, KindTtls},
         pattern::Pattern,
     },
-    dialect::{Ask, BatchLists, Dialect, JudgeOptions, Opens, RequestIds, StreamEnd, usage::UsageSetting},
+    dialect::{
+        Ask, BatchLists, Dialect, JudgeOptions, Opens, RequestIds, StreamEnd,
+        usage::{UsageOnHit, UsageSetting},
+    },
     http::{
         headers::{self, HeaderPattern},
         sse::{Event, Framing},
@@ -185,6 +188,8 @@ pub struct Route {
     pub good_ends: Vec<String>,
     /// Whether the upstream is asked for a stream's usage.
     pub usage: UsageSetting,
+    /// What a hit says of the tokens that it took.
+    pub usage_on_hit: UsageOnHit,
     /// The id and the time of creation of a hit.
     pub identity: Identity,
     /// The pace of a stream that is a hit.
@@ -389,6 +394,7 @@ impl Route {
             batch: None,
             good_ends: Vec::new(),
             usage: UsageSetting::AsAsked,
+            usage_on_hit: UsageOnHit::Recorded,
             identity: Identity::Recorded,
             replay: Replay::AtOnce,
             on_abandon: OnAbandon::Finish,

@@ -1,7 +1,7 @@
 //! The files under `config/`: they load, hold every setting, and agree with the table.
 
 use super::*;
-use crate::config::settings::{ROUTE_KEYS, SETTINGS};
+use crate::config::settings::{PRICE_KEYS, ROUTE_KEYS, SETTINGS};
 
 const FULL: &str = include_str!("../../../config/sidecache.toml");
 const MINIMAL: &str = include_str!("../../../config/minimal.toml");
@@ -22,6 +22,7 @@ fn both_load_as_they_are() {
             assert_eq!((own.key, &own.shown), (default.key, &default.shown));
         }
         assert_eq!(loaded.config.routes.len(), wanted.config.routes.len());
+        assert_eq!(loaded.config.prices, wanted.config.prices);
     }
 }
 
@@ -35,6 +36,7 @@ fn every_line_that_is_commented_out_is_the_default_or_an_example() {
         assert!(example || own.shown == default.shown, "{}: {} is not the default", setting.key, own.shown);
     }
     assert_eq!(loaded.config.routes[0].name, "support-chat");
+    assert_eq!(loaded.config.prices.iter().map(|price| &*price.model).collect::<Vec<_>>(), ["gpt-4o*"]);
 }
 
 #[test]
@@ -56,8 +58,8 @@ fn the_full_file_says_what_the_table_says_in_its_order() {
         let remark = find(setting.name(), setting.about, &names);
         assert_eq!(remark.ends_with("Restart."), !setting.reload, "{}: {remark}", setting.key);
     }
-    for route in &ROUTE_KEYS {
-        find(route.key, route.about, &[]);
+    for key in ROUTE_KEYS.iter().chain(&PRICE_KEYS) {
+        find(key.key, key.about, &[]);
     }
 }
 
@@ -72,4 +74,5 @@ fn names_in_the_table_are_unique() {
     unique(SETTINGS.iter().filter_map(|setting| setting.env).collect());
     unique(SETTINGS.iter().filter_map(|setting| setting.flag).collect());
     unique(ROUTE_KEYS.iter().map(|route| route.key).collect());
+    unique(PRICE_KEYS.iter().map(|price| price.key).collect());
 }

@@ -5,6 +5,7 @@ mod files;
 mod gather;
 mod given_routes;
 mod pages;
+mod prices;
 mod routes;
 mod sources;
 mod values;

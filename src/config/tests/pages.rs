@@ -1,7 +1,7 @@
 //! `docs/CONFIGURATION.md`: its tables have every setting and every key of a route, and nothing else.
 
 use super::*;
-use crate::config::settings::{ROUTE_KEYS, SETTINGS};
+use crate::config::settings::{PRICE_KEYS, ROUTE_KEYS, SETTINGS};
 
 const PAGE: &str = include_str!("../../../docs/CONFIGURATION.md");
 
@@ -69,9 +69,31 @@ fn the_table_of_a_route_has_every_key_with_an_example_that_loads() {
 }
 
 #[test]
-fn its_example_of_a_route_loads() {
-    let (_, rest) = PAGE.split_once("    [[route]]\n").expect("an example");
+fn the_table_of_a_price_has_every_key_with_an_example_that_loads() {
+    let rows = rows("price", 4);
+    let keys: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(keys, PRICE_KEYS.map(|price| price.key), "one row each, in the table's order");
+    for row in &rows {
+        assert!(!row[1].is_empty() && row[2].ends_with('.'), "{row:?}");
+        assert!(row[3].trim_matches('`').starts_with(&format!("{} = ", row[0].trim_matches('`'))), "{row:?}");
+    }
+    let table: String = rows.iter().map(|row| format!("{}\n", row[3].trim_matches('`'))).collect();
+    assert_eq!(config(&format!("[[price]]\n{table}")).prices.iter().count(), 1);
+}
+
+/// The first example of a table with this header.
+fn example(header: &str) -> String {
+    let (_, rest) = PAGE.split_once(&format!("    {header}\n")).expect("an example");
     let lines = rest.lines().take_while(|line| line.starts_with("    "));
     let table: String = lines.map(|line| format!("{}\n", line.trim_start())).collect();
-    assert_eq!(config(&format!("[[route]]\n{table}")).routes[0].name, "support-chat");
+    format!("{header}\n{table}")
+}
+
+#[test]
+fn its_examples_of_a_route_and_of_a_price_load() {
+    assert_eq!(config(&example("[[route]]")).routes[0].name, "support-chat");
+    assert_eq!(
+        config(&example("[[price]]")).prices.currency().map(|own| own.as_str().to_owned()),
+        Some("USD".into())
+    );
 }

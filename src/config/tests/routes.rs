@@ -356,3 +356,21 @@ fn a_list_of_patterns_is_a_route_for_each() {
     let [a, b] = patterns;
     assert_eq!(routes(""), [("POST /a".to_owned(), a), ("GET /b/{id}".to_owned(), b)]);
 }
+
+#[test]
+fn what_a_hit_says_of_its_usage() {
+    use crate::dialect::usage::UsageOnHit;
+    for (keys, wanted) in [
+        ("", UsageOnHit::Recorded),
+        ("usage_on_hit = \"recorded\"", UsageOnHit::Recorded),
+        ("usage_on_hit = \"zero\"", UsageOnHit::Zero),
+    ] {
+        let text = format!("[[route]]\nmatch = \"POST /ask\"\nkind = \"query\"\n{keys}");
+        assert_eq!(config(&text).routes[0].usage_on_hit, wanted, "{keys}");
+    }
+    check("usage_on_hit = \"none\"", &["s.toml:5: route.usage_on_hit: \"none\" is none of recorded, zero"]);
+    check(
+        "mode = \"rfc9111\"\nusage_on_hit = \"zero\"",
+        &["s.toml:6: route.usage_on_hit: is not for mode = \"rfc9111\", where a response is served as it is"],
+    );
+}

@@ -13,7 +13,7 @@ use super::{
     api::{Api, has_text, is_filled, is_json_format, text_of},
     choices::{judge_text, judge_tools},
     ends, failure,
-    usage::{Usage, sum},
+    usage::Counts,
 };
 use crate::{http::sse, json::Json, reason::Reason};
 
@@ -60,8 +60,8 @@ impl Api for Anthropic {
         for (index, block) in blocks.iter().enumerate() {
             message.begin_block(index as u64, block, options);
         }
-        let counts = json.get("usage").map(read_usage).unwrap_or_default();
-        Answer::new(message.judge(options), text_of(json, "model"), usage(&counts))
+        let counts = json.get("usage").map(Counts::read).unwrap_or_default();
+        Answer::new(message.judge(options), text_of(json, "model"), counts.usage())
     }
 
     fn stream(&self, events: &[sse::Event], options: &JudgeOptions<'_>) -> Answer {
@@ -74,13 +74,13 @@ impl Api for Anthropic {
             };
             let index = json.get("index").and_then(Json::as_u64).unwrap_or(0);
             if failure::in_event(event, Some(&json)) {
-                return Answer { model, usage: usage(&counts), ..Answer::not_stored(Reason::ErrorEvent) };
+                return Answer { model, usage: counts.usage(), ..Answer::not_stored(Reason::ErrorEvent) };
             }
             match json.get("type").and_then(Json::as_str) {
                 Some("message_start") => {
                     let start = json.get("message");
                     model = start.and_then(|start| text_of(start, "model"));
-                    counts = start.and_then(|start| start.get("usage")).map(read_usage).unwrap_or_default();
+                    counts = start.and_then(|start| start.get("usage")).map(Counts::read).unwrap_or_default();
                 }
                 Some("content_block_start") => {
                     if let Some(block) = json.get("content_block") {
@@ -95,13 +95,13 @@ impl Api for Anthropic {
                 Some("message_delta") => {
                     message.stop = json.get("delta").and_then(|delta| text_of(delta, "stop_reason"));
                     // The counts in a `message_delta` are cumulative.
-                    counts = json.get("usage").map_or(counts, |usage| read_usage(usage).or(counts));
+                    counts = json.get("usage").map_or(counts, |usage| Counts::read(usage).or(counts));
                 }
-                Some("message_stop") => return Answer::new(message.judge(options), model, usage(&counts)),
+                Some("message_stop") => return Answer::new(message.judge(options), model, counts.usage()),
                 _ => {}
             }
         }
-        Answer { model, usage: usage(&counts), ..Answer::not_stored(Reason::NoProperEnd) }
+        Answer { model, usage: counts.usage(), ..Answer::not_stored(Reason::NoProperEnd) }
     }
 
     /// The usage is always reported.
@@ -177,40 +177,4 @@ impl Message {
         judge_text(&self.text, options)?;
         if self.says || !self.tools.is_empty() { Ok(()) } else { Err(Reason::Empty.into()) }
     }
-}
-
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    input: Option<u64>,
-    cache_creation: Option<u64>,
-    cache_read: Option<u64>,
-    output: Option<u64>,
-}
-
-impl Counts {
-    fn or(self, earlier: Self) -> Self {
-        Self {
-            input: self.input.or(earlier.input),
-            cache_creation: self.cache_creation.or(earlier.cache_creation),
-            cache_read: self.cache_read.or(earlier.cache_read),
-            output: self.output.or(earlier.output),
-        }
-    }
-}
-
-fn read_usage(json: &Json<'_>) -> Counts {
-    let count = |name| json.get(name).and_then(Json::as_u64);
-    Counts {
-        input: count("input_tokens"),
-        cache_creation: count("cache_creation_input_tokens"),
-        cache_read: count("cache_read_input_tokens"),
-        output: count("output_tokens"),
-    }
-}
-
-/// The prompt is the sum: `input_tokens` leaves out what the provider's own prompt cache read and wrote.
-fn usage(counts: &Counts) -> Option<Usage> {
-    let prompt = sum(sum(counts.input, counts.cache_creation), counts.cache_read);
-    let total = sum(prompt, counts.output)?;
-    Some(Usage { prompt, completion: counts.output, total: Some(total) })
 }

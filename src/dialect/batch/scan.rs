@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::layout::{AnswersError, Item, Layout, List, Replacement};
 use crate::{
-    dialect::usage::{Usage, read_usage},
-    json::{Json, JsonError, Member, Parser},
+    dialect::usage::{Usage, read_usage, zeroed},
+    json::{Json, JsonError, Parser},
 };
 
 /// Members beside `usage` that say what an answer cost (Ollama).
@@ -103,8 +103,8 @@ impl Scan {
 }
 
 /// The usage where only the tokens of the inputs are counted.
-const fn usage_of_prompt(count: u64) -> Usage {
-    Usage { prompt: Some(count), completion: None, total: Some(count) }
+fn usage_of_prompt(count: u64) -> Usage {
+    Usage { prompt: Some(count), total: Some(count), ..Usage::default() }
 }
 
 /// A vector without an object around it.
@@ -133,16 +133,4 @@ fn object(parser: &mut Parser<'_>) -> Result<Item, JsonError> {
         return Err(JsonError::Syntax(span.start));
     }
     Ok(Item { span, index, vector })
-}
-
-/// The value with zero for each number.
-fn zeroed(json: Json<'_>) -> Json<'_> {
-    match json {
-        Json::Number(_) => Json::Number("0"),
-        Json::Array(items) => Json::Array(items.into_iter().map(zeroed).collect()),
-        Json::Object(members) => Json::Object(
-            members.into_iter().map(|member| Member { value: zeroed(member.value), ..member }).collect(),
-        ),
-        other => other,
-    }
 }

@@ -151,5 +151,5 @@ fn usage(json: &Json<'_>) -> Option<Usage> {
     let prompt = count("prompt_eval_count");
     let completion = count("eval_count");
     let total = sum(prompt, completion)?;
-    Some(Usage { prompt, completion, total: Some(total) })
+    Some(Usage { prompt, completion, total: Some(total), ..Usage::default() })
 }

@@ -29,6 +29,7 @@ use crate::{
             save::{self, SaveAs},
         },
         invalidate::{PendingInvalidation, conversation},
+        model_call::ModelCall,
         response,
         revalidate::received::{self, Revalidated},
         state::Live,
@@ -165,7 +166,7 @@ impl Fill {
             return Ok(Whole { outcome: FillOutcome::NotSaved(reason), rest });
         };
         let answer = cacheability::of_body(&self.plan, &head, &body);
-        self.log_call(&head, &answer, took);
+        self.count_call(&head, &answer, took);
         let end = cacheability::of_end(&head, framed, &answer);
         self.report_end(end, &head, &answer, writer);
         let outcome = match verdict.and_then(|life| end.map(|()| life)) {
@@ -254,12 +255,16 @@ impl Fill {
         }
     }
 
-    fn log_call(&self, head: &Head, answer: &Answer, took: Duration) {
-        let model = answer.model.as_ref().or(self.plan.context.cache_request.model.as_ref());
-        let is_call = matches!(self.plan.context.route.kind, Kind::Query | Kind::Embedding)
-            && head.status == StatusCode::OK;
-        if let (true, Some(model)) = (is_call, model) {
-            self.plan.context.exchange.log_llm_call(model, answer.usage.unwrap_or_default(), took, false);
+    /// Counts and logs the call of a model that the upstream has answered.
+    fn count_call(&self, head: &Head, answer: &Answer, took: Duration) {
+        if head.status != StatusCode::OK {
+            return;
+        }
+        let context = &self.plan.context;
+        let model = answer.model.clone().or_else(|| context.cache_request.model.clone());
+        let call = ModelCall::made(context, model, answer.usage);
+        if matches!(context.route.kind, Kind::Query | Kind::Embedding) {
+            context.exchange.log_llm_call(&call, took, false);
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::{
     proxy::{
         cached::Found,
         context::RequestContext,
-        response::{self, Reply, Saved, body::ResponseBody},
+        model_call::ModelCall,
+        response::{self, Reply, body::ResponseBody},
     },
 };
 
@@ -21,8 +22,7 @@ pub(crate) fn found(context: &RequestContext, found: Found) -> Reply {
     let stats = context.shared().stats.here();
     stats.saved(entry.took.saturating_sub(context.exchange.elapsed()));
     let mut entry = Arc::unwrap_or_clone(entry);
-    let saved = Saved::take_from(&mut entry);
-    stats.tokens_saved.add(saved.usage.total.unwrap_or(0));
+    let saved = ModelCall::saved(context, &mut entry);
     let RequestContext { route, cache_request, .. } = context;
     fill_slots(&mut entry, &served, &cache_request.own_ids);
     let mut response = response::from_entry(route, cache_request.dialect, entry, served, SystemTime::now());
@@ -31,7 +31,7 @@ pub(crate) fn found(context: &RequestContext, found: Found) -> Reply {
         response.headers_mut().insert(header::CONTENT_LENGTH, len.into());
         *response.body_mut() = ResponseBody::empty();
     }
-    Reply { response, report: Some(report), hit: Some(saved) }
+    Reply { response, report: Some(report), saved: Some(saved) }
 }
 
 /// Gives `entry` the ids that this hit alone has.

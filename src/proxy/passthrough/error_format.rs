@@ -38,7 +38,7 @@ pub(crate) fn normalize_errors(exchange: &Exchange, reply: Reply) -> impl Future
 /// An error of the upstream's in sidecache's form, with the same status. In production the client sees
 /// nothing of a 5xx's body; the log has it.
 async fn normalized(exchange: &Exchange, reply: Reply) -> Reply {
-    let Reply { response, report, hit } = reply;
+    let Reply { response, report, saved } = reply;
     let kind = report.as_ref().and_then(|report| report.kind);
     let (mut parts, body) = response.into_parts();
     let body = body::read_up_to(body, MAX_BODY).await.unwrap_or_default();
@@ -72,5 +72,5 @@ async fn normalized(exchange: &Exchange, reply: Reply) -> Reply {
     }
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let response = Response::from_parts(parts, ResponseBody::from(Bytes::from(form.to_json())));
-    Reply { response, report, hit }
+    Reply { response, report, saved }
 }

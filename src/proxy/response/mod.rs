@@ -19,12 +19,15 @@ use crate::{
         route::{Identity, Mode, Replay, Route, SetCookie},
         status::{CacheReport, X_CACHE},
     },
-    dialect::{self, Dialect, Rendered, usage::Usage},
+    dialect::{self, Dialect, Rendered, usage::UsageOnHit},
     http::{
         headers::{self, forget_body},
         per_call::tells_of_one_call,
     },
-    proxy::{body::BodyError, error::ProxyError, response::body::ResponseBody, response::paced::Paced},
+    proxy::{
+        body::BodyError, error::ProxyError, model_call::ModelCall, response::body::ResponseBody,
+        response::paced::Paced,
+    },
 };
 
 pub(crate) const X_PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
@@ -45,28 +48,12 @@ pub(crate) struct Reply {
     pub(crate) response: Response<ResponseBody>,
     pub(crate) report: Option<CacheReport>,
     /// The model call that it saved, if it comes from the store.
-    pub(crate) hit: Option<Saved>,
-}
-
-/// The model call that a hit saved.
-#[derive(Clone, Debug)]
-pub(crate) struct Saved {
-    /// `None` if the answer names no model.
-    pub(crate) model: Option<String>,
-    /// The tokens that the call took.
-    pub(crate) usage: Usage,
-}
-
-impl Saved {
-    /// The call that made `entry`. Takes the model's name out of it.
-    pub(crate) fn take_from(entry: &mut Entry) -> Self {
-        Self { model: entry.model.take(), usage: entry.usage.unwrap_or_default() }
-    }
+    pub(crate) saved: Option<ModelCall>,
 }
 
 impl Reply {
     pub(crate) const fn new(response: Response<ResponseBody>, report: Option<CacheReport>) -> Self {
-        Self { response, report, hit: None }
+        Self { response, report, saved: None }
     }
 
     /// Becomes a 304 if `conditions` show that the client has the answer.
@@ -81,7 +68,7 @@ impl Reply {
 
     /// Becomes the part that is asked for, if the answer comes from the store.
     pub(crate) fn slice_range(mut self, range: Option<&Range>) -> Self {
-        let (Some(range), Some(_), Some(body)) = (range, &self.hit, self.response.body().bytes()) else {
+        let (Some(range), Some(_), Some(body)) = (range, &self.saved, self.response.body().bytes()) else {
             return self;
         };
         if let Some(part) = range.slice(self.response.status(), self.response.headers(), body) {
@@ -166,7 +153,13 @@ pub(crate) fn from_entry(
     let pace = std::mem::take(&mut entry.pace);
     // A stream that is made of a document has no recorded pace.
     let recorded = if matches!(served, Rendered::AsStored) { &pace[..] } else { &[] };
-    let (headers, body) = stored_parts(route, dialect, entry, served, now);
+    let (mut headers, mut body) = stored_parts(route, dialect, entry, served, now);
+    if route.usage_on_hit == UsageOnHit::Zero
+        && let Some(zero) = dialect::with_zero_usage(dialect, route.framing(&headers), &body)
+    {
+        forget_body(&mut headers);
+        body = zero;
+    }
     let paced = match route.replay {
         Replay::AtOnce => None,
         replay => Paced::new(replay, route.framing(&headers), &body, recorded),

@@ -189,16 +189,22 @@ fn other_events() {
         prompt_tokens: Some(450),
         completion_tokens: Some(120),
         total_tokens: Some(570),
+        cached_tokens: Some(400),
         duration: Duration::from_micros(3_456_780),
         cached: false,
+        cost: Some(0.001_75),
+        currency: Some("USD"),
     };
     llm_call(&call);
     llm_call(&LlmCall {
         prompt_tokens: None,
         completion_tokens: None,
         total_tokens: None,
+        cached_tokens: None,
         duration: Duration::from_micros(100),
         cached: true,
+        cost: None,
+        currency: None,
         ..call
     });
     error(&ErrorEvent {
@@ -348,8 +354,11 @@ fn no_text_breaks_a_line() {
                 prompt_tokens: None,
                 completion_tokens: None,
                 total_tokens: None,
+                cached_tokens: None,
                 duration: Duration::ZERO,
                 cached: false,
+                cost: None,
+                currency: Some(nasty),
             });
             error(&ErrorEvent {
                 request_id: Some(nasty),

@@ -11,16 +11,29 @@ use super::{Gauges, process::Process};
 use crate::{
     cache::route::kind::Kind,
     reason::Reason,
-    telemetry::stats::{
-        InvalidationCause, LIMITS, LookupResult, PurgeCause, Side, Stats, StoreCall, StoreOutcome,
-        ThreadStats, UpstreamOutcome,
-        histogram::{AGE_BOUNDS, Bounds, REQUEST_BOUNDS, STORE_BOUNDS, Totals},
-        labels::{CACHES, STATUSES, kinds},
+    telemetry::{
+        calls::{AnsweredBy, Tokens},
+        stats::{
+            InvalidationCause, LIMITS, LookupResult, PurgeCause, Side, Stats, StoreCall, StoreOutcome,
+            ThreadStats, UpstreamOutcome,
+            counter::Counter,
+            histogram::{AGE_BOUNDS, Bounds, REQUEST_BOUNDS, STORE_BOUNDS, Totals},
+            labels::{CACHES, STATUSES, kinds},
+        },
     },
 };
 
 /// A label's name and value.
 type Label<'a> = (&'static str, &'a str);
+
+type CountTokens = fn(&Tokens) -> &Counter;
+
+/// The types of tokens, by what they cost.
+const TOKENS: [(&str, CountTokens); 3] = [
+    ("input", |tokens| &tokens.input),
+    ("cached_input", |tokens| &tokens.cached_input),
+    ("output", |tokens| &tokens.output),
+];
 
 /// Writes one family after the other.
 pub(super) struct Families<'e>(pub(super) DescriptorEncoder<'e>);
@@ -151,8 +164,34 @@ impl Families<'_> {
             family.add(&[], stats.sum(|thread| &thread.coalesced))
         })?;
         self.counters("sidecache_saved_seconds", "The time that hits saved", |family| {
-            family.add_fraction(stats.seconds_saved())
+            family.add_fraction(&[], stats.seconds_saved())
         })
+    }
+
+    pub(super) fn calls(&mut self, stats: &Stats) -> Result<(), Error> {
+        let help = "Tokens that answers took at the upstream, or that hits saved";
+        self.counters("sidecache_tokens", help, |family| {
+            for kind in Kind::ALL {
+                for (by, source) in [(AnsweredBy::Upstream, "upstream"), (AnsweredBy::Store, "saved")] {
+                    for (name, counter) in TOKENS {
+                        let labels = [("kind", kind.as_str()), ("source", source), ("type", name)];
+                        let count = stats.sum(|thread| counter(thread.calls.tokens(kind, by)));
+                        family.unless_zero(&labels, count)?;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        let Some(currency) = stats.currency() else { return Ok(()) };
+        for (name, help, by) in [
+            ("sidecache_saved_cost", "What the answers of hits had cost", AnsweredBy::Store),
+            ("sidecache_spent_cost", "What the upstream's answers cost", AnsweredBy::Upstream),
+        ] {
+            self.counters(name, help, |family| {
+                family.add_fraction(&[("currency", currency.as_str())], stats.cost(by).units())
+            })?;
+        }
+        Ok(())
     }
 
     pub(super) fn store(&mut self, stats: &Stats, gauges: &Gauges) -> Result<(), Error> {
@@ -243,7 +282,7 @@ impl Families<'_> {
 
     pub(super) fn process(&mut self, process: &Process) -> Result<(), Error> {
         self.counters("process_cpu_seconds", "The processor time used, in seconds", |family| {
-            family.add_fraction(process.cpu_seconds)
+            family.add_fraction(&[], process.cpu_seconds)
         })?;
         for (name, help, value) in [
             ("process_start_time_seconds", "When the process started, in Unix seconds", process.start_time),
@@ -270,9 +309,9 @@ impl Counters<'_, '_> {
         if value > 0 { self.add(labels, value) } else { Ok(()) }
     }
 
-    /// A counter without labels that is no whole number.
-    fn add_fraction(&mut self, value: f64) -> Result<(), Error> {
-        self.0.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    /// A counter that is no whole number.
+    fn add_fraction(&mut self, labels: &[Label<'_>], value: f64) -> Result<(), Error> {
+        self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 }
 

@@ -50,6 +50,7 @@ impl Collector for Scrape {
         let mut families = Families(encoder);
         families.requests(&self.stats)?;
         families.cache(&self.stats)?;
+        families.calls(&self.stats)?;
         families.store(&self.stats, &self.gauges)?;
         families.connections(&self.stats, &self.gauges)?;
         families.sidecache(&self.stats, &self.gauges)?;

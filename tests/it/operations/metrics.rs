@@ -233,7 +233,8 @@ fn expressions(document: &Value, member: &str, found: &mut Vec<String>) {
 #[test]
 fn dashboard_and_alerts_name_what_is_exported() {
     run(async {
-        let (_upstream, sidecache) = started(|setup| setup).await;
+        let price = "[[price]]\nmodel = \"*\"\ninput = 1\noutput = 2\ncurrency = \"USD\"";
+        let (_upstream, sidecache) = started(|setup| setup.config(price)).await;
         let client = sidecache.client();
         client.post(CHAT, &chat()).await;
         client.post(CHAT, &chat()).await;

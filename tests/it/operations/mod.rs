@@ -5,3 +5,4 @@ pub(crate) mod cli;
 mod lifecycle;
 mod logs;
 mod metrics;
+mod money;

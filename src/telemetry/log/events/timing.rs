@@ -86,10 +86,18 @@ pub(crate) struct LlmCall<'a> {
     pub(crate) prompt_tokens: Option<u64>,
     pub(crate) completion_tokens: Option<u64>,
     pub(crate) total_tokens: Option<u64>,
+    /// Those of the prompt that the provider's own prompt cache had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cached_tokens: Option<u64>,
     #[serde(rename = "duration_ms", serialize_with = "millis")]
     pub(crate) duration: Duration,
     /// Whether a hit saved the call.
     pub(crate) cached: bool,
+    /// What the call cost, or would have cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cost: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) currency: Option<&'a str>,
 }
 
 pub(crate) fn llm_call(call: &LlmCall<'_>) {
