@@ -25,6 +25,7 @@ use crate::{
         accepted_credentials::AcceptedCredentials,
         cors::Cors,
         health::Health,
+        insight::Insight,
         invalidate::settling::Settling,
         not_stored::NotStored,
         passthrough::preset_hint::PresetHint,
@@ -156,6 +157,7 @@ impl App {
             settling: Settling::default(),
             preset_hint: PresetHint::default(),
             not_stored: NotStored::default(),
+            insight: Insight::new(config.insight_memory),
             tasks: tasks.clone(),
         };
         let permits = Arc::new(Semaphore::new(config.limits.max_upstream_requests));

@@ -20,6 +20,8 @@ pub(super) enum Call {
     Stats,
     /// `GET /metrics`
     Metrics,
+    /// `GET /suggest`
+    Suggest,
     /// `GET /entries`
     List {
         /// `None` lists all kinds.
@@ -52,11 +54,12 @@ impl Call {
             }
             "/purge" => check_method(method, "POST").map(|()| Self::Purge),
             "/metrics" => check_method(method, "GET, HEAD").map(|()| Self::Metrics),
+            "/suggest" => check_method(method, "GET, HEAD").map(|()| Self::Suggest),
             "/" => Err(AdminError::not_found(format!("{path} is not there yet"))),
             _ => match path.strip_prefix("/entries/") {
                 Some(key) => parse_entry(method, key, namespace),
                 None => Err(AdminError::not_found(
-                    "no such call: GET /metrics, GET /stats, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
+                    "no such call: GET /metrics, GET /stats, GET /suggest, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
                 )),
             },
         }

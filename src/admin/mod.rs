@@ -12,6 +12,7 @@ mod metrics;
 mod new_entry;
 mod purge;
 mod selection;
+mod suggest;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -97,6 +98,7 @@ impl Admin {
         let answer = match call {
             Call::Metrics => return Ok(metrics::page(&self.proxy, live, headers).await),
             Call::Stats => Value::Object(cache_section(shared).await),
+            Call::Suggest => suggest::suggest(live, shared),
             Call::List { kind, limit } => entries::list(live, shared, kind, limit).await?,
             Call::Show(key) => entries::show(shared, &key).await?,
             Call::Put(key) => entries::put(live, shared, &key, body).await?,

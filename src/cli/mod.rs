@@ -15,6 +15,7 @@ mod purge;
 mod serve;
 mod simulate;
 mod stats;
+mod suggest;
 mod warm;
 mod welcome;
 
@@ -74,6 +75,11 @@ enum Command {
     #[command(after_help = "Examples:
   sidecache stats --json")]
     Stats(stats::Arguments),
+    /// Show what keeps requests from hitting, with lines for the configuration.
+    #[command(after_help = "Examples:
+  sidecache suggest
+  sidecache suggest --toml >> sidecache.toml")]
+    Suggest(suggest::Arguments),
     /// Remove entries of a running sidecache.
     #[command(after_help = "Examples:
   sidecache purge --tag 42 --dry-run
@@ -110,6 +116,7 @@ impl Command {
             | Self::Init(_)
             | Self::Presets(_)
             | Self::Stats(_)
+            | Self::Suggest(_)
             | Self::Purge(_)
             | Self::Warm(_)
             | Self::Simulate(_)
@@ -224,6 +231,9 @@ pub fn run(cli: &Cli) -> Exit {
         Command::Simulate(arguments) => simulate::run(arguments),
         Command::Completions(arguments) => completions::run(arguments),
         Command::Man(arguments) => man::run(arguments),
+        Command::Suggest(arguments) => {
+            with_settings(load, |loaded, runtime| runtime.block_on(suggest::run(&loaded.config, arguments)))
+        }
         Command::Stats(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(stats::run(&loaded.config, arguments)))
         }

@@ -122,6 +122,7 @@ fn config(
     let health_path = reader.need("health.path", &HEALTH_PATH);
     let limits = limits(reader);
     let coalesce = coalesce(reader);
+    let insight_memory = reader.need("insight.memory", &BOUND);
     let mut routes = own_routes(common.as_ref(), &mut reader.faults);
     let of_presets = presets::routes(&presets, &routes, common.as_ref(), &mut reader.faults);
     routes.extend(of_presets);
@@ -150,6 +151,7 @@ fn config(
         log: log?,
         limits: limits?,
         coalesce: coalesce?,
+        insight_memory: insight_memory?,
         drain_delay: drain_delay?,
         drain_timeout: drain_timeout?,
         normalize_errors: normalize_errors?,
@@ -299,6 +301,7 @@ fn log(reader: &mut SettingsReader) -> Option<LogConfig> {
     let rotate_keep = reader.need("log.rotate_keep", &COUNT);
     let slow = reader.need("log.slow_ms", &MILLIS);
     let queries = reader.need("log.queries", &BOOL);
+    let health = reader.need("log.health", &BOOL);
     Some(LogConfig {
         level: level?,
         file,
@@ -306,6 +309,7 @@ fn log(reader: &mut SettingsReader) -> Option<LogConfig> {
         rotate_keep: rotate_keep?,
         slow: slow?,
         queries: queries?,
+        health: health?,
     })
 }
 

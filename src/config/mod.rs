@@ -83,6 +83,8 @@ pub struct Config {
     pub(crate) log: LogConfig,
     pub(crate) limits: Limits,
     pub(crate) coalesce: CoalesceConfig,
+    /// The bytes for finding out why requests do not hit; 0 for none.
+    pub(crate) insight_memory: u64,
     /// How long readiness is 503 before the listener closes.
     pub(crate) drain_delay: Duration,
     /// How long running requests may take after that.
@@ -178,6 +180,8 @@ pub(crate) struct LogConfig {
     pub(crate) slow: Duration,
     /// Whether the text of questions is logged.
     pub(crate) queries: bool,
+    /// Whether requests for the health page are logged.
+    pub(crate) health: bool,
 }
 
 /// The levels of the log, the lowest first.

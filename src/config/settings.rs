@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 51] = [
+pub(super) static SETTINGS: [Setting; 53] = [
     setting("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("workers", "How many threads serve clients: a number, or \"auto\" for one on each core that the process may use.")
@@ -143,6 +143,8 @@ pub(super) static SETTINGS: [Setting; 51] = [
         .env("SLOW_REQUEST_THRESHOLD_MS").default("1000"),
     setting("log.queries", "Whether the text of questions is logged.")
         .default("false"),
+    setting("log.health", "Whether requests for the health page are logged.")
+        .default("false"),
     setting("errors.normalize", "Whether upstream errors take sidecache's form.")
         .default("false"),
     setting("health.path", "The path of the health page.")
@@ -163,6 +165,8 @@ pub(super) static SETTINGS: [Setting; 51] = [
         .default("8MiB"),
     setting("coalesce.replica_wait", "How long a request waits for another replica's answer before it asks the upstream itself.")
         .default("10s"),
+    setting("insight.memory", "The memory for finding out why requests do not hit; 0 for none.")
+        .default("16MiB").restart(),
 ];
 
 /// A key of a `[[route]]` or a `[[price]]` table.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ use crate::{
         route::kind::Kind,
         status::CacheReport,
     },
+    http::forwarded,
     proxy::{
         body::BodyError,
         coalesce::head::{self, End},
@@ -45,6 +46,21 @@ struct Metadata<'a> {
 }
 
 impl Exchange {
+    /// Logs that the request with this head has come.
+    pub(crate) fn log_request(&self, parts: &Parts) {
+        if self.is_silent {
+            return;
+        }
+        let trusted = &self.live.config.trusted_proxies;
+        events::http_request(&events::HttpRequest {
+            request_id: &self.id,
+            method: self.method.as_str(),
+            path: &self.path,
+            client_ip: forwarded::client_ip(self.caller.peer.address, trusted, &parts.headers),
+            query: parts.uri.query(),
+        });
+    }
+
     /// Logs how long a step took.
     pub(crate) fn log_step(&self, operation: events::Operation, duration: Duration, success: bool) {
         let request_id = Some(&*self.id);
@@ -131,6 +147,9 @@ impl Exchange {
     /// Logs how the request ended; returns how long it took.
     fn log_response(&self, end: ResponseEnd<'_>, success: bool) -> Duration {
         let duration = self.elapsed();
+        if self.is_silent {
+            return duration;
+        }
         events::http_response(&events::HttpResponse {
             request_id: &self.id,
             method: self.method.as_str(),

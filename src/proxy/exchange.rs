@@ -29,6 +29,8 @@ pub(crate) struct Exchange {
     pub(crate) question_text: Option<String>,
     /// The rule that covers the request, once its body has shown that it does.
     pub(crate) route: Option<Arc<Route>>,
+    /// Whether it is not logged: a probe of the health page.
+    pub(crate) is_silent: bool,
     /// The settings at the request's start, and what outlasts them.
     pub(crate) live: Arc<Live>,
 }

@@ -23,6 +23,7 @@ pub(crate) mod exchange;
 pub(crate) mod fetch;
 pub(crate) mod fill;
 pub(crate) mod health;
+pub(crate) mod insight;
 pub(crate) mod invalidate;
 pub(crate) mod lookup;
 pub(crate) mod model_call;
@@ -46,7 +47,7 @@ use http::{HeaderValue, Request, Response, Version, header, request::Parts};
 
 use crate::{
     cache::status::CacheReport,
-    http::{forwarded, headers::ValueWriter, validation},
+    http::{headers::ValueWriter, validation},
     proxy::{
         access_log::{AbortGuard, AccessRecord, LoggedBody, Unanswered},
         body::{BodyError, ReadLimits},
@@ -67,9 +68,9 @@ use crate::{
         CacheRequest,
         client_body::ClientBody,
         connection::Connection,
-        dispatch::{Dispatch, PassThrough},
+        dispatch::{Dispatch, HealthPage, PassThrough},
     },
-    telemetry::{log::events, stats::Limit},
+    telemetry::stats::Limit,
     time::{unix_seconds, write_seconds},
 };
 
@@ -98,17 +99,7 @@ impl Proxy {
         // The head is large, and is moved several times.
         let mut parts = Box::new(parts);
         let mut exchange = self.begin(&parts, caller);
-        events::http_request(&events::HttpRequest {
-            request_id: &exchange.id,
-            method: exchange.method.as_str(),
-            path: &exchange.path,
-            client_ip: forwarded::client_ip(
-                exchange.caller.peer.address,
-                &exchange.live.config.trusted_proxies,
-                &parts.headers,
-            ),
-            query: parts.uri.query(),
-        });
+        exchange.log_request(&parts);
         // Over HTTP/2 the host is in the target alone.
         if parts.version == Version::HTTP_2
             && let (None, Some(host)) = (parts.headers.get(header::HOST), parts.uri.authority())
@@ -147,7 +138,11 @@ impl Proxy {
 
     fn begin(&self, parts: &Parts, caller: Arc<Connection>) -> Exchange {
         self.shared.stats.here().begin();
+        let live = self.live.load_full();
+        let is_probe =
+            || HealthPage::from_request(&live.config.health_path, &parts.method, parts.uri.path()).is_some();
         Exchange {
+            is_silent: !live.config.log.health && is_probe(),
             id: exchange::request_id(&parts.headers),
             method: parts.method.clone(),
             path: parts.uri.path().into(),
@@ -156,7 +151,7 @@ impl Proxy {
             origin: cors::origin(&parts.headers),
             question_text: None,
             route: None,
-            live: self.live.load_full(),
+            live,
         }
     }
 
@@ -259,6 +254,7 @@ impl Proxy {
                         return Err(not_cached(report));
                     }
                     plan.fallback = miss.fallback.map(Box::new);
+                    plan.fingerprints = self.shared.insight.missed(context, &parts, &body);
                     let mut request = context.request(*parts, body);
                     if context.cache_request.range.is_some() {
                         report = plan.ask_for_part(&mut request, report);

@@ -18,6 +18,7 @@ use crate::{
         body::RequestBody,
         cached::Fallback,
         context::RequestContext,
+        insight::Fingerprints,
         state::{Live, Shared},
     },
     reason::Reason,
@@ -44,6 +45,8 @@ pub(crate) struct FillPlan {
     pub(crate) store_budget: Duration,
     /// What a route with `mode = "rfc9111"` revalidates with.
     pub(crate) revalidation: Option<Box<Revalidation>>,
+    /// What the request is remembered by once its answer is stored, to find out why others do not hit.
+    pub(crate) fingerprints: Option<Fingerprints>,
 }
 
 impl FillPlan {
@@ -53,7 +56,16 @@ impl FillPlan {
         let key = context.cache_request.key.clone();
         let store_budget = context.live().config.store.timeout;
         let revalidation = Revalidation::new(&context, headers).map(Box::new);
-        Self { context, bypass, key, wanted: None, fallback: None, store_budget, revalidation }
+        Self {
+            context,
+            bypass,
+            key,
+            wanted: None,
+            fallback: None,
+            store_budget,
+            revalidation,
+            fingerprints: None,
+        }
     }
 
     /// The settings as of the request.

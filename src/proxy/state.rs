@@ -10,8 +10,8 @@ use crate::{
     config::Config,
     proxy::{
         accepted_credentials::AcceptedCredentials, coalesce::registry::InFlight, cors::Cors,
-        invalidate::settling::Settling, not_stored::NotStored, passthrough::preset_hint::PresetHint,
-        upstream::Upstream,
+        insight::Insight, invalidate::settling::Settling, not_stored::NotStored,
+        passthrough::preset_hint::PresetHint, upstream::Upstream,
     },
     request::{Choices, ClassifyContext, parse_cache::ParseCache},
     store::Store,
@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) cors: Cors,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) not_stored: NotStored,
+    pub(crate) insight: Insight,
     pub(crate) preset_hint: PresetHint,
     /// What services work on, although they have answered.
     pub(crate) settling: Settling,

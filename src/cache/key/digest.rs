@@ -213,6 +213,20 @@ pub fn is_keyed(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
     !left_out || is_named()
 }
 
+/// Calls `each` with every header that can change the answer, but for `Host`.
+pub(crate) fn each_keyed_header(
+    route: &Route,
+    dialect: Dialect,
+    headers: &HeaderMap,
+    mut each: impl FnMut(&HeaderName, &HeaderValue),
+) {
+    for (name, value) in headers {
+        if is_keyed(route, dialect, name) && !takes_all(headers, name) {
+            each(name, value);
+        }
+    }
+}
+
 /// The headers that can change the answer, sorted by name. The lines of one name stay in their order.
 pub(crate) fn headers_in_key<'a>(request: &Request<'a>) -> Vec<(&'a HeaderName, &'a HeaderValue)> {
     let is_keyed_header = |name: &HeaderName| {

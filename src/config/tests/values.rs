@@ -33,6 +33,7 @@ fn defaults() {
             rotate_size: 100 << 20,
             rotate_keep: 5,
             slow: seconds(1),
+            health: false,
             queries: false
         }
     );

@@ -18,7 +18,7 @@ use http_body_util::BodyExt;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, timeout_at};
 
-pub(crate) use self::request::RequestBody;
+pub(crate) use self::request::{RequestBody, UploadProgress};
 use crate::proxy::error::ProxyError;
 
 /// Why a body did not come whole.

@@ -1,6 +1,7 @@
 //! The bodies of requests on their way upstream.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::{
         Arc,
@@ -12,21 +13,47 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
 use tokio::{sync::Notify, time::timeout};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::{BodyError, Timed, buffered::Buffered};
 use crate::request::client_body::ClientBody;
 
 /// Who delays a request while its body goes upstream. The first-byte timeout runs only while that is the
 /// upstream, not the client that sends the body.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct UploadProgress {
     awaiting_sender: AtomicBool,
     sender_failed: AtomicBool,
     changed: Notify,
+    /// The hash of what has been sent, if that is wanted.
+    hash: Option<Mutex<Box<Xxh3>>>,
+}
+
+impl fmt::Debug for UploadProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UploadProgress").field("sender_failed", &self.sender_failed).finish_non_exhaustive()
+    }
 }
 
 impl UploadProgress {
+    /// Of a body that is hashed as it goes upstream.
+    pub(crate) fn hashing() -> Self {
+        Self { hash: Some(Mutex::default()), ..Self::default() }
+    }
+
+    /// The hash of what has been sent so far; `None` if it is not wanted.
+    pub(crate) fn hash(&self) -> Option<u64> {
+        self.hash.as_ref().map(|hash| hash.lock().digest())
+    }
+
+    fn sent(&self, frame: &Frame<Bytes>) {
+        if let (Some(hash), Some(data)) = (&self.hash, frame.data_ref()) {
+            hash.lock().update(data);
+        }
+    }
+
     fn set(&self, awaiting_sender: bool) {
         if self.awaiting_sender.swap(awaiting_sender, Ordering::Relaxed) != awaiting_sender {
             self.changed.notify_one();
@@ -97,8 +124,10 @@ impl Body for RequestBody {
             Self::Client(body, progress) => {
                 let polled = Pin::new(body).poll_frame(cx);
                 progress.set(polled.is_pending());
-                if matches!(polled, Poll::Ready(Some(Err(_)))) {
-                    progress.sender_failed.store(true, Ordering::Relaxed);
+                match &polled {
+                    Poll::Ready(Some(Ok(frame))) => progress.sent(frame),
+                    Poll::Ready(Some(Err(_))) => progress.sender_failed.store(true, Ordering::Relaxed),
+                    _ => {}
                 }
                 polled
             }

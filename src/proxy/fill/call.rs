@@ -41,8 +41,11 @@ impl Fill {
     /// of several inputs each has an entry of its own.
     pub(super) fn note_stored(&self, stored: Result<(), Reason>) {
         let RequestContext { route, cache_request, .. } = &*self.plan.context;
-        if let Err(reason) = stored {
-            self.plan.shared().stats.here().not_stored(route.kind, reason);
+        let shared = self.plan.shared();
+        match (stored, &self.plan.fingerprints) {
+            (Err(reason), _) => shared.stats.here().not_stored(route.kind, reason),
+            (Ok(()), Some(fingerprints)) => shared.insight.stored(fingerprints),
+            (Ok(()), None) => {}
         }
         if let ([key], false) = (self.plan.keys(), cache_request.is_turn) {
             self.plan.shared().not_stored.record(key.id(), stored);

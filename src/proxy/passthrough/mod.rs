@@ -9,14 +9,16 @@ use std::{sync::Arc, time::Instant};
 use http::{Request, StatusCode, Version, request::Parts};
 use http_body::Body as _;
 use hyper::upgrade::OnUpgrade;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     cache::status::CacheReport,
     http::headers,
     proxy::{
-        body::{BodyError, RequestBody, Timed},
+        body::{BodyError, RequestBody, Timed, UploadProgress},
         error::ProxyError,
         exchange::Exchange,
+        insight,
         invalidate::PendingInvalidation,
         response::{self, Failure, Reply, body::ResponseBody},
         upstream::{Repeat, headers::upstream_headers},
@@ -71,7 +73,10 @@ pub(crate) async fn pass(
     let body = if body.is_end_stream() {
         RequestBody::empty()
     } else {
-        RequestBody::Client(Timed::new(body, exchange.live.config.limits.body_timeout), Arc::default())
+        // Whether the same question comes again is worth knowing where no route covers it.
+        let is_question = exchange.route.is_none() && headers::is_json(&parts.headers);
+        let progress = if is_question { UploadProgress::hashing() } else { UploadProgress::default() };
+        RequestBody::Client(Timed::new(body, exchange.live.config.limits.body_timeout), Arc::new(progress))
     };
     let slot = parts.extensions.remove::<ConnectionSlot>();
     let upgrade = upgrade.zip(client).map(|(protocol, client)| Upgrade { protocol, client, slot });
@@ -96,6 +101,8 @@ pub(crate) async fn forward(
     if let Some(Upgrade { protocol, .. }) = &upgrade {
         tunnel::request_upgrade(request.headers_mut(), protocol);
     }
+    let question = insight::body_type(request.headers());
+    let query_hash = request.uri().query().map_or(0, |query| xxh3_64(query.as_bytes()));
     let progress = match request.body() {
         RequestBody::Client(_, progress) => Some(Arc::clone(progress)),
         RequestBody::Full(_) => None,
@@ -109,6 +116,14 @@ pub(crate) async fn forward(
     live.shared.stats.here().upstream_call(None, outcome, took);
     if let Some(invalidation) = invalidation {
         invalidation.finish(sent.as_ref()).await;
+    }
+    if let (None, Ok(response)) = (&exchange.route, &sent) {
+        let hash = match &progress {
+            Some(progress) => progress.hash().map(|hash| hash ^ query_hash),
+            None => Some(query_hash),
+        };
+        let head = (response.status(), response.headers());
+        live.shared.insight.uncovered(exchange, question, head, hash);
     }
     if sent.is_err() && progress.is_some_and(|progress| progress.sender_failed()) {
         return Err(Failure::ClientGone(BodyError::TimedOut(live.config.limits.body_timeout)));

@@ -130,6 +130,28 @@ fn a_miss_a_hit_and_what_passes_are_logged_as_in_the_golden_file() {
 }
 
 #[test]
+fn probes_of_the_health_page_are_logged_if_that_is_wanted() {
+    run(async {
+        for (config, expected) in [("", 1), ("[log]\nhealth = true", 4)] {
+            let upstream = chatting().await;
+            let sidecache = Setup::to(&upstream.url()).config(config).start().await;
+            let client = sidecache.client();
+            for target in ["/health", "/health/live", "/health/ready"] {
+                assert_eq!(client.get(target).await.status, 200);
+            }
+            // A `POST` there is the service's.
+            client.post_with("/health", &[("x-request-id", "last")], &json!({})).await;
+            lines_of(&sidecache, "last").await;
+            for event_type in ["http_request", "http_response"] {
+                let all = sidecache.log.all();
+                let lines = all.iter().filter(|line| line["event_type"] == event_type).count();
+                assert_eq!(lines, expected, "{event_type} with {config:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn the_health_page_is_as_in_the_golden_file() {
     run(async {
         let upstream = chatting().await;

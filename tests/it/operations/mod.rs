@@ -6,3 +6,4 @@ mod lifecycle;
 mod logs;
 mod metrics;
 mod money;
+mod suggest;

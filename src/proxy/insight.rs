@@ -1,0 +1,144 @@
+//! Notes why requests did not hit, for operators. It never delays a request: where another one is just noting
+//! something, this one is left out.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, request::Parts};
+use parking_lot::Mutex;
+
+use crate::{
+    cache::{
+        insight::{
+            almost_hits::{AlmostHit, AlmostHits},
+            parts::{self, PartKind, PartsBuilder},
+            uncovered::{BodyType, Uncovered, UncoveredPath, UncoveredRequest},
+        },
+        key,
+        route::{Mode, Route},
+    },
+    http::{headers, sse::Framing},
+    proxy::{context::RequestContext, exchange::Exchange},
+};
+
+/// What is noted, for as long as the process runs.
+#[derive(Debug)]
+pub(crate) struct Insight {
+    started: Instant,
+    /// `None` if it is switched off.
+    almost_hits: Option<Mutex<AlmostHits>>,
+    uncovered: Mutex<Uncovered>,
+}
+
+/// What a stored request is remembered by.
+pub(crate) type Fingerprints = Arc<[u64]>;
+
+impl Insight {
+    /// Remembers stored requests in this many bytes; 0 switches that off (`insight.memory`).
+    pub(crate) fn new(memory: u64) -> Self {
+        let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+        let almost_hits = (memory > 0).then(|| Mutex::new(AlmostHits::new(memory)));
+        Self { started: Instant::now(), almost_hits, uncovered: Mutex::default() }
+    }
+
+    fn now(&self) -> u32 {
+        u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Notes a miss. Returns what to remember once the answer is stored.
+    pub(crate) fn missed(
+        &self,
+        context: &RequestContext,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Option<Fingerprints> {
+        let almost_hits = self.almost_hits.as_ref()?;
+        let route = &*context.route;
+        if route.mode == Mode::Rfc9111 {
+            return None;
+        }
+        let parts = take_apart(context, parts, body);
+        let mut almost_hits = almost_hits.try_lock()?;
+        almost_hits.missed(route.label(), &parts, self.now(), seconds(route.ttl));
+        Some(parts.fingerprints().collect())
+    }
+
+    /// Notes that the answer to such a request is stored.
+    pub(crate) fn stored(&self, fingerprints: &[u64]) {
+        if let Some(mut almost_hits) = self.almost_hits.as_ref().and_then(Mutex::try_lock) {
+            almost_hits.stored(fingerprints, self.now());
+        }
+    }
+
+    /// Notes a request that no route covers, whose body had this `hash`.
+    pub(crate) fn uncovered(
+        &self,
+        exchange: &Exchange,
+        question: BodyType,
+        (status, headers): (StatusCode, &HeaderMap),
+        hash: Option<u64>,
+    ) {
+        if let Some(mut uncovered) = self.uncovered.try_lock() {
+            uncovered.add(&UncoveredRequest {
+                method: exchange.method.as_str(),
+                path: &exchange.path,
+                question,
+                answer: body_type(headers),
+                succeeded: status == StatusCode::OK,
+                hash,
+            });
+        }
+    }
+
+    /// What would have saved the most, those first.
+    pub(crate) fn report(&self) -> (Vec<AlmostHit>, Vec<UncoveredPath>) {
+        let almost_hits = self.almost_hits.as_ref().map(|almost_hits| almost_hits.lock().report());
+        (almost_hits.unwrap_or_default(), self.uncovered.lock().report())
+    }
+}
+
+/// What a body with these headers is.
+pub(crate) fn body_type(headers: &HeaderMap) -> BodyType {
+    if headers::is_json(headers) {
+        BodyType::Json
+    } else if Framing::from_headers(headers) == Framing::Whole {
+        BodyType::Other
+    } else {
+        BodyType::Stream
+    }
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// The parts that are in the key of a request.
+fn take_apart(context: &RequestContext, parts: &Parts, body: &Bytes) -> parts::Parts {
+    let RequestContext { route, cache_request, exchange } = context;
+    let mut builder = PartsBuilder::new(route.label());
+    builder.add_fixed(exchange.path.as_bytes());
+    key::each_keyed_header(route, cache_request.dialect, &parts.headers, |name, value| {
+        let kind = if headers::is_credential(name) { PartKind::Credential } else { PartKind::Header };
+        builder.add(kind, name.as_str(), value.as_bytes());
+    });
+    for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+        if route.vary_by.as_ref().is_none_or(|names| names.iter().any(|own| *own == name)) {
+            builder.add(PartKind::Query, &name, value.as_bytes());
+        }
+    }
+    let has_streams = cache_request.dialect.has_stream_member();
+    builder.add_body(body, &route.mask, |pointer| is_left_out(route, has_streams, pointer));
+    builder.finish()
+}
+
+/// Whether the member at `pointer` is not in the key.
+fn is_left_out(route: &Route, has_streams: bool, pointer: &str) -> bool {
+    let is_within = |ignored: &str| {
+        pointer.strip_prefix(ignored).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    (has_streams && (is_within("/stream") || is_within("/stream_options")))
+        || route.ignore.iter().any(|ignored| is_within(ignored.as_str()))
+}
