@@ -354,15 +354,19 @@ fn log_store_event(event: StoreEvent) {
         StoreEvent::Lost { reason } => {
             lifecycle(
                 LogLevel::Warning,
-                "store lost: requests go on to the upstream",
+                "Cache store lost: requests go on to the upstream",
                 json!({"reason": reason}),
             );
         }
-        StoreEvent::Back => lifecycle(LogLevel::Info, "store back", json!({})),
+        StoreEvent::Back => lifecycle(LogLevel::Info, "Cache store back", json!({})),
         StoreEvent::WritesRefused { reason } => {
-            lifecycle(LogLevel::Warning, "store refuses writes: reads go on", json!({"reason": reason}));
+            lifecycle(
+                LogLevel::Warning,
+                "Cache store refuses writes: reads go on",
+                json!({"reason": reason}),
+            );
         }
-        StoreEvent::WritesBack => lifecycle(LogLevel::Info, "store takes writes again", json!({})),
+        StoreEvent::WritesBack => lifecycle(LogLevel::Info, "Cache store takes writes again", json!({})),
     }
 }
 

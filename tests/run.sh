@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that is tested, in one command: bash tests/run.sh
 #
-# Installs what the tests need and the machine lacks (redis-server, openssl, promtool), then runs the format check, the lints,
+# Installs what the tests need and the machine lacks (redis-server, openssl, promtool, jq, curl), then runs the format check, the lints,
 # the tests, the documentation's build, the example configurations, and the quickstart.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -38,7 +38,7 @@ install() {
 
 section "what the tests need"
 missing=()
-for tool in redis-server openssl promtool; do
+for tool in redis-server openssl promtool jq curl; do
     if command -v "$tool" >/dev/null; then
         printf '%s: %s\n' "$tool" "$("$tool" --version 2>/dev/null || "$tool" version)"
     else

@@ -1,5 +1,7 @@
 //! `sidecache purge`: removes entries of a running sidecache.
 
+use std::io::{self, IsTerminal, Write};
+
 use clap::{Args, builder::PossibleValuesParser};
 use serde_json::{Value, json};
 
@@ -17,6 +19,9 @@ pub(super) struct Arguments {
     /// Count only.
     #[arg(long)]
     dry_run: bool,
+    /// Do not ask before all entries are removed.
+    #[arg(long)]
+    yes: bool,
     /// The running sidecache's admin listener [default: what admin.listen says].
     #[arg(long, value_name = "URL", value_parser = listener_url)]
     admin: Option<String>,
@@ -56,6 +61,11 @@ impl Selection {
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
+    let target = target(config, arguments.admin.as_deref());
+    let asks = arguments.selection.all && !arguments.dry_run && !arguments.yes && io::stdin().is_terminal();
+    if asks && !confirmed(&format!("Remove all entries of {target}? [y/N] ")) {
+        return Exit::failure("nothing was purged");
+    }
     let (name, value) = arguments.selection.member();
     let body = json!({name: value, "dry_run": arguments.dry_run});
     let call = AdminCall {
@@ -69,8 +79,27 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
             let purged = answer["purged"].as_u64().unwrap_or_default();
             let entries = if purged == 1 { "entry" } else { "entries" };
             let done = if arguments.dry_run { "would be purged" } else { "purged" };
-            Exit::success(format!("{} {entries} {done}\n", grouped(purged)))
+            Exit::success(format!("{} {entries} {done} ({target})\n", grouped(purged)))
         }
         Err(error) => Exit::failure(error),
     }
+}
+
+/// Whose entries they are, in words.
+fn target(config: &Config, admin: Option<&str>) -> String {
+    let listener =
+        admin.map(str::to_owned).or_else(|| config.admin.listen.map(|address| address.to_string()));
+    let listener = listener.unwrap_or_else(|| "no admin listener".to_owned());
+    match admin {
+        // Its namespace is that of its own configuration.
+        Some(_) => listener,
+        None => format!("{listener}, namespace {}", config.store.namespace),
+    }
+}
+
+/// Asks on the terminal; whether the answer is yes.
+fn confirmed(question: &str) -> bool {
+    let mut answer = String::new();
+    let asked = io::stderr().write_all(question.as_bytes()).and_then(|()| io::stdin().read_line(&mut answer));
+    asked.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }

@@ -69,6 +69,7 @@ fn with_the_same_file(flags: Flags, started: &Loaded) -> Flags {
 
 /// At each hangup, reopens the log file and reads the settings again. Settings with a fault change nothing.
 async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, started: Loaded, flags: Flags) {
+    let mut running = started.clone();
     while hangup.recv().await.is_some() {
         log.reopen();
         let new = match flags.load(Vec::new()) {
@@ -91,7 +92,12 @@ async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, started: Lo
         lifecycle(
             LogLevel::Info,
             "reloaded",
-            json!({"settings": settings(&new), "waiting_for_restart": waiting_for_restart}),
+            json!({
+                "changed": config::changed(&running, &new),
+                "settings": settings(&new),
+                "waiting_for_restart": waiting_for_restart,
+            }),
         );
+        running = new;
     }
 }

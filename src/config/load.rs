@@ -19,7 +19,7 @@ use super::{
     },
     presets, prices,
     routes::{self, Common},
-    settings::SETTINGS,
+    settings::{SETTINGS, Setting},
     settings_reader::{EffectiveSetting, SettingsReader},
     units,
     value::{BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SIZE, TEXT, TIMEOUT, WORKERS},
@@ -90,13 +90,22 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Errors> {
 
 /// The settings that differ and need a restart, in the order of [`SETTINGS`].
 pub(crate) fn restart_only(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
+    differing(old, new).filter(|setting| !setting.reload).map(|setting| setting.key).collect()
+}
+
+/// What a reload from `old` to `new` changes: settings in the order of [`SETTINGS`], and the tables.
+pub(crate) fn changed(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
+    let settings = differing(old, new).filter(|setting| setting.reload).map(|setting| setting.key);
+    let tables = [
+        ("route", format!("{:?}", old.config.routes) != format!("{:?}", new.config.routes)),
+        ("price", format!("{:?}", old.config.prices) != format!("{:?}", new.config.prices)),
+    ];
+    settings.chain(tables.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name)).collect()
+}
+
+fn differing(old: &Loaded, new: &Loaded) -> impl Iterator<Item = &'static Setting> {
     let exact = |loaded: &Loaded, key: &str| loaded.setting(key).and_then(|setting| setting.exact.clone());
-    SETTINGS
-        .iter()
-        .filter(|setting| !setting.reload)
-        .map(|setting| setting.key)
-        .filter(|key| exact(old, key) != exact(new, key))
-        .collect()
+    SETTINGS.iter().filter(move |setting| exact(old, setting.key) != exact(new, setting.key))
 }
 
 /// Here and below, all settings are read before the first `?`, so that all faults are reported.

@@ -48,7 +48,7 @@ pub use load::{Loaded, load};
 pub use origin::Source;
 pub use settings_reader::EffectiveSetting;
 
-pub(crate) use load::restart_only;
+pub(crate) use load::{changed, restart_only};
 pub(crate) use parsers::parse_http_url;
 pub(crate) use presets::{PRESETS, covering, preset, preset_paths};
 

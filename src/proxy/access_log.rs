@@ -268,7 +268,7 @@ impl LoggedBody {
             ttl: report.ttl,
             reason: report.reason.map(|reason| reason.as_str()),
             detail: detail.as_deref(),
-            route: exchange.route.as_deref().map(|route| &*route.name),
+            route: exchange.route.as_deref().map(|route| route.label()),
         });
         let is_whole = self.is_whole || self.expected == Some(self.sent);
         let success = is_whole && !status.is_server_error();

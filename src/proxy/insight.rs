@@ -2,7 +2,10 @@
 //! something, this one is left out.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -24,10 +27,17 @@ use crate::{
     proxy::{context::RequestContext, exchange::Exchange},
 };
 
+/// So many misses are looked at, however fast they come, and so many more each second.
+const AT_ONCE: u32 = 5_000;
+const A_SECOND: u32 = 200;
+
 /// What is noted, for as long as the process runs.
 #[derive(Debug)]
 pub(crate) struct Insight {
     started: Instant,
+    /// How many misses may still be looked at, and up to which second that was counted.
+    allowance: AtomicU32,
+    counted_to: AtomicU32,
     /// `None` if it is switched off.
     almost_hits: Option<Mutex<AlmostHits>>,
     uncovered: Mutex<Uncovered>,
@@ -41,11 +51,30 @@ impl Insight {
     pub(crate) fn new(memory: u64) -> Self {
         let memory = usize::try_from(memory).unwrap_or(usize::MAX);
         let almost_hits = (memory > 0).then(|| Mutex::new(AlmostHits::new(memory)));
-        Self { started: Instant::now(), almost_hits, uncovered: Mutex::default() }
+        Self {
+            started: Instant::now(),
+            allowance: AtomicU32::new(AT_ONCE),
+            counted_to: AtomicU32::new(0),
+            almost_hits,
+            uncovered: Mutex::default(),
+        }
     }
 
     fn now(&self) -> u32 {
         u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether this miss is looked at. With very many, the others are not: to take a request apart costs a twentieth of
+    /// what a miss costs.
+    fn may_look(&self, now: u32) -> bool {
+        let before = self.counted_to.swap(now, Ordering::Relaxed);
+        if now > before {
+            let more = (now - before).saturating_mul(A_SECOND);
+            let allowed = self.allowance.load(Ordering::Relaxed).saturating_add(more).min(AT_ONCE);
+            self.allowance.store(allowed, Ordering::Relaxed);
+        }
+        let less = |allowed: u32| allowed.checked_sub(1);
+        self.allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
     /// Notes a miss. Returns what to remember once the answer is stored.
@@ -57,12 +86,13 @@ impl Insight {
     ) -> Option<Fingerprints> {
         let almost_hits = self.almost_hits.as_ref()?;
         let route = &*context.route;
-        if route.mode == Mode::Rfc9111 {
+        let now = self.now();
+        if route.mode == Mode::Rfc9111 || !self.may_look(now) {
             return None;
         }
         let parts = take_apart(context, parts, body);
         let mut almost_hits = almost_hits.try_lock()?;
-        almost_hits.missed(route.label(), &parts, self.now(), seconds(route.ttl));
+        almost_hits.missed(route.label(), &parts, now, seconds(route.ttl));
         Some(parts.fingerprints().collect())
     }
 

@@ -1,6 +1,9 @@
 //! Misses that a stored answer would have served, but for one part of the request.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
+};
 
 use super::parts::{PartKind, Parts};
 
@@ -43,7 +46,7 @@ pub(crate) struct AlmostHits {
     /// The most fingerprints.
     capacity: usize,
     /// When each fingerprint was stored, in seconds.
-    stored: HashMap<u64, u32>,
+    stored: Stored,
     /// The fingerprints with their times, the oldest first.
     order: VecDeque<(u64, u32)>,
     routes: HashMap<String, RouteMisses>,
@@ -65,12 +68,33 @@ struct PartMisses {
     other_parameters: Vec<String>,
 }
 
+/// When each fingerprint was stored.
+type Stored = HashMap<u64, u32, BuildHasherDefault<Itself>>;
+
+/// A fingerprint is a hash under a secret, and needs no other one.
+#[derive(Debug, Default)]
+struct Itself(u64);
+
+impl Hasher for Itself {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, fingerprint: u64) {
+        self.0 = fingerprint;
+    }
+}
+
 impl AlmostHits {
     /// Remembers what fits into this many bytes.
     pub(crate) fn new(memory: usize) -> Self {
         Self {
             capacity: memory / COST,
-            stored: HashMap::new(),
+            stored: Stored::default(),
             order: VecDeque::new(),
             routes: HashMap::new(),
             names: 0,
@@ -93,7 +117,7 @@ impl AlmostHits {
 
     /// Notes a miss of a request on `route`, whose answers are fresh for `ttl` seconds.
     pub(crate) fn missed(&mut self, route: &str, parts: &Parts, now: u32, ttl: u32) {
-        let is_fresh = |stored: &HashMap<u64, u32>, fingerprint: &u64| {
+        let is_fresh = |stored: &Stored, fingerprint: &u64| {
             stored.get(fingerprint).is_some_and(|since| now.saturating_sub(*since) < ttl)
         };
         if !self.routes.contains_key(route) {

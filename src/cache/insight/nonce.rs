@@ -49,14 +49,19 @@ pub(crate) fn nonces(text: &str) -> Vec<(Nonce, Range<usize>)> {
 
 /// The one that `bytes` begin with, and its length.
 fn nonce_at(bytes: &[u8]) -> Option<(Nonce, usize)> {
+    let run = |is: fn(&u8) -> bool| bytes.iter().position(|byte| !is(byte)).unwrap_or(bytes.len());
+    let hex = run(u8::is_ascii_hexdigit);
+    // Each of them begins with four such digits; words do not.
+    if hex < 4 {
+        return None;
+    }
     if let Some(len) = shape(bytes, b"hhhhhhhh-hhhh-hhhh-hhhh-hhhhhhhhhhhh") {
         return Some((Nonce::Uuid, len));
     }
     if let Some(len) = shape(bytes, b"dddd-dd-ddTdd:dd").or_else(|| shape(bytes, b"dddd-dd-dd dd:dd")) {
         return Some((Nonce::Time, len + time_rest(&bytes[len..])));
     }
-    let run = |is: fn(&u8) -> bool| bytes.iter().position(|byte| !is(byte)).unwrap_or(bytes.len());
-    let (digits, hex) = (run(u8::is_ascii_digit), run(u8::is_ascii_hexdigit));
+    let digits = run(u8::is_ascii_digit);
     let ends = |len: usize| bytes.get(len).is_none_or(|byte| !byte.is_ascii_alphanumeric());
     if digits >= MIN_LEN && ends(digits) {
         return Some((Nonce::Digits, digits));

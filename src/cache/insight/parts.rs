@@ -5,6 +5,7 @@
 
 use std::{ops::Range, sync::LazyLock};
 
+use memchr::memchr2;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::nonce::{Nonce, nonces};
@@ -161,19 +162,21 @@ impl PartsBuilder {
         self.sum = self.sum.wrapping_add(own);
         let name = pointer.rsplit('/').find(|name| *name != "*").unwrap_or_default();
         let text = if value.first() == Some(&b'"') { std::str::from_utf8(value).ok() } else { None };
-        let is_prose = text.is_some_and(|text| text.len() > MAX_VALUE || text.contains([' ', '\\']));
-        if !is_prose && !is_question(name) {
+        let is_prose = |text: &str| text.len() > MAX_VALUE || memchr2(b' ', b'\\', text.as_bytes()).is_some();
+        if text.is_some_and(is_prose) || is_question(name) {
+            text.iter().for_each(|text| self.nonces(text, pointer, place, own));
+        } else {
             let at = self.named(pointer);
             self.candidates.push((PartKind::Member, at, own, own, 0));
-        }
-        if let Some(text) = text.filter(|_| is_prose || is_question(name)) {
-            self.nonces(text, pointer, place, own);
         }
     }
 
     /// Adds the text without each kind of nonce in it.
     fn nonces(&mut self, text: &str, pointer: &str, place: u64, own: u64) {
         let found = nonces(text);
+        if found.is_empty() {
+            return;
+        }
         for kind in [Nonce::Uuid, Nonce::Hex, Nonce::Time, Nonce::Digits] {
             if !found.iter().any(|(nonce, _)| *nonce == kind) {
                 continue;

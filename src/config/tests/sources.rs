@@ -173,6 +173,26 @@ fn secrets_are_shown_nowhere() {
 }
 
 #[test]
+fn knows_what_a_reload_changes() {
+    let old = loaded("log.level = \"INFO\"\n[[route]]\nmatch = \"POST /a\"\nkind = \"query\"");
+    for (text, expected) in [
+        ("log.level = \"info\"\n[[route]]\nkind = \"query\"\nmatch = \"POST /a\"", &[][..]),
+        ("log.level = \"DEBUG\"\n[[route]]\nmatch = \"POST /a\"\nkind = \"query\"", &["log.level"]),
+        ("[[route]]\nmatch = \"POST /b\"\nkind = \"query\"", &["route"]),
+        (
+            "ttl.query = 1\nlisten = \":1\"\n[[route]]\nmatch = \"POST /a\"\nkind = \"query\"",
+            &["ttl.query", "route"],
+        ),
+        (
+            "[[route]]\nmatch = \"POST /a\"\nkind = \"query\"\n[[price]]\nmodel = \"m\"\ninput = 1\noutput = 1\ncurrency = \"USD\"",
+            &["price"],
+        ),
+    ] {
+        assert_eq!(changed(&old, &loaded(text)), expected, "{text}");
+    }
+}
+
+#[test]
 fn knows_which_settings_need_a_restart() {
     let old = loaded("store.redis = \"redis://:one@h\"");
     assert_eq!(restart_only(&old, &old), Vec::<&str>::new());

@@ -87,7 +87,7 @@ fn changes_during_a_redis_outage_invalidate_once_it_is_back() {
         eventually("stored", async || hit("d 1").await).await;
         eventually("stored", async || hit("other").await).await;
         redis.pause();
-        one.log.lifecycle("store lost").await;
+        one.log.lifecycle("Cache store lost").await;
         client.request("PUT", DOCUMENT, &[], "{}").await;
         redis.resume();
         // The first hit for the document must be a new answer.

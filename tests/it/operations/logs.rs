@@ -394,7 +394,7 @@ fn no_log_line_has_secrets_or_texts() {
         admin.request("GET", "/stats", &[("authorization", "Bearer canary-admin-token")], "").await;
         redis.cli(&["AUTH", "canary-redis"]);
         drop(redis);
-        sidecache.log.lifecycle("store lost").await;
+        sidecache.log.lifecycle("Cache store lost").await;
         sidecache.client().post_with(CHAT, &CREDENTIALS, &question).await;
         let health = sidecache.health().await.to_string();
         assert!(!health.contains("canary"), "{health}");

@@ -6,4 +6,5 @@ mod lifecycle;
 mod logs;
 mod metrics;
 mod money;
+mod recipes;
 mod suggest;

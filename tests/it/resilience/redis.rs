@@ -177,7 +177,9 @@ fn refused_writes_do_not_stop_reads() {
             .await;
         }
         let is = |line: &Value| {
-            line["message"].as_str().is_some_and(|received| received.starts_with("store refuses writes"))
+            line["message"]
+                .as_str()
+                .is_some_and(|received| received.starts_with("Cache store refuses writes"))
         };
         fixture.sidecache.log.wait_for("refused", is).await;
         let received = fixture.sidecache.log.all().into_iter().filter(is).count();
@@ -326,7 +328,7 @@ async fn never_there(redis: &str) {
     for number in 0..20 {
         assert_eq!(ask(&sidecache.client(), number).await.cache(), "MISS");
     }
-    sidecache.log.lifecycle("store lost").await;
+    sidecache.log.lifecycle("Cache store lost").await;
     assert_eq!(sidecache.log.store_changes(), (1, 0));
     assert_eq!(upstream.calls(), 20);
 }

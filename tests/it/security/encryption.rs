@@ -297,7 +297,7 @@ fn redis_behind_tls_requires_a_client_certificate_and_a_user() {
                 })
                 .await;
             } else {
-                sidecache.log.lifecycle("store lost").await;
+                sidecache.log.lifecycle("Cache store lost").await;
                 assert_eq!(sidecache.health().await["cache"]["connected"], false, "{config}");
             }
             assert_eq!(sidecache.client().post(CHAT, &chat()).await.status, 200);

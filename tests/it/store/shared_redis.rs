@@ -131,7 +131,7 @@ fn a_redis_that_stops_fails_no_request_and_is_used_again_in_time() {
         for _ in 0..20 {
             assert_eq!(asked(&client).await, "MISS");
         }
-        sidecache.log.lifecycle("store lost").await;
+        sidecache.log.lifecycle("Cache store lost").await;
         let health = sidecache.health().await;
         assert_eq!((&health["status"], &health["cache"]["connected"]), (&"degraded".into(), &false.into()));
         assert_eq!(
@@ -144,7 +144,7 @@ fn a_redis_that_stops_fails_no_request_and_is_used_again_in_time() {
 
         redis.restart();
         eventually("hits are back", async || (asked(&client).await == "HIT").then_some(())).await;
-        sidecache.log.lifecycle("store back").await;
+        sidecache.log.lifecycle("Cache store back").await;
         let health = sidecache.health().await;
         assert_eq!((&health["status"], &health["cache"]["connected"]), (&"healthy".into(), &true.into()));
     });
@@ -342,7 +342,7 @@ fn a_full_redis_still_answers_hits() {
         other["messages"][0]["content"] = "Another question?".into();
         for _ in 0..3 {
             assert_eq!(client.post(CHAT, &other).await.cache(), "MISS");
-            sidecache.log.lifecycle("store refuses writes").await;
+            sidecache.log.lifecycle("Cache store refuses writes").await;
             assert_eq!(asked(&client).await, "HIT");
         }
         redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);

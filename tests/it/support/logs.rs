@@ -76,12 +76,12 @@ impl Lines {
         let received: Vec<_> = received.filter_map(|line| line["message"].as_str()).collect();
         let changes: Vec<_> = received
             .into_iter()
-            .filter(|received| received.starts_with("store lost") || *received == "store back")
+            .filter(|received| received.starts_with("Cache store lost") || *received == "Cache store back")
             .collect();
         for pair in changes.windows(2) {
             assert_ne!(pair[0], pair[1], "no change: {changes:?}");
         }
-        let lost = changes.iter().filter(|received| received.starts_with("store lost")).count();
+        let lost = changes.iter().filter(|received| received.starts_with("Cache store lost")).count();
         (lost, changes.len() - lost)
     }
 

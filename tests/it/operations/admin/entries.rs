@@ -155,7 +155,7 @@ fn every_call_is_a_503_while_the_store_is_unavailable() {
         let mut fixture = Fixture::new(StoreKind::Redis, &upstream).await;
         let key = fixture.client.post(CHAT, &chat()).await.key();
         fixture.redis.as_mut().expect("a Redis").kill();
-        fixture.sidecache.log.lifecycle("store lost").await;
+        fixture.sidecache.log.lifecycle("Cache store lost").await;
         let target = format!("/entries/{key}");
         for (method, target, body) in [
             ("GET", "/entries", Value::Null),

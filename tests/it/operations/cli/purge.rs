@@ -23,6 +23,7 @@ fn each_flag_purges_exactly_its_entries() {
         .await;
         let sidecache = Setup::to(&upstream.url()).admin().start().await;
         let client = sidecache.client();
+        let url = format!("http://{}", sidecache.admin());
         let fill = async || {
             client.post(QUERY, &json!({"query": "q"})).await;
             client.post(CHAT, &chat()).await.key()
@@ -39,11 +40,15 @@ fn each_flag_purges_exactly_its_entries() {
             let dry = purge(&sidecache, &[arguments, &["--dry-run"]].concat());
             assert_eq!(
                 (dry.success, dry.output),
-                (true, format!("{count} would be purged\n")),
+                (true, format!("{count} would be purged ({url})\n")),
                 "{arguments:?}"
             );
             let done = purge(&sidecache, arguments);
-            assert_eq!((done.success, done.output), (true, format!("{count} purged\n")), "{arguments:?}");
+            assert_eq!(
+                (done.success, done.output),
+                (true, format!("{count} purged ({url})\n")),
+                "{arguments:?}"
+            );
             fill().await;
         }
         for (arguments, received) in
@@ -56,6 +61,9 @@ fn each_flag_purges_exactly_its_entries() {
             let ended = purge(&sidecache, arguments);
             assert!(!ended.success && ended.complaint.contains("--all"), "{}", ended.complaint);
         }
-        assert_eq!(purge(&sidecache, &["--all", "--dry-run"]).output, "2 entries would be purged\n");
+        assert_eq!(
+            purge(&sidecache, &["--all", "--dry-run"]).output,
+            format!("2 entries would be purged ({url})\n")
+        );
     });
 }

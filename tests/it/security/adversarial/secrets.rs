@@ -92,7 +92,7 @@ fn admin_pages_logs_and_errors_show_no_secret() {
             &["CONFIG", "SET", "requirepass", "canary-other"],
             &["CLIENT", "KILL", "TYPE", "normal"],
         ]);
-        sidecache.log.lifecycle("store lost").await;
+        sidecache.log.lifecycle("Cache store lost").await;
         received += &sidecache.health().await.to_string();
         assert!(!received.contains(CANARY), "{received}");
         let log = sidecache.log.text();
