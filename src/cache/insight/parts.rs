@@ -145,8 +145,14 @@ impl PartsBuilder {
     /// pointers.
     pub(crate) fn add_body(&mut self, body: &[u8], masks: &[Mask], is_left_out: impl Fn(&str) -> bool) {
         let known = (self.sum, self.candidates.len(), self.names.len());
-        let mut walk =
-            BodyWalk { builder: self, body, masks, is_left_out, pointer: String::with_capacity(64) };
+        let mut walk = BodyWalk {
+            builder: self,
+            body,
+            masks,
+            is_left_out,
+            pointer: String::with_capacity(64),
+            name: 0..0,
+        };
         let is_small = body.len() <= MAX_BODY;
         let walked = is_small && Parser::over(body, |parser| walk.value(parser, 0, 0)).is_ok();
         if !walked || self.candidates.len() > known.1 + MAX_MEMBERS {
@@ -156,11 +162,10 @@ impl PartsBuilder {
         }
     }
 
-    /// Adds the value of a member, or an element; `place` is a hash of the way to it, with the numbers of elements.
-    fn leaf(&mut self, value: &[u8], pointer: &str, place: u64) {
+    /// Adds the value of a member, or an element of the member `name`; `place` is a hash of the way to it, with the numbers of elements.
+    fn leaf(&mut self, value: &[u8], pointer: &str, name: &str, place: u64) {
         let own = hash(value, place);
         self.sum = self.sum.wrapping_add(own);
-        let name = pointer.rsplit('/').find(|name| *name != "*").unwrap_or_default();
         let text = if value.first() == Some(&b'"') { std::str::from_utf8(value).ok() } else { None };
         let is_prose = |text: &str| text.len() > MAX_VALUE || memchr2(b' ', b'\\', text.as_bytes()).is_some();
         if text.is_some_and(is_prose) || is_question(name) {
@@ -224,6 +229,8 @@ struct BodyWalk<'b, F> {
     is_left_out: F,
     /// The way to the value, with `*` for elements.
     pointer: String,
+    /// Where the last name is in it.
+    name: Range<usize>,
 }
 
 impl<F: Fn(&str) -> bool> BodyWalk<'_, F> {
@@ -244,6 +251,7 @@ impl<F: Fn(&str) -> bool> BodyWalk<'_, F> {
                     } else {
                         self.pointer.push_str(&name);
                     }
+                    self.name = len + 1..self.pointer.len();
                     let walked = self.value(parser, hash(name.as_bytes(), place), depth + 1);
                     self.pointer.truncate(len);
                     walked
@@ -272,9 +280,9 @@ impl<F: Fn(&str) -> bool> BodyWalk<'_, F> {
         match masked {
             Some(text) => {
                 let text = mask::parts(text, self.masks).join("\0");
-                self.builder.leaf(text.as_bytes(), &self.pointer, place);
+                self.builder.leaf(text.as_bytes(), &self.pointer, &self.pointer[self.name.clone()], place);
             }
-            None => self.builder.leaf(value, &self.pointer, place),
+            None => self.builder.leaf(value, &self.pointer, &self.pointer[self.name.clone()], place),
         }
     }
 }

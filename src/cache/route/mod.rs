@@ -209,6 +209,8 @@ pub struct Route {
     /// Whether it is built in. Such a route covers a `POST` only if the body has everything that the
     /// dialect's API requires.
     pub builtin: bool,
+    /// What people call it, if it is built in.
+    pub(crate) short_name: Option<&'static str>,
     /// The number under which the process counts its requests.
     pub(crate) number: RouteNumber,
     /// The flag or the variable that gave it; `None` if the file has it, or if it is built in.
@@ -337,8 +339,7 @@ impl Route {
 
     /// What it is called where people read it: its name, or a short one if it is built in.
     pub(crate) fn label(&self) -> &str {
-        let short = BUILTIN.iter().find(|(pattern, ..)| self.builtin && *pattern == self.name);
-        short.map_or(&self.name, |(.., short)| short)
+        self.short_name.unwrap_or(&self.name)
     }
 
     /// Where it comes from, in a word for operators.
@@ -404,6 +405,7 @@ impl Route {
             invalidates: Vec::new(),
             settle: None,
             builtin: false,
+            short_name: None,
             number: RouteNumber::default(),
             given_by: None,
             model_elsewhere: true,
@@ -415,9 +417,16 @@ impl Route {
 pub(crate) fn builtin(ttls: &KindTtls, scope: &Scope) -> Vec<Route> {
     BUILTIN
         .into_iter()
-        .filter_map(|(pattern, kind, dialect, _)| {
+        .filter_map(|(pattern, kind, dialect, short_name)| {
             let route = Route::new(pattern, kind, ttls.ttl(kind), scope.clone()).ok()?;
-            Some(Route { dialect, builtin: true, model_elsewhere: pattern.contains(AZURE), ..route })
+            let short_name = Some(short_name);
+            Some(Route {
+                dialect,
+                builtin: true,
+                short_name,
+                model_elsewhere: pattern.contains(AZURE),
+                ..route
+            })
         })
         .collect()
 }
