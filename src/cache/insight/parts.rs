@@ -259,8 +259,11 @@ impl<F: Fn(&str) -> bool> BodyWalk<'_, F> {
             }
             Some(b'[') => {
                 let mut number = 0_u64;
+                let name = self.name.clone();
                 parser.elements(|parser| {
                     number += 1;
+                    // The last element may have had members.
+                    self.name.clone_from(&name);
                     self.pointer.push_str("/*");
                     let walked = self.value(parser, hash(&number.to_le_bytes(), place), depth + 1);
                     self.pointer.truncate(len);
@@ -312,6 +315,8 @@ fn is_question(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn parts(headers: &[(&str, &str)], body: &str) -> Parts {
@@ -370,6 +375,25 @@ mod tests {
         };
         assert_eq!(masked(r#"{"a":"run 1, say"}"#), masked(r#"{"a":"run 22, say"}"#));
         assert_ne!(masked(r#"{"a":"run 1, say"}"#), masked(r#"{"a":"run 1, tell"}"#));
+    }
+
+    proptest! {
+        /// Whatever the body is, it is taken apart or is one part, and the order of members does not count.
+        #[test]
+        fn no_body_panics(body in r#"[\[\]{}:,"ab0-9 ~/*]{0,40}|\{"a":(\[(\{"b":[0-9]\}|[0-9]|\[[0-9]\]),?(\{"c":"x y"\}|7)?\]),"d":1\}"#) {
+            let one = parts(&[], &body);
+            one.candidates.iter().for_each(|candidate| drop(one.name(candidate).to_owned()));
+        }
+    }
+
+    #[test]
+    fn an_element_behind_an_object_has_the_name_of_its_list() {
+        let found = parts(&[], r#"{"tags":[{"longer_name":{"x":1}},2,[3]],"z":4}"#);
+        let names: Vec<_> = found.candidates.iter().map(|candidate| found.name(candidate)).collect();
+        assert_eq!(names, ["/tags/*/longer_name/x", "/tags/*", "/tags/*/*", "/z"]);
+        // The list's name says that its elements are what is asked.
+        let questions = parts(&[], r#"{"texts":[{"id":1},"redis"]}"#);
+        assert_eq!(questions.candidates.len(), 1);
     }
 
     #[test]
