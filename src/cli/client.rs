@@ -73,6 +73,11 @@ pub(super) fn listener_url(text: &str) -> Result<String, String> {
     parse_http_url(text).map(|_| text.to_owned())
 }
 
+/// The URL of the admin listener that `url` names, or else the configuration.
+pub(super) fn admin_url(url: Option<&str>, config: &Config) -> String {
+    url.map_or_else(|| config.admin.listen.map(local_url).unwrap_or_default(), str::to_owned)
+}
+
 /// The URL at which this machine can reach a listener's address.
 fn local_url(address: SocketAddr) -> String {
     let mut address = address;
@@ -126,6 +131,15 @@ impl AdminCall<'_> {
         }
         let body = whole(&client, response.into_body()).await?;
         Err(explain_refusal(&client, config, status, serde_json::from_slice(&body).unwrap_or_default()))
+    }
+
+    /// Sends the call, and returns its answer as a text of type `media`.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(super) async fn text(self, config: &Config, media: &str) -> Result<String, String> {
+        let (client, body) = self.open(config, media).await?;
+        Ok(String::from_utf8_lossy(&whole(&client, body).await?).into_owned())
     }
 
     /// Sends the call.

@@ -1,8 +1,8 @@
 //! The command line, one file a command.
 //!
 //! A command returns an [`Exit`], which `main` prints; only `warm`, `simulate` and `purge` also show their progress, and
-//! `tail` and `stats --watch` print as they go. `serve` is the proxy. `check` and `explain` read the configuration
-//! and do not need a running sidecache; `stats`, `tail`, `purge` and `warm` call one; `simulate` reads logs.
+//! `tail`, `top` and `stats --watch` print as they go. `serve` is the proxy. `check` and `explain` read the configuration
+//! and do not need a running sidecache; `stats`, `tail`, `top`, `purge` and `warm` call one; `simulate` reads logs.
 
 mod check;
 mod client;
@@ -18,6 +18,7 @@ mod simulate;
 mod spinner;
 mod stats;
 mod tail;
+mod top;
 mod warm;
 mod welcome;
 
@@ -84,6 +85,11 @@ enum Command {
   sidecache tail --cache miss --status 2xx
   sidecache tail --route openai-chat --json | jq .key")]
     Tail(tail::Arguments),
+    /// Show what a running sidecache does now, on the whole terminal.
+    #[command(after_help = "Examples:
+  sidecache top
+  sidecache top --admin http://127.0.0.1:8081")]
+    Top(top::Arguments),
     /// Remove entries of a running sidecache.
     #[command(after_help = "Examples:
   sidecache purge --tag 42 --dry-run
@@ -121,6 +127,7 @@ impl Command {
             | Self::Presets(_)
             | Self::Stats(_)
             | Self::Tail(_)
+            | Self::Top(_)
             | Self::Purge(_)
             | Self::Warm(_)
             | Self::Simulate(_)
@@ -243,6 +250,9 @@ pub fn run(cli: &Cli) -> Exit {
             let flags = Flags { routes: Vec::new(), ..flags.clone() };
             let load = || flags.load(command.assumed());
             with_settings(load, |loaded, runtime| runtime.block_on(tail::run(&loaded.config, arguments)))
+        }
+        Command::Top(arguments) => {
+            with_settings(load, |loaded, runtime| runtime.block_on(top::run(&loaded.config, arguments)))
         }
         Command::Purge(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(purge::run(&loaded.config, arguments)))

@@ -168,6 +168,7 @@ fn it_reports_in_one_line_why_it_cannot_read() {
             (&["tail", "--admin", &nobody], "is sidecache running"),
             (&["tail", "--admin", &proxy], "no admin listener"),
             (&["tail"], "admin.listen is off"),
+            (&["top", "--admin", &admin], "top needs a terminal"),
         ] {
             let ended = command(&Setup::bare().arguments(arguments), "");
             assert!(ended.one_complaint().contains(received), "{received}: {}", ended.complaint);
