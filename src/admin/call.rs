@@ -5,9 +5,12 @@ use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use percent_encoding::percent_decode_str;
 
 use super::error::AdminError;
-use crate::cache::{
-    key::{Key, namespace::Namespace},
-    route::kind::Kind,
+use crate::{
+    cache::{
+        key::{Key, namespace::Namespace},
+        route::kind::Kind,
+    },
+    telemetry::watch::filter::Filter,
 };
 
 /// How many entries a list has by default.
@@ -22,6 +25,8 @@ pub(super) enum Call {
     Metrics,
     /// `GET /suggest`
     Suggest,
+    /// `GET /requests`
+    Requests(Filter),
     /// `GET /entries`
     List {
         /// `None` lists all kinds.
@@ -55,11 +60,16 @@ impl Call {
             "/purge" => check_method(method, "POST").map(|()| Self::Purge),
             "/metrics" => check_method(method, "GET, HEAD").map(|()| Self::Metrics),
             "/suggest" => check_method(method, "GET, HEAD").map(|()| Self::Suggest),
+            "/requests" => {
+                check_method(method, "GET")?;
+                let filter = Filter::parse(parts.uri.query().unwrap_or_default());
+                filter.map(Self::Requests).map_err(AdminError::bad_request)
+            }
             "/" => Err(AdminError::not_found(format!("{path} is not there yet"))),
             _ => match path.strip_prefix("/entries/") {
                 Some(key) => parse_entry(method, key, namespace),
                 None => Err(AdminError::not_found(
-                    "no such call: GET /metrics, GET /stats, GET /suggest, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
+                    "no such call: GET /metrics, GET /stats, GET /suggest, GET /requests, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
                 )),
             },
         }
@@ -168,6 +178,9 @@ mod tests {
             ("GET", "/".to_owned(), Err(404)),
             ("GET", "/metrics".to_owned(), Ok(Call::Metrics)),
             ("POST", "/metrics".to_owned(), Err(405)),
+            ("GET", "/requests".to_owned(), Ok(Call::Requests(Filter::default()))),
+            ("HEAD", "/requests".to_owned(), Err(405)),
+            ("GET", "/requests?cache=hot".to_owned(), Err(400)),
             ("GET", "/none".to_owned(), Err(404)),
         ] {
             assert_eq!(call(method, &target), expected, "{method} {target}");

@@ -11,6 +11,7 @@ mod error;
 mod metrics;
 mod new_entry;
 mod purge;
+mod requests;
 mod selection;
 mod suggest;
 
@@ -84,6 +85,10 @@ impl Admin {
         } else {
             Bytes::new()
         };
+        if let Call::Requests(_) = call {
+            // It has no end of its own: who leaves is let go.
+            caller.half_close.waits_elsewhere();
+        }
         self.execute(live, call, &parts.headers, &body).await
     }
 
@@ -97,6 +102,7 @@ impl Admin {
         let shared = &self.proxy.shared;
         let answer = match call {
             Call::Metrics => return Ok(metrics::page(&self.proxy, live, headers).await),
+            Call::Requests(filter) => return requests::stream(shared, filter),
             Call::Stats => Value::Object(cache_section(shared).await),
             Call::Suggest => suggest::suggest(live, shared),
             Call::List { kind, limit } => entries::list(live, shared, kind, limit).await?,

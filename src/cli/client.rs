@@ -1,14 +1,16 @@
-//! The client that `stats`, `purge` and `warm` use to call a running sidecache.
+//! The client that commands use to call a running sidecache.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
     config::{Config, UpstreamConfig, parse_http_url},
+    http::headers::media_type,
     proxy::{
         body::RequestBody,
         error::{ErrorKind, ProxyError},
@@ -71,6 +73,11 @@ pub(super) fn listener_url(text: &str) -> Result<String, String> {
     parse_http_url(text).map(|_| text.to_owned())
 }
 
+/// The URL of the admin listener that `url` names, or else the configuration.
+pub(super) fn admin_url(url: Option<&str>, config: &Config) -> String {
+    url.map_or_else(|| config.admin.listen.map(local_url).unwrap_or_default(), str::to_owned)
+}
+
 /// The URL at which this machine can reach a listener's address.
 fn local_url(address: SocketAddr) -> String {
     let mut address = address;
@@ -88,7 +95,7 @@ fn local_url(address: SocketAddr) -> String {
 pub(super) struct AdminCall<'a> {
     /// The listener; `None` takes the configuration's.
     pub(super) url: Option<&'a str>,
-    pub(super) path: &'static str,
+    pub(super) path: &'a str,
     pub(super) body: Option<Value>,
     /// A member that every answer has. An answer without it comes from another service.
     pub(super) answer_member: &'static str,
@@ -100,17 +107,10 @@ impl AdminCall<'_> {
     /// # Errors
     /// One line for the user: why there is no answer, and what to do about it.
     pub(super) async fn send(self, config: &Config) -> Result<Value, String> {
-        let Some(address) = config.admin.listen.or(self.url.map(|_| config.listen)) else {
-            return Err("admin.listen is off here: name the admin listener with --admin URL".to_owned());
-        };
-        let client = Client::new(self.url, address, 1)?;
         let answer_member = self.answer_member;
-        let request = self.request(config)?;
-        let response = client.send(request).await.map_err(|error| explain_error(&client, &error))?;
+        let (client, response) = self.answer(config).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let body =
-            body.map_err(|error| format!("{}: the answer broke off: {error}", client.url()))?.to_bytes();
+        let body = whole(&client, response.into_body()).await?;
         match (status, serde_json::from_slice(&body)) {
             (StatusCode::OK, Ok(Value::Object(answer))) if answer.contains_key(answer_member) => {
                 Ok(answer.into())
@@ -119,9 +119,43 @@ impl AdminCall<'_> {
         }
     }
 
+    /// Sends the call, and returns the body of its answer, which must be of type `media`, as it comes.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(super) async fn open(self, config: &Config, media: &str) -> Result<(Client, UpstreamBody), String> {
+        let (client, response) = self.answer(config).await?;
+        let status = response.status();
+        if status == StatusCode::OK && media_type(response.headers()).is_some_and(|own| own == media) {
+            return Ok((client, response.into_body()));
+        }
+        let body = whole(&client, response.into_body()).await?;
+        Err(explain_refusal(&client, config, status, serde_json::from_slice(&body).unwrap_or_default()))
+    }
+
+    /// Sends the call, and returns its answer as a text of type `media`.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(super) async fn text(self, config: &Config, media: &str) -> Result<String, String> {
+        let (client, body) = self.open(config, media).await?;
+        Ok(String::from_utf8_lossy(&whole(&client, body).await?).into_owned())
+    }
+
+    /// Sends the call.
+    async fn answer(self, config: &Config) -> Result<(Client, Response<UpstreamBody>), String> {
+        let Some(address) = config.admin.listen.or(self.url.map(|_| config.listen)) else {
+            return Err("admin.listen is off here: name the admin listener with --admin URL".to_owned());
+        };
+        let client = Client::new(self.url, address, 1)?;
+        let request = self.request(config)?;
+        let response = client.send(request).await.map_err(|error| explain_error(&client, &error))?;
+        Ok((client, response))
+    }
+
     fn request(self, config: &Config) -> Result<Request<RequestBody>, String> {
         let method = if self.body.is_some() { Method::POST } else { Method::GET };
-        let mut request = Request::builder().method(method).uri(Uri::from_static(self.path));
+        let mut request = Request::builder().method(method).uri(self.path);
         if self.body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
@@ -132,8 +166,14 @@ impl AdminCall<'_> {
             request = request.header(header::AUTHORIZATION, value);
         }
         let body = self.body.map_or_else(String::new, |body| body.to_string());
-        request.body(RequestBody::from(bytes::Bytes::from(body))).map_err(|error| error.to_string())
+        request.body(RequestBody::from(Bytes::from(body))).map_err(|error| error.to_string())
     }
+}
+
+/// A whole body.
+async fn whole(client: &Client, body: UpstreamBody) -> Result<Bytes, String> {
+    let body = Limited::new(body, MAX_ANSWER).collect().await;
+    Ok(body.map_err(|error| format!("{}: the answer broke off: {error}", client.url()))?.to_bytes())
 }
 
 /// Why there is no answer.

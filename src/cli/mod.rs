@@ -1,8 +1,8 @@
 //! The command line, one file a command.
 //!
-//! A command returns an [`Exit`], which `main` prints; only `warm` and `simulate` also show their progress. `serve`
-//! is the proxy. `check` and `explain` read the configuration and do not need a running sidecache; `stats`, `purge`
-//! and `warm` call one; `simulate` reads logs.
+//! A command returns an [`Exit`], which `main` prints; only `warm`, `simulate` and `purge` also show their progress, and
+//! `tail`, `top` and `stats --watch` print as they go. `serve` is the proxy. `check` and `explain` read the configuration
+//! and do not need a running sidecache; `stats`, `tail`, `top`, `purge` and `warm` call one; `simulate` reads logs.
 
 mod check;
 mod client;
@@ -12,10 +12,14 @@ mod init;
 mod man;
 mod presets;
 mod purge;
+mod requests;
 mod serve;
 mod simulate;
+mod spinner;
 mod stats;
 mod suggest;
+mod tail;
+mod top;
 mod warm;
 mod welcome;
 
@@ -73,13 +77,25 @@ enum Command {
     Presets(presets::Arguments),
     /// Show what a running sidecache has done.
     #[command(after_help = "Examples:
-  sidecache stats --json")]
+  sidecache stats --json
+  sidecache stats --watch 5")]
     Stats(stats::Arguments),
     /// Show what keeps requests from hitting, with lines for the configuration.
     #[command(after_help = "Examples:
   sidecache suggest
   sidecache suggest --toml >> sidecache.toml")]
     Suggest(suggest::Arguments),
+    /// Show requests of a running sidecache as they end.
+    #[command(after_help = "Examples:
+  sidecache tail
+  sidecache tail --cache miss --status 2xx
+  sidecache tail --route openai-chat --json | jq .key")]
+    Tail(tail::Arguments),
+    /// Show what a running sidecache does now, on the whole terminal.
+    #[command(after_help = "Examples:
+  sidecache top
+  sidecache top --admin http://127.0.0.1:8081")]
+    Top(top::Arguments),
     /// Remove entries of a running sidecache.
     #[command(after_help = "Examples:
   sidecache purge --tag 42 --dry-run
@@ -117,6 +133,8 @@ impl Command {
             | Self::Presets(_)
             | Self::Stats(_)
             | Self::Suggest(_)
+            | Self::Tail(_)
+            | Self::Top(_)
             | Self::Purge(_)
             | Self::Warm(_)
             | Self::Simulate(_)
@@ -236,6 +254,15 @@ pub fn run(cli: &Cli) -> Exit {
         }
         Command::Stats(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(stats::run(&loaded.config, arguments)))
+        }
+        Command::Tail(arguments) => {
+            // `--route` names a route here.
+            let flags = Flags { routes: Vec::new(), ..flags.clone() };
+            let load = || flags.load(command.assumed());
+            with_settings(load, |loaded, runtime| runtime.block_on(tail::run(&loaded.config, arguments)))
+        }
+        Command::Top(arguments) => {
+            with_settings(load, |loaded, runtime| runtime.block_on(top::run(&loaded.config, arguments)))
         }
         Command::Purge(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(purge::run(&loaded.config, arguments)))

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Exit,
     client::{AdminCall, listener_url},
+    spinner,
     stats::grouped,
 };
 use crate::{cache::route::kind::Kind, config::Config};
@@ -74,7 +75,8 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
         body: Some(body),
         answer_member: "purged",
     };
-    match call.send(config).await {
+    let doing = if arguments.dry_run { "counting" } else { "purging" };
+    match spinner::during(doing, call.send(config)).await {
         Ok(answer) => {
             let purged = answer["purged"].as_u64().unwrap_or_default();
             let entries = if purged == 1 { "entry" } else { "entries" };

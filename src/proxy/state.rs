@@ -15,7 +15,7 @@ use crate::{
     },
     request::{Choices, ClassifyContext, parse_cache::ParseCache},
     store::Store,
-    telemetry::stats::Stats,
+    telemetry::{stats::Stats, watch::Watch},
 };
 
 /// What lasts as long as the process.
@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) namespace: Namespace,
     pub(crate) store: Store,
     pub(crate) stats: Arc<Stats>,
+    /// Those who read requests along.
+    pub(crate) watch: Arc<Watch>,
     pub(crate) accepted_credentials: AcceptedCredentials,
     /// The pages that may read answers.
     pub(crate) cors: Cors,

@@ -4,3 +4,4 @@ pub(crate) mod calls;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod stats;
+pub(crate) mod watch;

@@ -6,6 +6,7 @@ mod foreign_keys;
 mod glob_patterns;
 mod purge;
 mod put;
+mod requests;
 
 use serde_json::{Value, json};
 

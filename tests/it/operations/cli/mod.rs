@@ -5,6 +5,7 @@ mod help;
 mod purge;
 mod simulate;
 mod stats;
+mod tail;
 mod warm;
 
 use std::{

@@ -2,7 +2,9 @@
 
 use super::command;
 use crate::support::{
-    RedisServer, Script, Setup, Upstream, run,
+    RedisServer, Script, Setup, Upstream, eventually,
+    logs::Lines,
+    run,
     samples::{CHAT, chat, chat_answer},
 };
 
@@ -30,6 +32,32 @@ fn stats_prints_figures_of_the_running_proxy() {
         }
         let received = command(&Setup::bare().arguments(&["stats", "--json", "--admin", &admin]), "").json();
         assert_eq!(received, sidecache.health().await["cache"]);
+    });
+}
+
+#[test]
+fn stats_are_shown_again_and_again() {
+    run(async {
+        let upstream = Upstream::always(Script::json(&chat_answer())).await;
+        let sidecache = Setup::to(&upstream.url()).admin().start().await;
+        let admin = format!("http://{}", sidecache.admin());
+        for (arguments, counted) in
+            [(&["--watch", "1"][..], "memory, connected"), (&["--watch", "1", "--json"], "\"hits\":")]
+        {
+            let setup = Setup::bare().arguments(&["stats", "--admin", &admin]).arguments(arguments);
+            let mut child = setup.command().spawn().expect("the binary");
+            let output = Lines::collect(child.stdout.take().expect("its output"));
+            eventually("three blocks", async || (output.text().matches(counted).count() >= 3).then_some(()))
+                .await;
+            child.kill().expect("it is ours to kill");
+            child.wait().expect("it ends");
+            let text = output.text();
+            assert!(!text.contains('\u{1b}'), "{text}");
+            let blocks = text.split("\n\nstore ").count();
+            assert!(blocks >= 3 || arguments.contains(&"--json"), "{text}");
+        }
+        let ended = Setup::bare().arguments(&["stats", "--watch", "0"]).command().output().expect("it runs");
+        assert_eq!(ended.status.code(), Some(2));
     });
 }
 

@@ -1,8 +1,10 @@
 //! `sidecache stats`: shows what a running sidecache has done.
 
-use std::fmt::Write;
+mod watch;
 
-use clap::Args;
+use std::{fmt::Write, time::Duration};
+
+use clap::{Args, value_parser};
 use serde_json::{Map, Value};
 
 use super::{
@@ -19,20 +21,29 @@ pub(super) struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Show them again each so many seconds [default: 2].
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = value_parser!(u64).range(1..=86_400))]
+    watch: Option<u64>,
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
-    let call =
-        AdminCall { url: arguments.admin.as_deref(), path: "/stats", body: None, answer_member: "hit_rate" };
-    match call.send(config).await {
+    if let Some(seconds) = arguments.watch {
+        return watch::run(config, arguments, Duration::from_secs(seconds)).await;
+    }
+    match ask(config, arguments).await {
         Ok(section) if arguments.json => Exit::success(format!("{section:#}\n")),
-        Ok(section) => Exit::success(table(&section)),
+        Ok(section) => Exit::success(show(&section)),
         Err(error) => Exit::failure(error),
     }
 }
 
+async fn ask(config: &Config, arguments: &Arguments) -> Result<Value, String> {
+    let url = arguments.admin.as_deref();
+    AdminCall { url, path: "/stats", body: None, answer_member: "hit_rate" }.send(config).await
+}
+
 /// A line for each figure, then a row for each kind.
-fn table(section: &Value) -> String {
+fn show(section: &Value) -> String {
     let state = if section["connected"] == true { "connected" } else { "out of reach" };
     let hits = format!(
         "{} ({} hits, {} misses)",
@@ -152,10 +163,8 @@ kind                 hits      misses  hit rate
 query               8,567       1,433    85.67%
 other                   0           0     0.00%
 ";
-        assert_eq!(table(&section), expected);
+        assert_eq!(show(&section), expected);
         let unreachable = json!({"store": "redis", "connected": false, "total_keys": null});
-        assert!(
-            table(&unreachable).starts_with("store         redis, out of reach\nentries       unknown\n")
-        );
+        assert!(show(&unreachable).starts_with("store         redis, out of reach\nentries       unknown\n"));
     }
 }
