@@ -41,7 +41,10 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        // A panic has given it back before its message: to do it again would put the cursor above that.
+        if !thread::panicking() {
+            ratatui::restore();
+        }
     }
 }
 
