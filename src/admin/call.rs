@@ -5,9 +5,12 @@ use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use percent_encoding::percent_decode_str;
 
 use super::error::AdminError;
-use crate::cache::{
-    key::{Key, namespace::Namespace},
-    route::kind::Kind,
+use crate::{
+    cache::{
+        key::{Key, namespace::Namespace},
+        route::kind::Kind,
+    },
+    telemetry::history::Range,
 };
 
 /// How many entries a list has by default.
@@ -20,6 +23,10 @@ pub(super) enum Call {
     Stats,
     /// `GET /metrics`
     Metrics,
+    /// `GET /overview`
+    Overview,
+    /// `GET /history`
+    History(Range),
     /// `GET /entries`
     List {
         /// `None` lists all kinds.
@@ -52,11 +59,15 @@ impl Call {
             }
             "/purge" => check_method(method, "POST").map(|()| Self::Purge),
             "/metrics" => check_method(method, "GET, HEAD").map(|()| Self::Metrics),
-            "/" => Err(AdminError::not_found(format!("{path} is not there yet"))),
+            "/overview" => check_method(method, "GET, HEAD").map(|()| Self::Overview),
+            "/history" => {
+                check_method(method, "GET, HEAD")?;
+                parse_range(parts.uri.query().unwrap_or_default()).map(Self::History)
+            }
             _ => match path.strip_prefix("/entries/") {
                 Some(key) => parse_entry(method, key, namespace),
                 None => Err(AdminError::not_found(
-                    "no such call: GET /metrics, GET /stats, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
+                    "no such call: GET /metrics, GET /stats, GET /overview, GET /history, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
                 )),
             },
         }
@@ -123,6 +134,21 @@ fn parse_list(query: &str) -> Result<Call, AdminError> {
     Ok(Call::List { kind, limit })
 }
 
+/// Without a parameter it is the last hour.
+fn parse_range(query: &str) -> Result<Range, AdminError> {
+    let mut range = Range::Hour;
+    for (name, value) in parse(query.as_bytes()) {
+        if name != "range" {
+            return Err(AdminError::bad_request(format!("{name:?} is no parameter: range")));
+        }
+        range = Range::from_name(&value).ok_or_else(|| {
+            let names = Range::ALL.map(Range::as_str).join(", ");
+            AdminError::bad_request(format!("range: {value:?} is no range: {names}"))
+        })?;
+    }
+    Ok(range)
+}
+
 #[cfg(test)]
 mod tests {
     use http::Request;
@@ -162,7 +188,14 @@ mod tests {
             ("PATCH", format!("/entries/query:{hex}"), Err(405)),
             ("GET", "/purge".to_owned(), Err(405)),
             ("POST", "/purge".to_owned(), Ok(Call::Purge)),
-            ("GET", "/".to_owned(), Err(404)),
+            ("GET", "/overview".to_owned(), Ok(Call::Overview)),
+            ("POST", "/overview".to_owned(), Err(405)),
+            ("GET", "/history".to_owned(), Ok(Call::History(Range::Hour))),
+            ("GET", "/history?range=1h".to_owned(), Ok(Call::History(Range::Hour))),
+            ("GET", "/history?range=24h".to_owned(), Ok(Call::History(Range::Day))),
+            ("GET", "/history?range=2h".to_owned(), Err(400)),
+            ("GET", "/history?since=1h".to_owned(), Err(400)),
+            ("DELETE", "/history".to_owned(), Err(405)),
             ("GET", "/metrics".to_owned(), Ok(Call::Metrics)),
             ("POST", "/metrics".to_owned(), Err(405)),
             ("GET", "/none".to_owned(), Err(404)),

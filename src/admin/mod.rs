@@ -8,8 +8,10 @@ mod auth;
 mod call;
 mod entries;
 mod error;
+mod history;
 mod metrics;
 mod new_entry;
+mod overview;
 mod purge;
 mod selection;
 
@@ -20,6 +22,7 @@ use http::{HeaderMap, Request, Response, StatusCode, request::Parts};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+pub(crate) use self::history::keep as keep_history;
 use self::{call::Call, error::AdminError};
 use crate::{
     http::validation::check_length,
@@ -97,6 +100,8 @@ impl Admin {
         let answer = match call {
             Call::Metrics => return Ok(metrics::page(&self.proxy, live, headers).await),
             Call::Stats => Value::Object(cache_section(shared).await),
+            Call::Overview => overview::overview(&self.proxy, live).await,
+            Call::History(range) => history::history(shared, range),
             Call::List { kind, limit } => entries::list(live, shared, kind, limit).await?,
             Call::Show(key) => entries::show(shared, &key).await?,
             Call::Put(key) => entries::put(live, shared, &key, body).await?,

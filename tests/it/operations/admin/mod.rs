@@ -2,6 +2,7 @@
 
 mod auth;
 mod entries;
+mod figures;
 mod foreign_keys;
 mod glob_patterns;
 mod purge;
