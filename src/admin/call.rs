@@ -67,7 +67,7 @@ impl Call {
             _ => match path.strip_prefix("/entries/") {
                 Some(key) => parse_entry(method, key, namespace),
                 None => Err(AdminError::not_found(
-                    "no such call: GET /metrics, GET /stats, GET /overview, GET /history, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
+                    "no such call: GET / (the page), GET /metrics, GET /stats, GET /overview, GET /history, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
                 )),
             },
         }
@@ -78,7 +78,7 @@ impl Call {
     }
 }
 
-fn check_method(method: &Method, allowed: &'static str) -> Result<(), AdminError> {
+pub(super) fn check_method(method: &Method, allowed: &'static str) -> Result<(), AdminError> {
     if allowed.split(", ").any(|name| name == method.as_str()) {
         return Ok(());
     }

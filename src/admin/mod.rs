@@ -1,7 +1,7 @@
 //! The admin listener: the operators' API.
 //!
 //! A call passes `auth` first, then `call` says which one it is. `entries` and `new_entry` do what concerns
-//! one entry, `purge` and `selection` what concerns many. It listens on a port of its own, so that no client
+//! one entry, `purge` and `selection` what concerns many, `page` is for people. It listens on a port of its own, so that no client
 //! of the service can reach it by a path.
 
 mod auth;
@@ -12,6 +12,7 @@ mod history;
 mod metrics;
 mod new_entry;
 mod overview;
+mod page;
 mod purge;
 mod selection;
 
@@ -75,6 +76,9 @@ impl Admin {
             HealthPage::from_request(&live.config.health_path, &parts.method, parts.uri.path())
         {
             return Ok(self.proxy.health.page(page, &live.config, &self.proxy.shared, &parts.method).await);
+        }
+        if let Some(file) = page::file(parts) {
+            return file;
         }
         auth::check_token(&parts.headers, config)?;
         let call = Call::parse(parts, live.classify_context.namespace)?;

@@ -76,7 +76,7 @@ fn unknown_calls_and_arguments_are_rejected_with_a_reason() {
         let fixture = Fixture::new(StoreKind::Memory, &upstream).await;
         for (method, target, status, allow) in [
             ("GET", "/none", 404, ""),
-            ("GET", "/", 404, ""),
+            ("POST", "/", 405, "GET, HEAD"),
             ("POST", "/metrics", 405, "GET, HEAD"),
             ("POST", "/stats", 405, "GET, HEAD"),
             ("DELETE", "/entries", 405, "GET, HEAD"),
