@@ -55,6 +55,9 @@ const BACKLOG: u32 = 4096;
 /// The most connections to the admin listener.
 const MAX_ADMIN_CONNECTIONS: usize = 100;
 
+/// How long a stop waits for what operators still read.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
 /// Why a start or a reload failed: one line that says what to change.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -163,6 +166,7 @@ impl App {
             store,
             stats: Arc::default(),
             history,
+            watch: Arc::default(),
             accepted_credentials: AcceptedCredentials::default(),
             cors: Cors::default(),
             in_flight: Arc::default(),
@@ -207,6 +211,7 @@ impl App {
         let stop_proxy = CancellationToken::new();
         // The admin listener stays up through the drain, for the orchestrator's probes.
         let stop_admin = CancellationToken::new();
+        let admin_tasks = TaskTracker::new();
         let server = Server {
             stats: Arc::clone(&proxy.shared.stats),
             max_connections: limits.max_connections,
@@ -222,7 +227,7 @@ impl App {
             let server = Server {
                 max_connections: MAX_ADMIN_CONNECTIONS,
                 stop: stop_admin.clone(),
-                tasks: TaskTracker::new(),
+                tasks: admin_tasks.clone(),
                 ..server.clone()
             };
             // Operators' calls delay no client.
@@ -239,6 +244,10 @@ impl App {
         stop.await;
         drain(&proxy, &stop_proxy, &tasks).await;
         stop_admin.cancel();
+        proxy.shared.watch.close();
+        admin_tasks.close();
+        // Whoever does not read to the end within that time is cut.
+        let _ = timeout(ADMIN_DRAIN, admin_tasks.wait()).await;
         serving.abort();
         let _ = serving.await;
         if let Some(workers) = Arc::into_inner(workers) {

@@ -10,7 +10,7 @@ use crate::{
         key::{Key, namespace::Namespace},
         route::kind::Kind,
     },
-    telemetry::history::Range,
+    telemetry::{history::Range, watch::filter::Filter},
 };
 
 /// How many entries a list has by default.
@@ -27,6 +27,8 @@ pub(super) enum Call {
     Overview,
     /// `GET /history`
     History(Range),
+    /// `GET /requests`
+    Requests(Filter),
     /// `GET /entries`
     List {
         /// `None` lists all kinds.
@@ -64,10 +66,15 @@ impl Call {
                 check_method(method, "GET, HEAD")?;
                 parse_range(parts.uri.query().unwrap_or_default()).map(Self::History)
             }
+            "/requests" => {
+                check_method(method, "GET")?;
+                let filter = Filter::parse(parts.uri.query().unwrap_or_default());
+                filter.map(Self::Requests).map_err(AdminError::bad_request)
+            }
             _ => match path.strip_prefix("/entries/") {
                 Some(key) => parse_entry(method, key, namespace),
                 None => Err(AdminError::not_found(
-                    "no such call: GET / (the page), GET /metrics, GET /stats, GET /overview, GET /history, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
+                    "no such call: GET / (the page), GET /metrics, GET /stats, GET /overview, GET /history, GET /requests, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
                 )),
             },
         }
@@ -198,6 +205,9 @@ mod tests {
             ("DELETE", "/history".to_owned(), Err(405)),
             ("GET", "/metrics".to_owned(), Ok(Call::Metrics)),
             ("POST", "/metrics".to_owned(), Err(405)),
+            ("GET", "/requests".to_owned(), Ok(Call::Requests(Filter::default()))),
+            ("HEAD", "/requests".to_owned(), Err(405)),
+            ("GET", "/requests?cache=hot".to_owned(), Err(400)),
             ("GET", "/none".to_owned(), Err(404)),
         ] {
             assert_eq!(call(method, &target), expected, "{method} {target}");

@@ -14,6 +14,7 @@ mod new_entry;
 mod overview;
 mod page;
 mod purge;
+mod requests;
 mod selection;
 
 use std::{convert::Infallible, sync::Arc};
@@ -90,6 +91,10 @@ impl Admin {
         } else {
             Bytes::new()
         };
+        if let Call::Requests(_) = call {
+            // It has no end of its own: who leaves is let go.
+            caller.half_close.waits_elsewhere();
+        }
         self.execute(live, call, &parts.headers, &body).await
     }
 
@@ -103,6 +108,7 @@ impl Admin {
         let shared = &self.proxy.shared;
         let answer = match call {
             Call::Metrics => return Ok(metrics::page(&self.proxy, live, headers).await),
+            Call::Requests(filter) => return requests::stream(shared, filter),
             Call::Stats => Value::Object(cache_section(shared).await),
             Call::Overview => overview::overview(&self.proxy, live).await,
             Call::History(range) => history::history(shared, range),

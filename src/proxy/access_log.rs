@@ -7,7 +7,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::{
     cache::{
         price::{Amount, Currency},
-        route::kind::Kind,
+        route::{Route, kind::Kind},
         status::CacheReport,
     },
     proxy::{
@@ -31,7 +31,8 @@ use crate::{
         upstream,
     },
     reason::Reason,
-    telemetry::{log::events, stats::Ended},
+    request::dispatch::HealthPage,
+    telemetry::{log::events, stats::Ended, watch::event::RequestEvent},
 };
 
 /// A longer end word of an upstream's is not logged, in bytes.
@@ -131,6 +132,9 @@ impl Exchange {
     /// Logs how the request ended; returns how long it took.
     fn log_response(&self, end: ResponseEnd<'_>, success: bool) -> Duration {
         let duration = self.elapsed();
+        if self.live.shared.watch.is_read() {
+            self.show_end(&end, duration);
+        }
         events::http_response(&events::HttpResponse {
             request_id: &self.id,
             method: self.method.as_str(),
@@ -144,6 +148,27 @@ impl Exchange {
         let slow = duration > self.live.config.log.slow;
         self.log_step(events::Operation::Request { slow }, duration, success);
         duration
+    }
+
+    /// Shows the operators who read along how the request ended.
+    fn show_end(&self, end: &ResponseEnd<'_>, duration: Duration) {
+        if HealthPage::from_request(&self.live.config.health_path, &self.method, &self.path).is_some() {
+            return;
+        }
+        let cache = end.cache.as_ref();
+        self.live.shared.watch.send(&RequestEvent {
+            time: SystemTime::now(),
+            method: self.method.as_str(),
+            path: &self.path,
+            status: end.status,
+            cache: cache.map(|cache| cache.status),
+            reason: cache.and_then(|cache| cache.reason),
+            route: self.route.as_deref().map(Route::label),
+            kind: cache.and_then(|cache| cache.kind),
+            duration,
+            bytes: end.sent,
+            key: cache.and_then(|cache| cache.key),
+        });
     }
 }
 

@@ -5,3 +5,4 @@ pub(crate) mod history;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod stats;
+pub(crate) mod watch;

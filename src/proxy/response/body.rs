@@ -9,10 +9,13 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{filtered::Filtered, paced::Paced};
-use crate::proxy::{
-    body::{BodyError, buffered::Buffered},
-    coalesce::flight::FlightReader,
-    upstream::body::UpstreamBody,
+use crate::{
+    proxy::{
+        body::{BodyError, buffered::Buffered},
+        coalesce::flight::FlightReader,
+        upstream::body::UpstreamBody,
+    },
+    telemetry::watch,
 };
 
 /// The body of a response to a client.
@@ -26,6 +29,8 @@ pub(crate) enum ResponseBody {
     Filtered(Box<Filtered>),
     /// The upstream's body, passed through.
     Upstream(Box<UpstreamBody>),
+    /// Requests as they end.
+    Watch(Box<watch::Reader>),
 }
 
 impl ResponseBody {
@@ -37,7 +42,9 @@ impl ResponseBody {
     pub(crate) const fn bytes(&self) -> Option<&Bytes> {
         match self {
             Self::Full(body) => body.bytes(),
-            Self::Paced(_) | Self::Flight(..) | Self::Filtered(_) | Self::Upstream(_) => None,
+            Self::Paced(_) | Self::Flight(..) | Self::Filtered(_) | Self::Upstream(_) | Self::Watch(_) => {
+                None
+            }
         }
     }
 
@@ -46,7 +53,7 @@ impl ResponseBody {
         match self {
             Self::Flight(reader, _) => Some(reader),
             Self::Filtered(body) => Some(body.reader()),
-            Self::Full(_) | Self::Paced(_) | Self::Upstream(_) => None,
+            Self::Full(_) | Self::Paced(_) | Self::Upstream(_) | Self::Watch(_) => None,
         }
     }
 }
@@ -75,6 +82,9 @@ impl Body for ResponseBody {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BodyError::Failed)))
             }
             Self::Upstream(body) => Pin::new(body).poll_frame(cx),
+            Self::Watch(reader) => {
+                reader.poll_next(cx).map(|events| events.map(|events| Ok(Frame::data(events))))
+            }
         }
     }
 
@@ -82,7 +92,7 @@ impl Body for ResponseBody {
         match self {
             Self::Full(body) => body.is_end_stream(),
             Self::Paced(paced) => paced.is_empty(),
-            Self::Flight(..) | Self::Filtered(_) => false,
+            Self::Flight(..) | Self::Filtered(_) | Self::Watch(_) => false,
             Self::Upstream(body) => body.is_end_stream(),
         }
     }
@@ -92,7 +102,7 @@ impl Body for ResponseBody {
             Self::Full(body) => body.size_hint(),
             Self::Paced(paced) => SizeHint::with_exact(paced.len() as u64),
             Self::Flight(_, len) => len.map_or_else(SizeHint::default, SizeHint::with_exact),
-            Self::Filtered(_) => SizeHint::default(),
+            Self::Filtered(_) | Self::Watch(_) => SizeHint::default(),
             Self::Upstream(body) => body.size_hint(),
         }
     }

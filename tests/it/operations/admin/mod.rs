@@ -8,6 +8,7 @@ mod glob_patterns;
 mod page;
 mod purge;
 mod put;
+mod requests;
 
 use serde_json::{Value, json};
 
