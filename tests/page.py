@@ -40,12 +40,7 @@ SUGGESTIONS = {
          "line": '[[route]]\nname = "run"\nmatch = "POST /v1/{x}/run"'},
     ],
 }
-LIVE = [
-    {"time": "2026-12-01T07:00:00.123Z", "method": "POST", "path": CHAT, "status": 200, "cache": "HIT",
-     "route": "openai-chat", "kind": "query", "ms": 1.2, "bytes": 1025},
-    {"time": "2026-12-01T07:00:01.123Z", "method": "GET", "path": f"/{EVIL}", "status": 404, "cache": "PASS",
-     "reason": "no-route", "ms": 12.5, "bytes": 99},
-]
+EVIL_PATH = "/%3Cimg%20src=x%20onerror=window.hacked=1%3E"
 
 
 class Service(BaseHTTPRequestHandler):
@@ -155,7 +150,7 @@ def traffic(sidecache):
         call(chat, question(f"odd {number}"))
         call(chat, question("new"), headers=JSON | {"Cache-Control": "no-store"})
         call(f"{sidecache.proxy}/chat", {"question": number})
-        call(f"{sidecache.proxy}/%3Cimg%20src=x%20onerror=window.hacked=1%3E")
+        call(sidecache.proxy + EVIL_PATH)
     headers, _ = call(chat, question("question 4"))
     key = headers["Cache-Status"].split('key="')[1].split('"')[0]
     call(f"{sidecache.admin}/entries/{key}", {"body": {"a": 1}, "tags": [EVIL, "42"]}, "PUT")
@@ -201,8 +196,6 @@ def walk(browser, sidecache):
             page = context.new_page()
             faults = watched(page)
             page.route("**/suggest", lambda route: route.fulfill(json=SUGGESTIONS))
-            stream = "".join(f"data: {json.dumps(event)}\n\n" for event in LIVE) + 'event: missed\ndata: {"missed": 7}\n\n'
-            page.route("**/requests", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
             page.goto(sidecache.admin)
             for part in ("figures", "routes", "reasons", "suggest", "entries", "purge", "live"):
                 page.get_by_role("navigation").get_by_role("link").and_(page.locator(f"[href='#{part}']")).click()
@@ -214,9 +207,16 @@ def walk(browser, sidecache):
             expect(page.locator("#not-stored")).to_contain_text("good_ends")
             expect(page.locator("#bypassed")).to_contain_text("no-route")
             expect(page.locator("#uncovered")).to_contain_text(EVIL)
-            expect(page.locator("#live-list")).to_contain_text(f"GET /{EVIL}")
-            expect(page.locator("#live-said")).to_contain_text("came too fast")
+            page.locator("#live").scroll_into_view_if_needed()
+            live = page.locator("#live-list")
+            expect(live).to_contain_text("Nothing has come")
+            call(sidecache.proxy + EVIL_PATH)
+            call(sidecache.proxy + CHAT, question("question 4"))
+            expect(live.locator("tbody tr").first).to_contain_text("HIT")
+            expect(live.locator("tbody tr").nth(1)).to_contain_text("no-route")
             page.locator("#live-pause").click()
+            call(sidecache.proxy + "/nobody-looks")
+            expect(live).not_to_contain_text("nobody-looks")
             row = page.locator("#entry-list tbody tr").first
             show = row.get_by_role("button", name="Show tags of")
             if show.count():
@@ -233,6 +233,22 @@ def walk(browser, sidecache):
             look(page, f"day-{width}-{scheme}")
             assert not faults, faults
             context.close()
+
+
+def made_up(browser, sidecache):
+    """A stream that says what no request could: markup in each of its members, and that events were missed."""
+    page = browser.new_page()
+    faults = watched(page)
+    event = dict.fromkeys(("time", "method", "path", "status", "cache", "reason", "route", "kind", "key"), EVIL) | {"ms": 1, "bytes": 2}
+    stream = f'data: {json.dumps(event)}\n\n: nothing\n\nevent: missed\ndata: {{"missed": 7}}\n\ndata: no JSON\n\n'
+    page.route("**/requests", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
+    page.goto(sidecache.admin + "/#live")
+    page.locator("#live").scroll_into_view_if_needed()
+    expect(page.locator("#live-list")).to_contain_text(f"{EVIL} {EVIL}")
+    expect(page.locator("#live-said")).to_contain_text("came too fast")
+    check_texts(page, "made up")
+    assert not faults, faults
+    page.close()
 
 
 def purge(browser, sidecache):
@@ -313,8 +329,10 @@ def main():
         browser = playwright.chromium.launch(executable_path=BROWSER or None, args=["--no-sandbox"])
         expect.set_options(timeout=30_000)
         traffic(sidecache)
-        for step in (lambda: walk(browser, sidecache), lambda: purge(browser, sidecache), lambda: token(browser, service)):
-            step()
+        walk(browser, sidecache)
+        made_up(browser, sidecache)
+        purge(browser, sidecache)
+        token(browser, service)
         browser.close()
     print("the page is well; its pictures are in", PICTURES)
 

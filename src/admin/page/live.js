@@ -1,21 +1,22 @@
-// Requests as they end. The stream is read only while this part is on the screen, and drawn a few times a second.
+// Requests as they end. The stream is read only while this part is on the screen, and drawn twice a second: what has gone by
+// until then is not even parsed.
 
-import { events } from "./api.js";
+import { events, parsed } from "./api.js";
 import { byId, el, empty, put, say, table } from "./dom.js";
 import { bytes, count, millis } from "./words.js";
 
-const KEPT = 50;
-const PAUSE = 300;
+const KEPT = 30;
+const PAUSE = 500;
 /** After an end of the stream it is opened again. */
 const AGAIN = 3000;
 
+/** The data of events, the latest last. */
 let rows = [];
 let missed = 0;
 let controller = null;
 let drawing = null;
 let paused = false;
 let visible = false;
-let unknown = false;
 
 const columns = [
   { title: "Time", cell: (row) => (row.time ?? "").slice(11, 23) },
@@ -34,7 +35,7 @@ function draw() {
     put("live-list", empty("Nothing has come since this page looks. Send a request through the proxy."));
     return;
   }
-  put("live-list", table("The latest first", columns, rows));
+  put("live-list", table("The latest first", columns, rows.slice(-KEPT).reverse().map(parsed)));
 }
 
 function drawSoon() {
@@ -43,12 +44,14 @@ function drawSoon() {
 
 function take(name, data) {
   if (name === "missed") {
-    missed += data.missed ?? 0;
+    missed += parsed(data).missed ?? 0;
     say("live-said", `${count(missed)} requests came too fast for this page and are not shown.`);
     return;
   }
-  rows.unshift(data);
-  rows.length = Math.min(rows.length, KEPT);
+  // The stream is back, if it was not there.
+  if (missed === 0) say("live-said", "");
+  rows.push(data);
+  if (rows.length > 20 * KEPT) rows = rows.slice(-KEPT);
   drawSoon();
 }
 
@@ -60,9 +63,7 @@ async function read() {
     await events("/requests", signal, take);
   } catch (error) {
     if (signal.aborted) return;
-    unknown = error.status === 404;
-    say("live-said", unknown ? "This version of sidecache does not show requests as they come." : error.message);
-    if (unknown) put("live-list");
+    say("live-said", error.message);
   }
   if (controller?.signal === signal) controller = null;
   setTimeout(follow, AGAIN);
@@ -70,7 +71,7 @@ async function read() {
 
 /** Reads while somebody looks, and else does not. */
 function follow() {
-  const wanted = visible && !paused && !unknown && !document.hidden;
+  const wanted = visible && !paused && !document.hidden;
   if (wanted && controller === null) read();
   if (!wanted && controller !== null) {
     controller.abort();
