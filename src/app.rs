@@ -4,7 +4,14 @@
 
 #![warn(missing_docs)]
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
@@ -17,7 +24,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admin::Admin,
+    admin::{self, Admin},
     cache::{key::namespace::Namespace, price::Prices},
     config::{Config, LogLevel, StoreConfig},
     proxy::{
@@ -34,6 +41,7 @@ use crate::{
     server::{Server, Workers},
     store::{MemoryStore, OpenError, RedisClient, RedisStore, Store, StoreEvent},
     telemetry::{
+        history::{Event, History},
         log::{Log, events},
         stats::Stats,
     },
@@ -135,7 +143,7 @@ impl App {
     }
 
     /// [`bind`](Self::bind), with the log whose state the health page shows.
-    pub(crate) async fn bind_with_log(config: Config, log: Option<Log>) -> Result<Self, StartError> {
+    pub(crate) async fn bind_with_log(mut config: Config, log: Option<Log>) -> Result<Self, StartError> {
         // A taken address is reported at once. But nobody may connect yet: the connection would wait for the
         // store.
         let socket = BoundSocket::bind(config.listen, "--listen (LISTEN)")?;
@@ -146,14 +154,19 @@ impl App {
             .transpose()?;
         let count = config.workers.unwrap_or_else(cores);
         let workers = Workers::start(count).map_err(|source| StartError::Workers { count, source })?;
-        let store = open_store(&config.store).await.map_err(StartError::Store)?;
+        let history = Arc::new(History::default());
+        let on_event = marking(Arc::clone(&history));
+        let store = open_store(&config.store, on_event).await.map_err(StartError::Store)?;
         let listener = socket.listen()?;
+        // Where the system chose the port, the page tells this one.
+        config.listen = listener.local_addr().unwrap_or(config.listen);
         let admin = admin.map(BoundSocket::listen).transpose()?;
         let tasks = TaskTracker::new();
         let shared = Shared {
             namespace: Namespace::leak(&config.store.namespace),
             store,
             stats: Arc::default(),
+            history,
             watch: Arc::default(),
             accepted_credentials: AcceptedCredentials::default(),
             cors: Cors::default(),
@@ -209,6 +222,9 @@ impl App {
             tasks: tasks.clone(),
         };
         if let Some(listener) = admin {
+            let shared = Arc::clone(&proxy.shared);
+            let ended = stop_admin.clone();
+            tokio::spawn(async move { ended.run_until_cancelled(admin::keep_history(&shared)).await });
             let admin = Arc::new(Admin::new(Arc::clone(&proxy)));
             let server = Server {
                 max_connections: MAX_ADMIN_CONNECTIONS,
@@ -277,9 +293,10 @@ impl Reloader {
     /// [`StartError`], if the upstream's settings cannot be used, the running admin listener would be open to all, or
     /// the prices are in another currency than before. The old settings stay then.
     pub fn reload(&self, mut config: Config) -> Result<(), StartError> {
-        // The running store, admin listener and permits are those of the old settings.
+        // The running store, listeners and permits are those of the old settings.
         let running = self.proxy.live.load_full();
         config.store = StoreConfig { max_entry: config.store.max_entry, ..running.config.store.clone() };
+        config.listen = running.config.listen;
         config.admin.listen = running.config.admin.listen;
         config.limits.max_upstream_requests = running.config.limits.max_upstream_requests;
         if let Some(address) = config.admin.exposed() {
@@ -290,13 +307,19 @@ impl Reloader {
         count_in(&self.proxy.shared.stats, &live.config.prices)?;
         self.proxy.shared.store.set_max_entry(live.config.store.max_entry);
         self.proxy.live.store(Arc::new(live));
-        self.proxy.shared.stats.reloaded(true);
+        self.note(true);
         Ok(())
     }
 
     /// Notes that the settings could not be replaced.
     pub(crate) fn failed(&self) {
-        self.proxy.shared.stats.reloaded(false);
+        self.note(false);
+    }
+
+    fn note(&self, success: bool) {
+        let event = if success { Event::Reloaded } else { Event::ReloadFailed };
+        self.proxy.shared.stats.reloaded(success);
+        self.proxy.shared.history.mark(event, SystemTime::now());
     }
 }
 
@@ -346,10 +369,13 @@ fn bind_socket(address: SocketAddr) -> io::Result<TcpSocket> {
 ///
 /// # Errors
 /// [`OpenError`], if the URL or a file for its TLS connection cannot be used.
-pub(crate) async fn open_store(config: &StoreConfig) -> Result<Store, OpenError> {
+pub(crate) async fn open_store(
+    config: &StoreConfig,
+    on_event: impl Fn(StoreEvent) + Send + Sync + 'static,
+) -> Result<Store, OpenError> {
     let Some(url) = &config.redis else { return Ok(Store::Memory(MemoryStore::new(config.max_memory))) };
     let StoreConfig { tls, namespace, timeout, near_memory, .. } = config;
-    let client = RedisClient::open(url.expose(), tls, namespace, *timeout, log_store_event)?;
+    let client = RedisClient::open(url.expose(), tls, namespace, *timeout, on_event)?;
     let store = RedisStore::new(client, *near_memory, config.encryption());
     store.set_max_entry(config.max_entry);
     if store.client().ready(STORE_WAIT).await {
@@ -358,7 +384,21 @@ pub(crate) async fn open_store(config: &StoreConfig) -> Result<Store, OpenError>
     Ok(Store::Redis(Arc::new(store)))
 }
 
-fn log_store_event(event: StoreEvent) {
+/// Logs what happens to the store, and marks it in the history.
+fn marking(history: Arc<History>) -> impl Fn(StoreEvent) + Send + Sync + 'static {
+    move |event| {
+        let mark = match &event {
+            StoreEvent::Lost { .. } => Event::StoreLost,
+            StoreEvent::Back => Event::StoreBack,
+            StoreEvent::WritesRefused { .. } => Event::WritesRefused,
+            StoreEvent::WritesBack => Event::WritesBack,
+        };
+        history.mark(mark, SystemTime::now());
+        log_store_event(event);
+    }
+}
+
+pub(crate) fn log_store_event(event: StoreEvent) {
     match event {
         StoreEvent::Lost { reason } => {
             lifecycle(

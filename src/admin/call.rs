@@ -10,7 +10,7 @@ use crate::{
         key::{Key, namespace::Namespace},
         route::kind::Kind,
     },
-    telemetry::watch::filter::Filter,
+    telemetry::{history::Range, watch::filter::Filter},
 };
 
 /// How many entries a list has by default.
@@ -25,6 +25,10 @@ pub(super) enum Call {
     Metrics,
     /// `GET /suggest`
     Suggest,
+    /// `GET /overview`
+    Overview,
+    /// `GET /history`
+    History(Range),
     /// `GET /requests`
     Requests(Filter),
     /// `GET /entries`
@@ -60,16 +64,20 @@ impl Call {
             "/purge" => check_method(method, "POST").map(|()| Self::Purge),
             "/metrics" => check_method(method, "GET, HEAD").map(|()| Self::Metrics),
             "/suggest" => check_method(method, "GET, HEAD").map(|()| Self::Suggest),
+            "/overview" => check_method(method, "GET, HEAD").map(|()| Self::Overview),
+            "/history" => {
+                check_method(method, "GET, HEAD")?;
+                parse_range(parts.uri.query().unwrap_or_default()).map(Self::History)
+            }
             "/requests" => {
                 check_method(method, "GET")?;
                 let filter = Filter::parse(parts.uri.query().unwrap_or_default());
                 filter.map(Self::Requests).map_err(AdminError::bad_request)
             }
-            "/" => Err(AdminError::not_found(format!("{path} is not there yet"))),
             _ => match path.strip_prefix("/entries/") {
                 Some(key) => parse_entry(method, key, namespace),
                 None => Err(AdminError::not_found(
-                    "no such call: GET /metrics, GET /stats, GET /suggest, GET /requests, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
+                    "no such call: GET / (the page), GET /metrics, GET /stats, GET /suggest, GET /overview, GET /history, GET /requests, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
                 )),
             },
         }
@@ -80,7 +88,7 @@ impl Call {
     }
 }
 
-fn check_method(method: &Method, allowed: &'static str) -> Result<(), AdminError> {
+pub(super) fn check_method(method: &Method, allowed: &'static str) -> Result<(), AdminError> {
     if allowed.split(", ").any(|name| name == method.as_str()) {
         return Ok(());
     }
@@ -136,6 +144,21 @@ fn parse_list(query: &str) -> Result<Call, AdminError> {
     Ok(Call::List { kind, limit })
 }
 
+/// Without a parameter it is the last hour.
+fn parse_range(query: &str) -> Result<Range, AdminError> {
+    let mut range = Range::Hour;
+    for (name, value) in parse(query.as_bytes()) {
+        if name != "range" {
+            return Err(AdminError::bad_request(format!("{name:?} is no parameter: range")));
+        }
+        range = Range::from_name(&value).ok_or_else(|| {
+            let names = Range::ALL.map(Range::as_str).join(", ");
+            AdminError::bad_request(format!("range: {value:?} is no range: {names}"))
+        })?;
+    }
+    Ok(range)
+}
+
 #[cfg(test)]
 mod tests {
     use http::Request;
@@ -175,7 +198,14 @@ mod tests {
             ("PATCH", format!("/entries/query:{hex}"), Err(405)),
             ("GET", "/purge".to_owned(), Err(405)),
             ("POST", "/purge".to_owned(), Ok(Call::Purge)),
-            ("GET", "/".to_owned(), Err(404)),
+            ("GET", "/overview".to_owned(), Ok(Call::Overview)),
+            ("POST", "/overview".to_owned(), Err(405)),
+            ("GET", "/history".to_owned(), Ok(Call::History(Range::Hour))),
+            ("GET", "/history?range=1h".to_owned(), Ok(Call::History(Range::Hour))),
+            ("GET", "/history?range=24h".to_owned(), Ok(Call::History(Range::Day))),
+            ("GET", "/history?range=2h".to_owned(), Err(400)),
+            ("GET", "/history?since=1h".to_owned(), Err(400)),
+            ("DELETE", "/history".to_owned(), Err(405)),
             ("GET", "/metrics".to_owned(), Ok(Call::Metrics)),
             ("POST", "/metrics".to_owned(), Err(405)),
             ("GET", "/requests".to_owned(), Ok(Call::Requests(Filter::default()))),

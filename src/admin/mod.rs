@@ -1,15 +1,18 @@
 //! The admin listener: the operators' API.
 //!
 //! A call passes `auth` first, then `call` says which one it is. `entries` and `new_entry` do what concerns
-//! one entry, `purge` and `selection` what concerns many. It listens on a port of its own, so that no client
+//! one entry, `purge` and `selection` what concerns many, `page` is for people. It listens on a port of its own, so that no client
 //! of the service can reach it by a path.
 
 mod auth;
 mod call;
 mod entries;
 mod error;
+mod history;
 mod metrics;
 mod new_entry;
+mod overview;
+mod page;
 mod purge;
 mod requests;
 mod selection;
@@ -22,6 +25,7 @@ use http::{HeaderMap, Request, Response, StatusCode, request::Parts};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+pub(crate) use self::history::keep as keep_history;
 use self::{call::Call, error::AdminError};
 use crate::{
     http::validation::check_length,
@@ -75,6 +79,9 @@ impl Admin {
         {
             return Ok(self.proxy.health.page(page, &live.config, &self.proxy.shared, &parts.method).await);
         }
+        if let Some(file) = page::file(parts) {
+            return file;
+        }
         auth::check_token(&parts.headers, config)?;
         let call = Call::parse(parts, live.classify_context.namespace)?;
         let body = if call.is_write() {
@@ -105,6 +112,8 @@ impl Admin {
             Call::Requests(filter) => return requests::stream(shared, filter),
             Call::Stats => Value::Object(cache_section(shared).await),
             Call::Suggest => suggest::suggest(live, shared),
+            Call::Overview => overview::overview(&self.proxy, live).await,
+            Call::History(range) => history::history(shared, range),
             Call::List { kind, limit } => entries::list(live, shared, kind, limit).await?,
             Call::Show(key) => entries::show(shared, &key).await?,
             Call::Put(key) => entries::put(live, shared, &key, body).await?,

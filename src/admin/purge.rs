@@ -3,7 +3,10 @@
 //! An invalidated entry is never served, so that a purge counts before its sweep has begun. The sweep walks
 //! all entries; it counts and removes those that the purge is about.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, time::timeout};
@@ -17,7 +20,10 @@ use crate::{
     cache::invalidation::{Invalidation, Target},
     proxy::state::{Live, Shared},
     store::Sweep,
-    telemetry::stats::{InvalidationCause, PurgeCause},
+    telemetry::{
+        history::Event,
+        stats::{InvalidationCause, PurgeCause},
+    },
 };
 
 /// The most sweeps at once.
@@ -40,6 +46,7 @@ pub(super) async fn purge(
         }
         Selection::One(key) => {
             let removed = entries::remove_all_forms(shared, &key).await?;
+            mark(shared, PurgeCause::Key);
             return Ok(answer(removed.into()));
         }
         Selection::Many(target) => target,
@@ -52,6 +59,7 @@ pub(super) async fn purge(
     if !purge.dry_run {
         shared.store.invalidate(&targets).await?;
         shared.stats.here().invalidated(InvalidationCause::Purge, targets.len());
+        mark(shared, cause);
     }
     let sweep = Sweep { invalidation: Invalidation::new(&targets), remove: !purge.dry_run };
     let mut sweeping = shared.store.sweep(namespace, sweep, permit);
@@ -66,6 +74,10 @@ pub(super) async fn purge(
         shared.stats.here().purged(cause, count);
     }
     Ok(answer(count))
+}
+
+fn mark(shared: &Shared, cause: PurgeCause) {
+    shared.history.mark(Event::Purge(cause), SystemTime::now());
 }
 
 const fn cause(target: &Target) -> PurgeCause {

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use super::Exit;
 use crate::{
-    app::open_store,
+    app::{log_store_event, open_store},
     cache::price::{Price, Prices},
     config::{ConfigError, Errors, Loaded},
     proxy::upstream::Upstream,
@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
-    let store = match open_store(&loaded.config.store).await {
+    let store = match open_store(&loaded.config.store, log_store_event).await {
         Ok(store) => store,
         Err(OpenError { setting, reason }) => {
             let source = loaded.source(setting);

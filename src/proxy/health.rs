@@ -70,7 +70,8 @@ impl Health {
         response
     }
 
-    async fn report(&self, config: &Config, shared: &Shared) -> Value {
+    /// The health page.
+    pub(crate) async fn report(&self, config: &Config, shared: &Shared) -> Value {
         let (cache, reachable) = tokio::join!(cache_section(shared), self.reachable(config));
         let connected = cache.get("connected").and_then(Value::as_bool).unwrap_or(false);
         json!({

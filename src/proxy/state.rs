@@ -15,7 +15,7 @@ use crate::{
     },
     request::{Choices, ClassifyContext, parse_cache::ParseCache},
     store::Store,
-    telemetry::{stats::Stats, watch::Watch},
+    telemetry::{history::History, stats::Stats, watch::Watch},
 };
 
 /// What lasts as long as the process.
@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) namespace: Namespace,
     pub(crate) store: Store,
     pub(crate) stats: Arc<Stats>,
+    /// What the counters did over the last day.
+    pub(crate) history: Arc<History>,
     /// Those who read requests along.
     pub(crate) watch: Arc<Watch>,
     pub(crate) accepted_credentials: AcceptedCredentials,

@@ -1,6 +1,7 @@
 //! What operators see from outside: the log and the counters.
 
 pub(crate) mod calls;
+pub(crate) mod history;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod stats;

@@ -8,6 +8,7 @@ pub(crate) mod histogram;
 pub(crate) mod labels;
 pub(crate) mod open;
 pub(crate) mod requests;
+pub(crate) mod sums;
 
 use std::{
     array,
@@ -317,7 +318,11 @@ impl Stats {
     }
 
     pub(crate) fn seconds_saved(&self) -> f64 {
-        self.sum(|thread| &thread.millis_saved) as f64 / 1000.0
+        self.millis_saved() as f64 / 1000.0
+    }
+
+    pub(crate) fn millis_saved(&self) -> u64 {
+        self.sum(|thread| &thread.millis_saved)
     }
 
     pub(crate) fn reload_failed(&self) -> bool {
@@ -341,15 +346,7 @@ impl Stats {
 
     /// The counters as members of `/health`'s cache section.
     pub(crate) fn cache_section(&self) -> Map<String, Value> {
-        let all = |results: fn(LookupResult) -> bool, kind: Kind| -> u64 {
-            let counted = LookupResult::ALL.iter().filter(|result| results(**result));
-            counted.map(|result| self.lookups(kind, *result)).sum()
-        };
-        let per_kind = Kind::ALL.map(|kind| {
-            let hits = all(LookupResult::is_hit, kind);
-            let misses = all(|result| result == LookupResult::Miss, kind);
-            (kind, hits, misses)
-        });
+        let per_kind = Kind::ALL.map(|kind| (kind, self.hits(kind), self.misses(kind)));
         let hits = per_kind.iter().map(|(_, hits, _)| hits).sum();
         let misses = per_kind.iter().map(|(_, _, misses)| misses).sum();
         let kinds: Map<String, Value> = per_kind
@@ -359,18 +356,14 @@ impl Stats {
                 (kind.as_str().to_owned(), section)
             })
             .collect();
-        let bypassed = |kinds: fn(usize) -> bool| {
-            let places = (0..KINDS).filter(|place| kinds(*place));
-            places.map(|place| self.sum_of(|thread| thread.bypassed[place].all())).sum::<u64>()
-        };
         let members = json!({
             "hits": hits,
             "misses": misses,
             "hit_rate": hit_rate(hits, misses),
             "stale": self.sum_of(|thread| thread.requests.with_cache(cache_place(Some(CacheStatus::Stale)))),
             "coalesced": self.sum(|thread| &thread.coalesced),
-            "bypassed": bypassed(|place| place != kind_place(None)),
-            "passed": bypassed(|place| place == kind_place(None)),
+            "bypassed": self.all_bypassed(),
+            "passed": self.all_passed(),
             "errors": self.sum(|thread| &thread.errors),
             "tokens_saved": self.sum(|thread| &thread.tokens_saved),
             "seconds_saved": self.seconds_saved(),

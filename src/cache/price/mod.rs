@@ -6,7 +6,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::{iter, ops::Add};
+use std::{
+    iter,
+    ops::{Add, Sub},
+};
 
 use crate::{
     cache::invalidation::glob::{escape, matches},
@@ -86,6 +89,15 @@ impl Add for Amount {
 
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sub for Amount {
+    type Output = Self;
+
+    /// Never less than nothing.
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
     }
 }
 

@@ -1,6 +1,9 @@
 //! How often a time fell between two bounds.
 
-use std::time::Duration;
+use std::{
+    ops::{Add, Sub},
+    time::Duration,
+};
 
 use super::counter::Counter;
 use crate::time::micros;
@@ -118,6 +121,47 @@ impl Totals {
             (bound, self.counts[at])
         })
     }
+
+    /// The time that this share of all stayed within, in seconds; `None` if there are no times.
+    ///
+    /// It takes the times of a bucket to be spread evenly, and those above the last bound to be the last bound.
+    pub(crate) fn quantile(&self, bounds: &Bounds, share: f64) -> Option<f64> {
+        let rank = (self.count() as f64 * share).ceil().max(1.0);
+        let mut below = 0.0;
+        let mut lower = 0.0;
+        for (bound, count) in self.buckets(bounds) {
+            let upper = if bound.is_finite() { bound } else { lower };
+            let count = count as f64;
+            if below + count >= rank {
+                return Some(lower + (upper - lower) * (rank - below) / count);
+            }
+            below += count;
+            lower = upper;
+        }
+        None
+    }
+
+    fn with(self, other: Self, count: fn(u64, u64) -> u64) -> Self {
+        let counts = std::array::from_fn(|at| count(self.counts[at], other.counts[at]));
+        Self { counts, sum: count(self.sum, other.sum) }
+    }
+}
+
+impl Add for Totals {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        self.with(other, u64::saturating_add)
+    }
+}
+
+impl Sub for Totals {
+    type Output = Self;
+
+    /// No count is ever less than zero.
+    fn sub(self, other: Self) -> Self {
+        self.with(other, u64::saturating_sub)
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +188,31 @@ mod tests {
                     let bound = bounds.get(at).copied().unwrap_or(u64::MAX);
                     prop_assert_eq!(below, times.iter().filter(|time| **time <= bound).count() as u64);
                 }
+            }
+        }
+
+        /// A quantile is in the bucket of the time that it is about.
+        #[test]
+        fn a_quantile_is_in_the_right_bucket(
+            mut times in proptest::collection::vec(0..700_000_000_u64, 0..50),
+            share in 0.0..=1.0_f64,
+        ) {
+            let histogram = Histogram::default();
+            times.iter().for_each(|time| histogram.observe(&REQUEST_BOUNDS, Duration::from_micros(*time)));
+            let mut totals = Totals::default();
+            histogram.add_to(&mut totals);
+            times.sort_unstable();
+            let rank = ((times.len() as f64 * share).ceil() as usize).max(1);
+            let expected = times.get(rank - 1).map(|time| {
+                let bucket = REQUEST_BOUNDS.iter().position(|bound| time <= bound).unwrap_or(BOUNDS);
+                let lower = bucket.checked_sub(1).map_or(0, |below| REQUEST_BOUNDS[below]);
+                let upper = REQUEST_BOUNDS.get(bucket).copied().unwrap_or(lower);
+                (lower as f64 / SECOND as f64, upper as f64 / SECOND as f64)
+            });
+            let found = totals.quantile(&REQUEST_BOUNDS, share);
+            prop_assert_eq!(found.is_some(), expected.is_some());
+            for (found, (lower, upper)) in found.into_iter().zip(expected) {
+                prop_assert!((lower - 1e-9..=upper + 1e-9).contains(&found), "{found} in {lower}..={upper}");
             }
         }
     }

@@ -80,6 +80,12 @@ impl Requests {
         routes.flat_map(|requests| &requests[cache]).map(Counter::get).sum()
     }
 
+    /// The requests of all routes whose status is of this class.
+    pub(crate) fn with_status(&self, status: usize) -> u64 {
+        let routes = self.0.iter().filter_map(OnceLock::get);
+        routes.flat_map(|requests| requests.iter()).map(|statuses| statuses[status].get()).sum()
+    }
+
     pub(crate) fn get(&self, route: usize, cache: usize, status: usize) -> u64 {
         self.0.get(route).and_then(OnceLock::get).map_or(0, |requests| requests[cache][status].get())
     }
@@ -121,5 +127,7 @@ mod tests {
         requests.count(RouteNumber(u16::MAX), 0, 0);
         requests.count(RouteNumber(7), 1, 2);
         assert_eq!((requests.get(7, 1, 2), requests.get(7, 1, 1), requests.get(8, 1, 2)), (1, 0, 0));
+        assert_eq!([0, 1, 2].map(|place| requests.with_status(place)), [0, 0, 1]);
+        assert_eq!([0, 1, 2].map(|place| requests.with_cache(place)), [0, 1, 0]);
     }
 }

@@ -2,8 +2,10 @@
 
 mod auth;
 mod entries;
+mod figures;
 mod foreign_keys;
 mod glob_patterns;
+mod page;
 mod purge;
 mod put;
 mod requests;

@@ -13,13 +13,15 @@ const CANARY: &str = "canary";
 const SECRET_QUERY: &str = "?api_key=canary-1&key=canary-2&token=canary-3&sig=canary-4&password=canary-5";
 
 /// The pages for operators.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 14] = [
     "/",
     "/health",
     "/health/live",
     "/health/ready",
     "/stats",
     "/metrics",
+    "/overview",
+    "/history?range=24h",
     "/entries?kind=query",
     "/entries?kind=other",
     "/entries?limit=1",
