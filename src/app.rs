@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tokio::{
     net::{TcpListener, TcpSocket},
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -36,6 +36,7 @@ use crate::{
         invalidate::settling::Settling,
         not_stored::NotStored,
         passthrough::preset_hint::PresetHint,
+        reload::{ReloadCall, Reloads},
         state::{Live, Shared},
     },
     server::{Server, Workers},
@@ -174,6 +175,7 @@ impl App {
             settling: Settling::default(),
             preset_hint: PresetHint::default(),
             not_stored: NotStored::default(),
+            reloads: Reloads::default(),
             insight: Insight::new(config.insight_memory),
             tasks: tasks.clone(),
         };
@@ -287,6 +289,11 @@ async fn drain(proxy: &Proxy, stop: &CancellationToken, tasks: &TaskTracker) {
 }
 
 impl Reloader {
+    /// The reloads that operators ask for on the admin listener.
+    pub(crate) fn calls(&self) -> mpsc::Receiver<ReloadCall> {
+        self.proxy.shared.reloads.listen()
+    }
+
     /// Applies `config`, except for the settings that need a restart.
     ///
     /// # Errors

@@ -45,6 +45,8 @@ pub(super) enum Call {
     Remove(Key),
     /// `POST /purge`
     Purge,
+    /// `POST /reload`
+    Reload,
 }
 
 impl Call {
@@ -62,6 +64,7 @@ impl Call {
                 parse_list(parts.uri.query().unwrap_or_default())
             }
             "/purge" => check_method(method, "POST").map(|()| Self::Purge),
+            "/reload" => check_method(method, "POST").map(|()| Self::Reload),
             "/metrics" => check_method(method, "GET, HEAD").map(|()| Self::Metrics),
             "/suggest" => check_method(method, "GET, HEAD").map(|()| Self::Suggest),
             "/overview" => check_method(method, "GET, HEAD").map(|()| Self::Overview),
@@ -77,14 +80,14 @@ impl Call {
             _ => match path.strip_prefix("/entries/") {
                 Some(key) => parse_entry(method, key, namespace),
                 None => Err(AdminError::not_found(
-                    "no such call: GET / (the page), GET /metrics, GET /stats, GET /suggest, GET /overview, GET /history, GET /requests, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, GET /health",
+                    "no such call: GET / (the page), GET /metrics, GET /stats, GET /suggest, GET /overview, GET /history, GET /requests, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, POST /reload, GET /health",
                 )),
             },
         }
     }
 
     pub(super) const fn is_write(&self) -> bool {
-        matches!(self, Self::Put(_) | Self::Remove(_) | Self::Purge)
+        matches!(self, Self::Put(_) | Self::Remove(_) | Self::Purge | Self::Reload)
     }
 }
 
@@ -198,6 +201,8 @@ mod tests {
             ("PATCH", format!("/entries/query:{hex}"), Err(405)),
             ("GET", "/purge".to_owned(), Err(405)),
             ("POST", "/purge".to_owned(), Ok(Call::Purge)),
+            ("GET", "/reload".to_owned(), Err(405)),
+            ("POST", "/reload".to_owned(), Ok(Call::Reload)),
             ("GET", "/overview".to_owned(), Ok(Call::Overview)),
             ("POST", "/overview".to_owned(), Err(405)),
             ("GET", "/history".to_owned(), Ok(Call::History(Range::Hour))),

@@ -22,7 +22,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, request::Parts};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 pub(crate) use self::history::keep as keep_history;
@@ -33,8 +33,9 @@ use crate::{
         Proxy,
         body::{self, ReadLimits},
         health::cache_section,
+        reload::Reloaded,
         response::{self, body::ResponseBody},
-        state::Live,
+        state::{Live, Shared},
     },
     request::{client_body::ClientBody, connection::Connection, dispatch::HealthPage},
 };
@@ -118,8 +119,23 @@ impl Admin {
             Call::Show(key) => entries::show(shared, &key).await?,
             Call::Put(key) => entries::put(live, shared, &key, body).await?,
             Call::Remove(key) => entries::remove(shared, &key).await?,
+            Call::Reload => reload(shared).await?,
             Call::Purge => purge::purge(live, shared, &self.sweeps, body).await?,
         };
         Ok(response::json(StatusCode::OK, answer.to_string().into_bytes()))
+    }
+}
+
+/// `POST /reload`
+async fn reload(shared: &Shared) -> Result<Value, AdminError> {
+    match shared.reloads.ask().await {
+        Some(Ok(Reloaded { changed, waiting_for_restart })) => {
+            Ok(json!({"changed": changed, "waiting_for_restart": waiting_for_restart}))
+        }
+        Some(Err(errors)) => {
+            let message = format!("the old settings stay: {}", errors.join("; "));
+            Err(AdminError::new(StatusCode::UNPROCESSABLE_ENTITY, message))
+        }
+        None => Err(AdminError::new(StatusCode::NOT_IMPLEMENTED, "whoever runs this sidecache reloads it")),
     }
 }

@@ -12,6 +12,7 @@ mod init;
 mod man;
 mod presets;
 mod purge;
+mod reload;
 mod requests;
 mod serve;
 mod simulate;
@@ -101,6 +102,10 @@ enum Command {
   sidecache purge --tag 42 --dry-run
   sidecache purge --pattern 'query:*'")]
     Purge(purge::Arguments),
+    /// Have a running sidecache read its settings again.
+    #[command(after_help = "Examples:
+  sidecache reload")]
+    Reload(reload::Arguments),
     /// Send recorded requests through a running sidecache.
     #[command(after_help = "Examples:
   sidecache warm requests.jsonl --concurrency 8")]
@@ -136,6 +141,7 @@ impl Command {
             | Self::Tail(_)
             | Self::Top(_)
             | Self::Purge(_)
+            | Self::Reload(_)
             | Self::Warm(_)
             | Self::Simulate(_)
             | Self::Completions(_)
@@ -263,6 +269,9 @@ pub fn run(cli: &Cli) -> Exit {
         }
         Command::Top(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(top::run(&loaded.config, arguments)))
+        }
+        Command::Reload(arguments) => {
+            with_settings(load, |loaded, runtime| runtime.block_on(reload::run(&loaded.config, arguments)))
         }
         Command::Purge(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(purge::run(&loaded.config, arguments)))

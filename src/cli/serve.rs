@@ -6,7 +6,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Exit, Flags, welcome};
 use crate::{
     app::{App, Reloader, lifecycle},
-    config::{self, Loaded, LogLevel},
+    config::{self, Errors, Loaded, LogLevel},
+    proxy::reload::{ReloadOutcome, Reloaded},
     telemetry::log::{self, Log, events},
 };
 
@@ -67,37 +68,57 @@ fn with_the_same_file(flags: Flags, started: &Loaded) -> Flags {
     Flags { config: flags.config.or_else(|| started.file.clone()), ..flags }
 }
 
-/// At each hangup, reopens the log file and reads the settings again. Settings with a fault change nothing.
+/// At each hangup, and each call of an operator, reopens the log file and reads the settings again.
 async fn reload_on(mut hangup: Signal, reloader: Reloader, log: Log, started: Loaded, flags: Flags) {
-    let mut running = started.clone();
-    while hangup.recv().await.is_some() {
-        log.reopen();
-        let new = match flags.load(Vec::new()) {
-            Ok(new) => new,
-            Err(errors) => {
-                reloader.failed();
-                let errors: Vec<_> = errors.0.iter().map(ToString::to_string).collect();
-                lifecycle(LogLevel::Error, "reload failed: the old settings stay", json!({"errors": errors}));
-                continue;
-            }
-        };
-        let waiting_for_restart = config::restart_only(&started, &new);
-        if let Err(error) = reloader.reload(new.config.clone()) {
-            reloader.failed();
-            let errors = [error.to_string()];
-            lifecycle(LogLevel::Error, "reload failed: the old settings stay", json!({"errors": errors}));
-            continue;
+    let mut calls = reloader.calls();
+    let mut reload = Reload { reloader, log, running: started.clone(), started, flags };
+    loop {
+        tokio::select! {
+            Some(()) = hangup.recv() => drop(reload.run()),
+            // Who has left does not need the answer.
+            Some(call) = calls.recv() => drop(call.send(reload.run())),
+            else => return,
         }
-        log.set_level(new.config.log.level);
-        lifecycle(
-            LogLevel::Info,
-            "reloaded",
-            json!({
-                "changed": config::changed(&running, &new),
-                "settings": settings(&new),
-                "waiting_for_restart": waiting_for_restart,
-            }),
-        );
-        running = new;
+    }
+}
+
+/// Reads the settings again.
+struct Reload {
+    reloader: Reloader,
+    log: Log,
+    /// The settings of the start.
+    started: Loaded,
+    /// Those in force.
+    running: Loaded,
+    flags: Flags,
+}
+
+impl Reload {
+    /// Settings with a fault change nothing.
+    fn run(&mut self) -> ReloadOutcome {
+        self.log.reopen();
+        self.apply().inspect_err(|errors| {
+            self.reloader.failed();
+            lifecycle(LogLevel::Error, "reload failed: the old settings stay", json!({"errors": errors}));
+        })
+    }
+
+    fn apply(&mut self) -> ReloadOutcome {
+        let errors = |errors: Errors| errors.0.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let new = self.flags.load(Vec::new()).map_err(errors)?;
+        self.reloader.reload(new.config.clone()).map_err(|error| vec![error.to_string()])?;
+        self.log.set_level(new.config.log.level);
+        let reloaded = Reloaded {
+            changed: config::changed(&self.running, &new),
+            waiting_for_restart: config::restart_only(&self.started, &new),
+        };
+        let members = json!({
+            "changed": reloaded.changed,
+            "settings": settings(&new),
+            "waiting_for_restart": reloaded.waiting_for_restart,
+        });
+        lifecycle(LogLevel::Info, "reloaded", members);
+        self.running = new;
+        Ok(reloaded)
     }
 }

@@ -30,6 +30,7 @@ pub(crate) mod model_call;
 pub(crate) mod not_stored;
 pub(crate) mod passthrough;
 pub(crate) mod plan;
+pub(crate) mod reload;
 pub(crate) mod response;
 pub(crate) mod revalidate;
 pub(crate) mod state;

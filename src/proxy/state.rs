@@ -11,7 +11,7 @@ use crate::{
     proxy::{
         accepted_credentials::AcceptedCredentials, coalesce::registry::InFlight, cors::Cors,
         insight::Insight, invalidate::settling::Settling, not_stored::NotStored,
-        passthrough::preset_hint::PresetHint, upstream::Upstream,
+        passthrough::preset_hint::PresetHint, reload::Reloads, upstream::Upstream,
     },
     request::{Choices, ClassifyContext, parse_cache::ParseCache},
     store::Store,
@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) cors: Cors,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) not_stored: NotStored,
+    pub(crate) reloads: Reloads,
     pub(crate) insight: Insight,
     pub(crate) preset_hint: PresetHint,
     /// What services work on, although they have answered.

@@ -3,6 +3,7 @@
 mod explain;
 mod help;
 mod purge;
+mod reload;
 mod simulate;
 mod stats;
 mod tail;
