@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use clap::Args;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
@@ -88,6 +89,21 @@ fn local_url(address: SocketAddr) -> String {
         });
     }
     format!("http://{address}")
+}
+
+/// Which running sidecache is called.
+#[derive(Debug, Args)]
+pub(super) struct AdminListener {
+    /// The running sidecache's admin listener [default: what admin.listen says].
+    #[arg(long, value_name = "URL", value_parser = listener_url)]
+    admin: Option<String>,
+}
+
+impl AdminListener {
+    /// `None` takes the configuration's.
+    pub(super) fn url(&self) -> Option<&str> {
+        self.admin.as_deref()
+    }
 }
 
 /// An admin call: `POST` with a body, else `GET`.

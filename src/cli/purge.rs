@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Exit,
-    client::{AdminCall, listener_url},
+    client::{AdminCall, AdminListener},
     spinner,
     stats::grouped,
 };
@@ -23,9 +23,8 @@ pub(super) struct Arguments {
     /// Do not ask before all entries are removed.
     #[arg(long)]
     yes: bool,
-    /// The running sidecache's admin listener [default: what admin.listen says].
-    #[arg(long, value_name = "URL", value_parser = listener_url)]
-    admin: Option<String>,
+    #[command(flatten)]
+    listener: AdminListener,
 }
 
 /// Exactly one of these.
@@ -62,7 +61,7 @@ impl Selection {
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
-    let target = target(config, arguments.admin.as_deref());
+    let target = target(config, arguments.listener.url());
     let asks = arguments.selection.all && !arguments.dry_run && !arguments.yes && io::stdin().is_terminal();
     if asks && !confirmed(&format!("Remove all entries of {target}? [y/N] ")) {
         return Exit::failure("nothing was purged");
@@ -70,7 +69,7 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
     let (name, value) = arguments.selection.member();
     let body = json!({name: value, "dry_run": arguments.dry_run});
     let call = AdminCall {
-        url: arguments.admin.as_deref(),
+        url: arguments.listener.url(),
         path: "/purge",
         body: Some(body),
         answer_member: "purged",

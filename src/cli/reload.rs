@@ -5,20 +5,19 @@ use serde_json::{Value, json};
 
 use super::{
     Exit,
-    client::{AdminCall, listener_url},
+    client::{AdminCall, AdminListener},
 };
 use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The running sidecache's admin listener [default: what admin.listen says].
-    #[arg(long, value_name = "URL", value_parser = listener_url)]
-    admin: Option<String>,
+    #[command(flatten)]
+    listener: AdminListener,
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
     let call = AdminCall {
-        url: arguments.admin.as_deref(),
+        url: arguments.listener.url(),
         path: "/reload",
         body: Some(json!({})),
         answer_member: "changed",

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::{
     Exit,
-    client::{AdminCall, listener_url},
+    client::{AdminCall, AdminListener},
+    requests::escaped,
 };
 use crate::config::Config;
 
@@ -19,14 +20,13 @@ pub(super) struct Arguments {
     /// Print JSON.
     #[arg(long, conflicts_with = "toml")]
     json: bool,
-    /// The running sidecache's admin listener [default: what admin.listen says].
-    #[arg(long, value_name = "URL", value_parser = listener_url)]
-    admin: Option<String>,
+    #[command(flatten)]
+    listener: AdminListener,
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
     let call = AdminCall {
-        url: arguments.admin.as_deref(),
+        url: arguments.listener.url(),
         path: "/suggest",
         body: None,
         answer_member: "almost_hits",
@@ -43,10 +43,13 @@ fn items<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
     answer[name].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// A text without control characters, which a terminal would obey.
-fn plain(value: &Value) -> String {
-    let text = value.as_str().unwrap_or_default();
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+fn shown(value: &Value) -> String {
+    escaped(value.as_str().unwrap_or_default())
+}
+
+/// A line to paste, whose backslashes are its own, without control characters, which a terminal would obey.
+fn plain(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn table(answer: &Value) -> String {
@@ -57,23 +60,23 @@ fn table(answer: &Value) -> String {
         let _ = writeln!(
             out,
             "{}: only {} differs from a stored question's in {} misses, {share:.0} % of the route's.",
-            plain(&found["route"]),
-            plain(&found["part"]),
+            shown(&found["route"]),
+            shown(&found["part"]),
             found["misses"],
         );
-        let _ = writeln!(out, "  Left out of the key, {}.", plain(&found["means"]));
+        let _ = writeln!(out, "  Left out of the key, {}.", shown(&found["means"]));
         indent(&mut out, found);
     }
     for found in items(answer, "uncovered") {
         let _ = writeln!(
             out,
             "{} {}: no route covers it. {} requests, {} of them as before; questions: {}, answers: {}.",
-            plain(&found["method"]),
-            plain(&found["path"]),
+            shown(&found["method"]),
+            shown(&found["path"]),
             found["requests"],
             found["repeats"],
-            plain(&found["questions"]),
-            plain(&found["answers"]),
+            shown(&found["questions"]),
+            shown(&found["answers"]),
         );
         indent(&mut out, found);
     }
@@ -85,7 +88,7 @@ fn table(answer: &Value) -> String {
 
 fn indent(out: &mut String, found: &Value) {
     for line in found["line"].as_str().unwrap_or_default().lines() {
-        let _ = writeln!(out, "    {}", plain(&line.into()));
+        let _ = writeln!(out, "    {}", plain(line));
     }
     out.push('\n');
 }
@@ -97,9 +100,9 @@ fn toml(answer: &Value) -> String {
         let _ = writeln!(
             out,
             "# {}: {}. {}.",
-            plain(&found["route"]),
-            plain(&found["part"]),
-            plain(&found["means"])
+            shown(&found["route"]),
+            shown(&found["part"]),
+            shown(&found["means"])
         );
         let line = found["line"].as_str().unwrap_or_default();
         let is_table = line.starts_with("[[route]]");
@@ -107,13 +110,13 @@ fn toml(answer: &Value) -> String {
             let _ = writeln!(out, "# Into the table of that route:");
         }
         let start = if is_table { "" } else { "#" };
-        line.lines().for_each(|line| out.extend([start, &plain(&line.into()), "\n"]));
+        line.lines().for_each(|line| out.extend([start, &plain(line), "\n"]));
         out.push('\n');
     }
     for found in items(answer, "uncovered").iter().filter(|found| found["line"].is_string()) {
         let _ = writeln!(out, "# {} requests, {} of them as before.", found["requests"], found["repeats"]);
         let line = found["line"].as_str().unwrap_or_default();
-        line.lines().for_each(|line| out.extend([&plain(&line.into()), "\n"]));
+        line.lines().for_each(|line| out.extend([&plain(line), "\n"]));
         out.push('\n');
     }
     out

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{
     Exit,
-    client::listener_url,
+    client::AdminListener,
     requests::{Ended, Requests, Told, escaped},
 };
 use crate::{config::Config, telemetry::watch::event::plain};
@@ -32,9 +32,8 @@ pub(super) struct Arguments {
     /// Print each event's JSON.
     #[arg(long)]
     json: bool,
-    /// The running sidecache's admin listener [default: what admin.listen says].
-    #[arg(long, value_name = "URL", value_parser = listener_url)]
-    admin: Option<String>,
+    #[command(flatten)]
+    listener: AdminListener,
 }
 
 impl Arguments {
@@ -52,7 +51,7 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
     if arguments.routes.len() > 1 {
         return Exit::failure("--route: name one route, or none for all of them");
     }
-    let open = async || Requests::open(arguments.admin.as_deref(), &arguments.filter(), config).await;
+    let open = async || Requests::open(arguments.listener.url(), &arguments.filter(), config).await;
     let mut requests = match open().await {
         Ok(requests) => requests,
         Err(error) => return Exit::failure(error),

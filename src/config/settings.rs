@@ -255,7 +255,7 @@ pub(super) static ROUTE_KEYS: [TableKey; 41] = [
     ),
     route_key("vary_by", "The query parameters that count for the key; all where there are none."),
     route_key("mask", "Regular expressions: what they match inside texts does not count in the key."),
-    route_key("batch", "The list in a request's body of which each element has an entry of its own."),
+    route_key("batch", "The list in a request's body whose elements have an entry each."),
     route_key("batch_answer", "The lists in an answer with an element for each of these, in the same order."),
     route_key("good_ends", "Further finish and stop reasons that end an answer well."),
     route_key(
@@ -286,16 +286,13 @@ const fn price_key(key: &'static str, about: &'static str) -> TableKey {
 
 /// Every key of a `[[price]]` table.
 pub(super) static PRICE_KEYS: [TableKey; 6] = [
-    price_key("model", "The models that it is for, * for any text. Required."),
+    price_key("model", "The models that it is for; * matches any text. Required."),
     price_key("input", "What a million tokens of questions cost. Required."),
     price_key(
         "cached_input",
-        "The same, for tokens that the provider's own prompt cache had; input where there is none.",
+        "The same, for tokens from the provider's own prompt cache; if left out, as input.",
     ),
-    price_key(
-        "cache_write",
-        "The same, for tokens that the provider wrote to that cache; input where there is none.",
-    ),
+    price_key("cache_write", "The same, for tokens written to that cache; if left out, as input."),
     price_key("output", "What a million tokens of answers cost. Required."),
     price_key("currency", "Of all that: three capital letters, the same in all prices. Required."),
 ];

@@ -193,16 +193,17 @@ async fn look(plan: &mut FillPlan, batch: &Batch) -> (Stored, CacheReport) {
     let (all, hits) = (batch.order().len(), stored.hits(batch.order()));
     let stats = shared.stats.here();
     let count = |result, lookups: usize| stats.lookups_that(context.route.kind, result).add(lookups as u64);
+    let took = started.elapsed();
+    let (others, outcome) = match stored.failed {
+        true => (LookupResult::Error, StoreOutcome::Error),
+        false => (LookupResult::Miss, StoreOutcome::Ok),
+    };
     count(LookupResult::Hit, hits);
+    count(others, all - hits);
+    stats.store_call(StoreCall::Get, outcome, took);
     if stored.failed {
         stats.errors.increment();
-        count(LookupResult::Error, all - hits);
-    } else {
-        count(LookupResult::Miss, all - hits);
     }
-    let outcome = if stored.failed { StoreOutcome::Error } else { StoreOutcome::Ok };
-    stats.store_call(StoreCall::Get, outcome, started.elapsed());
-    let took = started.elapsed();
     context.exchange.log_step(Operation::CacheLookup { hit: hits == all }, took, !stored.failed);
     let forward = if hits > 0 { Forward::Partial } else { stored.forward };
     let inputs = (all > 1).then_some((hits, all));

@@ -99,7 +99,7 @@ pub(super) const fn advice(reason: Reason) -> Advice {
         Reason::TooLarge => ("The answer is larger than store.max_entry.", "Raise store.max_entry."),
         Reason::Truncated => (
             "The answer was cut off, or failed.",
-            "The log's error line with the same request_id says by whom.",
+            "The log's error line with the same request_id says who broke it off.",
         ),
         Reason::Unframed => (
             "Nothing shows where the answer ends.",
@@ -118,7 +118,7 @@ pub(super) const fn advice(reason: Reason) -> Advice {
             "The answer lacks what the route's require asks for.",
             "Look at the service's answer, or change require.",
         ),
-        Reason::NotAsAsked => ("JSON was asked for, and the answer's text is none.", SERVICE_LOG),
+        Reason::NotAsAsked => ("The request asked for JSON, and the answer's text is not JSON.", SERVICE_LOG),
         Reason::UnreadVectors => ("The answer is not one vector for each input.", SERVICE_LOG),
         Reason::UnreadBatch => (
             "The answer has not one element for each input.",

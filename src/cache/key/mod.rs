@@ -3,6 +3,7 @@
 //! `docs/CACHING.md` says what goes into a key, what does not, and why.
 
 mod digest;
+mod input;
 mod multipart;
 pub(crate) mod namespace;
 
@@ -14,8 +15,9 @@ use std::{
 use serde::{Serialize, Serializer};
 
 pub use self::digest::{Body, BodyDigest, Request, digest, is_keyed};
-pub(crate) use self::digest::{InputDigests, each_keyed_header, write_normal_form};
+pub(crate) use self::digest::{each_keyed_header, write_normal_form};
 pub(crate) use self::digest::{head_digest, headers_in_key, whole_digest};
+pub(crate) use self::input::InputDigests;
 pub(crate) use self::multipart::normal_form as multipart_form;
 use crate::{
     cache::{encryption::Encryption, key::namespace::Namespace, route::kind::Kind},

@@ -182,7 +182,7 @@ pub struct Route {
     pub vary_by: Option<Vec<String>>,
     /// What does not count in any text of a body.
     pub mask: Vec<Mask>,
-    /// The list of which each element has an entry of its own, and the lists of answers.
+    /// The list whose elements have an entry each, and the lists of answers.
     pub batch: Option<BatchLists>,
     /// Further words that end an answer well.
     pub good_ends: Vec<String>,

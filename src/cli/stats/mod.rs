@@ -9,15 +9,14 @@ use serde_json::{Map, Value};
 
 use super::{
     Exit,
-    client::{AdminCall, listener_url},
+    client::{AdminCall, AdminListener},
 };
 use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The running sidecache's admin listener [default: what admin.listen says].
-    #[arg(long, value_name = "URL", value_parser = listener_url)]
-    admin: Option<String>,
+    #[command(flatten)]
+    listener: AdminListener,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -38,7 +37,7 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
 }
 
 async fn ask(config: &Config, arguments: &Arguments) -> Result<Value, String> {
-    let url = arguments.admin.as_deref();
+    let url = arguments.listener.url();
     AdminCall { url, path: "/stats", body: None, answer_member: "hit_rate" }.send(config).await
 }
 

@@ -3,6 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::metrics::{Metrics, Wanted};
+use crate::telemetry::stats::histogram::time_at;
 
 const REQUESTS: &str = "sidecache_requests_total";
 const LOOKUPS: &str = "sidecache_lookups_total";
@@ -55,30 +56,19 @@ impl Interval<'_> {
         share(self.hits(kind), self.misses(kind))
     }
 
-    /// The time, in seconds, that the share `quantile` of the requests with this word of `X-Cache` took at most: within
-    /// a bucket, as if they were spread evenly.
+    /// The time, in seconds, that the share `quantile` of the requests with this word of `X-Cache` took at most.
     pub(super) fn quantile(&self, quantile: f64, cache: &str) -> Option<f64> {
         let wanted = [("cache", cache)];
         let before = self.from.map_or(Vec::new(), |from| from.buckets(DURATIONS, &wanted));
         let earlier = |bound| before.iter().find(|(own, _)| *own == bound).map_or(0.0, |(_, count)| *count);
         let buckets = self.to.buckets(DURATIONS, &wanted);
-        let counts: Vec<_> =
-            buckets.into_iter().map(|(bound, count)| (bound, count - earlier(bound))).collect();
-        let all = counts.last().map(|(_, count)| *count).filter(|count| *count > 0.0)?;
-        let rank = quantile * all;
-        let (mut low, mut below) = (0.0, 0.0);
-        for (bound, count) in counts {
-            if count >= rank && count > below {
-                // Nobody knows how far above the last bound.
-                return Some(if bound.is_finite() {
-                    low + (bound - low) * (rank - below) / (count - below)
-                } else {
-                    low
-                });
-            }
-            (low, below) = (bound, count);
-        }
-        None
+        let mut below = 0.0;
+        let own_counts = buckets.into_iter().map(|(bound, count)| {
+            let up_to = count - earlier(bound);
+            (bound, up_to - std::mem::replace(&mut below, up_to))
+        });
+        let own_counts: Vec<_> = own_counts.collect();
+        (below > 0.0).then(|| time_at(quantile * below, own_counts)).flatten()
     }
 
     /// The routes, those with the most requests first.

@@ -30,7 +30,7 @@ use self::{
 };
 use super::{
     Exit,
-    client::{AdminCall, admin_url, listener_url},
+    client::{AdminCall, AdminListener, admin_url},
     requests::Requests,
 };
 use crate::{config::Config, time::unix_seconds};
@@ -46,16 +46,15 @@ const FRAME: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The running sidecache's admin listener [default: what admin.listen says].
-    #[arg(long, value_name = "URL", value_parser = listener_url)]
-    admin: Option<String>,
+    #[command(flatten)]
+    listener: AdminListener,
 }
 
 pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
     if !io::stdout().is_terminal() {
         return Exit::failure("top needs a terminal; elsewhere, there is `sidecache stats --watch`");
     }
-    let url = arguments.admin.as_deref();
+    let url = arguments.listener.url();
     let first = match scrape(url, config).await {
         Ok(page) => page,
         Err(error) => return Exit::failure(error),

@@ -122,29 +122,32 @@ impl Totals {
         })
     }
 
-    /// The time that this share of all stayed within, in seconds; `None` if there are no times.
-    ///
-    /// It takes the times of a bucket to be spread evenly, and those above the last bound to be the last bound.
+    /// The time that this share of all stayed within, in seconds, as [`time_at`] finds it; `None` if there are no times.
     pub(crate) fn quantile(&self, bounds: &Bounds, share: f64) -> Option<f64> {
         let rank = (self.count() as f64 * share).ceil().max(1.0);
-        let mut below = 0.0;
-        let mut lower = 0.0;
-        for (bound, count) in self.buckets(bounds) {
-            let upper = if bound.is_finite() { bound } else { lower };
-            let count = count as f64;
-            if below + count >= rank {
-                return Some(lower + (upper - lower) * (rank - below) / count);
-            }
-            below += count;
-            lower = upper;
-        }
-        None
+        time_at(rank, self.buckets(bounds).map(|(bound, count)| (bound, count as f64)))
     }
 
     fn with(self, other: Self, count: fn(u64, u64) -> u64) -> Self {
         let counts = std::array::from_fn(|at| count(self.counts[at], other.counts[at]));
         Self { counts, sum: count(self.sum, other.sum) }
     }
+}
+
+/// The time, in seconds, within which `rank` of all were over; `None` if there are fewer. Each of the `buckets` has its
+/// upper bound in seconds and its own count, and its times are taken to be spread evenly. Nobody knows how far above the
+/// last bound a time is: it counts as that bound.
+pub(crate) fn time_at(rank: f64, buckets: impl IntoIterator<Item = (f64, f64)>) -> Option<f64> {
+    let (mut lower, mut below) = (0.0, 0.0);
+    for (bound, count) in buckets {
+        let upper = if bound.is_finite() { bound } else { lower };
+        if count > 0.0 && below + count >= rank {
+            return Some(lower + (upper - lower) * (rank - below) / count);
+        }
+        below += count;
+        lower = upper;
+    }
+    None
 }
 
 impl Add for Totals {

@@ -5,14 +5,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use proptest::{
-    prelude::*,
-    test_runner::{Config, TestRunner},
-};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Gate, Received, RedisServer, Script, Setup, Sidecache, Upstream, eventually, run, soon,
+    Answer, Gate, Received, RedisServer, Script, Setup, Sidecache, Upstream, eventually,
+    random::random_steps, run, soon,
 };
 
 const ROUTE: &str = "[[route]]\nmatch = \"POST /batch\"\nkind = \"query\"\nbatch = \"/inputs\"\n\
@@ -299,22 +297,17 @@ async fn check(sidecache: &Sidecache, upstream: &Upstream, stored: &mut HashSet<
 }
 
 fn random_batches(cases: u32, settings: impl Fn(Setup) -> Setup) {
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    let checked = runner.run(&proptest::collection::vec(step(), 1..24), |steps| {
-        run(async {
-            let behavior = Arc::new(Mutex::new(Behavior::Good));
-            let current = Arc::clone(&behavior);
-            let upstream = Upstream::start(move |request| behaving(request, *current.lock().unwrap())).await;
-            let sidecache = settings(Setup::to(&upstream.url()).config(ROUTE)).start().await;
-            let mut stored = HashSet::new();
-            for step in &steps {
-                *behavior.lock().unwrap() = step.2;
-                check(&sidecache, &upstream, &mut stored, step).await;
-            }
-        });
-        Ok(())
+    random_steps(cases, step(), async |steps| {
+        let behavior = Arc::new(Mutex::new(Behavior::Good));
+        let current = Arc::clone(&behavior);
+        let upstream = Upstream::start(move |request| behaving(request, *current.lock().unwrap())).await;
+        let sidecache = settings(Setup::to(&upstream.url()).config(ROUTE)).start().await;
+        let mut stored = HashSet::new();
+        for step in steps {
+            *behavior.lock().unwrap() = step.2;
+            check(&sidecache, &upstream, &mut stored, step).await;
+        }
     });
-    checked.unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]

@@ -2,17 +2,14 @@
 
 use std::collections::HashSet;
 
-use proptest::{
-    prelude::*,
-    test_runner::{Config, TestRunner},
-};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::fake_service::{
     self, AZURE, Behavior, FakeService, Fault, OLLAMA, OLLAMA_OLDER, OPENAI, cost, inputs, refusal, tokens,
     vector, vectors_of,
 };
-use crate::support::{Answer, RedisServer, Setup, Sidecache, run};
+use crate::support::{Answer, RedisServer, Setup, Sidecache, random::random_steps};
 
 /// A request, and how the service answers if it is asked.
 #[derive(Clone, Debug)]
@@ -175,24 +172,16 @@ fn received(step: &Step, body: &Value, all: &[Value], answer: &Answer, tokens: u
 }
 
 fn random_batches(cases: u32, settings: impl Fn(Setup) -> Setup) {
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    let checked = runner.run(&proptest::collection::vec(step(), 1..24), |steps| {
-        run(async {
-            let service = FakeService::start().await;
-            let sidecache = settings(Setup::to(&service.upstream.url())).start().await;
-            let mut expected = Expected::default();
-            for step in &steps {
-                check(&sidecache, &service, &mut expected, step).await;
-            }
-            let counted = sidecache.health().await["cache"]["kinds"]["embedding"].clone();
-            assert_eq!(
-                (&counted["hits"], &counted["misses"]),
-                (&json!(expected.hits), &json!(expected.misses))
-            );
-        });
-        Ok(())
+    random_steps(cases, step(), async |steps| {
+        let service = FakeService::start().await;
+        let sidecache = settings(Setup::to(&service.upstream.url())).start().await;
+        let mut expected = Expected::default();
+        for step in steps {
+            check(&sidecache, &service, &mut expected, step).await;
+        }
+        let counted = sidecache.health().await["cache"]["kinds"]["embedding"].clone();
+        assert_eq!((&counted["hits"], &counted["misses"]), (&json!(expected.hits), &json!(expected.misses)));
     });
-    checked.unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[test]

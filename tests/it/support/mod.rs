@@ -7,6 +7,7 @@ pub(crate) mod fault_proxy;
 pub(crate) mod golden;
 pub(crate) mod logs;
 pub(crate) mod measurements;
+pub(crate) mod random;
 pub(crate) mod raw_client;
 pub(crate) mod redis;
 pub(crate) mod samples;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::dialect::own_ids;
+use crate::http::sse::Framing;
 
 fn without_opened(framing: Framing, body: &[u8], named: &[String]) -> Result<Option<Bytes>, Reason> {
     IdEdit::new(RequestIds { named, own: &[] }, &[], &Opens::default()).apply(framing, body)
