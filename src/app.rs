@@ -45,6 +45,7 @@ use crate::{
         history::{Event, History},
         log::{Log, events},
         stats::Stats,
+        traces::{Flush, Traces},
     },
 };
 
@@ -81,6 +82,9 @@ pub enum StartError {
         "the upstream is https:// and no root certificates were found ({0}); install ca-certificates, or name a bundle in SSL_CERT_FILE"
     )]
     Certificates(io::Error),
+    /// Traces cannot be exported.
+    #[error("otel.endpoint (OTEL_EXPORTER_OTLP_ENDPOINT) cannot be used: {0}")]
+    Traces(String),
     /// A reload would count money in another currency than before.
     #[error("the prices are in {new}, and the sums so far are in {counted}; restart to change the currency")]
     Currency {
@@ -125,6 +129,8 @@ pub struct App {
     /// A permit for each request to the upstream.
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
+    /// Sends the last spans of traces.
+    flush: Option<Flush>,
 }
 
 /// Replaces the settings of a running [`App`].
@@ -155,6 +161,8 @@ impl App {
             .transpose()?;
         let count = config.workers.unwrap_or_else(cores);
         let workers = Workers::start(count).map_err(|source| StartError::Workers { count, source })?;
+        let (traces, flush) =
+            Traces::start(&config.otel).map_err(|error| StartError::Traces(error.to_string()))?;
         let history = Arc::new(History::default());
         let on_event = marking(Arc::clone(&history));
         let store = open_store(&config.store, on_event).await.map_err(StartError::Store)?;
@@ -168,6 +176,7 @@ impl App {
             store,
             stats: Arc::default(),
             history,
+            traces,
             watch: Arc::default(),
             accepted_credentials: AcceptedCredentials::default(),
             cors: Cors::default(),
@@ -185,7 +194,7 @@ impl App {
         let live =
             Live::new(config, Arc::clone(&shared), Arc::clone(&permits)).map_err(StartError::Certificates)?;
         let proxy = Proxy { shared, live: ArcSwap::from_pointee(live), health: Health::new(log) };
-        Ok(Self { proxy: Arc::new(proxy), listener, admin, workers, permits, tasks })
+        Ok(Self { proxy: Arc::new(proxy), listener, admin, workers, permits, tasks, flush })
     }
 
     /// The address for clients.
@@ -209,7 +218,7 @@ impl App {
     /// Serves until `stop` completes. Then it drains: it ends once all requests have, or after
     /// `drain_timeout`.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { proxy, listener, admin, workers, tasks, .. } = self;
+        let Self { proxy, listener, admin, workers, tasks, flush, .. } = self;
         let workers = Arc::new(workers);
         let limits = proxy.live.load().config.limits.clone();
         let stop_proxy = CancellationToken::new();
@@ -256,6 +265,9 @@ impl App {
         let _ = serving.await;
         if let Some(workers) = Arc::into_inner(workers) {
             workers.stop().await;
+        }
+        if let Some(flush) = flush {
+            flush.finish().await;
         }
     }
 }

@@ -7,22 +7,23 @@ use std::{
 };
 
 use super::{
-    AdminConfig, CoalesceConfig, Config, Limits, LogConfig, RedisTls, Secret, StoreConfig, UpstreamConfig,
+    AdminConfig, CoalesceConfig, Config, Limits, LogConfig, OtelConfig, RedisTls, Secret, StoreConfig,
+    UpstreamConfig,
     error::{ConfigError, Errors, Faults},
     file::{self, File},
     given_routes,
     inputs::{Inputs, merge},
     origin::Source,
     parsers::{
-        ADDRESS, ADDRESS_OR_OFF, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_LEVEL,
-        NAMESPACE, NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
+        ADDRESS, ADDRESS_OR_OFF, COLLECTOR_URL, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE,
+        HOSTS, LOG_LEVEL, NAMESPACE, NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
     },
     presets, prices,
     routes::{self, Common},
     settings::{SETTINGS, Setting},
     settings_reader::{EffectiveSetting, SettingsReader},
     units,
-    value::{BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SIZE, TEXT, TIMEOUT, WORKERS},
+    value::{BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SHARE, SIZE, TEXT, TIMEOUT, WORKERS},
 };
 use crate::cache::{
     price::Prices,
@@ -132,6 +133,7 @@ fn config(
     let limits = limits(reader);
     let coalesce = coalesce(reader);
     let insight_memory = reader.need("insight.memory", &BOUND);
+    let otel = otel(reader);
     let mut routes = own_routes(common.as_ref(), &mut reader.faults);
     let of_presets = presets::routes(&presets, &routes, common.as_ref(), &mut reader.faults);
     routes.extend(of_presets);
@@ -161,6 +163,7 @@ fn config(
         limits: limits?,
         coalesce: coalesce?,
         insight_memory: insight_memory?,
+        otel: otel?,
         drain_delay: drain_delay?,
         drain_timeout: drain_timeout?,
         normalize_errors: normalize_errors?,
@@ -331,6 +334,12 @@ fn coalesce(reader: &mut SettingsReader) -> Option<CoalesceConfig> {
         max_buffer: max_buffer?,
         replica_wait: replica_wait?,
     })
+}
+
+fn otel(reader: &mut SettingsReader) -> Option<OtelConfig> {
+    let endpoint = reader.take("otel.endpoint", &COLLECTOR_URL);
+    let sample = reader.need("otel.sample", &SHARE);
+    Some(OtelConfig { endpoint, sample: sample? })
 }
 
 fn limits(reader: &mut SettingsReader) -> Option<Limits> {

@@ -85,6 +85,7 @@ pub struct Config {
     pub(crate) coalesce: CoalesceConfig,
     /// The bytes for finding out why requests do not hit; 0 for none.
     pub(crate) insight_memory: u64,
+    pub(crate) otel: OtelConfig,
     /// How long readiness is 503 before the listener closes.
     pub(crate) drain_delay: Duration,
     /// How long running requests may take after that.
@@ -219,6 +220,15 @@ pub(crate) struct CoalesceConfig {
     pub(crate) max_buffer: usize,
     /// How long a request waits for another replica's answer.
     pub(crate) replica_wait: Duration,
+}
+
+/// The settings of traces.
+#[derive(Clone, Debug)]
+pub(crate) struct OtelConfig {
+    /// The collector; `None` exports nothing.
+    pub(crate) endpoint: Option<Uri>,
+    /// The share of the traces begun here that are recorded, from 0 to 1.
+    pub(crate) sample: f64,
 }
 
 /// A value that `Debug` hides.

@@ -71,6 +71,10 @@ pub(super) const UPSTREAM_URL: Format<Uri> = Format {
     show: |url| url.to_string().trim_end_matches('/').to_owned(),
 };
 
+/// The base of a collector, or its whole URL for traces.
+pub(super) const COLLECTOR_URL: Format<Uri> =
+    Format { parse: |value| parse_http_url(value.text("the URL of a collector")?), show: UPSTREAM_URL.show };
+
 /// Parses an `http://` or `https://` URL without user, query and fragment.
 ///
 /// # Errors

@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 53] = [
+pub(super) static SETTINGS: [Setting; 55] = [
     setting("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("workers", "How many threads serve clients: a number, or \"auto\" for one on each core that the process may use.")
@@ -167,6 +167,10 @@ pub(super) static SETTINGS: [Setting; 53] = [
         .default("10s"),
     setting("insight.memory", "The memory for finding out why requests do not hit; 0 for none.")
         .default("16MiB").restart(),
+    setting("otel.endpoint", "The collector that gets traces, by OTLP over HTTP; none where there is none.")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT").restart(),
+    setting("otel.sample", "The share of the traces begun here that are recorded; a caller's own decision holds.")
+        .env("OTEL_TRACES_SAMPLER_ARG").default("1"),
 ];
 
 /// A key of a `[[route]]` or a `[[price]]` table.

@@ -156,6 +156,20 @@ pub(super) const WORKERS: Format<Option<NonZeroUsize>> = Format {
     show: |count| count.map_or_else(|| "auto".to_owned(), |count| count.to_string()),
 };
 
+/// A share, from 0 to 1.
+pub(super) const SHARE: Format<f64> = Format {
+    parse: |value| {
+        let how = "a number from 0 to 1, as in 0.01";
+        let text = match value {
+            Value::Fraction(text) => text.clone(),
+            other => other.number(how)?,
+        };
+        let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+        share.ok_or_else(|| format!("{} is not {how}", quote(&text)))
+    },
+    show: f64::to_string,
+};
+
 pub(super) const BOOL: Format<bool> = Format {
     parse: |value| match value {
         Value::Bool(value) => Ok(*value),

@@ -6,4 +6,5 @@ pub(crate) mod guarded;
 pub(crate) mod headers;
 pub(crate) mod per_call;
 pub(crate) mod sse;
+pub(crate) mod trace_context;
 pub(crate) mod validation;

@@ -29,6 +29,7 @@ use crate::{
         exchange::Exchange,
         model_call::ModelCall,
         response::body::ResponseBody,
+        trace::{RequestEnd, RequestTrace},
         upstream,
     },
     reason::Reason,
@@ -67,6 +68,7 @@ impl Exchange {
         let request_id = Some(&*self.id);
         let metadata = &Metadata { query: self.question_text.as_deref() };
         events::performance(&events::Performance { request_id, operation, duration, success, metadata });
+        self.trace_step(operation, duration, success);
     }
 
     /// Logs the word that the answer ended with, which is none of those that end an answer well. A word that
@@ -130,6 +132,8 @@ impl Exchange {
         let end = ResponseEnd { status: why as u16, sent: 0, cache: None, upstream_request_id: None };
         let duration = self.log_response(end, false);
         self.count_end(why as u16, duration, duration, None);
+        let status = why as u16;
+        self.trace_end(&RequestEnd { status, took: duration, is_whole: false, report: None, saved: None });
     }
 
     /// Counts how the request ended.
@@ -154,6 +158,7 @@ impl Exchange {
         if self.live.shared.watch.is_read() {
             self.show_end(&end, duration);
         }
+        let trace = self.trace.as_deref().map(RequestTrace::ids);
         events::http_response(&events::HttpResponse {
             request_id: &self.id,
             method: self.method.as_str(),
@@ -163,6 +168,7 @@ impl Exchange {
             bytes: end.sent,
             cache: end.cache,
             upstream_request_id: end.upstream_request_id,
+            trace: trace.as_ref(),
         });
         let slow = duration > self.live.config.log.slow;
         self.log_step(events::Operation::Request { slow }, duration, success);
@@ -302,6 +308,13 @@ impl LoggedBody {
         let duration = exchange.log_response(end, success);
         let first_byte = self.first_byte.unwrap_or(duration);
         exchange.count_end(status.as_u16(), duration, first_byte, report.as_ref());
+        exchange.trace_end(&RequestEnd {
+            status: status.as_u16(),
+            took: duration,
+            is_whole,
+            report: report.as_ref(),
+            saved: saved.as_ref(),
+        });
         if let Some(call) = saved {
             exchange.log_llm_call(call, duration, true);
         }

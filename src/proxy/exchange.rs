@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use crate::{
     cache::route::Route,
-    proxy::{cors::Origin, response::X_REQUEST_ID, state::Live},
+    proxy::{cors::Origin, response::X_REQUEST_ID, state::Live, trace::RequestTrace},
     request::connection::Connection,
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Exchange {
     pub(crate) route: Option<Arc<Route>>,
     /// Whether it is not logged: a probe of the health page.
     pub(crate) is_silent: bool,
+    /// The trace that it is part of.
+    pub(crate) trace: Option<Arc<RequestTrace>>,
     /// The settings at the request's start, and what outlasts them.
     pub(crate) live: Arc<Live>,
 }

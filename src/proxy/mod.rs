@@ -34,6 +34,7 @@ pub(crate) mod reload;
 pub(crate) mod response;
 pub(crate) mod revalidate;
 pub(crate) mod state;
+pub(crate) mod trace;
 pub(crate) mod upstream;
 
 use std::{
@@ -63,6 +64,7 @@ use crate::{
         plan::FillPlan,
         response::{Failure, Reply, body::ResponseBody},
         state::{Live, Shared},
+        trace::RequestTrace,
     },
     reason::Reason,
     request::{
@@ -142,8 +144,15 @@ impl Proxy {
         let live = self.live.load_full();
         let is_probe =
             || HealthPage::from_request(&live.config.health_path, &parts.method, parts.uri.path()).is_some();
+        let is_silent = !live.config.log.health && is_probe();
+        let trace = if is_silent {
+            None
+        } else {
+            RequestTrace::begin(&parts.headers, &self.shared, live.config.otel.sample)
+        };
         Exchange {
-            is_silent: !live.config.log.health && is_probe(),
+            is_silent,
+            trace,
             id: exchange::request_id(&parts.headers),
             method: parts.method.clone(),
             path: parts.uri.path().into(),

@@ -15,7 +15,7 @@ use crate::{
     },
     request::{Choices, ClassifyContext, parse_cache::ParseCache},
     store::Store,
-    telemetry::{history::History, stats::Stats, watch::Watch},
+    telemetry::{history::History, stats::Stats, traces::Traces, watch::Watch},
 };
 
 /// What lasts as long as the process.
@@ -27,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<Stats>,
     /// What the counters did over the last day.
     pub(crate) history: Arc<History>,
+    pub(crate) traces: Traces,
     /// Those who read requests along.
     pub(crate) watch: Arc<Watch>,
     pub(crate) accepted_credentials: AcceptedCredentials,

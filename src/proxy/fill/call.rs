@@ -6,6 +6,7 @@ use crate::{
     cache::route::OnAbandon,
     proxy::{
         coalesce::registry::FlightGuard, context::RequestContext, fill::purpose::Purpose, plan::FillPlan,
+        trace::UpstreamCall,
     },
     reason::Reason,
     store::Lease,
@@ -21,12 +22,16 @@ pub(crate) struct Fill {
     /// Keeps other replicas from the same call until the answer is stored.
     pub(super) lease: Option<Lease>,
     pub(super) started: Instant,
+    /// The call itself, for its span.
+    pub(super) upstream_call: UpstreamCall,
 }
 
 impl Fill {
     /// A call for `purpose`. The answer is stored as `plan` says; followers join it through `guard`.
     pub(crate) fn new(plan: FillPlan, purpose: Purpose, guard: Option<FlightGuard>) -> Self {
-        Self { plan, purpose, guard, lease: None, started: Instant::now() }
+        let dialect = Some(plan.context.cache_request.dialect);
+        let upstream_call = UpstreamCall { dialect, ..UpstreamCall::default() };
+        Self { plan, purpose, guard, lease: None, started: Instant::now(), upstream_call }
     }
 
     /// After a refresh that failed, none begins for a while. This comes before the fill ends: from its end on, the next

@@ -16,6 +16,16 @@ pub(super) enum Stop {
     Abandoned,
 }
 
+impl Stop {
+    /// As in the call's span.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Failed(error) => error.kind.name(),
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
 impl From<Stop> for Arc<ProxyError> {
     fn from(stop: Stop) -> Self {
         Self::new(match stop {

@@ -64,6 +64,8 @@ impl Fill {
             let kind = Some(self.plan.context.route.kind);
             self.plan.shared().stats.here().upstream_call(kind, outcome, took);
         }
+        let error = answered.as_ref().err().map(Stop::name);
+        self.plan.context.exchange.trace_call(&self.upstream_call, took, error);
         match answered {
             Ok(Whole { outcome, rest: None }) => self.finish(outcome, writer).await,
             Ok(Whole { outcome, rest: Some(rest) }) => {
@@ -140,7 +142,9 @@ impl Fill {
         began: Option<Version>,
     ) -> Result<Whole, Stop> {
         let asked = unix_millis(SystemTime::now());
+        self.upstream_call.is_sent = true;
         let (mut head, framed, body) = open(self.send(request, writer).await?);
+        self.upstream_call.status = Some(head.status);
         let context = &self.plan.context;
         context.refuse_credentials(head.status);
         context.exchange.record_cors(head.status, &head.headers);
@@ -166,7 +170,7 @@ impl Fill {
             return Ok(Whole { outcome: FillOutcome::NotSaved(reason), rest });
         };
         let answer = cacheability::of_body(&self.plan, &head, &body);
-        self.count_call(&head, &answer, took);
+        self.upstream_call.model_call = self.count_call(&head, &answer, took);
         let end = cacheability::of_end(&head, framed, &answer);
         self.report_end(end, &head, &answer, writer);
         let outcome = match verdict.and_then(|life| end.map(|()| life)) {
@@ -256,9 +260,9 @@ impl Fill {
     }
 
     /// Counts and logs the call of a model that the upstream has answered.
-    fn count_call(&self, head: &Head, answer: &Answer, took: Duration) {
+    fn count_call(&self, head: &Head, answer: &Answer, took: Duration) -> Option<ModelCall> {
         if head.status != StatusCode::OK {
-            return;
+            return None;
         }
         let context = &self.plan.context;
         let model = answer.model.clone().or_else(|| context.cache_request.model.clone());
@@ -266,6 +270,7 @@ impl Fill {
         if matches!(context.route.kind, Kind::Query | Kind::Embedding) {
             context.exchange.log_llm_call(&call, took, false);
         }
+        Some(call)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
         insight,
         invalidate::PendingInvalidation,
         response::{self, Failure, Reply, body::ResponseBody},
+        trace::UpstreamCall,
         upstream::{Repeat, headers::upstream_headers},
     },
     request::{client_body::ClientBody, connection::ConnectionSlot, dispatch::PassThroughReason},
@@ -114,6 +115,9 @@ pub(crate) async fn forward(
     exchange.log_step(Operation::Upstream, took, sent.is_ok());
     let outcome = sent.as_ref().map_or_else(ProxyError::outcome, |_| UpstreamOutcome::Ok);
     live.shared.stats.here().upstream_call(None, outcome, took);
+    let status = sent.as_ref().ok().map(|response| response.status());
+    let call = UpstreamCall { is_sent: true, status, ..UpstreamCall::default() };
+    exchange.trace_call(&call, took, sent.as_ref().err().map(|error| error.kind.name()));
     if let Some(invalidation) = invalidation {
         invalidation.finish(sent.as_ref()).await;
     }

@@ -20,4 +20,7 @@ pub(crate) fn upstream_headers(exchange: &Exchange, headers: &mut HeaderMap, cac
     if let Ok(id) = HeaderValue::from_str(&exchange.id) {
         headers.insert(response::X_REQUEST_ID, id);
     }
+    if let Some(trace) = &exchange.trace {
+        trace.write(headers);
+    }
 }

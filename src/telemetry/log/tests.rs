@@ -113,6 +113,7 @@ fn request_events() {
         bytes: 512,
         cache: Some(hit),
         upstream_request_id: Some("up-1"),
+        trace: None,
     };
     http_response(&response);
     let bypass = CacheInfo {
@@ -143,6 +144,7 @@ fn request_events() {
         bytes: 0,
         cache: Some(CacheInfo { status: "PASS", kind: None, reason: Some("no-route"), ..bypass }),
         upstream_request_id: None,
+        trace: None,
     };
     http_response(&passed);
     http_response(&HttpResponse { request_id: "req-5", path: "/health", cache: None, ..passed });
@@ -340,6 +342,7 @@ fn no_text_breaks_a_line() {
                     route: reason,
                 }),
                 upstream_request_id: Some(nasty),
+                trace: None,
             });
             performance(&Performance {
                 request_id: Some(nasty),

@@ -276,6 +276,12 @@ impl Families<'_> {
         self.counters("sidecache_log_dropped", "Log lines that were dropped", |family| {
             family.add(&[], gauges.log_dropped)
         })?;
+        if let Some(spans) = gauges.spans {
+            self.counters("sidecache_spans", "Spans for the collector of traces", |family| {
+                family.add(&[("outcome", "exported")], spans.exported)?;
+                family.add(&[("outcome", "dropped")], spans.dropped)
+            })?;
+        }
         let success = f64::from(u8::from(!stats.reload_failed()));
         self.gauge("sidecache_reload_success", "Whether the last reload was successful", &[], success)
     }

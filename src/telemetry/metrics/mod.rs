@@ -16,7 +16,7 @@ use prometheus_client::{
 
 pub(crate) use self::text::Format;
 use self::{families::Families, process::Process};
-use crate::telemetry::stats::Stats;
+use crate::telemetry::{stats::Stats, traces::SpanCounts};
 
 /// What is measured when it is asked for.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Gauges {
     pub(crate) upstream_requests: u64,
     /// How many lines the log has dropped.
     pub(crate) log_dropped: u64,
+    /// The spans that were exported and dropped; `None` without a collector.
+    pub(crate) spans: Option<SpanCounts>,
 }
 
 #[derive(Debug)]

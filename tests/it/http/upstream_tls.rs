@@ -46,7 +46,7 @@ pub(crate) fn certificates() -> TempDir {
 }
 
 /// The URL of a TLS proxy in front of `upstream`.
-async fn behind_tls(upstream: &Upstream, dir: &Path) -> String {
+pub(crate) async fn behind_tls(upstream: &Upstream, dir: &Path) -> String {
     let certificate = CertificateDer::from_pem_file(dir.join("cert.pem")).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(dir.join("key.pem")).expect("a key");
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -8,3 +8,4 @@ mod metrics;
 mod money;
 mod recipes;
 mod suggest;
+mod traces;

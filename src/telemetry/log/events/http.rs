@@ -65,6 +65,16 @@ pub(crate) struct HttpResponse<'a> {
     /// The upstream's own id for this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) upstream_request_id: Option<&'a str>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<&'a TraceIds>,
+}
+
+/// The trace that the request is part of, in hexadecimal digits, as OpenTelemetry names it in logs.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct TraceIds {
+    pub(crate) trace_id: String,
+    /// The span of the request here.
+    pub(crate) span_id: String,
 }
 
 /// What the cache did for a response.
