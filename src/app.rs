@@ -40,7 +40,7 @@ use crate::{
         state::{Live, Shared},
     },
     server::{Server, Workers},
-    store::{MemoryStore, OpenError, RedisClient, RedisStore, Store, StoreEvent},
+    store::{MemoryStore, Near, OpenError, RedisClient, RedisStore, Store, StoreEvent},
     telemetry::{
         history::{Event, History},
         log::{Log, events},
@@ -393,9 +393,17 @@ pub(crate) async fn open_store(
     on_event: impl Fn(StoreEvent) + Send + Sync + 'static,
 ) -> Result<Store, OpenError> {
     let Some(url) = &config.redis else { return Ok(Store::Memory(MemoryStore::new(config.max_memory))) };
-    let StoreConfig { tls, namespace, timeout, near_memory, .. } = config;
-    let client = RedisClient::open(url.expose(), tls, namespace, *timeout, on_event)?;
-    let store = RedisStore::new(client, *near_memory, config.encryption());
+    let StoreConfig { access, namespace, timeout, near_memory, near_staleness, .. } = config;
+    if access.is_unverified {
+        lifecycle(
+            LogLevel::Warning,
+            "nobody checks who Redis is: its URL ends with #insecure",
+            json!({"setting": "store.redis_insecure"}),
+        );
+    }
+    let near = Near { max_bytes: *near_memory, staleness: *near_staleness };
+    let client = RedisClient::open(url.expose(), access, namespace, *timeout, on_event)?;
+    let store = RedisStore::new(client, near, config.encryption());
     store.set_max_entry(config.max_entry);
     if store.client().ready(STORE_WAIT).await {
         store.synced(STORE_WAIT).await;

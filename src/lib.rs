@@ -81,7 +81,7 @@ pub mod internals {
         }
     }
     pub mod config {
-        pub use crate::config::RedisTls;
+        pub use crate::config::RedisAccess;
 
         /// The routes in their order.
         pub fn routes(config: &crate::config::Config) -> &[crate::cache::route::Route] {
@@ -118,6 +118,8 @@ pub mod internals {
         pub use crate::server::{Server, Workers};
     }
     pub mod store {
-        pub use crate::store::{Lease, LeaseState, RedisClient, RedisStore, Store, StoreError, StoreEvent};
+        pub use crate::store::{
+            Lease, LeaseState, Near, RedisClient, RedisStore, Store, StoreError, StoreEvent,
+        };
     }
 }

@@ -76,9 +76,23 @@ fn prices(prices: &Prices) -> String {
 fn settings_without_effect(loaded: &Loaded) -> Vec<String> {
     let store = &loaded.config.store;
     let is_in_process = store.redis.is_none() && store.encryption_key.is_some();
-    let warning =
-        "store.encryption_key has no effect without store.redis: what is kept in this process is not sealed";
-    is_in_process.then(|| warning.to_owned()).into_iter().collect()
+    let has_sentinels = store.redis.as_ref().is_some_and(|url| url.expose().contains("+sentinel://"));
+    let access = &store.access;
+    let for_sentinels = access.sentinel_username.is_some() || access.sentinel_password.is_some();
+    [
+        (
+            is_in_process,
+            "store.encryption_key has no effect without store.redis: what is kept in this process is not sealed",
+        ),
+        (
+            for_sentinels && !has_sentinels,
+            "store.sentinel_username and store.sentinel_password have no effect: store.redis does not begin with \
+             redis+sentinel://",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(has_no_effect, warning)| has_no_effect.then(|| warning.to_owned()))
+    .collect()
 }
 
 async fn unreachable_services(loaded: &Loaded, store: &Store) -> Vec<String> {

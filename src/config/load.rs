@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    AdminConfig, CoalesceConfig, Config, Limits, LogConfig, OtelConfig, RedisTls, Secret, StoreConfig,
-    UpstreamConfig,
+    AdminConfig, CoalesceConfig, Config, Limits, LogConfig, OtelConfig, RedisAccess, RedisTls, Secret,
+    StoreConfig, UpstreamConfig,
     error::{ConfigError, Errors, Faults},
     file::{self, File},
     given_routes,
@@ -16,14 +16,17 @@ use super::{
     origin::Source,
     parsers::{
         ADDRESS, ADDRESS_OR_OFF, COLLECTOR_URL, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE,
-        HOSTS, LOG_LEVEL, NAMESPACE, NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
+        HOSTS, LOG_LEVEL, NAMESPACE, NETWORKS, PATH, SCOPE, SECRET, TOKEN, UPSTREAM_URL,
     },
     presets, prices,
+    redis_url::{REDIS_URL, RedisUrl},
     routes::{self, Common},
     settings::{SETTINGS, Setting},
     settings_reader::{EffectiveSetting, SettingsReader},
     units,
-    value::{BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SHARE, SIZE, TEXT, TIMEOUT, WORKERS},
+    value::{
+        BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SHARE, SIZE, STALENESS, TEXT, TIMEOUT, WORKERS,
+    },
 };
 use crate::cache::{
     price::Prices,
@@ -245,7 +248,7 @@ fn refuse_clash(reader: &mut SettingsReader, listen: SocketAddr, admin: SocketAd
 
 fn store(reader: &mut SettingsReader) -> Option<StoreConfig> {
     let redis = reader.take("store.redis", &REDIS_URL);
-    let tls = redis_tls(reader, redis.as_ref());
+    let access = redis_access(reader, redis.as_ref());
     let encryption_key = reader.take("store.encryption_key", &ENCRYPTION_KEY);
     let encryption_key_old = reader.take("store.encryption_key_old", &ENCRYPTION_KEY);
     if encryption_key_old.is_some() && !reader.is_given("store.encryption_key") {
@@ -256,6 +259,7 @@ fn store(reader: &mut SettingsReader) -> Option<StoreConfig> {
     }
     let max_memory = reader.need("store.max_memory", &SIZE);
     let near_memory = reader.need("store.near_memory", &BOUND);
+    let near_staleness = reader.need("store.near_staleness", &STALENESS);
     let namespace = reader.need("store.namespace", &NAMESPACE);
     let timeout = reader.need("store.timeout", &TIMEOUT);
     let mut max_entry = reader.need("store.max_entry", &LENGTH);
@@ -277,13 +281,36 @@ fn store(reader: &mut SettingsReader) -> Option<StoreConfig> {
         redis,
         encryption_key,
         encryption_key_old,
-        tls,
+        access,
         max_memory: max_memory?,
         near_memory: near_memory?,
+        near_staleness: near_staleness?,
         namespace: namespace?,
         timeout: timeout?,
         max_entry: max_entry?,
     })
+}
+
+fn redis_access(reader: &mut SettingsReader, redis: Option<&Secret>) -> RedisAccess {
+    let url = redis.and_then(|url| RedisUrl::parse(url.expose()).ok());
+    let tls = redis_tls(reader, redis);
+    let username = reader.take("store.redis_username", &TEXT);
+    let password_file = reader.take("store.redis_password_file", &PATH);
+    let sentinel_username = reader.take("store.sentinel_username", &TEXT);
+    let sentinel_password = reader.take("store.sentinel_password", &SECRET);
+    let insecure = reader.need("store.redis_insecure", &BOOL);
+    for setting in ["store.redis_username", "store.redis_password_file"] {
+        if reader.is_given(setting) && !reader.is_given("store.redis") {
+            reader.fault(setting, "is of no use without store.redis");
+        }
+    }
+    let is_unverified = url.is_some_and(|url| url.is_insecure());
+    if is_unverified && insecure == Some(false) {
+        let message = "ends with #insecure, so that anybody could pretend to be Redis; name its authority with \
+                       store.redis_ca, or set store.redis_insecure = true";
+        reader.fault("store.redis", message);
+    }
+    RedisAccess { tls, is_unverified, username, password_file, sentinel_username, sentinel_password }
 }
 
 fn redis_tls(reader: &mut SettingsReader, redis: Option<&Secret>) -> RedisTls {
@@ -295,7 +322,8 @@ fn redis_tls(reader: &mut SettingsReader, redis: Option<&Secret>) -> RedisTls {
             reader.fault(one, &format!("is of no use without {other}"));
         }
     }
-    if !redis.is_some_and(|url| url.expose().starts_with("rediss://")) {
+    let is_tls = |url: &Secret| RedisUrl::parse(url.expose()).is_ok_and(|url| url.is_tls());
+    if !redis.is_some_and(is_tls) {
         for setting in ["store.redis_ca", "store.redis_cert", "store.redis_key"] {
             // A wrong URL is reported by itself.
             if reader.is_given(setting) && (redis.is_some() || !reader.is_given("store.redis")) {

@@ -20,6 +20,7 @@ mod parsers;
 mod presets;
 mod prices;
 mod quote;
+mod redis_url;
 mod route_values;
 mod routes;
 mod settings;
@@ -46,6 +47,7 @@ pub use error::{ConfigError, Errors};
 pub use inputs::Inputs;
 pub use load::{Loaded, load};
 pub use origin::Source;
+pub use redis_url::{RedisTopology, RedisUrl};
 pub use settings_reader::EffectiveSetting;
 
 pub(crate) use load::{changed, restart_only};
@@ -134,11 +136,13 @@ pub(crate) struct StoreConfig {
     pub(crate) encryption_key: Option<EncryptionKey>,
     /// The key before that, for values that it encrypted.
     pub(crate) encryption_key_old: Option<EncryptionKey>,
-    pub(crate) tls: RedisTls,
+    pub(crate) access: RedisAccess,
     /// The bound of the in-process store, in bytes.
     pub(crate) max_memory: u64,
     /// The bound of the near cache in front of Redis, in bytes; 0 for none.
     pub(crate) near_memory: u64,
+    /// How long the near cache is trusted while Redis is out of reach.
+    pub(crate) near_staleness: Duration,
     pub(crate) namespace: String,
     /// How long a request waits for the store.
     pub(crate) timeout: Duration,
@@ -155,6 +159,23 @@ impl StoreConfig {
     pub(crate) fn encryption(&self) -> Option<Encryption> {
         Some(Encryption::new(self.encryption_key.as_ref()?, self.encryption_key_old.as_ref()))
     }
+}
+
+/// What Redis wants of its clients, besides what its URL says.
+#[derive(Clone, Debug, Default)]
+pub struct RedisAccess {
+    /// Files for TLS.
+    pub tls: RedisTls,
+    /// Whether nobody checks who the server is.
+    pub(crate) is_unverified: bool,
+    /// The user, in place of the URL's.
+    pub(crate) username: Option<String>,
+    /// A file with the password, in place of the URL's; read again when it changes.
+    pub(crate) password_file: Option<PathBuf>,
+    /// The user for the sentinels, if it is another one.
+    pub(crate) sentinel_username: Option<String>,
+    /// The password for the sentinels, if it is another one.
+    pub(crate) sentinel_password: Option<Secret>,
 }
 
 /// Files in PEM for a TLS connection to Redis.

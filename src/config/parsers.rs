@@ -7,7 +7,6 @@ use std::{
 
 use http::{HeaderName, Uri, uri::Authority};
 use ipnet::IpNet;
-use redis::IntoConnectionInfo;
 
 use super::{
     LogLevel, Secret,
@@ -112,67 +111,6 @@ pub(crate) fn parse_http_url(text: &str) -> Result<Uri, String> {
     Ok(url)
 }
 
-/// Errors do not show the URL: in a broken one, nobody knows where the password ends.
-pub(super) const REDIS_URL: Format<Secret> = Format {
-    parse: |value| {
-        let text = value.text("the URL of Redis")?;
-        let how = "write redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH";
-        let Some((scheme, _)) = text.split_once("://") else {
-            return Err(format!("is no URL; {how}"));
-        };
-        if !["redis", "rediss", "unix", "redis+unix"].contains(&scheme) {
-            return Err(format!("is no URL of Redis; {how}"));
-        }
-        check_redis_parameters(scheme, text)?;
-        match text.into_connection_info() {
-            Ok(_) => Ok(Secret::new(text)),
-            Err(error) if error.detail().is_none() => {
-                // Without a detail, the crate writes a text of its own, twice: `Invalid database number -
-                // Invalid…`.
-                let error = error.to_string();
-                let reason = error.split(" - ").next().unwrap_or_default();
-                Err(format!("is no URL of Redis ({reason}); {how}"))
-            }
-            Err(_) => Err(format!("is no URL of Redis; {how}")),
-        }
-    },
-    show: |url| url.expose().to_owned(),
-};
-
-/// Checks the parameters of a URL. The Redis crate ignores unknown ones, and so misspelt ones.
-fn check_redis_parameters(scheme: &str, text: &str) -> Result<(), String> {
-    let Ok(url) = url::Url::parse(text) else { return Ok(()) };
-    let is_socket = scheme.contains("unix");
-    for (name, value) in url.query_pairs() {
-        match (&*name, &*value) {
-            ("protocol", "2" | "resp2") => {}
-            ("protocol", _) => {
-                return Err(
-                    "asks for a protocol that sidecache does not speak; leave `protocol` out, or write \
-                            protocol=resp2"
-                        .to_owned(),
-                );
-            }
-            ("db" | "user" | "pass", _) if is_socket => {}
-            _ if is_socket => {
-                return Err(
-                    "has a parameter that is not known; write db, user, pass, or protocol=resp2, as in \
-                            unix:///PATH?db=0&user=USER&pass=PASSWORD"
-                        .to_owned(),
-                );
-            }
-            _ => {
-                return Err(
-                    "has a parameter that is not known; user, password and database stand elsewhere: write \
-                            redis://USER:PASSWORD@HOST:PORT/DATABASE"
-                        .to_owned(),
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
 pub(super) const ENCRYPTION_KEY: Format<EncryptionKey> = Format {
     parse: |value| {
         let how = "32 bytes, as 64 hexadecimal digits or in base64; `openssl rand -hex 32` makes some";
@@ -182,6 +120,12 @@ pub(super) const ENCRYPTION_KEY: Format<EncryptionKey> = Format {
 };
 
 /// A token that a header can carry: no spaces, ASCII only.
+/// A text that is shown nowhere.
+pub(super) const SECRET: Format<Secret> = Format {
+    parse: |value| value.text("a password").map(Secret::new),
+    show: |secret| secret.expose().to_owned(),
+};
+
 pub(super) const TOKEN: Format<Secret> = Format {
     parse: |value| {
         let text = value.text("a text")?;

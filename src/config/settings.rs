@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 55] = [
+pub(super) static SETTINGS: [Setting; 61] = [
     setting("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("workers", "How many threads serve clients: a number, or \"auto\" for one on each core that the process may use.")
@@ -99,8 +99,18 @@ pub(super) static SETTINGS: [Setting; 55] = [
     setting("admin.token", "The bearer token that operators need; without one the listener must be loopback.")
         .env("ADMIN_TOKEN").secret(),
     setting("admin.hosts", "Names, besides the loopback ones, by which the admin listener may be called."),
-    setting("store.redis", "Redis: redis://, rediss:// or unix://; without a URL, this process keeps the answers.")
+    setting("store.redis", "Redis: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; without a URL, this process keeps the answers.")
         .env("REDIS_URL").flag("--redis").restart(),
+    setting("store.redis_username", "The user of Redis, in place of the URL's.")
+        .env("REDIS_USERNAME").restart(),
+    setting("store.redis_password_file", "A file with the password of Redis, in place of the URL's; read again when it changes.")
+        .env("REDIS_PASSWORD_FILE").restart(),
+    setting("store.sentinel_username", "The user of the sentinels, where it is another one than that of Redis.")
+        .env("REDIS_SENTINEL_USERNAME").restart(),
+    setting("store.sentinel_password", "The password of the sentinels, where it is another one than that of Redis.")
+        .env("REDIS_SENTINEL_PASSWORD").secret().restart(),
+    setting("store.redis_insecure", "Whether a URL of Redis may end with #insecure: then nobody checks who the server is.")
+        .default("false").restart(),
     setting("store.redis_ca", "The authorities that vouch for Redis, a file in PEM; the system's where there is none.")
         .restart(),
     setting("store.redis_cert", "The certificate that Redis is shown, a file in PEM; with store.redis_key.")
@@ -115,6 +125,8 @@ pub(super) static SETTINGS: [Setting; 55] = [
         .env("CACHE_MAX_MEMORY").flag("--max-memory").default("256MiB").restart(),
     setting("store.near_memory", "The bound of the in-process tier in front of Redis; 0 for none.")
         .env("CACHE_NEAR_MEMORY").default("64MiB").restart(),
+    setting("store.near_staleness", "How long that tier is trusted while Redis is out of reach; less costs Redis commands.")
+        .default("2s").restart(),
     setting("store.namespace", "The first part of every key: letters, digits, _, - and .")
         .env("CACHE_NAMESPACE").default("sidecache").restart(),
     setting("store.timeout", "How long a request waits for the store.")

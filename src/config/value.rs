@@ -109,6 +109,17 @@ pub(super) const TIMEOUT: Format<Duration> = Format {
     show: DURATION.show,
 };
 
+/// How long what is known of Redis holds. Redis looks at its clock ten times a second: less would be too short.
+pub(super) const STALENESS: Format<Duration> = Format {
+    parse: |value| match duration(value)? {
+        staleness if staleness < Duration::from_millis(300) => {
+            Err(format!("{} is too short; write 300ms or more", units::show_duration(staleness)))
+        }
+        staleness => Ok(staleness),
+    },
+    show: DURATION.show,
+};
+
 /// A duration, in milliseconds without a unit.
 pub(super) const MILLIS: Format<Duration> = Format {
     parse: |value| {

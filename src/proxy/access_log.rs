@@ -158,7 +158,7 @@ impl Exchange {
         if self.live.shared.watch.is_read() {
             self.show_end(&end, duration);
         }
-        let trace = self.trace.as_deref().map(RequestTrace::ids);
+        let (trace_id, span_id) = self.trace.as_deref().and_then(RequestTrace::ids).unzip();
         events::http_response(&events::HttpResponse {
             request_id: &self.id,
             method: self.method.as_str(),
@@ -168,7 +168,8 @@ impl Exchange {
             bytes: end.sent,
             cache: end.cache,
             upstream_request_id: end.upstream_request_id,
-            trace: trace.as_ref(),
+            trace_id,
+            span_id,
         });
         let slow = duration > self.live.config.log.slow;
         self.log_step(events::Operation::Request { slow }, duration, success);

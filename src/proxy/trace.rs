@@ -15,11 +15,11 @@ use opentelemetry::{KeyValue, trace::SpanKind};
 use crate::{
     cache::{key::Key, price::Amount, route::Route, status::CacheReport},
     dialect::Dialect,
-    http::trace_context::{TRACEPARENT, TRACESTATE, TraceParent},
+    http::trace_context::{Hex, TRACEPARENT, TRACESTATE, TraceParent},
     proxy::{exchange::Exchange, model_call::ModelCall, state::Shared},
     store::Store,
     telemetry::{
-        log::events::{Operation, TraceIds},
+        log::events::Operation,
         traces::{Parent, Span, attribute},
     },
 };
@@ -74,9 +74,10 @@ impl RequestTrace {
         }
     }
 
-    /// The ids for the log.
-    pub(crate) fn ids(&self) -> TraceIds {
-        TraceIds { trace_id: format!("{:032x}", self.trace_id), span_id: format!("{:016x}", self.span_id) }
+    /// The ids of the trace and of the request's span, for the log; `None` if nobody has a record of that trace.
+    pub(crate) fn ids(&self) -> Option<(Hex<16>, Hex<8>)> {
+        (self.is_recorded || self.parent.is_some())
+            .then(|| (Hex(self.trace_id.to_be_bytes()), Hex(self.span_id.to_be_bytes())))
     }
 
     /// A span below the request's.

@@ -16,7 +16,7 @@ use std::{
 };
 
 pub(crate) use self::memory::{Dropped, MemoryStore};
-pub use self::redis::{Lease, LeaseState, RedisClient, RedisStore, StoreError, StoreEvent};
+pub use self::redis::{Lease, LeaseState, Near, RedisClient, RedisStore, StoreError, StoreEvent};
 pub(crate) use self::redis::{LeaseReply, OpenError};
 pub(crate) use self::{list::ListedEntry, sweep::Sweep};
 use crate::{

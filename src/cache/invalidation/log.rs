@@ -6,7 +6,7 @@
 //! counts as invalid.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,8 +23,11 @@ const MAX_TARGETS: usize = 200_000;
 /// all, so there are fewer.
 const MAX_PATTERNS: usize = 100;
 
-/// A copy that had no news from Redis for this long may be behind, and is not used.
-const MAX_AGE: Duration = Duration::from_secs(2);
+/// How many positions of the log are remembered, to find out what a new master lacks.
+const MAX_POSITIONS: usize = 10_000;
+
+/// The targets of one invalidation that is sent once more.
+const MAX_PART: usize = 10_000;
 
 #[derive(Debug, Default)]
 struct State {
@@ -38,8 +41,11 @@ struct State {
     /// What is in `invalidated`, oldest first; some may have been invalidated again since.
     by_age: VecDeque<(Offset, TargetId)>,
     patterns: VecDeque<(Offset, String)>,
-    /// Whether this is the only copy, so that it is never behind.
-    is_standalone: bool,
+    /// The last positions, in the order in which they became known.
+    positions: VecDeque<Offset>,
+    /// A copy that had no news from Redis for this long may be behind, and is not used. `None` if this is the only copy,
+    /// so that it is never behind.
+    max_age: Option<Duration>,
     /// When the copy was last known to be complete.
     current_at: Option<Instant>,
     /// What Redis has not received yet. It counts for every entry, whenever its fill began.
@@ -60,7 +66,14 @@ impl InvalidationLog {
     pub(crate) fn standalone() -> Self {
         let last = Some(Version { epoch: fastrand::u64(1..), offset: Offset::default() });
         let invalidations = Self::default();
-        invalidations.change(|state| *state = State { last, is_standalone: true, ..State::default() });
+        invalidations.change(|state| *state = State { last, ..State::default() });
+        invalidations
+    }
+
+    /// A copy of a log that other processes write. Without news for `max_age`, it may be behind and is not used.
+    pub(crate) fn mirror(max_age: Duration) -> Self {
+        let invalidations = Self::default();
+        invalidations.change(|state| state.max_age = Some(max_age));
         invalidations
     }
 
@@ -153,7 +166,7 @@ impl InvalidationLog {
         self.change(|state| {
             let pending = std::mem::take(&mut state.pending);
             let last = Some(Version { epoch, offset: Offset::default() });
-            *state = State { last, pending, ..State::default() };
+            *state = State { last, pending, max_age: state.max_age, ..State::default() };
         });
     }
 
@@ -165,6 +178,30 @@ impl InvalidationLog {
     /// Notes that the copy was complete at `at`.
     pub(crate) fn mark_current(&self, at: Instant) {
         self.change(|state| state.current_at = Some(at));
+    }
+
+    /// The positions of the log that are known here, from `first` on, and the first one that is remembered after that.
+    pub(crate) fn positions_since(&self, first: Offset) -> (Offset, HashSet<Offset>) {
+        let state = self.state.read();
+        let is_full = state.positions.len() == MAX_POSITIONS;
+        let oldest = state.positions.front().filter(|_| is_full).copied().unwrap_or_default();
+        let first = first.max(oldest);
+        (first, state.positions.iter().copied().filter(|position| *position >= first).collect())
+    }
+
+    /// What was invalidated at `positions`, in parts of a size that Redis takes.
+    pub(crate) fn invalidated_at(&self, positions: &HashSet<Offset>) -> Vec<Invalidation> {
+        let state = self.state.read();
+        let by_tag = positions.iter().min().is_some_and(|first| state.last_by_tag >= *first);
+        let target_ids = state.by_age.iter().filter(|(offset, _)| positions.contains(offset));
+        let target_ids: Vec<_> = target_ids.map(|(_, target_id)| *target_id).collect();
+        let patterns = state.patterns.iter().filter(|(offset, _)| positions.contains(offset));
+        let patterns = patterns.map(|(_, pattern)| pattern.clone()).collect();
+        let part =
+            |part: &[TargetId]| Invalidation { target_ids: part.to_vec(), by_tag, patterns: Vec::new() };
+        let mut parts: Vec<_> = target_ids.chunks(MAX_PART).map(part).collect();
+        parts.push(Invalidation { target_ids: Vec::new(), by_tag, patterns });
+        parts
     }
 
     /// Invalidates here what could not be sent to Redis.
@@ -203,8 +240,8 @@ impl State {
 
     fn is_current(&self, now: Instant) -> bool {
         // An instant later than `now` was taken by another thread meanwhile.
-        let is_recent = |current_at| now.saturating_duration_since(current_at) < MAX_AGE;
-        self.is_standalone || self.current_at.is_some_and(is_recent)
+        let Some(max_age) = self.max_age else { return true };
+        self.current_at.is_some_and(|current_at| now.saturating_duration_since(current_at) < max_age)
     }
 
     fn is_invalidated(&self, began: Version, dependencies: &Dependencies<'_>) -> bool {
@@ -222,6 +259,12 @@ impl State {
     }
 
     fn apply(&mut self, offset: Offset, invalidation: &Invalidation) {
+        if self.max_age.is_some() {
+            if self.positions.len() == MAX_POSITIONS {
+                self.positions.pop_front();
+            }
+            self.positions.push_back(offset);
+        }
         for target_id in &invalidation.target_ids {
             let known = self.invalidated.entry(*target_id).or_default();
             *known = offset.max(*known);
@@ -251,6 +294,8 @@ impl State {
 mod tests {
     use super::*;
     use crate::cache::{key::Key, route::kind::Kind};
+
+    const MAX_AGE: Duration = Duration::from_secs(2);
 
     fn key(kind: Kind, byte: u8) -> Key {
         Key::new("ns".into(), kind, blake3::Hash::from_bytes([byte; 32]))
@@ -310,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_copy_without_news_is_not_current() {
-        let invalidations = InvalidationLog::default();
+        let invalidations = InvalidationLog::mirror(MAX_AGE);
         let now = Instant::now();
         assert_eq!(invalidations.now(now), None);
         invalidations.begin(7);
@@ -324,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_new_log_knows_nothing_of_older_entries() {
-        let invalidations = InvalidationLog::default();
+        let invalidations = InvalidationLog::mirror(MAX_AGE);
         let key = key(Kind::Query, 1);
         let of = Dependencies { key: &key, target_ids: &[] };
         invalidations.begin(7);

@@ -1,7 +1,7 @@
 //! Positions in the invalidation log.
 
 /// A position in one log; with Redis, the id of a stream's entry. Offsets of two logs cannot be compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Offset {
     /// The first number: milliseconds with Redis.
     pub major: u64,

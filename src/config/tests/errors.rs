@@ -188,7 +188,8 @@ fn addresses() {
 
 #[test]
 fn redis_urls_without_repeating_them() {
-    const HOW: &str = "write redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH";
+    const HOW: &str = "write redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH; for several servers \
+                       redis+sentinel://HOST:PORT,HOST:PORT/MASTER or redis+cluster://HOST:PORT,HOST:PORT";
     const PROTOCOL: &str =
         "a protocol that sidecache does not speak; leave `protocol` out, or write protocol=resp2";
     const ELSEWHERE: &str = "a parameter that is not known; user, password and database stand elsewhere: write \
@@ -199,7 +200,9 @@ fn redis_urls_without_repeating_them() {
         "redis://h",
         "redis://h/3?",
         "redis://u:p@h:1/3?protocol=2",
-        "rediss://h?protocol=resp2#insecure",
+        "rediss://h?protocol=resp2",
+        "redis+sentinel://:p@a:26379,b:26379/main/2",
+        "rediss+cluster://u:p@a:6379,b:6379",
         "unix:///r.sock?db=1&user=u&pass=p&protocol=resp2",
         "redis+unix:///r.sock",
     ] {
@@ -227,6 +230,12 @@ fn redis_urls_without_repeating_them() {
         ("unix:///r.sock?database=1", format!("has {SOCKET}")),
         ("redis+unix:///r.sock?db=1&password=sesame", format!("has {SOCKET}")),
         ("redis://", format!("is no URL of Redis (Missing hostname); {HOW}")),
+        (
+            "rediss://:sesame@h#insecure",
+            "ends with #insecure, so that anybody could pretend to be Redis; name its authority with \
+             store.redis_ca, or set store.redis_insecure = true"
+                .to_owned(),
+        ),
     ] {
         check(&format!("store.redis = {url:?}"), &[&format!("s.toml:2: store.redis: {wanted}")]);
     }

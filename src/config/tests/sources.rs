@@ -163,7 +163,9 @@ fn a_value_has_one_form_however_it_is_written() {
 
 #[test]
 fn secrets_are_shown_nowhere() {
-    let loaded = loaded("admin.token = \"sesame\"\nstore.redis = \"rediss://user:sesame@h:6379/1#insecure\"");
+    let loaded = loaded(
+        "admin.token = \"sesame\"\nstore.redis_insecure = true\nstore.redis = \"rediss://user:sesame@h:6379/1#insecure\"",
+    );
     assert_eq!(shown(&loaded, "admin.token").0, "***");
     assert_eq!(shown(&loaded, "store.redis").0, "rediss://user:***@h:6379/1#insecure");
     assert!(!format!("{loaded:?}").contains("sesame"));

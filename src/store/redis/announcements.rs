@@ -1,9 +1,6 @@
 //! The stream of writes, of other replicas and this one: what it announces is dropped from the near cache.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use ::redis::RedisError;
 
@@ -15,10 +12,6 @@ use crate::cache::{
     invalidation::Offset,
     key::{Key, namespace::Namespace},
 };
-
-/// Between two reads; with the time that they take, well below the time for which near entries are given. (A
-/// read that waits in Redis would come back too seldom: an idle Redis looks at its clock ten times a second.)
-pub(super) const PAUSE: Duration = Duration::from_millis(25);
 
 /// Keeps a near cache in step with Redis.
 pub(super) struct Announcements {

@@ -13,6 +13,7 @@ mod client;
 mod hits;
 mod near_cache;
 mod pending_writes;
+mod restore;
 mod subscriber;
 mod walk;
 
@@ -55,6 +56,15 @@ const MAX_LOOKUPS: usize = 4;
 
 type GetResult = Result<Option<Arc<Entry>>, StoreError>;
 
+/// The bounds of the near cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Near {
+    /// The bytes that it takes, the cost of holding entries included; 0 for no near cache.
+    pub max_bytes: u64,
+    /// How long its entries are given while this process is cut off from Redis.
+    pub staleness: Duration,
+}
+
 /// Entries in one Redis.
 pub struct RedisStore {
     client: Arc<RedisClient>,
@@ -70,15 +80,15 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Entries as bytes of `client`: sealed with `encryption`, and in this process too, in at most `near`
-    /// bytes.
+    /// Entries as bytes of `client`: sealed with `encryption`, and in this process too, as `near` says.
     ///
     /// # Panics
     /// Outside a Tokio runtime.
-    pub fn new(client: RedisClient, near: u64, encryption: Option<Encryption>) -> Self {
-        let invalidations = Arc::<InvalidationLog>::default();
-        let near = NearCache::new(near).map(Arc::new);
-        let subscriber = Subscriber::new(&client, Arc::clone(&invalidations), near.clone());
+    pub fn new(client: RedisClient, near: Near, encryption: Option<Encryption>) -> Self {
+        let Near { max_bytes, staleness } = near;
+        let invalidations = Arc::new(InvalidationLog::mirror(staleness));
+        let near = NearCache::new(max_bytes, staleness).map(Arc::new);
+        let subscriber = Subscriber::new(&client, Arc::clone(&invalidations), near.clone(), staleness);
         let synced = subscriber.synced();
         Self {
             client: Arc::new(client),

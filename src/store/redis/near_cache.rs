@@ -1,8 +1,8 @@
 //! The near cache: entries in this process that were lately found in Redis or written there.
 //!
 //! Every write is announced in a stream that each replica reads (`announcements.rs`). A near entry is given
-//! only while that stream is known to be read up to now, so it is what Redis holds, or held `CURRENT_FOR` ago
-//! at most.
+//! only while that stream is known to be read up to now: while the subscriber waits at Redis for the next announcement.
+//! If the connection is cut, it is what Redis held `store.near_staleness` ago at most.
 //!
 //! A value that Redis was asked for before an announcement, and that comes after it, must not stay. So each
 //! key belongs to a slot, and a value is not stored if an announcement for its slot came meanwhile.
@@ -24,9 +24,6 @@ use crate::{
     store::MemoryStore,
     time::MicrosClock,
 };
-
-/// How long near entries are given after the announcements were known to be complete. 100 ms are promised.
-const CURRENT_FOR: Duration = Duration::from_millis(90);
 
 /// An announcement keeps out a value that is on its way to the same slot, even under another key.
 const SLOTS: usize = 1024;
@@ -62,6 +59,8 @@ impl Slot {
 #[derive(Debug)]
 pub(super) struct NearCache {
     max_bytes: u64,
+    /// How long entries are given after the announcements were known to be complete.
+    staleness: Duration,
     entries: ArcSwap<MemoryStore>,
     slots: Box<[Mutex<Slot>]>,
     clock: MicrosClock,
@@ -71,10 +70,12 @@ pub(super) struct NearCache {
 }
 
 impl NearCache {
-    /// A cache of at most `max_bytes`, the cost of holding entries included; `None` if that is 0.
-    pub(super) fn new(max_bytes: u64) -> Option<Self> {
+    /// A cache of at most `max_bytes`, the cost of holding entries included; `None` if that is 0. Entries are given for
+    /// `staleness` after the announcements were known to be complete.
+    pub(super) fn new(max_bytes: u64, staleness: Duration) -> Option<Self> {
         (max_bytes > 0).then(|| Self {
             max_bytes,
+            staleness,
             entries: ArcSwap::from_pointee(MemoryStore::new(max_bytes)),
             slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
             clock: MicrosClock::new(Instant::now()),
@@ -154,7 +155,7 @@ impl NearCache {
 
     /// Everything that was announced by `at` is known.
     pub(super) fn mark_current(&self, at: Instant) {
-        self.current_until.store(self.clock.micros(at + CURRENT_FOR), Ordering::Release);
+        self.current_until.store(self.clock.micros(at + self.staleness), Ordering::Release);
         self.became_current.notify_waiters();
     }
 
@@ -199,9 +200,10 @@ mod tests {
     use crate::cache::route::kind::Kind;
 
     const LIFE: Duration = Duration::from_secs(60);
+    const STALENESS: Duration = Duration::from_secs(2);
 
     fn near() -> NearCache {
-        let near = NearCache::new(1 << 20).expect("a cache");
+        let near = NearCache::new(1 << 20, STALENESS).expect("a cache");
         near.mark_current(Instant::now() + LIFE);
         near
     }
@@ -288,7 +290,7 @@ mod tests {
         let ticket = near.slot(&key).state;
         near.put_read(&key, &entry("2"), LIFE, ticket);
         assert!(near.get(&key, now).is_some());
-        assert!(near.get(&key, now + CURRENT_FOR).is_none());
+        assert!(near.get(&key, now + STALENESS).is_none());
     }
 
     #[tokio::test]

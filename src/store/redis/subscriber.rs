@@ -1,25 +1,29 @@
 //! The task that reads what all replicas share: the invalidation log, and the stream of writes.
 //!
-//! It has a connection of its own, which waits in Redis for the next event. With a near cache it asks every
-//! [`PAUSE`] instead, because the near cache needs to know that nothing came.
+//! It has two connections of its own. One waits in Redis for the next event, and says only that there is one. Over the
+//! other, the task then reads how far the streams reach and what came, all at once. So an idle Redis gets a command a
+//! second, and a change is known here a millisecond after it.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ::redis::{Client, Cmd, RedisError, Value, aio::MultiplexedConnection};
+use ::redis::{Cmd, RedisError, Value, aio::MultiplexedConnection};
 use tokio::{sync::watch, time};
 
 use super::{
-    announcements::{Announcements, PAUSE},
+    announcements::Announcements,
     client::{
-        RedisClient,
-        connections::{open_connection, send},
+        Health, RedisClient,
+        connections::send,
+        endpoint::Endpoint,
         error::{protocol, within},
         streams::{Extent, PAGE, ReadFrom, Streams, StreamsRead, invalidated_at, invalidation},
     },
     near_cache::NearCache,
+    restore::{KnownLog, Restored},
 };
 use crate::cache::invalidation::{InvalidationLog, Offset, Version};
 
@@ -32,11 +36,16 @@ const REFUSED_RETRY: Duration = Duration::from_secs(1);
 /// Before the next attempt if the connection had been of use.
 const LOST_RETRY: Duration = Duration::from_millis(10);
 
-/// How long Redis waits with the reply to a read while nothing is invalidated. Without a near cache, this is
-/// how often Redis is known to be there.
-const MAX_WAIT: Duration = Duration::from_millis(500);
+/// Between two reads while there are events: many are read at once then.
+const PAUSE: Duration = Duration::from_millis(20);
 
-/// For a reply, beyond that.
+/// How often it is read how far the streams reach, even if no event comes: a key may be lost.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
+
+/// How often the task looks for invalidations that Redis has not received yet. That asks nobody.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// For a reply, beyond the time that Redis waits with it.
 const PATIENCE: Duration = Duration::from_millis(1000);
 
 /// What Redis is asked for next.
@@ -46,18 +55,33 @@ enum NextRead {
     Extent,
     /// That, and the events that have come.
     Events,
-    /// That, once there are more events or some time has passed.
-    EventsLater,
+    /// Whether there are events.
+    Wait,
+}
+
+/// The connections to one server.
+struct Connections {
+    /// For all but the wait.
+    read: MultiplexedConnection,
+    /// Waits in Redis for the next event.
+    wait: MultiplexedConnection,
 }
 
 /// Reads the streams for as long as the task runs.
 pub(super) struct Subscriber {
-    redis: Client,
+    endpoint: Endpoint,
+    health: Health,
+    /// The passwords of Redis, if they are in a file.
+    passwords: Option<watch::Receiver<String>>,
     streams: Streams,
     invalidations: Arc<InvalidationLog>,
     announcements: Option<Announcements>,
+    /// How long Redis waits for an event.
+    wait: Duration,
     /// How far the log was read.
     read: Version,
+    /// When the streams were read last.
+    read_at: Instant,
     next: NextRead,
     synced: watch::Sender<bool>,
 }
@@ -67,13 +91,19 @@ impl Subscriber {
         client: &RedisClient,
         invalidations: Arc<InvalidationLog>,
         near: Option<Arc<NearCache>>,
+        staleness: Duration,
     ) -> Self {
         Self {
-            redis: client.redis().clone(),
+            endpoint: client.endpoint().clone(),
+            health: client.health(),
+            passwords: client.endpoint().passwords(),
             streams: client.streams().clone(),
             invalidations,
             announcements: near.map(|near| Announcements::new(near, client.namespace())),
+            // Redis looks at its clock ten times a second, so that the reply comes up to 100 ms later.
+            wait: staleness * 9 / 20,
             read: Version::default(),
+            read_at: Instant::now(),
             next: NextRead::Extent,
             synced: watch::Sender::new(false),
         }
@@ -87,12 +117,12 @@ impl Subscriber {
     pub(super) async fn run(mut self) {
         loop {
             let mut retry = RETRY;
-            if let Ok(mut connection) = open_connection(&self.redis, 8).await {
+            if let Ok(mut connections) = self.connect().await {
                 self.next = NextRead::Extent;
                 // Whatever the error is, the remedy is a new connection: after a fail-over, to another
                 // server.
                 let error = loop {
-                    match self.read_once(&mut connection).await {
+                    match self.read_once(&mut connections).await {
                         Ok(()) => retry = LOST_RETRY,
                         Err(error) => break error,
                     }
@@ -100,10 +130,17 @@ impl Subscriber {
                 if error.code().is_some() {
                     retry = REFUSED_RETRY;
                 }
+                self.health.report_loss();
                 self.lose_near();
             }
             time::sleep(retry).await;
         }
+    }
+
+    async fn connect(&mut self) -> Result<Connections, RedisError> {
+        self.health.mark_seen();
+        self.passwords.iter_mut().for_each(watch::Receiver::mark_unchanged);
+        Ok(Connections { read: self.endpoint.open(8).await?, wait: self.endpoint.open(1).await? })
     }
 
     /// Empties the near cache, if there is one: announcements may be missed.
@@ -113,13 +150,68 @@ impl Subscriber {
         }
     }
 
-    async fn read_once(&mut self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-        if self.next == NextRead::EventsLater && self.announcements.is_some() {
-            time::sleep(PAUSE).await;
+    async fn read_once(&mut self, connections: &mut Connections) -> Result<(), RedisError> {
+        if self.next == NextRead::Wait && !self.is_due(connections).await? {
+            return Ok(());
         }
         let asked = Instant::now();
-        let read = self.read_streams(connection).await?;
-        self.next = self.apply(connection, read, asked).await?;
+        let read = self.read_streams(&mut connections.read).await?;
+        self.read_at = Instant::now();
+        self.next = self.apply(&mut connections.read, read, asked).await?;
+        self.send_pending(&mut connections.read).await
+    }
+
+    /// Waits for an event; whether the streams are to be read now.
+    async fn is_due(&mut self, connections: &mut Connections) -> Result<bool, RedisError> {
+        let asked = Instant::now();
+        let has_event = self.event(connections).await?;
+        self.log_in(connections).await;
+        if has_event {
+            time::sleep_until((self.read_at + PAUSE).into()).await;
+            return Ok(true);
+        }
+        // Until then Redis had seen no event.
+        let at = asked + self.wait;
+        self.invalidations.mark_current(at);
+        self.mark_near_current(at);
+        Ok(self.read_at.elapsed() >= CHECK_EVERY)
+    }
+
+    /// Waits for an event, or for some time; whether there is an event.
+    async fn event(&mut self, connections: &mut Connections) -> Result<bool, RedisError> {
+        let Connections { read, wait } = connections;
+        let written = self.announcements.as_ref().and_then(Announcements::offset);
+        let command = self.streams.wait(self.read.offset, written, self.wait);
+        let mut waiting = pin!(within(self.wait + PATIENCE, send(wait, &command)));
+        loop {
+            tokio::select! {
+                reply = &mut waiting => return Ok(reply? != Value::Nil),
+                // Calls go to another server now, perhaps: so does this task.
+                () = self.health.server_changed() => return Err(protocol()),
+                () = time::sleep(LOOK_EVERY) => self.send_pending(read).await?,
+            }
+        }
+    }
+
+    /// Logs in again if there is another password. If Redis does not take it yet, the next time does it.
+    async fn log_in(&mut self, connections: &mut Connections) {
+        let Some(passwords) =
+            self.passwords.as_mut().filter(|passwords| passwords.has_changed().unwrap_or(false))
+        else {
+            return;
+        };
+        let Some(login) = self.endpoint.login() else { return };
+        let mut is_done = true;
+        for connection in [&mut connections.read, &mut connections.wait] {
+            is_done &= request(connection, &login).await.is_ok();
+        }
+        if is_done {
+            passwords.mark_unchanged();
+        }
+    }
+
+    /// Sends the invalidations that Redis has not received yet.
+    async fn send_pending(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
         while let Some(pending) = self.invalidations.pending() {
             let reply = request(connection, &self.streams.invalidate(&pending)).await?;
             // In this order: what is no longer pending must be known to be invalidated.
@@ -130,15 +222,12 @@ impl Subscriber {
     }
 
     async fn read_streams(&self, connection: &mut MultiplexedConnection) -> Result<StreamsRead, RedisError> {
-        let wait = (self.next == NextRead::EventsLater && self.announcements.is_none()).then_some(MAX_WAIT);
         let from = (self.next != NextRead::Extent).then(|| ReadFrom {
             invalidated: self.read.offset,
             written: self.announcements.as_ref().and_then(Announcements::offset),
-            wait,
         });
         let read = self.streams.read(self.announcements.is_some(), from.as_ref());
-        let patience = wait.unwrap_or_default() + PATIENCE;
-        let replies = within(patience, connection.send_packed_commands(&read, 0, read.len())).await?;
+        let replies = within(PATIENCE, connection.send_packed_commands(&read, 0, read.len())).await?;
         self.streams.parse(self.announcements.is_some(), replies)
     }
 
@@ -151,12 +240,21 @@ impl Subscriber {
         read: StreamsRead,
         asked: Instant,
     ) -> Result<NextRead, RedisError> {
-        let is_whole = |(epoch, extent): &(u64, Extent)| !self.is_cut(*epoch, extent);
-        let Some((epoch, extent)) = read.epoch.zip(read.invalidated).filter(is_whole) else {
-            self.lose_near();
-            request(connection, &self.streams.begin_epoch(read.epoch)).await?;
-            return Ok(NextRead::Extent);
+        let Some((epoch, extent)) = read.epoch.zip(read.invalidated) else {
+            return self.begin_epoch(connection, read.epoch).await;
         };
+        if self.is_cut(epoch, &extent) {
+            self.lose_near();
+            self.next = NextRead::Extent;
+        }
+        if self.next == NextRead::Extent {
+            let known = KnownLog { streams: &self.streams, invalidations: &self.invalidations };
+            match known.restore(connection, epoch, &extent).await? {
+                Restored::Whole => {}
+                Restored::From(offset) => self.read = Version { epoch, offset },
+                Restored::Lost => return self.begin_epoch(connection, read.epoch).await,
+            }
+        }
         let is_new_epoch = self.follow_epoch(epoch, &extent);
         let mut is_end = true;
         if let Some(announcements) = &mut self.announcements {
@@ -172,12 +270,30 @@ impl Subscriber {
         if !self.apply_invalidations(&read)? {
             return Ok(NextRead::Events);
         }
-        self.invalidations.mark_current(Instant::now());
+        self.invalidations.mark_current(asked);
         self.synced.send_replace(true);
-        if let Some(announcements) = self.announcements.as_ref().filter(|_| is_end) {
-            announcements.mark_current(asked);
+        if !is_end {
+            return Ok(NextRead::Events);
         }
-        Ok(if is_end { NextRead::EventsLater } else { NextRead::Events })
+        self.mark_near_current(asked);
+        Ok(NextRead::Wait)
+    }
+
+    fn mark_near_current(&self, at: Instant) {
+        if let Some(announcements) = &self.announcements {
+            announcements.mark_current(at);
+        }
+    }
+
+    /// Begins another epoch instead of `lost`.
+    async fn begin_epoch(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        lost: Option<u64>,
+    ) -> Result<NextRead, RedisError> {
+        self.lose_near();
+        request(connection, &self.streams.begin_epoch(lost)).await?;
+        Ok(NextRead::Extent)
     }
 
     /// Goes on with `epoch`, whose stream has this extent; whether it is a new epoch.
@@ -216,6 +332,9 @@ impl Subscriber {
 }
 
 /// Sends one command; an error reply is an error.
-async fn request(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
+pub(super) async fn request(
+    connection: &mut MultiplexedConnection,
+    command: &Cmd,
+) -> Result<Value, RedisError> {
     within(PATIENCE, send(connection, command)).await
 }

@@ -113,7 +113,8 @@ fn request_events() {
         bytes: 512,
         cache: Some(hit),
         upstream_request_id: Some("up-1"),
-        trace: None,
+        trace_id: None,
+        span_id: None,
     };
     http_response(&response);
     let bypass = CacheInfo {
@@ -144,7 +145,8 @@ fn request_events() {
         bytes: 0,
         cache: Some(CacheInfo { status: "PASS", kind: None, reason: Some("no-route"), ..bypass }),
         upstream_request_id: None,
-        trace: None,
+        trace_id: None,
+        span_id: None,
     };
     http_response(&passed);
     http_response(&HttpResponse { request_id: "req-5", path: "/health", cache: None, ..passed });
@@ -342,7 +344,8 @@ fn no_text_breaks_a_line() {
                     route: reason,
                 }),
                 upstream_request_id: Some(nasty),
-                trace: None,
+                trace_id: None,
+                span_id: None,
             });
             performance(&Performance {
                 request_id: Some(nasty),

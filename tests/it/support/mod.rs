@@ -12,6 +12,7 @@ pub(crate) mod raw_client;
 pub(crate) mod redis;
 pub(crate) mod samples;
 pub(crate) mod script;
+pub(crate) mod sentinel;
 pub(crate) mod sidecache;
 pub(crate) mod upstream;
 pub(crate) mod wall_clock;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     raw_client::{RawClient, post},
     redis::RedisServer,
     script::{Gate, Script},
+    sentinel::Sentinels,
     sidecache::{Setup, Sidecache},
     upstream::{Received, Upstream},
     wall_clock::WallClock,

@@ -140,17 +140,13 @@ impl RedisServer {
         self.try_talk(commands).unwrap_or_else(|error| panic!("{commands:?}: {error}"))
     }
 
+    /// Runs a command on whatever server listens on `port`.
+    pub(crate) fn ask(port: u16, command: &[&str]) -> std::io::Result<String> {
+        Ok(talk(port, &[command])?.remove(0))
+    }
+
     fn try_talk(&self, commands: &[&[&str]]) -> std::io::Result<Vec<String>> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut replies = BufReader::new(stream.try_clone()?);
-        commands
-            .iter()
-            .map(|command| {
-                stream.write_all(&encode(command))?;
-                read_reply(&mut replies)
-            })
-            .collect()
+        talk(self.port, commands)
     }
 
     /// Waits until this process answers on the port; false if it ends before.
@@ -198,6 +194,17 @@ fn spawn(port: u16, dir: &TempDir, arguments: &[&str]) -> Child {
                 "redis-server does not start ({error}); install redis-server: apt-get install redis-server"
             )
         })
+}
+
+fn talk(port: u16, commands: &[&[&str]]) -> std::io::Result<Vec<String>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut replies = BufReader::new(stream.try_clone()?);
+    let mut send = |command: &&[&str]| {
+        stream.write_all(&encode(command))?;
+        read_reply(&mut replies)
+    };
+    commands.iter().map(&mut send).collect()
 }
 
 fn encode(command: &[&str]) -> Vec<u8> {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Client, ErrorKind, RedisError, Value};
+use ::redis::{ErrorKind, RedisError, Value};
 use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::{
     StoreError,
     connections::{Connection, Connections},
+    endpoint::Endpoint,
     error::{Affected, CANNOT_SAVE, PROTOCOL, affected_by, describe},
     write_gate::WriteGate,
 };
@@ -61,7 +62,7 @@ pub(super) struct Call<'a> {
 
 /// Closed: calls go through. Open: they fail at once, until the connector closes it again.
 pub(super) struct Breaker {
-    pub(super) client: Client,
+    pub(super) endpoint: Endpoint,
     /// The outer deadline of every call.
     pub(super) timeout: Duration,
     pub(super) writes: WriteGate,
@@ -71,25 +72,31 @@ pub(super) struct Breaker {
     losses: mpsc::Sender<Loss>,
     /// Asks the connector for fresh connections, while the old ones stay in use.
     refresh: Notify,
+    /// Asks the connector to try the connections.
+    doubt: Notify,
     connected: watch::Sender<bool>,
+    /// Grows with each new generation of connections.
+    generation: watch::Sender<u64>,
     /// Why the breaker is open.
     last_error: Mutex<Option<String>>,
 }
 
 impl Breaker {
     /// Open at first. The receiver is the connector's.
-    pub(super) fn new(client: Client, timeout: Duration) -> (Self, mpsc::Receiver<Loss>) {
+    pub(super) fn new(endpoint: Endpoint, timeout: Duration) -> (Self, mpsc::Receiver<Loss>) {
         // It opens once, and can open again only after the connector received that and closed it: room for
         // one is enough.
         let (losses, received) = mpsc::channel(1);
         let breaker = Self {
-            client,
+            endpoint,
             timeout,
             writes: WriteGate::new(Instant::now()),
             connections: ArcSwapOption::empty(),
             losses,
             refresh: Notify::new(),
+            doubt: Notify::new(),
             connected: watch::Sender::new(false),
+            generation: watch::Sender::new(0),
             last_error: Mutex::new(None),
         };
         (breaker, received)
@@ -106,7 +113,7 @@ impl Breaker {
         key: &str,
         is_large: bool,
     ) -> &'a Connection {
-        if is_large { &connections.large } else { connections.of_thread(&self.client, key, self.timeout) }
+        if is_large { &connections.large } else { connections.of_thread(key, self.timeout) }
     }
 
     pub(super) fn connected(&self) -> bool {
@@ -125,6 +132,7 @@ impl Breaker {
         self.set_last_error(None);
         self.connections.store(Some(Arc::new(connections)));
         self.connected.send_replace(true);
+        self.next_generation();
     }
 
     /// Replaces `old` by `fresh`, unless `old` was given up meanwhile.
@@ -132,7 +140,21 @@ impl Breaker {
         let previous = self.connections.compare_and_swap(old, Some(Arc::new(fresh)));
         if is_same(&previous, old) {
             self.writes.probe_now();
+            self.next_generation();
         }
+    }
+
+    fn next_generation(&self) {
+        // The first generation is no change.
+        self.generation.send_if_modified(|generation| {
+            *generation += 1;
+            *generation > 1
+        });
+    }
+
+    /// Changes with each new generation of connections: from then on calls may go to another server.
+    pub(super) fn generations(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
     }
 
     /// Opens the breaker, if `connections` are still those in use: what an older generation reports is
@@ -150,6 +172,16 @@ impl Breaker {
     /// Asks for fresh connections without giving up the present ones.
     pub(super) fn ask_refresh(&self) {
         self.refresh.notify_one();
+    }
+
+    /// Asks for a try of the connections: another one to the same server was lost.
+    pub(super) fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
+    /// Waits until somebody asks for a try of the connections.
+    pub(super) async fn doubted(&self) {
+        self.doubt.notified().await;
     }
 
     /// Waits until somebody asks for fresh connections.

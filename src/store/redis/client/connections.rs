@@ -19,19 +19,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value, aio::MultiplexedConnection};
+use ::redis::{Cmd, Pipeline, RedisError, Value, aio::MultiplexedConnection};
+use futures_util::future::join_all;
 use thread_local::ThreadLocal;
 
 use super::{
+    endpoint::{CONNECT_TIMEOUT, Endpoint, Server},
     error::{CANNOT_SAVE, protocol, within},
     timeouts::Timeouts,
 };
 
 /// Values of this many bytes and more use the connection for large ones.
 pub(super) const LARGE: usize = 64 * 1024;
-
-/// For making a connection: name resolution, TCP, TLS and login together.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Commands that wait to be written on a connection. If the peer stops reading, they stay there, values and
 /// all, until the connection is given up.
@@ -85,6 +84,8 @@ pub(super) struct Connections {
     pub(super) small: Connection,
     /// For large values. If it is slow, that says nothing about the server.
     pub(super) large: Connection,
+    /// The server that all of them lead to.
+    server: Server,
     /// The thread that drives these two.
     home: ThreadId,
     /// For the lookups and leases of each other thread, once it is open.
@@ -94,16 +95,21 @@ pub(super) struct Connections {
 impl Connections {
     /// Connects, and makes sure by `probe` that calls will work. The deadline is that of calls: a Redis that
     /// cannot keep it is as good as gone, and closing the breaker would open it again three lookups later.
-    pub(super) async fn open(client: &Client, probe: &Probe, deadline: Duration) -> Result<Self, RedisError> {
+    pub(super) async fn open(
+        endpoint: &Endpoint,
+        probe: &Probe,
+        deadline: Duration,
+    ) -> Result<Self, RedisError> {
+        let server = endpoint.server().await?;
         let key = &probe.key;
         let deadline = deadline.min(CONNECT_TIMEOUT);
         // One after the other: while Redis is away, every try then costs one connection.
-        let small = open_probed(client, SMALL_QUEUE, key, deadline).await?;
+        let small = open_probed(&server, SMALL_QUEUE, key, deadline).await?;
         if let Some(key) = &probe.writes {
             try_write(&small, key, deadline).await?;
         }
-        let large = open_probed(client, LARGE_QUEUE, key, deadline).await?;
-        Ok(Self { small, large, home: thread::current().id(), by_thread: ThreadLocal::new() })
+        let large = open_probed(&server, LARGE_QUEUE, key, deadline).await?;
+        Ok(Self { small, large, server, home: thread::current().id(), by_thread: ThreadLocal::new() })
     }
 
     pub(super) const fn pick(&self, is_large: bool) -> &Connection {
@@ -112,16 +118,16 @@ impl Connections {
 
     /// The connection for this thread's lookups and leases. The first call on a thread opens it, and uses the common
     /// one meanwhile; so do all if that fails.
-    pub(super) fn of_thread(&self, client: &Client, key: &str, deadline: Duration) -> &Connection {
+    pub(super) fn of_thread(&self, key: &str, deadline: Duration) -> &Connection {
         if thread::current().id() == self.home {
             return &self.small;
         }
         let own = self.by_thread.get_or(|| {
             let own = Arc::<OnceLock<Connection>>::default();
-            let (opened, client, key) = (Arc::clone(&own), client.clone(), key.to_owned());
+            let (opened, server, key) = (Arc::clone(&own), self.server.clone(), key.to_owned());
             tokio::spawn(async move {
                 if let Ok(connection) =
-                    open_probed(&client, SMALL_QUEUE, &key, deadline.min(CONNECT_TIMEOUT)).await
+                    open_probed(&server, SMALL_QUEUE, &key, deadline.min(CONNECT_TIMEOUT)).await
                 {
                     let _ = opened.set(connection);
                 }
@@ -131,24 +137,18 @@ impl Connections {
         own.get().unwrap_or(&self.small)
     }
 
+    /// Logs all connections in again; whether that worked, or is not needed.
+    pub(super) async fn log_in(&self, deadline: Duration) -> bool {
+        let Some(login) = self.server.login() else { return true };
+        let sent = self.all().map(|connection| within(deadline, connection.send(&login)));
+        join_all(sent).await.iter().all(Result::is_ok)
+    }
+
     /// Every connection.
     pub(super) fn all(&self) -> impl Iterator<Item = &Connection> {
         let by_thread = self.by_thread.iter().filter_map(|own| own.get());
         [&self.small, &self.large].into_iter().chain(by_thread)
     }
-}
-
-/// Opens a connection, without retries; `queue` commands may wait to be written.
-pub(crate) async fn open_connection(
-    client: &Client,
-    queue: usize,
-) -> Result<MultiplexedConnection, RedisError> {
-    let config = AsyncConnectionConfig::new()
-        .set_pipeline_buffer_size(queue)
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        // Every call has an outer deadline, which also covers the wait for a place in the queue.
-        .set_response_timeout(None);
-    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 /// Sends one command; an error reply is an error.
@@ -167,12 +167,12 @@ pub(super) fn get(key: &str) -> Cmd {
 }
 
 async fn open_probed(
-    client: &Client,
+    server: &Server,
     queue: usize,
     key: &str,
     deadline: Duration,
 ) -> Result<Connection, RedisError> {
-    let connection = Connection::new(open_connection(client, queue).await?);
+    let connection = Connection::new(server.open(queue).await?);
     match within(deadline, connection.send(&get(key))).await {
         Ok(Value::Nil | Value::BulkString(_)) => Ok(connection),
         Ok(_) => Err(protocol()),

@@ -1,13 +1,17 @@
 //! The background task that connects, watches the connections, and connects again after a loss.
 
 use std::{
+    future,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use ::redis::Value;
 use futures_util::future::join_all;
-use tokio::{sync::mpsc, time};
+use tokio::{
+    sync::{mpsc, watch},
+    time,
+};
 
 use super::{
     StoreEvent,
@@ -19,8 +23,15 @@ use super::{
 /// Between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// How often idle connections are tried: a loss is noticed without traffic, and no firewall forgets them.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often it is looked at whether idle connections are to be tried.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// How often they are tried, so that no firewall forgets them. Each time is a command for each connection.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+
+/// How long they are tried at each beat after the subscriber has lost its connection: so a loss is noticed without
+/// traffic.
+const DOUBT: Duration = Duration::from_secs(5);
 
 /// Connections that were lost sooner than this after they were made count as a relapse.
 const STEADY: Duration = Duration::from_secs(5);
@@ -31,6 +42,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// At most one replacement of working connections in this time.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a login with a new password may take, and the time before the next attempt.
+const LOGIN_TIMEOUT: Duration = Duration::from_millis(500);
+const LOGIN_RETRY: Duration = Duration::from_millis(500);
 
 /// Keeps a [`Breaker`] closed whenever Redis can be used, for as long as the task runs.
 pub(super) struct Connector<F> {
@@ -78,7 +93,7 @@ impl<F: Fn(StoreEvent)> Connector<F> {
     /// Tries until it works. Reports if the first attempt fails.
     async fn connect(&self, probe: &Probe, lost: &mut bool) -> Connections {
         loop {
-            match Connections::open(&self.breaker.client, probe, self.breaker.timeout).await {
+            match Connections::open(&self.breaker.endpoint, probe, self.breaker.timeout).await {
                 Ok(connections) => return connections,
                 Err(error) => {
                     let reason = describe(&error);
@@ -95,9 +110,12 @@ impl<F: Fn(StoreEvent)> Connector<F> {
     /// Watches the connections until they are lost; `None` when the breaker is gone.
     async fn watch(&mut self) -> Option<Loss> {
         let breaker = Arc::clone(&self.breaker);
-        let mut beat = time::interval(HEARTBEAT);
+        let mut beat = time::interval(BEAT);
         beat.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let mut refreshed: Option<Instant> = None;
+        let mut next_heartbeat = Instant::now();
+        let mut doubted_until = Instant::now();
+        let mut passwords = breaker.endpoint.passwords();
         loop {
             // Whatever else goes on, a loss is received at once.
             tokio::select! {
@@ -110,12 +128,25 @@ impl<F: Fn(StoreEvent)> Connector<F> {
                         () = refresh(&breaker, &self.idle_key) => refreshed = Some(Instant::now()),
                     }
                 }
-                _ = beat.tick() => {
+                () = next_password(&mut passwords) => {
                     tokio::select! {
                         biased;
                         loss = self.losses.recv() => return loss,
-                        () = heartbeat(&breaker, &self.idle_key) => self.report_refusals(),
+                        () = log_in(&breaker) => {}
                     }
+                }
+                () = breaker.doubted() => doubted_until = Instant::now() + DOUBT,
+                _ = beat.tick() => {
+                    let now = Instant::now();
+                    if now >= next_heartbeat || now < doubted_until {
+                        tokio::select! {
+                            biased;
+                            loss = self.losses.recv() => return loss,
+                            () = heartbeat(&breaker, &self.idle_key) => {}
+                        }
+                        next_heartbeat = now + HEARTBEAT;
+                    }
+                    self.report_refusals();
                 }
             }
         }
@@ -145,12 +176,32 @@ async fn refresh_due(breaker: &Breaker, refreshed: Option<Instant>) {
     breaker.refresh_asked().await;
 }
 
+/// Waits for the next password; for ever, if it is in no file.
+async fn next_password(passwords: &mut Option<watch::Receiver<String>>) {
+    let changed = match passwords {
+        Some(passwords) => passwords.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        future::pending::<()>().await;
+    }
+}
+
+/// Logs the connections in again with the latest password, until the server takes it. Meanwhile they go on as they are.
+async fn log_in(breaker: &Breaker) {
+    while let Ok(connections) = breaker.connections()
+        && !connections.log_in(breaker.timeout.max(LOGIN_TIMEOUT)).await
+    {
+        time::sleep(LOGIN_RETRY).await;
+    }
+}
+
 /// Replaces the connections by new ones. If that fails, the present ones may still be good; if they are not,
 /// lookups and heartbeats will show.
 async fn refresh(breaker: &Breaker, idle_key: &str) {
     let Ok(old) = breaker.connections() else { return };
     let probe = Probe { key: idle_key.to_owned(), writes: None };
-    if let Ok(fresh) = Connections::open(&breaker.client, &probe, breaker.timeout).await {
+    if let Ok(fresh) = Connections::open(&breaker.endpoint, &probe, breaker.timeout).await {
         breaker.replace(&old, fresh);
     }
 }

@@ -45,6 +45,10 @@ impl OpenError {
         Self { setting: "store.redis", reason: format!("no Redis URL: {error} ({expected})") }
     }
 
+    pub(super) fn settings(reason: String) -> Self {
+        Self { setting: "store.redis", reason }
+    }
+
     pub(super) fn file(setting: &'static str, path: &Path, error: &std::io::Error) -> Self {
         let expected = "name a file in PEM that this user may read";
         Self { setting, reason: format!("{} cannot be read: {error} ({expected})", path.display()) }

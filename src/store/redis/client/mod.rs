@@ -22,15 +22,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Client, Cmd, Value};
+use ::redis::{Cmd, Value};
 use bytes::Bytes;
-use tokio::task::AbortHandle;
+use tokio::{sync::watch, task::AbortHandle};
 
 mod address;
 mod batch;
 mod breaker;
 pub(super) mod connections;
 mod connector;
+mod credentials;
+pub(super) mod endpoint;
 pub(super) mod error;
 mod lease;
 mod scan;
@@ -45,16 +47,16 @@ pub(crate) use lease::LeaseReply;
 pub use lease::{Lease, LeaseState};
 pub(super) use scan::Scan;
 
-use address::redis_at;
 use breaker::{Breaker, Call, CallKind};
 use connections::{LARGE, LargeKeys, get};
 use connector::Connector;
+use endpoint::Endpoint;
 use streams::Streams;
 use usage::UsageScan;
 
 use crate::{
     cache::invalidation::{Invalidation, Offset, Version},
-    config::RedisTls,
+    config::{RedisAccess, RedisUrl},
     store::{MAX_TTL, StoreStatus},
 };
 
@@ -93,7 +95,8 @@ pub struct RedisClient {
     large_keys: LargeKeys,
     namespace: String,
     streams: Streams,
-    connector: AbortHandle,
+    /// The connector, and the one that looks at the file of the password.
+    tasks: [AbortHandle; 2],
 }
 
 impl RedisClient {
@@ -103,20 +106,22 @@ impl RedisClient {
     /// must neither block nor panic.
     ///
     /// # Errors
-    /// If `url` is no Redis URL, or a file of `tls` is of no use.
+    /// If `url` is no URL of Redis, or a file of `access` is of no use.
     ///
     /// # Panics
     /// Outside a Tokio runtime.
     pub fn open(
         url: &str,
-        tls: &RedisTls,
+        access: &RedisAccess,
         namespace: &str,
         timeout: Duration,
         on_change: impl Fn(StoreEvent) + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
-        let redis = redis_at(url, tls)?;
-        let usage = Arc::new(UsageScan::new(redis.clone(), namespace));
-        let (breaker, losses) = Breaker::new(redis, timeout);
+        let url = RedisUrl::parse(url).map_err(OpenError::settings)?;
+        let endpoint = Endpoint::new(&url, access)?;
+        let passwords = tokio::spawn(endpoint.credentials().clone().watch()).abort_handle();
+        let usage = Arc::new(UsageScan::new(endpoint.clone(), namespace));
+        let (breaker, losses) = Breaker::new(endpoint, timeout);
         let breaker = Arc::new(breaker);
         let connector = Connector::new(Arc::clone(&breaker), losses, on_change, namespace);
         Ok(Self {
@@ -125,7 +130,7 @@ impl RedisClient {
             large_keys: LargeKeys::new(),
             namespace: namespace.to_owned(),
             streams: Streams::new(namespace),
-            connector: tokio::spawn(connector.run()).abort_handle(),
+            tasks: [tokio::spawn(connector.run()).abort_handle(), passwords],
         })
     }
 
@@ -180,8 +185,13 @@ impl RedisClient {
     }
 
     /// Where Redis is, for a connection of the caller's own.
-    pub(crate) fn redis(&self) -> &Client {
-        &self.breaker.client
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.breaker.endpoint
+    }
+
+    /// The state of the connections, for a task that has some of its own.
+    pub(super) fn health(&self) -> Health {
+        Health { generations: self.breaker.generations(), breaker: Arc::clone(&self.breaker) }
     }
 
     /// The value under `key`; `None` if there is none.
@@ -337,7 +347,7 @@ impl RedisClient {
 
     /// A walk through the names that match `pattern`.
     pub(crate) fn scan(&self, pattern: String) -> Scan {
-        Scan::new(self.breaker.client.clone(), pattern)
+        Scan::new(self.breaker.endpoint.clone(), pattern)
     }
 
     /// Replaces the connections by fresh ones, at most once a second, without a gap. A value that does not
@@ -347,9 +357,34 @@ impl RedisClient {
     }
 }
 
+/// The state of the connections, for a task that has some of its own to the same server.
+pub(super) struct Health {
+    generations: watch::Receiver<u64>,
+    breaker: Arc<Breaker>,
+}
+
+impl Health {
+    /// Forgets changes up to now.
+    pub(super) fn mark_seen(&mut self) {
+        self.generations.mark_unchanged();
+    }
+
+    /// Waits until calls may go to another server.
+    pub(super) async fn server_changed(&mut self) {
+        if self.generations.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Reports that the task's own connection was lost.
+    pub(super) fn report_loss(&self) {
+        self.breaker.doubt();
+    }
+}
+
 impl Drop for RedisClient {
     fn drop(&mut self) {
-        self.connector.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use ::redis::{Client, Pipeline, RedisError, Value, aio::MultiplexedConnection, from_redis_value};
+use ::redis::{Pipeline, RedisError, Value, aio::MultiplexedConnection, from_redis_value};
 use tokio::time;
 
-use super::{StoreError, connections::open_connection};
+use super::{StoreError, endpoint::Endpoint};
 
 /// Keys that Redis looks at in one step.
 const STEP: usize = 10;
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A walk under way.
 pub(crate) struct Scan {
-    redis: Client,
+    endpoint: Endpoint,
     connection: Option<MultiplexedConnection>,
     pattern: String,
     /// `None` at the end.
@@ -24,8 +24,8 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn new(redis: Client, pattern: String) -> Self {
-        Self { redis, connection: None, pattern, cursor: Some(0) }
+    pub(super) fn new(endpoint: Endpoint, pattern: String) -> Self {
+        Self { endpoint, connection: None, pattern, cursor: Some(0) }
     }
 
     /// The names that the next step finds, which may be none; `None` at the end. A name may come twice.
@@ -94,7 +94,7 @@ impl Scan {
         let sent = time::timeout(PATIENCE, async {
             let connection = match &mut self.connection {
                 Some(connection) => connection,
-                empty => empty.insert(open_connection(&self.redis, 1).await?),
+                empty => empty.insert(self.endpoint.open(1).await?),
             };
             connection.send_packed_commands(commands, 0, count).await
         });

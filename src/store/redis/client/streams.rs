@@ -40,10 +40,23 @@ const ENSURE_EPOCH: &str = "#!lua flags=allow-oom\n\
     redis.call('PEXPIRE', KEYS[1], ARGV[3]) redis.call('PEXPIRE', KEYS[2], ARGV[3])\n";
 
 /// Appends an invalidation of the ids ARGV[4], by tag or not (ARGV[5]), and of the patterns that follow, to
-/// the last ARGV[6] or so; returns the epoch and the position.
+/// the last ARGV[6] or so; returns the epoch and the position. That is behind the milliseconds ARGV[7], even if the
+/// server's clock is not.
 const INVALIDATE: &str = "local event = {'o', order, 'm', ARGV[4], 't', ARGV[5]}\n\
-    for i = 7, #ARGV do event[#event + 1] = 'p' event[#event + 1] = ARGV[i] end\n\
-    return {order, redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[6], '*', unpack(event))}";
+    for i = 8, #ARGV do event[#event + 1] = 'p' event[#event + 1] = ARGV[i] end\n\
+    local function add(id) return redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[6], id, unpack(event)) end\n\
+    local added = nil\n\
+    local behind = tonumber(ARGV[7])\n\
+    if behind > 0 then\n\
+        local now = redis.call('TIME')\n\
+        if now[1] * 1000 + math.floor(now[2] / 1000) <= behind then\n\
+            added = add(string.format('%.0f-0', behind + 1))\n\
+            if type(added) == 'table' then added = nil end\n\
+        end\n\
+    end\n\
+    added = added or add('*')\n\
+    if type(added) == 'table' then return added end\n\
+    return {order, added}";
 
 /// Begins the stream of writes, KEYS[1], if there is none, with an announcement of nothing.
 const BEGIN_WRITES: &str = "#!lua flags=allow-oom\n\
@@ -78,11 +91,32 @@ impl Streams {
 
     /// The command that appends `invalidation` to the log.
     pub(crate) fn invalidate(&self, invalidation: &Invalidation) -> Cmd {
+        self.invalidate_behind(invalidation, Offset::default())
+    }
+
+    /// The command that appends `invalidation` to the log, at a position behind `offset`.
+    pub(crate) fn invalidate_behind(&self, invalidation: &Invalidation, offset: Offset) -> Cmd {
         let target_ids: Vec<u8> =
             invalidation.target_ids.iter().flat_map(|target_id| target_id.to_bytes()).collect();
         let mut command = self.epoch_script(INVALIDATE, None);
         command.arg(&target_ids[..]).arg(u8::from(invalidation.by_tag)).arg(LOG_LENGTH);
+        command.arg(offset.major);
         command.arg(&invalidation.patterns);
+        command
+    }
+
+    /// The command that reads the positions from `first` to `last` of the log.
+    pub(crate) fn between(&self, first: Offset, last: Offset) -> Cmd {
+        let mut command = ::redis::cmd("XRANGE");
+        command.arg(&self.log).arg(id(first)).arg(id(last));
+        command
+    }
+
+    /// The command that waits in Redis until there is an event after `invalidated` or `written`, or for `wait`.
+    pub(crate) fn wait(&self, invalidated: Offset, written: Option<Offset>, wait: Duration) -> Cmd {
+        let mut command = ::redis::cmd("XREAD");
+        command.arg("COUNT").arg(1).arg("BLOCK").arg(wait.as_millis() as u64).arg("STREAMS").arg(&self.log);
+        command.arg(written.map(|_| &self.writes)).arg(id(invalidated)).arg(written.map(id));
         command
     }
 
@@ -137,12 +171,8 @@ impl Streams {
         if writes {
             read.cmd("XINFO").arg("STREAM").arg(&self.writes);
         }
-        if let Some(ReadFrom { invalidated, written, wait }) = from {
-            read.cmd("XREAD").arg("COUNT").arg(PAGE);
-            if let Some(wait) = wait {
-                read.arg("BLOCK").arg(wait.as_millis() as u64);
-            }
-            read.arg("STREAMS").arg(&self.log);
+        if let Some(ReadFrom { invalidated, written }) = from {
+            read.cmd("XREAD").arg("COUNT").arg(PAGE).arg("STREAMS").arg(&self.log);
             read.arg(written.map(|_| &self.writes)).arg(id(*invalidated)).arg(written.map(id));
         }
         read
@@ -172,8 +202,6 @@ impl Streams {
 pub(crate) struct ReadFrom {
     pub(crate) invalidated: Offset,
     pub(crate) written: Option<Offset>,
-    /// How long Redis may wait with its reply while there is no event.
-    pub(crate) wait: Option<Duration>,
 }
 
 /// How far the streams reach, and the events that have come.
@@ -234,6 +262,15 @@ fn extent(info: Value) -> Result<Option<Extent>, RedisError> {
         first: first.map(|(id, _)| offset(&id)).transpose()?,
         last: offset(&reply_as::<String>(member("last-generated-id")?)?)?,
     }))
+}
+
+/// The positions in the reply to [`Streams::between`].
+///
+/// # Errors
+/// If the reply is of the wrong kind.
+pub(crate) fn positions(reply: Value) -> Result<Vec<Offset>, RedisError> {
+    let events: Vec<Event> = reply_as(reply)?;
+    events.iter().map(|(id, _)| offset(id)).collect()
 }
 
 /// The position in the reply to [`Streams::invalidate`].

@@ -8,12 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Client, Cmd, RedisError, Value, aio::MultiplexedConnection, from_redis_value};
+use ::redis::{Cmd, RedisError, Value, aio::MultiplexedConnection, from_redis_value};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time};
 
 use super::{
-    connections::{open_connection, send},
+    connections::send,
+    endpoint::Endpoint,
     error::{protocol, within},
 };
 use crate::cache::invalidation::glob::escape;
@@ -46,7 +47,7 @@ pub(super) struct Figures {
 
 /// Counts keys and reads how much memory is used.
 pub(super) struct UsageScan {
-    redis: Client,
+    endpoint: Endpoint,
     /// `NS:*`, escaped.
     pattern: String,
     /// `NS:_:`, sidecache's own.
@@ -68,9 +69,9 @@ struct UsageState {
 }
 
 impl UsageScan {
-    pub(super) fn new(redis: Client, namespace: &str) -> Self {
+    pub(super) fn new(endpoint: Endpoint, namespace: &str) -> Self {
         Self {
-            redis,
+            endpoint,
             pattern: format!("{}:*", escape(namespace)),
             own: format!("{namespace}:_:").into_bytes(),
             state: Mutex::default(),
@@ -117,7 +118,7 @@ impl UsageScan {
     ) -> Result<MultiplexedConnection, RedisError> {
         let mut connection = match connection {
             Some(connection) => connection,
-            None => open_connection(&self.redis, 1).await?,
+            None => self.endpoint.open(1).await?,
         };
         self.read_memory(&mut connection).await?;
         let due = self.state().scan_from.is_none_or(|from| Instant::now() >= from);

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tracing::Level;
 
 use super::{REQUEST, millis};
-use crate::{cache::key::Key, telemetry::log::query::QueryParams};
+use crate::{cache::key::Key, http::trace_context::Hex, telemetry::log::query::QueryParams};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HttpRequest<'a> {
@@ -65,16 +65,11 @@ pub(crate) struct HttpResponse<'a> {
     /// The upstream's own id for this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) upstream_request_id: Option<&'a str>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub(crate) trace: Option<&'a TraceIds>,
-}
-
-/// The trace that the request is part of, in hexadecimal digits, as OpenTelemetry names it in logs.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct TraceIds {
-    pub(crate) trace_id: String,
-    /// The span of the request here.
-    pub(crate) span_id: String,
+    /// The trace that the request is part of, and its span here, as OpenTelemetry names them in logs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_id: Option<Hex<16>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) span_id: Option<Hex<8>>,
 }
 
 /// What the cache did for a response.

@@ -34,7 +34,7 @@ mod timing;
 
 pub(crate) use self::{
     failure::{ErrorEvent, error, exc_info, panicked},
-    http::{CacheInfo, HttpRequest, HttpResponse, TraceIds, http_request, http_response},
+    http::{CacheInfo, HttpRequest, HttpResponse, http_request, http_response},
     lifecycle::lifecycle,
     timing::{LlmCall, Operation, Performance, llm_call, performance},
 };

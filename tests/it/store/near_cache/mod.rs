@@ -17,11 +17,14 @@ use sidecache::internals::{
         key::Key,
         route::kind::Kind,
     },
-    config::RedisTls,
-    store::{RedisClient, RedisStore, Store, StoreError},
+    config::RedisAccess,
+    store::{Near, RedisClient, RedisStore, Store, StoreError},
 };
 
 use crate::support::{PATIENCE, RedisServer, eventually};
+
+/// How long near entries are given while Redis is out of reach.
+const STALENESS: Duration = Duration::from_secs(2);
 
 /// The time in which every replica knows a change.
 const BOUND: Duration = Duration::from_millis(100);
@@ -36,7 +39,8 @@ async fn replica(redis: &RedisServer, near: u64) -> Store {
 
 /// With another timeout.
 async fn replica_within(redis: &RedisServer, near: u64, timeout: Duration) -> Store {
-    let client = RedisClient::open(&redis.url(), &RedisTls::default(), "ns", timeout, |_| {});
+    let client = RedisClient::open(&redis.url(), &RedisAccess::default(), "ns", timeout, |_| {});
+    let near = Near { max_bytes: near, staleness: STALENESS };
     let store = RedisStore::new(client.expect("a good URL"), near, None);
     assert!(store.client().ready(PATIENCE).await, "{:?}", store.client().last_error());
     store.synced(PATIENCE).await;

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use sidecache::internals::{
-    config::RedisTls,
+    config::RedisAccess,
     store::{RedisClient, StoreError, StoreEvent},
 };
 
@@ -59,7 +59,7 @@ pub(super) fn name(event: &StoreEvent) -> &'static str {
 pub(super) fn open(url: &str, timeout: Duration) -> (RedisClient, Events) {
     let events = Events::default();
     let received = events.clone();
-    let store = RedisClient::open(url, &RedisTls::default(), "ns", timeout, move |event| {
+    let store = RedisClient::open(url, &RedisAccess::default(), "ns", timeout, move |event| {
         received.0.lock().expect("not poisoned").push(event)
     });
     (store.expect("a good URL"), events)

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use sidecache::internals::{
     cache::invalidation::Offset,
-    store::{Lease, LeaseState, RedisStore, StoreError},
+    store::{Lease, LeaseState, Near, RedisStore, StoreError},
 };
 
 use super::{
@@ -58,7 +58,7 @@ async fn users_databases_and_permissions_are_respected() {
     let server = RedisServer::start();
     server.cli(&["ACL", "SETUSER", "reader", "on", ">pw", "~ns:*", "+get", "+select"]);
     let (store, _) = open_ready(&format!("redis://reader:pw@127.0.0.1:{}/3", server.port()), ROOMY).await;
-    let entries = RedisStore::new(store, 0, None);
+    let entries = RedisStore::new(store, Near { max_bytes: 0, staleness: Duration::from_secs(2) }, None);
     let store = entries.client();
     server.talk(&[&["SELECT", "3"], &["SET", "ns:k", "v"]]);
     assert_eq!(store.get("ns:k").await, Ok(Some(Bytes::from_static(b"v"))));
