@@ -243,9 +243,13 @@ pub(crate) const fn outcome<T>(result: &Result<T, StoreError>) -> StoreOutcome {
         Ok(_) => StoreOutcome::Ok,
         Err(StoreError::Timeout) => StoreOutcome::Timeout,
         Err(StoreError::Refused) => StoreOutcome::Refused,
-        Err(StoreError::Unavailable | StoreError::Lost | StoreError::WrongType | StoreError::Protocol) => {
-            StoreOutcome::Error
-        }
+        Err(
+            StoreError::Unavailable
+            | StoreError::Lost
+            | StoreError::Moved
+            | StoreError::WrongType
+            | StoreError::Protocol,
+        ) => StoreOutcome::Error,
     }
 }
 

@@ -84,14 +84,14 @@ impl RedisStore {
     ///
     /// # Panics
     /// Outside a Tokio runtime.
-    pub fn new(client: RedisClient, near: Near, encryption: Option<Encryption>) -> Self {
+    pub fn new(client: Arc<RedisClient>, near: Near, encryption: Option<Encryption>) -> Self {
         let Near { max_bytes, staleness } = near;
         let invalidations = Arc::new(InvalidationLog::mirror(staleness));
-        let near = NearCache::new(max_bytes, staleness).map(Arc::new);
+        let near = NearCache::new(max_bytes, staleness, client.is_cluster()).map(Arc::new);
         let subscriber = Subscriber::new(&client, Arc::clone(&invalidations), near.clone(), staleness);
         let synced = subscriber.synced();
         Self {
-            client: Arc::new(client),
+            client,
             near,
             pending_writes: PendingWrites::default(),
             hits: HitCounts::default(),
@@ -492,7 +492,7 @@ impl RedisStore {
 
     /// The bytes of `entry` to be stored under `name`. Fails early while Redis refuses writes.
     fn encode(&self, name: &str, entry: &Entry) -> Result<Bytes, StoreError> {
-        self.client.check_writable()?;
+        self.client.check_writable(name)?;
         let envelope = Bytes::from(entry.seal(name));
         match &self.encryption {
             Some(encryption) => encryption.seal(name, &envelope).ok_or(StoreError::Unavailable),

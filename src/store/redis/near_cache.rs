@@ -61,6 +61,9 @@ pub(super) struct NearCache {
     max_bytes: u64,
     /// How long entries are given after the announcements were known to be complete.
     staleness: Duration,
+    /// Whether writes are announced by another server than the one that carries them out: then the order of
+    /// announcements need not be that of writes.
+    is_cluster: bool,
     entries: ArcSwap<MemoryStore>,
     slots: Box<[Mutex<Slot>]>,
     clock: MicrosClock,
@@ -72,10 +75,11 @@ pub(super) struct NearCache {
 impl NearCache {
     /// A cache of at most `max_bytes`, the cost of holding entries included; `None` if that is 0. Entries are given for
     /// `staleness` after the announcements were known to be complete.
-    pub(super) fn new(max_bytes: u64, staleness: Duration) -> Option<Self> {
+    pub(super) fn new(max_bytes: u64, staleness: Duration, is_cluster: bool) -> Option<Self> {
         (max_bytes > 0).then(|| Self {
             max_bytes,
             staleness,
+            is_cluster,
             entries: ArcSwap::from_pointee(MemoryStore::new(max_bytes)),
             slots: (0..SLOTS).map(|_| Mutex::default()).collect(),
             clock: MicrosClock::new(Instant::now()),
@@ -115,7 +119,7 @@ impl NearCache {
     ) {
         let mut slot = self.slot(key);
         match announced {
-            Some((ticket, offset)) if ticket.round == slot.state.round && offset >= slot.state.latest => {
+            Some((ticket, offset)) if self.is_last(ticket, offset, &slot.state) => {
                 // The announcement may have been read already: then it does not come again.
                 if offset > slot.state.latest {
                     slot.state.latest = offset;
@@ -126,6 +130,11 @@ impl NearCache {
             }
             _ => self.remove_from(&mut slot, key),
         }
+    }
+
+    /// Whether a write since `ticket` that was announced at `offset` is the last one, as far as the slot's `state` tells.
+    fn is_last(&self, ticket: Ticket, offset: Offset, state: &Ticket) -> bool {
+        if self.is_cluster { ticket == *state } else { ticket.round == state.round && offset >= state.latest }
     }
 
     /// Removes an entry that was removed from Redis, or may be another one there.
@@ -203,7 +212,7 @@ mod tests {
     const STALENESS: Duration = Duration::from_secs(2);
 
     fn near() -> NearCache {
-        let near = NearCache::new(1 << 20, STALENESS).expect("a cache");
+        let near = NearCache::new(1 << 20, STALENESS, false).expect("a cache");
         near.mark_current(Instant::now() + LIFE);
         near
     }

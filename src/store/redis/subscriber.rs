@@ -69,7 +69,8 @@ struct Connections {
 
 /// Reads the streams for as long as the task runs.
 pub(super) struct Subscriber {
-    endpoint: Endpoint,
+    /// The server that has the streams.
+    endpoint: Option<Endpoint>,
     health: Health,
     /// The passwords of Redis, if they are in a file.
     passwords: Option<watch::Receiver<String>>,
@@ -94,9 +95,9 @@ impl Subscriber {
         staleness: Duration,
     ) -> Self {
         Self {
-            endpoint: client.endpoint().clone(),
+            endpoint: None,
             health: client.health(),
-            passwords: client.endpoint().passwords(),
+            passwords: None,
             streams: client.streams().clone(),
             invalidations,
             announcements: near.map(|near| Announcements::new(near, client.namespace())),
@@ -139,8 +140,11 @@ impl Subscriber {
 
     async fn connect(&mut self) -> Result<Connections, RedisError> {
         self.health.mark_seen();
-        self.passwords.iter_mut().for_each(watch::Receiver::mark_unchanged);
-        Ok(Connections { read: self.endpoint.open(8).await?, wait: self.endpoint.open(1).await? })
+        let endpoint = self.health.endpoint()?;
+        self.passwords = endpoint.passwords();
+        let connections = Connections { read: endpoint.open(8).await?, wait: endpoint.open(1).await? };
+        self.endpoint = Some(endpoint);
+        Ok(connections)
     }
 
     /// Empties the near cache, if there is one: announcements may be missed.
@@ -200,7 +204,7 @@ impl Subscriber {
         else {
             return;
         };
-        let Some(login) = self.endpoint.login() else { return };
+        let Some(login) = self.endpoint.as_ref().and_then(Endpoint::login) else { return };
         let mut is_done = true;
         for connection in [&mut connections.read, &mut connections.wait] {
             is_done &= request(connection, &login).await.is_ok();

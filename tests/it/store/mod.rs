@@ -1,6 +1,7 @@
 //! The promise: Redis makes entries shared and durable, it is never in the way of a request, and no replica
 //! serves an entry from its memory after the entry's end.
 
+mod cluster;
 mod fail_over;
 mod near_cache;
 mod passwords;

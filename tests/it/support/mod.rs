@@ -2,6 +2,7 @@
 
 pub(crate) mod blackhole;
 pub(crate) mod client;
+pub(crate) mod cluster;
 pub(crate) mod example_service;
 pub(crate) mod fault_proxy;
 pub(crate) mod golden;
@@ -28,6 +29,7 @@ use std::{
 pub(crate) use self::{
     blackhole::Blackhole,
     client::{Answer, Client, Streaming},
+    cluster::Cluster,
     example_service::ExampleService,
     fault_proxy::{Action, FaultProxy},
     measurements::{Times, measured},

@@ -135,6 +135,11 @@ impl RedisServer {
         self.talk(&[command]).remove(0)
     }
 
+    /// The same, of a server that may not run.
+    pub(crate) fn try_cli(&self, command: &[&str]) -> std::io::Result<String> {
+        Self::ask(self.port, command)
+    }
+
     /// Runs commands on one connection.
     pub(crate) fn talk(&self, commands: &[&[&str]]) -> Vec<String> {
         self.try_talk(commands).unwrap_or_else(|error| panic!("{commands:?}: {error}"))

@@ -31,9 +31,8 @@ impl Sentinels {
         let all_known = async || {
             let known = sentinels.sentinels.iter().all(|(_, port)| {
                 let info = ask(*port, &["SENTINEL", "MASTER", MASTER]);
-                info.contains("num-slaves\n1")
-                    && info.contains("num-other-sentinels\n2")
-                    && !info.contains("down")
+                let parts = ["num-slaves\n1\n", "num-other-sentinels\n2\n", "flags\nmaster\n"];
+                parts.iter().all(|part| info.contains(part))
             });
             known.then_some(())
         };

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::{
-    PutOptions, RedisClient, StoreError,
-    breaker::{Call, CallKind},
+    RedisClient, StoreError,
+    breaker::CallKind,
+    calls::PutOptions,
+    nodes::{Commands, Lane, Request},
 };
 use crate::cache::invalidation::Offset;
 
@@ -22,6 +24,10 @@ impl RedisClient {
     /// The values under `keys`, each as [`Self::get`] would give it, except that a key without a string
     /// counts as missing.
     pub async fn get_many(&self, keys: &[String]) -> Vec<Result<Option<Bytes>, StoreError>> {
+        // One command never concerns two slots.
+        if self.nodes.is_cluster() {
+            return join_all(keys.iter().map(|key| self.get(key))).await;
+        }
         let mut values = vec![Err(StoreError::Unavailable); keys.len()];
         let lots = self.lots(keys);
         let replies = join_all(lots.iter().map(|(is_large, lot)| self.get_lot(*is_large, keys, lot))).await;
@@ -64,19 +70,17 @@ impl RedisClient {
         keys: &[String],
         lot: &[usize],
     ) -> Result<Vec<Option<Bytes>>, StoreError> {
-        let connections = self.breaker.connections()?;
         let mut command = ::redis::cmd("MGET");
         for index in lot {
             command.arg(&keys[*index]);
         }
         let key = lot.first().map_or("", |index| &keys[*index]);
-        let connection = self.breaker.for_lookup(&connections, key, is_large);
-        let call =
-            Call { connections: &connections, connection, key, kind: CallKind::Read, within: Duration::MAX };
-        let reply = self.breaker.call(call, connection.send(&command)).await?;
-        let Value::Array(found) = reply else { return Err(self.breaker.bad_reply(&connections)) };
+        let (kind, lane) = (CallKind::Read, Lane::Lookup { is_large });
+        let request = Request { key, kind, lane, within: Duration::MAX, commands: Commands::One(&command) };
+        let (reply, answerer) = self.nodes.call(request).await?;
+        let Value::Array(found) = reply else { return Err(answerer.bad_reply()) };
         if found.len() != lot.len() {
-            return Err(self.breaker.bad_reply(&connections));
+            return Err(answerer.bad_reply());
         }
         let values = lot.iter().zip(found).map(|(index, value)| match value {
             Value::Nil => Ok(None),
@@ -84,7 +88,7 @@ impl RedisClient {
                 self.large_keys.note(self.large_keys.hash(&keys[*index]), value.len());
                 Ok(Some(value.into()))
             }
-            _ => Err(self.breaker.bad_reply(&connections)),
+            _ => Err(answerer.bad_reply()),
         });
         values.collect()
     }

@@ -16,6 +16,7 @@ use super::{
     connections::{Connection, Connections},
     endpoint::Endpoint,
     error::{Affected, CANNOT_SAVE, PROTOCOL, affected_by, describe},
+    usage::UsageScan,
     write_gate::WriteGate,
 };
 
@@ -63,6 +64,8 @@ pub(super) struct Call<'a> {
 /// Closed: calls go through. Open: they fail at once, until the connector closes it again.
 pub(super) struct Breaker {
     pub(super) endpoint: Endpoint,
+    /// What `/health` shows of the server.
+    pub(super) usage: Arc<UsageScan>,
     /// The outer deadline of every call.
     pub(super) timeout: Duration,
     pub(super) writes: WriteGate,
@@ -79,15 +82,25 @@ pub(super) struct Breaker {
     generation: watch::Sender<u64>,
     /// Why the breaker is open.
     last_error: Mutex<Option<String>>,
+    /// Gets the redirections of a cluster's server; `None` for a server of its own.
+    redirected: Option<Redirected>,
 }
+
+/// Takes an error reply that names another server.
+type Redirected = Box<dyn Fn(&RedisError) + Send + Sync>;
 
 impl Breaker {
     /// Open at first. The receiver is the connector's.
-    pub(super) fn new(endpoint: Endpoint, timeout: Duration) -> (Self, mpsc::Receiver<Loss>) {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        timeout: Duration,
+        namespace: &str,
+    ) -> (Self, mpsc::Receiver<Loss>) {
         // It opens once, and can open again only after the connector received that and closed it: room for
         // one is enough.
         let (losses, received) = mpsc::channel(1);
         let breaker = Self {
+            usage: Arc::new(UsageScan::new(endpoint.clone(), namespace)),
             endpoint,
             timeout,
             writes: WriteGate::new(Instant::now()),
@@ -98,8 +111,20 @@ impl Breaker {
             connected: watch::Sender::new(false),
             generation: watch::Sender::new(0),
             last_error: Mutex::new(None),
+            redirected: None,
         };
         (breaker, received)
+    }
+
+    /// That of a server in a cluster, which may refuse keys that others have.
+    pub(super) fn of_shard(
+        endpoint: Endpoint,
+        timeout: Duration,
+        namespace: &str,
+        redirected: impl Fn(&RedisError) + Send + Sync + 'static,
+    ) -> (Self, mpsc::Receiver<Loss>) {
+        let (breaker, received) = Self::new(endpoint, timeout, namespace);
+        (Self { redirected: Some(Box::new(redirected)), ..breaker }, received)
     }
 
     pub(super) fn connections(&self) -> Result<Arc<Connections>, StoreError> {
@@ -251,6 +276,10 @@ impl Breaker {
             let protocol = matches!(error.kind(), ErrorKind::Parse | ErrorKind::UnexpectedReturnType);
             self.trip(connections, Loss::because(describe(error)));
             return if protocol { StoreError::Protocol } else { StoreError::Lost };
+        }
+        if let (Some("MOVED" | "ASK"), Some(redirected)) = (error.code(), &self.redirected) {
+            redirected(error);
+            return StoreError::Moved;
         }
         match affected_by(error, kind != CallKind::Read) {
             Affected::Key => StoreError::WrongType,

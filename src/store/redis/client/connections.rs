@@ -63,6 +63,14 @@ impl Connection {
         send(&mut self.multiplexed.clone(), command).await
     }
 
+    /// Sends one command to a server that gets its slot just now.
+    pub(super) async fn send_asking(&self, command: &Cmd) -> Result<Value, RedisError> {
+        let mut commands = ::redis::pipe();
+        commands.cmd("ASKING");
+        commands.add_command(command.clone());
+        self.send_together(&commands).await
+    }
+
     /// Sends the commands of a transaction, `MULTI` and `EXEC` included; the last reply, or the first error.
     pub(super) async fn send_together(&self, commands: &Pipeline) -> Result<Value, RedisError> {
         let sent = self.multiplexed.clone().send_packed_commands(commands, 0, commands.len()).await?;
@@ -177,6 +185,8 @@ async fn open_probed(
         Ok(Value::Nil | Value::BulkString(_)) => Ok(connection),
         Ok(_) => Err(protocol()),
         Err(error) if error.code() == Some("WRONGTYPE") => Ok(connection),
+        // Another server of the cluster has this key: so this one answers.
+        Err(error) if error.code() == Some("MOVED") && server.is_shard() => Ok(connection),
         Err(error) => Err(error),
     }
 }

@@ -36,10 +36,12 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) struct Endpoint(Arc<Servers>);
 
 struct Servers {
-    /// The first server of the URL, with the user and the database.
-    first: Client,
+    /// The server, with the user and the database. With sentinels, the master has another address.
+    server: Client,
     credentials: Credentials,
     sentinels: Option<Sentinels>,
+    /// Whether it has a part of a cluster's keys.
+    is_shard: bool,
 }
 
 /// The sentinels, and the master that they are asked for.
@@ -57,12 +59,41 @@ impl Endpoint {
     /// If `url` is no URL of Redis, or a file cannot be read or is not what it should be. The texts never show the URL.
     pub(super) fn new(url: &RedisUrl, access: &RedisAccess) -> Result<Self, OpenError> {
         let credentials = Credentials::read(access)?;
-        let first = redis_at(url.servers.first().map_or("", String::as_str), &access.tls)?;
+        let server = redis_at(url.servers.first().map_or("", String::as_str), &access.tls)?;
         let sentinels = match &url.topology {
             RedisTopology::Sentinel { master } => Some(Sentinels::new(url, master, access)?),
             RedisTopology::Server | RedisTopology::Cluster => None,
         };
-        Ok(Self(Arc::new(Servers { first, credentials, sentinels })))
+        let is_shard = url.topology == RedisTopology::Cluster;
+        Ok(Self(Arc::new(Servers { server, credentials, sentinels, is_shard })))
+    }
+
+    /// Each server of the URL of a cluster.
+    ///
+    /// # Errors
+    /// See [`Self::new`].
+    pub(super) fn seeds(first: &Self, url: &RedisUrl, access: &RedisAccess) -> Result<Vec<Self>, OpenError> {
+        let seed = |server: &String| redis_at(server, &access.tls).map(|server| first.with(server));
+        url.servers.iter().map(seed).collect()
+    }
+
+    fn with(&self, server: Client) -> Self {
+        let Servers { credentials, is_shard, .. } = &*self.0;
+        let credentials = credentials.clone();
+        Self(Arc::new(Servers { server, credentials, sentinels: None, is_shard: *is_shard }))
+    }
+
+    /// The server of the same cluster at `host` and `port`.
+    pub(super) fn at(&self, host: &str, port: u16) -> Result<Self, RedisError> {
+        at(&self.0.server, host, port).map(|server| self.with(server))
+    }
+
+    /// The host of the server; empty for a socket.
+    pub(super) fn host(&self) -> String {
+        match self.0.server.get_connection_info().addr() {
+            ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
+            _ => String::new(),
+        }
     }
 
     pub(super) fn credentials(&self) -> &Credentials {
@@ -76,7 +107,7 @@ impl Endpoint {
 
     /// The command with which a connection logs in again; `None` if the password is in no file.
     pub(crate) fn login(&self) -> Option<Cmd> {
-        self.0.credentials.command(&self.0.first)
+        self.0.credentials.command(&self.0.server)
     }
 
     /// The server that is the master now.
@@ -84,15 +115,16 @@ impl Endpoint {
     /// # Errors
     /// If no sentinel names one.
     pub(super) async fn server(&self) -> Result<Server, RedisError> {
-        let Servers { first, credentials, sentinels } = &*self.0;
+        let Servers { server, credentials, sentinels, is_shard } = &*self.0;
         let client = match sentinels {
-            None => first.clone(),
+            None => server.clone(),
             Some(sentinels) => {
                 let (host, port) = sentinels.ask().await?;
-                at(first, &host, port)?
+                at(server, &host, port)?
             }
         };
-        Ok(Server { client, credentials: credentials.clone(), must_be_master: sentinels.is_some() })
+        let (credentials, must_be_master) = (credentials.clone(), sentinels.is_some());
+        Ok(Server { client, credentials, must_be_master, is_shard: *is_shard })
     }
 
     /// Opens a connection to the master, without retries; `queue` commands may wait to be written.
@@ -118,6 +150,7 @@ pub(super) struct Server {
     credentials: Credentials,
     /// Sentinels may name a server that is a replica by now.
     must_be_master: bool,
+    is_shard: bool,
 }
 
 impl fmt::Debug for Server {
@@ -128,6 +161,11 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
+    /// Whether it has a part of a cluster's keys, and refuses the others.
+    pub(super) const fn is_shard(&self) -> bool {
+        self.is_shard
+    }
+
     /// The command with which a connection logs in again; `None` if the password is in no file.
     pub(super) fn login(&self) -> Option<Cmd> {
         self.credentials.command(&self.client)

@@ -24,6 +24,9 @@ pub enum StoreError {
     /// The key holds no string, so it is not one of sidecache's.
     #[error("the key holds no string")]
     WrongType,
+    /// Another server of the cluster has the key, and it could not be found out which.
+    #[error("the key has moved to another server")]
+    Moved,
     /// A reply of the wrong kind: the connection was given up.
     #[error("Redis sent a reply of the wrong kind")]
     Protocol,
@@ -76,7 +79,8 @@ pub(super) enum Affected {
 /// What an error reply to a read or a write affects.
 pub(super) fn affected_by(error: &RedisError, is_write: bool) -> Affected {
     match error.code() {
-        Some("WRONGTYPE") => Affected::Key,
+        // The slot is on its way to another server, and some of its keys are there.
+        Some("WRONGTYPE" | "TRYAGAIN") => Affected::Key,
         Some(code) if is_write && !concerns_all(code) => Affected::Writes,
         _ => Affected::Everything,
     }
@@ -98,7 +102,6 @@ fn concerns_all(code: &str) -> bool {
             | "MOVED"
             | "ASK"
             | "CLUSTERDOWN"
-            | "TRYAGAIN"
             | "CROSSSLOT"
             | "BUSY"
             | "UNKILLABLE"
@@ -154,8 +157,10 @@ fn known(code: &str, detail: &str) -> Option<&'static str> {
         CANNOT_SAVE => "Redis cannot save to disk and takes no writes (MISCONF)",
         "NOREPLICAS" => "Redis has too few replicas to take writes (NOREPLICAS)",
         "MASTERDOWN" => "Redis is a replica that lost its master (MASTERDOWN)",
-        "MOVED" | "ASK" | "CROSSSLOT" => "Redis is part of a cluster, which is not supported (MOVED)",
-        "CLUSTERDOWN" | "TRYAGAIN" => "the Redis cluster is down (CLUSTERDOWN)",
+        "MOVED" | "ASK" | "CROSSSLOT" => {
+            "Redis is part of a cluster: write redis+cluster://HOST:PORT (MOVED)"
+        }
+        "CLUSTERDOWN" => "the Redis cluster is down (CLUSTERDOWN)",
         "BUSY" => "Redis is busy with a script (BUSY)",
         "ERR" if detail.starts_with("max number of clients") => "Redis has too many clients",
         "ERR" if detail.contains("DB index") => "Redis has no database of that number",

@@ -4,10 +4,7 @@
 //! pattern of Redis' own documentation, with a random holder so that nobody prolongs or releases the lease of
 //! another. If the holder dies, the others wait no longer than that life.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use ::redis::Value;
 use bytes::Bytes;
@@ -82,7 +79,7 @@ impl Lease {
         within: Duration,
     ) -> Result<LeaseReply<Bytes>, StoreError> {
         // What could not be stored is not worth waiting for.
-        if client.breaker.writes.refusal(Instant::now()).is_some() {
+        if client.refuses_writes(key) {
             return Err(StoreError::Refused);
         }
         if within.is_zero() {
@@ -117,11 +114,11 @@ impl Lease {
     }
 
     fn unacquired(client: &Arc<RedisClient>, key: &str, form: u64, since: Offset) -> Self {
-        let local = &key[client.namespace.len() + 1..];
         let Offset { major, minor } = since;
         Self {
             client: Arc::clone(client),
-            name: format!("{}:_:lease:{local}:{form:x}:{major}-{minor}", client.namespace),
+            // In a cluster, it is in the slot of `key`.
+            name: format!("{}:_:lease:{{{key}}}:{form:x}:{major}-{minor}", client.namespace),
             holder: format!("{:032x}", fastrand::u128(..)),
             prolonging: None,
             is_released: false,

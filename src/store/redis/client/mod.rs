@@ -18,23 +18,26 @@
 
 use std::{
     fmt,
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{Arc, Weak},
+    time::Duration,
 };
 
-use ::redis::{Cmd, Value};
-use bytes::Bytes;
+use ::redis::RedisError;
+use futures_util::future::join_all;
 use tokio::{sync::watch, task::AbortHandle};
 
 mod address;
 mod batch;
 mod breaker;
+mod calls;
+mod cluster;
 pub(super) mod connections;
 mod connector;
 mod credentials;
 pub(super) mod endpoint;
 pub(super) mod error;
 mod lease;
+mod nodes;
 mod scan;
 pub(super) mod streams;
 mod timeouts;
@@ -47,17 +50,18 @@ pub(crate) use lease::LeaseReply;
 pub use lease::{Lease, LeaseState};
 pub(super) use scan::Scan;
 
-use breaker::{Breaker, Call, CallKind};
-use connections::{LARGE, LargeKeys, get};
+use breaker::Breaker;
+use cluster::Cluster;
+use connections::LargeKeys;
 use connector::Connector;
 use endpoint::Endpoint;
+use nodes::Nodes;
 use streams::Streams;
-use usage::UsageScan;
+use usage::Figures;
 
 use crate::{
-    cache::invalidation::{Invalidation, Offset, Version},
-    config::{RedisAccess, RedisUrl},
-    store::{MAX_TTL, StoreStatus},
+    config::{RedisAccess, RedisTopology, RedisUrl},
+    store::StoreStatus,
 };
 
 /// A change in what Redis can be used for, reported once each.
@@ -79,22 +83,14 @@ pub enum StoreEvent {
     WritesBack,
 }
 
-/// How a value is put.
-#[derive(Clone, Copy, Default)]
-struct PutOptions {
-    /// It is one of many, and goes over the connection for large values.
-    is_bulk: bool,
-    /// It does not replace another value.
-    if_absent: bool,
-}
-
-/// Bytes under keys in one Redis.
+/// Bytes under keys in Redis.
 pub struct RedisClient {
-    breaker: Arc<Breaker>,
-    usage: Arc<UsageScan>,
+    nodes: Arc<Nodes>,
     large_keys: LargeKeys,
     namespace: String,
     streams: Streams,
+    timeout: Duration,
+    itself: Weak<Self>,
     /// The connector, and the one that looks at the file of the password.
     tasks: [AbortHandle; 2],
 }
@@ -116,39 +112,47 @@ impl RedisClient {
         namespace: &str,
         timeout: Duration,
         on_change: impl Fn(StoreEvent) + Send + Sync + 'static,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Arc<Self>, OpenError> {
         let url = RedisUrl::parse(url).map_err(OpenError::settings)?;
         let endpoint = Endpoint::new(&url, access)?;
         let passwords = tokio::spawn(endpoint.credentials().clone().watch()).abort_handle();
-        let usage = Arc::new(UsageScan::new(endpoint.clone(), namespace));
-        let (breaker, losses) = Breaker::new(endpoint, timeout);
-        let breaker = Arc::new(breaker);
-        let connector = Connector::new(Arc::clone(&breaker), losses, on_change, namespace);
-        Ok(Self {
-            breaker,
-            usage,
+        let (nodes, task) = if url.topology == RedisTopology::Cluster {
+            let cluster =
+                Cluster::new(Endpoint::seeds(&endpoint, &url, access)?, timeout, namespace, on_change);
+            (Nodes::Cluster(Arc::clone(&cluster)), tokio::spawn(cluster.run()))
+        } else {
+            let (breaker, losses) = Breaker::new(endpoint, timeout, namespace);
+            let breaker = Arc::new(breaker);
+            let connector = Connector::new(Arc::clone(&breaker), losses, on_change, namespace);
+            (Nodes::One(breaker), tokio::spawn(connector.run()))
+        };
+        let nodes = Arc::new(nodes);
+        Ok(Arc::new_cyclic(|itself| Self {
+            nodes,
             large_keys: LargeKeys::new(),
             namespace: namespace.to_owned(),
             streams: Streams::new(namespace),
-            tasks: [tokio::spawn(connector.run()).abort_handle(), passwords],
-        })
+            timeout,
+            itself: itself.clone(),
+            tasks: [task.abort_handle(), passwords],
+        }))
     }
 
     /// Waits until Redis can be used, but no longer than `within`; whether it can.
     pub async fn ready(&self, within: Duration) -> bool {
-        let _ = tokio::time::timeout(within, self.breaker.ready()).await;
+        let _ = tokio::time::timeout(within, self.nodes.ready()).await;
         self.connected()
     }
 
     /// Whether Redis can be used, as far as is known.
     pub fn connected(&self) -> bool {
-        self.breaker.connected()
+        self.nodes.connected()
     }
 
     /// Why Redis cannot be used, for `check` and for logs; `None` while it can, and before the first try
     /// ended.
     pub fn last_error(&self) -> Option<String> {
-        self.breaker.last_error()
+        self.nodes.last_error()
     }
 
     /// What `/health` shows of Redis: whether it can be used, how many keys the namespace has besides those
@@ -162,7 +166,9 @@ impl RedisClient {
         if !self.connected() {
             return StoreStatus { name, connected: false, total_keys: None, memory_used: None };
         }
-        let figures = self.usage.figures().await;
+        let servers: Vec<_> = self.nodes.all().iter().map(|server| Arc::clone(&server.usage)).collect();
+        let figures = join_all(servers.iter().map(|server| server.figures())).await;
+        let figures = figures.into_iter().reduce(Figures::plus).unwrap_or_default();
         StoreStatus {
             name,
             connected: self.connected(),
@@ -173,7 +179,7 @@ impl RedisClient {
 
     /// The deadline of a call.
     pub(crate) fn timeout(&self) -> Duration {
-        self.breaker.timeout
+        self.timeout
     }
 
     pub(crate) fn namespace(&self) -> &str {
@@ -184,189 +190,52 @@ impl RedisClient {
         &self.streams
     }
 
-    /// Where Redis is, for a connection of the caller's own.
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.breaker.endpoint
-    }
-
     /// The state of the connections, for a task that has some of its own.
     pub(super) fn health(&self) -> Health {
-        Health { generations: self.breaker.generations(), breaker: Arc::clone(&self.breaker) }
-    }
-
-    /// The value under `key`; `None` if there is none.
-    ///
-    /// # Errors
-    /// See [`StoreError`]; all of them are misses.
-    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        let connections = self.breaker.connections()?;
-        let hash = self.large_keys.hash(key);
-        let connection = self.breaker.for_lookup(&connections, key, self.large_keys.contains(hash));
-        let call =
-            Call { connections: &connections, connection, key, kind: CallKind::Read, within: Duration::MAX };
-        match self.breaker.call(call, connection.send(&get(key))).await? {
-            Value::Nil => Ok(None),
-            Value::BulkString(value) => {
-                self.large_keys.note(hash, value.len());
-                Ok(Some(value.into()))
-            }
-            _ => Err(self.breaker.bad_reply(&connections)),
+        Health {
+            generations: self.nodes.generations(),
+            nodes: Arc::clone(&self.nodes),
+            log: self.streams.log.clone(),
         }
-    }
-
-    /// Stores `value` under `key` for `ttl`, rounded up to whole milliseconds, and announces it. Returns its
-    /// position in the stream of writes, if some replica listens. A call that times out, or whose future is
-    /// dropped, may still store the value, even later.
-    ///
-    /// # Errors
-    /// See [`StoreError`]; [`StoreError::Refused`] also without asking Redis, if it refused lately.
-    pub async fn put(&self, key: &str, value: Bytes, ttl: Duration) -> Result<Option<Offset>, StoreError> {
-        self.put_with(key, value, ttl, PutOptions::default()).await
-    }
-
-    /// As [`Self::put`], unless there is a value by now.
-    ///
-    /// # Errors
-    /// See [`Self::put`].
-    pub(crate) async fn put_if_absent(
-        &self,
-        key: &str,
-        value: Bytes,
-        ttl: Duration,
-    ) -> Result<Option<Offset>, StoreError> {
-        self.put_with(key, value, ttl, PutOptions { if_absent: true, ..PutOptions::default() }).await
-    }
-
-    /// Fails if a write would fail at once, before anything is done for it.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] and [`StoreError::Refused`].
-    pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
-        if !self.connected() {
-            return Err(StoreError::Unavailable);
-        }
-        if self.breaker.writes.is_closed(Instant::now()) { Err(StoreError::Refused) } else { Ok(()) }
-    }
-
-    async fn put_with(
-        &self,
-        key: &str,
-        value: Bytes,
-        ttl: Duration,
-        options: PutOptions,
-    ) -> Result<Option<Offset>, StoreError> {
-        let connections = self.breaker.connections()?;
-        let writes = &self.breaker.writes;
-        if !writes.admits(Instant::now()) {
-            return Err(StoreError::Refused);
-        }
-        let hash = self.large_keys.hash(key);
-        // If the value before this one was large, this write uses the same connection, so that it cannot
-        // overtake that one's.
-        let is_large = options.is_bulk || value.len() >= LARGE || self.large_keys.contains(hash);
-        let connection = connections.pick(is_large);
-        let mut command = ::redis::cmd("SET");
-        command.arg(key).arg(&value[..]).arg("PX").arg(millis(ttl));
-        if options.if_absent {
-            command.arg("NX");
-        }
-        let commands = self.streams.write_and_announce(key, command);
-        let call =
-            Call { connections: &connections, connection, key, kind: CallKind::Put, within: Duration::MAX };
-        let reply = self.breaker.call(call, connection.send_together(&commands)).await?;
-        match streams::announced_at(reply) {
-            Some((Value::Okay, offset)) => {
-                writes.open();
-                self.large_keys.note(hash, value.len());
-                Ok(offset)
-            }
-            Some((Value::Nil, offset)) if options.if_absent => Ok(offset),
-            _ => Err(self.breaker.bad_reply(&connections)),
-        }
-    }
-
-    /// Removes `key`, and announces that; whether the key was there. Sent even while other writes are
-    /// refused: a full Redis can remove.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn remove(&self, key: &str) -> Result<bool, StoreError> {
-        let connections = self.breaker.connections()?;
-        let hash = self.large_keys.hash(key);
-        let connection = connections.pick(self.large_keys.contains(hash));
-        let command = self.streams.remove_and_announce(key);
-        let call =
-            Call { connections: &connections, connection, key, kind: CallKind::Aside, within: Duration::MAX };
-        match self.breaker.call(call, connection.send(&command)).await? {
-            Value::Int(removed) => Ok(removed > 0),
-            _ => Err(self.breaker.bad_reply(&connections)),
-        }
-    }
-
-    /// Appends `invalidation` to the log that all replicas read; its position there.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub(crate) async fn append(
-        &self,
-        invalidation: &Invalidation,
-        within: Duration,
-    ) -> Result<Version, StoreError> {
-        let connections = self.breaker.connections()?;
-        let command = self.streams.invalidate(invalidation);
-        let call = Call {
-            connections: &connections,
-            connection: &connections.small,
-            key: &self.streams.log,
-            kind: CallKind::Aside,
-            within,
-        };
-        let reply = self.breaker.call(call, connections.small.send(&command)).await?;
-        streams::invalidated_at(reply).ok_or_else(|| self.breaker.bad_reply(&connections))
-    }
-
-    /// Runs `script` with `keys` and `arguments`, and waits for its reply no longer than `within`.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    async fn script(
-        &self,
-        script: &str,
-        keys: &[&str],
-        arguments: &[&str],
-        within: Duration,
-    ) -> Result<Value, StoreError> {
-        let connections = self.breaker.connections()?;
-        let mut command: Cmd = ::redis::cmd("EVAL");
-        command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
-        let key = keys.first().copied().unwrap_or_default();
-        let connection = self.breaker.for_lookup(&connections, key, false);
-        let call = Call { connections: &connections, connection, key, kind: CallKind::Aside, within };
-        self.breaker.call(call, connection.send(&command)).await
     }
 
     /// A walk through the names that match `pattern`.
     pub(crate) fn scan(&self, pattern: String) -> Scan {
-        Scan::new(self.breaker.endpoint.clone(), pattern)
+        Scan::new(self.nodes.all().iter().map(|server| server.endpoint.clone()).collect(), pattern)
     }
 
     /// Replaces the connections by fresh ones, at most once a second, without a gap. A value that does not
     /// fit its key is a reason: replies may have slipped against requests.
     pub(crate) fn refresh_connections(&self) {
-        self.breaker.ask_refresh();
+        self.nodes.all().iter().for_each(|server| server.ask_refresh());
+    }
+
+    /// Whether a write and its announcement go to different servers.
+    pub(super) fn is_cluster(&self) -> bool {
+        self.nodes.is_cluster()
     }
 }
 
 /// The state of the connections, for a task that has some of its own to the same server.
 pub(super) struct Health {
     generations: watch::Receiver<u64>,
-    breaker: Arc<Breaker>,
+    nodes: Arc<Nodes>,
+    /// The name of the invalidation log.
+    log: String,
 }
 
 impl Health {
     /// Forgets changes up to now.
     pub(super) fn mark_seen(&mut self) {
         self.generations.mark_unchanged();
+    }
+
+    /// Where the server is that has the log.
+    ///
+    /// # Errors
+    /// If none is known to have it.
+    pub(super) fn endpoint(&self) -> Result<Endpoint, RedisError> {
+        self.nodes.endpoint(&self.log)
     }
 
     /// Waits until calls may go to another server.
@@ -378,7 +247,9 @@ impl Health {
 
     /// Reports that the task's own connection was lost.
     pub(super) fn report_loss(&self) {
-        self.breaker.doubt();
+        if let Ok(server) = self.nodes.of(&self.log) {
+            server.doubt();
+        }
     }
 }
 
@@ -392,23 +263,5 @@ impl fmt::Debug for RedisClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The URL may hold a password.
         f.debug_struct("RedisClient").field("connected", &self.connected()).finish_non_exhaustive()
-    }
-}
-
-fn millis(ttl: Duration) -> u64 {
-    let whole = ttl.min(MAX_TTL).as_nanos().div_ceil(1_000_000);
-    u64::try_from(whole).unwrap_or(u64::MAX).max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ttl_is_never_zero_nor_too_long() {
-        assert_eq!(millis(Duration::ZERO), 1);
-        assert_eq!(millis(Duration::from_micros(1500)), 2);
-        assert_eq!(millis(Duration::from_secs(60)), 60_000);
-        assert_eq!(millis(Duration::MAX), 3_153_600_000_000);
     }
 }

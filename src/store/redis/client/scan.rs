@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::redis::{Pipeline, RedisError, Value, aio::MultiplexedConnection, from_redis_value};
 use tokio::time;
 
-use super::{StoreError, endpoint::Endpoint};
+use super::{StoreError, endpoint::Endpoint, error::protocol};
 
 /// Keys that Redis looks at in one step.
 const STEP: usize = 10;
@@ -16,16 +16,17 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A walk under way.
 pub(crate) struct Scan {
-    endpoint: Endpoint,
+    /// The server that the walk is at, and those that are still to come.
+    servers: Vec<Endpoint>,
     connection: Option<MultiplexedConnection>,
     pattern: String,
-    /// `None` at the end.
+    /// The place in the present server's table; `None` once that is at its end.
     cursor: Option<u64>,
 }
 
 impl Scan {
-    pub(super) fn new(endpoint: Endpoint, pattern: String) -> Self {
-        Self { endpoint, connection: None, pattern, cursor: Some(0) }
+    pub(super) fn new(servers: Vec<Endpoint>, pattern: String) -> Self {
+        Self { servers, connection: None, pattern, cursor: Some(0) }
     }
 
     /// The names that the next step finds, which may be none; `None` at the end. A name may come twice.
@@ -33,6 +34,11 @@ impl Scan {
     /// # Errors
     /// If Redis does not answer, or does not allow it.
     pub(crate) async fn step(&mut self) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+        if self.cursor.is_none() && self.servers.len() > 1 {
+            self.servers.pop();
+            self.connection = None;
+            self.cursor = Some(0);
+        }
         let Some(cursor) = self.cursor else { return Ok(None) };
         let mut scan = ::redis::pipe();
         scan.cmd("SCAN").arg(cursor).arg("MATCH").arg(&self.pattern).arg("COUNT").arg(STEP);
@@ -86,21 +92,25 @@ impl Scan {
         Ok(replies.into_iter().map(|reply| from_redis_value::<u64>(reply).unwrap_or_default()).sum())
     }
 
-    /// Sends `count` commands at once. A key without a string is no failure of the others.
+    /// Sends `count` commands at once. A key without a string, or one that has moved to another
+    /// server, is no failure of the others.
     async fn send(&mut self, commands: &Pipeline, count: usize) -> Result<Vec<Value>, StoreError> {
         if count == 0 {
             return Ok(Vec::new());
         }
         let sent = time::timeout(PATIENCE, async {
-            let connection = match &mut self.connection {
-                Some(connection) => connection,
-                empty => empty.insert(self.endpoint.open(1).await?),
+            let connection = match (&mut self.connection, self.servers.last()) {
+                (Some(connection), _) => connection,
+                (empty, Some(server)) => empty.insert(server.open(1).await?),
+                (None, None) => return Err(protocol()),
             };
             connection.send_packed_commands(commands, 0, count).await
         });
         let replies = sent.await.map_err(|_| StoreError::Timeout)?.map_err(|_| StoreError::Lost)?;
         let is_refusal = |reply: &Value| match reply {
-            Value::ServerError(error) => RedisError::from(error.clone()).code() != Some("WRONGTYPE"),
+            Value::ServerError(error) => {
+                !matches!(RedisError::from(error.clone()).code(), Some("WRONGTYPE" | "MOVED" | "ASK"))
+            }
             _ => false,
         };
         if replies.iter().any(is_refusal) { Err(StoreError::Refused) } else { Ok(replies) }

@@ -75,7 +75,7 @@ pub(crate) struct Streams {
     namespace: String,
     pub(super) log: String,
     epoch: String,
-    writes: String,
+    pub(super) writes: String,
 }
 
 impl Streams {
@@ -149,6 +149,14 @@ impl Streams {
         transaction.arg("*").arg("k").arg(self.local(key));
         transaction.cmd("EXEC");
         transaction
+    }
+
+    /// The command that announces a write of `key` in the stream of writes, if there is that stream.
+    pub(super) fn announce(&self, key: &str) -> Cmd {
+        let mut command = ::redis::cmd("XADD");
+        command.arg(&self.writes).arg("NOMKSTREAM").arg("MAXLEN").arg("~").arg(WRITES_LENGTH);
+        command.arg("*").arg("k").arg(self.local(key));
+        command
     }
 
     /// The command that removes `key` and announces that.
@@ -277,6 +285,15 @@ pub(crate) fn positions(reply: Value) -> Result<Vec<Offset>, RedisError> {
 pub(crate) fn invalidated_at(reply: Value) -> Option<Version> {
     let (epoch, id) = from_redis_value::<(u64, String)>(reply).ok()?;
     Some(Version { epoch, offset: offset(&id).ok()? })
+}
+
+/// The position in the reply to [`Streams::announce`]; `None` if there is no stream of writes.
+///
+/// # Errors
+/// If the reply is of the wrong kind.
+pub(super) fn written_at(reply: Value) -> Result<Option<Offset>, RedisError> {
+    let id: Option<String> = reply_as(reply)?;
+    id.map(|id| offset(&id)).transpose()
 }
 
 /// From the reply to [`Streams::write_and_announce`]: the reply to the write itself, and the position in the

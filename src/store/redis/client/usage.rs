@@ -37,7 +37,7 @@ const HURRY: Duration = Duration::from_millis(100);
 /// During a scan, memory is read again this often.
 const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The last known figures.
+/// The last known figures of one server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Figures {
     pub(super) keys: Option<u64>,
@@ -45,7 +45,15 @@ pub(super) struct Figures {
     pub(super) memory: Option<u64>,
 }
 
-/// Counts keys and reads how much memory is used.
+impl Figures {
+    /// Those of two servers together.
+    pub(super) fn plus(self, other: Self) -> Self {
+        let plus = |one: Option<u64>, other: Option<u64>| Some(one? + other?);
+        Self { keys: plus(self.keys, other.keys), memory: plus(self.memory, other.memory) }
+    }
+}
+
+/// Counts the keys of one server and reads how much memory it uses.
 pub(super) struct UsageScan {
     endpoint: Endpoint,
     /// `NS:*`, escaped.

@@ -56,7 +56,7 @@ pub(super) fn name(event: &StoreEvent) -> &'static str {
     }
 }
 
-pub(super) fn open(url: &str, timeout: Duration) -> (RedisClient, Events) {
+pub(super) fn open(url: &str, timeout: Duration) -> (Arc<RedisClient>, Events) {
     let events = Events::default();
     let received = events.clone();
     let store = RedisClient::open(url, &RedisAccess::default(), "ns", timeout, move |event| {
@@ -65,7 +65,7 @@ pub(super) fn open(url: &str, timeout: Duration) -> (RedisClient, Events) {
     (store.expect("a good URL"), events)
 }
 
-pub(super) async fn open_ready(url: &str, timeout: Duration) -> (RedisClient, Events) {
+pub(super) async fn open_ready(url: &str, timeout: Duration) -> (Arc<RedisClient>, Events) {
     let (store, events) = open(url, timeout);
     assert!(store.ready(PATIENCE).await, "{:?}", store.last_error());
     (store, events)
@@ -188,7 +188,6 @@ async fn concurrent_counts_share_scans() {
     let (store, _) = open_ready(&server.url(), ROOMY).await;
     server.cli(&["EVAL", "for i = 1, 50000 do redis.call('SET', 'ns:query:' .. i, i) end", "0"]);
     let began = Instant::now();
-    let store = Arc::new(store);
     let askers: Vec<_> = (0..50)
         .map(|_| {
             let store = Arc::clone(&store);

@@ -123,7 +123,6 @@ fn refused(server: &RedisServer) -> u64 {
 async fn a_lease_whose_reply_is_late_is_released() {
     let server = RedisServer::start();
     let (store, _) = open_ready(&server.url(), PATIENCE).await;
-    let store = Arc::new(store);
     let acquire_lease =
         async |within| Lease::acquire(&store, "ns:query:1", 0, Offset::default(), within).await;
     let before = calls(&server, "eval");
@@ -202,7 +201,6 @@ async fn dropped_calls_do_not_shift_replies() {
     for key in 0..KEYS {
         put(&store, &format!("ns:{key}"), &format!("value of {key}")).await.expect("stored");
     }
-    let store = Arc::new(store);
     let tasks: Vec<_> = (0..16)
         .map(|_| {
             let store = Arc::clone(&store);
