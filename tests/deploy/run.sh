@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Where sidecache runs: what is under config/ for supervisors and clusters, and what is released: bash tests/deploy/run.sh
+#
+# A part of tests/run.sh. Installs what it needs with apt-get, on other systems than Debian and its kin it does nothing.
+#
+#   SIDECACHE=path  the binary; else the debug one is built
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+section() { printf '\n==> %s\n' "$*"; }
+
+if ! command -v apt-get >/dev/null; then
+    echo "tests/deploy: skipped, since these checks install their tools with apt-get"
+    exit 0
+fi
+
+# Debian's own Python: python3-seccomp is made for that one.
+python=/usr/bin/python3
+packages=()
+command -v systemd-analyze >/dev/null || packages+=(systemd)
+[ -x /bin/kill ] || packages+=(procps)
+"$python" -c 'import seccomp' 2>/dev/null || packages+=(python3-seccomp)
+if [ "${#packages[@]}" -gt 0 ]; then
+    section "where it runs: what these checks need: ${packages[*]}"
+    as_root=()
+    if [ "$(id -u)" -ne 0 ]; then as_root=(sudo); fi
+    "${as_root[@]}" apt-get update -q
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${packages[@]}"
+fi
+if [ -z "${SIDECACHE:-}" ]; then cargo build --quiet --locked --bin sidecache; fi
+
+section "where it runs: the units of systemd"
+"$python" tests/deploy/systemd.py
