@@ -20,6 +20,7 @@ packages=()
 command -v systemd-analyze >/dev/null || packages+=(systemd)
 [ -x /bin/kill ] || packages+=(procps)
 "$python" -c 'import seccomp' 2>/dev/null || packages+=(python3-seccomp)
+"$python" -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 if [ "${#packages[@]}" -gt 0 ]; then
     section "where it runs: what these checks need: ${packages[*]}"
     as_root=()
@@ -31,3 +32,15 @@ if [ -z "${SIDECACHE:-}" ]; then cargo build --quiet --locked --bin sidecache; f
 
 section "where it runs: the units of systemd"
 "$python" tests/deploy/systemd.py
+
+# An environment with what the checks of the manifests need, made again when the list changes.
+environment=${CARGO_TARGET_DIR:-target}/deploy/python
+if ! cmp -s tests/deploy/requirements.txt "$environment/installed"; then
+    section "where it runs: kubectl, Helm's library and the schemas of Kubernetes"
+    "$python" -m venv --clear "$environment"
+    "$environment/bin/pip" install --quiet --disable-pip-version-check --no-compile -r tests/deploy/requirements.txt
+    cp tests/deploy/requirements.txt "$environment/installed"
+fi
+
+section "where it runs: the manifests and the chart of Kubernetes"
+"$environment/bin/python" tests/deploy/manifests.py
