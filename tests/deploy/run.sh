@@ -44,3 +44,6 @@ fi
 
 section "where it runs: the manifests and the chart of Kubernetes"
 "$environment/bin/python" tests/deploy/manifests.py
+
+section "where it runs: pods that end under load"
+"$python" tests/deploy/terminations.py
