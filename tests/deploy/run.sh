@@ -19,6 +19,7 @@ python=/usr/bin/python3
 packages=()
 command -v systemd-analyze >/dev/null || packages+=(systemd)
 [ -x /bin/kill ] || packages+=(procps)
+{ command -v strip && command -v objdump; } >/dev/null || packages+=(binutils)
 "$python" -c 'import seccomp' 2>/dev/null || packages+=(python3-seccomp)
 "$python" -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 if [ "${#packages[@]}" -gt 0 ]; then
@@ -47,3 +48,6 @@ section "where it runs: the manifests and the chart of Kubernetes"
 
 section "where it runs: pods that end under load"
 "$python" tests/deploy/terminations.py
+
+section "where it runs: what is released"
+"$environment/bin/python" tests/deploy/package.py
