@@ -41,6 +41,7 @@ command -v dpkg-deb >/dev/null || die "dpkg-deb is missing"
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
 # A version before another one sorts before it.
 debian_version=${version/-/\~}
+maintainer=${MAINTAINER:-sidecache <sidecache@localhost>}
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH LC_ALL=C TZ=UTC
 umask 022
@@ -69,7 +70,9 @@ install -D -m 0755 "$binary" "$root/usr/bin/sidecache"
 install -D -m 0644 -t "$root/usr/lib/systemd/system" config/systemd/sidecache.service config/systemd/sidecache.socket
 install -D -m 0644 -t "$root/etc/sidecache" config/sidecache.toml
 install -D -m 0644 -t "$doc" README.md
-install -D -m 0644 CHANGELOG.md "$doc/changelog"
+install -D -m 0644 CHANGELOG.md "$doc/CHANGELOG.md"
+printf 'sidecache (%s) unstable; urgency=medium\n\n  * CHANGELOG.md.gz says what has changed.\n\n -- %s  %s\n' \
+    "$debian_version" "$maintainer" "$(date -R -d "@$SOURCE_DATE_EPOCH")" >"$doc/changelog"
 install -D -m 0644 "$licenses" "$doc/linked-licenses.txt"
 install -D -m 0644 "$sbom" "$doc/sidecache.cdx.json"
 {
@@ -100,7 +103,7 @@ tar --create --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --num
 
 # ---- the package
 
-gzip --no-name --best "$manual"/*.1 "$doc/changelog" "$doc/linked-licenses.txt" "$doc/sidecache.cdx.json"
+gzip --no-name --best "$manual"/*.1 "$doc/changelog" "$doc/CHANGELOG.md" "$doc/linked-licenses.txt" "$doc/sidecache.cdx.json"
 mkdir "$root/DEBIAN"
 install -m 0755 -t "$root/DEBIAN" scripts/debian/postinst scripts/debian/prerm scripts/debian/postrm
 echo /etc/sidecache/sidecache.toml >"$root/DEBIAN/conffiles"
@@ -116,7 +119,7 @@ cat >"$root/DEBIAN/control" <<END
 Package: sidecache
 Version: $debian_version
 Architecture: $architecture
-Maintainer: ${MAINTAINER:-sidecache <sidecache@localhost>}
+Maintainer: $maintainer
 Installed-Size: $(du -sk --apparent-size --exclude=DEBIAN "$root" | cut -f1)
 Depends: $depends
 Recommends: procps
