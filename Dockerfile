@@ -1,16 +1,17 @@
 # syntax=docker/dockerfile:1
 # docker build -t sidecache .
 # docker run --rm --read-only -p 127.0.0.1:8080:8080 -e UPSTREAM_URL=http://… sidecache
-# docker buildx build --platform linux/amd64,linux/arm64 --sbom=true -t … .
+# docker buildx build --platform linux/amd64,linux/arm64 -t … .
 #
-# The image has a static binary, the root certificates and a file of three words: no shell, no package manager.
+# The image has a static binary, the root certificates, its SBOM and the licences of what is in it: no shell, no package
+# manager.
 
 # The compiler runs on the machine that builds, and makes binaries for others as well.
 FROM --platform=$BUILDPLATFORM rust:1-slim-bookworm AS build
 ARG BUILDARCH
 ARG TARGETARCH
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates \
+    && apt-get install -y --no-install-recommends ca-certificates python3 \
     && if [ "$TARGETARCH" != "$BUILDARCH" ]; then \
         case "$TARGETARCH" in \
             amd64) apt-get install -y --no-install-recommends gcc-x86-64-linux-gnu libc6-dev-amd64-cross ;; \
@@ -28,8 +29,9 @@ ARG SIDECACHE_COMMIT
 # What is downloaded and built of the dependencies stays for the next build on this machine.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,id=target-$TARGETARCH \
-    binary=$(bash scripts/static.sh "$(cat /machine)-unknown-linux-gnu") \
-    && bash scripts/image.sh "$binary" /image
+    target=$(cat /machine)-unknown-linux-gnu \
+    && binary=$(bash scripts/static.sh "$target") \
+    && bash scripts/image.sh "$binary" "$target" /image
 
 FROM scratch
 ARG SIDECACHE_COMMIT

@@ -49,5 +49,13 @@ section "where it runs: the manifests and the chart of Kubernetes"
 section "where it runs: pods that end under load"
 "$python" tests/deploy/terminations.py
 
+section "where it runs: the Dockerfile"
+if [ -x "$environment/bin/hadolint" ]; then
+    # DL3008 wants versions of Debian's packages, which are gone from its servers after each point release.
+    "$environment/bin/hadolint" --ignore DL3008 Dockerfile && echo "hadolint: no complaint"
+else
+    echo "not looked at: there is no hadolint for this machine"
+fi
+
 section "where it runs: what is released"
 "$environment/bin/python" tests/deploy/package.py
