@@ -90,6 +90,10 @@ def check_package(folder, work):
         file.write("# ours\n")
     dpkg(root, "--install", package)
     assert (root / CONFIG).read_text(encoding="utf-8").endswith("# ours\n")
+    # As `systemctl enable` does.
+    wanted = root / "etc/systemd/system/multi-user.target.wants"
+    wanted.mkdir(parents=True)
+    (wanted / "sidecache.service").symlink_to("/usr/lib/systemd/system/sidecache.service")
     log = root / "var/log/private/sidecache"
     log.mkdir(parents=True)
     dpkg(root, "--remove", "sidecache")
