@@ -1,6 +1,5 @@
 """Runs sidecache with a folder as its root: python3 image.py ROOT WRITABLE. tests/image.sh says what for."""
 
-import os
 import pathlib
 import re
 import signal
