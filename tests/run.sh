@@ -2,7 +2,8 @@
 # Everything that is tested, in one command: bash tests/run.sh
 #
 # Installs what the tests need and the machine lacks (redis-server, openssl, promtool, jq, curl), then runs the format check, the lints,
-# the tests, the documentation's build, the example configurations, and the quickstart.
+# the tests, the documentation's build, the example configurations, the quickstart, and the checks of where it runs
+# (tests/deploy/run.sh).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -87,5 +88,7 @@ done
 
 section "quickstart: one question, asked twice"
 cargo run --quiet --locked --example quickstart -- --once
+
+bash tests/deploy/run.sh
 
 section "all passed"
