@@ -18,7 +18,10 @@ use std::{
 pub(crate) use self::memory::{Dropped, MemoryStore};
 pub use self::redis::{Lease, LeaseState, RedisClient, RedisStore, StoreError, StoreEvent};
 pub(crate) use self::redis::{LeaseReply, OpenError};
-pub(crate) use self::{list::ListedEntry, sweep::Sweep};
+pub(crate) use self::{
+    list::{Cursor, ListQuery, ListedEntry, Sort},
+    sweep::Sweep,
+};
 use crate::{
     cache::{
         entry::Entry,

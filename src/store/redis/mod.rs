@@ -30,12 +30,12 @@ use tokio::{sync::watch, task::AbortHandle};
 
 pub use self::client::{Lease, LeaseState, RedisClient, StoreError, StoreEvent};
 pub(crate) use self::client::{LeaseReply, OpenError};
+pub(super) use self::walk::{Walk, WalkedEntry};
 use self::{
     hits::HitCounts,
     near_cache::{NearCache, Ticket},
     pending_writes::{PendingWrite, PendingWrites},
     subscriber::Subscriber,
-    walk::Walk,
 };
 use super::StoreStatus;
 use crate::{
@@ -319,11 +319,12 @@ impl RedisStore {
         self.hits.get(key)
     }
 
-    /// A walk through all entries, or those of one kind, once the writes that are under way have ended.
-    pub(super) async fn walk(&self, namespace: Namespace, kind: Option<Kind>) -> Walk {
+    /// A walk through all entries, or those of one kind, once the writes that are under way have ended. It
+    /// begins where `from` says; at 0, it finds all.
+    pub(super) async fn walk(&self, namespace: Namespace, kind: Option<Kind>, from: u64) -> Walk {
         self.pending_writes.settled().await;
         let kind = kind.map_or_else(|| "*".to_owned(), |kind| format!("{kind}:*"));
-        let scan = self.client.scan(format!("{}:{kind}", escape(&namespace)));
+        let scan = self.client.scan(format!("{}:{kind}", escape(&namespace)), from);
         Walk::new(scan, self.encryption.clone(), namespace)
     }
 

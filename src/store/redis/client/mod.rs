@@ -335,9 +335,9 @@ impl RedisClient {
         self.breaker.call(call, connection.send(&command)).await
     }
 
-    /// A walk through the names that match `pattern`.
-    pub(crate) fn scan(&self, pattern: String) -> Scan {
-        Scan::new(self.breaker.client.clone(), pattern)
+    /// A walk through the names that match `pattern`; `from` is the cursor with which it begins.
+    pub(crate) fn scan(&self, pattern: String, from: u64) -> Scan {
+        Scan::new(self.breaker.client.clone(), pattern, from)
     }
 
     /// Replaces the connections by fresh ones, at most once a second, without a gap. A value that does not

@@ -24,8 +24,14 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
-    pub(super) fn new(redis: Client, pattern: String) -> Self {
-        Self { redis, connection: None, pattern, cursor: Some(0) }
+    /// A walk that begins at the cursor `from`.
+    pub(super) fn new(redis: Client, pattern: String, from: u64) -> Self {
+        Self { redis, connection: None, pattern, cursor: Some(from) }
+    }
+
+    /// The cursor of the next step; `None` at the end.
+    pub(crate) const fn cursor(&self) -> Option<u64> {
+        self.cursor
     }
 
     /// The names that the next step finds, which may be none; `None` at the end. A name may come twice.
