@@ -9,10 +9,14 @@ use serde_json::Value;
 use super::{
     Exit,
     client::{AdminCall, AdminListener},
-    requests::escaped,
     stats::{grouped, show_seconds},
 };
-use crate::{cache::route::kind::Kind, config::Config, store::Sort, telemetry::stats::human_bytes};
+use crate::{
+    cache::route::kind::Kind,
+    config::Config,
+    store::Sort,
+    telemetry::{stats::human_bytes, terminal::escaped},
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -129,7 +133,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                r"    1,234      1 min 1 s    28 min 59 s    2.0K  ns:query:0f  /\u{1b}[2J  r  a  b",
+                r"    1,234    1 min 1 s  28 min 59 s    2.0K  ns:query:0f  /\u{1b}[2J  r  a  b",
                 "        0        5.0 s        stale    300B  ns:other:0f",
             ]
         );

@@ -189,6 +189,9 @@ struct Flags {
     /// The lowest level that is logged: DEBUG, INFO, WARNING or ERROR [default: INFO].
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
+    /// How standard output is written: json or text [default: text on a terminal, else json].
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
     /// Log to this file too.
     #[arg(long, global = true, value_name = "FILE")]
     log_file: Option<String>,
@@ -204,6 +207,7 @@ impl Flags {
             ("store.redis", &self.redis),
             ("store.max_memory", &self.max_memory),
             ("log.level", &self.log_level),
+            ("log.format", &self.log_format),
             ("log.file", &self.log_file),
         ];
         let presets = (!self.presets.is_empty()).then(|| ("presets", self.presets.join(",")));

@@ -14,8 +14,8 @@ use super::{
     inputs::{Inputs, merge},
     origin::Source,
     parsers::{
-        ADDRESS, ADDRESS_OR_OFF, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_LEVEL,
-        NAMESPACE, NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
+        ADDRESS, ADDRESS_OR_OFF, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_FORMAT,
+        LOG_LEVEL, NAMESPACE, NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
     },
     presets, prices,
     routes::{self, Common},
@@ -305,6 +305,7 @@ fn redis_tls(reader: &mut SettingsReader, redis: Option<&Secret>) -> RedisTls {
 
 fn log(reader: &mut SettingsReader) -> Option<LogConfig> {
     let level = reader.need("log.level", &LOG_LEVEL);
+    let format = reader.take("log.format", &LOG_FORMAT);
     let file = reader.take("log.file", &PATH);
     let rotate_size = reader.need("log.rotate_size", &SIZE);
     let rotate_keep = reader.need("log.rotate_keep", &COUNT);
@@ -313,6 +314,7 @@ fn log(reader: &mut SettingsReader) -> Option<LogConfig> {
     let health = reader.need("log.health", &BOOL);
     Some(LogConfig {
         level: level?,
+        format,
         file,
         rotate_size: rotate_size?,
         rotate_keep: rotate_keep?,

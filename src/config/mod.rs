@@ -170,6 +170,8 @@ pub struct RedisTls {
 pub(crate) struct LogConfig {
     /// The lowest level that is written.
     pub(crate) level: LogLevel,
+    /// The format on standard output; `None` lets that decide.
+    pub(crate) format: Option<LogFormat>,
     /// A file besides standard output.
     pub(crate) file: Option<PathBuf>,
     /// The size in bytes at which the file is rotated.
@@ -182,6 +184,15 @@ pub(crate) struct LogConfig {
     pub(crate) queries: bool,
     /// Whether requests for the health page are logged.
     pub(crate) health: bool,
+}
+
+/// What a line of the log on standard output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// A JSON object, for programs.
+    Json,
+    /// A text, for people.
+    Text,
 }
 
 /// The levels of the log, the lowest first.

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use redis::IntoConnectionInfo;
 
 use super::{
-    LogLevel, Secret,
+    LogFormat, LogLevel, Secret,
     quote::quote,
     suggest::closest,
     value::{Format, TEXT, Value, join, list_of, one_of},
@@ -285,6 +285,13 @@ const LEVELS: [(&str, LogLevel); 4] = [
     ("WARNING", LogLevel::Warning),
     ("ERROR", LogLevel::Error),
 ];
+
+pub(super) const LOG_FORMAT: Format<LogFormat> = Format {
+    parse: |value| one_of(value, &FORMATS),
+    show: |format| FORMATS.iter().find(|(_, own)| own == format).map_or("", |(name, _)| name).to_owned(),
+};
+
+const FORMATS: [(&str, LogFormat); 2] = [("json", LogFormat::Json), ("text", LogFormat::Text)];
 
 /// Whether the upstream gets the client's `Host`.
 pub(super) const HOST_MODE: Format<bool> = Format {

@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 53] = [
+pub(super) static SETTINGS: [Setting; 54] = [
     setting("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("workers", "How many threads serve clients: a number, or \"auto\" for one on each core that the process may use.")
@@ -133,6 +133,8 @@ pub(super) static SETTINGS: [Setting; 53] = [
         .env("CACHE_CONVERSATION_TTL").default("30m"),
     setting("log.level", "The lowest level that is written: DEBUG, INFO, WARNING or ERROR.")
         .env("LOG_LEVEL").flag("--log-level").default("INFO"),
+    setting("log.format", "json or text, on standard output; text on a terminal, else json.")
+        .env("LOG_FORMAT").flag("--log-format").restart(),
     setting("log.file", "A file besides standard output; its folder is made.")
         .env("LOG_FILE").flag("--log-file").restart(),
     setting("log.rotate_size", "The size at which the file is rotated.")

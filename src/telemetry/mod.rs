@@ -5,4 +5,5 @@ pub(crate) mod history;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod stats;
+pub(crate) mod terminal;
 pub(crate) mod watch;
