@@ -4,6 +4,8 @@
 
 #![warn(missing_docs)]
 
+pub(crate) mod start_checks;
+
 use std::{
     io,
     net::SocketAddr,
@@ -153,11 +155,13 @@ impl App {
             .listen
             .map(|address| BoundSocket::bind(address, "--admin-listen (ADMIN_LISTEN, `off` for none)"))
             .transpose()?;
+        start_checks::open_files(&config.limits);
         let count = config.workers.unwrap_or_else(cores);
         let workers = Workers::start(count).map_err(|source| StartError::Workers { count, source })?;
         let history = Arc::new(History::default());
         let on_event = marking(Arc::clone(&history));
         let store = open_store(&config.store, on_event).await.map_err(StartError::Store)?;
+        start_checks::clock(&store);
         let listener = socket.listen()?;
         // Where the system chose the port, the page tells this one.
         config.listen = listener.local_addr().unwrap_or(config.listen);

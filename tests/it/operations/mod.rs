@@ -7,4 +7,5 @@ mod logs;
 mod metrics;
 mod money;
 mod recipes;
+mod start_checks;
 mod suggest;

@@ -29,6 +29,7 @@ use tokio::task::AbortHandle;
 mod address;
 mod batch;
 mod breaker;
+mod clock;
 pub(super) mod connections;
 mod connector;
 pub(super) mod error;
@@ -333,6 +334,12 @@ impl RedisClient {
         let connection = self.breaker.for_lookup(&connections, key, false);
         let call = Call { connections: &connections, connection, key, kind: CallKind::Aside, within };
         self.breaker.call(call, connection.send(&command)).await
+    }
+
+    /// By how many milliseconds this machine's clock is ahead of that of Redis, negative if it is behind; `None` if
+    /// Redis does not say.
+    pub(crate) async fn clock_ahead(&self) -> Option<i64> {
+        clock::ahead(&self.breaker.client).await.ok()
     }
 
     /// A walk through the names that match `pattern`; `from` is the cursor with which it begins.
