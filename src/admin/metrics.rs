@@ -22,6 +22,7 @@ pub(super) async fn page(proxy: &Proxy, live: &Live, headers: &HeaderMap) -> Res
         waiting: shared.in_flight.waiting(),
         upstream_requests: live.upstream.under_way(&live.config.limits),
         log_dropped: proxy.health.log_dropped(),
+        by_model: !live.config.counted_models.is_empty(),
     };
     let format = Format::accepted(headers);
     let mut response =

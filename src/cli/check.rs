@@ -67,7 +67,8 @@ fn prices(prices: &Prices) -> String {
         let [input, cached, written, output] =
             [input, cached_input, cache_write, output].map(|rate| rate.for_a_million().units());
         text += &format!(
-            "  {model}  input {input}  cached_input {cached}  cache_write {written}  output {output}\n"
+            "  {}  input {input}  cached_input {cached}  cache_write {written}  output {output}\n",
+            model.as_str()
         );
     }
     text

@@ -15,7 +15,7 @@ use super::{
     origin::Source,
     parsers::{
         ADDRESS, ADDRESS_OR_OFF, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_FORMAT,
-        LOG_LEVEL, NAMESPACE, NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
+        LOG_LEVEL, MODELS, NAMESPACE, NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
     },
     presets, prices,
     routes::{self, Common},
@@ -132,6 +132,7 @@ fn config(
     let limits = limits(reader);
     let coalesce = coalesce(reader);
     let insight_memory = reader.need("insight.memory", &BOUND);
+    let counted_models = reader.take("metrics.models", &MODELS).unwrap_or_default();
     let mut routes = own_routes(common.as_ref(), &mut reader.faults);
     let of_presets = presets::routes(&presets, &routes, common.as_ref(), &mut reader.faults);
     routes.extend(of_presets);
@@ -161,6 +162,7 @@ fn config(
         limits: limits?,
         coalesce: coalesce?,
         insight_memory: insight_memory?,
+        counted_models,
         drain_delay: drain_delay?,
         drain_timeout: drain_timeout?,
         normalize_errors: normalize_errors?,

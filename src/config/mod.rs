@@ -38,6 +38,7 @@ use ipnet::IpNet;
 
 use crate::cache::{
     encryption::{Encryption, EncryptionKey},
+    model::ModelPattern,
     price::Prices,
     route::{Route, kind::KindTtls},
 };
@@ -85,6 +86,8 @@ pub struct Config {
     pub(crate) coalesce: CoalesceConfig,
     /// The bytes for finding out why requests do not hit; 0 for none.
     pub(crate) insight_memory: u64,
+    /// The models that metrics tell apart.
+    pub(crate) counted_models: Vec<ModelPattern>,
     /// How long readiness is 503 before the listener closes.
     pub(crate) drain_delay: Duration,
     /// How long running requests may take after that.

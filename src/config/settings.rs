@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 54] = [
+pub(super) static SETTINGS: [Setting; 55] = [
     setting("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("workers", "How many threads serve clients: a number, or \"auto\" for one on each core that the process may use.")
@@ -169,6 +169,7 @@ pub(super) static SETTINGS: [Setting; 54] = [
         .default("10s"),
     setting("insight.memory", "The memory for finding out why requests do not hit; 0 for none.")
         .default("16MiB").restart(),
+    setting("metrics.models", "The models that /metrics tells apart, as in [\"gpt-4o*\"]; * matches any text."),
 ];
 
 /// A key of a `[[route]]` or a `[[price]]` table.

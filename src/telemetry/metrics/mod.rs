@@ -36,6 +36,8 @@ pub(crate) struct Gauges {
     pub(crate) upstream_requests: u64,
     /// How many lines the log has dropped.
     pub(crate) log_dropped: u64,
+    /// Whether calls are told apart by their models.
+    pub(crate) by_model: bool,
 }
 
 #[derive(Debug)]
@@ -50,7 +52,7 @@ impl Collector for Scrape {
         let mut families = Families(encoder);
         families.requests(&self.stats)?;
         families.cache(&self.stats)?;
-        families.calls(&self.stats)?;
+        families.calls(&self.stats, self.gauges.by_model)?;
         families.store(&self.stats, &self.gauges)?;
         families.connections(&self.stats, &self.gauges)?;
         families.sidecache(&self.stats, &self.gauges)?;
