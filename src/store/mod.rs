@@ -59,6 +59,8 @@ pub struct StoreStatus {
     pub total_keys: Option<u64>,
     /// The bytes in use; `None` if that is not known.
     pub memory_used: Option<u64>,
+    /// The open connections to it; `None` if it needs none.
+    pub connections: Option<u64>,
 }
 
 impl Store {
@@ -234,6 +236,7 @@ impl Store {
                 connected: true,
                 total_keys: Some(store.entries()),
                 memory_used: Some(store.bytes()),
+                connections: None,
             },
             Self::Redis(store) => Box::pin(store.status()).await,
         }

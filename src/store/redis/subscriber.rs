@@ -8,14 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Client, Cmd, RedisError, Value, aio::MultiplexedConnection};
+use ::redis::{Cmd, RedisError, Value, aio::MultiplexedConnection};
 use tokio::{sync::watch, time};
 
 use super::{
     announcements::{Announcements, PAUSE},
     client::{
         RedisClient,
-        connections::{open_connection, send},
+        connections::send,
+        endpoint::Endpoint,
         error::{protocol, within},
         streams::{Extent, PAGE, ReadFrom, Streams, StreamsRead, invalidated_at, invalidation},
     },
@@ -52,7 +53,7 @@ enum NextRead {
 
 /// Reads the streams for as long as the task runs.
 pub(super) struct Subscriber {
-    redis: Client,
+    redis: Endpoint,
     streams: Streams,
     invalidations: Arc<InvalidationLog>,
     announcements: Option<Announcements>,
@@ -87,7 +88,7 @@ impl Subscriber {
     pub(super) async fn run(mut self) {
         loop {
             let mut retry = RETRY;
-            if let Ok(mut connection) = open_connection(&self.redis, 8).await {
+            if let Ok(mut connection) = self.redis.connect(8).await {
                 self.next = NextRead::Extent;
                 // Whatever the error is, the remedy is a new connection: after a fail-over, to another
                 // server.

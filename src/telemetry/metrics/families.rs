@@ -255,9 +255,9 @@ impl Families<'_> {
             gauges.waiting as f64,
         )?;
         let mut family = self.family("sidecache_connections", "Open connections", MetricType::Gauge)?;
-        for side in Side::ALL {
-            let labels = [("side", side.as_str())];
-            family.encode_family(&labels)?.encode_gauge(&(stats.open(*side) as f64))?;
+        let sides = Side::ALL.iter().map(|side| (side.as_str(), stats.open(*side)));
+        for (side, open) in sides.chain(gauges.store_connections.map(|open| ("store", open))) {
+            family.encode_family(&[("side", side)].as_slice())?.encode_gauge(&(open as f64))?;
         }
         let mut family = self.family(
             "sidecache_requests_in_flight",

@@ -28,6 +28,8 @@ pub(crate) struct Gauges {
     pub(crate) entries: Option<u64>,
     /// The bytes that they take; `None` if that is not known.
     pub(crate) entry_bytes: Option<u64>,
+    /// How many connections to the store are open; `None` if it needs none.
+    pub(crate) store_connections: Option<u64>,
     /// How many entries went to make room, and how many at the end of their lives; `None` if that is not known here.
     pub(crate) evicted: Option<(u64, u64)>,
     /// How many requests read the answer to another one.

@@ -15,7 +15,8 @@ use proptest::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Client, Received, RedisServer, Script, Setup, Sidecache, Upstream, number_from, run, run_within,
+    Answer, Client, Received, RedisServer, Script, Setup, Sidecache, Upstream, eventually, number_from, run,
+    run_within,
     samples::{CHAT, chat, chat_answer},
 };
 
@@ -120,6 +121,34 @@ fn what_clients_got_is_counted() {
             assert!(sum(&samples, "process_resident_memory_bytes", &[]) > 1e6);
             redis.cli(&["FLUSHALL"]);
         }
+    });
+}
+
+/// Redis itself says how many connections there are.
+#[test]
+fn connections_to_redis_are_counted() {
+    run(async {
+        let mut redis = RedisServer::start();
+        let url = redis.url();
+        let (_upstream, sidecache) = started(|setup| setup.arguments(&["--redis", &url])).await;
+        let (client, operator) = (sidecache.client(), sidecache.operator());
+        for expected in ["MISS", "HIT"] {
+            assert_eq!(client.post(CHAT, &chat()).await.cache(), expected);
+        }
+        let counted = async || sum(&scraped(&operator).await, "sidecache_connections", &["side=\"store\""]);
+        // One of them is that of redis-cli.
+        let clients = |redis: &RedisServer| redis.cli(&["CLIENT", "LIST"]).lines().count() as f64 - 1.0;
+        let both = eventually("the same count", async || {
+            let both = (counted().await, clients(&redis));
+            (both.0 == both.1).then_some(both)
+        })
+        .await;
+        assert!(both.0 >= 4.0, "two for calls, one for the log, one for figures: {both:?}");
+        redis.stop();
+        eventually("all are closed", async || (counted().await == 0.0).then_some(())).await;
+        let (_upstream, without) = started(|setup| setup).await;
+        let samples = scraped(&without.operator()).await;
+        assert!(!samples.keys().any(|series| series.contains("side=\"store\"")));
     });
 }
 

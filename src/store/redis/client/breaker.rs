@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Client, ErrorKind, RedisError, Value};
+use ::redis::{ErrorKind, RedisError, Value};
 use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::{
     StoreError,
     connections::{Connection, Connections},
+    endpoint::Endpoint,
     error::{Affected, CANNOT_SAVE, PROTOCOL, affected_by, describe},
     write_gate::WriteGate,
 };
@@ -61,7 +62,7 @@ pub(super) struct Call<'a> {
 
 /// Closed: calls go through. Open: they fail at once, until the connector closes it again.
 pub(super) struct Breaker {
-    pub(super) client: Client,
+    pub(super) redis: Endpoint,
     /// The outer deadline of every call.
     pub(super) timeout: Duration,
     pub(super) writes: WriteGate,
@@ -78,12 +79,12 @@ pub(super) struct Breaker {
 
 impl Breaker {
     /// Open at first. The receiver is the connector's.
-    pub(super) fn new(client: Client, timeout: Duration) -> (Self, mpsc::Receiver<Loss>) {
+    pub(super) fn new(redis: Endpoint, timeout: Duration) -> (Self, mpsc::Receiver<Loss>) {
         // It opens once, and can open again only after the connector received that and closed it: room for
         // one is enough.
         let (losses, received) = mpsc::channel(1);
         let breaker = Self {
-            client,
+            redis,
             timeout,
             writes: WriteGate::new(Instant::now()),
             connections: ArcSwapOption::empty(),
@@ -106,7 +107,7 @@ impl Breaker {
         key: &str,
         is_large: bool,
     ) -> &'a Connection {
-        if is_large { &connections.large } else { connections.of_thread(&self.client, key, self.timeout) }
+        if is_large { &connections.large } else { connections.of_thread(&self.redis, key, self.timeout) }
     }
 
     pub(super) fn connected(&self) -> bool {

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use ::redis::{Client, RedisError, from_redis_value};
+use ::redis::{RedisError, from_redis_value};
 
 use super::{
-    connections::{open_connection, send},
+    connections::send,
+    endpoint::Endpoint,
     error::{protocol, within},
 };
 use crate::time::unix_millis;
@@ -14,8 +15,8 @@ use crate::time::unix_millis;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// By how many milliseconds this machine's clock is ahead of that of Redis; negative if it is behind.
-pub(super) async fn ahead(redis: &Client) -> Result<i64, RedisError> {
-    let mut connection = open_connection(redis, 1).await?;
+pub(super) async fn ahead(redis: &Endpoint) -> Result<i64, RedisError> {
+    let mut connection = redis.connect(1).await?;
     let before = unix_millis(SystemTime::now());
     let reply = within(PATIENCE, send(&mut connection, &::redis::cmd("TIME"))).await?;
     let after = unix_millis(SystemTime::now());

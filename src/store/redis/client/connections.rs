@@ -19,19 +19,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, Value, aio::MultiplexedConnection};
+use ::redis::{Cmd, Pipeline, RedisError, Value, aio::MultiplexedConnection};
 use thread_local::ThreadLocal;
 
 use super::{
+    endpoint::{CONNECT_TIMEOUT, Endpoint, OpenConnection},
     error::{CANNOT_SAVE, protocol, within},
     timeouts::Timeouts,
 };
 
 /// Values of this many bytes and more use the connection for large ones.
 pub(super) const LARGE: usize = 64 * 1024;
-
-/// For making a connection: name resolution, TCP, TLS and login together.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Commands that wait to be written on a connection. If the peer stops reading, they stay there, values and
 /// all, until the connection is given up.
@@ -49,12 +47,12 @@ pub(super) struct Probe {
 /// One connection, and its timeouts in a row.
 #[derive(Debug)]
 pub(super) struct Connection {
-    multiplexed: MultiplexedConnection,
+    multiplexed: OpenConnection,
     pub(super) timeouts: Timeouts,
 }
 
 impl Connection {
-    fn new(multiplexed: MultiplexedConnection) -> Self {
+    fn new(multiplexed: OpenConnection) -> Self {
         Self { multiplexed, timeouts: Timeouts::new(Instant::now()) }
     }
 
@@ -94,15 +92,19 @@ pub(super) struct Connections {
 impl Connections {
     /// Connects, and makes sure by `probe` that calls will work. The deadline is that of calls: a Redis that
     /// cannot keep it is as good as gone, and closing the breaker would open it again three lookups later.
-    pub(super) async fn open(client: &Client, probe: &Probe, deadline: Duration) -> Result<Self, RedisError> {
+    pub(super) async fn open(
+        redis: &Endpoint,
+        probe: &Probe,
+        deadline: Duration,
+    ) -> Result<Self, RedisError> {
         let key = &probe.key;
         let deadline = deadline.min(CONNECT_TIMEOUT);
         // One after the other: while Redis is away, every try then costs one connection.
-        let small = open_probed(client, SMALL_QUEUE, key, deadline).await?;
+        let small = open_probed(redis, SMALL_QUEUE, key, deadline).await?;
         if let Some(key) = &probe.writes {
             try_write(&small, key, deadline).await?;
         }
-        let large = open_probed(client, LARGE_QUEUE, key, deadline).await?;
+        let large = open_probed(redis, LARGE_QUEUE, key, deadline).await?;
         Ok(Self { small, large, home: thread::current().id(), by_thread: ThreadLocal::new() })
     }
 
@@ -112,16 +114,16 @@ impl Connections {
 
     /// The connection for this thread's lookups and leases. The first call on a thread opens it, and uses the common
     /// one meanwhile; so do all if that fails.
-    pub(super) fn of_thread(&self, client: &Client, key: &str, deadline: Duration) -> &Connection {
+    pub(super) fn of_thread(&self, redis: &Endpoint, key: &str, deadline: Duration) -> &Connection {
         if thread::current().id() == self.home {
             return &self.small;
         }
         let own = self.by_thread.get_or(|| {
             let own = Arc::<OnceLock<Connection>>::default();
-            let (opened, client, key) = (Arc::clone(&own), client.clone(), key.to_owned());
+            let (opened, redis, key) = (Arc::clone(&own), redis.clone(), key.to_owned());
             tokio::spawn(async move {
                 if let Ok(connection) =
-                    open_probed(&client, SMALL_QUEUE, &key, deadline.min(CONNECT_TIMEOUT)).await
+                    open_probed(&redis, SMALL_QUEUE, &key, deadline.min(CONNECT_TIMEOUT)).await
                 {
                     let _ = opened.set(connection);
                 }
@@ -136,19 +138,6 @@ impl Connections {
         let by_thread = self.by_thread.iter().filter_map(|own| own.get());
         [&self.small, &self.large].into_iter().chain(by_thread)
     }
-}
-
-/// Opens a connection, without retries; `queue` commands may wait to be written.
-pub(crate) async fn open_connection(
-    client: &Client,
-    queue: usize,
-) -> Result<MultiplexedConnection, RedisError> {
-    let config = AsyncConnectionConfig::new()
-        .set_pipeline_buffer_size(queue)
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        // Every call has an outer deadline, which also covers the wait for a place in the queue.
-        .set_response_timeout(None);
-    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 /// Sends one command; an error reply is an error.
@@ -167,12 +156,12 @@ pub(super) fn get(key: &str) -> Cmd {
 }
 
 async fn open_probed(
-    client: &Client,
+    redis: &Endpoint,
     queue: usize,
     key: &str,
     deadline: Duration,
 ) -> Result<Connection, RedisError> {
-    let connection = Connection::new(open_connection(client, queue).await?);
+    let connection = Connection::new(redis.connect(queue).await?);
     match within(deadline, connection.send(&get(key))).await {
         Ok(Value::Nil | Value::BulkString(_)) => Ok(connection),
         Ok(_) => Err(protocol()),

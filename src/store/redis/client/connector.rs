@@ -78,7 +78,7 @@ impl<F: Fn(StoreEvent)> Connector<F> {
     /// Tries until it works. Reports if the first attempt fails.
     async fn connect(&self, probe: &Probe, lost: &mut bool) -> Connections {
         loop {
-            match Connections::open(&self.breaker.client, probe, self.breaker.timeout).await {
+            match Connections::open(&self.breaker.redis, probe, self.breaker.timeout).await {
                 Ok(connections) => return connections,
                 Err(error) => {
                     let reason = describe(&error);
@@ -150,7 +150,7 @@ async fn refresh_due(breaker: &Breaker, refreshed: Option<Instant>) {
 async fn refresh(breaker: &Breaker, idle_key: &str) {
     let Ok(old) = breaker.connections() else { return };
     let probe = Probe { key: idle_key.to_owned(), writes: None };
-    if let Ok(fresh) = Connections::open(&breaker.client, &probe, breaker.timeout).await {
+    if let Ok(fresh) = Connections::open(&breaker.redis, &probe, breaker.timeout).await {
         breaker.replace(&old, fresh);
     }
 }

@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Client, Cmd, Value};
+use ::redis::{Cmd, Value};
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 
@@ -32,6 +32,7 @@ mod breaker;
 mod clock;
 pub(super) mod connections;
 mod connector;
+pub(super) mod endpoint;
 pub(super) mod error;
 mod lease;
 mod scan;
@@ -50,8 +51,9 @@ use address::redis_at;
 use breaker::{Breaker, Call, CallKind};
 use connections::{LARGE, LargeKeys, get};
 use connector::Connector;
+use endpoint::Endpoint;
 use streams::Streams;
-use usage::UsageScan;
+use usage::{Figures, UsageScan};
 
 use crate::{
     cache::invalidation::{Invalidation, Offset, Version},
@@ -115,7 +117,7 @@ impl RedisClient {
         timeout: Duration,
         on_change: impl Fn(StoreEvent) + Send + Sync + 'static,
     ) -> Result<Self, OpenError> {
-        let redis = redis_at(url, tls)?;
+        let redis = Endpoint::new(redis_at(url, tls)?);
         let usage = Arc::new(UsageScan::new(redis.clone(), namespace));
         let (breaker, losses) = Breaker::new(redis, timeout);
         let breaker = Arc::new(breaker);
@@ -154,16 +156,19 @@ impl RedisClient {
     /// Takes some 200 ms at most, whatever Redis does, and no lookup waits for it; figures that take longer
     /// are made in the background, and the last known ones are given.
     pub async fn status(&self) -> StoreStatus {
-        let name = "redis";
-        if !self.connected() {
-            return StoreStatus { name, connected: false, total_keys: None, memory_used: None };
-        }
-        let figures = self.usage.figures().await;
+        let connected = self.connected();
+        let figures = if connected {
+            self.usage.figures().await
+        } else {
+            self.usage.close();
+            Figures::default()
+        };
         StoreStatus {
-            name,
-            connected: self.connected(),
+            name: "redis",
+            connected: connected && self.connected(),
             total_keys: figures.keys,
             memory_used: figures.memory,
+            connections: Some(self.breaker.redis.connections()),
         }
     }
 
@@ -181,8 +186,8 @@ impl RedisClient {
     }
 
     /// Where Redis is, for a connection of the caller's own.
-    pub(crate) fn redis(&self) -> &Client {
-        &self.breaker.client
+    pub(crate) fn redis(&self) -> &Endpoint {
+        &self.breaker.redis
     }
 
     /// The value under `key`; `None` if there is none.
@@ -339,12 +344,12 @@ impl RedisClient {
     /// By how many milliseconds this machine's clock is ahead of that of Redis, negative if it is behind; `None` if
     /// Redis does not say.
     pub(crate) async fn clock_ahead(&self) -> Option<i64> {
-        clock::ahead(&self.breaker.client).await.ok()
+        clock::ahead(&self.breaker.redis).await.ok()
     }
 
     /// A walk through the names that match `pattern`; `from` is the cursor with which it begins.
     pub(crate) fn scan(&self, pattern: String, from: u64) -> Scan {
-        Scan::new(self.breaker.client.clone(), pattern, from)
+        Scan::new(self.breaker.redis.clone(), pattern, from)
     }
 
     /// Replaces the connections by fresh ones, at most once a second, without a gap. A value that does not

@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use ::redis::{Client, Pipeline, RedisError, Value, aio::MultiplexedConnection, from_redis_value};
+use ::redis::{Pipeline, RedisError, Value, from_redis_value};
 use tokio::time;
 
-use super::{StoreError, connections::open_connection};
+use super::{
+    StoreError,
+    endpoint::{Endpoint, OpenConnection},
+};
 
 /// Keys that Redis looks at in one step.
 const STEP: usize = 10;
@@ -16,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A walk under way.
 pub(crate) struct Scan {
-    redis: Client,
-    connection: Option<MultiplexedConnection>,
+    redis: Endpoint,
+    connection: Option<OpenConnection>,
     pattern: String,
     /// `None` at the end.
     cursor: Option<u64>,
@@ -25,7 +28,7 @@ pub(crate) struct Scan {
 
 impl Scan {
     /// A walk that begins at the cursor `from`.
-    pub(super) fn new(redis: Client, pattern: String, from: u64) -> Self {
+    pub(super) fn new(redis: Endpoint, pattern: String, from: u64) -> Self {
         Self { redis, connection: None, pattern, cursor: Some(from) }
     }
 
@@ -100,7 +103,7 @@ impl Scan {
         let sent = time::timeout(PATIENCE, async {
             let connection = match &mut self.connection {
                 Some(connection) => connection,
-                empty => empty.insert(open_connection(&self.redis, 1).await?),
+                empty => empty.insert(self.redis.connect(1).await?),
             };
             connection.send_packed_commands(commands, 0, count).await
         });

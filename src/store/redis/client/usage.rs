@@ -8,12 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Client, Cmd, RedisError, Value, aio::MultiplexedConnection, from_redis_value};
+use ::redis::{Cmd, RedisError, Value, aio::MultiplexedConnection, from_redis_value};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::watch, time};
 
 use super::{
-    connections::{open_connection, send},
+    connections::send,
+    endpoint::{Endpoint, OpenConnection},
     error::{protocol, within},
 };
 use crate::cache::invalidation::glob::escape;
@@ -46,7 +47,7 @@ pub(super) struct Figures {
 
 /// Counts keys and reads how much memory is used.
 pub(super) struct UsageScan {
-    redis: Client,
+    redis: Endpoint,
     /// `NS:*`, escaped.
     pattern: String,
     /// `NS:_:`, sidecache's own.
@@ -64,11 +65,11 @@ struct UsageState {
     /// No scan before this.
     scan_from: Option<Instant>,
     /// Of the last run, for the next one.
-    connection: Option<MultiplexedConnection>,
+    connection: Option<OpenConnection>,
 }
 
 impl UsageScan {
-    pub(super) fn new(redis: Client, namespace: &str) -> Self {
+    pub(super) fn new(redis: Endpoint, namespace: &str) -> Self {
         Self {
             redis,
             pattern: format!("{}:*", escape(namespace)),
@@ -84,6 +85,11 @@ impl UsageScan {
         let deadline = self.begin() + PATIENCE;
         let _ = time::timeout_at(deadline.into(), ended.changed()).await;
         self.state().figures
+    }
+
+    /// Gives up the connection that is kept for the next run.
+    pub(super) fn close(&self) {
+        self.state().connection = None;
     }
 
     /// Begins a run unless one is under way; when it began.
@@ -111,13 +117,10 @@ impl UsageScan {
     }
 
     /// Makes the figures once; returns the connection if it is still good.
-    async fn run_on(
-        &self,
-        connection: Option<MultiplexedConnection>,
-    ) -> Result<MultiplexedConnection, RedisError> {
+    async fn run_on(&self, connection: Option<OpenConnection>) -> Result<OpenConnection, RedisError> {
         let mut connection = match connection {
             Some(connection) => connection,
-            None => open_connection(&self.redis, 1).await?,
+            None => self.redis.connect(1).await?,
         };
         self.read_memory(&mut connection).await?;
         let due = self.state().scan_from.is_none_or(|from| Instant::now() >= from);
