@@ -61,6 +61,8 @@ pub struct StoreStatus {
     pub memory_used: Option<u64>,
     /// The open connections to it; `None` if it needs none.
     pub connections: Option<u64>,
+    /// How many replicas share it; `None` if it is not shared, or if that is not known.
+    pub replicas: Option<u64>,
 }
 
 impl Store {
@@ -237,6 +239,7 @@ impl Store {
                 total_keys: Some(store.entries()),
                 memory_used: Some(store.bytes()),
                 connections: None,
+                replicas: None,
             },
             Self::Redis(store) => Box::pin(store.status()).await,
         }

@@ -13,6 +13,7 @@ mod client;
 mod hits;
 mod near_cache;
 mod pending_writes;
+mod replicas;
 mod subscriber;
 mod walk;
 
@@ -35,7 +36,8 @@ use self::{
     hits::HitCounts,
     near_cache::{NearCache, Ticket},
     pending_writes::{PendingWrite, PendingWrites},
-    subscriber::Subscriber,
+    replicas::Replicas,
+    subscriber::{Shared, Subscriber},
 };
 use super::StoreStatus;
 use crate::{
@@ -64,6 +66,7 @@ pub struct RedisStore {
     encryption: Option<Arc<Encryption>>,
     invalidations: Arc<InvalidationLog>,
     synced: watch::Receiver<bool>,
+    replicas: Arc<Replicas>,
     subscriber: AbortHandle,
     /// The largest body of an entry, in bytes.
     max_entry: AtomicUsize,
@@ -78,7 +81,13 @@ impl RedisStore {
     pub fn new(client: RedisClient, near: u64, encryption: Option<Encryption>) -> Self {
         let invalidations = Arc::<InvalidationLog>::default();
         let near = NearCache::new(near).map(Arc::new);
-        let subscriber = Subscriber::new(&client, Arc::clone(&invalidations), near.clone());
+        let replicas = Arc::new(Replicas::new(client.namespace()));
+        let shared = Shared {
+            invalidations: Arc::clone(&invalidations),
+            near: near.clone(),
+            replicas: Arc::clone(&replicas),
+        };
+        let subscriber = Subscriber::new(&client, shared);
         let synced = subscriber.synced();
         Self {
             client: Arc::new(client),
@@ -88,6 +97,7 @@ impl RedisStore {
             encryption: encryption.map(Arc::new),
             invalidations,
             synced,
+            replicas,
             subscriber: tokio::spawn(subscriber.run()).abort_handle(),
             max_entry: AtomicUsize::new(usize::MAX),
         }
@@ -114,8 +124,9 @@ impl RedisStore {
     /// was invalidated.
     pub async fn status(&self) -> StoreStatus {
         let status = self.client.status().await;
-        let connected = status.connected && self.invalidations.now(Instant::now()).is_some();
-        StoreStatus { connected, ..status }
+        let now = Instant::now();
+        let connected = status.connected && self.invalidations.now(now).is_some();
+        StoreStatus { connected, replicas: self.replicas.seen(now).filter(|_| connected), ..status }
     }
 
     /// The entry under `key`, for a request: a hit counts, and is near from then on.

@@ -1,6 +1,6 @@
 //! The task that reads what all replicas share: the invalidation log, and the stream of writes.
 //!
-//! It has a connection of its own, which waits in Redis for the next event. With a near cache it asks every
+//! It has a connection of its own, over which this replica also notes that it is there, and which waits in Redis for the next event. With a near cache it asks every
 //! [`PAUSE`] instead, because the near cache needs to know that nothing came.
 
 use std::{
@@ -21,6 +21,7 @@ use super::{
         streams::{Extent, PAGE, ReadFrom, Streams, StreamsRead, invalidated_at, invalidation},
     },
     near_cache::NearCache,
+    replicas::Replicas,
 };
 use crate::cache::invalidation::{InvalidationLog, Offset, Version};
 
@@ -51,12 +52,20 @@ enum NextRead {
     EventsLater,
 }
 
+/// What the task keeps up to date.
+pub(super) struct Shared {
+    pub(super) invalidations: Arc<InvalidationLog>,
+    pub(super) near: Option<Arc<NearCache>>,
+    pub(super) replicas: Arc<Replicas>,
+}
+
 /// Reads the streams for as long as the task runs.
 pub(super) struct Subscriber {
     redis: Endpoint,
     streams: Streams,
     invalidations: Arc<InvalidationLog>,
     announcements: Option<Announcements>,
+    replicas: Arc<Replicas>,
     /// How far the log was read.
     read: Version,
     next: NextRead,
@@ -64,16 +73,14 @@ pub(super) struct Subscriber {
 }
 
 impl Subscriber {
-    pub(super) fn new(
-        client: &RedisClient,
-        invalidations: Arc<InvalidationLog>,
-        near: Option<Arc<NearCache>>,
-    ) -> Self {
+    pub(super) fn new(client: &RedisClient, shared: Shared) -> Self {
+        let Shared { invalidations, near, replicas } = shared;
         Self {
             redis: client.redis().clone(),
             streams: client.streams().clone(),
             invalidations,
             announcements: near.map(|near| Announcements::new(near, client.namespace())),
+            replicas,
             read: Version::default(),
             next: NextRead::Extent,
             synced: watch::Sender::new(false),
@@ -126,6 +133,21 @@ impl Subscriber {
             // In this order: what is no longer pending must be known to be invalidated.
             self.invalidations.apply_own(invalidated_at(reply).ok_or_else(protocol)?, &pending);
             self.invalidations.remove_pending(&pending);
+        }
+        // Before that, nothing of Redis is of use yet.
+        if *self.synced.borrow() {
+            self.note_replica(connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes that this replica is there, now and then. Redis may refuse that.
+    async fn note_replica(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+        let Some(command) = self.replicas.note(Instant::now()) else { return Ok(()) };
+        match request(connection, &command).await {
+            Ok(reply) => self.replicas.noted(reply, Instant::now()),
+            Err(error) if error.code().is_none() => return Err(error),
+            Err(_) => {}
         }
         Ok(())
     }

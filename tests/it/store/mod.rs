@@ -3,4 +3,5 @@
 
 mod near_cache;
 mod redis_store;
+mod replicas_seen;
 mod shared_redis;

@@ -135,6 +135,11 @@ impl RedisServer {
         self.talk(&[command]).remove(0)
     }
 
+    /// How many keys there are, but for the one in which replicas note themselves: that one comes by itself.
+    pub(crate) fn keys(&self) -> usize {
+        self.cli(&["KEYS", "*"]).lines().filter(|key| !key.ends_with(":_:replicas")).count()
+    }
+
     /// Runs commands on one connection.
     pub(crate) fn talk(&self, commands: &[&[&str]]) -> Vec<String> {
         self.try_talk(commands).unwrap_or_else(|error| panic!("{commands:?}: {error}"))

@@ -169,6 +169,7 @@ impl RedisClient {
             total_keys: figures.keys,
             memory_used: figures.memory,
             connections: Some(self.breaker.redis.connections()),
+            replicas: None,
         }
     }
 
