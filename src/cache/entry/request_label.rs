@@ -18,7 +18,8 @@ pub struct RequestLabel(Bytes);
 impl RequestLabel {
     /// The label of a request for `path`, without its query, that `route` covers.
     pub fn new(path: &str, route: &str) -> Self {
-        let kept = &path[..path.floor_char_boundary(MAX_PATH)];
+        let end = (0..=MAX_PATH.min(path.len())).rev().find(|end| path.is_char_boundary(*end));
+        let kept = &path[..end.unwrap_or_default()];
         let ellipsis = if kept.len() < path.len() { "…" } else { "" };
         Self(format!("{kept}{ellipsis}{SEPARATOR}{route}").into())
     }
