@@ -161,6 +161,7 @@ impl App {
         let history = Arc::new(History::default());
         let on_event = marking(Arc::clone(&history));
         let store = open_store(&config.store, on_event).await.map_err(StartError::Store)?;
+        store.join_replicas();
         start_checks::clock(&store);
         let listener = socket.listen()?;
         // Where the system chose the port, the page tells this one.

@@ -73,6 +73,13 @@ impl Store {
         }
     }
 
+    /// From now on this process counts as one of the replicas that share the store.
+    pub(crate) fn join_replicas(&self) {
+        if let Self::Redis(store) = self {
+            store.join_replicas();
+        }
+    }
+
     /// What was invalidated, as far as this process knows.
     pub(crate) fn invalidations(&self) -> &InvalidationLog {
         match self {

@@ -103,6 +103,11 @@ impl RedisStore {
         }
     }
 
+    /// From now on this process counts as one of the replicas.
+    pub(crate) fn join_replicas(&self) {
+        self.replicas.join();
+    }
+
     /// The layer below.
     pub fn client(&self) -> &RedisClient {
         &self.client

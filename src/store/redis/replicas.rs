@@ -34,6 +34,8 @@ pub(super) struct Replicas {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Whether this process serves requests: `check` is no replica.
+    joined: bool,
     /// When this replica noted itself last, or tried to.
     noted: Option<Instant>,
     /// How many there were, and when.
@@ -46,10 +48,15 @@ impl Replicas {
         Self { key: format!("{namespace}:_:replicas"), own, state: Mutex::default() }
     }
 
+    /// From now on this process is one of them.
+    pub(super) fn join(&self) {
+        self.state.lock().joined = true;
+    }
+
     /// The command with which this replica notes itself, if it is time for that.
     pub(super) fn note(&self, now: Instant) -> Option<Cmd> {
         let mut state = self.state.lock();
-        if state.noted.is_some_and(|noted| now.duration_since(noted) < INTERVAL) {
+        if !state.joined || state.noted.is_some_and(|noted| now.duration_since(noted) < INTERVAL) {
             return None;
         }
         state.noted = Some(now);
@@ -79,6 +86,8 @@ mod tests {
     fn a_replica_notes_itself_now_and_then_and_old_counts_are_forgotten() {
         let replicas = Replicas::new("ns");
         let start = Instant::now();
+        assert!(replicas.note(start).is_none(), "it does not serve yet");
+        replicas.join();
         assert!(replicas.note(start).is_some() && replicas.note(start).is_none());
         assert_eq!(replicas.seen(start), None);
         replicas.noted(Value::Int(3), start);

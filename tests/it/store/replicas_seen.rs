@@ -38,6 +38,10 @@ fn replicas_of_one_namespace_see_each_other() {
         let other = Setup::to(NOWHERE).config("[store]\nnamespace = \"other\"");
         let other = other.arguments(&["--redis", &redis.url()]).admin().start().await;
         sees(&other, 1).await;
+        // A check looks at the same Redis, and serves nobody.
+        let check = Setup::to(NOWHERE).arguments(&["check", "--redis", &redis.url()]);
+        assert!(check.command().output().expect("it runs").status.success());
+        assert_eq!(redis.cli(&["ZCARD", "sidecache:_:replicas"]), "2");
         let alone = Setup::to(NOWHERE).admin().start().await;
         assert_eq!(alone.health().await["cache"].get("replicas"), None::<&Value>);
     });
