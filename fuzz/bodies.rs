@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 use serde::de::IgnoredAny;
 use sidecache::internals::{
     cache::{
-        entry::Entry,
+        entry::{Entry, RequestLabel},
         invalidation::{Target, TargetId},
         key::{self, Body, BodyDigest},
         route::{Route, Scope, kind::Kind},
@@ -90,6 +90,7 @@ pub(crate) fn an_envelope() -> Vec<u8> {
         HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
     let entry = Entry {
         target_ids: TargetId::from_targets(&[Target::Tag("d".to_owned())]),
+        request: RequestLabel::new("/p", "r"),
         tags: vec!["d".to_owned(), String::new()],
         model: Some("m".to_owned()),
         usage: Some(Usage { prompt: Some(1), total: Some(3), ..Usage::default() }),

@@ -4,6 +4,8 @@
 
 #![warn(missing_docs)]
 
+pub(crate) mod start_checks;
+
 use std::{
     io,
     net::SocketAddr,
@@ -159,6 +161,7 @@ impl App {
             .listen
             .map(|address| BoundSocket::bind(address, "--admin-listen (ADMIN_LISTEN, `off` for none)"))
             .transpose()?;
+        start_checks::open_files(&config.limits);
         let count = config.workers.unwrap_or_else(cores);
         let workers = Workers::start(count).map_err(|source| StartError::Workers { count, source })?;
         let (traces, flush) =
@@ -166,6 +169,8 @@ impl App {
         let history = Arc::new(History::default());
         let on_event = marking(Arc::clone(&history));
         let store = open_store(&config.store, on_event).await.map_err(StartError::Store)?;
+        store.join_replicas();
+        start_checks::clock(&store);
         let listener = socket.listen()?;
         // Where the system chose the port, the page tells this one.
         config.listen = listener.local_addr().unwrap_or(config.listen);

@@ -56,7 +56,7 @@ pub(crate) mod time;
 pub mod internals {
     pub mod cache {
         pub mod entry {
-            pub use crate::cache::entry::Entry;
+            pub use crate::cache::entry::{Entry, RequestLabel};
         }
         pub mod invalidation {
             pub use crate::cache::invalidation::{Offset, Target, TargetId, Version};

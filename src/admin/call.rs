@@ -4,18 +4,15 @@ use form_urlencoded::parse;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use percent_encoding::percent_decode_str;
 
-use super::error::AdminError;
+use super::{error::AdminError, list};
 use crate::{
     cache::{
         key::{Key, namespace::Namespace},
         route::kind::Kind,
     },
+    store::ListQuery,
     telemetry::{history::Range, watch::filter::Filter},
 };
-
-/// How many entries a list has by default.
-const DEFAULT_LIMIT: usize = 50;
-const MAX_LIMIT: usize = 1000;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Call {
@@ -32,11 +29,7 @@ pub(super) enum Call {
     /// `GET /requests`
     Requests(Filter),
     /// `GET /entries`
-    List {
-        /// `None` lists all kinds.
-        kind: Option<Kind>,
-        limit: usize,
-    },
+    List(ListQuery),
     /// `GET /entries/KEY`
     Show(Key),
     /// `PUT /entries/KEY`
@@ -61,7 +54,8 @@ impl Call {
             "/stats" => check_method(method, "GET, HEAD").map(|()| Self::Stats),
             "/entries" => {
                 check_method(method, "GET, HEAD")?;
-                parse_list(parts.uri.query().unwrap_or_default())
+                let query = list::parse(parts.uri.query().unwrap_or_default());
+                query.map(Self::List).map_err(AdminError::bad_request)
             }
             "/purge" => check_method(method, "POST").map(|()| Self::Purge),
             "/reload" => check_method(method, "POST").map(|()| Self::Reload),
@@ -129,24 +123,6 @@ pub(super) fn parse_kind(text: &str) -> Result<Kind, String> {
         .ok_or_else(|| format!("{text:?} is no kind: {}", Kind::ALL.map(Kind::as_str).join(", ")))
 }
 
-fn parse_list(query: &str) -> Result<Call, AdminError> {
-    let mut kind = None;
-    let mut limit = DEFAULT_LIMIT;
-    for (name, value) in parse(query.as_bytes()) {
-        match &*name {
-            "kind" => kind = Some(parse_kind(&value).map_err(AdminError::bad_request)?),
-            "limit" => {
-                let number = value.parse().ok().filter(|number| (1..=MAX_LIMIT).contains(number));
-                limit = number.ok_or_else(|| {
-                    AdminError::bad_request(format!("limit: {value:?} is no number from 1 to {MAX_LIMIT}"))
-                })?;
-            }
-            _ => return Err(AdminError::bad_request(format!("{name:?} is no parameter: kind, limit"))),
-        }
-    }
-    Ok(Call::List { kind, limit })
-}
-
 /// Without a parameter it is the last hour.
 fn parse_range(query: &str) -> Result<Range, AdminError> {
     let mut range = Range::Hour;
@@ -180,16 +156,8 @@ mod tests {
         for (method, target, expected) in [
             ("GET", "/stats".to_owned(), Ok(Call::Stats)),
             ("POST", "/stats".to_owned(), Err(405)),
-            ("GET", "/entries".to_owned(), Ok(Call::List { kind: None, limit: 50 })),
-            (
-                "GET",
-                "/entries?limit=1000&kind=other".to_owned(),
-                Ok(Call::List { kind: Some(Kind::Other), limit: 1000 }),
-            ),
+            ("GET", "/entries".to_owned(), Ok(Call::List(list::parse("").expect("a query")))),
             ("GET", "/entries?limit=0".to_owned(), Err(400)),
-            ("GET", "/entries?limit=1001".to_owned(), Err(400)),
-            ("GET", "/entries?kind=queries".to_owned(), Err(400)),
-            ("GET", "/entries?page=2".to_owned(), Err(400)),
             ("DELETE", "/entries".to_owned(), Err(405)),
             ("GET", format!("/entries/query:{hex}"), Ok(Call::Show(key()))),
             ("PUT", format!("/entries/ns:query:{hex}"), Ok(Call::Put(key()))),

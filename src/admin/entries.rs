@@ -1,4 +1,4 @@
-//! The calls about single entries: list, show, put by hand, remove.
+//! The calls about single entries: show, put by hand, remove.
 
 use std::{
     sync::Arc,
@@ -12,40 +12,19 @@ use serde_json::{Map, Value, json};
 use super::{error::AdminError, new_entry::NewEntry};
 use crate::{
     cache::{
-        entry::Entry,
+        entry::{Entry, RequestLabel},
         invalidation::{Target, TargetId, Version},
         key::Key,
-        route::kind::Kind,
     },
     dialect::{BY_HAND, Form},
     proxy::state::{Live, Shared},
-    store::{ListedEntry, StoreError},
+    store::StoreError,
     time::{rfc3339, unix_millis},
 };
 
-/// `GET /entries`
-pub(super) async fn list(
-    live: &Live,
-    shared: &Shared,
-    kind: Option<Kind>,
-    limit: usize,
-) -> Result<Value, AdminError> {
-    let list = shared.store.list(live.classify_context.namespace, kind, limit).await?;
-    let entries: Vec<_> = list.entries.iter().map(list_item).collect();
-    Ok(json!({"entries": entries, "more": list.more}))
-}
-
-fn list_item(entry: &ListedEntry) -> Value {
-    let ListedEntry { key, stored_at, ttl, size, hits } = entry;
-    let (age, remaining) = age_and_remaining_ttl(*stored_at, *ttl);
-    json!({
-        "key": key.name(), "kind": key.kind().as_str(), "age": age, "ttl": remaining, "size": size, "hits": hits,
-    })
-}
-
 /// The seconds since an entry was stored, and those for which it is still fresh, negative once it is stale.
 /// `stored_at` is in milliseconds since 1970.
-fn age_and_remaining_ttl(stored_at: u64, ttl: Duration) -> (u64, i64) {
+pub(super) fn age_and_remaining_ttl(stored_at: u64, ttl: Duration) -> (u64, i64) {
     let age = unix_millis(SystemTime::now()).saturating_sub(stored_at);
     let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
     (age / 1000, ttl.saturating_sub_unsigned(age).div_euclid(1000))
@@ -64,13 +43,22 @@ pub(super) async fn show(shared: &Shared, key: &Key) -> Result<Value, AdminError
         "stored_at": rfc3339(stored_at.unwrap_or(SystemTime::UNIX_EPOCH)),
         "age": age,
         "ttl": remaining,
-        "tags": entry.tags,
     });
+    describe(&mut shown, &entry.request, &entry.tags);
     match std::str::from_utf8(&entry.body) {
         Ok(text) => shown["body"] = text.into(),
         Err(_) => shown["body_base64"] = STANDARD.encode(&entry.body).into(),
     }
     Ok(shown)
+}
+
+/// Adds to `shown` what its request was, if there was one, and its tags.
+pub(super) fn describe(shown: &mut Value, request: &RequestLabel, tags: &[String]) {
+    if let Some((path, route)) = request.parts() {
+        shown["path"] = path.into();
+        shown["route"] = route.into();
+    }
+    shown["tags"] = tags.into();
 }
 
 /// A header that came once is a text, one that came more often a list.
@@ -111,6 +99,7 @@ pub(super) async fn put(live: &Live, shared: &Shared, key: &Key, body: &[u8]) ->
         ttl,
         began,
         target_ids,
+        request: replaced.map(|replaced| replaced.request.clone()).unwrap_or_default(),
         tags: new.tags,
         form: BY_HAND,
         ..Entry::new(new.status, new.headers, new.body)

@@ -18,11 +18,13 @@ pub(super) async fn page(proxy: &Proxy, live: &Live, headers: &HeaderMap) -> Res
         store_is_up: store.connected,
         entries: store.total_keys,
         entry_bytes: store.memory_used,
+        store_connections: store.connections,
         evicted: dropped.map(|dropped| (dropped.evicted, dropped.expired)),
         waiting: shared.in_flight.waiting(),
         upstream_requests: live.upstream.under_way(&live.config.limits),
         log_dropped: proxy.health.log_dropped(),
         spans: shared.traces.counts(),
+        by_model: !live.config.counted_models.is_empty(),
     };
     let format = Format::accepted(headers);
     let mut response =

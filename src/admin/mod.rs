@@ -1,7 +1,7 @@
 //! The admin listener: the operators' API.
 //!
 //! A call passes `auth` first, then `call` says which one it is. `entries` and `new_entry` do what concerns
-//! one entry, `purge` and `selection` what concerns many, `page` is for people. It listens on a port of its own, so that no client
+//! one entry, `list`, `purge` and `selection` what concerns many, `page` is for people. It listens on a port of its own, so that no client
 //! of the service can reach it by a path.
 
 mod auth;
@@ -9,6 +9,7 @@ mod call;
 mod entries;
 mod error;
 mod history;
+mod list;
 mod metrics;
 mod new_entry;
 mod overview;
@@ -115,7 +116,7 @@ impl Admin {
             Call::Suggest => suggest::suggest(live, shared),
             Call::Overview => overview::overview(&self.proxy, live).await,
             Call::History(range) => history::history(shared, range),
-            Call::List { kind, limit } => entries::list(live, shared, kind, limit).await?,
+            Call::List(query) => list::list(live, shared, query).await?,
             Call::Show(key) => entries::show(shared, &key).await?,
             Call::Put(key) => entries::put(live, shared, &key, body).await?,
             Call::Remove(key) => entries::remove(shared, &key).await?,

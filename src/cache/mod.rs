@@ -8,6 +8,7 @@ pub(crate) mod hash_table;
 pub(crate) mod insight;
 pub(crate) mod invalidation;
 pub(crate) mod key;
+pub(crate) mod model;
 pub(crate) mod policy;
 pub(crate) mod price;
 pub(crate) mod request_directives;

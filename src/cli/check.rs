@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use super::Exit;
 use crate::{
-    app::{log_store_event, open_store},
+    app::{log_store_event, open_store, start_checks::clock_warning},
     cache::price::{Price, Prices},
     config::{ConfigError, Errors, Loaded},
     proxy::upstream::Upstream,
@@ -20,7 +20,8 @@ pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
         }
     };
     let mut exit = Exit::success(settings_and_routes(loaded));
-    let warnings = [settings_without_effect(loaded), unreachable_services(loaded, &store).await].concat();
+    let mut warnings = [settings_without_effect(loaded), unreachable_services(loaded, &store).await].concat();
+    warnings.extend(clock_warning(&store).await);
     for warning in &warnings {
         let level = if strict { "error" } else { "warning" };
         exit.stderr += &format!("{level}: {warning}\n");
@@ -66,7 +67,8 @@ fn prices(prices: &Prices) -> String {
         let [input, cached, written, output] =
             [input, cached_input, cache_write, output].map(|rate| rate.for_a_million().units());
         text += &format!(
-            "  {model}  input {input}  cached_input {cached}  cache_write {written}  output {output}\n"
+            "  {}  input {input}  cached_input {cached}  cache_write {written}  output {output}\n",
+            model.as_str()
         );
     }
     text

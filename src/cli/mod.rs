@@ -2,11 +2,12 @@
 //!
 //! A command returns an [`Exit`], which `main` prints; only `warm`, `simulate` and `purge` also show their progress, and
 //! `tail`, `top` and `stats --watch` print as they go. `serve` is the proxy. `check` and `explain` read the configuration
-//! and do not need a running sidecache; `stats`, `tail`, `top`, `purge` and `warm` call one; `simulate` reads logs.
+//! and do not need a running sidecache; `stats`, `entries`, `tail`, `top`, `purge` and `warm` call one; `simulate` reads logs.
 
 mod check;
 mod client;
 mod completions;
+mod entries;
 mod explain;
 mod init;
 mod man;
@@ -81,6 +82,11 @@ enum Command {
   sidecache stats --json
   sidecache stats --watch 5")]
     Stats(stats::Arguments),
+    /// List the entries of a running sidecache.
+    #[command(after_help = "Examples:
+  sidecache entries --sort hits --limit 20
+  sidecache entries --tag 42 --json | jq -r '.entries[].key'")]
+    Entries(entries::Arguments),
     /// Show what keeps requests from hitting, with lines for the configuration.
     #[command(after_help = "Examples:
   sidecache suggest
@@ -137,6 +143,7 @@ impl Command {
             | Self::Init(_)
             | Self::Presets(_)
             | Self::Stats(_)
+            | Self::Entries(_)
             | Self::Suggest(_)
             | Self::Tail(_)
             | Self::Top(_)
@@ -182,6 +189,9 @@ struct Flags {
     /// The lowest level that is logged: DEBUG, INFO, WARNING or ERROR [default: INFO].
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
+    /// How standard output is written: json or text [default: text on a terminal, else json].
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
     /// Log to this file too.
     #[arg(long, global = true, value_name = "FILE")]
     log_file: Option<String>,
@@ -197,6 +207,7 @@ impl Flags {
             ("store.redis", &self.redis),
             ("store.max_memory", &self.max_memory),
             ("log.level", &self.log_level),
+            ("log.format", &self.log_format),
             ("log.file", &self.log_file),
         ];
         let presets = (!self.presets.is_empty()).then(|| ("presets", self.presets.join(",")));
@@ -240,6 +251,8 @@ pub fn run(cli: &Cli) -> Exit {
     let flags = &cli.flags;
     let command = cli.command.as_ref().unwrap_or(&Command::Serve);
     let load = || flags.load(command.assumed());
+    // For commands in which `--route` names a route.
+    let without_routes = || Flags { routes: Vec::new(), ..flags.clone() }.load(command.assumed());
     match command {
         Command::Serve => with_settings(load, |loaded, runtime| runtime.block_on(serve::run(loaded, flags))),
         Command::Check { strict } => {
@@ -261,12 +274,12 @@ pub fn run(cli: &Cli) -> Exit {
         Command::Stats(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(stats::run(&loaded.config, arguments)))
         }
-        Command::Tail(arguments) => {
-            // `--route` names a route here.
-            let flags = Flags { routes: Vec::new(), ..flags.clone() };
-            let load = || flags.load(command.assumed());
-            with_settings(load, |loaded, runtime| runtime.block_on(tail::run(&loaded.config, arguments)))
-        }
+        Command::Entries(arguments) => with_settings(without_routes, |loaded, runtime| {
+            runtime.block_on(entries::run(&loaded.config, arguments))
+        }),
+        Command::Tail(arguments) => with_settings(without_routes, |loaded, runtime| {
+            runtime.block_on(tail::run(&loaded.config, arguments))
+        }),
         Command::Top(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(top::run(&loaded.config, arguments)))
         }

@@ -8,9 +8,8 @@ use serde_json::Value;
 use super::{
     Exit,
     client::{AdminCall, AdminListener},
-    requests::escaped,
 };
-use crate::config::Config;
+use crate::{config::Config, telemetry::terminal::escaped};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

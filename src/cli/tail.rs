@@ -1,7 +1,7 @@
 //! `sidecache tail`: shows requests as they end.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     time::Duration,
 };
 
@@ -10,9 +10,15 @@ use clap::Args;
 use super::{
     Exit,
     client::AdminListener,
-    requests::{Ended, Requests, Told, escaped},
+    requests::{Ended, Requests, Told},
 };
-use crate::{config::Config, telemetry::watch::event::plain};
+use crate::{
+    config::Config,
+    telemetry::{
+        terminal::{cache_color, escaped, painted, shows_colors, status_color},
+        watch::event::plain,
+    },
+};
 
 /// The pause before the next attempt to connect.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -95,8 +101,7 @@ struct Output {
 
 impl Output {
     fn new(json: bool) -> Self {
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { json, colored: io::stdout().is_terminal() && !no_color }
+        Self { json, colored: shows_colors() }
     }
 
     fn show(&self, told: Told) -> io::Result<()> {
@@ -121,7 +126,7 @@ impl Output {
 fn line(ended: &Ended, colored: bool) -> String {
     let cache = if ended.cache.is_empty() { "-" } else { &ended.cache };
     let cache = painted(&format!("{:9}", escaped(cache)), cache_color(&ended.cache), colored);
-    let status = painted(&ended.status.to_string(), status_color(ended.status), colored);
+    let status = painted(&ended.status.to_string(), status_color(ended.status.into()), colored);
     let mut line = format!(
         "{} {cache} {status} {:>8} {:>7} {:6} {}",
         ended.clock(),
@@ -135,28 +140,6 @@ fn line(ended: &Ended, colored: bool) -> String {
         line += &escaped(more);
     }
     line
-}
-
-/// The number of a colour of the terminal; 0 for its own.
-fn cache_color(cache: &str) -> u8 {
-    match cache {
-        "HIT" => 32,
-        "MISS" => 33,
-        "STALE" | "PARTIAL" | "COALESCED" => 36,
-        _ => 0,
-    }
-}
-
-fn status_color(status: u16) -> u8 {
-    match status {
-        500.. => 31,
-        400.. => 33,
-        _ => 0,
-    }
-}
-
-fn painted(text: &str, color: u8, colored: bool) -> String {
-    if colored && color > 0 { format!("\x1b[{color}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{app::App, cache::route::Route, config::Loaded};
 
-/// Prints the lines where standard output is a terminal. Elsewhere it has lines of JSON alone.
+/// Prints the lines where standard output is a terminal. Elsewhere it has the log alone.
 pub(super) fn print(loaded: &Loaded, app: &App) {
     let mut stdout = stdout();
     if stdout.is_terminal() {

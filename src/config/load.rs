@@ -16,7 +16,7 @@ use super::{
     origin::Source,
     parsers::{
         ADDRESS, ADDRESS_OR_OFF, COLLECTOR_URL, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE,
-        HOSTS, LOG_LEVEL, NAMESPACE, NETWORKS, PATH, SCOPE, SECRET, TOKEN, UPSTREAM_URL,
+        HOSTS, LOG_FORMAT, LOG_LEVEL, MODELS, NAMESPACE, NETWORKS, PATH, SCOPE, SECRET, TOKEN, UPSTREAM_URL,
     },
     presets, prices,
     redis_url::{REDIS_URL, RedisUrl},
@@ -137,6 +137,7 @@ fn config(
     let coalesce = coalesce(reader);
     let insight_memory = reader.need("insight.memory", &BOUND);
     let otel = otel(reader);
+    let counted_models = reader.take("metrics.models", &MODELS).unwrap_or_default();
     let mut routes = own_routes(common.as_ref(), &mut reader.faults);
     let of_presets = presets::routes(&presets, &routes, common.as_ref(), &mut reader.faults);
     routes.extend(of_presets);
@@ -167,6 +168,7 @@ fn config(
         coalesce: coalesce?,
         insight_memory: insight_memory?,
         otel: otel?,
+        counted_models,
         drain_delay: drain_delay?,
         drain_timeout: drain_timeout?,
         normalize_errors: normalize_errors?,
@@ -336,6 +338,7 @@ fn redis_tls(reader: &mut SettingsReader, redis: Option<&Secret>) -> RedisTls {
 
 fn log(reader: &mut SettingsReader) -> Option<LogConfig> {
     let level = reader.need("log.level", &LOG_LEVEL);
+    let format = reader.take("log.format", &LOG_FORMAT);
     let file = reader.take("log.file", &PATH);
     let rotate_size = reader.need("log.rotate_size", &SIZE);
     let rotate_keep = reader.need("log.rotate_keep", &COUNT);
@@ -344,6 +347,7 @@ fn log(reader: &mut SettingsReader) -> Option<LogConfig> {
     let health = reader.need("log.health", &BOOL);
     Some(LogConfig {
         level: level?,
+        format,
         file,
         rotate_size: rotate_size?,
         rotate_keep: rotate_keep?,

@@ -39,6 +39,7 @@ use ipnet::IpNet;
 
 use crate::cache::{
     encryption::{Encryption, EncryptionKey},
+    model::ModelPattern,
     price::Prices,
     route::{Route, kind::KindTtls},
 };
@@ -88,6 +89,8 @@ pub struct Config {
     /// The bytes for finding out why requests do not hit; 0 for none.
     pub(crate) insight_memory: u64,
     pub(crate) otel: OtelConfig,
+    /// The models that metrics tell apart.
+    pub(crate) counted_models: Vec<ModelPattern>,
     /// How long readiness is 503 before the listener closes.
     pub(crate) drain_delay: Duration,
     /// How long running requests may take after that.
@@ -192,6 +195,8 @@ pub struct RedisTls {
 pub(crate) struct LogConfig {
     /// The lowest level that is written.
     pub(crate) level: LogLevel,
+    /// The format on standard output; `None` lets that decide.
+    pub(crate) format: Option<LogFormat>,
     /// A file besides standard output.
     pub(crate) file: Option<PathBuf>,
     /// The size in bytes at which the file is rotated.
@@ -204,6 +209,15 @@ pub(crate) struct LogConfig {
     pub(crate) queries: bool,
     /// Whether requests for the health page are logged.
     pub(crate) health: bool,
+}
+
+/// What a line of the log on standard output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// A JSON object, for programs.
+    Json,
+    /// A text, for people.
+    Text,
 }
 
 /// The levels of the log, the lowest first.

@@ -9,13 +9,13 @@ use http::{HeaderName, Uri, uri::Authority};
 use ipnet::IpNet;
 
 use super::{
-    LogLevel, Secret,
+    LogFormat, LogLevel, Secret,
     quote::quote,
     suggest::closest,
     value::{Format, TEXT, Value, join, list_of, one_of},
 };
 use crate::{
-    cache::{encryption::EncryptionKey, route::Scope},
+    cache::{encryption::EncryptionKey, model::ModelPattern, route::Scope},
     http::headers::HeaderPattern,
 };
 
@@ -153,6 +153,25 @@ pub(super) const HOSTS: Format<Vec<String>> = Format {
     show: |hosts| show_list(hosts),
 };
 
+/// As many as are counted apart, and fewer than counters have room for: reloads may bring others.
+const MAX_MODELS: usize = 100;
+
+pub(super) const MODELS: Format<Vec<ModelPattern>> = Format {
+    parse: |value| {
+        let models = list_of(value, "a list of models, as in [\"gpt-4o*\"]", |text| match text {
+            "" => Err("\"\" is no model; write a name, or a part of one and *".to_owned()),
+            text => Ok(ModelPattern::new(text)),
+        })?;
+        match models.len() {
+            0..=MAX_MODELS => Ok(models),
+            more => {
+                Err(format!("has {more} models; write at most {MAX_MODELS}: each has counters of its own"))
+            }
+        }
+    },
+    show: |models| show_list(models.iter().map(ModelPattern::as_str)),
+};
+
 pub(super) const NETWORKS: Format<Vec<IpNet>> = Format {
     parse: |value| {
         list_of(value, "a list of addresses and networks", |text| {
@@ -233,6 +252,13 @@ const LEVELS: [(&str, LogLevel); 4] = [
     ("WARNING", LogLevel::Warning),
     ("ERROR", LogLevel::Error),
 ];
+
+pub(super) const LOG_FORMAT: Format<LogFormat> = Format {
+    parse: |value| one_of(value, &FORMATS),
+    show: |format| FORMATS.iter().find(|(_, own)| own == format).map_or("", |(name, _)| name).to_owned(),
+};
+
+const FORMATS: [(&str, LogFormat); 2] = [("json", LogFormat::Json), ("text", LogFormat::Text)];
 
 /// Whether the upstream gets the client's `Host`.
 pub(super) const HOST_MODE: Format<bool> = Format {

@@ -34,7 +34,8 @@ pub(super) fn read(path: &Path, tables: &[Table], faults: &mut Faults) -> Prices
         }
         let Some(price) = price else { continue };
         if prices.iter().any(|own| own.model == price.model) {
-            let message = format!("price.model: {} has a price already; leave one out", quote(&price.model));
+            let message =
+                format!("price.model: {} has a price already; leave one out", quote(price.model.as_str()));
             let line = reader.entry("model").map_or(table.line, |entry| entry.line);
             reader.faults.add_in_file(path, line, &message);
         }

@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 61] = [
+pub(super) static SETTINGS: [Setting; 63] = [
     setting("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("workers", "How many threads serve clients: a number, or \"auto\" for one on each core that the process may use.")
@@ -145,6 +145,8 @@ pub(super) static SETTINGS: [Setting; 61] = [
         .env("CACHE_CONVERSATION_TTL").default("30m"),
     setting("log.level", "The lowest level that is written: DEBUG, INFO, WARNING or ERROR.")
         .env("LOG_LEVEL").flag("--log-level").default("INFO"),
+    setting("log.format", "json or text, on standard output; text on a terminal, else json.")
+        .env("LOG_FORMAT").flag("--log-format").restart(),
     setting("log.file", "A file besides standard output; its folder is made.")
         .env("LOG_FILE").flag("--log-file").restart(),
     setting("log.rotate_size", "The size at which the file is rotated.")
@@ -183,6 +185,7 @@ pub(super) static SETTINGS: [Setting; 61] = [
         .env("OTEL_EXPORTER_OTLP_ENDPOINT").restart(),
     setting("otel.sample", "The share of the traces begun here that are recorded; a caller's own decision holds.")
         .env("OTEL_TRACES_SAMPLER_ARG").default("1"),
+    setting("metrics.models", "The models that /metrics tells apart, as in [\"gpt-4o*\"]; * matches any text."),
 ];
 
 /// A key of a `[[route]]` or a `[[price]]` table.

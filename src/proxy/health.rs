@@ -116,6 +116,9 @@ pub(crate) async fn cache_section(shared: &Shared) -> Map<String, Value> {
     section.insert("connected".to_owned(), store.connected.into());
     section.insert("total_keys".to_owned(), store.total_keys.into());
     section.insert("memory_used".to_owned(), store.memory_used.map(human_bytes).into());
+    if let Some(replicas) = store.replicas {
+        section.insert("replicas".to_owned(), replicas.into());
+    }
     section.extend(shared.stats.cache_section());
     section
 }

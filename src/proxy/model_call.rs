@@ -4,7 +4,7 @@ use crate::{
     cache::{entry::Entry, price::Amount},
     dialect::usage::Usage,
     proxy::context::RequestContext,
-    telemetry::calls::AnsweredBy,
+    telemetry::calls::{AnsweredBy, CallLabels},
 };
 
 /// A call of a model: one that the upstream answered, or one that a hit saved.
@@ -33,9 +33,11 @@ impl ModelCall {
 
     fn count(context: &RequestContext, by: AnsweredBy, model: Option<String>, usage: Option<Usage>) -> Self {
         let usage = usage.unwrap_or_default();
-        let prices = &context.live().config.prices;
-        let cost = model.as_deref().and_then(|model| prices.cost(model, &usage));
-        context.shared().stats.here().calls.count(context.route.kind, by, &usage, cost);
+        let live = context.live();
+        let cost = model.as_deref().and_then(|model| live.config.prices.cost(model, &usage));
+        let number = live.counted_models.number(model.as_deref());
+        let labels = CallLabels { model: number, kind: context.route.kind, by };
+        context.shared().stats.here().calls.count(labels, &usage, cost);
         Self { model, usage, cost }
     }
 }

@@ -6,7 +6,9 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    cache::{invalidation::resource::Resources, key::namespace::Namespace, route::Route},
+    cache::{
+        invalidation::resource::Resources, key::namespace::Namespace, model::CountedModels, route::Route,
+    },
     config::Config,
     proxy::{
         accepted_credentials::AcceptedCredentials, coalesce::registry::InFlight, cors::Cors,
@@ -51,6 +53,8 @@ pub(crate) struct Live {
     pub(crate) config: Config,
     /// The routes of `config`, each with a pointer of its own: two settings never share a route.
     pub(crate) routes: Vec<Arc<Route>>,
+    /// The models that are counted apart.
+    pub(crate) counted_models: CountedModels,
     pub(crate) upstream: Upstream,
     /// What a request's classification needs besides its route.
     pub(crate) classify_context: ClassifyContext,
@@ -69,7 +73,9 @@ impl Live {
             Arc::new(Route { number, ..route.clone() })
         };
         let routes = config.routes.iter().map(numbered).collect();
-        Ok(Self { shared, config, routes, upstream, classify_context })
+        let number = |pattern: &str| shared.stats.models.number(pattern);
+        let counted_models = CountedModels::new(&config.counted_models, number);
+        Ok(Self { shared, config, routes, counted_models, upstream, classify_context })
     }
 }
 

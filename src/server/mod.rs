@@ -2,7 +2,7 @@
 //!
 //! One task serves one connection, on one of the threads of `workers`. hyper reads and writes HTTP; this room decides
 //! when a connection has been silent for too long (`idle`) and what its end means (`half_close`, `lingering_close`).
-//! `write_buffer` puts small writes together, and `heap_trim` returns memory after many connections at once.
+//! `write_buffer` puts small writes together, `open_files` makes room at the start, and `heap_trim` returns memory after many connections at once.
 //!
 //! Two pieces went when each core got a runtime of its own: a poll of a connection that woke itself, without the
 //! runtime, and one timer a connection for all its heads. They saved other threads wake-ups and locks; now they saved
@@ -12,6 +12,7 @@ mod half_close;
 mod heap_trim;
 mod idle;
 mod lingering_close;
+pub(crate) mod open_files;
 mod workers;
 mod write_buffer;
 

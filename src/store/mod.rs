@@ -18,7 +18,10 @@ use std::{
 pub(crate) use self::memory::{Dropped, MemoryStore};
 pub use self::redis::{Lease, LeaseState, Near, RedisClient, RedisStore, StoreError, StoreEvent};
 pub(crate) use self::redis::{LeaseReply, OpenError};
-pub(crate) use self::{list::ListedEntry, sweep::Sweep};
+pub(crate) use self::{
+    list::{Cursor, ListQuery, ListedEntry, Sort},
+    sweep::Sweep,
+};
 use crate::{
     cache::{
         entry::Entry,
@@ -56,6 +59,10 @@ pub struct StoreStatus {
     pub total_keys: Option<u64>,
     /// The bytes in use; `None` if that is not known.
     pub memory_used: Option<u64>,
+    /// The open connections to it; `None` if it needs none.
+    pub connections: Option<u64>,
+    /// How many replicas share it; `None` if it is not shared, or if that is not known.
+    pub replicas: Option<u64>,
 }
 
 impl Store {
@@ -63,6 +70,13 @@ impl Store {
     pub(crate) fn set_max_entry(&self, bytes: usize) {
         if let Self::Redis(store) = self {
             store.set_max_entry(bytes);
+        }
+    }
+
+    /// From now on this process counts as one of the replicas that share the store.
+    pub(crate) fn join_replicas(&self) {
+        if let Self::Redis(store) = self {
+            store.join_replicas();
         }
     }
 
@@ -231,6 +245,8 @@ impl Store {
                 connected: true,
                 total_keys: Some(store.entries()),
                 memory_used: Some(store.bytes()),
+                connections: None,
+                replicas: None,
             },
             Self::Redis(store) => Box::pin(store.status()).await,
         }

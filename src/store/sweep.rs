@@ -119,7 +119,7 @@ impl Sweep {
 
     fn sweep_memory(&self, store: &MemoryStore, namespace: Namespace, counted: &AtomicU64) {
         let mut began = Instant::now();
-        for (index, WalkedEntry { key, packed, .. }) in store.walk(namespace).enumerate() {
+        for (index, WalkedEntry { key, packed, .. }) in store.walk(namespace, 0).enumerate() {
             let summary = packed.summary();
             let summary = summary.as_ref().map(|summary| (summary.began, &summary.target_ids[..]));
             let verdict = self.judge(store.invalidations(), &key, summary);
@@ -141,7 +141,7 @@ impl Sweep {
         namespace: Namespace,
         counted: &AtomicU64,
     ) -> Result<(), StoreError> {
-        let mut walk = store.walk(namespace, self.invalidation.only_kind()).await;
+        let mut walk = store.walk(namespace, self.invalidation.only_kind(), 0).await;
         loop {
             let began = Instant::now();
             let Some(entries) = walk.step().await? else { return Ok(()) };

@@ -1,8 +1,10 @@
 //! Counters of model calls: the tokens and the money that they took, or that hits saved.
 
+use std::{array, sync::OnceLock};
+
 use super::stats::counter::Counter;
 use crate::{
-    cache::{price::Amount, route::kind::Kind},
+    cache::{model::ModelNumber, price::Amount, route::kind::Kind},
     dialect::usage::Usage,
 };
 
@@ -19,23 +21,19 @@ impl AnsweredBy {
     pub(crate) const ALL: [Self; 2] = [Self::Upstream, Self::Store];
 }
 
-/// Tokens by what they cost: none of them is counted twice.
+/// The types of tokens, by what they cost: those of questions without the next ones, those that the provider's own
+/// prompt cache had, and those of answers. None is counted twice.
+pub(crate) const TOKEN_TYPES: [&str; 3] = ["input", "cached_input", "output"];
+
+/// Tokens by their types.
 #[derive(Debug, Default)]
-pub(crate) struct Tokens {
-    /// Of questions, without the next ones.
-    pub(crate) input: Counter,
-    /// Of questions, as far as the provider's own prompt cache had them.
-    pub(crate) cached_input: Counter,
-    /// Of answers.
-    pub(crate) output: Counter,
-}
+struct Tokens([Counter; TOKEN_TYPES.len()]);
 
 impl Tokens {
     fn add(&self, usage: &Usage) {
         let cached = usage.cached.unwrap_or(0).min(usage.input());
-        self.input.add(usage.input() - cached);
-        self.cached_input.add(cached);
-        self.output.add(usage.output());
+        let counts = [usage.input() - cached, cached, usage.output()];
+        self.0.iter().zip(counts).for_each(|(counter, count)| counter.add(count));
     }
 }
 
@@ -58,28 +56,70 @@ impl Money {
     }
 }
 
-/// The calls that one thread counted.
+/// The most models that are counted apart, with a place for all others.
+pub(crate) const MAX_MODELS: usize = 256;
+
+/// Which counters a call belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallLabels {
+    pub(crate) model: ModelNumber,
+    pub(crate) kind: Kind,
+    pub(crate) by: AnsweredBy,
+}
+
+/// The calls of a model that one thread counted.
 #[derive(Debug, Default)]
-pub(crate) struct Calls {
+struct ModelCalls {
     tokens: [[Tokens; AnsweredBy::ALL.len()]; Kind::ALL.len()],
     money: [Money; AnsweredBy::ALL.len()],
 }
 
+/// The calls that one thread counted, by the numbers of their models.
+#[derive(Debug)]
+pub(crate) struct Calls(Box<[OnceLock<Box<ModelCalls>>]>);
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self((0..MAX_MODELS).map(|_| OnceLock::new()).collect())
+    }
+}
+
 impl Calls {
     /// Counts an answer that took `usage`, and what that costs.
-    pub(crate) fn count(&self, kind: Kind, by: AnsweredBy, usage: &Usage, cost: Option<Amount>) {
-        self.tokens(kind, by).add(usage);
+    pub(crate) fn count(&self, labels: CallLabels, usage: &Usage, cost: Option<Amount>) {
+        let CallLabels { model, kind, by } = labels;
+        let Some(calls) = self.0.get(usize::from(model.0)) else { return };
+        let calls = calls.get_or_init(Box::default);
+        calls.tokens[kind as usize][by as usize].add(usage);
         if let Some(cost) = cost {
-            self.money[by as usize].add(cost);
+            calls.money[by as usize].add(cost);
         }
     }
 
-    pub(crate) fn tokens(&self, kind: Kind, by: AnsweredBy) -> &Tokens {
-        &self.tokens[kind as usize][by as usize]
+    /// The tokens of a model (`None`: of all), in the order of [`TOKEN_TYPES`].
+    pub(crate) fn tokens(
+        &self,
+        model: Option<usize>,
+        kind: Kind,
+        by: AnsweredBy,
+    ) -> [u64; TOKEN_TYPES.len()] {
+        array::from_fn(|place| {
+            let counters = self.of(model).map(|calls| &calls.tokens[kind as usize][by as usize].0[place]);
+            counters.map(Counter::get).sum()
+        })
     }
 
-    pub(crate) fn cost(&self, by: AnsweredBy) -> Amount {
-        self.money[by as usize].get()
+    /// What the answers of a model (`None`: of all) cost.
+    pub(crate) fn cost(&self, model: Option<usize>, by: AnsweredBy) -> Amount {
+        self.of(model).map(|calls| calls.money[by as usize].get()).sum()
+    }
+
+    fn of(&self, model: Option<usize>) -> impl Iterator<Item = &ModelCalls> {
+        let models = match model {
+            Some(number) => self.0.get(number..=number).unwrap_or_default(),
+            None => &self.0,
+        };
+        models.iter().filter_map(OnceLock::get).map(Box::as_ref)
     }
 }
 
@@ -87,6 +127,10 @@ impl Calls {
 mod tests {
     use super::*;
     use crate::{cache::price::Currency, telemetry::stats::Stats};
+
+    fn labels(model: u16, kind: Kind, by: AnsweredBy) -> CallLabels {
+        CallLabels { model: ModelNumber(model), kind, by }
+    }
 
     #[test]
     fn each_token_is_counted_once_by_kind_source_and_type() {
@@ -98,20 +142,24 @@ mod tests {
             completion: Some(2),
             total: Some(12),
         };
-        calls.count(Kind::Query, AnsweredBy::Upstream, &usage, None);
-        calls.count(Kind::Query, AnsweredBy::Upstream, &usage, None);
-        calls.count(Kind::Embedding, AnsweredBy::Store, &Usage { total: Some(5), ..Usage::default() }, None);
+        calls.count(labels(0, Kind::Query, AnsweredBy::Upstream), &usage, None);
+        calls.count(labels(7, Kind::Query, AnsweredBy::Upstream), &usage, None);
+        let five = Usage { total: Some(5), ..Usage::default() };
+        calls.count(labels(0, Kind::Embedding, AnsweredBy::Store), &five, None);
         // More cached than there was: no count is less than nothing.
-        calls.count(Kind::Other, AnsweredBy::Store, &Usage { cached: Some(9), ..Usage::default() }, None);
+        let odd = Usage { cached: Some(9), ..Usage::default() };
+        calls.count(labels(0, Kind::Other, AnsweredBy::Store), &odd, None);
+        calls.count(labels(u16::MAX, Kind::Query, AnsweredBy::Upstream), &usage, None);
+        assert_eq!(calls.tokens(Some(7), Kind::Query, AnsweredBy::Upstream), [6, 4, 2]);
+        assert_eq!(calls.tokens(Some(8), Kind::Query, AnsweredBy::Upstream), [0, 0, 0]);
         for kind in Kind::ALL {
             for by in AnsweredBy::ALL {
-                let Tokens { input, cached_input, output } = calls.tokens(kind, by);
                 let expected = match (kind, by) {
                     (Kind::Query, AnsweredBy::Upstream) => [12, 8, 4],
                     (Kind::Embedding, AnsweredBy::Store) => [5, 0, 0],
                     _ => [0, 0, 0],
                 };
-                assert_eq!([input, cached_input, output].map(Counter::get), expected, "{kind} {by:?}");
+                assert_eq!(calls.tokens(None, kind, by), expected, "{kind} {by:?}");
             }
         }
     }
@@ -125,9 +173,9 @@ mod tests {
                 let count = || {
                     let calls = &stats.here().calls;
                     for _ in 0..1000 {
-                        calls.count(Kind::Query, AnsweredBy::Store, &Usage::default(), cost);
+                        calls.count(labels(1, Kind::Query, AnsweredBy::Store), &Usage::default(), cost);
                     }
-                    calls.count(Kind::Query, AnsweredBy::Upstream, &Usage::default(), cost);
+                    calls.count(labels(0, Kind::Query, AnsweredBy::Upstream), &Usage::default(), cost);
                 };
                 scope.spawn(count);
             }

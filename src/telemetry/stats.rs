@@ -6,6 +6,8 @@
 pub(crate) mod counter;
 pub(crate) mod histogram;
 pub(crate) mod labels;
+pub(crate) mod models;
+mod names;
 pub(crate) mod open;
 pub(crate) mod requests;
 pub(crate) mod sums;
@@ -29,6 +31,7 @@ use self::{
     counter::Counter,
     histogram::{AGE_BOUNDS, Histogram, REQUEST_BOUNDS, STORE_BOUNDS, Totals},
     labels::{CACHES, KINDS, cache_place, kind_place, status_place},
+    models::ModelNames,
     requests::{Requests, RouteNames},
 };
 use crate::{
@@ -109,6 +112,8 @@ pub struct Stats {
     threads: ThreadLocal<Box<ThreadStats>>,
     /// The routes, which have a number each.
     pub(crate) routes: RouteNames,
+    /// The models that are counted apart, which have a number each.
+    pub(crate) models: ModelNames,
     /// Whether the last reload failed.
     reload_failed: AtomicBool,
     /// What money is counted in, once there are prices.
@@ -329,9 +334,10 @@ impl Stats {
         self.reload_failed.load(Ordering::Relaxed)
     }
 
-    /// What answers cost that came from there, on all threads, in the unit of [`Self::currency`].
-    pub(crate) fn cost(&self, by: AnsweredBy) -> Amount {
-        self.threads.iter().map(|thread| thread.calls.cost(by)).sum()
+    /// What answers of a model (`None`: of all) cost that came from there, on all threads, in the unit of
+    /// [`Self::currency`].
+    pub(crate) fn cost(&self, model: Option<usize>, by: AnsweredBy) -> Amount {
+        self.threads.iter().map(|thread| thread.calls.cost(model, by)).sum()
     }
 
     /// What money is counted in; `None` without prices.
@@ -374,8 +380,8 @@ impl Stats {
             _ => Map::new(),
         };
         if let Some(currency) = self.currency.get() {
-            members.insert("cost_saved".to_owned(), self.cost(AnsweredBy::Store).units().into());
-            members.insert("cost_spent".to_owned(), self.cost(AnsweredBy::Upstream).units().into());
+            members.insert("cost_saved".to_owned(), self.cost(None, AnsweredBy::Store).units().into());
+            members.insert("cost_spent".to_owned(), self.cost(None, AnsweredBy::Upstream).units().into());
             members.insert("currency".to_owned(), currency.as_str().into());
         }
         members

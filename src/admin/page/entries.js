@@ -4,20 +4,21 @@ import { change, get } from "./api.js";
 import { byId, el, empty, put, say, table } from "./dom.js";
 import { bytes, count, duration } from "./words.js";
 
-/** How many of the entries are shown, and how many are looked through for that. */
+/** How many of the entries are shown. */
 const SHOWN = 20;
-const LOOKED_AT = 1000;
 
 export async function showEntries() {
-  const { entries, more } = await get(`/entries?limit=${LOOKED_AT}`);
-  entries.sort((one, other) => other.hits - one.hits || one.age - other.age);
+  const { entries, more, partial } = await get(`/entries?sort=hits&limit=${SHOWN}`);
   if (entries.length === 0) {
     put("entry-list", empty("Nothing is stored yet. Ask the same question twice: the second answer comes from here."));
     return;
   }
-  const caption = more ? `Of ${count(entries.length)} entries that were looked at; there are more` : `Of ${count(entries.length)} entries`;
+  const some = more ? `The ${count(entries.length)} with the most hits; there are more` : "All entries";
+  const caption = partial ? "The most hits among the entries that were looked at in two seconds; there are more" : some;
   put("entry-list", table(caption, [
     { title: "Key", mono: true, cell: (row) => el("span", { title: row.key }, brief(row.key)) },
+    { title: "Path", cell: (row) => row.path ?? "–" },
+    { title: "Route", cell: (row) => row.route ?? "–" },
     { title: "Hits", number: true, cell: (row) => count(row.hits) },
     { title: "Age", number: true, cell: (row) => duration(row.age) },
     { title: "Fresh for", number: true, cell: (row) => (row.ttl < 0 ? "stale" : duration(row.ttl)) },
@@ -26,7 +27,7 @@ export async function showEntries() {
     { title: "Remove", cell: (row) => el("button", {
       type: "button", class: "danger", "aria-label": `Remove ${row.key}`, on: { click: () => remove(row.key) },
     }, "Remove") },
-  ], entries.slice(0, SHOWN)));
+  ], entries));
 }
 
 /** A key without its namespace, and with the beginning of its digest: enough to tell it from the others. */
@@ -35,25 +36,10 @@ function brief(key) {
   return `${kind}:${digest.slice(0, 12)}…`;
 }
 
-/** An entry's tags, which are asked for when somebody wants to see them. */
+/** An entry's tags; an earlier version of sidecache did not note them where a list finds them. */
 function tags(row) {
-  const place = el("span", { class: "tags" });
-  const show = (list) => {
-    place.replaceChildren(...(list.length > 0 ? list.map((tag) => el("span", { class: "tag" }, tag)) : ["none"]));
-  };
-  if (Array.isArray(row.tags)) {
-    show(row.tags);
-    return place;
-  }
-  const look = async () => {
-    try {
-      show((await get(`/entries/${encodeURIComponent(row.key)}`)).tags);
-    } catch (error) {
-      place.replaceChildren(error.message);
-    }
-  };
-  place.append(el("button", { type: "button", "aria-label": `Show tags of ${row.key}`, on: { click: look } }, "Show"));
-  return place;
+  const list = (row.tags ?? []).map((tag) => el("span", { class: "tag" }, tag));
+  return el("span", { class: "tags" }, list.length > 0 ? list : "none");
 }
 
 function confirmed(what) {

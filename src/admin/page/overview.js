@@ -42,6 +42,7 @@ function well(overview) {
   const limits = Object.entries(health.limits).filter(([, hits]) => hits > 0);
   tiles("well", [
     ["Store", cache.connected ? "✓ up" : "✗ lost", `${cache.store}, ${count(cache.total_keys)} entries, ${cache.memory_used ?? "?"}`],
+    ...(cache.replicas === undefined ? [] : [["Replicas", count(cache.replicas), "share this Redis and namespace"]]),
     ["Service", health.upstream.reachable ? "✓ reachable" : "✗ out of reach", health.upstream.url],
     ["Under way", count(overview.in_flight), "requests at this moment"],
     ["Store errors", count(cache.errors), "lookups and writes that failed"],

@@ -10,12 +10,20 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::{
     cache::{
-        entry::Entry,
+        entry::{Entry, request_label::RequestLabel},
         invalidation::{Offset, TargetId, Version},
     },
     dialect::{Slot, SlotFill, usage::Usage},
     time::millis,
 };
+
+/// Which layout a head has. What this process writes has the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Without the request's label; the tags come later.
+    Former,
+    Latest,
+}
 
 /// How many headers get room before they are read. The stored count is not trusted with an allocation.
 const USUAL_HEADERS: usize = 8;
@@ -33,13 +41,17 @@ impl PackedEntry {
     /// The entry, whose body and headers share this memory; `None` if the bytes are not a packed entry.
     pub(crate) fn unpack(&self) -> Option<Entry> {
         let bytes = self.bytes();
-        let mut reader = EntryReader { bytes: &bytes, at: 0 };
+        let mut reader = EntryReader { bytes: &bytes, at: 0, layout: Layout::Latest };
         let entry = reader.head()?;
         Some(Entry { body: reader.rest(), ..entry })
     }
 
     pub(crate) fn summary(&self) -> Option<Summary> {
-        EntryReader { bytes: &self.bytes(), at: 0 }.summary()
+        EntryReader { bytes: &self.bytes(), at: 0, layout: Layout::Latest }.summary()
+    }
+
+    pub(crate) fn description(&self) -> Option<Description> {
+        EntryReader { bytes: &self.bytes(), at: 0, layout: Layout::Latest }.description()
     }
 
     /// With an owner of their own, so that each unpacked entry counts its references at a place of its own.
@@ -60,6 +72,15 @@ pub(crate) struct Summary {
     pub(crate) stored_at: u64,
     /// As [`Entry::ttl`].
     pub(crate) ttl: Duration,
+}
+
+/// What follows them: what operators see of an entry besides its times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Description {
+    /// As [`Entry::request`].
+    pub(crate) request: RequestLabel,
+    /// As [`Entry::tags`].
+    pub(crate) tags: Vec<String>,
 }
 
 impl Entry {
@@ -84,7 +105,13 @@ impl Entry {
         let target_ids: Vec<u8> = self.target_ids.iter().flat_map(|target_id| target_id.to_bytes()).collect();
         put_bytes(out, &target_ids);
         put_u64(out, self.stored_at);
-        for duration in [self.ttl, self.stale_while_revalidate, self.stale_if_error] {
+        put_u64(out, millis(self.ttl));
+        put_bytes(out, self.request.as_bytes());
+        put_u64(out, self.tags.len() as u64);
+        for tag in &self.tags {
+            put_bytes(out, tag.as_bytes());
+        }
+        for duration in [self.stale_while_revalidate, self.stale_if_error] {
             put_u64(out, millis(duration));
         }
         put_u64(out, self.form);
@@ -98,10 +125,6 @@ impl Entry {
         }
         let pace: Vec<u8> = self.pace.iter().flat_map(|gap| gap.to_le_bytes()).collect();
         put_bytes(out, &pace);
-        put_u64(out, self.tags.len() as u64);
-        for tag in &self.tags {
-            put_bytes(out, tag.as_bytes());
-        }
         put_u64(out, self.slots.len() as u64);
         for Slot { at, fill } in &self.slots {
             put_u64(out, *at as u64);
@@ -140,6 +163,7 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 pub(crate) struct EntryReader<'a> {
     pub(crate) bytes: &'a Bytes,
     pub(crate) at: usize,
+    pub(crate) layout: Layout,
 }
 
 impl EntryReader<'_> {
@@ -192,9 +216,20 @@ impl EntryReader<'_> {
         Some(Summary { status, began, target_ids, stored_at, ttl })
     }
 
+    /// `None` for a former layout, which has no description at its beginning.
+    pub(crate) fn description(&mut self) -> Option<Description> {
+        self.summary().filter(|_| self.layout == Layout::Latest)?;
+        let request = RequestLabel::from_bytes(self.shared()?).copied();
+        Some(Description { request, tags: self.tags()? })
+    }
+
     /// The entry without its body.
     pub(crate) fn head(&mut self) -> Option<Entry> {
         let Summary { status, began, target_ids, stored_at, ttl } = self.summary()?;
+        let is_latest = self.layout == Layout::Latest;
+        let request =
+            if is_latest { RequestLabel::from_bytes(self.shared()?) } else { RequestLabel::default() };
+        let mut tags = if is_latest { self.tags()? } else { Vec::new() };
         let [stale_while_revalidate, stale_if_error] = [self.u64()?, self.u64()?].map(Duration::from_millis);
         let form = self.u64()?;
         let with_credentials = self.u64()? != 0;
@@ -204,10 +239,8 @@ impl EntryReader<'_> {
         let pace = self.bytes()?;
         let (gaps, rest) = pace.as_chunks::<4>();
         let pace = rest.is_empty().then(|| gaps.iter().map(|gap| u32::from_le_bytes(*gap)).collect())?;
-        let count = self.u64()?;
-        let mut tags = Vec::new();
-        for _ in 0..count {
-            tags.push(String::from_utf8(self.bytes()?.to_vec()).ok()?);
+        if !is_latest {
+            tags = self.tags()?;
         }
         let slots = self.slots()?;
         let count = self.u64()?;
@@ -223,6 +256,7 @@ impl EntryReader<'_> {
             stale_if_error,
             began,
             target_ids,
+            request,
             tags,
             form,
             with_credentials,
@@ -233,6 +267,15 @@ impl EntryReader<'_> {
             slots,
             ..Entry::new(status, headers, Bytes::new())
         })
+    }
+
+    fn tags(&mut self) -> Option<Vec<String>> {
+        let count = self.u64()?;
+        let mut tags = Vec::new();
+        for _ in 0..count {
+            tags.push(String::from_utf8(self.bytes()?.to_vec()).ok()?);
+        }
+        Some(tags)
     }
 
     fn usage(&mut self) -> Option<Usage> {

@@ -10,14 +10,16 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::{
     cache::entry::{
         Entry,
-        codec::{EntryReader, Summary, put_bytes, put_u64},
+        codec::{Description, EntryReader, Layout, Summary, put_bytes, put_u64},
         compression::{compress, decompress},
     },
     http::headers::media_type_of,
 };
 
 /// Begins every envelope; the last byte is the version of the layout.
-const MAGIC: [u8; 4] = *b"scE\x07";
+const MAGIC: [u8; 4] = *b"scE\x08";
+/// Begins those of the former layout, which are read as well.
+const FORMER_MAGIC: [u8; 4] = *b"scE\x07";
 const CHECKSUM_LEN: usize = 16;
 
 /// XXH3 with 128 bits. It guards against accidents, not against forgery, at a tenth of a cryptographic
@@ -37,6 +39,19 @@ pub enum EnvelopeError {
     OtherKey,
     /// The body is larger than any that is stored.
     TooLarge,
+}
+
+/// The layout that an envelope begins with, and what follows.
+fn layout(envelope: &[u8]) -> Option<(Layout, &[u8])> {
+    let latest = envelope.strip_prefix(&MAGIC).map(|rest| (Layout::Latest, rest));
+    latest.or_else(|| Some((Layout::Former, envelope.strip_prefix(&FORMER_MAGIC)?)))
+}
+
+/// A reader of the head in an envelope, or in the beginning of one, under `key`.
+fn head_reader<'a>(envelope: &'a Bytes, key: &str) -> Option<EntryReader<'a>> {
+    let (layout, _) = layout(envelope)?;
+    let mut reader = EntryReader { bytes: envelope, at: MAGIC.len() + CHECKSUM_LEN, layout };
+    (reader.bytes()? == key.as_bytes()).then_some(reader)
 }
 
 impl Entry {
@@ -66,12 +81,12 @@ impl Entry {
     /// If the bytes are not an envelope of this version, are damaged, belong to another key, or have a body
     /// of more than `largest` bytes, for which nothing is allocated.
     pub fn open(envelope: &Bytes, key: &str, largest: usize) -> Result<Self, EnvelopeError> {
-        let rest = envelope.strip_prefix(&MAGIC).ok_or(EnvelopeError::Foreign)?;
+        let (layout, rest) = layout(envelope).ok_or(EnvelopeError::Foreign)?;
         let (stated, content) = rest.split_at_checked(CHECKSUM_LEN).ok_or(EnvelopeError::Damaged)?;
         if stated != checksum(content) {
             return Err(EnvelopeError::Damaged);
         }
-        let mut reader = EntryReader { bytes: envelope, at: MAGIC.len() + CHECKSUM_LEN };
+        let mut reader = EntryReader { bytes: envelope, at: MAGIC.len() + CHECKSUM_LEN, layout };
         if reader.bytes().ok_or(EnvelopeError::Damaged)? != key.as_bytes() {
             return Err(EnvelopeError::OtherKey);
         }
@@ -91,9 +106,13 @@ impl Entry {
     /// count or remove entries. `None` if it is not the beginning of an envelope of this version, or too
     /// short.
     pub(crate) fn summary(beginning: &Bytes, key: &str) -> Option<Summary> {
-        beginning.strip_prefix(&MAGIC)?;
-        let mut reader = EntryReader { bytes: beginning, at: MAGIC.len() + CHECKSUM_LEN };
-        (reader.bytes()? == key.as_bytes()).then(|| reader.summary())?
+        head_reader(beginning, key)?.summary()
+    }
+
+    /// What operators see of the entry, by the beginning of its envelope. `None` also if it was written in the
+    /// former layout.
+    pub(crate) fn description(beginning: &Bytes, key: &str) -> Option<Description> {
+        head_reader(beginning, key)?.description()
     }
 }
 
@@ -106,7 +125,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        cache::invalidation::{Offset, TargetId, Version},
+        cache::{
+            entry::RequestLabel,
+            invalidation::{Offset, TargetId, Version},
+        },
         dialect::usage::Usage,
     };
 
@@ -129,6 +151,7 @@ mod tests {
             stale_if_error: Duration::from_millis(6),
             began: Version { epoch: 3, offset: Offset { major: 4, minor: 5 } },
             target_ids: vec![TargetId::from_bytes([1; 16]), TargetId::from_bytes([2; 16])],
+            request: RequestLabel::new("/v1/chat", "openai-chat"),
             tags: vec!["doc".to_owned(), String::new()],
             form: 7,
             with_credentials: true,
@@ -186,6 +209,54 @@ mod tests {
     }
 
     #[test]
+    fn what_operators_see_is_read_from_the_beginning() {
+        let entry = entry(b"an answer".repeat(1000), "v", 1000, None, None);
+        let sealed = Bytes::from(entry.seal(KEY));
+        let needed = (0..sealed.len()).find(|len| Entry::description(&sealed.slice(..*len), KEY).is_some());
+        let needed = needed.expect("the whole is enough");
+        assert!(needed < 200, "{needed}");
+        let Entry { request, tags, .. } = entry;
+        let expected = Some(Description { request, tags });
+        assert_eq!(Entry::description(&sealed.slice(..needed), KEY), expected);
+        assert_eq!(Entry::description(&sealed, "sidecache:query:00fe"), None);
+    }
+
+    /// The same answer as [`entry`] makes, as it was written before entries had a label.
+    fn in_former_layout(entry: &Entry) -> Vec<u8> {
+        let mut content = Vec::new();
+        let put_numbers = |out: &mut Vec<u8>, numbers: &[u64]| {
+            numbers.iter().for_each(|number| put_u64(out, *number));
+        };
+        put_bytes(&mut content, KEY.as_bytes());
+        put_numbers(&mut content, &[200, 3, 4, 5]);
+        put_bytes(&mut content, &[[1; 16], [2; 16]].concat());
+        put_numbers(&mut content, &[entry.stored_at, 1000, 5, 6, 7, 1, 350]);
+        put_bytes(&mut content, b"m");
+        put_numbers(&mut content, &[0; 5]);
+        put_bytes(&mut content, &[0, 0, 0, 0, 17, 0, 0, 0]);
+        put_u64(&mut content, entry.tags.len() as u64);
+        entry.tags.iter().for_each(|tag| put_bytes(&mut content, tag.as_bytes()));
+        put_numbers(&mut content, &[0, 2]);
+        for text in ["content-type", "application/json", "x-some", "v"] {
+            put_bytes(&mut content, text.as_bytes());
+        }
+        put_u64(&mut content, entry.body.len() as u64);
+        content.extend_from_slice(&entry.body);
+        [&FORMER_MAGIC[..], &checksum(&content), &content].concat()
+    }
+
+    #[test]
+    fn the_former_layout_is_read_and_has_no_label() {
+        let entry = entry(b"an answer".to_vec(), "v", 1000, Some("m".into()), None);
+        let former = in_former_layout(&entry);
+        let unlabelled = Entry { request: RequestLabel::default(), ..entry.clone() };
+        assert_eq!(open(former.clone()), Ok(unlabelled));
+        let summary = Entry::summary(&former.clone().into(), KEY).expect("a summary");
+        assert_eq!((summary.began, summary.stored_at), (entry.began, entry.stored_at));
+        assert_eq!(Entry::description(&former.into(), KEY), None);
+    }
+
+    #[test]
     fn every_changed_or_missing_byte_is_noticed() {
         let sealed = entry(b"an answer".to_vec(), "v", 1000, Some("m".into()), None).seal(KEY);
         for at in 0..sealed.len() {
@@ -211,7 +282,7 @@ mod tests {
         let sealed = entry(b"an answer".to_vec(), "v", 1000, Some("m".into()), Some(usage)).seal(KEY);
         let stated = &sealed[MAGIC.len()..][..CHECKSUM_LEN];
         let stated = u128::from_le_bytes(stated.try_into().expect("16 bytes"));
-        assert_eq!((MAGIC[3], stated), (7, 287_979_034_899_195_808_263_654_299_807_630_751_846));
+        assert_eq!((MAGIC[3], stated), (8, 118_679_137_922_251_447_043_415_481_099_868_675_519));
     }
 
     /// The envelope of `entry`, with another length for its body.

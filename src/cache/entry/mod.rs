@@ -3,12 +3,14 @@
 pub(crate) mod codec;
 pub(crate) mod compression;
 pub(crate) mod envelope;
+pub(crate) mod request_label;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+pub use self::request_label::RequestLabel;
 use crate::{
     cache::{
         invalidation::{Dependencies, InvalidationLog, TargetId, Version},
@@ -38,6 +40,8 @@ pub struct Entry {
     pub began: Version,
     /// What it depends on besides its key.
     pub target_ids: Vec<TargetId>,
+    /// What operators see of the request that it answers.
+    pub request: RequestLabel,
     /// The names of those targets that are tags.
     pub tags: Vec<String>,
     /// The id of the form that the request asked for (`dialect::Form`). Only a request for that form
@@ -70,6 +74,7 @@ impl Entry {
             stale_if_error: Duration::ZERO,
             began: Version::default(),
             target_ids: Vec::new(),
+            request: RequestLabel::default(),
             tags: Vec::new(),
             form: 0,
             with_credentials: false,

@@ -11,10 +11,7 @@ use std::{
     ops::{Add, Sub},
 };
 
-use crate::{
-    cache::invalidation::glob::{escape, matches},
-    dialect::usage::Usage,
-};
+use crate::{cache::model::ModelPattern, dialect::usage::Usage};
 
 /// How many parts the unit of a currency is counted in.
 const PARTS: u128 = 1_000_000_000_000;
@@ -110,12 +107,8 @@ impl iter::Sum for Amount {
 /// What the tokens of a model cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Price {
-    /// The models that it is for, as the configuration says it.
-    pub(crate) model: String,
-    /// What of that comes before the first `*`.
-    beginning: String,
-    /// The same as a glob pattern.
-    pattern: String,
+    /// The models that it is for.
+    pub(crate) model: ModelPattern,
     /// The tokens of a question that are not among the next two.
     pub(crate) input: Rate,
     /// Those that the provider's own prompt cache had.
@@ -130,21 +123,7 @@ impl Price {
     /// For the models that `model` names, `*` for any text. What the provider's prompt cache reads and writes costs as
     /// much as other input.
     pub(crate) fn new(model: &str, input: Rate, output: Rate) -> Self {
-        let pattern = model.split('*').map(escape).collect::<Vec<_>>().join("*");
-        let beginning = model.split('*').next().unwrap_or_default().to_owned();
-        let model = model.to_owned();
-        Self { model, beginning, pattern, input, cached_input: input, cache_write: input, output }
-    }
-
-    /// Whether it is for this model. Each hit looks at the prices up to its model's: their beginnings tell most of them.
-    fn is_for(&self, model: &str) -> bool {
-        model.starts_with(&*self.beginning)
-            && match self.model.len() - self.beginning.len() {
-                0 => self.model.len() == model.len(),
-                // The star alone.
-                1 => true,
-                _ => matches(&self.pattern, model),
-            }
+        Self { model: ModelPattern::new(model), input, cached_input: input, cache_write: input, output }
     }
 }
 
@@ -200,7 +179,7 @@ impl Prices {
     /// What an answer of `model` costs, by the first price that is for it; `None` if none is, or if the answer does not
     /// tell its usage.
     pub(crate) fn cost(&self, model: &str, usage: &Usage) -> Option<Amount> {
-        let price = self.list.iter().find(|price| price.is_for(model))?;
+        let price = self.list.iter().find(|price| price.model.matches(model))?;
         (*usage != Usage::default()).then(|| cost(usage, price))
     }
 }

@@ -11,10 +11,10 @@ use ratatui::{
 use super::{figures::Share, state::State};
 use crate::{
     cli::{
-        requests::{Ended, escaped, show_millis},
+        requests::{Ended, show_millis},
         stats::{grouped, show_seconds},
     },
-    telemetry::stats::human_bytes,
+    telemetry::{stats::human_bytes, terminal::escaped},
 };
 
 /// From this width on, two tables are beside each other.

@@ -36,7 +36,10 @@ fn every_line_that_is_commented_out_is_the_default_or_an_example() {
         assert!(example || own.shown == default.shown, "{}: {} is not the default", setting.key, own.shown);
     }
     assert_eq!(loaded.config.routes[0].name, "support-chat");
-    assert_eq!(loaded.config.prices.iter().map(|price| &*price.model).collect::<Vec<_>>(), ["gpt-4o*"]);
+    assert_eq!(
+        loaded.config.prices.iter().map(|price| price.model.as_str()).collect::<Vec<_>>(),
+        ["gpt-4o*"]
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn rates(prices: &Prices) -> Vec<(&str, [f64; 4])> {
         [price.input, price.cached_input, price.cache_write, price.output]
             .map(|rate| rate.for_a_million().units())
     };
-    prices.iter().map(|price| (&*price.model, units(price))).collect()
+    prices.iter().map(|price| (price.model.as_str(), units(price))).collect()
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn defaults() {
         config.log,
         LogConfig {
             level: LogLevel::Info,
+            format: None,
             file: None,
             rotate_size: 100 << 20,
             rotate_keep: 5,

@@ -10,7 +10,7 @@ use http::HeaderMap;
 
 use crate::{
     cache::{
-        entry::Entry,
+        entry::{Entry, RequestLabel},
         invalidation::{Dependencies, Target, TargetId, Version, tags},
         policy::{self, Freshness, Lifetime},
         request_directives::RequestDirectives,
@@ -52,7 +52,7 @@ pub(super) fn entry(
     as_of: SaveAs,
 ) -> Result<Entry, Reason> {
     let SaveAs { life, began } = as_of;
-    let RequestContext { route, cache_request, .. } = &*plan.context;
+    let RequestContext { route, exchange, cache_request } = &*plan.context;
     let headers = response::headers_to_store(route, &head.headers);
     let (body, slots) = match answer.for_others {
         Some(TakenOut { body, slots }) => (body, slots),
@@ -60,6 +60,7 @@ pub(super) fn entry(
     };
     let entry = Entry {
         slots,
+        request: RequestLabel::new(&exchange.path, route.label()),
         stored_at: unix_millis(SystemTime::now()),
         ttl: life.ttl,
         stale_while_revalidate: life.stale_while_revalidate,

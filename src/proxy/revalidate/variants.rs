@@ -79,6 +79,7 @@ pub(crate) async fn put(
         ttl: life,
         began: entry.began,
         target_ids: entry.target_ids.clone(),
+        request: entry.request.clone(),
         ..Entry::new(StatusCode::OK, HeaderMap::from_iter([(header::VARY, line)]), Bytes::new())
     };
     let key = revalidation.target.variant(&selector(&names, &revalidation.request));

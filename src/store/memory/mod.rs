@@ -33,6 +33,9 @@ const SHARDS: usize = 64;
 /// So many used entries are passed over while room is made for another one, so that nobody waits long for it.
 const MAX_SPARED: usize = 16;
 
+/// The bits of a position that count the slots of a shard.
+const SLOT_BITS: u32 = 32;
+
 /// Slots that a walk reads while it holds a lock.
 const WALKED_AT_ONCE: usize = 32;
 
@@ -57,6 +60,8 @@ pub(crate) struct WalkedEntry {
     pub(crate) key: Key,
     pub(crate) packed: PackedEntry,
     pub(crate) hits: u64,
+    /// Where it is in the order of the walk: its shard, then its slot.
+    pub(crate) position: u64,
 }
 
 impl WalkedEntry {
@@ -93,9 +98,7 @@ impl MemoryStore {
 
     /// As [`Self::get`], without counting.
     pub(crate) fn peek(&self, key: &Key) -> Option<Arc<Entry>> {
-        let now = self.0.now();
-        let packed = self.0.shard(key.digest()).lock().peek(key.digest(), now)?.packed.clone();
-        packed.unpack().map(Arc::new)
+        self.packed(key)?.unpack().map(Arc::new)
     }
 
     /// Stores `entry` under `key` for `life`. An entry that was there before is gone in any case, even if the
@@ -145,10 +148,23 @@ impl MemoryStore {
         self.0.change(self.0.shard(key.digest()), |shard| shard.remove(key.digest()))
     }
 
-    /// Every entry under its key of `namespace`, in no order. The walk sees all entries that are there from
+    /// As [`Self::peek`], as the store has it.
+    pub(crate) fn packed(&self, key: &Key) -> Option<PackedEntry> {
+        let now = self.0.now();
+        self.0.shard(key.digest()).lock().peek(key.digest(), now).map(|entry| entry.packed.clone())
+    }
+
+    /// Every entry under its key of `namespace` from a position on, in the order of positions. The walk sees all entries that are there from
     /// its beginning to its end, holds no lock between its steps, and may take as long as the caller likes.
-    pub(crate) fn walk(&self, namespace: Namespace) -> impl Iterator<Item = WalkedEntry> + '_ {
-        self.0.shards.iter().flat_map(move |shard| ShardWalk { shard, namespace, at: 0 }).flatten()
+    pub(crate) fn walk(&self, namespace: Namespace, from: u64) -> impl Iterator<Item = WalkedEntry> + '_ {
+        let begin = (from >> SLOT_BITS) as usize;
+        let walk = move |(number, shard)| ShardWalk {
+            shard,
+            number,
+            namespace,
+            at: if number == begin { (from & !(u64::MAX << SLOT_BITS)) as usize } else { 0 },
+        };
+        self.0.shards.iter().enumerate().skip(begin).flat_map(walk).flatten()
     }
 
     /// The number of entries.
@@ -213,6 +229,7 @@ fn shard_of(digest: &Digest) -> usize {
 
 struct ShardWalk<'a> {
     shard: &'a Mutex<Shard>,
+    number: usize,
     namespace: Namespace,
     at: usize,
 }
@@ -221,10 +238,12 @@ impl Iterator for ShardWalk<'_> {
     type Item = Vec<WalkedEntry>;
 
     fn next(&mut self) -> Option<Vec<WalkedEntry>> {
-        let walked = |(digest, stored): (&Digest, &StoredEntry)| WalkedEntry {
+        let first = (self.number as u64) << SLOT_BITS;
+        let walked = |(slot, digest, stored): (usize, &Digest, &StoredEntry)| WalkedEntry {
             key: Key::new(self.namespace, stored.kind, blake3::Hash::from_bytes(*digest)),
             packed: stored.packed.clone(),
             hits: u64::from(stored.hits),
+            position: first + slot as u64,
         };
         let range = self.at..self.at + WALKED_AT_ONCE;
         self.at = range.end;

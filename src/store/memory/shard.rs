@@ -254,14 +254,15 @@ impl Shard {
         false
     }
 
-    /// The entries in slots of `range`; `None` beyond the last slot.
+    /// The entries in slots of `range`, each with the number of its slot; `None` beyond the last slot.
     pub(super) fn slots(
         &self,
         range: std::ops::Range<usize>,
-    ) -> Option<impl Iterator<Item = (&Digest, &StoredEntry)>> {
+    ) -> Option<impl Iterator<Item = (usize, &Digest, &StoredEntry)>> {
         let slots =
             self.slots.get(range.start..range.end.min(self.slots.len())).filter(|slots| !slots.is_empty());
-        Some(slots?.iter().filter_map(|slot| Some((&slot.digest, slot.entry.as_ref()?))))
+        let numbered = slots?.iter().zip(range.start..);
+        Some(numbered.filter_map(|(slot, number)| Some((number, &slot.digest, slot.entry.as_ref()?))))
     }
 
     fn find(&self, digest: &Digest, now: u64) -> Option<u32> {

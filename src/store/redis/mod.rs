@@ -13,6 +13,7 @@ mod client;
 mod hits;
 mod near_cache;
 mod pending_writes;
+mod replicas;
 mod restore;
 mod subscriber;
 mod walk;
@@ -31,12 +32,13 @@ use tokio::{sync::watch, task::AbortHandle};
 
 pub use self::client::{Lease, LeaseState, RedisClient, StoreError, StoreEvent};
 pub(crate) use self::client::{LeaseReply, OpenError};
+pub(super) use self::walk::{Walk, WalkedEntry};
 use self::{
     hits::HitCounts,
     near_cache::{NearCache, Ticket},
     pending_writes::{PendingWrite, PendingWrites},
-    subscriber::Subscriber,
-    walk::Walk,
+    replicas::Replicas,
+    subscriber::{Shared, Subscriber},
 };
 use super::StoreStatus;
 use crate::{
@@ -74,6 +76,7 @@ pub struct RedisStore {
     encryption: Option<Arc<Encryption>>,
     invalidations: Arc<InvalidationLog>,
     synced: watch::Receiver<bool>,
+    replicas: Arc<Replicas>,
     subscriber: AbortHandle,
     /// The largest body of an entry, in bytes.
     max_entry: AtomicUsize,
@@ -88,7 +91,13 @@ impl RedisStore {
         let Near { max_bytes, staleness } = near;
         let invalidations = Arc::new(InvalidationLog::mirror(staleness));
         let near = NearCache::new(max_bytes, staleness, client.is_cluster()).map(Arc::new);
-        let subscriber = Subscriber::new(&client, Arc::clone(&invalidations), near.clone(), staleness);
+        let replicas = Arc::new(Replicas::new(client.namespace()));
+        let shared = Shared {
+            invalidations: Arc::clone(&invalidations),
+            near: near.clone(),
+            replicas: Arc::clone(&replicas),
+        };
+        let subscriber = Subscriber::new(&client, shared, staleness);
         let synced = subscriber.synced();
         Self {
             client,
@@ -98,9 +107,15 @@ impl RedisStore {
             encryption: encryption.map(Arc::new),
             invalidations,
             synced,
+            replicas,
             subscriber: tokio::spawn(subscriber.run()).abort_handle(),
             max_entry: AtomicUsize::new(usize::MAX),
         }
+    }
+
+    /// From now on this process counts as one of the replicas.
+    pub(crate) fn join_replicas(&self) {
+        self.replicas.join();
     }
 
     /// The layer below.
@@ -124,8 +139,9 @@ impl RedisStore {
     /// was invalidated.
     pub async fn status(&self) -> StoreStatus {
         let status = self.client.status().await;
-        let connected = status.connected && self.invalidations.now(Instant::now()).is_some();
-        StoreStatus { connected, ..status }
+        let now = Instant::now();
+        let connected = status.connected && self.invalidations.now(now).is_some();
+        StoreStatus { connected, replicas: self.replicas.seen(now).filter(|_| connected), ..status }
     }
 
     /// The entry under `key`, for a request: a hit counts, and is near from then on.
@@ -329,11 +345,12 @@ impl RedisStore {
         self.hits.get(key)
     }
 
-    /// A walk through all entries, or those of one kind, once the writes that are under way have ended.
-    pub(super) async fn walk(&self, namespace: Namespace, kind: Option<Kind>) -> Walk {
+    /// A walk through all entries, or those of one kind, once the writes that are under way have ended. It
+    /// begins where `from` says; at 0, it finds all.
+    pub(super) async fn walk(&self, namespace: Namespace, kind: Option<Kind>, from: u64) -> Walk {
         self.pending_writes.settled().await;
         let kind = kind.map_or_else(|| "*".to_owned(), |kind| format!("{kind}:*"));
-        let scan = self.client.scan(format!("{}:{kind}", escape(&namespace)));
+        let scan = self.client.scan(format!("{}:{kind}", escape(&namespace)), from);
         Walk::new(scan, self.encryption.clone(), namespace)
     }
 

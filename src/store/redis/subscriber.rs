@@ -20,9 +20,11 @@ use super::{
         connections::send,
         endpoint::Endpoint,
         error::{protocol, within},
+        open_connection::OpenConnection,
         streams::{Extent, PAGE, ReadFrom, Streams, StreamsRead, invalidated_at, invalidation},
     },
     near_cache::NearCache,
+    replicas::Replicas,
     restore::{KnownLog, Restored},
 };
 use crate::cache::invalidation::{InvalidationLog, Offset, Version};
@@ -62,9 +64,16 @@ enum NextRead {
 /// The connections to one server.
 struct Connections {
     /// For all but the wait.
-    read: MultiplexedConnection,
+    read: OpenConnection,
     /// Waits in Redis for the next event.
-    wait: MultiplexedConnection,
+    wait: OpenConnection,
+}
+
+/// What the task keeps up to date.
+pub(super) struct Shared {
+    pub(super) invalidations: Arc<InvalidationLog>,
+    pub(super) near: Option<Arc<NearCache>>,
+    pub(super) replicas: Arc<Replicas>,
 }
 
 /// Reads the streams for as long as the task runs.
@@ -77,6 +86,7 @@ pub(super) struct Subscriber {
     streams: Streams,
     invalidations: Arc<InvalidationLog>,
     announcements: Option<Announcements>,
+    replicas: Arc<Replicas>,
     /// How long Redis waits for an event.
     wait: Duration,
     /// How far the log was read.
@@ -88,13 +98,10 @@ pub(super) struct Subscriber {
 }
 
 impl Subscriber {
-    pub(super) fn new(
-        client: &RedisClient,
-        invalidations: Arc<InvalidationLog>,
-        near: Option<Arc<NearCache>>,
-        staleness: Duration,
-    ) -> Self {
+    pub(super) fn new(client: &RedisClient, shared: Shared, staleness: Duration) -> Self {
+        let Shared { invalidations, near, replicas } = shared;
         Self {
+            replicas,
             endpoint: None,
             health: client.health(),
             passwords: None,
@@ -170,6 +177,7 @@ impl Subscriber {
         let asked = Instant::now();
         let has_event = self.event(connections).await?;
         self.log_in(connections).await;
+        self.note_replica(&mut connections.read).await?;
         if has_event {
             time::sleep_until((self.read_at + PAUSE).into()).await;
             return Ok(true);
@@ -212,6 +220,17 @@ impl Subscriber {
         if is_done {
             passwords.mark_unchanged();
         }
+    }
+
+    /// Notes that this replica is there, now and then. Redis may refuse that.
+    async fn note_replica(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+        let Some(command) = self.replicas.note(Instant::now()) else { return Ok(()) };
+        match request(connection, &command).await {
+            Ok(reply) => self.replicas.noted(reply, Instant::now()),
+            Err(error) if error.code().is_none() => return Err(error),
+            Err(_) => {}
+        }
+        Ok(())
     }
 
     /// Sends the invalidations that Redis has not received yet.

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use super::client::{Scan, StoreError};
 use crate::cache::{
     encryption::{Encryption, PART_ENDS, sealed_length},
-    entry::{Entry, codec::Summary},
+    entry::{
+        Entry,
+        codec::{Description, Summary},
+    },
     key::{Key, namespace::Namespace},
 };
 
@@ -18,6 +21,9 @@ use crate::cache::{
 /// second.
 const BEGINNING: usize = PART_ENDS[0];
 const LONG_BEGINNING: usize = PART_ENDS[1];
+
+/// Entries whose long beginnings are read in one round trip: others wait for Redis meanwhile.
+const DESCRIBED_AT_ONCE: usize = 10;
 
 /// A walk under way.
 pub(crate) struct Walk {
@@ -43,6 +49,29 @@ impl Walk {
         let names = names.iter().filter_map(|name| std::str::from_utf8(name).ok());
         let keys = names.filter_map(|name| Key::parse(self.namespace, name).filter(|key| key.name() == name));
         self.summaries(keys.collect()).await.map(Some)
+    }
+
+    /// From where the next step goes on; `None` at the end.
+    pub(crate) fn position(&self) -> Option<u64> {
+        self.scan.cursor()
+    }
+
+    /// What operators see of each entry besides its summary. `None` for one that has gone or that another version
+    /// of sidecache wrote.
+    ///
+    /// # Errors
+    /// See [`Walk::step`].
+    pub(crate) async fn descriptions(
+        &mut self,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Description>>, StoreError> {
+        let mut descriptions = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(DESCRIBED_AT_ONCE) {
+            let beginnings = self.beginnings(keys, LONG_BEGINNING).await?;
+            let described = keys.iter().zip(beginnings);
+            descriptions.extend(described.map(|(key, bytes)| Entry::description(&bytes, &key.name())));
+        }
+        Ok(descriptions)
     }
 
     /// The length of each value, in bytes.

@@ -62,7 +62,7 @@ impl Reading {
         ];
         Self {
             counts,
-            costs: AnsweredBy::ALL.map(|by| stats.cost(by)),
+            costs: AnsweredBy::ALL.map(|by| stats.cost(None, by)),
             hit_times: stats.times(None, &FROM_STORE),
             miss_times: stats.times(None, &FROM_UPSTREAM),
         }
@@ -102,10 +102,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        cache::{route::RouteNumber, status::CacheStatus},
+        cache::{model::ModelNumber, route::RouteNumber, status::CacheStatus},
         dialect::usage::Usage,
         reason::Reason,
-        telemetry::stats::{Ended, LookupResult},
+        telemetry::{
+            calls::CallLabels,
+            stats::{Ended, LookupResult},
+        },
     };
 
     #[test]
@@ -132,8 +135,9 @@ mod tests {
         (0..8).for_each(|_| here.bypass(None, Reason::NoRoute));
         here.errors.add(9);
         let usage = |tokens| Usage { prompt: Some(tokens), completion: Some(1), ..Usage::default() };
-        here.calls.count(Kind::Query, AnsweredBy::Store, &usage(10), Some(Amount::new(1, 0)));
-        here.calls.count(Kind::Query, AnsweredBy::Upstream, &usage(20), Some(Amount::new(2, 0)));
+        let labels = |by| CallLabels { model: ModelNumber::default(), kind: Kind::Query, by };
+        here.calls.count(labels(AnsweredBy::Store), &usage(10), Some(Amount::new(1, 0)));
+        here.calls.count(labels(AnsweredBy::Upstream), &usage(20), Some(Amount::new(2, 0)));
         here.saved(Duration::from_millis(30));
         let reading = Reading::of(&stats);
         let named: Vec<_> = COUNTS.into_iter().zip(reading.counts).collect();

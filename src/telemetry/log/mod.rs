@@ -1,4 +1,4 @@
-//! The log: one JSON object a line, on standard output and in `LOG_FILE`.
+//! The log: one JSON object a line, on standard output and in `LOG_FILE`; for people, standard output has texts.
 //!
 //! `events` has one function for each line of the table in docs/OPERATING.md. An event passes these steps:
 //!
@@ -7,7 +7,7 @@
 //!   → JsonLayer (layer.rs)    our loggers only; the whole line in one buffer (line.rs)
 //!   → a queue for each sink   bounded; full: the line is dropped and counted, nobody waits
 //!   → a thread for each sink  batches whole lines; a failed write is counted (writer.rs)
-//!   → standard output, or the file that rotates and reopens (rotate.rs)
+//!   → standard output, as texts if people read it (text/), or the file that rotates and reopens (rotate.rs)
 //! ```
 //!
 //! Logging never blocks and never fails a request. A pipe that nobody reads fills its own queue and no other;
@@ -26,10 +26,11 @@ mod rotate;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
+mod text;
 mod writer;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
@@ -43,9 +44,13 @@ pub(crate) use self::error::LogError;
 use self::{
     layer::JsonLayer,
     rotate::RotatingFile,
+    text::TextLines,
     writer::{Sink, Worker},
 };
-use crate::config::{LogConfig, LogLevel};
+use crate::{
+    config::{LogConfig, LogFormat, LogLevel},
+    telemetry::terminal::shows_colors,
+};
 
 /// Gives a line its time.
 type Clock = fn() -> SystemTime;
@@ -63,7 +68,11 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// If the log file or its folder cannot be made, or the process has a subscriber already.
 pub(crate) fn init(config: &LogConfig) -> Result<(Log, LogGuard), LogError> {
     let stdout = writer::stdout().map_err(LogError::Stdout)?;
-    let mut outputs: Vec<(&str, Box<dyn Write + Send>)> = vec![("log-stdout", Box::new(stdout))];
+    let stdout: Box<dyn Write + Send> = match format(config, io::stdout().is_terminal()) {
+        LogFormat::Json => Box::new(stdout),
+        LogFormat::Text => Box::new(TextLines::new(stdout, shows_colors())),
+    };
+    let mut outputs = vec![("log-stdout", stdout)];
     let generation = Arc::new(AtomicU64::new(0));
     if let Some(path) = &config.file {
         let file = RotatingFile::open(path, config.rotate_size, config.rotate_keep, Arc::clone(&generation))?;
@@ -73,6 +82,11 @@ pub(crate) fn init(config: &LogConfig) -> Result<(Log, LogGuard), LogError> {
     let subscriber = Registry::default().with(log.layer(SystemTime::now));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadySet)?;
     Ok((log, guard))
+}
+
+/// The format on standard output: what the settings say, or else text for people at a terminal.
+fn format(config: &LogConfig, is_terminal: bool) -> LogFormat {
+    config.format.unwrap_or(if is_terminal { LogFormat::Text } else { LogFormat::Json })
 }
 
 /// A handle on the running log; clones are the same log.

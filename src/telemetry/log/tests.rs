@@ -546,6 +546,24 @@ fn a_log_folder_that_cannot_be_made_is_named() {
 }
 
 #[test]
+fn standard_output_decides_unless_the_settings_do() {
+    let config = |format| LogConfig {
+        level: LogLevel::Info,
+        format,
+        file: None,
+        rotate_size: 1,
+        rotate_keep: 1,
+        slow: Duration::ZERO,
+        queries: false,
+        health: false,
+    };
+    assert_eq!(format(&config(None), true), LogFormat::Text);
+    assert_eq!(format(&config(None), false), LogFormat::Json);
+    assert_eq!(format(&config(Some(LogFormat::Json)), true), LogFormat::Json);
+    assert_eq!(format(&config(Some(LogFormat::Text)), false), LogFormat::Text);
+}
+
+#[test]
 fn a_panic_is_logged_by_its_place_and_not_by_its_words() {
     let text = logged(LogLevel::Info, |_| {
         // Other tests' panics go on to be shown as they are.

@@ -12,11 +12,10 @@ use crate::{
     cache::route::kind::Kind,
     reason::Reason,
     telemetry::{
-        calls::{AnsweredBy, Tokens},
+        calls::{AnsweredBy, TOKEN_TYPES},
         stats::{
             InvalidationCause, LIMITS, LookupResult, PurgeCause, Side, Stats, StoreCall, StoreOutcome,
             ThreadStats, UpstreamOutcome,
-            counter::Counter,
             histogram::{AGE_BOUNDS, Bounds, REQUEST_BOUNDS, STORE_BOUNDS, Totals},
             labels::{CACHES, STATUSES, kinds},
         },
@@ -26,14 +25,19 @@ use crate::{
 /// A label's name and value.
 type Label<'a> = (&'static str, &'a str);
 
-type CountTokens = fn(&Tokens) -> &Counter;
+/// A model's number and label; both `None` for all models together.
+type Model<'a> = (Option<usize>, Option<Label<'a>>);
 
-/// The types of tokens, by what they cost.
-const TOKENS: [(&str, CountTokens); 3] = [
-    ("input", |tokens| &tokens.input),
-    ("cached_input", |tokens| &tokens.cached_input),
-    ("output", |tokens| &tokens.output),
-];
+/// Where tokens came from, as labels.
+const SOURCES: [(AnsweredBy, &str); 2] = [(AnsweredBy::Upstream, "upstream"), (AnsweredBy::Store, "saved")];
+
+/// Each kind with each source and each model.
+fn each<'a>(models: &[Model<'a>]) -> impl Iterator<Item = (Kind, (AnsweredBy, &'static str), Model<'a>)> {
+    let of_kind = move |kind| {
+        SOURCES.into_iter().flat_map(move |source| models.iter().map(move |model| (kind, source, *model)))
+    };
+    Kind::ALL.into_iter().flat_map(of_kind)
+}
 
 /// Writes one family after the other.
 pub(super) struct Families<'e>(pub(super) DescriptorEncoder<'e>);
@@ -168,16 +172,18 @@ impl Families<'_> {
         })
     }
 
-    pub(super) fn calls(&mut self, stats: &Stats) -> Result<(), Error> {
+    /// The calls of models: of all, or of each model that the configuration tells apart and of the others.
+    pub(super) fn calls(&mut self, stats: &Stats, by_model: bool) -> Result<(), Error> {
+        let names = if by_model { stats.models.all() } else { Vec::new() };
+        let apart = names.iter().enumerate().map(|(number, name)| (Some(number), Some(("model", &**name))));
+        let models: Vec<Model<'_>> = if by_model { apart.collect() } else { vec![(None, None)] };
         let help = "Tokens that answers took at the upstream, or that hits saved";
         self.counters("sidecache_tokens", help, |family| {
-            for kind in Kind::ALL {
-                for (by, source) in [(AnsweredBy::Upstream, "upstream"), (AnsweredBy::Store, "saved")] {
-                    for (name, counter) in TOKENS {
-                        let labels = [("kind", kind.as_str()), ("source", source), ("type", name)];
-                        let count = stats.sum(|thread| counter(thread.calls.tokens(kind, by)));
-                        family.unless_zero(&labels, count)?;
-                    }
+            for (kind, (by, source), (model, label)) in each(&models) {
+                for (name, count) in TOKEN_TYPES.into_iter().zip(stats.tokens_of(model, kind, by)) {
+                    let labels = [("kind", kind.as_str()), ("source", source), ("type", name)];
+                    let labels: Vec<_> = labels.into_iter().chain(label).collect();
+                    family.unless_zero(&labels, count)?;
                 }
             }
             Ok(())
@@ -188,7 +194,11 @@ impl Families<'_> {
             ("sidecache_spent_cost", "What the upstream's answers cost", AnsweredBy::Upstream),
         ] {
             self.counters(name, help, |family| {
-                family.add_fraction(&[("currency", currency.as_str())], stats.cost(by).units())
+                models.iter().try_for_each(|(model, label)| {
+                    let labels: Vec<_> =
+                        [("currency", currency.as_str())].into_iter().chain(*label).collect();
+                    family.add_fraction(&labels, stats.cost(*model, by).units())
+                })
             })?;
         }
         Ok(())
@@ -245,9 +255,9 @@ impl Families<'_> {
             gauges.waiting as f64,
         )?;
         let mut family = self.family("sidecache_connections", "Open connections", MetricType::Gauge)?;
-        for side in Side::ALL {
-            let labels = [("side", side.as_str())];
-            family.encode_family(&labels)?.encode_gauge(&(stats.open(*side) as f64))?;
+        let sides = Side::ALL.iter().map(|side| (side.as_str(), stats.open(*side)));
+        for (side, open) in sides.chain(gauges.store_connections.map(|open| ("store", open))) {
+            family.encode_family(&[("side", side)].as_slice())?.encode_gauge(&(open as f64))?;
         }
         let mut family = self.family(
             "sidecache_requests_in_flight",

@@ -28,6 +28,8 @@ pub(crate) struct Gauges {
     pub(crate) entries: Option<u64>,
     /// The bytes that they take; `None` if that is not known.
     pub(crate) entry_bytes: Option<u64>,
+    /// How many connections to the store are open; `None` if it needs none.
+    pub(crate) store_connections: Option<u64>,
     /// How many entries went to make room, and how many at the end of their lives; `None` if that is not known here.
     pub(crate) evicted: Option<(u64, u64)>,
     /// How many requests read the answer to another one.
@@ -38,6 +40,8 @@ pub(crate) struct Gauges {
     pub(crate) log_dropped: u64,
     /// The spans that were exported and dropped; `None` without a collector.
     pub(crate) spans: Option<SpanCounts>,
+    /// Whether calls are told apart by their models.
+    pub(crate) by_model: bool,
 }
 
 #[derive(Debug)]
@@ -52,7 +56,7 @@ impl Collector for Scrape {
         let mut families = Families(encoder);
         families.requests(&self.stats)?;
         families.cache(&self.stats)?;
-        families.calls(&self.stats)?;
+        families.calls(&self.stats, self.gauges.by_model)?;
         families.store(&self.stats, &self.gauges)?;
         families.connections(&self.stats, &self.gauges)?;
         families.sidecache(&self.stats, &self.gauges)?;

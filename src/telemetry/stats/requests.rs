@@ -2,20 +2,19 @@
 
 use std::sync::OnceLock;
 
-use parking_lot::RwLock;
-
 use super::{
     counter::Counter,
     labels::{CACHES, NONE, STATUSES},
+    names::Names,
 };
 use crate::cache::route::{Route, RouteNumber};
 
-/// The most routes that are counted apart. Any further ones, which many reloads may bring, count as none.
+/// The most routes that are counted apart; any further ones count as none.
 const MAX_ROUTES: usize = 1024;
 
 /// The names and kinds of all routes that the process has had. The first one is for requests without a route.
 #[derive(Debug)]
-pub(crate) struct RouteNames(RwLock<Vec<RouteName>>);
+pub(crate) struct RouteNames(Names<RouteName>);
 
 /// A route's labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub(crate) struct RouteName {
 
 impl Default for RouteNames {
     fn default() -> Self {
-        Self(RwLock::new(vec![RouteName { route: NONE.to_owned(), kind: NONE }]))
+        Self(Names::new(RouteName { route: NONE.to_owned(), kind: NONE }, MAX_ROUTES))
     }
 }
 
@@ -34,22 +33,12 @@ impl RouteNames {
     /// The number of a route: the same one for all routes of one name and kind.
     pub(crate) fn number(&self, route: &Route) -> RouteNumber {
         let own = RouteName { route: route.label().to_owned(), kind: route.kind.as_str() };
-        let mut names = self.0.write();
-        let known = names.iter().position(|name| *name == own);
-        let place = match known {
-            Some(place) => place,
-            None if names.len() < MAX_ROUTES => {
-                names.push(own);
-                names.len() - 1
-            }
-            None => 0,
-        };
-        RouteNumber(u16::try_from(place).unwrap_or_default())
+        RouteNumber(self.0.number(own))
     }
 
     /// All names, in the order of their numbers.
     pub(crate) fn all(&self) -> Vec<RouteName> {
-        self.0.read().clone()
+        self.0.all()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Sums over several counters, for pages that people read.
 
+use std::array;
+
 use super::{
-    LookupResult, Stats, ThreadStats,
-    counter::Counter,
+    LookupResult, Stats,
     histogram::Totals,
     labels::{KINDS, cache_place, kind_place, status_place},
 };
@@ -55,14 +56,12 @@ impl Stats {
 
     /// The tokens of all answers that came from there.
     pub(crate) fn tokens(&self, by: AnsweredBy) -> u64 {
-        let of_thread = |thread: &ThreadStats| -> u64 {
-            let kinds = Kind::ALL.into_iter().map(|kind| thread.calls.tokens(kind, by));
-            kinds
-                .flat_map(|tokens| [&tokens.input, &tokens.cached_input, &tokens.output])
-                .map(Counter::get)
-                .sum()
-        };
-        self.sum_of(of_thread)
+        Kind::ALL.into_iter().flat_map(|kind| self.tokens_of(None, kind, by)).sum()
+    }
+
+    /// The tokens of a model (`None`: of all), in the order of [`TOKEN_TYPES`](crate::telemetry::calls::TOKEN_TYPES).
+    pub(crate) fn tokens_of(&self, model: Option<usize>, kind: Kind, by: AnsweredBy) -> [u64; 3] {
+        array::from_fn(|place| self.sum_of(|thread| thread.calls.tokens(model, kind, by)[place]))
     }
 
     /// How long requests of this kind took (`None`: of all), of those that were answered so.

@@ -410,3 +410,41 @@ fn no_log_line_has_secrets_or_texts() {
         assert!(text.contains("shown") && text.contains("***"), "what is no secret is shown");
     });
 }
+
+#[test]
+fn people_read_texts_and_the_file_has_json() {
+    run(async {
+        let upstream = Upstream::always(Script::json(&chat_answer())).await;
+        let setup = Setup::to(&upstream.url()).config("[log]\nfile = \"app.log\"");
+        let sidecache =
+            setup.arguments(&["--log-format", "text"]).after("exec > out.txt").start_silent().await;
+        let client = sidecache.client();
+        for cache in ["MISS", "HIT"] {
+            let answer = client.post(&format!("{CHAT}?q=%1b[2J%0aINFO"), &chat()).await;
+            assert_eq!(answer.cache(), cache);
+        }
+        let read = |name: &str| std::fs::read_to_string(sidecache.dir().join(name)).unwrap_or_default();
+        let text = eventually("both responses", async || {
+            Some(read("out.txt")).filter(|text| text.matches(&format!(" POST {CHAT} 200 ")).count() == 2)
+        })
+        .await;
+        assert!(
+            text.contains(&format!("Z INFO    POST {CHAT} 200 HIT ")) && text.contains("  openai-chat  "),
+            "{text}"
+        );
+        assert!(
+            text.lines().all(|line| line.starts_with("20") && !line.contains(char::is_control)),
+            "{text}"
+        );
+        let file = eventually("both responses in the file", async || {
+            Some(read("app.log")).filter(|text| text.matches("\"http_response\"").count() == 2)
+        })
+        .await;
+        for line in file.lines() {
+            assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
+        }
+        let wrong =
+            Setup::bare().arguments(&["check", "--log-format", "xml"]).command().output().expect("it runs");
+        assert_eq!(wrong.status.code(), Some(2));
+    });
+}

@@ -15,7 +15,8 @@ use proptest::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, RedisServer, Script, Setup, Sidecache, Upstream, number_from, run, run_within,
+    Answer, Client, Received, RedisServer, Script, Setup, Sidecache, Upstream, eventually, number_from, run,
+    run_within,
     samples::{CHAT, chat, chat_answer},
 };
 
@@ -123,6 +124,34 @@ fn what_clients_got_is_counted() {
     });
 }
 
+/// Redis itself says how many connections there are.
+#[test]
+fn connections_to_redis_are_counted() {
+    run(async {
+        let mut redis = RedisServer::start();
+        let url = redis.url();
+        let (_upstream, sidecache) = started(|setup| setup.arguments(&["--redis", &url])).await;
+        let (client, operator) = (sidecache.client(), sidecache.operator());
+        for expected in ["MISS", "HIT"] {
+            assert_eq!(client.post(CHAT, &chat()).await.cache(), expected);
+        }
+        let counted = async || sum(&scraped(&operator).await, "sidecache_connections", &["side=\"store\""]);
+        // One of them is that of redis-cli.
+        let clients = |redis: &RedisServer| redis.cli(&["CLIENT", "LIST"]).lines().count() as f64 - 1.0;
+        let both = eventually("the same count", async || {
+            let both = (counted().await, clients(&redis));
+            (both.0 == both.1).then_some(both)
+        })
+        .await;
+        assert!(both.0 >= 4.0, "two for calls, one for the log, one for figures: {both:?}");
+        redis.stop();
+        eventually("all are closed", async || (counted().await == 0.0).then_some(())).await;
+        let (_upstream, without) = started(|setup| setup).await;
+        let samples = scraped(&without.operator()).await;
+        assert!(!samples.keys().any(|series| series.contains("side=\"store\"")));
+    });
+}
+
 /// Whatever clients send, the series are those of the routes and of closed lists.
 #[test]
 fn no_request_makes_a_new_series() {
@@ -172,6 +201,73 @@ fn labels(samples: &BTreeMap<String, f64>, label: &str) -> BTreeSet<String> {
     samples.keys().filter_map(value).collect()
 }
 
+/// Calls are told apart by the models that the configuration names, and by no others.
+#[test]
+fn a_model_is_a_label_only_by_its_pattern() {
+    run(async {
+        let answer = |request: &Received| {
+            let mut answer = chat_answer();
+            answer["model"] = request.json()["model"].clone();
+            Script::json(&answer)
+        };
+        let upstream = Upstream::start(move |request| answer(request)).await;
+        let price = "[[price]]\nmodel = \"*\"\ninput = 1\noutput = 2\ncurrency = \"USD\"";
+        let models = "[metrics]\nmodels = [\"gpt-4o-mini\", \"gpt-4o*\", \"\\\"x\\\" {y=1}\"]\n";
+        for (config, labelled) in [(price.to_owned(), false), (format!("{models}{price}"), true)] {
+            let sidecache = Setup::to(&upstream.url()).config(&config).admin().start().await;
+            let client = sidecache.client();
+            for model in ["gpt-4o-mini", "gpt-4o-2024", "gpt-4o", "secret-model", "\"x\" {y=1}"] {
+                let mut question = chat();
+                question["model"] = model.into();
+                for cache in ["MISS", "HIT"] {
+                    assert_eq!(client.post(CHAT, &question).await.cache(), cache);
+                }
+            }
+            let page = sidecache.operator().get("/metrics").await;
+            promtool_accepts(&page);
+            assert!(!page.text().contains("secret-model"));
+            let samples = samples(&page.text());
+            let known: &[&str] = if labelled { &["gpt-4o*", "gpt-4o-mini", "other", "\\"] } else { &[] };
+            let values: Vec<_> = labels(&samples, "model").into_iter().collect();
+            assert_eq!(values.len(), known.len(), "{values:?}");
+            assert!(known.iter().all(|known| values.iter().any(|value| value == known)), "{values:?}");
+            let tokens = |model: &str| {
+                sum(&samples, "sidecache_tokens_total", &["source=\"saved\"", &format!("model=\"{model}\"")])
+            };
+            let all = sum(&samples, "sidecache_tokens_total", &["source=\"saved\""]);
+            if labelled {
+                assert_eq!(
+                    ["gpt-4o-mini", "gpt-4o*", "other"].map(tokens),
+                    [all / 5.0, all * 0.4, all / 5.0]
+                );
+            }
+            let saved = sum(&samples, "sidecache_saved_cost_total", &[]);
+            assert!(all > 0.0 && saved > 0.0);
+            let series = samples.keys().filter(|series| series.starts_with("sidecache_saved_cost_total"));
+            assert_eq!(series.count(), known.len().max(1));
+        }
+        let many = format!("[metrics]\nmodels = [{}]", "\"m\",".repeat(101));
+        let refused = Setup::to(&upstream.url()).config(&many).arguments(&["check"]);
+        let told = refused.command().output().expect("it runs");
+        assert!(String::from_utf8_lossy(&told.stderr).contains("metrics.models: has 101 models"), "{told:?}");
+    });
+}
+
+/// `promtool` has nothing to say against the page.
+fn promtool_accepts(page: &Answer) {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool, of the package prometheus");
+    promtool.stdin.take().expect("a pipe").write_all(&page.body).expect("read");
+    let told = promtool.wait_with_output().expect("an end");
+    let told = format!("{}{}", String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+    assert_eq!(told, "", "{}", page.text());
+}
+
 #[test]
 fn prometheus_reads_both_texts() {
     run(async {
@@ -184,18 +280,7 @@ fn prometheus_reads_both_texts() {
         client.post("/own", &json!({"query": "q"})).await;
         sidecache.settled().await;
         let older = operator.get("/metrics").await;
-        let mut promtool = Command::new("promtool")
-            .args(["check", "metrics"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("promtool, of the package prometheus");
-        promtool.stdin.take().expect("a pipe").write_all(&older.body).expect("read");
-        let told = promtool.wait_with_output().expect("an end");
-        let told =
-            format!("{}{}", String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
-        assert_eq!(told, "", "{}", older.text());
+        promtool_accepts(&older);
         let newer = operator.request("GET", "/metrics", &[("accept", OPEN_METRICS)], Vec::new()).await;
         assert_eq!(newer.header("content-type"), OPEN_METRICS);
         assert!(newer.text().ends_with("\n# EOF\n") && !older.text().contains("# EOF\n# EOF"));

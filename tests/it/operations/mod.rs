@@ -7,5 +7,6 @@ mod logs;
 mod metrics;
 mod money;
 mod recipes;
+mod start_checks;
 mod suggest;
 mod traces;

@@ -44,7 +44,7 @@ fn a_request_that_a_preset_covers_names_it_once() {
 
 /// `script` runs a program on a terminal of its own.
 #[test]
-fn on_a_terminal_the_first_lines_are_for_people() {
+fn on_a_terminal_all_lines_are_for_people() {
     let setup =
         Setup::to("http://127.0.0.1:9").config("[[route]]\nmatch = \"POST /ask\"\nkind = \"query\"\n");
     let command = setup.command();
@@ -69,14 +69,19 @@ fn on_a_terminal_the_first_lines_are_for_people() {
     let mut stdout = child.stdout.take().expect("a pipe");
     let mut text = String::new();
     let mut buffer = [0; 4096];
-    while !text.contains("\"ready on") {
+    while !text.contains(" ready on ") {
         let len = stdout.read(&mut buffer).expect("output");
         assert!(len > 0, "it has ended: {text}");
         text.push_str(&String::from_utf8_lossy(&buffer[..len]));
     }
     child.kill().expect("a process");
     child.wait().expect("a process");
-    let people: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.starts_with('{')).collect();
+    let (log, people): (Vec<_>, Vec<_>) = text
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .partition(|line| line.starts_with("20"));
+    assert!(log[0].contains("Z INFO    starting"), "{text}");
     assert!(people[0].starts_with("sidecache 0."), "{text}");
     for (at, (name, part)) in [
         ("service", "http://127.0.0.1:9"),

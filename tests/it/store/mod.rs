@@ -6,5 +6,6 @@ mod fail_over;
 mod near_cache;
 mod passwords;
 mod redis_store;
+mod replicas_seen;
 mod shared_redis;
 mod traffic;

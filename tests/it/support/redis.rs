@@ -135,6 +135,11 @@ impl RedisServer {
         self.talk(&[command]).remove(0)
     }
 
+    /// How many keys there are, but for the one in which replicas note themselves: that one comes by itself.
+    pub(crate) fn keys(&self) -> usize {
+        self.cli(&["KEYS", "*"]).lines().filter(|key| !key.ends_with(":replicas")).count()
+    }
+
     /// The same, of a server that may not run.
     pub(crate) fn try_cli(&self, command: &[&str]) -> std::io::Result<String> {
         Self::ask(self.port, command)

@@ -111,7 +111,7 @@ proptest! {
             }
             let bytes: u64 = model.0.iter().map(|(_, len, ..)| *len as u64 + OVERHEAD).sum();
             prop_assert_eq!((shard.len(), shard.bytes()), (model.0.len(), bytes));
-            let mut all: Vec<_> = shard.slots(0..usize::MAX).into_iter().flatten().map(|(digest, _)| *digest).collect();
+            let mut all: Vec<_> = shard.slots(0..usize::MAX).into_iter().flatten().map(|(_, digest, _)| *digest).collect();
             let mut known: Vec<_> = model.0.iter().map(|(n, ..)| digest(*n)).collect();
             all.sort_unstable();
             known.sort_unstable();

@@ -26,6 +26,7 @@ use thread_local::ThreadLocal;
 use super::{
     endpoint::{CONNECT_TIMEOUT, Endpoint, Server},
     error::{CANNOT_SAVE, protocol, within},
+    open_connection::OpenConnection,
     timeouts::Timeouts,
 };
 
@@ -48,12 +49,12 @@ pub(super) struct Probe {
 /// One connection, and its timeouts in a row.
 #[derive(Debug)]
 pub(super) struct Connection {
-    multiplexed: MultiplexedConnection,
+    multiplexed: OpenConnection,
     pub(super) timeouts: Timeouts,
 }
 
 impl Connection {
-    fn new(multiplexed: MultiplexedConnection) -> Self {
+    fn new(multiplexed: OpenConnection) -> Self {
         Self { multiplexed, timeouts: Timeouts::new(Instant::now()) }
     }
 

@@ -7,7 +7,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -25,6 +25,7 @@ use super::{
     connections::send,
     credentials::Credentials,
     error::{protocol, within},
+    open_connection::OpenConnection,
 };
 use crate::config::{RedisAccess, RedisTopology, RedisUrl};
 
@@ -42,6 +43,8 @@ struct Servers {
     sentinels: Option<Sentinels>,
     /// Whether it has a part of a cluster's keys.
     is_shard: bool,
+    /// How many connections are open, those to other servers of the cluster included.
+    open: Arc<AtomicU64>,
 }
 
 /// The sentinels, and the master that they are asked for.
@@ -65,7 +68,7 @@ impl Endpoint {
             RedisTopology::Server | RedisTopology::Cluster => None,
         };
         let is_shard = url.topology == RedisTopology::Cluster;
-        Ok(Self(Arc::new(Servers { server, credentials, sentinels, is_shard })))
+        Ok(Self(Arc::new(Servers { server, credentials, sentinels, is_shard, open: Arc::default() })))
     }
 
     /// Each server of the URL of a cluster.
@@ -78,14 +81,24 @@ impl Endpoint {
     }
 
     fn with(&self, server: Client) -> Self {
-        let Servers { credentials, is_shard, .. } = &*self.0;
-        let credentials = credentials.clone();
-        Self(Arc::new(Servers { server, credentials, sentinels: None, is_shard: *is_shard }))
+        let Servers { credentials, is_shard, open, .. } = &*self.0;
+        let (credentials, open) = (credentials.clone(), Arc::clone(open));
+        Self(Arc::new(Servers { server, credentials, sentinels: None, is_shard: *is_shard, open }))
     }
 
     /// The server of the same cluster at `host` and `port`.
     pub(super) fn at(&self, host: &str, port: u16) -> Result<Self, RedisError> {
         at(&self.0.server, host, port).map(|server| self.with(server))
+    }
+
+    /// Whether both are the same one, not only of the same server.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The address of the server, as text.
+    pub(super) fn address(&self) -> String {
+        self.0.server.get_connection_info().addr().to_string()
     }
 
     /// The host of the server; empty for a socket.
@@ -98,6 +111,11 @@ impl Endpoint {
 
     pub(super) fn credentials(&self) -> &Credentials {
         &self.0.credentials
+    }
+
+    /// How many connections are open, to all servers of a cluster.
+    pub(super) fn connections(&self) -> u64 {
+        self.0.open.load(Ordering::Relaxed)
     }
 
     /// The passwords from now on; `None` if they are in no file.
@@ -115,7 +133,7 @@ impl Endpoint {
     /// # Errors
     /// If no sentinel names one.
     pub(super) async fn server(&self) -> Result<Server, RedisError> {
-        let Servers { server, credentials, sentinels, is_shard } = &*self.0;
+        let Servers { server, credentials, sentinels, is_shard, open } = &*self.0;
         let client = match sentinels {
             None => server.clone(),
             Some(sentinels) => {
@@ -124,14 +142,14 @@ impl Endpoint {
             }
         };
         let (credentials, must_be_master) = (credentials.clone(), sentinels.is_some());
-        Ok(Server { client, credentials, must_be_master, is_shard: *is_shard })
+        Ok(Server { client, credentials, must_be_master, is_shard: *is_shard, open: Arc::clone(open) })
     }
 
     /// Opens a connection to the master, without retries; `queue` commands may wait to be written.
     ///
     /// # Errors
     /// If the server is not reached, or is no master although the sentinels say so.
-    pub(crate) async fn open(&self, queue: usize) -> Result<MultiplexedConnection, RedisError> {
+    pub(crate) async fn open(&self, queue: usize) -> Result<OpenConnection, RedisError> {
         self.server().await?.open(queue).await
     }
 }
@@ -151,6 +169,7 @@ pub(super) struct Server {
     /// Sentinels may name a server that is a replica by now.
     must_be_master: bool,
     is_shard: bool,
+    open: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Server {
@@ -175,9 +194,9 @@ impl Server {
     ///
     /// # Errors
     /// See [`Endpoint::open`].
-    pub(super) async fn open(&self, queue: usize) -> Result<MultiplexedConnection, RedisError> {
+    pub(super) async fn open(&self, queue: usize) -> Result<OpenConnection, RedisError> {
         let client = self.credentials.applied_to(&self.client)?;
-        let mut connection = open(&client, queue).await?;
+        let mut connection = OpenConnection::new(open(&client, queue).await?, Arc::clone(&self.open));
         if self.must_be_master {
             let role = within(CONNECT_TIMEOUT, send(&mut connection, &::redis::cmd("ROLE"))).await;
             // A user without the right to ask gets READONLY for a write, and then another connection.

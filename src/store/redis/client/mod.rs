@@ -30,6 +30,7 @@ mod address;
 mod batch;
 mod breaker;
 mod calls;
+mod clock;
 mod cluster;
 pub(super) mod connections;
 mod connector;
@@ -38,6 +39,7 @@ pub(super) mod endpoint;
 pub(super) mod error;
 mod lease;
 mod nodes;
+pub(super) mod open_connection;
 mod scan;
 pub(super) mod streams;
 mod timeouts;
@@ -90,6 +92,8 @@ pub struct RedisClient {
     namespace: String,
     streams: Streams,
     timeout: Duration,
+    /// Counts the connections.
+    connections: Endpoint,
     itself: Weak<Self>,
     /// The connector, and the one that looks at the file of the password.
     tasks: [AbortHandle; 2],
@@ -115,6 +119,7 @@ impl RedisClient {
     ) -> Result<Arc<Self>, OpenError> {
         let url = RedisUrl::parse(url).map_err(OpenError::settings)?;
         let endpoint = Endpoint::new(&url, access)?;
+        let connections = endpoint.clone();
         let passwords = tokio::spawn(endpoint.credentials().clone().watch()).abort_handle();
         let (nodes, task) = if url.topology == RedisTopology::Cluster {
             let cluster =
@@ -133,6 +138,7 @@ impl RedisClient {
             namespace: namespace.to_owned(),
             streams: Streams::new(namespace),
             timeout,
+            connections,
             itself: itself.clone(),
             tasks: [task.abort_handle(), passwords],
         }))
@@ -162,18 +168,22 @@ impl RedisClient {
     /// Takes some 200 ms at most, whatever Redis does, and no lookup waits for it; figures that take longer
     /// are made in the background, and the last known ones are given.
     pub async fn status(&self) -> StoreStatus {
-        let name = "redis";
-        if !self.connected() {
-            return StoreStatus { name, connected: false, total_keys: None, memory_used: None };
-        }
         let servers: Vec<_> = self.nodes.all().iter().map(|server| Arc::clone(&server.usage)).collect();
-        let figures = join_all(servers.iter().map(|server| server.figures())).await;
-        let figures = figures.into_iter().reduce(Figures::plus).unwrap_or_default();
+        let connected = self.connected();
+        let figures = if connected {
+            let figures = join_all(servers.iter().map(|server| server.figures())).await;
+            figures.into_iter().reduce(Figures::plus).unwrap_or_default()
+        } else {
+            servers.iter().for_each(|server| server.close());
+            Figures::default()
+        };
         StoreStatus {
-            name,
-            connected: self.connected(),
+            name: "redis",
+            connected: connected && self.connected(),
             total_keys: figures.keys,
             memory_used: figures.memory,
+            connections: Some(self.connections.connections()),
+            replicas: None,
         }
     }
 
@@ -199,9 +209,15 @@ impl RedisClient {
         }
     }
 
-    /// A walk through the names that match `pattern`.
-    pub(crate) fn scan(&self, pattern: String) -> Scan {
-        Scan::new(self.nodes.all().iter().map(|server| server.endpoint.clone()).collect(), pattern)
+    /// By how many milliseconds this machine's clock is ahead of that of Redis, negative if it is behind; `None` if
+    /// Redis does not say.
+    pub(crate) async fn clock_ahead(&self) -> Option<i64> {
+        clock::ahead(&self.nodes.endpoint(&self.streams.log).ok()?).await.ok()
+    }
+
+    /// A walk through the names that match `pattern`; `from` is the cursor with which it begins.
+    pub(crate) fn scan(&self, pattern: String, from: u64) -> Scan {
+        Scan::new(Arc::clone(&self.nodes), pattern, from)
     }
 
     /// Replaces the connections by fresh ones, at most once a second, without a gap. A value that does not

@@ -112,6 +112,13 @@ impl Nodes {
         self.of(key).map(|server| server.endpoint.clone()).map_err(|_| protocol())
     }
 
+    /// Where all servers are, always in the same order.
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
+        let mut endpoints: Vec<_> = self.all().iter().map(|server| server.endpoint.clone()).collect();
+        endpoints.sort_by_key(Endpoint::address);
+        endpoints
+    }
+
     pub(super) const fn is_cluster(&self) -> bool {
         matches!(self, Self::Cluster(_))
     }

@@ -16,6 +16,7 @@ use super::{
     connections::send,
     endpoint::Endpoint,
     error::{protocol, within},
+    open_connection::OpenConnection,
 };
 use crate::cache::invalidation::glob::escape;
 
@@ -73,7 +74,7 @@ struct UsageState {
     /// No scan before this.
     scan_from: Option<Instant>,
     /// Of the last run, for the next one.
-    connection: Option<MultiplexedConnection>,
+    connection: Option<OpenConnection>,
 }
 
 impl UsageScan {
@@ -93,6 +94,11 @@ impl UsageScan {
         let deadline = self.begin() + PATIENCE;
         let _ = time::timeout_at(deadline.into(), ended.changed()).await;
         self.state().figures
+    }
+
+    /// Gives up the connection that is kept for the next run.
+    pub(super) fn close(&self) {
+        self.state().connection = None;
     }
 
     /// Begins a run unless one is under way; when it began.
@@ -120,10 +126,7 @@ impl UsageScan {
     }
 
     /// Makes the figures once; returns the connection if it is still good.
-    async fn run_on(
-        &self,
-        connection: Option<MultiplexedConnection>,
-    ) -> Result<MultiplexedConnection, RedisError> {
+    async fn run_on(&self, connection: Option<OpenConnection>) -> Result<OpenConnection, RedisError> {
         let mut connection = match connection {
             Some(connection) => connection,
             None => self.endpoint.open(1).await?,

@@ -5,6 +5,7 @@ mod entries;
 mod figures;
 mod foreign_keys;
 mod glob_patterns;
+mod list;
 mod page;
 mod purge;
 mod put;

@@ -1,5 +1,6 @@
 //! The commands besides `serve` and `check`, run as child processes.
 
+mod entries;
 mod explain;
 mod help;
 mod purge;
@@ -20,6 +21,7 @@ use serde_json::Value;
 use crate::support::Setup;
 
 /// A command that has ended.
+#[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) success: bool,
     pub(crate) output: String,
