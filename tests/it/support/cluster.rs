@@ -25,6 +25,12 @@ impl Cluster {
         let create = create.chain(["--cluster-replicas", "1", "--cluster-yes"].map(str::to_owned));
         cluster.tool(&create.collect::<Vec<_>>());
         cluster.whole().await;
+        let follows = |server: &RedisServer| {
+            let info = server.cli(&["INFO", "replication"]);
+            info.contains("master_link_status:up") || info.contains("connected_slaves:1")
+        };
+        let all_follow = async || cluster.servers.iter().all(follows).then_some(());
+        eventually("each master has a replica", all_follow).await;
         cluster
     }
 
