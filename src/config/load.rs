@@ -114,6 +114,7 @@ fn config(
     own_routes: impl FnOnce(Option<&Common>, &mut Faults) -> Vec<Route>,
 ) -> Option<Config> {
     let listen = reader.need("listen", &ADDRESS);
+    let listen_reuse = reader.need("listen_reuse", &BOOL);
     let workers = reader.need("workers", &WORKERS);
     let environment = reader.need("environment", &TEXT);
     let common = common(reader);
@@ -146,6 +147,7 @@ fn config(
     Some(Config {
         environment: environment?,
         listen: listen?,
+        listen_reuse: listen_reuse?,
         workers: workers?,
         upstream: upstream?,
         admin: admin?,

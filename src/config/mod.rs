@@ -61,6 +61,8 @@ pub struct Config {
     /// `production` hides upstream error bodies under `normalize_errors`.
     pub(crate) environment: String,
     pub(crate) listen: SocketAddr,
+    /// Whether other processes may listen there, too.
+    pub(crate) listen_reuse: bool,
     /// How many threads serve connections; `None` for one a core.
     pub(crate) workers: Option<NonZeroUsize>,
     pub(crate) upstream: UpstreamConfig,

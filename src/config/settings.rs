@@ -63,9 +63,11 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 53] = [
+pub(super) static SETTINGS: [Setting; 54] = [
     setting("listen", "Where clients connect: HOST:PORT.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
+    setting("listen_reuse", "Whether the next sidecache may listen on the same address before this one ends, for restarts without a gap.")
+        .default("false").restart(),
     setting("workers", "How many threads serve clients: a number, or \"auto\" for one on each core that the process may use.")
         .env("CACHE_WORKERS").default("auto").restart(),
     setting("environment", "What this installation is called; production hides upstream error bodies under errors.normalize.")

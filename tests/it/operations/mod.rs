@@ -2,6 +2,7 @@
 
 mod admin;
 pub(crate) mod cli;
+mod handover;
 mod lifecycle;
 mod logs;
 mod metrics;

@@ -20,7 +20,9 @@ async fn fragile() -> (Client, Client, Server) {
         stats: Arc::default(),
         max_connections: ROOM,
         header_timeout: Duration::from_secs(10),
+        is_leaving: Arc::default(),
         stop: CancellationToken::new(),
+        farewell: Duration::ZERO,
         tasks: TaskTracker::new(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -252,6 +252,11 @@ impl Sidecache {
         self.signal("TERM");
     }
 
+    /// Asks it to end, as a terminal does.
+    pub(crate) fn interrupt(&self) {
+        self.signal("INT");
+    }
+
     /// Has it reload.
     pub(crate) fn hangup(&self) {
         self.signal("HUP");
@@ -274,7 +279,8 @@ impl Sidecache {
         eventually("its end", async || self.child.try_wait().expect("its state")).await
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let done = Command::new("kill").arg(format!("-{name}")).arg(id).status();
         assert!(done.expect("the kill command").success(), "kill -{name}");

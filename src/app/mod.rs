@@ -4,6 +4,12 @@
 
 #![warn(missing_docs)]
 
+mod error;
+mod listen;
+mod run;
+
+pub use self::error::StartError;
+
 use std::{
     io,
     net::SocketAddr,
@@ -15,16 +21,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
-use thiserror::Error;
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    sync::{Semaphore, mpsc},
-    time::timeout,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::task::TaskTracker;
 
+use self::listen::{Address, Turn};
 use crate::{
-    admin::{self, Admin},
     cache::{key::namespace::Namespace, price::Prices},
     config::{Config, LogLevel, StoreConfig},
     proxy::{
@@ -39,7 +40,7 @@ use crate::{
         reload::{ReloadCall, Reloads},
         state::{Live, Shared},
     },
-    server::{Server, Workers},
+    server::{Listener, Workers},
     store::{MemoryStore, OpenError, RedisClient, RedisStore, Store, StoreEvent},
     telemetry::{
         history::{Event, History},
@@ -51,76 +52,12 @@ use crate::{
 /// How long a start waits for Redis, so that already the first requests find it.
 const STORE_WAIT: Duration = Duration::from_millis(500);
 
-/// How many connections may wait to be accepted. The system may allow fewer (`net.core.somaxconn`).
-const BACKLOG: u32 = 4096;
-
-/// The most connections to the admin listener.
-const MAX_ADMIN_CONNECTIONS: usize = 100;
-
-/// How long a stop waits for what operators still read.
-const ADMIN_DRAIN: Duration = Duration::from_secs(1);
-
-/// Why a start or a reload failed: one line that says what to change.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// The system refuses to listen on an address.
-    #[error("{}", listen_failure(.address, .setting, .source))]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The setting that names it.
-        setting: &'static str,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// A file for the store's TLS connection cannot be read or used.
-    #[error("{0}")]
-    Store(OpenError),
-    /// The system's certificates cannot be read.
-    #[error(
-        "the upstream is https:// and no root certificates were found ({0}); install ca-certificates, or name a bundle in SSL_CERT_FILE"
-    )]
-    Certificates(io::Error),
-    /// A reload would count money in another currency than before.
-    #[error("the prices are in {new}, and the sums so far are in {counted}; restart to change the currency")]
-    Currency {
-        /// The currency of the sums.
-        counted: String,
-        /// The currency of the new prices.
-        new: String,
-    },
-    /// The system gives no thread for a worker.
-    #[error("cannot start {count} workers: {source}; choose fewer with workers (CACHE_WORKERS)")]
-    Workers {
-        /// How many were to be started.
-        count: NonZeroUsize,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// Without its token, anybody could use the running admin listener from other machines.
-    #[error(
-        "the admin listener stays on {0} until a restart, and can be reached from other machines: \
-         keep admin.token (ADMIN_TOKEN) until then"
-    )]
-    Exposed(SocketAddr),
-}
-
-fn listen_failure(address: &SocketAddr, setting: &str, source: &io::Error) -> String {
-    if source.kind() == io::ErrorKind::AddrInUse {
-        format!(
-            "cannot listen on {address}: another process does; stop that one, or choose another address with {setting}"
-        )
-    } else {
-        format!("cannot listen on {address}: {source}; choose another address with {setting}")
-    }
-}
-
 /// A proxy that listens on its addresses, and answers once it runs.
 #[derive(Debug)]
 pub struct App {
     proxy: Arc<Proxy>,
-    listener: TcpListener,
-    admin: Option<TcpListener>,
+    listener: Listener,
+    admin: Option<Turn<Listener>>,
     workers: Workers,
     /// A permit for each request to the upstream.
     permits: Arc<Semaphore>,
@@ -147,12 +84,15 @@ impl App {
     pub(crate) async fn bind_with_log(mut config: Config, log: Option<Log>) -> Result<Self, StartError> {
         // A taken address is reported at once. But nobody may connect yet: the connection would wait for the
         // store.
-        let socket = BoundSocket::bind(config.listen, "--listen (LISTEN)")?;
-        let admin = config
-            .admin
-            .listen
-            .map(|address| BoundSocket::bind(address, "--admin-listen (ADMIN_LISTEN, `off` for none)"))
-            .transpose()?;
+        let address =
+            Address { address: config.listen, setting: "--listen (LISTEN)", is_shared: config.listen_reuse };
+        let socket = address.bind()?;
+        let replaces = socket.has_other;
+        let admin = config.admin.listen.map(|address| {
+            let setting = "--admin-listen (ADMIN_LISTEN, `off` for none)";
+            Turn::bind(Address { address, setting, is_shared: false }, replaces)
+        });
+        let admin = admin.transpose()?;
         let count = config.workers.unwrap_or_else(cores);
         let workers = Workers::start(count).map_err(|source| StartError::Workers { count, source })?;
         let history = Arc::new(History::default());
@@ -160,8 +100,12 @@ impl App {
         let store = open_store(&config.store, on_event).await.map_err(StartError::Store)?;
         let listener = socket.listen()?;
         // Where the system chose the port, the page tells this one.
-        config.listen = listener.local_addr().unwrap_or(config.listen);
-        let admin = admin.map(BoundSocket::listen).transpose()?;
+        config.listen = listener.address().unwrap_or(config.listen);
+        if replaces {
+            listener.take_over();
+            listen::tell_of_other(config.listen);
+        }
+        let admin = admin.map(Turn::listen).transpose()?;
         let tasks = TaskTracker::new();
         let shared = Shared {
             namespace: Namespace::leak(&config.store.namespace),
@@ -193,99 +137,26 @@ impl App {
     /// # Errors
     /// The system's, if it cannot say.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.listener.address()
     }
 
-    /// The address for operators; `None` without an admin listener.
+    /// The address for operators; `None` without an admin listener, and while another process has its address.
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref()?.local_addr().ok()
+        match self.admin.as_ref()? {
+            Turn::Now(listener) => listener.address().ok(),
+            Turn::Later(_) => None,
+        }
     }
 
     /// A handle that replaces the settings later.
     pub fn reloader(&self) -> Reloader {
         Reloader { proxy: Arc::clone(&self.proxy), permits: Arc::clone(&self.permits) }
     }
-
-    /// Serves until `stop` completes. Then it drains: it ends once all requests have, or after
-    /// `drain_timeout`.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { proxy, listener, admin, workers, tasks, .. } = self;
-        let workers = Arc::new(workers);
-        let limits = proxy.live.load().config.limits.clone();
-        let stop_proxy = CancellationToken::new();
-        // The admin listener stays up through the drain, for the orchestrator's probes.
-        let stop_admin = CancellationToken::new();
-        let admin_tasks = TaskTracker::new();
-        let server = Server {
-            stats: Arc::clone(&proxy.shared.stats),
-            max_connections: limits.max_connections,
-            header_timeout: limits.header_timeout,
-            stop: stop_proxy.clone(),
-            tasks: tasks.clone(),
-        };
-        if let Some(listener) = admin {
-            let shared = Arc::clone(&proxy.shared);
-            let ended = stop_admin.clone();
-            tokio::spawn(async move { ended.run_until_cancelled(admin::keep_history(&shared)).await });
-            let admin = Arc::new(Admin::new(Arc::clone(&proxy)));
-            let server = Server {
-                max_connections: MAX_ADMIN_CONNECTIONS,
-                stop: stop_admin.clone(),
-                tasks: admin_tasks.clone(),
-                ..server.clone()
-            };
-            // Operators' calls delay no client.
-            let workers = Arc::new(Workers::current());
-            tokio::spawn(server.run(listener, workers, move |request, caller| {
-                let admin = Arc::clone(&admin);
-                async move { admin.handle(request, &caller).await }
-            }));
-        }
-        let handler = Arc::clone(&proxy);
-        let serving = tokio::spawn(server.run(listener, Arc::clone(&workers), move |request, caller| {
-            Arc::clone(&handler).handle(request, caller)
-        }));
-        stop.await;
-        drain(&proxy, &stop_proxy, &tasks).await;
-        stop_admin.cancel();
-        proxy.shared.watch.close();
-        admin_tasks.close();
-        // Whoever does not read to the end within that time is cut.
-        let _ = timeout(ADMIN_DRAIN, admin_tasks.wait()).await;
-        serving.abort();
-        let _ = serving.await;
-        if let Some(workers) = Arc::into_inner(workers) {
-            workers.stop().await;
-        }
-    }
 }
 
 /// How many cores the process may use: its affinity and its cgroup's quota count.
 fn cores() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-async fn drain(proxy: &Proxy, stop: &CancellationToken, tasks: &TaskTracker) {
-    let (delay, limit) = {
-        let live = proxy.live.load();
-        (live.config.drain_delay, live.config.drain_timeout)
-    };
-    lifecycle(
-        LogLevel::Info,
-        "draining",
-        json!({"delay_ms": delay.as_millis() as u64, "timeout_ms": limit.as_millis() as u64}),
-    );
-    proxy.health.drain();
-    tokio::time::sleep(delay).await;
-    stop.cancel();
-    tasks.close();
-    if timeout(limit, tasks.wait()).await.is_err() {
-        lifecycle(
-            LogLevel::Warning,
-            "the drain's time is up; what still runs is cut",
-            json!({"running": tasks.len()}),
-        );
-    }
 }
 
 impl Reloader {
@@ -337,38 +208,6 @@ fn count_in(stats: &Stats, prices: &Prices) -> Result<(), StartError> {
         counted: counted.as_str().to_owned(),
         new: new.map(|new| new.as_str().to_owned()).unwrap_or_default(),
     })
-}
-
-/// A socket that has its address, and to which nobody can connect yet.
-struct BoundSocket {
-    socket: TcpSocket,
-    address: SocketAddr,
-    setting: &'static str,
-}
-
-impl BoundSocket {
-    /// Binds `address`, which `setting` names.
-    fn bind(address: SocketAddr, setting: &'static str) -> Result<Self, StartError> {
-        let socket =
-            bind_socket(address).map_err(|source| StartError::Listen { address, setting, source })?;
-        Ok(Self { socket, address, setting })
-    }
-
-    /// Lets clients connect, with room for many at once: if the queue is full, the client's system tries
-    /// again only after a second.
-    fn listen(self) -> Result<TcpListener, StartError> {
-        let Self { socket, address, setting } = self;
-        socket.listen(BACKLOG).map_err(|source| StartError::Listen { address, setting, source })
-    }
-}
-
-fn bind_socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    // Connections inherit this. It finds peers that vanished.
-    socket.set_keepalive(true)?;
-    socket.bind(address)?;
-    Ok(socket)
 }
 
 /// Opens the store that the settings name. With Redis, it waits a moment for the connection; after that, the

@@ -1,8 +1,11 @@
 //! `sidecache serve`: runs the proxy until a signal, and reloads its settings at each hangup.
 
+mod signals;
+
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::signals::Asked;
 use super::{Exit, Flags, welcome};
 use crate::{
     app::{App, Reloader, lifecycle},
@@ -27,22 +30,19 @@ pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Exit {
         Ok(app) => app,
         Err(error) => return Exit::failure(error),
     };
-    let signals =
-        (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
+    let (Ok(hangup), Ok(asked)) = (signal(SignalKind::hangup()), Asked::listen()) else {
         return Exit::failure("cannot listen for signals");
     };
     welcome::print(&loaded, &app);
     log_ready(&app);
     let flags = with_the_same_file(flags.clone(), &loaded);
     let reloads = tokio::spawn(reload_on(hangup, app.reloader(), log, loaded, flags));
-    app.run(async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    tokio::select! {
+        () = app.run(asked.stop.cancelled()) => {}
+        () = asked.cut.cancelled() => {
+            lifecycle(LogLevel::Warning, "asked to stop again: what still runs is cut", json!({}));
         }
-    })
-    .await;
+    }
     reloads.abort();
     lifecycle(LogLevel::Info, "stopped", json!({}));
     Exit::success(String::new())
