@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, num::NonZeroUsize};
 
 use thiserror::Error;
 
-use crate::store::OpenError;
+use crate::{config::ListenAddress, store::OpenError};
 
 /// Why a start or a reload failed: one line that says what to change.
 #[derive(Debug, Error)]
@@ -13,7 +13,7 @@ pub enum StartError {
     #[error("{}", listen_failure(.address, .setting, *.is_shared, .source))]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// The setting that names it.
         setting: &'static str,
         /// Whether the address may be shared with other processes.
@@ -45,6 +45,12 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
+    /// The admin listener that was handed over would be open to all.
+    #[error(
+        "the admin listener that was handed over, {0}, can be reached from other machines, and there is no admin.token; set \
+         ADMIN_TOKEN, or hand over one on 127.0.0.1"
+    )]
+    OpenAdmin(SocketAddr),
     /// Without its token, anybody could use the running admin listener from other machines.
     #[error(
         "the admin listener stays on {0} until a restart, and can be reached from other machines: \
@@ -53,7 +59,7 @@ pub enum StartError {
     Exposed(SocketAddr),
 }
 
-fn listen_failure(address: &SocketAddr, setting: &str, is_shared: bool, source: &io::Error) -> String {
+fn listen_failure(address: &ListenAddress, setting: &str, is_shared: bool, source: &io::Error) -> String {
     if source.kind() != io::ErrorKind::AddrInUse {
         return format!("cannot listen on {address}: {source}; choose another address with {setting}");
     }

@@ -4,24 +4,27 @@
 //! two processes on one port by accident would each get half of the clients. With it, the next process listens
 //! beside the one that it replaces, and waits for the admin listener's address until that one gives it up.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, path::Path, time::Duration};
 
 use serde_json::json;
-use tokio::{net::TcpSocket, time::sleep};
+use socket2::{Domain, Socket, Type};
+use tokio::time::sleep;
 
 use super::{StartError, lifecycle};
-use crate::{config::LogLevel, server::Listener};
-
-/// How many connections may wait to be accepted. The system may allow fewer (`net.core.somaxconn`).
-const BACKLOG: u32 = 4096;
+use crate::{
+    config::{ListenAddress, LogLevel},
+    server::{Listener, PendingFile},
+};
 
 /// How often an address is tried that another process still has.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// An address to bind.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Address {
-    pub(super) address: SocketAddr,
+    pub(super) address: ListenAddress,
+    /// The mode of its file, if it is one.
+    pub(super) mode: u32,
     /// The setting that names it.
     pub(super) setting: &'static str,
     /// Whether other processes may listen on it, too.
@@ -31,55 +34,102 @@ pub(super) struct Address {
 /// A socket that has its address, and to which nobody can connect yet.
 #[derive(Debug)]
 pub(super) struct BoundSocket {
-    socket: TcpSocket,
+    socket: Bound,
     bound: Address,
     /// Whether another process listens on it, too.
-    pub(super) has_other: bool,
+    has_other: bool,
+}
+
+#[derive(Debug)]
+enum Bound {
+    Tcp(Socket),
+    Unix(PendingFile),
 }
 
 impl Address {
     pub(super) fn bind(self) -> Result<BoundSocket, StartError> {
-        // Without sharing, a taken address is an error. If the system chooses the port, it is nobody's.
-        let has_other = self.is_shared
-            && self.address.port() != 0
-            && bind(self.address, false).is_err_and(|error| is_taken(&error));
-        let socket = bind(self.address, self.is_shared).map_err(|source| self.failure(source))?;
-        Ok(BoundSocket { socket, bound: self, has_other })
+        let bound = match &self.address {
+            ListenAddress::Tcp(address) => bind_tcp(*address, self.is_shared),
+            ListenAddress::Unix(path) => bind_unix(path, self.mode, self.is_shared),
+        };
+        match bound {
+            Ok((socket, has_other)) => Ok(BoundSocket { socket, bound: self, has_other }),
+            Err(source) => Err(self.failure(source)),
+        }
     }
 
     fn failure(self, source: io::Error) -> StartError {
-        let Self { address, setting, is_shared } = self;
+        let Self { address, setting, is_shared, .. } = self;
         StartError::Listen { address, setting, is_shared, source }
     }
 }
 
 impl BoundSocket {
-    /// Lets clients connect, with room for many at once: if the queue is full, the client's system tries
-    /// again only after a second.
+    /// Lets clients connect.
     pub(super) fn listen(self) -> Result<Listener, StartError> {
         let Self { socket, bound, .. } = self;
-        let listener = socket.listen(BACKLOG).map_err(|source| bound.failure(source))?;
-        Ok(if bound.is_shared { Listener::shared(listener) } else { listener.into() })
+        let listener = match socket {
+            Bound::Tcp(socket) => Listener::listen_tcp(socket, bound.is_shared),
+            Bound::Unix(pending) => Listener::listen_unix(pending),
+        };
+        listener.map_err(|source| bound.failure(source))
     }
 }
 
-fn bind(address: SocketAddr, is_shared: bool) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.set_reuseport(is_shared)?;
+/// Binds an address; says, too, whether another process listens there.
+fn bind_tcp(address: SocketAddr, is_shared: bool) -> io::Result<(Bound, bool)> {
+    // Without sharing, a taken address is an error. If the system chooses the port, it is nobody's.
+    let has_other =
+        is_shared && address.port() != 0 && tcp_socket(address, false).is_err_and(|error| is_taken(&error));
+    Ok((Bound::Tcp(tcp_socket(address, is_shared)?), has_other))
+}
+
+fn tcp_socket(address: SocketAddr, is_shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(is_shared)?;
     // Connections inherit this. It finds peers that vanished.
     socket.set_keepalive(true)?;
-    socket.bind(address)?;
+    socket.bind(&address.into())?;
     Ok(socket)
 }
 
+fn bind_unix(path: &Path, mode: u32, is_shared: bool) -> io::Result<(Bound, bool)> {
+    match PendingFile::bind(path, mode)? {
+        (_, true) if !is_shared => Err(io::ErrorKind::AddrInUse.into()),
+        (pending, has_other) => Ok((Bound::Unix(pending), has_other)),
+    }
+}
+
 /// Tells operators that another process listens on the same address: they may not have meant it.
-pub(super) fn tell_of_other(address: SocketAddr) {
+pub(super) fn tell_of_other(address: &ListenAddress) {
     lifecycle(
         LogLevel::Warning,
         &format!("another process listens on {address}, too: new connections come here from now on"),
         json!({"listen": address.to_string()}),
     );
+}
+
+/// A listener's socket before clients may connect, if it is this process that lets them.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    Bound(BoundSocket),
+    /// Clients may connect already.
+    Inherited(Listener),
+}
+
+impl Prepared {
+    /// Whether another process listens on the same address, and is replaced.
+    pub(super) fn has_other(&self) -> bool {
+        matches!(self, Self::Bound(BoundSocket { has_other: true, .. }))
+    }
+
+    pub(super) fn listen(self) -> Result<Listener, StartError> {
+        match self {
+            Self::Bound(socket) => socket.listen(),
+            Self::Inherited(listener) => Ok(listener),
+        }
+    }
 }
 
 /// A listener that may have to wait until the process that is replaced gives its address up.
@@ -89,11 +139,11 @@ pub(super) enum Turn<T> {
     Later(Address),
 }
 
-impl Turn<BoundSocket> {
+impl Turn<Prepared> {
     /// Binds `address`. If this process `replaces` another one, that one may have it still.
     pub(super) fn bind(address: Address, replaces: bool) -> Result<Self, StartError> {
-        match address.bind() {
-            Ok(socket) => Ok(Self::Now(socket)),
+        match address.clone().bind() {
+            Ok(socket) => Ok(Self::Now(Prepared::Bound(socket))),
             Err(StartError::Listen { source, .. }) if replaces && is_taken(&source) => {
                 Ok(Self::Later(address))
             }
@@ -103,7 +153,7 @@ impl Turn<BoundSocket> {
 
     pub(super) fn listen(self) -> Result<Turn<Listener>, StartError> {
         match self {
-            Self::Now(socket) => socket.listen().map(Turn::Now),
+            Self::Now(prepared) => prepared.listen().map(Turn::Now),
             Self::Later(address) => Ok(Turn::Later(address)),
         }
     }
@@ -118,7 +168,7 @@ impl Turn<Listener> {
         };
         loop {
             sleep(RETRY).await;
-            if let Ok(listener) = address.bind().and_then(BoundSocket::listen) {
+            if let Ok(listener) = address.clone().bind().and_then(BoundSocket::listen) {
                 let members = json!({"admin": address.address.to_string()});
                 lifecycle(LogLevel::Info, "the admin listener is taken over", members);
                 return listener;

@@ -12,7 +12,6 @@ pub use self::error::StartError;
 
 use std::{
     io,
-    net::SocketAddr,
     num::NonZeroUsize,
     sync::Arc,
     thread,
@@ -24,10 +23,10 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
-use self::listen::{Address, Turn};
+use self::listen::{Address, Prepared, Turn};
 use crate::{
     cache::{key::namespace::Namespace, price::Prices},
-    config::{Config, LogLevel, StoreConfig},
+    config::{Config, ListenAddress, LogLevel, StoreConfig},
     proxy::{
         Proxy,
         accepted_credentials::AcceptedCredentials,
@@ -64,6 +63,13 @@ pub struct App {
     tasks: TaskTracker,
 }
 
+/// Listeners that another process has made, such as systemd.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited {
+    pub(crate) listener: Option<Listener>,
+    pub(crate) admin: Option<Listener>,
+}
+
 /// Replaces the settings of a running [`App`].
 #[derive(Clone, Debug)]
 pub struct Reloader {
@@ -77,33 +83,44 @@ impl App {
     /// # Errors
     /// [`StartError`], if an address is taken, or the store's or the upstream's settings cannot be used.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        Self::bind_with_log(config, None).await
+        Self::bind_in(config, Inherited::default(), None).await
     }
 
-    /// [`bind`](Self::bind), with the log whose state the health page shows.
-    pub(crate) async fn bind_with_log(mut config: Config, log: Option<Log>) -> Result<Self, StartError> {
+    /// [`bind`](Self::bind), with sockets that were handed over, and the log whose state the health page shows.
+    pub(crate) async fn bind_in(
+        mut config: Config,
+        inherited: Inherited,
+        log: Option<Log>,
+    ) -> Result<Self, StartError> {
         // A taken address is reported at once. But nobody may connect yet: the connection would wait for the
         // store.
-        let address =
-            Address { address: config.listen, setting: "--listen (LISTEN)", is_shared: config.listen_reuse };
-        let socket = address.bind()?;
-        let replaces = socket.has_other;
-        let admin = config.admin.listen.map(|address| {
-            let setting = "--admin-listen (ADMIN_LISTEN, `off` for none)";
-            Turn::bind(Address { address, setting, is_shared: false }, replaces)
-        });
-        let admin = admin.transpose()?;
+        let Inherited { listener, admin } = inherited;
+        let listener = match listener {
+            Some(listener) => Prepared::Inherited(listener),
+            None => Prepared::Bound(client_address(&config).bind()?),
+        };
+        let replaces = listener.has_other();
+        let admin = match admin {
+            Some(admin) => {
+                config.admin.listen = admin.address().ok();
+                if let Some(address) = config.admin.exposed() {
+                    return Err(StartError::OpenAdmin(address));
+                }
+                Some(Turn::Now(Prepared::Inherited(admin)))
+            }
+            None => admin_address(&config).map(|address| Turn::bind(address, replaces)).transpose()?,
+        };
         let count = config.workers.unwrap_or_else(cores);
         let workers = Workers::start(count).map_err(|source| StartError::Workers { count, source })?;
         let history = Arc::new(History::default());
         let on_event = marking(Arc::clone(&history));
         let store = open_store(&config.store, on_event).await.map_err(StartError::Store)?;
-        let listener = socket.listen()?;
+        let listener = listener.listen()?;
         // Where the system chose the port, the page tells this one.
         config.listen = listener.address().unwrap_or(config.listen);
         if replaces {
             listener.take_over();
-            listen::tell_of_other(config.listen);
+            listen::tell_of_other(&config.listen);
         }
         let admin = admin.map(Turn::listen).transpose()?;
         let tasks = TaskTracker::new();
@@ -136,12 +153,12 @@ impl App {
     ///
     /// # Errors
     /// The system's, if it cannot say.
-    pub fn address(&self) -> io::Result<SocketAddr> {
+    pub fn address(&self) -> io::Result<ListenAddress> {
         self.listener.address()
     }
 
     /// The address for operators; `None` without an admin listener, and while another process has its address.
-    pub fn admin_address(&self) -> Option<SocketAddr> {
+    pub fn admin_address(&self) -> Option<ListenAddress> {
         match self.admin.as_ref()? {
             Turn::Now(listener) => listener.address().ok(),
             Turn::Later(_) => None,
@@ -152,6 +169,24 @@ impl App {
     pub fn reloader(&self) -> Reloader {
         Reloader { proxy: Arc::clone(&self.proxy), permits: Arc::clone(&self.permits) }
     }
+}
+
+fn client_address(config: &Config) -> Address {
+    Address {
+        address: config.listen.clone(),
+        mode: config.listen_mode,
+        setting: "--listen (LISTEN)",
+        is_shared: config.listen_reuse,
+    }
+}
+
+fn admin_address(config: &Config) -> Option<Address> {
+    Some(Address {
+        address: config.admin.listen.clone()?,
+        mode: config.admin.listen_mode,
+        setting: "--admin-listen (ADMIN_LISTEN, `off` for none)",
+        is_shared: false,
+    })
 }
 
 /// How many cores the process may use: its affinity and its cgroup's quota count.
@@ -174,8 +209,8 @@ impl Reloader {
         // The running store, listeners and permits are those of the old settings.
         let running = self.proxy.live.load_full();
         config.store = StoreConfig { max_entry: config.store.max_entry, ..running.config.store.clone() };
-        config.listen = running.config.listen;
-        config.admin.listen = running.config.admin.listen;
+        config.listen = running.config.listen.clone();
+        config.admin.listen = running.config.admin.listen.clone();
         config.limits.max_upstream_requests = running.config.limits.max_upstream_requests;
         if let Some(address) = config.admin.exposed() {
             return Err(StartError::Exposed(address));

@@ -1,7 +1,6 @@
 //! Makes one checked [`Config`] of [`Inputs`]. Pure.
 
 use std::{
-    net::SocketAddr,
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -12,10 +11,11 @@ use super::{
     file::{self, File},
     given_routes,
     inputs::{Inputs, merge},
+    listen::{ADDRESS, ADDRESS_OR_OFF, FILE_MODE, ListenAddress},
     origin::Source,
     parsers::{
-        ADDRESS, ADDRESS_OR_OFF, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_LEVEL,
-        NAMESPACE, NETWORKS, PATH, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
+        ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_LEVEL, NAMESPACE, NETWORKS, PATH,
+        REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
     },
     presets, prices,
     routes::{self, Common},
@@ -114,6 +114,7 @@ fn config(
     own_routes: impl FnOnce(Option<&Common>, &mut Faults) -> Vec<Route>,
 ) -> Option<Config> {
     let listen = reader.need("listen", &ADDRESS);
+    let listen_mode = reader.need("listen_mode", &FILE_MODE);
     let listen_reuse = reader.need("listen_reuse", &BOOL);
     let workers = reader.need("workers", &WORKERS);
     let environment = reader.need("environment", &TEXT);
@@ -136,7 +137,7 @@ fn config(
     let mut routes = own_routes(common.as_ref(), &mut reader.faults);
     let of_presets = presets::routes(&presets, &routes, common.as_ref(), &mut reader.faults);
     routes.extend(of_presets);
-    if let (Some(listen), Some(Some(admin))) = (listen, admin.as_ref().map(|admin| admin.listen)) {
+    if let (Some(listen), Some(AdminConfig { listen: Some(admin), .. })) = (&listen, &admin) {
         refuse_clash(reader, listen, admin);
     }
     let common = common?;
@@ -147,6 +148,7 @@ fn config(
     Some(Config {
         environment: environment?,
         listen: listen?,
+        listen_mode: listen_mode?,
         listen_reuse: listen_reuse?,
         workers: workers?,
         upstream: upstream?,
@@ -208,9 +210,10 @@ fn upstream(reader: &mut SettingsReader) -> Option<UpstreamConfig> {
 
 fn admin(reader: &mut SettingsReader) -> Option<AdminConfig> {
     let listen = reader.need("admin.listen", &ADDRESS_OR_OFF);
+    let listen_mode = reader.need("admin.listen_mode", &FILE_MODE);
     let token = reader.take("admin.token", &TOKEN);
     let hosts = reader.take("admin.hosts", &HOSTS).unwrap_or_default();
-    let admin = AdminConfig { listen: listen?, token, hosts };
+    let admin = AdminConfig { listen: listen?, listen_mode: listen_mode?, token, hosts };
     if let Some(address) = admin.exposed()
         // A wrong token is reported by itself.
         && !reader.is_given("admin.token")
@@ -226,12 +229,8 @@ fn admin(reader: &mut SettingsReader) -> Option<AdminConfig> {
 }
 
 /// Reports two listeners on one address. Otherwise the second would fail to start, with a worse message.
-fn refuse_clash(reader: &mut SettingsReader, listen: SocketAddr, admin: SocketAddr) {
-    // `0.0.0.0` covers every IPv4 address, and `[::]` covers those, too.
-    let covers =
-        |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
-    let clash = listen.ip() == admin.ip() || covers(listen, admin) || covers(admin, listen);
-    if listen.port() != admin.port() || listen.port() == 0 || !clash {
+fn refuse_clash(reader: &mut SettingsReader, listen: &ListenAddress, admin: &ListenAddress) {
+    if !listen.clashes(admin) {
         return;
     }
     // The fault belongs to the setting that somebody wrote, not to a default.

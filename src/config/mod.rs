@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod given_routes;
 mod inputs;
+mod listen;
 mod load;
 mod origin;
 mod parsers;
@@ -44,6 +45,7 @@ use crate::cache::{
 
 pub use error::{ConfigError, Errors};
 pub use inputs::Inputs;
+pub use listen::ListenAddress;
 pub use load::{Loaded, load};
 pub use origin::Source;
 pub use settings_reader::EffectiveSetting;
@@ -60,7 +62,9 @@ const NOTHING: &str = "none";
 pub struct Config {
     /// `production` hides upstream error bodies under `normalize_errors`.
     pub(crate) environment: String,
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: ListenAddress,
+    /// The mode of its file, if it is one.
+    pub(crate) listen_mode: u32,
     /// Whether other processes may listen there, too.
     pub(crate) listen_reuse: bool,
     /// How many threads serve connections; `None` for one a core.
@@ -113,7 +117,9 @@ pub(crate) struct UpstreamConfig {
 #[derive(Clone, Debug)]
 pub(crate) struct AdminConfig {
     /// `None` if it is `off`.
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<ListenAddress>,
+    /// The mode of its file, if it is one.
+    pub(crate) listen_mode: u32,
     /// The bearer token that every call needs.
     pub(crate) token: Option<Secret>,
     /// Further hosts that calls may name, besides the loopback ones.
@@ -123,7 +129,8 @@ pub(crate) struct AdminConfig {
 impl AdminConfig {
     /// The address, if other machines can reach it and no token is needed.
     pub(crate) fn exposed(&self) -> Option<SocketAddr> {
-        self.listen.filter(|address| self.token.is_none() && !address.ip().to_canonical().is_loopback())
+        let address = self.listen.as_ref()?.tcp()?;
+        (self.token.is_none() && !address.ip().to_canonical().is_loopback()).then_some(address)
     }
 }
 

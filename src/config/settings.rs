@@ -63,9 +63,11 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 54] = [
-    setting("listen", "Where clients connect: HOST:PORT.")
+pub(super) static SETTINGS: [Setting; 56] = [
+    setting("listen", "Where clients connect: HOST:PORT, or unix:PATH.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
+    setting("listen_mode", "Who may connect to such a file: its mode.")
+        .default("0660").restart(),
     setting("listen_reuse", "Whether the next sidecache may listen on the same address before this one ends, for restarts without a gap.")
         .default("false").restart(),
     setting("workers", "How many threads serve clients: a number, or \"auto\" for one on each core that the process may use.")
@@ -96,8 +98,10 @@ pub(super) static SETTINGS: [Setting; 54] = [
         .default("300s"),
     setting("upstream.idle_timeout", "Time between two chunks of a response.")
         .default("120s"),
-    setting("admin.listen", "The operators' listener: HOST:PORT, or \"off\".")
+    setting("admin.listen", "The operators' listener: HOST:PORT, unix:PATH, or \"off\".")
         .env("ADMIN_LISTEN").flag("--admin-listen").default("127.0.0.1:8081").restart(),
+    setting("admin.listen_mode", "Who may connect to such a file: its mode.")
+        .default("0660").restart(),
     setting("admin.token", "The bearer token that operators need; without one the listener must be loopback.")
         .env("ADMIN_TOKEN").secret(),
     setting("admin.hosts", "Names, besides the loopback ones, by which the admin listener may be called."),

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    net::SocketAddr,
+    net::IpAddr,
     pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -17,13 +17,14 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use tokio::{net::TcpStream, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Server,
     half_close::HalfCloseIo,
     idle::{Activity, AnswerGuard, ResponseGuard, Silence},
     lingering_close::LingeringIo,
+    stream::Stream,
     write_buffer::WriteBuffer,
 };
 use crate::{
@@ -46,8 +47,8 @@ impl Server {
     /// Serves one connection to its end.
     pub(super) async fn connection<H, F, B, E>(
         self,
-        stream: TcpStream,
-        peer: SocketAddr,
+        stream: Stream,
+        peer: IpAddr,
         slot: ConnectionSlot,
         handle: H,
     ) where
@@ -58,11 +59,13 @@ impl Server {
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
         // Without this, the system would hold back small writes, such as the events of a stream.
-        let _ = stream.set_nodelay(true);
+        if let Stream::Tcp(stream) = &stream {
+            let _ = stream.set_nodelay(true);
+        }
         // A token of its own: connections that look at one token wait for each other.
         let stop = self.stop.child_token();
         let activity = Arc::new(Activity::default());
-        let caller = Arc::new(Connection::new(peer.ip()));
+        let caller = Arc::new(Connection::new(peer));
         let service = {
             let activity = Arc::clone(&activity);
             let caller = Arc::clone(&caller);

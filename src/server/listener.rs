@@ -10,59 +10,148 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, TcpListener as StdTcpListener},
+    os::unix::net::UnixListener as StdUnixListener,
     time::Duration,
 };
 
-use socket2::SockRef;
-use tokio::net::TcpListener;
+use socket2::{SockRef, Socket};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use super::{
+    socket_file::{PendingFile, SocketFile},
+    stream::Stream,
+};
+use crate::config::ListenAddress;
 
 /// How long connections that have begun may take to be complete, where a next process takes over: some round trips.
 const COMPLETION: Duration = Duration::from_millis(250);
 
+/// How many connections may wait to be accepted. The system may allow fewer (`net.core.somaxconn`). If the queue is full,
+/// the client's system tries again only after a second.
+const BACKLOG: i32 = 4096;
+
+/// Who connects over a Unix socket has no address. It is a process of this machine.
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// A socket that accepts connections.
 #[derive(Debug)]
 pub struct Listener {
-    socket: TcpListener,
+    socket: ListenSocket,
+    /// Whether other processes may listen on its address, too.
     is_shared: bool,
+    /// Removed with the listener.
+    _file: Option<SocketFile>,
+}
+
+#[derive(Debug)]
+enum ListenSocket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
 impl From<TcpListener> for Listener {
     fn from(socket: TcpListener) -> Self {
-        Self { socket, is_shared: false }
+        Self { socket: ListenSocket::Tcp(socket), is_shared: false, _file: None }
     }
 }
 
 /// A connection that no runtime watches yet.
 #[derive(Debug)]
 pub(super) struct Accepted {
-    pub(super) stream: TcpStream,
-    pub(super) peer: SocketAddr,
+    stream: AcceptedStream,
+    /// The client's address.
+    pub(super) peer: IpAddr,
+}
+
+#[derive(Debug)]
+enum AcceptedStream {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Accepted {
+    /// Has the runtime that this is called in watch the socket.
+    pub(super) fn into_stream(self) -> io::Result<Stream> {
+        match self.stream {
+            AcceptedStream::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
+            AcceptedStream::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),
+        }
+    }
 }
 
 impl Listener {
-    /// A listener whose address other processes may listen on, too.
-    pub fn shared(socket: TcpListener) -> Self {
-        Self { socket, is_shared: true }
+    /// Lets clients connect to `socket`, which has its address.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn listen_tcp(socket: Socket, is_shared: bool) -> io::Result<Self> {
+        socket.listen(BACKLOG)?;
+        Ok(Self { is_shared, ..Self::inherited_tcp(socket.into())? })
     }
 
-    /// The address that it listens on.
+    /// Lets clients connect to a socket file.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn listen_unix(pending: PendingFile) -> io::Result<Self> {
+        let (socket, file) = pending.listen(BACKLOG)?;
+        Ok(Self { _file: Some(file), ..Self::inherited_unix(socket.into())? })
+    }
+
+    /// A listener that another process has made.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn inherited_tcp(socket: StdTcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket).map(Self::from)
+    }
+
+    /// As [`Self::inherited_tcp`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn inherited_unix(socket: StdUnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let socket = ListenSocket::Unix(UnixListener::from_std(socket)?);
+        Ok(Self { socket, is_shared: false, _file: None })
+    }
+
+    /// Where it listens.
     ///
     /// # Errors
     /// The system's, if it cannot say.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    pub(crate) fn address(&self) -> io::Result<ListenAddress> {
+        match (&self._file, &self.socket) {
+            (Some(file), _) => Ok(ListenAddress::Unix(file.path().to_owned())),
+            (None, ListenSocket::Tcp(socket)) => socket.local_addr().map(ListenAddress::Tcp),
+            (None, ListenSocket::Unix(socket)) => {
+                let address = socket.local_addr()?;
+                Ok(ListenAddress::Unix(address.as_pathname().map(Into::into).unwrap_or_default()))
+            }
+        }
     }
 
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
-        let (stream, peer) = self.socket.accept().await?;
-        Ok(Accepted { stream: stream.into_std()?, peer })
+        match &self.socket {
+            ListenSocket::Tcp(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                Ok(Accepted { stream: AcceptedStream::Tcp(stream.into_std()?), peer: peer.ip() })
+            }
+            ListenSocket::Unix(socket) => {
+                let (stream, _) = socket.accept().await?;
+                Ok(Accepted { stream: AcceptedStream::Unix(stream.into_std()?), peer: LOCAL })
+            }
+        }
     }
 
     /// Takes all new connections to its address from the other process that listens there. Where the system cannot
-    /// do that, both have their share.
-    pub fn take_over(&self) {
-        let _ = steer_here(&self.socket);
+    /// do that, both have their share. (A socket file has been replaced already.)
+    pub(crate) fn take_over(&self) {
+        if let ListenSocket::Tcp(socket) = &self.socket {
+            let _ = steer_here(socket);
+        }
     }
 
     /// How long to go on accepting before the end: connections that have begun must be complete.
@@ -75,10 +164,15 @@ impl Listener {
     /// # Errors
     /// If there is none.
     pub(super) fn accept_queued(&self) -> io::Result<Accepted> {
-        let (stream, peer) = SockRef::from(&self.socket).accept()?;
+        let (stream, peer) = match &self.socket {
+            ListenSocket::Tcp(socket) => SockRef::from(socket).accept()?,
+            ListenSocket::Unix(socket) => SockRef::from(socket).accept()?,
+        };
         stream.set_nonblocking(true)?;
-        let peer = peer.as_socket().ok_or(io::ErrorKind::Unsupported)?;
-        Ok(Accepted { stream: stream.into(), peer })
+        Ok(match peer.as_socket() {
+            Some(peer) => Accepted { stream: AcceptedStream::Tcp(stream.into()), peer: peer.ip() },
+            None => Accepted { stream: AcceptedStream::Unix(stream.into()), peer: LOCAL },
+        })
     }
 }
 
@@ -103,21 +197,37 @@ fn steer_here(_: &TcpListener) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::{
+        io::Read,
+        net::{SocketAddr, TcpStream},
+    };
 
-    use tokio::net::TcpSocket;
+    use socket2::{Domain, Type};
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
 
+    fn listen(address: SocketAddr, is_shared: bool) -> Listener {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_reuse_port(is_shared).expect("an option");
+        socket.bind(&address.into()).expect("an address");
+        Listener::listen_tcp(socket, is_shared).expect("a listener")
+    }
+
+    fn address(listener: &Listener) -> SocketAddr {
+        listener.address().expect("an address").tcp().expect("no file")
+    }
+
     #[tokio::test]
     async fn who_is_in_the_queue_is_accepted_before_the_end() {
-        let listener = Listener::from(TcpListener::bind("127.0.0.1:0").await.expect("a port"));
-        let mut client = TcpStream::connect(listener.address().expect("an address")).expect("a connection");
-        let Accepted { mut stream, peer } = listener.accept_queued().expect("it is in the queue");
-        assert_eq!(Ok(peer), client.local_addr().map_err(drop));
+        let listener = listen(([127, 0, 0, 1], 0).into(), false);
+        let mut client = TcpStream::connect(address(&listener)).expect("a connection");
+        let accepted = listener.accept_queued().expect("it is in the queue");
+        assert_eq!(accepted.peer, Ipv4Addr::LOCALHOST);
         assert_eq!(listener.accept_queued().expect_err("nobody else").kind(), io::ErrorKind::WouldBlock);
         drop(listener);
-        stream.write_all(b"served").expect("open");
+        let mut stream = accepted.into_stream().expect("a stream");
+        stream.write_all(b"served").await.expect("open");
         drop(stream);
         let mut received = String::new();
         client.read_to_string(&mut received).expect("no reset");
@@ -127,17 +237,11 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn the_next_process_takes_every_new_connection() {
-        let listen = |address: SocketAddr| {
-            let socket = TcpSocket::new_v4().expect("a socket");
-            socket.set_reuseport(true).expect("an option");
-            socket.bind(address).expect("an address that is shared");
-            Listener::shared(socket.listen(64).expect("a listener"))
-        };
-        let old = listen(([127, 0, 0, 1], 0).into());
-        let address = old.address().expect("an address");
+        let old = listen(([127, 0, 0, 1], 0).into(), true);
+        let address = address(&old);
         let connect = || TcpStream::connect(address).expect("a connection");
         let _before = connect();
-        let next = listen(address);
+        let next = listen(address, true);
         next.take_over();
         let _after: Vec<_> = (0..40).map(|_| connect()).collect();
         assert!(old.accept_queued().is_ok(), "who came before");

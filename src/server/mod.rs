@@ -14,9 +14,12 @@ mod heap_trim;
 mod idle;
 mod lingering_close;
 mod listener;
+mod socket_file;
+mod stream;
 mod workers;
 mod write_buffer;
 
+pub(crate) use self::socket_file::PendingFile;
 pub use self::{listener::Listener, workers::Workers};
 
 use std::{
@@ -29,7 +32,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use tokio::{
-    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
 };
@@ -80,7 +82,7 @@ impl Server {
         let permits = Arc::new(Semaphore::new(self.max_connections));
         let open = Arc::new(HeapTrim::default());
         let mut last_worker = 0;
-        let mut serve = |Accepted { stream, peer }, permit| {
+        let mut serve = |accepted: Accepted, permit| {
             let assignment = workers.assign(&mut last_worker);
             let runtime = assignment.runtime.clone();
             let slot = ConnectionSlot(Arc::new((permit, assignment)));
@@ -90,7 +92,8 @@ impl Server {
             let serving = async move {
                 let _counted = (counted, is_open);
                 // From here on, the worker's runtime watches the socket.
-                if let Ok(stream) = TcpStream::from_std(stream) {
+                let peer = accepted.peer;
+                if let Ok(stream) = accepted.into_stream() {
                     server.connection(stream, peer, slot, handle).await;
                 }
             };

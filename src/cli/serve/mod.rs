@@ -1,11 +1,12 @@
 //! `sidecache serve`: runs the proxy until a signal, and reloads its settings at each hangup.
 
 mod signals;
+mod systemd;
 
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::signals::Asked;
+use self::{signals::Asked, systemd::State};
 use super::{Exit, Flags, welcome};
 use crate::{
     app::{App, Reloader, lifecycle},
@@ -15,6 +16,10 @@ use crate::{
 };
 
 pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Exit {
+    let inherited = match systemd::sockets() {
+        Ok(inherited) => inherited,
+        Err(error) => return Exit::failure(error),
+    };
     let (log, _guard) = match log::init(&loaded.config.log) {
         Ok(log) => log,
         Err(error) => return Exit::failure(error),
@@ -26,7 +31,7 @@ pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Exit {
         "settings": settings(&loaded),
     });
     lifecycle(LogLevel::Info, "starting", start);
-    let app = match App::bind_with_log(loaded.config.clone(), Some(log.clone())).await {
+    let app = match App::bind_in(loaded.config.clone(), inherited, Some(log.clone())).await {
         Ok(app) => app,
         Err(error) => return Exit::failure(error),
     };
@@ -35,10 +40,16 @@ pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Exit {
     };
     welcome::print(&loaded, &app);
     log_ready(&app);
+    systemd::tell(State::Ready);
+    systemd::keep_watchdog();
     let flags = with_the_same_file(flags.clone(), &loaded);
     let reloads = tokio::spawn(reload_on(hangup, app.reloader(), log, loaded, flags));
+    let stop = async {
+        asked.stop.cancelled().await;
+        systemd::tell(State::Stopping);
+    };
     tokio::select! {
-        () = app.run(asked.stop.cancelled()) => {}
+        () = app.run(stop) => {}
         () = asked.cut.cancelled() => {
             lifecycle(LogLevel::Warning, "asked to stop again: what still runs is cut", json!({}));
         }
@@ -96,11 +107,14 @@ struct Reload {
 impl Reload {
     /// Settings with a fault change nothing.
     fn run(&mut self) -> ReloadOutcome {
+        systemd::tell(State::Reloading);
         self.log.reopen();
-        self.apply().inspect_err(|errors| {
+        let outcome = self.apply().inspect_err(|errors| {
             self.reloader.failed();
             lifecycle(LogLevel::Error, "reload failed: the old settings stay", json!({"errors": errors}));
-        })
+        });
+        systemd::tell(State::Ready);
+        outcome
     }
 
     fn apply(&mut self) -> ReloadOutcome {

@@ -9,3 +9,5 @@ mod metrics;
 mod money;
 mod recipes;
 mod suggest;
+mod systemd;
+mod unix_sockets;
