@@ -88,6 +88,7 @@ mod tests {
         AdminConfig {
             listen: None,
             listen_mode: 0o660,
+            tls: None,
             token: Some(Secret::new("t0ken")),
             hosts: vec!["ops.example".to_owned()],
         }

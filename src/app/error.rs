@@ -24,6 +24,9 @@ pub enum StartError {
     /// A file for the store's TLS connection cannot be read or used.
     #[error("{0}")]
     Store(OpenError),
+    /// A listener's certificate, or its key, is of no use.
+    #[error("{0}")]
+    Certificate(String),
     /// The system's certificates cannot be read.
     #[error(
         "the upstream is https:// and no root certificates were found ({0}); install ca-certificates, or name a bundle in SSL_CERT_FILE"

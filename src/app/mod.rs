@@ -4,6 +4,7 @@
 
 #![warn(missing_docs)]
 
+mod certificates;
 mod error;
 mod listen;
 mod run;
@@ -23,7 +24,10 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 
-use self::listen::{Address, Prepared, Turn};
+use self::{
+    certificates::Certificates,
+    listen::{Address, Prepared, Turn},
+};
 use crate::{
     cache::{key::namespace::Namespace, price::Prices},
     config::{Config, ListenAddress, LogLevel, StoreConfig},
@@ -39,7 +43,7 @@ use crate::{
         reload::{ReloadCall, Reloads},
         state::{Live, Shared},
     },
-    server::{Listener, Workers},
+    server::{CertificateError, Listener, Workers},
     store::{MemoryStore, OpenError, RedisClient, RedisStore, Store, StoreEvent},
     telemetry::{
         history::{Event, History},
@@ -57,6 +61,7 @@ pub struct App {
     proxy: Arc<Proxy>,
     listener: Listener,
     admin: Option<Turn<Listener>>,
+    certificates: Certificates,
     workers: Workers,
     /// A permit for each request to the upstream.
     permits: Arc<Semaphore>,
@@ -75,6 +80,7 @@ pub(crate) struct Inherited {
 pub struct Reloader {
     proxy: Arc<Proxy>,
     permits: Arc<Semaphore>,
+    certificates: Certificates,
 }
 
 impl App {
@@ -110,6 +116,9 @@ impl App {
             }
             None => admin_address(&config).map(|address| Turn::bind(address, replaces)).transpose()?,
         };
+        let stats = Arc::<Stats>::default();
+        let certificates = Certificates::open(&config, Arc::clone(&stats))
+            .map_err(|error| StartError::Certificate(error.to_string()))?;
         let count = config.workers.unwrap_or_else(cores);
         let workers = Workers::start(count).map_err(|source| StartError::Workers { count, source })?;
         let history = Arc::new(History::default());
@@ -127,7 +136,7 @@ impl App {
         let shared = Shared {
             namespace: Namespace::leak(&config.store.namespace),
             store,
-            stats: Arc::default(),
+            stats,
             history,
             watch: Arc::default(),
             accepted_credentials: AcceptedCredentials::default(),
@@ -146,7 +155,7 @@ impl App {
         let live =
             Live::new(config, Arc::clone(&shared), Arc::clone(&permits)).map_err(StartError::Certificates)?;
         let proxy = Proxy { shared, live: ArcSwap::from_pointee(live), health: Health::new(log) };
-        Ok(Self { proxy: Arc::new(proxy), listener, admin, workers, permits, tasks })
+        Ok(Self { proxy: Arc::new(proxy), listener, admin, certificates, workers, permits, tasks })
     }
 
     /// The address for clients.
@@ -167,7 +176,11 @@ impl App {
 
     /// A handle that replaces the settings later.
     pub fn reloader(&self) -> Reloader {
-        Reloader { proxy: Arc::clone(&self.proxy), permits: Arc::clone(&self.permits) }
+        Reloader {
+            proxy: Arc::clone(&self.proxy),
+            permits: Arc::clone(&self.permits),
+            certificates: self.certificates.clone(),
+        }
     }
 }
 
@@ -210,6 +223,8 @@ impl Reloader {
         let running = self.proxy.live.load_full();
         config.store = StoreConfig { max_entry: config.store.max_entry, ..running.config.store.clone() };
         config.listen = running.config.listen.clone();
+        config.tls = running.config.tls.clone();
+        config.admin.tls = running.config.admin.tls.clone();
         config.admin.listen = running.config.admin.listen.clone();
         config.limits.max_upstream_requests = running.config.limits.max_upstream_requests;
         if let Some(address) = config.admin.exposed() {
@@ -220,6 +235,7 @@ impl Reloader {
         count_in(&self.proxy.shared.stats, &live.config.prices)?;
         self.proxy.shared.store.set_max_entry(live.config.store.max_entry);
         self.proxy.live.store(Arc::new(live));
+        self.certificates.refresh();
         self.note(true);
         Ok(())
     }
@@ -243,6 +259,14 @@ fn count_in(stats: &Stats, prices: &Prices) -> Result<(), StartError> {
         counted: counted.as_str().to_owned(),
         new: new.map(|new| new.as_str().to_owned()).unwrap_or_default(),
     })
+}
+
+/// Whether the listeners' certificates can be used.
+///
+/// # Errors
+/// If a file is of no use.
+pub(crate) fn check_certificates(config: &Config) -> Result<(), CertificateError> {
+    Certificates::open(config, Arc::default()).map(|_| ())
 }
 
 /// Opens the store that the settings name. With Redis, it waits a moment for the connection; after that, the

@@ -18,9 +18,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{App, lifecycle, listen::Turn};
 use crate::{
     admin::{self, Admin},
-    config::LogLevel,
+    config::{ListenerUse, LogLevel},
     proxy::Proxy,
-    server::{Listener, Server, Workers},
+    server::{Listener, Preface, Server, Workers},
 };
 
 /// The most connections to the admin listener.
@@ -59,7 +59,7 @@ struct Running {
 
 impl Running {
     fn start(app: App) -> Self {
-        let App { proxy, listener, admin, workers, tasks, .. } = app;
+        let App { proxy, listener, admin, certificates, workers, tasks, .. } = app;
         let workers = Arc::new(workers);
         let stop = CancellationToken::new();
         let is_leaving = Arc::<AtomicBool>::default();
@@ -69,6 +69,7 @@ impl Running {
                 stats: Arc::clone(&proxy.shared.stats),
                 max_connections: live.config.limits.max_connections,
                 header_timeout: live.config.limits.header_timeout,
+                preface: Preface { certificate: certificates.of(ListenerUse::Clients) },
                 is_leaving: Arc::clone(&is_leaving),
                 stop: stop.clone(),
                 farewell: FAREWELL.min(live.config.drain_timeout / 2),
@@ -82,10 +83,13 @@ impl Running {
                 max_connections: MAX_ADMIN_CONNECTIONS,
                 stop: stop_admin.clone(),
                 tasks: admin_tasks.clone(),
+                preface: Preface { certificate: certificates.of(ListenerUse::Admin) },
                 ..server.clone()
             };
             serve_operators(&proxy, server, listener);
         }
+        let watching = stop.clone();
+        tokio::spawn(async move { watching.run_until_cancelled(certificates.watch()).await });
         let handler = Arc::clone(&proxy);
         let accepting = tokio::spawn(server.run(listener, Arc::clone(&workers), move |request, caller| {
             Arc::clone(&handler).handle(request, caller)

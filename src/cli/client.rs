@@ -81,7 +81,7 @@ pub(super) fn listener_url(text: &str) -> Result<String, String> {
 pub(super) fn admin_url(url: Option<&str>, config: &Config) -> Result<String, String> {
     match (url, &config.admin.listen) {
         (Some(url), _) => Ok(url.to_owned()),
-        (None, Some(address)) => local_url(address, "--admin"),
+        (None, Some(address)) => local_url(address, config.admin.tls.is_some(), "--admin"),
         (None, None) => Err("admin.listen is off here: name the admin listener with --admin URL".to_owned()),
     }
 }
@@ -90,7 +90,7 @@ pub(super) fn admin_url(url: Option<&str>, config: &Config) -> Result<String, St
 ///
 /// # Errors
 /// A text for the user, if there is none.
-pub(super) fn local_url(address: &ListenAddress, flag: &str) -> Result<String, String> {
+pub(super) fn local_url(address: &ListenAddress, is_tls: bool, flag: &str) -> Result<String, String> {
     let Some(mut address) = address.tcp() else {
         return Err(format!(
             "{address} is a socket file, which this command cannot call: use curl --unix-socket, or name a URL with {flag}"
@@ -102,7 +102,8 @@ pub(super) fn local_url(address: &ListenAddress, flag: &str) -> Result<String, S
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    Ok(format!("http://{address}"))
+    let scheme = if is_tls { "https" } else { "http" };
+    Ok(format!("{scheme}://{address}"))
 }
 
 /// Which running sidecache is called.

@@ -21,6 +21,7 @@ use super::{
     routes::{self, Common},
     settings::{SETTINGS, Setting},
     settings_reader::{EffectiveSetting, SettingsReader},
+    tls::{ListenerUse, TlsFiles},
     units,
     value::{BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SIZE, TEXT, TIMEOUT, WORKERS},
 };
@@ -127,6 +128,7 @@ fn config(
     let drain_timeout = reader.need("drain_timeout", &DURATION);
     let upstream = upstream(reader);
     let admin = admin(reader);
+    let tls = TlsFiles::read(reader, ListenerUse::Clients);
     let store = store(reader);
     let log = log(reader);
     let normalize_errors = reader.need("errors.normalize", &BOOL);
@@ -153,6 +155,7 @@ fn config(
         workers: workers?,
         upstream: upstream?,
         admin: admin?,
+        tls,
         store: store?,
         ttls: common.ttls,
         routes,
@@ -211,9 +214,10 @@ fn upstream(reader: &mut SettingsReader) -> Option<UpstreamConfig> {
 fn admin(reader: &mut SettingsReader) -> Option<AdminConfig> {
     let listen = reader.need("admin.listen", &ADDRESS_OR_OFF);
     let listen_mode = reader.need("admin.listen_mode", &FILE_MODE);
+    let tls = TlsFiles::read(reader, ListenerUse::Admin);
     let token = reader.take("admin.token", &TOKEN);
     let hosts = reader.take("admin.hosts", &HOSTS).unwrap_or_default();
-    let admin = AdminConfig { listen: listen?, listen_mode: listen_mode?, token, hosts };
+    let admin = AdminConfig { listen: listen?, listen_mode: listen_mode?, tls, token, hosts };
     if let Some(address) = admin.exposed()
         // A wrong token is reported by itself.
         && !reader.is_given("admin.token")

@@ -29,6 +29,7 @@ mod suggest;
 mod table_reader;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub(crate) mod units;
 mod value;
 
@@ -53,6 +54,7 @@ pub use settings_reader::EffectiveSetting;
 pub(crate) use load::{changed, restart_only};
 pub(crate) use parsers::parse_http_url;
 pub(crate) use presets::{PRESETS, covering, preset, preset_paths};
+pub(crate) use tls::{ListenerUse, TlsFiles};
 
 /// How a setting without a value is shown.
 const NOTHING: &str = "none";
@@ -71,6 +73,8 @@ pub struct Config {
     pub(crate) workers: Option<NonZeroUsize>,
     pub(crate) upstream: UpstreamConfig,
     pub(crate) admin: AdminConfig,
+    /// The files for clients over TLS.
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) store: StoreConfig,
     /// For routes that set no TTL.
     pub(crate) ttls: KindTtls,
@@ -120,6 +124,8 @@ pub(crate) struct AdminConfig {
     pub(crate) listen: Option<ListenAddress>,
     /// The mode of its file, if it is one.
     pub(crate) listen_mode: u32,
+    /// The files for operators over TLS.
+    pub(crate) tls: Option<TlsFiles>,
     /// The bearer token that every call needs.
     pub(crate) token: Option<Secret>,
     /// Further hosts that calls may name, besides the loopback ones.

@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 56] = [
+pub(super) static SETTINGS: [Setting; 62] = [
     setting("listen", "Where clients connect: HOST:PORT, or unix:PATH.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("listen_mode", "Who may connect to such a file: its mode.")
@@ -102,9 +102,21 @@ pub(super) static SETTINGS: [Setting; 56] = [
         .env("ADMIN_LISTEN").flag("--admin-listen").default("127.0.0.1:8081").restart(),
     setting("admin.listen_mode", "Who may connect to such a file: its mode.")
         .default("0660").restart(),
+    setting("admin.tls_cert", "The certificate for operators over TLS, a file in PEM, read again when it changes; with admin.tls_key.")
+        .restart(),
+    setting("admin.tls_key", "Its private key, a file in PEM.")
+        .restart(),
+    setting("admin.tls_client_ca", "The authorities that vouch for operators, who then need a certificate: a file in PEM.")
+        .restart(),
     setting("admin.token", "The bearer token that operators need; without one the listener must be loopback.")
         .env("ADMIN_TOKEN").secret(),
     setting("admin.hosts", "Names, besides the loopback ones, by which the admin listener may be called."),
+    setting("tls.cert", "The certificate for clients over TLS, a file in PEM, read again when it changes; with tls.key.")
+        .restart(),
+    setting("tls.key", "Its private key, a file in PEM.")
+        .restart(),
+    setting("tls.client_ca", "The authorities that vouch for clients, who then need a certificate: a file in PEM.")
+        .restart(),
     setting("store.redis", "Redis: redis://, rediss:// or unix://; without a URL, this process keeps the answers.")
         .env("REDIS_URL").flag("--redis").restart(),
     setting("store.redis_ca", "The authorities that vouch for Redis, a file in PEM; the system's where there is none.")

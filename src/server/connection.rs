@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    net::IpAddr,
     pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -28,7 +27,7 @@ use super::{
     write_buffer::WriteBuffer,
 };
 use crate::{
-    http::guarded::Guarded,
+    http::{forwarded::Peer, guarded::Guarded},
     request::{
         client_body::ClientBody,
         connection::{Connection, ConnectionSlot},
@@ -48,7 +47,7 @@ impl Server {
     pub(super) async fn connection<H, F, B, E>(
         self,
         stream: Stream,
-        peer: IpAddr,
+        peer: Peer,
         slot: ConnectionSlot,
         handle: H,
     ) where
@@ -58,10 +57,6 @@ impl Server {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
     {
-        // Without this, the system would hold back small writes, such as the events of a stream.
-        if let Stream::Tcp(stream) = &stream {
-            let _ = stream.set_nodelay(true);
-        }
         // A token of its own: connections that look at one token wait for each other.
         let stop = self.stop.child_token();
         let activity = Arc::new(Activity::default());

@@ -74,7 +74,11 @@ impl Accepted {
     /// Has the runtime that this is called in watch the socket.
     pub(super) fn into_stream(self) -> io::Result<Stream> {
         match self.stream {
-            AcceptedStream::Tcp(stream) => TcpStream::from_std(stream).map(Stream::Tcp),
+            AcceptedStream::Tcp(stream) => {
+                // Without this, the system would hold back small writes, such as the events of a stream.
+                let _ = stream.set_nodelay(true);
+                TcpStream::from_std(stream).map(Stream::Tcp)
+            }
             AcceptedStream::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),
         }
     }

@@ -8,19 +8,24 @@
 //! runtime, and one timer a connection for all its heads. They saved other threads wake-ups and locks; now they saved
 //! 2 and 1 % of a hit's instructions, and nothing that its rate showed.
 
+mod certificate;
 mod connection;
 mod half_close;
 mod heap_trim;
 mod idle;
 mod lingering_close;
 mod listener;
+mod preface;
 mod socket_file;
 mod stream;
 mod workers;
 mod write_buffer;
 
-pub(crate) use self::socket_file::PendingFile;
-pub use self::{listener::Listener, workers::Workers};
+pub(crate) use self::{
+    certificate::{Certificate, CertificateError},
+    socket_file::PendingFile,
+};
+pub use self::{listener::Listener, preface::Preface, workers::Workers};
 
 use std::{
     future::Future,
@@ -58,6 +63,8 @@ pub struct Server {
     pub max_connections: usize,
     /// How long a request's head may take to arrive.
     pub header_timeout: Duration,
+    /// What comes before HTTP.
+    pub preface: Preface,
     /// Once set, each answer over HTTP/1 closes its connection: the client's next request goes elsewhere.
     pub is_leaving: Arc<AtomicBool>,
     /// Once cancelled, nothing more is accepted, and each connection closes after its current request.
@@ -93,7 +100,8 @@ impl Server {
                 let _counted = (counted, is_open);
                 // From here on, the worker's runtime watches the socket.
                 let peer = accepted.peer;
-                if let Ok(stream) = accepted.into_stream() {
+                let Ok(stream) = accepted.into_stream() else { return };
+                if let Some((stream, peer)) = server.open(stream, peer).await {
                     server.connection(stream, peer, slot, handle).await;
                 }
             };

@@ -107,7 +107,7 @@ impl Run {
         let file = &arguments.file;
         let url = match &arguments.proxy {
             Some(url) => url.clone(),
-            None => local_url(&config.listen, "--proxy")?,
+            None => local_url(&config.listen, config.tls.is_some(), "--proxy")?,
         };
         let client = Client::new(&url, arguments.concurrency.get())?;
         // As a JSON string, a body takes up to twice its bytes, unless it has control characters.

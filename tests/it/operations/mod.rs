@@ -10,4 +10,5 @@ mod money;
 mod recipes;
 mod suggest;
 mod systemd;
+mod tls;
 mod unix_sockets;
