@@ -19,8 +19,9 @@ use super::{App, lifecycle, listen::Turn};
 use crate::{
     admin::{self, Admin},
     config::{ListenerUse, LogLevel},
+    http::forwarded::is_trusted,
     proxy::Proxy,
-    server::{Listener, Preface, Server, Workers},
+    server::{Listener, Preface, Proxies, Server, Workers},
 };
 
 /// The most connections to the admin listener.
@@ -69,7 +70,10 @@ impl Running {
                 stats: Arc::clone(&proxy.shared.stats),
                 max_connections: live.config.limits.max_connections,
                 header_timeout: live.config.limits.header_timeout,
-                preface: Preface { certificate: certificates.of(ListenerUse::Clients) },
+                preface: Preface {
+                    proxies: live.config.proxy_protocol.then(|| proxies(&proxy)),
+                    certificate: certificates.of(ListenerUse::Clients),
+                },
                 is_leaving: Arc::clone(&is_leaving),
                 stop: stop.clone(),
                 farewell: FAREWELL.min(live.config.drain_timeout / 2),
@@ -83,7 +87,7 @@ impl Running {
                 max_connections: MAX_ADMIN_CONNECTIONS,
                 stop: stop_admin.clone(),
                 tasks: admin_tasks.clone(),
-                preface: Preface { certificate: certificates.of(ListenerUse::Admin) },
+                preface: Preface { proxies: None, certificate: certificates.of(ListenerUse::Admin) },
                 ..server.clone()
             };
             serve_operators(&proxy, server, listener);
@@ -146,6 +150,12 @@ impl Running {
             workers.stop().await;
         }
     }
+}
+
+/// Those who name their clients: the trusted ones of the settings in force.
+fn proxies(proxy: &Arc<Proxy>) -> Proxies {
+    let proxy = Arc::clone(proxy);
+    Proxies::new(move |peer| is_trusted(&proxy.live.load().config.trusted_proxies, peer))
 }
 
 /// Serves the admin listener on the runtime that this is called in: operators' calls delay no client.

@@ -124,6 +124,13 @@ fn config(
     let epoch = reader.take("epoch", &TEXT);
     let presets = reader.take("presets", &presets::NAMES).unwrap_or_default();
     let trusted_proxies = reader.take("trusted_proxies", &NETWORKS).unwrap_or_default();
+    let proxy_protocol = reader.need("proxy_protocol", &BOOL);
+    if proxy_protocol == Some(true) && !reader.is_given("trusted_proxies") {
+        reader.fault(
+            "proxy_protocol",
+            "needs trusted_proxies: without them, every connection would be refused",
+        );
+    }
     let drain_delay = reader.need("drain_delay", &DURATION);
     let drain_timeout = reader.need("drain_timeout", &DURATION);
     let upstream = upstream(reader);
@@ -165,6 +172,7 @@ fn config(
         shared_auth_ttl: shared_auth_ttl?,
         trusted_proxies,
         log: log?,
+        proxy_protocol: proxy_protocol?,
         limits: limits?,
         coalesce: coalesce?,
         insight_memory: insight_memory?,

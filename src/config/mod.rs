@@ -90,6 +90,8 @@ pub struct Config {
     pub(crate) shared_auth_ttl: Duration,
     /// Peers whose `X-Forwarded-*` counts.
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Whether they name their clients by the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
     pub(crate) log: LogConfig,
     pub(crate) limits: Limits,
     pub(crate) coalesce: CoalesceConfig,

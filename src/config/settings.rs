@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 62] = [
+pub(super) static SETTINGS: [Setting; 63] = [
     setting("listen", "Where clients connect: HOST:PORT, or unix:PATH.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("listen_mode", "Who may connect to such a file: its mode.")
@@ -84,6 +84,8 @@ pub(super) static SETTINGS: [Setting; 62] = [
     setting("presets", "The services whose routes are built in and wanted: \"lightrag\" and so on; `sidecache presets` lists them.")
         .env("CACHE_PRESETS").flag("--preset"),
     setting("trusted_proxies", "Peers, addresses and networks, whose X-Forwarded-* and Forwarded are believed."),
+    setting("proxy_protocol", "Whether trusted proxies name their clients by the PROXY protocol, version 1 or 2; others are refused then.")
+        .default("false").restart(),
     setting("drain_delay", "How long readiness is 503 before the listener closes.")
         .default("0s"),
     setting("drain_timeout", "How long running requests may take to finish once the listener is closed.")

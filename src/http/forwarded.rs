@@ -39,7 +39,7 @@ impl Peer {
     }
 }
 
-fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
+pub(crate) fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     trusted.iter().any(|net| net.contains(&address))
 }

@@ -16,6 +16,7 @@ mod idle;
 mod lingering_close;
 mod listener;
 mod preface;
+mod proxy_protocol;
 mod socket_file;
 mod stream;
 mod workers;
@@ -23,6 +24,7 @@ mod write_buffer;
 
 pub(crate) use self::{
     certificate::{Certificate, CertificateError},
+    proxy_protocol::Proxies,
     socket_file::PendingFile,
 };
 pub use self::{listener::Listener, preface::Preface, workers::Workers};

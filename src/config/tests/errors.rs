@@ -333,6 +333,10 @@ fn settings_that_do_not_fit_together() {
             "listen: is the same address as admin.listen (127.0.0.1:8081); give each its own port",
         ),
         (
+            "proxy_protocol = true",
+            "proxy_protocol: needs trusted_proxies: without them, every connection would be refused",
+        ),
+        (
             "admin.listen = \"unix:/run/a.sock\"\nlisten = \"unix:///run/a.sock\"",
             "admin.listen: is the same address as listen (unix:/run/a.sock); give each its own port",
         ),
