@@ -15,7 +15,7 @@ use super::{
     origin::Source,
     parsers::{
         ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_LEVEL, NAMESPACE, NETWORKS, PATH,
-        REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
+        READY, REDIS_URL, SCOPE, TOKEN, UPSTREAM_URL,
     },
     presets, prices,
     routes::{self, Common},
@@ -140,6 +140,7 @@ fn config(
     let log = log(reader);
     let normalize_errors = reader.need("errors.normalize", &BOOL);
     let health_path = reader.need("health.path", &HEALTH_PATH);
+    let ready = reader.need("health.ready", &READY);
     let limits = limits(reader);
     let coalesce = coalesce(reader);
     let insight_memory = reader.need("insight.memory", &BOUND);
@@ -171,8 +172,8 @@ fn config(
         epoch,
         shared_auth_ttl: shared_auth_ttl?,
         trusted_proxies,
-        log: log?,
         proxy_protocol: proxy_protocol?,
+        log: log?,
         limits: limits?,
         coalesce: coalesce?,
         insight_memory: insight_memory?,
@@ -180,6 +181,7 @@ fn config(
         drain_timeout: drain_timeout?,
         normalize_errors: normalize_errors?,
         health_path: health_path?,
+        ready: ready?,
     })
 }
 

@@ -104,6 +104,19 @@ pub struct Config {
     /// Whether upstream errors take sidecache's form.
     pub(crate) normalize_errors: bool,
     pub(crate) health_path: String,
+    /// What takes readiness away.
+    pub(crate) ready: Vec<Readiness>,
+}
+
+/// Something that takes readiness away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// This process drains.
+    Draining,
+    /// The upstream is out of reach.
+    Upstream,
+    /// The store is out of reach.
+    Store,
 }
 
 /// The upstream's settings.

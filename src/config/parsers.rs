@@ -7,10 +7,10 @@ use ipnet::IpNet;
 use redis::IntoConnectionInfo;
 
 use super::{
-    LogLevel, Secret,
+    LogLevel, Readiness, Secret,
     quote::quote,
     suggest::closest,
-    value::{Format, TEXT, Value, join, list_of, one_of},
+    value::{Format, TEXT, Value, join, list_of, one_of, refuse_repeats},
 };
 use crate::{
     cache::{encryption::EncryptionKey, route::Scope},
@@ -274,6 +274,19 @@ pub(super) const HEALTH_PATH: Format<String> = Format {
         }
     },
     show: String::clone,
+};
+
+const READINESS: [(&str, Readiness); 3] =
+    [("draining", Readiness::Draining), ("upstream", Readiness::Upstream), ("store", Readiness::Store)];
+
+/// What takes readiness away.
+pub(super) const READY: Format<Vec<Readiness>> = Format {
+    parse: |value| {
+        let names = value.texts("a list of draining, upstream and store")?;
+        refuse_repeats(&names)?;
+        names.into_iter().map(|name| one_of(&Value::Text(name.to_owned()), &READINESS)).collect()
+    },
+    show: |ready| show_list(READINESS.iter().filter(|(_, own)| ready.contains(own)).map(|(name, _)| name)),
 };
 
 fn show_list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {

@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 63] = [
+pub(super) static SETTINGS: [Setting; 64] = [
     setting("listen", "Where clients connect: HOST:PORT, or unix:PATH.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("listen_mode", "Who may connect to such a file: its mode.")
@@ -169,6 +169,8 @@ pub(super) static SETTINGS: [Setting; 63] = [
         .default("false"),
     setting("health.path", "The path of the health page.")
         .default("/health"),
+    setting("health.ready", "What makes /health/ready a 503: \"draining\", \"upstream\" or \"store\" out of reach.")
+        .default("draining"),
     setting("limits.max_body", "The largest request body on a cacheable route; other routes stream without limit.")
         .default("32MiB"),
     setting("limits.max_connections", "Open client connections; the next one waits.")

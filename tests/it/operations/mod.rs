@@ -7,6 +7,7 @@ mod lifecycle;
 mod logs;
 mod metrics;
 mod money;
+mod readiness;
 mod recipes;
 mod suggest;
 mod systemd;
