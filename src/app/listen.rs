@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{StartError, lifecycle};
 use crate::{
-    config::{ListenAddress, LogLevel},
+    config::{Config, ListenAddress, LogLevel},
     server::{Listener, PendingFile},
 };
 
@@ -102,7 +102,7 @@ fn bind_unix(path: &Path, mode: u32, is_shared: bool) -> io::Result<(Bound, bool
 }
 
 /// Tells operators that another process listens on the same address: they may not have meant it.
-pub(super) fn tell_of_other(address: &ListenAddress) {
+fn tell_of_other(address: &ListenAddress) {
     lifecycle(
         LogLevel::Warning,
         &format!("another process listens on {address}, too: new connections come here from now on"),
@@ -179,4 +179,70 @@ impl Turn<Listener> {
 
 fn is_taken(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
+}
+
+/// Listeners that another process has made, such as systemd.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited {
+    pub(crate) listener: Option<Listener>,
+    pub(crate) admin: Option<Listener>,
+}
+
+/// Both listeners before anybody may connect.
+pub(super) struct Listeners {
+    clients: Prepared,
+    admin: Option<Turn<Prepared>>,
+}
+
+impl Listeners {
+    /// Takes what was handed over, and binds the rest. What was handed over counts in place of the settings.
+    pub(super) fn prepare(config: &mut Config, inherited: Inherited) -> Result<Self, StartError> {
+        let clients = match inherited.listener {
+            Some(listener) => Prepared::Inherited(listener),
+            None => Prepared::Bound(client_address(config).bind()?),
+        };
+        let Some(admin) = inherited.admin else {
+            let replaces = clients.has_other();
+            let admin = admin_address(config).map(|address| Turn::bind(address, replaces)).transpose()?;
+            return Ok(Self { clients, admin });
+        };
+        config.admin.listen = admin.address().ok();
+        match config.admin.exposed() {
+            Some(address) => Err(StartError::OpenAdmin(address)),
+            None => Ok(Self { clients, admin: Some(Turn::Now(Prepared::Inherited(admin))) }),
+        }
+    }
+
+    /// Lets everybody connect.
+    pub(super) fn open(self, config: &mut Config) -> Result<(Listener, Option<Turn<Listener>>), StartError> {
+        let replaces = self.clients.has_other();
+        let listener = self.clients.listen()?;
+        // Where the system chose the port, the page tells this one.
+        if let Ok(address) = listener.address() {
+            config.listen = address;
+        }
+        if replaces {
+            listener.take_over();
+            tell_of_other(&config.listen);
+        }
+        Ok((listener, self.admin.map(Turn::listen).transpose()?))
+    }
+}
+
+fn client_address(config: &Config) -> Address {
+    Address {
+        address: config.listen.clone(),
+        mode: config.listen_mode,
+        setting: "--listen (LISTEN)",
+        is_shared: config.listen_reuse,
+    }
+}
+
+fn admin_address(config: &Config) -> Option<Address> {
+    Some(Address {
+        address: config.admin.listen.clone()?,
+        mode: config.admin.listen_mode,
+        setting: "--admin-listen (ADMIN_LISTEN, `off` for none)",
+        is_shared: false,
+    })
 }

@@ -7,9 +7,11 @@
 mod certificates;
 mod error;
 mod listen;
+mod reload;
 mod run;
 
-pub use self::error::StartError;
+pub(crate) use self::listen::Inherited;
+pub use self::{error::StartError, reload::Reloader};
 
 use std::{
     io,
@@ -21,12 +23,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use self::{
     certificates::Certificates,
-    listen::{Address, Prepared, Turn},
+    listen::{Listeners, Turn},
 };
 use crate::{
     cache::{key::namespace::Namespace, price::Prices},
@@ -40,7 +42,7 @@ use crate::{
         invalidate::settling::Settling,
         not_stored::NotStored,
         passthrough::preset_hint::PresetHint,
-        reload::{ReloadCall, Reloads},
+        reload::Reloads,
         state::{Live, Shared},
     },
     server::{CertificateError, Listener, Workers},
@@ -68,21 +70,6 @@ pub struct App {
     tasks: TaskTracker,
 }
 
-/// Listeners that another process has made, such as systemd.
-#[derive(Debug, Default)]
-pub(crate) struct Inherited {
-    pub(crate) listener: Option<Listener>,
-    pub(crate) admin: Option<Listener>,
-}
-
-/// Replaces the settings of a running [`App`].
-#[derive(Clone, Debug)]
-pub struct Reloader {
-    proxy: Arc<Proxy>,
-    permits: Arc<Semaphore>,
-    certificates: Certificates,
-}
-
 impl App {
     /// Builds what `config` asks for, and binds its listeners. Nothing is answered before [`App::run`].
     ///
@@ -100,22 +87,7 @@ impl App {
     ) -> Result<Self, StartError> {
         // A taken address is reported at once. But nobody may connect yet: the connection would wait for the
         // store.
-        let Inherited { listener, admin } = inherited;
-        let listener = match listener {
-            Some(listener) => Prepared::Inherited(listener),
-            None => Prepared::Bound(client_address(&config).bind()?),
-        };
-        let replaces = listener.has_other();
-        let admin = match admin {
-            Some(admin) => {
-                config.admin.listen = admin.address().ok();
-                if let Some(address) = config.admin.exposed() {
-                    return Err(StartError::OpenAdmin(address));
-                }
-                Some(Turn::Now(Prepared::Inherited(admin)))
-            }
-            None => admin_address(&config).map(|address| Turn::bind(address, replaces)).transpose()?,
-        };
+        let listeners = Listeners::prepare(&mut config, inherited)?;
         let stats = Arc::<Stats>::default();
         let certificates = Certificates::open(&config, Arc::clone(&stats))
             .map_err(|error| StartError::Certificate(error.to_string()))?;
@@ -124,14 +96,7 @@ impl App {
         let history = Arc::new(History::default());
         let on_event = marking(Arc::clone(&history));
         let store = open_store(&config.store, on_event).await.map_err(StartError::Store)?;
-        let listener = listener.listen()?;
-        // Where the system chose the port, the page tells this one.
-        config.listen = listener.address().unwrap_or(config.listen);
-        if replaces {
-            listener.take_over();
-            listen::tell_of_other(&config.listen);
-        }
-        let admin = admin.map(Turn::listen).transpose()?;
+        let (listener, admin) = listeners.open(&mut config)?;
         let tasks = TaskTracker::new();
         let shared = Shared {
             namespace: Namespace::leak(&config.store.namespace),
@@ -184,72 +149,9 @@ impl App {
     }
 }
 
-fn client_address(config: &Config) -> Address {
-    Address {
-        address: config.listen.clone(),
-        mode: config.listen_mode,
-        setting: "--listen (LISTEN)",
-        is_shared: config.listen_reuse,
-    }
-}
-
-fn admin_address(config: &Config) -> Option<Address> {
-    Some(Address {
-        address: config.admin.listen.clone()?,
-        mode: config.admin.listen_mode,
-        setting: "--admin-listen (ADMIN_LISTEN, `off` for none)",
-        is_shared: false,
-    })
-}
-
 /// How many cores the process may use: its affinity and its cgroup's quota count.
 fn cores() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-impl Reloader {
-    /// The reloads that operators ask for on the admin listener.
-    pub(crate) fn calls(&self) -> mpsc::Receiver<ReloadCall> {
-        self.proxy.shared.reloads.listen()
-    }
-
-    /// Applies `config`, except for the settings that need a restart.
-    ///
-    /// # Errors
-    /// [`StartError`], if the upstream's settings cannot be used, the running admin listener would be open to all, or
-    /// the prices are in another currency than before. The old settings stay then.
-    pub fn reload(&self, mut config: Config) -> Result<(), StartError> {
-        // The running store, listeners and permits are those of the old settings.
-        let running = self.proxy.live.load_full();
-        config.store = StoreConfig { max_entry: config.store.max_entry, ..running.config.store.clone() };
-        config.listen = running.config.listen.clone();
-        config.tls = running.config.tls.clone();
-        config.admin.tls = running.config.admin.tls.clone();
-        config.admin.listen = running.config.admin.listen.clone();
-        config.limits.max_upstream_requests = running.config.limits.max_upstream_requests;
-        if let Some(address) = config.admin.exposed() {
-            return Err(StartError::Exposed(address));
-        }
-        let shared = Arc::clone(&self.proxy.shared);
-        let live = Live::new(config, shared, Arc::clone(&self.permits)).map_err(StartError::Certificates)?;
-        count_in(&self.proxy.shared.stats, &live.config.prices)?;
-        self.proxy.shared.store.set_max_entry(live.config.store.max_entry);
-        self.proxy.live.store(Arc::new(live));
-        self.certificates.refresh();
-        self.note(true);
-        Ok(())
-    }
-
-    /// Notes that the settings could not be replaced.
-    pub(crate) fn failed(&self) {
-        self.note(false);
-    }
-
-    fn note(&self, success: bool) {
-        let event = if success { Event::Reloaded } else { Event::ReloadFailed };
-        self.proxy.shared.stats.reloaded(success);
-        self.proxy.shared.history.mark(event, SystemTime::now());
-    }
 }
 
 /// Counts money in the currency of `prices` from now on.

@@ -107,8 +107,8 @@ fn restarts_under_load_refuse_nobody_and_cut_nothing() {
         for client in clients {
             client.await.expect("every answer came");
         }
-        let (answers, slowest) = (&seen.answers, seen.slowest.lock().expect("no panic"));
-        let answers = answers.load(Ordering::Relaxed);
+        let answers = seen.answers.load(Ordering::Relaxed);
+        let slowest = *seen.slowest.lock().expect("no panic");
         measured(format_args!(
             "{restarts} restarts, {answers} answers to 8 clients, none refused or cut; slowest {slowest:.1?}"
         ));
