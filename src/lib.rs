@@ -115,7 +115,7 @@ pub mod internals {
         }
     }
     pub mod server {
-        pub use crate::server::{Server, Workers};
+        pub use crate::server::{Listener, Preface, Server, Workers};
     }
     pub mod store {
         pub use crate::store::{

@@ -85,7 +85,13 @@ mod tests {
     }
 
     fn config() -> AdminConfig {
-        AdminConfig { listen: None, token: Some(Secret::new("t0ken")), hosts: vec!["ops.example".to_owned()] }
+        AdminConfig {
+            listen: None,
+            listen_mode: 0o660,
+            tls: None,
+            token: Some(Secret::new("t0ken")),
+            hosts: vec!["ops.example".to_owned()],
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use super::Exit;
 use crate::{
-    app::{log_store_event, open_store, start_checks::clock_warning},
+    app::{check_certificates, log_store_event, open_store, start_checks::clock_warning},
     cache::price::{Price, Prices},
     config::{ConfigError, Errors, Loaded},
     proxy::upstream::Upstream,
@@ -19,6 +19,9 @@ pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
             return Exit::misconfigured(&Errors(vec![ConfigError::new(source, setting, &reason)]));
         }
     };
+    if let Err(error) = check_certificates(&loaded.config) {
+        return Exit::failure(error);
+    }
     let mut exit = Exit::success(settings_and_routes(loaded));
     let mut warnings = [settings_without_effect(loaded), unreachable_services(loaded, &store).await].concat();
     warnings.extend(clock_warning(&store).await);

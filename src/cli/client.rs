@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
-    config::{Config, UpstreamConfig, parse_http_url},
+    config::{Config, ListenAddress, UpstreamConfig, parse_http_url},
     http::headers::media_type,
     proxy::{
         body::RequestBody,
@@ -34,12 +34,12 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client of the listener at `url`, or else at `address`, with at most `concurrency` requests at once.
+    /// A client of the listener at `url`, with at most `concurrency` requests at once.
     ///
     /// # Errors
     /// A text for the user, if the URL is wrong, or the system's certificates cannot be read.
-    pub(super) fn new(url: Option<&str>, address: SocketAddr, concurrency: usize) -> Result<Self, String> {
-        let url = parse_http_url(url.unwrap_or(&local_url(address)))?;
+    pub(super) fn new(url: &str, concurrency: usize) -> Result<Self, String> {
+        let url = parse_http_url(url)?;
         let config = UpstreamConfig {
             url,
             preserve_host: false,
@@ -75,20 +75,35 @@ pub(super) fn listener_url(text: &str) -> Result<String, String> {
 }
 
 /// The URL of the admin listener that `url` names, or else the configuration.
-pub(super) fn admin_url(url: Option<&str>, config: &Config) -> String {
-    url.map_or_else(|| config.admin.listen.map(local_url).unwrap_or_default(), str::to_owned)
+///
+/// # Errors
+/// A text for the user, if there is none.
+pub(super) fn admin_url(url: Option<&str>, config: &Config) -> Result<String, String> {
+    match (url, &config.admin.listen) {
+        (Some(url), _) => Ok(url.to_owned()),
+        (None, Some(address)) => local_url(address, config.admin.tls.is_some(), "--admin"),
+        (None, None) => Err("admin.listen is off here: name the admin listener with --admin URL".to_owned()),
+    }
 }
 
-/// The URL at which this machine can reach a listener's address.
-fn local_url(address: SocketAddr) -> String {
-    let mut address = address;
+/// The URL at which this machine can reach a listener's address; `flag` names another one.
+///
+/// # Errors
+/// A text for the user, if there is none.
+pub(super) fn local_url(address: &ListenAddress, is_tls: bool, flag: &str) -> Result<String, String> {
+    let Some(mut address) = address.tcp() else {
+        return Err(format!(
+            "{address} is a socket file, which this command cannot call: use curl --unix-socket, or name a URL with {flag}"
+        ));
+    };
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
         });
     }
-    format!("http://{address}")
+    let scheme = if is_tls { "https" } else { "http" };
+    Ok(format!("{scheme}://{address}"))
 }
 
 /// Which running sidecache is called.
@@ -160,10 +175,7 @@ impl AdminCall<'_> {
 
     /// Sends the call.
     async fn answer(self, config: &Config) -> Result<(Client, Response<UpstreamBody>), String> {
-        let Some(address) = config.admin.listen.or(self.url.map(|_| config.listen)) else {
-            return Err("admin.listen is off here: name the admin listener with --admin URL".to_owned());
-        };
-        let client = Client::new(self.url, address, 1)?;
+        let client = Client::new(&admin_url(self.url, config)?, 1)?;
         let request = self.request(config)?;
         let response = client.send(request).await.map_err(|error| explain_error(&client, &error))?;
         Ok((client, response))

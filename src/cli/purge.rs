@@ -88,8 +88,7 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
 
 /// Whose entries they are, in words.
 fn target(config: &Config, admin: Option<&str>) -> String {
-    let listener =
-        admin.map(str::to_owned).or_else(|| config.admin.listen.map(|address| address.to_string()));
+    let listener = admin.map(str::to_owned).or_else(|| config.admin.listen.as_ref().map(ToString::to_string));
     let listener = listener.unwrap_or_else(|| "no admin listener".to_owned());
     match admin {
         // Its namespace is that of its own configuration.

@@ -5,7 +5,11 @@ use std::{
     io::{IsTerminal, Write as _, stdout},
 };
 
-use crate::{app::App, cache::route::Route, config::Loaded};
+use crate::{
+    app::App,
+    cache::route::Route,
+    config::{ListenAddress, Loaded},
+};
 
 /// Prints the lines where standard output is a terminal. Elsewhere it has the log alone.
 pub(super) fn print(loaded: &Loaded, app: &App) {
@@ -18,9 +22,9 @@ pub(super) fn print(loaded: &Loaded, app: &App) {
 
 fn text(loaded: &Loaded, app: &App) -> String {
     let config = &loaded.config;
-    let own = app.address().map(|address| format!("http://{address}")).unwrap_or_default();
+    let own = app.address().as_ref().map(shown).unwrap_or_default();
     let upstream = config.upstream.url.to_string();
-    let admin = app.admin_address().map_or_else(|| "off".to_owned(), |address| format!("http://{address}"));
+    let admin = app.admin_address().as_ref().map_or_else(|| "off".to_owned(), shown);
     let shown = |key| loaded.setting(key).map(|setting| setting.shown.clone()).unwrap_or_default();
     let store = match config.store.redis {
         Some(_) => shown("store.redis"),
@@ -40,6 +44,13 @@ fn text(loaded: &Loaded, app: &App) -> String {
         let _ = writeln!(text, "  {name:8}  {value}");
     }
     text + "\n"
+}
+
+fn shown(address: &ListenAddress) -> String {
+    match address {
+        ListenAddress::Tcp(address) => format!("http://{address}"),
+        ListenAddress::Unix(_) => address.to_string(),
+    }
 }
 
 /// How many routes there are, by where they come from, in their order.

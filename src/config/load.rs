@@ -1,7 +1,6 @@
 //! Makes one checked [`Config`] of [`Inputs`]. Pure.
 
 use std::{
-    net::SocketAddr,
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -13,16 +12,18 @@ use super::{
     file::{self, File},
     given_routes,
     inputs::{Inputs, merge},
+    listen::{ADDRESS, ADDRESS_OR_OFF, FILE_MODE, ListenAddress},
     origin::Source,
     parsers::{
-        ADDRESS, ADDRESS_OR_OFF, COLLECTOR_URL, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE,
-        HOSTS, LOG_FORMAT, LOG_LEVEL, MODELS, NAMESPACE, NETWORKS, PATH, SCOPE, SECRET, TOKEN, UPSTREAM_URL,
+        COLLECTOR_URL, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_FORMAT, LOG_LEVEL,
+        MODELS, NAMESPACE, NETWORKS, PATH, READY, SCOPE, SECRET, TOKEN, UPSTREAM_URL,
     },
     presets, prices,
     redis_url::{REDIS_URL, RedisUrl},
     routes::{self, Common},
     settings::{SETTINGS, Setting},
     settings_reader::{EffectiveSetting, SettingsReader},
+    tls::{ListenerUse, TlsFiles},
     units,
     value::{
         BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SHARE, SIZE, STALENESS, TEXT, TIMEOUT, WORKERS,
@@ -118,6 +119,8 @@ fn config(
     own_routes: impl FnOnce(Option<&Common>, &mut Faults) -> Vec<Route>,
 ) -> Option<Config> {
     let listen = reader.need("listen", &ADDRESS);
+    let listen_mode = reader.need("listen_mode", &FILE_MODE);
+    let listen_reuse = reader.need("listen_reuse", &BOOL);
     let workers = reader.need("workers", &WORKERS);
     let environment = reader.need("environment", &TEXT);
     let common = common(reader);
@@ -125,14 +128,23 @@ fn config(
     let epoch = reader.take("epoch", &TEXT);
     let presets = reader.take("presets", &presets::NAMES).unwrap_or_default();
     let trusted_proxies = reader.take("trusted_proxies", &NETWORKS).unwrap_or_default();
+    let proxy_protocol = reader.need("proxy_protocol", &BOOL);
+    if proxy_protocol == Some(true) && !reader.is_given("trusted_proxies") {
+        reader.fault(
+            "proxy_protocol",
+            "needs trusted_proxies: without them, every connection would be refused",
+        );
+    }
     let drain_delay = reader.need("drain_delay", &DURATION);
     let drain_timeout = reader.need("drain_timeout", &DURATION);
     let upstream = upstream(reader);
     let admin = admin(reader);
+    let tls = TlsFiles::read(reader, ListenerUse::Clients);
     let store = store(reader);
     let log = log(reader);
     let normalize_errors = reader.need("errors.normalize", &BOOL);
     let health_path = reader.need("health.path", &HEALTH_PATH);
+    let ready = reader.need("health.ready", &READY);
     let limits = limits(reader);
     let coalesce = coalesce(reader);
     let insight_memory = reader.need("insight.memory", &BOUND);
@@ -141,7 +153,7 @@ fn config(
     let mut routes = own_routes(common.as_ref(), &mut reader.faults);
     let of_presets = presets::routes(&presets, &routes, common.as_ref(), &mut reader.faults);
     routes.extend(of_presets);
-    if let (Some(listen), Some(Some(admin))) = (listen, admin.as_ref().map(|admin| admin.listen)) {
+    if let (Some(listen), Some(AdminConfig { listen: Some(admin), .. })) = (&listen, &admin) {
         refuse_clash(reader, listen, admin);
     }
     let common = common?;
@@ -152,9 +164,12 @@ fn config(
     Some(Config {
         environment: environment?,
         listen: listen?,
+        listen_mode: listen_mode?,
+        listen_reuse: listen_reuse?,
         workers: workers?,
         upstream: upstream?,
         admin: admin?,
+        tls,
         store: store?,
         ttls: common.ttls,
         routes,
@@ -163,6 +178,7 @@ fn config(
         epoch,
         shared_auth_ttl: shared_auth_ttl?,
         trusted_proxies,
+        proxy_protocol: proxy_protocol?,
         log: log?,
         limits: limits?,
         coalesce: coalesce?,
@@ -173,6 +189,7 @@ fn config(
         drain_timeout: drain_timeout?,
         normalize_errors: normalize_errors?,
         health_path: health_path?,
+        ready: ready?,
     })
 }
 
@@ -214,9 +231,11 @@ fn upstream(reader: &mut SettingsReader) -> Option<UpstreamConfig> {
 
 fn admin(reader: &mut SettingsReader) -> Option<AdminConfig> {
     let listen = reader.need("admin.listen", &ADDRESS_OR_OFF);
+    let listen_mode = reader.need("admin.listen_mode", &FILE_MODE);
+    let tls = TlsFiles::read(reader, ListenerUse::Admin);
     let token = reader.take("admin.token", &TOKEN);
     let hosts = reader.take("admin.hosts", &HOSTS).unwrap_or_default();
-    let admin = AdminConfig { listen: listen?, token, hosts };
+    let admin = AdminConfig { listen: listen?, listen_mode: listen_mode?, tls, token, hosts };
     if let Some(address) = admin.exposed()
         // A wrong token is reported by itself.
         && !reader.is_given("admin.token")
@@ -232,12 +251,8 @@ fn admin(reader: &mut SettingsReader) -> Option<AdminConfig> {
 }
 
 /// Reports two listeners on one address. Otherwise the second would fail to start, with a worse message.
-fn refuse_clash(reader: &mut SettingsReader, listen: SocketAddr, admin: SocketAddr) {
-    // `0.0.0.0` covers every IPv4 address, and `[::]` covers those, too.
-    let covers =
-        |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
-    let clash = listen.ip() == admin.ip() || covers(listen, admin) || covers(admin, listen);
-    if listen.port() != admin.port() || listen.port() == 0 || !clash {
+fn refuse_clash(reader: &mut SettingsReader, listen: &ListenAddress, admin: &ListenAddress) {
+    if !listen.clashes(admin) {
         return;
     }
     // The fault belongs to the setting that somebody wrote, not to a default.

@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod given_routes;
 mod inputs;
+mod listen;
 mod load;
 mod origin;
 mod parsers;
@@ -29,6 +30,7 @@ mod suggest;
 mod table_reader;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub(crate) mod units;
 mod value;
 
@@ -46,6 +48,7 @@ use crate::cache::{
 
 pub use error::{ConfigError, Errors};
 pub use inputs::Inputs;
+pub use listen::ListenAddress;
 pub use load::{Loaded, load};
 pub use origin::Source;
 pub use redis_url::{RedisTopology, RedisUrl};
@@ -54,6 +57,7 @@ pub use settings_reader::EffectiveSetting;
 pub(crate) use load::{changed, restart_only};
 pub(crate) use parsers::parse_http_url;
 pub(crate) use presets::{PRESETS, covering, preset, preset_paths};
+pub(crate) use tls::{ListenerUse, TlsFiles};
 
 /// How a setting without a value is shown.
 const NOTHING: &str = "none";
@@ -63,11 +67,17 @@ const NOTHING: &str = "none";
 pub struct Config {
     /// `production` hides upstream error bodies under `normalize_errors`.
     pub(crate) environment: String,
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: ListenAddress,
+    /// The mode of its file, if it is one.
+    pub(crate) listen_mode: u32,
+    /// Whether other processes may listen there, too.
+    pub(crate) listen_reuse: bool,
     /// How many threads serve connections; `None` for one a core.
     pub(crate) workers: Option<NonZeroUsize>,
     pub(crate) upstream: UpstreamConfig,
     pub(crate) admin: AdminConfig,
+    /// The files for clients over TLS.
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) store: StoreConfig,
     /// For routes that set no TTL.
     pub(crate) ttls: KindTtls,
@@ -83,6 +93,8 @@ pub struct Config {
     pub(crate) shared_auth_ttl: Duration,
     /// Peers whose `X-Forwarded-*` counts.
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Whether they name their clients by the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
     pub(crate) log: LogConfig,
     pub(crate) limits: Limits,
     pub(crate) coalesce: CoalesceConfig,
@@ -98,6 +110,19 @@ pub struct Config {
     /// Whether upstream errors take sidecache's form.
     pub(crate) normalize_errors: bool,
     pub(crate) health_path: String,
+    /// What takes readiness away.
+    pub(crate) ready: Vec<Readiness>,
+}
+
+/// Something that takes readiness away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// This process drains.
+    Draining,
+    /// The upstream is out of reach.
+    Upstream,
+    /// The store is out of reach.
+    Store,
 }
 
 /// The upstream's settings.
@@ -117,7 +142,11 @@ pub(crate) struct UpstreamConfig {
 #[derive(Clone, Debug)]
 pub(crate) struct AdminConfig {
     /// `None` if it is `off`.
-    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) listen: Option<ListenAddress>,
+    /// The mode of its file, if it is one.
+    pub(crate) listen_mode: u32,
+    /// The files for operators over TLS.
+    pub(crate) tls: Option<TlsFiles>,
     /// The bearer token that every call needs.
     pub(crate) token: Option<Secret>,
     /// Further hosts that calls may name, besides the loopback ones.
@@ -127,7 +156,8 @@ pub(crate) struct AdminConfig {
 impl AdminConfig {
     /// The address, if other machines can reach it and no token is needed.
     pub(crate) fn exposed(&self) -> Option<SocketAddr> {
-        self.listen.filter(|address| self.token.is_none() && !address.ip().to_canonical().is_loopback())
+        let address = self.listen.as_ref()?.tcp()?;
+        (self.token.is_none() && !address.ip().to_canonical().is_loopback()).then_some(address)
     }
 }
 

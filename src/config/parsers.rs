@@ -1,68 +1,20 @@
 //! The formats of single settings: addresses, URLs, scopes, names of headers.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::{net::IpAddr, path::PathBuf};
 
 use http::{HeaderName, Uri, uri::Authority};
 use ipnet::IpNet;
 
 use super::{
-    LogFormat, LogLevel, Secret,
+    LogFormat, LogLevel, Readiness, Secret,
     quote::quote,
     suggest::closest,
-    value::{Format, TEXT, Value, join, list_of, one_of},
+    value::{Format, TEXT, Value, join, list_of, one_of, refuse_repeats},
 };
 use crate::{
     cache::{encryption::EncryptionKey, model::ModelPattern, route::Scope},
     http::headers::HeaderPattern,
 };
-
-pub(super) const ADDRESS: Format<SocketAddr> =
-    Format { parse: |value| parse_address(value.text("HOST:PORT")?), show: SocketAddr::to_string };
-
-/// An address, or `off`.
-pub(super) const ADDRESS_OR_OFF: Format<Option<SocketAddr>> = Format {
-    parse: |value| match value.text("HOST:PORT or \"off\"")? {
-        text if text.eq_ignore_ascii_case("off") => Ok(None),
-        text => parse_address(text).map(Some),
-    },
-    show: |address| address.map_or_else(|| "off".to_owned(), |address| address.to_string()),
-};
-
-/// Host names are not resolved: it would be a guess which of their addresses is meant, and when they change.
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(address) = text.parse() {
-        return Ok(address);
-    }
-    if text.contains("://") {
-        return Err(format!("{} is a URL; write HOST:PORT, as in 127.0.0.1:8080", quote(text)));
-    }
-    if parse_port(text).is_some() {
-        return Err(format!("{} is only a port; did you mean 127.0.0.1:{text}?", quote(text)));
-    }
-    let no_address = || format!("{} is no address; write HOST:PORT, as in 127.0.0.1:8080", quote(text));
-    let (host, digits) = text.rsplit_once(':').ok_or_else(no_address)?;
-    let port = parse_port(digits).ok_or_else(no_address)?;
-    match host {
-        "" => Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
-        _ if host.eq_ignore_ascii_case("localhost") => Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
-        _ if host.contains(':') => {
-            Err(format!("{} is no address; write an IPv6 address in brackets, as in [::1]:8080", quote(text)))
-        }
-        _ => Err(format!(
-            "{} names no address of this machine; write an IP address, localhost, or nothing for all, \
-             before :{port}",
-            quote(text)
-        )),
-    }
-}
-
-/// Only digits: [`str::parse`] would accept `+80`, too.
-fn parse_port(text: &str) -> Option<u16> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
-}
 
 pub(super) const UPSTREAM_URL: Format<Uri> = Format {
     parse: |value| parse_http_url(value.text("the URL of the service")?),
@@ -296,6 +248,19 @@ pub(super) const HEALTH_PATH: Format<String> = Format {
         }
     },
     show: String::clone,
+};
+
+const READINESS: [(&str, Readiness); 3] =
+    [("draining", Readiness::Draining), ("upstream", Readiness::Upstream), ("store", Readiness::Store)];
+
+/// What takes readiness away.
+pub(super) const READY: Format<Vec<Readiness>> = Format {
+    parse: |value| {
+        let names = value.texts("a list of draining, upstream and store")?;
+        refuse_repeats(&names)?;
+        names.into_iter().map(|name| one_of(&Value::Text(name.to_owned()), &READINESS)).collect()
+    },
+    show: |ready| show_list(READINESS.iter().filter(|(_, own)| ready.contains(own)).map(|(name, _)| name)),
 };
 
 fn show_list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {

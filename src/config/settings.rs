@@ -63,9 +63,13 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 63] = [
-    setting("listen", "Where clients connect: HOST:PORT.")
+pub(super) static SETTINGS: [Setting; 74] = [
+    setting("listen", "Where clients connect: HOST:PORT, or unix:PATH.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
+    setting("listen_mode", "Who may connect to such a file: its mode.")
+        .default("0660").restart(),
+    setting("listen_reuse", "Whether the next sidecache may listen on the same address before this one ends, for restarts without a gap.")
+        .default("false").restart(),
     setting("workers", "How many threads serve clients: a number, or \"auto\" for one on each core that the process may use.")
         .env("CACHE_WORKERS").default("auto").restart(),
     setting("environment", "What this installation is called; production hides upstream error bodies under errors.normalize.")
@@ -80,6 +84,8 @@ pub(super) static SETTINGS: [Setting; 63] = [
     setting("presets", "The services whose routes are built in and wanted: \"lightrag\" and so on; `sidecache presets` lists them.")
         .env("CACHE_PRESETS").flag("--preset"),
     setting("trusted_proxies", "Peers, addresses and networks, whose X-Forwarded-* and Forwarded are believed."),
+    setting("proxy_protocol", "Whether trusted proxies name their clients by the PROXY protocol, version 1 or 2; others are refused then.")
+        .default("false").restart(),
     setting("drain_delay", "How long readiness is 503 before the listener closes.")
         .default("0s"),
     setting("drain_timeout", "How long running requests may take to finish once the listener is closed.")
@@ -94,11 +100,25 @@ pub(super) static SETTINGS: [Setting; 63] = [
         .default("300s"),
     setting("upstream.idle_timeout", "Time between two chunks of a response.")
         .default("120s"),
-    setting("admin.listen", "The operators' listener: HOST:PORT, or \"off\".")
+    setting("admin.listen", "The operators' listener: HOST:PORT, unix:PATH, or \"off\".")
         .env("ADMIN_LISTEN").flag("--admin-listen").default("127.0.0.1:8081").restart(),
+    setting("admin.listen_mode", "Who may connect to such a file: its mode.")
+        .default("0660").restart(),
+    setting("admin.tls_cert", "The certificate for operators over TLS, a file in PEM, read again when it changes; with admin.tls_key.")
+        .restart(),
+    setting("admin.tls_key", "Its private key, a file in PEM.")
+        .restart(),
+    setting("admin.tls_client_ca", "The authorities that vouch for operators, who then need a certificate: a file in PEM.")
+        .restart(),
     setting("admin.token", "The bearer token that operators need; without one the listener must be loopback.")
         .env("ADMIN_TOKEN").secret(),
     setting("admin.hosts", "Names, besides the loopback ones, by which the admin listener may be called."),
+    setting("tls.cert", "The certificate for clients over TLS, a file in PEM, read again when it changes; with tls.key.")
+        .restart(),
+    setting("tls.key", "Its private key, a file in PEM.")
+        .restart(),
+    setting("tls.client_ca", "The authorities that vouch for clients, who then need a certificate: a file in PEM.")
+        .restart(),
     setting("store.redis", "Redis: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; without a URL, this process keeps the answers.")
         .env("REDIS_URL").flag("--redis").restart(),
     setting("store.redis_username", "The user of Redis, in place of the URL's.")
@@ -163,6 +183,8 @@ pub(super) static SETTINGS: [Setting; 63] = [
         .default("false"),
     setting("health.path", "The path of the health page.")
         .default("/health"),
+    setting("health.ready", "What makes /health/ready a 503: \"draining\", \"upstream\" or \"store\" out of reach.")
+        .default("draining"),
     setting("limits.max_body", "The largest request body on a cacheable route; other routes stream without limit.")
         .default("32MiB"),
     setting("limits.max_connections", "Open client connections; the next one waits.")

@@ -21,6 +21,8 @@ pub struct Peer {
     pub(crate) address: IpAddr,
     /// The address as `X-Forwarded-For` has it.
     hop: HeaderValue,
+    /// Whether its requests come over TLS.
+    is_tls: bool,
 }
 
 impl Peer {
@@ -28,11 +30,16 @@ impl Peer {
     pub fn new(address: IpAddr) -> Self {
         let hop = HeaderValue::try_from(address.to_canonical().to_string());
         // Digits, dots and colons are a header's value.
-        Self { address, hop: hop.unwrap_or(HeaderValue::from_static("unknown")) }
+        Self { address, hop: hop.unwrap_or(HeaderValue::from_static("unknown")), is_tls: false }
+    }
+
+    /// The same peer, over TLS.
+    pub(crate) fn over_tls(self) -> Self {
+        Self { is_tls: true, ..self }
     }
 }
 
-fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
+pub(crate) fn is_trusted(trusted: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     trusted.iter().any(|net| net.contains(&address))
 }
@@ -69,7 +76,8 @@ pub fn rewrite(headers: &mut HeaderMap, peer: &Peer, trusted: &[IpNet], tell_hos
     }
     headers::append_item(headers, FOR, peer.hop.clone());
     if !headers.contains_key(PROTO) {
-        headers.insert(PROTO, HeaderValue::from_static("http"));
+        let proto = if peer.is_tls { "https" } else { "http" };
+        headers.insert(PROTO, HeaderValue::from_static(proto));
     }
     if !tell_host {
         headers.remove(HOST);

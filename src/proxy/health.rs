@@ -11,14 +11,17 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use crate::{
-    config::Config,
+    config::{Config, LogLevel, Readiness},
     proxy::{
         response::{self, body::ResponseBody},
         state::Shared,
         upstream::Upstream,
     },
     request::dispatch::HealthPage,
-    telemetry::{log::Log, stats::human_bytes},
+    telemetry::{
+        log::{Log, events},
+        stats::human_bytes,
+    },
 };
 
 /// How long a page waits for a connection to the upstream, and how long the result is used.
@@ -55,10 +58,10 @@ impl Health {
         let (status, body) = match page {
             HealthPage::Report => (StatusCode::OK, Box::pin(self.report(config, shared)).await),
             HealthPage::Live => (StatusCode::OK, json!({"status": "live"})),
-            HealthPage::Ready if self.draining.load(Ordering::Relaxed) => {
-                (StatusCode::SERVICE_UNAVAILABLE, json!({"status": "draining"}))
-            }
-            HealthPage::Ready => (StatusCode::OK, json!({"status": "ready"})),
+            HealthPage::Ready => match Box::pin(self.obstacle(config, shared)).await {
+                Some(obstacle) => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": obstacle})),
+                None => (StatusCode::OK, json!({"status": "ready"})),
+            },
         };
         let mut response = response::json(status, body.to_string().into_bytes());
         response
@@ -68,6 +71,21 @@ impl Health {
             *response.body_mut() = ResponseBody::from(Bytes::new());
         }
         response
+    }
+
+    /// What keeps this process from being ready, by the settings.
+    async fn obstacle(&self, config: &Config, shared: &Shared) -> Option<&'static str> {
+        let counts = |readiness| config.ready.contains(&readiness);
+        if counts(Readiness::Draining) && self.draining.load(Ordering::Relaxed) {
+            return Some("draining");
+        }
+        if counts(Readiness::Store) && !shared.store.status().await.connected {
+            return Some("store lost");
+        }
+        if counts(Readiness::Upstream) && !self.reachable(config).await {
+            return Some("upstream lost");
+        }
+        None
     }
 
     /// The health page.
@@ -101,11 +119,24 @@ impl Health {
             Some((at, reachable)) if at.elapsed() < PROBE_TTL => reachable,
             _ => {
                 let reachable = Upstream::reachable(&config.upstream, PROBE_WAIT).await;
+                let was_reachable = probe.is_none_or(|(_, reachable)| reachable);
                 *probe = Some((Instant::now(), reachable));
+                if reachable != was_reachable {
+                    log_upstream(config, reachable);
+                }
                 reachable
             }
         }
     }
+}
+
+/// Logs that the upstream was lost, or is back.
+fn log_upstream(config: &Config, reachable: bool) {
+    let (level, message) =
+        if reachable { (LogLevel::Info, "upstream back") } else { (LogLevel::Warning, "upstream lost") };
+    let url = config.upstream.url.to_string();
+    let members = [("url".to_owned(), url.trim_end_matches('/').into())];
+    events::lifecycle(level, message, &Map::from_iter(members));
 }
 
 /// The cache section of the health page. The admin listener's `/stats` has the same one.

@@ -12,10 +12,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The largest write that is copied, in bytes: a hit with an answer of usual length.
 const MAX_COPIED: usize = 4096;
@@ -26,9 +23,9 @@ thread_local! {
 
 /// A connection that joins the pieces of small writes.
 #[derive(Debug)]
-pub(super) struct WriteBuffer(pub(super) TcpStream);
+pub(super) struct WriteBuffer<S>(pub(super) S);
 
-impl AsyncRead for WriteBuffer {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteBuffer<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -38,7 +35,7 @@ impl AsyncRead for WriteBuffer {
     }
 }
 
-impl AsyncWrite for WriteBuffer {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteBuffer<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }
@@ -76,7 +73,7 @@ impl AsyncWrite for WriteBuffer {
 mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
     };
 
     use super::*;

@@ -16,9 +16,9 @@ use std::{
     array,
     sync::{
         OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use serde_json::{Map, Value, json};
@@ -40,6 +40,7 @@ use crate::{
         route::{RouteNumber, kind::Kind},
         status::CacheStatus,
     },
+    config::ListenerUse,
     reason::Reason,
     telemetry::calls::{AnsweredBy, Calls},
     time::millis,
@@ -116,6 +117,8 @@ pub struct Stats {
     pub(crate) models: ModelNames,
     /// Whether the last reload failed.
     reload_failed: AtomicBool,
+    /// When the listeners' certificates end, in Unix seconds; 0 if that is not known.
+    certificates: [AtomicU64; ListenerUse::ALL.len()],
     /// What money is counted in, once there are prices.
     currency: OnceLock<Currency>,
 }
@@ -343,6 +346,18 @@ impl Stats {
     /// What money is counted in; `None` without prices.
     pub(crate) fn currency(&self) -> Option<Currency> {
         self.currency.get().copied()
+    }
+
+    /// Notes when a listener's certificate ends.
+    pub(crate) fn certificate_expires(&self, listener: ListenerUse, end: Option<SystemTime>) {
+        let end = end.and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let seconds = end.map_or(0, |end| end.as_secs());
+        self.certificates[listener as usize].store(seconds, Ordering::Relaxed);
+    }
+
+    /// When a listener's certificate ends, in Unix seconds.
+    pub(crate) fn certificate_end(&self, listener: ListenerUse) -> Option<u64> {
+        Some(self.certificates[listener as usize].load(Ordering::Relaxed)).filter(|seconds| *seconds > 0)
     }
 
     /// Notes whether a reload was successful.

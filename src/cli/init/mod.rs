@@ -65,8 +65,7 @@ pub(super) async fn run(upstream: Option<&str>, arguments: &Arguments) -> Exit {
             "init: name the service, as in sidecache init --upstream http://127.0.0.1:8000",
         );
     };
-    let unused = ([127, 0, 0, 1], 0).into();
-    let service = match Client::new(Some(upstream), unused, 1) {
+    let service = match Client::new(upstream, 1) {
         Ok(client) => ask(&client).await,
         Err(error) => Err(format!("--upstream: {error}")),
     };

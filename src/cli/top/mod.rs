@@ -59,7 +59,7 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
         Ok(page) => page,
         Err(error) => return Exit::failure(error),
     };
-    let mut state = State::new(admin_url(url, config), Instant::now(), first);
+    let mut state = State::new(shown_url(url, config), Instant::now(), first);
     let (sender, mut news) = channel(256);
     let ended = match Screen::open() {
         Ok(mut screen) => select! {
@@ -103,11 +103,16 @@ async fn show(screen: &mut Screen, state: &mut State, news: &mut Receiver<News>)
     }
 }
 
+/// The listener as the screen names it.
+fn shown_url(url: Option<&str>, config: &Config) -> String {
+    admin_url(url, config).unwrap_or_default()
+}
+
 async fn scrape(url: Option<&str>, config: &Config) -> Result<Metrics, String> {
     let call = AdminCall { url, path: "/metrics", body: None, answer_member: "" };
     match timeout(PATIENCE, call.text(config, "text/plain")).await {
         Ok(page) => page.map(|page| Metrics::parse(&page)),
-        Err(_) => Err(format!("no answer from {} in time", admin_url(url, config))),
+        Err(_) => Err(format!("no answer from {} in time", shown_url(url, config))),
     }
 }
 

@@ -28,7 +28,7 @@ use self::{
 };
 use super::{
     Exit,
-    client::{Client, explain_error, listener_url},
+    client::{Client, explain_error, listener_url, local_url},
 };
 use crate::{
     cache::status::X_CACHE,
@@ -105,7 +105,11 @@ enum Failure {
 impl Run {
     async fn begin(config: &Config, arguments: &Arguments) -> Result<Self, String> {
         let file = &arguments.file;
-        let client = Client::new(arguments.proxy.as_deref(), config.listen, arguments.concurrency.get())?;
+        let url = match &arguments.proxy {
+            Some(url) => url.clone(),
+            None => local_url(&config.listen, config.tls.is_some(), "--proxy")?,
+        };
+        let client = Client::new(&url, arguments.concurrency.get())?;
         // As a JSON string, a body takes up to twice its bytes, unless it has control characters.
         let limit = 2 * config.limits.max_body as u64 + 64 * 1024;
         let unreadable = |error: io::Error| format!("{}: cannot be read: {error}", file.display());

@@ -73,6 +73,11 @@ fn wrong_types() {
         ("store.max_memory = false", "store.max_memory: takes a size; found true or false"),
         ("epoch = 2", "epoch: takes a text; found an integer"),
         ("listen = 8080", "listen: takes HOST:PORT; found an integer"),
+        (
+            "listen = \"unix:a.sock\"",
+            "listen: \"a.sock\" is no path of a socket; write unix:/run/sidecache.sock",
+        ),
+        ("listen_mode = 660", "listen_mode: takes a mode as a text, as in \"0660\"; found an integer"),
         ("admin.listen = false", "admin.listen: takes HOST:PORT or \"off\"; found true or false"),
         ("log.queries = \"yes\"", "log.queries: takes true or false; found a text"),
         ("log.rotate_keep = \"5\"", "log.rotate_keep: takes a whole number; found a text"),
@@ -335,6 +340,14 @@ fn settings_that_do_not_fit_together() {
         (
             "listen = \"[::]:8081\"",
             "listen: is the same address as admin.listen (127.0.0.1:8081); give each its own port",
+        ),
+        (
+            "proxy_protocol = true",
+            "proxy_protocol: needs trusted_proxies: without them, every connection would be refused",
+        ),
+        (
+            "admin.listen = \"unix:/run/a.sock\"\nlisten = \"unix:///run/a.sock\"",
+            "admin.listen: is the same address as listen (unix:/run/a.sock); give each its own port",
         ),
         (
             "store = { max_memory = \"4MiB\", max_entry = \"5MiB\" }",

@@ -40,7 +40,7 @@ fn reads_everything() {
     assert_eq!(inputs.flags, [("listen", ":1".to_owned())]);
     assert_eq!(inputs.env, [("LOG_LEVEL".to_owned(), "ERROR".to_owned())]);
     let config = load(&inputs).unwrap_or_else(|errors| panic!("{errors}")).config;
-    assert_eq!(config.listen.port(), 1);
+    assert_eq!(config.listen.tcp().map(|address| address.port()), Some(1));
     assert_eq!((config.log.level, config.store.namespace.as_str()), (LogLevel::Error, "dotenv"));
     assert_eq!(config.store.redis.as_ref().map(Secret::expose), Some("redis://:p$w@h"));
     assert_eq!(config.upstream.url.host(), Some("h"));

@@ -81,10 +81,20 @@ fn addresses() {
         (":80", "0.0.0.0:80"),
         ("[::1]:80", "[::1]:80"),
         ("10.0.0.1:0", "10.0.0.1:0"),
+        ("unix:/run/a.sock", "unix:/run/a.sock"),
+        ("unix:///run/a.sock", "unix:/run/a.sock"),
     ] {
         assert_eq!(config(&format!("listen = {written:?}")).listen.to_string(), wanted);
     }
     assert_eq!(config("admin.listen = \"OFF\"").admin.listen, None);
+}
+
+#[test]
+fn modes_of_files() {
+    for (written, wanted) in [("0660", 0o660), ("777", 0o777), ("0600", 0o600)] {
+        assert_eq!(config(&format!("listen_mode = {written:?}")).listen_mode, wanted);
+    }
+    assert_eq!(config("admin.listen_mode = \"0600\"").admin.listen_mode, 0o600);
 }
 
 #[test]

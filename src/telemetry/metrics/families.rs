@@ -10,6 +10,7 @@ use prometheus_client::{
 use super::{Gauges, process::Process};
 use crate::{
     cache::route::kind::Kind,
+    config::ListenerUse,
     reason::Reason,
     telemetry::{
         calls::{AnsweredBy, TOKEN_TYPES},
@@ -291,6 +292,17 @@ impl Families<'_> {
                 family.add(&[("outcome", "exported")], spans.exported)?;
                 family.add(&[("outcome", "dropped")], spans.dropped)
             })?;
+        }
+        let mut family = self.family(
+            "sidecache_certificate_expiry_timestamp_seconds",
+            "When a listener's certificate ends, in Unix seconds",
+            MetricType::Gauge,
+        )?;
+        for listener in ListenerUse::ALL {
+            if let Some(end) = stats.certificate_end(listener) {
+                let labels = [("use", listener.as_str())];
+                family.encode_family(&labels)?.encode_gauge(&(end as f64))?;
+            }
         }
         let success = f64::from(u8::from(!stats.reload_failed()));
         self.gauge("sidecache_reload_success", "Whether the last reload was successful", &[], success)

@@ -7,6 +7,7 @@ mod half_close;
 mod lingering_close;
 mod pass_through;
 mod passed_reasons;
+mod proxy_protocol;
 mod response_headers;
 mod upstream_connections;
 pub(crate) mod upstream_tls;

@@ -252,6 +252,81 @@ fn idle_connections_do_not_delay_a_stop() {
     });
 }
 
+#[test]
+fn answers_of_a_draining_process_close_their_connections() {
+    run(async {
+        let upstream = Upstream::always(Script::json(&chat_answer())).await;
+        let mut sidecache = Setup::to(&upstream.url()).config("drain_delay = \"1s\"").start().await;
+        let client = sidecache.client();
+        assert_eq!(client.post(CHAT, &chat()).await.header("connection"), "");
+        sidecache.terminate();
+        eventually("told to go elsewhere", async || {
+            let answer = client.post(CHAT, &chat()).await;
+            assert_eq!(answer.status, 200);
+            (answer.header("connection") == "close").then_some(())
+        })
+        .await;
+        assert_eq!(sidecache.ended().await.code(), Some(0));
+    });
+}
+
+/// Who connected before the listener closed has its answer, even if its request comes a moment later.
+#[test]
+fn a_connection_that_is_open_at_a_stop_may_send_a_request() {
+    run(async {
+        let upstream = Upstream::always(Script::json(&chat_answer())).await;
+        let mut sidecache = Sidecache::start(&upstream.url()).await;
+        let address = sidecache.address();
+        let mut fresh = crate::support::RawClient::connect(address).await;
+        let mut used = crate::support::RawClient::connect(address).await;
+        used.send("GET /some HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        used.until(&chat_answer().to_string()).await;
+        sidecache.terminate();
+        sidecache.log.lifecycle("draining").await;
+        for client in [&mut fresh, &mut used] {
+            client.send("GET /some HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        }
+        for client in [fresh, used] {
+            let answer = client.rest().await;
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
+        }
+        assert_eq!(sidecache.ended().await.code(), Some(0));
+    });
+}
+
+#[test]
+fn a_second_signal_ends_the_drain_at_once() {
+    run(async {
+        for second in [Sidecache::terminate, Sidecache::interrupt] {
+            let upstream = Upstream::always(Script::chunked("text/plain").chunk("begun").hang()).await;
+            let mut sidecache = Setup::to(&upstream.url()).config("drain_timeout = \"1h\"").start().await;
+            let mut stream = sidecache.client().stream("/some", &chat()).await;
+            stream.until("begun").await;
+            sidecache.terminate();
+            sidecache.log.lifecycle("draining").await;
+            second(&sidecache);
+            assert_eq!(sidecache.ended().await.code(), Some(0));
+            stream.rest().await.expect_err("a cut body");
+            sidecache.log.lifecycle("asked to stop again").await;
+            sidecache.log.lifecycle("stopped").await;
+        }
+    });
+}
+
+#[test]
+fn signals_for_nothing_are_noted_and_change_nothing() {
+    run(async {
+        let upstream = Upstream::always(Script::json(&chat_answer())).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        for name in ["USR1", "USR2"] {
+            sidecache.signal(name);
+            let line = sidecache.log.lifecycle(&format!("SIG{name} does nothing")).await;
+            assert_eq!(line["level"], "INFO");
+        }
+        assert_eq!(sidecache.client().post(CHAT, &chat()).await.status, 200);
+    });
+}
+
 /// Waits for this many lifecycle lines with this message; returns the last one.
 async fn received(sidecache: &Sidecache, message: &str, times: usize) -> Value {
     eventually(message, async || {

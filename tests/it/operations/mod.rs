@@ -2,11 +2,16 @@
 
 mod admin;
 pub(crate) mod cli;
+mod handover;
 mod lifecycle;
 mod logs;
 mod metrics;
 mod money;
+mod readiness;
 mod recipes;
 mod start_checks;
 mod suggest;
+mod systemd;
+mod tls;
 mod traces;
+mod unix_sockets;

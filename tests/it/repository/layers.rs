@@ -42,7 +42,7 @@ const ROOMS: [(&str, Purity, &[&str]); 13] = [
         &["store", "request", "telemetry", "config", "cache", "dialect", "http", "json", "reason", "time"],
     ),
     ("store", Effects, &["telemetry", "config", "cache", "dialect", "http", "json", "reason", "time"]),
-    ("server", Effects, &["request", "telemetry", "http"]),
+    ("server", Effects, &["request", "telemetry", "config", "http"]),
     ("telemetry", Effects, &["config", "cache", "dialect", "http", "json", "reason", "time"]),
     ("config", Effects, &["cache", "dialect", "http", "json", "reason", "time"]),
     ("request", Pure, &["cache", "dialect", "http", "json", "reason", "time"]),

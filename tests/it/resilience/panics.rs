@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
-use sidecache::internals::server::{Server, Workers};
+use sidecache::internals::server::{Preface, Server, Workers};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -20,7 +20,10 @@ async fn fragile() -> (Client, Client, Server) {
         stats: Arc::default(),
         max_connections: ROOM,
         header_timeout: Duration::from_secs(10),
+        preface: Preface::default(),
+        is_leaving: Arc::default(),
         stop: CancellationToken::new(),
+        farewell: Duration::ZERO,
         tasks: TaskTracker::new(),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    os::fd::OwnedFd,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
 };
@@ -22,6 +23,8 @@ pub(crate) struct Setup {
     shell: Option<String>,
     /// Whether a flag names the configuration file.
     names_config: bool,
+    /// Sockets that it is handed over, as systemd does it: at most two, with their names.
+    inherited: Vec<(String, OwnedFd)>,
 }
 
 impl Setup {
@@ -40,6 +43,7 @@ impl Setup {
             admin: Some("off"),
             shell: None,
             names_config: true,
+            inherited: Vec::new(),
         }
     }
 
@@ -80,6 +84,12 @@ impl Setup {
         self
     }
 
+    /// With a socket that is handed over under this name.
+    pub(crate) fn inherits(mut self, name: &str, socket: impl Into<OwnedFd>) -> Self {
+        self.inherited.push((name.to_owned(), socket.into()));
+        self
+    }
+
     /// Without a flag that names its configuration file, which is in its working folder.
     pub(crate) fn config_unnamed(mut self) -> Self {
         self.names_config = false;
@@ -95,7 +105,8 @@ impl Setup {
     pub(crate) fn command(&self) -> Command {
         let path = self.dir.path().join("sidecache.toml");
         std::fs::write(&path, &self.config).expect("a file");
-        let mut command = match &self.shell {
+        let handover = self.handover();
+        let mut command = match self.shell.as_ref().or(handover.as_ref()) {
             None => Command::new(env!("CARGO_BIN_EXE_sidecache")),
             Some(commands) => {
                 let mut shell = Command::new("sh");
@@ -113,6 +124,13 @@ impl Setup {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        for (index, (_, socket)) in self.inherited.iter().enumerate() {
+            let socket = socket.try_clone().expect("another descriptor");
+            match index {
+                0 => command.stdin(socket),
+                _ => command.stderr(socket),
+            };
+        }
         if self.names_config {
             command.arg("--config").arg(&path);
         }
@@ -127,11 +145,20 @@ impl Setup {
         command
     }
 
+    /// The commands of a shell that moves the sockets to where systemd puts them.
+    fn handover(&self) -> Option<String> {
+        let names = self.inherited.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(":");
+        let count = self.inherited.len();
+        let moved = ["", "exec 3<&0 0</dev/null", "exec 3<&0 4<&2 0</dev/null 2>/dev/null"].get(count)?;
+        (count > 0)
+            .then(|| format!("{moved}\nexport LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES={names}"))
+    }
+
     /// Starts it, and waits until it answers.
     pub(crate) async fn start(self) -> Sidecache {
         let mut child = self.command().spawn().expect("the binary");
         let log = Lines::collect(child.stdout.take().expect("its output"));
-        let complaints = Lines::collect(child.stderr.take().expect("its complaints"));
+        let complaints = child.stderr.take().map(Lines::collect).unwrap_or_default();
         let mut sidecache = Sidecache { child, log, dir: self.dir, address: None, admin: None };
         let ready = eventually("ready", async || {
             let ended = sidecache.child.try_wait().expect("its state");
@@ -141,7 +168,8 @@ impl Setup {
             sidecache.log.all().into_iter().find(is)
         })
         .await;
-        let address = |name: &str| ready[name].as_str().map(|text| text.parse().expect("an address"));
+        // A socket file has none.
+        let address = |name: &str| ready[name].as_str().and_then(|text| text.parse().ok());
         sidecache.address = address("listen");
         sidecache.admin = address("admin");
         sidecache
@@ -257,6 +285,11 @@ impl Sidecache {
         self.signal("TERM");
     }
 
+    /// Asks it to end, as a terminal does.
+    pub(crate) fn interrupt(&self) {
+        self.signal("INT");
+    }
+
     /// Has it reload.
     pub(crate) fn hangup(&self) {
         self.signal("HUP");
@@ -279,7 +312,8 @@ impl Sidecache {
         eventually("its end", async || self.child.try_wait().expect("its state")).await
     }
 
-    fn signal(&self, name: &str) {
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let done = Command::new("kill").arg(format!("-{name}")).arg(id).status();
         assert!(done.expect("the kill command").success(), "kill -{name}");

@@ -1,8 +1,12 @@
 //! `sidecache serve`: runs the proxy until a signal, and reloads its settings at each hangup.
 
+mod signals;
+mod systemd;
+
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::{signals::Asked, systemd::State};
 use super::{Exit, Flags, welcome};
 use crate::{
     app::{App, Reloader, lifecycle},
@@ -12,6 +16,10 @@ use crate::{
 };
 
 pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Exit {
+    let inherited = match systemd::sockets() {
+        Ok(inherited) => inherited,
+        Err(error) => return Exit::failure(error),
+    };
     let (log, _guard) = match log::init(&loaded.config.log) {
         Ok(log) => log,
         Err(error) => return Exit::failure(error),
@@ -23,26 +31,29 @@ pub(super) async fn run(loaded: Loaded, flags: &Flags) -> Exit {
         "settings": settings(&loaded),
     });
     lifecycle(LogLevel::Info, "starting", start);
-    let app = match App::bind_with_log(loaded.config.clone(), Some(log.clone())).await {
+    let app = match App::bind_in(loaded.config.clone(), inherited, Some(log.clone())).await {
         Ok(app) => app,
         Err(error) => return Exit::failure(error),
     };
-    let signals =
-        (signal(SignalKind::hangup()), signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(hangup), Ok(mut terminate), Ok(mut interrupt)) = signals else {
+    let (Ok(hangup), Ok(asked)) = (signal(SignalKind::hangup()), Asked::listen()) else {
         return Exit::failure("cannot listen for signals");
     };
     welcome::print(&loaded, &app);
     log_ready(&app);
+    systemd::tell(State::Ready);
+    systemd::keep_watchdog();
     let flags = with_the_same_file(flags.clone(), &loaded);
     let reloads = tokio::spawn(reload_on(hangup, app.reloader(), log, loaded, flags));
-    app.run(async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let stop = async {
+        asked.stop.cancelled().await;
+        systemd::tell(State::Stopping);
+    };
+    tokio::select! {
+        () = app.run(stop) => {}
+        () = asked.cut.cancelled() => {
+            lifecycle(LogLevel::Warning, "asked to stop again: what still runs is cut", json!({}));
         }
-    })
-    .await;
+    }
     reloads.abort();
     lifecycle(LogLevel::Info, "stopped", json!({}));
     Exit::success(String::new())
@@ -96,11 +107,14 @@ struct Reload {
 impl Reload {
     /// Settings with a fault change nothing.
     fn run(&mut self) -> ReloadOutcome {
+        systemd::tell(State::Reloading);
         self.log.reopen();
-        self.apply().inspect_err(|errors| {
+        let outcome = self.apply().inspect_err(|errors| {
             self.reloader.failed();
             lifecycle(LogLevel::Error, "reload failed: the old settings stay", json!({"errors": errors}));
-        })
+        });
+        systemd::tell(State::Ready);
+        outcome
     }
 
     fn apply(&mut self) -> ReloadOutcome {

@@ -1,0 +1,58 @@
+//! The files for TLS at a listener.
+
+use std::path::PathBuf;
+
+use super::{parsers::PATH, settings_reader::SettingsReader};
+
+/// Whom a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ListenerUse {
+    Clients,
+    Admin,
+}
+
+impl ListenerUse {
+    pub(crate) const ALL: [Self; 2] = [Self::Clients, Self::Admin];
+
+    /// Its name in metrics and in the log.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Clients => "clients",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The settings that name the certificate, its key, and the authorities of clients.
+    pub(crate) const fn settings(self) -> [&'static str; 3] {
+        match self {
+            Self::Clients => ["tls.cert", "tls.key", "tls.client_ca"],
+            Self::Admin => ["admin.tls_cert", "admin.tls_key", "admin.tls_client_ca"],
+        }
+    }
+}
+
+/// Files in PEM for a listener that speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    pub(crate) listener: ListenerUse,
+    /// The certificate, and those between it and its authority.
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
+    /// The authorities that vouch for clients; `None` if clients need no certificate.
+    pub(crate) client_ca: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// Reads the settings of a listener; `None` if it speaks no TLS.
+    pub(super) fn read(reader: &mut SettingsReader, listener: ListenerUse) -> Option<Self> {
+        let [cert, key, client_ca] = listener.settings();
+        let files = [cert, key, client_ca].map(|setting| reader.take(setting, &PATH));
+        for (one, other) in [(cert, key), (key, cert), (client_ca, cert)] {
+            if reader.is_given(one) && !reader.is_given(other) {
+                reader.fault(one, &format!("is of no use without {other}"));
+            }
+        }
+        let [cert, key, client_ca] = files;
+        Some(Self { listener, cert: cert?, key: key?, client_ca })
+    }
+}
