@@ -96,7 +96,11 @@ async fn ask_once_or_twice(
         let purpose = if second { Purpose::SecondAnswer } else { Purpose::Answer };
         let reader = match join(&plan, purpose) {
             Role::Leader(start) => return Box::pin(leader_reply(plan, report, request, start)).await,
-            Role::Follower(reader) => reader,
+            Role::Follower(reader) => {
+                // The leader may wait for it.
+                drop(plan.early_lease.take());
+                reader
+            }
             Role::Alone => break,
             Role::Overflow => {
                 plan.shared().stats.limited(Limit::MaxFollowers);

@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, Request};
+use parking_lot::Mutex;
 
 use crate::{
     cache::{
@@ -22,7 +23,8 @@ use crate::{
         state::{Live, Shared},
     },
     reason::Reason,
-    request::batch::Wanted,
+    request::{CacheRequest, batch::Wanted},
+    store::LeaseState,
 };
 
 /// Three times what 4,096 numbers take, written with all their digits, in bytes.
@@ -45,6 +47,8 @@ pub(crate) struct FillPlan {
     pub(crate) store_budget: Duration,
     /// What a route with `mode = "rfc9111"` revalidates with.
     pub(crate) revalidation: Option<Box<Revalidation>>,
+    /// Who may ask the upstream, as far as the lookup has found out.
+    pub(crate) early_lease: EarlyLease,
     /// What the request is remembered by once its answer is stored, to find out why others do not hit.
     pub(crate) fingerprints: Option<Fingerprints>,
 }
@@ -64,8 +68,21 @@ impl FillPlan {
             fallback: None,
             store_budget,
             revalidation,
+            early_lease: EarlyLease::default(),
             fingerprints: None,
         }
+    }
+
+    /// Whether the lookup is to ask for the lease too: if it finds nothing, a fill that others may join is next.
+    pub(crate) fn may_lead(&self) -> bool {
+        let CacheRequest { directives, range, .. } = &self.context.cache_request;
+        let forbids_reuse = directives.no_cache || directives.ttl.is_some_and(|ttl| ttl.is_zero());
+        self.bypass.is_none()
+            && self.revalidation.is_none()
+            && !self.context.is_head()
+            && !directives.only_if_cached
+            && !forbids_reuse
+            && range.is_none()
     }
 
     /// The settings as of the request.
@@ -121,6 +138,20 @@ impl FillPlan {
     /// The largest answer that followers may join, in bytes: it is buffered for them whole.
     pub(crate) fn largest_shared(&self) -> usize {
         self.largest_answer().min(self.live().config.coalesce.max_buffer)
+    }
+}
+
+/// A lease that the lookup has asked for, until the fill takes it. Dropped, it is released.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EarlyLease(Arc<Mutex<Option<LeaseState>>>);
+
+impl EarlyLease {
+    pub(crate) fn put(&self, state: Option<LeaseState>) {
+        *self.0.lock() = state;
+    }
+
+    pub(crate) fn take(&self) -> Option<LeaseState> {
+        self.0.lock().take()
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
 
 pub(crate) use self::memory::{Dropped, MemoryStore};
 pub use self::redis::{Lease, LeaseState, Near, RedisClient, RedisStore, StoreError, StoreEvent};
-pub(crate) use self::redis::{LeaseReply, OpenError};
+pub(crate) use self::redis::{LeaseReply, Looked, OpenError};
 pub(crate) use self::{
     list::{Cursor, ListQuery, ListedEntry, Sort},
     sweep::Sweep,
@@ -127,6 +127,23 @@ impl Store {
         match self {
             Self::Memory(store) => Ok(get_from(store, key)),
             Self::Redis(store) => Box::pin(store.get(key)).await,
+        }
+    }
+
+    /// As [`Self::get`]. If there is nothing, asks for the lease of the answer in `form` in the same round trip, where there
+    /// may be other replicas.
+    ///
+    /// # Errors
+    /// If the store could not be asked; to the request, that is a miss.
+    pub(crate) async fn get_or_lease(
+        &self,
+        key: &Key,
+        target_ids: &[TargetId],
+        form: u64,
+    ) -> Result<Looked, StoreError> {
+        match self {
+            Self::Memory(store) => Ok(get_from(store, key).into()),
+            Self::Redis(store) => Box::pin(store.get_or_lease(key, target_ids, form)).await,
         }
     }
 

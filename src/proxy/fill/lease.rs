@@ -62,9 +62,16 @@ impl Fill {
             let asked = Instant::now();
             let budget = self.plan.store_budget;
             let store = &live.shared.store;
-            let reply = store.acquire_lease(key, &target_ids, ask.upstream_form.id, budget).await;
-            let stats = live.shared.stats.here();
-            stats.store_call(StoreCall::Lease, store::outcome(&reply), asked.elapsed());
+            let reply = match self.plan.early_lease.take() {
+                // The lookup has asked, a moment ago, and nothing was stored.
+                Some(state) => Ok(store::LeaseReply { state, stored: None }),
+                None => {
+                    let reply = store.acquire_lease(key, &target_ids, ask.upstream_form.id, budget).await;
+                    let stats = live.shared.stats.here();
+                    stats.store_call(StoreCall::Lease, store::outcome(&reply), asked.elapsed());
+                    reply
+                }
+            };
             if std::mem::take(&mut is_first) {
                 self.plan.store_budget = budget.saturating_sub(asked.elapsed());
             }

@@ -24,7 +24,8 @@ use crate::{
         plan::FillPlan,
         revalidate::{self, variants},
     },
-    store::outcome,
+    request::CacheRequest,
+    store::{Looked, Store, outcome},
     telemetry::{
         log::events::Operation,
         stats::{LookupResult, StoreCall},
@@ -37,8 +38,18 @@ use crate::{
 pub(crate) async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
     let started = Instant::now();
     let store = &plan.context.exchange.live.shared.store;
+    let takes_lease = matches!(store, Store::Redis(_)) && plan.may_lead();
     let found = match &mut plan.revalidation {
         Some(revalidation) => Box::pin(variants::find(store, revalidation, plan.store_budget)).await,
+        None if takes_lease => {
+            let CacheRequest { ask, .. } = &plan.context.cache_request;
+            let target_ids = plan.context.cache_request.target_ids();
+            let looked = store.get_or_lease(&key, &target_ids, ask.upstream_form.id).await;
+            looked.map(|Looked { entry, lease }| {
+                plan.early_lease.put(lease);
+                (key, entry)
+            })
+        }
         None => store.get(&key).await.map(|entry| (key, entry)),
     };
     let mut took = started.elapsed();

@@ -56,6 +56,20 @@ use crate::{
 /// After so many disturbed lookups, a put no longer checks what it replaces.
 const MAX_LOOKUPS: usize = 4;
 
+/// What a look at the store found.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    pub(crate) entry: Option<Arc<Entry>>,
+    /// If there is no entry: who may ask the upstream, if that is known.
+    pub(crate) lease: Option<LeaseState>,
+}
+
+impl From<Option<Arc<Entry>>> for Looked {
+    fn from(entry: Option<Arc<Entry>>) -> Self {
+        Self { entry, lease: None }
+    }
+}
+
 type GetResult = Result<Option<Arc<Entry>>, StoreError>;
 
 /// The bounds of the near cache.
@@ -156,6 +170,44 @@ impl RedisStore {
         let found = self.peek(key).await?;
         self.record_read(key, found.as_deref(), ticket);
         Ok(found)
+    }
+
+    /// As [`Self::get`]. If there is nothing, asks for the lease of the answer in the same round trip. A key that lately had
+    /// a value is read alone: that costs Redis less.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(super) async fn get_or_lease(
+        self: &Arc<Self>,
+        key: &Key,
+        target_ids: &[TargetId],
+        form: u64,
+    ) -> Result<Looked, StoreError> {
+        if let Some(entry) = self.get_near(key) {
+            return Ok(Some(entry).into());
+        }
+        let name = key.name();
+        let is_plain = key.former().is_some()
+            || self.client.expects(&name)
+            || self.pending_writes.get(key).is_some()
+            || self.client.refuses_writes(&name);
+        if is_plain {
+            return self.get(key).await.map(Looked::from);
+        }
+        let deadline = self.deadline(Duration::MAX)?;
+        let ticket = self.ticket(key);
+        let since = self.invalidations.last_concerning(Dependencies { key, target_ids });
+        let reply = match Lease::look(&self.client, &name, form, since).await {
+            // The user may read, and run no script; or the slot is on its way to another server.
+            Err(StoreError::Refused | StoreError::WrongType) => {
+                return self.get(key).await.map(Looked::from);
+            }
+            reply => reply?,
+        };
+        let entry = reply.stored.map(|value| self.decode(&name, value)).transpose()?;
+        let entry = self.unless_invalidated(key, entry, deadline).await?;
+        self.record_read(key, entry.as_deref(), ticket);
+        Ok(Looked { entry, lease: reply.state })
     }
 
     /// The entries under `keys`, each as [`Self::get`] would find it; those that are not near, in one round

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use ::redis::{RedisError, Value, aio::MultiplexedConnection};
+use ::redis::{RedisError, aio::MultiplexedConnection};
 
 use super::{
     client::streams::{Extent, Streams, positions},
@@ -16,6 +16,9 @@ use crate::cache::invalidation::{InvalidationLog, Offset, Version};
 
 /// The last invalidations that a new master may lack, in milliseconds: replicas are not further behind.
 const WINDOW: u64 = 60_000;
+
+/// More events than are remembered here are not compared.
+const MAX_EVENTS: usize = 20_000;
 
 /// What is known here of a log that the server has.
 pub(super) struct KnownLog<'a> {
@@ -54,12 +57,13 @@ impl KnownLog<'_> {
         if last == Offset::default() || extent.lost_before().is_some_and(|first| last < first) {
             return Ok(Restored::Whole);
         }
-        if self.on_server(connection, last, last).await?.contains(&last) {
+        if self.on_server(connection, last, 1).await?.contains(&last) {
             return Ok(Restored::Whole);
         }
         let window = Offset { major: last.major.saturating_sub(WINDOW), minor: 0 };
         let (window, known) = self.invalidations.positions_since(window);
-        let there: HashSet<_> = self.on_server(connection, window, last).await?.into_iter().collect();
+        let there = self.on_server(connection, window, MAX_EVENTS).await?;
+        let there: HashSet<_> = there.into_iter().filter(|position| *position <= last).collect();
         // The server's clock is behind: an invalidation of its own may look older than an entry that it concerns.
         let is_foreign = there.iter().any(|position| !known.contains(position));
         if extent.last < window || is_foreign {
@@ -72,14 +76,13 @@ impl KnownLog<'_> {
         Ok(Restored::From(window))
     }
 
-    /// The positions from `first` to `last` that the server's log has.
+    /// The positions of `count` events that the server's log has, from `first` on.
     async fn on_server(
         &self,
         connection: &mut MultiplexedConnection,
         first: Offset,
-        last: Offset,
+        count: usize,
     ) -> Result<Vec<Offset>, RedisError> {
-        let reply: Value = request(connection, &self.streams.between(first, last)).await?;
-        positions(reply)
+        positions(request(connection, &self.streams.events_from(first, count)).await?)
     }
 }

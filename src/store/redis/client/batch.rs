@@ -54,9 +54,7 @@ impl RedisClient {
 
     /// For each command, whether it goes over the connection for large values, and the indices of its keys.
     fn lots(&self, keys: &[String]) -> Vec<(bool, Vec<usize>)> {
-        let is_large = |index: &usize| {
-            keys.len() > BULK || self.large_keys.contains(self.large_keys.hash(&keys[*index]))
-        };
+        let is_large = |index: &usize| keys.len() > BULK || self.keys.is_large(self.keys.hash(&keys[*index]));
         let (large, small): (Vec<_>, Vec<_>) = (0..keys.len()).partition(is_large);
         let cut = |indices: &[usize], is_large| -> Vec<_> {
             indices.chunks(AT_ONCE).map(|lot| (is_large, lot.to_vec())).collect()
@@ -85,7 +83,7 @@ impl RedisClient {
         let values = lot.iter().zip(found).map(|(index, value)| match value {
             Value::Nil => Ok(None),
             Value::BulkString(value) => {
-                self.large_keys.note(self.large_keys.hash(&keys[*index]), value.len());
+                self.keys.note(self.keys.hash(&keys[*index]), value.len());
                 Ok(Some(value.into()))
             }
             _ => Err(answerer.bad_reply()),

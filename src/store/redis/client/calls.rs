@@ -38,16 +38,19 @@ impl RedisClient {
     /// # Errors
     /// See [`StoreError`]; all of them are misses.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        let hash = self.large_keys.hash(key);
-        let lane = Lane::Lookup { is_large: self.large_keys.contains(hash) };
+        let hash = self.keys.hash(key);
+        let lane = Lane::Lookup { is_large: self.keys.is_large(hash) };
         let commands = &get(key);
         let commands = Commands::One(commands);
         let request = Request { key, kind: CallKind::Read, lane, within: Duration::MAX, commands };
         let (reply, answerer) = self.nodes.call(request).await?;
         match reply {
-            Value::Nil => Ok(None),
+            Value::Nil => {
+                self.keys.note_missing(hash);
+                Ok(None)
+            }
             Value::BulkString(value) => {
-                self.large_keys.note(hash, value.len());
+                self.keys.note(hash, value.len());
                 Ok(Some(value.into()))
             }
             _ => Err(answerer.bad_reply()),
@@ -77,6 +80,11 @@ impl RedisClient {
         self.put_with(key, value, ttl, PutOptions { if_absent: true, ..PutOptions::default() }).await
     }
 
+    /// Whether `key` is likely to have a value: it lately had one.
+    pub(crate) fn expects(&self, key: &str) -> bool {
+        self.keys.was_found(self.keys.hash(key))
+    }
+
     /// Fails if a write of `key` would fail at once, before anything is done for it.
     ///
     /// # Errors
@@ -90,7 +98,7 @@ impl RedisClient {
     }
 
     /// Whether the server of `key` refuses writes.
-    pub(super) fn refuses_writes(&self, key: &str) -> bool {
+    pub(crate) fn refuses_writes(&self, key: &str) -> bool {
         self.nodes.of(key).is_ok_and(|server| server.writes.refusal(Instant::now()).is_some())
     }
 
@@ -104,10 +112,10 @@ impl RedisClient {
         if !self.nodes.of(key)?.writes.admits(Instant::now()) {
             return Err(StoreError::Refused);
         }
-        let hash = self.large_keys.hash(key);
+        let hash = self.keys.hash(key);
         // If the value before this one was large, this write uses the same connection, so that it cannot
         // overtake that one's.
-        let is_large = options.is_bulk || value.len() >= LARGE || self.large_keys.contains(hash);
+        let is_large = options.is_bulk || value.len() >= LARGE || self.keys.is_large(hash);
         let mut command = ::redis::cmd("SET");
         command.arg(key).arg(&value[..]).arg("PX").arg(millis(ttl));
         if options.if_absent {
@@ -116,7 +124,7 @@ impl RedisClient {
         let (written, offset) = self.write(key, is_large, command).await?;
         match written {
             Value::Okay => {
-                self.large_keys.note(hash, value.len());
+                self.keys.note(hash, value.len());
                 Ok(offset)
             }
             // With `NX`, there was a value.
@@ -200,7 +208,7 @@ impl RedisClient {
     /// # Errors
     /// See [`StoreError`].
     pub async fn remove(&self, key: &str) -> Result<bool, StoreError> {
-        let is_large = self.large_keys.contains(self.large_keys.hash(key));
+        let is_large = self.keys.is_large(self.keys.hash(key));
         let is_cluster = self.nodes.is_cluster();
         let mut command = ::redis::cmd("DEL");
         command.arg(key);

@@ -10,11 +10,7 @@
 //! in Redis came at 0.89 times the rate without it (`docs/performance-log.md`).
 
 use std::{
-    hash::BuildHasher,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
@@ -197,62 +193,5 @@ async fn try_write(connection: &Connection, key: &str, deadline: Duration) -> Re
     match within(deadline, connection.send(::redis::cmd("DEL").arg(key))).await {
         Err(error) if error.code().is_none_or(|code| code == CANNOT_SAVE) => Err(error),
         _ => Ok(()),
-    }
-}
-
-/// Remembers which keys hold large values, so that reads of them use the large connection too. A hint only:
-/// all keys that hash to one cell share it, and the last one has it.
-pub(super) struct LargeKeys {
-    hasher: std::hash::RandomState,
-    cells: Box<[AtomicU64]>,
-}
-
-impl LargeKeys {
-    const CELLS: usize = 4096;
-
-    pub(super) fn new() -> Self {
-        Self {
-            hasher: std::hash::RandomState::new(),
-            cells: (0..Self::CELLS).map(|_| AtomicU64::new(0)).collect(),
-        }
-    }
-
-    pub(super) fn hash(&self, key: &str) -> u64 {
-        self.hasher.hash_one(key)
-    }
-
-    pub(super) fn contains(&self, hash: u64) -> bool {
-        self.cell(hash).load(Ordering::Relaxed) == hash
-    }
-
-    /// Notes the size in bytes of the value last seen under a key.
-    pub(super) fn note(&self, hash: u64, size: usize) {
-        let cell = self.cell(hash);
-        if size >= LARGE {
-            cell.store(hash, Ordering::Relaxed);
-        } else if cell.load(Ordering::Relaxed) == hash {
-            cell.store(0, Ordering::Relaxed);
-        }
-    }
-
-    fn cell(&self, hash: u64) -> &AtomicU64 {
-        &self.cells[hash as usize % Self::CELLS]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn large_keys_are_remembered_until_small() {
-        let keys = LargeKeys::new();
-        let one = keys.hash("one");
-        let other = keys.hash("other");
-        keys.note(one, LARGE);
-        assert!(keys.contains(one));
-        assert!(!keys.contains(other));
-        keys.note(one, LARGE - 1);
-        assert!(!keys.contains(one));
     }
 }

@@ -23,6 +23,10 @@ const UNSHAREABLE: &str = "-";
 /// Takes the lease KEYS[1] for ARGV[1] if nobody holds it; returns who held it, and the value under KEYS[2].
 const TAKE: &str = "return {redis.call('SET', KEYS[1], ARGV[1], 'NX', 'GET', 'PX', ARGV[2]), \
                     redis.call('GET', KEYS[2])}";
+/// The value under KEYS[2]; if there is none, takes the lease KEYS[1] for ARGV[1] as above. A server that takes no writes
+/// says so in place of the holder.
+const LOOK: &str = "local value = redis.call('GET', KEYS[2]) if value then return {value, false} end \
+                    return {false, redis.pcall('SET', KEYS[1], ARGV[1], 'NX', 'GET', 'PX', ARGV[2])}";
 /// Gives KEYS[1], if ARGV[1] holds it, a life of ARGV[2] from now.
 const PROLONG: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then \
                        return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0";
@@ -40,6 +44,13 @@ pub struct LeaseReply<T> {
     pub state: LeaseState,
     /// What is stored by now, of use to the request or not.
     pub stored: Option<T>,
+}
+
+/// What a look found: the value, or else who may ask the upstream, if a server was found that knows it.
+#[derive(Debug)]
+pub(crate) struct LookReply {
+    pub(crate) stored: Option<Bytes>,
+    pub(crate) state: Option<LeaseState>,
 }
 
 /// Who may ask the upstream.
@@ -94,23 +105,52 @@ impl Lease {
                 return Err(error);
             }
         };
-        let state = match holder {
-            Value::Nil => LeaseState::Acquired(Some(lease.prolonged())),
-            holder => {
-                lease.is_released = true;
-                match holder {
-                    Value::BulkString(holder) if holder == UNSHAREABLE.as_bytes() => LeaseState::Unshareable,
-                    Value::BulkString(_) => LeaseState::HeldElsewhere,
-                    _ => return Err(StoreError::Protocol),
-                }
-            }
-        };
+        let state = lease.held_by(holder).ok_or(StoreError::Protocol)?;
         let stored = match stored {
             Value::Nil => None,
             Value::BulkString(value) => Some(value.into()),
             _ => return Err(StoreError::Protocol),
         };
         Ok(LeaseReply { state, stored })
+    }
+
+    /// The value under `key`; if there is none, asks for its lease in the same round trip.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(crate) async fn look(
+        client: &Arc<RedisClient>,
+        key: &str,
+        form: u64,
+        since: Offset,
+    ) -> Result<LookReply, StoreError> {
+        let mut lease = Self::unacquired(client, key, form, since);
+        let reply = lease.run(LOOK, key, client.timeout()).await.inspect_err(|error| {
+            // A command without a reply may be carried out all the same: then the lease is released.
+            lease.is_released = *error != StoreError::Timeout;
+        });
+        let [stored, holder] = reply?;
+        match stored {
+            Value::BulkString(value) => {
+                lease.is_released = true;
+                Ok(LookReply { stored: Some(value.into()), state: None })
+            }
+            Value::Nil => Ok(LookReply { stored: None, state: lease.held_by(holder) }),
+            _ => Err(StoreError::Protocol),
+        }
+    }
+
+    /// What the former `holder` of the lease means, after this one tried to take it; `None` if the server does not say.
+    fn held_by(mut self, holder: Value) -> Option<LeaseState> {
+        if holder == Value::Nil {
+            return Some(LeaseState::Acquired(Some(self.prolonged())));
+        }
+        self.is_released = true;
+        match holder {
+            Value::BulkString(holder) if holder == UNSHAREABLE.as_bytes() => Some(LeaseState::Unshareable),
+            Value::BulkString(_) => Some(LeaseState::HeldElsewhere),
+            _ => None,
+        }
     }
 
     fn unacquired(client: &Arc<RedisClient>, key: &str, form: u64, since: Offset) -> Self {
@@ -127,11 +167,16 @@ impl Lease {
 
     /// Tries to take the lease; who held it before, and the value under `key`.
     async fn take(&self, key: &str, within: Duration) -> Result<(Value, Value), StoreError> {
-        let life = LIFE.as_millis().to_string();
-        let reply = self.client.script(TAKE, &[&self.name, key], &[&self.holder, &life], within).await?;
-        let Value::Array(reply) = reply else { return Err(StoreError::Protocol) };
-        let [holder, stored] = <[Value; 2]>::try_from(reply).map_err(|_| StoreError::Protocol)?;
+        let [holder, stored] = self.run(TAKE, key, within).await?;
         Ok((holder, stored))
+    }
+
+    /// Runs a script with the lease and `key`.
+    async fn run(&self, script: &str, key: &str, within: Duration) -> Result<[Value; 2], StoreError> {
+        let life = LIFE.as_millis().to_string();
+        let reply = self.client.script(script, &[&self.name, key], &[&self.holder, &life], within).await?;
+        let Value::Array(reply) = reply else { return Err(StoreError::Protocol) };
+        reply.try_into().map_err(|_| StoreError::Protocol)
     }
 
     /// The same lease, prolonged until it is dropped.

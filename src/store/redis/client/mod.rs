@@ -37,6 +37,7 @@ mod connector;
 mod credentials;
 pub(super) mod endpoint;
 pub(super) mod error;
+mod key_memory;
 mod lease;
 mod nodes;
 pub(super) mod open_connection;
@@ -54,9 +55,9 @@ pub(super) use scan::Scan;
 
 use breaker::Breaker;
 use cluster::Cluster;
-use connections::LargeKeys;
 use connector::Connector;
 use endpoint::Endpoint;
+use key_memory::KeyMemory;
 use nodes::Nodes;
 use streams::Streams;
 use usage::Figures;
@@ -88,7 +89,7 @@ pub enum StoreEvent {
 /// Bytes under keys in Redis.
 pub struct RedisClient {
     nodes: Arc<Nodes>,
-    large_keys: LargeKeys,
+    keys: KeyMemory,
     namespace: String,
     streams: Streams,
     timeout: Duration,
@@ -134,7 +135,7 @@ impl RedisClient {
         let nodes = Arc::new(nodes);
         Ok(Arc::new_cyclic(|itself| Self {
             nodes,
-            large_keys: LargeKeys::new(),
+            keys: KeyMemory::new(),
             namespace: namespace.to_owned(),
             streams: Streams::new(namespace),
             timeout,

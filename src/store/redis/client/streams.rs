@@ -105,10 +105,15 @@ impl Streams {
         command
     }
 
-    /// The command that reads the positions from `first` to `last` of the log.
-    pub(crate) fn between(&self, first: Offset, last: Offset) -> Cmd {
-        let mut command = ::redis::cmd("XRANGE");
-        command.arg(&self.log).arg(id(first)).arg(id(last));
+    /// The command that reads `count` events of the log, from the position `first` on.
+    pub(crate) fn events_from(&self, first: Offset, count: usize) -> Cmd {
+        let Offset { major, minor } = first;
+        let before = match minor {
+            0 => Offset { major: major.saturating_sub(1), minor: u64::MAX },
+            minor => Offset { major, minor: minor - 1 },
+        };
+        let mut command = ::redis::cmd("XREAD");
+        command.arg("COUNT").arg(count).arg("STREAMS").arg(&self.log).arg(id(before));
         command
     }
 
@@ -272,13 +277,14 @@ fn extent(info: Value) -> Result<Option<Extent>, RedisError> {
     }))
 }
 
-/// The positions in the reply to [`Streams::between`].
+/// The positions in the reply to [`Streams::events_from`].
 ///
 /// # Errors
 /// If the reply is of the wrong kind.
 pub(crate) fn positions(reply: Value) -> Result<Vec<Offset>, RedisError> {
-    let events: Vec<Event> = reply_as(reply)?;
-    events.iter().map(|(id, _)| offset(id)).collect()
+    let streams: Option<Vec<(String, Vec<Event>)>> = reply_as(reply)?;
+    let events = streams.into_iter().flatten().flat_map(|(_, events)| events);
+    events.map(|(id, _)| offset(&id)).collect()
 }
 
 /// The position in the reply to [`Streams::invalidate`].
