@@ -273,7 +273,8 @@ fn lookup_and_lease_share_one_timeout() {
             }
             _ => Action::Pass,
         });
-        assert_eq!(ask(&fixture.client, 6).await.cache(), "MISS");
+        // A key that lately had a value: the lookup reads it alone.
+        assert_eq!(ask(&fixture.client, 0).await.cache(), "MISS");
         assert_eq!(leases.load(Ordering::Relaxed), 0);
     });
 }

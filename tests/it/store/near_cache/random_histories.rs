@@ -88,6 +88,9 @@ impl Watched {
     }
 }
 
+/// A step of a history that does nothing.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// One history.
 struct History {
     world: Arc<World>,
@@ -135,7 +138,7 @@ impl History {
                 17 => self.finish(replica, of).await,
                 // Pauses are steps of a history too: a change may then have reached the replica, or not.
                 18 => tokio::time::sleep(Duration::from_millis(self.random.u64(..40))).await,
-                _ => tokio::time::sleep(BOUND).await,
+                _ => tokio::time::sleep(PAUSE).await,
             }
         }
     }
