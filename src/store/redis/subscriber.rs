@@ -63,6 +63,7 @@ enum NextRead {
 
 /// The connections to one server.
 struct Connections {
+    server: Endpoint,
     /// For all but the wait.
     read: OpenConnection,
     /// Waits in Redis for the next event.
@@ -78,8 +79,6 @@ pub(super) struct Shared {
 
 /// Reads the streams for as long as the task runs.
 pub(super) struct Subscriber {
-    /// The server that has the streams.
-    endpoint: Option<Endpoint>,
     health: Health,
     /// The passwords of Redis, if they are in a file.
     passwords: Option<watch::Receiver<String>>,
@@ -102,7 +101,6 @@ impl Subscriber {
         let Shared { invalidations, near, replicas } = shared;
         Self {
             replicas,
-            endpoint: None,
             health: client.health(),
             passwords: None,
             streams: client.streams().clone(),
@@ -147,11 +145,9 @@ impl Subscriber {
 
     async fn connect(&mut self) -> Result<Connections, RedisError> {
         self.health.mark_seen();
-        let endpoint = self.health.endpoint()?;
-        self.passwords = endpoint.passwords();
-        let connections = Connections { read: endpoint.open(8).await?, wait: endpoint.open(1).await? };
-        self.endpoint = Some(endpoint);
-        Ok(connections)
+        let server = self.health.endpoint()?;
+        self.passwords = server.passwords();
+        Ok(Connections { read: server.open(8).await?, wait: server.open(1).await?, server })
     }
 
     /// Empties the near cache, if there is one: announcements may be missed.
@@ -191,7 +187,7 @@ impl Subscriber {
 
     /// Waits for an event, or for some time; whether there is an event.
     async fn event(&mut self, connections: &mut Connections) -> Result<bool, RedisError> {
-        let Connections { read, wait } = connections;
+        let Connections { read, wait, server } = connections;
         let written = self.announcements.as_ref().and_then(Announcements::offset);
         let command = self.streams.wait(self.read.offset, written, self.wait);
         let mut waiting = pin!(within(self.wait + PATIENCE, send(wait, &command)));
@@ -199,7 +195,7 @@ impl Subscriber {
             tokio::select! {
                 reply = &mut waiting => return Ok(reply? != Value::Nil),
                 // Calls go to another server now, perhaps: so does this task.
-                () = self.health.server_changed() => return Err(protocol()),
+                () = self.health.server_changed(server) => return Err(protocol()),
                 () = time::sleep(LOOK_EVERY) => self.send_pending(read).await?,
             }
         }
@@ -212,7 +208,7 @@ impl Subscriber {
         else {
             return;
         };
-        let Some(login) = self.endpoint.as_ref().and_then(Endpoint::login) else { return };
+        let Some(login) = connections.server.login() else { return };
         let mut is_done = true;
         for connection in [&mut connections.read, &mut connections.wait] {
             is_done &= request(connection, &login).await.is_ok();

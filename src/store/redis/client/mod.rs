@@ -255,11 +255,16 @@ impl Health {
         self.nodes.endpoint(&self.log)
     }
 
-    /// Waits until calls may go to another server.
-    pub(super) async fn server_changed(&mut self) {
-        if self.generations.changed().await.is_err() {
-            std::future::pending::<()>().await;
+    /// Waits until calls about the log may go to another server than `present`.
+    pub(super) async fn server_changed(&mut self, present: &Endpoint) {
+        while self.generations.changed().await.is_ok() {
+            // In a cluster, mostly other slots have moved.
+            let is_same = || self.endpoint().is_ok_and(|endpoint| endpoint.is_same(present));
+            if !self.nodes.is_cluster() || !is_same() {
+                return;
+            }
         }
+        std::future::pending::<()>().await;
     }
 
     /// Reports that the task's own connection was lost.
