@@ -96,7 +96,8 @@ fn settings_without_effect(loaded: &Loaded) -> Vec<String> {
         ),
     ]
     .into_iter()
-    .filter_map(|(has_no_effect, warning)| has_no_effect.then(|| warning.to_owned()))
+    .filter(|(has_no_effect, _)| *has_no_effect)
+    .map(|(_, warning)| warning.to_owned())
     .collect()
 }
 

@@ -112,8 +112,8 @@ pub(super) const TIMEOUT: Format<Duration> = Format {
 /// How long what is known of Redis holds. Redis looks at its clock ten times a second: less would be too short.
 pub(super) const STALENESS: Format<Duration> = Format {
     parse: |value| match duration(value)? {
-        staleness if staleness < Duration::from_millis(300) => {
-            Err(format!("{} is too short; write 300ms or more", units::show_duration(staleness)))
+        staleness if staleness < Duration::from_millis(500) => {
+            Err(format!("{} is too short; write 500ms or more", units::show_duration(staleness)))
         }
         staleness => Ok(staleness),
     },

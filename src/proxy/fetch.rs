@@ -87,20 +87,21 @@ pub(crate) fn refresh(plan: FillPlan, request: Request<RequestBody>) {
 }
 
 async fn ask_once_or_twice(
-    plan: FillPlan,
+    mut plan: FillPlan,
     report: CacheReport,
     request: Request<RequestBody>,
 ) -> Result<Reply, Failure> {
     let deadline = plan.context.deadline();
     for second in [false, true] {
         let purpose = if second { Purpose::SecondAnswer } else { Purpose::Answer };
-        let reader = match join(&plan, purpose) {
+        let role = join(&plan, purpose);
+        if !matches!(role, Role::Leader(_)) {
+            // Its own leader, or other replicas, would wait for this lease.
+            plan.early_lease.release();
+        }
+        let reader = match role {
             Role::Leader(start) => return Box::pin(leader_reply(plan, report, request, start)).await,
-            Role::Follower(reader) => {
-                // The leader may wait for it.
-                drop(plan.early_lease.take());
-                reader
-            }
+            Role::Follower(reader) => reader,
             Role::Alone => break,
             Role::Overflow => {
                 plan.shared().stats.limited(Limit::MaxFollowers);

@@ -143,15 +143,19 @@ impl FillPlan {
 
 /// A lease that the lookup has asked for, until the fill takes it. Dropped, it is released.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct EarlyLease(Arc<Mutex<Option<LeaseState>>>);
+pub(crate) struct EarlyLease(Option<Arc<Mutex<Option<LeaseState>>>>);
 
 impl EarlyLease {
-    pub(crate) fn put(&self, state: Option<LeaseState>) {
-        *self.0.lock() = state;
+    pub(crate) fn new(state: Option<LeaseState>) -> Self {
+        Self(state.map(|state| Arc::new(Mutex::new(Some(state)))))
     }
 
-    pub(crate) fn take(&self) -> Option<LeaseState> {
-        self.0.lock().take()
+    pub(crate) fn take(&mut self) -> Option<LeaseState> {
+        self.0.take()?.lock().take()
+    }
+
+    pub(crate) fn release(&mut self) {
+        drop(self.take());
     }
 }
 

@@ -24,6 +24,10 @@ use crate::{
     },
 };
 
+/// The longest `tracestate` in a span, and the longest other text, in bytes.
+const MAX_STATE: usize = 512;
+const MAX_TEXT: usize = 512;
+
 /// The trace that a request is part of.
 #[derive(Debug)]
 pub(crate) struct RequestTrace {
@@ -102,10 +106,17 @@ impl RequestTrace {
     }
 }
 
-/// The lines of a `tracestate`, as one.
+/// The lines of a `tracestate`, as one. A longer one than must be taken goes on, and is in no span (W3C Trace Context,
+/// section 3.3.1.5).
 fn state(headers: &HeaderMap) -> Option<String> {
     let lines: Vec<_> = headers.get_all(TRACESTATE).iter().filter_map(|line| line.to_str().ok()).collect();
-    (!lines.is_empty()).then(|| lines.join(","))
+    Some(lines.join(",")).filter(|state| !state.is_empty() && state.len() <= MAX_STATE)
+}
+
+/// The beginning of a text of the client's or the upstream's: spans that wait to be sent take little memory.
+fn beginning(text: &str) -> String {
+    let end = (0..=MAX_TEXT.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text[..end.unwrap_or(0)].to_owned()
 }
 
 /// A call of the upstream, as far as it came.
@@ -166,8 +177,8 @@ impl Exchange {
     pub(crate) fn trace_call(&self, call: &UpstreamCall, took: Duration, error: Option<&'static str>) {
         let Some(trace) = self.recorded_trace().filter(|_| call.is_sent) else { return };
         let operation = call.dialect.and_then(operation);
-        let model = call.model_call.as_ref().and_then(|call| call.model.as_deref());
-        let name = match (operation, model) {
+        let model = call.model_call.as_ref().and_then(|call| call.model.as_deref()).map(beginning);
+        let name = match (operation, &model) {
             (Some(operation), Some(model)) => format!("{operation} {model}").into(),
             _ => method(self),
         };
@@ -185,7 +196,7 @@ impl Exchange {
             attribute("error.type", error.map(str::to_owned).or(bad_status)),
             attribute("gen_ai.operation.name", operation),
             attribute("gen_ai.provider.name", call.dialect.and_then(provider)),
-            attribute("gen_ai.response.model", model.map(str::to_owned)),
+            attribute("gen_ai.response.model", model),
             attribute("gen_ai.usage.input_tokens", usage.and_then(|usage| tokens(usage.prompt))),
             attribute("gen_ai.usage.output_tokens", usage.and_then(|usage| tokens(usage.completion))),
             attribute("gen_ai.usage.cache_read.input_tokens", usage.and_then(|usage| tokens(usage.cached))),
@@ -211,7 +222,7 @@ impl Exchange {
         let error = (end.status >= 500).then(|| end.status.to_string()).or(broken);
         span.attributes = [
             attribute("http.request.method", Some(method)),
-            attribute("url.path", Some(self.path.to_string())),
+            attribute("url.path", Some(beginning(&self.path))),
             attribute("http.response.status_code", Some(i64::from(end.status))),
             attribute("network.peer.address", Some(self.caller.peer.address.to_string())),
             attribute("error.type", error),

@@ -138,12 +138,12 @@ impl Store {
     pub(crate) async fn get_or_lease(
         &self,
         key: &Key,
-        target_ids: &[TargetId],
         form: u64,
+        target_ids: impl FnOnce() -> Vec<TargetId>,
     ) -> Result<Looked, StoreError> {
         match self {
             Self::Memory(store) => Ok(get_from(store, key).into()),
-            Self::Redis(store) => Box::pin(store.get_or_lease(key, target_ids, form)).await,
+            Self::Redis(store) => Box::pin(store.get_or_lease(key, form, target_ids)).await,
         }
     }
 
@@ -280,6 +280,7 @@ pub(crate) const fn outcome<T>(result: &Result<T, StoreError>) -> StoreOutcome {
             StoreError::Unavailable
             | StoreError::Lost
             | StoreError::Moved
+            | StoreError::Moving
             | StoreError::WrongType
             | StoreError::Protocol,
         ) => StoreOutcome::Error,

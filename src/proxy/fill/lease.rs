@@ -28,6 +28,9 @@ use crate::{
 /// The pause between two looks for another replica's answer.
 const LEASE_POLL: Duration = Duration::from_millis(20);
 
+/// The first of these pauses: the lease may be that of a request here which has joined this fill instead.
+const FIRST_POLL: Duration = Duration::from_millis(2);
+
 /// Whether to ask the upstream.
 #[derive(Debug)]
 pub(super) enum LeaseOutcome {
@@ -58,6 +61,7 @@ impl Fill {
             (Instant::now() + live.config.coalesce.replica_wait).min(context.deadline().into_std());
         let target_ids = context.cache_request.target_ids();
         let mut is_first = true;
+        let mut pause = FIRST_POLL;
         loop {
             let asked = Instant::now();
             let budget = self.plan.store_budget;
@@ -99,7 +103,7 @@ impl Fill {
                 LeaseState::HeldElsewhere => return LeaseOutcome::Fetch(None),
             }
             tokio::select! {
-                () = tokio::time::sleep(LEASE_POLL) => {}
+                () = tokio::time::sleep(std::mem::replace(&mut pause, LEASE_POLL)) => {}
                 () = writer.closed(), if self.ends_when_abandoned() => return LeaseOutcome::Abandoned,
             }
         }

@@ -21,10 +21,9 @@ use crate::{
     proxy::{
         cached::{Fallback, Found, Lookup, Miss, seconds},
         context::RequestContext,
-        plan::FillPlan,
+        plan::{EarlyLease, FillPlan},
         revalidate::{self, variants},
     },
-    request::CacheRequest,
     store::{Looked, Store, outcome},
     telemetry::{
         log::events::Operation,
@@ -42,11 +41,11 @@ pub(crate) async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
     let found = match &mut plan.revalidation {
         Some(revalidation) => Box::pin(variants::find(store, revalidation, plan.store_budget)).await,
         None if takes_lease => {
-            let CacheRequest { ask, .. } = &plan.context.cache_request;
-            let target_ids = plan.context.cache_request.target_ids();
-            let looked = store.get_or_lease(&key, &target_ids, ask.upstream_form.id).await;
+            let request = &plan.context.cache_request;
+            let form = request.ask.upstream_form.id;
+            let looked = store.get_or_lease(&key, form, || request.target_ids()).await;
             looked.map(|Looked { entry, lease }| {
-                plan.early_lease.put(lease);
+                plan.early_lease = EarlyLease::new(lease);
                 (key, entry)
             })
         }

@@ -54,8 +54,8 @@ impl RedisStore {
     pub(in crate::store) async fn get_or_lease(
         self: &Arc<Self>,
         key: &Key,
-        target_ids: &[TargetId],
         form: u64,
+        target_ids: impl FnOnce() -> Vec<TargetId>,
     ) -> Result<Looked, StoreError> {
         if let Some(entry) = self.get_near(key) {
             return Ok(Some(entry).into());
@@ -70,6 +70,7 @@ impl RedisStore {
         }
         let deadline = self.deadline(Duration::MAX)?;
         let ticket = self.ticket(key);
+        let target_ids = &target_ids();
         let since = self.invalidations.last_concerning(Dependencies { key, target_ids });
         let reply = match Lease::look(&self.client, &name, form, since).await {
             // The user may read, and run no script; or the slot is on its way to another server.

@@ -41,8 +41,17 @@ const LOST_RETRY: Duration = Duration::from_millis(10);
 /// Between two reads while there are events: many are read at once then.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How often it is read how far the streams reach, even if no event comes: a key may be lost.
-const CHECK_EVERY: Duration = Duration::from_secs(10);
+/// How often it is read how far the streams reach, even if no event comes.
+const CHECK_EVERY: Duration = Duration::from_secs(30);
+
+/// The longest that Redis waits for an event.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// What a reply may take longer than the wait, two times: an idle Redis looks at its clock ten times a second.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// Connections that lived for less than this count as of no use.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// How often the task looks for invalidations that Redis has not received yet. That asks nobody.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -82,6 +91,8 @@ pub(super) struct Subscriber {
     health: Health,
     /// The passwords of Redis, if they are in a file.
     passwords: Option<watch::Receiver<String>>,
+    /// Whether the present password was not taken yet.
+    must_log_in: bool,
     streams: Streams,
     invalidations: Arc<InvalidationLog>,
     announcements: Option<Announcements>,
@@ -103,11 +114,11 @@ impl Subscriber {
             replicas,
             health: client.health(),
             passwords: None,
+            must_log_in: false,
             streams: client.streams().clone(),
             invalidations,
             announcements: near.map(|near| Announcements::new(near, client.namespace())),
-            // Redis looks at its clock ten times a second, so that the reply comes up to 100 ms later.
-            wait: staleness * 9 / 20,
+            wait: wait_for(staleness),
             read: Version::default(),
             read_at: Instant::now(),
             next: NextRead::Extent,
@@ -124,18 +135,16 @@ impl Subscriber {
         loop {
             let mut retry = RETRY;
             if let Ok(mut connections) = self.connect().await {
+                let began = Instant::now();
                 self.next = NextRead::Extent;
                 // Whatever the error is, the remedy is a new connection: after a fail-over, to another
                 // server.
                 let error = loop {
-                    match self.read_once(&mut connections).await {
-                        Ok(()) => retry = LOST_RETRY,
-                        Err(error) => break error,
+                    if let Err(error) = self.read_once(&mut connections).await {
+                        break error;
                     }
                 };
-                if error.code().is_some() {
-                    retry = REFUSED_RETRY;
-                }
+                retry = retry_after(&error, began.elapsed());
                 self.health.report_loss();
                 self.lose_near();
             }
@@ -147,6 +156,7 @@ impl Subscriber {
         self.health.mark_seen();
         let server = self.health.endpoint()?;
         self.passwords = server.passwords();
+        self.must_log_in = false;
         Ok(Connections { read: server.open(8).await?, wait: server.open(1).await?, server })
     }
 
@@ -178,11 +188,15 @@ impl Subscriber {
             time::sleep_until((self.read_at + PAUSE).into()).await;
             return Ok(true);
         }
-        // Until then Redis had seen no event.
-        let at = asked + self.wait;
+        // Until then Redis had seen no event. The reply comes early if its clock jumps.
+        let at = (asked + self.wait).min(Instant::now());
         self.invalidations.mark_current(at);
         self.mark_near_current(at);
-        Ok(self.read_at.elapsed() >= CHECK_EVERY)
+        // A key that is deleted wakes nobody.
+        let is_there = self.streams.exist(self.announcements.is_some());
+        let is_whole = request(&mut connections.read, &is_there).await?
+            == Value::Int(is_there.args_iter().count() as i64 - 1);
+        Ok(!is_whole || self.read_at.elapsed() >= CHECK_EVERY)
     }
 
     /// Waits for an event, or for some time; whether there is an event.
@@ -203,19 +217,18 @@ impl Subscriber {
 
     /// Logs in again if there is another password. If Redis does not take it yet, the next time does it.
     async fn log_in(&mut self, connections: &mut Connections) {
-        let Some(passwords) =
-            self.passwords.as_mut().filter(|passwords| passwords.has_changed().unwrap_or(false))
-        else {
-            return;
+        let is_other = |passwords: &mut watch::Receiver<String>| {
+            let is_other = passwords.has_changed().unwrap_or(false);
+            passwords.mark_unchanged();
+            is_other
         };
-        let Some(login) = connections.server.login() else { return };
+        self.must_log_in |= self.passwords.as_mut().is_some_and(is_other);
+        let Some(login) = connections.server.login().filter(|_| self.must_log_in) else { return };
         let mut is_done = true;
         for connection in [&mut connections.read, &mut connections.wait] {
             is_done &= request(connection, &login).await.is_ok();
         }
-        if is_done {
-            passwords.mark_unchanged();
-        }
+        self.must_log_in = !is_done;
     }
 
     /// Notes that this replica is there, now and then. Redis may refuse that.
@@ -323,6 +336,8 @@ impl Subscriber {
         }
         if self.invalidations.last().is_none_or(|last| last.epoch != epoch) {
             self.invalidations.begin(epoch);
+            self.read = Version { epoch, offset: Offset::default() };
+            return true;
         }
         if let Some(first) = extent.lost_before().filter(|first| *first > self.read.offset) {
             self.invalidations.forget_before(first);
@@ -348,6 +363,22 @@ impl Subscriber {
         }
         Ok(read.invalidations.len() < PAGE)
     }
+}
+
+/// The pause after `error`, on connections that lived for so long.
+fn retry_after(error: &RedisError, lived: Duration) -> Duration {
+    match error.code() {
+        // The log is at another server by now.
+        Some("MOVED" | "ASK" | "UNBLOCKED" | "READONLY" | "CLUSTERDOWN") => RETRY,
+        Some(_) => REFUSED_RETRY,
+        None if lived >= STEADY => LOST_RETRY,
+        None => RETRY,
+    }
+}
+
+/// How long Redis waits for an event, so that what is known stays current for `staleness` from one reply to the next.
+fn wait_for(staleness: Duration) -> Duration {
+    (staleness * 9 / 20).max(staleness.saturating_sub(SLACK)).min(MAX_WAIT)
 }
 
 /// Sends one command; an error reply is an error.

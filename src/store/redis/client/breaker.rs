@@ -2,7 +2,10 @@
 //! [`Breaker::call`].
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -75,6 +78,8 @@ pub(super) struct Breaker {
     losses: mpsc::Sender<Loss>,
     /// Asks the connector for fresh connections, while the old ones stay in use.
     refresh: Notify,
+    /// Whether these may lead to another server.
+    suspects_other_server: AtomicBool,
     /// Asks the connector to try the connections.
     doubt: Notify,
     connected: watch::Sender<bool>,
@@ -107,6 +112,7 @@ impl Breaker {
             connections: ArcSwapOption::empty(),
             losses,
             refresh: Notify::new(),
+            suspects_other_server: AtomicBool::new(false),
             doubt: Notify::new(),
             connected: watch::Sender::new(false),
             generation: watch::Sender::new(0),
@@ -165,7 +171,9 @@ impl Breaker {
         let previous = self.connections.compare_and_swap(old, Some(Arc::new(fresh)));
         if is_same(&previous, old) {
             self.writes.probe_now();
-            self.next_generation();
+            if self.suspects_other_server.swap(false, Ordering::Relaxed) {
+                self.next_generation();
+            }
         }
     }
 
@@ -277,15 +285,16 @@ impl Breaker {
             self.trip(connections, Loss::because(describe(error)));
             return if protocol { StoreError::Protocol } else { StoreError::Lost };
         }
-        if let (Some("MOVED" | "ASK"), Some(redirected)) = (error.code(), &self.redirected) {
+        if let (Some(code @ ("MOVED" | "ASK")), Some(redirected)) = (error.code(), &self.redirected) {
             redirected(error);
-            return StoreError::Moved;
+            return if code == "ASK" { StoreError::Moving } else { StoreError::Moved };
         }
         match affected_by(error, kind != CallKind::Read) {
             Affected::Key => StoreError::WrongType,
             Affected::Writes => {
                 if error.code() == Some("READONLY") {
                     // After a fail-over the address leads to another server, but these connections do not.
+                    self.suspects_other_server.store(true, Ordering::Relaxed);
                     self.ask_refresh();
                 }
                 if kind == CallKind::Put {

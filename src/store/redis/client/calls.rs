@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{
     RedisClient, StoreError,
+    announcement::Announcement,
     breaker::CallKind,
     connections::{LARGE, get},
     nodes::{Commands, Lane, Request},
@@ -16,12 +17,6 @@ use crate::{
     cache::invalidation::{Invalidation, Offset, Version},
     store::MAX_TTL,
 };
-
-/// How often the announcement of a write is tried again, if the cluster's server for announcements does not take it.
-const ANNOUNCE_TRIES: u32 = 20;
-
-/// Between two of these tries.
-const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
 
 /// How a value is put.
 #[derive(Clone, Copy, Default)]
@@ -140,20 +135,17 @@ impl RedisClient {
         is_large: bool,
         command: Cmd,
     ) -> Result<(Value, Option<Offset>), StoreError> {
-        let request = |commands| Request {
-            key,
-            kind: CallKind::Put,
-            lane: Lane::Ordered { is_large },
-            within: Duration::MAX,
-            commands,
-        };
-        let (written, answerer) = if self.nodes.is_cluster() {
-            let (reply, answerer) = self.nodes.call(request(Commands::One(&command))).await?;
-            (Some((reply, None)), answerer)
+        let (kind, lane) = (CallKind::Put, Lane::Ordered { is_large });
+        let request = |commands| Request { key, kind, lane, within: Duration::MAX, commands };
+        let (written, answerer, announcement) = if self.nodes.is_cluster() {
+            let announcement = Announcement::of(self, key);
+            let sent = self.nodes.call(request(Commands::One(&command))).await;
+            let (reply, answerer) = announcement.unless_refused(sent)?;
+            (Some((reply, None)), answerer, Some(announcement))
         } else {
             let commands = self.streams.write_and_announce(key, command);
             let (reply, answerer) = self.nodes.call(request(Commands::Together(&commands))).await?;
-            (streams::announced_at(reply), answerer)
+            (streams::announced_at(reply), answerer, None)
         };
         let Some((written @ (Value::Okay | Value::Nil), offset)) = written else {
             return Err(answerer.bad_reply());
@@ -161,44 +153,18 @@ impl RedisClient {
         if written == Value::Okay {
             answerer.server.writes.open();
         }
-        if !self.nodes.is_cluster() {
-            return Ok((written, offset));
-        }
-        Ok((written, self.announce(key).await))
-    }
-
-    /// Announces a write of `key` that a server of the cluster has carried out; its position, if it is known. If the
-    /// announcement fails, it is tried for some seconds more: the near caches of other replicas may have the old value.
-    async fn announce(&self, key: &str) -> Option<Offset> {
-        match self.try_announce(key).await {
-            Ok(offset) => offset,
-            Err(_) => {
-                let (client, key) = (self.itself.upgrade()?, key.to_owned());
-                tokio::spawn(async move {
-                    for _ in 0..ANNOUNCE_TRIES {
-                        tokio::time::sleep(ANNOUNCE_PAUSE).await;
-                        if client.try_announce(&key).await.is_ok() {
-                            return;
-                        }
-                    }
-                });
-                None
-            }
+        match announcement {
+            Some(announcement) => Ok((written, announcement.send(self).await)),
+            None => Ok((written, offset)),
         }
     }
 
-    async fn try_announce(&self, key: &str) -> Result<Option<Offset>, StoreError> {
+    pub(super) async fn announce(&self, key: &str) -> Result<Option<Offset>, StoreError> {
         let command = self.streams.announce(key);
-        let (reply, answerer) = self
-            .nodes
-            .call(Request {
-                key: &self.streams.writes,
-                kind: CallKind::Aside,
-                lane: Lane::Ordered { is_large: false },
-                within: Duration::MAX,
-                commands: Commands::One(&command),
-            })
-            .await?;
+        let (kind, lane) = (CallKind::Aside, Lane::Ordered { is_large: false });
+        let (key, commands) = (&*self.streams.writes, Commands::One(&command));
+        let request = Request { key, kind, lane, within: Duration::MAX, commands };
+        let (reply, answerer) = self.nodes.call(request).await?;
         streams::written_at(reply).map_err(|_| answerer.bad_reply())
     }
 
@@ -217,10 +183,15 @@ impl RedisClient {
         }
         let (kind, lane) = (CallKind::Aside, Lane::Ordered { is_large });
         let request = Request { key, kind, lane, within: Duration::MAX, commands: Commands::One(&command) };
-        let (reply, answerer) = self.nodes.call(request).await?;
+        let announcement = is_cluster.then(|| Announcement::of(self, key));
+        let sent = self.nodes.call(request).await;
+        let (reply, answerer) = match &announcement {
+            Some(announcement) => announcement.unless_refused(sent)?,
+            None => sent?,
+        };
         let Value::Int(removed) = reply else { return Err(answerer.bad_reply()) };
-        if is_cluster {
-            self.try_announce(key).await?;
+        if let Some(announcement) = announcement {
+            announcement.send(self).await;
         }
         Ok(removed > 0)
     }

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Cmd, Pipeline, RedisError, Value, aio::MultiplexedConnection};
+use ::redis::{Cmd, ErrorKind, Pipeline, RedisError, Value, aio::MultiplexedConnection};
 use futures_util::future::join_all;
 use thread_local::ThreadLocal;
 
@@ -142,11 +142,16 @@ impl Connections {
         own.get().unwrap_or(&self.small)
     }
 
-    /// Logs all connections in again; whether that worked, or is not needed.
+    /// Logs all connections in again; whether that worked, or is not needed. A connection that is gone is not needed any
+    /// more.
     pub(super) async fn log_in(&self, deadline: Duration) -> bool {
         let Some(login) = self.server.login() else { return true };
         let sent = self.all().map(|connection| within(deadline, connection.send(&login)));
-        join_all(sent).await.iter().all(Result::is_ok)
+        let is_done = |sent: &Result<Value, RedisError>| match sent {
+            Ok(_) => true,
+            Err(error) => error.kind() == ErrorKind::Io && !error.is_timeout(),
+        };
+        join_all(sent).await.iter().all(is_done)
     }
 
     /// Every connection.
@@ -183,7 +188,7 @@ async fn open_probed(
         Ok(_) => Err(protocol()),
         Err(error) if error.code() == Some("WRONGTYPE") => Ok(connection),
         // Another server of the cluster has this key: so this one answers.
-        Err(error) if error.code() == Some("MOVED") && server.is_shard() => Ok(connection),
+        Err(error) if matches!(error.code(), Some("MOVED" | "ASK")) && server.is_shard() => Ok(connection),
         Err(error) => Err(error),
     }
 }

@@ -116,6 +116,7 @@ impl<F: Fn(StoreEvent)> Connector<F> {
         let mut next_heartbeat = Instant::now();
         let mut doubted_until = Instant::now();
         let mut passwords = breaker.endpoint.passwords();
+        let mut login_due = None;
         loop {
             // Whatever else goes on, a loss is received at once.
             tokio::select! {
@@ -128,11 +129,13 @@ impl<F: Fn(StoreEvent)> Connector<F> {
                         () = refresh(&breaker, &self.idle_key) => refreshed = Some(Instant::now()),
                     }
                 }
-                () = next_password(&mut passwords) => {
+                () = next_password(&mut passwords) => login_due = Some(Instant::now()),
+                () = due(login_due) => {
                     tokio::select! {
                         biased;
                         loss = self.losses.recv() => return loss,
-                        () = log_in(&breaker) => {}
+                        // If the server does not know the password yet, everything goes on as it is.
+                        done = log_in(&breaker) => login_due = (!done).then(|| Instant::now() + LOGIN_RETRY),
                     }
                 }
                 () = breaker.doubted() => doubted_until = Instant::now() + DOUBT,
@@ -187,12 +190,20 @@ async fn next_password(passwords: &mut Option<watch::Receiver<String>>) {
     }
 }
 
-/// Logs the connections in again with the latest password, until the server takes it. Meanwhile they go on as they are.
-async fn log_in(breaker: &Breaker) {
-    while let Ok(connections) = breaker.connections()
-        && !connections.log_in(breaker.timeout.max(LOGIN_TIMEOUT)).await
-    {
-        time::sleep(LOGIN_RETRY).await;
+/// Waits until `at`; for ever, if there is nothing to wait for.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => time::sleep_until(at.into()).await,
+        None => future::pending().await,
+    }
+}
+
+/// Logs the connections in again with the latest password; whether that is done.
+async fn log_in(breaker: &Breaker) -> bool {
+    match breaker.connections() {
+        Ok(connections) => connections.log_in(breaker.timeout.max(LOGIN_TIMEOUT)).await,
+        // New connections use the latest one.
+        Err(_) => true,
     }
 }
 

@@ -51,6 +51,8 @@ struct Servers {
 struct Sentinels {
     clients: Vec<Client>,
     master: String,
+    /// The login of Redis, for sentinels without one of their own.
+    credentials: Option<Credentials>,
     /// The sentinel that answered last is asked first.
     next: AtomicUsize,
 }
@@ -64,7 +66,10 @@ impl Endpoint {
         let credentials = Credentials::read(access)?;
         let server = redis_at(url.servers.first().map_or("", String::as_str), &access.tls)?;
         let sentinels = match &url.topology {
-            RedisTopology::Sentinel { master } => Some(Sentinels::new(url, master, access)?),
+            RedisTopology::Sentinel { master } => {
+                let shared = credentials.clone();
+                Some(Sentinels::new(url, master, access, shared)?)
+            }
             RedisTopology::Server | RedisTopology::Cluster => None,
         };
         let is_shard = url.topology == RedisTopology::Cluster;
@@ -211,7 +216,12 @@ impl Server {
 }
 
 impl Sentinels {
-    fn new(url: &RedisUrl, master: &str, access: &RedisAccess) -> Result<Self, OpenError> {
+    fn new(
+        url: &RedisUrl,
+        master: &str,
+        access: &RedisAccess,
+        credentials: Credentials,
+    ) -> Result<Self, OpenError> {
         let client = |url: &String| {
             let client = redis_at(url, &access.tls)?;
             let info = client.get_connection_info().clone();
@@ -225,7 +235,9 @@ impl Sentinels {
             Client::open(info.set_redis_settings(settings)).map_err(|error| OpenError::url(&error))
         };
         let clients = url.servers.iter().map(client).collect::<Result<_, _>>()?;
-        Ok(Self { clients, master: master.to_owned(), next: AtomicUsize::new(0) })
+        let has_own_login = access.sentinel_username.is_some() || access.sentinel_password.is_some();
+        let credentials = (!has_own_login).then_some(credentials);
+        Ok(Self { clients, master: master.to_owned(), credentials, next: AtomicUsize::new(0) })
     }
 
     /// The address of the master: that of the first sentinel which knows one.
@@ -249,7 +261,11 @@ impl Sentinels {
 
     /// `None` if this sentinel knows no master of that name.
     async fn ask_one(&self, sentinel: &Client) -> Result<Option<(String, u16)>, RedisError> {
-        let mut connection = match open(sentinel, 1).await {
+        let client = match &self.credentials {
+            Some(credentials) => credentials.applied_to(sentinel)?,
+            None => sentinel.clone(),
+        };
+        let mut connection = match open(&client, 1).await {
             // Most sentinels want no password, and refuse one.
             Err(error) if error.kind() == ErrorKind::AuthenticationFailed => {
                 let info = sentinel.get_connection_info().clone();

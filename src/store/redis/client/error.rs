@@ -27,6 +27,9 @@ pub enum StoreError {
     /// Another server of the cluster has the key, and it could not be found out which.
     #[error("the key has moved to another server")]
     Moved,
+    /// The key's slot is on its way to another server of the cluster, which could not be asked.
+    #[error("the key is on its way to another server")]
+    Moving,
     /// A reply of the wrong kind: the connection was given up.
     #[error("Redis sent a reply of the wrong kind")]
     Protocol,

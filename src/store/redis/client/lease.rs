@@ -46,7 +46,7 @@ pub struct LeaseReply<T> {
     pub stored: Option<T>,
 }
 
-/// What a look found: the value, or else who may ask the upstream, if a server was found that knows it.
+/// What a look found: the value, or who may ask the upstream. Neither, if the server takes no writes.
 #[derive(Debug)]
 pub(crate) struct LookReply {
     pub(crate) stored: Option<Bytes>,
@@ -133,6 +133,7 @@ impl Lease {
         match stored {
             Value::BulkString(value) => {
                 lease.is_released = true;
+                client.keys.note(client.keys.hash(key), value.len());
                 Ok(LookReply { stored: Some(value.into()), state: None })
             }
             Value::Nil => Ok(LookReply { stored: None, state: lease.held_by(holder) }),

@@ -27,6 +27,7 @@ use futures_util::future::join_all;
 use tokio::{sync::watch, task::AbortHandle};
 
 mod address;
+mod announcement;
 mod batch;
 mod breaker;
 mod calls;
@@ -271,6 +272,10 @@ impl Health {
     pub(super) fn report_loss(&self) {
         if let Ok(server) = self.nodes.of(&self.log) {
             server.doubt();
+        }
+        // The log's slot may have moved, and no lookup is sent while that is not known.
+        if let Nodes::Cluster(cluster) = &*self.nodes {
+            cluster.ask_refresh();
         }
     }
 }

@@ -161,11 +161,12 @@ impl Nodes {
         let started = Instant::now();
         let server = self.of(request.key)?;
         match send(server, &request, false).await {
-            Err(StoreError::Moved) => {
-                let Self::Cluster(cluster) = self else { return Err(StoreError::Moved) };
-                let to = cluster.redirection(request.key).ok_or(StoreError::Moved)?;
-                let within = request.within.min(to.shard.breaker.timeout).saturating_sub(started.elapsed());
-                send(Target::Shard(to.shard), &Request { within, ..request }, to.asking).await
+            Err(moved @ (StoreError::Moved | StoreError::Moving)) => {
+                let Self::Cluster(cluster) = self else { return Err(moved) };
+                let asking = moved == StoreError::Moving;
+                let to = cluster.redirection(request.key, asking).ok_or(moved)?;
+                let within = request.within.min(to.breaker.timeout).saturating_sub(started.elapsed());
+                send(Target::Shard(to), &Request { within, ..request }, asking).await
             }
             sent => sent,
         }

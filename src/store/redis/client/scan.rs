@@ -44,7 +44,9 @@ impl Scan {
 
     /// The cursor of the next step; `None` at the end.
     pub(crate) fn cursor(&self) -> Option<u64> {
-        self.next.map(|(place, cursor)| (place as u64) << PLACE | cursor)
+        // A list of more servers than have a place in the cursor ends before them.
+        let next = self.next.filter(|(place, _)| *place < 256);
+        next.map(|(place, cursor)| (place as u64) << PLACE | cursor)
     }
 
     /// The names that the next step finds, which may be none; `None` at the end. A name may come twice.

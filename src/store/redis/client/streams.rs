@@ -117,6 +117,13 @@ impl Streams {
         command
     }
 
+    /// The command that counts the keys of the log, and of the writes or not.
+    pub(crate) fn exist(&self, writes: bool) -> Cmd {
+        let mut command = ::redis::cmd("EXISTS");
+        command.arg(&self.log).arg(&self.epoch).arg(writes.then_some(&self.writes));
+        command
+    }
+
     /// The command that waits in Redis until there is an event after `invalidated` or `written`, or for `wait`.
     pub(crate) fn wait(&self, invalidated: Offset, written: Option<Offset>, wait: Duration) -> Cmd {
         let mut command = ::redis::cmd("XREAD");

@@ -13,6 +13,8 @@ use crate::store::{StoreEvent, redis::client::error::describe};
 struct State {
     lost: HashSet<Address>,
     refusing: HashSet<Address>,
+    /// Shards without slots, whose connectors may still report.
+    forgotten: HashSet<Address>,
     /// Why no server says who has which slots.
     unreached: Option<String>,
     /// Whether a loss was reported for that.
@@ -34,6 +36,7 @@ impl ShardEvents {
     /// Takes the events of the shard at `address`.
     pub(super) fn of_shard(self: &Arc<Self>, address: Address) -> impl Fn(StoreEvent) + Send + Sync + use<> {
         let events = Arc::clone(self);
+        events.state.lock().forgotten.remove(&address);
         move |event| events.report(&address, event)
     }
 
@@ -46,6 +49,7 @@ impl ShardEvents {
     pub(super) fn forget(&self, address: &Address) {
         self.report(address, StoreEvent::Back);
         self.report(address, StoreEvent::WritesBack);
+        self.state.lock().forgotten.insert(address.clone());
     }
 
     pub(super) fn unreached(&self) -> Option<String> {
@@ -83,6 +87,9 @@ impl ShardEvents {
         let named = |reason: String| format!("{host}:{port}: {reason}");
         let event = {
             let mut state = self.state.lock();
+            if state.forgotten.contains(address) {
+                return;
+            }
             match event {
                 StoreEvent::Lost { reason } => {
                     self.lost.notify_one();

@@ -13,13 +13,14 @@ use std::{
     time::Duration,
 };
 
-use ::redis::RedisError;
+use ::redis::{ErrorKind, RedisError};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::{
+    runtime::Handle,
     sync::{Notify, watch},
     task::AbortHandle,
-    time,
+    time::{self, Instant},
 };
 
 use self::{
@@ -41,8 +42,9 @@ const REFRESH: Duration = Duration::from_secs(60);
 /// The same while a shard is out of reach, or a slot has no server.
 const REFRESH_BROKEN: Duration = Duration::from_millis(300);
 
-/// The least time between two of these questions.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The least time between two of these questions, and before the first one after a hint.
+const PAUSE: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_millis(50);
 
 /// No server is known for the slot.
 const NOBODY: u16 = u16::MAX;
@@ -67,20 +69,13 @@ struct Map {
     shards: Vec<Arc<Shard>>,
 }
 
-/// Where to go with a command that was sent to the wrong server.
-pub(super) struct Redirection {
-    pub(super) shard: Arc<Shard>,
-    /// Whether the server answers only after `ASKING`: the slot is on its way there.
-    pub(super) asking: bool,
-}
-
 /// A cluster.
 pub(super) struct Cluster {
     /// The servers of the URL.
     seeds: Vec<Endpoint>,
     map: ArcSwap<Map>,
-    /// Where single slots were said to be on their way to.
-    asked: Mutex<HashMap<u16, Address>>,
+    /// Where single slots are on their way to.
+    targets: Mutex<HashMap<u16, Address>>,
     events: Arc<ShardEvents>,
     settings: Settings,
     /// Held while the map changes.
@@ -98,6 +93,8 @@ pub(super) struct Cluster {
 struct Settings {
     timeout: Duration,
     namespace: String,
+    /// Where the tasks of shards run: those of a worker would end with it.
+    runtime: Handle,
 }
 
 impl Cluster {
@@ -110,9 +107,9 @@ impl Cluster {
         Arc::new_cyclic(|itself| Self {
             seeds,
             map: ArcSwap::from_pointee(Map { owners: Box::new([NOBODY; SLOTS]), shards: Vec::new() }),
-            asked: Mutex::default(),
+            targets: Mutex::default(),
             events: Arc::new(ShardEvents::new(on_change)),
-            settings: Settings { timeout, namespace: namespace.to_owned() },
+            settings: Settings { timeout, namespace: namespace.to_owned(), runtime: Handle::current() },
             changing: Mutex::new(()),
             hint: Notify::new(),
             is_known: watch::Sender::new(false),
@@ -136,14 +133,18 @@ impl Cluster {
         self.map.load().shards.clone()
     }
 
-    /// Where to send a command about `key`, after a server has refused it as not its own.
-    pub(super) fn redirection(&self, key: &str) -> Option<Redirection> {
-        let slot = slot(key);
-        let asked = self.asked.lock().remove(&slot);
-        match asked {
-            Some(address) => Some(Redirection { shard: self.shard_at(&address)?, asking: true }),
-            None => Some(Redirection { shard: self.shard_of(key).ok()?, asking: false }),
+    /// Where to send a command about `key` that another server has refused; `asking`, if the slot is on its way.
+    pub(super) fn redirection(&self, key: &str, asking: bool) -> Option<Arc<Shard>> {
+        if !asking {
+            return self.shard_of(key).ok();
         }
+        let address = self.targets.lock().get(&slot(key)).cloned()?;
+        self.map.load().shards.iter().find(|shard| shard.address == address).cloned()
+    }
+
+    /// Asks for a look at who has which slots.
+    pub(super) fn ask_refresh(&self) {
+        self.hint.notify_one();
     }
 
     /// Changes when the slots may have moved.
@@ -179,13 +180,16 @@ impl Cluster {
     /// Notes that `asked` said of a slot that another server has it, or gets it.
     pub(super) fn note_redirection(&self, asked: &Endpoint, error: &RedisError) {
         let Some((address, slot)) = error.redirect_node() else { return };
+        if usize::from(slot) >= SLOTS {
+            return;
+        }
         let Some(address) = redirected_to(address, &asked.host()) else { return };
         if error.code() == Some("ASK") {
-            self.asked.lock().insert(slot, address);
+            self.targets.lock().insert(slot, address);
             return;
         }
         let map = self.map.load();
-        let owner = map.shards.get(usize::from(map.owners.get(usize::from(slot)).copied().unwrap_or(NOBODY)));
+        let owner = map.shards.get(usize::from(map.owners[usize::from(slot)]));
         if owner.is_some_and(|owner| owner.address == address) {
             return;
         }
@@ -194,19 +198,22 @@ impl Cluster {
                 owners[usize::from(slot)] = place(shards, &shard);
             }
         });
-        self.hint.notify_one();
+        self.ask_refresh();
     }
 
     /// Looks at who has which slots, for as long as the task runs.
     pub(super) async fn run(self: Arc<Self>) {
         loop {
+            let began = Instant::now();
             self.refresh().await;
             let pause = if self.connected() { REFRESH } else { REFRESH_BROKEN };
             tokio::select! {
                 () = time::sleep(pause) => {}
-                () = self.hint.notified() => time::sleep(PAUSE).await,
-                () = self.events.lost() => time::sleep(PAUSE).await,
+                () = self.hint.notified() => {}
+                () = self.events.lost() => {}
             }
+            // While slots move, each one that has moved hints at it.
+            time::sleep_until((began + PAUSE).max(Instant::now() + SHORT)).await;
         }
     }
 
@@ -222,7 +229,7 @@ impl Cluster {
                     self.apply(found);
                     return;
                 }
-                Ok(_) => {}
+                Ok(_) => failure = failure.or(Some((ErrorKind::Client, "no slot has a server").into())),
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
@@ -233,6 +240,7 @@ impl Cluster {
 
     fn apply(&self, found: Vec<(u16, u16, Address)>) {
         self.events.report_reached();
+        self.targets.lock().clear();
         self.change(|owners, shards| {
             let before = std::mem::take(shards);
             owners.fill(NOBODY);
@@ -263,11 +271,6 @@ impl Cluster {
         }
     }
 
-    /// The master at `address`, if it has slots already.
-    fn shard_at(&self, address: &Address) -> Option<Arc<Shard>> {
-        self.map.load().shards.iter().find(|shard| shard.address == *address).cloned()
-    }
-
     /// The one of `known` at `address`, or a new one.
     fn known_or_new(&self, address: &Address, known: &[Arc<Shard>]) -> Option<Arc<Shard>> {
         let shard = known.iter().find(|shard| shard.address == *address).cloned();
@@ -276,7 +279,7 @@ impl Cluster {
 
     fn open(&self, address: &Address) -> Option<Arc<Shard>> {
         let endpoint = self.seeds.first()?.at(&address.0, address.1).ok()?;
-        let Settings { timeout, namespace } = &self.settings;
+        let Settings { timeout, namespace, .. } = &self.settings;
         let asked = endpoint.clone();
         let cluster = self.itself.clone();
         let redirected = move |error: &RedisError| {
@@ -288,7 +291,7 @@ impl Cluster {
         let breaker = Arc::new(breaker);
         let on_change = self.events.of_shard(address.clone());
         let connector = Connector::new(Arc::clone(&breaker), losses, on_change, namespace);
-        let connector = tokio::spawn(connector.run()).abort_handle();
+        let connector = self.settings.runtime.spawn(connector.run()).abort_handle();
         Some(Arc::new(Shard { address: address.clone(), breaker, connector }))
     }
 }
