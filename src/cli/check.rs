@@ -1,15 +1,25 @@
 //! `sidecache check`: shows the settings in force, and tries to reach the store and the upstream.
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use http::Request;
+use tokio::sync::Semaphore;
 
 use super::Exit;
 use crate::{
     app::{check_certificates, log_store_event, open_store, start_checks::clock_warning},
     cache::price::{Price, Prices},
-    config::{ConfigError, Errors, Loaded},
-    proxy::upstream::Upstream,
+    config::{ConfigError, Errors, Loaded, UpstreamConfig},
+    proxy::{
+        body::RequestBody,
+        upstream::{Repeat, Upstream},
+    },
     store::{OpenError, Store},
+    telemetry::log::events::exc_info,
 };
+
+/// How long the upstream may take for a connection, and again for its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
     let store = match open_store(&loaded.config.store, log_store_event).await {
@@ -113,8 +123,21 @@ async fn unreachable_services(loaded: &Loaded, store: &Store) -> Vec<String> {
         }
     }
     let upstream = &loaded.config.upstream;
-    if !Upstream::reachable(upstream, upstream.connect_timeout.min(Duration::from_secs(5))).await {
-        warnings.push(format!("upstream.url: nothing answers at {}; is the service running?", upstream.url));
+    if let Err(why) = ask_upstream(upstream).await {
+        warnings.push(format!("upstream.url: {}: {why}", upstream.url));
     }
     warnings
+}
+
+/// Asks the upstream for `/`. Any answer will do.
+async fn ask_upstream(config: &UpstreamConfig) -> Result<(), String> {
+    let config = UpstreamConfig {
+        connect_timeout: config.connect_timeout.min(PATIENCE),
+        first_byte_timeout: config.first_byte_timeout.min(PATIENCE),
+        ..config.clone()
+    };
+    let upstream = Upstream::new(&config, Arc::new(Semaphore::new(1)), Arc::default())
+        .map_err(|error| format!("no root certificates were found ({error}); install ca-certificates"))?;
+    let asked = upstream.send(&config, Request::new(RequestBody::empty()), Repeat::Safe).await;
+    asked.map(|_| ()).map_err(|error| format!("{}; is the service running?", exc_info(&error)))
 }

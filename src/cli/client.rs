@@ -18,6 +18,7 @@ use crate::{
         upstream::body::UpstreamBody,
         upstream::{Repeat, Upstream},
     },
+    telemetry::log::events::exc_info,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -208,6 +209,9 @@ async fn whole(client: &Client, body: UpstreamBody) -> Result<Bytes, String> {
 pub(super) fn explain_error(client: &Client, error: &ProxyError) -> String {
     let url = client.url();
     match error.kind {
+        ErrorKind::UpstreamConnection if error.details.get("kind").is_some_and(|kind| kind == "tls") => {
+            format!("{url}: {}", exc_info(error))
+        }
         ErrorKind::UpstreamConnection => {
             format!("nothing answers at {url}: is sidecache running, and does it listen there?")
         }

@@ -11,9 +11,17 @@ use tower_service::Service;
 
 use super::{
     connection::Connection,
+    failure::{FailureKind, failed},
     io::{Socket, SocketIo},
+    tls_trouble::TlsTrouble,
 };
-use crate::telemetry::stats::Stats;
+use crate::{
+    config::UpstreamConfig,
+    proxy::error::{ErrorKind, ProxyError},
+    telemetry::stats::{Limit, Stats},
+};
+
+type Cause = Box<dyn Error + Send + Sync>;
 
 #[derive(Clone)]
 pub(super) struct Connector {
@@ -34,9 +42,34 @@ impl fmt::Debug for Connector {
 pub(super) enum ConnectError {
     #[error("no connection to the upstream in time")]
     TimedOut,
-    /// DNS, TCP, TLS or the HTTP handshake failed.
+    #[error("no connection to the upstream: its name has no address")]
+    Dns(#[source] Cause),
     #[error("no connection to the upstream")]
-    Failed(#[source] Box<dyn Error + Send + Sync>),
+    Tcp(#[source] Cause),
+    #[error("no connection to the upstream: {0}")]
+    Tls(TlsTrouble, #[source] Cause),
+    #[error("no connection to the upstream: HTTP cannot begin")]
+    Http(#[source] hyper::Error),
+}
+
+impl ConnectError {
+    /// The error for the client of a request to the upstream.
+    pub(super) fn explain(self, config: &UpstreamConfig) -> ProxyError {
+        let message = self.to_string();
+        let host = config.url.host().unwrap_or_default();
+        let failed = |kind| failed(kind, message.clone()).with_detail("host", host);
+        match self {
+            Self::TimedOut => ProxyError::new(ErrorKind::UpstreamTimeout, message)
+                .with_detail("timeout_ms", config.connect_timeout.as_millis() as u64)
+                .with_limit(Limit::ConnectTimeout),
+            Self::Dns(cause) => failed(FailureKind::Dns).with_source(cause),
+            Self::Tcp(cause) => failed(FailureKind::Connect).with_source(cause),
+            Self::Tls(trouble, cause) => {
+                failed(FailureKind::Tls).with_detail("trouble", trouble.as_str()).with_source(cause)
+            }
+            Self::Http(cause) => failed(FailureKind::Http).with_source(cause),
+        }
+    }
 }
 
 impl Connector {
@@ -59,35 +92,40 @@ impl Connector {
     /// # Errors
     /// If a step fails, or all of them together take too long.
     pub(super) async fn connect(&self, url: &Uri, limit: Duration) -> Result<Connection, ConnectError> {
-        match timeout(limit, self.open(url)).await {
-            Ok(opened) => opened.map_err(ConnectError::Failed),
-            Err(_) => Err(ConnectError::TimedOut),
-        }
+        timeout(limit, self.open(url)).await.unwrap_or(Err(ConnectError::TimedOut))
     }
 
-    async fn open(&self, url: &Uri) -> Result<Connection, Box<dyn Error + Send + Sync>> {
+    async fn open(&self, url: &Uri) -> Result<Connection, ConnectError> {
         let socket = Arc::new(Socket::new(self.tcp(url).await?));
         let io = SocketIo(Arc::clone(&socket));
         let connection = match &self.tls {
             None => Connection::handshake(io, &socket, &self.stats).await,
             Some(tls) => {
-                Connection::handshake(tls.connect(server_name(url)?, io).await?, &socket, &self.stats).await
+                let shaken = tls.connect(server_name(url)?, io).await;
+                let io = shaken.map_err(|error| ConnectError::Tls(TlsTrouble::of(&error), error.into()))?;
+                Connection::handshake(io, &socket, &self.stats).await
             }
         };
-        Ok(connection?)
+        connection.map_err(ConnectError::Http)
     }
 
-    async fn tcp(&self, url: &Uri) -> Result<TcpStream, Box<dyn Error + Send + Sync>> {
+    async fn tcp(&self, url: &Uri) -> Result<TcpStream, ConnectError> {
         let mut http = self.http.clone();
-        poll_fn(|cx| http.poll_ready(cx)).await?;
-        Ok(http.call(url.clone()).await?.into_inner())
+        let ready = poll_fn(|cx| http.poll_ready(cx)).await;
+        ready.map_err(|error| ConnectError::Tcp(error.into()))?;
+        match http.call(url.clone()).await {
+            Ok(stream) => Ok(stream.into_inner()),
+            // The connector tells its errors apart by their texts alone.
+            Err(error) if error.to_string() == "dns error" => Err(ConnectError::Dns(error.into())),
+            Err(error) => Err(ConnectError::Tcp(error.into())),
+        }
     }
 }
 
 /// The name that the upstream's certificate must have.
-fn server_name(url: &Uri) -> Result<ServerName<'static>, Box<dyn Error + Send + Sync>> {
+fn server_name(url: &Uri) -> Result<ServerName<'static>, ConnectError> {
     let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    Ok(ServerName::try_from(host.to_owned())?)
+    ServerName::try_from(host.to_owned()).map_err(|error| ConnectError::Tls(TlsTrouble::Name, error.into()))
 }
 
 /// TLS with the system's certificates. Without ALPN, a server speaks HTTP/1.1.

@@ -9,11 +9,13 @@
 pub(crate) mod body;
 mod connect;
 mod connection;
+pub(crate) mod failure;
 pub(crate) mod headers;
 mod io;
 pub(crate) mod location;
 mod pool;
 mod repeat;
+mod tls_trouble;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -30,8 +32,9 @@ use tokio::{
 
 use self::{
     body::{UpstreamBody, UpstreamGuard},
-    connect::{ConnectError, Connector},
+    connect::Connector,
     connection::Connection,
+    failure::{FailureKind, failed},
     pool::Pool,
 };
 pub(crate) use self::{pool::PooledConnection, repeat::Repeat};
@@ -103,10 +106,9 @@ impl Upstream {
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switches && !wants_upgrade {
             let message = "the upstream switched protocols without being asked";
-            return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
+            return Err(failed(FailureKind::Upgrade, message));
         }
-        check_framing(response.headers())
-            .map_err(|fault| ProxyError::new(ErrorKind::UpstreamProtocol, fault))?;
+        check_framing(response.headers()).map_err(|fault| failed(FailureKind::Framing, fault))?;
         own_names.rewrite(&mut response);
         let connection = (!switches).then(|| PooledConnection::new(connection, Arc::clone(&self.pool)));
         let guard = UpstreamGuard::new(connection, permit);
@@ -144,7 +146,7 @@ impl Upstream {
         request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Connection), ProxyError> {
         let connected = self.connector.connect(&config.url, config.connect_timeout).await;
-        let mut connection = connected.map_err(|error| not_connected(config, error))?;
+        let mut connection = connected.map_err(|error| error.explain(config))?;
         match connection.send(request).await {
             Ok(response) => Ok((response, connection)),
             Err(failed) => Err(broken_off(failed.error)),
@@ -208,34 +210,30 @@ pub(crate) fn timed_out(limit: Duration) -> ProxyError {
         .with_limit(Limit::FirstByteTimeout)
 }
 
-fn not_connected(config: &UpstreamConfig, error: ConnectError) -> ProxyError {
-    let message = error.to_string();
-    match error {
-        ConnectError::TimedOut => ProxyError::new(ErrorKind::UpstreamTimeout, message)
-            .with_detail("timeout_ms", config.connect_timeout.as_millis() as u64)
-            .with_limit(Limit::ConnectTimeout),
-        ConnectError::Failed(cause) => {
-            ProxyError::new(ErrorKind::UpstreamConnection, message).with_source(cause)
-        }
-    }
-}
-
 fn broken_off(error: hyper::Error) -> ProxyError {
-    ProxyError::new(ErrorKind::UpstreamProtocol, "the upstream broke off before it had answered")
-        .with_source(error)
+    let (kind, message) = if error.is_parse() {
+        (FailureKind::Http, "what the upstream answered is not HTTP")
+    } else {
+        (FailureKind::Closed, "the upstream broke off before it had answered")
+    };
+    failed(kind, message).with_source(error)
 }
 
 #[track_caller]
 pub(crate) fn cut(error: &BodyError) -> ProxyError {
     let cause = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
-    let cut = |kind| ProxyError::new(kind, "the upstream's answer was cut off").with_source(cause);
+    let message = "the upstream's answer was cut off";
     match error {
-        BodyError::TimedOut(_) => cut(ErrorKind::UpstreamTimeout).with_limit(Limit::IdleTimeout),
-        // The error of this reader alone: its message says what happened.
-        BodyError::Failed(error) => {
-            ProxyError { limit: error.limit, ..ProxyError::new(error.kind, error.message.clone()) }
-        }
-        _ => cut(ErrorKind::UpstreamProtocol),
+        BodyError::TimedOut(_) => ProxyError::new(ErrorKind::UpstreamTimeout, message)
+            .with_source(cause)
+            .with_limit(Limit::IdleTimeout),
+        // The error of this reader alone: its message and its details say what happened.
+        BodyError::Failed(error) => ProxyError {
+            limit: error.limit,
+            details: error.details.clone(),
+            ..ProxyError::new(error.kind, error.message.clone())
+        },
+        _ => failed(FailureKind::Cut, message).with_source(cause),
     }
 }
 

@@ -10,4 +10,5 @@ mod passed_reasons;
 mod proxy_protocol;
 mod response_headers;
 mod upstream_connections;
+mod upstream_failures;
 pub(crate) mod upstream_tls;

@@ -33,13 +33,18 @@ fn openssl(dir: &Path, arguments: &[&str]) {
 
 /// A folder with an authority, `ca.pem`, and a certificate that it signed for this machine.
 pub(crate) fn certificates() -> TempDir {
+    certificates_for("DNS:localhost,IP:127.0.0.1")
+}
+
+/// A folder with an authority, `ca.pem`, and a certificate that it signed for these names.
+pub(crate) fn certificates_for(names: &str) -> TempDir {
     let dir = tempfile::tempdir().expect("a folder");
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     let authority = ["-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority", "-days", "2"];
     openssl(dir.path(), &[&["req", "-x509"], &key[..], &authority].concat());
     let server = ["-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=localhost"];
     openssl(dir.path(), &[&["req"], &key[..], &server].concat());
-    std::fs::write(dir.path().join("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1").expect("a file");
+    std::fs::write(dir.path().join("names"), format!("subjectAltName={names}")).expect("a file");
     let sign = ["x509", "-req", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
     openssl(dir.path(), &[&sign[..], &["-out", "cert.pem", "-days", "2", "-extfile", "names"]].concat());
     dir
