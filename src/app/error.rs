@@ -21,6 +21,19 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
+    /// The upstream is this sidecache.
+    #[error(
+        "upstream.url ({upstream}) leads back to {setting} ({address}), so that each request would come round; name the \
+         service's own address with --upstream (UPSTREAM_URL), or choose another one for {setting}"
+    )]
+    Itself {
+        /// The upstream's URL.
+        upstream: String,
+        /// The listener's address.
+        address: ListenAddress,
+        /// The setting that names it.
+        setting: &'static str,
+    },
     /// A file for the store's TLS connection cannot be read or used.
     #[error("{0}")]
     Store(OpenError),

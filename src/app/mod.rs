@@ -6,6 +6,7 @@
 
 mod certificates;
 mod error;
+pub(crate) mod itself;
 mod listen;
 mod reload;
 mod run;
@@ -45,6 +46,7 @@ use crate::{
         passthrough::preset_hint::PresetHint,
         reload::Reloads,
         state::{Live, Shared},
+        upstream::hop::Hop,
     },
     server::{CertificateError, Listener, Workers},
     store::{MemoryStore, Near, OpenError, RedisClient, RedisStore, Store, StoreEvent},
@@ -92,6 +94,7 @@ impl App {
         // A taken address is reported at once. But nobody may connect yet: the connection would wait for the
         // store.
         let listeners = Listeners::prepare(&mut config, inherited)?;
+        itself::refuse(&config.upstream, listeners.addresses()).await?;
         let stats = Arc::<Stats>::default();
         let certificates = Certificates::open(&config, Arc::clone(&stats))
             .map_err(|error| StartError::Certificate(error.to_string()))?;
@@ -117,6 +120,7 @@ impl App {
             accepted_credentials: AcceptedCredentials::default(),
             cors: Cors::default(),
             in_flight: Arc::default(),
+            hop: Hop::random(),
             settling: Settling::default(),
             preset_hint: PresetHint::default(),
             not_stored: NotStored::default(),

@@ -7,12 +7,12 @@ use tokio::sync::Semaphore;
 
 use super::Exit;
 use crate::{
-    app::{check_certificates, log_store_event, open_store, start_checks::clock_warning},
+    app::{check_certificates, itself, log_store_event, open_store, start_checks::clock_warning},
     cache::price::{Price, Prices},
     config::{ConfigError, Errors, Loaded, UpstreamConfig},
     proxy::{
         body::RequestBody,
-        upstream::{Repeat, Upstream},
+        upstream::{Repeat, Upstream, hop::Hop},
     },
     store::{OpenError, Store},
     telemetry::log::events::exc_info,
@@ -30,6 +30,9 @@ pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
         }
     };
     if let Err(error) = check_certificates(&loaded.config) {
+        return Exit::failure(error);
+    }
+    if let Err(error) = itself::refuse_configured(&loaded.config).await {
         return Exit::failure(error);
     }
     let mut exit = Exit::success(settings_and_routes(loaded));
@@ -136,7 +139,7 @@ async fn ask_upstream(config: &UpstreamConfig) -> Result<(), String> {
         first_byte_timeout: config.first_byte_timeout.min(PATIENCE),
         ..config.clone()
     };
-    let upstream = Upstream::new(&config, Arc::new(Semaphore::new(1)), Arc::default())
+    let upstream = Upstream::new(&config, Arc::new(Semaphore::new(1)), Arc::default(), Hop::random())
         .map_err(|error| format!("no root certificates were found ({error}); install ca-certificates"))?;
     let asked = upstream.send(&config, Request::new(RequestBody::empty()), Repeat::Safe).await;
     asked.map(|_| ()).map_err(|error| format!("{}; is the service running?", exc_info(&error)))

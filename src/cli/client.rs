@@ -16,7 +16,7 @@ use crate::{
         body::RequestBody,
         error::{ErrorKind, ProxyError},
         upstream::body::UpstreamBody,
-        upstream::{Repeat, Upstream},
+        upstream::{Repeat, Upstream, hop::Hop},
     },
     telemetry::log::events::exc_info,
 };
@@ -48,7 +48,7 @@ impl Client {
             first_byte_timeout: ANSWER_TIMEOUT,
             idle_timeout: ANSWER_TIMEOUT,
         };
-        let upstream = Upstream::new(&config, Arc::new(Semaphore::new(concurrency)), Arc::default())
+        let upstream = Upstream::new(&config, Arc::new(Semaphore::new(concurrency)), Arc::default(), Hop::random())
             .map_err(|error| format!("no root certificates were found ({error}); install ca-certificates"))?;
         Ok(Self { upstream, config })
     }

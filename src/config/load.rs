@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     AdminConfig, CoalesceConfig, Config, Limits, LogConfig, OtelConfig, RedisAccess, RedisTls, Secret,
-    StoreConfig, UpstreamConfig,
+    StoreConfig,
     error::{ConfigError, Errors, Faults},
     file::{self, File},
     given_routes,
@@ -15,8 +15,8 @@ use super::{
     listen::{ADDRESS, ADDRESS_OR_OFF, FILE_MODE, ListenAddress},
     origin::Source,
     parsers::{
-        COLLECTOR_URL, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_FORMAT, LOG_LEVEL,
-        MODELS, NAMESPACE, NETWORKS, PATH, READY, SCOPE, SECRET, TOKEN, UPSTREAM_URL,
+        COLLECTOR_URL, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOSTS, LOG_FORMAT, LOG_LEVEL,
+        MODELS, NAMESPACE, NETWORKS, PATH, READY, SCOPE, SECRET, TOKEN,
     },
     presets, prices,
     redis_url::{REDIS_URL, RedisUrl},
@@ -25,6 +25,7 @@ use super::{
     settings_reader::{EffectiveSetting, SettingsReader},
     tls::{ListenerUse, TlsFiles},
     units,
+    upstream::UpstreamConfig,
     value::{
         BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SHARE, SIZE, STALENESS, TEXT, TIMEOUT, WORKERS,
     },
@@ -137,7 +138,7 @@ fn config(
     }
     let drain_delay = reader.need("drain_delay", &DURATION);
     let drain_timeout = reader.need("drain_timeout", &DURATION);
-    let upstream = upstream(reader);
+    let upstream = UpstreamConfig::read(reader);
     let admin = admin(reader);
     let tls = TlsFiles::read(reader, ListenerUse::Clients);
     let store = store(reader);
@@ -211,21 +212,6 @@ fn common(reader: &mut SettingsReader) -> Option<Common> {
         },
         scope: scope?,
         ignore_headers: ignore_headers.into_iter().map(|(_, pattern)| pattern).collect(),
-    })
-}
-
-fn upstream(reader: &mut SettingsReader) -> Option<UpstreamConfig> {
-    let url = reader.need("upstream.url", &UPSTREAM_URL);
-    let preserve_host = reader.need("upstream.host", &HOST_MODE);
-    let connect_timeout = reader.need("upstream.connect_timeout", &TIMEOUT);
-    let first_byte_timeout = reader.need("upstream.first_byte_timeout", &TIMEOUT);
-    let idle_timeout = reader.need("upstream.idle_timeout", &TIMEOUT);
-    Some(UpstreamConfig {
-        url: url?,
-        preserve_host: preserve_host?,
-        connect_timeout: connect_timeout?,
-        first_byte_timeout: first_byte_timeout?,
-        idle_timeout: idle_timeout?,
     })
 }
 

@@ -32,6 +32,7 @@ mod table_reader;
 mod tests;
 mod tls;
 pub(crate) mod units;
+mod upstream;
 mod value;
 
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -58,6 +59,7 @@ pub(crate) use load::{changed, restart_only};
 pub(crate) use parsers::parse_http_url;
 pub(crate) use presets::{PRESETS, covering, preset, preset_paths};
 pub(crate) use tls::{ListenerUse, TlsFiles};
+pub(crate) use upstream::UpstreamConfig;
 
 /// How a setting without a value is shown.
 const NOTHING: &str = "none";
@@ -123,20 +125,6 @@ pub(crate) enum Readiness {
     Upstream,
     /// The store is out of reach.
     Store,
-}
-
-/// The upstream's settings.
-#[derive(Clone, Debug)]
-pub(crate) struct UpstreamConfig {
-    /// `http://` or `https://`, an authority, and perhaps a path prefix without a trailing slash.
-    pub(crate) url: Uri,
-    /// Whether the upstream gets the client's `Host`.
-    pub(crate) preserve_host: bool,
-    pub(crate) connect_timeout: Duration,
-    /// From the request's last byte to the response's head.
-    pub(crate) first_byte_timeout: Duration,
-    /// Between two chunks of a response.
-    pub(crate) idle_timeout: Duration,
 }
 
 #[derive(Clone, Debug)]

@@ -177,6 +177,9 @@ impl Proxy {
             None => {
                 validation::check(&parts)
                     .map_err(|fault| ProxyError::new(ErrorKind::InvalidRequest, fault))?;
+                if self.shared.hop.is_in(&parts.headers) {
+                    return Err(came_round().into());
+                }
                 match Dispatch::new(&live.config.health_path, &live.routes, &parts) {
                     Dispatch::Cacheable(route) => exchange.caller.read(route, &mut parts),
                     Dispatch::Health(page) => {
@@ -315,6 +318,11 @@ impl Proxy {
 fn not_cached(report: CacheReport) -> Failure {
     let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
     Failure::Request(error, Some(CacheReport { forward: None, ..report }))
+}
+
+fn came_round() -> ProxyError {
+    let message = "the request has come round: upstream.url leads back to this sidecache";
+    ProxyError::new(ErrorKind::LoopDetected, message)
 }
 
 fn too_large(limit: usize) -> ProxyError {

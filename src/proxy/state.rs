@@ -13,7 +13,7 @@ use crate::{
     proxy::{
         accepted_credentials::AcceptedCredentials, coalesce::registry::InFlight, cors::Cors,
         insight::Insight, invalidate::settling::Settling, not_stored::NotStored,
-        passthrough::preset_hint::PresetHint, reload::Reloads, upstream::Upstream,
+        passthrough::preset_hint::PresetHint, reload::Reloads, upstream::{Upstream, hop::Hop},
     },
     request::{Choices, ClassifyContext, parse_cache::ParseCache},
     store::Store,
@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) preset_hint: PresetHint,
     /// What services work on, although they have answered.
     pub(crate) settling: Settling,
+    /// This process, as requests that go upstream name it.
+    pub(crate) hop: Hop,
     /// The connections, and the fills, which outlive them.
     pub(crate) tasks: TaskTracker,
 }
@@ -66,7 +68,7 @@ impl Live {
     /// # Errors
     /// If the upstream is reached over TLS and the system's certificates cannot be read.
     pub(crate) fn new(config: Config, shared: Arc<Shared>, permits: Arc<Semaphore>) -> io::Result<Self> {
-        let upstream = Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats))?;
+        let upstream = Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats), shared.hop.clone())?;
         let classify_context = classify_context(&config, shared.namespace);
         let numbered = |route: &Route| {
             let number = shared.stats.routes.number(route);

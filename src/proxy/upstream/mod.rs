@@ -11,6 +11,7 @@ mod connect;
 mod connection;
 pub(crate) mod failure;
 pub(crate) mod headers;
+pub(crate) mod hop;
 mod io;
 pub(crate) mod location;
 mod pool;
@@ -21,7 +22,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header,
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{Authority, PathAndQuery},
 };
 use hyper::body::Incoming;
 use tokio::{
@@ -35,6 +36,7 @@ use self::{
     connect::Connector,
     connection::Connection,
     failure::{FailureKind, failed},
+    hop::Hop,
     pool::Pool,
 };
 pub(crate) use self::{pool::PooledConnection, repeat::Repeat};
@@ -54,10 +56,12 @@ pub(crate) struct Upstream {
     pool: Arc<Pool>,
     permits: Arc<Semaphore>,
     stats: Arc<Stats>,
+    hop: Hop,
 }
 
 impl Upstream {
-    /// `permits` bounds the requests under way; `stats` counts those that were sent twice.
+    /// `permits` bounds the requests under way; `stats` counts those that were sent twice; each names this process as
+    /// `hop`.
     ///
     /// # Errors
     /// If the upstream is reached over TLS and the system's certificates cannot be read.
@@ -65,9 +69,10 @@ impl Upstream {
         config: &UpstreamConfig,
         permits: Arc<Semaphore>,
         stats: Arc<Stats>,
+        hop: Hop,
     ) -> std::io::Result<Self> {
         let connector = Connector::new(&config.url, Arc::clone(&stats))?;
-        Ok(Self { connector, pool: Arc::default(), permits, stats })
+        Ok(Self { connector, pool: Arc::default(), permits, stats, hop })
     }
 
     /// How many requests are under way, where the `limits` are those of the start.
@@ -93,6 +98,7 @@ impl Upstream {
             .with_limit(Limit::MaxUpstreamRequests));
         };
         address(config, &mut request)?;
+        self.hop.add_to(request.headers_mut());
         let progress = match request.body() {
             RequestBody::Client(_, progress) => Arc::clone(progress),
             RequestBody::Full(_) => Arc::default(),
@@ -155,11 +161,8 @@ impl Upstream {
 
     /// Whether a connection to the upstream can be made within `limit`.
     pub(crate) async fn reachable(config: &UpstreamConfig, limit: Duration) -> bool {
-        let Some(host) = config.url.host() else { return false };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let https = config.url.scheme() == Some(&Scheme::HTTPS);
-        let port = config.url.port_u16().unwrap_or(if https { 443 } else { 80 });
-        matches!(timeout(limit, TcpStream::connect((host, port))).await, Ok(Ok(_)))
+        let connecting = TcpStream::connect((config.host(), config.port()));
+        matches!(timeout(limit, connecting).await, Ok(Ok(_)))
     }
 }
 

@@ -5,6 +5,7 @@ mod errors;
 mod forwarded_headers;
 mod half_close;
 mod lingering_close;
+mod loops;
 mod pass_through;
 mod passed_reasons;
 mod proxy_protocol;
