@@ -40,11 +40,9 @@ pub enum StartError {
     /// A listener's certificate, or its key, is of no use.
     #[error("{0}")]
     Certificate(String),
-    /// The system's certificates cannot be read.
-    #[error(
-        "the upstream is https:// and no root certificates were found ({0}); install ca-certificates, or name a bundle in SSL_CERT_FILE"
-    )]
-    Certificates(io::Error),
+    /// TLS to the upstream cannot begin: the text says which file is of no use, and why.
+    #[error("{0}")]
+    UpstreamTls(String),
     /// Traces cannot be exported.
     #[error("otel.endpoint (OTEL_EXPORTER_OTLP_ENDPOINT) cannot be used: {0}")]
     Traces(String),

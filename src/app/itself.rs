@@ -37,12 +37,16 @@ pub(crate) async fn refuse_configured(config: &Config) -> Result<(), StartError>
 }
 
 async fn is_listener(upstream: &UpstreamConfig, listener: &ListenAddress) -> bool {
-    let Some(listener) = listener.tcp() else { return false };
+    let listener = match (listener, upstream.url.socket()) {
+        (ListenAddress::Tcp(listener), None) => listener,
+        (ListenAddress::Unix(listener), Some(socket)) => return listener == socket,
+        _ => return false,
+    };
     // Only then is a lookup worth its time.
-    if listener.port() != upstream.port() {
+    if listener.port() != upstream.url.port() {
         return false;
     }
-    let Ok(Ok(found)) = timeout(LOOKUP, lookup_host((upstream.host(), upstream.port()))).await else {
+    let Ok(Ok(found)) = timeout(LOOKUP, lookup_host((upstream.url.host(), upstream.url.port()))).await else {
         return false;
     };
     found.into_iter().any(|found| leads_to(found.ip(), listener.ip(), is_own))
@@ -54,7 +58,8 @@ fn leads_to(address: IpAddr, listener: IpAddr, is_own: impl Fn(IpAddr) -> bool) 
     // A connection to it goes to this machine's loopback address.
     let goes_home = address.is_unspecified();
     if !bound.is_unspecified() {
-        return address == bound || (goes_home && bound.is_loopback() && address.is_ipv4() == bound.is_ipv4());
+        return address == bound
+            || (goes_home && bound.is_loopback() && address.is_ipv4() == bound.is_ipv4());
     }
     // `[::]` covers IPv4, too.
     let is_covered = bound.is_ipv6() || address.is_ipv4();

@@ -48,7 +48,7 @@ use crate::{
         state::{Live, Shared},
         upstream::hop::Hop,
     },
-    server::{CertificateError, Listener, Workers},
+    server::{Listener, Workers},
     store::{MemoryStore, Near, OpenError, RedisClient, RedisStore, Store, StoreEvent},
     telemetry::{
         history::{Event, History},
@@ -56,6 +56,7 @@ use crate::{
         stats::Stats,
         traces::{Flush, Traces},
     },
+    tls::FileError,
 };
 
 /// How long a start waits for Redis, so that already the first requests find it.
@@ -131,8 +132,8 @@ impl App {
         let permits = Arc::new(Semaphore::new(config.limits.max_upstream_requests));
         let shared = Arc::new(shared);
         count_in(&shared.stats, &config.prices)?;
-        let live =
-            Live::new(config, Arc::clone(&shared), Arc::clone(&permits)).map_err(StartError::Certificates)?;
+        let live = Live::new(config, Arc::clone(&shared), Arc::clone(&permits))
+            .map_err(|error| StartError::UpstreamTls(error.to_string()))?;
         let proxy = Proxy { shared, live: ArcSwap::from_pointee(live), health: Health::new(log) };
         Ok(Self { proxy: Arc::new(proxy), listener, admin, certificates, workers, permits, tasks, flush })
     }
@@ -181,7 +182,7 @@ fn count_in(stats: &Stats, prices: &Prices) -> Result<(), StartError> {
 ///
 /// # Errors
 /// If a file is of no use.
-pub(crate) fn check_certificates(config: &Config) -> Result<(), CertificateError> {
+pub(crate) fn check_certificates(config: &Config) -> Result<(), FileError> {
     Certificates::open(config, Arc::default()).map(|_| ())
 }
 

@@ -35,8 +35,19 @@ pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
     if let Err(error) = itself::refuse_configured(&loaded.config).await {
         return Exit::failure(error);
     }
+    let upstream = match Upstream::new(
+        &patient(&loaded.config.upstream),
+        Arc::new(Semaphore::new(1)),
+        Arc::default(),
+        Hop::random(),
+    ) {
+        Ok(upstream) => upstream,
+        Err(error) => return Exit::failure(error),
+    };
     let mut exit = Exit::success(settings_and_routes(loaded));
-    let mut warnings = [settings_without_effect(loaded), unreachable_services(loaded, &store).await].concat();
+    let mut warnings = settings_without_effect(loaded);
+    warnings.extend(unreachable_store(&store));
+    warnings.extend(silent_upstream(&upstream, &loaded.config.upstream).await);
     warnings.extend(clock_warning(&store).await);
     for warning in &warnings {
         let level = if strict { "error" } else { "warning" };
@@ -109,38 +120,32 @@ fn settings_without_effect(loaded: &Loaded) -> Vec<String> {
         ),
     ]
     .into_iter()
-    .filter_map(|(has_no_effect, warning)| has_no_effect.then(|| warning.to_owned()))
+    .filter(|(has_no_effect, _)| *has_no_effect)
+    .map(|(_, warning)| warning.to_owned())
     .collect()
 }
 
-async fn unreachable_services(loaded: &Loaded, store: &Store) -> Vec<String> {
-    let mut warnings = Vec::new();
-    match store {
-        Store::Memory(_) => {}
-        Store::Redis(store) if store.client().connected() => {}
-        Store::Redis(store) => {
-            let reason = store.client().last_error().unwrap_or_else(|| "no answer".to_owned());
-            warnings.push(format!(
-                "store.redis is out of reach ({reason}); requests would go on to the upstream"
-            ));
-        }
+fn unreachable_store(store: &Store) -> Option<String> {
+    let Store::Redis(store) = store else { return None };
+    if store.client().connected() {
+        return None;
     }
-    let upstream = &loaded.config.upstream;
-    if let Err(why) = ask_upstream(upstream).await {
-        warnings.push(format!("upstream.url: {}: {why}", upstream.url));
-    }
-    warnings
+    let reason = store.client().last_error().unwrap_or_else(|| "no answer".to_owned());
+    Some(format!("store.redis is out of reach ({reason}); requests would go on to the upstream"))
 }
 
 /// Asks the upstream for `/`. Any answer will do.
-async fn ask_upstream(config: &UpstreamConfig) -> Result<(), String> {
-    let config = UpstreamConfig {
+async fn silent_upstream(upstream: &Upstream, config: &UpstreamConfig) -> Option<String> {
+    let asked = upstream.send(&patient(config), Request::new(RequestBody::empty()), Repeat::Safe).await;
+    let error = asked.err()?;
+    Some(format!("upstream.url: {}: {}; is the service running?", config.url, exc_info(&error)))
+}
+
+/// The same settings, but for an upstream that is slow.
+fn patient(config: &UpstreamConfig) -> UpstreamConfig {
+    UpstreamConfig {
         connect_timeout: config.connect_timeout.min(PATIENCE),
         first_byte_timeout: config.first_byte_timeout.min(PATIENCE),
         ..config.clone()
-    };
-    let upstream = Upstream::new(&config, Arc::new(Semaphore::new(1)), Arc::default(), Hop::random())
-        .map_err(|error| format!("no root certificates were found ({error}); install ca-certificates"))?;
-    let asked = upstream.send(&config, Request::new(RequestBody::empty()), Repeat::Safe).await;
-    asked.map(|_| ()).map_err(|error| format!("{}; is the service running?", exc_info(&error)))
+    }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    AdminConfig, CoalesceConfig, Config, Limits, LogConfig, OtelConfig, RedisAccess, RedisTls, Secret,
+    AdminConfig, ClientTls, CoalesceConfig, Config, Limits, LogConfig, OtelConfig, RedisAccess, Secret,
     StoreConfig,
     error::{ConfigError, Errors, Faults},
     file::{self, File},
@@ -15,8 +15,8 @@ use super::{
     listen::{ADDRESS, ADDRESS_OR_OFF, FILE_MODE, ListenAddress},
     origin::Source,
     parsers::{
-        COLLECTOR_URL, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOSTS, LOG_FORMAT, LOG_LEVEL,
-        MODELS, NAMESPACE, NETWORKS, PATH, READY, SCOPE, SECRET, TOKEN,
+        COLLECTOR_URL, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOSTS, LOG_FORMAT, LOG_LEVEL, MODELS,
+        NAMESPACE, NETWORKS, PATH, READY, SCOPE, SECRET, TOKEN,
     },
     presets, prices,
     redis_url::{REDIS_URL, RedisUrl},
@@ -316,25 +316,19 @@ fn redis_access(reader: &mut SettingsReader, redis: Option<&Secret>) -> RedisAcc
     RedisAccess { tls, is_unverified, username, password_file, sentinel_username, sentinel_password }
 }
 
-fn redis_tls(reader: &mut SettingsReader, redis: Option<&Secret>) -> RedisTls {
-    let ca = reader.take("store.redis_ca", &PATH);
-    let cert = reader.take("store.redis_cert", &PATH);
-    let key = reader.take("store.redis_key", &PATH);
-    for (one, other) in [("store.redis_cert", "store.redis_key"), ("store.redis_key", "store.redis_cert")] {
-        if reader.is_given(one) && !reader.is_given(other) {
-            reader.fault(one, &format!("is of no use without {other}"));
-        }
-    }
+fn redis_tls(reader: &mut SettingsReader, redis: Option<&Secret>) -> ClientTls {
+    let settings = ["store.redis_ca", "store.redis_cert", "store.redis_key"];
+    let tls = ClientTls::read(reader, settings);
     let is_tls = |url: &Secret| RedisUrl::parse(url.expose()).is_ok_and(|url| url.is_tls());
     if !redis.is_some_and(is_tls) {
-        for setting in ["store.redis_ca", "store.redis_cert", "store.redis_key"] {
+        for setting in settings {
             // A wrong URL is reported by itself.
             if reader.is_given(setting) && (redis.is_some() || !reader.is_given("store.redis")) {
                 reader.fault(setting, "is for a store.redis that begins with rediss://");
             }
         }
     }
-    RedisTls { ca, client: cert.zip(key) }
+    tls
 }
 
 fn log(reader: &mut SettingsReader) -> Option<LogConfig> {

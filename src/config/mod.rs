@@ -33,6 +33,7 @@ mod tests;
 mod tls;
 pub(crate) mod units;
 mod upstream;
+mod upstream_url;
 mod value;
 
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -56,10 +57,11 @@ pub use redis_url::{RedisTopology, RedisUrl};
 pub use settings_reader::EffectiveSetting;
 
 pub(crate) use load::{changed, restart_only};
-pub(crate) use parsers::parse_http_url;
 pub(crate) use presets::{PRESETS, covering, preset, preset_paths};
+pub use tls::ClientTls;
 pub(crate) use tls::{ListenerUse, TlsFiles};
-pub(crate) use upstream::UpstreamConfig;
+pub(crate) use upstream::{UPSTREAM_TLS, UpstreamConfig};
+pub(crate) use upstream_url::UpstreamUrl;
 
 /// How a setting without a value is shown.
 const NOTHING: &str = "none";
@@ -186,7 +188,7 @@ impl StoreConfig {
 #[derive(Clone, Debug, Default)]
 pub struct RedisAccess {
     /// Files for TLS.
-    pub tls: RedisTls,
+    pub tls: ClientTls,
     /// Whether nobody checks who the server is.
     pub(crate) is_unverified: bool,
     /// The user, in place of the URL's.
@@ -197,15 +199,6 @@ pub struct RedisAccess {
     pub(crate) sentinel_username: Option<String>,
     /// The password for the sentinels, if it is another one.
     pub(crate) sentinel_password: Option<Secret>,
-}
-
-/// Files in PEM for a TLS connection to Redis.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RedisTls {
-    /// The authorities that vouch for Redis; `None` for the system's.
-    pub ca: Option<PathBuf>,
-    /// The certificate that this client shows, and its key.
-    pub client: Option<(PathBuf, PathBuf)>,
 }
 
 /// The log's settings.

@@ -183,7 +183,7 @@ impl Proxy {
                 match Dispatch::new(&live.config.health_path, &live.routes, &parts) {
                     Dispatch::Cacheable(route) => exchange.caller.read(route, &mut parts),
                     Dispatch::Health(page) => {
-                        let response = self.health.page(page, &live.config, &self.shared, &parts.method);
+                        let response = self.health.page(page, live, &parts.method);
                         return Ok(Reply::new(response.await, None));
                     }
                     Dispatch::PassThrough(PassThrough { covering, upgrade, why }) => {

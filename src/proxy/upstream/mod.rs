@@ -16,6 +16,8 @@ mod io;
 pub(crate) mod location;
 mod pool;
 mod repeat;
+mod resolve;
+mod tls;
 mod tls_trouble;
 
 use std::{error::Error, sync::Arc, time::Duration};
@@ -26,20 +28,20 @@ use http::{
 };
 use hyper::body::Incoming;
 use tokio::{
-    net::TcpStream,
     sync::Semaphore,
     time::{Instant, timeout},
 };
 
 use self::{
     body::{UpstreamBody, UpstreamGuard},
-    connect::Connector,
+    connect::{ConnectError, Connector},
     connection::Connection,
     failure::{FailureKind, failed},
     hop::Hop,
     pool::Pool,
+    tls_trouble::TlsTrouble,
 };
-pub(crate) use self::{pool::PooledConnection, repeat::Repeat};
+pub(crate) use self::{pool::PooledConnection, repeat::Repeat, tls::UpstreamTlsError};
 use crate::{
     config::{Limits, UpstreamConfig},
     proxy::{
@@ -64,15 +66,23 @@ impl Upstream {
     /// `hop`.
     ///
     /// # Errors
-    /// If the upstream is reached over TLS and the system's certificates cannot be read.
+    /// If the upstream is reached over TLS, and a file or the system's certificates are of no use.
     pub(crate) fn new(
         config: &UpstreamConfig,
         permits: Arc<Semaphore>,
         stats: Arc<Stats>,
         hop: Hop,
-    ) -> std::io::Result<Self> {
-        let connector = Connector::new(&config.url, Arc::clone(&stats))?;
+    ) -> Result<Self, UpstreamTlsError> {
+        let connector = Connector::new(config, Arc::clone(&stats))?;
         Ok(Self { connector, pool: Arc::default(), permits, stats, hop })
+    }
+
+    /// Reads the files for TLS again if one of them has changed; says whether one has.
+    ///
+    /// # Errors
+    /// If a new one is of no use, once for each change.
+    pub(crate) fn refresh_tls(&self) -> Result<bool, UpstreamTlsError> {
+        self.connector.refresh_tls()
     }
 
     /// How many requests are under way, where the `limits` are those of the start.
@@ -129,7 +139,10 @@ impl Upstream {
         request: Request<RequestBody>,
         repeat: Repeat,
     ) -> Result<(Response<Incoming>, Connection), ProxyError> {
-        let Some(mut connection) = self.pool.take(Instant::now()) else {
+        let now = Instant::now();
+        self.connector.refresh(now);
+        let is_current = |connection: &Connection| self.connector.leads_to(connection);
+        let Some(mut connection) = self.pool.take(now, is_current) else {
             return Box::pin(self.send_over_new(config, request)).await;
         };
         // hyper does not give back a request that it has begun to write.
@@ -140,7 +153,7 @@ impl Upstream {
         };
         drop(connection);
         let Some(again) = failed.unsent.or(copy.filter(|_| !failed.received_any)) else {
-            return Err(broken_off(failed.error));
+            return Err(broken_off(config, failed.error));
         };
         self.stats.here().retried.increment();
         Box::pin(self.send_over_new(config, again)).await
@@ -155,20 +168,19 @@ impl Upstream {
         let mut connection = connected.map_err(|error| error.explain(config))?;
         match connection.send(request).await {
             Ok(response) => Ok((response, connection)),
-            Err(failed) => Err(broken_off(failed.error)),
+            Err(failed) => Err(broken_off(config, failed.error)),
         }
     }
 
     /// Whether a connection to the upstream can be made within `limit`.
-    pub(crate) async fn reachable(config: &UpstreamConfig, limit: Duration) -> bool {
-        let connecting = TcpStream::connect((config.host(), config.port()));
-        matches!(timeout(limit, connecting).await, Ok(Ok(_)))
+    pub(crate) async fn reachable(&self, config: &UpstreamConfig, limit: Duration) -> bool {
+        matches!(timeout(limit, self.connector.stream(&config.url)).await, Ok(Ok(_)))
     }
 }
 
 /// Puts the upstream's prefix before the request's target, and the upstream's authority into its `Host`.
 fn address(config: &UpstreamConfig, request: &mut Request<RequestBody>) -> Result<(), ProxyError> {
-    let prefix = config.url.path().trim_end_matches('/');
+    let prefix = config.url.uri().path().trim_end_matches('/');
     let target = match request.uri().path_and_query() {
         Some(target) if prefix.is_empty() => Ok(target.clone()),
         target => format!("{prefix}{}", target.map_or("/", PathAndQuery::as_str)).try_into(),
@@ -177,7 +189,7 @@ fn address(config: &UpstreamConfig, request: &mut Request<RequestBody>) -> Resul
         ProxyError::new(ErrorKind::InvalidRequest, "the path is not valid").with_source(error)
     })?;
     if !(config.preserve_host && request.headers().contains_key(header::HOST)) {
-        let authority = config.url.authority().map_or("", Authority::as_str);
+        let authority = config.url.uri().authority().map_or("", Authority::as_str);
         let host = HeaderValue::from_str(authority)
             .map_err(|error| ProxyError::internal("the upstream's address is no host").with_source(error))?;
         request.headers_mut().insert(header::HOST, host);
@@ -213,7 +225,10 @@ pub(crate) fn timed_out(limit: Duration) -> ProxyError {
         .with_limit(Limit::FirstByteTimeout)
 }
 
-fn broken_off(error: hyper::Error) -> ProxyError {
+fn broken_off(config: &UpstreamConfig, error: hyper::Error) -> ProxyError {
+    if let Some(trouble) = TlsTrouble::refused_later(&error) {
+        return ConnectError::Tls(trouble, error.into()).explain(config);
+    }
     let (kind, message) = if error.is_parse() {
         (FailureKind::Http, "what the upstream answered is not HTTP")
     } else {

@@ -1,6 +1,6 @@
 //! What a failed TLS handshake means, in a closed list: `details.trouble` of an error.
 
-use std::{fmt, io};
+use std::{error, fmt, io, iter::successors};
 
 use rustls::{AlertDescription, CertificateError, Error};
 
@@ -39,6 +39,15 @@ impl TlsTrouble {
             )) => Self::Client,
             _ => Self::Protocol,
         }
+    }
+
+    /// Whether the upstream refused this client's certificate in the midst of a request: over TLS 1.3, the client's part of
+    /// the handshake is over by then.
+    pub(super) fn refused_later(error: &(dyn error::Error + 'static)) -> Option<Self> {
+        successors(Some(error), |&error| error.source())
+            .filter_map(|cause| cause.downcast_ref())
+            .map(Self::of)
+            .find(|trouble| *trouble == Self::Client)
     }
 
     const fn of_certificate(error: &CertificateError) -> Self {

@@ -31,12 +31,18 @@ fn a_request_that_comes_round_is_a_508() {
             assert_eq!((answer.status, &body["error"]), (508, &json!("LoopDetectedException")), "{body}");
             assert!(body["message"].as_str().expect("a text").contains("upstream.url"), "{body}");
             let is_first = |line: &serde_json::Value| {
-                line["request_id"] == *id && line["event_type"] == "error" && line["error_type"] == body["error"]
+                line["request_id"] == *id
+                    && line["event_type"] == "error"
+                    && line["error_type"] == body["error"]
             };
             one.log.wait_for("the error", is_first).await;
             other.log.response(id).await;
             let asked = other.log.of(id);
-            assert_eq!(asked.iter().filter(|line| line["event_type"] == "http_request").count(), 1, "once round");
+            assert_eq!(
+                asked.iter().filter(|line| line["event_type"] == "http_request").count(),
+                1,
+                "once round"
+            );
         }
         assert_eq!(one.client().post(CHAT, &chat()).await.cache(), "MISS", "the error is not stored");
     });

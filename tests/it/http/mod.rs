@@ -10,6 +10,8 @@ mod pass_through;
 mod passed_reasons;
 mod proxy_protocol;
 mod response_headers;
+mod upstream_addresses;
 mod upstream_connections;
 mod upstream_failures;
+mod upstream_sockets;
 pub(crate) mod upstream_tls;

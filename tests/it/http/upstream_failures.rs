@@ -41,10 +41,21 @@ fn complaint(setup: &Setup) -> String {
 
 const CHECK: [&str; 2] = ["check", "--strict"];
 
-/// Upstreams that speak TLS in a way that is of no use, with what is wrong: the word for it, and what `check` says.
-async fn useless_tls(upstream: &Upstream) -> Vec<(String, TempDir, &'static str, &'static str)> {
+/// An upstream that answers before it is asked, and not over TLS.
+async fn plain() -> Upstream {
+    Upstream::serve(|mut conn| async move {
+        conn.play(Script::raw().send("HTTP/1.1 400 Bad Request\r\n\r\n").close()).await;
+    })
+    .await
+}
+
+/// Upstreams whose TLS is of no use, with what is wrong: the word for it, and what `check` says.
+async fn useless_tls(
+    upstream: &Upstream,
+    plain: &Upstream,
+) -> Vec<(String, TempDir, &'static str, &'static str)> {
     let (good, other) = (certificates(), certificates_for("DNS:other.test"));
-    let plain = upstream.url().replace("http://127.0.0.1", "https://localhost");
+    let plain = plain.url().replace("http://127.0.0.1", "https://localhost");
     let stranger = behind_tls(upstream, good.path()).await;
     let misnamed = behind_tls(upstream, other.path()).await;
     vec![
@@ -65,7 +76,7 @@ fn a_connection_that_fails_is_told_by_its_kind() {
             assert_details(Setup::to(url), "UpstreamConnectionException", &details).await;
         }
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
-        for (url, dir, trouble, _) in useless_tls(&upstream).await {
+        for (url, dir, trouble, _) in useless_tls(&upstream, &plain().await).await {
             let details = json!({"kind": "tls", "host": "localhost", "trouble": trouble});
             assert_details(trusting(&url, dir.path()), "UpstreamConnectionException", &details).await;
         }
@@ -95,7 +106,7 @@ fn an_answer_that_is_none_is_told_by_its_kind() {
 fn check_shakes_hands_and_says_what_failed() {
     run(async {
         let upstream = Upstream::always(Script::json_with(404, &[], &json!({}))).await;
-        for (url, dir, _, text) in useless_tls(&upstream).await {
+        for (url, dir, _, text) in useless_tls(&upstream, &plain().await).await {
             let told = complaint(&trusting(&url, dir.path()).arguments(&CHECK));
             assert!(told.contains(text) && told.contains("https://localhost:"), "{told}");
         }
