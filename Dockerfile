@@ -48,8 +48,7 @@ USER 10001:10001
 # An empty folder: no .env of anybody's is read.
 WORKDIR /run/sidecache
 EXPOSE 8080
-# The proxy itself, by its admin listener, and nothing behind it: `sidecache check --strict` would try the store and the
-# service instead, which are no reason to restart this container.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/usr/local/bin/sidecache", "stats"]
+# The proxy itself, and nothing behind it: the store and the service are no reason to restart this container.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/usr/local/bin/sidecache", "health", "--live"]
 # SIGTERM, which `docker stop` sends, drains.
 ENTRYPOINT ["/usr/local/bin/sidecache"]

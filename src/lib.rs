@@ -26,6 +26,7 @@
 //! - `store`: where entries are, in memory or in Redis behind a near cache
 //! - `server`: sockets: accepting, timeouts, writing
 //! - `telemetry`: the log and the counters
+//! - `tls`: certificates and keys in files, which may change
 //! - `config`: flags, environment and file become one checked configuration
 //! - `request`: what a request asks of the cache: its head, its body, its key
 //! - `cache`: what caching means here: routes, keys, entries, freshness, invalidation
@@ -50,6 +51,7 @@ pub(crate) mod server;
 pub(crate) mod store;
 pub(crate) mod telemetry;
 pub(crate) mod time;
+pub(crate) mod tls;
 
 // What tests, benchmarks and fuzz targets use. Not an interface: it changes without notice.
 #[doc(hidden)]

@@ -79,7 +79,7 @@ impl Admin {
         if let Some(page) =
             HealthPage::from_request(&live.config.health_path, &parts.method, parts.uri.path())
         {
-            return Ok(self.proxy.health.page(page, &live.config, &self.proxy.shared, &parts.method).await);
+            return Ok(self.proxy.health.page(page, live, &parts.method).await);
         }
         if let Some(file) = page::file(parts) {
             return file;

@@ -1,19 +1,23 @@
-//! The listeners' certificates: their files are looked at again and again, and operators hear of what they find.
+//! The certificates of the listeners, and those for the upstream: their files are looked at again and again, and
+//! operators hear of what they find.
 
 use std::{
+    fmt::Display,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::lifecycle;
 use crate::{
     config::{Config, ListenerUse, LogLevel},
-    server::{Certificate, CertificateError},
+    proxy::{Proxy, state::Live},
+    server::Certificate,
     telemetry::stats::Stats,
     time::rfc3339,
+    tls::FileError,
 };
 
 /// How often the files are looked at.
@@ -32,7 +36,7 @@ pub(super) struct Certificates {
 }
 
 impl Certificates {
-    pub(super) fn open(config: &Config, stats: Arc<Stats>) -> Result<Self, CertificateError> {
+    pub(super) fn open(config: &Config, stats: Arc<Stats>) -> Result<Self, FileError> {
         let files = [config.tls.clone(), config.admin.tls.clone()];
         let all = files.into_iter().flatten().map(|files| Certificate::open(files).map(Arc::new));
         let certificates = Self { all: all.collect::<Result<_, _>>()?, stats };
@@ -47,18 +51,9 @@ impl Certificates {
     /// Reads what has changed. A file that is of no use changes nothing.
     pub(super) fn refresh(&self) {
         for certificate in &self.all {
-            let listener = certificate.files().listener.as_str();
-            match certificate.refresh() {
-                Ok(false) => {}
-                Ok(true) => {
-                    let members = json!({"use": listener, "expires": certificate.expires().map(rfc3339)});
-                    lifecycle(LogLevel::Info, "a new certificate is used", members);
-                }
-                Err(error) => {
-                    let members = json!({"use": listener, "error": error.to_string()});
-                    lifecycle(LogLevel::Error, "a new certificate is of no use: the old one stays", members);
-                }
-            }
+            let refreshed = certificate.refresh();
+            let expires = certificate.expires().map(rfc3339);
+            tell(certificate.files().listener.as_str(), refreshed, json!({"expires": expires}));
         }
         self.measure();
     }
@@ -70,16 +65,14 @@ impl Certificates {
     }
 
     /// Looks at the files until this is dropped.
-    pub(super) async fn watch(self) {
-        if self.all.is_empty() {
-            return;
-        }
+    pub(super) async fn watch(self, proxy: &Proxy) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut warned = [None; ListenerUse::ALL.len()];
         loop {
             ticks.tick().await;
             self.refresh();
+            refresh_upstream(&proxy.live.load());
             for (certificate, warned) in self.all.iter().zip(&mut warned) {
                 self.warn(certificate, warned);
             }
@@ -100,6 +93,24 @@ impl Certificates {
         });
         lifecycle(LogLevel::Warning, "a certificate ends soon, or has ended", members);
     }
+}
+
+/// Tells operators what came of looking at the files for `whom`; `members` say more of new ones.
+fn tell<E: Display>(whom: &str, refreshed: Result<bool, E>, mut members: Value) {
+    members["use"] = whom.into();
+    match refreshed {
+        Ok(false) => {}
+        Ok(true) => lifecycle(LogLevel::Info, "a new certificate is used", members),
+        Err(error) => {
+            let members = json!({"use": whom, "error": error.to_string()});
+            lifecycle(LogLevel::Error, "a new certificate is of no use: the old one stays", members);
+        }
+    }
+}
+
+/// Reads the files for the upstream that have changed.
+fn refresh_upstream(live: &Live) {
+    tell("upstream", live.upstream.refresh_tls(), json!({}));
 }
 
 /// Whether to warn of an end at `expires`, if that was last done at `warned`.

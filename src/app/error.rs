@@ -21,17 +21,28 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
+    /// The upstream is this sidecache.
+    #[error(
+        "upstream.url ({upstream}) leads back to {setting} ({address}), so that each request would come round; name the \
+         service's own address with --upstream (UPSTREAM_URL), or choose another one for {setting}"
+    )]
+    Itself {
+        /// The upstream's URL.
+        upstream: String,
+        /// The listener's address.
+        address: ListenAddress,
+        /// The setting that names it.
+        setting: &'static str,
+    },
     /// A file for the store's TLS connection cannot be read or used.
     #[error("{0}")]
     Store(OpenError),
     /// A listener's certificate, or its key, is of no use.
     #[error("{0}")]
     Certificate(String),
-    /// The system's certificates cannot be read.
-    #[error(
-        "the upstream is https:// and no root certificates were found ({0}); install ca-certificates, or name a bundle in SSL_CERT_FILE"
-    )]
-    Certificates(io::Error),
+    /// TLS to the upstream cannot begin: the text says which file is of no use, and why.
+    #[error("{0}")]
+    UpstreamTls(String),
     /// Traces cannot be exported.
     #[error("otel.endpoint (OTEL_EXPORTER_OTLP_ENDPOINT) cannot be used: {0}")]
     Traces(String),

@@ -124,6 +124,14 @@ impl Prepared {
         matches!(self, Self::Bound(BoundSocket { has_other: true, .. }))
     }
 
+    /// The address that clients reach it by; the setting's, if the system is yet to choose a port.
+    fn address(&self) -> Option<ListenAddress> {
+        match self {
+            Self::Bound(socket) => Some(socket.bound.address.clone()),
+            Self::Inherited(listener) => listener.address().ok(),
+        }
+    }
+
     pub(super) fn listen(self) -> Result<Listener, StartError> {
         match self {
             Self::Bound(socket) => socket.listen(),
@@ -211,6 +219,17 @@ impl Listeners {
             Some(address) => Err(StartError::OpenAdmin(address)),
             None => Ok(Self { clients, admin: Some(Turn::Now(Prepared::Inherited(admin))) }),
         }
+    }
+
+    /// The addresses, each with its setting.
+    pub(super) fn addresses(&self) -> [Option<(ListenAddress, &'static str)>; 2] {
+        let admin = match &self.admin {
+            Some(Turn::Now(prepared)) => prepared.address(),
+            Some(Turn::Later(bound)) => Some(bound.address.clone()),
+            None => None,
+        };
+        let named = |address: Option<_>, setting| address.map(|address| (address, setting));
+        [named(self.clients.address(), "listen"), named(admin, "admin.listen")]
     }
 
     /// Lets everybody connect.

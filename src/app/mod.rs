@@ -6,6 +6,7 @@
 
 mod certificates;
 mod error;
+pub(crate) mod itself;
 mod listen;
 mod reload;
 mod run;
@@ -45,8 +46,9 @@ use crate::{
         passthrough::preset_hint::PresetHint,
         reload::Reloads,
         state::{Live, Shared},
+        upstream::hop::Hop,
     },
-    server::{CertificateError, Listener, Workers},
+    server::{Listener, Workers},
     store::{MemoryStore, Near, OpenError, RedisClient, RedisStore, Store, StoreEvent},
     telemetry::{
         history::{Event, History},
@@ -54,6 +56,7 @@ use crate::{
         stats::Stats,
         traces::{Flush, Traces},
     },
+    tls::FileError,
 };
 
 /// How long a start waits for Redis, so that already the first requests find it.
@@ -92,6 +95,7 @@ impl App {
         // A taken address is reported at once. But nobody may connect yet: the connection would wait for the
         // store.
         let listeners = Listeners::prepare(&mut config, inherited)?;
+        itself::refuse(&config.upstream, listeners.addresses()).await?;
         let stats = Arc::<Stats>::default();
         let certificates = Certificates::open(&config, Arc::clone(&stats))
             .map_err(|error| StartError::Certificate(error.to_string()))?;
@@ -117,6 +121,7 @@ impl App {
             accepted_credentials: AcceptedCredentials::default(),
             cors: Cors::default(),
             in_flight: Arc::default(),
+            hop: Hop::random(),
             settling: Settling::default(),
             preset_hint: PresetHint::default(),
             not_stored: NotStored::default(),
@@ -127,8 +132,8 @@ impl App {
         let permits = Arc::new(Semaphore::new(config.limits.max_upstream_requests));
         let shared = Arc::new(shared);
         count_in(&shared.stats, &config.prices)?;
-        let live =
-            Live::new(config, Arc::clone(&shared), Arc::clone(&permits)).map_err(StartError::Certificates)?;
+        let live = Live::new(config, Arc::clone(&shared), Arc::clone(&permits))
+            .map_err(|error| StartError::UpstreamTls(error.to_string()))?;
         let proxy = Proxy { shared, live: ArcSwap::from_pointee(live), health: Health::new(log) };
         Ok(Self { proxy: Arc::new(proxy), listener, admin, certificates, workers, permits, tasks, flush })
     }
@@ -177,7 +182,7 @@ fn count_in(stats: &Stats, prices: &Prices) -> Result<(), StartError> {
 ///
 /// # Errors
 /// If a file is of no use.
-pub(crate) fn check_certificates(config: &Config) -> Result<(), CertificateError> {
+pub(crate) fn check_certificates(config: &Config) -> Result<(), FileError> {
     Certificates::open(config, Arc::default()).map(|_| ())
 }
 

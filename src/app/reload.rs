@@ -43,7 +43,8 @@ impl Reloader {
             return Err(StartError::Exposed(address));
         }
         let shared = Arc::clone(&self.proxy.shared);
-        let live = Live::new(config, shared, Arc::clone(&self.permits)).map_err(StartError::Certificates)?;
+        let live = Live::new(config, shared, Arc::clone(&self.permits))
+            .map_err(|error| StartError::UpstreamTls(error.to_string()))?;
         count_in(&self.proxy.shared.stats, &live.config.prices)?;
         self.proxy.shared.store.set_max_entry(live.config.store.max_entry);
         self.proxy.live.store(Arc::new(live));

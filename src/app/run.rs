@@ -98,7 +98,8 @@ impl Running {
             serve_operators(&proxy, server, listener);
         }
         let watching = stop.clone();
-        tokio::spawn(async move { watching.run_until_cancelled(certificates.watch()).await });
+        let watched = Arc::clone(&proxy);
+        tokio::spawn(async move { watching.run_until_cancelled(certificates.watch(&watched)).await });
         let handler = Arc::clone(&proxy);
         let accepting = tokio::spawn(server.run(listener, Arc::clone(&workers), move |request, caller| {
             Arc::clone(&handler).handle(request, caller)

@@ -1,15 +1,25 @@
 //! `sidecache check`: shows the settings in force, and tries to reach the store and the upstream.
 
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use http::Request;
+use tokio::sync::Semaphore;
 
 use super::Exit;
 use crate::{
-    app::{check_certificates, log_store_event, open_store, start_checks::clock_warning},
+    app::{check_certificates, itself, log_store_event, open_store, start_checks::clock_warning},
     cache::price::{Price, Prices},
-    config::{ConfigError, Errors, Loaded},
-    proxy::upstream::Upstream,
+    config::{ConfigError, Errors, Loaded, UpstreamConfig},
+    proxy::{
+        body::RequestBody,
+        upstream::{Repeat, Upstream, hop::Hop},
+    },
     store::{OpenError, Store},
+    telemetry::log::events::exc_info,
 };
+
+/// How long the upstream may take for a connection, and again for its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
     let store = match open_store(&loaded.config.store, log_store_event).await {
@@ -22,8 +32,22 @@ pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
     if let Err(error) = check_certificates(&loaded.config) {
         return Exit::failure(error);
     }
+    if let Err(error) = itself::refuse_configured(&loaded.config).await {
+        return Exit::failure(error);
+    }
+    let upstream = match Upstream::new(
+        &patient(&loaded.config.upstream),
+        Arc::new(Semaphore::new(1)),
+        Arc::default(),
+        Hop::random(),
+    ) {
+        Ok(upstream) => upstream,
+        Err(error) => return Exit::failure(error),
+    };
     let mut exit = Exit::success(settings_and_routes(loaded));
-    let mut warnings = [settings_without_effect(loaded), unreachable_services(loaded, &store).await].concat();
+    let mut warnings = settings_without_effect(loaded);
+    warnings.extend(unreachable_store(&store));
+    warnings.extend(silent_upstream(&upstream, &loaded.config.upstream).await);
     warnings.extend(clock_warning(&store).await);
     for warning in &warnings {
         let level = if strict { "error" } else { "warning" };
@@ -101,21 +125,27 @@ fn settings_without_effect(loaded: &Loaded) -> Vec<String> {
     .collect()
 }
 
-async fn unreachable_services(loaded: &Loaded, store: &Store) -> Vec<String> {
-    let mut warnings = Vec::new();
-    match store {
-        Store::Memory(_) => {}
-        Store::Redis(store) if store.client().connected() => {}
-        Store::Redis(store) => {
-            let reason = store.client().last_error().unwrap_or_else(|| "no answer".to_owned());
-            warnings.push(format!(
-                "store.redis is out of reach ({reason}); requests would go on to the upstream"
-            ));
-        }
+fn unreachable_store(store: &Store) -> Option<String> {
+    let Store::Redis(store) = store else { return None };
+    if store.client().connected() {
+        return None;
     }
-    let upstream = &loaded.config.upstream;
-    if !Upstream::reachable(upstream, upstream.connect_timeout.min(Duration::from_secs(5))).await {
-        warnings.push(format!("upstream.url: nothing answers at {}; is the service running?", upstream.url));
+    let reason = store.client().last_error().unwrap_or_else(|| "no answer".to_owned());
+    Some(format!("store.redis is out of reach ({reason}); requests would go on to the upstream"))
+}
+
+/// Asks the upstream for `/`. Any answer will do.
+async fn silent_upstream(upstream: &Upstream, config: &UpstreamConfig) -> Option<String> {
+    let asked = upstream.send(&patient(config), Request::new(RequestBody::empty()), Repeat::Safe).await;
+    let error = asked.err()?;
+    Some(format!("upstream.url: {}: {}; is the service running?", config.url, exc_info(&error)))
+}
+
+/// The same settings, but for an upstream that is slow.
+fn patient(config: &UpstreamConfig) -> UpstreamConfig {
+    UpstreamConfig {
+        connect_timeout: config.connect_timeout.min(PATIENCE),
+        first_byte_timeout: config.first_byte_timeout.min(PATIENCE),
+        ..config.clone()
     }
-    warnings
 }

@@ -10,16 +10,19 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
-    config::{Config, ListenAddress, UpstreamConfig, parse_http_url},
+    config::{ClientTls, Config, ListenAddress, UpstreamConfig, UpstreamUrl},
     http::headers::media_type,
     proxy::{
         body::RequestBody,
         error::{ErrorKind, ProxyError},
         upstream::body::UpstreamBody,
-        upstream::{Repeat, Upstream},
+        upstream::{Repeat, Upstream, hop::Hop},
     },
+    telemetry::log::events::exc_info,
 };
 
+/// No command takes as long.
+const RESOLVE_EVERY: Duration = Duration::from_secs(3600);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The default of `upstream.first_byte_timeout`: as long as the proxy itself waits for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
@@ -39,21 +42,24 @@ impl Client {
     /// # Errors
     /// A text for the user, if the URL is wrong, or the system's certificates cannot be read.
     pub(super) fn new(url: &str, concurrency: usize) -> Result<Self, String> {
-        let url = parse_http_url(url)?;
+        let url = UpstreamUrl::parse(url)?;
         let config = UpstreamConfig {
             url,
+            tls: ClientTls::default(),
             preserve_host: false,
+            resolve_every: RESOLVE_EVERY,
             connect_timeout: CONNECT_TIMEOUT,
             first_byte_timeout: ANSWER_TIMEOUT,
             idle_timeout: ANSWER_TIMEOUT,
         };
-        let upstream = Upstream::new(&config, Arc::new(Semaphore::new(concurrency)), Arc::default())
-            .map_err(|error| format!("no root certificates were found ({error}); install ca-certificates"))?;
+        let upstream =
+            Upstream::new(&config, Arc::new(Semaphore::new(concurrency)), Arc::default(), Hop::random())
+                .map_err(|error| error.to_string())?;
         Ok(Self { upstream, config })
     }
 
     pub(super) fn url(&self) -> String {
-        self.config.url.to_string().trim_end_matches('/').to_owned()
+        self.config.url.to_string()
     }
 
     /// Sends a request, and waits for the response's head.
@@ -71,7 +77,7 @@ impl Client {
 /// # Errors
 /// A text for the user, if this is no URL.
 pub(super) fn listener_url(text: &str) -> Result<String, String> {
-    parse_http_url(text).map(|_| text.to_owned())
+    UpstreamUrl::parse(text).map(|_| text.to_owned())
 }
 
 /// The URL of the admin listener that `url` names, or else the configuration.
@@ -91,10 +97,14 @@ pub(super) fn admin_url(url: Option<&str>, config: &Config) -> Result<String, St
 /// # Errors
 /// A text for the user, if there is none.
 pub(super) fn local_url(address: &ListenAddress, is_tls: bool, flag: &str) -> Result<String, String> {
-    let Some(mut address) = address.tcp() else {
-        return Err(format!(
-            "{address} is a socket file, which this command cannot call: use curl --unix-socket, or name a URL with {flag}"
-        ));
+    let mut address = match address {
+        ListenAddress::Tcp(address) => *address,
+        ListenAddress::Unix(_) if !is_tls => return Ok(address.to_string()),
+        ListenAddress::Unix(_) => {
+            return Err(format!(
+                "{address} is a socket file with TLS, which this command cannot call: name a URL with {flag}"
+            ));
+        }
     };
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -199,7 +209,7 @@ impl AdminCall<'_> {
 }
 
 /// A whole body.
-async fn whole(client: &Client, body: UpstreamBody) -> Result<Bytes, String> {
+pub(super) async fn whole(client: &Client, body: UpstreamBody) -> Result<Bytes, String> {
     let body = Limited::new(body, MAX_ANSWER).collect().await;
     Ok(body.map_err(|error| format!("{}: the answer broke off: {error}", client.url()))?.to_bytes())
 }
@@ -208,6 +218,9 @@ async fn whole(client: &Client, body: UpstreamBody) -> Result<Bytes, String> {
 pub(super) fn explain_error(client: &Client, error: &ProxyError) -> String {
     let url = client.url();
     match error.kind {
+        ErrorKind::UpstreamConnection if error.details.get("kind").is_some_and(|kind| kind == "tls") => {
+            format!("{url}: {}", exc_info(error))
+        }
         ErrorKind::UpstreamConnection => {
             format!("nothing answers at {url}: is sidecache running, and does it listen there?")
         }

@@ -2,13 +2,14 @@
 //!
 //! A command returns an [`Exit`], which `main` prints; only `warm`, `simulate` and `purge` also show their progress, and
 //! `tail`, `top` and `stats --watch` print as they go. `serve` is the proxy. `check` and `explain` read the configuration
-//! and do not need a running sidecache; `stats`, `entries`, `tail`, `top`, `purge` and `warm` call one; `simulate` reads logs.
+//! and do not need a running sidecache; `health`, `stats`, `entries`, `tail`, `top`, `purge` and `warm` call one; `simulate` reads logs.
 
 mod check;
 mod client;
 mod completions;
 mod entries;
 mod explain;
+mod health;
 mod init;
 mod man;
 mod presets;
@@ -77,6 +78,11 @@ enum Command {
   sidecache presets
   sidecache presets lightrag")]
     Presets(presets::Arguments),
+    /// Ask a running sidecache how it is; fails if it is not well, for health checks and probes.
+    #[command(after_help = "Examples:
+  sidecache health
+  sidecache health --live")]
+    Health(health::Arguments),
     /// Show what a running sidecache has done.
     #[command(after_help = "Examples:
   sidecache stats --json
@@ -142,6 +148,7 @@ impl Command {
             Self::Explain(_)
             | Self::Init(_)
             | Self::Presets(_)
+            | Self::Health(_)
             | Self::Stats(_)
             | Self::Entries(_)
             | Self::Suggest(_)
@@ -270,6 +277,9 @@ pub fn run(cli: &Cli) -> Exit {
         Command::Man(arguments) => man::run(arguments),
         Command::Suggest(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(suggest::run(&loaded.config, arguments)))
+        }
+        Command::Health(arguments) => {
+            with_settings(load, |loaded, runtime| runtime.block_on(health::run(&loaded.config, arguments)))
         }
         Command::Stats(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(stats::run(&loaded.config, arguments)))

@@ -23,7 +23,6 @@ pub(super) fn print(loaded: &Loaded, app: &App) {
 fn text(loaded: &Loaded, app: &App) -> String {
     let config = &loaded.config;
     let own = app.address().as_ref().map(shown).unwrap_or_default();
-    let upstream = config.upstream.url.to_string();
     let admin = app.admin_address().as_ref().map_or_else(|| "off".to_owned(), shown);
     let shown = |key| loaded.setting(key).map(|setting| setting.shown.clone()).unwrap_or_default();
     let store = match config.store.redis {
@@ -31,7 +30,7 @@ fn text(loaded: &Loaded, app: &App) -> String {
         None => format!("in this process, at most {}", shown("store.max_memory")),
     };
     let lines = [
-        ("service", upstream.trim_end_matches('/').to_owned()),
+        ("service", config.upstream.url.to_string()),
         ("clients", own.clone()),
         ("hit rate", format!("{own}{}", config.health_path)),
         ("admin", admin),

@@ -89,7 +89,7 @@ fn parse_address(text: &str) -> Result<ListenAddress, String> {
     }
 }
 
-fn parse_path(path: &str) -> Result<PathBuf, String> {
+pub(super) fn parse_path(path: &str) -> Result<PathBuf, String> {
     if !path.starts_with('/') || path.ends_with('/') || path.contains(char::is_control) {
         return Err(format!("{} is no path of a socket; write unix:/run/sidecache.sock", quote(path)));
     }

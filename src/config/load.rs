@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    AdminConfig, CoalesceConfig, Config, Limits, LogConfig, OtelConfig, RedisAccess, RedisTls, Secret,
-    StoreConfig, UpstreamConfig,
+    AdminConfig, ClientTls, CoalesceConfig, Config, Limits, LogConfig, OtelConfig, RedisAccess, Secret,
+    StoreConfig,
     error::{ConfigError, Errors, Faults},
     file::{self, File},
     given_routes,
@@ -15,8 +15,8 @@ use super::{
     listen::{ADDRESS, ADDRESS_OR_OFF, FILE_MODE, ListenAddress},
     origin::Source,
     parsers::{
-        COLLECTOR_URL, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOST_MODE, HOSTS, LOG_FORMAT, LOG_LEVEL,
-        MODELS, NAMESPACE, NETWORKS, PATH, READY, SCOPE, SECRET, TOKEN, UPSTREAM_URL,
+        COLLECTOR_URL, ENCRYPTION_KEY, HEADER_PATTERNS, HEALTH_PATH, HOSTS, LOG_FORMAT, LOG_LEVEL, MODELS,
+        NAMESPACE, NETWORKS, PATH, READY, SCOPE, SECRET, TOKEN,
     },
     presets, prices,
     redis_url::{REDIS_URL, RedisUrl},
@@ -25,6 +25,7 @@ use super::{
     settings_reader::{EffectiveSetting, SettingsReader},
     tls::{ListenerUse, TlsFiles},
     units,
+    upstream::UpstreamConfig,
     value::{
         BOOL, BOUND, COUNT, DURATION, LENGTH, LIMIT, MILLIS, SHARE, SIZE, STALENESS, TEXT, TIMEOUT, WORKERS,
     },
@@ -137,7 +138,7 @@ fn config(
     }
     let drain_delay = reader.need("drain_delay", &DURATION);
     let drain_timeout = reader.need("drain_timeout", &DURATION);
-    let upstream = upstream(reader);
+    let upstream = UpstreamConfig::read(reader);
     let admin = admin(reader);
     let tls = TlsFiles::read(reader, ListenerUse::Clients);
     let store = store(reader);
@@ -211,21 +212,6 @@ fn common(reader: &mut SettingsReader) -> Option<Common> {
         },
         scope: scope?,
         ignore_headers: ignore_headers.into_iter().map(|(_, pattern)| pattern).collect(),
-    })
-}
-
-fn upstream(reader: &mut SettingsReader) -> Option<UpstreamConfig> {
-    let url = reader.need("upstream.url", &UPSTREAM_URL);
-    let preserve_host = reader.need("upstream.host", &HOST_MODE);
-    let connect_timeout = reader.need("upstream.connect_timeout", &TIMEOUT);
-    let first_byte_timeout = reader.need("upstream.first_byte_timeout", &TIMEOUT);
-    let idle_timeout = reader.need("upstream.idle_timeout", &TIMEOUT);
-    Some(UpstreamConfig {
-        url: url?,
-        preserve_host: preserve_host?,
-        connect_timeout: connect_timeout?,
-        first_byte_timeout: first_byte_timeout?,
-        idle_timeout: idle_timeout?,
     })
 }
 
@@ -330,25 +316,19 @@ fn redis_access(reader: &mut SettingsReader, redis: Option<&Secret>) -> RedisAcc
     RedisAccess { tls, is_unverified, username, password_file, sentinel_username, sentinel_password }
 }
 
-fn redis_tls(reader: &mut SettingsReader, redis: Option<&Secret>) -> RedisTls {
-    let ca = reader.take("store.redis_ca", &PATH);
-    let cert = reader.take("store.redis_cert", &PATH);
-    let key = reader.take("store.redis_key", &PATH);
-    for (one, other) in [("store.redis_cert", "store.redis_key"), ("store.redis_key", "store.redis_cert")] {
-        if reader.is_given(one) && !reader.is_given(other) {
-            reader.fault(one, &format!("is of no use without {other}"));
-        }
-    }
+fn redis_tls(reader: &mut SettingsReader, redis: Option<&Secret>) -> ClientTls {
+    let settings = ["store.redis_ca", "store.redis_cert", "store.redis_key"];
+    let tls = ClientTls::read(reader, settings);
     let is_tls = |url: &Secret| RedisUrl::parse(url.expose()).is_ok_and(|url| url.is_tls());
     if !redis.is_some_and(is_tls) {
-        for setting in ["store.redis_ca", "store.redis_cert", "store.redis_key"] {
+        for setting in settings {
             // A wrong URL is reported by itself.
             if reader.is_given(setting) && (redis.is_some() || !reader.is_given("store.redis")) {
                 reader.fault(setting, "is for a store.redis that begins with rediss://");
             }
         }
     }
-    RedisTls { ca, client: cert.zip(key) }
+    tls
 }
 
 fn log(reader: &mut SettingsReader) -> Option<LogConfig> {

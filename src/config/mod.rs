@@ -32,6 +32,8 @@ mod table_reader;
 mod tests;
 mod tls;
 pub(crate) mod units;
+mod upstream;
+mod upstream_url;
 mod value;
 
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -55,9 +57,11 @@ pub use redis_url::{RedisTopology, RedisUrl};
 pub use settings_reader::EffectiveSetting;
 
 pub(crate) use load::{changed, restart_only};
-pub(crate) use parsers::parse_http_url;
 pub(crate) use presets::{PRESETS, covering, preset, preset_paths};
+pub use tls::ClientTls;
 pub(crate) use tls::{ListenerUse, TlsFiles};
+pub(crate) use upstream::{UPSTREAM_TLS, UpstreamConfig};
+pub(crate) use upstream_url::UpstreamUrl;
 
 /// How a setting without a value is shown.
 const NOTHING: &str = "none";
@@ -125,20 +129,6 @@ pub(crate) enum Readiness {
     Store,
 }
 
-/// The upstream's settings.
-#[derive(Clone, Debug)]
-pub(crate) struct UpstreamConfig {
-    /// `http://` or `https://`, an authority, and perhaps a path prefix without a trailing slash.
-    pub(crate) url: Uri,
-    /// Whether the upstream gets the client's `Host`.
-    pub(crate) preserve_host: bool,
-    pub(crate) connect_timeout: Duration,
-    /// From the request's last byte to the response's head.
-    pub(crate) first_byte_timeout: Duration,
-    /// Between two chunks of a response.
-    pub(crate) idle_timeout: Duration,
-}
-
 #[derive(Clone, Debug)]
 pub(crate) struct AdminConfig {
     /// `None` if it is `off`.
@@ -198,7 +188,7 @@ impl StoreConfig {
 #[derive(Clone, Debug, Default)]
 pub struct RedisAccess {
     /// Files for TLS.
-    pub tls: RedisTls,
+    pub tls: ClientTls,
     /// Whether nobody checks who the server is.
     pub(crate) is_unverified: bool,
     /// The user, in place of the URL's.
@@ -209,15 +199,6 @@ pub struct RedisAccess {
     pub(crate) sentinel_username: Option<String>,
     /// The password for the sentinels, if it is another one.
     pub(crate) sentinel_password: Option<Secret>,
-}
-
-/// Files in PEM for a TLS connection to Redis.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RedisTls {
-    /// The authorities that vouch for Redis; `None` for the system's.
-    pub ca: Option<PathBuf>,
-    /// The certificate that this client shows, and its key.
-    pub client: Option<(PathBuf, PathBuf)>,
 }
 
 /// The log's settings.

@@ -16,21 +16,18 @@ use crate::{
     http::headers::HeaderPattern,
 };
 
-pub(super) const UPSTREAM_URL: Format<Uri> = Format {
-    parse: |value| parse_http_url(value.text("the URL of the service")?),
+/// The base of a collector, or its whole URL for traces.
+pub(super) const COLLECTOR_URL: Format<Uri> = Format {
+    parse: |value| parse_http_url(value.text("the URL of a collector")?),
     // `Uri` shows an empty path as `/`.
     show: |url| url.to_string().trim_end_matches('/').to_owned(),
 };
-
-/// The base of a collector, or its whole URL for traces.
-pub(super) const COLLECTOR_URL: Format<Uri> =
-    Format { parse: |value| parse_http_url(value.text("the URL of a collector")?), show: UPSTREAM_URL.show };
 
 /// Parses an `http://` or `https://` URL without user, query and fragment.
 ///
 /// # Errors
 /// A text for the operator: what is wrong, and how such a URL is written.
-pub(crate) fn parse_http_url(text: &str) -> Result<Uri, String> {
+pub(super) fn parse_http_url(text: &str) -> Result<Uri, String> {
     let how = "write http://HOST:PORT or https://HOST, with a path where the service has one";
     let Some((scheme, rest)) = text.split_once("://") else {
         let guess = format!("http://{text}");

@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 74] = [
+pub(super) static SETTINGS: [Setting; 78] = [
     setting("listen", "Where clients connect: HOST:PORT, or unix:PATH.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("listen_mode", "Who may connect to such a file: its mode.")
@@ -90,10 +90,15 @@ pub(super) static SETTINGS: [Setting; 74] = [
         .default("0s"),
     setting("drain_timeout", "How long running requests may take to finish once the listener is closed.")
         .default("30s"),
-    setting("upstream.url", "The URL of the service: http:// or https://, perhaps with a path prefix. Required.")
+    setting("upstream.url", "The URL of the service: http:// or https://, perhaps with a path prefix, or unix:PATH. Required.")
         .env("UPSTREAM_URL").flag("--upstream"),
+    setting("upstream.ca", "The authorities that vouch for the service, a file in PEM, read again when it changes; the system's where there is none."),
+    setting("upstream.client_cert", "The certificate that the service is shown, a file in PEM, read again when it changes; with upstream.client_key."),
+    setting("upstream.client_key", "Its private key, a file in PEM."),
     setting("upstream.host", "The Host the service gets: \"upstream\", its own, or \"preserve\", the caller's.")
         .default("upstream"),
+    setting("upstream.resolve_every", "How long the addresses of the service's name hold; after a failed connection they are looked up at once.")
+        .default("30s"),
     setting("upstream.connect_timeout", "Time for a connection to be made.")
         .default("5s"),
     setting("upstream.first_byte_timeout", "Time from the request's last byte to the response's head.")

@@ -1,4 +1,4 @@
-//! The files for TLS at a listener.
+//! The files for TLS: at a listener, and to another server.
 
 use std::path::PathBuf;
 
@@ -31,6 +31,34 @@ impl ListenerUse {
     }
 }
 
+/// Files in PEM for a TLS connection to another server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientTls {
+    /// The authorities that vouch for the server; `None` for the system's.
+    pub ca: Option<PathBuf>,
+    /// The certificate that this client shows, and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+impl ClientTls {
+    /// Reads the settings of the authorities, the certificate and its key.
+    pub(super) fn read(reader: &mut SettingsReader, settings: [&'static str; 3]) -> Self {
+        let [ca, cert, key] = settings.map(|setting| reader.take(setting, &PATH));
+        let [_, cert_setting, key_setting] = settings;
+        refuse_alone(reader, &[(cert_setting, key_setting), (key_setting, cert_setting)]);
+        Self { ca, client: cert.zip(key) }
+    }
+}
+
+/// Reports the first of two settings if it is given without the other.
+fn refuse_alone(reader: &mut SettingsReader, pairs: &[(&'static str, &'static str)]) {
+    for (one, other) in pairs {
+        if reader.is_given(one) && !reader.is_given(other) {
+            reader.fault(one, &format!("is of no use without {other}"));
+        }
+    }
+}
+
 /// Files in PEM for a listener that speaks TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TlsFiles {
@@ -47,11 +75,7 @@ impl TlsFiles {
     pub(super) fn read(reader: &mut SettingsReader, listener: ListenerUse) -> Option<Self> {
         let [cert, key, client_ca] = listener.settings();
         let files = [cert, key, client_ca].map(|setting| reader.take(setting, &PATH));
-        for (one, other) in [(cert, key), (key, cert), (client_ca, cert)] {
-            if reader.is_given(one) && !reader.is_given(other) {
-                reader.fault(one, &format!("is of no use without {other}"));
-            }
-        }
+        refuse_alone(reader, &[(cert, key), (key, cert), (client_ca, cert)]);
         let [cert, key, client_ca] = files;
         Some(Self { listener, cert: cert?, key: key?, client_ca })
     }

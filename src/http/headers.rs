@@ -51,7 +51,7 @@ pub(crate) fn any_matches(patterns: &[HeaderPattern], name: &HeaderName) -> bool
 }
 
 /// Request headers that are known not to change answers.
-const NEVER_KEYED: [&str; 27] = [
+const NEVER_KEYED: [&str; 28] = [
     // Framing, besides the headers of one connection.
     "content-length",
     "expect",
@@ -59,6 +59,7 @@ const NEVER_KEYED: [&str; 27] = [
     "host",
     // Ours.
     "x-cache-ttl",
+    "x-sidecache-hop",
     // Who asks with what, and how the answer travels.
     "user-agent",
     "accept-encoding",

@@ -21,7 +21,10 @@ use crate::{
         model_call::ModelCall,
         plan::FillPlan,
         response::{Failure, Reply},
-        upstream,
+        upstream::{
+            self,
+            failure::{FailureKind, failed},
+        },
     },
     request::batch::Batch,
     telemetry::{
@@ -235,7 +238,7 @@ fn failure(error: BodyError, report: Option<CacheReport>) -> Failure {
         BodyError::Failed(error) => Failure::Fill(error, report),
         BodyError::TooLarge(limit) => {
             let message = format!("the upstream's answer is larger than {limit} bytes");
-            let error = ProxyError::new(ErrorKind::UpstreamProtocol, message).with_limit(Limit::MaxEntry);
+            let error = failed(FailureKind::TooLarge, message).with_limit(Limit::MaxEntry);
             Failure::Request(error, report)
         }
         error => Failure::Request(upstream::cut(&error), report),

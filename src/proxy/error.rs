@@ -25,6 +25,8 @@ pub(crate) enum ErrorKind {
     UpstreamTimeout,
     /// The request said `only-if-cached`, and the answer is not stored.
     NotCached,
+    /// The request has passed through here before.
+    LoopDetected,
     /// A fault of sidecache's own.
     Internal,
 }
@@ -36,6 +38,7 @@ impl ErrorKind {
             Self::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UpstreamConnection | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::LoopDetected => StatusCode::LOOP_DETECTED,
             Self::UpstreamTimeout | Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -60,6 +63,7 @@ impl ErrorKind {
             Self::Overloaded => "OverloadedException",
             Self::UpstreamTimeout => "UpstreamTimeoutException",
             Self::NotCached => "NotCachedException",
+            Self::LoopDetected => "LoopDetectedException",
             Self::Internal => "InternalException",
         }
     }

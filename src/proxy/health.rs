@@ -14,8 +14,7 @@ use crate::{
     config::{Config, LogLevel, Readiness},
     proxy::{
         response::{self, body::ResponseBody},
-        state::Shared,
-        upstream::Upstream,
+        state::{Live, Shared},
     },
     request::dispatch::HealthPage,
     telemetry::{
@@ -51,14 +50,13 @@ impl Health {
     pub(crate) async fn page(
         &self,
         page: HealthPage,
-        config: &Config,
-        shared: &Shared,
+        live: &Live,
         method: &Method,
     ) -> Response<ResponseBody> {
         let (status, body) = match page {
-            HealthPage::Report => (StatusCode::OK, Box::pin(self.report(config, shared)).await),
+            HealthPage::Report => (StatusCode::OK, Box::pin(self.report(live)).await),
             HealthPage::Live => (StatusCode::OK, json!({"status": "live"})),
-            HealthPage::Ready => match Box::pin(self.obstacle(config, shared)).await {
+            HealthPage::Ready => match Box::pin(self.obstacle(live)).await {
                 Some(obstacle) => (StatusCode::SERVICE_UNAVAILABLE, json!({"status": obstacle})),
                 None => (StatusCode::OK, json!({"status": "ready"})),
             },
@@ -74,23 +72,24 @@ impl Health {
     }
 
     /// What keeps this process from being ready, by the settings.
-    async fn obstacle(&self, config: &Config, shared: &Shared) -> Option<&'static str> {
-        let counts = |readiness| config.ready.contains(&readiness);
+    async fn obstacle(&self, live: &Live) -> Option<&'static str> {
+        let counts = |readiness| live.config.ready.contains(&readiness);
         if counts(Readiness::Draining) && self.draining.load(Ordering::Relaxed) {
             return Some("draining");
         }
-        if counts(Readiness::Store) && !shared.store.status().await.connected {
+        if counts(Readiness::Store) && !live.shared.store.status().await.connected {
             return Some("store lost");
         }
-        if counts(Readiness::Upstream) && !self.reachable(config).await {
+        if counts(Readiness::Upstream) && !self.reachable(live).await {
             return Some("upstream lost");
         }
         None
     }
 
     /// The health page.
-    pub(crate) async fn report(&self, config: &Config, shared: &Shared) -> Value {
-        let (cache, reachable) = tokio::join!(cache_section(shared), self.reachable(config));
+    pub(crate) async fn report(&self, live: &Live) -> Value {
+        let Live { config, shared, .. } = live;
+        let (cache, reachable) = tokio::join!(cache_section(shared), self.reachable(live));
         let connected = cache.get("connected").and_then(Value::as_bool).unwrap_or(false);
         json!({
             "status": if connected && reachable { "healthy" } else { "degraded" },
@@ -99,7 +98,7 @@ impl Health {
             "uptime_seconds": (self.started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
             "cache": cache,
             "upstream": {
-                "url": config.upstream.url.to_string().trim_end_matches('/'),
+                "url": config.upstream.url.to_string(),
                 "reachable": reachable,
                 "retried": shared.stats.sum(|thread| &thread.retried),
             },
@@ -113,16 +112,16 @@ impl Health {
         self.log.as_ref().map_or(0, Log::dropped)
     }
 
-    async fn reachable(&self, config: &Config) -> bool {
+    async fn reachable(&self, live: &Live) -> bool {
         let mut probe = self.probe.lock().await;
         match *probe {
             Some((at, reachable)) if at.elapsed() < PROBE_TTL => reachable,
             _ => {
-                let reachable = Upstream::reachable(&config.upstream, PROBE_WAIT).await;
+                let reachable = live.upstream.reachable(&live.config.upstream, PROBE_WAIT).await;
                 let was_reachable = probe.is_none_or(|(_, reachable)| reachable);
                 *probe = Some((Instant::now(), reachable));
                 if reachable != was_reachable {
-                    log_upstream(config, reachable);
+                    log_upstream(&live.config, reachable);
                 }
                 reachable
             }
@@ -134,8 +133,7 @@ impl Health {
 fn log_upstream(config: &Config, reachable: bool) {
     let (level, message) =
         if reachable { (LogLevel::Info, "upstream back") } else { (LogLevel::Warning, "upstream lost") };
-    let url = config.upstream.url.to_string();
-    let members = [("url".to_owned(), url.trim_end_matches('/').into())];
+    let members = [("url".to_owned(), config.upstream.url.to_string().into())];
     events::lifecycle(level, message, &Map::from_iter(members));
 }
 

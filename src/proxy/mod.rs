@@ -177,10 +177,13 @@ impl Proxy {
             None => {
                 validation::check(&parts)
                     .map_err(|fault| ProxyError::new(ErrorKind::InvalidRequest, fault))?;
+                if self.shared.hop.is_in(&parts.headers) {
+                    return Err(came_round().into());
+                }
                 match Dispatch::new(&live.config.health_path, &live.routes, &parts) {
                     Dispatch::Cacheable(route) => exchange.caller.read(route, &mut parts),
                     Dispatch::Health(page) => {
-                        let response = self.health.page(page, &live.config, &self.shared, &parts.method);
+                        let response = self.health.page(page, live, &parts.method);
                         return Ok(Reply::new(response.await, None));
                     }
                     Dispatch::PassThrough(PassThrough { covering, upgrade, why }) => {
@@ -315,6 +318,11 @@ impl Proxy {
 fn not_cached(report: CacheReport) -> Failure {
     let error = ProxyError::new(ErrorKind::NotCached, "the answer is not in the cache");
     Failure::Request(error, Some(CacheReport { forward: None, ..report }))
+}
+
+fn came_round() -> ProxyError {
+    let message = "the request has come round: upstream.url leads back to this sidecache";
+    ProxyError::new(ErrorKind::LoopDetected, message)
 }
 
 fn too_large(limit: usize) -> ProxyError {

@@ -1,6 +1,6 @@
 //! What requests share: [`Shared`] lasts as long as the process, a reload replaces [`Live`].
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -11,9 +11,15 @@ use crate::{
     },
     config::Config,
     proxy::{
-        accepted_credentials::AcceptedCredentials, coalesce::registry::InFlight, cors::Cors,
-        insight::Insight, invalidate::settling::Settling, not_stored::NotStored,
-        passthrough::preset_hint::PresetHint, reload::Reloads, upstream::Upstream,
+        accepted_credentials::AcceptedCredentials,
+        coalesce::registry::InFlight,
+        cors::Cors,
+        insight::Insight,
+        invalidate::settling::Settling,
+        not_stored::NotStored,
+        passthrough::preset_hint::PresetHint,
+        reload::Reloads,
+        upstream::{Upstream, UpstreamTlsError, hop::Hop},
     },
     request::{Choices, ClassifyContext, parse_cache::ParseCache},
     store::Store,
@@ -42,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) preset_hint: PresetHint,
     /// What services work on, although they have answered.
     pub(crate) settling: Settling,
+    /// This process, as requests that go upstream name it.
+    pub(crate) hop: Hop,
     /// The connections, and the fills, which outlive them.
     pub(crate) tasks: TaskTracker,
 }
@@ -64,9 +72,14 @@ impl Live {
     /// `permits` bounds the requests to the upstream across all reloads.
     ///
     /// # Errors
-    /// If the upstream is reached over TLS and the system's certificates cannot be read.
-    pub(crate) fn new(config: Config, shared: Arc<Shared>, permits: Arc<Semaphore>) -> io::Result<Self> {
-        let upstream = Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats))?;
+    /// If the upstream is reached over TLS, and a file or the system's certificates are of no use.
+    pub(crate) fn new(
+        config: Config,
+        shared: Arc<Shared>,
+        permits: Arc<Semaphore>,
+    ) -> Result<Self, UpstreamTlsError> {
+        let upstream =
+            Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats), shared.hop.clone())?;
         let classify_context = classify_context(&config, shared.namespace);
         let numbered = |route: &Route| {
             let number = shared.stats.routes.number(route);

@@ -186,7 +186,7 @@ impl Exchange {
         let has_bad_status = call.status.is_some_and(|status| status.as_u16() >= 400);
         let bad_status = call.status.filter(|_| has_bad_status).map(|status| status.as_str().to_owned());
         span.has_failed = error.is_some() || has_bad_status;
-        let url = &self.live.config.upstream.url;
+        let url = self.live.config.upstream.url.uri();
         let usage = call.model_call.as_ref().map(|call| &call.usage);
         span.attributes = [
             attribute("http.request.method", Some(method(self))),

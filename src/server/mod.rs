@@ -23,11 +23,7 @@ mod stream;
 mod workers;
 mod write_buffer;
 
-pub(crate) use self::{
-    certificate::{Certificate, CertificateError},
-    proxy_protocol::Proxies,
-    socket_file::PendingFile,
-};
+pub(crate) use self::{certificate::Certificate, proxy_protocol::Proxies, socket_file::PendingFile};
 pub use self::{listener::Listener, preface::Preface, workers::Workers};
 
 use std::{

@@ -20,7 +20,7 @@ use crate::{
 pub(super) async fn overview(proxy: &Proxy, live: &Live) -> Value {
     let stats = &proxy.shared.stats;
     json!({
-        "health": proxy.health.report(&live.config, &proxy.shared).await,
+        "health": proxy.health.report(live).await,
         "commit": option_env!("SIDECACHE_COMMIT").unwrap_or_default(),
         "listen": live.config.listen.to_string(),
         "reload_failed": stats.reload_failed(),

@@ -428,3 +428,24 @@ fn everything_is_reported_at_once_from_top_to_bottom() {
     );
     assert!(message.contains("CACHE_QUERY_TTL (environment): \"abc\" is no duration; write whole seconds"));
 }
+
+#[test]
+fn files_for_tls_to_the_upstream() {
+    for (url, files, wanted) in [
+        (
+            "https://h",
+            "client_cert = \"c.pem\"",
+            "upstream.client_cert: is of no use without upstream.client_key",
+        ),
+        (
+            "https://h",
+            "client_key = \"k.pem\"",
+            "upstream.client_key: is of no use without upstream.client_cert",
+        ),
+        ("http://h", "ca = \"c.pem\"", "upstream.ca: is for an upstream.url that begins with https://"),
+        ("unix:/s.sock", "ca = \"c.pem\"", "upstream.ca: is for an upstream.url that begins with https://"),
+    ] {
+        let text = format!("upstream = {{ url = {url:?}, {files} }}");
+        assert_eq!(faults(&file(&text)), format!("s.toml:1: {wanted}"), "{text}");
+    }
+}

@@ -28,8 +28,11 @@ fn both_load_as_they_are() {
 
 #[test]
 fn every_line_that_is_commented_out_is_the_default_or_an_example() {
-    let loaded = load(&file(&uncommented(FULL))).unwrap_or_else(|errors| panic!("{errors}"));
-    let wanted = self::loaded("");
+    // Files for TLS to the upstream need such a URL.
+    let url = "upstream.url = \"https://127.0.0.1:8000\"";
+    let text = uncommented(FULL).replace("\"http://127.0.0.1:8000\"", "\"https://127.0.0.1:8000\"");
+    let [loaded, wanted] =
+        [&text, url].map(|text| load(&file(text)).unwrap_or_else(|errors| panic!("{errors}")));
     for (setting, (own, default)) in SETTINGS.iter().zip(loaded.effective.iter().zip(&wanted.effective)) {
         assert!(matches!(own.source, Source::File { .. }), "{} is not in the file", setting.key);
         let example = setting.default.is_none() && own.shown != "none";

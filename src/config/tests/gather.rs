@@ -43,7 +43,7 @@ fn reads_everything() {
     assert_eq!(config.listen.tcp().map(|address| address.port()), Some(1));
     assert_eq!((config.log.level, config.store.namespace.as_str()), (LogLevel::Error, "dotenv"));
     assert_eq!(config.store.redis.as_ref().map(Secret::expose), Some("redis://:p$w@h"));
-    assert_eq!(config.upstream.url.host(), Some("h"));
+    assert_eq!(config.upstream.url.host(), "h");
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! One connection to the upstream. It carries one request at a time.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use http::{Request, Response};
@@ -30,6 +33,8 @@ pub(super) struct Connection {
     /// Owned by the driver and dropped with it: a closed connection holds no file.
     socket: Weak<Socket>,
     received: Arc<AtomicU64>,
+    /// The upstream's address, if it may change.
+    peer: Option<IpAddr>,
     _is_open: OpenGuard,
 }
 
@@ -58,7 +63,16 @@ impl Connection {
         // The request that a failure concerns gets the error.
         tokio::spawn(driver.with_upgrades());
         let is_open = OpenGuard::new(stats, Side::Upstream);
-        Ok(Self { sender, socket: Arc::downgrade(socket), received, _is_open: is_open })
+        Ok(Self { sender, socket: Arc::downgrade(socket), received, peer: None, _is_open: is_open })
+    }
+
+    /// The same connection, which leads to `peer`.
+    pub(super) fn with_peer(self, peer: Option<SocketAddr>) -> Self {
+        Self { peer: peer.map(|peer| peer.ip()), ..self }
+    }
+
+    pub(super) const fn peer(&self) -> Option<IpAddr> {
+        self.peer
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -15,16 +15,20 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
+use tokio_util::either::Either;
+
+/// The bytes of a connection, over TCP or over a socket file.
+pub(super) type Stream = Either<TcpStream, UnixStream>;
 
 /// A socket that the driver of its connection reads and writes, and the pool looks at. The lock is seldom
 /// contended: while a connection is idle, its driver sleeps.
 #[derive(Debug)]
-pub(super) struct Socket(Mutex<TcpStream>);
+pub(super) struct Socket(Mutex<Stream>);
 
 impl Socket {
-    pub(super) const fn new(stream: TcpStream) -> Self {
+    pub(super) const fn new(stream: Stream) -> Self {
         Self(Mutex::new(stream))
     }
 
@@ -32,13 +36,18 @@ impl Socket {
     /// peer has closed only when it polls the next time.
     pub(super) fn is_quiet(&self) -> bool {
         let stream = self.0.lock();
-        let looked = SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]);
+        let socket = match &*stream {
+            Either::Left(tcp) => SockRef::from(tcp),
+            Either::Right(unix) => SockRef::from(unix),
+        };
+        let looked = socket.peek(&mut [MaybeUninit::uninit()]);
         looked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     #[cfg(test)]
     pub(super) fn local_port(&self) -> u16 {
-        self.0.lock().local_addr().expect("an address").port()
+        let Either::Left(tcp) = &*self.0.lock() else { return 0 };
+        tcp.local_addr().expect("an address").port()
     }
 }
 
@@ -47,7 +56,7 @@ impl Socket {
 pub(super) struct SocketIo(pub(super) Arc<Socket>);
 
 impl SocketIo {
-    fn with<T>(&self, act: impl FnOnce(Pin<&mut TcpStream>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(Pin<&mut Stream>) -> T) -> T {
         act(Pin::new(&mut *self.0.0.lock()))
     }
 }

@@ -22,7 +22,7 @@ impl<'a> OwnNames<'a> {
     /// For the answer to a request with these headers.
     pub(crate) fn new(config: &'a UpstreamConfig, request: &HeaderMap) -> Self {
         let host = if config.preserve_host { request.get(header::HOST).cloned() } else { None };
-        Self { url: &config.url, host }
+        Self { url: config.url.uri(), host }
     }
 
     /// Rewrites the references in an answer's head that name the upstream, so that they lead through the
@@ -164,12 +164,15 @@ mod tests {
     use url::Url;
 
     use super::*;
+    use crate::config::{ClientTls, UpstreamUrl};
 
     fn upstream(url: &str, preserve_host: bool) -> UpstreamConfig {
         let second = Duration::from_secs(1);
         UpstreamConfig {
-            url: url.parse().expect("a URL"),
+            url: UpstreamUrl::parse(url).expect("a URL"),
+            tls: ClientTls::default(),
             preserve_host,
+            resolve_every: second,
             connect_timeout: second,
             first_byte_timeout: second,
             idle_timeout: second,

@@ -9,21 +9,25 @@
 pub(crate) mod body;
 mod connect;
 mod connection;
+pub(crate) mod failure;
 pub(crate) mod headers;
+pub(crate) mod hop;
 mod io;
 pub(crate) mod location;
 mod pool;
 mod repeat;
+mod resolve;
+mod tls;
+mod tls_trouble;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header,
-    uri::{Authority, PathAndQuery, Scheme},
+    uri::{Authority, PathAndQuery},
 };
 use hyper::body::Incoming;
 use tokio::{
-    net::TcpStream,
     sync::Semaphore,
     time::{Instant, timeout},
 };
@@ -32,9 +36,12 @@ use self::{
     body::{UpstreamBody, UpstreamGuard},
     connect::{ConnectError, Connector},
     connection::Connection,
+    failure::{FailureKind, failed},
+    hop::Hop,
     pool::Pool,
+    tls_trouble::TlsTrouble,
 };
-pub(crate) use self::{pool::PooledConnection, repeat::Repeat};
+pub(crate) use self::{pool::PooledConnection, repeat::Repeat, tls::UpstreamTlsError};
 use crate::{
     config::{Limits, UpstreamConfig},
     proxy::{
@@ -51,20 +58,31 @@ pub(crate) struct Upstream {
     pool: Arc<Pool>,
     permits: Arc<Semaphore>,
     stats: Arc<Stats>,
+    hop: Hop,
 }
 
 impl Upstream {
-    /// `permits` bounds the requests under way; `stats` counts those that were sent twice.
+    /// `permits` bounds the requests under way; `stats` counts those that were sent twice; each names this process as
+    /// `hop`.
     ///
     /// # Errors
-    /// If the upstream is reached over TLS and the system's certificates cannot be read.
+    /// If the upstream is reached over TLS, and a file or the system's certificates are of no use.
     pub(crate) fn new(
         config: &UpstreamConfig,
         permits: Arc<Semaphore>,
         stats: Arc<Stats>,
-    ) -> std::io::Result<Self> {
-        let connector = Connector::new(&config.url, Arc::clone(&stats))?;
-        Ok(Self { connector, pool: Arc::default(), permits, stats })
+        hop: Hop,
+    ) -> Result<Self, UpstreamTlsError> {
+        let connector = Connector::new(config, Arc::clone(&stats))?;
+        Ok(Self { connector, pool: Arc::default(), permits, stats, hop })
+    }
+
+    /// Reads the files for TLS again if one of them has changed; says whether one has.
+    ///
+    /// # Errors
+    /// If a new one is of no use, once for each change.
+    pub(crate) fn refresh_tls(&self) -> Result<bool, UpstreamTlsError> {
+        self.connector.refresh_tls()
     }
 
     /// How many requests are under way, where the `limits` are those of the start.
@@ -90,6 +108,7 @@ impl Upstream {
             .with_limit(Limit::MaxUpstreamRequests));
         };
         address(config, &mut request)?;
+        self.hop.add_to(request.headers_mut());
         let progress = match request.body() {
             RequestBody::Client(_, progress) => Arc::clone(progress),
             RequestBody::Full(_) => Arc::default(),
@@ -103,10 +122,9 @@ impl Upstream {
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if switches && !wants_upgrade {
             let message = "the upstream switched protocols without being asked";
-            return Err(ProxyError::new(ErrorKind::UpstreamProtocol, message));
+            return Err(failed(FailureKind::Upgrade, message));
         }
-        check_framing(response.headers())
-            .map_err(|fault| ProxyError::new(ErrorKind::UpstreamProtocol, fault))?;
+        check_framing(response.headers()).map_err(|fault| failed(FailureKind::Framing, fault))?;
         own_names.rewrite(&mut response);
         let connection = (!switches).then(|| PooledConnection::new(connection, Arc::clone(&self.pool)));
         let guard = UpstreamGuard::new(connection, permit);
@@ -121,7 +139,10 @@ impl Upstream {
         request: Request<RequestBody>,
         repeat: Repeat,
     ) -> Result<(Response<Incoming>, Connection), ProxyError> {
-        let Some(mut connection) = self.pool.take(Instant::now()) else {
+        let now = Instant::now();
+        self.connector.refresh(now);
+        let is_current = |connection: &Connection| self.connector.leads_to(connection);
+        let Some(mut connection) = self.pool.take(now, is_current) else {
             return Box::pin(self.send_over_new(config, request)).await;
         };
         // hyper does not give back a request that it has begun to write.
@@ -132,7 +153,7 @@ impl Upstream {
         };
         drop(connection);
         let Some(again) = failed.unsent.or(copy.filter(|_| !failed.received_any)) else {
-            return Err(broken_off(failed.error));
+            return Err(broken_off(config, failed.error));
         };
         self.stats.here().retried.increment();
         Box::pin(self.send_over_new(config, again)).await
@@ -144,26 +165,22 @@ impl Upstream {
         request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Connection), ProxyError> {
         let connected = self.connector.connect(&config.url, config.connect_timeout).await;
-        let mut connection = connected.map_err(|error| not_connected(config, error))?;
+        let mut connection = connected.map_err(|error| error.explain(config))?;
         match connection.send(request).await {
             Ok(response) => Ok((response, connection)),
-            Err(failed) => Err(broken_off(failed.error)),
+            Err(failed) => Err(broken_off(config, failed.error)),
         }
     }
 
     /// Whether a connection to the upstream can be made within `limit`.
-    pub(crate) async fn reachable(config: &UpstreamConfig, limit: Duration) -> bool {
-        let Some(host) = config.url.host() else { return false };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let https = config.url.scheme() == Some(&Scheme::HTTPS);
-        let port = config.url.port_u16().unwrap_or(if https { 443 } else { 80 });
-        matches!(timeout(limit, TcpStream::connect((host, port))).await, Ok(Ok(_)))
+    pub(crate) async fn reachable(&self, config: &UpstreamConfig, limit: Duration) -> bool {
+        matches!(timeout(limit, self.connector.stream(&config.url)).await, Ok(Ok(_)))
     }
 }
 
 /// Puts the upstream's prefix before the request's target, and the upstream's authority into its `Host`.
 fn address(config: &UpstreamConfig, request: &mut Request<RequestBody>) -> Result<(), ProxyError> {
-    let prefix = config.url.path().trim_end_matches('/');
+    let prefix = config.url.uri().path().trim_end_matches('/');
     let target = match request.uri().path_and_query() {
         Some(target) if prefix.is_empty() => Ok(target.clone()),
         target => format!("{prefix}{}", target.map_or("/", PathAndQuery::as_str)).try_into(),
@@ -172,7 +189,7 @@ fn address(config: &UpstreamConfig, request: &mut Request<RequestBody>) -> Resul
         ProxyError::new(ErrorKind::InvalidRequest, "the path is not valid").with_source(error)
     })?;
     if !(config.preserve_host && request.headers().contains_key(header::HOST)) {
-        let authority = config.url.authority().map_or("", Authority::as_str);
+        let authority = config.url.uri().authority().map_or("", Authority::as_str);
         let host = HeaderValue::from_str(authority)
             .map_err(|error| ProxyError::internal("the upstream's address is no host").with_source(error))?;
         request.headers_mut().insert(header::HOST, host);
@@ -208,34 +225,33 @@ pub(crate) fn timed_out(limit: Duration) -> ProxyError {
         .with_limit(Limit::FirstByteTimeout)
 }
 
-fn not_connected(config: &UpstreamConfig, error: ConnectError) -> ProxyError {
-    let message = error.to_string();
-    match error {
-        ConnectError::TimedOut => ProxyError::new(ErrorKind::UpstreamTimeout, message)
-            .with_detail("timeout_ms", config.connect_timeout.as_millis() as u64)
-            .with_limit(Limit::ConnectTimeout),
-        ConnectError::Failed(cause) => {
-            ProxyError::new(ErrorKind::UpstreamConnection, message).with_source(cause)
-        }
+fn broken_off(config: &UpstreamConfig, error: hyper::Error) -> ProxyError {
+    if let Some(trouble) = TlsTrouble::refused_later(&error) {
+        return ConnectError::Tls(trouble, error.into()).explain(config);
     }
-}
-
-fn broken_off(error: hyper::Error) -> ProxyError {
-    ProxyError::new(ErrorKind::UpstreamProtocol, "the upstream broke off before it had answered")
-        .with_source(error)
+    let (kind, message) = if error.is_parse() {
+        (FailureKind::Http, "what the upstream answered is not HTTP")
+    } else {
+        (FailureKind::Closed, "the upstream broke off before it had answered")
+    };
+    failed(kind, message).with_source(error)
 }
 
 #[track_caller]
 pub(crate) fn cut(error: &BodyError) -> ProxyError {
     let cause = error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
-    let cut = |kind| ProxyError::new(kind, "the upstream's answer was cut off").with_source(cause);
+    let message = "the upstream's answer was cut off";
     match error {
-        BodyError::TimedOut(_) => cut(ErrorKind::UpstreamTimeout).with_limit(Limit::IdleTimeout),
-        // The error of this reader alone: its message says what happened.
-        BodyError::Failed(error) => {
-            ProxyError { limit: error.limit, ..ProxyError::new(error.kind, error.message.clone()) }
-        }
-        _ => cut(ErrorKind::UpstreamProtocol),
+        BodyError::TimedOut(_) => ProxyError::new(ErrorKind::UpstreamTimeout, message)
+            .with_source(cause)
+            .with_limit(Limit::IdleTimeout),
+        // The error of this reader alone: its message and its details say what happened.
+        BodyError::Failed(error) => ProxyError {
+            limit: error.limit,
+            details: error.details.clone(),
+            ..ProxyError::new(error.kind, error.message.clone())
+        },
+        _ => failed(FailureKind::Cut, message).with_source(cause),
     }
 }
 

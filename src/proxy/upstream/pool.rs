@@ -43,11 +43,12 @@ impl Pool {
         self.0.get_or_default()
     }
 
-    /// A connection that is open and quiet at this moment. The upstream may close it at any other.
-    pub(super) fn take(&self, now: Instant) -> Option<Connection> {
+    /// A connection that is open and quiet at this moment. The upstream may close it at any other. Those that it meets
+    /// and that are not, or not `is_current`, are closed.
+    pub(super) fn take(&self, now: Instant, is_current: impl Fn(&Connection) -> bool) -> Option<Connection> {
         loop {
             let connection = self.idle().borrow_mut().take(now)?;
-            if connection.is_quiet() {
+            if is_current(&connection) && connection.is_quiet() {
                 return Some(connection);
             }
         }
@@ -139,6 +140,7 @@ mod tests {
         net::{TcpListener, TcpStream},
         time::sleep,
     };
+    use tokio_util::either::Either;
 
     use super::*;
     use crate::proxy::upstream::io::{Socket, SocketIo};
@@ -147,7 +149,8 @@ mod tests {
     async fn pair() -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let socket = Arc::new(Socket::new(TcpStream::connect(address).await.expect("a connection")));
+        let socket =
+            Arc::new(Socket::new(Either::Left(TcpStream::connect(address).await.expect("a connection"))));
         let (peer, _) = listener.accept().await.expect("a connection");
         let connection = Connection::handshake(SocketIo(Arc::clone(&socket)), &socket, &Arc::default())
             .await
@@ -180,11 +183,11 @@ mod tests {
         let now = Instant::now();
         pool.put(first, now);
         pool.put(second, now + Duration::from_secs(1));
-        let taken = pool.take(now + Duration::from_secs(2)).expect("a connection");
+        let taken = pool.take(now + Duration::from_secs(2), |_| true).expect("a connection");
         assert!(is_to(&taken, &other_peer));
-        assert!(pool.take(now + IDLE_CONNECTION).is_none());
-        assert!(is_to(&pool.take(now + IDLE_CONNECTION / 2).expect("a connection"), &its_peer));
-        assert!(pool.take(now).is_none());
+        assert!(pool.take(now + IDLE_CONNECTION, |_| true).is_none());
+        assert!(is_to(&pool.take(now + IDLE_CONNECTION / 2, |_| true).expect("a connection"), &its_peer));
+        assert!(pool.take(now, |_| true).is_none());
     }
 
     #[tokio::test]
@@ -205,7 +208,7 @@ mod tests {
                 }
                 _ => peer.write_all(b"HTTP/1.1 408 Late\r\n\r\n").await.expect("room"),
             }
-            assert!(is_to(&pool.take(now).expect("a connection"), &its_peer), "{spoil}");
+            assert!(is_to(&pool.take(now, |_| true).expect("a connection"), &its_peer), "{spoil}");
             assert_eq!(idle(&pool), 0, "{spoil}");
         }
     }

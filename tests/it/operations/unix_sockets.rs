@@ -10,6 +10,7 @@ use tokio::{
     net::UnixStream,
 };
 
+use super::cli::command;
 use crate::support::{
     Gate, Script, Setup, Upstream, eventually, post, run,
     samples::{CHAT, chat, chat_answer},
@@ -68,6 +69,22 @@ fn clients_and_operators_use_socket_files() {
         assert_eq!(line["client_ip"], "127.0.0.1");
         assert_eq!(sidecache.stop().await.code(), Some(0));
         assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0, "both files are gone");
+    });
+}
+
+#[test]
+fn commands_call_a_socket_file() {
+    run(async {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (clients, admin) = (dir.path().join("c.sock"), dir.path().join("a.sock"));
+        let upstream = Upstream::always(Script::json(&chat_answer())).await;
+        let _sidecache = setup(&upstream, &clients, &admin).start().await;
+        let admin = format!("unix:{}", admin.display());
+        // By the configuration, and by URL.
+        for flag in ["--admin-listen", "--admin"] {
+            let stats = command(&Setup::bare().arguments(&["stats", "--json", flag, &admin]), "").json();
+            assert_eq!(stats["store"], "memory");
+        }
     });
 }
 

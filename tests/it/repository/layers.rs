@@ -18,7 +18,7 @@ use Purity::{Effects, Pure};
 
 /// The rooms from the top down: whether each is pure, and what it may import. `cli` and `app` may import
 /// everything.
-const ROOMS: [(&str, Purity, &[&str]); 13] = [
+const ROOMS: [(&str, Purity, &[&str]); 14] = [
     (
         "admin",
         Effects,
@@ -39,11 +39,24 @@ const ROOMS: [(&str, Purity, &[&str]); 13] = [
     (
         "proxy",
         Effects,
-        &["store", "request", "telemetry", "config", "cache", "dialect", "http", "json", "reason", "time"],
+        &[
+            "store",
+            "request",
+            "telemetry",
+            "tls",
+            "config",
+            "cache",
+            "dialect",
+            "http",
+            "json",
+            "reason",
+            "time",
+        ],
     ),
     ("store", Effects, &["telemetry", "config", "cache", "dialect", "http", "json", "reason", "time"]),
-    ("server", Effects, &["request", "telemetry", "config", "http"]),
+    ("server", Effects, &["request", "telemetry", "tls", "config", "http"]),
     ("telemetry", Effects, &["config", "cache", "dialect", "http", "json", "reason", "time"]),
+    ("tls", Effects, &[]),
     ("config", Effects, &["cache", "dialect", "http", "json", "reason", "time"]),
     ("request", Pure, &["cache", "dialect", "http", "json", "reason", "time"]),
     ("cache", Pure, &["dialect", "http", "json", "reason", "time"]),

@@ -6,6 +6,7 @@ pub(crate) mod cluster;
 pub(crate) mod example_service;
 pub(crate) mod fault_proxy;
 pub(crate) mod golden;
+pub(crate) mod hosts;
 pub(crate) mod logs;
 pub(crate) mod measurements;
 pub(crate) mod random;
@@ -32,6 +33,7 @@ pub(crate) use self::{
     cluster::Cluster,
     example_service::ExampleService,
     fault_proxy::{Action, FaultProxy},
+    hosts::{Hosts, MOVING},
     measurements::{Times, measured},
     raw_client::{RawClient, post},
     redis::RedisServer,

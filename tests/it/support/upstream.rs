@@ -85,6 +85,23 @@ impl Upstream {
         Self::start(move |_| script.clone()).await
     }
 
+    /// Like [`Self::always`], at this address.
+    pub(crate) async fn always_at(address: SocketAddr, script: Script) -> Self {
+        let script = Arc::new(script);
+        Self::serve_at(address, move |mut conn| {
+            let script = Arc::clone(&script);
+            async move {
+                while let Some(request) = conn.request().await {
+                    conn.record(&request);
+                    if !conn.play(Script::clone(&script)).await {
+                        return;
+                    }
+                }
+            }
+        })
+        .await
+    }
+
     /// An upstream that answers the first request with the first script, and so on, and the rest with the
     /// last.
     pub(crate) async fn in_turn(scripts: Vec<Script>) -> Self {
@@ -103,7 +120,15 @@ impl Upstream {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::serve_at(SocketAddr::from(([127, 0, 0, 1], 0)), handle).await
+    }
+
+    /// Like [`Self::serve`], at this address.
+    async fn serve_at<F>(address: SocketAddr, handle: impl Fn(Conn) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let requests = Arc::new(Mutex::new(Vec::new()));
         let recorded = Arc::clone(&requests);

@@ -8,21 +8,21 @@ use rustls::RootCertStore;
 use rustls_native_certs::load_native_certs;
 
 use super::OpenError;
-use crate::config::RedisTls;
+use crate::config::ClientTls;
 
 /// The Redis at `url`. Reads the files of `tls`; connects to nothing.
 ///
 /// # Errors
 /// If `url` is no Redis URL, or a file cannot be read or is not what it should be. The texts never show the
 /// URL.
-pub(super) fn redis_at(url: &str, tls: &RedisTls) -> Result<Client, OpenError> {
+pub(super) fn redis_at(url: &str, tls: &ClientTls) -> Result<Client, OpenError> {
     let info = url.into_connection_info().map_err(|error| OpenError::url(&error))?;
     let tcp = info.tcp_settings().clone().set_nodelay(true);
     // `CLIENT SETINFO` is refused by Redis 7.0 and by many a restricted user.
     let redis = info.redis_settings().clone().set_skip_set_lib_name();
     let info = info.set_tcp_settings(tcp).set_redis_settings(redis);
     let is_verified = matches!(info.addr(), ConnectionAddr::TcpTls { insecure: false, .. });
-    if *tls == RedisTls::default() && !is_verified {
+    if *tls == ClientTls::default() && !is_verified {
         return Client::open(info).map_err(|error| OpenError::url(&error));
     }
     let read =
@@ -68,18 +68,18 @@ mod tests {
             "valkey://localhost",
         ] {
             let client =
-                redis_at(good, &RedisTls::default()).unwrap_or_else(|error| panic!("{good}: {error}"));
+                redis_at(good, &ClientTls::default()).unwrap_or_else(|error| panic!("{good}: {error}"));
             assert!(client.get_connection_info().tcp_settings().nodelay());
         }
         for bad in ["", "localhost:6379", "http://localhost", "redis://:secret@/x", "redis://h/:secret"] {
-            let error = redis_at(bad, &RedisTls::default()).map(|_| ()).map_err(|error| error.to_string());
+            let error = redis_at(bad, &ClientTls::default()).map(|_| ()).map_err(|error| error.to_string());
             assert!(error.is_err_and(|text| !text.contains("secret")), "{bad}");
         }
     }
 
     #[test]
     fn files_that_are_of_no_use_are_reported() {
-        let missing = RedisTls { ca: Some("/no/such/file.pem".into()), client: None };
+        let missing = ClientTls { ca: Some("/no/such/file.pem".into()), client: None };
         let error =
             redis_at("rediss://:secret@localhost", &missing).map(|_| ()).map_err(|error| error.to_string());
         assert!(
@@ -87,7 +87,7 @@ mod tests {
             "{error:?}"
         );
         let some = tempfile::NamedTempFile::new().expect("a file");
-        let tls = RedisTls { ca: Some(some.path().to_owned()), client: None };
+        let tls = ClientTls { ca: Some(some.path().to_owned()), client: None };
         let error =
             redis_at("redis://:secret@localhost", &tls).map(|_| ()).map_err(|error| error.to_string());
         assert!(

@@ -2,6 +2,7 @@
 
 mod entries;
 mod explain;
+mod health;
 mod help;
 mod purge;
 mod reload;
