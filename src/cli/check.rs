@@ -24,6 +24,9 @@ pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
     }
     let mut exit = Exit::success(settings_and_routes(loaded));
     let mut warnings = [settings_without_effect(loaded), unreachable_services(loaded, &store).await].concat();
+    if let Store::Redis(store) = &store {
+        warnings.extend(store.client().lacks().into_iter().map(|lack| format!("store.redis: {lack}")));
+    }
     warnings.extend(clock_warning(&store).await);
     for warning in &warnings {
         let level = if strict { "error" } else { "warning" };
@@ -96,7 +99,8 @@ fn settings_without_effect(loaded: &Loaded) -> Vec<String> {
         ),
     ]
     .into_iter()
-    .filter_map(|(has_no_effect, warning)| has_no_effect.then(|| warning.to_owned()))
+    .filter(|(has_no_effect, _)| *has_no_effect)
+    .map(|(_, warning)| warning.to_owned())
     .collect()
 }
 

@@ -67,8 +67,11 @@ fn entries_are_on_all_masters_and_are_listed_and_purged_there() {
         let listed = operator.get("/entries?limit=1000").await.json();
         assert_eq!(listed["entries"].as_array().map(Vec::len), Some(QUESTIONS));
         let purged = operator.post("/purge", &json!({"tag": "d1"})).await;
-        assert_eq!((purged.status, &purged.json()["purged"]), (200, &json!(QUESTIONS)));
-        assert_eq!(hits(&client).await, 0, "all were invalidated");
+        assert_eq!(purged.status, 200, "{}", purged.text());
+        // The response waits no longer than a second for the sweep.
+        let is_empty = async || cluster.entries("sidecache").concat().is_empty().then_some(());
+        eventually("all were removed", is_empty).await;
+        assert_eq!(hits(&client).await, 0);
     });
 }
 

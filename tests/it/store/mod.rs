@@ -7,5 +7,6 @@ mod near_cache;
 mod passwords;
 mod redis_store;
 mod replicas_seen;
+mod requirements;
 mod shared_redis;
 mod traffic;

@@ -109,6 +109,16 @@ impl Endpoint {
         }
     }
 
+    /// Whether the settings say that it is one server, neither of a cluster nor behind sentinels.
+    pub(super) fn is_alone(&self) -> bool {
+        self.0.sentinels.is_none() && !self.0.is_shard
+    }
+
+    /// Whether it is reached over TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self.0.server.get_connection_info().addr(), ConnectionAddr::TcpTls { .. })
+    }
+
     pub(super) fn credentials(&self) -> &Credentials {
         &self.0.credentials
     }

@@ -40,6 +40,7 @@ pub(super) mod error;
 mod lease;
 mod nodes;
 pub(super) mod open_connection;
+mod requirements;
 mod scan;
 pub(super) mod streams;
 mod timeouts;
@@ -58,6 +59,7 @@ use connections::LargeKeys;
 use connector::Connector;
 use endpoint::Endpoint;
 use nodes::Nodes;
+use requirements::Lack;
 use streams::Streams;
 use usage::Figures;
 
@@ -83,6 +85,11 @@ pub enum StoreEvent {
     },
     /// Redis took all writes for a while.
     WritesBack,
+    /// What Redis lacks is something else than before.
+    Lacks {
+        /// What, and what to do about it; empty if nothing is missing any more.
+        texts: Vec<String>,
+    },
 }
 
 /// Bytes under keys in Redis.
@@ -128,7 +135,8 @@ impl RedisClient {
         } else {
             let (breaker, losses) = Breaker::new(endpoint, timeout, namespace);
             let breaker = Arc::new(breaker);
-            let connector = Connector::new(Arc::clone(&breaker), losses, on_change, namespace);
+            let idle_key = format!("{namespace}:_:probe");
+            let connector = Connector::new(Arc::clone(&breaker), losses, on_change, idle_key);
             (Nodes::One(breaker), tokio::spawn(connector.run()))
         };
         let nodes = Arc::new(nodes);
@@ -161,6 +169,22 @@ impl RedisClient {
         self.nodes.last_error()
     }
 
+    /// What Redis lacks and why it takes no writes, as far as is known: one text for each.
+    pub fn lacks(&self) -> Vec<String> {
+        self.distinct_lacks().into_iter().map(|lack| lack.text).collect()
+    }
+
+    /// What some server lacks, each once.
+    fn distinct_lacks(&self) -> Vec<Lack> {
+        let mut distinct = Vec::new();
+        for lack in self.nodes.all().iter().flat_map(|server| server.lacks()) {
+            if !distinct.contains(&lack) {
+                distinct.push(lack);
+            }
+        }
+        distinct
+    }
+
     /// What `/health` shows of Redis: whether it can be used, how many keys the namespace has besides those
     /// under `NAMESPACE:_:`, and the bytes of memory that Redis uses for everything in it. A count of a table
     /// that changes meanwhile is near, not exact.
@@ -177,9 +201,14 @@ impl RedisClient {
             servers.iter().for_each(|server| server.close());
             Figures::default()
         };
+        let lacks = self.distinct_lacks();
+        let connected = connected && self.connected();
+        let reason = (!connected).then(|| self.last_error()).flatten();
         StoreStatus {
             name: "redis",
-            connected: connected && self.connected(),
+            connected,
+            is_impaired: lacks.iter().any(|lack| lack.is_serious),
+            problem: joined(reason.into_iter().chain(lacks.into_iter().map(|lack| lack.text))),
             total_keys: figures.keys,
             memory_used: figures.memory,
             connections: Some(self.connections.connections()),
@@ -230,6 +259,12 @@ impl RedisClient {
     pub(super) fn is_cluster(&self) -> bool {
         self.nodes.is_cluster()
     }
+}
+
+/// The texts as one; `None` if there are none.
+fn joined(texts: impl Iterator<Item = String>) -> Option<String> {
+    let texts: Vec<_> = texts.collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// The state of the connections, for a task that has some of its own to the same server.

@@ -42,8 +42,10 @@ impl Events {
         self.0.lock().expect("not poisoned").clone()
     }
 
+    /// The changes in what Redis can be used for.
     pub(super) fn names(&self) -> Vec<&'static str> {
-        self.all().iter().map(name).collect()
+        let is_change = |event: &&StoreEvent| !matches!(event, StoreEvent::Lacks { .. });
+        self.all().iter().filter(is_change).map(name).collect()
     }
 }
 
@@ -53,6 +55,7 @@ pub(super) fn name(event: &StoreEvent) -> &'static str {
         StoreEvent::Back => "back",
         StoreEvent::WritesRefused { .. } => "refused",
         StoreEvent::WritesBack => "writes back",
+        StoreEvent::Lacks { .. } => "lacks",
     }
 }
 

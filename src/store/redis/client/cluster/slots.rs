@@ -16,6 +16,13 @@ pub(super) fn slot(key: &str) -> u16 {
     crc16(tag.filter(|tag| !tag.is_empty()).unwrap_or(key).as_bytes()) % SLOTS as u16
 }
 
+/// A key in `slot` that begins with `name`: so a server can be asked about a key of its own.
+pub(super) fn key_in(slot: u16, name: &str) -> String {
+    let tags = (0..u32::MAX).map(|tag| tag.to_string());
+    let tag = tags.into_iter().find(|tag| self::slot(tag) == slot).unwrap_or_default();
+    format!("{name}:{{{tag}}}")
+}
+
 /// CRC-16/XMODEM.
 fn crc16(bytes: &[u8]) -> u16 {
     const TABLE: [u16; 256] = table();
@@ -86,6 +93,14 @@ mod tests {
             ("", 0),
         ] {
             assert_eq!(slot(key), expected % SLOTS as u16, "{key}");
+        }
+    }
+
+    #[test]
+    fn each_slot_has_a_key() {
+        for wanted in [0, 1, 5460, 16_383] {
+            let key = key_in(wanted, "ns:_:probe");
+            assert!(key.starts_with("ns:_:probe:{") && slot(&key) == wanted, "{key}");
         }
     }
 
