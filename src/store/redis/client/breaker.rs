@@ -227,7 +227,8 @@ impl Breaker {
     /// What the server lacks, and why it takes no writes.
     pub(super) fn lacks(&self) -> Vec<Lack> {
         let refusal = self.writes.refusal(Instant::now());
-        let refusal = refusal.map(|reason| Lack { text: format!("writes are refused: {reason}"), is_serious: true });
+        let refusal =
+            refusal.map(|reason| Lack { text: format!("writes are refused: {reason}"), is_serious: true });
         self.lacks.lock().iter().cloned().chain(refusal).collect()
     }
 
@@ -269,6 +270,11 @@ impl Breaker {
                 reply.map_err(|error| self.failed(connections, &error, key, kind))
             }
         }
+    }
+
+    /// Opens the breaker because another server is the master now.
+    pub(super) fn moved(&self, connections: &Arc<Connections>) {
+        self.trip(connections, Loss::because("the sentinels name another master".to_owned()));
     }
 
     /// Opens the breaker for a reply of the wrong kind: replies and requests no longer pair, and no reply can

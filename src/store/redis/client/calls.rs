@@ -17,8 +17,10 @@ use crate::{
     store::MAX_TTL,
 };
 
-/// How often the announcement of a write is tried again, if the cluster's server for announcements does not take it.
-const ANNOUNCE_TRIES: u32 = 20;
+/// How often the announcement of a write is tried again, if the cluster's server for announcements does not take it: for a
+/// minute, since a fail-over takes 15 s by default (`cluster-node-timeout`). Nothing is written for long without that
+/// server, which has the invalidation log too, so few announcements wait.
+const ANNOUNCE_TRIES: u32 = 600;
 
 /// Between two of these tries.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(100);
@@ -160,23 +162,28 @@ impl RedisClient {
     }
 
     /// Announces a write of `key` that a server of the cluster has carried out; its position, if it is known. If the
-    /// announcement fails, it is tried for some seconds more: the near caches of other replicas may have the old value.
+    /// announcement fails, it is tried for a minute more: the near caches of other replicas may have the old value.
     async fn announce(&self, key: &str) -> Option<Offset> {
         match self.try_announce(key).await {
             Ok(offset) => offset,
             Err(_) => {
-                let (client, key) = (self.itself.upgrade()?, key.to_owned());
-                tokio::spawn(async move {
-                    for _ in 0..ANNOUNCE_TRIES {
-                        tokio::time::sleep(ANNOUNCE_PAUSE).await;
-                        if client.try_announce(&key).await.is_ok() {
-                            return;
-                        }
-                    }
-                });
+                self.announce_later(key);
                 None
             }
         }
+    }
+
+    fn announce_later(&self, key: &str) {
+        let Some(client) = self.itself.upgrade() else { return };
+        let key = key.to_owned();
+        tokio::spawn(async move {
+            for _ in 0..ANNOUNCE_TRIES {
+                tokio::time::sleep(ANNOUNCE_PAUSE).await;
+                if client.try_announce(&key).await.is_ok() {
+                    return;
+                }
+            }
+        });
     }
 
     async fn try_announce(&self, key: &str) -> Result<Option<Offset>, StoreError> {
@@ -212,7 +219,7 @@ impl RedisClient {
         let (reply, answerer) = self.nodes.call(request).await?;
         let Value::Int(removed) = reply else { return Err(answerer.bad_reply()) };
         if is_cluster {
-            self.try_announce(key).await?;
+            self.try_announce(key).await.inspect_err(|_| self.announce_later(key))?;
         }
         Ok(removed > 0)
     }

@@ -145,6 +145,11 @@ impl Connections {
         own.get().unwrap_or(&self.small)
     }
 
+    /// Whether calls should go to another server by now.
+    pub(super) async fn are_outdated(&self, endpoint: &Endpoint) -> bool {
+        endpoint.has_moved(&self.server).await
+    }
+
     /// Logs all connections in again; whether that worked, or is not needed.
     pub(super) async fn log_in(&self, deadline: Duration) -> bool {
         let Some(login) = self.server.login() else { return true };

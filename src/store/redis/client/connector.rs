@@ -34,6 +34,9 @@ const HEARTBEAT: Duration = Duration::from_secs(20);
 /// traffic.
 const DOUBT: Duration = Duration::from_secs(5);
 
+/// How often sentinels are asked whether the master is still the same.
+const ASK_SENTINELS: Duration = Duration::from_secs(5);
+
 /// Connections that were lost sooner than this after they were made count as a relapse.
 const STEADY: Duration = Duration::from_secs(5);
 
@@ -109,10 +112,11 @@ impl<F: Fn(StoreEvent)> Connector<F> {
                         (self.on_change)(StoreEvent::Lost { reason });
                     }
                     // It is there: perhaps it is a sentinel, or the user lacks a right.
-                    if error.code().is_some() && self.is_look_due(true) {
-                        if let Some(found) = self.look().await {
-                            self.note(found);
-                        }
+                    if error.code().is_some()
+                        && self.is_look_due(true)
+                        && let Some(found) = self.look().await
+                    {
+                        self.note(found);
                     }
                 }
             }
@@ -128,6 +132,7 @@ impl<F: Fn(StoreEvent)> Connector<F> {
         let mut refreshed: Option<Instant> = None;
         let mut next_heartbeat = Instant::now();
         let mut doubted_until = Instant::now();
+        let mut next_question = Instant::now() + ASK_SENTINELS;
         let mut passwords = breaker.endpoint.passwords();
         loop {
             // Whatever else goes on, a loss is received at once.
@@ -167,6 +172,14 @@ impl<F: Fn(StoreEvent)> Connector<F> {
                                 found = look(&breaker.endpoint, &self.idle_key) => self.note_again(found.ok()),
                             }
                         }
+                    }
+                    if now >= next_question {
+                        tokio::select! {
+                            biased;
+                            loss = self.losses.recv() => return loss,
+                            () = ask_sentinels(&breaker) => {}
+                        }
+                        next_question = now + ASK_SENTINELS;
                     }
                     self.report_refusals();
                 }
@@ -258,6 +271,14 @@ async fn refresh(breaker: &Breaker, idle_key: &str) {
     let probe = Probe { key: idle_key.to_owned(), idle_key: idle_key.to_owned() };
     if let Ok(fresh) = Connections::open(&breaker.endpoint, &probe, breaker.timeout).await {
         breaker.replace(&old, fresh);
+    }
+}
+
+/// Gives the connections up if they lead to a server that is no master any more.
+async fn ask_sentinels(breaker: &Breaker) {
+    let Ok(connections) = breaker.connections() else { return };
+    if connections.are_outdated(&breaker.endpoint).await {
+        breaker.moved(&connections);
     }
 }
 

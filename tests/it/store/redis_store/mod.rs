@@ -5,6 +5,8 @@ mod batches;
 mod fake_peers;
 mod outages;
 mod replies;
+mod sentinels;
+mod wrong_clusters;
 
 use std::{
     future::Future,

@@ -1,11 +1,16 @@
 //! The slots of a cluster: which one a key is in, and which server has it. Pure.
 
+use std::collections::HashSet;
+
 use ::redis::{RedisError, Value, from_redis_value};
 
 use crate::store::redis::client::error::protocol;
 
 /// How many slots a cluster has (Redis cluster specification, "Key distribution model").
 pub(super) const SLOTS: usize = 16_384;
+
+/// More masters than this are no cluster (Redis cluster specification, "Redis Cluster goals").
+const MAX_MASTERS: usize = 1000;
 
 /// A host and a port.
 pub(super) type Address = (String, u16);
@@ -48,10 +53,13 @@ const fn table() -> [u16; 256] {
 /// The ranges of slots with their masters, from the reply to `CLUSTER SLOTS` of a server at `asked`.
 ///
 /// # Errors
-/// If the reply is of the wrong kind.
+/// If the reply is of the wrong kind, or names more masters than a cluster can have.
 pub(super) fn ranges(reply: Value, asked: &str) -> Result<Vec<(u16, u16, Address)>, RedisError> {
     let Value::Array(ranges) = reply else { return Err(protocol()) };
-    ranges.into_iter().map(|range| one(range, asked).ok_or_else(protocol)).collect()
+    let ranges: Vec<_> =
+        ranges.into_iter().map(|range| one(range, asked).ok_or_else(protocol)).collect::<Result<_, _>>()?;
+    let masters: HashSet<_> = ranges.iter().map(|(.., address)| address).collect();
+    if masters.len() > MAX_MASTERS { Err(protocol()) } else { Ok(ranges) }
 }
 
 fn one(range: Value, asked: &str) -> Option<(u16, u16, Address)> {
@@ -65,8 +73,8 @@ fn one(range: Value, asked: &str) -> Option<(u16, u16, Address)> {
         host => from_redis_value::<String>(host.clone()).ok()?,
     };
     let host = if matches!(&*host, "" | "?") { asked.to_owned() } else { host };
-    let (first, last) = (number(first)?, number(last)?);
-    (first <= last && usize::from(last) < SLOTS).then_some((first, last, (host, number(port)?)))
+    let (first, last, port) = (number(first)?, number(last)?, number(port)?);
+    (first <= last && usize::from(last) < SLOTS && port > 0).then_some((first, last, (host, port)))
 }
 
 /// The address in a redirection: `HOST:PORT`, or `:PORT` of the server that was asked.
