@@ -3,6 +3,7 @@
 
 mod cluster;
 mod fail_over;
+mod log_end;
 mod near_cache;
 mod passwords;
 mod redis_store;
@@ -10,3 +11,4 @@ mod replicas_seen;
 mod requirements;
 mod shared_redis;
 mod traffic;
+mod versions;
