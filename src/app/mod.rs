@@ -218,12 +218,15 @@ pub(crate) async fn open_store(
 fn marking(history: Arc<History>) -> impl Fn(StoreEvent) + Send + Sync + 'static {
     move |event| {
         let mark = match &event {
-            StoreEvent::Lost { .. } => Event::StoreLost,
-            StoreEvent::Back => Event::StoreBack,
-            StoreEvent::WritesRefused { .. } => Event::WritesRefused,
-            StoreEvent::WritesBack => Event::WritesBack,
+            StoreEvent::Lost { .. } => Some(Event::StoreLost),
+            StoreEvent::Back => Some(Event::StoreBack),
+            StoreEvent::WritesRefused { .. } => Some(Event::WritesRefused),
+            StoreEvent::WritesBack => Some(Event::WritesBack),
+            StoreEvent::Lacks { .. } => None,
         };
-        history.mark(mark, SystemTime::now());
+        if let Some(mark) = mark {
+            history.mark(mark, SystemTime::now());
+        }
         log_store_event(event);
     }
 }
@@ -246,6 +249,12 @@ pub(crate) fn log_store_event(event: StoreEvent) {
             );
         }
         StoreEvent::WritesBack => lifecycle(LogLevel::Info, "Cache store takes writes again", json!({})),
+        StoreEvent::Lacks { texts } if texts.is_empty() => {
+            lifecycle(LogLevel::Info, "Cache store has all that it needs", json!({}));
+        }
+        StoreEvent::Lacks { texts } => {
+            lifecycle(LogLevel::Warning, "Cache store lacks something", json!({"problem": texts.join("; ")}));
+        }
     }
 }
 

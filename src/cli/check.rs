@@ -48,6 +48,9 @@ pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
     let mut warnings = settings_without_effect(loaded);
     warnings.extend(unreachable_store(&store));
     warnings.extend(silent_upstream(&upstream, &loaded.config.upstream).await);
+    if let Store::Redis(store) = &store {
+        warnings.extend(store.client().lacks().into_iter().map(|lack| format!("store.redis: {lack}")));
+    }
     warnings.extend(clock_warning(&store).await);
     for warning in &warnings {
         let level = if strict { "error" } else { "warning" };

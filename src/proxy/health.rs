@@ -17,6 +17,7 @@ use crate::{
         state::{Live, Shared},
     },
     request::dispatch::HealthPage,
+    store::StoreStatus,
     telemetry::{
         log::{Log, events},
         stats::human_bytes,
@@ -88,11 +89,13 @@ impl Health {
 
     /// The health page.
     pub(crate) async fn report(&self, live: &Live) -> Value {
-        let Live { config, shared, .. } = live;
-        let (cache, reachable) = tokio::join!(cache_section(shared), self.reachable(live));
-        let connected = cache.get("connected").and_then(Value::as_bool).unwrap_or(false);
+        let shared = &live.shared;
+        let config = &live.config;
+        let (store, reachable) = tokio::join!(shared.store.status(), self.reachable(live));
+        let is_well = store.connected && !store.is_impaired && reachable;
+        let cache = section(store, shared);
         json!({
-            "status": if connected && reachable { "healthy" } else { "degraded" },
+            "status": if is_well { "healthy" } else { "degraded" },
             "version": env!("CARGO_PKG_VERSION"),
             "environment": config.environment,
             "uptime_seconds": (self.started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
@@ -139,7 +142,10 @@ fn log_upstream(config: &Config, reachable: bool) {
 
 /// The cache section of the health page. The admin listener's `/stats` has the same one.
 pub(crate) async fn cache_section(shared: &Shared) -> Map<String, Value> {
-    let store = shared.store.status().await;
+    section(shared.store.status().await, shared)
+}
+
+fn section(store: StoreStatus, shared: &Shared) -> Map<String, Value> {
     let mut section = Map::new();
     section.insert("store".to_owned(), store.name.into());
     section.insert("connected".to_owned(), store.connected.into());
@@ -147,6 +153,9 @@ pub(crate) async fn cache_section(shared: &Shared) -> Map<String, Value> {
     section.insert("memory_used".to_owned(), store.memory_used.map(human_bytes).into());
     if let Some(replicas) = store.replicas {
         section.insert("replicas".to_owned(), replicas.into());
+    }
+    if let Some(problem) = store.problem {
+        section.insert("store_problem".to_owned(), problem.into());
     }
     section.extend(shared.stats.cache_section());
     section

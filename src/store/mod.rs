@@ -49,12 +49,16 @@ pub enum Store {
 }
 
 /// What `/health` shows of the store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct StoreStatus {
     /// `memory` or `redis`.
     pub name: &'static str,
     /// Whether lookups can find something.
     pub connected: bool,
+    /// Whether it refuses something that lookups or writes need.
+    pub is_impaired: bool,
+    /// What is wrong with it, for operators; `None` if nothing is, as far as is known.
+    pub problem: Option<String>,
     /// The number of entries of the namespace; `None` if that is not known.
     pub total_keys: Option<u64>,
     /// The bytes in use; `None` if that is not known.
@@ -254,12 +258,22 @@ impl Store {
         }
     }
 
+    /// Whether writes of `key` are refused, or were a moment ago.
+    pub(crate) fn refuses_writes(&self, key: &Key) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            Self::Redis(store) => store.client().refuses_writes(&key.name()),
+        }
+    }
+
     /// What `/health` shows of the store.
     pub(crate) async fn status(&self) -> StoreStatus {
         match self {
             Self::Memory(store) => StoreStatus {
                 name: "memory",
                 connected: true,
+                is_impaired: false,
+                problem: None,
                 total_keys: Some(store.entries()),
                 memory_used: Some(store.bytes()),
                 connections: None,

@@ -87,7 +87,8 @@ impl Fill {
     }
 
     /// Ends an answer that came whole, and stores it. The readers do not wait for a slow store: meanwhile this process
-    /// finds the answer among its pending writes.
+    /// finds the answer among its pending writes. They do wait for one that refused writes a moment ago, since they
+    /// learn whether the answer is stored.
     async fn finish(&self, outcome: FillOutcome, writer: FlightWriter) {
         let stored = match &outcome {
             FillOutcome::Save(storable) => storable.stored,
@@ -96,6 +97,14 @@ impl Fill {
         let mut saving = pin!(self.save(outcome));
         match saving.as_mut().now_or_never() {
             Some(outcome) => writer.end(End::Complete(outcome)),
+            None if self
+                .plan
+                .key
+                .as_ref()
+                .is_some_and(|key| self.plan.shared().store.refuses_writes(key)) =>
+            {
+                writer.end(End::Complete(saving.await));
+            }
             None => {
                 writer.end(End::Complete(Ok(stored)));
                 saving.await.ok();

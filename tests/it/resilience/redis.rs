@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::{ask, knowing, unknown_host};
 use crate::support::samples::{CHAT, chat, chat_answer};
 use crate::support::{
-    Action, Blackhole, Client, FaultProxy, RedisServer, Script, Setup, Sidecache, Upstream, eventually,
-    measured, run,
+    Action, Blackhole, Client, FaultProxy, FaultyRedis, RedisServer, Script, Setup, Sidecache, Upstream,
+    eventually, measured, run,
 };
 
 /// The time in which hits must be back. A busy machine may need longer, so the fastest of some rounds counts.
@@ -26,10 +26,9 @@ const CANNOT_SAVE: &str = "-MISCONF Redis is configured to save RDB snapshots\r\
 /// Foreign keys: names like ours, and one in the reserved part of our namespace.
 const FOREIGN: [&str; 3] = ["sidecache2:query:1", "other", "sidecache:_:x"];
 
-/// A sidecache that reaches its Redis through a [`FaultProxy`].
+/// A sidecache that reaches its Redis, of whatever kind, through proxies.
 struct Fixture {
-    redis: RedisServer,
-    proxy: FaultProxy,
+    redis: FaultyRedis,
     upstream: Upstream,
     sidecache: Sidecache,
     client: Client,
@@ -38,18 +37,17 @@ struct Fixture {
 impl Fixture {
     /// Starts all parts, and waits until question 0 is a hit.
     async fn start(timeout: &str) -> Self {
-        let (redis, upstream) = (RedisServer::start(), knowing().await);
-        FOREIGN.iter().for_each(|key| assert_eq!(redis.cli(&["SET", key, "theirs"]), "OK"));
-        let proxy = FaultProxy::in_front_of(redis.port()).await;
+        let (redis, upstream) = (FaultyRedis::start().await, knowing().await);
+        FOREIGN.iter().for_each(|key| assert_eq!(redis.server_of(key).cli(&["SET", key, "theirs"]), "OK"));
         let sidecache = Setup::to(&upstream.url())
-            .arguments(&["--redis", &proxy.url()])
+            .arguments(&["--redis", &redis.url()])
             .env("CACHE_NEAR_MEMORY", "0")
             .config(&format!("[store]\ntimeout = \"{timeout}\""))
             .admin()
             .start()
             .await;
         let client = sidecache.client();
-        let fixture = Self { redis, proxy, upstream, sidecache, client };
+        let fixture = Self { redis, upstream, sidecache, client };
         fixture.hits().await;
         fixture
     }
@@ -85,9 +83,10 @@ impl Fixture {
 
     fn assert_foreign_keys_are_untouched(&self) {
         for key in FOREIGN {
-            assert_eq!(self.redis.talk(&[&["GET", key], &["TTL", key]]), ["theirs", "-1"], "{key}");
+            let left = self.redis.server_of(key).talk(&[&["GET", key], &["TTL", key]]);
+            assert_eq!(left, ["theirs", "-1"], "{key}");
         }
-        let stats = self.redis.cli(&["INFO", "stats"]);
+        let stats = self.redis.server_of(FOREIGN[0]).cli(&["INFO", "stats"]);
         let commands = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
         measured(format_args!(
             "{} foreign keys unchanged after {} commands",
@@ -130,7 +129,7 @@ fn error_replies_to_everything_open_the_breaker_once() {
         .enumerate()
         {
             let (errors, misses) = (fixture.count("errors").await, fixture.count("misses").await);
-            fixture.proxy.apply(move |_| Action::Reply(reply));
+            fixture.redis.apply(move |_| Action::Reply(reply));
             for number in 1..=20 {
                 assert_eq!(fixture.ask(round * 100 + number).await, ("MISS".to_owned(), "MISS".to_owned()));
             }
@@ -140,7 +139,7 @@ fn error_replies_to_everything_open_the_breaker_once() {
                 .await;
             assert_eq!(fixture.sidecache.health().await["status"], "degraded");
 
-            fixture.proxy.pass();
+            fixture.redis.pass();
             fastest = fastest.min(fixture.hits().await);
             eventually("back", async || {
                 (fixture.sidecache.log.store_changes() == (round + 1, round + 1)).then_some(())
@@ -165,12 +164,12 @@ fn refused_writes_do_not_stop_reads() {
         .enumerate()
         {
             let is_write = |name: &str| matches!(name, "SET" | "EVAL" | "EVALSHA" | "DEL");
-            fixture.proxy.apply(move |name| if is_write(name) { Action::Reply(reply) } else { Action::Pass });
+            fixture.redis.apply(move |name| if is_write(name) { Action::Reply(reply) } else { Action::Pass });
             for number in 1..=20 {
                 let asked = fixture.ask(round * 100 + number).await;
                 assert_eq!(asked, ("HIT".to_owned(), "MISS".to_owned()), "{reply}");
             }
-            fixture.proxy.pass();
+            fixture.redis.pass();
             eventually("stored again", async || {
                 (ask(&fixture.client, round * 100 + 1).await.cache() == "HIT").then_some(())
             })
@@ -195,7 +194,7 @@ fn a_redis_that_cannot_save_is_not_asked_until_it_accepts_writes() {
         let fixture = Fixture::start("5s").await;
         let tries = Arc::new(AtomicUsize::new(0));
         let tried = Arc::clone(&tries);
-        fixture.proxy.apply(move |name| match name {
+        fixture.redis.apply(move |name| match name {
             "SET" | "EVAL" => Action::Reply(CANNOT_SAVE),
             "DEL" => {
                 tried.fetch_add(1, Ordering::Relaxed);
@@ -204,6 +203,13 @@ fn a_redis_that_cannot_save_is_not_asked_until_it_accepts_writes() {
             _ => Action::Pass,
         });
         assert_eq!(ask(&fixture.client, 1).await.cache(), "MISS");
+        // Each server of a cluster finds it out for itself, by a write.
+        let mut number = 1000;
+        eventually("every server is given up", async || {
+            number += 1;
+            (fixture.ask(number).await.0 == "MISS").then_some(())
+        })
+        .await;
         eventually("tried again and again", async || (tries.load(Ordering::Relaxed) >= 3).then_some(()))
             .await;
         for number in 1..=20 {
@@ -212,7 +218,7 @@ fn a_redis_that_cannot_save_is_not_asked_until_it_accepts_writes() {
         assert_eq!(fixture.sidecache.health().await["status"], "degraded");
         assert_eq!(fixture.sidecache.log.store_changes(), (1, 0), "its reads work, but that is not enough");
 
-        fixture.proxy.pass();
+        fixture.redis.pass();
         fixture.hits().await;
         eventually("back", async || (fixture.sidecache.log.store_changes() == (1, 1)).then_some(())).await;
         fixture.assert_foreign_keys_are_untouched();
@@ -225,7 +231,7 @@ fn health_reports_that_lookups_cannot_hit() {
         let fixture = Fixture::start("5s").await;
         // Redis answers, but invalidations do not arrive.
         fixture
-            .proxy
+            .redis
             .apply(|name| if matches!(name, "XINFO" | "XREAD") { Action::Hang } else { Action::Pass });
         let began = Instant::now();
         eventually("misses", async || (ask(&fixture.client, 0).await.cache() != "HIT").then_some(())).await;
@@ -233,7 +239,7 @@ fn health_reports_that_lookups_cannot_hit() {
         assert_eq!((&health["status"], &health["cache"]["connected"]), (&"degraded".into(), &false.into()));
         assert_eq!(fixture.sidecache.log.store_changes(), (0, 0));
         let noticed = began.elapsed();
-        fixture.proxy.pass();
+        fixture.redis.pass();
         measured(format_args!("misses after {noticed:.1?}, hits again after {:.1?}", fixture.hits().await));
         eventually("healthy", async || {
             (fixture.sidecache.health().await["status"] == "healthy").then_some(())
@@ -247,7 +253,7 @@ fn lookup_and_lease_share_one_timeout() {
     run(async {
         let fixture = Fixture::start("1s").await;
         let late = Action::Delay(Duration::from_millis(800));
-        fixture.proxy.apply(move |name| if matches!(name, "GET" | "EVAL") { late } else { Action::Pass });
+        fixture.redis.apply(move |name| if matches!(name, "GET" | "EVAL") { late } else { Action::Pass });
         let mut took = Vec::new();
         for number in 1..=5 {
             let began = Instant::now();
@@ -261,11 +267,11 @@ fn lookup_and_lease_share_one_timeout() {
         measured(format_args!("{:.1?} at most, with a limit of 1 s", took.iter().max().expect("some")));
 
         // After a lookup that timed out, no lease is requested.
-        fixture.proxy.pass();
+        fixture.redis.pass();
         fixture.hits().await;
         let leases = Arc::new(AtomicUsize::new(0));
         let asked = Arc::clone(&leases);
-        fixture.proxy.apply(move |name| match name {
+        fixture.redis.apply(move |name| match name {
             "GET" => Action::Hang,
             "EVAL" => {
                 asked.fetch_add(1, Ordering::Relaxed);
@@ -289,7 +295,7 @@ fn slow_and_silent_servers_cost_a_few_timeouts_only() {
                 .enumerate()
         {
             let errors = fixture.count("errors").await;
-            fixture.proxy.apply(move |_| act);
+            fixture.redis.apply(move |_| act);
             eventually("lost", async || {
                 fixture.ask(100 + number).await;
                 (fixture.sidecache.health().await["cache"]["connected"] == false).then_some(())
@@ -301,7 +307,7 @@ fn slow_and_silent_servers_cost_a_few_timeouts_only() {
             }
             assert!(fixture.count("errors").await >= errors + 20, "{act:?}");
             assert_eq!(fixture.sidecache.log.store_changes(), before, "{act:?}: requests cause no line");
-            fixture.proxy.pass();
+            fixture.redis.pass();
             fastest = fastest.min(fixture.hits().await);
         }
         assert!(fastest < BACK, "{fastest:?}");
@@ -339,7 +345,7 @@ fn no_request_is_sent_twice_while_the_store_fails() {
     run(async {
         let fixture = Fixture::start("5s").await;
         let calls = fixture.upstream.calls();
-        fixture.proxy.apply(|name| match name {
+        fixture.redis.apply(|name| match name {
             "GET" => Action::Reply("-ERR out of order\r\n"),
             _ => Action::Pass,
         });

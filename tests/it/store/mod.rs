@@ -3,9 +3,12 @@
 
 mod cluster;
 mod fail_over;
+mod log_end;
 mod near_cache;
 mod passwords;
 mod redis_store;
 mod replicas_seen;
+mod requirements;
 mod shared_redis;
 mod traffic;
+mod versions;

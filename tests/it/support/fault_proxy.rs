@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_buf},
     net::{TcpListener, TcpStream},
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -31,6 +31,14 @@ pub(crate) enum Action {
 }
 
 type Rule = Arc<dyn Fn(&str) -> Action + Send + Sync>;
+
+/// What the replies' half of a connection does next.
+enum Step {
+    /// Answers a command that came then.
+    Answer(Action, Instant),
+    /// Passes on whatever comes: the server sends without being asked.
+    PassAll,
+}
 
 /// The proxy, on a port of its own; it passes everything on until [`Self::apply`].
 pub(crate) struct FaultProxy {
@@ -83,17 +91,25 @@ async fn relay(client: TcpStream, server: u16, rule: &Mutex<Rule>) -> io::Result
     let forward = async {
         loop {
             let command = read_value(&mut commands).await?;
+            if matches!(&*name(&command), "PSYNC" | "SUBSCRIBE") {
+                to_server.write_all(&command).await?;
+                let _ = chosen.send(Step::PassAll);
+                return copy_buf(&mut commands, &mut to_server).await.map(|_| ());
+            }
             let rule = Arc::clone(&rule.lock().expect("no panic"));
             let action = rule(&name(&command));
             if !matches!(action, Action::Reply(_)) {
                 to_server.write_all(&command).await?;
             }
             // The other half runs for as long as this one.
-            let _ = chosen.send((action, Instant::now()));
+            let _ = chosen.send(Step::Answer(action, Instant::now()));
         }
     };
     let answer = async {
-        while let Some((action, came)) = actions.recv().await {
+        while let Some(step) = actions.recv().await {
+            let Step::Answer(action, came) = step else {
+                return copy_buf(&mut replies, &mut to_client).await.map(|_| ());
+            };
             let reply = match action {
                 Action::Reply(reply) => reply.as_bytes().to_vec(),
                 Action::Pass | Action::Delay(_) => read_value(&mut replies).await?,

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod example_service;
 pub(crate) mod fault_proxy;
+pub(crate) mod faulty_redis;
 pub(crate) mod golden;
 pub(crate) mod hosts;
 pub(crate) mod logs;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     cluster::Cluster,
     example_service::ExampleService,
     fault_proxy::{Action, FaultProxy},
+    faulty_redis::FaultyRedis,
     hosts::{Hosts, MOVING},
     measurements::{Times, measured},
     raw_client::{RawClient, post},

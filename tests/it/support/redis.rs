@@ -1,4 +1,4 @@
-//! A real `redis-server` for tests.
+//! A real `redis-server`, or `valkey-server`, for tests.
 
 use std::{
     fmt::Write as _,
@@ -189,8 +189,16 @@ impl Drop for RedisServer {
     }
 }
 
+/// The program that is started: `valkey-server` if `SIDECACHE_REDIS` says so.
+pub(super) fn program() -> &'static str {
+    match std::env::var("SIDECACHE_REDIS").as_deref() {
+        Ok("valkey") => "valkey-server",
+        _ => "redis-server",
+    }
+}
+
 fn spawn(port: u16, dir: &TempDir, arguments: &[&str]) -> Child {
-    Command::new("redis-server")
+    Command::new(program())
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no", "--dir"])
         .arg(dir.path())

@@ -4,7 +4,7 @@ use std::{fs, io::Write, path::Path, process::Child, process::Command, process::
 
 use tempfile::TempDir;
 
-use super::{RedisServer, eventually};
+use super::{FaultProxy, RedisServer, eventually, faulty_redis::port_of, redis::program};
 
 /// The name of the master, as the sentinels know it.
 const MASTER: &str = "main";
@@ -20,12 +20,26 @@ impl Sentinels {
     /// Starts a master, a replica of it, and three sentinels that know both.
     pub(crate) async fn start() -> Self {
         let master = RedisServer::start();
+        let port = master.port();
+        Self::watching(master, port, 500).await
+    }
+
+    /// The same with a proxy in front of the master, whose faults are no reason for a fail-over.
+    pub(crate) async fn start_behind_proxy() -> (Self, FaultProxy) {
+        let master = RedisServer::start();
+        let proxy = FaultProxy::in_front_of(master.port()).await;
+        let port = port_of(&proxy);
+        (Self::watching(master, port, 3_600_000).await, proxy)
+    }
+
+    /// The sentinels know the master by `port`, and take it for dead if it is silent for `patience` milliseconds.
+    async fn watching(master: RedisServer, port: u16, patience: u32) -> Self {
         let of = ["--replicaof", "127.0.0.1", &master.port().to_string()].map(str::to_owned);
         let replica = RedisServer::start_with(&of.each_ref().map(String::as_str));
         let is_linked =
             async || replica.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(());
         eventually("the replica follows its master", is_linked).await;
-        let started: Vec<_> = (0..3).map(|_| sentinel(master.port())).collect();
+        let started: Vec<_> = (0..3).map(|_| sentinel(port, patience)).collect();
         let (sentinels, dirs): (Vec<_>, Vec<_>) = started.into_iter().unzip();
         let sentinels = Self { servers: vec![master, replica], sentinels, _dirs: dirs };
         let all_known = async || {
@@ -58,8 +72,9 @@ impl Sentinels {
     pub(crate) async fn come_back(&mut self, ended: usize) {
         self.servers[ended].restart();
         let server = &self.servers[ended];
-        let follows =
-            async || server.cli(&["INFO", "replication"]).contains("master_link_status:up").then_some(());
+        let is_linked = |info: String| info.contains("master_link_status:up");
+        // A sentinel closes the connections of a server that it makes a replica.
+        let follows = async || server.try_cli(&["INFO", "replication"]).is_ok_and(is_linked).then_some(());
         eventually("the old master follows the new one", follows).await;
     }
 
@@ -67,7 +82,8 @@ impl Sentinels {
     pub(crate) async fn next_master(&self, before: usize) -> usize {
         eventually("another master", async || {
             let now = self.master();
-            let is_master = || self.servers[now].cli(&["ROLE"]).starts_with("master");
+            let is_master =
+                || self.servers[now].try_cli(&["ROLE"]).is_ok_and(|role| role.starts_with("master"));
             (now != before && is_master()).then_some(now)
         })
         .await
@@ -89,7 +105,7 @@ fn ask(port: u16, command: &[&str]) -> String {
 }
 
 /// A sentinel that watches the master on that port.
-fn sentinel(master: u16) -> ((Child, u16), TempDir) {
+fn sentinel(master: u16, patience: u32) -> ((Child, u16), TempDir) {
     let dir = tempfile::tempdir().expect("a folder");
     let port = RedisServer::free_port();
     let path = dir.path().join("sentinel.conf");
@@ -97,7 +113,7 @@ fn sentinel(master: u16) -> ((Child, u16), TempDir) {
     write!(
         file,
         "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
-         sentinel down-after-milliseconds {MASTER} 500\nsentinel failover-timeout {MASTER} 3000\n",
+         sentinel down-after-milliseconds {MASTER} {patience}\nsentinel failover-timeout {MASTER} 3000\n",
         dir.path().display()
     )
     .expect("a file takes it");
@@ -105,7 +121,7 @@ fn sentinel(master: u16) -> ((Child, u16), TempDir) {
 }
 
 fn spawn(config: &Path) -> Child {
-    Command::new("redis-server")
+    Command::new(program())
         .arg(config)
         .arg("--sentinel")
         .stdin(Stdio::null())

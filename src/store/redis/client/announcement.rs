@@ -8,8 +8,10 @@ use std::{cell::Cell, sync::Weak, time::Duration};
 use super::{RedisClient, StoreError};
 use crate::cache::invalidation::Offset;
 
-/// How often an announcement is tried again.
-const TRIES: u32 = 20;
+/// How often an announcement is tried again: for a minute, since a fail-over takes 15 s by default
+/// (`cluster-node-timeout`). Nothing is written for long without that server, which has the invalidation log too, so few
+/// announcements wait.
+const TRIES: u32 = 600;
 
 /// Between two of these tries.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -18,7 +18,8 @@ use super::{
     StoreError,
     connections::{Connection, Connections},
     endpoint::Endpoint,
-    error::{Affected, CANNOT_SAVE, PROTOCOL, affected_by, describe},
+    error::{Affected, PROTOCOL, affected_by, describe},
+    requirements::Lack,
     usage::UsageScan,
     write_gate::WriteGate,
 };
@@ -31,13 +32,11 @@ pub(super) struct Loss {
     /// The key whose lookup got an error reply: Redis is of use again only when this lookup works. (A node of
     /// a cluster answers for some keys and not for others.)
     pub(super) key: Option<String>,
-    /// Whether Redis takes no writes: it is of use again only when it does.
-    pub(super) takes_no_writes: bool,
 }
 
 impl Loss {
     fn because(reason: String) -> Self {
-        Self { reason, key: None, takes_no_writes: false }
+        Self { reason, key: None }
     }
 }
 
@@ -87,6 +86,8 @@ pub(super) struct Breaker {
     generation: watch::Sender<u64>,
     /// Why the breaker is open.
     last_error: Mutex<Option<String>>,
+    /// What the server lacks, as far as is known.
+    lacks: Mutex<Vec<Lack>>,
     /// Gets the redirections of a cluster's server; `None` for a server of its own.
     redirected: Option<Redirected>,
 }
@@ -117,6 +118,7 @@ impl Breaker {
             connected: watch::Sender::new(false),
             generation: watch::Sender::new(0),
             last_error: Mutex::new(None),
+            lacks: Mutex::default(),
             redirected: None,
         };
         (breaker, received)
@@ -157,9 +159,9 @@ impl Breaker {
         let _ = self.connected.subscribe().wait_for(|connected| *connected).await;
     }
 
-    /// Closes the breaker: calls go over `connections`.
-    pub(super) fn close(&self, connections: Connections) {
-        self.writes.open();
+    /// Closes the breaker: calls go over `connections`. Writes wait if there is a reason why they are refused.
+    pub(super) fn close(&self, connections: Connections, refusal: Option<String>) {
+        self.set_refusal(refusal);
         self.set_last_error(None);
         self.connections.store(Some(Arc::new(connections)));
         self.connected.send_replace(true);
@@ -222,6 +224,29 @@ impl Breaker {
         self.refresh.notified().await;
     }
 
+    /// Notes why writes are refused, or that they are not.
+    pub(super) fn set_refusal(&self, refusal: Option<String>) {
+        match refusal {
+            Some(reason) => self.writes.refused(Instant::now(), reason),
+            None => self.writes.open(),
+        }
+    }
+
+    /// What the server lacks, and why it takes no writes.
+    pub(super) fn lacks(&self) -> Vec<Lack> {
+        let refusal = self.writes.refusal(Instant::now());
+        let refusal =
+            refusal.map(|reason| Lack { text: format!("writes are refused: {reason}"), is_serious: true });
+        self.lacks.lock().iter().cloned().chain(refusal).collect()
+    }
+
+    /// Notes what the server lacks; whether that is something else than before.
+    pub(super) fn set_lacks(&self, lacks: Vec<Lack>) -> bool {
+        let mut known = self.lacks.lock();
+        let before = std::mem::replace(&mut *known, lacks);
+        before != *known
+    }
+
     pub(super) fn last_error(&self) -> Option<String> {
         self.last_error.lock().clone()
     }
@@ -253,6 +278,11 @@ impl Breaker {
                 reply.map_err(|error| self.failed(connections, &error, key, kind))
             }
         }
+    }
+
+    /// Opens the breaker because another server is the master now.
+    pub(super) fn moved(&self, connections: &Arc<Connections>) {
+        self.trip(connections, Loss::because("the sentinels name another master".to_owned()));
     }
 
     /// Opens the breaker for a reply of the wrong kind: replies and requests no longer pair, and no reply can
@@ -303,9 +333,7 @@ impl Breaker {
                 StoreError::Refused
             }
             Affected::Everything => {
-                let takes_no_writes = error.code() == Some(CANNOT_SAVE);
-                let loss = Loss { reason: describe(error), key: Some(key.to_owned()), takes_no_writes };
-                self.trip(connections, loss);
+                self.trip(connections, Loss { reason: describe(error), key: Some(key.to_owned()) });
                 StoreError::Lost
             }
         }

@@ -92,7 +92,7 @@ impl RedisClient {
         if server.writes.is_closed(Instant::now()) { Err(StoreError::Refused) } else { Ok(()) }
     }
 
-    /// Whether the server of `key` refuses writes.
+    /// Whether the server of `key` refuses writes, or did a moment ago.
     pub(crate) fn refuses_writes(&self, key: &str) -> bool {
         self.nodes.of(key).is_ok_and(|server| server.writes.refusal(Instant::now()).is_some())
     }

@@ -37,9 +37,10 @@ const LARGE_QUEUE: usize = 4;
 /// What must work before connections are used.
 #[derive(Debug)]
 pub(super) struct Probe {
+    /// A key that is looked up.
     pub(super) key: String,
-    /// A key that nothing is stored under. It is removed to try a write, if Redis took no writes.
-    pub(super) writes: Option<String>,
+    /// A key that nothing is stored under. It is removed to try a write.
+    pub(super) idle_key: String,
 }
 
 /// One connection, and its timeouts in a row.
@@ -110,9 +111,7 @@ impl Connections {
         let deadline = deadline.min(CONNECT_TIMEOUT);
         // One after the other: while Redis is away, every try then costs one connection.
         let small = open_probed(&server, SMALL_QUEUE, key, deadline).await?;
-        if let Some(key) = &probe.writes {
-            try_write(&small, key, deadline).await?;
-        }
+        try_write(&small, &probe.idle_key, deadline).await?;
         let large = open_probed(&server, LARGE_QUEUE, key, deadline).await?;
         Ok(Self { small, large, server, home: thread::current().id(), by_thread: ThreadLocal::new() })
     }
@@ -140,6 +139,11 @@ impl Connections {
             own
         });
         own.get().unwrap_or(&self.small)
+    }
+
+    /// Whether calls should go to another server by now.
+    pub(super) async fn are_outdated(&self, endpoint: &Endpoint) -> bool {
+        endpoint.has_moved(&self.server).await
     }
 
     /// Logs all connections in again; whether that worked, or is not needed. A connection that is gone is not needed any

@@ -18,6 +18,7 @@ use super::{
     breaker::{Breaker, Call, CallKind, Loss},
     connections::{Connection, Connections, Probe, get},
     error::describe,
+    requirements::{Findings, look},
 };
 
 /// Between two attempts to connect.
@@ -33,6 +34,9 @@ const HEARTBEAT: Duration = Duration::from_secs(20);
 /// traffic.
 const DOUBT: Duration = Duration::from_secs(5);
 
+/// How often sentinels are asked whether the master is still the same.
+const ASK_SENTINELS: Duration = Duration::from_secs(5);
+
 /// Connections that were lost sooner than this after they were made count as a relapse.
 const STEADY: Duration = Duration::from_secs(5);
 
@@ -42,6 +46,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// At most one replacement of working connections in this time.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The least time between two looks at what the server lacks, over connections that are in use or cannot be made.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a login with a new password may take, and the time before the next attempt.
 const LOGIN_TIMEOUT: Duration = Duration::from_millis(500);
@@ -55,6 +62,8 @@ pub(super) struct Connector<F> {
     /// A key that nothing is stored under; reading it shows that lookups work.
     idle_key: String,
     refusal_reported: bool,
+    /// When it was last looked at what the server lacks.
+    looked: Option<Instant>,
 }
 
 impl<F: Fn(StoreEvent)> Connector<F> {
@@ -62,14 +71,14 @@ impl<F: Fn(StoreEvent)> Connector<F> {
         breaker: Arc<Breaker>,
         losses: mpsc::Receiver<Loss>,
         on_change: F,
-        namespace: &str,
+        idle_key: String,
     ) -> Self {
-        Self { breaker, losses, on_change, idle_key: format!("{namespace}:_:probe"), refusal_reported: false }
+        Self { breaker, losses, on_change, idle_key, refusal_reported: false, looked: None }
     }
 
     /// Runs until dropped.
     pub(super) async fn run(mut self) {
-        let mut probe = Probe { key: self.idle_key.clone(), writes: None };
+        let mut probe = self.idle_probe();
         let mut lost = false;
         let mut relapses = 0_u32;
         loop {
@@ -78,12 +87,13 @@ impl<F: Fn(StoreEvent)> Connector<F> {
                 (self.on_change)(StoreEvent::Back);
             }
             let since = Instant::now();
-            self.breaker.close(connections);
+            let found = self.look().await;
+            self.breaker.close(connections, found.and_then(|found| self.note(found)));
             let Some(loss) = self.watch().await else { return };
             (self.on_change)(StoreEvent::Lost { reason: loss.reason });
             lost = true;
-            let idle = || self.idle_key.clone();
-            probe = Probe { key: loss.key.unwrap_or_else(idle), writes: loss.takes_no_writes.then(idle) };
+            probe = self.idle_probe();
+            probe.key = loss.key.unwrap_or(probe.key);
             // Connections that are lost again and again are not made as fast as they can be lost.
             relapses = if since.elapsed() < STEADY { relapses + 1 } else { 0 };
             time::sleep((RETRY * relapses.saturating_sub(1)).min(MAX_PAUSE)).await;
@@ -91,7 +101,7 @@ impl<F: Fn(StoreEvent)> Connector<F> {
     }
 
     /// Tries until it works. Reports if the first attempt fails.
-    async fn connect(&self, probe: &Probe, lost: &mut bool) -> Connections {
+    async fn connect(&mut self, probe: &Probe, lost: &mut bool) -> Connections {
         loop {
             match Connections::open(&self.breaker.endpoint, probe, self.breaker.timeout).await {
                 Ok(connections) => return connections,
@@ -100,6 +110,13 @@ impl<F: Fn(StoreEvent)> Connector<F> {
                     self.breaker.set_last_error(Some(reason.clone()));
                     if !std::mem::replace(lost, true) {
                         (self.on_change)(StoreEvent::Lost { reason });
+                    }
+                    // It is there: perhaps it is a sentinel, or the user lacks a right.
+                    if error.code().is_some()
+                        && self.is_look_due(true)
+                        && let Some(found) = self.look().await
+                    {
+                        self.note(found);
                     }
                 }
             }
@@ -115,6 +132,7 @@ impl<F: Fn(StoreEvent)> Connector<F> {
         let mut refreshed: Option<Instant> = None;
         let mut next_heartbeat = Instant::now();
         let mut doubted_until = Instant::now();
+        let mut next_question = Instant::now() + ASK_SENTINELS;
         let mut passwords = breaker.endpoint.passwords();
         let mut login_due = None;
         loop {
@@ -141,18 +159,68 @@ impl<F: Fn(StoreEvent)> Connector<F> {
                 () = breaker.doubted() => doubted_until = Instant::now() + DOUBT,
                 _ = beat.tick() => {
                     let now = Instant::now();
-                    if now >= next_heartbeat || now < doubted_until {
+                    let is_doubted = now < doubted_until;
+                    if now >= next_heartbeat || is_doubted {
                         tokio::select! {
                             biased;
                             loss = self.losses.recv() => return loss,
                             () = heartbeat(&breaker, &self.idle_key) => {}
                         }
                         next_heartbeat = now + HEARTBEAT;
+                        if self.is_look_due(is_doubted) {
+                            self.looked = Some(now);
+                            tokio::select! {
+                                biased;
+                                loss = self.losses.recv() => return loss,
+                                found = look(&breaker.endpoint, &self.idle_key) => self.note_again(found.ok()),
+                            }
+                        }
+                    }
+                    if now >= next_question {
+                        tokio::select! {
+                            biased;
+                            loss = self.losses.recv() => return loss,
+                            () = ask_sentinels(&breaker) => {}
+                        }
+                        next_question = now + ASK_SENTINELS;
                     }
                     self.report_refusals();
                 }
             }
         }
+    }
+
+    /// Looks at what the server lacks; `None` if it does not say.
+    async fn look(&mut self) -> Option<Findings> {
+        self.looked = Some(Instant::now());
+        look(&self.breaker.endpoint, &self.idle_key).await.ok()
+    }
+
+    /// Reports what the server lacks, if that is new; why it takes no writes.
+    fn note(&self, found: Findings) -> Option<String> {
+        let Findings { refusal, lacks } = found;
+        let texts = lacks.iter().map(|lack| lack.text.clone()).collect();
+        if self.breaker.set_lacks(lacks) {
+            (self.on_change)(StoreEvent::Lacks { texts });
+        }
+        refusal
+    }
+
+    /// The same of connections that are in use.
+    fn note_again(&self, found: Option<Findings>) {
+        if let Some(found) = found {
+            self.breaker.set_refusal(self.note(found));
+        }
+    }
+
+    /// Whether it is to be looked again at what the server lacks: rights can be granted, and taken away.
+    fn is_look_due(&self, is_doubted: bool) -> bool {
+        let is_rested = self.looked.is_none_or(|at| at.elapsed() > LOOK_PAUSE);
+        is_rested && (is_doubted || self.breaker.lacks().iter().any(|lack| lack.is_serious))
+    }
+
+    fn idle_probe(&self) -> Probe {
+        Probe { key: self.idle_key.clone(), idle_key: self.idle_key.clone() }
     }
 
     /// Reports when writes begin to be refused, and when that is over.
@@ -211,9 +279,17 @@ async fn log_in(breaker: &Breaker) -> bool {
 /// lookups and heartbeats will show.
 async fn refresh(breaker: &Breaker, idle_key: &str) {
     let Ok(old) = breaker.connections() else { return };
-    let probe = Probe { key: idle_key.to_owned(), writes: None };
+    let probe = Probe { key: idle_key.to_owned(), idle_key: idle_key.to_owned() };
     if let Ok(fresh) = Connections::open(&breaker.endpoint, &probe, breaker.timeout).await {
         breaker.replace(&old, fresh);
+    }
+}
+
+/// Gives the connections up if they lead to a server that is no master any more.
+async fn ask_sentinels(breaker: &Breaker) {
+    let Ok(connections) = breaker.connections() else { return };
+    if connections.are_outdated(&breaker.endpoint).await {
+        breaker.moved(&connections);
     }
 }
 

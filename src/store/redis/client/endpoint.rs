@@ -114,6 +114,16 @@ impl Endpoint {
         }
     }
 
+    /// Whether the settings say that it is one server, neither of a cluster nor behind sentinels.
+    pub(super) fn is_alone(&self) -> bool {
+        self.0.sentinels.is_none() && !self.0.is_shard
+    }
+
+    /// Whether it is reached over TLS.
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self.0.server.get_connection_info().addr(), ConnectionAddr::TcpTls { .. })
+    }
+
     pub(super) fn credentials(&self) -> &Credentials {
         &self.0.credentials
     }
@@ -148,6 +158,12 @@ impl Endpoint {
         };
         let (credentials, must_be_master) = (credentials.clone(), sentinels.is_some());
         Ok(Server { client, credentials, must_be_master, is_shard: *is_shard, open: Arc::clone(open) })
+    }
+
+    /// Whether the sentinels name another master than `server`: that one may have been demoted with its connections open.
+    /// If they do not answer, nothing has changed.
+    pub(super) async fn has_moved(&self, server: &Server) -> bool {
+        self.0.sentinels.is_some() && self.server().await.is_ok_and(|now| now.address() != server.address())
     }
 
     /// Opens a connection to the master, without retries; `queue` commands may wait to be written.
@@ -188,6 +204,10 @@ impl Server {
     /// Whether it has a part of a cluster's keys, and refuses the others.
     pub(super) const fn is_shard(&self) -> bool {
         self.is_shard
+    }
+
+    fn address(&self) -> String {
+        self.client.get_connection_info().addr().to_string()
     }
 
     /// The command with which a connection logs in again; `None` if the password is in no file.

@@ -42,6 +42,7 @@ mod key_memory;
 mod lease;
 mod nodes;
 pub(super) mod open_connection;
+mod requirements;
 mod scan;
 pub(super) mod streams;
 mod timeouts;
@@ -60,6 +61,7 @@ use connector::Connector;
 use endpoint::Endpoint;
 use key_memory::KeyMemory;
 use nodes::Nodes;
+use requirements::Lack;
 use streams::Streams;
 use usage::Figures;
 
@@ -85,6 +87,11 @@ pub enum StoreEvent {
     },
     /// Redis took all writes for a while.
     WritesBack,
+    /// What Redis lacks is something else than before.
+    Lacks {
+        /// What, and what to do about it; empty if nothing is missing any more.
+        texts: Vec<String>,
+    },
 }
 
 /// Bytes under keys in Redis.
@@ -130,7 +137,8 @@ impl RedisClient {
         } else {
             let (breaker, losses) = Breaker::new(endpoint, timeout, namespace);
             let breaker = Arc::new(breaker);
-            let connector = Connector::new(Arc::clone(&breaker), losses, on_change, namespace);
+            let idle_key = format!("{namespace}:_:probe");
+            let connector = Connector::new(Arc::clone(&breaker), losses, on_change, idle_key);
             (Nodes::One(breaker), tokio::spawn(connector.run()))
         };
         let nodes = Arc::new(nodes);
@@ -163,6 +171,22 @@ impl RedisClient {
         self.nodes.last_error()
     }
 
+    /// What Redis lacks and why it takes no writes, as far as is known: one text for each.
+    pub fn lacks(&self) -> Vec<String> {
+        self.distinct_lacks().into_iter().map(|lack| lack.text).collect()
+    }
+
+    /// What some server lacks, each once.
+    fn distinct_lacks(&self) -> Vec<Lack> {
+        let mut distinct = Vec::new();
+        for lack in self.nodes.all().iter().flat_map(|server| server.lacks()) {
+            if !distinct.contains(&lack) {
+                distinct.push(lack);
+            }
+        }
+        distinct
+    }
+
     /// What `/health` shows of Redis: whether it can be used, how many keys the namespace has besides those
     /// under `NAMESPACE:_:`, and the bytes of memory that Redis uses for everything in it. A count of a table
     /// that changes meanwhile is near, not exact.
@@ -179,9 +203,14 @@ impl RedisClient {
             servers.iter().for_each(|server| server.close());
             Figures::default()
         };
+        let lacks = self.distinct_lacks();
+        let connected = connected && self.connected();
+        let reason = (!connected).then(|| self.last_error()).flatten();
         StoreStatus {
             name: "redis",
-            connected: connected && self.connected(),
+            connected,
+            is_impaired: lacks.iter().any(|lack| lack.is_serious),
+            problem: joined(reason.into_iter().chain(lacks.into_iter().map(|lack| lack.text))),
             total_keys: figures.keys,
             memory_used: figures.memory,
             connections: Some(self.connections.connections()),
@@ -232,6 +261,12 @@ impl RedisClient {
     pub(super) fn is_cluster(&self) -> bool {
         self.nodes.is_cluster()
     }
+}
+
+/// The texts as one; `None` if there are none.
+fn joined(texts: impl Iterator<Item = String>) -> Option<String> {
+    let texts: Vec<_> = texts.collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// The state of the connections, for a task that has some of its own to the same server.

@@ -5,6 +5,8 @@ mod batches;
 mod fake_peers;
 mod outages;
 mod replies;
+mod sentinels;
+mod wrong_clusters;
 
 use std::{
     future::Future,
@@ -42,8 +44,10 @@ impl Events {
         self.0.lock().expect("not poisoned").clone()
     }
 
+    /// The changes in what Redis can be used for.
     pub(super) fn names(&self) -> Vec<&'static str> {
-        self.all().iter().map(name).collect()
+        let is_change = |event: &&StoreEvent| !matches!(event, StoreEvent::Lacks { .. });
+        self.all().iter().filter(is_change).map(name).collect()
     }
 }
 
@@ -53,6 +57,7 @@ pub(super) fn name(event: &StoreEvent) -> &'static str {
         StoreEvent::Back => "back",
         StoreEvent::WritesRefused { .. } => "refused",
         StoreEvent::WritesBack => "writes back",
+        StoreEvent::Lacks { .. } => "lacks",
     }
 }
 

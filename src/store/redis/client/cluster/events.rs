@@ -1,6 +1,9 @@
 //! The events of single shards, put together: the store is lost with the first one, and back with the last one.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use ::redis::RedisError;
 use parking_lot::Mutex;
@@ -15,10 +18,19 @@ struct State {
     refusing: HashSet<Address>,
     /// Shards without slots, whose connectors may still report.
     forgotten: HashSet<Address>,
+    /// What each shard lacks.
+    lacks: HashMap<Address, Vec<String>>,
     /// Why no server says who has which slots.
     unreached: Option<String>,
     /// Whether a loss was reported for that.
     is_reported: bool,
+}
+
+impl State {
+    /// What some shard lacks, each once.
+    fn distinct_lacks(&self) -> BTreeSet<String> {
+        self.lacks.values().flatten().cloned().collect()
+    }
 }
 
 /// What happens to the shards.
@@ -49,6 +61,7 @@ impl ShardEvents {
     pub(super) fn forget(&self, address: &Address) {
         self.report(address, StoreEvent::Back);
         self.report(address, StoreEvent::WritesBack);
+        self.report(address, StoreEvent::Lacks { texts: Vec::new() });
         self.state.lock().forgotten.insert(address.clone());
     }
 
@@ -110,6 +123,12 @@ impl ShardEvents {
                     let is_last = state.refusing.remove(address) && state.refusing.is_empty();
                     is_last.then_some(StoreEvent::WritesBack)
                 }
+                StoreEvent::Lacks { texts } => {
+                    let before = state.distinct_lacks();
+                    state.lacks.insert(address.clone(), texts);
+                    let now = state.distinct_lacks();
+                    (now != before).then(|| StoreEvent::Lacks { texts: now.into_iter().collect() })
+                }
             }
         };
         if let Some(event) = event {
@@ -121,6 +140,22 @@ impl ShardEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_several_shards_lack_is_reported_once() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let events = ShardEvents::new(move |event| log.lock().push(event));
+        let [one, other] = [1, 2].map(|port| ("h".to_owned(), port));
+        let lacks =
+            |texts: &[&str]| StoreEvent::Lacks { texts: texts.iter().map(|&text| text.to_owned()).collect() };
+        events.report(&one, lacks(&["a"]));
+        events.report(&other, lacks(&["a"]));
+        events.report(&other, lacks(&["a", "b"]));
+        events.forget(&one);
+        events.forget(&other);
+        assert_eq!(*seen.lock(), [lacks(&["a"]), lacks(&["a", "b"]), lacks(&[])]);
+    }
 
     #[test]
     fn the_first_loss_and_the_last_return_are_reported() {

@@ -25,7 +25,7 @@ use tokio::{
 
 use self::{
     events::ShardEvents,
-    slots::{Address, SLOTS, ranges, redirected_to, slot},
+    slots::{Address, SLOTS, key_in, ranges, redirected_to, slot},
 };
 use super::{
     StoreError, StoreEvent,
@@ -194,7 +194,7 @@ impl Cluster {
             return;
         }
         self.change(|owners, shards| {
-            if let Some(shard) = self.known_or_new(&address, shards) {
+            if let Some(shard) = self.known_or_new(&address, slot, shards) {
                 owners[usize::from(slot)] = place(shards, &shard);
             }
         });
@@ -246,7 +246,7 @@ impl Cluster {
             owners.fill(NOBODY);
             for (first, last, address) in found {
                 let known: Vec<_> = before.iter().chain(&*shards).cloned().collect();
-                let Some(shard) = self.known_or_new(&address, &known) else { continue };
+                let Some(shard) = self.known_or_new(&address, first, &known) else { continue };
                 let owner = place(shards, &shard);
                 owners[usize::from(first)..=usize::from(last)].fill(owner);
             }
@@ -271,13 +271,13 @@ impl Cluster {
         }
     }
 
-    /// The one of `known` at `address`, or a new one.
-    fn known_or_new(&self, address: &Address, known: &[Arc<Shard>]) -> Option<Arc<Shard>> {
+    /// The one of `known` at `address`, or a new one, which has `slot`.
+    fn known_or_new(&self, address: &Address, slot: u16, known: &[Arc<Shard>]) -> Option<Arc<Shard>> {
         let shard = known.iter().find(|shard| shard.address == *address).cloned();
-        shard.or_else(|| self.open(address))
+        shard.or_else(|| self.open(address, slot))
     }
 
-    fn open(&self, address: &Address) -> Option<Arc<Shard>> {
+    fn open(&self, address: &Address, slot: u16) -> Option<Arc<Shard>> {
         let endpoint = self.seeds.first()?.at(&address.0, address.1).ok()?;
         let Settings { timeout, namespace, .. } = &self.settings;
         let asked = endpoint.clone();
@@ -290,7 +290,8 @@ impl Cluster {
         let (breaker, losses) = Breaker::of_shard(endpoint, *timeout, namespace, redirected);
         let breaker = Arc::new(breaker);
         let on_change = self.events.of_shard(address.clone());
-        let connector = Connector::new(Arc::clone(&breaker), losses, on_change, namespace);
+        let idle_key = key_in(slot, &format!("{namespace}:_:probe"));
+        let connector = Connector::new(Arc::clone(&breaker), losses, on_change, idle_key);
         let connector = self.settings.runtime.spawn(connector.run()).abort_handle();
         Some(Arc::new(Shard { address: address.clone(), breaker, connector }))
     }

@@ -1,11 +1,16 @@
 //! The slots of a cluster: which one a key is in, and which server has it. Pure.
 
+use std::collections::HashSet;
+
 use ::redis::{RedisError, Value, from_redis_value};
 
 use crate::store::redis::client::error::protocol;
 
 /// How many slots a cluster has (Redis cluster specification, "Key distribution model").
 pub(super) const SLOTS: usize = 16_384;
+
+/// More masters than this are no cluster (Redis cluster specification, "Redis Cluster goals").
+const MAX_MASTERS: usize = 1000;
 
 /// A host and a port.
 pub(super) type Address = (String, u16);
@@ -14,6 +19,13 @@ pub(super) type Address = (String, u16);
 pub(super) fn slot(key: &str) -> u16 {
     let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
     crc16(tag.filter(|tag| !tag.is_empty()).unwrap_or(key).as_bytes()) % SLOTS as u16
+}
+
+/// A key in `slot` that begins with `name`: so a server can be asked about a key of its own.
+pub(super) fn key_in(slot: u16, name: &str) -> String {
+    let tags = (0..u32::MAX).map(|tag| tag.to_string());
+    let tag = tags.into_iter().find(|tag| self::slot(tag) == slot).unwrap_or_default();
+    format!("{name}:{{{tag}}}")
 }
 
 /// CRC-16/XMODEM.
@@ -41,10 +53,13 @@ const fn table() -> [u16; 256] {
 /// The ranges of slots with their masters, from the reply to `CLUSTER SLOTS` of a server at `asked`.
 ///
 /// # Errors
-/// If the reply is of the wrong kind.
+/// If the reply is of the wrong kind, or names more masters than a cluster can have.
 pub(super) fn ranges(reply: Value, asked: &str) -> Result<Vec<(u16, u16, Address)>, RedisError> {
     let Value::Array(ranges) = reply else { return Err(protocol()) };
-    ranges.into_iter().map(|range| one(range, asked).ok_or_else(protocol)).collect()
+    let ranges: Vec<_> =
+        ranges.into_iter().map(|range| one(range, asked).ok_or_else(protocol)).collect::<Result<_, _>>()?;
+    let masters: HashSet<_> = ranges.iter().map(|(.., address)| address).collect();
+    if masters.len() > MAX_MASTERS { Err(protocol()) } else { Ok(ranges) }
 }
 
 fn one(range: Value, asked: &str) -> Option<(u16, u16, Address)> {
@@ -58,8 +73,8 @@ fn one(range: Value, asked: &str) -> Option<(u16, u16, Address)> {
         host => from_redis_value::<String>(host.clone()).ok()?,
     };
     let host = if matches!(&*host, "" | "?") { asked.to_owned() } else { host };
-    let (first, last) = (number(first)?, number(last)?);
-    (first <= last && usize::from(last) < SLOTS).then_some((first, last, (host, number(port)?)))
+    let (first, last, port) = (number(first)?, number(last)?, number(port)?);
+    (first <= last && usize::from(last) < SLOTS && port > 0).then_some((first, last, (host, port)))
 }
 
 /// The address in a redirection: `HOST:PORT`, or `:PORT` of the server that was asked.
@@ -86,6 +101,14 @@ mod tests {
             ("", 0),
         ] {
             assert_eq!(slot(key), expected % SLOTS as u16, "{key}");
+        }
+    }
+
+    #[test]
+    fn each_slot_has_a_key() {
+        for wanted in [0, 1, 5460, 16_383] {
+            let key = key_in(wanted, "ns:_:probe");
+            assert!(key.starts_with("ns:_:probe:{") && slot(&key) == wanted, "{key}");
         }
     }
 
