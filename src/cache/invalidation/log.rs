@@ -196,11 +196,13 @@ impl InvalidationLog {
         let target_ids = state.by_age.iter().filter(|(offset, _)| positions.contains(offset));
         let target_ids: Vec<_> = target_ids.map(|(_, target_id)| *target_id).collect();
         let patterns = state.patterns.iter().filter(|(offset, _)| positions.contains(offset));
-        let patterns = patterns.map(|(_, pattern)| pattern.clone()).collect();
+        let patterns: Vec<_> = patterns.map(|(_, pattern)| pattern.clone()).collect();
         let part =
             |part: &[TargetId]| Invalidation { target_ids: part.to_vec(), by_tag, patterns: Vec::new() };
         let mut parts: Vec<_> = target_ids.chunks(MAX_PART).map(part).collect();
-        parts.push(Invalidation { target_ids: Vec::new(), by_tag, patterns });
+        if !patterns.is_empty() {
+            parts.push(Invalidation { target_ids: Vec::new(), by_tag, patterns });
+        }
         parts
     }
 
