@@ -58,11 +58,16 @@ impl Versions {
         self.0[number].fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    /// Changes a document, and invalidates its answers at `sidecache`; the version from now on.
+    /// Changes a document, and invalidates its answers at `sidecache`; the version from now on. While no master has the
+    /// log, an operator gets a 503, and tries again.
     pub(super) async fn change(&self, number: usize, sidecache: &Sidecache) -> u64 {
         let version = self.raise(number);
-        let purged = sidecache.operator().post("/purge", &json!({"tag": format!("d{number}")})).await;
-        assert_eq!(purged.status, 200, "{}", purged.text());
+        eventually("the purge is done", async || {
+            let purged = sidecache.operator().post("/purge", &json!({"tag": format!("d{number}")})).await;
+            assert!(matches!(purged.status, 200 | 503), "{}", purged.text());
+            (purged.status == 200).then_some(())
+        })
+        .await;
         version
     }
 }
