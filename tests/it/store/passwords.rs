@@ -38,7 +38,7 @@ fn a_password_that_changes_fails_no_request_and_makes_no_storm() {
         write(&file, "first");
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let config = format!(
-            "[store]\nnear_memory = 0\nredis = {:?}\nredis_username = \"cache\"\nredis_password_file = {file:?}\n",
+            "[store]\nnear_memory = 0\ntimeout = \"5s\"\nredis = {:?}\nredis_username = \"cache\"\nredis_password_file = {file:?}\n",
             redis.url()
         );
         let sidecache = Setup::to(&upstream.url()).config(&config).start().await;
@@ -52,10 +52,11 @@ fn a_password_that_changes_fails_no_request_and_makes_no_storm() {
             // The new password comes to the file first: the server takes it only later.
             write(&file, &new);
             let answer = client.post(CHAT, &chat()).await;
-            assert_eq!(answer.cache(), "HIT");
+            assert_eq!(answer.cache(), "HIT", "round {round}: {}", answer.header("cache-status"));
             user(&format!(">{new}"));
             eventually("live connections log in again", async || {
-                assert_eq!(client.post(CHAT, &chat()).await.cache(), "HIT");
+                let answer = client.post(CHAT, &chat()).await;
+                assert_eq!(answer.cache(), "HIT", "round {round}: {}", answer.header("cache-status"));
                 (logins(&redis) >= had + before as u64).then_some(())
             })
             .await;
