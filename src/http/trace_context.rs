@@ -4,7 +4,8 @@
 //! request; these 55 characters are read in place. A test holds it to that propagator.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde::{Serialize, Serializer};
+
+use super::hex::{read_hex, write_hex};
 
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -35,7 +36,7 @@ impl TraceParent {
 
     fn parse(text: &[u8]) -> Option<Self> {
         let (text, rest) = text.split_at_checked(LENGTH)?;
-        let version = hex(&text[..2])?;
+        let version = read_hex(&text[..2])?;
         // A later version may say more behind another dash (section 4.1.1).
         let may_have_more = version > 0 && version < 0xff;
         if version == 0xff || !(rest.is_empty() || may_have_more && rest.starts_with(b"-")) {
@@ -44,9 +45,9 @@ impl TraceParent {
         if [2, 35, 52].iter().any(|dash| text[*dash] != b'-') {
             return None;
         }
-        let trace_id = hex(&text[3..35])?;
-        let span_id = u64::try_from(hex(&text[36..52])?).ok()?;
-        let flags = u8::try_from(hex(&text[53..])?).ok()?;
+        let trace_id = read_hex(&text[3..35])?;
+        let span_id = u64::try_from(read_hex(&text[36..52])?).ok()?;
+        let flags = u8::try_from(read_hex(&text[53..])?).ok()?;
         (trace_id != 0 && span_id != 0).then_some(Self {
             trace_id,
             span_id,
@@ -64,39 +65,6 @@ impl TraceParent {
         text[53..].copy_from_slice(if is_sampled { b"01" } else { b"00" });
         HeaderValue::from_bytes(&text).ok()
     }
-}
-
-/// The bytes of an id, shown as lower-case hexadecimal digits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Hex<const N: usize>(pub(crate) [u8; N]);
-
-impl<const N: usize> Serialize for Hex<N> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut digits = [0; 2 * size_of::<u128>()];
-        let digits = &mut digits[..2 * N];
-        write_hex(&self.0, digits);
-        serializer.serialize_str(str::from_utf8(digits).unwrap_or_default())
-    }
-}
-
-/// Writes two digits for each byte. The formatter takes longer, and each request may need some.
-fn write_hex(bytes: &[u8], digits: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (byte, pair) in bytes.iter().zip(digits.as_chunks_mut().0) {
-        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]];
-    }
-}
-
-/// The number that lower-case hexadecimal digits stand for.
-fn hex(digits: &[u8]) -> Option<u128> {
-    digits.iter().try_fold(0, |number, digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u128::from(value))
-    })
 }
 
 #[cfg(test)]

@@ -15,7 +15,10 @@ use opentelemetry::{KeyValue, trace::SpanKind};
 use crate::{
     cache::{key::Key, price::Amount, route::Route, status::CacheReport},
     dialect::Dialect,
-    http::trace_context::{Hex, TRACEPARENT, TRACESTATE, TraceParent},
+    http::{
+        hex::Hex,
+        trace_context::{TRACEPARENT, TRACESTATE, TraceParent},
+    },
     proxy::{exchange::Exchange, model_call::ModelCall, state::Shared},
     store::Store,
     telemetry::{

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tracing::Level;
 
 use super::{REQUEST, millis};
-use crate::{cache::key::Key, http::trace_context::Hex, telemetry::log::query::QueryParams};
+use crate::{cache::key::Key, http::hex::Hex, telemetry::log::query::QueryParams};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HttpRequest<'a> {
