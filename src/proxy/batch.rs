@@ -6,10 +6,7 @@ use std::{sync::Arc, time::Instant};
 use http::{Request, Response, StatusCode, header};
 
 use crate::{
-    cache::{
-        key::Key,
-        status::{CacheReport, CacheStatus, Forward},
-    },
+    cache::status::{CacheReport, CacheStatus, Forward},
     dialect::{Answers, AnswersError, Ask},
     http::headers::forget_body,
     proxy::{
@@ -223,9 +220,7 @@ fn rest(
     lacking: &[usize],
     request: Request<RequestBody>,
 ) -> (FillPlan, Request<RequestBody>) {
-    let wanted = batch.wanted(lacking);
-    let key = Key::joint(wanted.keys());
-    let asked = FillPlan { key, wanted: Some(Arc::new(wanted)), ..plan.clone() };
+    let asked = plan.for_inputs(batch.wanted(lacking));
     let request = request.map(|body| match body.bytes() {
         Some(bytes) => batch.request(bytes, lacking).into(),
         None => body,

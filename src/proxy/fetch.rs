@@ -97,7 +97,7 @@ async fn ask_once_or_twice(
         let role = join(&plan, purpose);
         if !matches!(role, Role::Leader(_)) {
             // Its own leader, or other replicas, would wait for this lease.
-            plan.early_lease.release();
+            plan.early_lease = None;
         }
         let reader = match role {
             Role::Leader(start) => return Box::pin(leader_reply(plan, report, request, start)).await,

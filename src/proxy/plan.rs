@@ -5,7 +5,6 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, Request};
-use parking_lot::Mutex;
 
 use crate::{
     cache::{
@@ -31,7 +30,7 @@ use crate::{
 const ROOM_FOR_VECTOR: usize = 256 * 1024;
 
 /// How a request is answered from here on.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct FillPlan {
     /// The request.
     pub(crate) context: Arc<RequestContext>,
@@ -47,8 +46,8 @@ pub(crate) struct FillPlan {
     pub(crate) store_budget: Duration,
     /// What a route with `mode = "rfc9111"` revalidates with.
     pub(crate) revalidation: Option<Box<Revalidation>>,
-    /// Who may ask the upstream, as far as the lookup has found out.
-    pub(crate) early_lease: EarlyLease,
+    /// Who may ask the upstream, as far as the lookup has found out; the fill takes it. Dropped, it is released.
+    pub(crate) early_lease: Option<LeaseState>,
     /// What the request is remembered by once its answer is stored, to find out why others do not hit.
     pub(crate) fingerprints: Option<Fingerprints>,
 }
@@ -68,8 +67,23 @@ impl FillPlan {
             fallback: None,
             store_budget,
             revalidation,
-            early_lease: EarlyLease::default(),
+            early_lease: None,
             fingerprints: None,
+        }
+    }
+
+    /// The same plan for some of a request's inputs. The fill asks for their own lease.
+    pub(crate) fn for_inputs(&self, wanted: Wanted) -> Self {
+        Self {
+            context: Arc::clone(&self.context),
+            bypass: self.bypass,
+            key: Key::joint(wanted.keys()),
+            wanted: Some(Arc::new(wanted)),
+            fallback: self.fallback.clone(),
+            store_budget: self.store_budget,
+            revalidation: self.revalidation.clone(),
+            early_lease: None,
+            fingerprints: self.fingerprints.clone(),
         }
     }
 
@@ -138,24 +152,6 @@ impl FillPlan {
     /// The largest answer that followers may join, in bytes: it is buffered for them whole.
     pub(crate) fn largest_shared(&self) -> usize {
         self.largest_answer().min(self.live().config.coalesce.max_buffer)
-    }
-}
-
-/// A lease that the lookup has asked for, until the fill takes it. Dropped, it is released.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct EarlyLease(Option<Arc<Mutex<Option<LeaseState>>>>);
-
-impl EarlyLease {
-    pub(crate) fn new(state: Option<LeaseState>) -> Self {
-        Self(state.map(|state| Arc::new(Mutex::new(Some(state)))))
-    }
-
-    pub(crate) fn take(&mut self) -> Option<LeaseState> {
-        self.0.take()?.lock().take()
-    }
-
-    pub(crate) fn release(&mut self) {
-        drop(self.take());
     }
 }
 

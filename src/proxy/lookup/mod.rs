@@ -21,7 +21,7 @@ use crate::{
     proxy::{
         cached::{Fallback, Found, Lookup, Miss, seconds},
         context::RequestContext,
-        plan::{EarlyLease, FillPlan},
+        plan::FillPlan,
         revalidate::{self, variants},
     },
     store::{Looked, Store, outcome},
@@ -45,7 +45,7 @@ pub(crate) async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
             let form = request.ask.upstream_form.id;
             let looked = store.get_or_lease(&key, form, || request.target_ids()).await;
             looked.map(|Looked { entry, lease }| {
-                plan.early_lease = EarlyLease::new(lease);
+                plan.early_lease = lease;
                 (key, entry)
             })
         }
