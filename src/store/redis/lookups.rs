@@ -37,9 +37,14 @@ impl RedisStore {
     /// # Errors
     /// See [`StoreError`].
     pub(in crate::store) async fn get(self: &Arc<Self>, key: &Key) -> GetResult {
-        if let Some(entry) = self.get_near(key) {
-            return Ok(Some(entry));
+        match self.get_near(key) {
+            Some(entry) => Ok(Some(entry)),
+            None => self.get_far(key).await,
         }
+    }
+
+    /// As [`Self::get`], for an entry that is not near.
+    async fn get_far(self: &Arc<Self>, key: &Key) -> GetResult {
         let ticket = self.ticket(key);
         let found = self.peek(key).await?;
         self.record_read(key, found.as_deref(), ticket);
@@ -66,7 +71,7 @@ impl RedisStore {
             || self.pending_writes.get(key).is_some()
             || self.client.refuses_writes(&name);
         if is_plain {
-            return self.get(key).await.map(Looked::from);
+            return self.get_far(key).await.map(Looked::from);
         }
         let deadline = self.deadline(Duration::MAX)?;
         let ticket = self.ticket(key);
@@ -75,7 +80,7 @@ impl RedisStore {
         let reply = match Lease::look(&self.client, &name, form, since).await {
             // The user may read, and run no script; or the slot is on its way to another server.
             Err(StoreError::Refused | StoreError::WrongType) => {
-                return self.get(key).await.map(Looked::from);
+                return self.get_far(key).await.map(Looked::from);
             }
             reply => reply?,
         };
