@@ -194,7 +194,7 @@ impl Cluster {
             return;
         }
         self.change(|owners, shards| {
-            if let Some(shard) = self.known_or_new(&address, slot, shards) {
+            if let Some(shard) = self.known_or_new(&address, slot, shards.iter()) {
                 owners[usize::from(slot)] = place(shards, &shard);
             }
         });
@@ -245,8 +245,8 @@ impl Cluster {
             let before = std::mem::take(shards);
             owners.fill(NOBODY);
             for (first, last, address) in found {
-                let known: Vec<_> = before.iter().chain(&*shards).cloned().collect();
-                let Some(shard) = self.known_or_new(&address, first, &known) else { continue };
+                let known = before.iter().chain(&*shards);
+                let Some(shard) = self.known_or_new(&address, first, known) else { continue };
                 let owner = place(shards, &shard);
                 owners[usize::from(first)..=usize::from(last)].fill(owner);
             }
@@ -272,8 +272,13 @@ impl Cluster {
     }
 
     /// The one of `known` at `address`, or a new one, which has `slot`.
-    fn known_or_new(&self, address: &Address, slot: u16, known: &[Arc<Shard>]) -> Option<Arc<Shard>> {
-        let shard = known.iter().find(|shard| shard.address == *address).cloned();
+    fn known_or_new<'a>(
+        &self,
+        address: &Address,
+        slot: u16,
+        mut known: impl Iterator<Item = &'a Arc<Shard>>,
+    ) -> Option<Arc<Shard>> {
+        let shard = known.find(|shard| shard.address == *address).cloned();
         shard.or_else(|| self.open(address, slot))
     }
 
