@@ -9,7 +9,7 @@ use super::Exit;
 use crate::{
     app::{check_certificates, itself, log_store_event, open_store, start_checks::clock_warning},
     cache::price::{Price, Prices},
-    config::{ConfigError, Errors, Loaded, UpstreamConfig},
+    config::{ConfigError, Errors, Loaded, RedisTopology, RedisUrl, UpstreamConfig},
     proxy::{
         body::RequestBody,
         upstream::{Repeat, Upstream, hop::Hop},
@@ -108,7 +108,8 @@ fn prices(prices: &Prices) -> String {
 fn settings_without_effect(loaded: &Loaded) -> Vec<String> {
     let store = &loaded.config.store;
     let is_in_process = store.redis.is_none() && store.encryption_key.is_some();
-    let has_sentinels = store.redis.as_ref().is_some_and(|url| url.expose().contains("+sentinel://"));
+    let url = store.redis.as_ref().and_then(|url| RedisUrl::parse(url.expose()).ok());
+    let has_sentinels = url.is_some_and(|url| matches!(url.topology, RedisTopology::Sentinel { .. }));
     let access = &store.access;
     let for_sentinels = access.sentinel_username.is_some() || access.sentinel_password.is_some();
     [

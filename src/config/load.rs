@@ -296,7 +296,7 @@ fn store(reader: &mut SettingsReader) -> Option<StoreConfig> {
 
 fn redis_access(reader: &mut SettingsReader, redis: Option<&Secret>) -> RedisAccess {
     let url = redis.and_then(|url| RedisUrl::parse(url.expose()).ok());
-    let tls = redis_tls(reader, redis);
+    let tls = redis_tls(reader, url.as_ref());
     let username = reader.take("store.redis_username", &TEXT);
     let password_file = reader.take("store.redis_password_file", &PATH);
     let sentinel_username = reader.take("store.sentinel_username", &TEXT);
@@ -316,14 +316,13 @@ fn redis_access(reader: &mut SettingsReader, redis: Option<&Secret>) -> RedisAcc
     RedisAccess { tls, is_unverified, username, password_file, sentinel_username, sentinel_password }
 }
 
-fn redis_tls(reader: &mut SettingsReader, redis: Option<&Secret>) -> ClientTls {
+fn redis_tls(reader: &mut SettingsReader, url: Option<&RedisUrl>) -> ClientTls {
     let settings = ["store.redis_ca", "store.redis_cert", "store.redis_key"];
     let tls = ClientTls::read(reader, settings);
-    let is_tls = |url: &Secret| RedisUrl::parse(url.expose()).is_ok_and(|url| url.is_tls());
-    if !redis.is_some_and(is_tls) {
+    if !url.is_some_and(RedisUrl::is_tls) {
         for setting in settings {
             // A wrong URL is reported by itself.
-            if reader.is_given(setting) && (redis.is_some() || !reader.is_given("store.redis")) {
+            if reader.is_given(setting) && (url.is_some() || !reader.is_given("store.redis")) {
                 reader.fault(setting, "is for a store.redis that begins with rediss://");
             }
         }
