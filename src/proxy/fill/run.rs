@@ -97,19 +97,18 @@ impl Fill {
         let mut saving = pin!(self.save(outcome));
         match saving.as_mut().now_or_never() {
             Some(outcome) => writer.end(End::Complete(outcome)),
-            None if self
-                .plan
-                .key
-                .as_ref()
-                .is_some_and(|key| self.plan.shared().store.refuses_writes(key)) =>
-            {
-                writer.end(End::Complete(saving.await));
-            }
+            None if self.is_write_refused() => writer.end(End::Complete(saving.await)),
             None => {
                 writer.end(End::Complete(Ok(stored)));
                 saving.await.ok();
             }
         }
+    }
+
+    /// Whether the store refuses to write the answer, or did a moment ago.
+    fn is_write_refused(&self) -> bool {
+        let store = &self.plan.shared().store;
+        self.plan.key.as_ref().is_some_and(|key| store.refuses_writes(key))
     }
 
     async fn save(&self, outcome: FillOutcome) -> Outcome {
