@@ -193,9 +193,8 @@ impl Subscriber {
         self.invalidations.mark_current(at);
         self.mark_near_current(at);
         // A key that is deleted wakes nobody.
-        let is_there = self.streams.exist(self.announcements.is_some());
-        let is_whole = request(&mut connections.read, &is_there).await?
-            == Value::Int(is_there.args_iter().count() as i64 - 1);
+        let (count, whole) = self.streams.exist(self.announcements.is_some());
+        let is_whole = request(&mut connections.read, &count).await? == whole;
         Ok(!is_whole || self.read_at.elapsed() >= CHECK_EVERY)
     }
 

@@ -35,8 +35,8 @@ impl RedisClient {
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let hash = self.keys.hash(key);
         let lane = Lane::Lookup { is_large: self.keys.is_large(hash) };
-        let commands = &get(key);
-        let commands = Commands::One(commands);
+        let command = get(key);
+        let commands = Commands::One(&command);
         let request = Request { key, kind: CallKind::Read, lane, within: Duration::MAX, commands };
         let (reply, answerer) = self.nodes.call(request).await?;
         match reply {
@@ -117,14 +117,11 @@ impl RedisClient {
             command.arg("NX");
         }
         let (written, offset) = self.write(key, is_large, command).await?;
-        match written {
-            Value::Okay => {
-                self.keys.note(hash, value.len());
-                Ok(offset)
-            }
-            // With `NX`, there was a value.
-            _ => Ok(offset),
+        // If not, there was a value, and `NX`.
+        if written == Value::Okay {
+            self.keys.note(hash, value.len());
         }
+        Ok(offset)
     }
 
     /// Carries out a write of `key`, and announces it: together on one server, one after the other in a cluster. The

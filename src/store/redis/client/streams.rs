@@ -117,11 +117,11 @@ impl Streams {
         command
     }
 
-    /// The command that counts the keys of the log, and of the writes or not.
-    pub(crate) fn exist(&self, writes: bool) -> Cmd {
+    /// The command that counts the keys of the log, and of the writes or not; and the reply if all are there.
+    pub(crate) fn exist(&self, writes: bool) -> (Cmd, Value) {
         let mut command = ::redis::cmd("EXISTS");
         command.arg(&self.log).arg(&self.epoch).arg(writes.then_some(&self.writes));
-        command
+        (command, Value::Int(if writes { 3 } else { 2 }))
     }
 
     /// The command that waits in Redis until there is an event after `invalidated` or `written`, or for `wait`.
