@@ -92,7 +92,7 @@ pub(super) static SETTINGS: [Setting; 78] = [
         .default("30s"),
     setting("upstream.url", "The URL of the service: http:// or https://, perhaps with a path prefix, or unix:PATH. Required.")
         .env("UPSTREAM_URL").flag("--upstream"),
-    setting("upstream.ca", "The authorities that vouch for the service, a file in PEM, read again when it changes; the system's where there is none."),
+    setting("upstream.ca", "The authorities that vouch for the service, a file in PEM, read again when it changes; without it, those that the system trusts."),
     setting("upstream.client_cert", "The certificate that the service is shown, a file in PEM, read again when it changes; with upstream.client_key."),
     setting("upstream.client_key", "Its private key, a file in PEM."),
     setting("upstream.host", "The Host the service gets: \"upstream\", its own, or \"preserve\", the caller's.")
@@ -136,7 +136,7 @@ pub(super) static SETTINGS: [Setting; 78] = [
         .env("REDIS_SENTINEL_PASSWORD").secret().restart(),
     setting("store.redis_insecure", "Whether a URL of Redis may end with #insecure: then nobody checks who the server is.")
         .default("false").restart(),
-    setting("store.redis_ca", "The authorities that vouch for Redis, a file in PEM; the system's where there is none.")
+    setting("store.redis_ca", "The authorities that vouch for Redis, a file in PEM; without it, those that the system trusts.")
         .restart(),
     setting("store.redis_cert", "The certificate that Redis is shown, a file in PEM; with store.redis_key.")
         .restart(),
@@ -208,7 +208,7 @@ pub(super) static SETTINGS: [Setting; 78] = [
         .default("10s"),
     setting("insight.memory", "The memory for finding out why requests do not hit; 0 for none.")
         .default("16MiB").restart(),
-    setting("otel.endpoint", "The collector that gets traces, by OTLP over HTTP; none where there is none.")
+    setting("otel.endpoint", "The collector that gets traces, by OTLP over HTTP; without it, no traces are sent.")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT").restart(),
     setting("otel.sample", "The share of the traces begun here that are recorded; a caller's own decision holds.")
         .env("OTEL_TRACES_SAMPLER_ARG").default("1"),

@@ -280,7 +280,7 @@ proptest! {
         }
     }
 
-    /// An answer put together from any others has their vectors, byte for byte, and numbers them anew.
+    /// An answer put together from any others has their vectors, byte for byte, and numbers them from zero.
     #[test]
     fn vectors_keep_their_bytes(
         style in style(),

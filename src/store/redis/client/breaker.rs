@@ -192,8 +192,7 @@ impl Breaker {
         self.generation.subscribe()
     }
 
-    /// Opens the breaker, if `connections` are still those in use: what an older generation reports is
-    /// history.
+    /// Opens the breaker, if `connections` are still those in use: a report about older ones changes nothing.
     pub(super) fn trip(&self, connections: &Arc<Connections>, loss: Loss) {
         let previous = self.connections.compare_and_swap(connections, None);
         if is_same(&previous, connections) {

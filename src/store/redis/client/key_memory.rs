@@ -1,5 +1,5 @@
-//! Remembers what keys were lately found to be. A hint only: all keys that hash to one cell share it, and the last one
-//! has it.
+//! Remembers what keys were lately found to be. A hint only: keys that hash to one cell share it, and the last one
+//! that was noted counts.
 
 use std::{
     hash::{BuildHasher, RandomState},
