@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use support::{
     figures::text,
     process::redis,
-    sidecache::{self, Options},
+    sidecache::{self, Options, redis_url},
     upstream::{Plan, Upstream, now},
 };
 
@@ -29,7 +29,8 @@ pub(crate) async fn measure(
         say("redis-server is not installed, and the replicas are left out.\n");
         return None;
     };
-    let options = Options { redis: Some(redis.port), ..Options::to(upstream.port) };
+    let url = redis_url(redis.port);
+    let options = Options { redis: Some(&url), ..Options::to(upstream.port) };
     let replicas = [sidecache::start(folder, options), sidecache::start(folder, options)];
     let clients = scale.crowd.min(1_000);
     let plan = Plan { mark: "replicas".to_owned(), delay_ms: 2_000 / scale.faster, ..Plan::default() };

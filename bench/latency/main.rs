@@ -35,7 +35,7 @@ fn main() {
     let in_a_row = Arguments::read().value("--in-a-row").unwrap_or(IN_A_ROW).max(1);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let upstream = Upstream::start();
-    let start = |log_level, redis| {
+    let start = |log_level, redis: Option<&str>| {
         sidecache::start(
             folder.path(),
             sidecache::Options { redis, log_level, ..sidecache::Options::to(upstream.port) },
@@ -51,7 +51,7 @@ fn main() {
     let redis = process::redis(folder.path());
     let memory = start("ERROR", None);
     let logging = start("INFO", None);
-    let remote = redis.as_ref().map(|redis| start("ERROR", Some(redis.port)));
+    let remote = redis.as_ref().map(|redis| start("ERROR", Some(&sidecache::redis_url(redis.port))));
     let nginx = nginx::start(folder.path(), upstream.port);
     let ports = cases::Ports {
         upstream: upstream.port,

@@ -1,6 +1,9 @@
 //! Hits: questions that were asked before.
 
-use support::sidecache::Options;
+use support::{
+    redis_servers::{Kind, Servers},
+    sidecache::{Options, redis_url},
+};
 
 use crate::{
     Scale,
@@ -82,9 +85,9 @@ pub(crate) fn stream(environment: &Environment, _: &Scale) -> Option<Comparison>
 /// From Redis, without the tier in front of it, and with it.
 pub(crate) fn redis(environment: &Environment, _: &Scale) -> Option<Comparison> {
     let redis = environment.redis()?;
-    let far = environment.sidecache(|options| Options { redis: Some(redis.port), ..options });
-    let near =
-        environment.sidecache(|options| Options { redis: Some(redis.port), near_memory: "64MiB", ..options });
+    let url = &redis_url(redis.port);
+    let far = environment.sidecache(|options| Options { redis: Some(url), ..options });
+    let near = environment.sidecache(|options| Options { redis: Some(url), near_memory: "64MiB", ..options });
     let question = || NumberedRequest::json("", SHORT);
     let asked = hits(&far, question());
     asked.warm_up(std::time::Duration::ZERO);
@@ -92,7 +95,7 @@ pub(crate) fn redis(environment: &Environment, _: &Scale) -> Option<Comparison> 
     let benchmark = RedisBenchmark { port: redis.port, len, connections: connections() };
     let mut case = Comparison::new(&format!("a hit in Redis, {len} bytes there"))
         .with("sidecache, no tier in front", asked);
-    if let Some(before) = environment.before(|options| Options { redis: Some(redis.port), ..options }) {
+    if let Some(before) = environment.before(|options| Options { redis: Some(url), ..options }) {
         case = case.with("the version before", hits(&before, question())).keep(before);
     }
     let case = case
@@ -100,6 +103,21 @@ pub(crate) fn redis(environment: &Environment, _: &Scale) -> Option<Comparison> 
         .bounds(0.4, 0.6)
         .with("sidecache, the tier in front", hits(&near, question()));
     Some(case.keep(far).keep(near).keep(redis))
+}
+
+/// From a cluster of three masters, beside one server.
+pub(crate) fn cluster(environment: &Environment, _: &Scale) -> Option<Comparison> {
+    let redis = environment.redis()?;
+    let cluster = Servers::start(Kind::Cluster, environment.folder());
+    let [own, whole] = [redis_url(redis.port), cluster.url()];
+    let start = |url: &String| environment.sidecache(|options| Options { redis: Some(url), ..options });
+    let (of_one, of_cluster) = (start(&own), start(&whole));
+    let question = || NumberedRequest::json("", SHORT);
+    let case = Comparison::new("a hit in Redis, no tier in front")
+        .with("a cluster of three masters", hits(&of_cluster, question()))
+        .with("one server", hits(&of_one, question()));
+    let case = case.keep(of_one).keep(of_cluster).keep(redis);
+    Some(cluster.into_processes().into_iter().fold(case, Comparison::keep))
 }
 
 /// How long a stored answer is in Redis.

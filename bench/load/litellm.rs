@@ -8,7 +8,7 @@ use std::{
 
 use support::{
     process::{Listening, is_installed},
-    sidecache::Options,
+    sidecache::{Options, redis_url},
 };
 
 use crate::{
@@ -27,9 +27,9 @@ pub(crate) fn beside(environment: &Environment, _: &Scale) -> Option<Comparison>
     let named = std::env::var(PROGRAM).ok();
     let program = named.or_else(|| is_installed("litellm").then(|| "litellm".to_owned()))?;
     let (own, other) = (environment.redis()?, environment.redis()?);
-    let near =
-        environment.sidecache(|options| Options { redis: Some(own.port), near_memory: "64MiB", ..options });
-    let far = environment.sidecache(|options| Options { redis: Some(own.port), ..options });
+    let url = &redis_url(own.port);
+    let near = environment.sidecache(|options| Options { redis: Some(url), near_memory: "64MiB", ..options });
+    let far = environment.sidecache(|options| Options { redis: Some(url), ..options });
     let litellm = start(&program, environment.folder(), environment.service.port(), other.port);
     let question = || NumberedRequest::json("", SHORT);
     let case = Comparison::new("a hit in Redis, beside LiteLLM's proxy")

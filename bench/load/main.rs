@@ -53,12 +53,13 @@ type SetUp = fn(&Environment, &Scale) -> Option<Comparison>;
 /// What measures something that is no rate.
 type Measure = fn(&Environment, &Scale) -> Figure;
 
-const CASES: [(&str, SetUp); 10] = [
+const CASES: [(&str, SetUp); 11] = [
     ("hit", hits::in_process),
     ("logged", hits::logged),
     ("large", hits::large),
     ("stream", hits::stream),
     ("redis", hits::redis),
+    ("cluster", hits::cluster),
     ("miss", misses::in_process),
     ("coalesced", misses::coalesced),
     ("redis-gone", misses::without_redis),

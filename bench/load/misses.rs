@@ -1,6 +1,9 @@
 //! Misses: questions that are new.
 
-use support::{process::Listening, sidecache::Options};
+use support::{
+    process::Listening,
+    sidecache::{Options, redis_url},
+};
 
 use crate::{
     Scale,
@@ -41,8 +44,8 @@ pub(crate) fn coalesced(environment: &Environment, _: &Scale) -> Option<Comparis
 pub(crate) fn without_redis(environment: &Environment, _: &Scale) -> Option<Comparison> {
     let (redis, mut gone) = (environment.redis()?, environment.redis()?);
     let behind = |redis: &Listening| {
-        let redis = Some(redis.port);
-        environment.sidecache(|options| Options { redis, ..options })
+        let url = redis_url(redis.port);
+        environment.sidecache(|options| Options { redis: Some(&url), ..options })
     };
     let (with, without) = (behind(&redis), behind(&gone));
     gone.kill();

@@ -24,7 +24,7 @@ use support::{
     figures::{median, quantile, text},
     machine,
     process::{self, Listening},
-    sidecache::{self, Options},
+    sidecache::{self, Options, redis_url},
 };
 
 /// Entries where nobody says how many.
@@ -107,6 +107,8 @@ struct Sidecache {
 
 fn start(folder: &Path, origin: u16, redis: Option<u16>) -> Sidecache {
     let admin = process::free_port();
+    let url = redis.map(redis_url);
+    let redis = url.as_deref();
     let options = Options { redis, max_memory: "4GiB", admin: Some(admin), ..Options::to(origin) };
     Sidecache { process: sidecache::start(folder, options), admin }
 }

@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::client::Client;
-
-use crate::{
-    fleet::{Fleet, ask, change},
-    servers::{Counted, Servers},
+use support::{
+    client::Client,
+    redis_servers::{Counted, Servers},
 };
+
+use crate::fleet::{Fleet, ask, change};
 
 /// The head of the table of [`Costs::row`].
 pub(crate) const HEAD: &str = "\
@@ -27,14 +27,26 @@ pub(crate) struct Scale {
     /// Between two of them: so long that no replica reads two at once.
     pause: Duration,
     burst: usize,
+    /// How many changes another replica is asked for.
+    pub(crate) changes: usize,
 }
 
 impl Scale {
-    pub(crate) const FULL: Self =
-        Self { idle: Duration::from_secs(20), events: 20, pause: Duration::from_millis(100), burst: 500 };
+    pub(crate) const FULL: Self = Self {
+        idle: Duration::from_secs(20),
+        events: 20,
+        pause: Duration::from_millis(100),
+        burst: 500,
+        changes: 200,
+    };
     /// What a test's run does.
-    pub(crate) const SMOKE: Self =
-        Self { idle: Duration::from_millis(500), events: 3, pause: Duration::from_millis(20), burst: 20 };
+    pub(crate) const SMOKE: Self = Self {
+        idle: Duration::from_millis(500),
+        events: 3,
+        pause: Duration::from_millis(20),
+        burst: 20,
+        changes: 3,
+    };
 }
 
 /// Commands and bytes of one event.

@@ -6,11 +6,10 @@ use support::{
     client::Client,
     http::post,
     process::Listening,
+    redis_servers::Servers,
     sidecache::{self, Options},
     upstream::{Plan, Upstream},
 };
-
-use crate::servers::Servers;
 
 /// As by default.
 const NEAR_MEMORY: &str = "64MiB";

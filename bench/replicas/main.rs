@@ -1,5 +1,6 @@
 //! What replicas cost Redis: commands and bytes for a hit, a miss, a write, an invalidation and for nothing at all, and
-//! connections, with 1 to 48 replicas on one server and on a cluster of three masters.
+//! connections, with 1 to 48 replicas on one server and on a cluster of three masters; and how soon a replica sees what
+//! another one has changed.
 //!
 //! ```text
 //! cargo bench -p sidecache-bench --bench replicas
@@ -12,14 +13,18 @@
 mod costs;
 mod fleet;
 mod model;
-mod servers;
+mod seen;
 
-use support::{arguments::Arguments, machine, process, upstream::Upstream};
+use support::{
+    arguments::Arguments,
+    machine, process,
+    redis_servers::{Kind, Servers},
+    upstream::Upstream,
+};
 
 use self::{
     costs::{Costs, Scale},
     fleet::Fleet,
-    servers::{Kind, Servers},
 };
 
 /// How many replicas there are where nobody says it.
@@ -45,15 +50,16 @@ fn main() {
             continue;
         }
         say(&format!("{}:\n\n{}", kind.name(), costs::HEAD));
-        let mut all = Vec::new();
+        let (mut all, mut seen) = (Vec::new(), Vec::new());
         for &count in &counts {
             let servers = Servers::start(kind, folder.path());
             let fleet = Fleet::start(folder.path(), &upstream, &servers, count);
             let costs = Costs::measure(&servers, &fleet, scale);
             say(&costs.row());
             all.push(costs);
+            seen.extend(seen::text_of(&fleet, scale.changes).map(|text| format!("{count} replicas, {text}")));
         }
-        say(&format!("\n{}", model::text(&all)));
+        say(&format!("\n{}\n\n{}", seen.join("\n"), model::text(&all)));
     }
 }
 

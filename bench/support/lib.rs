@@ -9,6 +9,7 @@ pub mod http;
 pub mod machine;
 pub mod nginx;
 pub mod process;
+pub mod redis_servers;
 pub mod sidecache;
 pub mod upstream;
 pub mod varnish;

@@ -14,8 +14,8 @@ pub struct Options<'a> {
     pub binary: &'a Path,
     /// The upstream's port.
     pub upstream: u16,
-    /// The port of Redis, where that is the store.
-    pub redis: Option<u16>,
+    /// The URL of Redis, where that is the store.
+    pub redis: Option<&'a str>,
     /// What the tier in front of Redis may hold.
     pub near_memory: &'a str,
     /// What the in-process store may hold.
@@ -41,6 +41,11 @@ impl Options<'_> {
     }
 }
 
+/// The URL of the Redis on this port.
+pub fn redis_url(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
+}
+
 /// Starts one that works in `folder` and listens.
 pub fn start(folder: &Path, options: Options<'_>) -> Listening {
     Listening::start("sidecache", |port| command(folder, port, options))
@@ -60,7 +65,7 @@ pub fn command(folder: &Path, port: u16, options: Options<'_>) -> Command {
     command.args(["--listen", &format!("127.0.0.1:{port}")]);
     command.args(["--upstream", &format!("http://127.0.0.1:{}", options.upstream)]);
     if let Some(redis) = options.redis {
-        command.args(["--redis", &format!("redis://127.0.0.1:{redis}")]);
+        command.args(["--redis", redis]);
     }
     command
 }

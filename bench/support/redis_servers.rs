@@ -8,18 +8,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::process::Listening;
 use redis::{Connection, cmd};
-use support::process::Listening;
 
 /// How the servers work together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// One server.
     Server,
+    /// Three masters.
     Cluster,
 }
 
 impl Kind {
-    pub(crate) const fn name(self) -> &'static str {
+    /// As arguments name it.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Server => "server",
             Self::Cluster => "cluster",
@@ -28,7 +31,7 @@ impl Kind {
 }
 
 /// The servers, with a connection to each.
-pub(crate) struct Servers {
+pub struct Servers {
     kind: Kind,
     processes: Vec<Listening>,
     connections: Vec<RefCell<Connection>>,
@@ -36,17 +39,20 @@ pub(crate) struct Servers {
 
 /// What all servers have counted together.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counted {
-    pub(crate) commands: f64,
+pub struct Counted {
+    /// Those of scripts too.
+    pub commands: f64,
     /// Both ways.
-    pub(crate) bytes: f64,
-    pub(crate) connections: f64,
+    pub bytes: f64,
+    /// Those that are open.
+    pub connections: f64,
     /// Processor time, in seconds.
-    pub(crate) busy: f64,
+    pub busy: f64,
 }
 
 impl Servers {
-    pub(crate) fn start(kind: Kind, folder: &Path) -> Self {
+    /// Starts them, and waits until they serve.
+    pub fn start(kind: Kind, folder: &Path) -> Self {
         let count = if kind == Kind::Cluster { 3 } else { 1 };
         let processes: Vec<_> = (0..count).map(|_| start(kind, folder)).collect();
         let connections = processes.iter().map(|server| RefCell::new(connect(server.port))).collect();
@@ -58,13 +64,18 @@ impl Servers {
     }
 
     /// The URL for sidecache.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         let scheme = if self.kind == Kind::Cluster { "redis+cluster" } else { "redis" };
         format!("{scheme}://127.0.0.1:{}", self.processes[0].port)
     }
 
+    /// Their processes alone.
+    pub fn into_processes(self) -> Vec<Listening> {
+        self.processes
+    }
+
     /// What they have counted by now, without what it costs to ask.
-    pub(crate) fn counted(&self) -> Counted {
+    pub fn counted(&self) -> Counted {
         let mut sum = Counted::default();
         for connection in &self.connections {
             // What the first question costs is in the answer to the second.
@@ -79,13 +90,13 @@ impl Servers {
     }
 
     /// How many commands, and about how many bytes, [`Self::counted`] itself costs from one call to the next.
-    pub(crate) fn own_cost(&self) -> Counted {
+    pub fn own_cost(&self) -> Counted {
         let (before, now) = (self.counted(), self.counted());
         Counted { commands: now.commands - before.commands, bytes: now.bytes - before.bytes, ..before }
     }
 
     /// The memory that one entry takes, with its key.
-    pub(crate) fn entry_size(&self) -> f64 {
+    pub fn entry_size(&self) -> f64 {
         let size = |connection: &RefCell<Connection>| -> Option<u64> {
             let connection = &mut *connection.borrow_mut();
             let mut scan = cmd("SCAN");
