@@ -53,12 +53,12 @@ async fn fail_over(mut servers: Servers, count: u64) {
     let (versions, upstream) = Versions::start().await;
     let far = start(&upstream, &servers.url(), "0").await;
     let near = start(&upstream, &servers.url(), "16MiB").await;
-    let (mut asked, mut changed, mut back) = (0, 0, Vec::new());
+    let (mut asked, mut changed, mut back, mut loaded) = (0, 0, Vec::new(), Duration::ZERO);
     for round in 0..count as usize {
         hits_again(&far, 0, 1).await;
         let number = round % 10;
         hits_again(&near, number, 1).await;
-        let load = Load::start(&versions, [&far, &near]);
+        let (load, began) = (Load::start(&versions, [&far, &near]), Instant::now());
         let least = versions.change(number, &far).await;
         let gone = servers.fail_over().await;
         let promoted = Instant::now();
@@ -66,13 +66,14 @@ async fn fail_over(mut servers: Servers, count: u64) {
         back.push(promoted.elapsed());
         hits_again(&near, number, least).await;
         let (questions, changes) = load.end().await;
-        (asked, changed) = (asked + questions, changed + changes);
+        (asked, changed, loaded) = (asked + questions, changed + changes, loaded + began.elapsed());
         servers.come_back(gone).await;
     }
     back.sort();
     measured(format!(
-        "{count} fail-overs, {asked} requests, none failed, {changed} changes: hits are back {:?} after the new master, {:?} \
-         at most",
+        "{count} fail-overs, {asked} requests ({:.0} a second), none failed, {changed} changes: hits are back {:?} after \
+         the new master, {:?} at most",
+        asked as f64 / loaded.as_secs_f64(),
         back[back.len() / 2],
         back[back.len() - 1]
     ));

@@ -1,9 +1,15 @@
 //! Passwords in a file that change while sidecache runs.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tokio::time::sleep;
 
 use crate::support::{
-    RedisServer, Script, Setup, Upstream, eventually, number_from, run_within,
+    RedisServer, Script, Setup, Upstream, eventually, measured, number_from, run_within,
     samples::{CHAT, chat, chat_answer},
 };
 
@@ -28,7 +34,8 @@ fn connections(redis: &RedisServer) -> usize {
 #[test]
 fn a_password_that_changes_fails_no_request_and_makes_no_storm() {
     let rounds = number_from("SIDECACHE_ROTATIONS", 3);
-    run_within(Duration::from_secs(60 + 10 * rounds), async {
+    let between = Duration::from_secs(number_from("SIDECACHE_ROTATION_SECONDS", 0));
+    run_within(Duration::from_secs(60 + 10 * rounds) + between * rounds as u32, async {
         let redis = RedisServer::start();
         let user =
             |rule: &str| assert_eq!(redis.cli(&["ACL", "SETUSER", "cache", "on", "~*", "+@all", rule]), "OK");
@@ -38,7 +45,7 @@ fn a_password_that_changes_fails_no_request_and_makes_no_storm() {
         write(&file, "first");
         let upstream = Upstream::always(Script::json(&chat_answer())).await;
         let config = format!(
-            "[store]\nnear_memory = 0\ntimeout = \"5s\"\nredis = {:?}\nredis_username = \"cache\"\nredis_password_file = {file:?}\n",
+            "[store]\nnear_memory = 0\nnear_staleness = \"20s\"\ntimeout = \"5s\"\nredis = {:?}\nredis_username = \"cache\"\nredis_password_file = {file:?}\n",
             redis.url()
         );
         let sidecache = Setup::to(&upstream.url()).config(&config).start().await;
@@ -46,6 +53,7 @@ fn a_password_that_changes_fails_no_request_and_makes_no_storm() {
         client.post(CHAT, &chat()).await;
         eventually("hits", async || (client.post(CHAT, &chat()).await.cache() == "HIT").then_some(())).await;
         let before = connections(&redis);
+        let mut asked: u64 = 0;
         for round in 0..rounds {
             let (old, new) = (format!("<{}", name(round)), name(round + 1));
             let had = logins(&redis);
@@ -61,10 +69,22 @@ fn a_password_that_changes_fails_no_request_and_makes_no_storm() {
             })
             .await;
             user(&old);
-            // Connections made from now on use the new one.
-            assert_eq!(client.post(CHAT, &chat()).await.cache(), "HIT");
+            // Connections made from now on use the new one. So does everything until the next change.
+            let until = Instant::now() + between;
+            loop {
+                let answer = client.post(CHAT, &chat()).await;
+                assert_eq!(answer.cache(), "HIT", "round {round}: {}", answer.header("cache-status"));
+                asked += 1;
+                if Instant::now() >= until {
+                    break;
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
         }
         assert_eq!(connections(&redis), before, "the connections are those of the beginning");
+        measured(format!(
+            "{rounds} changes of the password, {asked} hits between them, no request failed, {before} connections"
+        ));
         redis.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
         eventually("hits over new connections", async || {
             let answer = client.post(CHAT, &chat()).await;

@@ -1,6 +1,7 @@
 //! The log lines of a running sidecache.
 
 use std::{
+    fmt,
     io::{BufRead, BufReader, Read},
     sync::{Arc, Mutex},
     thread,
@@ -45,7 +46,7 @@ impl Lines {
 
     /// Waits for a line.
     pub(crate) async fn wait_for(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-        eventually(what, async || self.all().into_iter().find(|line| is(line))).await
+        eventually(Missing { what, lines: self }, async || self.all().into_iter().find(|line| is(line))).await
     }
 
     /// Waits for the line that says that a request was answered.
@@ -90,6 +91,18 @@ impl Lines {
         let begins =
             |line: &Value| line["message"].as_str().is_some_and(|received| received.starts_with(message));
         self.wait_for(message, |line| line["event_type"] == "lifecycle" && begins(line)).await
+    }
+}
+
+/// Says what did not come, and what did.
+struct Missing<'a> {
+    what: &'a str,
+    lines: &'a Lines,
+}
+
+impl fmt::Display for Missing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; the lines so far:\n{}", self.what, self.lines.text())
     }
 }
 

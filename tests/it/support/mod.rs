@@ -24,6 +24,7 @@ pub(crate) mod wall_clock;
 mod rag;
 
 use std::{
+    fmt::Display,
     future::Future,
     time::{Duration, Instant},
 };
@@ -79,14 +80,14 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// Polls until `look` returns something; fails the test if that takes too long.
-pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: impl Display, look: impl AsyncFnMut() -> Option<T>) -> T {
     eventually_within(PATIENCE, what, look).await
 }
 
 /// With another timeout.
 pub(crate) async fn eventually_within<T>(
     limit: Duration,
-    what: &str,
+    what: impl Display,
     mut look: impl AsyncFnMut() -> Option<T>,
 ) -> T {
     let began = Instant::now();
