@@ -192,9 +192,9 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     media_type_of(value).is_some_and(is_json) && charsets_of(value).all(is_utf8)
 }
 
-/// The names that the Encoding Standard of the WHATWG has for UTF-8.
-const UTF8: [&str; 6] =
-    ["utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8"];
+/// The names that the Encoding Standard of the WHATWG has for UTF-8, and the one that Python and Java have besides.
+const UTF8: [&str; 7] =
+    ["utf-8", "utf8", "utf_8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8"];
 
 fn is_utf8(charset: &str) -> bool {
     UTF8.iter().any(|name| charset.eq_ignore_ascii_case(name))
@@ -323,7 +323,11 @@ mod tests {
             ("application/json; charset=utf-88", false),
             ("application/json; charset=utf-7", false),
             ("application/json; charset=cp65001", false),
-            ("application/json; charset=utf_8", false),
+            ("application/json; charset=utf_8", true),
+            ("application/json; charset=\"UTF_8\"", true),
+            ("application/json; charset='utf-8'", false),
+            ("application/json; charset=us-ascii", false),
+            ("application/json; charset=utf-8-sig", false),
             ("application/json; charset=utf-16", false),
             ("application/json; charset=iso-8859-1", false),
             ("application/jsonl", false),
