@@ -46,7 +46,7 @@ reasons! {
     RequestNoCache => "request-no-cache",
     /// The request asks for a part of the answer.
     RequestRange => "request-range",
-    /// The request's body is compressed.
+    /// The request's body is compressed in a way that is not read.
     RequestEncoded => "request-encoded",
     /// The request's body should be JSON and is not.
     RequestNotJson => "request-not-json",

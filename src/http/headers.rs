@@ -51,9 +51,10 @@ pub(crate) fn any_matches(patterns: &[HeaderPattern], name: &HeaderName) -> bool
 }
 
 /// Request headers that are known not to change answers.
-const NEVER_KEYED: [&str; 28] = [
-    // Framing, besides the headers of one connection.
+const NEVER_KEYED: [&str; 29] = [
+    // Framing, besides the headers of one connection. A body that cannot be decoded has no key.
     "content-length",
+    "content-encoding",
     "expect",
     // Where the request was sent; the upstream gets its own.
     "host",

@@ -1,6 +1,7 @@
 //! Rules for HTTP fields, and the framing of streams.
 
 pub(crate) mod cache_control;
+pub(crate) mod content_coding;
 pub(crate) mod forwarded;
 pub(crate) mod guarded;
 pub(crate) mod headers;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode, request::Parts};
+use http::{HeaderMap, Method, Request, StatusCode, header, request::Parts};
 
 use crate::{
     cache::route::{Route, Scope},
@@ -16,6 +16,7 @@ use crate::{
     },
     request::{
         CacheRequest,
+        body::RawBody,
         cover::{Uncovered, cover},
         head::RequestHead,
     },
@@ -41,7 +42,7 @@ impl RequestContext {
         exchange: &mut Exchange,
         head: Arc<RequestHead>,
         parts: &Parts,
-        body: &[u8],
+        body: &RawBody<'_>,
     ) -> Result<Arc<Self>, Uncovered> {
         let live = &exchange.live;
         let (route, cache_request) = cover(head, &live.routes, parts, body, &live.classify_context)?;
@@ -63,7 +64,14 @@ impl RequestContext {
     /// The request for the upstream, made of the client's own.
     pub(crate) fn request(&self, mut parts: Parts, body: Bytes) -> Request<RequestBody> {
         self.make_upstreams(&mut parts.headers);
-        let body = self.cache_request.upstream_body.clone().unwrap_or(body);
+        let body = match &self.cache_request.upstream_body {
+            Some(edited) => {
+                // It was made of what the client's body says.
+                parts.headers.remove(header::CONTENT_ENCODING);
+                edited.clone()
+            }
+            None => body,
+        };
         Request::from_parts(parts, body.into())
     }
 

@@ -69,6 +69,7 @@ use crate::{
     reason::Reason,
     request::{
         CacheRequest,
+        body::RawBody,
         client_body::ClientBody,
         connection::Connection,
         dispatch::{Dispatch, HealthPage, PassThrough},
@@ -207,7 +208,13 @@ impl Proxy {
             Err(BodyError::TooLarge(limit)) => return Err(too_large(limit).into()),
             Err(error) => return Err(Failure::ClientGone(error)),
         };
-        let context = match RequestContext::new(exchange, head, &parts, &body) {
+        let coding = head.coding;
+        let decoded = coding.decode(&body, limits.bytes);
+        let classified = {
+            let raw = RawBody::received(&body, coding, decoded.as_ref());
+            RequestContext::new(exchange, head, &parts, &raw)
+        };
+        let context = match classified {
             Ok(context) => context,
             Err((covering, why)) => {
                 exchange.route.clone_from(&covering);
@@ -217,7 +224,7 @@ impl Proxy {
                 return Box::pin(passthrough::reported(exchange, why, passing)).await;
             }
         };
-        let reply = self.answer_covered(&context, parts, body).await?;
+        let reply = self.answer_covered(&context, parts, ReadBody { sent: body, decoded }).await?;
         let CacheRequest { conditions, range, .. } = &context.cache_request;
         Ok(error_format::normalize_errors(exchange, reply)
             .await
@@ -229,12 +236,16 @@ impl Proxy {
     async fn answer_covered(
         &self,
         context: &Arc<RequestContext>,
-        parts: Box<Parts>,
-        body: Bytes,
+        mut parts: Box<Parts>,
+        body: ReadBody,
     ) -> Result<Reply, Failure> {
         let mut plan = FillPlan::new(Arc::clone(context), &parts.headers);
         if let Some(batch) = &context.cache_request.batch {
-            let request = context.request(*parts, body);
+            // Inputs may be cut out of it.
+            if body.decoded.is_some() {
+                parts.headers.remove(header::CONTENT_ENCODING);
+            }
+            let request = context.request(*parts, body.decoded.unwrap_or(body.sent));
             return Box::pin(batch::answer(plan, batch, request)).await;
         }
         let only_if_cached = context.cache_request.directives.only_if_cached;
@@ -246,14 +257,14 @@ impl Proxy {
                     return Err(not_cached(report));
                 }
                 self.shared.stats.here().bypass(Some(kind), Reason::ConversationTurn);
-                (context.request(*parts, body), report)
+                (context.request(*parts, body.sent), report)
             }
             (None, Some(key)) => match lookup::lookup(&mut plan, key.clone()).await {
                 Lookup::Hit(found) => return Ok(hit::found(context, found)),
                 Lookup::Stale(found) => {
                     let stored = Arc::clone(&found.entry);
                     let reply = hit::found(context, found);
-                    let mut request = context.request(*parts, body);
+                    let mut request = context.request(*parts, body.sent);
                     revalidate::make_conditional(&mut plan, &mut request, Some(stored));
                     fetch::refresh(plan, request);
                     return Ok(reply);
@@ -267,8 +278,8 @@ impl Proxy {
                         return Err(not_cached(report));
                     }
                     plan.fallback = miss.fallback.map(Box::new);
-                    plan.fingerprints = self.shared.insight.missed(context, &parts, &body);
-                    let mut request = context.request(*parts, body);
+                    plan.fingerprints = self.shared.insight.missed(context, &parts, body.text());
+                    let mut request = context.request(*parts, body.sent);
                     if context.cache_request.range.is_some() {
                         report = plan.ask_for_part(&mut request, report);
                     } else {
@@ -281,7 +292,7 @@ impl Proxy {
                 let reason = reason.unwrap_or(Reason::TtlZero);
                 self.shared.stats.here().bypass(Some(kind), reason);
                 let report = CacheReport { key, ..CacheReport::bypass(kind, reason) };
-                (context.request(*parts, body), report)
+                (context.request(*parts, body.sent), report)
             }
         };
         Box::pin(fetch::ask(plan, report, request)).await
@@ -312,6 +323,18 @@ impl Proxy {
             exchange,
         };
         response.map(|body| LoggedBody::new(body, record))
+    }
+}
+
+/// A client's body, and what it says if it came compressed.
+struct ReadBody {
+    sent: Bytes,
+    decoded: Option<Bytes>,
+}
+
+impl ReadBody {
+    fn text(&self) -> &Bytes {
+        self.decoded.as_ref().unwrap_or(&self.sent)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
         route::{ConversationPlace, Route, kind::Kind},
     },
     dialect::{Ask, Dialect, OwnId, conversations, own_ids},
+    http::content_coding::ContentCoding,
     json::{Json, JsonError},
     request::parse_cache::{BodyId, ParseCache},
 };
@@ -22,13 +23,21 @@ const WORTH_REMEMBERING: usize = 1024;
 /// A body that may be JSON. It is parsed at the first look, whichever route looks.
 pub(crate) struct RawBody<'a> {
     pub(crate) bytes: &'a [u8],
+    /// Whether the bytes are compressed, and nobody knows what they say.
+    pub(crate) is_encoded: bool,
     json: OnceCell<Result<Json<'a>, JsonError>>,
     id: OnceCell<BodyId>,
 }
 
 impl<'a> RawBody<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, json: OnceCell::new(), id: OnceCell::new() }
+        Self { bytes, is_encoded: false, json: OnceCell::new(), id: OnceCell::new() }
+    }
+
+    /// A body that came with this `coding`; `decoded` is what it says, if that can be read.
+    pub(crate) fn received(body: &'a [u8], coding: ContentCoding, decoded: Option<&'a Bytes>) -> Self {
+        let is_encoded = coding != ContentCoding::Plain && decoded.is_none();
+        Self { is_encoded, ..Self::new(decoded.map_or(body, |decoded| decoded)) }
     }
 
     pub(crate) fn json(&self) -> &Result<Json<'a>, JsonError> {

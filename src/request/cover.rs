@@ -15,7 +15,7 @@ pub(crate) fn unmet<'r>(route: &'r Route, head: &RequestHead, body: &RawBody<'_>
     if route.when.is_empty() {
         return None;
     }
-    let json = if head.is_json && !head.is_encoded { body.json().as_ref().ok() } else { None };
+    let json = if head.is_json && !body.is_encoded { body.json().as_ref().ok() } else { None };
     route.when.iter().find(|condition| !json.is_some_and(|json| condition.holds(json)))
 }
 
@@ -26,7 +26,7 @@ pub(crate) type Covered = (Arc<Route>, Box<CacheRequest>);
 pub(crate) type Uncovered = (Option<Arc<Route>>, PassThroughReason);
 
 /// The first of `routes` that covers a request by its body too, from `head`'s route on, and what the request asks for
-/// there.
+/// there. However many routes are tried, the body is parsed once.
 ///
 /// # Errors
 /// If no route covers it.
@@ -34,21 +34,19 @@ pub(crate) fn cover(
     head: Arc<RequestHead>,
     routes: &[Arc<Route>],
     parts: &Parts,
-    body: &[u8],
+    body: &RawBody<'_>,
     classify_context: &ClassifyContext,
 ) -> Result<Covered, Uncovered> {
-    // However many routes are tried, the body is parsed once.
-    let body = RawBody::new(body);
     let route = match head.route.when.is_empty() {
         true => None,
-        false => Some(choose(&head, routes, parts, &body, classify_context)?),
+        false => Some(choose(&head, routes, parts, body, classify_context)?),
     };
     let head = match route {
         Some(route) if !Arc::ptr_eq(route, &head.route) => head.on_other_route(route, parts),
         _ => head,
     };
     let route = Arc::clone(&head.route);
-    match classify(&head, parts, &body, classify_context) {
+    match classify(&head, parts, body, classify_context) {
         Ok(cache_request) => Ok((route, cache_request)),
         Err(why) => Err((Some(route), why)),
     }
@@ -66,7 +64,7 @@ fn choose<'r>(
     classify_context: &ClassifyContext,
 ) -> Result<&'r Arc<Route>, Uncovered> {
     let choices = &classify_context.choices;
-    let id = head.reads_json(body.bytes).then(|| {
+    let id = head.reads_json(body).then(|| {
         let body_id = body.id(&classify_context.parse_cache);
         choices.id(body_id, &head.route, &parts.method, parts.uri.path())
     });
@@ -155,7 +153,7 @@ mod tests {
                 }) else { continue };
                 let covered = |context: &ClassifyContext| {
                     let head = Arc::new(RequestHead::new(first, &parts));
-                    let covered = cover(head, &routes, &parts, body.as_bytes(), context);
+                    let covered = cover(head, &routes, &parts, &RawBody::new(body.as_bytes()), context);
                     covered.map(|(route, request)| (route.name.clone(), request.key.map(|key| key.name()))).map_err(
                         |(route, why)| (route.map(|route| route.name.clone()), why),
                     )

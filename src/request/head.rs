@@ -18,9 +18,10 @@ use crate::{
         route::{ConversationPlace, Mode, Route, kind::Kind, pattern::decoded},
     },
     dialect::{Dialect, is_conversation_name},
-    http::headers,
+    http::{content_coding::ContentCoding, headers},
     json::canonical::write_part,
     reason::Reason,
+    request::body::RawBody,
 };
 
 /// Marks a request as the repeat of another (draft-ietf-httpapi-idempotency-key-header).
@@ -39,8 +40,8 @@ pub(crate) struct RequestHead {
     pub(crate) credentials: Option<blake3::Hash>,
     /// Whether its `Content-Type` is JSON.
     pub(crate) is_json: bool,
-    /// Whether its body is compressed.
-    pub(crate) is_encoded: bool,
+    /// Whether its body is compressed, and how.
+    pub(crate) coding: ContentCoding,
     /// The conversations that its path and its query name.
     pub(crate) conversations: Vec<String>,
     /// The digest of its `Idempotency-Key`.
@@ -59,6 +60,7 @@ impl RequestHead {
     pub(crate) fn new(route: &Arc<Route>, parts: &Parts) -> Self {
         let Parts { method, headers, .. } = parts;
         let is_rfc9111 = route.mode == Mode::Rfc9111;
+        let coding = ContentCoding::from_headers(headers);
         let directives = match (route.honor_request_cache_control, is_rfc9111) {
             (false, _) => RequestDirectives::default(),
             (true, false) => RequestDirectives::from_headers(headers),
@@ -67,12 +69,12 @@ impl RequestHead {
         Self {
             route: Arc::clone(route),
             directives,
-            refused: refusal(route, parts, &directives),
+            refused: refusal(route, parts, &directives, coding),
             conditions: Conditions::from_request(route.kind, method, headers),
             range: if is_rfc9111 { Range::from_request(method, headers) } else { None },
             credentials: credentials(headers),
             is_json: headers::is_json(headers),
-            is_encoded: headers.contains_key(header::CONTENT_ENCODING),
+            coding,
             conversations: conversations(route, &parts.uri),
             idempotency_key: headers.get(IDEMPOTENCY_KEY).map(|key| blake3::hash(key.as_bytes())),
             digest: OnceLock::new(),
@@ -99,8 +101,8 @@ impl RequestHead {
     }
 
     /// Whether a body is read as JSON.
-    pub(crate) fn reads_json(&self, body: &[u8]) -> bool {
-        self.wants_json(body) && self.is_json && !self.is_encoded
+    pub(crate) fn reads_json(&self, body: &RawBody<'_>) -> bool {
+        self.wants_json(body.bytes) && self.is_json && !body.is_encoded
     }
 
     /// The key's digest for this head, which is also in `parts`, and this body. `host_counts` is as in
@@ -144,7 +146,12 @@ fn conversations(route: &Route, uri: &Uri) -> Vec<String> {
 }
 
 /// Why the store is not asked, although the route caches its answers.
-fn refusal(route: &Route, parts: &Parts, directives: &RequestDirectives) -> Option<Reason> {
+fn refusal(
+    route: &Route,
+    parts: &Parts,
+    directives: &RequestDirectives,
+    coding: ContentCoding,
+) -> Option<Reason> {
     if route.ttl.is_zero() {
         return Some(Reason::TtlZero);
     }
@@ -153,7 +160,7 @@ fn refusal(route: &Route, parts: &Parts, directives: &RequestDirectives) -> Opti
     }
     let has = |name: HeaderName| parts.headers.contains_key(name);
     match route.mode {
-        Mode::Ttl if has(header::CONTENT_ENCODING) => return Some(Reason::RequestEncoded),
+        Mode::Ttl if coding == ContentCoding::Unknown => return Some(Reason::RequestEncoded),
         _ if conditional::upstream_must_evaluate(route.kind, &parts.method, &parts.headers) => {
             return Some(Reason::RequestPrecondition);
         }

@@ -118,7 +118,7 @@ pub(crate) fn classify(
     let route = &head.route;
     let classifier = Classifier { head, parts, classify_context };
     // The inputs of a batch have entries of their own, so the whole body is not remembered.
-    let remembers = head.reads_json(body.bytes) && !route.may_be_batch() && route.caches(&parts.method);
+    let remembers = head.reads_json(body) && !route.may_be_batch() && route.caches(&parts.method);
     let body_id = remembers.then(|| body.id(&classify_context.parse_cache));
     if let Some(parsed) =
         body_id.and_then(|id| classify_context.parse_cache.recall(&id, route, parts.uri.path()))
@@ -159,8 +159,9 @@ impl<'a> Classifier<'a> {
             let counts = if refused.is_none() { body.bytes } else { &[] };
             Ok(self.cache_request(ParsedBody::opaque(self.body_context(), &parts.headers, counts), refused))
         };
+        let is_unread = (body.is_encoded && route.mode == Mode::Ttl).then_some(Reason::RequestEncoded);
         if !head.wants_json(body.bytes) {
-            return opaque(None);
+            return opaque(is_unread);
         }
         if !head.is_json {
             return if route.builtin {
@@ -169,8 +170,8 @@ impl<'a> Classifier<'a> {
                 opaque(Some(Reason::RequestNotJson))
             };
         }
-        if head.is_encoded {
-            return opaque(Some(Reason::RequestEncoded));
+        if is_unread.is_some() {
+            return opaque(is_unread);
         }
         let json = match body.json() {
             Ok(json) => json,

@@ -50,7 +50,10 @@ pub(super) const fn advice(reason: Reason) -> Advice {
             "Do not send it, or set honor_request_cache_control = false.",
         ),
         Reason::RequestRange => ("The request asks for a part.", "Ask for the whole, if that will do."),
-        Reason::RequestEncoded => ("The request's body is compressed.", "Send it plain."),
+        Reason::RequestEncoded => (
+            "The request's body is compressed in a way that is not read.",
+            "Send it plain, or as gzip or zstd.",
+        ),
         Reason::RequestNotJson => (
             "The request's body should be JSON and is not.",
             "Send JSON as application/json, or set dialect = \"none\".",

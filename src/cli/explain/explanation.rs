@@ -130,10 +130,14 @@ impl Explanation {
             Dispatch::Cacheable(route) => {
                 headers::remove_hop_by_hop(&mut parts.headers);
                 let head = Arc::new(RequestHead::new(route, &parts));
+                let coding = head.coding;
+                let decoded = coding.decode(body, config.limits.max_body);
+                let raw = RawBody::received(body, coding, decoded.as_ref());
+                let body = decoded.as_ref().unwrap_or(body);
                 let namespace = Namespace::leak(&config.store.namespace);
                 let classify_context = classify_context(config, namespace);
-                tried = tried_routes(&head, &routes, &parts, body);
-                match cover::cover(head, &routes, &parts, body, &classify_context) {
+                tried = tried_routes(&head, &routes, &parts, &raw);
+                match cover::cover(head, &routes, &parts, &raw, &classify_context) {
                     Ok((route, cache_request)) => Outcome::Covered(Box::new(explain_covered(
                         &route,
                         &parts,
@@ -151,11 +155,15 @@ impl Explanation {
     }
 }
 
-fn tried_routes(head: &Arc<RequestHead>, routes: &[Arc<Route>], parts: &Parts, body: &[u8]) -> Vec<Tried> {
-    let body = RawBody::new(body);
+fn tried_routes(
+    head: &Arc<RequestHead>,
+    routes: &[Arc<Route>],
+    parts: &Parts,
+    body: &RawBody<'_>,
+) -> Vec<Tried> {
     let mut tried = Vec::new();
     for (_, route) in cover::candidates(head, routes, parts) {
-        let Some(condition) = cover::unmet(route, head, &body) else { break };
+        let Some(condition) = cover::unmet(route, head, body) else { break };
         tried.push(Tried { route: route.name.clone(), unmet: condition.as_str().to_owned() });
     }
     tried

@@ -5,6 +5,7 @@ mod batches;
 mod conditional_requests;
 mod conditions;
 mod conversations;
+mod encoded_requests;
 mod end_to_end;
 mod epochs;
 mod request_cache_control;

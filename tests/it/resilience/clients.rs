@@ -1,6 +1,6 @@
 //! Clients that leave, stall, or send malformed bodies: each costs little, and does not affect others.
 
-use std::time::Instant;
+use std::{io::Write, time::Instant};
 
 use super::{answer, ask, knowing, question};
 use crate::support::{
@@ -136,6 +136,22 @@ fn expect_100_continue_is_answered() {
     });
 }
 
+/// So many MiB of white space, packed.
+fn bombs(mebibytes: usize) -> [Vec<u8>; 2] {
+    let spaces = vec![b' '; 1 << 20];
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    (0..mebibytes).for_each(|_| gzip.write_all(&spaces).expect("memory"));
+    // A frame with a window of 1 MiB, and blocks that repeat one byte.
+    let mut zstd = vec![0x28, 0xb5, 0x2f, 0xfd, 0, (20 - 10) << 3];
+    let block: u32 = (128 << 10) << 3 | 1 << 1;
+    for _ in 0..mebibytes * 8 {
+        zstd.extend_from_slice(&block.to_le_bytes()[..3]);
+        zstd.push(b' ');
+    }
+    zstd.extend_from_slice(&[1, 0, 0]);
+    [gzip.finish().expect("memory"), zstd]
+}
+
 #[test]
 fn bodies_that_are_not_plain_json_are_passed_on_unchanged() {
     run(async {
@@ -145,8 +161,9 @@ fn bodies_that_are_not_plain_json_are_passed_on_unchanged() {
         let before = sidecache.memory();
         let nested = format!("{{\"messages\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         let unclosed = format!("{{\"messages\": {}", "{\"a\":".repeat(100_000));
-        // 1 MiB of a deflate stream like this one inflates to a GiB.
-        let packed = [&b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..], &[0; 1 << 20]].concat();
+        let damaged = [&b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..], &[0; 1 << 20]].concat();
+        // Each is 256 MiB.
+        let [gzip, zstd] = bombs(256);
         for (what, headers, body) in [
             ("nested deep", &[][..], nested.into_bytes()),
             ("nested deep and not closed", &[], unclosed.into_bytes()),
@@ -157,7 +174,9 @@ fn bodies_that_are_not_plain_json_are_passed_on_unchanged() {
             ("a member twice", &[], br#"{"model": "m", "messages": [], "messages": [1]}"#.to_vec()),
             ("two documents", &[], br#"{"model": "m", "messages": []}{}"#.to_vec()),
             ("nothing", &[], Vec::new()),
-            ("packed", &[("content-encoding", "gzip")], packed),
+            ("packed and damaged", &[("content-encoding", "gzip")], damaged),
+            ("packed with gzip", &[("content-encoding", "gzip")], gzip),
+            ("packed with zstd", &[("content-encoding", "zstd")], zstd),
         ] {
             let all = [&[("content-type", "application/json")], headers].concat();
             for _ in 0..2 {
@@ -170,7 +189,7 @@ fn bodies_that_are_not_plain_json_are_passed_on_unchanged() {
         assert_eq!(client.post(CHAT, &chat()).await.cache(), "MISS");
         let after = sidecache.memory();
         assert!(after < before + 64 * 1024, "{before} KiB before, {after} KiB after");
-        measured(format_args!("10 kinds of body, memory {before} KiB, then {after} KiB"));
+        measured(format_args!("12 kinds of body, memory {before} KiB, then {after} KiB"));
     });
 }
 
