@@ -7,6 +7,7 @@
 //! - `batch/`: requests with several inputs, above all embeddings.
 //! - `convert.rs`: one form of an answer from the other; `edit.rs`, `identity.rs`, `zero_usage.rs`: what is changed in
 //!   a body.
+//! - `client_info/`: what clients say about themselves, which is not in the key.
 //! - `ends.rs`, `failure.rs`, `choices.rs`, `events.rs`, `usage.rs`, `conversation.rs`: what several APIs share.
 //!
 //! CONTRIBUTING says how to add a dialect.
@@ -17,6 +18,7 @@ mod api;
 mod ask;
 mod batch;
 mod choices;
+mod client_info;
 mod conversation;
 mod convert;
 mod edit;

@@ -51,7 +51,7 @@ pub(crate) fn any_matches(patterns: &[HeaderPattern], name: &HeaderName) -> bool
 }
 
 /// Request headers that are known not to change answers.
-const NEVER_KEYED: [&str; 29] = [
+const NEVER_KEYED: [&str; 36] = [
     // Framing, besides the headers of one connection. A body that cannot be decoded has no key.
     "content-length",
     "content-encoding",
@@ -79,6 +79,10 @@ const NEVER_KEYED: [&str; 29] = [
     "idempotency-key",
     "x-request-id",
     "x-correlation-id",
+    "x-client-request-id",
+    "x-ms-client-request-id",
+    "x-trace-id",
+    "x-span-id",
     "traceparent",
     "tracestate",
     "baggage",
@@ -87,6 +91,9 @@ const NEVER_KEYED: [&str; 29] = [
     "x-cloud-trace-context",
     "sentry-trace",
     "newrelic",
+    "elastic-apm-traceparent",
+    "langsmith-trace",
+    "uber-trace-id",
 ];
 
 /// The beginnings of further ones.

@@ -40,6 +40,15 @@ impl Normalize {
     }
 }
 
+/// A member of one document that does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Where its value begins in the text, in bytes.
+    pub(crate) at: usize,
+    /// Whether it counts that there is such a member.
+    pub(crate) leaves_place: bool,
+}
+
 /// What does not count in a body.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules<'a> {
@@ -47,6 +56,8 @@ pub struct Rules<'a> {
     pub ignore: &'a [Pointer],
     /// Members of the document itself that are left out.
     pub ignore_members: &'a [&'a str],
+    /// Further members that are left out, in the order of the text.
+    pub left_out: &'a [LeftOut],
     /// Where the question's text is.
     pub text: &'a [Pointer],
     /// What does not count in that text.
@@ -62,7 +73,7 @@ pub fn write(json: &Json<'_>, rules: &Rules<'_>, out: &mut Vec<u8>) {
         [] => Vec::new(),
         _ => rules.text.iter().map(Pointer::tokens).collect(),
     };
-    let writer = Writer { normalize: rules.normalize, mask: rules.mask };
+    let writer = Writer { normalize: rules.normalize, mask: rules.mask, left_out: rules.left_out };
     match json {
         Json::Object(members) => {
             let counting = members.iter().filter(|member| !rules.ignore_members.contains(&&*member.name));
@@ -78,7 +89,13 @@ pub(crate) fn write_part(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// Shown in place of an element that was left out.
+/// The one of `left_out`, which is in the order of the text, that is `member`.
+pub(crate) fn find_left_out<'l>(left_out: &'l [LeftOut], member: &Member<'_>) -> Option<&'l LeftOut> {
+    let at = left_out.binary_search_by_key(&member.span.start, |left_out| left_out.at);
+    at.ok().map(|at| &left_out[at])
+}
+
+/// Shown in place of something that was left out.
 const LEFT_OUT: &str = "(left out)";
 
 /// Reads a normal form back, to show what counts; `None` if `form` is something else.
@@ -130,6 +147,7 @@ type Trails<'a> = [&'a [Token]];
 struct Writer<'a> {
     normalize: &'a [Normalize],
     mask: &'a [Mask],
+    left_out: &'a [LeftOut],
 }
 
 impl Writer<'_> {
@@ -191,7 +209,10 @@ impl Writer<'_> {
         text: &Trails<'_>,
         out: &mut Vec<u8>,
     ) {
+        let is_gone =
+            |member: &Member<'_>| find_left_out(self.left_out, member).is_some_and(|own| !own.leaves_place);
         let mut counting: Vec<(&Member<'_>, Vec<&[Token]>)> = members
+            .filter(|member| !is_gone(member))
             .map(|member| (member, follow(ignore, &PathStep::Name(&member.name))))
             .filter(|(_, ignore)| !ends_here(ignore))
             .collect();
@@ -200,6 +221,10 @@ impl Writer<'_> {
         out.extend_from_slice(&(counting.len() as u64).to_le_bytes());
         for (member, ignore) in counting {
             write_part(member.name.as_bytes(), out);
+            if find_left_out(self.left_out, member).is_some() {
+                out.push(b'_');
+                continue;
+            }
             self.value(&member.value, &ignore, &follow(text, &PathStep::Name(&member.name)), out);
         }
     }

@@ -43,6 +43,11 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Where the parser is in the text, in bytes: behind [`Parser::next_token`], at the next value.
+    pub(crate) const fn position(&self) -> usize {
+        self.at
+    }
+
     /// The first byte of the next value, which shows its type.
     pub(crate) fn next_token(&mut self) -> Option<u8> {
         self.space();

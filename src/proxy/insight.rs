@@ -24,6 +24,7 @@ use crate::{
         route::{Mode, Route},
     },
     http::{headers, sse::Framing},
+    json::Json,
     proxy::{context::RequestContext, exchange::Exchange},
 };
 
@@ -159,8 +160,13 @@ fn take_apart(context: &RequestContext, parts: &Parts, body: &Bytes) -> parts::P
             builder.add(PartKind::Query, &name, value.as_bytes());
         }
     }
-    let has_streams = cache_request.dialect.has_stream_member();
-    builder.add_body(body, &route.mask, |pointer| is_left_out(route, has_streams, pointer));
+    let dialect = cache_request.dialect;
+    let left_out = if dialect.may_leave_out(body) { Json::parse(body).ok() } else { None };
+    let left_out = left_out.map(|json| dialect.left_out(&json)).unwrap_or_default();
+    let has_streams = dialect.has_stream_member();
+    builder.add_body(body, &route.mask, |pointer, at| {
+        left_out.iter().any(|own| own.at == at) || is_left_out(route, has_streams, pointer)
+    });
     builder.finish()
 }
 

@@ -116,11 +116,12 @@ impl FillPlan {
         Ask { inputs, ..ask }
     }
 
-    /// The ids of the request, where its answer may open a conversation.
+    /// The ids of the request, where its answer may open a conversation, or repeat what tells of its client.
     pub(crate) fn ids(&self) -> Option<RequestIds<'_>> {
         let RequestContext { route, cache_request, .. } = &*self.context;
-        let may_open = route.kind == Kind::Query && self.revalidation.is_none() && !route.opens.is_never();
-        may_open.then(|| cache_request.ids())
+        let may_have = !route.opens.is_never() || cache_request.dialect.echoes_client_info();
+        let has_ids = route.kind == Kind::Query && self.revalidation.is_none() && may_have;
+        has_ids.then(|| cache_request.ids())
     }
 
     /// Asks the upstream for the very part that the client wants, on the client's own conditions. Such an answer is not

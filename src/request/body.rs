@@ -13,7 +13,7 @@ use crate::{
     },
     dialect::{Ask, Dialect, OwnId, conversations, own_ids},
     http::content_coding::ContentCoding,
-    json::{Json, JsonError},
+    json::{Json, JsonError, canonical::LeftOut},
     request::parse_cache::{BodyId, ParseCache},
 };
 
@@ -86,7 +86,7 @@ impl ParsedBody {
         text: &[u8],
         counts: Body<'_>,
     ) -> Self {
-        let conversations = context.conversations(json);
+        let conversations = context.conversations(json, &dialect.left_out(json));
         let ask = dialect.ask(json, context.route.usage, context.route.stream_default);
         Self {
             dialect,
@@ -129,12 +129,12 @@ impl ParsedBody {
 impl BodyContext<'_> {
     /// The conversations in which a question is a turn: those that it names, and those that its path is
     /// below.
-    fn conversations(&self, json: &Json<'_>) -> Vec<String> {
+    fn conversations(&self, json: &Json<'_>, left_out: &[LeftOut]) -> Vec<String> {
         if self.route.kind != Kind::Query {
             return Vec::new();
         }
         let named = match &self.route.conversation {
-            None => conversations(json, &self.route.ignore),
+            None => conversations(json, &self.route.ignore, left_out),
             Some(places) => {
                 let mut found = Vec::new();
                 for place in places {
@@ -153,7 +153,7 @@ impl BodyContext<'_> {
 
     /// Whether a question names a conversation, be it one that the route ignores.
     pub(crate) fn names_conversation(&self, json: &Json<'_>) -> bool {
-        !self.conversations(json).is_empty() || !self.own_ids(json).is_empty()
+        !self.conversations(json, &[]).is_empty() || !self.own_ids(json).is_empty()
     }
 
     fn own_ids(&self, json: &Json<'_>) -> Vec<OwnId> {

@@ -213,7 +213,7 @@ mod tests {
         builder.add(PartKind::Header, "x-run", run.to_string().as_bytes());
         builder.add(PartKind::Header, "x-tenant", tenant.to_string().as_bytes());
         let body = format!(r#"{{"query":"What is {question}?","top_k":4}}"#);
-        builder.add_body(body.as_bytes(), &[], |_| false);
+        builder.add_body(body.as_bytes(), &[], |_, _| false);
         builder.finish()
     }
 

@@ -142,8 +142,13 @@ impl PartsBuilder {
     }
 
     /// Adds a body, without what `masks` match in its texts, and without the members that `is_left_out` names by their
-    /// pointers.
-    pub(crate) fn add_body(&mut self, body: &[u8], masks: &[Mask], is_left_out: impl Fn(&str) -> bool) {
+    /// pointers, or by where their values begin.
+    pub(crate) fn add_body(
+        &mut self,
+        body: &[u8],
+        masks: &[Mask],
+        is_left_out: impl Fn(&str, usize) -> bool,
+    ) {
         let known = (self.sum, self.candidates.len(), self.names.len());
         let mut walk = BodyWalk {
             builder: self,
@@ -233,16 +238,17 @@ struct BodyWalk<'b, F> {
     name: Range<usize>,
 }
 
-impl<F: Fn(&str) -> bool> BodyWalk<'_, F> {
+impl<F: Fn(&str, usize) -> bool> BodyWalk<'_, F> {
     fn value(&mut self, parser: &mut Parser<'_>, place: u64, depth: usize) -> Result<(), JsonError> {
         if depth > MAX_DEPTH {
             return Err(JsonError::TooDeep);
         }
-        if depth > 0 && (self.is_left_out)(&self.pointer) {
+        let first = parser.next_token();
+        if depth > 0 && (self.is_left_out)(&self.pointer, parser.position()) {
             return parser.skip().map(drop);
         }
         let len = self.pointer.len();
-        match parser.next_token() {
+        match first {
             Some(b'{') => {
                 parser.members(|parser, name| {
                     self.pointer.push('/');
@@ -322,7 +328,7 @@ mod tests {
     fn parts(headers: &[(&str, &str)], body: &str) -> Parts {
         let mut builder = PartsBuilder::new("r");
         headers.iter().for_each(|(name, value)| builder.add(PartKind::Header, name, value.as_bytes()));
-        builder.add_body(body.as_bytes(), &[], |pointer| pointer == "/user");
+        builder.add_body(body.as_bytes(), &[], |pointer, _| pointer == "/user");
         builder.finish()
     }
 
@@ -370,7 +376,7 @@ mod tests {
         assert_eq!(whole(r#"{"a":1,"user":{"name":"x"}}"#), whole(r#"{"user":[1,2],"a":1}"#));
         let masked = |body: &str| {
             let mut builder = PartsBuilder::new("r");
-            builder.add_body(body.as_bytes(), &["run [0-9]+".parse().expect("a mask")], |_| false);
+            builder.add_body(body.as_bytes(), &["run [0-9]+".parse().expect("a mask")], |_, _| false);
             builder.finish().whole
         };
         assert_eq!(masked(r#"{"a":"run 1, say"}"#), masked(r#"{"a":"run 22, say"}"#));

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Must change whenever a request would get another key than before.
-const VERSION: &[u8] = b"sidecache key 5";
+const VERSION: &[u8] = b"sidecache key 6";
 
 /// What a request's key is made of.
 #[derive(Clone, Copy, Debug)]
@@ -209,6 +209,7 @@ pub fn is_keyed(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
         || (dialect.has_stream_member() && name == header::ACCEPT)
         || (dialect.is_a_vendors() && name == header::ACCEPT_LANGUAGE)
         || (dialect.is_json() && name == header::CONTENT_TYPE)
+        || dialect.leaves_out_header(name)
         || any_matches(&route.ignore_headers, name);
     !left_out || is_named()
 }
@@ -226,7 +227,15 @@ pub(crate) fn each_keyed_header(
 
 /// Whether the header `name` among `headers` can change the answer.
 fn counts(route: &Route, dialect: Dialect, headers: &HeaderMap, name: &HeaderName) -> bool {
-    is_keyed(route, dialect, name) && !takes_all(headers, name)
+    is_keyed(route, dialect, name)
+        && !takes_all(headers, name)
+        && !is_of_client(route, dialect, headers, name)
+}
+
+/// Whether the header `name` among `headers` tells of a known client alone.
+fn is_of_client(route: &Route, dialect: Dialect, headers: &HeaderMap, name: &HeaderName) -> bool {
+    let is_named = || matches!(&route.scope, Scope::Headers(names) if names.contains(name));
+    route.mode == Mode::Ttl && dialect.leaves_out_header_of_client(headers, name) && !is_named()
 }
 
 /// The headers that can change the answer, sorted by name. The lines of one name stay in their order.
@@ -285,9 +294,14 @@ pub(crate) fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>,
         Some(pointers) => pointers.clone(),
         None => dialect.text(),
     };
+    let left_out = match body {
+        Body::Json(json) => dialect.left_out(json),
+        _ => Vec::new(),
+    };
     let rules = canonical::Rules {
         ignore: &ignore,
         ignore_members: members,
+        left_out: &left_out,
         text: &text,
         normalize: &route.normalize,
         mask: &route.mask,

@@ -52,7 +52,7 @@ impl<'a> InputDigests<'a> {
         let (normalize, mask) = (&route.normalize, &route.mask);
         canonical::write(
             input,
-            &canonical::Rules { ignore, ignore_members: &[], text, normalize, mask },
+            &canonical::Rules { ignore, text, normalize, mask, ..canonical::Rules::default() },
             &mut out,
         );
         blake3::hash(&out)

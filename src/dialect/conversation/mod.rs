@@ -22,6 +22,7 @@ pub(crate) use self::{
 use super::api::is_one_of;
 use crate::json::{
     Json, Member,
+    canonical::{LeftOut, find_left_out},
     pointer::{Pointer, Token},
 };
 
@@ -36,11 +37,11 @@ const OWN_IDS: [&str; 3] = ["messageid", "taskid", "runid"];
 const DEPTH: usize = 4;
 
 /// The conversations that a request's body names. Members that `ignore` leaves out of the key do not count:
-/// the route says that they change no answer.
-pub(crate) fn conversations(body: &Json<'_>, ignore: &[Pointer]) -> Vec<String> {
+/// the route says that they change no answer. Nor do those in `left_out`.
+pub(crate) fn conversations(body: &Json<'_>, ignore: &[Pointer], left_out: &[LeftOut]) -> Vec<String> {
     let ignored: Vec<_> = ignore.iter().map(Pointer::tokens).collect();
     let mut ids = Vec::new();
-    find(body, 0, &ignored, &mut ids);
+    find(body, 0, Skipped { ignored: &ignored, left_out }, &mut ids);
     ids.iter().filter(|id| id.names_conversation).map(|id| id.text().to_owned()).collect()
 }
 
@@ -106,8 +107,8 @@ pub(crate) fn own_ids(body: &Json<'_>, ignore: &[Pointer]) -> Vec<OwnId> {
     }
     let ignored: Vec<_> = ignore.iter().map(Pointer::tokens).collect();
     let [mut all, mut counting] = [Vec::new(), Vec::new()];
-    find(body, 0, &[], &mut all);
-    find(body, 0, &ignored, &mut counting);
+    find(body, 0, Skipped::default(), &mut all);
+    find(body, 0, Skipped { ignored: &ignored, ..Skipped::default() }, &mut counting);
     let counts = |id: &Id<'_>| counting.iter().any(|other| other.span == id.span);
     let own = all.iter().filter(|id| id.names_conversation && !counts(id));
     own.map(|id| OwnId { name: plain(id.name), text: id.text().to_owned(), json: id.value.to_json() })
@@ -170,16 +171,26 @@ impl<'j> Id<'j> {
     }
 }
 
-/// Finds the ids in `json`, which is `depth` members deep in its body. `ignored` leads to what is skipped.
-fn find<'j>(json: &'j Json<'j>, depth: usize, ignored: &[&[Token]], found: &mut Vec<Id<'j>>) {
+/// Members in which no id is looked for.
+#[derive(Clone, Copy, Default)]
+struct Skipped<'s> {
+    /// The ways to them.
+    ignored: &'s [&'s [Token]],
+    left_out: &'s [LeftOut],
+}
+
+/// Finds the ids in `json`, which is `depth` members deep in its body.
+fn find<'j>(json: &'j Json<'j>, depth: usize, skipped: Skipped<'_>, found: &mut Vec<Id<'j>>) {
+    let Skipped { ignored, left_out } = skipped;
     match json {
         Json::Object(members) if depth < DEPTH => {
             for member in members {
                 let is_taken = |token: &Token| matches!(token, Token::Name(name) if *name == member.name);
                 let below = below(ignored, is_taken);
-                if below.iter().all(|rest| !rest.is_empty()) {
+                let is_skipped = || find_left_out(left_out, member).is_some();
+                if below.iter().all(|rest| !rest.is_empty()) && !is_skipped() {
                     found.extend(Id::from_member(member));
-                    find(&member.value, depth + 1, &below, found);
+                    find(&member.value, depth + 1, Skipped { ignored: &below, left_out }, found);
                 }
             }
         }
@@ -191,7 +202,7 @@ fn find<'j>(json: &'j Json<'j>, depth: usize, ignored: &[&[Token]], found: &mut 
                 };
                 let below = below(ignored, is_taken);
                 if below.iter().all(|rest| !rest.is_empty()) {
-                    find(item, depth, &below, found);
+                    find(item, depth, Skipped { ignored: &below, left_out }, found);
                 }
             }
         }
@@ -222,12 +233,12 @@ mod tests {
             (r#"{"previous_response_id":"r"}"#, &[]),
         ] {
             let json = Json::parse(text.as_bytes()).expect("JSON");
-            assert_eq!(conversations(&json, &[]), expected, "{text}");
+            assert_eq!(conversations(&json, &[], &[]), expected, "{text}");
             let ignore: Vec<Pointer> =
                 ["/conversation_id", "/session_id", "/thread_id", "/conversation", "/conversation/id"]
                     .map(|pointer| pointer.parse().expect("a pointer"))
                     .into();
-            assert!(conversations(&json, &ignore).is_empty(), "{text}");
+            assert!(conversations(&json, &ignore, &[]).is_empty(), "{text}");
         }
     }
 
@@ -259,7 +270,7 @@ mod tests {
                 for value in ["\"x\"", "7"] {
                     let text = place.replace('@', &format!(r#"{{"a":1,"{name}":{value}}}"#));
                     let json = Json::parse(text.as_bytes()).expect("JSON");
-                    assert_eq!(conversations(&json, &[]), [value.trim_matches('"')], "{text}");
+                    assert_eq!(conversations(&json, &[], &[]), [value.trim_matches('"')], "{text}");
                 }
             }
         }
@@ -269,7 +280,7 @@ mod tests {
             r#"{"session_id":true,"thread_id":["t"],"chat_id":{"x":"y"},"conversation":{"x":1}}"#,
         ] {
             let json = Json::parse(text.as_bytes()).expect("JSON");
-            assert!(conversations(&json, &[]).is_empty(), "{text}");
+            assert!(conversations(&json, &[], &[]).is_empty(), "{text}");
         }
     }
 
@@ -285,7 +296,7 @@ mod tests {
         ] {
             let ignore: Vec<Pointer> =
                 ignore.iter().map(|pointer| pointer.parse().expect("a pointer")).collect();
-            assert_eq!(conversations(&json, &ignore), expected, "{ignore:?}");
+            assert_eq!(conversations(&json, &ignore, &[]), expected, "{ignore:?}");
         }
     }
 

@@ -7,11 +7,11 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::{
-    Id, Instead, NAMES, Opens, OwnId, find, is_conversation_name,
+    Id, Instead, NAMES, Opens, OwnId, Skipped, find, is_conversation_name,
     slot::{EMPTY, Slot, SlotFill, fresh},
 };
 use crate::{
-    dialect::api::is_one_of,
+    dialect::{api::is_one_of, client_info},
     http::sse::Event,
     json::{
         Json, Member, element_spans,
@@ -61,6 +61,8 @@ enum FoundKind {
     Made(Option<String>),
     /// It repeats this one of the request's own ids.
     Repeated(usize),
+    /// It repeats what the request says of its client.
+    Echo,
 }
 
 /// An answer for everyone but its client.
@@ -89,9 +91,11 @@ impl<'a> IdReader<'a> {
             Some(pointers) => self.at_pointers(pointers, json, text)?,
             None => self.by_known_names(json),
         };
+        let echo = |span| FoundId { span, is_element: false, kind: FoundKind::Echo };
         self.found.extend(
             found
                 .into_iter()
+                .chain(client_info::echoes(json).map(echo))
                 .map(|found| FoundId { span: start + found.span.start..start + found.span.end, ..found }),
         );
         Ok(())
@@ -131,7 +135,8 @@ impl<'a> IdReader<'a> {
             let [open, close] = [quotes[0], quotes[1]];
             let name = String::from_utf8_lossy(&text[open + 1..close]);
             // An escaped letter may be any.
-            (is_id(&name) || name.contains("\\u00")) && text[close + 1..].trim_ascii_start().starts_with(b":")
+            (is_id(&name) || client_info::ends_in_echo(name.as_bytes()) || name.contains("\\u00"))
+                && text[close + 1..].trim_ascii_start().starts_with(b":")
         };
         if quotes.windows(2).any(names) { Err(Reason::OpensConversation) } else { Ok(()) }
     }
@@ -139,7 +144,7 @@ impl<'a> IdReader<'a> {
     /// The ids under the known names, if one of them opens a conversation, and those that repeat the request's own.
     fn by_known_names(&self, json: &Json<'_>) -> Vec<FoundId> {
         let mut ids = Vec::new();
-        find(json, 0, &[], &mut ids);
+        find(json, 0, Skipped::default(), &mut ids);
         let own = |id: &Id<'_>| self.own(id.name, id.text());
         let is_new = |id: &Id<'_>| !self.is_named(id.text()) && own(id).is_none();
         let opens = ids.iter().any(|id| id.names_conversation && is_new(id));
@@ -209,7 +214,7 @@ impl<'a> IdReader<'a> {
                 });
                 Some(SlotFill::New(number as u64))
             }
-            FoundKind::Made(_) => None,
+            FoundKind::Made(_) | FoundKind::Echo => None,
         };
         let body = self.replaced(body, fill, |at, fill| {
             slots.push(Slot { at, fill });
@@ -237,7 +242,7 @@ impl<'a> IdReader<'a> {
             FoundKind::Made(Some(text)) if instead == Instead::Uuid => {
                 Some(fresh(new, text).as_bytes().to_vec())
             }
-            FoundKind::Made(_) => None,
+            FoundKind::Made(_) | FoundKind::Echo => None,
         };
         self.replaced(body, fill, |_, bytes| bytes)
     }
@@ -396,11 +401,12 @@ fn last_name(pointer: &Pointer) -> Option<&str> {
 }
 
 /// Whether a text of JSON may have a member of one of the known names: all end in `id` behind other letters, or
-/// in `ation`. This costs one search for quotes, where parsing would cost a tree.
+/// in `ation`, or are what an answer repeats of its client. This costs one search for quotes, where parsing would cost a tree.
 fn may_name(text: &[u8]) -> bool {
     let ends_name = |at: usize| match &text[..at] {
         [.., before, b'i' | b'I', b'd' | b'D'] => *before != b'"',
         [.., b'_' | b'-'] => true,
+        text if client_info::ends_in_echo(text) => true,
         [.., a, t, i, o, b'n' | b'N'] => {
             let end = [*a, *t, *i, *o];
             end.eq_ignore_ascii_case(b"atio") || end.iter().any(|byte| matches!(byte, b'_' | b'-'))
