@@ -1,6 +1,7 @@
 //! The promise: as long as an answer is fresh, the same question reaches the upstream once, and no caller
 //! gets an answer that is another caller's.
 
+mod agents;
 mod batches;
 mod client_info;
 mod conditional_requests;
