@@ -105,6 +105,8 @@ reasons! {
     /// The answer to a batch does not have one element for each input where the route says, or repeats an id of its
     /// caller.
     UnreadBatch => "unread-batch",
+    /// The answer does not have the results that were asked for, each with a number for its score.
+    UnreadScores => "unread-scores",
     /// The answer is not what its dialect defines.
     Invalid => "invalid",
     /// The answer says nothing.

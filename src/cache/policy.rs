@@ -138,7 +138,7 @@ fn allowed_by_cache_control(kind: Kind, headers: &HeaderMap) -> Result<(), Reaso
             "private" => return Err(Reason::Private),
             // HTTP has no cached answers to a `POST`, so services add `no-cache` to them by habit. On a
             // document or a conversation they mean it.
-            "no-cache" if !matches!(kind, Kind::Query | Kind::Embedding) => return Err(Reason::NoCache),
+            "no-cache" if !kind.is_a_models() => return Err(Reason::NoCache),
             _ => {}
         }
     }

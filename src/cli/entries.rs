@@ -20,7 +20,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Only entries of a kind: query, embedding, document, conversation or other.
+    /// Only entries of a kind: query, embedding, rerank, document, conversation or other.
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)), hide_possible_values = true)]
     kind: Option<String>,
     /// Only entries of the route with this name.

@@ -34,7 +34,7 @@ struct Selection {
     /// The entry with this key, with or without its namespace.
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// All of a kind: query, embedding, document, conversation or other.
+    /// All of a kind: query, embedding, rerank, document, conversation or other.
     #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(Kind::ALL.map(Kind::as_str)), hide_possible_values = true)]
     kind: Option<String>,
     /// All with this tag, as a document's id.

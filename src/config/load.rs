@@ -200,12 +200,14 @@ fn common(reader: &mut SettingsReader) -> Option<Common> {
     let default = reader.need("ttl.default", &DURATION);
     let query = reader.need("ttl.query", &DURATION);
     let embedding = reader.need("ttl.embedding", &DURATION);
+    let rerank = reader.need("ttl.rerank", &DURATION);
     let document = reader.need("ttl.document", &DURATION);
     let conversation = reader.need("ttl.conversation", &DURATION);
     Some(Common {
         ttls: KindTtls {
             query: query?,
             embedding: embedding?,
+            rerank: rerank?,
             document: document?,
             conversation: conversation?,
             default: default?,

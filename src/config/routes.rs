@@ -136,6 +136,26 @@ impl TableReader<'_> {
         Some(BatchLists { request: request?, answers: answers? })
     }
 
+    /// Refuses `per_item` where nothing is ranked item by item.
+    fn refuse_per_item(&mut self, route: &Route) {
+        let Some(line) = self.entry("per_item").filter(|_| route.per_item).map(|entry| entry.line) else {
+            return;
+        };
+        let ranks = |dialect: Dialect| Dialect::OF_SCORES.contains(&dialect);
+        let fault = match route {
+            Route { kind, .. } if *kind != Kind::Rerank => "is for the kind rerank",
+            Route { mode: Mode::Rfc9111, .. } => {
+                "is not for mode = \"rfc9111\", where a response is stored as it is"
+            }
+            Route { batch: Some(_), .. } => "says what `batch` says already; leave one of them out",
+            Route { dialect: Some(dialect), .. } if !ranks(*dialect) => {
+                "is for the dialects rerank, tei-rerank and score; leave `dialect` out, or name one of them"
+            }
+            _ => return,
+        };
+        self.faults.add_in_file(self.path, line, &format!("route.per_item: {fault}"));
+    }
+
     /// Refuses what cannot be beside `batch`.
     fn refuse_beside_batch(&mut self, route: &Route) {
         let Some(line) = self.entry("batch").filter(|_| route.batch.is_some()).map(|entry| entry.line) else {
@@ -143,7 +163,7 @@ impl TableReader<'_> {
         };
         let fault = match route {
             Route { kind: Kind::Document | Kind::Conversation, .. } => {
-                "is for the kinds query, embedding and other"
+                "is for the kinds query, embedding, rerank and other"
             }
             Route { mode: Mode::Rfc9111, .. } => {
                 "is not for mode = \"rfc9111\", where a response is stored as it is"
@@ -218,6 +238,7 @@ impl TableReader<'_> {
         let vary_by = self.take("vary_by", parameters);
         let mask = self.take("mask", masks);
         let batch = self.batch();
+        let per_item = self.take("per_item", BOOL.parse);
         let good_ends = self.take("good_ends", words);
         let usage = self.take("usage", |value| {
             one_of(value, &[("as-asked", UsageSetting::AsAsked), ("ask", UsageSetting::Ask)])
@@ -260,6 +281,7 @@ impl TableReader<'_> {
         route.vary_by = vary_by;
         route.mask = mask.unwrap_or_default();
         route.batch = batch;
+        route.per_item = per_item.unwrap_or(route.per_item);
         route.good_ends = good_ends.unwrap_or_default();
         route.usage = usage.unwrap_or(route.usage);
         route.usage_on_hit = usage_on_hit.unwrap_or(route.usage_on_hit);
@@ -272,6 +294,7 @@ impl TableReader<'_> {
         route.invalidates = invalidates.unwrap_or_default();
         route.settle = settle;
         self.refuse_beside_batch(&route);
+        self.refuse_per_item(&route);
         Some(route)
     }
 }

@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 78] = [
+pub(super) static SETTINGS: [Setting; 79] = [
     setting("listen", "Where clients connect: HOST:PORT, or unix:PATH.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("listen_mode", "Who may connect to such a file: its mode.")
@@ -164,6 +164,8 @@ pub(super) static SETTINGS: [Setting; 78] = [
         .env("CACHE_QUERY_TTL").default("30m"),
     setting("ttl.embedding", "For vectors.")
         .env("CACHE_EMBEDDING_TTL").default("24h"),
+    setting("ttl.rerank", "For documents ranked by their scores.")
+        .env("CACHE_RERANK_TTL").default("24h"),
     setting("ttl.document", "For documents.")
         .env("CACHE_DOCUMENT_TTL").default("1h"),
     setting("ttl.conversation", "For conversations.")
@@ -228,13 +230,16 @@ const fn route_key(key: &'static str, about: &'static str) -> TableKey {
 }
 
 /// Every key of a `[[route]]` table.
-pub(super) static ROUTE_KEYS: [TableKey; 41] = [
+pub(super) static ROUTE_KEYS: [TableKey; 42] = [
     route_key("name", "Its name, part of the key and of the logs; its match where there is none."),
     route_key(
         "match",
         "The requests it covers: METHOD PATH, or a list; {x} any text, ** any rest, * any method. Required.",
     ),
-    route_key("kind", "What its answers are: query, embedding, document, conversation or other. Required."),
+    route_key(
+        "kind",
+        "What its answers are: query, embedding, rerank, document, conversation or other. Required.",
+    ),
     route_key("dialect", "What its bodies mean; found out by path and body where there is none."),
     route_key("cache", "false passes everything through."),
     route_key("mode", "What says how long an answer is fresh: \"ttl\", or the upstream (\"rfc9111\")."),
@@ -303,6 +308,10 @@ pub(super) static ROUTE_KEYS: [TableKey; 41] = [
     route_key("mask", "Regular expressions: what they match inside texts does not count in the key."),
     route_key("batch", "The list in a request's body whose elements have an entry each."),
     route_key("batch_answer", "The lists in an answer with an element for each of these, in the same order."),
+    route_key(
+        "per_item",
+        "Whether each document that is ranked has an entry: for models that score it by itself.",
+    ),
     route_key("good_ends", "Further finish and stop reasons that end an answer well."),
     route_key(
         "usage",

@@ -4,7 +4,11 @@
 //! An implementation is strict: where an answer may be incomplete it says so, which costs a hit and nothing
 //! else.
 
-use super::answer::{Answer, Document, JudgeOptions, StreamEnd};
+use super::{
+    answer::{Answer, Document, JudgeOptions, StreamEnd},
+    ask::Ranks,
+    batch::BatchApi,
+};
 use crate::{http::sse, json::Json, reason::Reason};
 
 /// One API.
@@ -44,6 +48,16 @@ pub(super) trait Api {
     /// How many choices the request asks for.
     fn choices(&self, _body: &Json<'_>) -> u64 {
         1
+    }
+
+    /// The description of the API, if its requests have several inputs.
+    fn batch_api(&self) -> Option<&'static BatchApi> {
+        None
+    }
+
+    /// How many documents the request has to be ranked, and how many results it wants.
+    fn ranks(&self, _body: &Json<'_>) -> Ranks {
+        Ranks::default()
     }
 
     /// Whether the upstream answers the request before the work is done.

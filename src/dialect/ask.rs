@@ -23,6 +23,15 @@ pub struct Ask {
     pub(crate) inputs: usize,
     /// Whether vectors may come as base64.
     pub(crate) takes_base64: bool,
+    /// The documents that are to be ranked.
+    pub(crate) ranks: Ranks,
+}
+
+/// How many documents a request has to be ranked, and how many results it wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Ranks {
+    pub(crate) documents: usize,
+    pub(crate) results: usize,
 }
 
 /// The form of an answer that a request asks for.

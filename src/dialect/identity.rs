@@ -59,7 +59,20 @@ impl Renewal {
                 let time = format!("\"{}\"", crate::time::rfc3339(self.now));
                 self.replace(json, "created_at", start, &time);
             }
-            Dialect::OpenAiResponses | Dialect::Rag | Dialect::Embedding | Dialect::Json | Dialect::None => {}
+            Dialect::OpenAiResponses
+            | Dialect::Rag
+            | Dialect::Embedding
+            | Dialect::TeiEmbed
+            | Dialect::TeiEmbedSparse
+            | Dialect::CohereEmbed
+            | Dialect::GeminiEmbed
+            | Dialect::GeminiBatchEmbed
+            | Dialect::OpenAiModerations
+            | Dialect::Rerank
+            | Dialect::TeiRerank
+            | Dialect::Score
+            | Dialect::Json
+            | Dialect::None => {}
         }
     }
 

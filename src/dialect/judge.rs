@@ -73,7 +73,7 @@ impl Dialect {
 /// `answer`, which has `body` for its body, if it can be cut at the lists of a batch.
 fn of_batch(answer: Answer, options: &JudgeOptions<'_>, body: &Bytes) -> Answer {
     let (Some(lists), 1..) = (options.batch, options.ask.inputs) else { return answer };
-    let shape = Shape::new(Some(lists));
+    let shape = Shape::of_lists(lists);
     match Answers::read(&shape, body, options.ask) {
         _ if answer.verdict.is_err() => answer,
         Ok(answers) => Answer { model: answers.model, usage: answers.usage, ..answer },

@@ -50,7 +50,7 @@ pub use self::name::Dialect;
 pub(crate) use self::{
     answer::{Answer, JudgeOptions, StreamEnd},
     ask::Form,
-    batch::{Answers, AnswersError, Inputs, Shape},
+    batch::{Answers, AnswersError, BatchApi, Division, Inputs, Shape},
     conversation::{
         Instead, Opens, OwnId, Slot, SlotFill, TakenOut, conversations, fill, is_conversation_name, own_ids,
     },

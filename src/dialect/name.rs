@@ -19,6 +19,24 @@ pub enum Dialect {
     Rag,
     /// Vectors for texts, OpenAI's or Ollama's way.
     Embedding,
+    /// Vectors of Text Embeddings Inference.
+    TeiEmbed,
+    /// Sparse vectors of Text Embeddings Inference.
+    TeiEmbedSparse,
+    /// Vectors of Cohere's second API.
+    CohereEmbed,
+    /// One vector of Gemini.
+    GeminiEmbed,
+    /// Vectors of Gemini.
+    GeminiBatchEmbed,
+    /// OpenAI Moderations.
+    OpenAiModerations,
+    /// Documents ranked by their scores, Cohere's way.
+    Rerank,
+    /// The same, Text Embeddings Inference's way.
+    TeiRerank,
+    /// Scores of pairs of texts, vLLM's way.
+    Score,
     /// Some JSON.
     Json,
     /// Any bytes. The last one: the length of [`Dialect::NAMED`] depends on that.
@@ -37,6 +55,15 @@ impl Dialect {
         Self::OllamaChat,
         Self::OllamaGenerate,
         Self::Rag,
+        Self::TeiEmbed,
+        Self::TeiEmbedSparse,
+        Self::CohereEmbed,
+        Self::GeminiEmbed,
+        Self::GeminiBatchEmbed,
+        Self::OpenAiModerations,
+        Self::Rerank,
+        Self::TeiRerank,
+        Self::Score,
         Self::Json,
         Self::None,
     ];
@@ -52,6 +79,15 @@ impl Dialect {
             Self::OllamaGenerate => "ollama-generate",
             Self::Rag => "rag",
             Self::Embedding => "embedding",
+            Self::TeiEmbed => "tei-embed",
+            Self::TeiEmbedSparse => "tei-embed-sparse",
+            Self::CohereEmbed => "cohere-embed",
+            Self::GeminiEmbed => "gemini-embed",
+            Self::GeminiBatchEmbed => "gemini-batch-embed",
+            Self::OpenAiModerations => "openai-moderations",
+            Self::Rerank => "rerank",
+            Self::TeiRerank => "tei-rerank",
+            Self::Score => "score",
             Self::Json => "json",
             Self::None => "none",
         }

@@ -7,7 +7,7 @@ use super::{
     anthropic,
     api::Api,
     ask::{Ask, Form},
-    batch,
+    batch::{self, BatchApi, Batched},
     name::Dialect,
     ollama, openai, plain, rag,
     usage::UsageSetting,
@@ -19,8 +19,8 @@ use crate::json::{Json, pointer::Pointer};
 enum Family {
     /// A vendor's API that generates text. The request's member `stream` chooses the form of the answer.
     Generation,
-    /// A vendor's API for vectors, which has no streams.
-    Vectors,
+    /// A vendor's API for vectors, scores or verdicts, which has no streams.
+    Batches,
     /// JSON of a service's own.
     ServiceJson,
     /// Any bytes.
@@ -37,10 +37,24 @@ impl Dialect {
             Self::OllamaChat => &ollama::Ollama { text: ollama::TextMember::Message },
             Self::OllamaGenerate => &ollama::Ollama { text: ollama::TextMember::Response },
             Self::Rag => &rag::Rag,
-            Self::Embedding => &batch::Embedding,
+            Self::Embedding => &Batched(&batch::EMBEDDING),
+            Self::TeiEmbed => &Batched(&batch::TEI_EMBED),
+            Self::TeiEmbedSparse => &Batched(&batch::TEI_EMBED_SPARSE),
+            Self::CohereEmbed => &Batched(&batch::COHERE_EMBED),
+            Self::GeminiEmbed => &Batched(&batch::GEMINI_EMBED),
+            Self::GeminiBatchEmbed => &Batched(&batch::GEMINI_BATCH_EMBED),
+            Self::OpenAiModerations => &Batched(&batch::MODERATION),
+            Self::Rerank => &Batched(&batch::RERANK),
+            Self::TeiRerank => &Batched(&batch::TEI_RERANK),
+            Self::Score => &Batched(&batch::SCORE),
             Self::Json => &plain::Plain::Json,
             Self::None => &plain::Plain::Bytes,
         }
+    }
+
+    /// The description of an API whose requests have several inputs.
+    pub(crate) fn batch_api(self) -> Option<&'static BatchApi> {
+        self.api().batch_api()
     }
 
     const fn family(self) -> Family {
@@ -51,7 +65,16 @@ impl Dialect {
             | Self::Anthropic
             | Self::OllamaChat
             | Self::OllamaGenerate => Family::Generation,
-            Self::Embedding => Family::Vectors,
+            Self::Embedding
+            | Self::TeiEmbed
+            | Self::TeiEmbedSparse
+            | Self::CohereEmbed
+            | Self::GeminiEmbed
+            | Self::GeminiBatchEmbed
+            | Self::OpenAiModerations
+            | Self::Rerank
+            | Self::TeiRerank
+            | Self::Score => Family::Batches,
             Self::Rag | Self::Json => Family::ServiceJson,
             Self::None => Family::Bytes,
         }
@@ -66,9 +89,28 @@ impl Dialect {
             Self::Anthropic => Some("/v1/messages"),
             Self::OllamaChat => Some("/api/chat"),
             Self::OllamaGenerate => Some("/api/generate"),
-            Self::Rag | Self::Embedding | Self::Json | Self::None => None,
+            Self::Rag
+            | Self::Embedding
+            | Self::TeiEmbed
+            | Self::TeiEmbedSparse
+            | Self::CohereEmbed
+            | Self::GeminiEmbed
+            | Self::GeminiBatchEmbed
+            | Self::OpenAiModerations
+            | Self::Rerank
+            | Self::TeiRerank
+            | Self::Score
+            | Self::Json
+            | Self::None => None,
         }
     }
+
+    /// The dialects that a request for vectors may have.
+    pub(crate) const OF_EMBEDDINGS: [Self; 5] =
+        [Self::Embedding, Self::TeiEmbed, Self::CohereEmbed, Self::GeminiEmbed, Self::GeminiBatchEmbed];
+
+    /// The dialects that a request for scores may have.
+    pub(crate) const OF_SCORES: [Self; 3] = [Self::Rerank, Self::TeiRerank, Self::Score];
 
     /// The dialects that a question sent to `path` may have, the likeliest first.
     pub(crate) fn candidates(path: &str) -> impl Iterator<Item = Self> {
@@ -90,7 +132,7 @@ impl Dialect {
     /// Whether this is the API of a vendor of models, whose answers are in the language of the question,
     /// whatever `Accept-Language` says.
     pub(crate) const fn is_a_vendors(self) -> bool {
-        matches!(self.family(), Family::Generation | Family::Vectors)
+        matches!(self.family(), Family::Generation | Family::Batches)
     }
 
     /// Whether followers may read an answer that is one document only after it was judged. Before that, it
@@ -122,7 +164,7 @@ impl Dialect {
         let streams_by_default = stream_default.unwrap_or_else(|| api.streams_by_default());
         let form = match self.family() {
             Family::Generation => Form::asked_for(body, streams_by_default),
-            Family::Vectors | Family::ServiceJson | Family::Bytes => Form::default(),
+            Family::Batches | Family::ServiceJson | Family::Bytes => Form::default(),
         };
         let adds_usage = usage == UsageSetting::Ask && api.can_ask_for_usage();
         Ask {
@@ -133,6 +175,7 @@ impl Dialect {
             choices: api.choices(body),
             runs_in_background: api.runs_in_background(body),
             inputs: 0,
+            ranks: api.ranks(body),
             takes_base64: body.get("encoding_format").is_some_and(|format| format.as_str() != Some("float")),
         }
     }

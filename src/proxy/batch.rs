@@ -41,7 +41,7 @@ pub(crate) async fn answer(
 ) -> Result<Reply, Failure> {
     let (stored, report) = look(&mut plan, batch).await;
     let lacking = stored.lacking();
-    if let Some(found) = stored.serves_all().then(|| stored.answer(batch.order())).flatten() {
+    if let Some(found) = stored.serves_all().then(|| stored.answer(batch.order(), batch.limit())).flatten() {
         let reply = hit::found(&plan.context, found);
         if !lacking.is_empty() {
             let (asked, request) = rest(&plan, batch, &lacking, request);
@@ -88,7 +88,7 @@ async fn ask_for_all(
         let (BatchAnswer::Answer(reply) | BatchAnswer::Unfit(reply)) = asking.answer(report, request).await?;
         return Ok(reply);
     }
-    // Nothing is stored of a request that repeats inputs.
+    // Nothing is stored of a request that repeats inputs, or that wants only some results.
     let bypass = Some(batch.shape().reason(AnswersError::Unread));
     fetch::ask(FillPlan { bypass, key: None, ..plan }, report, request).await
 }
@@ -120,11 +120,11 @@ impl Asking<'_> {
         request: Request<RequestBody>,
     ) -> Result<BatchAnswer, Failure> {
         let (mut asked, request) = rest(self.plan, self.batch, self.lacking, request);
-        let stale = self.stored.answer(self.batch.order());
+        let stale = self.stored.answer(self.batch.order(), self.batch.limit());
         asked.fallback = stale.map(|found| Box::new(Fallback { found, for_errors: true }));
         let largest = asked.largest_answer();
         let reply = fetch::ask(asked, report, request).await?;
-        if self.is_own_request() && !self.batch.shape().may_be_numbered() {
+        if self.is_own_request() && !self.batch.shape().may_be_reordered() {
             return Ok(BatchAnswer::Answer(reply));
         }
         let is_told = reply.response.status() == StatusCode::OK
@@ -132,9 +132,9 @@ impl Asking<'_> {
         if is_told { self.complete(reply, largest).await } else { Ok(BatchAnswer::Answer(reply)) }
     }
 
-    /// Whether the upstream is asked for all inputs, in the client's own words.
+    /// Whether the upstream is asked for all inputs and all results, in the client's own words.
     fn is_own_request(&self) -> bool {
-        self.lacking.len() == self.batch.order().len()
+        self.lacking.len() == self.batch.order().len() && self.batch.limit().is_none()
     }
 
     async fn complete(&self, reply: Reply, largest: usize) -> Result<BatchAnswer, Failure> {
@@ -147,7 +147,7 @@ impl Asking<'_> {
         let ask = Ask { inputs: self.lacking.len(), ..self.plan.context.cache_request.ask };
         let completed = match Answers::read(self.batch.shape(), &told, &ask) {
             Ok(answers) => {
-                self.stored.completed(self.batch.order(), self.lacking, &answers).ok_or(AnswersError::Unread)
+                self.stored.completed(self.batch, self.lacking, &answers).ok_or(AnswersError::Unread)
             }
             Err(fault) => Err(fault),
         };

@@ -288,17 +288,41 @@ const fn operation(dialect: Dialect) -> Option<&'static str> {
             Some("chat")
         }
         Dialect::OpenAiCompletions | Dialect::OllamaGenerate => Some("text_completion"),
-        Dialect::Embedding => Some("embeddings"),
-        Dialect::Rag | Dialect::Json | Dialect::None => None,
+        Dialect::Embedding
+        | Dialect::TeiEmbed
+        | Dialect::TeiEmbedSparse
+        | Dialect::CohereEmbed
+        | Dialect::GeminiEmbed
+        | Dialect::GeminiBatchEmbed => Some("embeddings"),
+        Dialect::OpenAiModerations
+        | Dialect::Rerank
+        | Dialect::TeiRerank
+        | Dialect::Score
+        | Dialect::Rag
+        | Dialect::Json
+        | Dialect::None => None,
     }
 }
 
 /// `gen_ai.provider.name`: whose API it is, as far as the dialect tells.
 const fn provider(dialect: Dialect) -> Option<&'static str> {
     match dialect {
-        Dialect::OpenAiChat | Dialect::OpenAiCompletions | Dialect::OpenAiResponses => Some("openai"),
+        Dialect::OpenAiChat
+        | Dialect::OpenAiCompletions
+        | Dialect::OpenAiResponses
+        | Dialect::OpenAiModerations => Some("openai"),
         Dialect::Anthropic => Some("anthropic"),
         Dialect::OllamaChat | Dialect::OllamaGenerate => Some("ollama"),
-        Dialect::Embedding | Dialect::Rag | Dialect::Json | Dialect::None => None,
+        Dialect::CohereEmbed => Some("cohere"),
+        Dialect::GeminiEmbed | Dialect::GeminiBatchEmbed => Some("gcp.gemini"),
+        Dialect::Embedding
+        | Dialect::TeiEmbed
+        | Dialect::TeiEmbedSparse
+        | Dialect::Rerank
+        | Dialect::TeiRerank
+        | Dialect::Score
+        | Dialect::Rag
+        | Dialect::Json
+        | Dialect::None => None,
     }
 }

@@ -30,7 +30,8 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// `of_inputs` has the key of each input.
-    pub(crate) fn new(inputs: Inputs, shape: Shape, of_inputs: Vec<Key>) -> Self {
+    pub(crate) fn new(inputs: Inputs, of_inputs: Vec<Key>) -> Self {
+        let shape = inputs.shape();
         let mut keys = Vec::new();
         let mut firsts = Vec::new();
         let mut order = Vec::new();
@@ -63,8 +64,13 @@ impl Batch {
         &self.order
     }
 
-    /// The request `body` with only the `chosen` distinct inputs, each once. If those are all, and none comes
-    /// twice, that is `body` itself.
+    /// How many results the answer has, if that is fewer than there are inputs.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.inputs.limit()
+    }
+
+    /// The request `body` with only the `chosen` distinct inputs, each once, and for all of their results. If
+    /// those are all, none comes twice, and all results are wanted, that is `body` itself.
     pub(crate) fn request(&self, body: &Bytes, chosen: &[usize]) -> Bytes {
         let places: Vec<_> = chosen.iter().map(|number| self.firsts[*number]).collect();
         self.inputs.request(body, &places)
@@ -152,13 +158,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{cache::route::kind::Kind, json::Json};
+    use crate::{
+        cache::route::kind::Kind,
+        dialect::{Dialect, Division},
+        json::Json,
+    };
 
     fn batch(texts: &[&str]) -> Batch {
         let body = serde_json::json!({ "input": texts }).to_string();
-        let inputs = Inputs::of_embeddings(body.as_bytes(), &Json::parse(body.as_bytes()).expect("JSON"));
+        let api = Dialect::Embedding.batch_api().expect("an API");
+        let json = Json::parse(body.as_bytes()).expect("JSON");
+        let inputs = Inputs::find(Division::Api(api), body.as_bytes(), &json);
         let key = |text: &&str| Key::new("ns".into(), Kind::Embedding, blake3::hash(text.as_bytes()));
-        Batch::new(inputs.expect("inputs"), Shape::Vectors, texts.iter().map(key).collect())
+        Batch::new(inputs.expect("inputs"), texts.iter().map(key).collect())
     }
 
     #[test]
@@ -198,7 +210,8 @@ mod tests {
         /// What the inputs took is what all of them took.
         #[test]
         fn shares_add_up(lengths in proptest::collection::vec(1..10_000_u64, 1..20), total: u64) {
-            let wanted = Wanted { keys: Vec::new(), shape: Shape::Vectors, lengths };
+            let shape = Shape::Api(Dialect::Embedding.batch_api().expect("an API"));
+            let wanted = Wanted { keys: Vec::new(), shape, lengths };
             let usage = Usage { prompt: Some(total), total: Some(total), ..Usage::default() };
             let shares = wanted.shares(usage);
             prop_assert_eq!(shares.into_iter().reduce(Usage::plus), Some(usage));

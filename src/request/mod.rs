@@ -32,7 +32,7 @@ use crate::{
         rfc9111::{conditional::Conditions, range::Range},
         route::{Mode, kind::Kind},
     },
-    dialect::{Ask, Dialect, Inputs, OwnId, RequestIds, Shape},
+    dialect::{Ask, BatchApi, Dialect, Inputs, OwnId, RequestIds},
     json::{Json, JsonError},
     reason::Reason,
     request::{
@@ -180,10 +180,10 @@ impl<'a> Classifier<'a> {
         let dialect = route.dialect_for(parts.uri.path(), json);
         let fits = dialect.fits(json, route.model_elsewhere) && !(route.builtin && dialect == Dialect::Json);
         match (fits, route.builtin) {
-            (true, _) if dialect == Dialect::Embedding => Ok(self.embeddings(body.bytes, json)),
-            (true, _) if let Some(inputs) = self.inputs(body.bytes, json) => {
+            (true, _) if let Some(inputs) = self.inputs(dialect, body.bytes, json) => {
                 Ok(self.batch(dialect, body.bytes, json, inputs))
             }
+            (true, _) if self.refuses_odd_inputs(dialect) => Ok(self.odd_inputs(dialect, body.bytes, json)),
             (true, _) => {
                 let parsed =
                     ParsedBody::new(self.body_context(), dialect, json, body.bytes, Body::Json(json));
@@ -243,16 +243,14 @@ impl<'a> Classifier<'a> {
         }
     }
 
-    /// A request for embeddings. If its inputs cannot be found one by one, it is not cached.
-    fn embeddings(&self, body: &[u8], json: &Json<'_>) -> CacheRequest {
-        match Inputs::of_embeddings(body, json) {
-            Some(inputs) => self.batch(Dialect::Embedding, body, json, inputs),
-            None => {
-                let read =
-                    ParsedBody::new(self.body_context(), Dialect::Embedding, json, body, Body::Json(json));
-                self.cache_request(read, Some(Reason::RequestNotInDialect))
-            }
-        }
+    /// Whether a request whose inputs cannot be found one by one is not cached.
+    fn refuses_odd_inputs(&self, dialect: Dialect) -> bool {
+        dialect.batch_api().is_some_and(BatchApi::is_per_input)
+    }
+
+    fn odd_inputs(&self, dialect: Dialect, body: &[u8], json: &Json<'_>) -> CacheRequest {
+        let read = ParsedBody::new(self.body_context(), dialect, json, body, Body::Json(json));
+        self.cache_request(read, Some(Reason::RequestNotInDialect))
     }
 
     /// A request whose `inputs` have an entry each.
@@ -263,22 +261,22 @@ impl<'a> Classifier<'a> {
         cache_request.ask.inputs = inputs.count();
         if let Some(shared) = cache_request.key.take() {
             let route = &self.head.route;
-            let digests = InputDigests::new(route);
+            let digests = InputDigests::new(route, inputs.unshared());
             let key = |input| shared.derived(|shared| digests.digest(shared, input));
             let keys: Vec<_> = inputs.values(json).iter().map(key).collect();
-            let batch = Batch::new(inputs, Shape::new(route.batch.as_ref()), keys);
+            let batch = Batch::new(inputs, keys);
             cache_request.key = Key::joint(batch.keys());
             cache_request.batch = Some(Arc::new(batch));
         }
         cache_request
     }
 
-    /// The inputs of a request, on a route that says where they are. A request that names a conversation is one
-    /// request, and so is its answer.
-    fn inputs(&self, body: &[u8], json: &Json<'_>) -> Option<Inputs> {
-        let lists = self.head.route.batch.as_ref()?;
+    /// The inputs of a request, where each has an entry of its own. A request that names a conversation is one request,
+    /// and so is its answer.
+    fn inputs(&self, dialect: Dialect, body: &[u8], json: &Json<'_>) -> Option<Inputs> {
+        let inputs = Inputs::find(self.head.route.division(dialect)?, body, json)?;
         let is_alone = self.head.conversations.is_empty() && !self.body_context().names_conversation(json);
-        is_alone.then(|| Inputs::of_lists(lists, body, json)).flatten()
+        is_alone.then_some(inputs)
     }
 
     fn targets(&self, conversations: &[String], key: Option<&Key>) -> Vec<Target> {
@@ -395,7 +393,9 @@ mod tests {
         fn no_two_epochs_share_a_key(one in "[ab]{0,3}", two in "[ab]{0,3}", text in "[ab]{0,3}") {
             let none = (!one.is_empty()).then_some(one);
             let epochs = [none, Some(format!("c{two}")), Some(format!("d{two}"))];
-            let body = format!(r#"{{"model":"m","messages":[],"input":["{text}","x{text}"]}}"#);
+            let body = format!(
+                r#"{{"model":"m","messages":[],"input":["{text}","x{text}"],"query":"q","documents":["d"]}}"#
+            );
             for kind in Kind::ALL {
                 for mode in [Mode::Ttl, Mode::Rfc9111] {
                     let route = Route::new("* /**", kind, Duration::from_secs(60), Scope::Credential);

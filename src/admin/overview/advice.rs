@@ -127,6 +127,7 @@ pub(super) const fn advice(reason: Reason) -> Advice {
             "The answer has not one element for each input.",
             "Compare the route's batch_answer with an answer.",
         ),
+        Reason::UnreadScores => ("The answer is not one score for each document.", SERVICE_LOG),
         Reason::Invalid => {
             ("The answer is not what its dialect defines.", "Check the route's dialect; json takes any JSON.")
         }

@@ -23,6 +23,9 @@ use crate::{
 /// Must change whenever a request would get another key than before.
 const VERSION: &[u8] = b"sidecache key 6";
 
+/// The members that choose the form of an answer, in dialects that have them.
+const STREAM_MEMBERS: [&str; 2] = ["stream", "stream_options"];
+
 /// What a request's key is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -275,13 +278,11 @@ fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
 
 /// Writes what counts of a JSON body (`canonical::read` shows it), and nothing of other bodies.
 pub(crate) fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>, out: &mut Vec<u8>) {
-    let streams = ["stream", "stream_options"];
     let (json, members) = match &body {
         Body::Bytes(_) | Body::Parts(_) => return,
-        Body::Json(json) if dialect.has_stream_member() => (json, &streams[..]),
-        Body::Json(json) => (json, &[][..]),
-        Body::Shared(json, Unshared::Members(members)) => (json, &members[..]),
-        Body::Shared(json, Unshared::List(_)) => (json, &[][..]),
+        Body::Json(json) if dialect.has_stream_member() => (json, Cow::Borrowed(&STREAM_MEMBERS[..])),
+        Body::Json(json) => (json, Cow::default()),
+        Body::Shared(json, unshared) => (json, Cow::Owned(unshared.members())),
     };
     let ignore = match body {
         Body::Shared(_, Unshared::List(list)) => {
@@ -300,7 +301,7 @@ pub(crate) fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>,
     };
     let rules = canonical::Rules {
         ignore: &ignore,
-        ignore_members: members,
+        ignore_members: &members,
         left_out: &left_out,
         text: &text,
         normalize: &route.normalize,
@@ -429,7 +430,7 @@ mod tests {
         assert_ne!(accepting(&["*/*", "text/html"]), accepting(&["text/html"]));
     }
 
-    const VENDORS: [Dialect; 7] = [
+    const VENDORS: [Dialect; 16] = [
         Dialect::OpenAiChat,
         Dialect::OpenAiCompletions,
         Dialect::OpenAiResponses,
@@ -437,6 +438,15 @@ mod tests {
         Dialect::OllamaChat,
         Dialect::OllamaGenerate,
         Dialect::Embedding,
+        Dialect::TeiEmbed,
+        Dialect::TeiEmbedSparse,
+        Dialect::CohereEmbed,
+        Dialect::GeminiEmbed,
+        Dialect::GeminiBatchEmbed,
+        Dialect::OpenAiModerations,
+        Dialect::Rerank,
+        Dialect::TeiRerank,
+        Dialect::Score,
     ];
 
     /// Node's `fetch` says `*`, a browser its user's languages, and Python nothing.

@@ -3,7 +3,7 @@
 use super::digest::write_all;
 use crate::{
     cache::route::Route,
-    dialect::Dialect,
+    dialect::Unshared,
     json::{
         Json,
         canonical::{self, write_part},
@@ -21,21 +21,10 @@ pub(crate) struct InputDigests<'a> {
 }
 
 impl<'a> InputDigests<'a> {
-    pub(crate) fn new(route: &'a Route) -> Self {
-        let (ignore, text) = match &route.batch {
-            Some(lists) => {
-                let of_inputs = |pointers: &[Pointer]| -> Vec<_> {
-                    pointers.iter().filter_map(|pointer| pointer.within_elements_of(&lists.request)).collect()
-                };
-                (of_inputs(&route.ignore), of_inputs(route.text.as_deref().unwrap_or_default()))
-            }
-            None => {
-                let own = Dialect::Embedding.text();
-                let is_text = |pointers: &Vec<Pointer>| pointers.iter().any(|pointer| own.contains(pointer));
-                let text = route.text.as_ref().is_none_or(is_text).then(Pointer::whole);
-                (Vec::new(), text.into_iter().collect())
-            }
-        };
+    /// For the inputs of a request, of which `unshared` says where they are.
+    pub(crate) fn new(route: &'a Route, unshared: Unshared<'_>) -> Self {
+        let ignore = unshared.within_inputs(&route.ignore);
+        let text = unshared.text_of_inputs(route.text.as_deref());
         // An input always counts, whatever the route ignores.
         let ignore = ignore.into_iter().filter(|pointer| *pointer != Pointer::whole()).collect();
         Self { route, ignore, text }
@@ -71,7 +60,7 @@ mod tests {
             key::{Body, BodyDigest, Request, digest},
             route::{Scope, kind::Kind},
         },
-        dialect::Unshared,
+        dialect::Dialect,
     };
 
     fn route() -> Route {
@@ -80,6 +69,7 @@ mod tests {
 
     #[test]
     fn an_input_counts_with_all_that_it_shares() {
+        let unshared = || Unshared::Member("input", Dialect::Embedding.batch_api().expect("an API"));
         let shared = |body: &str, route: &Route| {
             let json = Json::parse(body.as_bytes()).expect("JSON");
             digest(&Request {
@@ -89,16 +79,12 @@ mod tests {
                 target: "/ask",
                 headers: &HeaderMap::new(),
                 host_counts: false,
-                body: BodyDigest::new(
-                    route,
-                    Dialect::Embedding,
-                    Body::Shared(&json, Unshared::Members(["input", "user"])),
-                ),
+                body: BodyDigest::new(route, Dialect::Embedding, Body::Shared(&json, unshared())),
             })
         };
         let of = |body: &str, input: &str, route: &Route| {
             let input = Json::parse(input.as_bytes()).expect("JSON");
-            InputDigests::new(route).digest(&shared(body, route), &input)
+            InputDigests::new(route, unshared()).digest(&shared(body, route), &input)
         };
         let mut plain = route();
         let one = of(r#"{"model":"m","input":["a"],"user":"u"}"#, r#""a""#, &plain);

@@ -52,7 +52,7 @@ fn evaluated_here_and_upstream(
         // RFC 9111, section 4.3.2: a cache evaluates no others.
         _ if reads(method) => (&EVALUATED, &UNEVALUATED),
         // A question has no use for them, and all who ask it get the same answer.
-        Kind::Query | Kind::Embedding => (&ALL, &[]),
+        Kind::Query | Kind::Embedding | Kind::Rerank => (&ALL, &[]),
         Kind::Document | Kind::Conversation | Kind::Other => (&[], &ALL),
     }
 }

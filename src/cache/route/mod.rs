@@ -16,7 +16,7 @@ use crate::{
         pattern::Pattern,
     },
     dialect::{
-        Ask, BatchLists, Dialect, JudgeOptions, Opens, RequestIds, StreamEnd,
+        Ask, BatchApi, BatchLists, Dialect, Division, JudgeOptions, Opens, RequestIds, StreamEnd,
         usage::{UsageOnHit, UsageSetting},
     },
     http::{
@@ -184,6 +184,8 @@ pub struct Route {
     pub mask: Vec<Mask>,
     /// The list whose elements have an entry each, and the lists of answers.
     pub batch: Option<BatchLists>,
+    /// Whether each document that is ranked has an entry of its own.
+    pub per_item: bool,
     /// Further words that end an answer well.
     pub good_ends: Vec<String>,
     /// Whether the upstream is asked for a stream's usage.
@@ -228,7 +230,7 @@ fn is_plain_text(headers: &HeaderMap) -> bool {
 const AZURE: &str = " /openai/deployments/{name}/";
 
 /// The built-in routes: match, kind, dialect, and a short name for people.
-const BUILTIN: [(&str, Kind, Option<Dialect>, &str); 16] = [
+const BUILTIN: [(&str, Kind, Option<Dialect>, &str); 31] = [
     (
         "POST /openai/deployments/{name}/chat/completions",
         Kind::Query,
@@ -258,6 +260,41 @@ const BUILTIN: [(&str, Kind, Option<Dialect>, &str); 16] = [
     ),
     ("POST /api/embed", Kind::Embedding, Some(Dialect::Embedding), "api-embed"),
     ("POST /api/embeddings", Kind::Embedding, Some(Dialect::Embedding), "api-embeddings"),
+    ("POST /embed", Kind::Embedding, Some(Dialect::TeiEmbed), "tei-embed"),
+    ("POST /embed_sparse", Kind::Embedding, Some(Dialect::TeiEmbedSparse), "tei-embed-sparse"),
+    ("POST /**/v2/embed", Kind::Embedding, Some(Dialect::CohereEmbed), "cohere-embed"),
+    (
+        "POST /**/v1/models/{model}:embedContent",
+        Kind::Embedding,
+        Some(Dialect::GeminiEmbed),
+        "gemini-v1-embed",
+    ),
+    (
+        "POST /**/v1beta/models/{model}:embedContent",
+        Kind::Embedding,
+        Some(Dialect::GeminiEmbed),
+        "gemini-embed",
+    ),
+    (
+        "POST /**/v1/models/{model}:batchEmbedContents",
+        Kind::Embedding,
+        Some(Dialect::GeminiBatchEmbed),
+        "gemini-v1-batch-embed",
+    ),
+    (
+        "POST /**/v1beta/models/{model}:batchEmbedContents",
+        Kind::Embedding,
+        Some(Dialect::GeminiBatchEmbed),
+        "gemini-batch-embed",
+    ),
+    ("POST /**/v1/moderations", Kind::Query, Some(Dialect::OpenAiModerations), "openai-moderations"),
+    ("POST /rerank", Kind::Rerank, None, "rerank"),
+    ("POST /reranking", Kind::Rerank, None, "reranking"),
+    ("POST /**/v1/rerank", Kind::Rerank, None, "v1-rerank"),
+    ("POST /**/v1/reranking", Kind::Rerank, None, "v1-reranking"),
+    ("POST /**/v2/rerank", Kind::Rerank, None, "v2-rerank"),
+    ("POST /score", Kind::Rerank, Some(Dialect::Score), "score"),
+    ("POST /**/v1/score", Kind::Rerank, Some(Dialect::Score), "v1-score"),
     ("GET /api/v1/documents/{id}", Kind::Document, Some(Dialect::None), "api-v1-documents"),
     ("GET /api/v1/conversations/{id}", Kind::Conversation, Some(Dialect::None), "api-v1-conversations"),
 ];
@@ -320,7 +357,18 @@ impl Route {
 
     /// Whether a request may have several inputs, each with an entry of its own.
     pub(crate) fn may_be_batch(&self) -> bool {
-        self.batch.is_some() || self.kind == Kind::Embedding
+        let is_per_input = |dialect: Dialect| dialect.batch_api().is_some_and(BatchApi::is_per_input);
+        self.batch.is_some()
+            || self.per_item
+            || self.kind == Kind::Embedding
+            || self.dialect.is_some_and(is_per_input)
+    }
+
+    /// What divides requests in this dialect, if each of their inputs has an entry of its own here.
+    pub(crate) fn division(&self, dialect: Dialect) -> Option<Division<'_>> {
+        let of_api =
+            || dialect.batch_api().filter(|api| api.is_per_input() || self.per_item).map(Division::Api);
+        self.batch.as_ref().map(Division::Lists).or_else(of_api)
     }
 
     /// The dialect of a JSON request that the route covers: the route's own, or else the one that path and
@@ -329,12 +377,19 @@ impl Route {
         match (self.dialect, self.kind) {
             (Some(dialect), _) => dialect,
             (None, _) if self.batch.is_some() => Dialect::Json,
-            (None, Kind::Embedding) => Dialect::Embedding,
+            (None, Kind::Embedding) => self.first_that_fits(Dialect::OF_EMBEDDINGS, body),
+            (None, Kind::Rerank) => self.first_that_fits(Dialect::OF_SCORES, body),
             (None, Kind::Query) => Dialect::candidates(path)
                 .find(|dialect| dialect.fits(body, self.model_elsewhere))
                 .unwrap_or(Dialect::Json),
             (None, Kind::Document | Kind::Conversation | Kind::Other) => Dialect::Json,
         }
+    }
+
+    /// The first of these dialects that a request fits; the first of all if it fits none.
+    fn first_that_fits<const N: usize>(&self, dialects: [Dialect; N], body: &Json<'_>) -> Dialect {
+        let fits = |dialect: &Dialect| dialect.fits(body, self.model_elsewhere);
+        dialects.into_iter().find(fits).unwrap_or(dialects[0])
     }
 
     /// What it is called where people read it: its name, or a short one if it is built in.
@@ -373,8 +428,8 @@ impl Route {
             scope,
             ignore_headers: Vec::new(),
             set_cookie: match kind {
-                Kind::Query | Kind::Embedding => SetCookie::Strip,
-                Kind::Document | Kind::Conversation | Kind::Other => SetCookie::Skip,
+                kind if kind.is_a_models() => SetCookie::Strip,
+                _ => SetCookie::Skip,
             },
             drop_headers: vec![HeaderPattern::prefix("x-ratelimit-")],
             ignore: Vec::new(),
@@ -393,6 +448,7 @@ impl Route {
             vary_by: None,
             mask: Vec::new(),
             batch: None,
+            per_item: false,
             good_ends: Vec::new(),
             usage: UsageSetting::AsAsked,
             usage_on_hit: UsageOnHit::Recorded,
@@ -441,6 +497,7 @@ mod tests {
         let ttls = KindTtls {
             query: second,
             embedding: second * 2,
+            rerank: second * 6,
             document: second * 3,
             conversation: second * 4,
             default: second * 5,

@@ -85,7 +85,7 @@ pub(super) struct Covered {
     pub(super) left_out: Vec<String>,
     #[serde(flatten)]
     pub(super) body: Content,
-    /// The inputs of a request for embeddings, each with its own entry.
+    /// The inputs of a request, where each has an entry of its own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) inputs: Vec<Input>,
     /// The reason for a bypass.
@@ -205,10 +205,8 @@ fn explain_covered(
         _ => Json::parse(body).ok(),
     };
     let divided = json.as_ref().filter(|_| cache_request.batch.is_some());
-    let inputs = divided.and_then(|json| match &route.batch {
-        Some(lists) => Inputs::of_lists(lists, body, json),
-        None => Inputs::of_embeddings(body, json),
-    });
+    let division = route.division(cache_request.dialect);
+    let inputs = divided.zip(division).and_then(|(json, division)| Inputs::find(division, body, json));
     let multipart = key::multipart_form(&parts.headers, body);
     let keyed_body = match (&json, &inputs) {
         (None, _) => multipart.as_deref().map_or(Body::Bytes(body), Body::Parts),

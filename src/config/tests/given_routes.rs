@@ -84,7 +84,7 @@ fn what_is_wrong_with_a_route() {
         ("POST chat", "\"POST chat\": the path `chat` must begin with `/`".to_owned()),
         (
             "POST /chat qery",
-            "\"POST /chat qery\": \"qery\" is none of query, embedding, document, conversation, other; did you mean `query`?"
+            "\"POST /chat qery\": \"qery\" is none of query, embedding, document, conversation, other, rerank; did you mean `query`?"
                 .to_owned(),
         ),
         (

@@ -53,7 +53,8 @@ fn the_table_of_a_route_has_every_key_with_an_example_that_loads() {
         assert!(!row[1].is_empty() && row[2].contains('.'), "{row:?}");
         let example = row[3].trim_matches('`');
         assert!(example.starts_with(&format!("{key} = ")), "{key}: {example}");
-        let required = ["match = \"POST /ask\"", "kind = \"query\""];
+        let kind = if key == "per_item" { "kind = \"rerank\"" } else { "kind = \"query\"" };
+        let required = ["match = \"POST /ask\"", kind];
         let others = required.iter().filter(|line| !line.starts_with(&format!("{key} =")));
         let table: String = others.map(|line| format!("{line}\n")).collect();
         let also = match key {

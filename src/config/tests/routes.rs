@@ -102,14 +102,14 @@ fn what_is_wrong_with_a_key() {
         ),
         (
             "invalidates = [\"querry\"]",
-            "route.invalidates: \"querry\" is none of query, embedding, document, conversation, other; did you mean \
+            "route.invalidates: \"querry\" is none of query, embedding, document, conversation, other, rerank; did you mean \
              `query`?",
         ),
         ("name = \"\"", "route.name: takes a text; found an empty text"),
         (
             "dialect = \"openai\"",
             "route.dialect: \"openai\" is none of openai-chat, openai-completions, openai-responses, anthropic, \
-             ollama-chat, ollama-generate, rag, json, none; did you mean `openai-chat`?",
+             ollama-chat, ollama-generate, rag, tei-embed, tei-embed-sparse, cohere-embed, gemini-embed, gemini-batch-embed, openai-moderations, rerank, tei-rerank, score, json, none; did you mean `openai-chat`?",
         ),
         ("cache = \"no\"", "route.cache: takes true or false; found a text"),
         (
@@ -192,7 +192,7 @@ fn what_a_route_must_have() {
         (
             "[[route]]\nmatch = 1\nkind = \"qery\"",
             "s.toml:3: route.match: takes METHOD PATH, or a list of them; found an integer\n\
-             s.toml:4: route.kind: \"qery\" is none of query, embedding, document, conversation, other; did you mean \
+             s.toml:4: route.kind: \"qery\" is none of query, embedding, document, conversation, other, rerank; did you mean \
              `query`?",
         ),
         (
@@ -334,8 +334,41 @@ fn a_batch_has_two_sides() {
     }
     for kind in ["document", "conversation"] {
         let text = format!("[[route]]\nmatch = \"POST /ask\"\nkind = \"{kind}\"\n{both}");
-        let wanted = "s.toml:5: route.batch: is for the kinds query, embedding and other";
+        let wanted = "s.toml:5: route.batch: is for the kinds query, embedding, rerank and other";
         assert_eq!(faults(&with_upstream(&text)), wanted);
+    }
+}
+
+#[test]
+fn items_are_for_routes_that_rank() {
+    let text = |keys: &str| format!("[[route]]\nmatch = \"POST /rank\"\nper_item = true\n{keys}");
+    for keys in ["", "dialect = \"rerank\"", "dialect = \"tei-rerank\"", "dialect = \"score\""] {
+        let route = config(&text(&format!("kind = \"rerank\"\n{keys}"))).routes.swap_remove(0);
+        assert!(route.per_item && route.may_be_batch(), "{keys}");
+    }
+    let whole = config("[[route]]\nmatch = \"POST /rank\"\nkind = \"rerank\"").routes.swap_remove(0);
+    assert!(!whole.per_item && !whole.may_be_batch());
+    for (keys, wanted) in [
+        ("kind = \"query\"", "is for the kind rerank"),
+        ("kind = \"embedding\"", "is for the kind rerank"),
+        (
+            "kind = \"rerank\"\nmode = \"rfc9111\"",
+            "is not for mode = \"rfc9111\", where a response is stored as it is",
+        ),
+        (
+            "kind = \"rerank\"\nbatch = \"/in\"\nbatch_answer = \"/out\"",
+            "says what `batch` says already; leave one of them out",
+        ),
+        (
+            "kind = \"rerank\"\ndialect = \"json\"",
+            "is for the dialects rerank, tei-rerank and score; leave `dialect` out, or name one of them",
+        ),
+    ] {
+        assert_eq!(
+            faults(&with_upstream(&text(keys))),
+            format!("s.toml:4: route.per_item: {wanted}"),
+            "{keys}"
+        );
     }
 }
 

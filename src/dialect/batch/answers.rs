@@ -1,17 +1,22 @@
 //! The answer to a batch: where it has what belongs to each input, and answers put together from the parts of
 //! several. Vectors are never parsed or converted: their bytes are the upstream's.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::{
     layout::{AnswersError, Item, Layout, List, Replacement},
-    lists,
     measure::Measure,
+    ranking,
     scan::Scan,
-    shape::Shape,
+    shape::{ItemForm, Order, Shape},
 };
 use crate::{
-    dialect::{ask::Ask, usage::Usage},
+    dialect::{
+        ask::{Ask, Ranks},
+        usage::Usage,
+    },
     json::splice::Splicer,
 };
 
@@ -24,6 +29,7 @@ pub(crate) struct Answers {
     text: Bytes,
     /// At least one. All have the same number of elements.
     lists: Vec<List>,
+    order: Order,
     /// Where the answer says what it cost, and what it says there if it cost nothing.
     costs: Vec<Replacement>,
     /// The model that gave it.
@@ -39,11 +45,13 @@ impl Answers {
     /// The answer does not have one element for each input, or its vectors are not all of the same length.
     pub(crate) fn read(shape: &Shape, text: &Bytes, ask: &Ask) -> Result<Self, AnswersError> {
         let answers = Self::find(shape, text, ask.inputs, Measure::parse)?;
-        let has_base64 = |list: &List| matches!(list.measure, Some(Measure::Base64(_)));
-        if !ask.takes_base64 && answers.lists.iter().any(has_base64) {
-            return Err(AnswersError::Unread);
-        }
-        Ok(answers)
+        let forms = shape.places();
+        let is_refused = |list: &List| match forms[list.number].item {
+            ItemForm::Numbers | ItemForm::VectorIn(_) => list.is_base64(),
+            ItemForm::Base64 => !list.is_base64(),
+            _ => !ask.takes_base64 && list.is_base64(),
+        };
+        if answers.lists.iter().any(is_refused) { Err(AnswersError::Unread) } else { Ok(answers) }
     }
 
     /// Reads a stored answer to one input, which was checked before it was stored.
@@ -54,23 +62,38 @@ impl Answers {
         Self::find(shape, text, 1, Measure::parse_known)
     }
 
+    /// Reads the answer to a request that ranks documents, as one answer to all of them.
+    ///
+    /// # Errors
+    /// The answer does not have as many results as were asked for, each of another one of the documents.
+    pub(crate) fn ranked(
+        shape: &Shape,
+        text: &Bytes,
+        ranks: Ranks,
+    ) -> Result<(Option<String>, Option<Usage>), AnswersError> {
+        let Scan { lists, costs, model } = Scan::read(shape, text)?;
+        ranking::check(text, &lists, ranks)?;
+        Ok((model, costs.usage))
+    }
+
     fn find(
         shape: &Shape,
         text: &Bytes,
         inputs: usize,
         measure: fn(&[u8]) -> Option<Measure>,
     ) -> Result<Self, AnswersError> {
-        let Scan { mut lists, costs, model, usage, .. } = match shape {
-            Shape::Vectors => Scan::vectors(text)?,
-            Shape::Lists(places) => lists::read(places, text)?,
-        };
-        if lists.first().is_none_or(|list| list.number > 0) {
-            return Err(AnswersError::Unread);
-        }
+        let Scan { mut lists, costs, model } = Scan::read(shape, text)?;
+        let order = shape.order();
         for list in &mut lists {
             list.check(text, inputs, measure)?;
+            if matches!(order, Order::Score(_)) && !ranking::is_sorted(&list.items) {
+                return Err(AnswersError::Order);
+            }
+            if list.layout == Layout::Objects {
+                list.items = in_order(text, std::mem::take(&mut list.items))?;
+            }
         }
-        Ok(Self { text: text.clone(), lists, costs, model, usage })
+        Ok(Self { text: text.clone(), lists, order, costs: costs.places, model, usage: costs.usage })
     }
 
     /// Whether such an answer can be one to several inputs.
@@ -88,26 +111,32 @@ impl Answers {
 
     /// The answer to a request for the input at this place alone. It cost nothing.
     pub(crate) fn alone(&self, place: usize) -> Bytes {
-        self.put_together(&[(self, place)], &self.costs)
+        self.put_together(&[(self, place)], usize::MAX, &self.costs)
     }
 
-    /// This answer, but with the parts at `places`, in that order. `None` if the answers that these are from are
-    /// not alike.
-    pub(crate) fn with(&self, places: &[(&Self, usize)]) -> Option<Bytes> {
+    /// This answer, but with the parts at `places`, one for each input, and of ranked ones at most `limit`. `None` if the
+    /// answers that these are from are not alike.
+    pub(crate) fn with(&self, places: &[(&Self, usize)], limit: Option<usize>) -> Option<Bytes> {
         let is_own = |(at, (of, place)): (usize, &(&Self, usize))| std::ptr::eq(*of, self) && *place == at;
         let is_whole = |list: &List| {
-            places.len() == list.items.len() && list.items.is_sorted_by_key(|item| item.span.start)
+            let is_in_order = self.is_ranked() || list.items.is_sorted_by_key(|item| item.span.start);
+            places.len() == list.items.len() && is_in_order
         };
-        if places.iter().enumerate().all(is_own) && self.lists.iter().all(is_whole) {
+        if limit.is_none() && places.iter().enumerate().all(is_own) && self.lists.iter().all(is_whole) {
             return Some(self.text.clone());
         }
         let alike = places.iter().all(|(of, _)| self.is_like(of));
-        (alike && (self.is_list() || places.len() == 1)).then(|| self.put_together(places, &[]))
+        let limit = limit.unwrap_or(usize::MAX);
+        (alike && (self.is_list() || places.len() == 1)).then(|| self.put_together(places, limit, &[]))
     }
 
-    /// The text with these parts in place of its own, and with `edits`.
-    fn put_together(&self, places: &[(&Self, usize)], edits: &[Replacement]) -> Bytes {
-        let written: Vec<_> = (0..self.lists.len()).map(|list| self.written(list, places)).collect();
+    const fn is_ranked(&self) -> bool {
+        matches!(self.order, Order::Score(_))
+    }
+
+    /// The text with these parts in place of its own, at most `limit` of them, and with `edits`.
+    fn put_together(&self, places: &[(&Self, usize)], limit: usize, edits: &[Replacement]) -> Bytes {
+        let written: Vec<_> = (0..self.lists.len()).map(|list| self.written(list, places, limit)).collect();
         let mut edits: Vec<_> = edits.iter().map(|(span, bytes)| (span, &bytes[..])).collect();
         edits.extend(self.lists.iter().zip(&written).map(|(list, bytes)| (&list.span, &bytes[..])));
         edits.sort_unstable_by_key(|(span, _)| span.start);
@@ -119,19 +148,23 @@ impl Answers {
         splicer.finish().into()
     }
 
-    /// The parts of one list as an answer of this layout has them.
-    fn written(&self, list: usize, places: &[(&Self, usize)]) -> Vec<u8> {
+    /// The parts of one list as an answer of this layout has them, in its order.
+    fn written(&self, list: usize, places: &[(&Self, usize)], limit: usize) -> Vec<u8> {
         let layout = self.lists[list].layout;
-        let lengths =
-            places.iter().map(|(of, place)| of.lists[list].items[*place].span.len() + ROOM_FOR_INDEX);
+        let order = match self.order {
+            Order::Inputs => (0..places.len()).collect(),
+            Order::Score(ties) => ranking::order(places.iter().map(|place| item(list, place).score), ties),
+        };
+        let lengths = places.iter().map(|place| item(list, place).span.len() + ROOM_FOR_INDEX);
         let mut out = Vec::with_capacity(lengths.sum());
-        for (index, (of, place)) in places.iter().enumerate() {
-            match (layout, index) {
+        for (count, index) in order.into_iter().take(limit).enumerate() {
+            match (layout, count) {
                 (Layout::Single, _) => {}
                 (_, 0) => out.push(b'['),
                 _ => out.push(b','),
             }
-            of.lists[list].write(&of.text, *place, index, &mut out);
+            let (of, place) = places[index];
+            of.lists[list].write(&of.text, place, index, &mut out);
         }
         if layout != Layout::Single {
             out.push(b']');
@@ -140,8 +173,17 @@ impl Answers {
     }
 }
 
+/// What an answer has in one of its lists at this place.
+fn item<'a>(list: usize, (of, place): &(&'a Answers, usize)) -> &'a Item {
+    &of.lists[list].items[*place]
+}
+
 impl List {
-    /// Finds how its vectors are written, and puts the items into the order of the inputs.
+    const fn is_base64(&self) -> bool {
+        matches!(self.measure, Some(Measure::Base64(_)))
+    }
+
+    /// Finds how its vectors are written.
     ///
     /// # Errors
     /// It does not have one item for each input, or the vectors are not alike.
@@ -160,9 +202,6 @@ impl List {
             if self.measure.is_none() || vectors.any(|vector| measure(&text[vector]) != self.measure) {
                 return Err(AnswersError::Unread);
             }
-        }
-        if self.layout == Layout::Objects {
-            self.items = in_order(text, std::mem::take(&mut self.items))?;
         }
         Ok(())
     }
@@ -197,9 +236,8 @@ fn in_order(text: &[u8], items: Vec<Item>) -> Result<Vec<Item>, AnswersError> {
             }
             continue;
         };
-        let index = std::str::from_utf8(&text[span.clone()]).ok().and_then(|index| index.parse().ok());
         let place: &mut Option<Item> =
-            index.and_then(|index: usize| ordered.get_mut(index)).ok_or(AnswersError::Order)?;
+            number(text, span).and_then(|index| ordered.get_mut(index)).ok_or(AnswersError::Order)?;
         if place.replace(item).is_some() {
             return Err(AnswersError::Order);
         }
@@ -209,4 +247,9 @@ fn in_order(text: &[u8], items: Vec<Item>) -> Result<Vec<Item>, AnswersError> {
     }
     // There are as many places as items, and no place is taken twice.
     Ok(ordered.into_iter().flatten().collect())
+}
+
+/// The whole number that is written there.
+pub(super) fn number(text: &[u8], span: &Range<usize>) -> Option<usize> {
+    std::str::from_utf8(&text[span.clone()]).ok()?.parse().ok()
 }

@@ -19,19 +19,19 @@ pub(crate) enum AnswersError {
     /// The answer has another number of elements: this one.
     #[error("{0} elements")]
     Count(usize),
-    /// The numbers of the vectors are not those of the inputs, each once.
-    #[error("vectors whose `index` does not tell which input each is for")]
+    /// The numbers of the elements are not those of the inputs, each once, or their scores are not sorted.
+    #[error("elements whose `index` does not tell which input each is for")]
     Order,
 }
 
 /// How an answer writes a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// Objects with an `index` and an `embedding` (OpenAI's `data`).
+    /// Objects with an `index` (OpenAI's `data`, and what rerankers say).
     Objects,
     /// Elements in the order of the inputs (Ollama's `embeddings`, and what a route names).
     Plain,
-    /// A single vector (`embedding` of Ollama's older interface).
+    /// A single element (`embedding` of Ollama's older interface).
     Single,
 }
 
@@ -43,6 +43,15 @@ pub(super) struct Item {
     pub(super) index: Option<Range<usize>>,
     /// Its vector, if it has one.
     pub(super) vector: Option<Range<usize>>,
+    /// Its score, if it has one: a finite number.
+    pub(super) score: Option<f64>,
+}
+
+impl Item {
+    /// An item of which nothing but its place is known.
+    pub(super) const fn at(span: Range<usize>) -> Self {
+        Self { span, index: None, vector: None, score: None }
+    }
 }
 
 /// A list with an element for each input.
@@ -51,7 +60,7 @@ pub(super) struct List {
     /// Which of the shape's lists it is.
     pub(super) number: usize,
     pub(super) layout: Layout,
-    /// Where it is, with its brackets, or the one vector.
+    /// Where it is, with its brackets, or the one element.
     pub(super) span: Range<usize>,
     /// In the order of the inputs.
     pub(super) items: Vec<Item>,

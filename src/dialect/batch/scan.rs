@@ -1,136 +1,166 @@
-//! Walks over an answer with vectors, and notes where they are and what the answer cost.
+//! Walks over an answer, and notes where the lists of its shape are and what it cost.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::layout::{AnswersError, Item, Layout, List, Replacement};
-use crate::{
-    dialect::usage::{Usage, read_usage, zeroed},
-    json::{Json, JsonError, Parser},
+use super::{
+    costs::Costs,
+    items,
+    layout::{AnswersError, Item, Layout, List},
+    shape::{Place, Role, Shape},
 };
-
-/// Members beside `usage` that say what an answer cost (Ollama).
-const COSTS: [&str; 3] = ["total_duration", "load_duration", PROMPT_COUNT];
-const PROMPT_COUNT: &str = "prompt_eval_count";
+use crate::json::{Json, JsonError, Parser};
 
 /// What an answer has.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    /// Its lists, the elements in the order of the text.
+    /// Its lists, in the order of the shape, the elements in the order of the text.
     pub(super) lists: Vec<List>,
-    /// Where it says what it cost, and what it says there if it cost nothing.
-    pub(super) costs: Vec<Replacement>,
+    pub(super) costs: Costs,
     pub(super) model: Option<String>,
-    pub(super) usage: Option<Usage>,
+}
+
+/// The rest of the way to a place, and which place that is.
+type Trail<'a> = (usize, &'a [&'a str]);
+
+impl Scan {
+    /// Finds the lists of the shape.
+    ///
+    /// # Errors
+    /// The answer reports an error, or does not have them.
+    pub(super) fn read(shape: &Shape, text: &Bytes) -> Result<Self, AnswersError> {
+        let places = shape.places();
+        let trails: Vec<_> = places.iter().map(|place| &place.at[..]).enumerate().collect();
+        let mut walk = Walk { text, shape, places: &places, scan: Self::default(), has_error: false };
+        let walked = Parser::over(text, |parser| walk.top(parser, &trails));
+        walked.map_err(|_| AnswersError::Unread)?;
+        if walk.has_error {
+            return Err(AnswersError::Error);
+        }
+        let mut scan = walk.scan;
+        scan.lists.sort_unstable_by_key(|list| list.number);
+        let parts = scan.lists.iter().filter(|list| places[list.number].role.is_asked_for()).count();
+        let is_whole = if shape.is_side_by_side() { parts > 0 } else { parts == 1 };
+        if is_whole { Ok(scan) } else { Err(AnswersError::Unread) }
+    }
+}
+
+impl Role {
+    /// Whether such a list has what was asked for.
+    const fn is_asked_for(self) -> bool {
+        matches!(self, Self::Part | Self::Single)
+    }
+}
+
+struct Walk<'t> {
+    text: &'t [u8],
+    shape: &'t Shape,
+    places: &'t [Place<'t>],
+    scan: Scan,
     has_error: bool,
 }
 
-impl Scan {
-    /// Finds the vectors.
-    pub(super) fn vectors(text: &Bytes) -> Result<Self, AnswersError> {
-        let mut scan = Self::default();
-        Parser::over(text, |parser| parser.members(|parser, name| scan.member(text, parser, &name)))
-            .map_err(|_| AnswersError::Unread)?;
-        scan.accepted()
-    }
-
-    /// # Errors
-    /// The answer reports an error.
-    pub(super) fn accepted(self) -> Result<Self, AnswersError> {
-        if self.has_error { Err(AnswersError::Error) } else { Ok(self) }
-    }
-
-    fn member(&mut self, text: &[u8], parser: &mut Parser<'_>, name: &str) -> Result<(), JsonError> {
-        let is_list = parser.next_token() == Some(b'[');
-        let mut items = Vec::new();
-        match name {
-            "data" if is_list => {
-                let span = parser.elements(|parser| object(parser).map(|item| items.push(item)))?;
-                self.place_at(Layout::Objects, span, items)
-            }
-            "embeddings" if is_list => {
-                let span = parser.elements(|parser| plain(parser).map(|item| items.push(item)))?;
-                self.place_at(Layout::Plain, span, items)
-            }
-            "embedding" => {
-                let item = plain(parser)?;
-                self.place_at(Layout::Single, item.span.clone(), vec![item])
-            }
-            _ => {
-                let span = parser.skip()?;
-                self.other(name, &text[span.clone()], span)
-            }
+impl Walk<'_> {
+    /// Reads the document.
+    fn top(&mut self, parser: &mut Parser<'_>, trails: &[Trail<'_>]) -> Result<(), JsonError> {
+        if let Some(number) = here(trails)
+            && parser.next_token() != Some(b'{')
+        {
+            return self.place(parser, number);
         }
+        parser.members(|parser, name| match below(trails, &name)[..] {
+            [] => {
+                let span = parser.skip()?;
+                self.other(&name, span)
+            }
+            ref deeper => self.value(parser, &name, deeper),
+        })?;
+        Ok(())
     }
 
-    /// An answer has its vectors in one place.
-    fn place_at(&mut self, layout: Layout, span: Range<usize>, items: Vec<Item>) -> Result<(), JsonError> {
-        if !self.lists.is_empty() {
+    /// Reads a value that has lists in it, or is one.
+    fn value(&mut self, parser: &mut Parser<'_>, name: &str, trails: &[Trail<'_>]) -> Result<(), JsonError> {
+        if let Some(number) = here(trails) {
+            return self.place(parser, number);
+        }
+        if parser.next_token() != Some(b'{') {
+            let span = parser.skip()?;
+            return self.other(name, span);
+        }
+        parser.members(|parser, name| match below(trails, &name)[..] {
+            [] if self.shape.is_open() || parser.next_token() == Some(b'n') => parser.skip().map(drop),
+            // A list of unknown meaning might belong to single inputs.
+            [] => Err(JsonError::Syntax(parser.skip()?.start)),
+            ref deeper => self.value(parser, &name, deeper),
+        })?;
+        Ok(())
+    }
+
+    /// Reads what is in the place of a list.
+    fn place(&mut self, parser: &mut Parser<'_>, number: usize) -> Result<(), JsonError> {
+        let Place { item, role, .. } = self.places[number];
+        match (parser.next_token(), role) {
+            (Some(b'n'), Role::Part | Role::Beside | Role::Echo) => return parser.skip().map(drop),
+            // `data` of another meaning; its absence shows.
+            (Some(other), Role::Part) if other != b'[' && !self.shape.is_open() => {
+                return parser.skip().map(drop);
+            }
+            (_, Role::Single) => {
+                let item = items::read(item, self.text, parser)?;
+                return self.add(List {
+                    number,
+                    layout: Layout::Single,
+                    span: item.span.clone(),
+                    items: vec![item],
+                    measure: None,
+                });
+            }
+            _ => {}
+        }
+        let mut found: Vec<Item> = Vec::new();
+        let span = parser.elements(|parser| {
+            found.push(items::read(item, self.text, parser)?);
+            Ok(())
+        })?;
+        if role == Role::Echo && found.is_empty() {
+            return Ok(());
+        }
+        let layout = if item.is_numbered() { Layout::Objects } else { Layout::Plain };
+        self.add(List { number, layout, span, items: found, measure: None })
+    }
+
+    /// An answer has each list in one place.
+    fn add(&mut self, list: List) -> Result<(), JsonError> {
+        if self.scan.lists.iter().any(|known| known.number == list.number) {
             return Err(JsonError::RepeatedMember);
         }
-        self.lists.push(List { number: 0, layout, span, items, measure: None });
+        self.scan.lists.push(list);
         Ok(())
     }
 
     /// Reads a member of the answer that has nothing for single inputs.
-    pub(super) fn other(&mut self, name: &str, text: &[u8], span: Range<usize>) -> Result<(), JsonError> {
+    fn other(&mut self, name: &str, span: Range<usize>) -> Result<(), JsonError> {
+        let text = &self.text[span.clone()];
         match name {
             "error" => self.has_error |= !matches!(text, b"null" | b"false"),
-            "model" => self.model = Json::parse(text)?.as_str().map(str::to_owned),
-            "usage" => {
-                let usage = Json::parse(text)?;
-                self.usage = read_usage(&Json::object([("usage", usage.clone())]));
-                self.cost(usage, span);
-            }
-            _ if COSTS.contains(&name) => {
-                let cost = Json::parse(text)?;
-                if name == PROMPT_COUNT {
-                    self.usage = cost.as_u64().map(usage_of_prompt);
-                }
-                self.cost(cost, span);
-            }
-            _ => {}
+            "model" => self.scan.model = Json::parse(text)?.as_str().map(str::to_owned),
+            _ => self.scan.costs.read(self.shape.costs(), name, text, span)?,
         }
         Ok(())
     }
-
-    fn cost(&mut self, cost: Json<'_>, span: Range<usize>) {
-        let mut free = Vec::new();
-        zeroed(cost).write(&mut free);
-        self.costs.push((span, free));
-    }
 }
 
-/// The usage where only the tokens of the inputs are counted.
-fn usage_of_prompt(count: u64) -> Usage {
-    Usage { prompt: Some(count), total: Some(count), ..Usage::default() }
+/// The place that the trails have reached.
+fn here(trails: &[Trail<'_>]) -> Option<usize> {
+    trails.iter().find(|(_, rest)| rest.is_empty()).map(|(number, _)| *number)
 }
 
-/// A vector without an object around it.
-fn plain(parser: &mut Parser<'_>) -> Result<Item, JsonError> {
-    let span = parser.skip()?;
-    Ok(Item { vector: Some(span.clone()), span, index: None })
-}
-
-/// An object with a vector and its number.
-fn object(parser: &mut Parser<'_>) -> Result<Item, JsonError> {
-    let mut index = None;
-    let mut vector = None;
-    let span = parser.members(|parser, name| {
-        let value = parser.skip()?;
-        let known = match &*name {
-            "index" => &mut index,
-            "embedding" => &mut vector,
-            _ => return Ok(()),
-        };
-        match known.replace(value) {
-            None => Ok(()),
-            Some(_) => Err(JsonError::RepeatedMember),
-        }
-    })?;
-    if vector.is_none() {
-        return Err(JsonError::Syntax(span.start));
-    }
-    Ok(Item { span, index, vector })
+/// The trails that go on with the member `name`, behind it.
+fn below<'a>(trails: &[Trail<'a>], name: &str) -> Vec<Trail<'a>> {
+    let go_on = |(number, rest): &Trail<'a>| match rest.split_first()? {
+        (own, rest) if *own == name => Some((*number, rest)),
+        _ => None,
+    };
+    trails.iter().filter_map(go_on).collect()
 }

@@ -12,7 +12,7 @@ use http_body::Body;
 use tokio::time::timeout_at;
 
 use crate::{
-    cache::{entry::Entry, invalidation::Version, policy::Lifetime, rfc9111::Times, route::kind::Kind},
+    cache::{entry::Entry, invalidation::Version, policy::Lifetime, rfc9111::Times},
     dialect::Answer,
     proxy::{
         body::RequestBody,
@@ -275,7 +275,7 @@ impl Fill {
         let context = &self.plan.context;
         let model = answer.model.clone().or_else(|| context.cache_request.model.clone());
         let call = ModelCall::made(context, model, answer.usage);
-        if matches!(context.route.kind, Kind::Query | Kind::Embedding) {
+        if context.route.kind.is_a_models() {
             context.exchange.log_llm_call(&call, took, false);
         }
         Some(call)

@@ -16,6 +16,7 @@ use crate::{
         lookup::judge,
         plan::FillPlan,
     },
+    request::batch::Batch,
 };
 
 /// How a stored answer may be used.
@@ -112,26 +113,28 @@ impl Stored {
         parts.filter(|part| part.of_use == Use::Fresh)
     }
 
-    /// The answer to `order` from the store alone, fresh or not; `None` if an input is missing.
-    pub(crate) fn answer(&self, order: &[usize]) -> Option<Found> {
+    /// The answer to `order` from the store alone, fresh or not, with at most `limit` results; `None` if an input is
+    /// missing.
+    pub(crate) fn answer(&self, order: &[usize], limit: Option<usize>) -> Option<Found> {
         let parts: Vec<_> = order.iter().map(|number| self.parts[*number].as_ref()).collect::<Option<_>>()?;
         let places: Vec<_> = parts.iter().map(|part| (&part.answer, 0)).collect();
-        let body = parts.first()?.answer.with(&places)?;
+        let body = parts.first()?.answer.with(&places, limit)?;
         let mut found = sum(&parts, body)?;
         found.report.key = found.report.key.filter(|_| self.parts.len() == 1);
         found.report.inputs = (order.len() > 1).then_some((order.len(), order.len()));
         Some(found)
     }
 
-    /// The answer to `order`, with the upstream's answers for the `lacking` inputs; `None` if the two are of different
+    /// The answer to `batch`, with the upstream's answers for the `lacking` inputs; `None` if the two are of different
     /// kinds.
-    pub(crate) fn completed(&self, order: &[usize], lacking: &[usize], told: &Answers) -> Option<Bytes> {
+    pub(crate) fn completed(&self, batch: &Batch, lacking: &[usize], told: &Answers) -> Option<Bytes> {
         let mut places: Vec<_> =
             self.parts.iter().map(|part| part.as_ref().map(|part| (&part.answer, 0))).collect();
         for (place, number) in lacking.iter().enumerate() {
             places[*number] = Some((told, place));
         }
-        told.with(&order.iter().map(|number| places[*number]).collect::<Option<Vec<_>>>()?)
+        let places: Vec<_> = batch.order().iter().map(|number| places[*number]).collect::<Option<_>>()?;
+        told.with(&places, batch.limit())
     }
 
     /// A summary of the fresh inputs of `order`; `None` if no input is fresh.
@@ -166,5 +169,5 @@ pub(crate) async fn stored_meanwhile(plan: &FillPlan) -> Option<Found> {
     let wanted = plan.wanted.as_ref().filter(|wanted| wanted.keys().len() > 1)?;
     let stored = Stored::look(plan, wanted.shape(), wanted.keys(), wanted.keys().len()).await;
     let order: Vec<_> = (0..wanted.keys().len()).collect();
-    if stored.lacking().is_empty() { stored.answer(&order) } else { None }
+    if stored.lacking().is_empty() { stored.answer(&order, None) } else { None }
 }

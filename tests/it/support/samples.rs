@@ -148,7 +148,7 @@ pub(crate) fn ollama_lines() -> Vec<String> {
 /// The answer of a hit: one with vectors reports a usage of zero.
 pub(crate) fn on_a_hit(answer: &Value) -> Value {
     let mut answer = answer.clone();
-    if answer["data"].is_array() {
+    if answer["data"].is_array() && answer["usage"].is_object() {
         answer["usage"] = json!({"prompt_tokens": 0, "total_tokens": 0});
     }
     answer
@@ -218,5 +218,56 @@ pub(crate) fn cases() -> Vec<Case> {
             json!({"model": "e", "prompt": "Who?"}),
             json!({"embedding": [0.1, 0.2]}),
         ),
+    ]
+    .into_iter()
+    .chain(item_cases())
+    .collect()
+}
+
+/// Those of APIs whose requests have several inputs, but for OpenAI's and Ollama's.
+fn item_cases() -> Vec<Case> {
+    let case = |target, kind, question, answer| Case { target, kind, question, answer };
+    let content = json!({"parts": [{"text": "Who?"}]});
+    let ranking = json!({"model": "r", "query": "Who?", "documents": ["Redis.", "A river."], "top_n": 1});
+    let ranked = json!({"id": "1", "results": [{"index": 0, "relevance_score": 0.9}]});
+    let scored = json!({"data": [{"index": 0, "object": "score", "score": 0.9}]});
+    let one = json!({"embedding": {"values": [0.1, 0.2]}});
+    let batch = json!({"embeddings": [{"values": [0.1, 0.2]}]});
+    vec![
+        case("/embed", "embedding", json!({"inputs": "Who?"}), json!([[0.1, 0.2]])),
+        case("/embed_sparse", "embedding", json!({"inputs": "Who?"}), json!([[{"index": 7, "value": 0.5}]])),
+        case(
+            "/v2/embed",
+            "embedding",
+            json!({"model": "e", "input_type": "search_query", "texts": ["Who?"]}),
+            json!({"id": "1", "embeddings": {"float": [[0.1, 0.2]]}, "texts": ["Who?"]}),
+        ),
+        case("/v1/models/e:embedContent", "embedding", json!({"content": content}), one.clone()),
+        case("/v1beta/models/e:embedContent", "embedding", json!({"content": content}), one),
+        case(
+            "/v1/models/e:batchEmbedContents",
+            "embedding",
+            json!({"requests": [{"content": content}]}),
+            batch.clone(),
+        ),
+        case(
+            "/v1beta/models/e:batchEmbedContents",
+            "embedding",
+            json!({"requests": [{"content": content}]}),
+            batch,
+        ),
+        case(
+            "/v1/moderations",
+            "query",
+            json!({"input": "Who?"}),
+            json!({"id": "modr-1", "model": "m", "results": [{"flagged": false}]}),
+        ),
+        case("/rerank", "rerank", ranking.clone(), ranked.clone()),
+        case("/reranking", "rerank", ranking.clone(), ranked.clone()),
+        case("/v1/rerank", "rerank", ranking.clone(), ranked.clone()),
+        case("/v1/reranking", "rerank", ranking.clone(), ranked.clone()),
+        case("/v2/rerank", "rerank", ranking, ranked),
+        case("/score", "rerank", json!({"text_1": "Who?", "text_2": "Redis."}), scored.clone()),
+        case("/v1/score", "rerank", json!({"queries": "Who?", "documents": ["Redis."]}), scored),
     ]
 }

@@ -1,3 +1,5 @@
+mod apis;
+
 use bytes::Bytes;
 use proptest::{prelude::*, sample::SizeRange};
 
@@ -5,11 +7,16 @@ use super::*;
 use crate::{dialect::Ask, json::pointer::Pointer};
 
 fn inputs(body: &str) -> Option<Inputs> {
-    Inputs::of_embeddings(body.as_bytes(), &Json::parse(body.as_bytes()).expect("JSON"))
+    inputs_of(&EMBEDDING, body)
+}
+
+fn inputs_of(api: &'static BatchApi, body: &str) -> Option<Inputs> {
+    let json = Json::parse(body.as_bytes()).expect("JSON");
+    Inputs::find(Division::Api(api), body.as_bytes(), &json)
 }
 
 fn vectors(text: &Bytes, inputs: usize, takes_base64: bool) -> Result<Answers, AnswersError> {
-    Answers::read(&Shape::Vectors, text, &Ask { inputs, takes_base64, ..Ask::default() })
+    Answers::read(&Shape::Api(&EMBEDDING), text, &Ask { inputs, takes_base64, ..Ask::default() })
 }
 
 fn text(bytes: &Bytes) -> String {
@@ -214,9 +221,9 @@ fn answers_of_several_kinds_are_not_put_together() {
     let read = |text: &'static str, count| vectors(&Bytes::from(text), count, true).expect("vectors");
     let openai = read(r#"{"data":[{"index":0,"embedding":[0]}]}"#, 1);
     let (plain, single) = (read(r#"{"embeddings":[[0]]}"#, 1), read(r#"{"embedding":[0]}"#, 1));
-    assert_eq!(openai.with(&[(&openai, 0), (&plain, 0)]), None);
-    assert_eq!(plain.with(&[(&plain, 0), (&single, 0)]), None);
-    assert_eq!(single.with(&[(&single, 0), (&single, 0)]), None);
+    assert_eq!(openai.with(&[(&openai, 0), (&plain, 0)], None), None);
+    assert_eq!(plain.with(&[(&plain, 0), (&single, 0)], None), None);
+    assert_eq!(single.with(&[(&single, 0), (&single, 0)], None), None);
 }
 
 /// One way in which a service writes its answers.
@@ -274,7 +281,7 @@ proptest! {
         let vectors = vectors(&answer, seeds.len(), true).expect("a vector for each");
         let own: Vec<_> = (0..seeds.len()).map(|at| (&vectors, at)).collect();
         let sorted: Vec<_> = (0..seeds.len()).map(|at| style.item(at, seeds[at])).collect();
-        prop_assert_eq!(text(&vectors.with(&own).expect("alike")), style.answer(&sorted));
+        prop_assert_eq!(text(&vectors.with(&own, None).expect("alike")), style.answer(&sorted));
         for (at, seed) in seeds.iter().enumerate() {
             prop_assert_eq!(text(&vectors.alone(at)), style.answer(&[style.item(0, *seed)]));
         }
@@ -300,7 +307,7 @@ proptest! {
         }).collect();
         let places: Vec<_> = picked.iter().map(|(of, at, _)| (*of, *at)).collect();
         let expected: Vec<_> = picked.iter().enumerate().map(|(at, (_, _, seed))| style.item(at, *seed)).collect();
-        prop_assert_eq!(text(&first.with(&places).expect("alike")), style.answer(&expected));
+        prop_assert_eq!(text(&first.with(&places, None).expect("alike")), style.answer(&expected));
     }
 
     /// The request for some inputs asks for those, in that order, and for all else as before.
@@ -328,7 +335,7 @@ proptest! {
     ) {
         if let Ok(vectors) = vectors(&Bytes::from(bytes), count, true) {
             let all: Vec<_> = (0..count).map(|at| (&vectors, at)).collect();
-            vectors.with(&all);
+            vectors.with(&all, None);
             (0..count).for_each(|at| drop(vectors.alone(at)));
         }
     }
@@ -346,7 +353,8 @@ fn lists(request: &str, answers: &[&str]) -> BatchLists {
 fn a_route_says_where_the_inputs_are() {
     let found = |body: &str, place: &str| {
         let json = Json::parse(body.as_bytes()).expect("JSON");
-        let inputs = Inputs::of_lists(&lists(place, &["/o"]), body.as_bytes(), &json)?;
+        let lists = lists(place, &["/o"]);
+        let inputs = Inputs::find(Division::Lists(&lists), body.as_bytes(), &json)?;
         assert_eq!(inputs.values(&json).len(), inputs.count());
         Some(text(&inputs.request(&Bytes::from(body.to_owned()), &[inputs.count() - 1, 0])))
     };
@@ -366,7 +374,7 @@ fn a_route_says_where_the_inputs_are() {
 }
 
 fn cut(places: &[&str], answer: &str, inputs: usize) -> Result<Answers, AnswersError> {
-    let shape = Shape::new(Some(&lists("/i", places)));
+    let shape = Shape::of_lists(&lists("/i", places));
     Answers::read(&shape, &Bytes::from(answer.to_owned()), &Ask { inputs, ..Ask::default() })
 }
 
@@ -404,13 +412,13 @@ fn lists_are_cut_and_put_together_alike() {
     assert_eq!(alone(0), r#"{"m":{"ids":[1],"n":0.50},"o" : ["a"],"usage":{"total_tokens":0}}"#);
     assert_eq!(alone(1), r#"{"m":{"ids":[2],"n":0.50},"o" : ["b"],"usage":{"total_tokens":0}}"#);
     let other = cut(&places, r#"{"o":["c"],"m":{"ids":[3]}}"#, 1).expect("one");
-    let together = other.with(&[(&all, 1), (&other, 0), (&all, 0), (&all, 1)]).expect("alike");
+    let together = other.with(&[(&all, 1), (&other, 0), (&all, 0), (&all, 1)], None).expect("alike");
     assert_eq!(text(&together), r#"{"o":["b","c","a","b"],"m":{"ids":[2,3,1,2]}}"#);
     let without_ids = cut(&places, r#"{"o":["d"]}"#, 1).expect("one");
-    assert_eq!(without_ids.with(&[(&all, 0), (&without_ids, 0)]), None, "its lists are others");
+    assert_eq!(without_ids.with(&[(&all, 0), (&without_ids, 0)], None), None, "its lists are others");
     let whole = cut(&[""], "[[1],[2]]", 2).expect("two");
     assert_eq!(text(&whole.alone(1)), "[[2]]");
-    assert_eq!(text(&whole.with(&[(&whole, 1), (&whole, 1)]).expect("alike")), "[[2],[2]]");
+    assert_eq!(text(&whole.with(&[(&whole, 1), (&whole, 1)], None).expect("alike")), "[[2],[2]]");
 }
 
 proptest! {
@@ -426,13 +434,13 @@ proptest! {
         };
         let all: Vec<_> = elements.iter().map(String::as_str).collect();
         let whole = cut(&["/o", "/m/ids"], &answer(&all), all.len()).expect("an element for each");
-        let shape = Shape::new(Some(&lists("/i", &["/o", "/m/ids"])));
+        let shape = Shape::of_lists(&lists("/i", &["/o", "/m/ids"]));
         let stored: Vec<_> =
             (0..all.len()).map(|at| Answers::stored(&shape, &whole.alone(at)).expect("one")).collect();
         let picked: Vec<_> = picks.iter().map(|pick| pick.index(all.len())).collect();
         let places: Vec<_> = picked.iter().map(|at| (&stored[*at], 0)).collect();
         let expected: Vec<_> = picked.iter().map(|at| all[*at]).collect();
-        prop_assert_eq!(text(&stored[0].with(&places).expect("alike")), answer(&expected));
+        prop_assert_eq!(text(&stored[0].with(&places, None).expect("alike")), answer(&expected));
     }
 
     #[test]
@@ -442,7 +450,7 @@ proptest! {
     ) {
         if let Ok(answers) = cut(&["/o", "/m/o"], &bytes, count) {
             let all: Vec<_> = (0..count).map(|at| (&answers, at)).collect();
-            answers.with(&all);
+            answers.with(&all, None);
             (0..count).for_each(|at| drop(answers.alone(at)));
         }
     }
