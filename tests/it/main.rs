@@ -15,6 +15,7 @@ mod conversion;
 mod embeddings;
 mod http;
 mod invalidation;
+mod items;
 mod operations;
 mod repository;
 mod resilience;
