@@ -96,7 +96,10 @@ pub(super) struct Guess {
 pub(super) fn guess(operation: &Operation) -> Option<Guess> {
     match operation.method.as_str() {
         "GET" => view(operation).or_else(|| search(operation)),
-        "POST" => embedding(operation).or_else(|| change(operation)).or_else(|| question(operation)),
+        "POST" => embedding(operation)
+            .or_else(|| ranking(operation))
+            .or_else(|| change(operation))
+            .or_else(|| question(operation)),
         _ => change(operation),
     }
 }
@@ -158,14 +161,33 @@ fn search(operation: &Operation) -> Option<Guess> {
 fn embedding(operation: &Operation) -> Option<Guess> {
     words(&operation.path).find(|word| word.starts_with("embed"))?;
     let names = |name: &str| operation.members.iter().any(|member| member.name == name);
-    let guess = if names("input") && names("model") {
-        route(operation, "embedding", "embeddings as OpenAI and Ollama have them".to_owned(), true)
+    let of_known_api = [
+        (["input", "model"], "embeddings as OpenAI and Ollama have them"),
+        (["texts", "input_type"], "embeddings as Cohere has them"),
+        (["inputs", "truncate"], "embeddings as Text Embeddings Inference has them"),
+    ];
+    let known = of_known_api.into_iter().find(|(members, _)| members.iter().all(|name| names(name)));
+    let guess = if let Some((_, why)) = known {
+        route(operation, "embedding", why.to_owned(), true)
     } else {
         let why = "embeddings in a shape of their own: whole requests are stored, not each text".to_owned();
         let mut guess = route(operation, "query", why, takes_json(operation));
         guess.keys.extend([("dialect", quoted("json")), ("ttl", quoted("24h"))]);
         guess
     };
+    Some(guess)
+}
+
+/// Documents that are ranked.
+fn ranking(operation: &Operation) -> Option<Guess> {
+    words(&operation.path).find(|word| word.starts_with("rerank"))?;
+    let names = |name: &str| operation.members.iter().any(|member| member.name == name);
+    if !names("query") || !(names("documents") || names("texts")) {
+        return None;
+    }
+    let why = "documents ranked as Cohere, or Text Embeddings Inference, does it".to_owned();
+    let mut guess = route(operation, "rerank", why, true);
+    guess.hints.push("If the model scores each document by itself: per_item = true".to_owned());
     Some(guess)
 }
 
@@ -294,6 +316,11 @@ mod tests {
             ("POST /orders", &["item"], None),
             ("POST /embed", &["texts[]"], Some(("query", true))),
             ("POST /v3/embeddings", &["input", "model"], Some(("embedding", true))),
+            ("POST /embed", &["inputs", "truncate"], Some(("embedding", true))),
+            ("POST /v9/embed", &["model", "input_type", "texts[]"], Some(("embedding", true))),
+            ("POST /rerank", &["query", "texts[]"], Some(("rerank", true))),
+            ("POST /models/rerank", &["query", "documents[]", "top_n"], Some(("rerank", true))),
+            ("POST /rerank", &["query"], Some(("query", false))),
             ("POST /documents", &["text"], Some(("other", true))),
             ("POST /documents/search", &["query"], Some(("query", true))),
             ("DELETE /files/{id}", &[], Some(("other", true))),
