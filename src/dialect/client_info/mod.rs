@@ -158,13 +158,7 @@ impl Dialect {
             Self::OpenAiChat => (&CHAT, &[]),
             Self::OpenAiResponses => (&RESPONSES, &RESPONSES_HEADERS),
             Self::Anthropic => (&ANTHROPIC, &ANTHROPIC_HEADERS),
-            Self::OpenAiCompletions
-            | Self::OllamaChat
-            | Self::OllamaGenerate
-            | Self::Rag
-            | Self::Embedding
-            | Self::Json
-            | Self::None => (&[], &[]),
+            _ => (&[], &[]),
         }
     }
 
