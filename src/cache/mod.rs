@@ -5,6 +5,7 @@
 pub(crate) mod encryption;
 pub(crate) mod entry;
 pub(crate) mod hash_table;
+pub(crate) mod identity;
 pub(crate) mod insight;
 pub(crate) mod invalidation;
 pub(crate) mod key;

@@ -36,6 +36,14 @@ impl Pointer {
         collect(&self.tokens, document, found);
     }
 
+    /// The value that the pointer leads to through objects alone.
+    pub(crate) fn member<'j, 't>(&self, document: &'j Json<'t>) -> Option<&'j Json<'t>> {
+        self.tokens.iter().try_fold(document, |json, token| match token {
+            Token::Name(name) => json.get(name),
+            Token::Any => None,
+        })
+    }
+
     /// Whether every step is a name, so that it leads to one value.
     pub(crate) fn is_of_names(&self) -> bool {
         self.tokens.iter().all(|token| matches!(token, Token::Name(_)))
