@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
 
 use crate::{
-    proxy::{Proxy, response::body::ResponseBody, state::Live},
-    telemetry::metrics::{self, Format, Gauges},
+    proxy::{Proxy, jwks::JwksStatus, response::body::ResponseBody, state::Live},
+    telemetry::metrics::{self, Format, Gauges, JwksGauges},
 };
 
 /// The page, in the format that `headers` accept.
@@ -24,6 +24,7 @@ pub(super) async fn page(proxy: &Proxy, live: &Live, headers: &HeaderMap) -> Res
         upstream_requests: live.upstream.under_way(&live.config.limits),
         log_dropped: proxy.health.log_dropped(),
         spans: shared.traces.counts(),
+        jwks: live.jwks.as_ref().map(|jwks| jwks.status()).map(jwks_gauges),
         by_model: !live.config.counted_models.is_empty(),
     };
     let format = Format::accepted(headers);
@@ -33,4 +34,8 @@ pub(super) async fn page(proxy: &Proxy, live: &Live, headers: &HeaderMap) -> Res
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+fn jwks_gauges(JwksStatus { keys, loaded, failed, .. }: JwksStatus) -> JwksGauges {
+    JwksGauges { keys: keys as u64, loaded, failed }
 }

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, num::NonZeroUsize};
 
 use thiserror::Error;
 
-use crate::{config::ListenAddress, store::OpenError};
+use crate::{config::ListenAddress, proxy::state::LiveError, store::OpenError};
 
 /// Why a start or a reload failed: one line that says what to change.
 #[derive(Debug, Error)]
@@ -43,6 +43,9 @@ pub enum StartError {
     /// TLS to the upstream cannot begin: the text says which file is of no use, and why.
     #[error("{0}")]
     UpstreamTls(String),
+    /// The keys of tokens cannot be looked after: the text says which file is of no use, and why.
+    #[error("{0}")]
+    Jwks(String),
     /// Traces cannot be exported.
     #[error("otel.endpoint (OTEL_EXPORTER_OTLP_ENDPOINT) cannot be used: {0}")]
     Traces(String),
@@ -74,6 +77,15 @@ pub enum StartError {
          keep admin.token (ADMIN_TOKEN) until then"
     )]
     Exposed(SocketAddr),
+}
+
+impl From<LiveError> for StartError {
+    fn from(error: LiveError) -> Self {
+        match error {
+            LiveError::UpstreamTls(error) => Self::UpstreamTls(error.to_string()),
+            LiveError::Jwks(error) => Self::Jwks(error.to_string()),
+        }
+    }
 }
 
 fn listen_failure(address: &ListenAddress, setting: &str, is_shared: bool, source: &io::Error) -> String {

@@ -42,6 +42,7 @@ use crate::{
         health::Health,
         insight::Insight,
         invalidate::settling::Settling,
+        jwks::JwksSlot,
         not_stored::NotStored,
         passthrough::preset_hint::PresetHint,
         reload::Reloads,
@@ -119,6 +120,7 @@ impl App {
             traces,
             watch: Arc::default(),
             accepted_credentials: AcceptedCredentials::default(),
+            jwks: JwksSlot::default(),
             cors: Cors::default(),
             in_flight: Arc::default(),
             hop: Hop::random(),
@@ -132,8 +134,7 @@ impl App {
         let permits = Arc::new(Semaphore::new(config.limits.max_upstream_requests));
         let shared = Arc::new(shared);
         count_in(&shared.stats, &config.prices)?;
-        let live = Live::new(config, Arc::clone(&shared), Arc::clone(&permits))
-            .map_err(|error| StartError::UpstreamTls(error.to_string()))?;
+        let live = Live::new(config, Arc::clone(&shared), Arc::clone(&permits))?;
         let proxy = Proxy { shared, live: ArcSwap::from_pointee(live), health: Health::new(log) };
         Ok(Self { proxy: Arc::new(proxy), listener, admin, certificates, workers, permits, tasks, flush })
     }

@@ -28,7 +28,7 @@ impl Reloader {
     /// Applies `config`, except for the settings that need a restart.
     ///
     /// # Errors
-    /// [`StartError`], if the upstream's settings cannot be used, the running admin listener would be open to all, or
+    /// [`StartError`], if the upstream's settings or the keys of tokens cannot be used, the running admin listener would be open to all, or
     /// the prices are in another currency than before. The old settings stay then.
     pub fn reload(&self, mut config: Config) -> Result<(), StartError> {
         // The running store, listeners and permits are those of the old settings.
@@ -43,8 +43,7 @@ impl Reloader {
             return Err(StartError::Exposed(address));
         }
         let shared = Arc::clone(&self.proxy.shared);
-        let live = Live::new(config, shared, Arc::clone(&self.permits))
-            .map_err(|error| StartError::UpstreamTls(error.to_string()))?;
+        let live = Live::new(config, shared, Arc::clone(&self.permits))?;
         count_in(&self.proxy.shared.stats, &live.config.prices)?;
         self.proxy.shared.store.set_max_entry(live.config.store.max_entry);
         self.proxy.live.store(Arc::new(live));

@@ -8,10 +8,14 @@ use tokio::sync::Semaphore;
 use super::Exit;
 use crate::{
     app::{check_certificates, itself, log_store_event, open_store, start_checks::clock_warning},
-    cache::price::{Price, Prices},
-    config::{ConfigError, Errors, Loaded, RedisTopology, RedisUrl, UpstreamConfig},
+    cache::{
+        price::{Price, Prices},
+        route::{Route, Scope},
+    },
+    config::{ConfigError, Errors, JwksSource, Loaded, RedisTopology, RedisUrl, UpstreamConfig},
     proxy::{
         body::RequestBody,
+        jwks,
         upstream::{Repeat, Upstream, hop::Hop},
     },
     store::{OpenError, Store},
@@ -52,6 +56,7 @@ pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
         warnings.extend(store.client().lacks().into_iter().map(|lack| format!("store.redis: {lack}")));
     }
     warnings.extend(clock_warning(&store).await);
+    warnings.extend(no_keys(loaded).await);
     for warning in &warnings {
         let level = if strict { "error" } else { "warning" };
         exit.stderr += &format!("{level}: {warning}\n");
@@ -136,6 +141,24 @@ fn unreachable_store(store: &Store) -> Option<String> {
     }
     let reason = store.client().last_error().unwrap_or_else(|| "no answer".to_owned());
     Some(format!("store.redis is out of reach ({reason}); requests would go on to the upstream"))
+}
+
+/// Tries to get the keys of tokens.
+async fn no_keys(loaded: &Loaded) -> Vec<String> {
+    let Some(config) = &loaded.config.jwks else { return Vec::new() };
+    let is_claim = |route: &Route| matches!(&route.scope, Scope::Identity(scope) if scope.has_claims());
+    let has_effect = loaded.config.routes.iter().any(is_claim);
+    let idle =
+        (!has_effect).then(|| "[jwks] has no effect: no scope names a claim, as in \"jwt:sub\"".to_owned());
+    let exposed = match &config.source {
+        JwksSource::Url(url, _) if url.is_exposed() => Some(
+            "jwks.url is without TLS: whoever is on the way can name keys, and with them read answers"
+                .to_owned(),
+        ),
+        _ => None,
+    };
+    let failed = jwks::try_once(config).await.err().map(|error| error.to_string());
+    idle.into_iter().chain(exposed).chain(failed).collect()
 }
 
 /// Asks the upstream for `/`. Any answer will do.

@@ -12,6 +12,7 @@ use super::{
     file::{self, File},
     given_routes,
     inputs::{Inputs, merge},
+    jwks::JwksConfig,
     listen::{ADDRESS, ADDRESS_OR_OFF, FILE_MODE, ListenAddress},
     origin::Source,
     parsers::{
@@ -141,6 +142,7 @@ fn config(
     let upstream = UpstreamConfig::read(reader);
     let admin = admin(reader);
     let tls = TlsFiles::read(reader, ListenerUse::Clients);
+    let jwks = JwksConfig::read(reader);
     let store = store(reader);
     let log = log(reader);
     let normalize_errors = reader.need("errors.normalize", &BOOL);
@@ -178,6 +180,7 @@ fn config(
         prices: Prices::default(),
         epoch,
         shared_auth_ttl: shared_auth_ttl?,
+        jwks,
         trusted_proxies,
         proxy_protocol: proxy_protocol?,
         log: log?,

@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod given_routes;
 mod inputs;
+mod jwks;
 mod listen;
 mod load;
 mod origin;
@@ -50,6 +51,7 @@ use crate::cache::{
 
 pub use error::{ConfigError, Errors};
 pub use inputs::Inputs;
+pub(crate) use jwks::{JwksConfig, JwksSource};
 pub use listen::ListenAddress;
 pub use load::{Loaded, load};
 pub use origin::Source;
@@ -95,6 +97,8 @@ pub struct Config {
     pub(crate) epoch: Option<String>,
     /// How long credentials that the upstream accepted are trusted, under a shared scope.
     pub(crate) shared_auth_ttl: Duration,
+    /// The keys that tokens are signed with; `None` lets claims count once the upstream has accepted the token.
+    pub(crate) jwks: Option<JwksConfig>,
     /// Peers whose `X-Forwarded-*` counts.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// Whether they name their clients by the PROXY protocol.

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use http::{HeaderName, Uri, uri::Authority};
+use http::{Uri, uri::Authority};
 use ipnet::IpNet;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     value::{Format, TEXT, Value, join, list_of, one_of, refuse_repeats},
 };
 use crate::{
-    cache::{encryption::EncryptionKey, model::ModelPattern, route::Scope},
+    cache::{encryption::EncryptionKey, identity::ScopePart, model::ModelPattern, route::Scope},
     http::headers::HeaderPattern,
 };
 
@@ -144,13 +144,13 @@ pub(super) const HEADER_PATTERNS: Format<Vec<(String, HeaderPattern)>> = Format 
 
 pub(super) const SCOPE: Format<Scope> = Format {
     parse: |value| {
-        const TAKES: &str = "\"credential\", \"shared\", or a list of header names";
+        const TAKES: &str = "\"credential\", \"shared\", or a list of headers and claims";
         if let Value::Text(text) = value
             && !["credential", "shared"].contains(&text.as_str())
         {
             let hint = match closest(text, ["credential", "shared"]) {
                 Some(word) => format!("did you mean `{word}`?"),
-                None => format!("write {TAKES}, as in [\"x-tenant\"]"),
+                None => format!("write {TAKES}, as in [\"x-tenant\", \"jwt:sub\"]"),
             };
             return Err(format!("{} is no scope; {hint}", quote(text)));
         }
@@ -159,27 +159,28 @@ pub(super) const SCOPE: Format<Scope> = Format {
             Ok("shared") => return Ok(Scope::Shared),
             _ => {}
         }
-        let names = list_of(value, TAKES, scope_header)?;
-        if names.is_empty() {
+        let parts = list_of(value, TAKES, scope_part)?;
+        if parts.is_empty() {
             return Err(
                 "names no header, so that everyone would share; write \"shared\" to have that".to_owned()
             );
         }
-        Ok(Scope::Headers(names))
+        Ok(Scope::from_parts(parts))
     },
     show: |scope| match scope {
         Scope::Credential => "credential".to_owned(),
         Scope::Shared => "shared".to_owned(),
         Scope::Headers(names) => join(names),
+        Scope::Identity(scope) => join(scope.texts()),
     },
 };
 
 /// A misspelt `credential` must not become a header that nobody sends: everyone would share then.
-fn scope_header(text: &str) -> Result<HeaderName, String> {
+fn scope_part(text: &str) -> Result<ScopePart, String> {
     match closest(text, ["credential", "shared"]) {
         Some(word) if word == text => Err(format!("`{word}` is no header and stands alone")),
         Some(word) => Err(format!("{} is no scope; did you mean `{word}`?", quote(text))),
-        None => text.parse().map_err(|_| format!("{} is no header name", quote(text))),
+        None => text.parse(),
     }
 }
 
@@ -260,7 +261,7 @@ pub(super) const READY: Format<Vec<Readiness>> = Format {
     show: |ready| show_list(READINESS.iter().filter(|(_, own)| ready.contains(own)).map(|(name, _)| name)),
 };
 
-fn show_list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+pub(super) fn show_list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     let shown = join(items);
     if shown.is_empty() { super::NOTHING.to_owned() } else { shown }
 }

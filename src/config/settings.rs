@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 79] = [
+pub(super) static SETTINGS: [Setting; 86] = [
     setting("listen", "Where clients connect: HOST:PORT, or unix:PATH.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("listen_mode", "Who may connect to such a file: its mode.")
@@ -74,9 +74,9 @@ pub(super) static SETTINGS: [Setting; 79] = [
         .env("CACHE_WORKERS").default("auto").restart(),
     setting("environment", "What this installation is called; production hides upstream error bodies under errors.normalize.")
         .env("ENVIRONMENT").default("production"),
-    setting("scope", "Who may share an entry: \"credential\", \"shared\", or a list of header names.")
+    setting("scope", "Who may share an entry: \"credential\", \"shared\", or a list of headers and claims: \"x-tenant\", \"jwt:sub\".")
         .env("CACHE_SCOPE").default("credential"),
-    setting("shared_auth_ttl", "How long an accepted credential is trusted, under a shared scope.")
+    setting("shared_auth_ttl", "How long an accepted credential is trusted, under \"shared\" or a list.")
         .default("5m"),
     setting("ignore_headers", "Request headers left out of every route's key, * at the end allowed."),
     setting("epoch", "A text in every key: with another one, nothing stored is found; with the former one, it is found again.")
@@ -124,6 +124,15 @@ pub(super) static SETTINGS: [Setting; 79] = [
         .restart(),
     setting("tls.client_ca", "The authorities that vouch for clients, who then need a certificate: a file in PEM.")
         .restart(),
+    setting("jwks.url", "Where the keys of tokens are, for claims in a scope: a JWKS, https://; without keys, claims count once the service accepts a token."),
+    setting("jwks.file", "The same, in a file, read again when it changes."),
+    setting("jwks.ca", "The authorities that vouch for the server of jwks.url, a file in PEM; without it, those that the system trusts."),
+    setting("jwks.issuer", "Who issues the tokens, as their claim iss says it; a list. Required with keys."),
+    setting("jwks.audience", "Whom the tokens are for, as their claim aud says it; a list, [] if they name nobody. Required with keys."),
+    setting("jwks.leeway", "How far the clock of the issuer may be off, for exp and nbf; in whole seconds.")
+        .default("0s"),
+    setting("jwks.refresh", "How long keys are used before they are asked for again.")
+        .default("5m"),
     setting("store.redis", "Redis: redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://; without a URL, this process keeps the answers.")
         .env("REDIS_URL").flag("--redis").restart(),
     setting("store.redis_username", "The user of Redis, in place of the URL's.")

@@ -1,12 +1,18 @@
 //! A covered request: who asked, by which rule, and for what.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header, request::Parts};
 
 use crate::{
-    cache::route::{Route, Scope},
+    cache::{
+        identity::{Caller, Trust},
+        route::{Route, Scope},
+    },
     proxy::{
         body::RequestBody,
         error::ProxyError,
@@ -91,31 +97,53 @@ impl RequestContext {
         (self.exchange.started + self.live().config.upstream.first_byte_timeout).into()
     }
 
-    /// Whether the client may have an answer that was given to a request with, or without, credentials: under a shared
-    /// scope, an answer to credentials is only for clients whose own credentials the upstream accepted lately.
+    /// Whether the client may have an answer that was given to a request with, or without, credentials: under a wider
+    /// scope than these, an answer to credentials is only for clients whose own credentials the upstream accepted lately,
+    /// or whose token holds.
     pub(crate) fn may_read(&self, with_credentials: bool) -> bool {
-        let accepts = |credentials| {
-            self.shared().accepted_credentials.accepts(&self.route.name, credentials, Instant::now())
+        let accepted = &self.shared().accepted_credentials;
+        let accepts = |credentials| accepted.accepts(&self.route.name, credentials, Instant::now());
+        let is_accepted = || self.cache_request.credentials.as_ref().is_some_and(accepts);
+        if !with_credentials || self.route.scope == Scope::Credential {
+            return true;
+        }
+        let Some(Caller { trust, token, .. }) = self.cache_request.caller.as_deref() else {
+            return is_accepted();
         };
-        !with_credentials
-            || self.route.scope == Scope::Credential
-            || self.cache_request.credentials.as_ref().is_some_and(accepts)
-    }
-
-    /// Notes, for a shared scope, that the upstream accepts the client's credentials: it gave a whole answer that was
-    /// judged good.
-    pub(crate) fn accept_credentials(&self) {
-        if let Some(credentials) = &self.cache_request.credentials {
-            let until = Instant::now() + self.live().config.shared_auth_ttl;
-            self.shared().accepted_credentials.record(&self.route.name, credentials, until);
+        match trust {
+            Trust::Verified if !token.as_ref().is_some_and(|token| accepted.has_refused(token)) => true,
+            Trust::Verified | Trust::IfAccepted => is_accepted(),
+            Trust::Never => false,
         }
     }
 
-    /// Notes that the upstream refuses them, if `status` says so.
+    /// Notes, for such a scope, that the upstream accepts the client's credentials: it gave a whole answer that was judged
+    /// good.
+    pub(crate) fn accept_credentials(&self) {
+        if let Some(credentials) = &self.cache_request.credentials {
+            let ends = self.cache_request.caller.as_ref().and_then(|caller| caller.ends);
+            let left =
+                ends.map_or(Duration::MAX, |ends| Duration::from_secs(ends).saturating_sub(unix_time()));
+            let until = Instant::now() + self.live().config.shared_auth_ttl.min(left);
+            let began = self.exchange.started;
+            self.shared().accepted_credentials.record(&self.route.name, credentials, began, until);
+        }
+    }
+
+    /// Notes that the upstream refuses them, if `status` says so: on this route, or, with a 401, for good (RFC 9110,
+    /// section 15.5.2).
     pub(crate) fn refuse_credentials(&self, status: StatusCode) {
-        let is_refusal = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-        if let (true, Some(credentials)) = (is_refusal, &self.cache_request.credentials) {
-            self.shared().accepted_credentials.forget(&self.route.name, credentials);
+        let accepted = &self.shared().accepted_credentials;
+        let Some(credentials) = &self.cache_request.credentials else { return };
+        match status {
+            StatusCode::UNAUTHORIZED => accepted.forget_everywhere(credentials, Instant::now()),
+            StatusCode::FORBIDDEN => accepted.forget(&self.route.name, credentials, Instant::now()),
+            _ => return,
+        }
+        if let Some(Caller { trust: Trust::Verified, token: Some(token), .. }) =
+            self.cache_request.caller.as_deref()
+        {
+            accepted.refuse_token(token);
         }
     }
 
@@ -123,4 +151,9 @@ impl RequestContext {
     pub(crate) fn too_late(&self) -> ProxyError {
         upstream::timed_out(self.live().config.upstream.first_byte_timeout)
     }
+}
+
+/// The time since the beginning of 1970.
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use crate::{
     config::{Config, LogLevel, Readiness},
     proxy::{
+        jwks::JwksStatus,
         response::{self, body::ResponseBody},
         state::{Live, Shared},
     },
@@ -94,7 +95,7 @@ impl Health {
         let (store, reachable) = tokio::join!(shared.store.status(), self.reachable(live));
         let is_well = store.connected && !store.is_impaired && reachable;
         let cache = section(store, shared);
-        json!({
+        let mut page = json!({
             "status": if is_well { "healthy" } else { "degraded" },
             "version": env!("CARGO_PKG_VERSION"),
             "environment": config.environment,
@@ -107,7 +108,13 @@ impl Health {
             },
             "limits": shared.stats.limits_section(),
             "log": {"dropped": self.log_dropped()},
-        })
+        });
+        if let Some(jwks) = &live.jwks {
+            let JwksStatus { source, keys, age, last_error, .. } = jwks.status();
+            page["jwks"] =
+                json!({"source": source, "keys": keys, "age_seconds": age, "last_error": last_error});
+        }
+        page
     }
 
     /// How many lines the log has dropped.

@@ -2,6 +2,7 @@
 //! something, this one is left out.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -21,7 +22,7 @@ use crate::{
             uncovered::{BodyType, Uncovered, UncoveredPath, UncoveredRequest},
         },
         key,
-        route::{Mode, Route},
+        route::{Mode, Route, Scope},
     },
     http::{headers, sse::Framing},
     json::Json,
@@ -151,7 +152,15 @@ fn take_apart(context: &RequestContext, parts: &Parts, body: &Bytes) -> parts::P
     let RequestContext { route, cache_request, exchange } = context;
     let mut builder = PartsBuilder::new(route.label());
     builder.add_fixed(exchange.path.as_bytes());
-    key::each_keyed_header(route, cache_request.dialect, &parts.headers, |name, value| {
+    let identity = cache_request.caller.as_ref().and_then(|caller| caller.identity.ok());
+    let headers = match (&identity, &route.scope) {
+        (Some(identity), Scope::Identity(scope)) => {
+            builder.add_fixed(identity.hash().as_bytes());
+            Cow::Owned(identity.others(scope, &parts.headers))
+        }
+        _ => Cow::Borrowed(&parts.headers),
+    };
+    key::each_keyed_header(route, cache_request.dialect, &headers, |name, value| {
         let kind = if headers::is_credential(name) { PartKind::Credential } else { PartKind::Header };
         builder.add(kind, name.as_str(), value.as_bytes());
     });

@@ -25,6 +25,7 @@ pub(crate) mod fill;
 pub(crate) mod health;
 pub(crate) mod insight;
 pub(crate) mod invalidate;
+pub(crate) mod jwks;
 pub(crate) mod lookup;
 pub(crate) mod model_call;
 pub(crate) mod not_stored;

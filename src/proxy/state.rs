@@ -7,7 +7,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     cache::{
-        invalidation::resource::Resources, key::namespace::Namespace, model::CountedModels, route::Route,
+        identity::Identities, invalidation::resource::Resources, key::namespace::Namespace,
+        model::CountedModels, route::Route,
     },
     config::Config,
     proxy::{
@@ -16,6 +17,7 @@ use crate::{
         cors::Cors,
         insight::Insight,
         invalidate::settling::Settling,
+        jwks::{Jwks, JwksError, JwksSlot, unix_time},
         not_stored::NotStored,
         passthrough::preset_hint::PresetHint,
         reload::Reloads,
@@ -39,6 +41,8 @@ pub(crate) struct Shared {
     /// Those who read requests along.
     pub(crate) watch: Arc<Watch>,
     pub(crate) accepted_credentials: AcceptedCredentials,
+    /// The keys of tokens, for the settings in force.
+    pub(crate) jwks: JwksSlot,
     /// The pages that may read answers.
     pub(crate) cors: Cors,
     pub(crate) in_flight: Arc<InFlight>,
@@ -64,23 +68,40 @@ pub(crate) struct Live {
     /// The models that are counted apart.
     pub(crate) counted_models: CountedModels,
     pub(crate) upstream: Upstream,
+    /// The keys of tokens; `None` without `[jwks]`.
+    pub(crate) jwks: Option<Arc<Jwks>>,
     /// What a request's classification needs besides its route.
     pub(crate) classify_context: ClassifyContext,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LiveError {
+    /// TLS to the upstream cannot begin.
+    #[error(transparent)]
+    UpstreamTls(#[from] UpstreamTlsError),
+    /// The keys of tokens cannot be looked after.
+    #[error(transparent)]
+    Jwks(#[from] JwksError),
 }
 
 impl Live {
     /// `permits` bounds the requests to the upstream across all reloads.
     ///
     /// # Errors
-    /// If the upstream is reached over TLS, and a file or the system's certificates are of no use.
+    /// If a file that the settings name, or the system's certificates, are of no use.
     pub(crate) fn new(
         config: Config,
         shared: Arc<Shared>,
         permits: Arc<Semaphore>,
-    ) -> Result<Self, UpstreamTlsError> {
+    ) -> Result<Self, LiveError> {
         let upstream =
             Upstream::new(&config.upstream, permits, Arc::clone(&shared.stats), shared.hop.clone())?;
-        let classify_context = classify_context(&config, shared.namespace);
+        let mut classify_context = classify_context(&config, shared.namespace);
+        let jwks = shared.jwks.of(config.jwks.as_ref())?;
+        if let Some(jwks) = &jwks {
+            classify_context.identities = Arc::clone(jwks.identities());
+        }
         let numbered = |route: &Route| {
             let number = shared.stats.routes.number(route);
             Arc::new(Route { number, ..route.clone() })
@@ -88,7 +109,7 @@ impl Live {
         let routes = config.routes.iter().map(numbered).collect();
         let number = |pattern: &str| shared.stats.models.number(pattern);
         let counted_models = CountedModels::new(&config.counted_models, number);
-        Ok(Self { shared, config, routes, counted_models, upstream, classify_context })
+        Ok(Self { shared, config, routes, counted_models, upstream, jwks, classify_context })
     }
 }
 
@@ -102,5 +123,6 @@ pub(crate) fn classify_context(config: &Config, namespace: Namespace) -> Classif
         resources: Resources::from_routes(&config.routes),
         parse_cache: ParseCache::for_store(config.store.memory()),
         choices: Choices::default(),
+        identities: Arc::new(Identities::unverified(unix_time)),
     }
 }

@@ -100,6 +100,7 @@ mod tests {
     use super::*;
     use crate::{
         cache::{
+            identity::Identities,
             invalidation::resource::Resources,
             route::{Scope, kind::Kind},
         },
@@ -116,6 +117,7 @@ mod tests {
             resources: Resources::default(),
             parse_cache: ParseCache::for_store(0),
             choices: Choices::default(),
+            identities: Arc::new(Identities::unverified(|| 0)),
         }
     }
 

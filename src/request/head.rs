@@ -5,21 +5,21 @@
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
-use http::{HeaderMap, HeaderName, Uri, header, request::Parts};
+use http::{HeaderName, Uri, header, request::Parts};
 
 use crate::{
     cache::{
+        identity::{self, Caller, Identity},
         key::{self, BodyDigest},
         request_directives::RequestDirectives,
         rfc9111::{
             conditional::{self, Conditions},
             range::Range,
         },
-        route::{ConversationPlace, Mode, Route, kind::Kind, pattern::decoded},
+        route::{ConversationPlace, Mode, Route, Scope, kind::Kind, pattern::decoded},
     },
     dialect::{Dialect, is_conversation_name},
     http::{content_coding::ContentCoding, headers},
-    json::canonical::write_part,
     reason::Reason,
     request::body::RawBody,
 };
@@ -46,14 +46,14 @@ pub(crate) struct RequestHead {
     pub(crate) conversations: Vec<String>,
     /// The digest of its `Idempotency-Key`.
     pub(crate) idempotency_key: Option<blake3::Hash>,
-    /// The head's part of the key, for bodies that are read as the first one was.
-    digest: OnceLock<(BodyForm, blake3::Hash)>,
+    /// The head's part of the key, for bodies that are read as the first one was, of a caller who counts as then.
+    digest: OnceLock<(HeadForm, blake3::Hash)>,
     /// The same head on the route that was chosen last, if that was another one.
     on_other_route: ArcSwapOption<Self>,
 }
 
-/// How a body is read; which headers count depends on that.
-type BodyForm = (Dialect, u8);
+/// How a body is read, and what stands for credentials; which headers count depends on that.
+type HeadForm = (Dialect, u8, Option<Identity>);
 
 impl RequestHead {
     /// Reads a head that `route` covers, without the connection's headers.
@@ -72,7 +72,7 @@ impl RequestHead {
             refused: refusal(route, parts, &directives, coding),
             conditions: Conditions::from_request(route.kind, method, headers),
             range: if is_rfc9111 { Range::from_request(method, headers) } else { None },
-            credentials: credentials(headers),
+            credentials: identity::credentials(headers),
             is_json: headers::is_json(headers),
             coding,
             conversations: conversations(route, &parts.uri),
@@ -106,17 +106,26 @@ impl RequestHead {
     }
 
     /// The key's digest for this head, which is also in `parts`, and this body. `host_counts` is as in
-    /// [`key::Request`].
+    /// [`key::Request`]; `caller` sent it, where the scope asks who that is.
     pub(crate) fn key_digest(
         &self,
         parts: &Parts,
         host_counts: bool,
-        dialect: Dialect,
-        body: BodyDigest,
+        (dialect, body): (Dialect, BodyDigest),
+        caller: Option<&Caller>,
     ) -> blake3::Hash {
-        let form = (dialect, body.taken_as());
-        let head_digest =
-            || key::head_digest(&key::Request::from_parts(parts, &self.route, dialect, host_counts, body));
+        let identity = caller.and_then(|caller| caller.identity.ok());
+        let form = (dialect, body.taken_as(), identity);
+        let head_digest = || {
+            let request = key::Request::from_parts(parts, &self.route, dialect, host_counts, body);
+            match (&identity, &self.route.scope) {
+                (Some(identity), Scope::Identity(scope)) => {
+                    let headers = &identity.others(scope, &parts.headers);
+                    key::identified(&key::head_digest(&key::Request { headers, ..request }), identity)
+                }
+                _ => key::head_digest(&request),
+            }
+        };
         let (known, digest) = self.digest.get_or_init(|| (form, head_digest()));
         let digest = if *known == form { *digest } else { head_digest() };
         key::whole_digest(&digest, body)
@@ -169,15 +178,4 @@ fn refusal(
         Mode::Ttl | Mode::Rfc9111 => {}
     }
     has(header::RANGE).then_some(Reason::RequestRange)
-}
-
-fn credentials(headers: &HeaderMap) -> Option<blake3::Hash> {
-    let mut lines: Vec<_> = headers.iter().filter(|(name, _)| headers::is_credential(name)).collect();
-    lines.sort_by_key(|(name, _)| name.as_str());
-    let mut found = Vec::new();
-    for (name, value) in lines {
-        write_part(name.as_str().as_bytes(), &mut found);
-        write_part(value.as_bytes(), &mut found);
-    }
-    (!found.is_empty()).then(|| blake3::hash(&found))
 }

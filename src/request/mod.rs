@@ -23,6 +23,7 @@ pub(crate) use self::choices::Choices;
 use crate::{
     cache::{
         encryption::Encryption,
+        identity::{Caller, Identities},
         invalidation::{
             Target, TargetId,
             resource::{Resource, Resources},
@@ -30,7 +31,7 @@ use crate::{
         key::{Body, BodyDigest, InputDigests, Key, namespace::Namespace},
         request_directives::RequestDirectives,
         rfc9111::{conditional::Conditions, range::Range},
-        route::{Mode, kind::Kind},
+        route::{Mode, Scope, kind::Kind},
     },
     dialect::{Ask, BatchApi, Dialect, Inputs, OwnId, RequestIds},
     json::{Json, JsonError},
@@ -61,6 +62,8 @@ pub(crate) struct CacheRequest {
     pub(crate) range: Option<Range>,
     /// The digest of its credentials.
     pub(crate) credentials: Option<blake3::Hash>,
+    /// Who sent it, where the scope asks that.
+    pub(crate) caller: Option<Box<Caller>>,
     /// What its answer depends on besides its key and what the answer itself names.
     pub(crate) targets: Vec<Target>,
     /// The conversations in which it is a turn.
@@ -102,6 +105,7 @@ pub(crate) struct ClassifyContext {
     pub(crate) resources: Resources,
     pub(crate) parse_cache: ParseCache,
     pub(crate) choices: Choices,
+    pub(crate) identities: Arc<Identities>,
 }
 
 /// Reads a request that a route covers by its method and path, and by its conditions. `head` was read from `parts`, which
@@ -211,7 +215,14 @@ impl<'a> Classifier<'a> {
         let refused = refused.or(self.head.refused);
         let mut conversations = parsed.conversations;
         conversations.extend_from_slice(&self.head.conversations);
-        let mut key = refused.is_none().then(|| self.key(parsed.dialect, parsed.digest));
+        let caller = match &route.scope {
+            Scope::Identity(scope) => {
+                let caller = self.classify_context.identities.caller(scope, &self.parts.headers);
+                Some(Box::new(caller))
+            }
+            _ => None,
+        };
+        let mut key = refused.is_none().then(|| self.key(parsed.dialect, parsed.digest, caller.as_deref()));
         let mut is_turn = !conversations.is_empty() && route.mode == Mode::Ttl;
         if let (true, Some(named)) = (is_turn, &self.head.idempotency_key) {
             // A repeat of this turn gets the same answer.
@@ -232,7 +243,8 @@ impl<'a> Classifier<'a> {
             directives: *directives,
             conditions: conditions.unwrap_or_default(),
             range: range.clone(),
-            credentials: *credentials,
+            credentials: caller.as_ref().map_or(*credentials, |caller| caller.credentials),
+            caller,
             targets,
             conversations,
             own_ids: parsed.own_ids,
@@ -299,9 +311,9 @@ impl<'a> Classifier<'a> {
         }
     }
 
-    fn key(&self, dialect: Dialect, body: BodyDigest) -> Key {
+    fn key(&self, dialect: Dialect, body: BodyDigest, caller: Option<&Caller>) -> Key {
         let ClassifyContext { namespace, epoch, encryption, host_counts, .. } = self.classify_context;
-        let digest = self.head.key_digest(self.parts, *host_counts, dialect, body);
+        let digest = self.head.key_digest(self.parts, *host_counts, (dialect, body), caller);
         let key = Key::new(*namespace, self.head.route.kind, digest);
         let key = match epoch {
             Some(epoch) => key.in_epoch(epoch),
@@ -325,7 +337,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cache::route::{Route, Scope};
+    use crate::cache::route::Route;
 
     fn classify_context() -> ClassifyContext {
         ClassifyContext {
@@ -337,6 +349,7 @@ mod tests {
             resources: Resources::default(),
             parse_cache: ParseCache::for_store(0),
             choices: Choices::default(),
+            identities: Arc::new(Identities::unverified(|| 0)),
         }
     }
 

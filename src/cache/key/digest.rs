@@ -9,7 +9,10 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
-    cache::route::{Mode, Route, Scope},
+    cache::{
+        identity::Identity,
+        route::{Mode, Route, Scope},
+    },
     dialect::{Dialect, Unshared},
     http::headers::{self, HeaderPattern, any_matches},
     json::{
@@ -123,6 +126,11 @@ pub(crate) fn whole_digest(head: &blake3::Hash, body: BodyDigest) -> blake3::Has
     blake3::keyed_hash(head.as_bytes(), body.digest.as_bytes())
 }
 
+/// The digest of a head whose credentials `identity` stands for; `head` is the digest without them.
+pub(crate) fn identified(head: &blake3::Hash, identity: &Identity) -> blake3::Hash {
+    blake3::keyed_hash(head.as_bytes(), identity.hash().as_bytes())
+}
+
 /// The digest of what counts besides the body: the route, the head, and how the body is read.
 pub(crate) fn head_digest(request: &Request<'_>) -> blake3::Hash {
     let mut out = Vec::with_capacity(1024);
@@ -152,6 +160,10 @@ fn write_route(route: &Route, dialect: Dialect, out: &mut Vec<u8>) {
         Scope::Headers(names) => {
             out.push(b'h');
             write_all(names.iter().map(HeaderName::as_str), out);
+        }
+        Scope::Identity(scope) => {
+            out.push(b'i');
+            write_part(scope.digest().as_bytes(), out);
         }
     }
     write_all(route.ignore_headers.iter().map(HeaderPattern::as_str), out);
@@ -197,12 +209,17 @@ pub(super) fn write_all<'a>(parts: impl Iterator<Item = &'a str> + Clone, out: &
 pub fn is_keyed(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
     if headers::is_credential(name) {
         return match &route.scope {
-            Scope::Credential => true,
+            // What stands for credentials is in the key in their place.
+            Scope::Credential | Scope::Identity(_) => true,
             Scope::Shared => false,
             Scope::Headers(names) => names.contains(name),
         };
     }
-    let is_named = || matches!(&route.scope, Scope::Headers(names) if names.contains(name));
+    let is_named = || match &route.scope {
+        Scope::Headers(names) => names.contains(name),
+        Scope::Identity(scope) => scope.names(name),
+        Scope::Credential | Scope::Shared => false,
+    };
     if route.mode == Mode::Rfc9111 {
         // `Vary` says what else counts. For a `QUERY`, the media type of its body counts (RFC 10008, section
         // 2.7).

@@ -6,14 +6,17 @@
 pub(crate) mod kind;
 pub(crate) mod pattern;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::{
-    cache::route::{
-        kind::{Kind, KindTtls},
-        pattern::Pattern,
+    cache::{
+        identity::{IdentityScope, ScopePart},
+        route::{
+            kind::{Kind, KindTtls},
+            pattern::Pattern,
+        },
     },
     dialect::{
         Ask, BatchApi, BatchLists, Dialect, Division, JudgeOptions, Opens, RequestIds, StreamEnd,
@@ -35,6 +38,20 @@ pub enum Scope {
     Shared,
     /// Callers that send the same values in these headers.
     Headers(Vec<HeaderName>),
+    /// Callers who are the same by what their credentials say of them.
+    Identity(Arc<IdentityScope>),
+}
+
+impl Scope {
+    /// Of a list.
+    pub(crate) fn from_parts(parts: Vec<ScopePart>) -> Self {
+        let header = |part: &ScopePart| match part {
+            ScopePart::Header(name) => Some(name.clone()),
+            _ => None,
+        };
+        let headers = parts.iter().filter_map(header).collect();
+        IdentityScope::new(parts).map_or(Self::Headers(headers), |scope| Self::Identity(Arc::new(scope)))
+    }
 }
 
 /// What decides how long an answer is fresh, and everything else about storing it.

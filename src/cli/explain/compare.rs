@@ -7,7 +7,7 @@ use crate::json::{Json, canonical};
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Difference {
-    /// `route`, `dialect`, `method`, `path`, `query`, `header`, `body` or `input`.
+    /// `route`, `dialect`, `method`, `path`, `query`, `identity`, `header`, `body` or `input`.
     pub(super) part: &'static str,
     /// The header's name; in a body, the JSON pointer; the index of an input.
     pub(super) at: String,
@@ -34,6 +34,7 @@ pub(super) fn differences(
     text("method", Some(left_request.method.clone()), Some(right_request.method.clone()));
     text("path", Some(left_request.path.clone()), Some(right_request.path.clone()));
     text("query", left_request.query.clone(), right_request.query.clone());
+    text("identity", left.identity.clone(), right.identity.clone());
     compare_headers(&left.headers, &right.headers, &mut found);
     match (&left.body, &right.body) {
         (Content::Json { form: left, .. }, Content::Json { form: right, .. }) => {

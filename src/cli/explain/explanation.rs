@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::{
     cache::{
+        identity::Caller,
         key::{self, Body, BodyDigest, Key, namespace::Namespace},
         route::{Mode, Route, Scope},
     },
@@ -77,6 +78,12 @@ pub(super) struct Covered {
     pub(super) ttl: Option<f64>,
     pub(super) dialect: &'static str,
     pub(super) scope: String,
+    /// Who sent it, where the scope asks that; without any value of a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) caller: Option<String>,
+    /// What stands for the credentials in the key, hashed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) identity: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) epoch: Option<String>,
     /// The headers in the key, with credentials hashed.
@@ -142,7 +149,7 @@ impl Explanation {
                         &route,
                         &parts,
                         body,
-                        &classify_context,
+                        (&classify_context, config.jwks.is_some()),
                         &cache_request,
                     ))),
                     Err((route, why)) => {
@@ -196,7 +203,7 @@ fn explain_covered(
     route: &Route,
     parts: &Parts,
     body: &Bytes,
-    classify_context: &ClassifyContext,
+    (classify_context, verifies): (&ClassifyContext, bool),
     cache_request: &CacheRequest,
 ) -> Covered {
     // A body with a dialect is JSON. Without one, its bytes are in the key.
@@ -216,7 +223,12 @@ fn explain_covered(
     let digest = BodyDigest::new(route, cache_request.dialect, keyed_body);
     let request =
         key::Request::from_parts(parts, route, cache_request.dialect, classify_context.host_counts, digest);
-    let keyed_headers = key::headers_in_key(&request);
+    let identity = cache_request.caller.as_ref().and_then(|caller| caller.identity.ok());
+    let others = match (&identity, &route.scope) {
+        (Some(identity), Scope::Identity(scope)) => identity.others(scope, &parts.headers),
+        _ => parts.headers.clone(),
+    };
+    let keyed_headers = key::headers_in_key(&key::Request { headers: &others, ..request });
     let mut left_out: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
     left_out.retain(|name| !keyed_headers.iter().any(|(own, _)| own.as_str() == *name));
     left_out.sort_unstable();
@@ -228,6 +240,8 @@ fn explain_covered(
         ttl: (route.mode == Mode::Ttl).then_some(route.ttl.as_secs_f64()),
         dialect: cache_request.dialect.as_str(),
         scope: show_scope(&route.scope),
+        caller: cache_request.caller.as_ref().map(|caller| show_caller(caller, verifies)),
+        identity: identity.map(|identity| short_hash(identity.hash().as_bytes())),
         epoch: classify_context.epoch.clone(),
         headers: keyed_headers
             .iter()
@@ -272,6 +286,18 @@ fn show_scope(scope: &Scope) -> String {
         Scope::Credential => "credential".to_owned(),
         Scope::Shared => "shared".to_owned(),
         Scope::Headers(names) => names.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", "),
+        Scope::Identity(scope) => scope.texts().join(", "),
+    }
+}
+
+/// Whether `verifies`: there are keys of tokens.
+fn show_caller(caller: &Caller, verifies: bool) -> String {
+    match caller.identity {
+        Ok(_) if verifies && caller.token.is_some() => {
+            "by the scope, if the token holds by the keys of [jwks]; else by the whole credentials".to_owned()
+        }
+        Ok(_) => "by the scope; may read once the service has accepted the credentials".to_owned(),
+        Err(fallback) => format!("by the whole credentials: {fallback}"),
     }
 }
 

@@ -38,6 +38,9 @@ fn show_covered(covered: &Covered) -> String {
     text += &line("kind", &format!("{}, {lifetime}", covered.kind));
     text += &line("dialect", covered.dialect);
     text += &line("scope", &covered.scope);
+    if let Some(caller) = &covered.caller {
+        text += &line("caller", caller);
+    }
     if let Some(epoch) = &covered.epoch {
         text += &line("epoch", epoch);
     }

@@ -93,7 +93,7 @@ fn wrong_types() {
         ("store.redis = \"\"", "store.redis: takes the URL of Redis; found an empty text"),
         (
             "scope = true",
-            "scope: takes \"credential\", \"shared\", or a list of header names; found true or false",
+            "scope: takes \"credential\", \"shared\", or a list of headers and claims; found true or false",
         ),
     ] {
         check(text, &[&format!("s.toml:2: {wanted}")]);
@@ -300,14 +300,29 @@ fn names_and_words() {
 
 #[test]
 fn scopes() {
-    const TAKES: &str = "\"credential\", \"shared\", or a list of header names";
+    const TAKES: &str = "\"credential\", \"shared\", or a list of headers and claims";
+    const FORMS: &str = "\"jwt:CLAIM\", \"header:NAME\" or \"aws:access-key\"";
     for (scope, wanted) in [
         ("\"Shared\"", "\"Shared\" is no scope; did you mean `shared`?".to_owned()),
-        ("\"x-tenant\"", format!("\"x-tenant\" is no scope; write {TAKES}, as in [\"x-tenant\"]")),
+        (
+            "\"x-tenant\"",
+            format!("\"x-tenant\" is no scope; write {TAKES}, as in [\"x-tenant\", \"jwt:sub\"]"),
+        ),
         ("[]", "names no header, so that everyone would share; write \"shared\" to have that".to_owned()),
         ("[\"shared\"]", "`shared` is no header and stands alone".to_owned()),
         ("[\"credentail\"]", "\"credentail\" is no scope; did you mean `credential`?".to_owned()),
         ("[\"a b\"]", "\"a b\" is no header name".to_owned()),
+        ("[\"header:a b\"]", "\"a b\" is no header name".to_owned()),
+        (
+            "[\"jwt:\"]",
+            "`jwt:` names no claim; write \"jwt:sub\", or \"jwt:/a/b\" for a nested one".to_owned(),
+        ),
+        (
+            "[\"jwt:/a/*\"]",
+            "`jwt:/a/*` has `*`, and a claim is one value; name each member on the way to it".to_owned(),
+        ),
+        ("[\"aws:secret\"]", format!("`aws:secret` is no part of a scope; write {FORMS}")),
+        ("[\"claim:sub\"]", format!("`claim:` begins no part of a scope; write {FORMS}")),
         ("[1]", format!("takes {TAKES}; found an integer")),
     ] {
         check(&format!("scope = {scope}"), &[&format!("s.toml:2: scope: {wanted}")]);

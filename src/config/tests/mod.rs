@@ -4,6 +4,7 @@ mod errors;
 mod files;
 mod gather;
 mod given_routes;
+mod jwks;
 mod pages;
 mod prices;
 mod routes;

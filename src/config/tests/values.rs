@@ -116,6 +116,18 @@ fn scopes() {
     let scope = |text: &str| config(text).routes.first().map(|route| route.scope.clone());
     let header = |name| http::HeaderName::from_static(name);
     assert_eq!(scope("scope = \"shared\""), Some(Scope::Shared));
+    assert_eq!(scope("scope = [\"header:X-A\"]"), scope("scope = [\"x-a\"]"));
+    for (text, shown) in [
+        ("[\"jwt:sub\"]", "jwt:sub"),
+        ("[\"jwt:/realm_access/tenant\", \"header:X-A\"]", "jwt:/realm_access/tenant, x-a"),
+        (
+            "[\"jwt:https://example.com/tenant\", \"aws:access-key\"]",
+            "jwt:https://example.com/tenant, aws:access-key",
+        ),
+    ] {
+        let Some(Scope::Identity(identity)) = scope(&format!("scope = {text}")) else { panic!("{text}") };
+        assert_eq!(identity.texts().join(", "), shown);
+    }
     assert_eq!(scope("scope = [\"X-A\", \"X-B\"]"), Some(Scope::Headers(vec![header("x-a"), header("x-b")])));
     let env = |value: &str| {
         let inputs = Inputs { env: vec![("CACHE_SCOPE".into(), value.into())], ..with_upstream("") };

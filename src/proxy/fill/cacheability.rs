@@ -156,7 +156,7 @@ pub(super) fn shareable(
         Err(Reason::Status) if status.is_server_error() => Shareable::Open,
         Err(Reason::Status) if status.is_client_error() => match plan.context.route.scope {
             Scope::Credential => Shareable::Open,
-            Scope::Shared | Scope::Headers(_) => Shareable::Released,
+            Scope::Shared | Scope::Headers(_) | Scope::Identity(_) => Shareable::Released,
         },
         Err(_) => Shareable::Released,
     };

@@ -7,7 +7,7 @@ use prometheus_client::{
     metrics::MetricType,
 };
 
-use super::{Gauges, process::Process};
+use super::{Gauges, JwksGauges, process::Process};
 use crate::{
     cache::route::kind::Kind,
     config::ListenerUse,
@@ -291,6 +291,13 @@ impl Families<'_> {
             self.counters("sidecache_spans", "Spans for the collector of traces", |family| {
                 family.add(&[("outcome", "exported")], spans.exported)?;
                 family.add(&[("outcome", "dropped")], spans.dropped)
+            })?;
+        }
+        if let Some(JwksGauges { keys, loaded, failed }) = gauges.jwks {
+            self.gauge("sidecache_jwks_keys", "The keys of tokens that count", &[], keys as f64)?;
+            self.counters("sidecache_jwks_loads", "Attempts to get the keys of tokens", |family| {
+                family.add(&[("outcome", "ok")], loaded)?;
+                family.add(&[("outcome", "error")], failed)
             })?;
         }
         let mut family = self.family(

@@ -40,8 +40,19 @@ pub(crate) struct Gauges {
     pub(crate) log_dropped: u64,
     /// The spans that were exported and dropped; `None` without a collector.
     pub(crate) spans: Option<SpanCounts>,
+    /// The keys of tokens; `None` without `[jwks]`.
+    pub(crate) jwks: Option<JwksGauges>,
     /// Whether calls are told apart by their models.
     pub(crate) by_model: bool,
+}
+
+/// How the keys of tokens are doing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JwksGauges {
+    pub(crate) keys: u64,
+    /// How often they were got, and how often not.
+    pub(crate) loaded: u64,
+    pub(crate) failed: u64,
 }
 
 #[derive(Debug)]
