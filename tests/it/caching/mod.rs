@@ -10,6 +10,7 @@ mod conversations;
 mod encoded_requests;
 mod end_to_end;
 mod epochs;
+mod identity;
 mod request_cache_control;
 mod rfc9111;
 mod route_language;
