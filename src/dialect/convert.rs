@@ -62,7 +62,7 @@ pub fn serve(dialect: Dialect, id: u64, framing: Framing, body: &Bytes, ask: &As
 /// The id of the form that an answer is in.
 fn known_id(dialect: Dialect, id: u64, framing: Framing) -> u64 {
     match id {
-        BY_HAND => u64::from(dialect.has_stream_member() && framing.is_stream()),
+        BY_HAND => u64::from(dialect.has_forms() && framing.is_stream()),
         id => id,
     }
 }

@@ -14,10 +14,19 @@ use super::{
 };
 use crate::json::{Json, pointer::Pointer};
 
+/// What of a request chooses the form of its answer.
+#[derive(Clone, Copy)]
+enum FormChoice {
+    /// Nothing: the service alone knows its forms.
+    Nothing,
+    /// The body's member `stream`, with `stream_options`.
+    Members,
+}
+
 /// What several dialects have in common.
 #[derive(Clone, Copy)]
 enum Family {
-    /// A vendor's API that generates text. The request's member `stream` chooses the form of the answer.
+    /// A vendor's API that generates text, in more than one form.
     Generation,
     /// A vendor's API for vectors, scores or verdicts, which has no streams.
     Batches,
@@ -80,15 +89,14 @@ impl Dialect {
         }
     }
 
-    /// How the paths end that only this API has.
-    const fn path_ending(self) -> Option<&'static str> {
+    const fn form_choice(self) -> FormChoice {
         match self {
-            Self::OpenAiChat => Some("/chat/completions"),
-            Self::OpenAiCompletions => Some("/completions"),
-            Self::OpenAiResponses => Some("/v1/responses"),
-            Self::Anthropic => Some("/v1/messages"),
-            Self::OllamaChat => Some("/api/chat"),
-            Self::OllamaGenerate => Some("/api/generate"),
+            Self::OpenAiChat
+            | Self::OpenAiCompletions
+            | Self::OpenAiResponses
+            | Self::Anthropic
+            | Self::OllamaChat
+            | Self::OllamaGenerate => FormChoice::Members,
             Self::Rag
             | Self::Embedding
             | Self::TeiEmbed
@@ -101,7 +109,32 @@ impl Dialect {
             | Self::TeiRerank
             | Self::Score
             | Self::Json
-            | Self::None => None,
+            | Self::None => FormChoice::Nothing,
+        }
+    }
+
+    /// How the paths end that only this API has.
+    const fn path_endings(self) -> &'static [&'static str] {
+        match self {
+            Self::OpenAiChat => &["/chat/completions"],
+            Self::OpenAiCompletions => &["/completions"],
+            Self::OpenAiResponses => &["/v1/responses"],
+            Self::Anthropic => &["/v1/messages"],
+            Self::OllamaChat => &["/api/chat"],
+            Self::OllamaGenerate => &["/api/generate"],
+            Self::Rag
+            | Self::Embedding
+            | Self::TeiEmbed
+            | Self::TeiEmbedSparse
+            | Self::CohereEmbed
+            | Self::GeminiEmbed
+            | Self::GeminiBatchEmbed
+            | Self::OpenAiModerations
+            | Self::Rerank
+            | Self::TeiRerank
+            | Self::Score
+            | Self::Json
+            | Self::None => &[],
         }
     }
 
@@ -114,7 +147,7 @@ impl Dialect {
 
     /// The dialects that a question sent to `path` may have, the likeliest first.
     pub(crate) fn candidates(path: &str) -> impl Iterator<Item = Self> {
-        let ends = |dialect: &Self| dialect.path_ending().is_some_and(|ending| path.ends_with(ending));
+        let ends = |dialect: &Self| dialect.path_endings().iter().any(|ending| path.ends_with(ending));
         // In this order, since `/chat/completions` ends in `/completions` too.
         Self::NAMED.into_iter().find(ends).into_iter().chain([Self::Rag, Self::OpenAiChat])
     }
@@ -124,9 +157,17 @@ impl Dialect {
         !matches!(self.family(), Family::Bytes)
     }
 
-    /// Whether the dialect has a `stream` member, and so both forms of an answer.
-    pub(crate) const fn has_stream_member(self) -> bool {
+    /// Whether an answer has more than one form, each of which may be made of another one.
+    pub(crate) const fn has_forms(self) -> bool {
         matches!(self.family(), Family::Generation)
+    }
+
+    /// The members of a body that choose the form of the answer. They are not in the key.
+    pub(crate) const fn form_members(self) -> &'static [&'static str] {
+        match self.form_choice() {
+            FormChoice::Members => &["stream", "stream_options"],
+            FormChoice::Nothing => &[],
+        }
     }
 
     /// Whether this is the API of a vendor of models, whose answers are in the language of the question,
@@ -162,9 +203,9 @@ impl Dialect {
     pub fn ask(self, body: &Json<'_>, usage: UsageSetting, stream_default: Option<bool>) -> Ask {
         let api = self.api();
         let streams_by_default = stream_default.unwrap_or_else(|| api.streams_by_default());
-        let form = match self.family() {
-            Family::Generation => Form::asked_for(body, streams_by_default),
-            Family::Batches | Family::ServiceJson | Family::Bytes => Form::default(),
+        let form = match self.form_choice() {
+            FormChoice::Members => Form::asked_for(body, streams_by_default),
+            FormChoice::Nothing => Form::default(),
         };
         let adds_usage = usage == UsageSetting::Ask && api.can_ask_for_usage();
         Ask {

@@ -172,18 +172,18 @@ fn take_apart(context: &RequestContext, parts: &Parts, body: &Bytes) -> parts::P
     let dialect = cache_request.dialect;
     let left_out = if dialect.may_leave_out(body) { Json::parse(body).ok() } else { None };
     let left_out = left_out.map(|json| dialect.left_out(&json)).unwrap_or_default();
-    let has_streams = dialect.has_stream_member();
+    let members = dialect.form_members();
     builder.add_body(body, &route.mask, |pointer, at| {
-        left_out.iter().any(|own| own.at == at) || is_left_out(route, has_streams, pointer)
+        left_out.iter().any(|own| own.at == at) || is_left_out(route, members, pointer)
     });
     builder.finish()
 }
 
 /// Whether the member at `pointer` is not in the key.
-fn is_left_out(route: &Route, has_streams: bool, pointer: &str) -> bool {
-    let is_within = |ignored: &str| {
-        pointer.strip_prefix(ignored).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    (has_streams && (is_within("/stream") || is_within("/stream_options")))
+fn is_left_out(route: &Route, members: &[&str], pointer: &str) -> bool {
+    let ends_there = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    let is_within = |ignored: &str| pointer.strip_prefix(ignored).is_some_and(ends_there);
+    let first = pointer.strip_prefix('/').unwrap_or_default();
+    members.iter().any(|member| first.strip_prefix(member).is_some_and(ends_there))
         || route.ignore.iter().any(|ignored| is_within(ignored.as_str()))
 }

@@ -26,9 +26,6 @@ use crate::{
 /// Must change whenever a request would get another key than before.
 const VERSION: &[u8] = b"sidecache key 6";
 
-/// The members that choose the form of an answer, in dialects that have them.
-const STREAM_MEMBERS: [&str; 2] = ["stream", "stream_options"];
-
 /// What a request's key is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -181,7 +178,7 @@ fn write_route(route: &Route, dialect: Dialect, out: &mut Vec<u8>) {
         write_part(b"query parameters", out);
         write_all(parameters.iter().map(String::as_str), out);
     }
-    if let (Some(streams), true) = (route.stream_default, dialect.has_stream_member()) {
+    if let (Some(streams), true) = (route.stream_default, !dialect.form_members().is_empty()) {
         write_part(if streams { b"streams by default" } else { b"documents by default" }, out);
     }
 }
@@ -226,7 +223,7 @@ pub fn is_keyed(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
         return is_named() || (name.as_str().starts_with("content-") && *name != header::CONTENT_LENGTH);
     }
     let left_out = headers::never_keyed(name)
-        || (dialect.has_stream_member() && name == header::ACCEPT)
+        || (dialect.has_forms() && name == header::ACCEPT)
         || (dialect.is_a_vendors() && name == header::ACCEPT_LANGUAGE)
         || (dialect.is_json() && name == header::CONTENT_TYPE)
         || dialect.leaves_out_header(name)
@@ -297,8 +294,7 @@ fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
 pub(crate) fn write_normal_form(route: &Route, dialect: Dialect, body: Body<'_>, out: &mut Vec<u8>) {
     let (json, members) = match &body {
         Body::Bytes(_) | Body::Parts(_) => return,
-        Body::Json(json) if dialect.has_stream_member() => (json, Cow::Borrowed(&STREAM_MEMBERS[..])),
-        Body::Json(json) => (json, Cow::default()),
+        Body::Json(json) => (json, Cow::Borrowed(dialect.form_members())),
         Body::Shared(json, unshared) => (json, Cow::Owned(unshared.members())),
     };
     let ignore = match body {

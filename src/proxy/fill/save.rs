@@ -142,7 +142,7 @@ pub(super) async fn store(plan: &FillPlan, entry: Entry, times: Times) -> Result
     let Some(key) = &plan.key else { return Err(Reason::TtlZero) };
     let store = &shared.store;
     let stored = match (revalidation, wanted) {
-        (None, None) if cache_request.dialect.has_stream_member() => {
+        (None, None) if cache_request.dialect.has_forms() => {
             let entry = Arc::new(entry);
             let place = |stored: &Entry| place(plan, &entry, stored, times.asked);
             match store.put_in_place(key, &entry, life, place).await {
