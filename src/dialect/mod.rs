@@ -8,7 +8,7 @@
 //! - `convert.rs`: one form of an answer from the other; `edit.rs`, `identity.rs`, `zero_usage.rs`: what is changed in
 //!   a body.
 //! - `client_info/`: what clients say about themselves, which is not in the key.
-//! - `ends.rs`, `failure.rs`, `choices.rs`, `events.rs`, `usage.rs`, `conversation.rs`: what several APIs share.
+//! - `ends.rs`, `failure.rs`, `choices.rs`, `events.rs`, `merge.rs`, `usage.rs`, `conversation.rs`: what several APIs share.
 //!
 //! CONTRIBUTING says how to add a dialect.
 
@@ -27,6 +27,7 @@ mod events;
 mod failure;
 mod identity;
 mod judge;
+mod merge;
 mod name;
 mod ollama;
 mod openai;

@@ -2,12 +2,11 @@
 //! chunks of it and `[DONE]` (platform.openai.com/docs/api-reference/chat-streaming,
 //! platform.openai.com/docs/api-reference/completions).
 //!
-//! One table of [`merge::Rule`]s says which members an API has, and how their parts make the whole. A member
+//! One table of [`super::merge::Rule`]s says which members an API has, and how their parts make the whole. A member
 //! that is in no table is copied if that cannot be wrong; else there is no other form.
 
 pub(super) mod chat;
 pub(super) mod completions;
-pub(super) mod merge;
 pub(super) mod responses;
 pub(super) mod stream;
 #[cfg(test)]
@@ -17,7 +16,10 @@ pub(super) mod whole;
 
 use std::collections::BTreeMap;
 
-use super::api::{has, has_text, is_json_format};
+use super::{
+    api::{has, has_text, is_json_format},
+    merge,
+};
 use crate::{
     http::sse,
     json::{Json, Member},

@@ -1,7 +1,10 @@
 //! From one document to the chunks of a stream.
 
-use super::{DONE, IDENTITY, Names, TIMINGS, merge};
-use crate::json::{Json, Member};
+use super::{DONE, IDENTITY, Names, TIMINGS};
+use crate::{
+    dialect::merge,
+    json::{Json, Member},
+};
 
 /// Writes the chunks of the stream that says what a document says.
 pub(in crate::dialect) struct Chunks<'a> {

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{DONE, TIMINGS, chunks, merge::same, value};
+use super::{DONE, TIMINGS, chunks, value};
 use crate::{
+    dialect::merge::same,
     http::sse::{self, Framing},
     json::{Json, Member, splice::Splicer},
 };

@@ -2,12 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{
-    Names, TIMINGS, chunks,
-    merge::{self, Members, Rule},
-    value, value_mut,
-};
+use super::{Names, TIMINGS, chunks, value, value_mut};
 use crate::{
+    dialect::merge::{self, Members, Rule},
     http::sse,
     json::{Json, Member},
 };

@@ -1,10 +1,9 @@
 //! How the chunks of a chat make the whole
 //! (platform.openai.com/docs/api-reference/chat-streaming/streaming).
 
-use crate::dialect::openai::{
-    Names,
+use crate::dialect::{
     merge::{Members, Rule},
-    whole::FILTER_RESULTS,
+    openai::{Names, whole::FILTER_RESULTS},
 };
 
 pub(super) const NAMES: Names = Names { whole: "chat.completion", chunk: "chat.completion.chunk" };

@@ -2,7 +2,10 @@
 
 use super::rules::{CHOICE, NAMES};
 use crate::{
-    dialect::openai::{merge, value_mut, whole},
+    dialect::{
+        merge,
+        openai::{value_mut, whole},
+    },
     http::sse,
     json::{Json, Member},
 };

@@ -6,9 +6,9 @@ use std::ops::Range;
 use crate::{
     dialect::{
         events::{Piece, pieces_with_tokens},
+        merge::{Members, Rule},
         openai::{
             Names,
-            merge::{Members, Rule},
             stream::{Choice, Chunks},
             whole::{self, FILTER_RESULTS},
         },

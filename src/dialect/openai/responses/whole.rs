@@ -3,7 +3,7 @@
 
 use super::TIMINGS;
 use crate::{
-    dialect::{api::has, openai::merge::same},
+    dialect::{api::has, merge::same},
     http::sse,
     json::Json,
 };

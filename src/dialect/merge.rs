@@ -4,7 +4,7 @@ use crate::json::{Json, Member};
 
 /// How the parts of one value make the whole. A part that is null says nothing.
 #[derive(Clone, Copy)]
-pub(in crate::dialect) enum Rule {
+pub(super) enum Rule {
     /// Texts, one after the other.
     Text,
     /// Base64 texts, one after the other, as long as that is base64 again.
@@ -34,11 +34,11 @@ pub(in crate::dialect) enum Rule {
 }
 
 /// The rules of an object's members.
-pub(in crate::dialect) struct Members {
+pub(super) struct Members {
     /// Those that the pages of the API, or of a vendor, describe.
-    pub(in crate::dialect) known: &'static [(&'static str, Rule)],
+    pub(super) known: &'static [(&'static str, Rule)],
     /// All others.
-    pub(in crate::dialect) other: Rule,
+    pub(super) other: Rule,
 }
 
 /// An object with more members, or with more elements that come in parts, is no answer. This bounds the time
@@ -46,16 +46,16 @@ pub(in crate::dialect) struct Members {
 pub(super) const MAX_PARTS: usize = 1024;
 
 impl Members {
-    pub(in crate::dialect) fn knows(&self, name: &str) -> bool {
+    pub(super) fn knows(&self, name: &str) -> bool {
         self.known.iter().any(|(known, _)| *known == name)
     }
 
-    pub(in crate::dialect) fn rule(&self, name: &str) -> Rule {
+    pub(super) fn rule(&self, name: &str) -> Rule {
         self.known.iter().find(|(known, _)| *known == name).map_or(self.other, |(_, rule)| *rule)
     }
 
     /// Adds an object's members to the earlier ones; `None` if it is not known how.
-    pub(in crate::dialect) fn merge<'a>(
+    pub(super) fn merge<'a>(
         &self,
         whole: &mut Vec<Member<'a>>,
         part: Vec<Member<'a>>,
@@ -81,13 +81,13 @@ impl Members {
 
 impl Rule {
     /// Whether a single part can be `value`.
-    pub(in crate::dialect) fn takes(self, value: &Json<'_>) -> bool {
+    pub(super) fn takes(self, value: &Json<'_>) -> bool {
         self.merge(&mut Json::Null, value.clone()).is_some()
     }
 
     /// Adds a part to the earlier ones, which are null together if there were none; `None` if it is not known
     /// how.
-    pub(in crate::dialect) fn merge<'a>(self, whole: &mut Json<'a>, part: Json<'a>) -> Option<()> {
+    pub(super) fn merge<'a>(self, whole: &mut Json<'a>, part: Json<'a>) -> Option<()> {
         if part.is_null() {
             return Some(());
         }
@@ -163,12 +163,12 @@ fn add_indexed<'a>(whole: &mut Json<'a>, part: Json<'a>, rules: &Members) -> Opt
 }
 
 /// The `index` of an element.
-pub(in crate::dialect) fn index_of(item: &Json<'_>) -> Option<u64> {
+pub(super) fn index_of(item: &Json<'_>) -> Option<u64> {
     item.get("index").and_then(Json::as_u64)
 }
 
 /// The members of an object. Null becomes an object without members.
-pub(in crate::dialect) fn members_of<'j, 'a>(json: &'j mut Json<'a>) -> Option<&'j mut Vec<Member<'a>>> {
+pub(super) fn members_of<'j, 'a>(json: &'j mut Json<'a>) -> Option<&'j mut Vec<Member<'a>>> {
     if json.is_null() {
         *json = Json::Object(Vec::new());
     }
@@ -186,7 +186,7 @@ fn into_members(json: Json<'_>) -> Option<Vec<Member<'_>>> {
 }
 
 /// Whether both are the same text of JSON, but for white space and escapes.
-pub(in crate::dialect) fn same(a: &Json<'_>, b: &Json<'_>) -> bool {
+pub(super) fn same(a: &Json<'_>, b: &Json<'_>) -> bool {
     match (a, b) {
         (Json::Array(a), Json::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Json::Object(a), Json::Object(b)) => {
