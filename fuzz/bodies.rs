@@ -153,6 +153,8 @@ pub(crate) fn dialects(data: &[u8]) {
     let whole = question(r#"{"model":"m","max_tokens":9,"stream":false}"#);
     let stream =
         question(r#"{"model":"m","max_tokens":9,"stream":true,"stream_options":{"include_usage":true}}"#);
+    // Where the path chooses the form.
+    let stream = dialect.asked_at(stream, "/m:streamGenerateContent", Some("alt=sse"));
     if let Ok(json) = Json::parse(&body) {
         dialect.fits(&json, true);
         dialect.question_text(&json);

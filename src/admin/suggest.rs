@@ -2,6 +2,8 @@
 //!
 //! Names are shown, values never.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -28,13 +30,13 @@ pub(super) fn suggest(live: &Live, shared: &Shared) -> Value {
 
 fn almost_hit(live: &Live, found: &AlmostHit) -> Value {
     let line = line(found);
-    let route = live.routes.iter().find(|route| route.label() == found.route);
+    let routes: Vec<_> = live.routes.iter().filter(|route| route.label() == found.route).collect();
     json!({
         "route": found.route,
         "part": part(found),
         "misses": found.count,
         "share": found.share,
-        "line": line.map(|line| route.map_or_else(|| line.clone(), |route| in_route(route, &line))),
+        "line": line.map(|line| in_route(&routes, line)),
         "means": means(found),
     })
 }
@@ -86,15 +88,17 @@ fn means(found: &AlmostHit) -> &'static str {
     }
 }
 
-/// The line, in a table of its own where the route is built in.
-fn in_route(route: &Route, line: &str) -> String {
-    if !route.builtin {
-        return line.to_owned();
-    }
+/// The line, in a table of its own where these routes, which have one name, are built in.
+fn in_route(routes: &[&Arc<Route>], line: String) -> String {
+    let Some(route) = routes.first().filter(|route| route.builtin) else { return line };
+    let patterns: Vec<_> = routes.iter().map(|route| quoted(route.pattern.as_str())).collect();
+    let patterns = match &patterns[..] {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
+    };
     let dialect = route.dialect.map(|dialect| format!("dialect = {}\n", quoted(dialect.as_str())));
     format!(
-        "[[route]]\nmatch = {}\nkind = {}\n{}{line}",
-        quoted(route.pattern.as_str()),
+        "[[route]]\nmatch = {patterns}\nkind = {}\n{}{line}",
         quoted(route.kind.as_str()),
         dialect.filter(|_| route.kind.as_str() == "query").unwrap_or_default()
     )

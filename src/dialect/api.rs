@@ -20,6 +20,11 @@ pub(super) trait Api {
     /// Where the question's text is, as JSON pointers.
     fn text(&self) -> &'static [&'static str];
 
+    /// The model that a request to `path` names.
+    fn model(&self, body: &Json<'_>, _path: &str) -> Option<String> {
+        text_of(body, "model")
+    }
+
     /// Where an answer, or an event of its stream, names what it depends on, as JSON pointers.
     fn tags(&self) -> &'static [&'static str] {
         &[]
@@ -69,7 +74,12 @@ pub(super) trait Api {
     /// so this searches for a word before it parses JSON. `end` is what the route says of it.
     fn ends_with(&self, event: &sse::Event, end: Option<&StreamEnd>) -> bool;
 
-    /// Judges an answer that is one document.
+    /// Whether an answer that is not divided is a stream all the same: one JSON list of documents.
+    fn is_list(&self, _body: &[u8]) -> bool {
+        false
+    }
+
+    /// Judges an answer that is one document, or such a list.
     fn document(&self, document: &Document<'_>, options: &JudgeOptions<'_>) -> Answer {
         match document.json() {
             Some(json) => self.whole(json, options),
@@ -77,7 +87,7 @@ pub(super) trait Api {
         }
     }
 
-    /// Judges an answer that is one JSON document.
+    /// Judges an answer that is one JSON document, or such a list.
     fn whole(&self, _json: &Json<'_>, _options: &JudgeOptions<'_>) -> Answer {
         Answer::not_stored(Reason::Invalid)
     }
@@ -102,8 +112,8 @@ pub(super) trait Api {
         None
     }
 
-    /// The same complete stream for a request that asks for its usage, or does not. `None` if the stream did
-    /// not report it, or if requests of this API have no such choice.
+    /// The same complete stream for a request that asks for its usage, or does not, in the API's own framing. `None` if
+    /// the stream did not report it, or if the API's streams come in one way only.
     fn with_usage(&self, _events: &[sse::Event], _with_usage: bool) -> Option<Vec<u8>> {
         None
     }

@@ -8,9 +8,15 @@ use bytes::Bytes;
 
 use super::{
     ask::{Ask, Form},
+    list,
     name::Dialect,
 };
-use crate::{http::sse::Framing, json::Json};
+use crate::{
+    http::sse::{self, Framing},
+    json::Json,
+};
+
+const JSON: &str = "application/json";
 
 /// The form's id of an entry that an operator put through the admin API: its media type shows its form.
 pub(crate) const BY_HAND: u64 = u64::MAX - 1;
@@ -30,7 +36,7 @@ pub enum Rendered {
 /// is that of its body. `None` if a conversion would lose or invent something.
 pub fn serve(dialect: Dialect, id: u64, framing: Framing, body: &Bytes, ask: &Ask) -> Option<Rendered> {
     let wanted = ask.form;
-    let id = known_id(dialect, id, framing);
+    let id = known_id(dialect, id, framing, body);
     if id == wanted.id {
         return Some(Rendered::AsStored);
     }
@@ -45,13 +51,21 @@ pub fn serve(dialect: Dialect, id: u64, framing: Framing, body: &Bytes, ask: &As
         };
     }
     let api = dialect.api();
-    let events = framing.events(body);
-    let (media, converted) = match events {
+    let events = match framing.events(body) {
         _ if wanted.odd => return None,
+        None if api.is_list(body) => Some(list::events(body)?),
+        events => events,
+    };
+    let (media, converted) = match events {
+        Some(events) if wanted.list => (JSON, list::write(&events)?),
         Some(events) if wanted.stream => (api.stream_media(), api.with_usage(&events, wanted.with_usage)?),
-        Some(events) => ("application/json", api.to_whole(&events)?),
+        Some(events) => (JSON, api.to_whole(&events)?),
         None if wanted.stream => {
-            (api.stream_media(), api.to_stream(&Json::parse(body).ok()?, wanted.with_usage)?)
+            let stream = api.to_stream(&Json::parse(body).ok()?, wanted.with_usage)?;
+            match wanted.list {
+                true => (JSON, list::write(&sse::decode(&stream))?),
+                false => (api.stream_media(), stream),
+            }
         }
         // A document that answered a request for a stream.
         None => return Some(Rendered::AsStored),
@@ -60,8 +74,9 @@ pub fn serve(dialect: Dialect, id: u64, framing: Framing, body: &Bytes, ask: &As
 }
 
 /// The id of the form that an answer is in.
-fn known_id(dialect: Dialect, id: u64, framing: Framing) -> u64 {
+fn known_id(dialect: Dialect, id: u64, framing: Framing, body: &[u8]) -> u64 {
     match id {
+        BY_HAND if framing == Framing::Whole && dialect.api().is_list(body) => Form::LIST.id,
         BY_HAND => u64::from(dialect.has_forms() && framing.is_stream()),
         id => id,
     }
@@ -81,7 +96,8 @@ pub struct StoredAnswer<'a> {
 impl StoredAnswer<'_> {
     /// Whether it answers the request that `other` answered.
     fn serves_as(&self, dialect: Dialect, other: &StoredAnswer<'_>) -> bool {
-        let form = Form::from_id(known_id(dialect, other.form, other.framing), other.framing.is_stream());
+        let id = known_id(dialect, other.form, other.framing, other.body);
+        let form = Form::from_id(id, other.framing.is_stream());
         let ask = Ask { form, upstream_form: form, ..Ask::default() };
         serve(dialect, self.form, self.framing, self.body, &ask).is_some()
     }
@@ -117,7 +133,7 @@ pub fn place(dialect: Dialect, stored: &StoredAnswer<'_>, new: &StoredAnswer<'_>
     }
 }
 
-/// Whether a stored answer serves both forms.
+/// Whether a stored answer serves both forms. A list of JSON serves what a stream of events does.
 fn serves_both(dialect: Dialect, framing: Framing, body: &Bytes) -> bool {
     // With an id that no answer has, so that both forms have to be made.
     let forms = [true, false].map(|stream| Form { stream, id: u64::MAX, ..Form::default() });
@@ -195,15 +211,70 @@ mod tests {
         }
     }
 
+    /// The same of an API with streams that are one list.
+    fn listed_answers() -> Vec<(&'static str, u64, Framing, Bytes)> {
+        let chunk = r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}],"usageMetadata":{"totalTokenCount":1}}"#;
+        let own = chunk.replace(r#"{"text":"a"}"#, r#"{"functionCall":{"name":"f","willContinue":true}}"#);
+        let events = |chunk: &str| Bytes::from(format!("data: {chunk}\n\n"));
+        let list = |chunk: &str| Bytes::from(format!("[{chunk}]"));
+        let document = |chunk: &str| Bytes::from(chunk.to_owned());
+        vec![
+            ("document", 0, Framing::Whole, document(chunk)),
+            ("own document", 0, Framing::Whole, document(&own)),
+            ("stream", 1, Framing::Events, events(chunk)),
+            ("own stream", 1, Framing::Events, events(&own)),
+            ("list", 3, Framing::Whole, list(chunk)),
+            ("own list", 3, Framing::Whole, list(&own)),
+            ("list for a stream", 1, Framing::Whole, list(chunk)),
+            ("document for a list", 3, Framing::Whole, document(chunk)),
+            ("odd stream", ODD, Framing::Events, events(chunk)),
+            ("document by hand", BY_HAND, Framing::Whole, document(chunk)),
+            ("list by hand", BY_HAND, Framing::Whole, list(chunk)),
+            ("stream by hand", BY_HAND, Framing::Events, events(chunk)),
+        ]
+    }
+
+    /// Each form is served in each other one, in its own media type and framing.
+    #[test]
+    fn a_list_serves_what_events_serve() {
+        let forms = [(Form::default(), false), (Form::EVENTS, false), (Form::LIST, true)];
+        for (name, id, framing, body) in listed_answers() {
+            for (form, is_list) in forms {
+                let ask = Ask { form, upstream_form: form, ..Ask::default() };
+                let served = serve(Dialect::Gemini, id, framing, &body, &ask);
+                let is_own = name.starts_with("own");
+                let is_same_kind = form.stream == (id == 1 || id == 3);
+                if is_own && !is_same_kind {
+                    assert_eq!(served, None, "{name} {form:?}");
+                    continue;
+                }
+                let made = match served.unwrap_or_else(|| panic!("{name} {form:?}")) {
+                    Rendered::AsStored => continue,
+                    Rendered::Converted(media, made) => {
+                        let expected = if form == Form::EVENTS { "text/event-stream" } else { JSON };
+                        assert_eq!(media, expected, "{name} {form:?}");
+                        made
+                    }
+                    Rendered::Edited(_) => panic!("{name} {form:?}"),
+                };
+                assert_eq!(made.starts_with(b"["), is_list, "{name} {form:?}");
+            }
+        }
+    }
+
     /// Whichever of two answers comes first, the store serves every request that one of them answered, unless
     /// what it has serves both forms.
     #[test]
     fn no_form_is_lost() {
-        let all = answers();
-        let dialect = Dialect::OpenAiChat;
-        for (first_name, form, framing, body) in &all {
+        for (dialect, all) in [(Dialect::OpenAiChat, answers()), (Dialect::Gemini, listed_answers())] {
+            no_form_of_these_is_lost(dialect, &all);
+        }
+    }
+
+    fn no_form_of_these_is_lost(dialect: Dialect, all: &[(&'static str, u64, Framing, Bytes)]) {
+        for (first_name, form, framing, body) in all {
             let first = StoredAnswer { form: *form, framing: *framing, body };
-            for (second_name, form, framing, body) in &all {
+            for (second_name, form, framing, body) in all {
                 let second = StoredAnswer { form: *form, framing: *framing, body };
                 let stored = match place(dialect, &first, &second) {
                     Placement::Instead => vec![second],

@@ -54,6 +54,27 @@ pub(super) const ANTHROPIC: Ends = Ends {
 pub(super) const OLLAMA: Ends =
     Ends { good: &["stop"], limit: &["length"], cut: &[], filtered: &[], failed: &["error"] };
 
+/// Gemini's `finishReason` (ai.google.dev/api/generate-content, "FinishReason"; `MODEL_ARMOR` is Vertex AI's).
+pub(super) const GEMINI: Ends = Ends {
+    good: &["stop"],
+    limit: &["max_tokens"],
+    cut: &["continuation"],
+    filtered: &[
+        "safety",
+        "recitation",
+        "language",
+        "blocklist",
+        "prohibited_content",
+        "spii",
+        "image_safety",
+        "image_prohibited_content",
+        "image_recitation",
+        "model_armor",
+        "escalation",
+    ],
+    failed: &["error"],
+};
+
 impl Ends {
     pub(super) fn judge(&self, word: &str, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
         let is_in = |words: &[&str]| words.iter().any(|own| own.eq_ignore_ascii_case(word));

@@ -31,7 +31,8 @@ pub(crate) fn renewed(dialect: Dialect, framing: Framing, body: &Bytes, now: Sys
         }
         None => {
             if let Ok(json) = Json::parse(body) {
-                renewal.read(&json, 0);
+                // A stream may be one list.
+                std::iter::once(&json).chain(json.items()).for_each(|json| renewal.read(json, 0));
             }
         }
     }
@@ -59,6 +60,11 @@ impl Renewal {
                 let time = format!("\"{}\"", crate::time::rfc3339(self.now));
                 self.replace(json, "created_at", start, &time);
             }
+            Dialect::Gemini => {
+                self.renew(json, "responseId", start, random_like);
+                let time = format!("\"{}\"", crate::time::rfc3339(self.now));
+                self.replace(json, "createTime", start, &time);
+            }
             Dialect::OpenAiResponses
             | Dialect::Rag
             | Dialect::Embedding
@@ -77,11 +83,16 @@ impl Renewal {
     }
 
     fn renew_id(&mut self, json: &Json<'_>, start: usize) {
-        let Some(id) = json.get("id").and_then(Json::as_str) else { return };
+        self.renew(json, "id", start, like);
+    }
+
+    /// Notes that the id under `name` changes; `new` makes the new one of it.
+    fn renew(&mut self, json: &Json<'_>, name: &str, start: usize, new: fn(&str) -> String) {
+        let Some(id) = json.get(name).and_then(Json::as_str) else { return };
         // Some services leave the id of some chunks empty.
         if !id.is_empty() {
-            let id = self.id.get_or_insert_with(|| like(id)).clone();
-            self.replace(json, "id", start, &format!("\"{id}\""));
+            let id = self.id.get_or_insert_with(|| new(id)).clone();
+            self.replace(json, name, start, &format!("\"{id}\""));
         }
     }
 
@@ -107,8 +118,12 @@ impl Renewal {
 /// A random id that looks like `id`: the same prefix, and as many letters and digits behind it.
 fn like(id: &str) -> String {
     let prefix = id.find(['-', '_']).map_or(0, |at| at + 1);
-    let random = (prefix..id.len()).map(|_| fastrand::alphanumeric());
-    id[..prefix].chars().chain(random).collect()
+    id[..prefix].to_owned() + &random_like(&id[prefix..])
+}
+
+/// As many letters and digits as `id` has bytes.
+fn random_like(id: &str) -> String {
+    id.bytes().map(|_| fastrand::alphanumeric()).collect()
 }
 
 #[cfg(test)]
@@ -157,6 +172,13 @@ mod tests {
         let ollama = "{\"created_at\":\"2020-01-01T00:00:00Z\"}\n";
         let expected = "{\"created_at\":\"2023-11-14T22:13:20.000Z\"}\n";
         assert_eq!(renew(Dialect::OllamaChat, Framing::Lines, ollama), expected);
+        let gemini = r#"[{"responseId":"a-b_cdefghij","createTime":"2020-01-01T00:00:00Z"},{"responseId":"a-b_cdefghij"}]"#;
+        let made = renew(Dialect::Gemini, Framing::Whole, gemini);
+        let id = &made["[{\"responseId\":\"".len()..][.."a-b_cdefghij".len()];
+        assert_ne!(id, "a-b_cdefghij");
+        let expected =
+            gemini.replace("a-b_cdefghij", id).replace("2020-01-01T00:00:00Z", "2023-11-14T22:13:20.000Z");
+        assert_eq!(made, expected);
         let responses = r#"{"id":"resp_1","created":1}"#;
         assert_eq!(renew(Dialect::OpenAiResponses, Framing::Whole, responses), responses);
     }

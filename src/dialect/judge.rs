@@ -43,7 +43,11 @@ impl Dialect {
             }
             None => {
                 let document = Document::new(body);
-                extracted.read_document(&document);
+                if api.is_list(body) {
+                    extracted.read_list(&document);
+                } else {
+                    extracted.read_document(&document);
+                }
                 let media = media_type(headers).unwrap_or_default();
                 if framing == Framing::Text && body.trim_ascii().is_empty() {
                     Answer::not_stored(Reason::Empty)
@@ -203,6 +207,17 @@ impl<'a> Extracted<'a> {
         self.conditions.read(json);
         self.read_tags(json);
         self.read_ids(|ids| ids.read_document(json, document.text, 0));
+    }
+
+    /// Reads a stream that is one JSON list, each element of it as an event.
+    fn read_list(&mut self, document: &Document<'_>) {
+        let Some(json) = document.json() else { return self.read_unparsed(document.text) };
+        for element in json.items() {
+            self.conditions.read_event("", Some(element));
+            self.read_tags(element);
+            self.read_ids(|ids| ids.read_document(element, document.text, 0));
+        }
+        self.conditions.end_stream();
     }
 
     fn read_tags(&mut self, json: &Json<'_>) {

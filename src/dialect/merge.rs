@@ -55,11 +55,7 @@ impl Members {
     }
 
     /// Adds an object's members to the earlier ones; `None` if it is not known how.
-    pub(super) fn merge<'a>(
-        &self,
-        whole: &mut Vec<Member<'a>>,
-        part: Vec<Member<'a>>,
-    ) -> Option<()> {
+    pub(super) fn merge<'a>(&self, whole: &mut Vec<Member<'a>>, part: Vec<Member<'a>>) -> Option<()> {
         for Member { name, value, .. } in part {
             let rule = self.rule(&name);
             if matches!(rule, Rule::Dropped) {

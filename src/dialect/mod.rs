@@ -5,7 +5,7 @@
 //! - `api.rs`: the trait that each API implements, in a file or folder of its own.
 //! - `ask.rs`: what a request asks for; `answer.rs`, `judge.rs`: what an answer is worth.
 //! - `batch/`: requests with several inputs, above all embeddings.
-//! - `convert.rs`: one form of an answer from the other; `edit.rs`, `identity.rs`, `zero_usage.rs`: what is changed in
+//! - `convert.rs`: one form of an answer from the other; `list.rs`: a stream as one JSON list; `edit.rs`, `identity.rs`, `zero_usage.rs`: what is changed in
 //!   a body.
 //! - `client_info/`: what clients say about themselves, which is not in the key.
 //! - `ends.rs`, `failure.rs`, `choices.rs`, `events.rs`, `merge.rs`, `usage.rs`, `conversation.rs`: what several APIs share.
@@ -25,8 +25,10 @@ mod edit;
 mod ends;
 mod events;
 mod failure;
+mod gemini;
 mod identity;
 mod judge;
+mod list;
 mod merge;
 mod name;
 mod ollama;

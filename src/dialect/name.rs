@@ -15,6 +15,8 @@ pub enum Dialect {
     OllamaChat,
     /// Ollama `/api/generate`.
     OllamaGenerate,
+    /// Gemini `generateContent` and `streamGenerateContent`.
+    Gemini,
     /// A question under `query`, `question` or `message`.
     Rag,
     /// Vectors for texts, OpenAI's or Ollama's way.
@@ -54,6 +56,7 @@ impl Dialect {
         Self::Anthropic,
         Self::OllamaChat,
         Self::OllamaGenerate,
+        Self::Gemini,
         Self::Rag,
         Self::TeiEmbed,
         Self::TeiEmbedSparse,
@@ -77,6 +80,7 @@ impl Dialect {
             Self::Anthropic => "anthropic",
             Self::OllamaChat => "ollama-chat",
             Self::OllamaGenerate => "ollama-generate",
+            Self::Gemini => "gemini",
             Self::Rag => "rag",
             Self::Embedding => "embedding",
             Self::TeiEmbed => "tei-embed",

@@ -3,11 +3,16 @@
 //! Each table is a `match` without a wildcard, so the compiler names every line that a new dialect needs. The
 //! family is no method of [`Api`]: every key depends on it, and a `match` costs no call through a pointer.
 
+use std::borrow::Cow;
+
+use http::HeaderName;
+
 use super::{
     anthropic,
     api::Api,
     ask::{Ask, Form},
     batch::{self, BatchApi, Batched},
+    gemini,
     name::Dialect,
     ollama, openai, plain, rag,
     usage::UsageSetting,
@@ -21,6 +26,8 @@ enum FormChoice {
     Nothing,
     /// The body's member `stream`, with `stream_options`.
     Members,
+    /// The end of the path, and a parameter of the query.
+    Target,
 }
 
 /// What several dialects have in common.
@@ -45,6 +52,7 @@ impl Dialect {
             Self::Anthropic => &anthropic::Anthropic,
             Self::OllamaChat => &ollama::Ollama { text: ollama::TextMember::Message },
             Self::OllamaGenerate => &ollama::Ollama { text: ollama::TextMember::Response },
+            Self::Gemini => &gemini::Gemini,
             Self::Rag => &rag::Rag,
             Self::Embedding => &Batched(&batch::EMBEDDING),
             Self::TeiEmbed => &Batched(&batch::TEI_EMBED),
@@ -73,7 +81,8 @@ impl Dialect {
             | Self::OpenAiResponses
             | Self::Anthropic
             | Self::OllamaChat
-            | Self::OllamaGenerate => Family::Generation,
+            | Self::OllamaGenerate
+            | Self::Gemini => Family::Generation,
             Self::Embedding
             | Self::TeiEmbed
             | Self::TeiEmbedSparse
@@ -97,6 +106,7 @@ impl Dialect {
             | Self::Anthropic
             | Self::OllamaChat
             | Self::OllamaGenerate => FormChoice::Members,
+            Self::Gemini => FormChoice::Target,
             Self::Rag
             | Self::Embedding
             | Self::TeiEmbed
@@ -122,6 +132,7 @@ impl Dialect {
             Self::Anthropic => &["/v1/messages"],
             Self::OllamaChat => &["/api/chat"],
             Self::OllamaGenerate => &["/api/generate"],
+            Self::Gemini => gemini::target::ENDINGS,
             Self::Rag
             | Self::Embedding
             | Self::TeiEmbed
@@ -166,8 +177,33 @@ impl Dialect {
     pub(crate) const fn form_members(self) -> &'static [&'static str] {
         match self.form_choice() {
             FormChoice::Members => &["stream", "stream_options"],
-            FormChoice::Nothing => &[],
+            FormChoice::Target | FormChoice::Nothing => &[],
         }
+    }
+
+    /// The path in the key, which is the same for all forms.
+    pub(crate) fn path_in_key(self, path: &str) -> Cow<'_, str> {
+        match self.form_choice() {
+            FormChoice::Target => gemini::target::path_in_key(path),
+            FormChoice::Members | FormChoice::Nothing => Cow::Borrowed(path),
+        }
+    }
+
+    /// Whether any parameter of the query may not be in the key: all of Google's APIs take credentials there.
+    pub(crate) const fn reads_query(self) -> bool {
+        matches!(self, Self::Gemini | Self::GeminiEmbed | Self::GeminiBatchEmbed)
+    }
+
+    /// Whether the query's parameter `name` is not in the key as it is: it chooses the form, or is a credential.
+    pub(crate) fn leaves_out_parameter(self, name: &str) -> bool {
+        let chooses_form =
+            matches!(self.form_choice(), FormChoice::Target) && gemini::target::chooses_form(name);
+        chooses_form || self.credential_in_query(name).is_some()
+    }
+
+    /// The header in whose place the query's parameter `name` is, if it holds a credential in this API.
+    pub(crate) fn credential_in_query(self, name: &str) -> Option<&'static HeaderName> {
+        if self.reads_query() { gemini::target::credential(name) } else { None }
     }
 
     /// Whether this is the API of a vendor of models, whose answers are in the language of the question,
@@ -198,14 +234,32 @@ impl Dialect {
         self.text().iter().filter_map(|pointer| pointer.last_text(body)).next_back()
     }
 
-    /// What a request asks for, as far as that decides how its answer is judged and served.
+    /// The model that a request to `path` names.
+    pub(crate) fn model(self, body: &Json<'_>, path: &str) -> Option<String> {
+        self.api().model(body, path)
+    }
+
+    /// `ask`, which the body says, for a request to this path and query: in some APIs these choose the form. Bodies are
+    /// remembered, so what the query says comes on top.
+    #[must_use]
+    pub fn asked_at(self, ask: Ask, path: &str, query: Option<&str>) -> Ask {
+        match self.form_choice() {
+            FormChoice::Target => {
+                let form = gemini::target::form(path, query.unwrap_or_default());
+                Ask { form, upstream_form: form, ..ask }
+            }
+            FormChoice::Members | FormChoice::Nothing => ask,
+        }
+    }
+
+    /// What a request's body asks for, as far as that decides how its answer is judged and served.
     /// `stream_default` says whether it is a stream where the request does not; if `None`, the API says it.
     pub fn ask(self, body: &Json<'_>, usage: UsageSetting, stream_default: Option<bool>) -> Ask {
         let api = self.api();
         let streams_by_default = stream_default.unwrap_or_else(|| api.streams_by_default());
         let form = match self.form_choice() {
             FormChoice::Members => Form::asked_for(body, streams_by_default),
-            FormChoice::Nothing => Form::default(),
+            FormChoice::Target | FormChoice::Nothing => Form::default(),
         };
         let adds_usage = usage == UsageSetting::Ask && api.can_ask_for_usage();
         Ask {
@@ -233,6 +287,8 @@ mod tests {
         assert_eq!(first("/v1/completions"), Some(Dialect::OpenAiCompletions));
         assert_eq!(first("/api/chat"), Some(Dialect::OllamaChat));
         assert_eq!(first("/api/v1/query"), Some(Dialect::Rag));
+        assert_eq!(first("/v1beta/models/m:generateContent"), Some(Dialect::Gemini));
+        assert_eq!(first("/v1beta/models/m:streamGenerateContent"), Some(Dialect::Gemini));
     }
 
     #[test]

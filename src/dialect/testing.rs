@@ -223,3 +223,27 @@ pub(super) fn damaged(text: &str, from: &str, to: &str, place: usize) -> String 
     let first = pieces.next().map(|(_, piece)| piece.to_owned()).unwrap_or_default();
     pieces.fold(first, |text, (at, piece)| text + if at == place { to } else { from } + piece)
 }
+
+/// A text's tokens at random: its characters, some of them together.
+pub(super) fn any_tokens(text: &str, rng: &mut Rng) -> Vec<String> {
+    let mut tokens: Vec<String> = Vec::new();
+    for letter in text.chars() {
+        match tokens.last_mut() {
+            Some(token) if rng.u8(..8) > 0 => token.push(letter),
+            _ => tokens.push(letter.to_string()),
+        }
+    }
+    tokens
+}
+
+/// A text in random pieces, some empty, as JSON.
+pub(super) fn pieces(text: &str, rng: &mut Rng) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    for letter in text.chars() {
+        if rng.u8(..4) == 0 {
+            pieces.push(String::new());
+        }
+        pieces.last_mut().expect("a piece").push(letter);
+    }
+    pieces.iter().map(|piece| written(&Json::text(piece.as_str()))).collect()
+}

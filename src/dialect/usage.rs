@@ -96,7 +96,7 @@ pub(super) fn read_any_usage(json: &Json<'_>) -> Option<Usage> {
 
 /// Gemini's `usageMetadata` (ai.google.dev/api/generate-content). The thoughts are beside the candidates, and what tools
 /// put into the question is beside the prompt.
-fn read_usage_metadata(json: &Json<'_>) -> Option<Usage> {
+pub(super) fn read_usage_metadata(json: &Json<'_>) -> Option<Usage> {
     let usage = json.get("usageMetadata")?;
     let count = |name| usage.get(name).and_then(Json::as_u64);
     let prompt = sum(count("promptTokenCount"), count("toolUsePromptTokenCount"));

@@ -184,7 +184,9 @@ async fn leader_reply(
         Ok(head) => head,
         Err(error) => return Err(Failure::Fill(error, Some(report))),
     };
-    if context.route.framing(&head.headers) == Framing::Whole {
+    // A list of JSON comes element by element.
+    let is_document = !context.cache_request.ask.form.list;
+    if is_document && context.route.framing(&head.headers) == Framing::Whole {
         match timeout(VERDICT_WAIT, fill.until(reader.end())).await {
             Ok(End::Complete(outcome)) => {
                 report.stored = Some(outcome.is_ok());

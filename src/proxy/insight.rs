@@ -150,8 +150,9 @@ fn seconds(duration: Duration) -> u32 {
 /// The parts that are in the key of a request.
 fn take_apart(context: &RequestContext, parts: &Parts, body: &Bytes) -> parts::Parts {
     let RequestContext { route, cache_request, exchange } = context;
+    let dialect = cache_request.dialect;
     let mut builder = PartsBuilder::new(route.label());
-    builder.add_fixed(exchange.path.as_bytes());
+    builder.add_fixed(dialect.path_in_key(&exchange.path).as_bytes());
     let identity = cache_request.caller.as_ref().and_then(|caller| caller.identity.ok());
     let headers = match (&identity, &route.scope) {
         (Some(identity), Scope::Identity(scope)) => {
@@ -160,16 +161,19 @@ fn take_apart(context: &RequestContext, parts: &Parts, body: &Bytes) -> parts::P
         }
         _ => Cow::Borrowed(&parts.headers),
     };
-    key::each_keyed_header(route, cache_request.dialect, &headers, |name, value| {
+    key::each_keyed_header(route, dialect, &headers, |name, value| {
         let kind = if headers::is_credential(name) { PartKind::Credential } else { PartKind::Header };
         builder.add(kind, name.as_str(), value.as_bytes());
     });
-    for (name, value) in form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
-        if route.vary_by.as_ref().is_none_or(|names| names.iter().any(|own| *own == name)) {
+    let query = parts.uri.query().unwrap_or_default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if key::parameter_counts(route, dialect, &name) {
             builder.add(PartKind::Query, &name, value.as_bytes());
         }
     }
-    let dialect = cache_request.dialect;
+    for (name, value) in key::query_credentials(route, dialect, query) {
+        builder.add(PartKind::Credential, &format!("?{name}"), value.as_bytes());
+    }
     let left_out = if dialect.may_leave_out(body) { Json::parse(body).ok() } else { None };
     let left_out = left_out.map(|json| dialect.left_out(&json)).unwrap_or_default();
     let members = dialect.form_members();

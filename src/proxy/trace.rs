@@ -288,6 +288,7 @@ const fn operation(dialect: Dialect) -> Option<&'static str> {
             Some("chat")
         }
         Dialect::OpenAiCompletions | Dialect::OllamaGenerate => Some("text_completion"),
+        Dialect::Gemini => Some("generate_content"),
         Dialect::Embedding
         | Dialect::TeiEmbed
         | Dialect::TeiEmbedSparse
@@ -313,6 +314,8 @@ const fn provider(dialect: Dialect) -> Option<&'static str> {
         | Dialect::OpenAiModerations => Some("openai"),
         Dialect::Anthropic => Some("anthropic"),
         Dialect::OllamaChat | Dialect::OllamaGenerate => Some("ollama"),
+        // The word for either of its APIs.
+        Dialect::Gemini => Some("gcp.gen_ai"),
         Dialect::CohereEmbed => Some("cohere"),
         Dialect::GeminiEmbed | Dialect::GeminiBatchEmbed => Some("gcp.gemini"),
         Dialect::Embedding

@@ -94,7 +94,7 @@ impl ParsedBody {
             ask,
             conversations,
             own_ids: context.own_ids(json),
-            model: json.get("model").and_then(Json::as_str).map(str::to_owned),
+            model: dialect.model(json, context.path),
             question_text: context.log_questions.then(|| dialect.question_text(json)).flatten(),
             upstream_body: ask.upstream_body(text, json),
         }

@@ -20,6 +20,7 @@ use crate::{
     },
     dialect::{Dialect, is_conversation_name},
     http::{content_coding::ContentCoding, headers},
+    json::canonical::write_part,
     reason::Reason,
     request::body::RawBody,
 };
@@ -38,6 +39,8 @@ pub(crate) struct RequestHead {
     pub(crate) range: Option<Range>,
     /// The digest of its credentials.
     pub(crate) credentials: Option<blake3::Hash>,
+    /// The digest of those in its query.
+    pub(crate) in_query: Option<blake3::Hash>,
     /// Whether its `Content-Type` is JSON.
     pub(crate) is_json: bool,
     /// Whether its body is compressed, and how.
@@ -61,6 +64,7 @@ impl RequestHead {
         let Parts { method, headers, .. } = parts;
         let is_rfc9111 = route.mode == Mode::Rfc9111;
         let coding = ContentCoding::from_headers(headers);
+        let in_query = credentials_in_query(route, &parts.uri);
         let directives = match (route.honor_request_cache_control, is_rfc9111) {
             (false, _) => RequestDirectives::default(),
             (true, false) => RequestDirectives::from_headers(headers),
@@ -72,7 +76,8 @@ impl RequestHead {
             refused: refusal(route, parts, &directives, coding),
             conditions: Conditions::from_request(route.kind, method, headers),
             range: if is_rfc9111 { Range::from_request(method, headers) } else { None },
-            credentials: identity::credentials(headers),
+            credentials: identity::credentials(headers, in_query.as_ref()),
+            in_query,
             is_json: headers::is_json(headers),
             coding,
             conversations: conversations(route, &parts.uri),
@@ -178,4 +183,17 @@ fn refusal(
         Mode::Ttl | Mode::Rfc9111 => {}
     }
     has(header::RANGE).then_some(Reason::RequestRange)
+}
+
+/// The digest of the credentials in the query, if the route's API takes them there.
+fn credentials_in_query(route: &Route, uri: &Uri) -> Option<blake3::Hash> {
+    let (query, dialect) = (uri.query()?, route.dialect_at(uri.path())?);
+    let mut found = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if dialect.credential_in_query(&name).is_some() {
+            write_part(name.as_bytes(), &mut found);
+            write_part(value.as_bytes(), &mut found);
+        }
+    }
+    (!found.is_empty()).then(|| blake3::hash(&found))
 }

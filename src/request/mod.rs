@@ -218,7 +218,7 @@ impl<'a> Classifier<'a> {
         let caller = match &route.scope {
             Scope::Identity(scope) => {
                 let caller = self.classify_context.identities.caller(scope, &self.parts.headers);
-                Some(Box::new(caller))
+                Some(Box::new(caller.with_query(self.head.in_query.as_ref())))
             }
             _ => None,
         };
@@ -232,6 +232,7 @@ impl<'a> Classifier<'a> {
         // If the answer is not stored, the upstream evaluates the conditions.
         let conditions = key.as_ref().map(|_| conditions.clone());
         let targets = self.targets(&conversations, key.as_ref());
+        let uri = &self.parts.uri;
         CacheRequest {
             // Under `mode = "rfc9111"`, the upstream may confirm the stored response.
             bypass: refused
@@ -239,7 +240,7 @@ impl<'a> Classifier<'a> {
             key,
             batch: None,
             dialect: parsed.dialect,
-            ask: parsed.ask,
+            ask: parsed.dialect.asked_at(parsed.ask, uri.path(), uri.query()),
             directives: *directives,
             conditions: conditions.unwrap_or_default(),
             range: range.clone(),

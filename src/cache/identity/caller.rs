@@ -93,10 +93,29 @@ impl Caller {
         let credentials = digest(Some((&identity, &hash)), headers);
         Self { identity: Ok(identity), trust: Trust::IfAccepted, credentials, token: None, ends: None }
     }
+
+    /// The same caller, whose request has other credentials in its query.
+    pub(crate) fn with_query(self, in_query: Option<&blake3::Hash>) -> Self {
+        Self { credentials: together(self.credentials, in_query), ..self }
+    }
 }
 
-/// The digest of all credentials in a request, of which `known` stands for some.
-pub(crate) fn digest(known: Option<(&Identity, &blake3::Hash)>, headers: &HeaderMap) -> Option<blake3::Hash> {
+/// The digest of credentials in headers, and of those in a query.
+pub(super) fn together(
+    in_headers: Option<blake3::Hash>,
+    in_query: Option<&blake3::Hash>,
+) -> Option<blake3::Hash> {
+    match (in_headers, in_query) {
+        (None, in_query) => in_query.copied(),
+        (in_headers, None) => in_headers,
+        (Some(in_headers), Some(in_query)) => {
+            Some(blake3::keyed_hash(in_headers.as_bytes(), in_query.as_bytes()))
+        }
+    }
+}
+
+/// The digest of all credentials in a request's headers, of which `known` stands for some.
+pub(super) fn digest(known: Option<(&Identity, &blake3::Hash)>, headers: &HeaderMap) -> Option<blake3::Hash> {
     let is_replaced = |name: &HeaderName| known.is_some_and(|(identity, _)| identity.replaces(name));
     let mut lines: Vec<_> =
         headers.iter().filter(|(name, _)| headers::is_credential(name) && !is_replaced(name)).collect();

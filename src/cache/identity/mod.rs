@@ -171,9 +171,9 @@ fn id(scope: &IdentityScope, token: &str) -> [u8; 32] {
     *blake3::keyed_hash(scope.digest().as_bytes(), token.as_bytes()).as_bytes()
 }
 
-/// The digest of the credentials of a request with these headers; `None` without any.
-pub(crate) fn credentials(headers: &HeaderMap) -> Option<blake3::Hash> {
-    caller::digest(None, headers)
+/// The digest of the credentials of a request with these headers, and with those in its query; `None` without any.
+pub(crate) fn credentials(headers: &HeaderMap, in_query: Option<&blake3::Hash>) -> Option<blake3::Hash> {
+    caller::together(caller::digest(None, headers), in_query)
 }
 
 #[cfg(test)]

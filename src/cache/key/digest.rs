@@ -136,8 +136,9 @@ pub(crate) fn head_digest(request: &Request<'_>) -> blake3::Hash {
     // A `HEAD` asks for what a `GET` gets.
     let method = if *request.method == Method::HEAD { &Method::GET } else { request.method };
     write_part(method.as_str().as_bytes(), &mut out);
-    write_part(target_in_key(request.route, request.target).as_bytes(), &mut out);
+    write_part(target_in_key(request.route, request.dialect, request.target).as_bytes(), &mut out);
     write_headers(request, &mut out);
+    write_query_credentials(request, &mut out);
     out.push(request.body.taken_as);
     blake3::hash(&out)
 }
@@ -145,7 +146,8 @@ pub(crate) fn head_digest(request: &Request<'_>) -> blake3::Hash {
 /// Writes the route's name and every setting that leaves something out of the key. With other settings, the
 /// same rest could be that of another request.
 fn write_route(route: &Route, dialect: Dialect, out: &mut Vec<u8>) {
-    write_part(route.name.as_bytes(), out);
+    // A route without a name of its own is called like its pattern, which may be that of one form.
+    write_part(dialect.path_in_key(&route.name).as_bytes(), out);
     let meaning = match route.mode {
         Mode::Ttl => dialect.as_str(),
         Mode::Rfc9111 => "rfc9111",
@@ -183,16 +185,38 @@ fn write_route(route: &Route, dialect: Dialect, out: &mut Vec<u8>) {
     }
 }
 
-/// What counts of the path and the query `target`.
-fn target_in_key<'t>(route: &Route, target: &'t str) -> Cow<'t, str> {
-    let Some(parameters) = &route.vary_by else { return Cow::Borrowed(target) };
+/// What counts of the path and the query `target`, but for credentials.
+pub(crate) fn target_in_key<'t>(route: &Route, dialect: Dialect, target: &'t str) -> Cow<'t, str> {
+    if route.vary_by.is_none() && !dialect.reads_query() {
+        return Cow::Borrowed(target);
+    }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let counts = |pair: &&str| {
         let (name, _) = form_urlencoded::parse(pair.as_bytes()).next().unwrap_or_default();
-        !pair.is_empty() && parameters.iter().any(|own| *own == name)
+        !pair.is_empty() && parameter_counts(route, dialect, &name)
     };
     let counting: Vec<_> = query.split('&').filter(counts).collect();
-    Cow::Owned(format!("{path}?{}", counting.join("&")))
+    Cow::Owned(format!("{}?{}", dialect.path_in_key(path), counting.join("&")))
+}
+
+/// Whether the query's parameter `name` is in the key as it is.
+pub(crate) fn parameter_counts(route: &Route, dialect: Dialect, name: &str) -> bool {
+    let parameters = route.vary_by.as_ref();
+    parameters.is_none_or(|parameters| parameters.iter().any(|own| own == name))
+        && !dialect.leaves_out_parameter(name)
+}
+
+/// The query's parameters that hold credentials and are in `route`'s keys, by name and value. Such a parameter counts
+/// where the header does in whose place it is.
+pub(crate) fn query_credentials<'q>(
+    route: &Route,
+    dialect: Dialect,
+    query: &'q str,
+) -> impl Iterator<Item = (Cow<'q, str>, Cow<'q, str>)> {
+    let query = if dialect.reads_query() { query } else { "" };
+    form_urlencoded::parse(query.as_bytes()).filter(move |(name, _)| {
+        dialect.credential_in_query(name).is_some_and(|header| is_keyed(route, dialect, header))
+    })
 }
 
 pub(super) fn write_all<'a>(parts: impl Iterator<Item = &'a str> + Clone, out: &mut Vec<u8>) {
@@ -212,11 +236,7 @@ pub fn is_keyed(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
             Scope::Headers(names) => names.contains(name),
         };
     }
-    let is_named = || match &route.scope {
-        Scope::Headers(names) => names.contains(name),
-        Scope::Identity(scope) => scope.names(name),
-        Scope::Credential | Scope::Shared => false,
-    };
+    let is_named = || names(&route.scope, name);
     if route.mode == Mode::Rfc9111 {
         // `Vary` says what else counts. For a `QUERY`, the media type of its body counts (RFC 10008, section
         // 2.7).
@@ -229,6 +249,15 @@ pub fn is_keyed(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
         || dialect.leaves_out_header(name)
         || any_matches(&route.ignore_headers, name);
     !left_out || is_named()
+}
+
+/// Whether the scope names this header.
+fn names(scope: &Scope, name: &HeaderName) -> bool {
+    match scope {
+        Scope::Headers(names) => names.contains(name),
+        Scope::Identity(scope) => scope.names(name),
+        Scope::Credential | Scope::Shared => false,
+    }
 }
 
 /// Calls `each` with every header that can change the answer, but for `Host`.
@@ -251,8 +280,9 @@ fn counts(route: &Route, dialect: Dialect, headers: &HeaderMap, name: &HeaderNam
 
 /// Whether the header `name` among `headers` tells of a known client alone.
 fn is_of_client(route: &Route, dialect: Dialect, headers: &HeaderMap, name: &HeaderName) -> bool {
-    let is_named = || matches!(&route.scope, Scope::Headers(names) if names.contains(name));
-    route.mode == Mode::Ttl && dialect.leaves_out_header_of_client(headers, name) && !is_named()
+    route.mode == Mode::Ttl
+        && dialect.leaves_out_header_of_client(headers, name)
+        && !names(&route.scope, name)
 }
 
 /// The headers that can change the answer, sorted by name. The lines of one name stay in their order.
@@ -287,6 +317,16 @@ fn write_headers(request: &Request<'_>, out: &mut Vec<u8>) {
         } else {
             write_part(value.as_bytes(), out);
         }
+    }
+}
+
+/// Writes the credentials in the query, each hashed as a header's value is. Their names are no headers'.
+fn write_query_credentials(request: &Request<'_>, out: &mut Vec<u8>) {
+    let (_, query) = request.target.split_once('?').unwrap_or_default();
+    for (name, value) in query_credentials(request.route, request.dialect, query) {
+        write_part(b"?", out);
+        write_part(name.as_bytes(), out);
+        write_part(blake3::hash(value.as_bytes()).as_bytes(), out);
     }
 }
 
@@ -443,13 +483,14 @@ mod tests {
         assert_ne!(accepting(&["*/*", "text/html"]), accepting(&["text/html"]));
     }
 
-    const VENDORS: [Dialect; 16] = [
+    const VENDORS: [Dialect; 17] = [
         Dialect::OpenAiChat,
         Dialect::OpenAiCompletions,
         Dialect::OpenAiResponses,
         Dialect::Anthropic,
         Dialect::OllamaChat,
         Dialect::OllamaGenerate,
+        Dialect::Gemini,
         Dialect::Embedding,
         Dialect::TeiEmbed,
         Dialect::TeiEmbedSparse,
@@ -483,6 +524,93 @@ mod tests {
         let without = asked.digest();
         asked.headers.push(("accept-language", "de"));
         assert_ne!(asked.digest(), without, "a header that the scope names is in the key");
+    }
+
+    /// A request to Gemini with this query, for a document or for a stream.
+    fn gemini(method: &str, query: &str) -> Asked {
+        let route = Route { name: format!("POST /**/{{model}}:{method}"), ..route() };
+        let target = format!("/v1beta/models/m:{method}{query}");
+        Asked { route, dialect: Dialect::Gemini, target, ..Asked::new(r#"{"contents":[1]}"#) }
+    }
+
+    #[test]
+    fn the_path_and_alt_choose_a_form_and_no_key() {
+        let document = gemini("generateContent", "").digest();
+        for query in ["", "?", "?alt=sse", "?%61lt=json", "?$alt=sse&", "?alt=proto"] {
+            for method in ["generateContent", "streamGenerateContent"] {
+                assert_eq!(gemini(method, query).digest(), document, "{method}{query}");
+            }
+        }
+        for (method, query) in [
+            ("countTokens", ""),
+            ("generateContent", "?fields=candidates"),
+            ("generateContent", "?altitude=1"),
+            ("streamGenerateContent", "?alt=sse&prettyPrint=false"),
+        ] {
+            assert_ne!(gemini(method, query).digest(), document, "{method}{query}");
+        }
+        let other = Asked { dialect: Dialect::OpenAiChat, ..gemini("generateContent", "?alt=sse") };
+        let without = Asked { target: "/v1beta/models/m:generateContent".into(), ..other.clone() };
+        assert_ne!(other.digest(), without.digest(), "in another API it is a parameter like any other");
+        let mut varied = gemini("generateContent", "?a=1&b=2&key=k");
+        varied.route.vary_by = Some(vec!["a".to_owned(), "key".to_owned(), "alt".to_owned()]);
+        let one = varied.digest();
+        varied.target = "/v1beta/models/m:streamGenerateContent?alt=sse&a=1&b=3&key=k".into();
+        assert_eq!(varied.digest(), one);
+    }
+
+    /// A credential in the query counts as the header does in whose place it is, and is nowhere else in the key.
+    #[test]
+    fn credentials_in_the_query_are_of_the_scope() {
+        let google = HeaderName::from_static("x-goog-api-key");
+        let of_key = Scope::Headers(vec![google]);
+        let of_bearer = Scope::Headers(vec![http::header::AUTHORIZATION]);
+        for (scope, name, counts) in [
+            (Scope::Credential, "key", true),
+            (Scope::Credential, "$key", true),
+            (Scope::Credential, "access_token", true),
+            (Scope::Credential, "oauth_token", true),
+            (Scope::Shared, "key", false),
+            (Scope::Shared, "access_token", false),
+            (of_key.clone(), "key", true),
+            (of_key, "access_token", false),
+            (of_bearer.clone(), "access_token", true),
+            (of_bearer, "key", false),
+        ] {
+            let digest = |method: &str, query: &str| {
+                let mut asked = gemini(method, query);
+                asked.route.scope = scope.clone();
+                asked.digest()
+            };
+            let one = digest("generateContent", &format!("?{name}=one"));
+            assert_eq!(
+                one,
+                digest("streamGenerateContent", &format!("?alt=sse&{name}=one")),
+                "{scope:?} {name}"
+            );
+            assert_eq!(one, digest("generateContent", &format!("?{name}=%6fne")), "{scope:?} {name}");
+            assert_eq!(one != digest("generateContent", &format!("?{name}=two")), counts, "{scope:?} {name}");
+            assert_eq!(one != digest("generateContent", ""), counts, "{scope:?} {name}");
+        }
+        let digest = |headers: &[(&'static str, &'static str)], query: &str| {
+            let mut asked = gemini("generateContent", query);
+            asked.headers.extend_from_slice(headers);
+            asked.digest()
+        };
+        let mut all = vec![
+            digest(&[], "?key=one"),
+            digest(&[], "?key=one&key=two"),
+            digest(&[], "?key=two&key=one"),
+            digest(&[], "?access_token=one"),
+            digest(&[("x-goog-api-key", "one")], ""),
+            digest(&[("x-goog-api-key", "one")], "?key=two"),
+            digest(&[("x-goog-api-key", "two")], "?key=one"),
+            digest(&[("x-goog-api-key", "one"), ("x-goog-api-key", "two")], ""),
+        ];
+        let count = all.len();
+        all.sort_by_key(|digest| *digest.as_bytes());
+        all.dedup();
+        assert_eq!(all.len(), count, "which of two the service believes is not known");
     }
 
     #[test]

@@ -15,8 +15,8 @@ use std::{
 use serde::{Serialize, Serializer};
 
 pub use self::digest::{Body, BodyDigest, Request, digest, is_keyed};
-pub(crate) use self::digest::{each_keyed_header, write_normal_form};
-pub(crate) use self::digest::{head_digest, headers_in_key, identified, whole_digest};
+pub(crate) use self::digest::{each_keyed_header, parameter_counts, query_credentials, write_normal_form};
+pub(crate) use self::digest::{head_digest, headers_in_key, identified, target_in_key, whole_digest};
 pub(crate) use self::input::InputDigests;
 pub(crate) use self::multipart::normal_form as multipart_form;
 use crate::{

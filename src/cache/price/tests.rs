@@ -150,7 +150,7 @@ fn ollama(billed: Billed, streams: bool) -> Sample {
 
 /// Gemini tells what it cached as a part of the prompt, and its thoughts beside the candidates. Each event of its
 /// stream has the counts so far; without `alt=sse`, they are the elements of a list.
-fn gemini(billed: Billed, form: u8) -> Sample {
+fn gemini(dialect: Dialect, billed: Billed, form: u8) -> Sample {
     let part = |said: u64| {
         let mut usage = json!({"promptTokenCount": billed.prompt(), "candidatesTokenCount": said,
             "thoughtsTokenCount": billed.thought,
@@ -163,9 +163,9 @@ fn gemini(billed: Billed, form: u8) -> Sample {
     };
     let (first, last) = (part(billed.said / 2), part(billed.said));
     match form {
-        0 => document(Dialect::Json, &last, (true, false)),
-        1 => document(Dialect::Json, &json!([first, last]), (true, false)),
-        _ => stream(Dialect::Json, &[first, last], "", (true, false)),
+        0 => document(dialect, &last, (true, false)),
+        1 => document(dialect, &json!([first, last]), (true, false)),
+        _ => stream(dialect, &[first, last], "", (true, false)),
     }
 }
 
@@ -174,7 +174,7 @@ fn rag(billed: Billed, streams: bool, words: u8) -> Sample {
     let Sample { body, bills_cache, .. } = match words {
         0 => openai(billed, false, true),
         1 => anthropic(billed, false),
-        _ => gemini(billed, 0),
+        _ => gemini(Dialect::Gemini, billed, 0),
     };
     let told: Value = serde_json::from_str(&body).expect("JSON");
     let name = if words > 1 { "usageMetadata" } else { "usage" };
@@ -187,13 +187,14 @@ fn rag(billed: Billed, streams: bool, words: u8) -> Sample {
 
 fn sample(billed: Billed, rng: &mut fastrand::Rng) -> Sample {
     let streams = rng.bool();
-    match rng.u8(..7) {
+    match rng.u8(..8) {
         0 => openai(billed, streams, true),
         1 => openai(billed, streams, false),
         2 => responses(billed, streams),
         3 => anthropic(billed, streams),
         4 => ollama(billed, streams),
-        5 => gemini(billed, rng.u8(..3)),
+        5 => gemini(Dialect::Gemini, billed, rng.u8(..3)),
+        6 => gemini(Dialect::Json, billed, rng.u8(..3)),
         _ => rag(billed, streams, rng.u8(..3)),
     }
 }
@@ -206,6 +207,8 @@ fn read(sample: &Sample) -> (String, Usage) {
         route.stream_end = Some(crate::dialect::StreamEnd::Eof);
     }
     let ask = sample.dialect.ask(&Json::Null, UsageSetting::AsAsked, None);
+    // Where this chooses the form, it is the one that may be answered in each framing.
+    let ask = sample.dialect.asked_at(ask, "/m:streamGenerateContent", None);
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(sample.media));
     let body = Bytes::from(sample.body.clone());

@@ -247,7 +247,7 @@ fn is_plain_text(headers: &HeaderMap) -> bool {
 const AZURE: &str = " /openai/deployments/{name}/";
 
 /// The built-in routes: match, kind, dialect, and a short name for people.
-const BUILTIN: [(&str, Kind, Option<Dialect>, &str); 31] = [
+const BUILTIN: [(&str, Kind, Option<Dialect>, &str); 33] = [
     (
         "POST /openai/deployments/{name}/chat/completions",
         Kind::Query,
@@ -264,6 +264,8 @@ const BUILTIN: [(&str, Kind, Option<Dialect>, &str); 31] = [
     ("POST /**/v1/completions", Kind::Query, Some(Dialect::OpenAiCompletions), "openai-completions"),
     ("POST /**/v1/responses", Kind::Query, Some(Dialect::OpenAiResponses), "openai-responses"),
     ("POST /**/v1/messages", Kind::Query, Some(Dialect::Anthropic), "anthropic-messages"),
+    ("POST /**/{model}:generateContent", Kind::Query, Some(Dialect::Gemini), "gemini"),
+    ("POST /**/{model}:streamGenerateContent", Kind::Query, Some(Dialect::Gemini), "gemini"),
     ("POST /api/chat", Kind::Query, None, "api-chat"),
     ("POST /api/generate", Kind::Query, None, "api-generate"),
     ("POST /api/v1/chat", Kind::Query, None, "api-v1-chat"),
@@ -407,6 +409,17 @@ impl Route {
     fn first_that_fits<const N: usize>(&self, dialects: [Dialect; N], body: &Json<'_>) -> Dialect {
         let fits = |dialect: &Dialect| dialect.fits(body, self.model_elsewhere);
         dialects.into_iter().find(fits).unwrap_or(dialects[0])
+    }
+
+    /// The dialect that a request to `path` has, if its body is of that dialect.
+    pub(crate) fn dialect_at(&self, path: &str) -> Option<Dialect> {
+        match (self.dialect, self.kind) {
+            (Some(dialect), _) => Some(dialect),
+            (None, Kind::Query) => Dialect::candidates(path).next(),
+            // The body decides, and only Gemini's takes credentials elsewhere than in headers.
+            (None, Kind::Embedding) => Some(Dialect::GeminiEmbed),
+            (None, _) => None,
+        }
     }
 
     /// What it is called where people read it: its name, or a short one if it is built in.

@@ -32,8 +32,8 @@ pub(super) fn differences(
     text("route", Some(route(left)), Some(route(right)));
     text("dialect", Some(left.dialect.to_owned()), Some(right.dialect.to_owned()));
     text("method", Some(left_request.method.clone()), Some(right_request.method.clone()));
-    text("path", Some(left_request.path.clone()), Some(right_request.path.clone()));
-    text("query", left_request.query.clone(), right_request.query.clone());
+    text("path", Some(left.in_key.path.clone()), Some(right.in_key.path.clone()));
+    text("query", left.in_key.query.clone(), right.in_key.query.clone());
     text("identity", left.identity.clone(), right.identity.clone());
     compare_headers(&left.headers, &right.headers, &mut found);
     match (&left.body, &right.body) {
@@ -71,7 +71,7 @@ fn compare_inputs(left: &[Input], right: &[Input], found: &mut Vec<Difference>) 
 }
 
 fn route(covered: &Covered) -> String {
-    format!("{}{}", covered.route, if covered.builtin { " (built in)" } else { "" })
+    format!("{}{}", covered.in_key.route, if covered.builtin { " (built in)" } else { "" })
 }
 
 fn describe_body(content: &Content) -> String {

@@ -86,7 +86,9 @@ pub(super) struct Covered {
     pub(super) identity: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) epoch: Option<String>,
-    /// The headers in the key, with credentials hashed.
+    #[serde(skip)]
+    pub(super) in_key: InKey,
+    /// The headers in the key, with credentials hashed, and those of the query, whose names begin with `?`.
     pub(super) headers: Vec<(String, String)>,
     /// The names of the other headers.
     pub(super) left_out: Vec<String>,
@@ -98,6 +100,16 @@ pub(super) struct Covered {
     /// The reason for a bypass.
     pub(super) bypass: Option<&'static str>,
     pub(super) key: Option<String>,
+}
+
+/// What counts of parts that a request in another form may have otherwise.
+#[derive(Debug)]
+pub(super) struct InKey {
+    /// The route's name.
+    pub(super) route: String,
+    pub(super) path: String,
+    /// With secrets hashed.
+    pub(super) query: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -229,6 +241,8 @@ fn explain_covered(
         _ => parts.headers.clone(),
     };
     let keyed_headers = key::headers_in_key(&key::Request { headers: &others, ..request });
+    let query_credentials =
+        key::query_credentials(route, cache_request.dialect, parts.uri.query().unwrap_or_default());
     let mut left_out: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
     left_out.retain(|name| !keyed_headers.iter().any(|(own, _)| own.as_str() == *name));
     left_out.sort_unstable();
@@ -243,9 +257,11 @@ fn explain_covered(
         caller: cache_request.caller.as_ref().map(|caller| show_caller(caller, verifies)),
         identity: identity.map(|identity| short_hash(identity.hash().as_bytes())),
         epoch: classify_context.epoch.clone(),
+        in_key: in_key(&request),
         headers: keyed_headers
             .iter()
             .map(|(name, value)| (name.to_string(), show_header(name, value)))
+            .chain(query_credentials.map(|(name, value)| (format!("?{name}"), short_hash(value.as_bytes()))))
             .collect(),
         left_out: left_out.into_iter().map(str::to_owned).collect(),
         body: content(route, cache_request.dialect, keyed_body),
@@ -256,6 +272,15 @@ fn explain_covered(
         bypass: cache_request.bypass.map(|reason| reason.as_str()),
         key: cache_request.key.as_ref().map(Key::name),
     }
+}
+
+fn in_key(request: &key::Request<'_>) -> InKey {
+    let target = key::target_in_key(request.route, request.dialect, request.target);
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path.to_owned(), Some(hide_secrets(query))),
+        None => (target.into_owned(), None),
+    };
+    InKey { route: request.dialect.path_in_key(&request.route.name).into_owned(), path, query }
 }
 
 /// Each input with the key of its entry.

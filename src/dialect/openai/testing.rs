@@ -14,18 +14,6 @@ use crate::{
     json::{Json, Member},
 };
 
-/// A text's tokens at random: its characters, some of them together.
-pub(in crate::dialect) fn any_tokens(text: &str, rng: &mut Rng) -> Vec<String> {
-    let mut tokens: Vec<String> = Vec::new();
-    for letter in text.chars() {
-        match tokens.last_mut() {
-            Some(token) if rng.u8(..8) > 0 => token.push(letter),
-            _ => tokens.push(letter.to_string()),
-        }
-    }
-    tokens
-}
-
 /// A stream of these chunks.
 pub(in crate::dialect) fn stream(chunks: &[impl AsRef<str>]) -> String {
     chunks.iter().map(AsRef::as_ref).chain(["[DONE]"]).fold(String::new(), |mut text, data| {
@@ -66,18 +54,6 @@ pub(in crate::dialect) fn any_whole(
             ])
         },
     )
-}
-
-/// A text in random pieces, some empty, as JSON.
-pub(in crate::dialect) fn pieces(text: &str, rng: &mut Rng) -> Vec<String> {
-    let mut pieces = vec![String::new()];
-    for letter in text.chars() {
-        if rng.u8(..4) == 0 {
-            pieces.push(String::new());
-        }
-        pieces.last_mut().expect("a piece").push(letter);
-    }
-    pieces.iter().map(|piece| written(&Json::text(piece.as_str()))).collect()
 }
 
 /// Chunks that say a document's choices in `parts`. Those of one choice are in order, the choices at random.

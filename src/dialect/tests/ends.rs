@@ -42,13 +42,71 @@ fn good_ends_are_stored_and_others_are_not() {
                 "stopped",
                 "n/a",
             ] {
-                assert_eq!(ends(json!(unknown), true), Err(Reason::UnknownEnd), "{what} {unknown}");
+                let expected = match dialect {
+                    Dialect::Gemini if ["SAFETY", "RECITATION", "blocklist"].contains(&unknown) => {
+                        Reason::Filtered
+                    }
+                    // It goes on, as it does where the end is null.
+                    Dialect::Gemini if unknown.is_empty() => unended(form),
+                    _ => Reason::UnknownEnd,
+                };
+                assert_eq!(ends(json!(unknown), true), Err(expected), "{what} {unknown}");
             }
             assert!(
                 ends(json!("error"), true).is_err() && ends(json!(null), true).is_err()
                     || dialect != Dialect::OpenAiChat,
                 "{what}"
             );
+        }
+    }
+}
+
+/// Why Gemini's answer without an end is not stored.
+fn unended(form: AnswerForm) -> Reason {
+    match form {
+        AnswerForm::Document => Reason::Invalid,
+        AnswerForm::Stream => Reason::NoProperEnd,
+    }
+}
+
+/// The words of the documentation, but for those in the tables above.
+#[test]
+fn geminis_ends_are_what_its_documentation_says() {
+    let dialect = Dialect::Gemini;
+    for (word, limit, expected) in [
+        ("STOP", false, Ok(())),
+        ("MAX_TOKENS", true, Ok(())),
+        ("MAX_TOKENS", false, Err(Reason::Length)),
+        ("CONTINUATION", true, Err(Reason::Length)),
+        ("LANGUAGE", true, Err(Reason::Filtered)),
+        ("PROHIBITED_CONTENT", true, Err(Reason::Filtered)),
+        ("SPII", true, Err(Reason::Filtered)),
+        ("IMAGE_SAFETY", true, Err(Reason::Filtered)),
+        ("IMAGE_RECITATION", true, Err(Reason::Filtered)),
+        ("IMAGE_PROHIBITED_CONTENT", true, Err(Reason::Filtered)),
+        ("MODEL_ARMOR", true, Err(Reason::Filtered)),
+        ("OTHER", true, Err(Reason::UnknownEnd)),
+        ("MALFORMED_FUNCTION_CALL", true, Err(Reason::UnknownEnd)),
+        ("UNEXPECTED_TOOL_CALL", true, Err(Reason::UnknownEnd)),
+        ("TOO_MANY_TOOL_CALLS", true, Err(Reason::UnknownEnd)),
+        ("MISSING_THOUGHT_SIGNATURE", true, Err(Reason::UnknownEnd)),
+        ("MALFORMED_RESPONSE", true, Err(Reason::UnknownEnd)),
+        ("NO_IMAGE", true, Err(Reason::UnknownEnd)),
+        ("IMAGE_OTHER", true, Err(Reason::UnknownEnd)),
+    ] {
+        for form in BOTH {
+            let reply = answer(dialect, form, "text", json!(word));
+            assert_eq!(
+                verdict(dialect, &request(dialect, limit, false), &reply),
+                expected,
+                "{form:?} {word}"
+            );
+        }
+    }
+    for form in BOTH {
+        for word in [Value::Null, json!(""), json!("FINISH_REASON_UNSPECIFIED")] {
+            let reply = answer(dialect, form, "text", word);
+            assert_eq!(verdict(dialect, &request(dialect, true, false), &reply), Err(unended(form)));
         }
     }
 }
@@ -61,6 +119,7 @@ fn a_limit_is_a_good_end_where_the_request_sets_it() {
         (Dialect::OpenAiCompletions, "length"),
         (Dialect::OllamaChat, "length"),
         (Dialect::OllamaGenerate, "length"),
+        (Dialect::Gemini, "MAX_TOKENS"),
     ] {
         for form in BOTH {
             let reply = answer(dialect, form, "text", json!(word));
@@ -103,7 +162,11 @@ proptest! {
             "stop", "tool_calls", "function_call", "eos", "eos_token", "stop_sequence", "end_turn", "tool_use",
             "endoftext", "complete", "completed", "length", "max_tokens", "model_length", "content_filter", "error",
         ];
-        prop_assume!(!GOOD.contains(&&*word) && !["refusal", "incomplete", "failed", "pause_turn"].contains(&&*word));
+        const BAD: [&str; 10] = [
+            "refusal", "incomplete", "failed", "pause_turn", "safety", "recitation", "language", "blocklist", "spii",
+            "escalation",
+        ];
+        prop_assume!(![&GOOD[..], &BAD].concat().contains(&&*word));
         let dialect = WITH_ENDS[which];
         let form = if stream { AnswerForm::Stream } else { AnswerForm::Document };
         let reply = answer(dialect, form, "text", json!(word));
@@ -141,6 +204,8 @@ fn json_is_asked_for_in_several_ways() {
         (Dialect::Anthropic, "output_config", json!({"format": {"type": "json_schema", "schema": {}}})),
         (Dialect::OllamaChat, "format", json!({"type": "object"})),
         (Dialect::OllamaGenerate, "format", json!("json")),
+        (Dialect::Gemini, "generationConfig", json!({"responseMimeType": "application/json"})),
+        (Dialect::Gemini, "generation_config", json!({"response_mime_type": "application/json"})),
     ] {
         let mut asked = request(dialect, false, false);
         asked[name] = value;
@@ -150,6 +215,7 @@ fn json_is_asked_for_in_several_ways() {
         (Dialect::OpenAiChat, "response_format", json!({"type": "text"})),
         (Dialect::OpenAiResponses, "text", json!({"format": {"type": "text"}})),
         (Dialect::OllamaChat, "format", json!("")),
+        (Dialect::Gemini, "generationConfig", json!({"responseMimeType": "text/x.enum"})),
     ] {
         let mut asked = request(dialect, false, false);
         asked[name] = value;

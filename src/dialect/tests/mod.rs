@@ -27,13 +27,14 @@ enum AnswerForm {
 const BOTH: [AnswerForm; 2] = [AnswerForm::Document, AnswerForm::Stream];
 
 /// The dialects whose answers end with a word.
-const WITH_ENDS: [Dialect; 6] = [
+const WITH_ENDS: [Dialect; 7] = [
     Dialect::OpenAiChat,
     Dialect::OpenAiCompletions,
     Dialect::OpenAiResponses,
     Dialect::Anthropic,
     Dialect::OllamaChat,
     Dialect::OllamaGenerate,
+    Dialect::Gemini,
 ];
 
 /// An answer as a service writes it.
@@ -151,6 +152,16 @@ fn answer(dialect: Dialect, form: AnswerForm, text: &str, end: Value) -> Reply {
             json!({"model": "m", "response": text, "done": false}),
             json!({"model": "m", "response": "", "done": true, "done_reason": end}),
         ]),
+        (Dialect::Gemini, form) => {
+            let chunk = |text: &str, end: &Value| {
+                json!({"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": end}],
+                    "usageMetadata": {"promptTokenCount": 1}, "modelVersion": "m"})
+            };
+            match form {
+                AnswerForm::Document => Reply::document(&chunk(text, &end)),
+                AnswerForm::Stream => Reply::chunks(&[chunk(text, &Value::Null), chunk("", &end)]),
+            }
+        }
         (other, _) => panic!("{other:?}"),
     }
 }
@@ -162,6 +173,7 @@ fn request(dialect: Dialect, limit: bool, wants_json: bool) -> Value {
         (Dialect::OpenAiResponses, "max_output_tokens", json!(9)),
         (Dialect::OllamaChat, "options", json!({"num_predict": 9})),
         (Dialect::OllamaGenerate, "options", json!({"num_predict": 9})),
+        (Dialect::Gemini, "generationConfig", json!({"maxOutputTokens": 9})),
     ];
     let (name, value) = limits
         .into_iter()
@@ -177,6 +189,7 @@ fn request(dialect: Dialect, limit: bool, wants_json: bool) -> Value {
             Dialect::OpenAiResponses => request["text"] = json!({"format": schema}),
             Dialect::Anthropic => request["output_format"] = schema,
             Dialect::OllamaChat | Dialect::OllamaGenerate => request["format"] = json!("json"),
+            Dialect::Gemini => request["generationConfig"]["responseMimeType"] = json!("application/json"),
             _ => request["response_format"] = json!({"type": "json_object"}),
         }
     }

@@ -52,6 +52,13 @@ fn no_call_is_stored_where_calls_are_not() {
     let call =
         json!({"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
     let object = json!({"function": {"name": "f", "arguments": {"a": 1}}});
+    let gemini = |part: Value| {
+        let chunk = |end: Value| {
+            json!({"candidates": [{"content": {"parts": [{"text": "x"}, part]}, "finishReason": end}],
+                "usageMetadata": {"promptTokenCount": 1}})
+        };
+        [Reply::document(&chunk(json!("STOP"))), Reply::chunks(&[chunk(Value::Null), chunk(json!("STOP"))])]
+    };
     let rag = |json: Value| {
         [Reply::document(&json), Reply::chunks(&[json!({"answer": "x"}), json, json!("[DONE]")])]
     };
@@ -84,6 +91,11 @@ fn no_call_is_stored_where_calls_are_not() {
         (Dialect::OpenAiResponses, responses(json!({"type": "mcp_call", "arguments": "{}"}))),
         (Dialect::OpenAiResponses, responses(json!({"type": "some_new_call"}))),
         (Dialect::OllamaChat, ollama(json!({"content": "x", "tool_calls": [object]}))),
+        (Dialect::Gemini, gemini(json!({"functionCall": {"name": "f", "args": {"a": 1}}}))),
+        (Dialect::Gemini, gemini(json!({"functionCall": {"name": "f"}, "thoughtSignature": "QQ=="}))),
+        (Dialect::Gemini, gemini(json!({"executableCode": {"language": "PYTHON", "code": "1"}}))),
+        (Dialect::Gemini, gemini(json!({"codeExecutionResult": {"outcome": "OUTCOME_OK"}}))),
+        (Dialect::Gemini, gemini(json!({"someNewCall": {}}))),
         (Dialect::Rag, rag(json!({"answer": "x", "tool_calls": [call]}))),
         (Dialect::Rag, rag(json!({"answer": "x", "type": "tool_use"}))),
     ] {
@@ -108,6 +120,11 @@ fn no_call_is_stored_where_calls_are_not() {
         (Dialect::Anthropic, anthropic(json!({"type": "text", "text": "x"}))),
         (Dialect::OpenAiResponses, responses(json!({"type": "reasoning", "summary": []}))),
         (Dialect::OllamaChat, ollama(json!({"content": "x", "tool_calls": null}))),
+        (
+            Dialect::Gemini,
+            gemini(json!({"text": "t", "thought": true, "thoughtSignature": "QQ==", "functionCall": null})),
+        ),
+        (Dialect::Gemini, gemini(json!({"inlineData": {"mimeType": "image/png", "data": ""}}))),
     ] {
         for reply in reply {
             let asked = request(dialect, false, false);
@@ -164,6 +181,12 @@ fn arguments_that_are_no_json_are_not_stored() {
             Reply::lines(&[
                 json!({"message": {"tool_calls": [{"function": {"arguments": "{"}}]}, "done": true}),
             ]),
+        ),
+        (
+            Dialect::Gemini,
+            Reply::document(
+                &json!({"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": "{"}}]}, "finishReason": "STOP"}]}),
+            ),
         ),
     ] {
         let judged = verdict(dialect, &request(dialect, false, false), &reply);

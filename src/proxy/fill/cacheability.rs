@@ -138,8 +138,12 @@ pub(super) fn shareable(
             let is_judged = (plan.context.cache_request.dialect.judges_documents()
                 && status == StatusCode::OK)
                 || plan.context.route.judges_answers();
-            let is_alone = plan.context.route.opens.instead == Instead::Alone;
+            let opens = &plan.context.route.opens;
+            let is_alone = opens.instead == Instead::Alone;
+            let is_list = plan.context.cache_request.ask.form.list;
             match plan.context.route.framing(&head.headers) {
+                // The route's pointers are into its elements, of which an edit knows nothing.
+                Framing::Whole if is_list && opens.pointers.is_some() => Shareable::Released,
                 Framing::Whole if is_judged => Shareable::Judged,
                 // No id can be taken out of a text.
                 Framing::Text if plan.ids().is_some() => Shareable::Judged,

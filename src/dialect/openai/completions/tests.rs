@@ -6,11 +6,11 @@ use proptest::prelude::*;
 use super::OpenAiCompletions;
 use crate::{
     dialect::{
-        openai::testing::{accumulate, any_tokens, any_whole, pieces, stream, tell},
+        openai::testing::{accumulate, any_whole, stream, tell},
         testing::{
-            add_nulls, any_number, any_text, any_value, broken, canonical, convert_all, items_mut, long_text,
-            longest_told, maybe, object, one_member, or_null, parse, said, to_stream, to_whole, with_usage,
-            written,
+            add_nulls, any_number, any_text, any_tokens, any_value, broken, canonical, convert_all,
+            items_mut, long_text, longest_told, maybe, object, one_member, or_null, parse, pieces, said,
+            to_stream, to_whole, with_usage, written,
         },
     },
     http::sse,
