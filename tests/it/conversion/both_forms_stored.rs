@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::{Case, SSE, cases, expect, stream_of, unknown};
+use super::{Case, GEMINI, SSE, cases, expect, sent, stream_of, unknown};
 use crate::support::{
     Answer, Gate, RedisServer, Script, Setup, Sidecache, Upstream, eventually, run,
     samples::{CHAT, chat_events, data},
@@ -20,6 +20,10 @@ fn apart(case: Case) -> Case {
         "/v1/responses" => drop(whole["output"][0].as_object_mut().expect("an item").remove("id")),
         "/api/chat" => whole["message"]["images"] = json!(["x"]),
         "/api/generate" => whole["logprobs"] = json!({"a": 1}),
+        GEMINI => {
+            let call = json!({"functionCall": {"name": "f", "willContinue": true}});
+            whole["candidates"][0]["content"]["parts"] = json!([call]);
+        }
         _ => whole["choices"][0]["logprobs"] = json!("a"),
     }
     case
@@ -55,15 +59,16 @@ impl Fixture {
 
     async fn found_by(&self, target: &str, question: &Value) -> Answer {
         let client = self.sidecache.client();
+        let (target, question) = sent(target, question);
         // A document cannot join a stream that is being written: that moment is waited for, without a call.
         if self.redis.is_some() {
             let headers = [("cache-control", "only-if-cached")];
             eventually("what is written hides nothing", async || {
-                (client.post_with(target, &headers, question).await.status == 200).then_some(())
+                (client.post_with(&target, &headers, &question).await.status == 200).then_some(())
             })
             .await;
         }
-        let answer = client.post(target, question).await;
+        let answer = client.post(&target, &question).await;
         let is_found = match answer.cache() {
             "HIT" => true,
             cache => cache == "COALESCED" && self.redis.is_some(),

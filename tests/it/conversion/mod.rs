@@ -2,6 +2,7 @@
 //! invented.
 
 mod both_forms_stored;
+mod gemini;
 mod replay_settings;
 
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use crate::support::{
 
 const SSE: &str = "text/event-stream";
 const LINES: &str = "application/x-ndjson";
+const GEMINI: &str = "/v1beta/models/gemini-2.5-flash:generateContent";
 
 /// A question and its answer in both forms.
 #[derive(Clone)]
@@ -45,11 +47,10 @@ impl Case {
 }
 
 async fn both(whole: Script, stream: Script) -> Upstream {
-    Upstream::start(
-        move |request| {
-            if request.json()["stream"] == true { stream.clone() } else { whole.clone() }
-        },
-    )
+    Upstream::start(move |request| {
+        let streams = request.json()["stream"] == true || request.target.contains(":stream");
+        if streams { stream.clone() } else { whole.clone() }
+    })
     .await
 }
 
@@ -65,8 +66,14 @@ fn events_of(stream: &str) -> Vec<Value> {
 
 /// The text of a stream, put together.
 fn text_of(stream: &str) -> String {
-    let places =
-        ["/choices/0/delta/content", "/choices/0/text", "/delta/text", "/message/content", "/response"];
+    let places = [
+        "/choices/0/delta/content",
+        "/choices/0/text",
+        "/delta/text",
+        "/message/content",
+        "/response",
+        "/candidates/0/content/parts/0/text",
+    ];
     let text = |event: &Value| {
         let place = match event["type"] == "response.output_text.delta" {
             true => event.pointer("/delta"),
@@ -131,6 +138,13 @@ fn cases() -> Vec<Case> {
     let completions = pieces.iter().map(data).chain([DONE.to_owned()]).collect();
     let anthropic = message(json!({"input_tokens": 7, "output_tokens": 3}));
     let generate = json!({"model": "llama3", "prompt": "Who?"});
+    let content = |text: &str, end: Value, said: u64| {
+        json!({"candidates": [{"content": {"parts": [{"text": text}], "role": "model"}, "finishReason": end, "index": 0}],
+            "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": said, "totalTokenCount": 7 + said},
+            "modelVersion": "gemini-2.5-flash", "responseId": "mAitaLmkHPPlz7IPvtfUqQ4"})
+    };
+    let gemini = content("Redis.", json!("STOP"), 3);
+    let gemini_events = [content("Redis", Value::Null, 1), content(".", json!("STOP"), 3)];
     vec![
         case(CHAT, chat(), &chat_answer(), SSE, chat_events(), &streamed_chat),
         case("/v1/completions", json!({"model": "m", "prompt": "Who?"}), &whole, SSE, completions, &whole),
@@ -159,12 +173,30 @@ fn cases() -> Vec<Case> {
             &chat_whole,
         ),
         case("/api/generate", generate, &generated, LINES, generated_lines, &generated),
+        case(
+            GEMINI,
+            json!({"contents": [{"role": "user", "parts": [{"text": "Who?"}]}]}),
+            &gemini,
+            SSE,
+            gemini_events.iter().map(data).collect(),
+            &gemini,
+        ),
     ]
+}
+
+/// Where a question is sent, and its body: in Gemini's API the path chooses the form, and no member.
+fn sent(target: &str, question: &Value) -> (String, Value) {
+    let mut question = question.clone();
+    let Some(model) = target.strip_suffix(":generateContent") else { return (target.to_owned(), question) };
+    let streams = question.as_object_mut().expect("a question").remove("stream") == Some(json!(true));
+    let target = if streams { format!("{model}:streamGenerateContent?alt=sse") } else { target.to_owned() };
+    (target, question)
 }
 
 /// Sends the question, and expects this `X-Cache`.
 async fn expect(client: &Client, target: &str, question: &Value, cache: &str) -> Answer {
-    let answer = client.post(target, question).await;
+    let (target, question) = sent(target, question);
+    let answer = client.post(&target, &question).await;
     assert_eq!((answer.status, answer.cache()), (200, cache), "{target} {question}: {}", answer.text());
     answer
 }
@@ -318,7 +350,7 @@ fn a_stream_with_an_unknown_event_is_not_converted() {
 }
 
 /// Where an unknown member may be in a document or an event.
-const PLACES: [&str; 9] = [
+const PLACES: [&str; 13] = [
     "",
     "/choices/0",
     "/choices/0/message",
@@ -328,6 +360,10 @@ const PLACES: [&str; 9] = [
     "/output/0/content/0",
     "/message",
     "/delta",
+    "/candidates/0",
+    "/candidates/0/content",
+    "/candidates/0/content/parts/0",
+    "/usageMetadata",
 ];
 
 /// `json` with an unknown member at `place`, if that place exists.
@@ -369,7 +405,8 @@ fn an_unknown_member_is_carried_over_or_prevents_conversion() {
                     let sidecache = Sidecache::start(&upstream.url()).await;
                     let client = sidecache.client();
                     expect(&client, case.target, &case.ask(stream_first), "MISS").await;
-                    let other = client.post(case.target, &case.ask(!stream_first)).await;
+                    let (target, question) = sent(case.target, &case.ask(!stream_first));
+                    let other = client.post(&target, &question).await;
                     let which = format!("{} {place:?}, stream first: {stream_first}", case.target);
                     match other.cache() {
                         "HIT" if other.text().contains("never before") => {}

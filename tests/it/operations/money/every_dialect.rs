@@ -1,6 +1,6 @@
 //! Each dialect, and both forms of its answers.
 
-use super::{GEMINI, PRICES, billionths, call_of, spent_and_saved, talks};
+use super::{PRICES, billionths, call_of, spent_and_saved, talks};
 use crate::support::run;
 
 #[test]
@@ -9,7 +9,7 @@ fn a_call_is_spent_once_and_each_hit_saves_it() {
         for talk in talks() {
             for streams in [false, true] {
                 let name = (talk.name, streams);
-                let (upstream, sidecache) = talk.start(streams, &format!("{GEMINI}{PRICES}")).await;
+                let (upstream, sidecache) = talk.start(streams, PRICES).await;
                 let client = sidecache.client();
                 assert_eq!(talk.ask(&client, streams, "miss").await.cache(), "MISS", "{name:?}");
                 call_of(&sidecache, "miss").await;

@@ -82,7 +82,7 @@ fn both(question: &Value) -> [Value; 2] {
     })
 }
 
-/// A talk in each dialect that tells a usage, and with a service that speaks like Gemini. Each question takes 1,000
+/// A talk in each dialect that tells a usage. Each question takes 1,000
 /// tokens, of which the provider's cache has 400 where it tells that, and each answer 50.
 fn talks() -> Vec<Talk> {
     vec![chat(), completions(), responses(), anthropic(), ollama_chat(), ollama_generate(), gemini(), rag()]
@@ -241,9 +241,6 @@ fn ollama_generate() -> Talk {
     }
 }
 
-/// The route of a service that speaks like Gemini, whose model and form are in the path.
-const GEMINI: &str = "[[route]]\nmatch = [\"POST /v1beta/models/{model}:generateContent\", \"POST /v1beta/models/{model}:streamGenerateContent\"]\nkind = \"query\"\ndialect = \"json\"\nstream_end = \"eof\"\n";
-
 fn gemini() -> Talk {
     let part = |said: u64| {
         json!({"candidates": [{"content": {"parts": [{"text": "Redis."}]}, "finishReason": "STOP"}],
@@ -259,7 +256,6 @@ fn gemini() -> Talk {
         questions: [question.clone(), question],
         document: part(30),
         stream: data(&part(10)) + &data(&part(30)),
-        converts: false,
         ..chat()
     }
 }
