@@ -153,3 +153,18 @@ pub(super) fn is_one_of(name: &str, known: &[&str]) -> bool {
 pub(super) fn text_of(json: &Json<'_>, name: &str) -> Option<String> {
     json.get(name)?.as_str().map(str::to_owned)
 }
+
+/// The values of these members of an object, null for those that are missing. `None` if it is no object, or if it says
+/// anything else.
+pub(super) fn at_most<'a, const N: usize>(json: Json<'a>, names: [&str; N]) -> Option<[Json<'a>; N]> {
+    let Json::Object(members) = json else { return None };
+    let mut found = [const { Json::Null }; N];
+    for member in members {
+        match names.iter().position(|name| member.name == *name) {
+            Some(place) => found[place] = member.value,
+            None if member.value.is_null() => {}
+            None => return None,
+        }
+    }
+    Some(found)
+}

@@ -75,6 +75,15 @@ pub(super) const GEMINI: Ends = Ends {
     failed: &["error"],
 };
 
+/// Cohere's `finish_reason` (docs.cohere.com/v2/reference/chat).
+pub(super) const COHERE: Ends = Ends {
+    good: &["complete", "stop_sequence", "tool_call"],
+    limit: &["max_tokens"],
+    cut: &[],
+    filtered: &[],
+    failed: &["error"],
+};
+
 impl Ends {
     pub(super) fn judge(&self, word: &str, options: &JudgeOptions<'_>) -> Result<(), Refusal> {
         let is_in = |words: &[&str]| words.iter().any(|own| own.eq_ignore_ascii_case(word));

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::name::Dialect;
 use crate::{
@@ -54,6 +55,11 @@ impl Renewal {
                 self.renew_id(json, start);
                 let seconds = self.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
                 self.replace(json, "created", start, &seconds.to_string());
+            }
+            // The id is a UUID, which clients may read as one.
+            Dialect::CohereChat => {
+                self.id.get_or_insert_with(|| Uuid::new_v4().to_string());
+                self.renew_id(json, start);
             }
             Dialect::Anthropic => self.renew_id(json.get("message").unwrap_or(json), start),
             Dialect::OllamaChat | Dialect::OllamaGenerate => {
@@ -169,6 +175,11 @@ mod tests {
             "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_01\"}}\n\n";
         assert!(renew(Dialect::Anthropic, Framing::Events, anthropic).contains("\"id\":\"msg_"));
         assert_ne!(renew(Dialect::Anthropic, Framing::Events, anthropic), anthropic);
+        let cohere = "event: message-start\ndata: {\"type\":\"message-start\",\"id\":\"d93f187e-e9ac-44a9-a2d9-bdf2d65fee94\"}\n\ndata: {\"index\":0}\n\n";
+        let renewed = renew(Dialect::CohereChat, Framing::Events, cohere);
+        let id = renewed.split('"').nth(7).and_then(|id| id.parse::<Uuid>().ok()).expect("a UUID");
+        assert_eq!(renewed.replace(&id.to_string(), "d93f187e-e9ac-44a9-a2d9-bdf2d65fee94"), cohere);
+        assert_ne!(renewed, cohere);
         let ollama = "{\"created_at\":\"2020-01-01T00:00:00Z\"}\n";
         let expected = "{\"created_at\":\"2023-11-14T22:13:20.000Z\"}\n";
         assert_eq!(renew(Dialect::OllamaChat, Framing::Lines, ollama), expected);

@@ -19,6 +19,7 @@ mod ask;
 mod batch;
 mod choices;
 mod client_info;
+mod cohere;
 mod conversation;
 mod convert;
 mod edit;

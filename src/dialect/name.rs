@@ -11,6 +11,8 @@ pub enum Dialect {
     OpenAiResponses,
     /// Anthropic Messages.
     Anthropic,
+    /// Cohere Chat, version 2.
+    CohereChat,
     /// Ollama `/api/chat`.
     OllamaChat,
     /// Ollama `/api/generate`.
@@ -54,6 +56,7 @@ impl Dialect {
         Self::OpenAiCompletions,
         Self::OpenAiResponses,
         Self::Anthropic,
+        Self::CohereChat,
         Self::OllamaChat,
         Self::OllamaGenerate,
         Self::Gemini,
@@ -78,6 +81,7 @@ impl Dialect {
             Self::OpenAiCompletions => "openai-completions",
             Self::OpenAiResponses => "openai-responses",
             Self::Anthropic => "anthropic",
+            Self::CohereChat => "cohere-chat",
             Self::OllamaChat => "ollama-chat",
             Self::OllamaGenerate => "ollama-generate",
             Self::Gemini => "gemini",

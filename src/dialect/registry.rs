@@ -12,7 +12,7 @@ use super::{
     api::Api,
     ask::{Ask, Form},
     batch::{self, BatchApi, Batched},
-    gemini,
+    cohere, gemini,
     name::Dialect,
     ollama, openai, plain, rag,
     usage::UsageSetting,
@@ -50,6 +50,7 @@ impl Dialect {
             Self::OpenAiCompletions => &openai::completions::OpenAiCompletions,
             Self::OpenAiResponses => &openai::responses::OpenAiResponses,
             Self::Anthropic => &anthropic::Anthropic,
+            Self::CohereChat => &cohere::Cohere,
             Self::OllamaChat => &ollama::Ollama { text: ollama::TextMember::Message },
             Self::OllamaGenerate => &ollama::Ollama { text: ollama::TextMember::Response },
             Self::Gemini => &gemini::Gemini,
@@ -80,6 +81,7 @@ impl Dialect {
             | Self::OpenAiCompletions
             | Self::OpenAiResponses
             | Self::Anthropic
+            | Self::CohereChat
             | Self::OllamaChat
             | Self::OllamaGenerate
             | Self::Gemini => Family::Generation,
@@ -104,6 +106,7 @@ impl Dialect {
             | Self::OpenAiCompletions
             | Self::OpenAiResponses
             | Self::Anthropic
+            | Self::CohereChat
             | Self::OllamaChat
             | Self::OllamaGenerate => FormChoice::Members,
             Self::Gemini => FormChoice::Target,
@@ -130,6 +133,7 @@ impl Dialect {
             Self::OpenAiCompletions => &["/completions"],
             Self::OpenAiResponses => &["/v1/responses"],
             Self::Anthropic => &["/v1/messages"],
+            Self::CohereChat => &["/v2/chat"],
             Self::OllamaChat => &["/api/chat"],
             Self::OllamaGenerate => &["/api/generate"],
             Self::Gemini => gemini::target::ENDINGS,
@@ -285,6 +289,7 @@ mod tests {
         let first = |path| Dialect::candidates(path).next();
         assert_eq!(first("/v1/chat/completions"), Some(Dialect::OpenAiChat));
         assert_eq!(first("/v1/completions"), Some(Dialect::OpenAiCompletions));
+        assert_eq!(first("/cohere/v2/chat"), Some(Dialect::CohereChat));
         assert_eq!(first("/api/chat"), Some(Dialect::OllamaChat));
         assert_eq!(first("/api/v1/query"), Some(Dialect::Rag));
         assert_eq!(first("/v1beta/models/m:generateContent"), Some(Dialect::Gemini));

@@ -111,6 +111,33 @@ pub(super) fn read_usage_metadata(json: &Json<'_>) -> Option<Usage> {
     .if_known()
 }
 
+/// Cohere's `usage` (docs.cohere.com/v2/reference/chat): the tokens that are billed, or else all, to which the service's own
+/// templates belong.
+pub(super) fn read_billed_usage(json: &Json<'_>) -> Option<Usage> {
+    let usage = json.get("usage")?;
+    let count = |name| ["billed_units", "tokens"].iter().find_map(|of| whole(usage.get(of)?.get(name)?));
+    let (prompt, completion) = (count("input_tokens"), count("output_tokens"));
+    let cached = usage.get("cached_tokens").and_then(whole);
+    Usage {
+        prompt,
+        // It counts among all tokens of the question.
+        cached: cached.map(|cached| prompt.map_or(cached, |prompt| cached.min(prompt))),
+        cache_write: None,
+        completion,
+        total: sum(prompt, completion),
+    }
+    .if_known()
+}
+
+/// A count that may be written with a fraction of zero.
+fn whole(json: &Json<'_>) -> Option<u64> {
+    let Json::Number(text) = json else { return None };
+    let digits = text
+        .split_once('.')
+        .map_or(*text, |(digits, rest)| if rest.bytes().all(|byte| byte == b'0') { digits } else { *text });
+    digits.parse().ok()
+}
+
 /// The counts of Anthropic's `usage`, of which each event of a stream may have some.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counts {

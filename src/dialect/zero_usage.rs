@@ -13,9 +13,9 @@ use crate::{
 /// The objects that have nothing but the usage: of OpenAI, Anthropic and most services, and of Gemini.
 const OBJECTS: [&str; 2] = ["usage", "usageMetadata"];
 
-/// Where such an object may be besides the top: in Anthropic's first event, and in all events of Responses with the
-/// response in them.
-const PARENTS: [&str; 2] = ["message", "response"];
+/// Where such an object may be besides the top: in Anthropic's first event, in all events of Responses with the
+/// response in them, and in Cohere's last event.
+const PARENTS: [&str; 3] = ["message", "response", "delta"];
 
 /// Ollama's counts are members of the answer itself. Its durations say nothing of tokens.
 const OLLAMA: [&str; 2] = ["prompt_eval_count", "eval_count"];
@@ -116,7 +116,9 @@ mod tests {
     /// Each number of a usage is zero, wherever the usage is, and every other byte is as it was. `#` is such a number.
     #[test]
     fn only_the_numbers_of_the_usage_are_zero() {
-        use Dialect::{Anthropic, Json, OllamaChat, OllamaGenerate, OpenAiChat, OpenAiResponses, Rag};
+        use Dialect::{
+            Anthropic, CohereChat, Json, OllamaChat, OllamaGenerate, OpenAiChat, OpenAiResponses, Rag,
+        };
         let usage = r##""usage":{"input_tokens":#,"details":{"cached_tokens":#},"tier":"x","cost":#,"by":[#,{"n":#}],"none":null}"##;
         let gemini = r##"{"candidates":[{"tokenCount":5}], "usageMetadata":{"promptTokenCount":#,"promptTokensDetails":[{"modality":"TEXT","tokenCount":#}]}}"##;
         let ollama = r##"{"message":{"content":"a"},"total_duration":5,"prompt_eval_count":#,"eval_count":#,"eval_duration":7}"##;
@@ -144,6 +146,14 @@ mod tests {
                 Framing::Events,
                 format!(
                     "event: message_start\ndata: {{\"message\":{{\"n\":1,{usage}}}}}\n\ndata: {{\"i\":3,{usage}}}\n\n"
+                ),
+            ),
+            (CohereChat, Framing::Whole, format!(r#"{{"message":{{"content":[]}},{usage}}}"#)),
+            (
+                CohereChat,
+                Framing::Events,
+                format!(
+                    "event: message-end\ndata: {{\"type\":\"message-end\",\"delta\":{{\"n\":1,{usage}}}}}\n\n"
                 ),
             ),
             (OllamaChat, Framing::Whole, ollama.to_owned()),

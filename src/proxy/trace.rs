@@ -284,9 +284,11 @@ fn tokens(count: Option<u64>) -> Option<i64> {
 /// `gen_ai.operation.name`, where the conventions have a word for it.
 const fn operation(dialect: Dialect) -> Option<&'static str> {
     match dialect {
-        Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Anthropic | Dialect::OllamaChat => {
-            Some("chat")
-        }
+        Dialect::OpenAiChat
+        | Dialect::OpenAiResponses
+        | Dialect::Anthropic
+        | Dialect::CohereChat
+        | Dialect::OllamaChat => Some("chat"),
         Dialect::OpenAiCompletions | Dialect::OllamaGenerate => Some("text_completion"),
         Dialect::Gemini => Some("generate_content"),
         Dialect::Embedding
@@ -313,6 +315,7 @@ const fn provider(dialect: Dialect) -> Option<&'static str> {
         | Dialect::OpenAiResponses
         | Dialect::OpenAiModerations => Some("openai"),
         Dialect::Anthropic => Some("anthropic"),
+        Dialect::CohereChat => Some("cohere"),
         Dialect::OllamaChat | Dialect::OllamaGenerate => Some("ollama"),
         // The word for either of its APIs.
         Dialect::Gemini => Some("gcp.gen_ai"),

@@ -483,11 +483,12 @@ mod tests {
         assert_ne!(accepting(&["*/*", "text/html"]), accepting(&["text/html"]));
     }
 
-    const VENDORS: [Dialect; 17] = [
+    const VENDORS: [Dialect; 18] = [
         Dialect::OpenAiChat,
         Dialect::OpenAiCompletions,
         Dialect::OpenAiResponses,
         Dialect::Anthropic,
+        Dialect::CohereChat,
         Dialect::OllamaChat,
         Dialect::OllamaGenerate,
         Dialect::Gemini,

@@ -247,7 +247,7 @@ fn is_plain_text(headers: &HeaderMap) -> bool {
 const AZURE: &str = " /openai/deployments/{name}/";
 
 /// The built-in routes: match, kind, dialect, and a short name for people.
-const BUILTIN: [(&str, Kind, Option<Dialect>, &str); 33] = [
+const BUILTIN: [(&str, Kind, Option<Dialect>, &str); 34] = [
     (
         "POST /openai/deployments/{name}/chat/completions",
         Kind::Query,
@@ -266,6 +266,7 @@ const BUILTIN: [(&str, Kind, Option<Dialect>, &str); 33] = [
     ("POST /**/v1/messages", Kind::Query, Some(Dialect::Anthropic), "anthropic-messages"),
     ("POST /**/{model}:generateContent", Kind::Query, Some(Dialect::Gemini), "gemini"),
     ("POST /**/{model}:streamGenerateContent", Kind::Query, Some(Dialect::Gemini), "gemini"),
+    ("POST /**/v2/chat", Kind::Query, Some(Dialect::CohereChat), "cohere-chat"),
     ("POST /api/chat", Kind::Query, None, "api-chat"),
     ("POST /api/generate", Kind::Query, None, "api-generate"),
     ("POST /api/v1/chat", Kind::Query, None, "api-v1-chat"),

@@ -109,7 +109,7 @@ fn what_is_wrong_with_a_key() {
         (
             "dialect = \"openai\"",
             "route.dialect: \"openai\" is none of openai-chat, openai-completions, openai-responses, anthropic, \
-             ollama-chat, ollama-generate, gemini, rag, tei-embed, tei-embed-sparse, cohere-embed, gemini-embed, gemini-batch-embed, openai-moderations, rerank, tei-rerank, score, json, none; did you mean `openai-chat`?",
+             cohere-chat, ollama-chat, ollama-generate, gemini, rag, tei-embed, tei-embed-sparse, cohere-embed, gemini-embed, gemini-batch-embed, openai-moderations, rerank, tei-rerank, score, json, none; did you mean `openai-chat`?",
         ),
         ("cache = \"no\"", "route.cache: takes true or false; found a text"),
         (

@@ -117,6 +117,7 @@ fn a_limit_is_a_good_end_where_the_request_sets_it() {
         (Dialect::OpenAiChat, "length"),
         (Dialect::OpenAiChat, "MAX_TOKENS"),
         (Dialect::OpenAiCompletions, "length"),
+        (Dialect::CohereChat, "MAX_TOKENS"),
         (Dialect::OllamaChat, "length"),
         (Dialect::OllamaGenerate, "length"),
         (Dialect::Gemini, "MAX_TOKENS"),
@@ -158,8 +159,8 @@ proptest! {
     /// Every end that is not on the list is a miss.
     #[test]
     fn no_other_word_is_a_good_end(word in "[a-z_]{1,12}", which in 0..WITH_ENDS.len(), stream: bool) {
-        const GOOD: [&str; 16] = [
-            "stop", "tool_calls", "function_call", "eos", "eos_token", "stop_sequence", "end_turn", "tool_use",
+        const GOOD: [&str; 17] = [
+            "stop", "tool_call", "tool_calls", "function_call", "eos", "eos_token", "stop_sequence", "end_turn", "tool_use",
             "endoftext", "complete", "completed", "length", "max_tokens", "model_length", "content_filter", "error",
         ];
         const BAD: [&str; 10] = [
@@ -202,6 +203,7 @@ fn json_is_asked_for_in_several_ways() {
         (Dialect::OpenAiCompletions, "response_format", json!({"type": "json_object"})),
         (Dialect::OpenAiResponses, "text", json!({"format": {"type": "json_object"}})),
         (Dialect::Anthropic, "output_config", json!({"format": {"type": "json_schema", "schema": {}}})),
+        (Dialect::CohereChat, "response_format", json!({"type": "json_object", "json_schema": {}})),
         (Dialect::OllamaChat, "format", json!({"type": "object"})),
         (Dialect::OllamaGenerate, "format", json!("json")),
         (Dialect::Gemini, "generationConfig", json!({"responseMimeType": "application/json"})),

@@ -32,6 +32,7 @@ const WITH_ENDS: [Dialect; 7] = [
     Dialect::OpenAiCompletions,
     Dialect::OpenAiResponses,
     Dialect::Anthropic,
+    Dialect::CohereChat,
     Dialect::OllamaChat,
     Dialect::OllamaGenerate,
     Dialect::Gemini,
@@ -138,6 +139,19 @@ fn answer(dialect: Dialect, form: AnswerForm, text: &str, end: Value) -> Reply {
             json!({"type": "message_delta", "delta": {"stop_reason": end}, "usage": {"output_tokens": 1}}),
             json!({"type": "message_stop"}),
         ]),
+        (Dialect::CohereChat, AnswerForm::Document) => Reply::document(&json!({"id": "i",
+            "message": {"role": "assistant", "content": [{"type": "text", "text": text}]}, "finish_reason": end})),
+        (Dialect::CohereChat, AnswerForm::Stream) => {
+            let content = |content| json!({"message": {"content": content}});
+            let start = content(json!({"type": "text", "text": ""}));
+            Reply::events(&[
+                json!({"type": "message-start", "id": "i", "delta": {"message": {"role": "assistant"}}}),
+                json!({"type": "content-start", "index": 0, "delta": start}),
+                json!({"type": "content-delta", "index": 0, "delta": content(json!({"text": text}))}),
+                json!({"type": "content-end", "index": 0}),
+                json!({"type": "message-end", "delta": {"finish_reason": end}}),
+            ])
+        }
         (Dialect::OllamaChat, AnswerForm::Document) => Reply::document(
             &json!({"model": "m", "message": {"content": text}, "done": true, "done_reason": end}),
         ),
@@ -200,6 +214,7 @@ fn good_end(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::OpenAiResponses => "completed",
         Dialect::Anthropic => "end_turn",
+        Dialect::CohereChat => "complete",
         _ => "stop",
     }
 }

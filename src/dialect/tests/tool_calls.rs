@@ -49,6 +49,23 @@ fn no_call_is_stored_where_calls_are_not() {
             ]),
         ]
     };
+    let cohere = |content: Value, calls: Value| {
+        let part = |name: &str, part: Value| json!({"message": {name: part}});
+        let whole = json!({"id": "i", "message": {"content": content, "tool_calls": calls}, "finish_reason": "TOOL_CALL"});
+        let mut events = vec![json!({"type": "message-start", "id": "i"})];
+        for block in content.as_array().expect("blocks") {
+            events
+                .push(json!({"type": "content-start", "index": 0, "delta": part("content", block.clone())}));
+        }
+        for call in calls.as_array().expect("calls") {
+            events.push(
+                json!({"type": "tool-call-start", "index": 0, "delta": part("tool_calls", call.clone())}),
+            );
+        }
+        events.push(json!({"type": "message-end", "delta": {"finish_reason": "TOOL_CALL"}}));
+        [Reply::document(&whole), Reply::events(&events)]
+    };
+    let text = json!({"type": "text", "text": "x"});
     let call =
         json!({"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}});
     let object = json!({"function": {"name": "f", "arguments": {"a": 1}}});
@@ -90,6 +107,9 @@ fn no_call_is_stored_where_calls_are_not() {
         (Dialect::OpenAiResponses, responses(json!({"type": "computer_call"}))),
         (Dialect::OpenAiResponses, responses(json!({"type": "mcp_call", "arguments": "{}"}))),
         (Dialect::OpenAiResponses, responses(json!({"type": "some_new_call"}))),
+        (Dialect::CohereChat, cohere(json!([]), json!([call]))),
+        (Dialect::CohereChat, cohere(json!([text]), json!([[call]]))),
+        (Dialect::CohereChat, cohere(json!([text, {"type": "some_new_call"}]), json!([]))),
         (Dialect::OllamaChat, ollama(json!({"content": "x", "tool_calls": [object]}))),
         (Dialect::Gemini, gemini(json!({"functionCall": {"name": "f", "args": {"a": 1}}}))),
         (Dialect::Gemini, gemini(json!({"functionCall": {"name": "f"}, "thoughtSignature": "QQ=="}))),
@@ -119,6 +139,7 @@ fn no_call_is_stored_where_calls_are_not() {
         ),
         (Dialect::Anthropic, anthropic(json!({"type": "text", "text": "x"}))),
         (Dialect::OpenAiResponses, responses(json!({"type": "reasoning", "summary": []}))),
+        (Dialect::CohereChat, cohere(json!([{"type": "thinking", "thinking": "t"}, text]), json!([]))),
         (Dialect::OllamaChat, ollama(json!({"content": "x", "tool_calls": null}))),
         (
             Dialect::Gemini,
@@ -169,6 +190,19 @@ fn arguments_that_are_no_json_are_not_stored() {
             Reply::document(
                 &json!({"status": "completed", "output": [{"type": "function_call", "arguments": "{\"a\""}]}),
             ),
+        ),
+        (
+            Dialect::CohereChat,
+            Reply::document(
+                &json!({"message": {"tool_calls": [call("{\"a\":")]}, "finish_reason": "TOOL_CALL"}),
+            ),
+        ),
+        (
+            Dialect::CohereChat,
+            Reply::events(&[
+                json!({"type": "tool-call-start", "index": 0, "delta": {"message": {"tool_calls": call("{\"a\":")}}}),
+                json!({"type": "message-end", "delta": {"finish_reason": "TOOL_CALL"}}),
+            ]),
         ),
         (
             Dialect::OllamaChat,

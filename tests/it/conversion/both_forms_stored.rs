@@ -18,6 +18,7 @@ fn apart(case: Case) -> Case {
     match case.target {
         "/v1/messages" => drop(whole["usage"].as_object_mut().expect("usage").remove("output_tokens")),
         "/v1/responses" => drop(whole["output"][0].as_object_mut().expect("an item").remove("id")),
+        "/v2/chat" => whole["message"]["content"][0]["novel"] = json!("a"),
         "/api/chat" => whole["message"]["images"] = json!(["x"]),
         "/api/generate" => whole["logprobs"] = json!({"a": 1}),
         GEMINI => {

@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Answer, Client, Script, Sidecache, Upstream, run,
-    samples::{CHAT, DONE, anthropic_events, chat, chat_answer, chat_events, data, named},
+    samples::{
+        CHAT, DONE, anthropic_events, chat, chat_answer, chat_events, cohere_answer, cohere_events, data,
+        named,
+    },
 };
 
 const SSE: &str = "text/event-stream";
@@ -70,6 +73,7 @@ fn text_of(stream: &str) -> String {
         "/choices/0/delta/content",
         "/choices/0/text",
         "/delta/text",
+        "/delta/message/content/text",
         "/message/content",
         "/response",
         "/candidates/0/content/parts/0/text",
@@ -163,6 +167,14 @@ fn cases() -> Vec<Case> {
             SSE,
             responses.iter().map(named).collect(),
             &response,
+        ),
+        case(
+            "/v2/chat",
+            json!({"model": "command", "messages": who, "documents": [{"id": "42", "data": {"text": "On Redis."}}]}),
+            &cohere_answer(),
+            SSE,
+            cohere_events(),
+            &cohere_answer(),
         ),
         case(
             "/api/chat",
@@ -350,7 +362,7 @@ fn a_stream_with_an_unknown_event_is_not_converted() {
 }
 
 /// Where an unknown member may be in a document or an event.
-const PLACES: [&str; 13] = [
+const PLACES: [&str; 18] = [
     "",
     "/choices/0",
     "/choices/0/message",
@@ -359,7 +371,12 @@ const PLACES: [&str; 13] = [
     "/output/0",
     "/output/0/content/0",
     "/message",
+    "/message/content/0",
+    "/message/citations/0",
     "/delta",
+    "/delta/message",
+    "/delta/message/content",
+    "/delta/message/citations",
     "/candidates/0",
     "/candidates/0/content",
     "/candidates/0/content/parts/0",

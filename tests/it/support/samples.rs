@@ -111,6 +111,40 @@ pub(crate) fn anthropic_events() -> Vec<String> {
     .collect()
 }
 
+/// A Cohere answer that cites a document.
+pub(crate) fn cohere_answer() -> Value {
+    json!({"id": "d93f187e-e9ac-44a9-a2d9-bdf2d65fee94",
+        "message": {"role": "assistant", "content": [{"type": "text", "text": "Redis."}],
+            "citations": [{"start": 0, "end": 5, "text": "Redis", "type": "TEXT_CONTENT",
+                "sources": [{"type": "document", "id": "42", "document": {"id": "42", "text": "On Redis."}}]}]},
+        "finish_reason": "COMPLETE",
+        "usage": {"billed_units": {"input_tokens": 7, "output_tokens": 3},
+            "tokens": {"input_tokens": 70, "output_tokens": 4}}})
+}
+
+/// The events of a Cohere stream that says the same.
+pub(crate) fn cohere_events() -> Vec<String> {
+    let answer = cohere_answer();
+    let message =
+        json!({"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []});
+    let in_message = |name: &str, part: Value| json!({"message": {name: part}});
+    [
+        json!({"id": answer["id"], "type": "message-start", "delta": {"message": message}}),
+        json!({"type": "content-start", "index": 0, "delta": in_message("content", json!({"type": "text", "text": ""}))}),
+        json!({"type": "content-delta", "index": 0, "delta": in_message("content", json!({"text": "Re"}))}),
+        json!({"type": "content-delta", "index": 0, "delta": in_message("content", json!({"text": "dis."}))}),
+        json!({"type": "citation-start", "index": 0,
+            "delta": in_message("citations", answer["message"]["citations"][0].clone())}),
+        json!({"type": "citation-end", "index": 0}),
+        json!({"type": "content-end", "index": 0}),
+        json!({"type": "message-end",
+            "delta": {"finish_reason": answer["finish_reason"], "usage": answer["usage"]}}),
+    ]
+    .iter()
+    .map(named)
+    .collect()
+}
+
 /// The events of a Responses stream.
 pub(crate) fn responses_events() -> Vec<String> {
     [
@@ -194,6 +228,7 @@ pub(crate) fn cases() -> Vec<Case> {
             chat_answer(),
         ),
         case("/openai/deployments/gpt/completions", "query", json!({"prompt": "Who?"}), completion),
+        case("/v2/chat", "query", json!({"model": "command", "messages": messages}), cohere_answer()),
         case("/api/chat", "query", json!({"model": "llama3", "messages": messages, "stream": false}), ollama),
         case(
             "/api/generate",

@@ -85,7 +85,17 @@ fn both(question: &Value) -> [Value; 2] {
 /// A talk in each dialect that tells a usage. Each question takes 1,000
 /// tokens, of which the provider's cache has 400 where it tells that, and each answer 50.
 fn talks() -> Vec<Talk> {
-    vec![chat(), completions(), responses(), anthropic(), ollama_chat(), ollama_generate(), gemini(), rag()]
+    vec![
+        chat(),
+        completions(),
+        responses(),
+        anthropic(),
+        cohere(),
+        ollama_chat(),
+        ollama_generate(),
+        gemini(),
+        rag(),
+    ]
 }
 
 /// OpenAI's words.
@@ -197,6 +207,30 @@ fn anthropic() -> Talk {
         document,
         stream: events.iter().map(named).collect(),
         cost: 2_100_000,
+        ..chat()
+    }
+}
+
+/// Cohere bills fewer tokens than it counts, and its answers name no model.
+fn cohere() -> Talk {
+    let usage = json!({"billed_units": {"input_tokens": 1000, "output_tokens": 50},
+        "tokens": {"input_tokens": 1480, "output_tokens": 57}, "cached_tokens": 400});
+    let content = |content: Value| json!({"message": {"content": content}});
+    let message = json!({"role": "assistant", "content": [{"type": "text", "text": "Redis."}]});
+    let events = [
+        json!({"type": "message-start", "id": "c", "delta": {"message": {"role": "assistant"}}}),
+        json!({"type": "content-start", "index": 0, "delta": content(json!({"type": "text", "text": ""}))}),
+        json!({"type": "content-delta", "index": 0, "delta": content(json!({"text": "Redis."}))}),
+        json!({"type": "content-end", "index": 0}),
+        json!({"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": usage}}),
+    ];
+    let messages = json!([{"role": "user", "content": "Who?"}]);
+    Talk {
+        name: "cohere",
+        targets: ["/v2/chat"; 2],
+        questions: both(&json!({"model": "m-2", "messages": messages})),
+        document: json!({"id": "c", "message": message, "finish_reason": "COMPLETE", "usage": usage}),
+        stream: events.iter().map(named).collect(),
         ..chat()
     }
 }
