@@ -40,6 +40,8 @@ reasons! {
     NotJson => "not-json",
     /// The request's route is built in, and the body lacks what the route's API requires.
     NotInDialect => "not-in-dialect",
+    /// The request's route is built in and for files, and the body is larger than `limits.max_body`.
+    RequestTooLarge => "request-too-large",
     /// The request said `Cache-Control: no-store`.
     RequestNoStore => "request-no-store",
     /// The request said `Cache-Control: no-cache`: answered by the upstream, and stored.

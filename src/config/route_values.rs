@@ -115,6 +115,23 @@ pub(super) fn words(value: &Value) -> Result<Vec<String>, String> {
     list_of(value, "a list of words, as in [\"finished\"]", |word| Ok(word.to_owned()))
 }
 
+/// Pointers into an answer, and the names of all `patterns` that are written as `{name}`. Without a pointer, the dialect's
+/// own count.
+pub(super) fn tags(
+    value: &Value,
+    patterns: &[Pattern],
+) -> Result<(Option<Vec<Pointer>>, Vec<String>), String> {
+    let (mut pointers, mut names) = (Vec::new(), Vec::new());
+    let takes = "a list of JSON pointers, and of `{name}` for parts of the path";
+    for text in value.texts(takes)? {
+        match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            Some(name) => names.push(in_all(name, patterns)?),
+            None => pointers.push(text.parse()?),
+        }
+    }
+    Ok(((names.is_empty() || !pointers.is_empty()).then_some(pointers), names))
+}
+
 pub(super) fn pointers(value: &Value) -> Result<Vec<Pointer>, String> {
     list_of(value, "a list of JSON pointers", str::parse)
 }

@@ -8,7 +8,7 @@ use super::{
     parsers::{HEADER_PATTERNS, SCOPE},
     route_values::{
         batch, batch_answer, conditions, conversation, framing, invalidates, kind, masks, normalize,
-        parameters, patterns, pointers, replay, settle_until, stream_end, words,
+        parameters, patterns, pointers, replay, settle_until, stream_end, tags, words,
     },
     settings::ROUTE_KEYS,
     table_reader::TableReader,
@@ -218,7 +218,7 @@ impl TableReader<'_> {
         let ignore = self.take("ignore", pointers);
         let text = self.take("text", pointers);
         let normalize = self.take("normalize", normalize);
-        let tags = self.take("tags", pointers);
+        let tags = self.take("tags", |value| tags(value, patterns));
         let invalidates = self.take("invalidates", |value| invalidates(value, patterns));
         let settle = self.settle();
         let cache_tool_calls = self.take("cache_tool_calls", BOOL.parse);
@@ -290,7 +290,7 @@ impl TableReader<'_> {
         route.on_abandon = on_abandon.unwrap_or(route.on_abandon);
         route.stale_while_revalidate = stale_while_revalidate.unwrap_or(route.stale_while_revalidate);
         route.stale_if_error = stale_if_error.unwrap_or(route.stale_if_error);
-        route.tags = tags;
+        (route.tags, route.path_tags) = tags.unwrap_or_default();
         route.invalidates = invalidates.unwrap_or_default();
         route.settle = settle;
         self.refuse_beside_batch(&route);

@@ -270,7 +270,7 @@ pub(super) static ROUTE_KEYS: [TableKey; 42] = [
     route_key("normalize", "What does not count in that text: trim, collapse, casefold, nfc."),
     route_key(
         "tags",
-        "Where an answer names what it depends on: JSON pointers; for the rag dialect, its sources' ids.",
+        "Where an answer names what it depends on: JSON pointers, and {name} for a part of the path; by dialect.",
     ),
     route_key(
         "invalidates",

@@ -123,15 +123,20 @@ pub struct JudgeOptions<'a> {
     pub(crate) ids: Option<(RequestIds<'a>, &'a Opens)>,
 }
 
+/// Failures are parsed only up to this length, in bytes, where answers need not be JSON: reports of a failure are short.
+const LARGEST_FAILURE: usize = 64 * 1024;
+
 /// An answer that is one document.
 pub(super) struct Document<'a> {
     pub(super) text: &'a Bytes,
+    /// Its media type, in lower case and without parameters; empty if it says none.
+    pub(super) media: &'a str,
     json: OnceCell<Option<Json<'a>>>,
 }
 
 impl<'a> Document<'a> {
-    pub(super) const fn new(text: &'a Bytes) -> Self {
-        Self { text, json: OnceCell::new() }
+    pub(super) const fn new(text: &'a Bytes, media: &'a str) -> Self {
+        Self { text, media, json: OnceCell::new() }
     }
 
     /// The document as JSON, parsed at the first call; `None` if it is no JSON.
@@ -139,8 +144,8 @@ impl<'a> Document<'a> {
         self.json.get_or_init(|| Json::parse(self.text).ok()).as_ref()
     }
 
-    /// The document as JSON, if it has at most `len` bytes.
-    pub(super) fn json_up_to(&self, len: usize) -> Option<&Json<'a>> {
-        if self.text.len() <= len { self.json() } else { None }
+    /// The document as JSON, if it is as short as the report of a failure.
+    pub(super) fn json_of_failure(&self) -> Option<&Json<'a>> {
+        if self.text.len() <= LARGEST_FAILURE { self.json() } else { None }
     }
 }

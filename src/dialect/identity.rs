@@ -72,6 +72,9 @@ impl Renewal {
                 self.replace(json, "createTime", start, &time);
             }
             Dialect::OpenAiResponses
+            | Dialect::OpenAiTranscription
+            | Dialect::OpenAiSpeech
+            | Dialect::OpenAiSearch
             | Dialect::Rag
             | Dialect::Embedding
             | Dialect::TeiEmbed

@@ -42,13 +42,13 @@ impl Dialect {
                 api.stream(&events, &options)
             }
             None => {
-                let document = Document::new(body);
+                let media = media_type(headers).unwrap_or_default();
+                let document = Document::new(body, &media);
                 if api.is_list(body) {
                     extracted.read_list(&document);
                 } else {
                     extracted.read_document(&document);
                 }
-                let media = media_type(headers).unwrap_or_default();
                 if framing == Framing::Text && body.trim_ascii().is_empty() {
                     Answer::not_stored(Reason::Empty)
                 } else if framing == Framing::Text {

@@ -26,6 +26,7 @@ mod edit;
 mod ends;
 mod events;
 mod failure;
+mod form;
 mod gemini;
 mod identity;
 mod judge;
@@ -60,6 +61,7 @@ pub(crate) use self::{
     },
     convert::BY_HAND,
     edit::Edit,
+    form::form_as_json,
     identity::renewed,
     zero_usage::with_zero_usage,
 };

@@ -9,6 +9,12 @@ pub enum Dialect {
     OpenAiCompletions,
     /// OpenAI Responses.
     OpenAiResponses,
+    /// OpenAI's transcriptions and translations of speech, whose requests are forms.
+    OpenAiTranscription,
+    /// OpenAI's speech.
+    OpenAiSpeech,
+    /// The search of OpenAI's vector stores.
+    OpenAiSearch,
     /// Anthropic Messages.
     Anthropic,
     /// Cohere Chat, version 2.
@@ -55,6 +61,9 @@ impl Dialect {
         Self::OpenAiChat,
         Self::OpenAiCompletions,
         Self::OpenAiResponses,
+        Self::OpenAiTranscription,
+        Self::OpenAiSpeech,
+        Self::OpenAiSearch,
         Self::Anthropic,
         Self::CohereChat,
         Self::OllamaChat,
@@ -80,6 +89,9 @@ impl Dialect {
             Self::OpenAiChat => "openai-chat",
             Self::OpenAiCompletions => "openai-completions",
             Self::OpenAiResponses => "openai-responses",
+            Self::OpenAiTranscription => "openai-transcription",
+            Self::OpenAiSpeech => "openai-speech",
+            Self::OpenAiSearch => "openai-search",
             Self::Anthropic => "anthropic",
             Self::CohereChat => "cohere-chat",
             Self::OllamaChat => "ollama-chat",

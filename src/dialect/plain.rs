@@ -16,9 +16,6 @@ pub(super) enum Plain {
     Bytes,
 }
 
-/// Any bytes are parsed only up to this length, in bytes: reports of a failure are short.
-const LARGEST_FAILURE: usize = 64 * 1024;
-
 impl Api for Plain {
     fn fits(&self, _body: &Json<'_>, _model_elsewhere: bool) -> bool {
         true
@@ -31,7 +28,7 @@ impl Api for Plain {
     fn document(&self, document: &Document<'_>, _rules: &JudgeOptions<'_>) -> Answer {
         let json = match self {
             Self::Json => document.json(),
-            Self::Bytes => document.json_up_to(LARGEST_FAILURE),
+            Self::Bytes => document.json_of_failure(),
         };
         match (self, json) {
             (Self::Json, None) => Answer::not_stored(Reason::Invalid),

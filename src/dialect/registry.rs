@@ -37,6 +37,10 @@ enum Family {
     Generation,
     /// A vendor's API for vectors, scores or verdicts, which has no streams.
     Batches,
+    /// A vendor's API whose requests are JSON, and whose answers have the form that the whole request says.
+    OneForm,
+    /// A vendor's API whose requests are forms (RFC 7578).
+    Forms,
     /// JSON of a service's own.
     ServiceJson,
     /// Any bytes.
@@ -49,6 +53,9 @@ impl Dialect {
             Self::OpenAiChat => &openai::chat::OpenAiChat,
             Self::OpenAiCompletions => &openai::completions::OpenAiCompletions,
             Self::OpenAiResponses => &openai::responses::OpenAiResponses,
+            Self::OpenAiTranscription => &openai::transcription::Transcription,
+            Self::OpenAiSpeech => &openai::speech::Speech,
+            Self::OpenAiSearch => &openai::search::VectorStoreSearch,
             Self::Anthropic => &anthropic::Anthropic,
             Self::CohereChat => &cohere::Cohere,
             Self::OllamaChat => &ollama::Ollama { text: ollama::TextMember::Message },
@@ -85,6 +92,8 @@ impl Dialect {
             | Self::OllamaChat
             | Self::OllamaGenerate
             | Self::Gemini => Family::Generation,
+            Self::OpenAiTranscription => Family::Forms,
+            Self::OpenAiSpeech | Self::OpenAiSearch => Family::OneForm,
             Self::Embedding
             | Self::TeiEmbed
             | Self::TeiEmbedSparse
@@ -110,7 +119,10 @@ impl Dialect {
             | Self::OllamaChat
             | Self::OllamaGenerate => FormChoice::Members,
             Self::Gemini => FormChoice::Target,
-            Self::Rag
+            Self::OpenAiTranscription
+            | Self::OpenAiSpeech
+            | Self::OpenAiSearch
+            | Self::Rag
             | Self::Embedding
             | Self::TeiEmbed
             | Self::TeiEmbedSparse
@@ -137,7 +149,11 @@ impl Dialect {
             Self::OllamaChat => &["/api/chat"],
             Self::OllamaGenerate => &["/api/generate"],
             Self::Gemini => gemini::target::ENDINGS,
-            Self::Rag
+            // A route names the first three of these.
+            Self::OpenAiTranscription
+            | Self::OpenAiSpeech
+            | Self::OpenAiSearch
+            | Self::Rag
             | Self::Embedding
             | Self::TeiEmbed
             | Self::TeiEmbedSparse
@@ -169,7 +185,12 @@ impl Dialect {
 
     /// Whether requests are JSON.
     pub(crate) const fn is_json(self) -> bool {
-        !matches!(self.family(), Family::Bytes)
+        !matches!(self.family(), Family::Bytes | Family::Forms)
+    }
+
+    /// Whether requests are forms.
+    pub(crate) const fn is_form(self) -> bool {
+        matches!(self.family(), Family::Forms)
     }
 
     /// Whether an answer has more than one form, each of which may be made of another one.
@@ -213,7 +234,7 @@ impl Dialect {
     /// Whether this is the API of a vendor of models, whose answers are in the language of the question,
     /// whatever `Accept-Language` says.
     pub(crate) const fn is_a_vendors(self) -> bool {
-        matches!(self.family(), Family::Generation | Family::Batches)
+        !matches!(self.family(), Family::ServiceJson | Family::Bytes)
     }
 
     /// Whether followers may read an answer that is one document only after it was judged. Before that, it

@@ -6,6 +6,7 @@ pub(crate) mod forwarded;
 pub(crate) mod guarded;
 pub(crate) mod headers;
 pub(crate) mod hex;
+pub(crate) mod multipart;
 pub(crate) mod per_call;
 pub(crate) mod sse;
 pub(crate) mod trace_context;

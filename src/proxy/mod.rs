@@ -47,6 +47,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Version, header, request::Parts};
+use http_body::Body as _;
 
 use crate::{
     cache::status::CacheReport,
@@ -73,7 +74,7 @@ use crate::{
         body::RawBody,
         client_body::ClientBody,
         connection::Connection,
-        dispatch::{Dispatch, HealthPage, PassThrough},
+        dispatch::{Dispatch, HealthPage, PassThrough, PassThroughReason},
     },
     telemetry::stats::Limit,
     time::{unix_seconds, write_seconds},
@@ -202,6 +203,11 @@ impl Proxy {
             }
         };
         let limits = &live.config.limits;
+        if head.passes_unread(body.size_hint().lower(), limits.max_body) {
+            exchange.route = Some(Arc::clone(&head.route));
+            let passing = passthrough::pass(exchange, *parts, body, None, None);
+            return Box::pin(passthrough::reported(exchange, PassThroughReason::TooLarge, passing)).await;
+        }
         let limits = ReadLimits { bytes: limits.max_body, pause: limits.body_timeout };
         let caller = &exchange.caller;
         let body = match body::read(body, limits, || caller.half_close.needs_more()).await {

@@ -298,6 +298,9 @@ const fn operation(dialect: Dialect) -> Option<&'static str> {
         | Dialect::GeminiEmbed
         | Dialect::GeminiBatchEmbed => Some("embeddings"),
         Dialect::OpenAiModerations
+        | Dialect::OpenAiTranscription
+        | Dialect::OpenAiSpeech
+        | Dialect::OpenAiSearch
         | Dialect::Rerank
         | Dialect::TeiRerank
         | Dialect::Score
@@ -313,7 +316,10 @@ const fn provider(dialect: Dialect) -> Option<&'static str> {
         Dialect::OpenAiChat
         | Dialect::OpenAiCompletions
         | Dialect::OpenAiResponses
-        | Dialect::OpenAiModerations => Some("openai"),
+        | Dialect::OpenAiModerations
+        | Dialect::OpenAiTranscription
+        | Dialect::OpenAiSpeech
+        | Dialect::OpenAiSearch => Some("openai"),
         Dialect::Anthropic => Some("anthropic"),
         Dialect::CohereChat => Some("cohere"),
         Dialect::OllamaChat | Dialect::OllamaGenerate => Some("ollama"),

@@ -8,11 +8,11 @@ use http::HeaderMap;
 use crate::{
     cache::{
         invalidation::resource::Resources,
-        key::{self, Body, BodyDigest},
+        key::{Body, BodyDigest},
         route::{ConversationPlace, Route, kind::Kind},
     },
     dialect::{Ask, Dialect, OwnId, conversations, own_ids},
-    http::content_coding::ContentCoding,
+    http::{content_coding::ContentCoding, multipart},
     json::{Json, JsonError, canonical::LeftOut},
     request::parse_cache::{BodyId, ParseCache},
 };
@@ -106,7 +106,7 @@ impl ParsedBody {
         let of_service =
             context.route.dialect.filter(|dialect| matches!(dialect, Dialect::Rag | Dialect::Json));
         let dialect = of_service.filter(|_| bytes.is_empty()).unwrap_or(Dialect::None);
-        let parts = key::multipart_form(headers, bytes);
+        let parts = multipart::parts(headers, bytes);
         let counts = parts.as_deref().map_or(Body::Bytes(bytes), Body::Parts);
         Self::new(context, dialect, &Json::Null, bytes, counts)
     }

@@ -46,6 +46,8 @@ pub(crate) enum PassThroughReason {
     NotJson,
     /// Its route is built in, and its body lacks what the API requires.
     NotInDialect,
+    /// Its route is built in and for forms, and its body is larger than what is read.
+    TooLarge,
 }
 
 impl PassThroughReason {
@@ -72,6 +74,7 @@ impl PassThroughReason {
             Self::Climbs => Reason::DotSegment,
             Self::NotJson => Reason::NotJson,
             Self::NotInDialect => Reason::NotInDialect,
+            Self::TooLarge => Reason::RequestTooLarge,
         }
     }
 }

@@ -105,6 +105,17 @@ impl RequestHead {
             && (route.builtin || !body.is_empty())
     }
 
+    /// The route's dialect, if bodies are to be forms.
+    pub(crate) fn form_dialect(&self) -> Option<Dialect> {
+        self.route.dialect.filter(|dialect| self.route.mode == Mode::Ttl && dialect.is_form())
+    }
+
+    /// Whether a body of this length is passed through unread: one that is larger than `most`, on a built-in route for
+    /// forms, whose files may be of any size.
+    pub(crate) fn passes_unread(&self, length: u64, most: usize) -> bool {
+        length > most as u64 && self.route.builtin && self.form_dialect().is_some()
+    }
+
     /// Whether a body is read as JSON.
     pub(crate) fn reads_json(&self, body: &RawBody<'_>) -> bool {
         self.wants_json(body.bytes) && self.is_json && !body.is_encoded

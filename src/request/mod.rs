@@ -33,7 +33,8 @@ use crate::{
         rfc9111::{conditional::Conditions, range::Range},
         route::{Mode, Scope, kind::Kind},
     },
-    dialect::{Ask, BatchApi, Dialect, Inputs, OwnId, RequestIds},
+    dialect::{Ask, BatchApi, Dialect, Inputs, OwnId, RequestIds, form_as_json},
+    http::multipart,
     json::{Json, JsonError},
     reason::Reason,
     request::{
@@ -164,6 +165,9 @@ impl<'a> Classifier<'a> {
             Ok(self.cache_request(ParsedBody::opaque(self.body_context(), &parts.headers, counts), refused))
         };
         let is_unread = (body.is_encoded && route.mode == Mode::Ttl).then_some(Reason::RequestEncoded);
+        if let Some(dialect) = head.form_dialect() {
+            return if is_unread.is_some() { opaque(is_unread) } else { self.form(dialect, body.bytes) };
+        }
         if !head.wants_json(body.bytes) {
             return opaque(is_unread);
         }
@@ -198,6 +202,24 @@ impl<'a> Classifier<'a> {
             }
             (false, true) => Err(PassThroughReason::NotInDialect),
             (false, false) => opaque(Some(Reason::RequestNotInDialect)),
+        }
+    }
+
+    /// A request that is a form. The service may read one that is not written in the usual way in its own.
+    fn form(&self, dialect: Dialect, body: &[u8]) -> Result<CacheRequest, PassThroughReason> {
+        let Self { head, parts: Parts { headers, .. }, .. } = self;
+        let parts = multipart::parts(headers, body);
+        let form = parts.as_deref().map(|parts| (form_as_json(parts), Body::Parts(parts)));
+        match form.filter(|(json, _)| dialect.fits(json, head.route.model_elsewhere)) {
+            Some((json, counts)) => {
+                let parsed = ParsedBody::new(self.body_context(), dialect, &json, body, counts);
+                Ok(self.cache_request(parsed, None))
+            }
+            None if head.route.builtin => Err(PassThroughReason::NotInDialect),
+            None => {
+                let parsed = ParsedBody::opaque(self.body_context(), headers, &[]);
+                Ok(self.cache_request(parsed, Some(Reason::RequestNotInDialect)))
+            }
         }
     }
 
@@ -304,12 +326,15 @@ impl<'a> Classifier<'a> {
 
     fn targets_of_kind(&self, conversations: &[String]) -> Vec<Target> {
         let route = &self.head.route;
-        match route.kind {
+        let path = self.parts.uri.path();
+        let mut targets: Vec<_> = match route.kind {
             kind @ (Kind::Document | Kind::Conversation) => {
-                Resource::new(kind, &route.pattern, self.parts.uri.path()).view_targets()
+                Resource::new(kind, &route.pattern, path).view_targets()
             }
             _ => conversations.iter().cloned().map(Target::Conversation).collect(),
-        }
+        };
+        targets.extend(Resource::tags_by_route(route, path));
+        targets
     }
 
     fn key(&self, dialect: Dialect, body: BodyDigest, caller: Option<&Caller>) -> Key {

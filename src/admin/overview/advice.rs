@@ -41,6 +41,10 @@ pub(super) const fn advice(reason: Reason) -> Advice {
             "A built-in route fits, and the body lacks what its API requires.",
             "Send it, or write a [[route]].",
         ),
+        Reason::RequestTooLarge => (
+            "A built-in route for files fits, and the body is larger than limits.max_body.",
+            "Raise limits.max_body.",
+        ),
         Reason::RequestNoStore => (
             "The request says Cache-Control: no-store.",
             "Do not send it, or set honor_request_cache_control = false.",

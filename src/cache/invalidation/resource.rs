@@ -97,6 +97,12 @@ impl Resource {
         route.invalidates.iter().filter_map(target).collect()
     }
 
+    /// What `route` says that the answers at `path` depend on.
+    pub(crate) fn tags_by_route(route: &Route, path: &str) -> impl Iterator<Item = Target> {
+        let captures = route.path_tags.iter().filter_map(|name| route.pattern.capture(name, path));
+        captures.map(|tag| Target::Tag(decoded(tag)))
+    }
+
     /// What the answer to a `GET` of it depends on.
     pub(crate) fn view_targets(self) -> Vec<Target> {
         let by_id = if self.kind == Kind::Document { Target::Tag } else { Target::ConversationView };

@@ -14,7 +14,10 @@ use crate::{
         route::{Mode, Route, Scope},
     },
     dialect::{Dialect, Unshared},
-    http::headers::{self, HeaderPattern, any_matches},
+    http::{
+        headers::{self, HeaderPattern, any_matches},
+        multipart::Part,
+    },
     json::{
         Json,
         canonical::{self, write_part},
@@ -75,7 +78,7 @@ impl BodyDigest {
     pub fn new(route: &Route, dialect: Dialect, body: Body<'_>) -> Self {
         match body {
             Body::Bytes(bytes) => return Self { taken_as: b'b', digest: blake3::hash(bytes) },
-            Body::Parts(form) => return Self { taken_as: Self::PARTS, digest: blake3::hash(form) },
+            Body::Parts(parts) => return Self { taken_as: Self::PARTS, digest: digest_of_parts(parts) },
             Body::Json(_) | Body::Shared(..) => {}
         }
         let mut form = Vec::with_capacity(1024);
@@ -104,12 +107,23 @@ impl BodyDigest {
 pub enum Body<'a> {
     /// The bytes, whatever they say.
     Bytes(&'a [u8]),
-    /// The parts of a multipart body, in their normal form.
-    Parts(&'a [u8]),
+    /// The parts of a multipart body, whatever the boundary between them.
+    Parts(&'a [Part<'a>]),
     /// What the JSON means, in its normal form.
     Json(&'a Json<'a>),
     /// Its meaning without these parts: what the inputs of a batch have in common.
     Shared(&'a Json<'a>, Unshared<'a>),
+}
+
+/// The digest of parts in their order, each as its head and its bytes with their lengths. They are hashed where they are,
+/// since a part may be a large file.
+fn digest_of_parts(parts: &[Part<'_>]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for bytes in parts.iter().flat_map(|part| [part.head.as_bytes(), part.bytes]) {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    }
+    hasher.finalize()
 }
 
 /// The digest of everything in `request` that can change its answer.
@@ -483,10 +497,13 @@ mod tests {
         assert_ne!(accepting(&["*/*", "text/html"]), accepting(&["text/html"]));
     }
 
-    const VENDORS: [Dialect; 18] = [
+    const VENDORS: [Dialect; 21] = [
         Dialect::OpenAiChat,
         Dialect::OpenAiCompletions,
         Dialect::OpenAiResponses,
+        Dialect::OpenAiTranscription,
+        Dialect::OpenAiSpeech,
+        Dialect::OpenAiSearch,
         Dialect::Anthropic,
         Dialect::CohereChat,
         Dialect::OllamaChat,

@@ -4,7 +4,6 @@
 
 mod digest;
 mod input;
-mod multipart;
 pub(crate) mod namespace;
 
 use std::{
@@ -18,7 +17,6 @@ pub use self::digest::{Body, BodyDigest, Request, digest, is_keyed};
 pub(crate) use self::digest::{each_keyed_header, parameter_counts, query_credentials, write_normal_form};
 pub(crate) use self::digest::{head_digest, headers_in_key, identified, target_in_key, whole_digest};
 pub(crate) use self::input::InputDigests;
-pub(crate) use self::multipart::normal_form as multipart_form;
 use crate::{
     cache::{encryption::Encryption, key::namespace::Namespace, route::kind::Kind},
     json::canonical::write_part,

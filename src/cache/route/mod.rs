@@ -221,6 +221,8 @@ pub struct Route {
     pub stale_if_error: Duration,
     /// Where an answer names what it depends on; if `None`, the dialect decides.
     pub tags: Option<Vec<Pointer>>,
+    /// The names of the pattern that an answer depends on, besides that.
+    pub path_tags: Vec<String>,
     /// What a success invalidates.
     pub invalidates: Vec<Invalidates>,
     /// How long that takes the service; `None` if it is done when it answers.
@@ -246,8 +248,28 @@ fn is_plain_text(headers: &HeaderMap) -> bool {
 /// (learn.microsoft.com/azure/ai-services/openai/reference).
 const AZURE: &str = " /openai/deployments/{name}/";
 
+/// The search of a vector store. An answer depends on the whole store.
+const SEARCH: &str = "POST /**/v1/vector_stores/{id}/search";
+
+/// How long OpenAI may take to index a file that was added to a vector store, or taken out of it, in most cases. Its API
+/// tells by the file's `status`, which the client asks for.
+const INDEXING: Duration = Duration::from_secs(60);
+
+/// The built-in routes for what changes what answers were made of: match, how long the service works on it, and a short
+/// name for people. Nothing of them is cached, and what depends on `{id}` is invalidated.
+const BUILTIN_CHANGES: [(&str, Duration, &str); 8] = [
+    ("DELETE /**/v1/files/{id}", INDEXING, "openai-file"),
+    ("POST /**/v1/vector_stores/{id}", INDEXING, "openai-store-changed"),
+    ("DELETE /**/v1/vector_stores/{id}", INDEXING, "openai-store-deleted"),
+    ("POST /**/v1/vector_stores/{id}/files", INDEXING, "openai-store-file-added"),
+    ("POST /**/v1/vector_stores/{id}/files/{file}", INDEXING, "openai-store-file-changed"),
+    ("DELETE /**/v1/vector_stores/{id}/files/{file}", INDEXING, "openai-store-file-deleted"),
+    ("POST /**/v1/vector_stores/{id}/file_batches", INDEXING, "openai-store-batch-added"),
+    ("POST /**/v1/vector_stores/{id}/file_batches/{batch}/cancel", INDEXING, "openai-store-batch-cancelled"),
+];
+
 /// The built-in routes: match, kind, dialect, and a short name for people.
-const BUILTIN: [(&str, Kind, Option<Dialect>, &str); 34] = [
+const BUILTIN: [(&str, Kind, Option<Dialect>, &str); 38] = [
     (
         "POST /openai/deployments/{name}/chat/completions",
         Kind::Query,
@@ -263,6 +285,20 @@ const BUILTIN: [(&str, Kind, Option<Dialect>, &str); 34] = [
     ("POST /**/chat/completions", Kind::Query, Some(Dialect::OpenAiChat), "openai-chat"),
     ("POST /**/v1/completions", Kind::Query, Some(Dialect::OpenAiCompletions), "openai-completions"),
     ("POST /**/v1/responses", Kind::Query, Some(Dialect::OpenAiResponses), "openai-responses"),
+    (
+        "POST /**/v1/audio/transcriptions",
+        Kind::Query,
+        Some(Dialect::OpenAiTranscription),
+        "openai-transcriptions",
+    ),
+    (
+        "POST /**/v1/audio/translations",
+        Kind::Query,
+        Some(Dialect::OpenAiTranscription),
+        "openai-translations",
+    ),
+    ("POST /**/v1/audio/speech", Kind::Query, Some(Dialect::OpenAiSpeech), "openai-speech"),
+    (SEARCH, Kind::Query, Some(Dialect::OpenAiSearch), "openai-search"),
     ("POST /**/v1/messages", Kind::Query, Some(Dialect::Anthropic), "anthropic-messages"),
     ("POST /**/{model}:generateContent", Kind::Query, Some(Dialect::Gemini), "gemini"),
     ("POST /**/{model}:streamGenerateContent", Kind::Query, Some(Dialect::Gemini), "gemini"),
@@ -489,6 +525,7 @@ impl Route {
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
             tags: None,
+            path_tags: Vec::new(),
             invalidates: Vec::new(),
             settle: None,
             builtin: false,
@@ -502,6 +539,13 @@ impl Route {
 
 /// The built-in routes with these TTLs and this scope.
 pub(crate) fn builtin(ttls: &KindTtls, scope: &Scope) -> Vec<Route> {
+    let changes = BUILTIN_CHANGES.into_iter().filter_map(|(pattern, settles, short_name)| {
+        let route = Route::new(pattern, Kind::Other, ttls.ttl(Kind::Other), scope.clone()).ok()?;
+        let settle = (!settles.is_zero()).then_some(Settle { after: settles, until: None });
+        let invalidates = vec![Invalidates::TagInPath("id".to_owned())];
+        let short_name = Some(short_name);
+        Some(Route { cache: false, builtin: true, short_name, invalidates, settle, ..route })
+    });
     BUILTIN
         .into_iter()
         .filter_map(|(pattern, kind, dialect, short_name)| {
@@ -512,9 +556,11 @@ pub(crate) fn builtin(ttls: &KindTtls, scope: &Scope) -> Vec<Route> {
                 builtin: true,
                 short_name,
                 model_elsewhere: pattern.contains(AZURE),
+                path_tags: if pattern == SEARCH { vec!["id".to_owned()] } else { Vec::new() },
                 ..route
             })
         })
+        .chain(changes)
         .collect()
 }
 
@@ -534,7 +580,7 @@ mod tests {
             default: second * 5,
         };
         let routes = builtin(&ttls, &Scope::Credential);
-        assert_eq!(routes.len(), BUILTIN.len());
+        assert_eq!(routes.len(), BUILTIN.len() + BUILTIN_CHANGES.len());
         assert!(routes.iter().all(|route| route.builtin && route.ttl == ttls.ttl(route.kind)));
     }
 }

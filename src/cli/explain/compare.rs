@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use super::explanation::{Content, Covered, Explanation, Input};
+use super::explanation::{Content, Covered, Explanation, FormPart, Input};
 use crate::json::{Json, canonical};
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Difference {
-    /// `route`, `dialect`, `method`, `path`, `query`, `identity`, `header`, `body` or `input`.
+    /// `route`, `dialect`, `method`, `path`, `query`, `identity`, `header`, `body`, `part` or `input`.
     pub(super) part: &'static str,
     /// The header's name; in a body, the JSON pointer; the index of an input.
     pub(super) at: String,
@@ -42,6 +42,9 @@ pub(super) fn differences(
             let right = canonical::read(right);
             compare_json("", left.as_ref(), right.as_ref(), &mut found);
         }
+        (Content::Parts { parts: left }, Content::Parts { parts: right }) => {
+            compare_parts(left, right, &mut found);
+        }
         (left, right) => {
             let left = Some(describe_body(left));
             let right = Some(describe_body(right));
@@ -70,6 +73,23 @@ fn compare_inputs(left: &[Input], right: &[Input], found: &mut Vec<Difference>) 
     }
 }
 
+/// Compares the parts at each place.
+fn compare_parts(left: &[FormPart], right: &[FormPart], found: &mut Vec<Difference>) {
+    for index in 0..left.len().max(right.len()) {
+        let (left, right) = (left.get(index), right.get(index));
+        if left == right {
+            continue;
+        }
+        let mut texts = [left, right].map(|part| part.map(FormPart::to_string));
+        if texts[0] == texts[1] {
+            // They differ in what else their heads say.
+            texts = [left, right].map(|part| part.map(|part| part.head.replace("\r\n", ", ")));
+        }
+        let [left, right] = texts;
+        found.push(Difference { part: "part", at: index.to_string(), left, right });
+    }
+}
+
 fn route(covered: &Covered) -> String {
     format!("{}{}", covered.in_key.route, if covered.builtin { " (built in)" } else { "" })
 }
@@ -78,6 +98,7 @@ fn describe_body(content: &Content) -> String {
     match content {
         Content::Json { normal_form, .. } => normal_form.clone(),
         Content::Bytes { bytes, blake3 } => format!("{bytes} bytes, {blake3}"),
+        Content::Parts { parts } => parts.iter().map(FormPart::to_string).collect::<Vec<_>>().join("; "),
     }
 }
 

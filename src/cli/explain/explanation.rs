@@ -1,10 +1,10 @@
 //! What the proxy makes of a request. It asks the proxy's own functions: [`Dispatch::new`] and
 //! [`cover::cover`].
 
-use std::sync::Arc;
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, request::Parts};
+use http::{HeaderName, HeaderValue, header, request::Parts};
 use serde::Serialize;
 
 use crate::{
@@ -15,7 +15,10 @@ use crate::{
     },
     config::Config,
     dialect::{Dialect, Inputs},
-    http::headers,
+    http::{
+        headers,
+        multipart::{self, Part},
+    },
     json::{Json, canonical},
     proxy::state::classify_context,
     request::{
@@ -129,8 +132,61 @@ pub(super) enum Content {
         #[serde(skip)]
         form: Vec<u8>,
     },
-    /// The body's bytes, or those of its parts, are in the key as they are.
+    /// The body's bytes are in the key as they are.
     Bytes { bytes: usize, blake3: String },
+    /// The parts of a multipart body are in the key in their order, and its boundary is not.
+    Parts { parts: Vec<FormPart> },
+}
+
+/// A part of a multipart body.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct FormPart {
+    pub(super) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) media_type: Option<String>,
+    /// The text of a field, if it is a short one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) text: Option<String>,
+    pub(super) bytes: usize,
+    /// Of the part's bytes.
+    pub(super) blake3: String,
+    /// Of its head, all lines of which are in the key.
+    #[serde(skip)]
+    pub(super) head: String,
+}
+
+/// The longest text of a field that is shown, in bytes.
+const MAX_FIELD: usize = 256;
+
+impl FormPart {
+    fn new(part: &Part<'_>) -> Self {
+        let is_short = part.file_name().is_none() && part.bytes.len() <= MAX_FIELD;
+        let text = std::str::from_utf8(part.bytes).ok().filter(|_| is_short);
+        Self {
+            name: part.name().map(str::to_owned),
+            file_name: part.file_name().map(str::to_owned),
+            media_type: part.media_type().map(str::to_owned),
+            text: text.map(str::to_owned),
+            bytes: part.bytes.len(),
+            blake3: short_hash(part.bytes),
+            head: part.head.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for FormPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name.as_deref().unwrap_or("(no name)"))?;
+        if let Some(text) = &self.text {
+            return write!(f, " = {text:?}");
+        }
+        for more in [&self.file_name, &self.media_type].into_iter().flatten() {
+            write!(f, ", {more}")?;
+        }
+        write!(f, ", {} bytes, {}", self.bytes, self.blake3)
+    }
 }
 
 impl Explanation {
@@ -204,6 +260,9 @@ fn pass_through(why: PassThroughReason, route: &str, method: &str, path: &str) -
         PassThroughReason::NotJson => format!(
             "the built-in route {route} covers JSON alone, and there is no Content-Type: application/json"
         ),
+        PassThroughReason::TooLarge => {
+            format!("the body is larger than limits.max_body, and the built-in route {route} is for files")
+        }
         PassThroughReason::NotInDialect => format!(
             "the body is not what the built-in route {route} covers (docs/CACHING.md, \"Which requests\")"
         ),
@@ -218,15 +277,11 @@ fn explain_covered(
     (classify_context, verifies): (&ClassifyContext, bool),
     cache_request: &CacheRequest,
 ) -> Covered {
-    // A body with a dialect is JSON. Without one, its bytes are in the key.
-    let json = match cache_request.dialect {
-        Dialect::None => None,
-        _ => Json::parse(body).ok(),
-    };
+    let json = Json::parse(body).ok().filter(|_| cache_request.dialect.is_json());
     let divided = json.as_ref().filter(|_| cache_request.batch.is_some());
     let division = route.division(cache_request.dialect);
     let inputs = divided.zip(division).and_then(|(json, division)| Inputs::find(division, body, json));
-    let multipart = key::multipart_form(&parts.headers, body);
+    let multipart = multipart::parts(&parts.headers, body);
     let keyed_body = match (&json, &inputs) {
         (None, _) => multipart.as_deref().map_or(Body::Bytes(body), Body::Parts),
         (Some(json), None) => Body::Json(json),
@@ -260,7 +315,12 @@ fn explain_covered(
         in_key: in_key(&request),
         headers: keyed_headers
             .iter()
-            .map(|(name, value)| (name.to_string(), show_header(name, value)))
+            .map(|(name, value)| {
+                // Of a form's, the boundary does not count.
+                let media = headers::media_type(&parts.headers)
+                    .filter(|_| *name == header::CONTENT_TYPE && matches!(keyed_body, Body::Parts(_)));
+                (name.to_string(), media.map_or_else(|| show_header(name, value), Cow::into_owned))
+            })
             .chain(query_credentials.map(|(name, value)| (format!("?{name}"), short_hash(value.as_bytes()))))
             .collect(),
         left_out: left_out.into_iter().map(str::to_owned).collect(),
@@ -294,9 +354,8 @@ fn with_keys(batch: &Batch, values: &[Json<'_>]) -> Vec<Input> {
 
 fn content(route: &Route, dialect: Dialect, body: Body<'_>) -> Content {
     match body {
-        Body::Bytes(bytes) | Body::Parts(bytes) => {
-            Content::Bytes { bytes: bytes.len(), blake3: short_hash(bytes) }
-        }
+        Body::Bytes(bytes) => Content::Bytes { bytes: bytes.len(), blake3: short_hash(bytes) },
+        Body::Parts(parts) => Content::Parts { parts: parts.iter().map(FormPart::new).collect() },
         Body::Json(_) | Body::Shared(..) => {
             let mut form = Vec::new();
             key::write_normal_form(route, dialect, body, &mut form);

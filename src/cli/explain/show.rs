@@ -2,7 +2,7 @@
 
 use super::{
     compare::Difference,
-    explanation::{Content, Covered, Explanation, Input, Outcome, Tried},
+    explanation::{Content, Covered, Explanation, FormPart, Input, Outcome, Tried},
 };
 
 /// The longest value that a comparison shows whole, in characters.
@@ -54,6 +54,7 @@ fn show_covered(covered: &Covered) -> String {
         Content::Json { normal_form, .. } => line("body", normal_form),
         Content::Bytes { bytes: 0, .. } => line("body", "none"),
         Content::Bytes { bytes, blake3 } => line("body", &format!("{bytes} bytes, {blake3}")),
+        Content::Parts { parts } => show_parts(parts),
     };
     if let Some(reason) = covered.bypass {
         text += &line("bypass", &format!("{reason}: the store is not asked"));
@@ -68,6 +69,15 @@ fn show_covered(covered: &Covered) -> String {
         }
     }
     text
+}
+
+/// A line for each part.
+fn show_parts(parts: &[FormPart]) -> String {
+    let lines = parts
+        .iter()
+        .enumerate()
+        .map(|(index, part)| line(if index == 0 { "parts" } else { "" }, &part.to_string()));
+    lines.collect()
 }
 
 fn line(label: &str, text: &str) -> String {

@@ -23,7 +23,7 @@ fn every_key() {
          dialect = \"rag\"\ncache = false\nmode = \"rfc9111\"\nttl = \"10m\"\nscope = [\"x-tenant\"]\nignore_headers = [\"X-Own-*\"]\n\
          set_cookie = \"strip\"\ndrop_headers = [\"x-served-by\"]\nignore = [\"/a\", \"/b/*/c\"]\ntext = [\"/q\"]\n\
          framing = \"ndjson\"\nstream_default = true\nconversation = [\"/cid\", \"{t}\", \"?c\"]\nopens = [\"/id\"]\nopened = \"uuid\"\n\
-         vary_by = [\"q\"]\nmask = ['[0-9]+']\ninvalidates = [\"query\", \"tag:{t}\"]\n\
+         vary_by = [\"q\"]\nmask = ['[0-9]+']\ninvalidates = [\"query\", \"tag:{t}\"]\ntags = [\"/ids/*\", \"{t}\"]\n\
          normalize = [\"trim\", \"nfc\"]\ncache_tool_calls = false\nhonor_request_cache_control = false\nstream_end = \"fin\"\ngood_ends = [\"fin\", \"over\"]",
     );
     let route = &config.routes[0];
@@ -63,6 +63,8 @@ fn every_key() {
     assert_eq!(route.vary_by.as_deref(), Some(&["q".to_owned()][..]));
     assert_eq!(route.mask.iter().map(Mask::as_str).collect::<Vec<_>>(), ["[0-9]+"]);
     assert_eq!(route.invalidates, [Invalidates::Kind(Kind::Query), Invalidates::TagInPath("t".to_owned())]);
+    assert_eq!(route.tags.as_deref(), pointer("/ids/*").as_ref().map(std::slice::from_ref));
+    assert_eq!(route.path_tags, ["t"]);
     let builtin = config.routes.iter().filter(|route| route.builtin);
     assert!(builtin.clone().all(|own| matches(&own.ignore_headers, "x-all") && own.scope == Scope::Shared));
     assert_eq!(builtin.count(), config.routes.len() - 1);
@@ -83,6 +85,25 @@ fn defaults_and_order() {
     assert!(route.text.is_none() && route.ignore.is_empty() && route.normalize.is_empty());
     assert!(self::config("route = []").routes.iter().all(|route| route.builtin));
     assert_eq!(self::config("route = [{ match = \"GET /x\", kind = \"other\" }]").routes[0].name, "GET /x");
+}
+
+/// Names of the path come to what the dialect has; pointers replace that.
+#[test]
+fn tags_of_the_path_are_further_ones() {
+    for (tags, pointers, names) in [
+        ("", None, &[][..]),
+        ("tags = []", Some(0), &[]),
+        ("tags = [\"{id}\"]", None, &["id"]),
+        ("tags = [\"/a\", \"{id}\", \"/b\"]", Some(2), &["id"]),
+    ] {
+        let config = config(&format!("[[route]]\nmatch = \"POST /ask/{{id}}\"\nkind = \"query\"\n{tags}"));
+        let route = &config.routes[0];
+        assert_eq!(
+            (route.tags.as_ref().map(Vec::len), &route.path_tags[..]),
+            (pointers, &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()[..]),
+            "{tags}"
+        );
+    }
 }
 
 #[test]
@@ -108,7 +129,7 @@ fn what_is_wrong_with_a_key() {
         ("name = \"\"", "route.name: takes a text; found an empty text"),
         (
             "dialect = \"openai\"",
-            "route.dialect: \"openai\" is none of openai-chat, openai-completions, openai-responses, anthropic, \
+            "route.dialect: \"openai\" is none of openai-chat, openai-completions, openai-responses, openai-transcription, openai-speech, openai-search, anthropic, \
              cohere-chat, ollama-chat, ollama-generate, gemini, rag, tei-embed, tei-embed-sparse, cohere-embed, gemini-embed, gemini-batch-embed, openai-moderations, rerank, tei-rerank, score, json, none; did you mean `openai-chat`?",
         ),
         ("cache = \"no\"", "route.cache: takes true or false; found a text"),
@@ -161,6 +182,11 @@ fn what_is_wrong_with_a_key() {
         ("framing = \"lines\"", "route.framing: \"lines\" is none of auto, sse, ndjson, text"),
         ("stream_default = \"yes\"", "route.stream_default: takes true or false; found a text"),
         ("conversation = [\"{id}\"]", "route.conversation: the match has no `{id}`"),
+        ("tags = [\"{id}\"]", "route.tags: the match has no `{id}`"),
+        (
+            "tags = \"/id\"",
+            "route.tags: takes a list of JSON pointers, and of `{name}` for parts of the path; found a text",
+        ),
         (
             "conversation = [\"?\"]",
             "route.conversation: `?` is no JSON pointer: it must begin with `/`, as in \"/metadata\"",

@@ -8,9 +8,12 @@
 pub(super) mod chat;
 pub(super) mod completions;
 pub(super) mod responses;
+pub(super) mod search;
+pub(super) mod speech;
 pub(super) mod stream;
 #[cfg(test)]
 pub(super) mod testing;
+pub(super) mod transcription;
 pub(super) mod usage;
 pub(super) mod whole;
 

@@ -2,6 +2,7 @@
 //! gets an answer that is another caller's.
 
 mod agents;
+mod audio;
 mod batches;
 mod client_info;
 mod conditional_requests;

@@ -3,6 +3,7 @@
 
 mod conversations;
 mod documents;
+mod openai;
 mod replicas;
 mod routes;
 mod settling;

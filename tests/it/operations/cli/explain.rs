@@ -302,6 +302,41 @@ fn explain_names_what_makes_two_keys_differ() {
     assert!(received.success && received.output.contains("the same key"), "{}", received.output);
 }
 
+/// The parts of a form count, and the boundary between them does not.
+#[test]
+fn explain_lists_the_parts_of_a_form() {
+    let form = |boundary: &str, model: &str, file: &str| {
+        let field =
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n");
+        let head = format!(
+            "Content-Disposition: form-data; name=\"file\"; filename=\"{file}\"\r\nContent-Type: audio/mpeg"
+        );
+        let body = format!("{field}--{boundary}\r\n{head}\r\n\r\nRIFF\r\n--{boundary}--\r\n");
+        let media = format!("multipart/form-data; boundary={boundary}");
+        text("POST", "/v1/audio/transcriptions", &[("content-type", &media)], &body)
+    };
+    let one = form("b1", "whisper-1", "a.mp3");
+    let received = explain(&[], &one);
+    for line in [
+        "dialect   openai-transcription",
+        "headers   content-type: multipart/form-data\n",
+        "parts     model = \"whisper-1\"",
+        "          file, a.mp3, audio/mpeg, 4 bytes, blake3:",
+    ] {
+        assert!(received.success && received.output.contains(line), "{line}: {}", received.output);
+    }
+    let same = compare(&one, &form("c22", "whisper-1", "a.mp3"), &["--json"]).json();
+    assert_eq!((&same["same_key"], &same["differences"]), (&json!(true), &json!([])));
+    let other = compare(&one, &form("c22", "gpt-4o", "b.mp3"), &["--json"]).json();
+    let found: Vec<_> = other["differences"].as_array().expect("a list").iter().collect();
+    assert_eq!((&found[0]["part"], &found[0]["at"]), (&json!("part"), &json!("0")), "{found:?}");
+    assert_eq!(
+        (&found[0]["left"], &found[0]["right"]),
+        (&json!("model = \"whisper-1\""), &json!("model = \"gpt-4o\""))
+    );
+    assert_eq!((&found[1]["at"], found.len(), &other["same_key"]), (&json!("1"), 2, &json!(false)));
+}
+
 #[test]
 fn explain_shows_credentials_only_as_hashes() {
     let with = |secret: &str| {

@@ -6,33 +6,78 @@
 
 use http::{HeaderMap, header};
 
-use crate::{http::headers::media_type, json::canonical::write_part};
+use super::headers::media_type;
 
 /// The most characters of a boundary (RFC 2046, section 5.1.1).
 const LONGEST_BOUNDARY: usize = 70;
 
-/// The parts of a body with these headers, with their number and lengths, so that no two bodies with other parts
-/// have the same; `None` if it is no multipart body, or may be read in several ways.
-pub(crate) fn normal_form(headers: &HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
+/// A part of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'b> {
+    /// The lines of its head, the last one without its end.
+    pub(crate) head: &'b str,
+    pub(crate) bytes: &'b [u8],
+}
+
+impl<'b> Part<'b> {
+    /// The name of the form's field (RFC 7578, section 4.2).
+    pub(crate) fn name(&self) -> Option<&'b str> {
+        self.parameter("name")
+    }
+
+    /// The name of the file that it is, if it is one.
+    pub(crate) fn file_name(&self) -> Option<&'b str> {
+        self.parameter("filename")
+    }
+
+    /// What it says that it is.
+    pub(crate) fn media_type(&self) -> Option<&'b str> {
+        self.field("content-type")
+    }
+
+    /// A parameter of its one `Content-Disposition`, if that is written in the plain way of all clients.
+    fn parameter(&self, name: &str) -> Option<&'b str> {
+        let mut rest = self.field("content-disposition")?.strip_prefix("form-data")?;
+        loop {
+            let (own, after) = rest.strip_prefix(';')?.trim_start().split_once("=\"")?;
+            let (value, after) = after.split_once('"')?;
+            // A quoted pair may stand for something else.
+            if value.contains('\\') {
+                return None;
+            }
+            if own.eq_ignore_ascii_case(name) {
+                return Some(value);
+            }
+            rest = after.trim_start();
+        }
+    }
+
+    /// The value of its one field `name`.
+    fn field(&self, name: &str) -> Option<&'b str> {
+        let fields = self.head.split("\r\n").filter_map(|line| line.split_once(':'));
+        let mut found = fields.filter(|(own, _)| own.eq_ignore_ascii_case(name));
+        let (_, value) = found.next()?;
+        found.next().is_none().then_some(value.trim())
+    }
+}
+
+/// The parts of a body with these headers; `None` if it is no multipart body, or may be read in several ways.
+pub(crate) fn parts<'b>(headers: &HeaderMap, body: &'b [u8]) -> Option<Vec<Part<'b>>> {
     let boundary = boundary(headers)?;
-    let mut form = Vec::with_capacity(body.len());
+    let mut parts = Vec::new();
     let opening = format!("--{boundary}");
     let delimiter = format!("\r\n--{boundary}");
     let mut rest = body.strip_prefix(opening.as_bytes())?;
     loop {
         match rest {
-            b"--" | b"--\r\n" => return Some(form),
+            b"--" | b"--\r\n" => return Some(parts),
             _ => {}
         }
         rest = rest.strip_prefix(b"\r\n")?;
         let end = memchr::memmem::find(rest, delimiter.as_bytes())?;
         let part = &rest[..end];
         let head = memchr::memmem::find(part, b"\r\n\r\n")?;
-        if !is_plain_head(&part[..head]) {
-            return None;
-        }
-        write_part(&part[..head], &mut form);
-        write_part(&part[head + 4..], &mut form);
+        parts.push(Part { head: plain_head(&part[..head])?, bytes: &part[head + 4..] });
         rest = &rest[end + delimiter.len()..];
     }
 }
@@ -63,16 +108,16 @@ fn boundary(headers: &HeaderMap) -> Option<String> {
     fits.then(|| value.to_owned())
 }
 
-/// Whether each line of a part's head is a field on a line of its own.
-fn is_plain_head(head: &[u8]) -> bool {
-    let Ok(head) = std::str::from_utf8(head) else { return false };
+/// A part's head; `None` unless each of its lines is a field on a line of its own.
+fn plain_head(head: &[u8]) -> Option<&str> {
+    let head = std::str::from_utf8(head).ok()?;
     let is_field = |line: &str| {
         let name = line.split_once(':').map_or("", |(name, _)| name);
         !name.is_empty()
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !line.contains('\r')
     };
-    head.split("\r\n").all(|line| is_field(line) && !line.contains('\n'))
+    head.split("\r\n").all(|line| is_field(line) && !line.contains('\n')).then_some(head)
 }
 
 #[cfg(test)]
@@ -82,12 +127,12 @@ mod tests {
 
     use super::*;
 
-    fn form(content_type: &str, body: &[u8]) -> Option<Vec<u8>> {
+    fn form<'b>(content_type: &str, body: &'b [u8]) -> Option<Vec<Part<'b>>> {
         let headers = HeaderMap::from_iter([(
             header::CONTENT_TYPE,
             HeaderValue::from_str(content_type).expect("a value"),
         )]);
-        normal_form(&headers, body)
+        parts(&headers, body)
     }
 
     fn body(boundary: &str, parts: &[(String, Vec<u8>)]) -> Vec<u8> {
@@ -129,6 +174,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_part_says_what_it_is() {
+        let media = "multipart/form-data; boundary=b";
+        for (disposition, name, file_name) in [
+            ("form-data; name=\"file\"; filename=\"a b.mp3\"", Some("file"), Some("a b.mp3")),
+            ("form-data;name=\"model\"", Some("model"), None),
+            ("form-data; NAME=\"model\" ; x=\"y\"", Some("model"), None),
+            ("form-data; filename=\"a\"; name=\"\"", Some(""), Some("a")),
+            // Not in the plain way: nothing is known.
+            ("form-data; name=model", None, None),
+            ("form-data; name=\"a\\\"b\"", None, None),
+            ("attachment; name=\"model\"", None, None),
+            ("form-data", None, None),
+        ] {
+            let body = format!(
+                "--b\r\ncontent-disposition: {disposition}\r\nContent-Type: a/b\r\n\r\nx\r\n--b--\r\n"
+            );
+            let parts = form(media, body.as_bytes()).expect("parts");
+            let [part] = parts[..] else { panic!("{parts:?}") };
+            assert_eq!((part.name(), part.file_name()), (name, file_name), "{disposition}");
+            assert_eq!((part.media_type(), part.bytes), (Some("a/b"), &b"x"[..]));
+        }
+        let twice = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\nContent-Disposition: form-data; name=\"b\"\r\n\r\n\r\n--b--";
+        assert_eq!(form(media, twice.as_bytes()).expect("parts")[0].name(), None);
+    }
+
     proptest! {
         /// The boundary does not count, and everything in the parts does.
         #[test]
@@ -145,10 +216,11 @@ mod tests {
             };
             let (parts, others) = (named(parts), named(others));
             let (one, two) = boundaries;
-            let forms = [&one, &two].map(|boundary| {
-                form(&format!("multipart/form-data; boundary=\"{boundary}\""), &body(boundary, &parts))
+            let bodies = [body(&one, &parts), body(&two, &parts), body(&two, &others)];
+            let forms = [(&one, &bodies[0]), (&two, &bodies[1])].map(|(boundary, body)| {
+                form(&format!("multipart/form-data; boundary=\"{boundary}\""), body)
             });
-            let other = form(&format!("multipart/form-data; boundary={two}"), &body(&two, &others));
+            let other = form(&format!("multipart/form-data; boundary={two}"), &bodies[2]);
             // Without a part there is no delimiter before the last one.
             prop_assert!(forms.iter().all(Option::is_some));
             prop_assert_eq!(&forms[0], &forms[1]);
