@@ -60,6 +60,8 @@ reasons! {
     RequestLoneSurrogate => "request-lone-surrogate",
     /// The request's body is nested too deep.
     RequestTooDeep => "request-too-deep",
+    /// The service answers the request before the work is done, which goes on under the answer's id.
+    RequestBackground => "request-background",
     /// Answers to the request's method are not stored.
     RequestMethod => "request-method",
     /// The request has a condition that only the upstream can evaluate.

@@ -1,4 +1,4 @@
-"""Checks with the `openai` package that hits of transcriptions, speech and searches read as the service's own.
+"""Checks with the `openai` package that hits of transcriptions, speech, searches and responses read as the service's own.
 
     pip install openai
     python python_media_openai.py PATH/TO/sidecache
@@ -53,6 +53,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return "audio/mpeg", SOUND
         if self.path.endswith("/search"):
             return "application/json", json.dumps(FOUND).encode()
+        if self.path.endswith("/responses"):
+            part = {"type": "output_text", "text": "Hello.", "annotations": []}
+            item = {"id": "msg_1", "type": "message", "status": "completed", "role": "assistant", "content": [part]}
+            response = {"id": f"resp_{self.server.calls}", "object": "response", "created_at": 1, "status": "completed"}
+            return "application/json", json.dumps({**response, "model": "m", "output": [item]}).encode()
         if b'name="stream"\r\n\r\ntrue' in body:
             return "text/event-stream", "".join(sse(STREAM)).encode()
         found = (text for name, text in TEXTS.items() if f'"response_format"\r\n\r\n{name}\r\n'.encode() in body)
@@ -67,6 +72,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_DELETE(self):
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
 
     def do_GET(self):
         self.send_response(200)
@@ -101,6 +113,11 @@ def searched(client):
     return [plain(found) for found in raw.parse().data], raw.headers.get("x-cache")
 
 
+def responded(client, **more):
+    raw = client.responses.with_raw_response.create(model="m", input="Who?", **more)
+    return plain(raw.parse()), raw.headers.get("x-cache")
+
+
 def main():
     upstream, failures = Upstream(), 0
     with sidecache(sys.argv[1], upstream) as base_url:
@@ -119,6 +136,13 @@ def main():
             fine = own == first == second and (first_cache, second_cache) == ("MISS", "HIT")
             failures += not fine
             print(f"openai     {name:<28} {first_cache} {second_cache} {'same' if own == second else 'DIFFERENT'}")
+        (first, _), (second, cache) = responded(through), responded(through)
+        through.responses.delete(first["id"])
+        (third, after) = responded(through)
+        fine = first == second and cache == "HIT" and after == "MISS" and third["id"] != first["id"]
+        caches = [responded(through, background=True)[1] for _ in range(2)]
+        failures += not fine or caches != ["BYPASS", "BYPASS"]
+        print(f"openai     responses: again {cache}, deleted {after}, in the background {caches[1]}")
     return 1 if failures else 0
 
 

@@ -72,6 +72,15 @@ impl Lifetime {
     pub(crate) const fn fresh(ttl: Duration) -> Self {
         Self { ttl, stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO }
     }
+
+    /// The same lifetime, over after `most` at the latest.
+    #[must_use]
+    pub(crate) fn within(self, most: Duration) -> Self {
+        let ttl = self.ttl.min(most);
+        let stale_while_revalidate = self.stale_while_revalidate.min(most - ttl);
+        let stale_if_error = self.stale_if_error.min(most - ttl - stale_while_revalidate);
+        Self { ttl, stale_while_revalidate, stale_if_error }
+    }
 }
 
 /// Whether a response shows that the upstream failed, so that a stale answer is better (RFC 5861, section 4).
@@ -160,6 +169,23 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect()
+    }
+
+    #[test]
+    fn a_lifetime_is_bounded_with_all_its_parts() {
+        let life = |ttl, revalidate, error| {
+            let [ttl, stale_while_revalidate, stale_if_error] =
+                [ttl, revalidate, error].map(Duration::from_secs);
+            Lifetime { ttl, stale_while_revalidate, stale_if_error }
+        };
+        for (own, bounded) in [
+            (life(5, 2, 3), life(5, 2, 3)),
+            (life(5, 2, 4), life(5, 2, 3)),
+            (life(5, 9, 9), life(5, 5, 0)),
+            (life(11, 1, 1), life(10, 0, 0)),
+        ] {
+            assert_eq!(own.within(Duration::from_secs(10)), bounded);
+        }
     }
 
     fn route(kind: Kind) -> Route {

@@ -70,6 +70,11 @@ pub(super) trait Api {
         false
     }
 
+    /// Whether the upstream keeps the answer for its caller, who may name it later by its id.
+    fn is_kept_by_service(&self, _body: &Json<'_>) -> bool {
+        false
+    }
+
     /// Whether a stream ends with this event, whatever comes behind it. Each event is looked at as it comes,
     /// so this searches for a word before it parses JSON. `end` is what the route says of it.
     fn ends_with(&self, event: &sse::Event, end: Option<&StreamEnd>) -> bool;

@@ -19,6 +19,8 @@ pub struct Ask {
     pub(crate) choices: u64,
     /// Whether the upstream answers before the work is done, which goes on under the answer's id.
     pub(crate) runs_in_background: bool,
+    /// Whether the upstream keeps the answer for its caller, who may name it later.
+    pub(crate) is_kept_by_service: bool,
     /// How many inputs the request has, if each has an entry of its own; else 0.
     pub(crate) inputs: usize,
     /// Whether vectors may come as base64.

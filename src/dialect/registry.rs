@@ -294,6 +294,7 @@ impl Dialect {
             wants_json: api.wants_json(body),
             choices: api.choices(body),
             runs_in_background: api.runs_in_background(body),
+            is_kept_by_service: api.is_kept_by_service(body),
             inputs: 0,
             ranks: api.ranks(body),
             takes_base64: body.get("encoding_format").is_some_and(|format| format.as_str() != Some("float")),

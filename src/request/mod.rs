@@ -65,6 +65,9 @@ pub(crate) struct CacheRequest {
     pub(crate) credentials: Option<blake3::Hash>,
     /// Who sent it, where the scope asks that.
     pub(crate) caller: Option<Box<Caller>>,
+    /// The digest of the credentials that are in its key although the route's entries are shared: the service keeps the
+    /// answer for this caller alone.
+    pub(crate) owner: Option<blake3::Hash>,
     /// What its answer depends on besides its key and what the answer itself names.
     pub(crate) targets: Vec<Target>,
     /// The conversations in which it is a turn.
@@ -234,7 +237,8 @@ impl<'a> Classifier<'a> {
 
     fn cache_request(&self, parsed: ParsedBody, refused: Option<Reason>) -> CacheRequest {
         let RequestHead { route, directives, conditions, range, credentials, .. } = self.head;
-        let refused = refused.or(self.head.refused);
+        let in_background = parsed.ask.runs_in_background.then_some(Reason::RequestBackground);
+        let refused = refused.or(self.head.refused).or(in_background);
         let mut conversations = parsed.conversations;
         conversations.extend_from_slice(&self.head.conversations);
         let caller = match &route.scope {
@@ -245,6 +249,10 @@ impl<'a> Classifier<'a> {
             _ => None,
         };
         let mut key = refused.is_none().then(|| self.key(parsed.dialect, parsed.digest, caller.as_deref()));
+        let owner = self.owner(&parsed.ask);
+        if let Some(owner) = &owner {
+            key = key.map(|key| key.variant(owner.as_bytes()));
+        }
         let mut is_turn = !conversations.is_empty() && route.mode == Mode::Ttl;
         if let (true, Some(named)) = (is_turn, &self.head.idempotency_key) {
             // A repeat of this turn gets the same answer.
@@ -268,6 +276,7 @@ impl<'a> Classifier<'a> {
             range: range.clone(),
             credentials: caller.as_ref().map_or(*credentials, |caller| caller.credentials),
             caller,
+            owner,
             targets,
             conversations,
             own_ids: parsed.own_ids,
@@ -312,6 +321,14 @@ impl<'a> Classifier<'a> {
         let inputs = Inputs::find(self.head.route.division(dialect)?, body, json)?;
         let is_alone = self.head.conversations.is_empty() && !self.body_context().names_conversation(json);
         is_alone.then_some(inputs)
+    }
+
+    /// The credentials of a caller for whom alone the service keeps the answer, where others could have it too. A route
+    /// with `opens = []` says that no answer belongs to one caller; one with headers for its scope says who the caller is.
+    fn owner(&self, ask: &Ask) -> Option<blake3::Hash> {
+        let RequestHead { route, credentials, .. } = self.head;
+        let is_shared = route.scope == Scope::Shared && !route.opens.is_never();
+        credentials.filter(|_| ask.is_kept_by_service && is_shared)
     }
 
     fn targets(&self, conversations: &[String], key: Option<&Key>) -> Vec<Target> {

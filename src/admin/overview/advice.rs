@@ -69,6 +69,10 @@ pub(super) const fn advice(reason: Reason) -> Advice {
         Reason::RequestRepeatedMember => ("An object in the body has a member twice.", MEND_CLIENT),
         Reason::RequestLoneSurrogate => ("A text in the body has half a surrogate pair.", MEND_CLIENT),
         Reason::RequestTooDeep => ("The body is nested more than 128 deep.", MEND_CLIENT),
+        Reason::RequestBackground => (
+            "The request asks for work in the background.",
+            "Ask without background, if the answer may be shared.",
+        ),
         Reason::RequestMethod => ("Answers to this method have no body.", NOTHING),
         Reason::RequestPrecondition => {
             ("The request has a condition that only the service can judge.", NOTHING)

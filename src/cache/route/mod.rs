@@ -257,7 +257,8 @@ const INDEXING: Duration = Duration::from_secs(60);
 
 /// The built-in routes for what changes what answers were made of: match, how long the service works on it, and a short
 /// name for people. Nothing of them is cached, and what depends on `{id}` is invalidated.
-const BUILTIN_CHANGES: [(&str, Duration, &str); 8] = [
+const BUILTIN_CHANGES: [(&str, Duration, &str); 9] = [
+    ("DELETE /**/v1/responses/{id}", Duration::ZERO, "openai-response"),
     ("DELETE /**/v1/files/{id}", INDEXING, "openai-file"),
     ("POST /**/v1/vector_stores/{id}", INDEXING, "openai-store-changed"),
     ("DELETE /**/v1/vector_stores/{id}", INDEXING, "openai-store-deleted"),

@@ -7,7 +7,7 @@ use crate::json::{Json, canonical};
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Difference {
-    /// `route`, `dialect`, `method`, `path`, `query`, `identity`, `header`, `body`, `part` or `input`.
+    /// `route`, `dialect`, `method`, `path`, `query`, `scope`, `identity`, `header`, `body`, `part` or `input`.
     pub(super) part: &'static str,
     /// The header's name; in a body, the JSON pointer; the index of an input.
     pub(super) at: String,
@@ -34,6 +34,9 @@ pub(super) fn differences(
     text("method", Some(left_request.method.clone()), Some(right_request.method.clone()));
     text("path", Some(left.in_key.path.clone()), Some(right.in_key.path.clone()));
     text("query", left.in_key.query.clone(), right.in_key.query.clone());
+    if left.route == right.route {
+        text("scope", Some(left.scope.clone()), Some(right.scope.clone()));
+    }
     text("identity", left.identity.clone(), right.identity.clone());
     compare_headers(&left.headers, &right.headers, &mut found);
     match (&left.body, &right.body) {

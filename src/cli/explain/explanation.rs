@@ -308,7 +308,14 @@ fn explain_covered(
         kind: route.kind.as_str(),
         ttl: (route.mode == Mode::Ttl).then_some(route.ttl.as_secs_f64()),
         dialect: cache_request.dialect.as_str(),
-        scope: show_scope(&route.scope),
+        scope: match cache_request.owner {
+            Some(owner) => format!(
+                "{}; the service keeps the answer for {}",
+                show_scope(&route.scope),
+                owner_name(&owner)
+            ),
+            None => show_scope(&route.scope),
+        },
         caller: cache_request.caller.as_ref().map(|caller| show_caller(caller, verifies)),
         identity: identity.map(|identity| short_hash(identity.hash().as_bytes())),
         epoch: classify_context.epoch.clone(),
@@ -391,6 +398,11 @@ fn show_header(name: &HeaderName, value: &HeaderValue) -> String {
     } else {
         String::from_utf8_lossy(value.as_bytes()).into_owned()
     }
+}
+
+/// The caller with these credentials, whose own hash is hashed once more as other values are.
+fn owner_name(credentials: &blake3::Hash) -> String {
+    format!("the caller {}", short_hash(credentials.as_bytes()))
 }
 
 /// The beginning of a hash, enough to tell two values apart.

@@ -30,6 +30,9 @@ use crate::{
 /// How long an answer is fresh at most that no model may have made.
 const UNPROVEN_TTL: Duration = Duration::from_secs(10);
 
+/// How long OpenAI keeps a response (platform.openai.com/docs/guides/your-data): then its id means nothing.
+const KEPT_BY_SERVICE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Whether an answer with this head may be stored, and for how long.
 ///
 /// # Errors
@@ -113,6 +116,8 @@ pub(super) fn of_content(
         };
         return (life, StoredFor::Short(Reason::Unproven));
     }
+    let life =
+        if plan.context.cache_request.ask.is_kept_by_service { life.within(KEPT_BY_SERVICE) } else { life };
     match unfinished::shortened_lifetime(plan.context.route.kind, &head.headers, body, life) {
         Some(life) => (life, StoredFor::Short(Reason::Unfinished)),
         None => (life, StoredFor::Usual),
@@ -130,10 +135,6 @@ pub(super) fn shareable(
     let status = head.status;
     let shareable = match verdict {
         Ok(life) if plan.revalidation.is_some() => received::shareable(plan, head, life, times),
-        // What goes on under the answer's id belongs to the client that asked.
-        Ok(_) | Err(Reason::ConversationTurn) if plan.context.cache_request.ask.runs_in_background => {
-            Shareable::Released
-        }
         Ok(_) | Err(Reason::ConversationTurn) => {
             let is_judged = (plan.context.cache_request.dialect.judges_documents()
                 && status == StatusCode::OK)

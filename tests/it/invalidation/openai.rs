@@ -1,9 +1,10 @@
-//! Searches of OpenAI's vector stores, and the files in them.
+//! What OpenAI keeps for its callers: responses, and files in vector stores.
 
 use super::*;
 use crate::support::RedisServer;
 
 const SEARCH: &str = "/v1/vector_stores/vs_1/search";
+const RESPONSES: &str = "/v1/responses";
 
 async fn with_both_stores(upstream: &Upstream, config: &str, test: impl AsyncFn(&Sidecache)) {
     let redis = RedisServer::start();
@@ -13,9 +14,10 @@ async fn with_both_stores(upstream: &Upstream, config: &str, test: impl AsyncFn(
     }
 }
 
-/// A service whose searches find the file in the question.
+/// A service whose searches find the file in the question, and which numbers its responses.
 async fn openai() -> Upstream {
-    Upstream::start(|request| {
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    Upstream::start(move |request| {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         if request.target.ends_with("/search") {
             let found = json!([{"file_id": body["query"], "filename": "a.md", "score": 0.9, "attributes": {},
@@ -24,7 +26,19 @@ async fn openai() -> Upstream {
             return Script::json(&json!({"object": "vector_store.search_results.page",
                 "search_query": [body["query"]], "data": data, "has_more": false, "next_page": null}));
         }
-        Script::json(&json!({"id": request.target}))
+        if request.method != "POST" || request.target != RESPONSES {
+            return Script::json(&json!({"id": request.target, "deleted": request.method == "DELETE"}));
+        }
+        let id = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let response = json!({"id": format!("resp_{id}"), "object": "response", "status": "completed", "model": "m",
+            "previous_response_id": body["previous_response_id"],
+            "output": [{"id": "msg_1", "type": "message", "status": "completed", "role": "assistant",
+                "content": [{"type": "output_text", "text": "Redis.", "annotations": []}]}]});
+        let event = |kind: &str| format!("event: {kind}\ndata: {}\n\n", json!({"type": kind, "response": response}));
+        match body["stream"] == true {
+            true => Script::events(&[&event("response.created"), &event("response.completed")]),
+            false => Script::json(&response),
+        }
     })
     .await
 }
@@ -103,5 +117,108 @@ fn a_search_that_finds_nothing_or_is_none_is_not_stored() {
         assert_eq!(client.post(SEARCH, &several).await.cache(), "MISS");
         assert_eq!(client.post(SEARCH, &several).await.cache(), "HIT");
         assert_eq!(client.post("/v1/vector_stores/vs_2/search", &several).await.cache(), "MISS");
+    });
+}
+
+/// The id of a hit can be named later, as long as the service has the response.
+#[test]
+fn a_response_that_was_deleted_is_no_hit_and_nothing_that_goes_on_from_it() {
+    run(async {
+        let upstream = openai().await;
+        with_both_stores(&upstream, "", async |sidecache| {
+            let client = sidecache.client();
+            for stream in [false, true] {
+                let question = json!({"model": "m", "input": format!("Who? {stream}"), "stream": stream});
+                let first = client.post(RESPONSES, &question).await;
+                assert_eq!((first.status, first.cache()), (200, "MISS"));
+                until_hit(&client, RESPONSES, &question).await;
+                let id = first
+                    .text()
+                    .split("\"id\":\"")
+                    .nth(1)
+                    .and_then(|rest| rest.split('"').next().map(str::to_owned));
+                let id = id.expect("an id");
+                let next =
+                    json!({"model": "m", "input": "And?", "previous_response_id": id, "stream": stream});
+                client.post(RESPONSES, &next).await;
+                until_hit(&client, RESPONSES, &next).await;
+                for _ in 0..2 {
+                    let got = client.get(&format!("{RESPONSES}/{id}")).await;
+                    assert_eq!((got.status, got.cache()), (200, "PASS"), "what is kept is never a hit");
+                }
+                let deleted = client.request("DELETE", &format!("{RESPONSES}/resp_other"), &[], "").await;
+                assert_eq!(deleted.cache(), "PASS");
+                assert_eq!(client.post(RESPONSES, &question).await.cache(), "HIT", "that was another one");
+                client.request("DELETE", &format!("{RESPONSES}/{id}"), &[], "").await;
+                let again = client.post(RESPONSES, &question).await;
+                assert_eq!(again.cache(), "MISS");
+                assert!(!again.text().contains(&format!("\"{id}\"")), "{}", again.text());
+                assert_eq!(client.post(RESPONSES, &next).await.cache(), "MISS");
+            }
+        })
+        .await;
+    });
+}
+
+/// A response that the service keeps is its caller's, whatever the scope, unless the operator says who shares.
+#[test]
+fn a_response_that_is_kept_goes_to_no_other_caller() {
+    const SHARED: &str = "scope = \"shared\"";
+    run(async {
+        let upstream = openai().await;
+        for (config, store, is_shared) in [
+            ("", json!(null), false),
+            (SHARED, json!(null), false),
+            (SHARED, json!(true), false),
+            (SHARED, json!(false), true),
+            ("scope = [\"x-project\"]", json!(null), true),
+            (
+                "[[route]]\nmatch = \"POST /v1/responses\"\nkind = \"query\"\nscope = \"shared\"\nopens = []",
+                json!(null),
+                true,
+            ),
+        ] {
+            with_both_stores(&upstream, config, async |sidecache| {
+                let client = sidecache.client();
+                let question = json!({"model": "m", "input": format!("{config} {store}"), "store": store});
+                let ask = async |key: &str| {
+                    let headers = [("authorization", key)];
+                    client.post_with(RESPONSES, &headers, &question).await
+                };
+                let (first, second) = (ask("Bearer one").await, ask("Bearer two").await);
+                assert_eq!(first.cache(), "MISS");
+                let what = format!("{config} {store}");
+                // Under `shared`, a caller's first request shows that the service accepts the caller.
+                let ids = [first.json()["id"].clone(), second.json()["id"].clone()];
+                assert!(second.cache() == "MISS" && ids[0] != ids[1] || is_shared, "{what}");
+                // A write of the second answer may still be on its way, behind a hit of the first one.
+                let expected = async || {
+                    let answers = [ask("Bearer one").await, ask("Bearer two").await];
+                    let found = answers.iter().all(|answer| answer.cache() == "HIT");
+                    let again = answers.map(|answer| answer.json()["id"].clone());
+                    assert!(is_shared || !found || again == ids, "each one's own: {what}");
+                    (found && (!is_shared || again[0] == again[1])).then_some(())
+                };
+                eventually(&what, expected).await;
+            })
+            .await;
+        }
+    });
+}
+
+/// Work that goes on after the answer is never a hit, in either form.
+#[test]
+fn what_runs_in_the_background_is_not_stored() {
+    run(async {
+        let upstream = openai().await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        for stream in [false, true] {
+            let question = json!({"model": "m", "input": "Who?", "background": true, "stream": stream});
+            for _ in 0..2 {
+                let answer = sidecache.client().post(RESPONSES, &question).await;
+                assert_eq!((answer.cache(), answer.detail()), ("BYPASS", Some("request-background")));
+            }
+        }
+        assert_eq!(upstream.calls(), 4);
     });
 }

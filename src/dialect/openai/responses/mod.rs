@@ -35,6 +35,11 @@ impl Api for OpenAiResponses {
         &["/input", "/input/*/content", "/input/*/content/*/text"]
     }
 
+    /// The response itself, and the one that it goes on from: what deletes one of them makes this answer void.
+    fn tags(&self) -> &'static [&'static str] {
+        &["/id", "/previous_response_id", "/response/id", "/response/previous_response_id"]
+    }
+
     fn sets_limit(&self, body: &Json<'_>) -> bool {
         has(body, "max_output_tokens")
     }
@@ -46,6 +51,11 @@ impl Api for OpenAiResponses {
     fn runs_in_background(&self, body: &Json<'_>) -> bool {
         body.get("background")
             .is_some_and(|background| !background.is_null() && background.as_bool() != Some(false))
+    }
+
+    /// Unless the request says that it does not (platform.openai.com/docs/guides/conversation-state).
+    fn is_kept_by_service(&self, body: &Json<'_>) -> bool {
+        body.get("store").and_then(Json::as_bool) != Some(false)
     }
 
     fn ends_with(&self, event: &sse::Event, _end: Option<&StreamEnd>) -> bool {

@@ -337,6 +337,27 @@ fn explain_lists_the_parts_of_a_form() {
     assert_eq!((&found[1]["at"], found.len(), &other["same_key"]), (&json!("1"), 2, &json!(false)));
 }
 
+/// What the service keeps for one caller is in nobody else's key, which the scope says.
+#[test]
+fn explain_says_for_whom_the_service_keeps_an_answer() {
+    let shared = |key: &str, store: bool| {
+        let body = json!({"model": "m", "input": "Who?", "store": store}).to_string();
+        let headers = [("content-type", "application/json"), ("authorization", key)];
+        let setup = Setup::bare().config("scope = \"shared\"").arguments(&["explain", "--json"]);
+        command(&setup, &text("POST", "/v1/responses", &headers, &body)).json()
+    };
+    let (one, two) = (shared("Bearer canary-1", true), shared("Bearer canary-2", true));
+    assert_ne!(one["key"], two["key"]);
+    assert_ne!(one["scope"], two["scope"]);
+    assert!(
+        one["scope"].as_str().is_some_and(|scope| scope.starts_with("shared; the service keeps")),
+        "{one}"
+    );
+    assert!(!one.to_string().contains("canary"));
+    let (one, two) = (shared("Bearer canary-1", false), shared("Bearer canary-2", false));
+    assert_eq!((&one["key"], &one["scope"]), (&two["key"], &json!("shared")));
+}
+
 #[test]
 fn explain_shows_credentials_only_as_hashes() {
     let with = |secret: &str| {
