@@ -53,7 +53,10 @@ fn ttls_reach_the_built_in_routes() {
             config.routes.iter().find(|route| route.kind == kind).map(|route| route.ttl.as_secs())
         })
     };
-    assert_eq!(ttls(&config("")), [Some(1_800), Some(86_400), Some(3_600), Some(1_800), Some(3_600), Some(86_400)]);
+    assert_eq!(
+        ttls(&config("")),
+        [Some(1_800), Some(86_400), Some(3_600), Some(1_800), Some(3_600), Some(86_400)]
+    );
     let own = "[ttl]\nquery = 0\nembedding = 1\ndocument = \"2m\"\nconversation = \"3h\"\ndefault = \"4d\"\nrerank = 5\n\
                [[route]]\nmatch = \"GET /x\"\nkind = \"other\"";
     assert_eq!(ttls(&config(own)), [Some(0), Some(1), Some(120), Some(10_800), Some(345_600), Some(5)]);

@@ -27,7 +27,7 @@ enum AnswerForm {
 const BOTH: [AnswerForm; 2] = [AnswerForm::Document, AnswerForm::Stream];
 
 /// The dialects whose answers end with a word.
-const WITH_ENDS: [Dialect; 7] = [
+const WITH_ENDS: [Dialect; 8] = [
     Dialect::OpenAiChat,
     Dialect::OpenAiCompletions,
     Dialect::OpenAiResponses,
