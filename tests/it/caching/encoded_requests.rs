@@ -54,7 +54,7 @@ fn an_encoded_request_shares_its_answer_with_the_plain_one() {
                 let first = send(&client, case.target, coding, body.clone()).await;
                 assert_eq!((first.status, first.cache()), (200, "MISS"), "{} {coding}", case.target);
                 let sent = upstream.last();
-                if case.kind == "embedding" {
+                if case.kind == "embedding" || case.target.ends_with("/moderations") {
                     // Its inputs have entries of their own, and may be cut out.
                     assert_eq!(text(&sent), question, "{} {coding}", case.target);
                 } else {

@@ -98,5 +98,5 @@ fn on_a_terminal_all_lines_are_for_people() {
         let line = people[at + 1].trim_start();
         assert!(line.starts_with(name) && line.contains(part), "{line:?} in {text}");
     }
-    assert!(people[6].contains("(preset tei), 33 (built in); `sidecache check` lists them"), "{text}");
+    assert!(people[6].contains("(preset tei), 47 (built in); `sidecache check` lists them"), "{text}");
 }
