@@ -4,11 +4,12 @@
 //! - `name.rs`: the [`Dialect`]s and their names; `registry.rs`: what each of them is.
 //! - `api.rs`: the trait that each API implements, in a file or folder of its own.
 //! - `ask.rs`: what a request asks for; `answer.rs`, `judge.rs`: what an answer is worth.
-//! - `batch/`: requests with several inputs, above all embeddings.
+//! - `batch/`: requests with several inputs: embeddings, reranking, moderations, a route's lists.
 //! - `convert.rs`: one form of an answer from the other; `list.rs`: a stream as one JSON list; `edit.rs`, `identity.rs`, `zero_usage.rs`: what is changed in
 //!   a body.
 //! - `client_info/`: what clients say about themselves, which is not in the key.
-//! - `ends.rs`, `failure.rs`, `choices.rs`, `events.rs`, `merge.rs`, `usage.rs`, `conversation.rs`: what several APIs share.
+//! - `ends.rs`, `failure.rs`, `choices.rs`, `events.rs`, `merge.rs`, `usage.rs`,
+//!   `conversation/`: what several APIs share. `form.rs`: a form as JSON.
 //!
 //! CONTRIBUTING says how to add a dialect.
 

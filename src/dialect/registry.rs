@@ -226,7 +226,7 @@ impl Dialect {
         chooses_form || self.credential_in_query(name).is_some()
     }
 
-    /// The header in whose place the query's parameter `name` is, if it holds a credential in this API.
+    /// The header that the query's parameter `name` replaces, if it holds a credential in this API.
     pub(crate) fn credential_in_query(self, name: &str) -> Option<&'static HeaderName> {
         if self.reads_query() { gemini::target::credential(name) } else { None }
     }

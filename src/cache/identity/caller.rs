@@ -1,4 +1,4 @@
-//! A caller: what of it is in the key, and when it may read what others' credentials were given.
+//! A caller: its part of the key, and when it may read answers that were given to other credentials.
 
 use http::{HeaderMap, HeaderName, header};
 
@@ -8,7 +8,7 @@ use crate::{http::headers, json::canonical::write_part};
 /// Who sent a request, on a route whose scope names claims or an access key.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    /// Who the caller is, in place of the credentials that say so; or why they count whole.
+    /// What is in the key in place of the credentials; or why these count whole.
     pub(crate) identity: Result<Identity, Fallback>,
     /// When the caller may read.
     pub(crate) trust: Trust,

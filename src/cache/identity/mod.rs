@@ -3,7 +3,7 @@
 //! ```text
 //! token.rs, aws.rs   what the request presents, read strictly
 //! keys/              whether a signature holds, by the keys of [jwks]
-//! Identities         both together, at this moment: a Caller, with what of him is in the key, and when he may read
+//! Identities         both together, at this moment: a Caller, its part of the key, and when it may read
 //! ```
 //!
 //! A claim is only what somebody says. It counts in the key, so that all requests of a caller share entries; who may read
@@ -48,7 +48,7 @@ struct Verifier {
     rules: Rules,
     /// The keys, if any are known.
     keys: ArcSwapOption<KeySet>,
-    /// Is told of a token whose key is not among them.
+    /// Called with each token that names an unknown key.
     on_unknown_key: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -71,8 +71,8 @@ impl Identities {
         Self { clock, verifier: None, tokens: Cache::new(MAX_TOKENS) }
     }
 
-    /// Claims count if the token holds by the keys, of which there are none yet. `on_unknown_key` is called where a token
-    /// is signed with another key.
+    /// Claims count if the token holds by the keys. No key is known yet. `on_unknown_key` is called for a token that
+    /// names an unknown key.
     pub(crate) fn verified(
         clock: fn() -> u64,
         rules: Rules,

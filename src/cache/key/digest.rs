@@ -221,7 +221,7 @@ pub(crate) fn parameter_counts(route: &Route, dialect: Dialect, name: &str) -> b
 }
 
 /// The query's parameters that hold credentials and are in `route`'s keys, by name and value. Such a parameter counts
-/// where the header does in whose place it is.
+/// where the header that it replaces does.
 pub(crate) fn query_credentials<'q>(
     route: &Route,
     dialect: Dialect,
@@ -577,7 +577,7 @@ mod tests {
         assert_eq!(varied.digest(), one);
     }
 
-    /// A credential in the query counts as the header does in whose place it is, and is nowhere else in the key.
+    /// A credential in the query counts as the header that it replaces does, and is nowhere else in the key.
     #[test]
     fn credentials_in_the_query_are_of_the_scope() {
         let google = HeaderName::from_static("x-goog-api-key");

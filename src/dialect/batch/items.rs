@@ -8,7 +8,7 @@ use crate::json::{JsonError, Parser};
 /// Reads the next value of `text` as an item of this form.
 ///
 /// # Errors
-/// It is none.
+/// The value does not have this form.
 pub(super) fn read(form: ItemForm, text: &[u8], parser: &mut Parser<'_>) -> Result<Item, JsonError> {
     match form {
         ItemForm::Any => parser.skip().map(Item::at),

@@ -20,7 +20,7 @@ pub(in crate::dialect) const ENDINGS: &[&str] = &[DOCUMENT, STREAM];
 /// The parameters that choose how an answer is written (cloud.google.com/apis/docs/system-parameters).
 const FORMATS: [&str; 2] = ["alt", "$alt"];
 
-/// The parameters that hold credentials, each with the header in whose place they are (the same page, and the list of
+/// The parameters that hold credentials, each with the header that it replaces (the same page, and the list of
 /// standard parameters at generativelanguage.googleapis.com/$discovery/rest).
 static CREDENTIALS: [(&str, HeaderName); 4] = [
     ("key", HeaderName::from_static("x-goog-api-key")),
@@ -63,7 +63,7 @@ pub(in crate::dialect) fn chooses_form(name: &str) -> bool {
     FORMATS.contains(&name)
 }
 
-/// The header in whose place the parameter `name` is, if it holds a credential.
+/// The header that the parameter `name` replaces, if it holds a credential.
 pub(in crate::dialect) fn credential(name: &str) -> Option<&'static HeaderName> {
     CREDENTIALS.iter().find(|(own, _)| *own == name).map(|(_, header)| header)
 }
