@@ -100,6 +100,16 @@ const NEVER_KEYED: [&str; 36] = [
 const NEVER_KEYED_PREFIXES: [&str; 6] =
     ["if-", "sec-", "x-forwarded-", "x-b3-", "x-datadog-", "x-stainless-"];
 
+/// Whether a request with these headers is signed over its body, or says a digest of it: it does not hold for another
+/// body (RFC 9530; RFC 9421; RFC 1864; AWS Signature Version 4).
+pub(crate) fn cover_body(headers: &HeaderMap) -> bool {
+    const NAMES: [&str; 6] =
+        ["content-digest", "repr-digest", "digest", "content-md5", "signature", "x-amz-content-sha256"];
+    let is_of_aws = |value: &HeaderValue| value.as_bytes().starts_with(b"AWS4-");
+    NAMES.iter().any(|name| headers.contains_key(*name))
+        || headers.get_all(header::AUTHORIZATION).iter().any(is_of_aws)
+}
+
 /// Whether the header says who the client is. Credentials are hashed into the key under the scope, and
 /// nowhere else.
 pub(crate) fn is_credential(name: &HeaderName) -> bool {

@@ -153,6 +153,9 @@ fn take_apart(context: &RequestContext, parts: &Parts, body: &Bytes) -> parts::P
     let dialect = cache_request.dialect;
     let mut builder = PartsBuilder::new(route.label());
     builder.add_fixed(dialect.path_in_key(&exchange.path).as_bytes());
+    if let Some(owner) = &cache_request.owner {
+        builder.add_fixed(owner.as_bytes());
+    }
     let identity = cache_request.caller.as_ref().and_then(|caller| caller.identity.ok());
     let headers = match (&identity, &route.scope) {
         (Some(identity), Scope::Identity(scope)) => {

@@ -132,7 +132,7 @@ impl RequestHead {
     ) -> blake3::Hash {
         let identity = caller.and_then(|caller| caller.identity.ok());
         let form = (dialect, body.taken_as(), identity);
-        let head_digest = || {
+        let in_headers = || {
             let request = key::Request::from_parts(parts, &self.route, dialect, host_counts, body);
             match (&identity, &self.route.scope) {
                 (Some(identity), Scope::Identity(scope)) => {
@@ -141,6 +141,11 @@ impl RequestHead {
                 }
                 _ => key::head_digest(&request),
             }
+        };
+        let head_digest = || match &self.in_query {
+            // The body is not of that API, and `vary_by` may leave the parameters out.
+            Some(in_query) if !dialect.reads_query() => key::with_credentials(&in_headers(), in_query),
+            _ => in_headers(),
         };
         let (known, digest) = self.digest.get_or_init(|| (form, head_digest()));
         let digest = if *known == form { *digest } else { head_digest() };

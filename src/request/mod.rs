@@ -34,7 +34,7 @@ use crate::{
         route::{Mode, Scope, kind::Kind},
     },
     dialect::{Ask, BatchApi, Dialect, Inputs, OwnId, RequestIds, form_as_json},
-    http::multipart,
+    http::{content_coding::ContentCoding, headers, multipart},
     json::{Json, JsonError},
     reason::Reason,
     request::{
@@ -287,6 +287,11 @@ impl<'a> Classifier<'a> {
         }
     }
 
+    /// Whether the request holds for its very body alone.
+    fn is_signed(&self) -> bool {
+        headers::cover_body(&self.parts.headers)
+    }
+
     /// Whether a request whose inputs cannot be found one by one is not cached.
     fn refuses_odd_inputs(&self, dialect: Dialect) -> bool {
         dialect.batch_api().is_some_and(BatchApi::is_per_input)
@@ -294,7 +299,8 @@ impl<'a> Classifier<'a> {
 
     fn odd_inputs(&self, dialect: Dialect, body: &[u8], json: &Json<'_>) -> CacheRequest {
         let read = ParsedBody::new(self.body_context(), dialect, json, body, Body::Json(json));
-        self.cache_request(read, Some(Reason::RequestNotInDialect))
+        let reason = if self.is_signed() { Reason::RequestSigned } else { Reason::RequestNotInDialect };
+        self.cache_request(read, Some(reason))
     }
 
     /// A request whose `inputs` have an entry each.
@@ -320,7 +326,8 @@ impl<'a> Classifier<'a> {
     fn inputs(&self, dialect: Dialect, body: &[u8], json: &Json<'_>) -> Option<Inputs> {
         let inputs = Inputs::find(self.head.route.division(dialect)?, body, json)?;
         let is_alone = self.head.conversations.is_empty() && !self.body_context().names_conversation(json);
-        is_alone.then_some(inputs)
+        (is_alone && !(self.is_signed() && (inputs.may_be_cut() || self.head.coding != ContentCoding::Plain)))
+            .then_some(inputs)
     }
 
     /// The credentials of a caller for whom alone the service keeps the answer, where others could have it too. A route

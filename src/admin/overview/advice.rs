@@ -73,6 +73,10 @@ pub(super) const fn advice(reason: Reason) -> Advice {
             "The request asks for work in the background.",
             "Ask without background, if the answer may be shared.",
         ),
+        Reason::RequestSigned => (
+            "The request is signed over its body, of which the service would get a part.",
+            "Send one input with each request, or leave out the signature.",
+        ),
         Reason::RequestMethod => ("Answers to this method have no body.", NOTHING),
         Reason::RequestPrecondition => {
             ("The request has a condition that only the service can judge.", NOTHING)

@@ -2,8 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use http::HeaderName;
+use http::{HeaderName, header};
 
+use super::aws;
 use crate::json::{Json, canonical::write_part, pointer::Pointer};
 
 /// A `scope` that names claims or an access key: whose entries a request may share.
@@ -70,6 +71,12 @@ impl IdentityScope {
     /// Whether this header is a part of the scope itself.
     pub(crate) fn names(&self, name: &HeaderName) -> bool {
         self.parts.iter().any(|part| matches!(part, ScopePart::Header(own) if own == name))
+    }
+
+    /// Whether a claim or an access key may be in the key in place of this header.
+    pub(crate) fn replaces(&self, name: &HeaderName) -> bool {
+        (self.has_claims() && *name == header::AUTHORIZATION)
+            || (self.has_access_key() && aws::replaces(name))
     }
 
     /// Each part as it is written.

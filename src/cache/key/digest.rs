@@ -142,6 +142,15 @@ pub(crate) fn identified(head: &blake3::Hash, identity: &Identity) -> blake3::Ha
     blake3::keyed_hash(head.as_bytes(), identity.hash().as_bytes())
 }
 
+/// The digest of a head whose query has these credentials; `head` is the digest without them.
+pub(crate) fn with_credentials(head: &blake3::Hash, in_query: &blake3::Hash) -> blake3::Hash {
+    let mut parts = Vec::with_capacity(128);
+    for part in [&b"credentials in the query"[..], head.as_bytes(), in_query.as_bytes()] {
+        write_part(part, &mut parts);
+    }
+    blake3::hash(&parts)
+}
+
 /// The digest of what counts besides the body: the route, the head, and how the body is read.
 pub(crate) fn head_digest(request: &Request<'_>) -> blake3::Hash {
     let mut out = Vec::with_capacity(1024);
@@ -263,6 +272,13 @@ pub fn is_keyed(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
         || dialect.leaves_out_header(name)
         || any_matches(&route.ignore_headers, name);
     !left_out || is_named()
+}
+
+/// Whether the request header `name` tells apart all answers that differ by it, so that a service's `Vary` may name it.
+pub(crate) fn tells_apart(route: &Route, dialect: Dialect, name: &HeaderName) -> bool {
+    let is_replaced = || matches!(&route.scope, Scope::Identity(scope) if scope.replaces(name));
+    let is_of_clients = || route.mode == Mode::Ttl && dialect.has_client_with_header(name);
+    is_keyed(route, dialect, name) && (names(&route.scope, name) || !(is_replaced() || is_of_clients()))
 }
 
 /// Whether the scope names this header.

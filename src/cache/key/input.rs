@@ -15,6 +15,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct InputDigests<'a> {
     route: &'a Route,
+    /// The member that holds the inputs, if their API says where they are: a text may be the address of an image in another.
+    member: Option<&'static str>,
     /// What is left out of each input, and where its text is.
     ignore: Vec<Pointer>,
     text: Vec<Pointer>,
@@ -27,14 +29,21 @@ impl<'a> InputDigests<'a> {
         let text = unshared.text_of_inputs(route.text.as_deref());
         // An input always counts, whatever the route ignores.
         let ignore = ignore.into_iter().filter(|pointer| *pointer != Pointer::whole()).collect();
-        Self { route, ignore, text }
+        let member = match unshared {
+            Unshared::Member(member, _) => Some(member),
+            Unshared::List(_) => None,
+        };
+        Self { route, member, ignore, text }
     }
 
     /// The digest of one input, the same one alone and in a list; `shared` is that of what all inputs have in common.
     pub(crate) fn digest(&self, shared: &blake3::Hash, input: &Json<'_>) -> blake3::Hash {
-        let Self { route, ignore, text } = self;
+        let Self { route, member, ignore, text } = self;
         let mut out = Vec::with_capacity(256);
         write_part(shared.as_bytes(), &mut out);
+        if let Some(member) = member {
+            write_part(member.as_bytes(), &mut out);
+        }
         if let Some(lists) = &route.batch {
             write_all(lists.answers.iter().map(Pointer::as_str), &mut out);
         }

@@ -14,8 +14,12 @@ use std::{
 use serde::{Serialize, Serializer};
 
 pub use self::digest::{Body, BodyDigest, Request, digest, is_keyed};
-pub(crate) use self::digest::{each_keyed_header, parameter_counts, query_credentials, write_normal_form};
-pub(crate) use self::digest::{head_digest, headers_in_key, identified, target_in_key, whole_digest};
+pub(crate) use self::digest::{
+    each_keyed_header, parameter_counts, query_credentials, tells_apart, write_normal_form,
+};
+pub(crate) use self::digest::{
+    head_digest, headers_in_key, identified, target_in_key, whole_digest, with_credentials,
+};
 pub(crate) use self::input::InputDigests;
 use crate::{
     cache::{encryption::Encryption, key::namespace::Namespace, route::kind::Kind},

@@ -393,7 +393,7 @@ fn show_caller(caller: &Caller, verifies: bool) -> String {
 }
 
 fn show_header(name: &HeaderName, value: &HeaderValue) -> String {
-    if headers::is_credential(name) {
+    if headers::is_credential(name) || is_secret(name.as_str()) {
         short_hash(value.as_bytes())
     } else {
         String::from_utf8_lossy(value.as_bytes()).into_owned()

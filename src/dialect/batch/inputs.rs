@@ -146,6 +146,11 @@ impl Inputs {
         }
     }
 
+    /// Whether the service may get another body than the client's: some of the inputs, or another limit.
+    pub(crate) fn may_be_cut(&self) -> bool {
+        self.count() > 1 || self.limit.is_some()
+    }
+
     /// How many results the answer has, if the request wants fewer than it has inputs.
     pub(crate) fn limit(&self) -> Option<usize> {
         self.limit.as_ref().map(|limit| limit.results).filter(|results| *results < self.count())

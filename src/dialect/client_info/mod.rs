@@ -197,6 +197,13 @@ impl Dialect {
         self.is_a_vendors() && (HEADERS.contains(&name.as_str()) || own.contains(&name.as_str()))
     }
 
+    /// Whether some known client tells of itself in the header `name`.
+    pub(crate) fn has_client_with_header(self, name: &HeaderName) -> bool {
+        OF_CLIENTS
+            .iter()
+            .any(|client| client.headers.contains(&name.as_str()) && client.dialects.contains(&self))
+    }
+
     /// Whether the header `name` among `headers` tells of the client alone, since a known one sends it.
     pub(crate) fn leaves_out_header_of_client(self, headers: &HeaderMap, name: &HeaderName) -> bool {
         let is_shown = |(header, beginning): (&str, &str)| {

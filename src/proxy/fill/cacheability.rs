@@ -60,7 +60,7 @@ fn by_rules(plan: &FillPlan, head: &Head, times: Times) -> Result<Lifetime, Reas
     if plan.revalidation.is_some() {
         return received::lifetime_under_rfc9111(plan, head.status, &head.headers, times);
     }
-    let keyed = |name: &HeaderName| key::is_keyed(route, cache_request.dialect, name);
+    let keyed = |name: &HeaderName| key::tells_apart(route, cache_request.dialect, name);
     let life =
         policy::lifetime_under_ttl(route, &cache_request.directives, head.status, &head.headers, keyed)?;
     if cache_request.is_turn { Err(Reason::ConversationTurn) } else { Ok(life) }

@@ -383,3 +383,20 @@ fn two_sessions_share_one_running_answer() {
         assert_eq!(upstream.calls(), 1);
     });
 }
+
+/// A service whose answers vary by a client's session says so.
+#[test]
+fn an_answer_that_varies_by_what_a_client_says_is_not_stored() {
+    run(async {
+        let answer = cases().into_iter().find(|case| case.target == RESPONSES).expect("a case").answer;
+        let upstream =
+            Upstream::start(move |_| Script::json_with(200, &[("vary", "session-id")], &answer)).await;
+        let sidecache = Sidecache::start(&upstream.url()).await;
+        let client = sidecache.client();
+        for session in [UUID, OTHER_UUID] {
+            let headers = [("originator", "codex_cli_rs"), ("session-id", session)];
+            let answer = client.post_with(RESPONSES, &headers, &question(RESPONSES)).await;
+            assert_eq!((answer.cache(), answer.detail()), ("MISS", Some("vary")), "{session}");
+        }
+    });
+}

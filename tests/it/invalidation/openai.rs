@@ -160,27 +160,43 @@ fn a_response_that_was_deleted_is_no_hit_and_nothing_that_goes_on_from_it() {
     });
 }
 
+/// `body` with the members of `more` in it.
+fn merged(mut body: Value, more: &Value) -> Value {
+    for (name, value) in more.as_object().expect("an object") {
+        body[name] = value.clone();
+    }
+    body
+}
+
 /// A response that the service keeps is its caller's, whatever the scope, unless the operator says who shares.
 #[test]
 fn a_response_that_is_kept_goes_to_no_other_caller() {
     const SHARED: &str = "scope = \"shared\"";
     run(async {
         let upstream = openai().await;
-        for (config, store, is_shared) in [
-            ("", json!(null), false),
-            (SHARED, json!(null), false),
-            (SHARED, json!(true), false),
-            (SHARED, json!(false), true),
-            ("scope = [\"x-project\"]", json!(null), true),
+        let nothing = || json!({});
+        for (config, store, goes_on, is_shared) in [
+            ("", json!(null), nothing(), false),
+            (SHARED, json!(null), nothing(), false),
+            (SHARED, json!(true), nothing(), false),
+            (SHARED, json!(false), nothing(), true),
+            (SHARED, json!(false), json!({"previous_response_id": "resp_of_one"}), false),
+            (SHARED, json!(false), json!({"input": [{"type": "item_reference", "id": "msg_of_one"}]}), false),
+            (SHARED, json!(false), json!({"input": [{"id": "msg_of_one"}]}), false),
+            ("scope = [\"x-project\"]", json!(null), nothing(), true),
             (
                 "[[route]]\nmatch = \"POST /v1/responses\"\nkind = \"query\"\nscope = \"shared\"\nopens = []",
                 json!(null),
+                nothing(),
                 true,
             ),
         ] {
             with_both_stores(&upstream, config, async |sidecache| {
                 let client = sidecache.client();
-                let question = json!({"model": "m", "input": format!("{config} {store}"), "store": store});
+                let question = merged(
+                    json!({"model": "m", "input": format!("{config} {store}"), "store": store}),
+                    &goes_on,
+                );
                 let ask = async |key: &str| {
                     let headers = [("authorization", key)];
                     client.post_with(RESPONSES, &headers, &question).await

@@ -9,6 +9,7 @@ mod coalescing;
 mod fake_service;
 mod random_batches;
 mod reranking;
+mod signed;
 mod whole_requests;
 
 use serde_json::{Value, json};

@@ -53,9 +53,18 @@ impl Api for OpenAiResponses {
             .is_some_and(|background| !background.is_null() && background.as_bool() != Some(false))
     }
 
-    /// Unless the request says that it does not (platform.openai.com/docs/guides/conversation-state).
+    /// Unless the request says that it does not (platform.openai.com/docs/guides/conversation-state), and goes on from
+    /// nothing that the service keeps.
     fn is_kept_by_service(&self, body: &Json<'_>) -> bool {
+        // Its `type` may be left out.
+        let is_reference = |item: &Json<'_>| match item.get("type").and_then(Json::as_str) {
+            Some(kind) => kind == "item_reference",
+            None => has(item, "id") && !has(item, "role"),
+        };
+        let refers = || body.get("input").is_some_and(|input| input.items().iter().any(is_reference));
         body.get("store").and_then(Json::as_bool) != Some(false)
+            || has(body, "previous_response_id")
+            || refers()
     }
 
     fn ends_with(&self, event: &sse::Event, _end: Option<&StreamEnd>) -> bool {

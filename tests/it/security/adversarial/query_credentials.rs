@@ -77,6 +77,27 @@ fn each_credential_in_the_query_has_its_own_entry() {
     });
 }
 
+/// A body that is not Gemini's says nothing of credentials, and `vary_by` leaves them out of the target.
+#[test]
+fn a_credential_counts_on_a_route_of_gemini_whatever_the_body_is() {
+    run(async {
+        let upstream = Upstream::always(Script::json(&json!({"cachedContents": []}))).await;
+        let ttl = "kind = \"query\"\ndialect = \"gemini\"\nvary_by = [\"pageSize\"]\n";
+        let rfc9111 = "mode = \"rfc9111\"\n";
+        for (mode, scope) in [("", "credential"), ("", "shared"), (rfc9111, "credential")] {
+            let config = format!(
+                "[[route]]\nmatch = \"GET /v1beta/**\"\n{ttl}{mode}scope = {scope:?}\nttl = \"1h\"\n"
+            );
+            let sidecache = Setup::to(&upstream.url()).config(&config).start().await;
+            let client = sidecache.client();
+            for key in ["alice", "wrong"] {
+                let answer = client.get(&format!("/v1beta/cachedContents?key={key}")).await;
+                assert_ne!(answer.cache(), "HIT", "{key}: {config}");
+            }
+        }
+    });
+}
+
 /// Under a shared scope, and under a list of headers, a shared answer goes only to callers that the service accepted.
 #[test]
 fn a_shared_answer_goes_only_to_accepted_keys() {
