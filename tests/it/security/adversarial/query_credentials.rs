@@ -21,11 +21,11 @@ fn answer() -> Value {
         "usageMetadata": {"promptTokenCount": 1, "totalTokenCount": 2}, "modelVersion": "m"})
 }
 
-/// A service that refuses callers with "bad" in their credentials, and fails for those with "fail".
+/// A service that refuses callers with "wrong" in their credentials, and fails for those with "fail".
 async fn service() -> Upstream {
     Upstream::start(|request| {
         let from = format!("{} {:?}", request.target, request.headers);
-        if from.contains("bad") {
+        if from.contains("wrong") {
             let error = json!({"error": {"code": 403, "message": "no", "status": "PERMISSION_DENIED"}});
             return Script::json_with(403, &[], &error);
         }
@@ -117,13 +117,13 @@ fn a_shared_answer_goes_only_to_accepted_keys() {
                 ("key=good", &[], (200, "HIT")),
                 ("key=fine", &[], (200, "MISS")),
                 ("key=fine", &[], (200, "HIT")),
-                ("key=bad", &[], (403, "MISS")),
-                ("key=bad", &[], (403, "MISS")),
+                ("key=wrong", &[], (403, "MISS")),
+                ("key=wrong", &[], (403, "MISS")),
                 ("access_token=fine", &[], (200, "MISS")),
                 ("access_token=fine", &[], (200, "HIT")),
                 // Which of the two the service believes is not known.
-                ("key=good", &[("x-goog-api-key", "bad")], (403, "MISS")),
-                ("key=bad", &[("x-goog-api-key", "good")], (403, "MISS")),
+                ("key=good", &[("x-goog-api-key", "wrong")], (403, "MISS")),
+                ("key=wrong", &[("x-goog-api-key", "good")], (403, "MISS")),
                 ("key=good", &[], (200, "HIT")),
                 ("", &[], (200, "MISS")),
             ] {
@@ -190,7 +190,7 @@ fn no_credential_of_a_query_is_shown() {
         let client = sidecache.client();
         let mut received = String::new();
         for name in ["key", "%6bey", "$key", "%24key", "access_token", "oauth_token"] {
-            for value in ["canary-one", "canary-two", "canary-bad", "canary-fail"] {
+            for value in ["canary-one", "canary-two", "canary-wrong", "canary-fail"] {
                 for target in [DOCUMENT, STREAM, "/v1beta/models/m:countTokens", "/v1beta/models"] {
                     let target = format!("{target}?{name}={value}&alt=sse");
                     let answer = client.post_with(&target, &[("x-goog-api-key", value)], &question()).await;
