@@ -8,21 +8,16 @@ mod replicas;
 mod routes;
 mod settling;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Client, ExampleService, Gate, Script, Setup, Sidecache, Upstream, eventually, run,
+    Answer, Client, ExampleService, Gate, NEAR_STALENESS, Script, Setup, Sidecache, Upstream, eventually,
+    run,
     samples::{QUERY, query},
     soon,
 };
-
-/// The time in which every replica knows a change.
-const SOON: Duration = Duration::from_millis(100);
 
 const DOCUMENT: &str = "/api/v1/documents/d%201";
 
@@ -69,7 +64,7 @@ async fn change_of_a_cited_document(asker: &Client, writer: &Client) {
     let fresh = eventually("a fresh answer", async || {
         let asked = Instant::now();
         let answer = asker.post(QUERY, &about).await;
-        assert!(answer.cache() == "MISS" || asked < changed + SOON, "{:?}", asked - changed);
+        assert!(answer.cache() == "MISS" || asked < changed + NEAR_STALENESS, "{:?}", asked - changed);
         (answer.cache() == "MISS").then_some(answer)
     })
     .await;

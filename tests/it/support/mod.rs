@@ -74,6 +74,10 @@ pub(crate) fn run_on(threads: usize, limit: Duration, test: impl Future<Output =
     runtime.shutdown_background();
 }
 
+/// So long a replica may serve what another one has changed: the default of `store.near_staleness`. Mostly it is some
+/// milliseconds, but a busy machine may give the replica no turn to read of the change.
+pub(crate) const NEAR_STALENESS: Duration = Duration::from_secs(2);
+
 /// Waits for something that must happen; fails the test if it does not.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("in vain: {what}"))
