@@ -167,7 +167,9 @@ fn a_purge_on_one_replica_reaches_the_other() {
         ] {
             let question = json!({"query": "b"});
             one.client().post(QUERY, &question).await;
-            assert_eq!(other.client().post(QUERY, &question).await.cache(), "HIT");
+            // Until it is written, the other one joins it.
+            let hits = async || (other.client().post(QUERY, &question).await.cache() == "HIT").then_some(());
+            eventually("stored", hits).await;
             let answer = one.operator().request("POST", "/purge", &json, body.to_string()).await;
             let purged = Instant::now();
             assert_eq!(answer.json(), json!({"purged": 1}), "{body}");
