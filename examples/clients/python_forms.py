@@ -13,14 +13,14 @@ import urllib.request
 
 
 class Upstream(http.server.ThreadingHTTPServer):
-    """Answers each POST with what `reply(path, body)` gives: a media type and the body's pieces."""
+    """Answers each POST with what `reply(path, body)` gives: a media type and the body's pieces. Or as `handler` does."""
 
     daemon_threads = True
 
-    def __init__(self, reply):
+    def __init__(self, reply=None, handler=None):
         self.reply = reply
         self.calls = 0
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", 0), handler or Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 

@@ -6,14 +6,12 @@
 Starts an upstream with canned answers and sidecache in front of it, both on free ports. Exits 1 on any difference.
 """
 
-import http.server
 import io
 import json
 import sys
-import threading
 
 import openai
-from python_forms import plain, sidecache, sse
+from python_forms import Handler, Upstream, plain, sidecache, sse
 
 SOUND = bytes(range(256)) * 300
 VERBOSE = {"task": "transcribe", "language": "english", "duration": 2.5, "text": "Hello.", "segments": []}
@@ -35,19 +33,7 @@ FOUND = {
 }
 
 
-class Upstream(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self):
-        self.calls = 0
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class Service(Handler):
     def answer(self, body):
         if self.path.endswith("/speech"):
             return "audio/mpeg", SOUND
@@ -80,14 +66,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"{}")
 
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
 
 def sound():
     file = io.BytesIO(SOUND)
@@ -119,7 +97,7 @@ def responded(client, **more):
 
 
 def main():
-    upstream, failures = Upstream(), 0
+    upstream, failures = Upstream(handler=Service), 0
     with sidecache(sys.argv[1], upstream) as base_url:
         through = openai.OpenAI(base_url=f"{base_url}/v1", api_key="test", max_retries=0)
         direct = openai.OpenAI(base_url=f"{upstream.url}/v1", api_key="test", max_retries=0)

@@ -8,25 +8,15 @@ use super::{
     fake_service::{self, Behavior, OPENAI},
     texts,
 };
-use crate::support::{Answer, Gate, RedisServer, Script, Setup, Sidecache, Upstream, eventually, run, soon};
+use crate::support::{Answer, Gate, RedisServer, Setup, Sidecache, Upstream, eventually, run, soon};
 
 /// A service that answers requests with a text `slow` once the gate is open.
 async fn slow(gate: &Gate) -> Upstream {
-    let gate = gate.clone();
-    Upstream::start(move |request| {
-        let mut script = Script::raw();
-        if String::from_utf8_lossy(&request.body).contains("slow") {
-            script = script.wait(&gate);
-        }
-        script.steps.extend(fake_service::answer(request, Behavior::GOOD).steps);
-        script
-    })
-    .await
+    Upstream::slow(gate, |request| fake_service::answer(request, Behavior::GOOD)).await
 }
 
 fn asking(sidecache: &Sidecache, id: &'static str, body: &Value) -> JoinHandle<Answer> {
-    let (client, body) = (sidecache.client(), body.clone());
-    tokio::spawn(async move { client.post_with(OPENAI, &[("x-request-id", id)], &body).await })
+    sidecache.asking(OPENAI, id, body)
 }
 
 async fn received(asked: JoinHandle<Answer>, body: &Value) -> Answer {

@@ -10,27 +10,17 @@ use super::{
     fake_service::{self, Fault},
     uncached,
 };
-use crate::support::{Answer, Gate, RedisServer, Script, Setup, Sidecache, Upstream, eventually, run, soon};
+use crate::support::{Answer, Gate, RedisServer, Setup, Sidecache, Upstream, eventually, run, soon};
 
 const TARGET: &str = "/v2/rerank";
 
 /// A service that answers requests with a document `slow` once the gate is open.
 async fn slow(gate: &Gate) -> Upstream {
-    let gate = gate.clone();
-    Upstream::start(move |request| {
-        let mut script = Script::raw();
-        if String::from_utf8_lossy(&request.body).contains("slow") {
-            script = script.wait(&gate);
-        }
-        script.steps.extend(fake_service::answer(request, Fault::None).steps);
-        script
-    })
-    .await
+    Upstream::slow(gate, |request| fake_service::answer(request, Fault::None)).await
 }
 
 fn asking(sidecache: &Sidecache, id: &'static str, body: &Value) -> JoinHandle<Answer> {
-    let (client, body) = (sidecache.client(), body.clone());
-    tokio::spawn(async move { client.post_with(TARGET, &[("x-request-id", id)], &body).await })
+    sidecache.asking(TARGET, id, body)
 }
 
 /// The answer, which must be right, and bill for these documents.

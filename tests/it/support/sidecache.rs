@@ -9,8 +9,9 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
-use super::{Client, RedisServer, eventually, logs::Lines};
+use super::{Answer, Client, RedisServer, eventually, logs::Lines};
 
 /// The settings of a sidecache to start.
 pub(crate) struct Setup {
@@ -228,6 +229,12 @@ impl Sidecache {
         // Some servers of a cluster may be back later than others.
         let is_listed = async || (operator.get("/entries?limit=1").await.status == 200).then_some(());
         eventually("a list of entries", is_listed).await;
+    }
+
+    /// Sends a request with this id, in a task of its own.
+    pub(crate) fn asking(&self, target: &'static str, id: &'static str, body: &Value) -> JoinHandle<Answer> {
+        let (client, body) = (self.client(), body.clone());
+        tokio::spawn(async move { client.post_with(target, &[("x-request-id", id)], &body).await })
     }
 
     /// A client of it.

@@ -57,6 +57,21 @@ impl Upstream {
         Self::answering(true, answer).await
     }
 
+    /// Like [`Self::start`], but requests with `slow` in their bodies are answered once the gate is open.
+    pub(crate) async fn slow(
+        gate: &Gate,
+        answer: impl Fn(&Received) -> Script + Send + Sync + 'static,
+    ) -> Self {
+        let gate = gate.clone();
+        Self::start(move |request| {
+            let is_slow = String::from_utf8_lossy(&request.body).contains("slow");
+            let mut script = if is_slow { Script::raw().wait(&gate) } else { Script::raw() };
+            script.steps.extend(answer(request).steps);
+            script
+        })
+        .await
+    }
+
     /// Like [`Self::start`], but without recording the requests: for tests with very many.
     pub(crate) async fn forgetful(answer: impl Fn(&Received) -> Script + Send + Sync + 'static) -> Self {
         Self::answering(false, answer).await

@@ -50,14 +50,20 @@ async fn knows(sidecache: &Sidecache, keys: u64) {
     eventually("the keys", async || (sidecache.health().await["jwks"]["keys"] == keys).then_some(())).await;
 }
 
+/// The server of the login's keys, the service of these members, and sidecache, which knows the keys.
+async fn started(login: &Login, members: &Members) -> (Upstream, Upstream, Sidecache) {
+    let keys = Keys::new(login.set()).serve().await;
+    let upstream = members.serve().await;
+    let sidecache = Setup::to(&upstream.url()).config(&settings(&keys.url(), "")).start().await;
+    knows(&sidecache, 1).await;
+    (keys, upstream, sidecache)
+}
+
 #[test]
 fn a_new_token_costs_nothing() {
     run(async {
         let (login, members) = (Login::new("a"), Members::default());
-        let keys = Keys::new(login.set()).serve().await;
-        let upstream = members.serve().await;
-        let sidecache = Setup::to(&upstream.url()).config(&settings(&keys.url(), "")).start().await;
-        knows(&sidecache, 1).await;
+        let (keys, upstream, sidecache) = started(&login, &members).await;
         assert_eq!(keys.last().target, "/keys?v=1");
         let client = sidecache.client();
         for number in 0..10 {
@@ -89,10 +95,7 @@ fn a_new_token_costs_nothing() {
 fn a_token_that_the_service_refuses_loses_all_although_it_holds() {
     run(async {
         let (login, members) = (Login::new("a"), Members::default());
-        let keys = Keys::new(login.set()).serve().await;
-        let upstream = members.serve().await;
-        let sidecache = Setup::to(&upstream.url()).config(&settings(&keys.url(), "")).start().await;
-        knows(&sidecache, 1).await;
+        let (_keys, _upstream, sidecache) = started(&login, &members).await;
         let client = sidecache.client();
         let [revoked, other] = [0, 1].map(|number| bearer(&login.token("t", number)));
         members.admit(&other, "t");
