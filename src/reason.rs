@@ -62,7 +62,7 @@ reasons! {
     RequestTooDeep => "request-too-deep",
     /// The service answers the request before the work is done, which goes on under the answer's id.
     RequestBackground => "request-background",
-    /// The request is signed over its body, of which the service would get a part.
+    /// The request is signed over its body, and the service would get only a part of that.
     RequestSigned => "request-signed",
     /// Answers to the request's method are not stored.
     RequestMethod => "request-method",

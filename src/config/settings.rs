@@ -128,7 +128,7 @@ pub(super) static SETTINGS: [Setting; 86] = [
     setting("jwks.file", "The same, in a file, read again when it changes."),
     setting("jwks.ca", "The authorities that vouch for the server of jwks.url, a file in PEM; without it, those that the system trusts."),
     setting("jwks.issuer", "Who issues the tokens, as their claim iss says it; a list. Required with keys."),
-    setting("jwks.audience", "Whom the tokens are for, as their claim aud says it; a list, [] if they name nobody. Required with keys."),
+    setting("jwks.audience", "The audiences of the tokens, one of which must be in their claim aud; a list, [] if they have none. Required with keys."),
     setting("jwks.leeway", "How far the clock of the issuer may be off, for exp and nbf; in whole seconds.")
         .default("0s"),
     setting("jwks.refresh", "How long keys are used before they are asked for again.")

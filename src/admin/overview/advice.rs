@@ -74,7 +74,7 @@ pub(super) const fn advice(reason: Reason) -> Advice {
             "Ask without background, if the answer may be shared.",
         ),
         Reason::RequestSigned => (
-            "The request is signed over its body, of which the service would get a part.",
+            "The request is signed over its body, and the service would get only a part of that.",
             "Send one input with each request, or leave out the signature.",
         ),
         Reason::RequestMethod => ("Answers to this method have no body.", NOTHING),

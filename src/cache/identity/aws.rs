@@ -12,7 +12,7 @@ use crate::json::canonical::write_part;
 
 const SECURITY_TOKEN: &str = "x-amz-security-token";
 
-/// The headers that an access key stands for in a key: the signature, and what is new in each request.
+/// The headers that are not in a key beside an access key: the signature, and what is new in each request.
 const REPLACED: [&str; 6] = [
     "authorization",
     SECURITY_TOKEN,
