@@ -69,9 +69,14 @@ impl MicrosClock {
     }
 }
 
+/// The time since the Unix epoch; 0 before it.
+pub(crate) fn since_epoch(now: SystemTime) -> Duration {
+    now.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Milliseconds since the Unix epoch; 0 before it.
 pub(crate) fn unix_millis(now: SystemTime) -> u64 {
-    millis(now.duration_since(UNIX_EPOCH).unwrap_or_default())
+    millis(since_epoch(now))
 }
 
 /// Seconds since the Unix epoch, to the millisecond.
@@ -88,7 +93,7 @@ pub(crate) fn rfc3339(now: SystemTime) -> String {
 
 /// Writes RFC 3339 in UTC with milliseconds; a time before 1970 as 1970.
 pub(crate) fn write_rfc3339(now: SystemTime, out: &mut Vec<u8>) {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = since_epoch(now);
     let (year, month, day) = civil_from_days(since.as_secs() / 86_400);
     let second = since.as_secs() % 86_400;
     let hour = second / 3600;

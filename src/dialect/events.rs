@@ -1,9 +1,12 @@
-//! Writes streams: texts in pieces, and typed events. Anthropic and OpenAI Responses both name each event
-//! twice, in its `event` line and in the `type` of its data.
+//! Streams of typed events: Anthropic, Cohere and OpenAI Responses name each event twice, in its `event` line and in the
+//! `type` of its data. And texts in pieces.
 
 use std::ops::Range;
 
-use crate::json::{Json, Member, write_string};
+use crate::{
+    http::sse,
+    json::{Json, Member, write_string},
+};
 
 /// The most bytes of a text in one event. A whole text would be a line that some clients refuse: aiohttp
 /// reads none over 64 KiB, nor does Go's `bufio.Scanner`.
@@ -43,6 +46,17 @@ impl<'o> Event<'o> {
     pub(super) fn end(self) {
         self.out.extend_from_slice(b"}\n\n");
     }
+}
+
+/// The type of an event that has one, and its data; `None` within, if the data is null, and says nothing. `None` if it is no
+/// such event, or if its two names differ.
+pub(super) fn typed(event: &sse::Event) -> Option<Option<(String, Json<'_>)>> {
+    let json = Json::parse(event.data.as_bytes()).ok()?;
+    if json.is_null() {
+        return Some(None);
+    }
+    let kind = json.get("type")?.as_str()?.to_owned();
+    (event.name.is_empty() || event.name == kind).then_some(Some((kind, json)))
 }
 
 /// Cuts a text into pieces for a stream; an empty text into none.

@@ -1,9 +1,6 @@
 //! New ids and times of creation for a hit (`identity = "fresh"`). Every other byte is the recorded one.
 
-use std::{
-    ops::Range,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{ops::Range, time::SystemTime};
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -53,7 +50,7 @@ impl Renewal {
         match self.dialect {
             Dialect::OpenAiChat | Dialect::OpenAiCompletions => {
                 self.renew_id(json, start);
-                let seconds = self.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                let seconds = crate::time::since_epoch(self.now).as_secs();
                 self.replace(json, "created", start, &seconds.to_string());
             }
             // The id is a UUID, which clients may read as one.
@@ -137,7 +134,7 @@ fn random_like(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 

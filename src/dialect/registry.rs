@@ -33,8 +33,8 @@ enum FormChoice {
 /// What several dialects have in common.
 #[derive(Clone, Copy)]
 enum Family {
-    /// A vendor's API that generates text, in more than one form.
-    Generation,
+    /// A vendor's API that generates text, in more than one form, which this chooses.
+    Generation(FormChoice),
     /// A vendor's API for vectors, scores or verdicts, which has no streams.
     Batches,
     /// A vendor's API whose requests are JSON, and whose answers have the form that the whole request says.
@@ -90,8 +90,8 @@ impl Dialect {
             | Self::Anthropic
             | Self::CohereChat
             | Self::OllamaChat
-            | Self::OllamaGenerate
-            | Self::Gemini => Family::Generation,
+            | Self::OllamaGenerate => Family::Generation(FormChoice::Members),
+            Self::Gemini => Family::Generation(FormChoice::Target),
             Self::OpenAiTranscription => Family::Forms,
             Self::OpenAiSpeech | Self::OpenAiSearch => Family::OneForm,
             Self::Embedding
@@ -110,31 +110,9 @@ impl Dialect {
     }
 
     const fn form_choice(self) -> FormChoice {
-        match self {
-            Self::OpenAiChat
-            | Self::OpenAiCompletions
-            | Self::OpenAiResponses
-            | Self::Anthropic
-            | Self::CohereChat
-            | Self::OllamaChat
-            | Self::OllamaGenerate => FormChoice::Members,
-            Self::Gemini => FormChoice::Target,
-            Self::OpenAiTranscription
-            | Self::OpenAiSpeech
-            | Self::OpenAiSearch
-            | Self::Rag
-            | Self::Embedding
-            | Self::TeiEmbed
-            | Self::TeiEmbedSparse
-            | Self::CohereEmbed
-            | Self::GeminiEmbed
-            | Self::GeminiBatchEmbed
-            | Self::OpenAiModerations
-            | Self::Rerank
-            | Self::TeiRerank
-            | Self::Score
-            | Self::Json
-            | Self::None => FormChoice::Nothing,
+        match self.family() {
+            Family::Generation(choice) => choice,
+            _ => FormChoice::Nothing,
         }
     }
 
@@ -195,7 +173,7 @@ impl Dialect {
 
     /// Whether an answer has more than one form, each of which may be made of another one.
     pub(crate) const fn has_forms(self) -> bool {
-        matches!(self.family(), Family::Generation)
+        matches!(self.family(), Family::Generation(_))
     }
 
     /// The members of a body that choose the form of the answer. They are not in the key.

@@ -26,6 +26,7 @@ use crate::{
         cover::{Uncovered, cover},
         head::RequestHead,
     },
+    time::since_epoch,
 };
 
 /// A request that a route covers. It never changes; all that answer the request share it.
@@ -122,8 +123,9 @@ impl RequestContext {
     pub(crate) fn accept_credentials(&self) {
         if let Some(credentials) = &self.cache_request.credentials {
             let ends = self.cache_request.caller.as_ref().and_then(|caller| caller.ends);
-            let left =
-                ends.map_or(Duration::MAX, |ends| Duration::from_secs(ends).saturating_sub(unix_time()));
+            let left = ends.map_or(Duration::MAX, |ends| {
+                Duration::from_secs(ends).saturating_sub(since_epoch(SystemTime::now()))
+            });
             let until = Instant::now() + self.live().config.shared_auth_ttl.min(left);
             let began = self.exchange.started;
             self.shared().accepted_credentials.record(&self.route.name, credentials, began, until);
@@ -151,9 +153,4 @@ impl RequestContext {
     pub(crate) fn too_late(&self) -> ProxyError {
         upstream::timed_out(self.live().config.upstream.first_byte_timeout)
     }
-}
-
-/// The time since the beginning of 1970.
-fn unix_time() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -2,7 +2,6 @@
 //! something, this one is left out.
 
 use std::{
-    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -16,13 +15,14 @@ use parking_lot::Mutex;
 
 use crate::{
     cache::{
+        identity::counting_headers,
         insight::{
             almost_hits::{AlmostHit, AlmostHits},
             parts::{self, PartKind, PartsBuilder},
             uncovered::{BodyType, Uncovered, UncoveredPath, UncoveredRequest},
         },
         key,
-        route::{Mode, Route, Scope},
+        route::{Mode, Route},
     },
     http::{headers, sse::Framing},
     json::Json,
@@ -157,13 +157,10 @@ fn take_apart(context: &RequestContext, parts: &Parts, body: &Bytes) -> parts::P
         builder.add_fixed(owner.as_bytes());
     }
     let identity = cache_request.caller.as_ref().and_then(|caller| caller.identity.ok());
-    let headers = match (&identity, &route.scope) {
-        (Some(identity), Scope::Identity(scope)) => {
-            builder.add_fixed(identity.hash().as_bytes());
-            Cow::Owned(identity.others(scope, &parts.headers))
-        }
-        _ => Cow::Borrowed(&parts.headers),
-    };
+    if let Some(identity) = &identity {
+        builder.add_fixed(identity.hash().as_bytes());
+    }
+    let headers = counting_headers(identity.as_ref(), &route.scope, &parts.headers);
     key::each_keyed_header(route, dialect, &headers, |name, value| {
         let kind = if headers::is_credential(name) { PartKind::Credential } else { PartKind::Header };
         builder.add(kind, name.as_str(), value.as_bytes());

@@ -321,11 +321,10 @@ const fn provider(dialect: Dialect) -> Option<&'static str> {
         | Dialect::OpenAiSpeech
         | Dialect::OpenAiSearch => Some("openai"),
         Dialect::Anthropic => Some("anthropic"),
-        Dialect::CohereChat => Some("cohere"),
+        Dialect::CohereChat | Dialect::CohereEmbed => Some("cohere"),
         Dialect::OllamaChat | Dialect::OllamaGenerate => Some("ollama"),
         // The word for either of its APIs.
         Dialect::Gemini => Some("gcp.gen_ai"),
-        Dialect::CohereEmbed => Some("cohere"),
         Dialect::GeminiEmbed | Dialect::GeminiBatchEmbed => Some("gcp.gemini"),
         Dialect::Embedding
         | Dialect::TeiEmbed

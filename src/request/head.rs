@@ -16,7 +16,7 @@ use crate::{
             conditional::{self, Conditions},
             range::Range,
         },
-        route::{ConversationPlace, Mode, Route, Scope, kind::Kind, pattern::decoded},
+        route::{ConversationPlace, Mode, Route, kind::Kind, pattern::decoded},
     },
     dialect::{Dialect, is_conversation_name},
     http::{content_coding::ContentCoding, headers},
@@ -134,13 +134,9 @@ impl RequestHead {
         let form = (dialect, body.taken_as(), identity);
         let in_headers = || {
             let request = key::Request::from_parts(parts, &self.route, dialect, host_counts, body);
-            match (&identity, &self.route.scope) {
-                (Some(identity), Scope::Identity(scope)) => {
-                    let headers = &identity.others(scope, &parts.headers);
-                    key::identified(&key::head_digest(&key::Request { headers, ..request }), identity)
-                }
-                _ => key::head_digest(&request),
-            }
+            let headers = &*identity::counting_headers(identity.as_ref(), &self.route.scope, &parts.headers);
+            let digest = key::head_digest(&key::Request { headers, ..request });
+            identity.as_ref().map_or(digest, |identity| key::identified(&digest, identity))
         };
         let head_digest = || match &self.in_query {
             // The body is not of that API, and `vary_by` may leave the parameters out.
@@ -203,7 +199,8 @@ fn refusal(
 
 /// The digest of the credentials in the query, if the route's API takes them there.
 fn credentials_in_query(route: &Route, uri: &Uri) -> Option<blake3::Hash> {
-    let (query, dialect) = (uri.query()?, route.dialect_at(uri.path())?);
+    let query = uri.query()?;
+    let dialect = route.dialect_at(uri.path()).filter(|dialect| dialect.reads_query())?;
     let mut found = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if dialect.credential_in_query(&name).is_some() {

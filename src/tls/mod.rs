@@ -5,5 +5,5 @@ mod reread;
 
 pub(crate) use self::{
     pem::{FileError, certificates, key, roots},
-    reread::Reread,
+    reread::{Reread, Stamp, stamp},
 };

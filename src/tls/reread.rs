@@ -22,8 +22,8 @@ pub(crate) struct Reread<T, E> {
     stamps: Mutex<Vec<Stamp>>,
 }
 
-/// Of a file: when it was changed, and which one it is.
-type Stamp = Option<(i64, i64, u64)>;
+/// Of a file: when it was changed, and which one it is; `None` if there is none.
+pub(crate) type Stamp = Option<(i64, i64, u64)>;
 
 impl<T: fmt::Debug, E> fmt::Debug for Reread<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,11 +69,13 @@ impl<T, E> Reread<T, E> {
 }
 
 fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
-    let stamp = |path: &Path| {
-        let file = fs::metadata(path).ok()?;
-        Some((file.mtime(), file.mtime_nsec(), file.ino()))
-    };
     files.iter().map(|path| stamp(path)).collect()
+}
+
+/// What the file at `path` is now.
+pub(crate) fn stamp(path: &Path) -> Stamp {
+    let file = fs::metadata(path).ok()?;
+    Some((file.mtime(), file.mtime_nsec(), file.ino()))
 }
 
 #[cfg(test)]

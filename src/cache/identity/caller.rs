@@ -1,9 +1,11 @@
 //! A caller: its part of the key, and when it may read answers that were given to other credentials.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, header};
 
 use super::{aws, fallback::Fallback, scope::IdentityScope};
-use crate::{http::headers, json::canonical::write_part};
+use crate::{cache::route::Scope, http::headers, json::canonical::write_part};
 
 /// Who sent a request, on a route whose scope names claims or an access key.
 #[derive(Clone, Debug)]
@@ -50,7 +52,7 @@ impl Identity {
     }
 
     /// The headers that count beside it.
-    pub(crate) fn others(&self, scope: &IdentityScope, headers: &HeaderMap) -> HeaderMap {
+    pub(super) fn others(&self, scope: &IdentityScope, headers: &HeaderMap) -> HeaderMap {
         let counts = |name: &HeaderName| !self.replaces(name) || scope.names(name);
         let lines = headers.iter().filter(|(name, _)| counts(name));
         let mut others = HeaderMap::with_capacity(headers.len());
@@ -58,6 +60,18 @@ impl Identity {
             others.append(name, value.clone());
         }
         others
+    }
+}
+
+/// What of `headers` counts for the key of a request on a route with this scope, if `identity` stands for its credentials.
+pub(crate) fn counting_headers<'h>(
+    identity: Option<&Identity>,
+    scope: &Scope,
+    headers: &'h HeaderMap,
+) -> Cow<'h, HeaderMap> {
+    match (identity, scope) {
+        (Some(identity), Scope::Identity(scope)) => Cow::Owned(identity.others(scope, headers)),
+        _ => Cow::Borrowed(headers),
     }
 }
 

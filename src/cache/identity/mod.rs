@@ -24,7 +24,7 @@ use http::HeaderMap;
 use moka::sync::Cache;
 
 pub(crate) use self::{
-    caller::{Caller, Identity, Trust},
+    caller::{Caller, Identity, Trust, counting_headers},
     fallback::Fallback,
     keys::{KeySet, Rules},
     scope::{IdentityScope, ScopePart},

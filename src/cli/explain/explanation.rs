@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     cache::{
-        identity::Caller,
+        identity::{Caller, counting_headers},
         key::{self, Body, BodyDigest, Key, namespace::Namespace},
         route::{Mode, Route, Scope},
     },
@@ -291,10 +291,7 @@ fn explain_covered(
     let request =
         key::Request::from_parts(parts, route, cache_request.dialect, classify_context.host_counts, digest);
     let identity = cache_request.caller.as_ref().and_then(|caller| caller.identity.ok());
-    let others = match (&identity, &route.scope) {
-        (Some(identity), Scope::Identity(scope)) => identity.others(scope, &parts.headers),
-        _ => parts.headers.clone(),
-    };
+    let others = counting_headers(identity.as_ref(), &route.scope, &parts.headers);
     let keyed_headers = key::headers_in_key(&key::Request { headers: &others, ..request });
     let query_credentials =
         key::query_credentials(route, cache_request.dialect, parts.uri.query().unwrap_or_default());

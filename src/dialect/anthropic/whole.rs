@@ -5,22 +5,20 @@ use super::{
     TIMINGS,
     block::{Block, exactly},
 };
-use crate::{dialect::api::has_text, http::sse, json::Json};
+use crate::{
+    dialect::{api::has_text, events::typed},
+    http::sse,
+    json::Json,
+};
 
 /// The message that a complete stream says; `None` if an event says anything that is not known to be a part
 /// of it.
 pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
     let mut draft = Draft::default();
     for event in events {
-        let json = Json::parse(event.data.as_bytes()).ok()?;
-        if json.is_null() {
-            continue;
+        if let Some((kind, json)) = typed(event)? {
+            draft.take(&kind, json)?;
         }
-        let kind = json.get("type")?.as_str()?.to_owned();
-        if !event.name.is_empty() && event.name != kind {
-            return None;
-        }
-        draft.take(&kind, json)?;
     }
     draft.write()
 }

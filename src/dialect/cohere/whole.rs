@@ -2,7 +2,11 @@
 //! and for tool use).
 
 use super::{BlockKind, DONE};
-use crate::{dialect::api::at_most, http::sse, json::Json};
+use crate::{
+    dialect::{api::at_most, events::typed},
+    http::sse,
+    json::Json,
+};
 
 /// The answer that a complete stream says; `None` if an event says anything that is not known to be a part of it.
 pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
@@ -11,15 +15,9 @@ pub(super) fn to_whole(events: &[sse::Event]) -> Option<Vec<u8>> {
         if event.data == DONE && draft.end.is_some() {
             continue;
         }
-        let json = Json::parse(event.data.as_bytes()).ok()?;
-        if json.is_null() {
-            continue;
+        if let Some((kind, json)) = typed(event)? {
+            draft.take(&kind, json)?;
         }
-        let kind = json.get("type")?.as_str()?.to_owned();
-        if !event.name.is_empty() && event.name != kind {
-            return None;
-        }
-        draft.take(&kind, json)?;
     }
     draft.write()
 }

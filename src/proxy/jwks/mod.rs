@@ -20,7 +20,7 @@ use tokio::{sync::Notify, task::JoinHandle};
 
 pub(crate) use self::state::JwksStatus;
 use self::{source::Source, state::State, watch::Watch};
-use crate::{cache::identity::Identities, config::JwksConfig};
+use crate::{cache::identity::Identities, config::JwksConfig, time::since_epoch};
 
 /// Why keys cannot be got: one line that names the setting.
 #[derive(Debug, thiserror::Error)]
@@ -101,5 +101,5 @@ pub(crate) async fn try_once(config: &JwksConfig) -> Result<(), JwksError> {
 
 /// In seconds.
 pub(crate) fn unix_time() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    since_epoch(SystemTime::now()).as_secs()
 }

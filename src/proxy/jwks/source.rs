@@ -1,6 +1,6 @@
 //! Where keys come from: a server, or a file.
 
-use std::{fs, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
@@ -15,7 +15,7 @@ use crate::{
         upstream::{Repeat, Upstream, hop::Hop},
     },
     telemetry::log::events::exc_info,
-    tls,
+    tls::{self, Stamp},
 };
 
 /// Where keys come from.
@@ -35,8 +35,8 @@ pub(super) struct Server {
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
-    /// What the file was when it was last read: when it was changed, and which one it is.
-    stamp: Option<(i64, i64, u64)>,
+    /// What the file was when it was last read.
+    stamp: Stamp,
 }
 
 impl Source {
@@ -59,7 +59,7 @@ impl Source {
 
     /// Whether it is a file that has changed since it was read.
     pub(super) fn has_changed(&self) -> bool {
-        matches!(self, Self::File(file) if file.stamp != file.now())
+        matches!(self, Self::File(file) if file.stamp != tls::stamp(&file.path))
     }
 
     pub(super) const fn is_file(&self) -> bool {
@@ -106,14 +106,9 @@ impl Source {
 }
 
 impl File {
-    fn now(&self) -> Option<(i64, i64, u64)> {
-        let file = fs::metadata(&self.path).ok()?;
-        Some((file.mtime(), file.mtime_nsec(), file.ino()))
-    }
-
     fn read(&mut self) -> Result<Vec<u8>, String> {
         // Before it is read: what changes meanwhile is read again.
-        self.stamp = self.now();
+        self.stamp = tls::stamp(&self.path);
         let text = fs::read(&self.path).map_err(|error| error.to_string())?;
         if text.len() > MAX_SET { Err(too_large()) } else { Ok(text) }
     }
