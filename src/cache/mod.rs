@@ -15,5 +15,6 @@ pub(crate) mod price;
 pub(crate) mod request_directives;
 pub(crate) mod rfc9111;
 pub(crate) mod route;
+pub(crate) mod semantic;
 pub(crate) mod status;
 pub(crate) mod unfinished;

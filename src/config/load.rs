@@ -181,6 +181,7 @@ fn config(
         epoch,
         shared_auth_ttl: shared_auth_ttl?,
         jwks,
+        semantic: None,
         trusted_proxies,
         proxy_protocol: proxy_protocol?,
         log: log?,

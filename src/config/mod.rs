@@ -25,6 +25,7 @@ mod quote;
 mod redis_url;
 mod route_values;
 mod routes;
+mod semantic;
 mod settings;
 mod settings_reader;
 mod suggest;
@@ -55,6 +56,7 @@ pub(crate) use jwks::{JwksConfig, JwksSource};
 pub use listen::ListenAddress;
 pub use load::{Loaded, load};
 pub use origin::Source;
+pub(crate) use semantic::{EmbeddingSource, ModelEndpoint, SemanticConfig, SemanticMode};
 pub use redis_url::{RedisTopology, RedisUrl};
 pub use settings_reader::EffectiveSetting;
 
@@ -109,6 +111,8 @@ pub struct Config {
     /// The bytes for finding out why requests do not hit; 0 for none.
     pub(crate) insight_memory: u64,
     pub(crate) otel: OtelConfig,
+    /// Hits by meaning; `None` if they are off.
+    pub(crate) semantic: Option<SemanticConfig>,
     /// The models that metrics tell apart.
     pub(crate) counted_models: Vec<ModelPattern>,
     /// How long readiness is 503 before the listener closes.

@@ -34,6 +34,7 @@ pub(crate) mod plan;
 pub(crate) mod reload;
 pub(crate) mod response;
 pub(crate) mod revalidate;
+pub(crate) mod semantic;
 pub(crate) mod state;
 pub(crate) mod trace;
 pub(crate) mod upstream;

@@ -17,6 +17,7 @@ use crate::{
             kind::{Kind, KindTtls},
             pattern::Pattern,
         },
+        semantic::SemanticRoute,
     },
     dialect::{
         Ask, BatchApi, BatchLists, Dialect, Division, JudgeOptions, Opens, RequestIds, StreamEnd,
@@ -203,6 +204,8 @@ pub struct Route {
     pub batch: Option<BatchLists>,
     /// Whether each document that is ranked has an entry of its own.
     pub per_item: bool,
+    /// How its questions are answered by meaning, too; `None` if they are not.
+    pub(crate) semantic: Option<SemanticRoute>,
     /// Further words that end an answer well.
     pub good_ends: Vec<String>,
     /// Whether the upstream is asked for a stream's usage.
@@ -517,6 +520,7 @@ impl Route {
             mask: Vec::new(),
             batch: None,
             per_item: false,
+            semantic: None,
             good_ends: Vec::new(),
             usage: UsageSetting::AsAsked,
             usage_on_hit: UsageOnHit::Recorded,
