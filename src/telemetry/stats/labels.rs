@@ -146,6 +146,8 @@ label! {
     /// Who is at the other end of a connection.
     Side {
         Client => "client",
+        /// At the admin listener.
+        Operator => "operator",
         Upstream => "upstream",
     }
 }

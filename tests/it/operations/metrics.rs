@@ -124,6 +124,26 @@ fn what_clients_got_is_counted() {
     });
 }
 
+/// The page of the scrape is an operator's own connection.
+#[test]
+fn operators_connections_are_not_those_of_clients() {
+    run(async {
+        let (_upstream, sidecache) = started(|setup| setup).await;
+        let (clients, operator) = ([sidecache.client(), sidecache.client()], sidecache.operator());
+        for client in &clients {
+            assert_eq!(client.post(CHAT, &chat()).await.status, 200);
+        }
+        let counted = async || {
+            let samples = scraped(&operator).await;
+            ["client", "operator", "upstream"]
+                .map(|side| sum(&samples, "sidecache_connections", &[&format!("side=\"{side}\"")]))
+        };
+        assert_eq!(counted().await[..2], [2.0, 1.0]);
+        drop(clients);
+        eventually("clients have left", async || (counted().await[..2] == [0.0, 1.0]).then_some(())).await;
+    });
+}
+
 /// Redis itself says how many connections there are.
 #[test]
 fn connections_to_redis_are_counted() {
