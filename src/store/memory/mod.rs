@@ -181,6 +181,11 @@ impl MemoryStore {
     }
 
     /// The bytes that they take.
+    /// The most bytes that entries may take.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.0.max_bytes
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.0.expire();
         self.0.bytes.load(Ordering::Relaxed)
