@@ -302,6 +302,12 @@ impl Families<'_> {
                 family.add(&[("outcome", "error")], failed)
             })?;
         }
+        let success = f64::from(u8::from(!stats.reload_failed()));
+        self.gauge("sidecache_reload_success", "Whether the last reload was successful", &[], success)
+    }
+
+    /// When what is shown to others ends.
+    pub(super) fn ends(&mut self, stats: &Stats, gauges: &Gauges) -> Result<(), Error> {
         let mut family = self.family(
             "sidecache_certificate_expiry_timestamp_seconds",
             "When a certificate ends that is shown to others, in Unix seconds",
@@ -313,16 +319,13 @@ impl Families<'_> {
                 family.encode_family(&labels)?.encode_gauge(&(end as f64))?;
             }
         }
-        if let Some(end) = gauges.password_ends {
-            self.gauge(
-                "sidecache_token_expiry_timestamp_seconds",
-                "When a token ends that is the password for another server, in Unix seconds",
-                &[("use", CertificateUse::Redis.as_str())],
-                end as f64,
-            )?;
-        }
-        let success = f64::from(u8::from(!stats.reload_failed()));
-        self.gauge("sidecache_reload_success", "Whether the last reload was successful", &[], success)
+        let Some(end) = gauges.password_ends else { return Ok(()) };
+        self.gauge(
+            "sidecache_token_expiry_timestamp_seconds",
+            "When a token ends that is the password for another server, in Unix seconds",
+            &[("use", CertificateUse::Redis.as_str())],
+            end as f64,
+        )
     }
 
     pub(super) fn process(&mut self, process: &Process) -> Result<(), Error> {

@@ -75,6 +75,7 @@ impl Collector for Scrape {
         families.store(&self.stats, &self.gauges)?;
         families.connections(&self.stats, &self.gauges)?;
         families.sidecache(&self.stats, &self.gauges)?;
+        families.ends(&self.stats, &self.gauges)?;
         self.process.iter().try_for_each(|process| families.process(process))
     }
 }
