@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::memory::{Dropped, MemoryStore};
+pub(crate) use self::memory::{Dropped, MemoryStore, SHARDS};
 pub use self::redis::{Lease, LeaseState, Near, RedisClient, RedisStore, StoreError, StoreEvent};
 pub(crate) use self::redis::{LeaseReply, Looked, OpenError};
 pub(crate) use self::{

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Parts with locks of their own.
-const SHARDS: usize = 64;
+pub(crate) const SHARDS: usize = 64;
 
 /// So many used entries are passed over while room is made for another one, so that nobody waits long for it.
 const MAX_SPARED: usize = 16;
