@@ -20,4 +20,6 @@ chmod 0644 "$folder/etc/nsswitch.conf"
 doc=$folder/usr/share/doc/sidecache
 install -d -m 0755 "$doc"
 python3 "$scripts/linked.py" --target "$target" --sbom "$doc/sidecache.cdx.json" --licenses "$doc/linked-licenses.txt"
+# The licences are the largest file besides the binary. The SBOM stays as scanners look for it.
+gzip --no-name --best "$doc/linked-licenses.txt"
 chmod 0644 "$doc"/*

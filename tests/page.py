@@ -249,6 +249,25 @@ def made_up(browser, sidecache):
     page.close()
 
 
+def trouble(browser, sidecache):
+    """What `/health` calls degraded is no health, and what it says of the store is shown."""
+    _, overview = call(sidecache.admin + "/overview")
+    for status, state, notice in (("degraded", "trouble", "note bad"), ("healthy", "healthy", "note")):
+        page = browser.new_page()
+        faults = watched(page)
+        told = json.loads(overview)
+        told["health"]["status"] = status
+        told["health"]["cache"]["store_problem"] = f"writes are refused: OOM {EVIL}"
+        page.route("**/overview", lambda route: route.fulfill(json=told))
+        page.goto(sidecache.admin)
+        expect(page.locator("#state")).to_contain_text(state)
+        expect(page.locator("#problem")).to_contain_text(f"writes are refused: OOM {EVIL}")
+        expect(page.locator("#problem")).to_have_class(notice)
+        look(page, f"store-{status}")
+        assert not faults, faults
+        page.close()
+
+
 def purge(browser, sidecache):
     """Counts first, then purges; removes one entry after a question; all by keyboard."""
     page = browser.new_page()
@@ -329,6 +348,7 @@ def main():
         traffic(sidecache)
         walk(browser, sidecache)
         made_up(browser, sidecache)
+        trouble(browser, sidecache)
         purge(browser, sidecache)
         token(browser, service)
         browser.close()

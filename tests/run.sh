@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that is tested, in one command: bash tests/run.sh
 #
-# Installs what the tests need and the machine lacks (redis-server, openssl, promtool, jq, curl), then runs the format check, the lints,
+# Installs what the tests need and the machine lacks (redis-server, openssl, prometheus with promtool, jq, curl, tmux), then runs the format check, the lints,
 # the tests, the documentation's build, the example configurations, the quickstart, and the checks of where it runs
 # (tests/deploy/run.sh).
 set -euo pipefail
@@ -22,6 +22,7 @@ as_root() {
 
 # install PACKAGE...: with the system's package manager.
 install() {
+    # One package has both.
     set -- "${@/promtool/prometheus}"
     if command -v apt-get >/dev/null; then
         as_root apt-get update -q
@@ -39,9 +40,9 @@ install() {
 
 section "what the tests need"
 missing=()
-for tool in redis-server openssl promtool jq curl; do
+for tool in redis-server openssl prometheus promtool jq curl tmux; do
     if command -v "$tool" >/dev/null; then
-        printf '%s: %s\n' "$tool" "$("$tool" --version 2>/dev/null || "$tool" version)"
+        printf '%s: %s\n' "$tool" "$({ "$tool" --version || "$tool" version || "$tool" -V; } 2>/dev/null | head -n 1)"
     else
         missing+=("$tool")
     fi

@@ -18,6 +18,8 @@ pub(super) async fn page(proxy: &Proxy, live: &Live, headers: &HeaderMap) -> Res
         store_is_up: store.connected,
         entries: store.total_keys,
         entry_bytes: store.memory_used,
+        entry_bytes_limit: store.memory_limit,
+        password_ends: store.password_ends,
         store_connections: store.connections,
         evicted: dropped.map(|dropped| (dropped.evicted, dropped.expired)),
         waiting: shared.in_flight.waiting(),

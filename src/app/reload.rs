@@ -46,8 +46,8 @@ impl Reloader {
         let live = Live::new(config, shared, Arc::clone(&self.permits))?;
         count_in(&self.proxy.shared.stats, &live.config.prices)?;
         self.proxy.shared.store.set_max_entry(live.config.store.max_entry);
+        self.certificates.refresh(&live);
         self.proxy.live.store(Arc::new(live));
-        self.certificates.refresh();
         self.note(true);
         Ok(())
     }

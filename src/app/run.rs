@@ -73,6 +73,7 @@ impl Running {
             let live = proxy.live.load();
             Server {
                 stats: Arc::clone(&proxy.shared.stats),
+                is_for_operators: false,
                 max_connections: live.config.limits.max_connections,
                 header_timeout: live.config.limits.header_timeout,
                 preface: Preface {
@@ -89,6 +90,7 @@ impl Running {
         let admin_tasks = TaskTracker::new();
         if let Some(listener) = admin {
             let server = Server {
+                is_for_operators: true,
                 max_connections: MAX_ADMIN_CONNECTIONS,
                 stop: stop_admin.clone(),
                 tasks: admin_tasks.clone(),

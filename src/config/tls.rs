@@ -12,16 +12,6 @@ pub(crate) enum ListenerUse {
 }
 
 impl ListenerUse {
-    pub(crate) const ALL: [Self; 2] = [Self::Clients, Self::Admin];
-
-    /// Its name in metrics and in the log.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Clients => "clients",
-            Self::Admin => "admin",
-        }
-    }
-
     /// The settings that name the certificate, its key, and the authorities of clients.
     pub(crate) const fn settings(self) -> [&'static str; 3] {
         match self {

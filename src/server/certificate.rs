@@ -1,14 +1,9 @@
 //! A listener's certificate, as its files have it now.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
-use rustls::{ServerConfig, crypto::ring, pki_types::CertificateDer, server::WebPkiClientVerifier};
+use rustls::{ServerConfig, crypto::ring, server::WebPkiClientVerifier};
 use tokio_rustls::TlsAcceptor;
-use x509_cert::der::Decode;
 
 use crate::{
     config::TlsFiles,
@@ -67,7 +62,7 @@ impl Certificate {
 fn read(files: &TlsFiles) -> Result<Served, FileError> {
     let [cert_setting, key_setting, ca_setting] = files.listener.settings();
     let chain = tls::certificates(cert_setting, &files.cert)?;
-    let expires = chain.first().and_then(expiry);
+    let expires = tls::expiry(&chain);
     let key = tls::key(key_setting, &files.key)?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -88,10 +83,4 @@ fn read(files: &TlsFiles) -> Result<Served, FileError> {
         .map_err(|error| FileError::new(cert_setting, &files.cert, &error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Served { config: Arc::new(config), expires })
-}
-
-fn expiry(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
-    let parsed = x509_cert::Certificate::from_der(certificate).ok()?;
-    let end: Duration = parsed.tbs_certificate().validity().not_after.to_unix_duration();
-    Some(SystemTime::UNIX_EPOCH + end)
 }

@@ -58,6 +58,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Server {
     /// Counts what the limits refuse.
     pub stats: Arc<Stats>,
+    /// Whether operators connect, who are counted apart from clients.
+    pub is_for_operators: bool,
     /// The most open connections; more wait in the backlog.
     pub max_connections: usize,
     /// How long a request's head may take to arrive.
@@ -94,7 +96,8 @@ impl Server {
             let slot = ConnectionSlot(Arc::new((permit, assignment)));
             let (server, handle) = (self.clone(), handle.clone());
             let counted = open.count();
-            let is_open = OpenGuard::new(&self.stats, Side::Client);
+            let side = if self.is_for_operators { Side::Operator } else { Side::Client };
+            let is_open = OpenGuard::new(&self.stats, side);
             let serving = async move {
                 let _counted = (counted, is_open);
                 // From here on, the worker's runtime watches the socket.
@@ -136,7 +139,8 @@ impl Server {
         listener: &Listener,
         permits: &Arc<Semaphore>,
     ) -> std::io::Result<(Accepted, OwnedSemaphorePermit)> {
-        if permits.available_permits() == 0 {
+        // The bound of operators' connections is no setting.
+        if permits.available_permits() == 0 && !self.is_for_operators {
             self.stats.limited(Limit::MaxConnections);
         }
         let permit = Arc::clone(permits).acquire_owned().await.map_err(std::io::Error::other)?;

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::memory::{Dropped, MemoryStore};
+pub(crate) use self::memory::{Dropped, MemoryStore, SHARDS};
 pub use self::redis::{Lease, LeaseState, Near, RedisClient, RedisStore, StoreError, StoreEvent};
 pub(crate) use self::redis::{LeaseReply, Looked, OpenError};
 pub(crate) use self::{
@@ -63,6 +63,10 @@ pub struct StoreStatus {
     pub total_keys: Option<u64>,
     /// The bytes in use; `None` if that is not known.
     pub memory_used: Option<u64>,
+    /// The most bytes that may be in use; `None` without a bound, or if it is not known.
+    pub memory_limit: Option<u64>,
+    /// When the password for it ends, in Unix seconds; `None` if it does not say.
+    pub password_ends: Option<u64>,
     /// The open connections to it; `None` if it needs none.
     pub connections: Option<u64>,
     /// How many replicas share it; `None` if it is not shared, or if that is not known.
@@ -276,6 +280,8 @@ impl Store {
                 problem: None,
                 total_keys: Some(store.entries()),
                 memory_used: Some(store.bytes()),
+                memory_limit: Some(store.max_bytes()),
+                password_ends: None,
                 connections: None,
                 replicas: None,
             },

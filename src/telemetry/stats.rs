@@ -25,7 +25,8 @@ use serde_json::{Map, Value, json};
 use thread_local::ThreadLocal;
 
 pub(crate) use self::labels::{
-    InvalidationCause, LookupResult, PurgeCause, Side, StoreCall, StoreOutcome, UpstreamOutcome,
+    CertificateUse, InvalidationCause, LookupResult, PurgeCause, Side, StoreCall, StoreOutcome,
+    UpstreamOutcome,
 };
 use self::{
     counter::Counter,
@@ -40,7 +41,6 @@ use crate::{
         route::{RouteNumber, kind::Kind},
         status::CacheStatus,
     },
-    config::ListenerUse,
     reason::Reason,
     telemetry::calls::{AnsweredBy, Calls},
     time::millis,
@@ -117,8 +117,8 @@ pub struct Stats {
     pub(crate) models: ModelNames,
     /// Whether the last reload failed.
     reload_failed: AtomicBool,
-    /// When the listeners' certificates end, in Unix seconds; 0 if that is not known.
-    certificates: [AtomicU64; ListenerUse::ALL.len()],
+    /// When the certificates that are shown end, in Unix seconds; 0 if that is not known.
+    certificates: [AtomicU64; CertificateUse::ALL.len()],
     /// What money is counted in, once there are prices.
     currency: OnceLock<Currency>,
 }
@@ -348,16 +348,16 @@ impl Stats {
         self.currency.get().copied()
     }
 
-    /// Notes when a listener's certificate ends.
-    pub(crate) fn certificate_expires(&self, listener: ListenerUse, end: Option<SystemTime>) {
+    /// Notes when a certificate ends.
+    pub(crate) fn certificate_expires(&self, of: CertificateUse, end: Option<SystemTime>) {
         let end = end.and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok());
         let seconds = end.map_or(0, |end| end.as_secs());
-        self.certificates[listener as usize].store(seconds, Ordering::Relaxed);
+        self.certificates[of as usize].store(seconds, Ordering::Relaxed);
     }
 
-    /// When a listener's certificate ends, in Unix seconds.
-    pub(crate) fn certificate_end(&self, listener: ListenerUse) -> Option<u64> {
-        Some(self.certificates[listener as usize].load(Ordering::Relaxed)).filter(|seconds| *seconds > 0)
+    /// When a certificate ends, in Unix seconds.
+    pub(crate) fn certificate_end(&self, of: CertificateUse) -> Option<u64> {
+        Some(self.certificates[of as usize].load(Ordering::Relaxed)).filter(|seconds| *seconds > 0)
     }
 
     /// Notes whether a reload was successful.

@@ -4,6 +4,6 @@ mod pem;
 mod reread;
 
 pub(crate) use self::{
-    pem::{FileError, certificates, key, roots},
+    pem::{FileError, certificates, expiry, key, roots},
     reread::{Reread, Stamp, stamp},
 };

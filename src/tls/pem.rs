@@ -1,11 +1,17 @@
 //! Certificates and keys in PEM.
 
-use std::{fmt::Display, fs, io, path::Path};
+use std::{
+    fmt::Display,
+    fs, io,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
+use x509_cert::der::Decode;
 
 /// Why a file is of no use: one line that names the setting and the file.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +43,14 @@ pub(crate) fn certificates(
         Ok(_) => Err(FileError::new(setting, path, &"has no certificate in PEM")),
         Err(error) => Err(FileError::new(setting, path, &readable(path, &error))),
     }
+}
+
+/// When the first one, which is the server's or the client's own, ends; `None` if it does not say so in a way that is
+/// known.
+pub(crate) fn expiry(chain: &[CertificateDer<'_>]) -> Option<SystemTime> {
+    let parsed = x509_cert::Certificate::from_der(chain.first()?).ok()?;
+    let end: Duration = parsed.tbs_certificate().validity().not_after.to_unix_duration();
+    Some(SystemTime::UNIX_EPOCH + end)
 }
 
 /// The private key in a file.

@@ -21,7 +21,7 @@ function proxyUrl(listen) {
   return `http://${isAny ? location.hostname : host}:${port}`;
 }
 
-export function problems({ health, reload_failed: reloadFailed }) {
+function problems({ health, reload_failed: reloadFailed }) {
   const found = [];
   if (!health.cache.connected) found.push("The store is out of reach: every request goes to the service.");
   if (!health.upstream.reachable) found.push(`The service at ${health.upstream.url} is out of reach.`);
@@ -30,13 +30,22 @@ export function problems({ health, reload_failed: reloadFailed }) {
   return found;
 }
 
+/** What is worth knowing; whether it is trouble, `/health` says. */
+function notes({ cache, jwks }) {
+  const found = [];
+  if (cache.connected && cache.store_problem) found.push(`What the store lacks: ${cache.store_problem}.`);
+  if (jwks?.last_error) found.push(`The keys of tokens were not read: ${jwks.last_error}.`);
+  return found;
+}
+
 function well(overview) {
   const { health } = overview;
   const found = problems(overview);
-  byId("state").className = `badge ${found.length === 0 ? "good" : "bad"}`;
-  say("state", found.length === 0 ? "✓ healthy" : "✗ trouble");
-  byId("problem").className = "note bad";
-  say("problem", found.join(" "));
+  const isWell = found.length === 0 && health.status === "healthy";
+  byId("state").className = `badge ${isWell ? "good" : "bad"}`;
+  say("state", isWell ? "✓ healthy" : "✗ trouble");
+  byId("problem").className = isWell ? "note" : "note bad";
+  say("problem", [...found, ...notes(health)].join(" "));
   say("start", overview.requests > 0 ? "" : `No request yet: point a client at ${proxyUrl(overview.listen)} in place of ${health.upstream.url}.`);
   const { cache } = health;
   const limits = Object.entries(health.limits).filter(([, hits]) => hits > 0);

@@ -11,7 +11,7 @@ use super::{
     line::{CacheInfo, Call, Response},
     trace::{Answer, Request, Told, Trace},
 };
-use crate::{reason::Reason, time::micros};
+use crate::{reason::Reason, store::SHARDS, time::micros};
 
 /// What an entry takes in the in-process store besides its body, in bytes: the store's own overhead, a few headers, and
 /// what the proxy notes of it. (The entries of a chat and of a query took 402 and 427.)
@@ -135,7 +135,7 @@ impl Collector {
         let next = self.trace.answers.len() as u32;
         let number = *self.numbers.entry(xxh3_128(key)).or_insert(next);
         if number == next {
-            self.trace.answers.push(Answer::default());
+            self.trace.answers.push(Answer { shard: shard(key), ..Answer::default() });
             let route = match self.route_numbers.get(route) {
                 Some(number) => *number,
                 None => {
@@ -176,6 +176,13 @@ fn told(cache: &CacheInfo<'_>, status: u16) -> Option<Told> {
         }
         _ => None,
     }
+}
+
+/// The shard of a key: by the last byte of its hash, with which the key ends in hexadecimal digits.
+fn shard(key: &[u8]) -> u8 {
+    let last = key.last_chunk::<2>().and_then(|digits| std::str::from_utf8(digits).ok());
+    let byte = last.and_then(|digits| u8::from_str_radix(digits, 16).ok()).unwrap_or_default();
+    byte % SHARDS as u8
 }
 
 /// How long a call of the upstream usually took.

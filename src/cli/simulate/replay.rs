@@ -72,7 +72,7 @@ pub(super) fn replay(trace: &Trace, setting: Setting) -> Outcome {
     let mut run = Run {
         trace,
         setting,
-        store: Store::new(trace.answers.len(), setting.max_memory),
+        store: Store::new(trace.answers.iter().map(|answer| answer.shard), setting.max_memory),
         coming: BinaryHeap::new(),
         whole_at: vec![i64::MIN; trace.answers.len()],
         tally: Tally::new(trace),

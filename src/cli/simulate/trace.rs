@@ -33,6 +33,8 @@ pub(super) enum Told {
 /// What is known of all answers under one key.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Answer {
+    /// The shard of the store that has it.
+    pub(super) shard: u8,
     /// The bytes that it takes in the store.
     pub(super) size: u64,
     /// How long the upstream takes for it, in microseconds.

@@ -3,7 +3,15 @@
 //! hyper-util's connector tries the addresses of a name in turn, and those of the other family beside them after a
 //! moment (RFC 8305).
 
-use std::{error::Error, fmt, future::poll_fn, io, iter::successors, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    future::poll_fn,
+    io,
+    iter::successors,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::Uri;
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
@@ -127,6 +135,11 @@ impl Connector {
     /// If a new one is of no use, once for each change.
     pub(super) fn refresh_tls(&self) -> Result<bool, UpstreamTlsError> {
         self.tls.as_ref().map_or(Ok(false), |tls| tls.refresh())
+    }
+
+    /// When the certificate ends that the upstream is shown; `None` if there is none.
+    pub(super) fn certificate_expires(&self) -> Option<SystemTime> {
+        self.tls.as_ref().and_then(|tls| tls.expires())
     }
 
     /// Has the upstream's name looked up again if it is time.

@@ -20,7 +20,11 @@ mod resolve;
 mod tls;
 mod tls_trouble;
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header,
@@ -83,6 +87,11 @@ impl Upstream {
     /// If a new one is of no use, once for each change.
     pub(crate) fn refresh_tls(&self) -> Result<bool, UpstreamTlsError> {
         self.connector.refresh_tls()
+    }
+
+    /// When the certificate ends that the upstream is shown; `None` if there is none.
+    pub(crate) fn certificate_expires(&self) -> Option<SystemTime> {
+        self.connector.certificate_expires()
     }
 
     /// How many requests are under way, where the `limits` are those of the start.

@@ -1,6 +1,6 @@
 //! TLS to the upstream: whom it trusts, and the certificate that it shows.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::SystemTime};
 
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
@@ -25,7 +25,14 @@ pub(crate) enum UpstreamTlsError {
 
 /// What a TLS connection to the upstream needs, as its files have it now.
 #[derive(Debug)]
-pub(super) struct UpstreamTls(Reread<ClientConfig, UpstreamTlsError>);
+pub(super) struct UpstreamTls(Reread<Reading, UpstreamTlsError>);
+
+#[derive(Debug)]
+struct Reading {
+    config: Arc<ClientConfig>,
+    /// When the certificate ends that the upstream is shown.
+    expires: Option<SystemTime>,
+}
 
 impl UpstreamTls {
     /// Reads `files`, and the system's certificates if they name no authority.
@@ -47,12 +54,17 @@ impl UpstreamTls {
     }
 
     pub(super) fn connector(&self) -> TlsConnector {
-        TlsConnector::from(self.0.current())
+        TlsConnector::from(Arc::clone(&self.0.current().config))
+    }
+
+    /// When the certificate ends that the upstream is shown; `None` if there is none.
+    pub(super) fn expires(&self) -> Option<SystemTime> {
+        self.0.current().expires
     }
 }
 
 /// Without ALPN, a server speaks HTTP/1.1.
-fn read(files: &ClientTls) -> Result<ClientConfig, UpstreamTlsError> {
+fn read(files: &ClientTls) -> Result<Reading, UpstreamTlsError> {
     let [ca_setting, cert_setting, key_setting] = UPSTREAM_TLS;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -63,11 +75,15 @@ fn read(files: &ClientTls) -> Result<ClientConfig, UpstreamTlsError> {
         None => system_roots().map_err(UpstreamTlsError::NoRoots)?,
     };
     let builder = builder.with_root_certificates(roots);
-    let Some((cert, key)) = &files.client else { return Ok(builder.with_no_client_auth()) };
+    let Some((cert, key)) = &files.client else {
+        return Ok(Reading { config: Arc::new(builder.with_no_client_auth()), expires: None });
+    };
     let chain = tls::certificates(cert_setting, cert)?;
+    let expires = tls::expiry(&chain);
     let key = tls::key(key_setting, key)?;
     let config = builder.with_client_auth_cert(chain, key);
-    Ok(config.map_err(|error| FileError::new(cert_setting, cert, &error))?)
+    let config = config.map_err(|error| FileError::new(cert_setting, cert, &error))?;
+    Ok(Reading { config: Arc::new(config), expires })
 }
 
 /// The system's certificates, without those that rustls cannot read.

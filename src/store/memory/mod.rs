@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Parts with locks of their own.
-const SHARDS: usize = 64;
+pub(crate) const SHARDS: usize = 64;
 
 /// So many used entries are passed over while room is made for another one, so that nobody waits long for it.
 const MAX_SPARED: usize = 16;
@@ -181,6 +181,11 @@ impl MemoryStore {
     }
 
     /// The bytes that they take.
+    /// The most bytes that entries may take.
+    pub(crate) fn max_bytes(&self) -> u64 {
+        self.0.max_bytes
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.0.expire();
         self.0.bytes.load(Ordering::Relaxed)

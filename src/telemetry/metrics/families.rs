@@ -10,13 +10,12 @@ use prometheus_client::{
 use super::{Gauges, JwksGauges, process::Process};
 use crate::{
     cache::route::kind::Kind,
-    config::ListenerUse,
     reason::Reason,
     telemetry::{
         calls::{AnsweredBy, TOKEN_TYPES},
         stats::{
-            InvalidationCause, LIMITS, LookupResult, PurgeCause, Side, Stats, StoreCall, StoreOutcome,
-            ThreadStats, UpstreamOutcome,
+            CertificateUse, InvalidationCause, LIMITS, LookupResult, PurgeCause, Side, Stats, StoreCall,
+            StoreOutcome, ThreadStats, UpstreamOutcome,
             histogram::{AGE_BOUNDS, Bounds, REQUEST_BOUNDS, STORE_BOUNDS, Totals},
             labels::{CACHES, STATUSES, kinds},
         },
@@ -230,6 +229,9 @@ impl Families<'_> {
         if let Some(bytes) = gauges.entry_bytes {
             self.gauge("sidecache_entry_bytes", "The bytes that they take", &store, bytes as f64)?;
         }
+        if let Some(bytes) = gauges.entry_bytes_limit {
+            self.gauge("sidecache_entry_bytes_limit", "The most that they may take", &store, bytes as f64)?;
+        }
         if let Some((evicted, expired)) = gauges.evicted {
             self.counters("sidecache_evicted", "Entries that went by themselves", |family| {
                 family.add(&[("cause", "room")], evicted)?;
@@ -300,19 +302,30 @@ impl Families<'_> {
                 family.add(&[("outcome", "error")], failed)
             })?;
         }
+        let success = f64::from(u8::from(!stats.reload_failed()));
+        self.gauge("sidecache_reload_success", "Whether the last reload was successful", &[], success)
+    }
+
+    /// When what is shown to others ends.
+    pub(super) fn ends(&mut self, stats: &Stats, gauges: &Gauges) -> Result<(), Error> {
         let mut family = self.family(
             "sidecache_certificate_expiry_timestamp_seconds",
-            "When a listener's certificate ends, in Unix seconds",
+            "When a certificate ends that is shown to others, in Unix seconds",
             MetricType::Gauge,
         )?;
-        for listener in ListenerUse::ALL {
-            if let Some(end) = stats.certificate_end(listener) {
-                let labels = [("use", listener.as_str())];
+        for of in CertificateUse::ALL {
+            if let Some(end) = stats.certificate_end(*of) {
+                let labels = [("use", of.as_str())];
                 family.encode_family(&labels)?.encode_gauge(&(end as f64))?;
             }
         }
-        let success = f64::from(u8::from(!stats.reload_failed()));
-        self.gauge("sidecache_reload_success", "Whether the last reload was successful", &[], success)
+        let Some(end) = gauges.password_ends else { return Ok(()) };
+        self.gauge(
+            "sidecache_token_expiry_timestamp_seconds",
+            "When a token ends that is the password for another server, in Unix seconds",
+            &[("use", CertificateUse::Redis.as_str())],
+            end as f64,
+        )
     }
 
     pub(super) fn process(&mut self, process: &Process) -> Result<(), Error> {

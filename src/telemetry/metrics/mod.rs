@@ -28,6 +28,10 @@ pub(crate) struct Gauges {
     pub(crate) entries: Option<u64>,
     /// The bytes that they take; `None` if that is not known.
     pub(crate) entry_bytes: Option<u64>,
+    /// The most bytes that they may take; `None` without a bound, or if it is not known.
+    pub(crate) entry_bytes_limit: Option<u64>,
+    /// When the store's password ends, in Unix seconds; `None` if it does not say.
+    pub(crate) password_ends: Option<u64>,
     /// How many connections to the store are open; `None` if it needs none.
     pub(crate) store_connections: Option<u64>,
     /// How many entries went to make room, and how many at the end of their lives; `None` if that is not known here.
@@ -71,6 +75,7 @@ impl Collector for Scrape {
         families.store(&self.stats, &self.gauges)?;
         families.connections(&self.stats, &self.gauges)?;
         families.sidecache(&self.stats, &self.gauges)?;
+        families.ends(&self.stats, &self.gauges)?;
         self.process.iter().try_for_each(|process| families.process(process))
     }
 }

@@ -1,6 +1,9 @@
 //! The closed lists that counters are told apart by.
 
-use crate::cache::{route::kind::Kind, status::CacheStatus};
+use crate::{
+    cache::{route::kind::Kind, status::CacheStatus},
+    config::ListenerUse,
+};
 
 /// A label's value where there is none.
 pub(crate) const NONE: &str = "none";
@@ -146,7 +149,29 @@ label! {
     /// Who is at the other end of a connection.
     Side {
         Client => "client",
+        /// At the admin listener.
+        Operator => "operator",
         Upstream => "upstream",
+    }
+}
+
+label! {
+    /// To whom a certificate is shown.
+    CertificateUse {
+        Clients => "clients",
+        /// Those who call the admin listener.
+        Admin => "admin",
+        Upstream => "upstream",
+        Redis => "redis",
+    }
+}
+
+impl From<ListenerUse> for CertificateUse {
+    fn from(listener: ListenerUse) -> Self {
+        match listener {
+            ListenerUse::Clients => Self::Clients,
+            ListenerUse::Admin => Self::Admin,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use proptest::{
     strategy::ValueTree,
     test_runner::{Config, TestRunner},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
     Answer, Client, Received, RedisServer, Script, Setup, Sidecache, Upstream, eventually, number_from, run,
@@ -121,6 +121,26 @@ fn what_clients_got_is_counted() {
             assert!(sum(&samples, "process_resident_memory_bytes", &[]) > 1e6);
             redis.cli(&["FLUSHALL"]);
         }
+    });
+}
+
+/// The page of the scrape is an operator's own connection.
+#[test]
+fn operators_connections_are_not_those_of_clients() {
+    run(async {
+        let (_upstream, sidecache) = started(|setup| setup).await;
+        let (clients, operator) = ([sidecache.client(), sidecache.client()], sidecache.operator());
+        for client in &clients {
+            assert_eq!(client.post(CHAT, &chat()).await.status, 200);
+        }
+        let counted = async || {
+            let samples = scraped(&operator).await;
+            ["client", "operator", "upstream"]
+                .map(|side| sum(&samples, "sidecache_connections", &[&format!("side=\"{side}\"")]))
+        };
+        assert_eq!(counted().await[..2], [2.0, 1.0]);
+        drop(clients);
+        eventually("clients have left", async || (counted().await[..2] == [0.0, 1.0]).then_some(())).await;
     });
 }
 
@@ -288,73 +308,5 @@ fn prometheus_reads_both_texts() {
             samples(&page).keys().filter(|series| series.starts_with("sidecache_requests")).count()
         };
         assert_eq!(counted(newer.text()), counted(older.text()));
-    });
-}
-
-/// The names of the metrics in an expression.
-fn names(expression: &str) -> impl Iterator<Item = &str> {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    expression.split(move |c| !is_part(c)).filter(|word| {
-        (word.starts_with("sidecache_") || word.starts_with("process_")) && !word.contains(':')
-    })
-}
-
-/// The expressions in a document: the values of all members of this name.
-fn expressions(document: &Value, member: &str, found: &mut Vec<String>) {
-    match document {
-        Value::Object(members) => {
-            for (name, value) in members {
-                match value {
-                    Value::String(text) if name == member => found.push(text.clone()),
-                    value => expressions(value, member, found),
-                }
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| expressions(item, member, found)),
-        _ => {}
-    }
-}
-
-#[test]
-fn dashboard_and_alerts_name_what_is_exported() {
-    run(async {
-        let price = "[[price]]\nmodel = \"*\"\ninput = 1\noutput = 2\ncurrency = \"USD\"";
-        let (_upstream, sidecache) = started(|setup| setup.config(price)).await;
-        let client = sidecache.client();
-        client.post(CHAT, &chat()).await;
-        client.post(CHAT, &chat()).await;
-        client.get("/nothing").await;
-        sidecache.settled().await;
-        let page = sidecache.operator().get("/metrics").await.text();
-        let helped: BTreeSet<_> =
-            page.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-        let dashboard = std::fs::read_to_string(root.join("grafana/sidecache.json")).expect("a dashboard");
-        let mut found = Vec::new();
-        for member in ["expr", "query"] {
-            expressions(&serde_json::from_str(&dashboard).expect("JSON"), member, &mut found);
-        }
-        assert!(found.len() > 30, "{found:?}");
-        found.push(std::fs::read_to_string(root.join("prometheus/alerts.yaml")).expect("alerts"));
-        for expression in &found {
-            for name in names(expression) {
-                let family = ["_bucket", "_count", "_sum"].into_iter().find_map(|end| name.strip_suffix(end));
-                assert!(
-                    helped.contains(name) || family.is_some_and(|family| helped.contains(family)),
-                    "{name}"
-                );
-            }
-            for label in expression.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
-                for pair in label.split("\",").filter(|pair| pair.contains('=')) {
-                    let name = pair.split(['=', '!']).next().expect("a name").trim();
-                    let known = ["instance", "job", "severity", "summary", "description", "labels"];
-                    let is_known = known.contains(&name) || page.contains(&format!("{name}=\""));
-                    assert!(is_known, "the label {name} in {label}");
-                }
-            }
-        }
-        let rules = root.join("prometheus/alerts.yaml");
-        let told = Command::new("promtool").args(["check", "rules"]).arg(rules).output().expect("promtool");
-        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
     });
 }

@@ -7,6 +7,7 @@ mod lifecycle;
 mod logs;
 mod metrics;
 mod money;
+mod prometheus;
 mod readiness;
 mod recipes;
 mod start_checks;

@@ -1,11 +1,14 @@
 //! The promise: the recipes for logs and Redis that operators of such services use work as they are written.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
 use crate::support::{
-    RedisServer, Script, Setup, Upstream, eventually, run,
+    Gate, RedisServer, Script, Setup, Sidecache, Upstream, eventually, run,
     samples::{CHAT, chat, chat_answer},
 };
 
@@ -22,10 +25,31 @@ fn documents(folder: &std::path::Path, recipe: &str) -> Vec<Value> {
     serde_json::Deserializer::from_str(&text).into_iter().map(|document| document.expect("JSON")).collect()
 }
 
+/// A request that takes longer than a second.
+async fn ask_slowly(sidecache: &Sidecache, gate: &Gate) {
+    let began = Instant::now();
+    let is_slow = async || (began.elapsed() > Duration::from_millis(1010)).then_some(());
+    let open = async {
+        eventually("more than a second has passed", is_slow).await;
+        gate.open();
+    };
+    let client = sidecache.client();
+    tokio::join!(client.get("/slow"), open);
+}
+
 #[test]
 fn the_recipes_for_logs_and_redis_work() {
     run(async {
-        let upstream = Upstream::always(Script::json(&chat_answer())).await;
+        let gate = Gate::new();
+        let upstream = Upstream::start({
+            let gate = gate.clone();
+            move |request| match request.target.as_str() {
+                "/slow" => Script::json(&chat_answer()).after(&gate),
+                "/broken" => Script::raw().close(),
+                _ => Script::json(&chat_answer()),
+            }
+        })
+        .await;
         let mut redis = RedisServer::start();
         let setup = Setup::to(&upstream.url())
             .arguments(&["--redis", &redis.url(), "--log-file", "logs/app.log"])
@@ -36,9 +60,13 @@ fn the_recipes_for_logs_and_redis_work() {
             assert_eq!(sidecache.client().post(CHAT, &chat()).await.cache(), expected);
             sidecache.log.stored(1).await;
         }
-        sidecache.client().get("/none").await;
+        assert_eq!(sidecache.client().get("/broken").await.status, 502);
+        ask_slowly(&sidecache, &gate).await;
         let redis_cli = |command: &str| printed(&folder, &format!("redis-cli -p {} {command}", redis.port()));
         assert_eq!(redis_cli("ping"), "PONG\n");
+        assert!(redis_cli("KEYS '*'").contains("sidecache:query:"));
+        assert!(redis_cli("INFO memory").contains("used_memory_human:"));
+        assert!(redis_cli("INFO stats").contains("keyspace_hits:"));
         let keys = redis_cli("--scan --pattern 'sidecache:query:*'");
         let key = keys.lines().next().expect("a key");
         let ttl: i64 = redis_cli(&format!("TTL {key}")).trim().parse().expect("a number");
@@ -60,8 +88,10 @@ fn the_recipes_for_logs_and_redis_work() {
                 .any(|line| line["operation"] == "cache_lookup" || line["operation"] == "upstream")
         );
         let slow = documents(&folder, "cat logs/app.log | jq 'select(.duration_ms > 1000)'");
+        assert!(slow.iter().any(|line| line["event_type"] == "http_response" && line["path"] == "/slow"));
         assert!(slow.iter().all(|line| line["duration_ms"].as_f64().is_some_and(|ms| ms > 1000.0)));
         let errors = documents(&folder, "cat logs/app.log | jq 'select(.level == \"ERROR\")'");
+        assert!(errors.iter().any(|line| line["error_type"] == "UpstreamProtocolException"));
         assert!(errors.iter().all(|line| line["level"] == "ERROR"));
         let average = documents(
             &folder,

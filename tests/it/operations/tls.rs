@@ -2,6 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use rustls::{
     ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
@@ -17,7 +18,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use crate::{
     http::upstream_tls::certificates,
     support::{
-        RawClient, Script, Setup, Sidecache, Upstream, eventually, measured, post, run,
+        RawClient, RedisServer, Script, Setup, Sidecache, Upstream, eventually, measured, post, run,
         samples::{CHAT, chat, chat_answer},
         soon,
     },
@@ -166,6 +167,55 @@ fn operators_use_tls_of_their_own() {
         assert!((1.5 * 86_400.0..=2.0 * 86_400.0).contains(&left), "{left}");
         let line = sidecache.log.lifecycle("a certificate ends soon").await;
         assert_eq!((&line["level"], &line["use"]), (&"WARNING".into(), &"admin".into()));
+    });
+}
+
+/// What Redis and the service are shown ends, too, and so does a token that is a password.
+#[test]
+fn the_ends_of_what_other_servers_are_shown_are_told() {
+    run(async {
+        let dir = certificates();
+        let path = dir.path().display();
+        let ends = now() as u64 + 60;
+        let payload = URL_SAFE_NO_PAD.encode(format!("{{\"exp\":{ends}}}"));
+        fs::write(dir.path().join("token"), format!("e30.{payload}.c2ln\n")).expect("a file");
+        let nowhere = RedisServer::free_port();
+        let redis = format!(
+            "[store]\nredis = \"rediss://127.0.0.1:{nowhere}\"\nredis_ca = \"{path}/ca.pem\"\nredis_cert = \"{path}/cert.pem\"\n\
+             redis_key = \"{path}/key.pem\"\nredis_password_file = \"{path}/token\"\n"
+        );
+        let service = format!(
+            "[upstream]\nca = \"{path}/ca.pem\"\nclient_cert = \"{path}/cert.pem\"\nclient_key = \"{path}/key.pem\"\n"
+        );
+        let setup = Setup::to(&format!("https://127.0.0.1:{nowhere}")).config(&redis).config(&service);
+        let sidecache = setup.admin().start().await;
+        for shown_to in ["redis", "upstream"] {
+            let is_it = |line: &serde_json::Value| {
+                line["message"] == "a certificate ends soon, or has ended" && line["use"] == shown_to
+            };
+            let line = sidecache.log.wait_for(shown_to, is_it).await;
+            assert!(line["file"].as_str().is_some_and(|file| file.ends_with("cert.pem")), "{line}");
+        }
+        let told = async |series: &str| {
+            let page = sidecache.operator().get("/metrics").await.text();
+            let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+            line.parse::<f64>().ok()
+        };
+        for shown_to in ["redis", "upstream"] {
+            let series = format!("sidecache_certificate_expiry_timestamp_seconds{{use=\"{shown_to}\"}}");
+            let left = told(&series).await.expect("its end") - now();
+            assert!((1.5 * 86_400.0..=2.0 * 86_400.0).contains(&left), "{shown_to}: {left}");
+        }
+        let token = "sidecache_token_expiry_timestamp_seconds{use=\"redis\"}";
+        assert_eq!(told(token).await, Some(ends as f64));
+        // The next token says nothing of its end, and the service is shown nothing any more.
+        fs::write(dir.path().join("token"), "a-plain-password").expect("a file");
+        sidecache.reconfigure(&redis);
+        let shown = "sidecache_certificate_expiry_timestamp_seconds{use=\"upstream\"}";
+        eventually("neither is told", async || {
+            (told(token).await.is_none() && told(shown).await.is_none()).then_some(())
+        })
+        .await;
     });
 }
 

@@ -18,6 +18,7 @@ const ROOM: usize = 4;
 async fn fragile() -> (Client, Client, Server) {
     let server = Server {
         stats: Arc::default(),
+        is_for_operators: false,
         max_connections: ROOM,
         header_timeout: Duration::from_secs(10),
         preface: Preface::default(),

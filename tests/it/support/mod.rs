@@ -17,6 +17,7 @@ pub(crate) mod samples;
 pub(crate) mod script;
 pub(crate) mod sentinel;
 pub(crate) mod sidecache;
+pub(crate) mod terminal;
 pub(crate) mod upstream;
 pub(crate) mod wall_clock;
 
@@ -43,6 +44,7 @@ pub(crate) use self::{
     script::{Gate, Script},
     sentinel::Sentinels,
     sidecache::{Setup, Sidecache},
+    terminal::Terminal,
     upstream::{Received, Upstream},
     wall_clock::WallClock,
 };

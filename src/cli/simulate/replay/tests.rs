@@ -26,7 +26,7 @@ fn traces() -> impl Strategy<Value = Trace> {
                 at += pause * SECOND;
                 Request { at, duration: 0, age: age * SECOND as u64, answer, told }
             });
-            let answer = |size| Answer { size, took: 0, life: 60 * SECOND, cost: None };
+            let answer = |size| Answer { shard: 0, size, took: 0, life: 60 * SECOND, cost: None };
             Trace {
                 requests: requests.collect(),
                 answers: sizes.into_iter().map(answer).collect(),
@@ -49,7 +49,7 @@ fn skewed() -> impl Strategy<Value = Trace> {
                 answer: place as u32,
                 told: Told::Miss,
             };
-            let answer = |size| Answer { size, took: 0, life: 60 * SECOND, cost: None };
+            let answer = |size| Answer { shard: 0, size, took: 0, life: 60 * SECOND, cost: None };
             Trace {
                 requests: places.into_iter().zip(0..).map(request).collect(),
                 answers: sizes.into_iter().map(answer).collect(),
@@ -117,7 +117,13 @@ fn outcome(requests: &[(i64, Told)], ttl: u64) -> Outcome {
     };
     let trace = Trace {
         requests: requests.iter().map(request).collect(),
-        answers: vec![Answer { size: 10, took: 2 * SECOND, life: 60 * SECOND, cost: Some((0.5, 0)) }],
+        answers: vec![Answer {
+            shard: 0,
+            size: 10,
+            took: 2 * SECOND,
+            life: 60 * SECOND,
+            cost: Some((0.5, 0)),
+        }],
         currencies: vec!["USD".to_owned()],
     };
     replay(&trace, Setting { ttl: seconds(ttl), max_memory: None })

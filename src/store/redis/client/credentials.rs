@@ -7,10 +7,11 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use ::redis::{Client, Cmd, RedisError};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tokio::{sync::watch, time};
 
 use super::OpenError;
-use crate::config::RedisAccess;
+use crate::{config::RedisAccess, json::Json};
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -74,6 +75,11 @@ impl Credentials {
         self.file.as_ref().map(|file| file.password.subscribe())
     }
 
+    /// When the password in the file ends, in Unix seconds; `None` if it does not say.
+    pub(super) fn password_ends(&self) -> Option<u64> {
+        end(&self.file.as_ref()?.password.borrow())
+    }
+
     /// Looks at the file for as long as the task runs. A file that cannot be read changes nothing: it may be being
     /// replaced.
     pub(super) async fn watch(self) {
@@ -94,10 +100,42 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// When a password ends that is a JWT, in Unix seconds (`exp`; RFC 7519, section 4.1.4). Nobody relies on it but those
+/// who look after the file.
+fn end(password: &str) -> Option<u64> {
+    let payload = password.split('.').nth(1)?;
+    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
+    match Json::parse(&payload).ok()?.get("exp")? {
+        Json::Number(text) => text.parse::<f64>().ok().map(|seconds| seconds as u64),
+        _ => None,
+    }
+}
+
 /// The text of a file, without the end of line that editors add.
 fn password(text: &str) -> std::io::Result<String> {
     match text.trim_end_matches(['\r', '\n']) {
         "" => Err(std::io::Error::other("it is empty")),
         password => Ok(password.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_says_when_it_ends() {
+        let token = |payload: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload));
+        for (password, expected) in [
+            (token(r#"{"sub": "a", "exp": 1800000000}"#), Some(1_800_000_000)),
+            (token(r#"{"exp": 1800000000.9}"#), Some(1_800_000_000)),
+            (token(r#"{"exp": "soon"}"#), None),
+            (token(r#"{"sub": "a"}"#), None),
+            (token("[]"), None),
+            ("a.password.with.points".to_owned(), None),
+            ("password".to_owned(), None),
+        ] {
+            assert_eq!(end(&password), expected, "{password}");
+        }
     }
 }

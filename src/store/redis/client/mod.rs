@@ -213,6 +213,8 @@ impl RedisClient {
             problem: joined(reason.into_iter().chain(lacks.into_iter().map(|lack| lack.text))),
             total_keys: figures.keys,
             memory_used: figures.memory,
+            memory_limit: figures.memory_limit,
+            password_ends: self.connections.credentials().password_ends(),
             connections: Some(self.connections.connections()),
             replicas: None,
         }

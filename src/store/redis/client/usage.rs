@@ -44,13 +44,19 @@ pub(super) struct Figures {
     pub(super) keys: Option<u64>,
     /// In bytes.
     pub(super) memory: Option<u64>,
+    /// The most bytes that Redis may use (`maxmemory`); `None` without a bound.
+    pub(super) memory_limit: Option<u64>,
 }
 
 impl Figures {
     /// Those of two servers together.
     pub(super) fn plus(self, other: Self) -> Self {
         let plus = |one: Option<u64>, other: Option<u64>| Some(one? + other?);
-        Self { keys: plus(self.keys, other.keys), memory: plus(self.memory, other.memory) }
+        Self {
+            keys: plus(self.keys, other.keys),
+            memory: plus(self.memory, other.memory),
+            memory_limit: plus(self.memory_limit, other.memory_limit),
+        }
     }
 }
 
@@ -146,7 +152,10 @@ impl UsageScan {
     async fn read_memory(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
         let reply = request(connection, ::redis::cmd("INFO").arg("memory")).await?;
         let info = reply.and_then(|reply| from_redis_value::<String>(reply).ok());
-        self.state().figures.memory = info.as_deref().and_then(used_memory);
+        let [used, limit] = ["used_memory:", "maxmemory:"].map(|name| number(info.as_deref()?, name));
+        let figures = &mut self.state().figures;
+        figures.memory = used;
+        figures.memory_limit = limit.filter(|bytes| *bytes > 0);
         Ok(())
     }
 
@@ -201,9 +210,9 @@ async fn request(connection: &mut MultiplexedConnection, command: &Cmd) -> Resul
     }
 }
 
-/// The bytes in use, from the text of `INFO memory`.
-fn used_memory(info: &str) -> Option<u64> {
-    info.lines().find_map(|line| line.strip_prefix("used_memory:"))?.trim().parse().ok()
+/// The number that the text of `INFO memory` has behind `name`.
+fn number(info: &str, name: &str) -> Option<u64> {
+    info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -212,10 +221,9 @@ mod tests {
 
     #[test]
     fn reads_info() {
-        assert_eq!(
-            used_memory("# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\n"),
-            Some(1_048_576)
-        );
-        assert_eq!(used_memory("used_memory_human:1.00M"), None);
+        let info = "# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\nmaxmemory:0\r\n";
+        assert_eq!(number(info, "used_memory:"), Some(1_048_576));
+        assert_eq!(number(info, "maxmemory:"), Some(0));
+        assert_eq!(number("used_memory_human:1.00M", "used_memory:"), None);
     }
 }

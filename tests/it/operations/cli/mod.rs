@@ -9,6 +9,7 @@ mod reload;
 mod simulate;
 mod stats;
 mod tail;
+mod terminal;
 mod warm;
 
 use std::{

@@ -123,7 +123,6 @@ fn with_the_settings_of_a_real_run_the_hit_rate_is_that_of_the_run() {
             let real = rate(&ended, &["measured"]);
             assert!((10.0..99.0).contains(&real), "no run to learn from: {}", ended.output);
             let simulated = rate(&ended, &[ttl, memory]);
-            std::fs::copy(log.path(), format!("/tmp/sa/run-{memory}.log")).unwrap();
             assert!((simulated - real).abs() <= 0.5, "{}", ended.output);
             // The log tells the TTL too.
             let as_logged = rate(&log.simulate(&["--max-memory", memory]), &["as logged", memory]);

@@ -7,3 +7,4 @@ mod log_injection;
 mod query_credentials;
 mod random_changes;
 mod secrets;
+mod values;
