@@ -1,22 +1,17 @@
 //! The settings of the keys that tokens are signed with.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
-
-use http::uri::PathAndQuery;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
-    ClientTls,
     parsers::{PATH, show_list},
-    quote::quote,
     settings_reader::SettingsReader,
-    upstream::UpstreamConfig,
-    upstream_url::UpstreamUrl,
+    target_url::TargetUrl,
     value::{DURATION, Format, TIMEOUT, list_of},
 };
 use crate::cache::identity::Rules;
 
 /// How long a server of keys may take for a connection, for its answer, and between two pieces of that.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const JWKS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the keys are, and what else a token must say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,56 +26,13 @@ pub(crate) struct JwksConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum JwksSource {
     /// On a server; the authorities that vouch for it are in the file.
-    Url(JwksUrl, Option<PathBuf>),
+    Url(TargetUrl, Option<PathBuf>),
     File(PathBuf),
 }
 
-/// The URL of keys. It may have a query.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct JwksUrl {
-    pub(crate) server: UpstreamUrl,
-    /// The path and the query.
-    pub(crate) target: String,
-}
-
-impl JwksUrl {
-    /// Whether whoever is on the way could name keys: without TLS, and not on this machine.
-    pub(crate) fn is_exposed(&self) -> bool {
-        let host = self.server.host();
-        let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-        !self.server.is_tls() && !is_here
-    }
-
-    /// The server as an upstream of its own.
-    pub(crate) fn upstream(&self, ca: Option<PathBuf>) -> UpstreamConfig {
-        UpstreamConfig {
-            url: self.server.clone(),
-            tls: ClientTls { ca, client: None },
-            preserve_host: false,
-            resolve_every: PATIENCE,
-            connect_timeout: PATIENCE,
-            first_byte_timeout: PATIENCE,
-            idle_timeout: PATIENCE,
-        }
-    }
-}
-
-const URL: Format<JwksUrl> = Format {
-    parse: |value| {
-        let text = value.text("the URL of a JWKS")?;
-        let no_url = || format!("{} is no URL of a JWKS; write https://HOST/PATH", quote(text));
-        // All behind the authority is sent as it is written: a slash at its end counts.
-        let start = text.find("://").map_or(text.len(), |at| at + "://".len());
-        let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |at| start + at);
-        let (origin, target) = text.split_at(end);
-        let server = UpstreamUrl::parse(origin)?;
-        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-        if server.socket().is_some() || target.contains('#') || target.parse::<PathAndQuery>().is_err() {
-            return Err(no_url());
-        }
-        Ok(JwksUrl { server, target })
-    },
-    show: |url| format!("{}{}", url.server, url.target),
+const URL: Format<TargetUrl> = Format {
+    parse: |value| TargetUrl::parse(value.text("the URL of a JWKS")?, "a JWKS", "https://HOST/PATH"),
+    show: TargetUrl::to_string,
 };
 
 const ISSUERS: Format<Vec<String>> = Format {

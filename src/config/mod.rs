@@ -30,6 +30,7 @@ mod settings;
 mod settings_reader;
 mod suggest;
 mod table_reader;
+mod target_url;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -52,13 +53,14 @@ use crate::cache::{
 
 pub use error::{ConfigError, Errors};
 pub use inputs::Inputs;
-pub(crate) use jwks::{JwksConfig, JwksSource};
+pub(crate) use jwks::{JWKS_PATIENCE, JwksConfig, JwksSource};
 pub use listen::ListenAddress;
 pub use load::{Loaded, load};
 pub use origin::Source;
-pub(crate) use semantic::{EmbeddingSource, ModelEndpoint, SemanticConfig, SemanticMode};
 pub use redis_url::{RedisTopology, RedisUrl};
+pub(crate) use semantic::{EmbeddingSource, ModelEndpoint, SemanticConfig, SemanticMode};
 pub use settings_reader::EffectiveSetting;
+pub(crate) use target_url::TargetUrl;
 
 pub(crate) use load::{changed, restart_only};
 pub(crate) use presets::{PRESETS, covering, preset, preset_paths};

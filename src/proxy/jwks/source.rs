@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::JwksError;
 use crate::{
     cache::identity::{KeySet, keys::MAX_SET},
-    config::{JwksSource, UpstreamConfig},
+    config::{JWKS_PATIENCE, JwksSource, UpstreamConfig},
     proxy::{
         body::RequestBody,
         upstream::{Repeat, Upstream, hop::Hop},
@@ -51,7 +51,7 @@ impl Source {
             // Its errors name the setting.
             tls::roots("jwks.ca", path).map_err(|error| JwksError(error.to_string()))?;
         }
-        let config = url.upstream(ca.clone());
+        let config = url.upstream(ca.clone(), JWKS_PATIENCE);
         let client = Upstream::new(&config, Arc::new(Semaphore::new(1)), Arc::default(), Hop::random());
         let client = client.map_err(|error| JwksError(format!("jwks.url: {error}")))?;
         Ok(Self::Server(Box::new(Server { client, config, target: url.target.clone() })))
