@@ -38,6 +38,10 @@ impl Reloader {
         config.tls = running.config.tls.clone();
         config.admin.tls = running.config.admin.tls.clone();
         config.admin.listen = running.config.admin.listen.clone();
+        config.semantic = config.semantic.map(|new| match &running.config.semantic {
+            Some(running) => new.reloaded(running),
+            None => new,
+        });
         config.limits.max_upstream_requests = running.config.limits.max_upstream_requests;
         if let Some(address) = config.admin.exposed() {
             return Err(StartError::Exposed(address));

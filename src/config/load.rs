@@ -22,6 +22,7 @@ use super::{
     presets, prices,
     redis_url::{REDIS_URL, RedisUrl},
     routes::{self, Common},
+    semantic::SemanticConfig,
     settings::{SETTINGS, Setting},
     settings_reader::{EffectiveSetting, SettingsReader},
     tls::{ListenerUse, TlsFiles},
@@ -150,6 +151,7 @@ fn config(
     let ready = reader.need("health.ready", &READY);
     let limits = limits(reader);
     let coalesce = coalesce(reader);
+    let semantic = SemanticConfig::read(reader);
     let insight_memory = reader.need("insight.memory", &BOUND);
     let otel = otel(reader);
     let counted_models = reader.take("metrics.models", &MODELS).unwrap_or_default();
@@ -181,7 +183,7 @@ fn config(
         epoch,
         shared_auth_ttl: shared_auth_ttl?,
         jwks,
-        semantic: None,
+        semantic,
         trusted_proxies,
         proxy_protocol: proxy_protocol?,
         log: log?,

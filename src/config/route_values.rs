@@ -7,7 +7,7 @@ use http::Uri;
 use super::{
     quote::quote,
     suggest::{closest, did_you_mean},
-    value::{DURATION, TEXT, Value, list_of, one_of, refuse_repeats},
+    value::{DURATION, TEXT, Value, decimal, list_of, one_of, refuse_repeats},
 };
 use crate::{
     cache::route::{ConversationPlace, Invalidates, Replay, SettleUntil, kind::Kind, pattern::Pattern},
@@ -109,6 +109,11 @@ pub(super) fn replay(value: &Value) -> Result<Replay, String> {
         (_, Ok(gap)) => Ok(Replay::Every(gap)),
         (_, Err(_)) => Err(value.mismatch("\"at-once\", \"recorded\", or a duration as in \"20ms\"")),
     }
+}
+
+/// The APIs know temperatures up to 2.
+pub(super) fn temperature(value: &Value) -> Result<f64, String> {
+    decimal(value, 2.0, "a temperature from 0 to 2, as in 1.0")
 }
 
 pub(super) fn words(value: &Value) -> Result<Vec<String>, String> {

@@ -8,17 +8,20 @@ use super::{
     parsers::{HEADER_PATTERNS, SCOPE},
     route_values::{
         batch, batch_answer, conditions, conversation, framing, invalidates, kind, masks, normalize,
-        parameters, patterns, pointers, replay, settle_until, stream_end, tags, words,
+        parameters, patterns, pointers, replay, settle_until, stream_end, tags, temperature, words,
     },
     settings::ROUTE_KEYS,
     table_reader::TableReader,
     value::{BOOL, DURATION, Entry, TEXT, Table, Value, one_of},
 };
 use crate::{
-    cache::route::{
-        Identity, Mode, OnAbandon, Route, Scope, SetCookie, Settle,
-        kind::{Kind, KindTtls},
-        pattern::Pattern,
+    cache::{
+        route::{
+            Identity, Mode, OnAbandon, Route, Scope, SetCookie, Settle,
+            kind::{Kind, KindTtls},
+            pattern::Pattern,
+        },
+        semantic::SemanticRoute,
     },
     dialect::{
         BatchLists, Dialect, Instead,
@@ -26,6 +29,9 @@ use crate::{
     },
     http::headers::HeaderPattern,
 };
+
+/// `semantic_max_temperature` where a route says nothing.
+const DEFAULT_MAX_TEMPERATURE: f64 = 1.0;
 
 /// The settings that apply to all routes.
 pub(super) struct Common {
@@ -136,6 +142,40 @@ impl TableReader<'_> {
         Some(BatchLists { request: request?, answers: answers? })
     }
 
+    /// What `semantic` and `semantic_max_temperature` say.
+    fn semantic(&mut self) -> Option<SemanticRoute> {
+        let takes_part = self.take("semantic", BOOL.parse);
+        let max_temperature = self.take("semantic_max_temperature", temperature);
+        if let (None, Some(entry)) = (self.entry("semantic"), self.entry("semantic_max_temperature")) {
+            let fault = "route.semantic_max_temperature: needs `semantic` beside it, as in semantic = true";
+            self.faults.add_in_file(self.path, entry.line, fault);
+        }
+        let max_temperature = max_temperature.unwrap_or(DEFAULT_MAX_TEMPERATURE);
+        takes_part.unwrap_or_default().then_some(SemanticRoute { max_temperature })
+    }
+
+    /// Refuses `semantic` where no question has an answer of its own.
+    fn refuse_semantic(&mut self, route: &Route) {
+        let Some(line) = self.entry("semantic").filter(|_| route.semantic.is_some()).map(|entry| entry.line)
+        else {
+            return;
+        };
+        let fault = match route {
+            Route { kind, .. } if *kind != Kind::Query => {
+                "is for the kind query; leave it out, or write kind = \"query\""
+            }
+            Route { mode: Mode::Rfc9111, .. } => {
+                "is not for mode = \"rfc9111\", where the service says which requests share an answer; write mode = \"ttl\""
+            }
+            Route { cache: false, .. } => "is of no use with cache = false; leave one of them out",
+            Route { batch: Some(_), .. } => {
+                "is not for requests with several inputs; leave it or `batch` out"
+            }
+            _ => return,
+        };
+        self.faults.add_in_file(self.path, line, &format!("route.semantic: {fault}"));
+    }
+
     /// Refuses `per_item` where nothing is ranked item by item.
     fn refuse_per_item(&mut self, route: &Route) {
         let Some(line) = self.entry("per_item").filter(|_| route.per_item).map(|entry| entry.line) else {
@@ -239,6 +279,7 @@ impl TableReader<'_> {
         let mask = self.take("mask", masks);
         let batch = self.batch();
         let per_item = self.take("per_item", BOOL.parse);
+        let semantic = self.semantic();
         let good_ends = self.take("good_ends", words);
         let usage = self.take("usage", |value| {
             one_of(value, &[("as-asked", UsageSetting::AsAsked), ("ask", UsageSetting::Ask)])
@@ -282,6 +323,7 @@ impl TableReader<'_> {
         route.mask = mask.unwrap_or_default();
         route.batch = batch;
         route.per_item = per_item.unwrap_or(route.per_item);
+        route.semantic = semantic;
         route.good_ends = good_ends.unwrap_or_default();
         route.usage = usage.unwrap_or(route.usage);
         route.usage_on_hit = usage_on_hit.unwrap_or(route.usage_on_hit);
@@ -295,6 +337,7 @@ impl TableReader<'_> {
         route.settle = settle;
         self.refuse_beside_batch(&route);
         self.refuse_per_item(&route);
+        self.refuse_semantic(&route);
         Some(route)
     }
 }

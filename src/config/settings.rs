@@ -63,7 +63,7 @@ const fn setting(key: &'static str, about: &'static str) -> Setting {
 
 /// Every setting but the routes.
 #[rustfmt::skip] // One setting a paragraph reads like a table.
-pub(super) static SETTINGS: [Setting; 86] = [
+pub(super) static SETTINGS: [Setting; 99] = [
     setting("listen", "Where clients connect: HOST:PORT, or unix:PATH.")
         .env("LISTEN").flag("--listen").default("127.0.0.1:8080").restart(),
     setting("listen_mode", "Who may connect to such a file: its mode.")
@@ -217,6 +217,32 @@ pub(super) static SETTINGS: [Setting; 86] = [
         .default("8MiB"),
     setting("coalesce.replica_wait", "How long a request waits for another replica's answer before it asks the upstream itself.")
         .default("10s"),
+    setting("semantic.mode", "Answers to questions in other words: \"off\", measured (\"shadow\"), or measured and served (\"serve\").")
+        .env("CACHE_SEMANTIC_MODE").default("off"),
+    setting("semantic.max_false_hits", "How many of the hits by meaning may be wrong, at 95 % confidence; above 0, at most 20%.")
+        .env("CACHE_SEMANTIC_MAX_FALSE_HITS").default("1%"),
+    setting("semantic.embeddings", "Where vectors come from: an endpoint compatible with OpenAI's /v1/embeddings; with semantic.model.")
+        .env("CACHE_SEMANTIC_EMBEDDINGS").restart(),
+    setting("semantic.model", "What that endpoint calls its model.")
+        .env("CACHE_SEMANTIC_MODEL").restart(),
+    setting("semantic.api_key_file", "A file with the bearer token for that endpoint, read at each call.")
+        .env("CACHE_SEMANTIC_API_KEY_FILE").restart(),
+    setting("semantic.model_dir", "In place of an endpoint: a folder with a BERT-type model, which runs in this process.")
+        .env("CACHE_SEMANTIC_MODEL_DIR").restart(),
+    setting("semantic.audit", "How many of the hits by meaning the service is asked about all the same; at least 2.5%.")
+        .default("5%"),
+    setting("semantic.max_entries", "The most vectors in memory; each takes 2 bytes a dimension.")
+        .default("100000").restart(),
+    setting("semantic.timeout", "How long a request waits for its vector; at most 5s.")
+        .default("100ms"),
+    setting("semantic.judge", "Says whether two answers are the same: an endpoint compatible with OpenAI's /v1/chat/completions; with semantic.judge_model.")
+        .env("CACHE_SEMANTIC_JUDGE").restart(),
+    setting("semantic.judge_model", "What that endpoint calls its model.")
+        .env("CACHE_SEMANTIC_JUDGE_MODEL").restart(),
+    setting("semantic.judge_api_key_file", "A file with the bearer token for the judge, read at each call.")
+        .env("CACHE_SEMANTIC_JUDGE_API_KEY_FILE").restart(),
+    setting("semantic.state", "A file that keeps labels and vectors for the next process, where there is no Redis.")
+        .env("CACHE_SEMANTIC_STATE").restart(),
     setting("insight.memory", "The memory for finding out why requests do not hit; 0 for none.")
         .default("16MiB").restart(),
     setting("otel.endpoint", "The collector that gets traces, by OTLP over HTTP; without it, no traces are sent.")
@@ -239,7 +265,7 @@ const fn route_key(key: &'static str, about: &'static str) -> TableKey {
 }
 
 /// Every key of a `[[route]]` table.
-pub(super) static ROUTE_KEYS: [TableKey; 42] = [
+pub(super) static ROUTE_KEYS: [TableKey; 44] = [
     route_key("name", "Its name, part of the key and of the logs; its match where there is none."),
     route_key(
         "match",
@@ -321,6 +347,11 @@ pub(super) static ROUTE_KEYS: [TableKey; 42] = [
         "per_item",
         "Whether each document that is ranked has an entry: for models that score it by itself.",
     ),
+    route_key(
+        "semantic",
+        "Whether questions in other words may share an answer, as [semantic] says; for the kind query.",
+    ),
+    route_key("semantic_max_temperature", "Requests with a higher temperature take no part in that; 0 to 2."),
     route_key("good_ends", "Further finish and stop reasons that end an answer well."),
     route_key(
         "usage",

@@ -1,6 +1,6 @@
 //! Values as they were written, and the formats that several settings share.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{fmt, num::NonZeroUsize, time::Duration};
 
 use super::{
     quote::quote,
@@ -168,18 +168,65 @@ pub(super) const WORKERS: Format<Option<NonZeroUsize>> = Format {
 };
 
 /// A share, from 0 to 1.
-pub(super) const SHARE: Format<f64> = Format {
-    parse: |value| {
-        let how = "a number from 0 to 1, as in 0.01";
-        let text = match value {
-            Value::Fraction(text) => text.clone(),
-            other => other.number(how)?,
+pub(super) const SHARE: Format<f64> =
+    Format { parse: |value| decimal(value, 1.0, "a number from 0 to 1, as in 0.01"), show: f64::to_string };
+
+/// A number from 0 to `most`; `how` says so.
+pub(super) fn decimal(value: &Value, most: f64, how: &str) -> Result<f64, String> {
+    let text = match value {
+        Value::Fraction(text) => text.clone(),
+        other => other.number(how)?,
+    };
+    let number = text.parse().ok().filter(|number| (0.0..=most).contains(number));
+    number.ok_or_else(|| format!("{} is not {how}", quote(&text)))
+}
+
+/// A percentage, in hundredths of a percent: what is shown is what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Percent(u32);
+
+impl Percent {
+    pub(super) const ZERO: Self = Self(0);
+
+    pub(super) const fn whole(percent: u32) -> Self {
+        Self(percent * 100)
+    }
+
+    pub(super) const fn hundredths(hundredths: u32) -> Self {
+        Self(hundredths)
+    }
+
+    /// Parses a number with two decimals at most, and a percent sign.
+    ///
+    /// # Errors
+    /// A text for the operator.
+    pub(super) fn parse(value: &Value) -> Result<Self, String> {
+        let takes = "a percentage, as in \"1%\"";
+        let text = value.text(takes)?;
+        let no_percent = || format!("{} is not {takes} or \"2.5%\"", quote(text));
+        let number = text.strip_suffix('%').ok_or_else(no_percent)?.trim_end();
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+        let is_plain = |digits: &str, most| {
+            (1..=most).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
         };
-        let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-        share.ok_or_else(|| format!("{} is not {how}", quote(&text)))
-    },
-    show: f64::to_string,
-};
+        if !is_plain(whole, 4) || !is_plain(decimals, 2) {
+            return Err(no_percent());
+        }
+        let hundredths = format!("{whole}{decimals:0<2}").parse();
+        hundredths.map(Self).map_err(|_| no_percent())
+    }
+
+    /// Between 0 and 1, for what is at most 100 %.
+    pub(super) fn share(self) -> f64 {
+        f64::from(self.0) / 10_000.0
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", f64::from(self.0) / 100.0)
+    }
+}
 
 pub(super) const BOOL: Format<bool> = Format {
     parse: |value| match value {
@@ -284,6 +331,32 @@ mod tests {
             ("plain", "plain"),
         ] {
             assert_eq!(mask(url), masked);
+        }
+    }
+
+    #[test]
+    fn percentages_are_shown_as_they_are_written() {
+        for (text, shown, share) in [
+            ("1%", "1%", 0.01),
+            ("0.5%", "0.5%", 0.005),
+            ("2.50 %", "2.5%", 0.025),
+            ("0.07%", "0.07%", 0.000_7),
+            ("100%", "100%", 1.0),
+            ("00.1%", "0.1%", 0.001),
+            ("0%", "0%", 0.0),
+        ] {
+            let percent = Percent::parse(&Value::Text(text.to_owned())).expect(text);
+            assert_eq!((percent.to_string(), percent.share()), (shown.to_owned(), share), "{text}");
+        }
+        let wrong = [
+            "", "1", "%", "-1%", "+1%", "1e1%", "0.001%", ".5%", "1.%", "1,5%", "nan%", "1%%", "99999%", "٣%",
+        ];
+        for text in wrong {
+            let message = Percent::parse(&Value::Text(text.to_owned())).expect_err(text);
+            assert!(message.contains("a percentage, as in \"1%\""), "{text}: {message}");
+        }
+        for value in [Value::Integer(1), Value::Fraction("0.01".to_owned()), Value::Bool(true)] {
+            assert!(Percent::parse(&value).expect_err("no text").starts_with("takes a percentage"));
         }
     }
 

@@ -8,6 +8,7 @@ mod jwks;
 mod pages;
 mod prices;
 mod routes;
+mod semantic;
 mod sources;
 mod values;
 

@@ -62,6 +62,7 @@ fn the_table_of_a_route_has_every_key_with_an_example_that_loads() {
             "settle" | "settle_until" => "invalidates = [\"query\"]\n",
             "batch" => "batch_answer = \"/outputs\"\n",
             "batch_answer" => "batch = \"/inputs\"\n",
+            "semantic_max_temperature" => "semantic = true\n",
             _ => "",
         };
         let loaded = loaded(&format!("[[route]]\n{table}{also}{example}\n"));
