@@ -112,6 +112,21 @@ pub(crate) struct ClassifyContext {
     pub(crate) identities: Arc<Identities>,
 }
 
+impl ClassifyContext {
+    /// The key of what has this digest: in the epoch, and under a name that the store cannot read.
+    pub(crate) fn key(&self, kind: Kind, digest: blake3::Hash) -> Key {
+        let key = Key::new(self.namespace, kind, digest);
+        let key = match &self.epoch {
+            Some(epoch) => key.in_epoch(epoch),
+            None => key,
+        };
+        match &self.encryption {
+            Some(encryption) => key.with_hidden_name(encryption),
+            None => key,
+        }
+    }
+}
+
 /// Reads a request that a route covers by its method and path, and by its conditions. `head` was read from `parts`, which
 /// are without the connection's headers.
 ///
@@ -362,17 +377,9 @@ impl<'a> Classifier<'a> {
     }
 
     fn key(&self, dialect: Dialect, body: BodyDigest, caller: Option<&Caller>) -> Key {
-        let ClassifyContext { namespace, epoch, encryption, host_counts, .. } = self.classify_context;
-        let digest = self.head.key_digest(self.parts, *host_counts, (dialect, body), caller);
-        let key = Key::new(*namespace, self.head.route.kind, digest);
-        let key = match epoch {
-            Some(epoch) => key.in_epoch(epoch),
-            None => key,
-        };
-        match encryption {
-            Some(encryption) => key.with_hidden_name(encryption),
-            None => key,
-        }
+        let host_counts = self.classify_context.host_counts;
+        let digest = self.head.key_digest(self.parts, host_counts, (dialect, body), caller);
+        self.classify_context.key(self.head.route.kind, digest)
     }
 }
 

@@ -202,6 +202,20 @@ impl Store {
         }
     }
 
+    /// As [`Self::put`], for what nobody waits for and nobody misses: over Redis, a task of its own stores it.
+    pub(crate) fn put_later(&self, key: Key, entry: Arc<Entry>, life: Duration) {
+        match self {
+            Self::Memory(store) => store.put(&key, &entry, life),
+            Self::Redis(store) => {
+                let store = Arc::clone(store);
+                tokio::spawn(async move {
+                    // Redis says itself that it is out of reach.
+                    let _ = store.put(&key, &entry, life).await;
+                });
+            }
+        }
+    }
+
     /// Stores `entry` for `life` under `key`. If another entry is there, `place` decides: instead of it,
     /// beside it, or nowhere. Returns where the entry is.
     ///

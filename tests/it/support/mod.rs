@@ -18,6 +18,7 @@ pub(crate) mod script;
 pub(crate) mod sentinel;
 pub(crate) mod sidecache;
 pub(crate) mod terminal;
+pub(crate) mod tiny_bert;
 pub(crate) mod upstream;
 pub(crate) mod wall_clock;
 
