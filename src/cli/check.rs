@@ -12,10 +12,14 @@ use crate::{
         price::{Price, Prices},
         route::{Route, Scope},
     },
-    config::{ConfigError, Errors, JwksSource, Loaded, RedisTopology, RedisUrl, UpstreamConfig},
+    config::{
+        ConfigError, EmbeddingSource, Errors, JwksSource, Loaded, RedisTopology, RedisUrl, SemanticConfig,
+        UpstreamConfig,
+    },
     proxy::{
         body::RequestBody,
         jwks,
+        semantic::embedder,
         upstream::{Repeat, Upstream, hop::Hop},
     },
     store::{OpenError, Store},
@@ -57,6 +61,13 @@ pub(super) async fn run(loaded: &Loaded, strict: bool) -> Exit {
     }
     warnings.extend(clock_warning(&store).await);
     warnings.extend(no_keys(loaded).await);
+    if let Some(config) = &loaded.config.semantic {
+        warnings.extend(semantic_warnings(config, &loaded.config.routes));
+        match embedder::try_once(config).await {
+            Ok(embedded) => warnings.extend(embedded.err()),
+            Err(error) => return Exit::failure(error),
+        }
+    }
     for warning in &warnings {
         let level = if strict { "error" } else { "warning" };
         exit.stderr += &format!("{level}: {warning}\n");
@@ -88,7 +99,9 @@ fn settings_and_routes(loaded: &Loaded) -> String {
         let named = if route.name == pattern { String::new() } else { format!("{}:  ", route.name) };
         let when: String =
             route.when.iter().map(|condition| format!("  when {}", condition.as_str())).collect();
-        text += &format!("  {named}{pattern}{when}  {}  {cached}  ({})\n", route.kind, route.origin());
+        let semantic = if route.semantic.is_some() { "  semantic" } else { "" };
+        text +=
+            &format!("  {named}{pattern}{when}  {}  {cached}{semantic}  ({})\n", route.kind, route.origin());
     }
     text + &prices(&loaded.config.prices)
 }
@@ -159,6 +172,22 @@ async fn no_keys(loaded: &Loaded) -> Vec<String> {
     };
     let failed = jwks::try_once(config).await.err().map(|error| error.to_string());
     idle.into_iter().chain(exposed).chain(failed).collect()
+}
+
+/// Warnings about hits by meaning, before the embedder is tried.
+fn semantic_warnings(config: &SemanticConfig, routes: &[Route]) -> Vec<String> {
+    let idle = (!routes.iter().any(|route| route.semantic.is_some()))
+        .then(|| "[semantic] has no effect: no route has semantic = true".to_owned());
+    let embeddings = match &config.embeddings {
+        EmbeddingSource::Endpoint(endpoint) => Some(("semantic.embeddings", endpoint)),
+        EmbeddingSource::Local(_) => None,
+    };
+    let endpoints =
+        embeddings.into_iter().chain(config.judge.as_ref().map(|judge| ("semantic.judge", judge)));
+    let exposed = endpoints
+        .filter(|(_, endpoint)| endpoint.shows_its_key())
+        .map(|(setting, _)| format!("{setting} is without TLS: whoever is on the way can read its token"));
+    idle.into_iter().chain(exposed).collect()
 }
 
 /// Asks the upstream for `/`. Any answer will do.

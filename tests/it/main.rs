@@ -20,5 +20,6 @@ mod operations;
 mod repository;
 mod resilience;
 mod security;
+mod semantic;
 mod services;
 mod store;

@@ -1,0 +1,4 @@
+//! The promise: a question in other words is answered from the store only where labels have shown that this is right often
+//! enough, never across a guard, a partition or an invalidation, and no miss waits for it.
+
+mod settings;
