@@ -12,11 +12,13 @@ mod whole;
 use crate::{
     dialect::{
         answer::{Answer, JudgeOptions, StreamEnd},
+        answer_text::{has_more_than_text, text_of_parts},
         api::{Api, has, has_text, is_filled, text_of},
         choices::{self, Choice, Choices},
         ends,
         failure::{self, says_something},
         openai,
+        question::{self, NoQuestion},
         usage::read_usage,
     },
     http::sse,
@@ -34,6 +36,16 @@ impl Api for OpenAiChat {
 
     fn text(&self) -> &'static [&'static str] {
         &["/messages/*/content", "/messages/*/content/*/text"]
+    }
+
+    fn question(&self, body: &Json<'_>) -> Result<String, NoQuestion> {
+        question::CHAT.last_text(body)
+    }
+
+    fn answer_text(&self, answer: &Json<'_>) -> Option<String> {
+        let [choice] = answer.get("choices")?.items() else { return None };
+        let message = choice.get("message").filter(|message| !has_more_than_text(message))?;
+        text_of_parts(message.get("content")?, &["text"], &["thinking"])
     }
 
     fn sets_limit(&self, body: &Json<'_>) -> bool {
