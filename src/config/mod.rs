@@ -56,8 +56,8 @@ pub(crate) use jwks::{JwksConfig, JwksSource};
 pub use listen::ListenAddress;
 pub use load::{Loaded, load};
 pub use origin::Source;
-pub(crate) use semantic::{EmbeddingSource, ModelEndpoint, SemanticConfig, SemanticMode};
 pub use redis_url::{RedisTopology, RedisUrl};
+pub(crate) use semantic::{EmbeddingSource, ModelEndpoint, SemanticConfig, SemanticMode};
 pub use settings_reader::EffectiveSetting;
 
 pub(crate) use load::{changed, restart_only};

@@ -50,7 +50,8 @@ pub(super) fn text_of_parts(content: &Json<'_>, texts: &[&str], thoughts: &[&str
 pub(super) fn has_more_than_text(message: &Json<'_>) -> bool {
     let is_filled_list = |name| is_filled(message.get(name));
     let has = |name| message.get(name).is_some_and(|value| !value.is_null());
-    ["tool_calls", "images"].into_iter().any(is_filled_list) || ["function_call", "audio"].into_iter().any(has)
+    ["tool_calls", "images"].into_iter().any(is_filled_list)
+        || ["function_call", "audio"].into_iter().any(has)
 }
 
 /// The words of a stream of a RAG service, in their order.
@@ -67,4 +68,142 @@ fn streamed_text(events: &[Event]) -> Option<String> {
         }
     }
     Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::{Ask, Form, Rendered, serve};
+
+    /// Answers of each API that say `Yes, it is.` and nothing else.
+    const ANSWERS: [(Dialect, &str); 13] = [
+        (
+            Dialect::OpenAiChat,
+            r#"{"id":"i","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Yes, it is."},"finish_reason":"stop"}]}"#,
+        ),
+        (
+            Dialect::OpenAiCompletions,
+            r#"{"id":"i","object":"text_completion","created":1,"model":"m","choices":[{"index":0,"text":"Yes, it is.","finish_reason":"stop"}]}"#,
+        ),
+        (
+            Dialect::OpenAiResponses,
+            r#"{"id":"r","object":"response","status":"completed","model":"m","output":[{"type":"reasoning","id":"a","summary":[]},{"type":"message","id":"b","status":"completed","role":"assistant","content":[{"type":"output_text","text":"Yes, it is.","annotations":[]}]}]}"#,
+        ),
+        (
+            Dialect::Anthropic,
+            r#"{"id":"i","type":"message","role":"assistant","model":"m","content":[{"type":"thinking","thinking":"Hm.","signature":"s"},{"type":"text","text":"Yes, it is."}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":2}}"#,
+        ),
+        (
+            Dialect::Anthropic,
+            r#"{"id":"i","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"Yes, "},{"type":"text","text":"it is."}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":2}}"#,
+        ),
+        (
+            Dialect::Gemini,
+            r#"{"candidates":[{"content":{"parts":[{"text":"Hm.","thought":true},{"text":"Yes, it is."}],"role":"model"},"finishReason":"STOP"}]}"#,
+        ),
+        (
+            Dialect::Gemini,
+            r#"[{"candidates":[{"content":{"parts":[{"text":"Yes, it "}],"role":"model"}}]},{"candidates":[{"content":{"parts":[{"text":"is."}],"role":"model"},"finishReason":"STOP"}]}]"#,
+        ),
+        (
+            Dialect::CohereChat,
+            r#"{"id":"i","finish_reason":"COMPLETE","message":{"role":"assistant","content":[{"type":"text","text":"Yes, it is."}]}}"#,
+        ),
+        (
+            Dialect::OllamaChat,
+            r#"{"model":"m","created_at":"t","message":{"role":"assistant","content":"Yes, it is."},"done_reason":"stop","done":true}"#,
+        ),
+        (
+            Dialect::OllamaGenerate,
+            r#"{"model":"m","created_at":"t","response":"Yes, it is.","done_reason":"stop","done":true}"#,
+        ),
+        (Dialect::Rag, r#"{"answer":"Yes, it is.","sources":[{"text":"a source"}],"model":"m"}"#),
+        (Dialect::Rag, r#"{"data":{"answer":"Yes, it is."}}"#),
+        (Dialect::Rag, r#"{"response":"Yes, it is.","status":"ok"}"#),
+    ];
+
+    fn framing_of(media: &str) -> Framing {
+        if media.contains("event-stream") { Framing::Events } else { Framing::Lines }
+    }
+
+    #[test]
+    fn a_document_and_its_stream_have_one_text() {
+        for (dialect, body) in ANSWERS {
+            let body = Bytes::from(body);
+            let text = |framing, body: &Bytes| dialect.answer_text(framing, body);
+            assert_eq!(text(Framing::Whole, &body).as_deref(), Some("Yes, it is."), "{dialect:?} {body:?}");
+            let ask = Ask { form: Form::EVENTS, upstream_form: Form::EVENTS, ..Ask::default() };
+            if let Some(Rendered::Converted(media, stream)) = serve(dialect, 0, Framing::Whole, &body, &ask) {
+                assert_eq!(
+                    text(framing_of(media), &stream).as_deref(),
+                    Some("Yes, it is."),
+                    "{dialect:?} {stream:?}"
+                );
+            } else {
+                assert!(matches!(dialect, Dialect::Rag), "{dialect:?} has streams");
+            }
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_rag_services_stream_are_its_text() {
+        for stream in [
+            "data: {\"type\":\"sources\",\"sources\":[{\"text\":\"s\"}]}\n\ndata: {\"token\":\"Yes, \"}\n\ndata: {\"token\":\"it is.\"}\n\ndata: [DONE]\n\n",
+            "event: status\ndata: {\"message\":\"searching\"}\n\nevent: token\ndata: {\"content\":\"Yes, it is.\"}\n\nevent: done\ndata: {}\n\n",
+            "data: {\"choices\":[{\"delta\":{\"content\":\"Yes, it is.\"}}]}\n\ndata: [DONE]\n\n",
+        ] {
+            let text = Dialect::Rag.answer_text(Framing::Events, &Bytes::from(stream));
+            assert_eq!(text.as_deref(), Some("Yes, it is."), "{stream}");
+        }
+        let calls = "data: {\"token\":\"a\"}\n\ndata: {\"tool_calls\":[{\"id\":\"1\"}]}\n\ndata: [DONE]\n\n";
+        assert_eq!(Dialect::Rag.answer_text(Framing::Events, &Bytes::from(calls)), None);
+    }
+
+    #[test]
+    fn an_answer_that_is_more_than_a_text_takes_no_part() {
+        for (dialect, body) in [
+            (Dialect::OpenAiChat, r#"{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}]}"#),
+            (Dialect::OpenAiChat, r#"{"choices":[{"message":{"content":"a","tool_calls":[{"id":"1"}]}}]}"#),
+            (
+                Dialect::OpenAiChat,
+                r#"{"choices":[{"message":{"content":"a","function_call":{"name":"f"}}}]}"#,
+            ),
+            (Dialect::OpenAiChat, r#"{"choices":[{"message":{"content":null,"audio":{"id":"a"}}}]}"#),
+            (Dialect::OpenAiChat, r#"{"choices":[{"message":{"content":"a","images":[{"url":"u"}]}}]}"#),
+            (Dialect::OpenAiChat, r#"{"choices":[{"message":{"content":"  "}}]}"#),
+            (Dialect::OpenAiChat, r#"{"choices":[]}"#),
+            (Dialect::OpenAiCompletions, r#"{"choices":[{"text":"a"},{"text":"b"}]}"#),
+            (
+                Dialect::OpenAiResponses,
+                r#"{"output":[{"type":"function_call","arguments":"{}"},{"type":"message","content":[{"type":"output_text","text":"a"}]}]}"#,
+            ),
+            (Dialect::OpenAiResponses, r#"{"output":[{"type":"image_generation_call","result":"x"}]}"#),
+            (
+                Dialect::OpenAiResponses,
+                r#"{"output":[{"type":"message","content":[{"type":"refusal","refusal":"a"}]}]}"#,
+            ),
+            (Dialect::Anthropic, r#"{"content":[{"type":"text","text":"a"},{"type":"tool_use","id":"1"}]}"#),
+            (
+                Dialect::Gemini,
+                r#"{"candidates":[{"content":{"parts":[{"text":"a"},{"inlineData":{"data":"x"}}]}}]}"#,
+            ),
+            (Dialect::Gemini, r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"}}]}}]}"#),
+            (
+                Dialect::Gemini,
+                r#"{"candidates":[{"content":{"parts":[{"text":"a"}]}},{"content":{"parts":[{"text":"b"}]}}]}"#,
+            ),
+            (
+                Dialect::CohereChat,
+                r#"{"message":{"content":[{"type":"text","text":"a"}],"tool_calls":[{"id":"1"}]}}"#,
+            ),
+            (Dialect::OllamaChat, r#"{"message":{"content":"a","tool_calls":[{"function":{}}]}}"#),
+            (Dialect::Rag, r#"{"answer":"a","tool_calls":[{"id":"1"}]}"#),
+            (Dialect::Rag, r#"{"sources":[{"text":"a"}]}"#),
+            (Dialect::Json, r#"{"answer":"a"}"#),
+            (Dialect::OpenAiSearch, r#"{"data":[{"content":[{"type":"text","text":"a"}]}]}"#),
+            (Dialect::OpenAiChat, "no JSON"),
+        ] {
+            assert_eq!(dialect.answer_text(Framing::Whole, &Bytes::from(body)), None, "{dialect:?} {body}");
+        }
+    }
 }

@@ -314,7 +314,11 @@ pub(super) fn add_words(json: &Json<'_>, text: &mut String) {
 
 /// The text of a whole answer: what is under the names of answers, at its top or in an envelope.
 pub(super) fn answer_text(json: &Json<'_>) -> Option<String> {
-    let within = json.members().iter().filter(|member| is_one_of(&member.name, &ENVELOPES)).map(|member| &member.value);
+    let within = json
+        .members()
+        .iter()
+        .filter(|member| is_one_of(&member.name, &ENVELOPES))
+        .map(|member| &member.value);
     let objects = std::iter::once(json).chain(within);
     let texts: Vec<_> = objects.flat_map(texts_of).filter_map(Json::as_str).collect();
     (!texts.is_empty()).then(|| texts.join("\n"))

@@ -24,19 +24,54 @@ pub(crate) enum NoQuestion {
 
 /// Members that hold images, sounds and files, in lower case and without `_` and `-`.
 const MEDIA: [&str; 22] = [
-    "images", "image", "imageurl", "inputimage", "inputaudio", "inputfile", "audio", "audios", "video", "videos", "videourl",
-    "file", "files", "fileid", "fileids", "fileurl", "filedata", "inlinedata", "attachments", "attachment", "media", "imagefile",
+    "images",
+    "image",
+    "imageurl",
+    "inputimage",
+    "inputaudio",
+    "inputfile",
+    "audio",
+    "audios",
+    "video",
+    "videos",
+    "videourl",
+    "file",
+    "files",
+    "fileid",
+    "fileids",
+    "fileurl",
+    "filedata",
+    "inlinedata",
+    "attachments",
+    "attachment",
+    "media",
+    "imagefile",
 ];
 
 /// Members that hold what tools were asked and what they said, written in the same way.
 const TOOLS: [&str; 9] = [
-    "toolcalls", "toolcallid", "toolresults", "toolresult", "tooloutputs", "functioncall", "functionresponse", "executablecode",
+    "toolcalls",
+    "toolcallid",
+    "toolresults",
+    "toolresult",
+    "tooloutputs",
+    "functioncall",
+    "functionresponse",
+    "executablecode",
     "codeexecutionresult",
 ];
 
 /// Members that describe what tools and answers look like. Words in them are names of members of these.
 const SCHEMAS: [&str; 10] = [
-    "tools", "functions", "toolchoice", "toolconfig", "responseformat", "format", "generationconfig", "text", "jsonschema",
+    "tools",
+    "functions",
+    "toolchoice",
+    "toolconfig",
+    "responseformat",
+    "format",
+    "generationconfig",
+    "text",
+    "jsonschema",
     "metadata",
 ];
 
@@ -151,7 +186,8 @@ fn refuse_more_than_text(json: &Json<'_>) -> Result<(), NoQuestion> {
     match json {
         Json::Array(items) => items.iter().try_for_each(refuse_more_than_text),
         Json::Object(members) => members.iter().try_for_each(|member| {
-            let is_tools = member.name == "role" && matches!(member.value.as_str(), Some("tool" | "function"));
+            let is_tools =
+                member.name == "role" && matches!(member.value.as_str(), Some("tool" | "function"));
             if is_tools || (is_one_of(&member.name, &TOOLS) && is_filled(Some(&member.value))) {
                 Err(NoQuestion::ToolResults)
             } else if is_one_of(&member.name, &MEDIA) && is_filled(Some(&member.value)) {
@@ -180,7 +216,8 @@ impl Dialect {
         let own = self.api().question(body);
         match (by_route, own) {
             (Some(pointers), Ok(_) | Err(NoQuestion::NoText)) => {
-                let mut ways: Vec<_> = pointers.iter().flat_map(|pointer| pointer.ways_to_texts(body)).collect();
+                let mut ways: Vec<_> =
+                    pointers.iter().flat_map(|pointer| pointer.ways_to_texts(body)).collect();
                 ways.dedup();
                 match (ways.pop(), ways.is_empty()) {
                     (Some(only), true) => Ok(only),

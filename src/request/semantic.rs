@@ -69,7 +69,9 @@ impl Asked<'_> {
     fn key(&self) -> Result<&Key, Ineligible> {
         let CacheRequest { key, bypass, batch, range, conditions, ask, .. } = self.cache_request;
         let is_whole = range.is_none() && *conditions == Conditions::default();
-        let is_plain = self.route.mode == Mode::Ttl && self.route.kind == Kind::Query && self.parts.method != Method::HEAD;
+        let is_plain = self.route.mode == Mode::Ttl
+            && self.route.kind == Kind::Query
+            && self.parts.method != Method::HEAD;
         match key {
             Some(_) if ask.choices > 1 => Err(Ineligible::SeveralAnswers),
             Some(key) if bypass.is_none() && batch.is_none() && is_whole && is_plain => Ok(key),
@@ -86,7 +88,11 @@ impl Asked<'_> {
             log_questions: false,
         };
         let names_one = !conversations.is_empty() || !own_ids.is_empty() || *is_turn;
-        if names_one || body_context.names_conversation(json) { Err(Ineligible::Conversation) } else { Ok(()) }
+        if names_one || body_context.names_conversation(json) {
+            Err(Ineligible::Conversation)
+        } else {
+            Ok(())
+        }
     }
 
     /// The key of this request with the body `json`.
@@ -105,7 +111,9 @@ impl Asked<'_> {
         let digest = match (&self.cache_request.credentials, self.peer.to_canonical()) {
             (Some(credentials), _) => blake3::hash(credentials.as_bytes()),
             (None, IpAddr::V4(address)) => blake3::hash(&address.octets()),
-            (None, IpAddr::V6(address)) => blake3::hash(&address.segments()[..4].iter().flat_map(|part| part.to_be_bytes()).collect::<Vec<_>>()),
+            (None, IpAddr::V6(address)) => blake3::hash(
+                &address.segments()[..4].iter().flat_map(|part| part.to_be_bytes()).collect::<Vec<_>>(),
+            ),
         };
         CallerId(u64::from_le_bytes(*digest.as_bytes().first_chunk().unwrap_or(&[0; 8])))
     }

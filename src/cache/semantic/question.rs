@@ -113,7 +113,8 @@ fn tokens(text: &str) -> usize {
             continue;
         }
         let is_word = letter.is_alphanumeric();
-        let stands_alone = matches!(letter, '\u{0e00}'..='\u{0eff}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}');
+        let stands_alone =
+            matches!(letter, '\u{0e00}'..='\u{0eff}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}');
         if stands_alone || run.1 == 0 || run.0 != is_word || run.1 == TOKEN_LETTERS {
             count += 1;
             run = (is_word, 0);

@@ -13,7 +13,8 @@ const CONTENTS: Messages =
 pub(super) fn question(body: &Json<'_>) -> Result<String, NoQuestion> {
     refuse_kept(body, &["cachedContent", "cached_content"])?;
     let modalities = super::setting(body, ["responseModalities", "response_modalities"]);
-    let is_text = |modality: &Json<'_>| modality.as_str().is_some_and(|name| name.eq_ignore_ascii_case("text"));
+    let is_text =
+        |modality: &Json<'_>| modality.as_str().is_some_and(|name| name.eq_ignore_ascii_case("text"));
     if !modalities.map_or(&[][..], Json::items).iter().all(is_text) {
         return Err(NoQuestion::Media);
     }

@@ -14,7 +14,11 @@ use crate::{
 ///
 /// # Errors
 /// Why the request takes no part.
-pub(crate) fn question(context: &RequestContext, parts: &Parts, body: &Bytes) -> Result<Question, Ineligible> {
+pub(crate) fn question(
+    context: &RequestContext,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Question, Ineligible> {
     let RequestContext { route, cache_request, exchange } = context;
     let classify_context = &exchange.live.classify_context;
     let peer = exchange.caller.peer.address;

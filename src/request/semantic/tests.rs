@@ -17,9 +17,8 @@ use crate::{
 };
 
 fn classify_context(epoch: Option<&str>, encrypted: bool) -> ClassifyContext {
-    let encryption = encrypted.then(|| {
-        Arc::new(Encryption::new(&EncryptionKey::parse(&"1".repeat(64)).expect("a key"), None))
-    });
+    let encryption = encrypted
+        .then(|| Arc::new(Encryption::new(&EncryptionKey::parse(&"1".repeat(64)).expect("a key"), None)));
     ClassifyContext {
         namespace: "ns".into(),
         epoch: epoch.map(str::to_owned),
@@ -78,8 +77,15 @@ impl<'a> Sent<'a> {
         let parts = self.parts();
         let (route, cache_request) = self.classified(&parts);
         let body = self.body.as_bytes();
-        Asked { route: &route, cache_request: &cache_request, classify_context: &self.context, parts: &parts, body, peer }
-            .question()
+        Asked {
+            route: &route,
+            cache_request: &cache_request,
+            classify_context: &self.context,
+            parts: &parts,
+            body,
+            peer,
+        }
+        .question()
     }
 
     fn key(&self) -> String {
@@ -93,16 +99,34 @@ const APIS: [(Dialect, &str, &[(&str, &str)]); 13] = [
     (
         Dialect::OpenAiChat,
         r#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":"e"},{"role":"assistant","content":"a"},{"role":"user","content":"Q"}],"temperature":0.5,"stream":false}"#,
-        &[(r#""model":"m""#, r#""model":"n""#), (r#""content":"s""#, r#""content":"t""#), (r#""content":"e""#, r#""content":"f""#), ("0.5", "0.6"), (r#""stream":false"#, r#""tools":[{"type":"function"}]"#)],
+        &[
+            (r#""model":"m""#, r#""model":"n""#),
+            (r#""content":"s""#, r#""content":"t""#),
+            (r#""content":"e""#, r#""content":"f""#),
+            ("0.5", "0.6"),
+            (r#""stream":false"#, r#""tools":[{"type":"function"}]"#),
+        ],
     ),
     (
         Dialect::OpenAiChat,
         r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"Q"}],"name":"x"}]}"#,
         &[(r#""name":"x""#, r#""name":"y""#), (r#""model":"m""#, r#""model":"m","seed":1"#)],
     ),
-    (Dialect::OpenAiCompletions, r#"{"model":"m","prompt":"Q","max_tokens":5}"#, &[("5", "6"), (r#""m""#, r#""n""#)]),
-    (Dialect::OpenAiCompletions, r#"{"model":"m","prompt":["Q"],"max_tokens":5}"#, &[("5", "6"), (r#""m""#, r#""n""#)]),
-    (Dialect::OpenAiResponses, r#"{"model":"m","input":"Q","instructions":"i","store":false}"#, &[(r#""i""#, r#""j""#), ("false", "true")]),
+    (
+        Dialect::OpenAiCompletions,
+        r#"{"model":"m","prompt":"Q","max_tokens":5}"#,
+        &[("5", "6"), (r#""m""#, r#""n""#)],
+    ),
+    (
+        Dialect::OpenAiCompletions,
+        r#"{"model":"m","prompt":["Q"],"max_tokens":5}"#,
+        &[("5", "6"), (r#""m""#, r#""n""#)],
+    ),
+    (
+        Dialect::OpenAiResponses,
+        r#"{"model":"m","input":"Q","instructions":"i","store":false}"#,
+        &[(r#""i""#, r#""j""#), ("false", "true")],
+    ),
     (
         Dialect::OpenAiResponses,
         r#"{"model":"m","input":[{"role":"developer","content":"d"},{"type":"reasoning","summary":[]},{"role":"user","content":[{"type":"input_text","text":"Q"}]}],"text":{"format":{"type":"text"}}}"#,
@@ -124,9 +148,21 @@ const APIS: [(Dialect, &str, &[(&str, &str)]); 13] = [
         r#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"Q"}]}],"documents":["d"]}"#,
         &[(r#""s""#, r#""t""#), (r#""d""#, r#""e""#)],
     ),
-    (Dialect::OllamaChat, r#"{"model":"m","messages":[{"role":"user","content":"Q"}],"options":{"temperature":0.5}}"#, &[("0.5", "0.6"), (r#""m""#, r#""n""#)]),
-    (Dialect::OllamaGenerate, r#"{"model":"m","prompt":"Q","system":"s","images":[]}"#, &[(r#""s""#, r#""t""#)]),
-    (Dialect::Rag, r#"{"query":"Q","top_k":5,"history":[{"role":"user","content":"e"}]}"#, &[("5", "6"), (r#""e""#, r#""f""#)]),
+    (
+        Dialect::OllamaChat,
+        r#"{"model":"m","messages":[{"role":"user","content":"Q"}],"options":{"temperature":0.5}}"#,
+        &[("0.5", "0.6"), (r#""m""#, r#""n""#)],
+    ),
+    (
+        Dialect::OllamaGenerate,
+        r#"{"model":"m","prompt":"Q","system":"s","images":[]}"#,
+        &[(r#""s""#, r#""t""#)],
+    ),
+    (
+        Dialect::Rag,
+        r#"{"query":"Q","top_k":5,"history":[{"role":"user","content":"e"}]}"#,
+        &[("5", "6"), (r#""e""#, r#""f""#)],
+    ),
 ];
 
 fn with_text(body: &str, text: &str) -> String {
@@ -178,7 +214,9 @@ proptest! {
 
 #[test]
 fn what_takes_no_part_says_why() {
-    use Ineligible::{Conversation, Media, NoText, NotUsers, SeveralAnswers, Temperature, ToolResults, TooLong, TooShort};
+    use Ineligible::{
+        Conversation, Media, NoText, NotUsers, SeveralAnswers, Temperature, TooLong, TooShort, ToolResults,
+    };
     let chat = |messages: &str, more: &str| format!(r#"{{"model":"m","messages":[{messages}]{more}}}"#);
     let user = r#"{"role":"user","content":"How are you?"}"#;
     let long = format!(r#"{{"role":"user","content":"{}"}}"#, "word ".repeat(513));
@@ -247,13 +285,41 @@ fn a_request_for_something_else_takes_no_part() {
     };
     assert_eq!(asked(&|_| {}), None);
     assert_eq!(asked(&|sent| sent.route.kind = Kind::Other), Some(Ineligible::NotStored));
-    assert_eq!(asked(&|sent| sent.route.mode = Mode::Rfc9111), Some(Ineligible::NotStored));
     assert_eq!(asked(&|sent| sent.route.ttl = Duration::ZERO), Some(Ineligible::NotStored));
-    for header in [("range", "bytes=0-1"), ("if-none-match", "\"x\""), ("cache-control", "no-cache"), ("cache-control", "no-store")] {
+    for header in [
+        ("range", "bytes=0-1"),
+        ("if-none-match", "\"x\""),
+        ("cache-control", "no-cache"),
+        ("cache-control", "no-store"),
+    ] {
         let refused = asked(&|sent| sent.headers = Vec::leak(vec![header]));
         assert_eq!(refused, Some(Ineligible::NotStored), "{header:?}");
     }
-    assert_eq!(asked(&|sent| sent.route.ignore = vec!["/query".parse().expect("a pointer")]), Some(Ineligible::NoText));
+    assert_eq!(
+        asked(&|sent| sent.route.ignore = vec!["/query".parse().expect("a pointer")]),
+        Some(Ineligible::NoText)
+    );
+    let sent = Sent::new(Dialect::Rag, body);
+    let mut parts = sent.parts();
+    let (route, cache_request) = sent.classified(&parts);
+    let of = |route: Route, parts: &Parts| {
+        let asked = Asked {
+            route: &Arc::new(route),
+            cache_request: &cache_request,
+            classify_context: &sent.context,
+            parts,
+            body: body.as_bytes(),
+            peer: Ipv4Addr::LOCALHOST.into(),
+        };
+        asked.question().err()
+    };
+    assert_eq!(of(Route::clone(&route), &parts), None);
+    assert_eq!(
+        of(Route { mode: Mode::Rfc9111, ..Route::clone(&route) }, &parts),
+        Some(Ineligible::NotStored)
+    );
+    parts.method = Method::HEAD;
+    assert_eq!(of(Route::clone(&route), &parts), Some(Ineligible::NotStored));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Code: what is between backticks, identifiers, paths, flags and operators.
 
+/// The arguments of a call have no more letters.
+const CALL_LETTERS: usize = 80;
+
 /// Takes what is between backticks out of `text`.
 pub(super) fn cut_spans(text: &str, found: &mut Vec<String>) -> String {
     let mut rest = text;
@@ -25,7 +28,9 @@ fn cut_calls(text: &str, found: &mut Vec<String>) -> String {
         let is_part = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | ':');
         let name = rest[..open].len() - rest[..open].trim_end_matches(is_part).len();
         let inner = &rest[open + 1..];
-        let close = inner.find(')').filter(|close| name > 0 && inner[..*close].contains(','));
+        let near = inner.char_indices().take(if name > 0 { CALL_LETTERS } else { 0 });
+        let close = near.into_iter().find(|(_, letter)| *letter == ')').map(|(close, _)| close);
+        let close = close.filter(|close| inner[..*close].contains(','));
         let end = open + 1 + close.map_or(0, |close| close + 1);
         out.push_str(&rest[..open - if close.is_some() { name } else { 0 }]);
         match close {
@@ -43,7 +48,9 @@ pub(super) fn read(chunk: &str, core: &str) -> Option<String> {
     let plain = chunk.trim_end_matches(['.', ',', ';', ':', '?', '"', '\'']).trim_start_matches(['"', '\'']);
     let has_letter = core.chars().any(char::is_alphabetic);
     let inner = core.trim_matches('_');
-    let is_call = plain.ends_with("()") || plain.contains("](") || (plain.contains('(') && plain.ends_with(')') && !plain.starts_with('('));
+    let is_call = plain.ends_with("()")
+        || plain.contains("](")
+        || (plain.contains('(') && plain.ends_with(')') && !plain.starts_with('('));
     let is_code = (has_letter
         && ((inner.contains('_'))
             || is_call
@@ -57,18 +64,23 @@ pub(super) fn read(chunk: &str, core: &str) -> Option<String> {
             || plain.starts_with(['$', '@', '#']) && plain.len() > 1
             || is_language(plain)))
         || is_operator(plain)
-        || (has_letter && core.contains(['=', '<', '>', '&', '^', '+', '%', '|', '{', '}']) && core.len() > 1);
+        || (has_letter
+            && core.contains(['=', '<', '>', '&', '^', '+', '%', '|', '{', '}'])
+            && core.len() > 1);
     is_code.then(|| plain.to_owned())
 }
 
 /// `-rf`, but no `-5`.
 fn is_flag(text: &str) -> bool {
-    text.strip_prefix('-').is_some_and(|rest| rest.len() <= 12 && rest.chars().next().is_some_and(|first| first.is_ascii_alphabetic()))
+    text.strip_prefix('-').is_some_and(|rest| {
+        rest.len() <= 12 && rest.chars().next().is_some_and(|first| first.is_ascii_alphabetic())
+    })
 }
 
 /// `/etc/hosts`, `~/x`, `./x`, `C:\x`, `a\b`, and `a/b/c`; but no `and/or`.
 fn is_path(text: &str) -> bool {
-    let begins = ["/", "~/", "./", "../"].iter().any(|start| text.starts_with(start) && text.len() > start.len());
+    let begins =
+        ["/", "~/", "./", "../"].iter().any(|start| text.starts_with(start) && text.len() > start.len());
     begins || text.contains('\\') || text.matches('/').count() >= 2
 }
 
@@ -91,17 +103,27 @@ fn is_dotted(core: &str) -> bool {
 
 /// `C++`, `C#`, `F#`.
 fn is_language(text: &str) -> bool {
-    text.len() <= 4 && (text.ends_with('+') || text.ends_with('#')) && text.starts_with(|first: char| first.is_ascii_alphabetic())
+    text.len() <= 4
+        && (text.ends_with('+') || text.ends_with('#'))
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
 }
 
 /// `==`, `<=`, `&&`; but no dash, and no `&` or `/` between words.
 fn is_operator(text: &str) -> bool {
-    let is_sign = |letter: char| matches!(letter, '+' | '*' | '=' | '<' | '>' | '%' | '^' | '|' | '~' | '!' | '&' | '/' | '-' | '?' | ':');
-    let is_double = text.chars().count() >= 2 && !text.chars().all(|letter| matches!(letter, '-' | '!' | '?' | '*' | ':' | '='))
+    let is_sign = |letter: char| {
+        matches!(
+            letter,
+            '+' | '*' | '=' | '<' | '>' | '%' | '^' | '|' | '~' | '!' | '&' | '/' | '-' | '?' | ':'
+        )
+    };
+    let is_double = text.chars().count() >= 2
+        && !text.chars().all(|letter| matches!(letter, '-' | '!' | '?' | '*' | ':' | '='))
         || text == "=="
         || text == "!="
         || text == "--";
-    !text.is_empty() && text.chars().all(is_sign) && (is_double || matches!(text, "+" | "*" | "=" | "<" | ">" | "^" | "%"))
+    !text.is_empty()
+        && text.chars().all(is_sign)
+        && (is_double || matches!(text, "+" | "*" | "=" | "<" | ">" | "^" | "%"))
 }
 
 /// Whether a minus or a slash between these pieces is an operator, and no dash.

@@ -32,17 +32,38 @@ const WEEKDAYS: [&str; 7] = [
 
 /// Words that are days and months, and something else.
 const AMBIGUOUS: [&str; 22] = [
-    "march", "mar", "may", "mai", "mei", "mars", "sun", "sat", "mon", "wed", "fri", "thu", "tue", "dec", "jan", "apr", "jun", "jul",
-    "sep", "oct", "nov", "sept",
+    "march", "mar", "may", "mai", "mei", "mars", "sun", "sat", "mon", "wed", "fri", "thu", "tue", "dec",
+    "jan", "apr", "jun", "jul", "sep", "oct", "nov", "sept",
 ];
 
 /// Days that depend on when they are said.
 const RELATIVE: &[(&str, &str)] = &[
-    ("tomorrow", "+1"), ("yesterday", "-1"), ("tonight", "night"), ("weekend", "weekend"), ("weekends", "weekend"), ("weekday", "weekday"),
-    ("weekdays", "weekday"), ("morgen", "+1"), ("gestern", "-1"), ("übermorgen", "+2"), ("vorgestern", "-2"), ("demain", "+1"),
-    ("hier", "-1"), ("mañana", "+1"), ("ayer", "-1"), ("amanhã", "+1"), ("ontem", "-1"), ("domani", "+1"), ("ieri", "-1"),
-    ("noon", "12:00"), ("midday", "12:00"), ("midnight", "0:00"), ("christmas", "christmas"), ("easter", "easter"),
-    ("halloween", "halloween"), ("thanksgiving", "thanksgiving"),
+    ("tomorrow", "+1"),
+    ("yesterday", "-1"),
+    ("tonight", "night"),
+    ("weekend", "weekend"),
+    ("weekends", "weekend"),
+    ("weekday", "weekday"),
+    ("weekdays", "weekday"),
+    ("morgen", "+1"),
+    ("gestern", "-1"),
+    ("übermorgen", "+2"),
+    ("vorgestern", "-2"),
+    ("demain", "+1"),
+    ("hier", "-1"),
+    ("mañana", "+1"),
+    ("ayer", "-1"),
+    ("amanhã", "+1"),
+    ("ontem", "-1"),
+    ("domani", "+1"),
+    ("ieri", "-1"),
+    ("noon", "12:00"),
+    ("midday", "12:00"),
+    ("midnight", "0:00"),
+    ("christmas", "christmas"),
+    ("easter", "easter"),
+    ("halloween", "halloween"),
+    ("thanksgiving", "thanksgiving"),
 ];
 
 /// What a text says of dates, and which of its tokens say it: these are no numbers of their own.
@@ -63,7 +84,9 @@ pub(super) fn find(reading: &Reading) -> Dates {
             dates.read_around_month(reading, at);
         } else if let Some(day) = place(&WEEKDAYS, word).filter(|_| is_meant(reading, at)) {
             dates.add(at, format!("w{day}"));
-        } else if let Some((_, what)) = RELATIVE.iter().find(|(own, _)| *own == word && is_relative(reading, own)) {
+        } else if let Some((_, what)) =
+            RELATIVE.iter().find(|(own, _)| *own == word && is_relative(reading, own))
+        {
             dates.add(at, (*what).to_owned());
         }
     }
@@ -87,9 +110,12 @@ fn is_meant(reading: &Reading, at: usize) -> bool {
         return true;
     }
     let is_capital = !token.begins_sentence && token.raw.starts_with(char::is_uppercase);
-    let near = |at: Option<usize>| at.and_then(|at| reading.tokens.get(at)).is_some_and(|token| token.is_number);
-    let prepositions =
-        ["in", "of", "since", "until", "till", "by", "this", "next", "last", "on", "im", "en", "early", "late", "mid", "before", "after"];
+    let near =
+        |at: Option<usize>| at.and_then(|at| reading.tokens.get(at)).is_some_and(|token| token.is_number);
+    let prepositions = [
+        "in", "of", "since", "until", "till", "by", "this", "next", "last", "on", "im", "en", "early",
+        "late", "mid", "before", "after",
+    ];
     is_capital
         || near(at.checked_sub(1))
         || near(Some(at + 1))
@@ -137,13 +163,22 @@ impl Dates {
     fn read_around_month(&mut self, reading: &Reading, month: usize) {
         let value = |at: usize| {
             let token = reading.tokens.get(at).filter(|token| token.is_number || token.lower == "first")?;
-            if token.lower == "first" { Some(1) } else { token.lower.trim_start_matches('#').parse::<u32>().ok() }
+            if token.lower == "first" {
+                Some(1)
+            } else {
+                token.lower.trim_start_matches('#').parse::<u32>().ok()
+            }
         };
-        let is_of = |at: usize| reading.tokens.get(at).is_some_and(|token: &Token| matches!(&*token.lower, "of" | "de" | "the"));
-        let before = month.checked_sub(1).map(|before| if is_of(before) { before.saturating_sub(1) } else { before });
+        let is_of = |at: usize| {
+            reading.tokens.get(at).is_some_and(|token: &Token| matches!(&*token.lower, "of" | "de" | "the"))
+        };
+        let before =
+            month.checked_sub(1).map(|before| if is_of(before) { before.saturating_sub(1) } else { before });
         let after = if is_of(month + 1) { month + 2 } else { month + 1 };
         let mut year_at = after;
-        if let Some((at, day)) = before.and_then(|at| Some((at, value(at).filter(|day| (1..=31).contains(day))?))) {
+        if let Some((at, day)) =
+            before.and_then(|at| Some((at, value(at).filter(|day| (1..=31).contains(day))?)))
+        {
             self.add(at, format!("d{day}"));
         } else if let Some(day) = value(after).filter(|day| (1..=31).contains(day)) {
             self.add(after, format!("d{day}"));

@@ -63,6 +63,11 @@ pub(super) fn language(reading: &Reading) -> u8 {
         votes.iter_mut().zip(is_in).for_each(|(votes, is_in)| *votes += if is_in { weight } else { 0 });
     }
     let best = (1_u8..).zip(votes).max_by_key(|(_, count)| *count).unwrap_or_default();
-    let second = (1_u8..).zip(votes).filter(|(number, _)| *number != best.0).map(|(_, count)| count).max().unwrap_or(0);
+    let second = (1_u8..)
+        .zip(votes)
+        .filter(|(number, _)| *number != best.0)
+        .map(|(_, count)| count)
+        .max()
+        .unwrap_or(0);
     if best.1 >= MIN_VOTES && best.1 * 2 >= second * 3 { best.0 } else { 0 }
 }

@@ -78,14 +78,24 @@ impl Signature {
         let reading = Reading::new(text);
         let tokens = &reading.tokens;
         let dates = dates::find(&reading);
-        let numbers = tokens.iter().enumerate().filter(|(at, token)| token.is_number && !dates.used.contains(at));
+        let numbers =
+            tokens.iter().enumerate().filter(|(at, token)| token.is_number && !dates.used.contains(at));
         let relations = order::find(&reading);
         let sequence = order::sequence(&reading);
         let names = names::find(&reading, |at| dates.used.contains(&at));
-        let content = tokens.iter().filter(|token| words::is_content(token) && !token.is_number).map(|token| &*token.stem);
+        let content = tokens
+            .iter()
+            .filter(|token| words::is_content(token) && !token.is_number)
+            .map(|token| &*token.stem);
         let without_prefix = tokens.iter().filter_map(|token| negation::unprefixed(&token.lower));
-        let words = content.chain(names.iter().copied()).chain(negation::word_of_script(&reading)).map(hash16);
-        let quoted = reading.quotes.iter().flat_map(|quote| words::split(quote)).filter(words::is_content).map(|token| hash16(&token.stem));
+        let words =
+            content.chain(names.iter().copied()).chain(negation::word_of_script(&reading)).map(hash16);
+        let quoted = reading
+            .quotes
+            .iter()
+            .flat_map(|quote| words::split(quote))
+            .filter(words::is_content)
+            .map(|token| hash16(&token.stem));
         Self {
             numbers: digest(numbers.map(|(_, token)| &*token.lower)),
             dates: digest(dates.found.iter().map(|date| &**date)),
@@ -134,7 +144,8 @@ impl Signature {
             }
             Guard::Opposites => self.takes_other_side(other),
             Guard::Order => {
-                self.forward.meets(&other.backward) || (self.bag == other.bag && self.sequence != other.sequence)
+                self.forward.meets(&other.backward)
+                    || (self.bag == other.bag && self.sequence != other.sequence)
             }
             Guard::Language => {
                 let differ = |own: u8, others: u8| own != 0 && others != 0 && own != others;
@@ -160,7 +171,8 @@ impl Signature {
     fn takes_other_side(&self, other: &Self) -> bool {
         let group = |pole: u16| pole / opposites::SIDES;
         let differs = |one: &HashSet16, others: &HashSet16| {
-            one.iter().any(|pole| !others.contains(pole) && others.iter().any(|its| group(its) == group(pole)))
+            one.iter()
+                .any(|pole| !others.contains(pole) && others.iter().any(|its| group(its) == group(pole)))
         };
         differs(&self.poles, &other.poles) || differs(&other.poles, &self.poles)
     }
@@ -200,8 +212,23 @@ impl Signature {
         let [words, units, names, quoted, negated, poles, forward, backward] =
             [set()?, set()?, set()?, set()?, set()?, set()?, set()?, set()?];
         rest.is_empty().then_some(Self {
-            numbers, dates, code, urls, quotes, bag, sequence, script, language,
-            words, units, names, quoted, negated, poles, forward, backward,
+            numbers,
+            dates,
+            code,
+            urls,
+            quotes,
+            bag,
+            sequence,
+            script,
+            language,
+            words,
+            units,
+            names,
+            quoted,
+            negated,
+            poles,
+            forward,
+            backward,
         })
     }
 }

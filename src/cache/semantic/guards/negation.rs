@@ -7,31 +7,150 @@ use super::{
 
 /// What denies the word behind it, in English and other languages. Words with other meanings are left out.
 const NEGATORS: &[&str] = &[
-    "not", "no", "never", "without", "cannot", "neither", "nor", "none", "nobody", "nothing", "nowhere", "except", "unless",
-    "excluding", "non", "minus", "lacking", "w/o", "ain't", "aint",
-    "cant", "wont", "dont", "isnt", "doesnt", "didnt", "havent", "hasnt", "hadnt", "arent", "wasnt", "werent", "couldnt",
-    "shouldnt", "wouldnt", "mustnt",
+    "not",
+    "no",
+    "never",
+    "without",
+    "cannot",
+    "neither",
+    "nor",
+    "none",
+    "nobody",
+    "nothing",
+    "nowhere",
+    "except",
+    "unless",
+    "excluding",
+    "non",
+    "minus",
+    "lacking",
+    "w/o",
+    "ain't",
+    "aint",
+    "cant",
+    "wont",
+    "dont",
+    "isnt",
+    "doesnt",
+    "didnt",
+    "havent",
+    "hasnt",
+    "hadnt",
+    "arent",
+    "wasnt",
+    "werent",
+    "couldnt",
+    "shouldnt",
+    "wouldnt",
+    "mustnt",
     // German, Dutch
-    "nicht", "kein", "keine", "keinen", "keinem", "keiner", "keines", "nie", "niemals", "ohne", "niet", "geen", "nooit", "zonder",
+    "nicht",
+    "kein",
+    "keine",
+    "keinen",
+    "keinem",
+    "keiner",
+    "keines",
+    "nie",
+    "niemals",
+    "ohne",
+    "niet",
+    "geen",
+    "nooit",
+    "zonder",
     // French
-    "ne", "n", "jamais", "sans", "aucun", "aucune",
+    "ne",
+    "n",
+    "jamais",
+    "sans",
+    "aucun",
+    "aucune",
     // Spanish, Portuguese, Italian
-    "nunca", "jamás", "tampoco", "ningún", "ninguna", "ninguno", "sin", "não", "nao", "sem", "nenhum", "nenhuma", "senza", "nessun", "nessuna",
-    "nessuno", "mai",
+    "nunca",
+    "jamás",
+    "tampoco",
+    "ningún",
+    "ninguna",
+    "ninguno",
+    "sin",
+    "não",
+    "nao",
+    "sem",
+    "nenhum",
+    "nenhuma",
+    "senza",
+    "nessun",
+    "nessuna",
+    "nessuno",
+    "mai",
     // Scandinavian
-    "inte", "ikke", "ikkje", "aldrig", "aldri", "utan", "uden", "uten", "ingen", "inget", "inga",
+    "inte",
+    "ikke",
+    "ikkje",
+    "aldrig",
+    "aldri",
+    "utan",
+    "uden",
+    "uten",
+    "ingen",
+    "inget",
+    "inga",
     // Polish, Czech, Russian, Ukrainian
-    "nigdy", "bez", "не", "нет", "никогда", "без", "ні", "немає", "ніколи",
+    "nigdy",
+    "bez",
+    "не",
+    "нет",
+    "никогда",
+    "без",
+    "ні",
+    "немає",
+    "ніколи",
     // Turkish
     "değil",
     // Chinese
-    "不", "没", "無", "无", "未", "别", "莫", "勿",
+    "不",
+    "没",
+    "無",
+    "无",
+    "未",
+    "别",
+    "莫",
+    "勿",
 ];
 
 /// What may stand between a negation and what it denies.
 const BETWEEN: &[&str] = &[
-    "longer", "one", "yet", "really", "always", "even", "still", "be", "been", "get", "way", "want", "need", "able", "seem", "going",
-    "sure", "all", "every", "each", "more", "much", "many", "mehr", "plus", "più", "más", "mais", "meer", "already", "necessarily",
+    "longer",
+    "one",
+    "yet",
+    "really",
+    "always",
+    "even",
+    "still",
+    "be",
+    "been",
+    "get",
+    "way",
+    "want",
+    "need",
+    "able",
+    "seem",
+    "going",
+    "sure",
+    "all",
+    "every",
+    "each",
+    "more",
+    "much",
+    "many",
+    "mehr",
+    "plus",
+    "più",
+    "más",
+    "mais",
+    "meer",
+    "already",
+    "necessarily",
 ];
 
 /// Beginnings that make the opposite of a word.
@@ -39,18 +158,115 @@ const PREFIXES: [&str; 7] = ["un", "dis", "non", "in", "im", "il", "ir"];
 
 /// Words that only look as if they had one of these beginnings.
 const NO_PREFIX: &[&str] = &[
-    "under", "until", "union", "unique", "unit", "unite", "united", "universe", "university", "uncle", "understand", "unless",
-    "discount", "discover", "display", "district", "discuss", "discard", "disease", "dispute", "distance", "dispatch", "dismiss",
-    "disc", "dispense", "distress", "dispose", "disposable", "income", "incoming", "inform", "information", "input", "inside", "instance", "invoice",
-    "insure", "insurance", "insured", "instant", "indeed", "into", "invest", "investor", "involve", "intend", "intent", "intake",
-    "intern", "interest", "increase", "include", "index", "industry", "inquiry", "inspire", "invent", "inventory", "infant",
-    "install", "instruct", "import", "impress", "improve", "important", "image", "impact", "imagine", "impose", "implant", "ill", "irish",
-    "insight", "instead", "intense", "inches", "inch", "indoor", "inbound", "inline", "inning", "inner", "intel", "invite", "infer", "infrared", "internet",
-    "international", "internal", "interview", "indicate", "individual", "influence", "initial", "injury", "inject", "insert", "inspect", "imply", "import", "imports", "immediate",
+    "under",
+    "until",
+    "union",
+    "unique",
+    "unit",
+    "unite",
+    "united",
+    "universe",
+    "university",
+    "uncle",
+    "understand",
+    "unless",
+    "discount",
+    "discover",
+    "display",
+    "district",
+    "discuss",
+    "discard",
+    "disease",
+    "dispute",
+    "distance",
+    "dispatch",
+    "dismiss",
+    "disc",
+    "dispense",
+    "distress",
+    "dispose",
+    "disposable",
+    "income",
+    "incoming",
+    "inform",
+    "information",
+    "input",
+    "inside",
+    "instance",
+    "invoice",
+    "insure",
+    "insurance",
+    "insured",
+    "instant",
+    "indeed",
+    "into",
+    "invest",
+    "investor",
+    "involve",
+    "intend",
+    "intent",
+    "intake",
+    "intern",
+    "interest",
+    "increase",
+    "include",
+    "index",
+    "industry",
+    "inquiry",
+    "inspire",
+    "invent",
+    "inventory",
+    "infant",
+    "install",
+    "instruct",
+    "import",
+    "impress",
+    "improve",
+    "important",
+    "image",
+    "impact",
+    "imagine",
+    "impose",
+    "implant",
+    "ill",
+    "irish",
+    "insight",
+    "instead",
+    "intense",
+    "inches",
+    "inch",
+    "indoor",
+    "inbound",
+    "inline",
+    "inning",
+    "inner",
+    "intel",
+    "invite",
+    "infer",
+    "infrared",
+    "internet",
+    "international",
+    "internal",
+    "interview",
+    "indicate",
+    "individual",
+    "influence",
+    "initial",
+    "injury",
+    "inject",
+    "insert",
+    "inspect",
+    "imply",
+    "import",
+    "imports",
+    "immediate",
 ];
 
 /// What makes a word the opposite of the one before it, as in `sugar-free`.
-const FREE: &[&str] = &["sugar", "gluten", "dairy", "fat", "alcohol", "lactose", "caffeine", "nut", "meat", "smok", "egg", "soy", "salt", "oil", "ad", "pain"];
+const FREE: &[&str] = &[
+    "sugar", "gluten", "dairy", "fat", "alcohol", "lactose", "caffeine", "nut", "meat", "smok", "egg", "soy",
+    "salt", "oil", "ad", "pain",
+];
 
 /// Stands for a negation in a language in which it is a part of the verb. All texts in these scripts have the word.
 const BY_ENDING: &str = "\u{0}negative";
@@ -59,7 +275,12 @@ const BY_ENDING: &str = "\u{0}negative";
 pub(super) fn find(reading: &Reading) -> Vec<String> {
     let mut found = Vec::new();
     let tokens = &reading.tokens;
-    let is_portuguese = tokens.iter().any(|token| matches!(&*token.lower, "não" | "você" | "uma" | "um" | "meu" | "minha" | "é" | "está" | "são" | "quando" | "onde"));
+    let is_portuguese = tokens.iter().any(|token| {
+        matches!(
+            &*token.lower,
+            "não" | "você" | "uma" | "um" | "meu" | "minha" | "é" | "está" | "são" | "quando" | "onde"
+        )
+    });
     for (at, token) in tokens.iter().enumerate() {
         if let Some(base) = unprefixed(&token.lower) {
             found.push(base);
@@ -69,10 +290,20 @@ pub(super) fn find(reading: &Reading) -> Vec<String> {
         }
         // `pas` is behind its verb.
         if token.lower == "pas" {
-            found.extend(reading.clause_before(at).find(|token| is_content(token) && !is_negator(token)).map(|token| token.stem.clone()));
+            found.extend(
+                reading
+                    .clause_before(at)
+                    .find(|token| is_content(token) && !is_negator(token))
+                    .map(|token| token.stem.clone()),
+            );
         }
-        let is_no_number = token.lower == "no" && tokens.get(at + 1).is_some_and(|next| next.is_number && token.raw == "No");
-        if is_negator(token) && !is_no_number && !(token.lower == "no" && is_portuguese) && !is_idle(reading, at) {
+        let is_no_number =
+            token.lower == "no" && tokens.get(at + 1).is_some_and(|next| next.is_number && token.raw == "No");
+        if is_negator(token)
+            && !is_no_number
+            && !(token.lower == "no" && is_portuguese)
+            && !is_idle(reading, at)
+        {
             found.extend(denied(reading, at));
         }
     }
@@ -120,7 +351,9 @@ pub(super) fn unprefixed(lower: &str) -> Option<String> {
 /// Japanese and Korean deny with the ending of the verb.
 fn is_denied_by_ending(reading: &Reading) -> bool {
     let text: String = reading.tokens.iter().map(|token| &*token.raw).collect();
-    ["ません", "ない", "ずに", "なかっ", "지 않", "지않", "없", "못"].iter().any(|ending| text.contains(ending))
+    ["ません", "ない", "ずに", "なかっ", "지 않", "지않", "없", "못"]
+        .iter()
+        .any(|ending| text.contains(ending))
 }
 
 /// A word that a text with such endings has in any case.

@@ -7,14 +7,17 @@ use super::{
 
 /// Words between two sides that cannot change places.
 const BETWEEN: &[&str] = &[
-    "than", "to", "into", "from", "before", "after", "over", "with", "by", "for", "in", "of", "per", "under", "above", "below", "instead",
-    "without", "against", "as", "because", "when", "while", "if", "until", "not", "but", "causes", "cause", "on", "at",
-    "nach", "von", "als", "vor", "statt", "zu", "in", "que", "a", "à", "de", "en", "para", "por", "vers", "di", "per", "che", "da", "naar", "dan", "van",
+    "than", "to", "into", "from", "before", "after", "over", "with", "by", "for", "in", "of", "per", "under",
+    "above", "below", "instead", "without", "against", "as", "because", "when", "while", "if", "until",
+    "not", "but", "causes", "cause", "on", "at", "nach", "von", "als", "vor", "statt", "zu", "in", "que",
+    "a", "à", "de", "en", "para", "por", "vers", "di", "per", "che", "da", "naar", "dan", "van",
 ];
 
 /// Words that make a comparison of the word beside them.
-const COMPARING: [&str; 15] =
-    ["more", "less", "most", "much", "far", "even", "plus", "moins", "más", "menos", "più", "meno", "mehr", "mais", "meer"];
+const COMPARING: [&str; 15] = [
+    "more", "less", "most", "much", "far", "even", "plus", "moins", "más", "menos", "più", "meno", "mehr",
+    "mais", "meer",
+];
 
 /// So many words on each side may be what is compared.
 const REACH: usize = 2;
@@ -46,9 +49,15 @@ pub(super) fn find(reading: &Reading) -> Relations {
 
 /// The words next to a relation that say something, up to the next relation.
 fn side<'r>(tokens: impl Iterator<Item = &'r Token>) -> Vec<&'r str> {
-    let until_next = tokens.take_while(|token| !matches!(&*token.lower, "than" | "to" | "into" | "from" | "instead" | "and"));
+    let until_next = tokens
+        .take_while(|token| !matches!(&*token.lower, "than" | "to" | "into" | "from" | "instead" | "and"));
     let compares = |token: &&Token| !COMPARING.contains(&&*token.lower);
-    until_next.filter(compares).filter(|token| is_content(token) || token.raw.len() == 1 && token.raw != "a" && token.raw != "I").take(REACH).map(|token| &*token.stem).collect()
+    until_next
+        .filter(compares)
+        .filter(|token| is_content(token) || token.raw.len() == 1 && token.raw != "a" && token.raw != "I")
+        .take(REACH)
+        .map(|token| &*token.stem)
+        .collect()
 }
 
 /// Whether this is where something comes from, or goes to.

@@ -1,5 +1,8 @@
 //! Quoted texts.
 
+/// A quotation has no more letters; otherwise, a mark is alone.
+const LETTERS: usize = 400;
+
 /// The marks that begin a quotation, and those that end it.
 const MARKS: [(char, char); 5] = [('"', '"'), ('«', '»'), ('»', '«'), ('「', '」'), ('『', '』')];
 
@@ -13,7 +16,9 @@ pub(super) fn find(text: &str) -> Vec<String> {
         let end = match open {
             '\'' if begins_word(&rest[..at], inner) => single_end(inner),
             '\'' => None,
-            _ => MARKS.iter().find(|(own, _)| *own == open).and_then(|(_, close)| inner.find(*close)),
+            _ => MARKS.iter().find(|(own, _)| *own == open).and_then(|(_, close)| {
+                inner.char_indices().take(LETTERS).find(|(_, letter)| letter == close).map(|(end, _)| end)
+            }),
         };
         rest = match end {
             Some(end) => {
@@ -42,5 +47,5 @@ fn single_end(inner: &str) -> Option<usize> {
         let after = inner[at + 1..].chars().next();
         !after.is_some_and(char::is_alphanumeric)
     };
-    inner.match_indices('\'').find(ends).map(|(at, _)| at)
+    inner.match_indices('\'').take_while(|(at, _)| *at < LETTERS).find(ends).map(|(at, _)| at)
 }

@@ -5,7 +5,11 @@ use unicode_normalization::UnicodeNormalization;
 use super::{code, numbers, quotes, urls, words};
 
 /// Words that end with a full stop, and no sentence with them.
-const SHORT: [&str; 15] = ["mr", "mrs", "ms", "dr", "prof", "st", "no", "vs", "e.g", "i.e", "fr", "nr", "approx", "hr", "sr"];
+const SHORT: [&str; 15] =
+    ["mr", "mrs", "ms", "dr", "prof", "st", "no", "vs", "e.g", "i.e", "fr", "nr", "approx", "hr", "sr"];
+
+/// What is farther away than so many words has nothing to do with a word. This also bounds the work.
+const NEAR: usize = 16;
 
 /// A word, a number, or a sign that a guard knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,21 +87,25 @@ impl Reading {
         ends_sentence || (begins && core.is_empty())
     }
 
-    /// The words and numbers at `from` and behind it, up to the end of the clause.
+    /// The words and numbers at `from` and behind it, up to the end of the clause, as far as they are near.
     pub(super) fn clause_from(&self, from: usize) -> impl Iterator<Item = &Token> {
         let open = from.checked_sub(1).and_then(|before| self.tokens.get(before));
         let is_over = open.is_some_and(|token| token.ends_clause);
         let mut ended = is_over;
-        self.tokens.iter().skip(from).take_while(move |token| {
+        self.tokens.iter().skip(from).take(NEAR).take_while(move |token| {
             let goes_on = !ended;
             ended |= token.ends_clause;
             goes_on
         })
     }
 
-    /// The words and numbers before `to`, back to the begin of the clause, the last one first.
+    /// The words and numbers before `to`, back to the beginning of the clause, as far as they are near; the last one first.
     pub(super) fn clause_before(&self, to: usize) -> impl Iterator<Item = &Token> {
-        self.tokens[..to.min(self.tokens.len())].iter().rev().take_while(|token| !token.ends_clause)
+        self.tokens[..to.min(self.tokens.len())]
+            .iter()
+            .rev()
+            .take(NEAR)
+            .take_while(|token| !token.ends_clause)
     }
 
     /// Whether one of these words is at most `within` tokens before `at`.
@@ -123,7 +131,26 @@ fn is_opening(letter: char) -> bool {
 fn is_closing(letter: char) -> bool {
     matches!(
         letter,
-        '"' | '\'' | ')' | ']' | '}' | '«' | '»' | '*' | '.' | ',' | ';' | ':' | '?' | '!' | '…'
-            | '。' | '？' | '！' | '、' | '，' | '」' | '』'
+        '"' | '\''
+            | ')'
+            | ']'
+            | '}'
+            | '«'
+            | '»'
+            | '*'
+            | '.'
+            | ','
+            | ';'
+            | ':'
+            | '?'
+            | '!'
+            | '…'
+            | '。'
+            | '？'
+            | '！'
+            | '、'
+            | '，'
+            | '」'
+            | '』'
     )
 }

@@ -96,7 +96,8 @@ impl HashSet16 {
         let (count, rest) = bytes.split_first_chunk()?;
         let (numbers, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*count)) * 2)?;
         *bytes = rest;
-        let numbers: Vec<_> = numbers.as_chunks().0.iter().map(|number| u16::from_le_bytes(*number)).collect();
+        let numbers: Vec<_> =
+            numbers.as_chunks().0.iter().map(|number| u16::from_le_bytes(*number)).collect();
         numbers.is_sorted_by(|one, next| one < next).then(|| Self(numbers.into()))
     }
 }

@@ -89,7 +89,10 @@ fn what_only_one_text_says_need_not_differ() {
     for (one, other) in [
         ("how do I enable alerts", "where are the alerts set"),
         ("my card has not arrived", "I am waiting for the parcel with it"),
-        ("why does the transfer I sent to my landlord in the UK take so long", "how long until money is there"),
+        (
+            "why does the transfer I sent to my landlord in the UK take so long",
+            "how long until money is there",
+        ),
         ("I paid 30 dollars at the shop and the statement shows another amount", "wrong amount was charged"),
     ] {
         assert_eq!(refused_by(one, other), None, "{one} / {other}");
@@ -121,7 +124,21 @@ fn a_signature_holds_no_words_and_is_small() {
 
 #[test]
 fn long_and_odd_texts_are_read_in_time() {
-    for piece in ["not ", "a than b ", "\"", "'x ", "`", "(", "f(", "1,", "two hundred and ", "from a to b ", "不", "- ", "un"] {
+    for piece in [
+        "not ",
+        "a than b ",
+        "\"",
+        "'x ",
+        "`",
+        "(",
+        "f(",
+        "1,",
+        "two hundred and ",
+        "from a to b ",
+        "不",
+        "- ",
+        "un",
+    ] {
         let text = piece.repeat(20_000 / piece.len());
         let signature = Signature::new(&text);
         let bytes = signature.to_bytes();

@@ -41,7 +41,11 @@ const UNITS: &[&str] = &[
     "percent pct prozent percentage !%",
     "basis-point bps bp",
     "dollar dollars usd bucks $",
-    "cad", "aud", "nzd", "sgd", "hkd",
+    "cad",
+    "aud",
+    "nzd",
+    "sgd",
+    "hkd",
     "euro euros eur €",
     "yen jpy",
     "franc francs chf",
@@ -50,7 +54,11 @@ const UNITS: &[&str] = &[
     "yuan cny rmb renminbi",
     "won krw",
     "rouble roubles rubles ruble rub",
-    "krona kronor sek", "nok", "dkk", "zloty pln", "try lira",
+    "krona kronor sek",
+    "nok",
+    "dkk",
+    "zloty pln",
+    "try lira",
     "bitcoin btc bitcoins",
     "ether eth ethereum",
     "cent cents !¢",
@@ -58,30 +66,53 @@ const UNITS: &[&str] = &[
     "mb megabyte megabytes mib",
     "gb gigabyte gigabytes gib gigs gig",
     "tb terabyte terabytes tib",
-    "byte bytes", "bit bits",
-    "mbps", "gbps", "kbps",
-    "watt watts !w", "kw kilowatt kilowatts", "mw megawatt megawatts", "kwh", "mwh",
-    "volt volts !v", "amp amps ampere amperes",
-    "hz hertz", "khz kilohertz", "mhz megahertz", "ghz gigahertz",
-    "calorie calories kcal cal", "joule joules", "kj kilojoule kilojoules",
-    "bar", "psi", "pascal pascals",
-    "acre acres", "hectare hectares", "sqft", "sqm",
-    "knot knots", "kmh kph",
+    "byte bytes",
+    "bit bits",
+    "mbps",
+    "gbps",
+    "kbps",
+    "watt watts !w",
+    "kw kilowatt kilowatts",
+    "mw megawatt megawatts",
+    "kwh",
+    "mwh",
+    "volt volts !v",
+    "amp amps ampere amperes",
+    "hz hertz",
+    "khz kilohertz",
+    "mhz megahertz",
+    "ghz gigahertz",
+    "calorie calories kcal cal",
+    "joule joules",
+    "kj kilojoule kilojoules",
+    "bar",
+    "psi",
+    "pascal pascals",
+    "acre acres",
+    "hectare hectares",
+    "sqft",
+    "sqm",
+    "knot knots",
+    "kmh kph",
     "degree degrees grad",
     "radian radians",
-    "pixel pixels px", "rem", "em",
+    "pixel pixels px",
+    "rem",
+    "em",
 ];
 
 /// Units of time, and words that are units only where they are counted.
 const ONLY_COUNTED: &[&str] = &[
-    "second", "minute", "hour", "day", "week", "month", "year", "decade", "cup", "foot", "yard", "bar", "bit", "em", "rem", "won",
-    "try lira", "pound", "cent", "mile", "degree", "kg", "ton", "watt", "amp", "knot", "ether", "percent", "sek", "pixel",
+    "second", "minute", "hour", "day", "week", "month", "year", "decade", "cup", "foot", "yard", "bar",
+    "bit", "em", "rem", "won", "try lira", "pound", "cent", "mile", "degree", "kg", "ton", "watt", "amp",
+    "knot", "ether", "percent", "sek", "pixel",
 ];
 
 /// Units that count without a number too: what these texts are about is measured in them.
 fn counts_alone(line: &str) -> bool {
     let name = line.split(' ').next().unwrap_or_default();
-    !ONLY_COUNTED.iter().any(|own| *own == line || *own == name) || matches!(name, "mile" | "kg" | "pound" | "percent")
+    !ONLY_COUNTED.iter().any(|own| *own == line || *own == name)
+        || matches!(name, "mile" | "kg" | "pound" | "percent")
 }
 
 /// The line of the unit that a word behind a number names.
@@ -100,10 +131,15 @@ pub(super) fn find(reading: &Reading) -> Vec<&'static str> {
     for (at, token) in reading.tokens.iter().enumerate() {
         let Some(line) = line_of(&token.lower) else { continue };
         let before = at.checked_sub(1).and_then(|before| reading.tokens.get(before));
-        let is_counted = before.is_some_and(|before| before.is_number || (before.lower == "in" && token.lower.len() > 3 && token.lower.ends_with('s')));
+        let is_counted = before.is_some_and(|before| {
+            before.is_number || (before.lower == "in" && token.lower.len() > 3 && token.lower.ends_with('s'))
+        });
         let is_sure = !line.split(' ').any(|name| name.strip_prefix('!') == Some(&*token.lower));
         // `an` and `mes` are words of other languages.
-        let is_word = matches!(&*token.lower, "an" | "mes" | "ore" | "try" | "tag" | "min" | "won" | "rub" | "cal" | "gal" | "bar");
+        let is_word = matches!(
+            &*token.lower,
+            "an" | "mes" | "ore" | "try" | "tag" | "min" | "won" | "rub" | "cal" | "gal" | "bar"
+        );
         if is_counted || (is_sure && !is_word && counts_alone(line)) {
             found.push(line.split(' ').next().unwrap_or_default());
         }

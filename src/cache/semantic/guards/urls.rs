@@ -2,8 +2,8 @@
 
 /// Endings of host names that are not words with a full stop before them.
 const DOMAINS: [&str; 24] = [
-    "com", "org", "net", "io", "dev", "ai", "app", "co", "edu", "gov", "info", "eu", "de", "fr", "uk", "ch", "at", "es", "it", "nl",
-    "pl", "us", "ca", "jp",
+    "com", "org", "net", "io", "dev", "ai", "app", "co", "edu", "gov", "info", "eu", "de", "fr", "uk", "ch",
+    "at", "es", "it", "nl", "pl", "us", "ca", "jp",
 ];
 
 /// The address, if this is one.
@@ -26,7 +26,9 @@ fn is_email(lower: &str) -> bool {
 fn has_host(lower: &str) -> bool {
     let host = lower.split(['/', ':', '?', '#']).next().unwrap_or_default();
     let Some((name, last)) = host.rsplit_once('.') else { return false };
-    let is_label = |label: &str| !label.is_empty() && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-');
+    let is_label = |label: &str| {
+        !label.is_empty() && label.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
+    };
     let has_letter = name.chars().any(char::is_alphabetic);
     DOMAINS.contains(&last) && has_letter && name.split('.').all(is_label)
 }

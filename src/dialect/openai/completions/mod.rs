@@ -33,7 +33,9 @@ impl Api for OpenAiCompletions {
     fn question(&self, body: &Json<'_>) -> Result<String, NoQuestion> {
         match body.get("prompt") {
             Some(Json::String(_)) => Ok("/prompt".to_owned()),
-            Some(Json::Array(prompts)) if matches!(&prompts[..], [Json::String(_)]) => Ok("/prompt/0".to_owned()),
+            Some(Json::Array(prompts)) if matches!(&prompts[..], [Json::String(_)]) => {
+                Ok("/prompt/0".to_owned())
+            }
             _ => Err(NoQuestion::NoText),
         }
     }

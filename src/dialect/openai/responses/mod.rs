@@ -2,9 +2,9 @@
 
 mod items;
 mod stream;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 mod whole;
 mod writer;
 
