@@ -24,6 +24,8 @@ const NEGATORS: &[&str] = &[
     "non",
     "minus",
     "lacking",
+    "avoid",
+    "avoiding",
     "w/o",
     "ain't",
     "aint",
@@ -285,7 +287,7 @@ pub(super) fn find(reading: &Reading) -> Vec<String> {
         if let Some(base) = unprefixed(&token.lower) {
             found.push(base);
         }
-        if token.lower == "free" && at > 0 && FREE.contains(&&*tokens[at - 1].stem) {
+        if token.lower == "free" && at > 0 && FREE.iter().any(|own| stem(own) == tokens[at - 1].stem) {
             found.push(tokens[at - 1].stem.clone());
         }
         // `pas` is behind its verb.

@@ -1,120 +1,22 @@
 //! Numbers: in digits and in words, so that `3`, `3.0` and `three` are one.
 
-use super::{reading::Token, words::word};
+use super::{
+    reading::Token,
+    words::{value_in_lines, word},
+};
 
 /// Numbers in words, in the languages that guards know. Words that mean something else as well are left out, as is `one`.
-const WORDS: &[(&str, u32)] = &[
-    ("zero", 0),
-    ("two", 2),
-    ("three", 3),
-    ("four", 4),
-    ("five", 5),
-    ("six", 6),
-    ("seven", 7),
-    ("eight", 8),
-    ("nine", 9),
-    ("ten", 10),
-    ("eleven", 11),
-    ("twelve", 12),
-    ("thirteen", 13),
-    ("fourteen", 14),
-    ("fifteen", 15),
-    ("sixteen", 16),
-    ("seventeen", 17),
-    ("eighteen", 18),
-    ("nineteen", 19),
-    ("twenty", 20),
-    ("thirty", 30),
-    ("forty", 40),
-    ("fifty", 50),
-    ("sixty", 60),
-    ("seventy", 70),
-    ("eighty", 80),
-    ("ninety", 90),
-    ("dozen", 12),
-    ("zwei", 2),
-    ("drei", 3),
-    ("vier", 4),
-    ("fünf", 5),
-    ("sechs", 6),
-    ("sieben", 7),
-    ("acht", 8),
-    ("neun", 9),
-    ("zehn", 10),
-    ("elf", 11),
-    ("zwölf", 12),
-    ("zwanzig", 20),
-    ("dreißig", 30),
-    ("vierzig", 40),
-    ("fünfzig", 50),
-    ("hundert", 100),
-    ("deux", 2),
-    ("trois", 3),
-    ("quatre", 4),
-    ("cinq", 5),
-    ("sept", 7),
-    ("huit", 8),
-    ("neuf", 9),
-    ("dix", 10),
-    ("onze", 11),
-    ("douze", 12),
-    ("quinze", 15),
-    ("vingt", 20),
-    ("trente", 30),
-    ("quarante", 40),
-    ("cinquante", 50),
-    ("cent", 100),
-    ("cuatro", 4),
-    ("cinco", 5),
-    ("seis", 6),
-    ("siete", 7),
-    ("ocho", 8),
-    ("nueve", 9),
-    ("diez", 10),
-    ("doce", 12),
-    ("quince", 15),
-    ("veinte", 20),
-    ("treinta", 30),
-    ("cuarenta", 40),
-    ("cincuenta", 50),
-    ("cien", 100),
-    ("tres", 3),
-    ("dois", 2),
-    ("duas", 2),
-    ("três", 3),
-    ("quatro", 4),
-    ("sete", 7),
-    ("oito", 8),
-    ("nove", 9),
-    ("dez", 10),
-    ("doze", 12),
-    ("vinte", 20),
-    ("trinta", 30),
-    ("quarenta", 40),
-    ("cinquenta", 50),
-    ("cem", 100),
-    ("due", 2),
-    ("tre", 3),
-    ("quattro", 4),
-    ("cinque", 5),
-    ("sette", 7),
-    ("otto", 8),
-    ("dieci", 10),
-    ("dodici", 12),
-    ("venti", 20),
-    ("trenta", 30),
-    ("quaranta", 40),
-    ("cinquanta", 50),
-    ("cento", 100),
-    ("twee", 2),
-    ("drie", 3),
-    ("vijf", 5),
-    ("zes", 6),
-    ("zeven", 7),
-    ("negen", 9),
-    ("tien", 10),
-    ("twaalf", 12),
-    ("twintig", 20),
+const WORDS: &[&str] = &[
+    "zero:0 two:2 three:3 four:4 five:5 six:6 seven:7 eight:8 nine:9 ten:10 eleven:11 twelve:12 thirteen:13",
+    "fourteen:14 fifteen:15 sixteen:16 seventeen:17 eighteen:18 nineteen:19 twenty:20 thirty:30 forty:40 fifty:50",
+    "sixty:60 seventy:70 eighty:80 ninety:90 dozen:12 zwei:2 drei:3 vier:4 fünf:5 sechs:6 sieben:7 acht:8 neun:9",
+    "zehn:10 elf:11 zwölf:12 zwanzig:20 dreißig:30 vierzig:40 fünfzig:50 hundert:100 deux:2 trois:3 quatre:4 cinq:5",
+    "sept:7 huit:8 neuf:9 dix:10 onze:11 douze:12 quinze:15 vingt:20 trente:30 quarante:40 cinquante:50 cent:100",
+    "cuatro:4 cinco:5 seis:6 siete:7 ocho:8 nueve:9 diez:10 doce:12 quince:15 veinte:20 treinta:30 cuarenta:40",
+    "cincuenta:50 cien:100 tres:3 dois:2 duas:2 três:3 quatro:4 sete:7 oito:8 nove:9 dez:10 doze:12 vinte:20",
+    "trinta:30 quarenta:40 cinquenta:50 cem:100 due:2 tre:3 quattro:4 cinque:5 sette:7 otto:8 dieci:10 dodici:12",
+    "venti:20 trenta:30 quaranta:40 cinquanta:50 cento:100 twee:2 drie:3 vijf:5 zes:6 zeven:7 negen:9 tien:10",
+    "twaalf:12 twintig:20",
 ];
 
 /// Words that are numbers in one language, and something else in another one.
@@ -141,47 +43,15 @@ const SCALES: &[(&str, f64)] = &[
     ("crore", 1e7),
 ];
 
-const ORDINALS: &[(&str, u32)] = &[
-    ("second", 2),
-    ("third", 3),
-    ("fourth", 4),
-    ("fifth", 5),
-    ("sixth", 6),
-    ("seventh", 7),
-    ("eighth", 8),
-    ("ninth", 9),
-    ("tenth", 10),
-    ("eleventh", 11),
-    ("twelfth", 12),
-    ("zweite", 2),
-    ("zweiten", 2),
-    ("dritte", 3),
-    ("dritten", 3),
-    ("deuxième", 2),
-    ("troisième", 3),
-    ("segundo", 2),
-    ("tercero", 3),
-    ("terceiro", 3),
+const ORDINALS: &[&str] = &[
+    "second:2 third:3 fourth:4 fifth:5 sixth:6 seventh:7 eighth:8 ninth:9 tenth:10 eleventh:11 twelfth:12 zweite:2",
+    "zweiten:2 dritte:3 dritten:3 deuxième:2 troisième:3 segundo:2 tercero:3 terceiro:3",
 ];
 
 /// Words that multiply or divide. They are numbers of their own kind.
-const FACTORS: &[(&str, &str)] = &[
-    ("half", "1/2"),
-    ("halves", "1/2"),
-    ("double", "2x"),
-    ("twice", "2x"),
-    ("doubling", "2x"),
-    ("doubled", "2x"),
-    ("triple", "3x"),
-    ("thrice", "3x"),
-    ("tripling", "3x"),
-    ("tripled", "3x"),
-    ("quadruple", "4x"),
-    ("quarter", "1/4"),
-    ("quarters", "1/4"),
-    ("thirds", "1/3"),
-    ("single", "1x"),
-    ("solo", "1x"),
+const FACTORS: &[&str] = &[
+    "half:1/2 halves:1/2 double:2x twice:2x doubling:2x doubled:2x triple:3x thrice:3x tripling:3x tripled:3x",
+    "quadruple:4x quarter:1/4 quarters:1/4 thirds:1/3 single:1x solo:1x",
 ];
 
 /// Signs before or behind a number that are units.
@@ -359,9 +229,9 @@ fn plain(figures: &str) -> String {
 pub(super) fn join(tokens: &mut Vec<Token>) {
     let mut joined: Vec<Token> = Vec::with_capacity(tokens.len());
     let all = std::mem::take(tokens);
-    let has_other_languages = all.iter().any(|token| {
-        WORDS.iter().any(|(own, _)| *own == token.lower && !AMBIGUOUS.contains(own) && !own.is_ascii())
-    });
+    // A word with a letter that English does not have.
+    let is_foreign = |token: &Token| !token.lower.is_ascii() && value_in_lines(WORDS, &token.lower).is_some();
+    let has_other_languages = all.iter().any(is_foreign);
     let mut at = 0;
     while at < all.len() {
         let (found, used) = number_at(&all[at..], joined.last(), has_other_languages);
@@ -390,15 +260,15 @@ fn number_at(tokens: &[Token], before: Option<&Token>, other: bool) -> (Option<T
     {
         return (Some(number(&format!("-{value}"))), used + 1);
     }
-    if let Some((_, factor)) = FACTORS.iter().find(|(own, _)| *own == first.lower) {
+    if let Some(factor) = value_in_lines(FACTORS, &first.lower) {
         return (Some(number(factor)), 1);
     }
-    if let Some((_, value)) = ORDINALS.iter().find(|(own, _)| *own == first.lower) {
+    if let Some(value) = value_in_lines(ORDINALS, &first.lower) {
         let is_unit = first.lower == "second"
             && before.is_some_and(|before| {
                 before.is_number || matches!(&*before.lower, "per" | "a" | "each" | "every" | "one" | "split")
             });
-        return if is_unit { (None, 1) } else { (Some(ordinal(&value.to_string())), 1) };
+        return if is_unit { (None, 1) } else { (Some(ordinal(value)), 1) };
     }
     let (mut total, mut current, mut used) = (0.0, None::<f64>, 0);
     let mut in_words = false;
@@ -476,6 +346,6 @@ fn small_number(token: &Token, other: bool, goes_on: bool) -> Option<f64> {
     if token.lower == "one" && goes_on {
         return Some(1.0);
     }
-    let known = WORDS.iter().find(|(own, _)| *own == token.lower);
-    known.filter(|(own, _)| other || !AMBIGUOUS.contains(own)).map(|(_, value)| f64::from(*value))
+    let is_sure = other || !AMBIGUOUS.contains(&&*token.lower);
+    value_in_lines(WORDS, &token.lower).filter(|_| is_sure)?.parse().ok()
 }

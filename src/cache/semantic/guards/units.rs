@@ -18,6 +18,7 @@ const UNITS: &[&str] = &[
     "mcg microgram micrograms",
     "pound pounds lb lbs gbp quid sterling",
     "ounce ounces oz",
+    "!stone",
     "ton tons tonne tonnes",
     "liter liters litre litres !l",
     "ml milliliter milliliters millilitre millilitres",
