@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{api::is_filled, failure, list, name::Dialect, rag::calls_tool};
+use super::{api::is_filled, list, name::Dialect};
 use crate::{
     http::sse::{Event, Framing},
     json::Json,
@@ -18,9 +18,7 @@ impl Dialect {
             events => events,
         };
         let text = match events {
-            // No two services have the same events.
-            Some(events) if self == Self::Rag => streamed_text(&events),
-            Some(events) => api.answer_text(&Json::parse(&api.to_whole(&events)?).ok()?),
+            Some(events) => api.streamed_text(&events),
             None => api.answer_text(&Json::parse(body).ok()?),
         };
         text.filter(|text| !text.trim().is_empty())
@@ -54,17 +52,17 @@ pub(super) fn has_more_than_text(message: &Json<'_>) -> bool {
         || ["function_call", "audio"].into_iter().any(has)
 }
 
-/// The words of a stream of a RAG service, in their order.
-fn streamed_text(events: &[Event]) -> Option<String> {
+/// The text of a stream of chunks that have a part of the only choice, which `said` finds.
+pub(super) fn text_of_chunks(events: &[Event], said: impl Fn(&Json<'_>) -> Option<String>) -> Option<String> {
     let mut text = String::new();
     for event in events {
-        let json = Json::parse(event.data.as_bytes()).ok();
-        if json.as_ref().is_some_and(|json| calls_tool(json) || has_more_than_text(json)) {
-            return None;
-        }
-        match &json {
-            Some(json) if failure::says_word(event, Some(json)) => failure::add_words(json, &mut text),
-            _ => {}
+        // `[DONE]` is no JSON.
+        let Ok(chunk) = Json::parse(event.data.as_bytes()) else { continue };
+        for choice in chunk.get("choices").map_or(&[][..], Json::items) {
+            if choice.get("index").and_then(Json::as_u64).is_some_and(|index| index > 0) {
+                return None;
+            }
+            text.push_str(&said(choice)?);
         }
     }
     Some(text)
@@ -161,6 +159,16 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_more_than_a_text_takes_no_part() {
+        for stream in [
+            "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"}}]}\n\ndata: [DONE]\n\n",
+            "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\",\"tool_calls\":[{\"index\":0}]}}]}\n\ndata: [DONE]\n\n",
+        ] {
+            assert_eq!(
+                Dialect::OpenAiChat.answer_text(Framing::Events, &Bytes::from(stream)),
+                None,
+                "{stream}"
+            );
+        }
         for (dialect, body) in [
             (Dialect::OpenAiChat, r#"{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}]}"#),
             (Dialect::OpenAiChat, r#"{"choices":[{"message":{"content":"a","tool_calls":[{"id":"1"}]}}]}"#),

@@ -34,6 +34,11 @@ pub(super) trait Api {
         None
     }
 
+    /// The text of an answer that is a complete stream. An API whose streams may lack what a document has reads them here.
+    fn streamed_text(&self, events: &[sse::Event]) -> Option<String> {
+        self.answer_text(&Json::parse(&self.to_whole(events)?).ok()?)
+    }
+
     /// The model that a request to `path` names.
     fn model(&self, body: &Json<'_>, _path: &str) -> Option<String> {
         text_of(body, "model")

@@ -32,6 +32,21 @@ impl Api for Rag {
         failure::answer_text(answer).filter(|_| !calls_tool(answer) && !has_more_than_text(answer))
     }
 
+    /// The words in their order, whatever the events are.
+    fn streamed_text(&self, events: &[sse::Event]) -> Option<String> {
+        let mut text = String::new();
+        for event in events {
+            let Some(json) = event_json(event) else { continue };
+            if calls_tool(&json) || has_more_than_text(&json) {
+                return None;
+            }
+            if failure::says_word(event, Some(&json)) {
+                failure::add_words(&json, &mut text);
+            }
+        }
+        Some(text)
+    }
+
     fn tags(&self) -> &'static [&'static str] {
         &["/sources/*/document_id", "/sources/*/doc_id", "/sources/*/id"]
     }

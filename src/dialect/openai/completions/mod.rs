@@ -8,6 +8,7 @@ use super::chat::openai_stream;
 use crate::{
     dialect::{
         answer::{Answer, JudgeOptions, StreamEnd},
+        answer_text::text_of_chunks,
         api::{Api, has, has_text, text_of},
         choices::{self, Choice},
         ends, failure, openai,
@@ -43,6 +44,10 @@ impl Api for OpenAiCompletions {
     fn answer_text(&self, answer: &Json<'_>) -> Option<String> {
         let [choice] = answer.get("choices")?.items() else { return None };
         text_of(choice, "text")
+    }
+
+    fn streamed_text(&self, events: &[sse::Event]) -> Option<String> {
+        text_of_chunks(events, |choice| text_of(choice, "text"))
     }
 
     fn can_ask_for_usage(&self) -> bool {
