@@ -3,7 +3,10 @@
 
 use std::{collections::HashMap, sync::LazyLock};
 
-use super::{reading::Reading, words::stem};
+use super::{
+    reading::Reading,
+    words::{in_lines, stem},
+};
 
 /// Each line is a group, `|` divides its sides, and each side has its words.
 const GROUPS: &[&str] = &[
@@ -172,7 +175,6 @@ const GROUPS: &[&str] = &[
     "urban | rural",
     "domestic | foreign international",
     "local locally | remote remotely global globally",
-    "import | export",
     "merge combine join | split separate",
     "commit | rollback revert",
     "undo | redo",
@@ -216,7 +218,6 @@ const GROUPS: &[&str] = &[
     "problem | solution",
     "theory | practice",
     "quantity | quality",
-    "import | export",
     "overweight | underweight",
     "overestimate | underestimate",
     "overcook | undercook",
@@ -379,50 +380,45 @@ fn usize_to_pole(count: usize) -> Pole {
     Pole::try_from(count).unwrap_or(Pole::MAX)
 }
 
-/// Words in phrases in which they take no side.
+/// Words that mean too much to take a side.
+const NEVER: &[&str] = &["back even still light lights present base based kind"];
+
+/// Words that take no side behind one of the others.
+const NOT_BEHIND: &[(&str, &str)] = &[
+    ("like", "would i'd look looks feel is something things what's it's sound sounds d"),
+    ("most", "at"),
+    ("least", "at"),
+    ("all", "at"),
+    ("long", "how as"),
+    ("left", "i have is are money days time much"),
+];
+
+/// Words that take no side before one of the others.
+const NOT_BEFORE: &[(&str, &str)] = &[
+    ("over", "the there here"),
+    ("right", "now away"),
+    ("fall", "for under into"),
+    ("fell", "for under into"),
+    ("falls", "for under into"),
+];
+
+/// Whether a word takes no side where it is.
 fn is_idle(reading: &Reading, at: usize) -> bool {
-    let token = &*reading.tokens[at].lower;
+    let token = &reading.tokens[at];
     let next = reading.tokens.get(at + 1).map(|next| &*next.lower);
     let before = at.checked_sub(1).and_then(|before| reading.tokens.get(before)).map(|before| &*before.lower);
-    match token {
-        "like" => before.is_some_and(|before| {
-            matches!(
-                before,
-                "would"
-                    | "i'd"
-                    | "look"
-                    | "looks"
-                    | "feel"
-                    | "is"
-                    | "something"
-                    | "things"
-                    | "what's"
-                    | "it's"
-                    | "sound"
-                    | "sounds"
-                    | "d"
-            )
-        }),
-        "right" => {
-            let goes_on = next.is_some() && !reading.tokens[at].ends_clause;
-            next.is_some_and(|next| matches!(next, "now" | "away")) || (before == Some("the") && goes_on)
-        }
-        "back" => true,
+    let is_beside = |table: &[(&str, &str)], other: Option<&str>| {
+        table
+            .iter()
+            .any(|(own, others)| *own == token.lower && other.is_some_and(|other| in_lines(&[others], other)))
+    };
+    match &*token.lower {
+        // Methods of HTTP and of code.
         "put" | "post" | "get" | "got" => {
-            reading.code.is_empty() && reading.tokens[at].raw.chars().any(char::is_lowercase)
+            reading.code.is_empty() && token.raw.chars().any(char::is_lowercase)
         }
-        "over" => next.is_some_and(|next| matches!(next, "the" | "there" | "here")),
-        "even" | "still" => true,
-        "most" | "least" => before == Some("at"),
-        "all" => before == Some("at"),
-        "light" | "lights" => true,
-        "fall" | "fell" | "falls" => next.is_some_and(|next| matches!(next, "for" | "under" | "into")),
-        "present" | "base" | "based" | "kind" => true,
-        "long" => before == Some("how") || before == Some("as"),
-        "left" => before.is_some_and(|before| {
-            matches!(before, "i" | "have" | "is" | "are" | "money" | "days" | "time" | "much")
-        }),
-        "read" | "write" => false,
-        _ => false,
+        // `the right card`, but `on the right`.
+        "right" if before == Some("the") && next.is_some() && !token.ends_clause => true,
+        word => in_lines(NEVER, word) || is_beside(NOT_BEHIND, before) || is_beside(NOT_BEFORE, next),
     }
 }
