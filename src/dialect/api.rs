@@ -8,6 +8,7 @@ use super::{
     answer::{Answer, Document, JudgeOptions, StreamEnd},
     ask::Ranks,
     batch::BatchApi,
+    question::NoQuestion,
 };
 use crate::{http::sse, json::Json, reason::Reason};
 
@@ -19,6 +20,24 @@ pub(super) trait Api {
 
     /// Where the question's text is, as JSON pointers.
     fn text(&self) -> &'static [&'static str];
+
+    /// Where the text is that the user has asked last, as a JSON pointer, if the request is that and text before it.
+    ///
+    /// # Errors
+    /// Why the request's answer cannot be that to another text.
+    fn question(&self, _body: &Json<'_>) -> Result<String, NoQuestion> {
+        Err(NoQuestion::NoText)
+    }
+
+    /// The text of an answer that is one document; `None` if it is more than a text, or several.
+    fn answer_text(&self, _answer: &Json<'_>) -> Option<String> {
+        None
+    }
+
+    /// The text of an answer that is a complete stream. An API whose streams may lack what a document has reads them here.
+    fn streamed_text(&self, events: &[sse::Event]) -> Option<String> {
+        self.answer_text(&Json::parse(&self.to_whole(events)?).ok()?)
+    }
 
     /// The model that a request to `path` names.
     fn model(&self, body: &Json<'_>, _path: &str) -> Option<String> {

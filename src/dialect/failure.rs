@@ -298,6 +298,32 @@ fn has_word(json: &Json<'_>) -> bool {
     }
 }
 
+/// Adds the words of an event that [`says_word`] to `text`.
+pub(super) fn add_words(json: &Json<'_>, text: &mut String) {
+    match json {
+        Json::String(word) => text.push_str(word),
+        Json::Array(items) => items.iter().for_each(|item| add_words(item, text)),
+        Json::Object(members) => {
+            let is_word = |name| is_one_of(name, &ANSWERS) || is_one_of(name, &WORDS);
+            let words = members.iter().filter(|member| is_word(&member.name));
+            words.for_each(|member| add_words(&member.value, text));
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+}
+
+/// The text of a whole answer: what is under the names of answers, at its top or in an envelope.
+pub(super) fn answer_text(json: &Json<'_>) -> Option<String> {
+    let within = json
+        .members()
+        .iter()
+        .filter(|member| is_one_of(&member.name, &ENVELOPES))
+        .map(|member| &member.value);
+    let objects = std::iter::once(json).chain(within);
+    let texts: Vec<_> = objects.flat_map(texts_of).filter_map(Json::as_str).collect();
+    (!texts.is_empty()).then(|| texts.join("\n"))
+}
+
 /// Whether a value says something: null, false and empty values do not.
 pub(super) fn says_something(json: &Json<'_>) -> bool {
     !matches!(json, Json::Null | Json::Bool(false)) && !is_empty(json)

@@ -4,6 +4,7 @@
 //! - `name.rs`: the [`Dialect`]s and their names; `registry.rs`: what each of them is.
 //! - `api.rs`: the trait that each API implements, in a file or folder of its own.
 //! - `ask.rs`: what a request asks for; `answer.rs`, `judge.rs`: what an answer is worth.
+//! - `question.rs`, `answer_text.rs`: the text that was asked last, and what an answer says, for hits by meaning.
 //! - `batch/`: requests with several inputs: embeddings, reranking, moderations, a route's lists.
 //! - `convert.rs`: one form of an answer from the other; `list.rs`: a stream as one JSON list; `edit.rs`, `identity.rs`, `zero_usage.rs`: what is changed in
 //!   a body.
@@ -14,6 +15,7 @@
 //! CONTRIBUTING says how to add a dialect.
 
 mod answer;
+mod answer_text;
 mod anthropic;
 mod api;
 mod ask;
@@ -37,6 +39,7 @@ mod name;
 mod ollama;
 mod openai;
 mod plain;
+mod question;
 mod rag;
 mod registry;
 #[cfg(test)]
@@ -64,5 +67,6 @@ pub(crate) use self::{
     edit::Edit,
     form::form_as_json,
     identity::renewed,
+    question::{NoQuestion, temperature},
     zero_usage::with_zero_usage,
 };

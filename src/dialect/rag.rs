@@ -3,8 +3,10 @@
 
 use super::{
     answer::{Answer, JudgeOptions, Refusal, StreamEnd},
+    answer_text::has_more_than_text,
     api::{Api, has, is_filled, text_of},
     ends, failure,
+    question::{self, NoQuestion},
     usage::read_any_usage,
 };
 use crate::{http::sse, json::Json, reason::Reason};
@@ -20,6 +22,29 @@ impl Api for Rag {
 
     fn text(&self) -> &'static [&'static str] {
         &["/query", "/question", "/message"]
+    }
+
+    fn question(&self, body: &Json<'_>) -> Result<String, NoQuestion> {
+        question::only_text(body, &QUESTIONS)
+    }
+
+    fn answer_text(&self, answer: &Json<'_>) -> Option<String> {
+        failure::answer_text(answer).filter(|_| !calls_tool(answer) && !has_more_than_text(answer))
+    }
+
+    /// The words in their order, whatever the events are.
+    fn streamed_text(&self, events: &[sse::Event]) -> Option<String> {
+        let mut text = String::new();
+        for event in events {
+            let Some(json) = event_json(event) else { continue };
+            if calls_tool(&json) || has_more_than_text(&json) {
+                return None;
+            }
+            if failure::says_word(event, Some(&json)) {
+                failure::add_words(&json, &mut text);
+            }
+        }
+        Some(text)
     }
 
     fn tags(&self) -> &'static [&'static str] {
@@ -123,7 +148,7 @@ pub(super) fn event_json(event: &sse::Event) -> Option<Json<'_>> {
 }
 
 /// Whether an answer, or an event of one, calls a tool as some vendor's API does.
-fn calls_tool(json: &Json<'_>) -> bool {
+pub(super) fn calls_tool(json: &Json<'_>) -> bool {
     let kind = json.get("type").and_then(Json::as_str);
     is_filled(json.get("tool_calls"))
         || has(json, "function_call")

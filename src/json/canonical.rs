@@ -256,6 +256,12 @@ fn ends_here(trails: &Trails<'_>) -> bool {
     trails.iter().any(|trail| trail.is_empty())
 }
 
+/// The text of a question as it counts: without what `mask` matches, and without the differences that do not count.
+pub(crate) fn counting_text(text: &str, rules: &[Normalize], mask: &[Mask]) -> String {
+    let parts = mask::parts(text, mask);
+    parts.iter().map(|part| normalized(part, rules)).collect::<Vec<_>>().join(" ")
+}
+
 /// `text` without the differences that do not count. The order of the rules in the settings does not matter.
 fn normalized<'a>(text: &'a str, rules: &[Normalize]) -> Cow<'a, str> {
     let mut text = Cow::Borrowed(text);

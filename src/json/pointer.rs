@@ -36,6 +36,27 @@ impl Pointer {
         collect(&self.tokens, document, found);
     }
 
+    /// The way to each text that the pointer leads to, without any [`Token::Any`].
+    pub(crate) fn ways_to_texts(&self, document: &Json<'_>) -> Vec<Self> {
+        let mut found = Vec::new();
+        ways_to_texts(&self.tokens, document, &mut Vec::new(), &mut found);
+        found
+    }
+
+    /// Puts `text` in the place of the one text that the pointer leads to. Nothing happens if there is none.
+    pub(crate) fn set_text(&self, document: &mut Json<'_>, text: &str) {
+        let place = self.tokens.iter().try_fold(document, |json, token| match (token, json) {
+            (Token::Name(name), Json::Array(items)) => items.get_mut(name.parse::<usize>().ok()?),
+            (Token::Name(name), Json::Object(members)) => {
+                members.iter_mut().find(|member| member.name == *name).map(|member| &mut member.value)
+            }
+            _ => None,
+        });
+        if let Some(Json::String(place)) = place {
+            *place = text.to_owned().into();
+        }
+    }
+
     /// The value that the pointer leads to through objects alone.
     pub(crate) fn member<'j, 't>(&self, document: &'j Json<'t>) -> Option<&'j Json<'t>> {
         self.tokens.iter().try_fold(document, |json, token| match token {
@@ -64,6 +85,14 @@ impl Pointer {
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
+
+    fn from_tokens(tokens: Vec<Token>) -> Self {
+        let step = |token: &Token| match token {
+            Token::Name(name) => format!("/{}", name.replace('~', "~0").replace('/', "~1")),
+            Token::Any => "/*".to_owned(),
+        };
+        Self { text: tokens.iter().map(step).collect(), tokens }
+    }
 }
 
 impl FromStr for Pointer {
@@ -87,6 +116,30 @@ fn last_text(tokens: &[Token], json: &Json<'_>) -> Option<String> {
             Json::Array(items) => last_text(rest, items.get(name.parse::<usize>().ok()?)?),
             _ => last_text(rest, json.get(name)?),
         },
+    }
+}
+
+fn ways_to_texts(tokens: &[Token], json: &Json<'_>, way: &mut Vec<Token>, found: &mut Vec<Pointer>) {
+    let Some((first, rest)) = tokens.split_first() else {
+        if json.as_str().is_some() {
+            found.push(Pointer::from_tokens(way.clone()));
+        }
+        return;
+    };
+    let mut go_on = |name: &str, inner: &Json<'_>| {
+        way.push(Token::Name(name.to_owned()));
+        ways_to_texts(rest, inner, way, found);
+        way.pop();
+    };
+    match (first, json) {
+        (Token::Any, _) => {
+            json.items().iter().enumerate().for_each(|(at, item)| go_on(&at.to_string(), item));
+        }
+        (Token::Name(name), Json::Array(items)) => {
+            let item = name.parse::<usize>().ok().and_then(|index| items.get(index));
+            item.into_iter().for_each(|item| go_on(name, item));
+        }
+        (Token::Name(name), _) => json.get(name).into_iter().for_each(|item| go_on(name, item)),
     }
 }
 
@@ -147,6 +200,31 @@ mod tests {
             assert_eq!(pointer(inner).within_elements_of(&pointer(list)), expected, "{inner} in {list}");
         }
         assert!(pointer("/a/b").is_of_names() && !pointer("/a/*").is_of_names());
+    }
+
+    #[test]
+    fn each_text_has_its_way_and_can_be_replaced() {
+        let text = br#"{"a":[{"b":"x"},{"b":1},{"b":"y"}],"c/d":{"~":"z"}}"#;
+        let json = Json::parse(text).expect("JSON");
+        for (pointer, expected) in [
+            ("/a/*/b", &["/a/0/b", "/a/2/b"][..]),
+            ("/a/2/b", &["/a/2/b"]),
+            ("/c~1d/~0", &["/c~1d/~0"]),
+            ("/a/1/b", &[]),
+            ("/a", &[]),
+            ("/c~1d/*", &[]),
+        ] {
+            let ways = pointer.parse::<Pointer>().expect("a pointer").ways_to_texts(&json);
+            assert_eq!(ways.iter().map(Pointer::as_str).collect::<Vec<_>>(), expected, "{pointer}");
+            for way in ways {
+                assert_eq!(way.as_str().parse(), Ok(way.clone()), "{pointer}");
+                let mut changed = Json::parse(text).expect("JSON");
+                way.set_text(&mut changed, "new");
+                assert_eq!(way.last_text(&changed).as_deref(), Some("new"), "{pointer}");
+                way.set_text(&mut changed, &way.last_text(&json).expect("a text"));
+                assert_eq!(changed.to_json(), json.to_json(), "{pointer}");
+            }
+        }
     }
 
     #[test]

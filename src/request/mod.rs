@@ -13,6 +13,7 @@ pub(crate) mod dispatch;
 pub(crate) mod half_close;
 pub(crate) mod head;
 pub(crate) mod parse_cache;
+pub(crate) mod semantic;
 
 use std::sync::Arc;
 

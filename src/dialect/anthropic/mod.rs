@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 
 use super::{
     answer::{Answer, JudgeOptions, Refusal, StreamEnd},
+    answer_text::text_of_parts,
     api::{Api, has_text, is_filled, is_json_format, text_of},
     choices::{judge_text, judge_tools},
     ends, failure,
+    question::{self, NoQuestion},
     usage::Counts,
 };
 use crate::{http::sse, json::Json, reason::Reason};
@@ -32,6 +34,15 @@ impl Api for Anthropic {
 
     fn text(&self) -> &'static [&'static str] {
         &["/messages/*/content", "/messages/*/content/*/text"]
+    }
+
+    fn question(&self, body: &Json<'_>) -> Result<String, NoQuestion> {
+        question::refuse_kept(body, &["container"])?;
+        question::CHAT.last_text(body)
+    }
+
+    fn answer_text(&self, answer: &Json<'_>) -> Option<String> {
+        text_of_parts(answer.get("content")?, &["text"], &["thinking", "redacted_thinking"])
     }
 
     /// `max_tokens` is required.

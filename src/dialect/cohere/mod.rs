@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 
 use super::{
     answer::{Answer, JudgeOptions, Refusal, StreamEnd},
+    answer_text::{has_more_than_text, text_of_parts},
     api::{Api, has, has_text, is_filled, is_json_format, text_of},
     choices::{judge_text, judge_tools},
     ends, failure,
+    question::{self, NoQuestion},
     usage::read_billed_usage,
 };
 use crate::{http::sse, json::Json, reason::Reason};
@@ -32,6 +34,15 @@ impl Api for Cohere {
 
     fn text(&self) -> &'static [&'static str] {
         &["/messages/*/content", "/messages/*/content/*/text"]
+    }
+
+    fn question(&self, body: &Json<'_>) -> Result<String, NoQuestion> {
+        question::CHAT.last_text(body)
+    }
+
+    fn answer_text(&self, answer: &Json<'_>) -> Option<String> {
+        let message = answer.get("message").filter(|message| !has_more_than_text(message))?;
+        text_of_parts(message.get("content")?, &["text"], &["thinking"])
     }
 
     /// The documents that an answer cites.

@@ -14,6 +14,7 @@ mod stream;
 pub(super) mod target;
 #[cfg(test)]
 mod tests;
+mod text;
 mod whole;
 
 use self::judge::Reply;
@@ -21,6 +22,7 @@ use super::{
     answer::{Answer, JudgeOptions, StreamEnd},
     api::{Api, is_filled, text_of},
     failure, list,
+    question::NoQuestion,
 };
 use crate::{http::sse, json::Json, reason::Reason};
 
@@ -34,6 +36,14 @@ impl Api for Gemini {
 
     fn text(&self) -> &'static [&'static str] {
         &["/systemInstruction/parts/*/text", "/system_instruction/parts/*/text", "/contents/*/parts/*/text"]
+    }
+
+    fn question(&self, body: &Json<'_>) -> Result<String, NoQuestion> {
+        text::question(body)
+    }
+
+    fn answer_text(&self, answer: &Json<'_>) -> Option<String> {
+        text::answer_text(answer)
     }
 
     fn model(&self, body: &Json<'_>, path: &str) -> Option<String> {

@@ -8,9 +8,11 @@ mod whole;
 
 use super::{
     answer::{Answer, JudgeOptions, StreamEnd},
+    answer_text::has_more_than_text,
     api::{Api, has, has_text, is_filled, text_of},
     choices::{Choice, judge},
     ends, failure,
+    question::{self, NoQuestion},
     usage::{Usage, sum},
 };
 use crate::{http::sse, json::Json, reason::Reason};
@@ -42,6 +44,25 @@ impl Api for Ollama {
             TextMember::Message => &["/messages/*/content"],
             TextMember::Response => &["/prompt"],
         }
+    }
+
+    fn question(&self, body: &Json<'_>) -> Result<String, NoQuestion> {
+        match self.text {
+            TextMember::Message => question::CHAT.last_text(body),
+            TextMember::Response => {
+                question::refuse_kept(body, &["context"])?;
+                question::only_text(body, &["prompt"])
+            }
+        }
+    }
+
+    fn answer_text(&self, answer: &Json<'_>) -> Option<String> {
+        let message = match self.text {
+            TextMember::Message => answer.get("message")?,
+            TextMember::Response => answer,
+        };
+        let name = if matches!(self.text, TextMember::Message) { "content" } else { "response" };
+        text_of(message, name).filter(|_| !has_more_than_text(message))
     }
 
     fn stream_media(&self) -> &'static str {

@@ -2,4 +2,5 @@
 //! The service's answer is a label; enough labels certify a threshold, and from there on near questions are served.
 
 pub(crate) mod embedder;
+pub(crate) mod question;
 pub(crate) mod status;

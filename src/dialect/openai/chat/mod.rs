@@ -12,11 +12,13 @@ mod whole;
 use crate::{
     dialect::{
         answer::{Answer, JudgeOptions, StreamEnd},
+        answer_text::{has_more_than_text, text_of_chunks, text_of_parts},
         api::{Api, has, has_text, is_filled, text_of},
         choices::{self, Choice, Choices},
         ends,
         failure::{self, says_something},
         openai,
+        question::{self, NoQuestion},
         usage::read_usage,
     },
     http::sse,
@@ -34,6 +36,26 @@ impl Api for OpenAiChat {
 
     fn text(&self) -> &'static [&'static str] {
         &["/messages/*/content", "/messages/*/content/*/text"]
+    }
+
+    fn question(&self, body: &Json<'_>) -> Result<String, NoQuestion> {
+        question::CHAT.last_text(body)
+    }
+
+    fn answer_text(&self, answer: &Json<'_>) -> Option<String> {
+        let [choice] = answer.get("choices")?.items() else { return None };
+        let message = choice.get("message").filter(|message| !has_more_than_text(message))?;
+        text_of_parts(message.get("content")?, &["text"], &["thinking"])
+    }
+
+    fn streamed_text(&self, events: &[sse::Event]) -> Option<String> {
+        text_of_chunks(events, |choice| {
+            let delta = choice.get("delta").filter(|delta| !has_more_than_text(delta))?;
+            match delta.get("content") {
+                None | Some(Json::Null) => Some(String::new()),
+                Some(content) => text_of_parts(content, &["text"], &["thinking"]),
+            }
+        })
     }
 
     fn sets_limit(&self, body: &Json<'_>) -> bool {

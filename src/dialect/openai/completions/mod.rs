@@ -8,9 +8,11 @@ use super::chat::openai_stream;
 use crate::{
     dialect::{
         answer::{Answer, JudgeOptions, StreamEnd},
+        answer_text::text_of_chunks,
         api::{Api, has, has_text, text_of},
         choices::{self, Choice},
         ends, failure, openai,
+        question::NoQuestion,
         usage::read_usage,
     },
     http::sse,
@@ -27,6 +29,25 @@ impl Api for OpenAiCompletions {
 
     fn text(&self) -> &'static [&'static str] {
         &["/prompt", "/prompt/*"]
+    }
+
+    fn question(&self, body: &Json<'_>) -> Result<String, NoQuestion> {
+        match body.get("prompt") {
+            Some(Json::String(_)) => Ok("/prompt".to_owned()),
+            Some(Json::Array(prompts)) if matches!(&prompts[..], [Json::String(_)]) => {
+                Ok("/prompt/0".to_owned())
+            }
+            _ => Err(NoQuestion::NoText),
+        }
+    }
+
+    fn answer_text(&self, answer: &Json<'_>) -> Option<String> {
+        let [choice] = answer.get("choices")?.items() else { return None };
+        text_of(choice, "text")
+    }
+
+    fn streamed_text(&self, events: &[sse::Event]) -> Option<String> {
+        text_of_chunks(events, |choice| text_of(choice, "text"))
     }
 
     fn can_ask_for_usage(&self) -> bool {

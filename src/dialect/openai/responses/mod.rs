@@ -4,6 +4,7 @@ mod items;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod text;
 mod whole;
 mod writer;
 
@@ -12,6 +13,7 @@ use crate::{
         answer::{Answer, JudgeOptions, Refusal, StreamEnd},
         api::{Api, has, has_text, is_json_format, text_of},
         choices::{judge_text, judge_tools},
+        question::NoQuestion,
         usage::read_usage,
     },
     http::sse,
@@ -33,6 +35,14 @@ impl Api for OpenAiResponses {
 
     fn text(&self) -> &'static [&'static str] {
         &["/input", "/input/*/content", "/input/*/content/*/text"]
+    }
+
+    fn question(&self, body: &Json<'_>) -> Result<String, NoQuestion> {
+        text::question(body)
+    }
+
+    fn answer_text(&self, answer: &Json<'_>) -> Option<String> {
+        text::answer_text(answer.get("output")?.items())
     }
 
     /// The response itself, and the one that it goes on from: what deletes one of them makes this answer void.

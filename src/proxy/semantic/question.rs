@@ -1,0 +1,26 @@
+//! The question of a request that missed.
+
+use bytes::Bytes;
+use http::request::Parts;
+
+use crate::{
+    cache::semantic::question::{Ineligible, Question},
+    proxy::context::RequestContext,
+    request::semantic::Asked,
+};
+
+/// The question that the client asks with `parts` and a body that says `body`; `parts` must be as they were when the request was
+/// classified.
+///
+/// # Errors
+/// Why the request takes no part.
+pub(crate) fn question(
+    context: &RequestContext,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Question, Ineligible> {
+    let RequestContext { route, cache_request, exchange } = context;
+    let classify_context = &exchange.live.classify_context;
+    let peer = exchange.caller.peer.address;
+    Asked { route, cache_request, classify_context, parts, body, peer }.question()
+}
