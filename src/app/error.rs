@@ -46,6 +46,9 @@ pub enum StartError {
     /// The keys of tokens cannot be looked after: the text says which file is of no use, and why.
     #[error("{0}")]
     Jwks(String),
+    /// Hits by meaning cannot begin: the text names the setting, and says why.
+    #[error("{0}")]
+    Semantic(String),
     /// Traces cannot be exported.
     #[error("otel.endpoint (OTEL_EXPORTER_OTLP_ENDPOINT) cannot be used: {0}")]
     Traces(String),
@@ -84,6 +87,7 @@ impl From<LiveError> for StartError {
         match error {
             LiveError::UpstreamTls(error) => Self::UpstreamTls(error.to_string()),
             LiveError::Jwks(error) => Self::Jwks(error.to_string()),
+            LiveError::Embedder(error) => Self::Semantic(error.to_string()),
         }
     }
 }

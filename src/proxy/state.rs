@@ -21,6 +21,7 @@ use crate::{
         not_stored::NotStored,
         passthrough::preset_hint::PresetHint,
         reload::Reloads,
+        semantic::{Semantic, SemanticSlot, Surroundings, embedder::EmbedderError},
         upstream::{Upstream, UpstreamTlsError, hop::Hop},
     },
     request::{Choices, ClassifyContext, parse_cache::ParseCache},
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) accepted_credentials: AcceptedCredentials,
     /// The keys of tokens, for the settings in force.
     pub(crate) jwks: JwksSlot,
+    /// Hits by meaning, for the settings in force.
+    pub(crate) semantic: SemanticSlot,
     /// The pages that may read answers.
     pub(crate) cors: Cors,
     pub(crate) in_flight: Arc<InFlight>,
@@ -70,6 +73,8 @@ pub(crate) struct Live {
     pub(crate) upstream: Upstream,
     /// The keys of tokens; `None` without `[jwks]`.
     pub(crate) jwks: Option<Arc<Jwks>>,
+    /// Hits by meaning; `None` where they are off.
+    pub(crate) semantic: Option<Arc<Semantic>>,
     /// What a request's classification needs besides its route.
     pub(crate) classify_context: ClassifyContext,
 }
@@ -83,6 +88,9 @@ pub(crate) enum LiveError {
     /// The keys of tokens cannot be looked after.
     #[error(transparent)]
     Jwks(#[from] JwksError),
+    /// No text can be embedded.
+    #[error(transparent)]
+    Embedder(#[from] EmbedderError),
 }
 
 impl Live {
@@ -102,6 +110,8 @@ impl Live {
         if let Some(jwks) = &jwks {
             classify_context.identities = Arc::clone(jwks.identities());
         }
+        let around = Surroundings { store: &shared.store, namespace: shared.namespace, stats: &shared.stats };
+        let semantic = shared.semantic.of(&config, &around)?;
         let numbered = |route: &Route| {
             let number = shared.stats.routes.number(route);
             Arc::new(Route { number, ..route.clone() })
@@ -109,7 +119,7 @@ impl Live {
         let routes = config.routes.iter().map(numbered).collect();
         let number = |pattern: &str| shared.stats.models.number(pattern);
         let counted_models = CountedModels::new(&config.counted_models, number);
-        Ok(Self { shared, config, routes, counted_models, upstream, jwks, classify_context })
+        Ok(Self { shared, config, routes, counted_models, upstream, jwks, semantic, classify_context })
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod event;
 pub(crate) mod guards;
 pub(crate) mod index;
 pub(crate) mod ledger;
+mod nearness;
 pub(crate) mod question;
 pub(crate) mod vector;
 
@@ -15,4 +16,14 @@ pub(crate) mod vector;
 pub(crate) struct SemanticRoute {
     /// Requests with a higher temperature take no part.
     pub(crate) max_temperature: f64,
+}
+
+/// A rate, between 0 and 1, as people and logs get it: five digits.
+pub(crate) fn rounded_rate(rate: f64) -> f64 {
+    (rate * 100_000.0).round() / 100_000.0
+}
+
+/// A similarity as people and logs get it: four digits.
+pub(crate) fn rounded_similarity(similarity: f32) -> f64 {
+    (f64::from(similarity) * 10_000.0).round() / 10_000.0
 }
