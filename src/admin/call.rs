@@ -36,6 +36,8 @@ pub(super) enum Call {
     Put(Key),
     /// `DELETE /entries/KEY`
     Remove(Key),
+    /// `POST /entries/KEY/wrong`
+    Wrong(Key),
     /// `POST /purge`
     Purge,
     /// `POST /reload`
@@ -74,14 +76,14 @@ impl Call {
             _ => match path.strip_prefix("/entries/") {
                 Some(key) => parse_entry(method, key, namespace),
                 None => Err(AdminError::not_found(
-                    "no such call: GET / (the page), GET /metrics, GET /stats, GET /suggest, GET /overview, GET /history, GET /requests, GET /entries, GET, PUT or DELETE /entries/KEY, POST /purge, POST /reload, GET /health",
+                    "no such call: GET / (the page), GET /metrics, GET /stats, GET /suggest, GET /overview, GET /history, GET /requests, GET /entries, GET, PUT or DELETE /entries/KEY, POST /entries/KEY/wrong, POST /purge, POST /reload, GET /health",
                 )),
             },
         }
     }
 
     pub(super) const fn is_write(&self) -> bool {
-        matches!(self, Self::Put(_) | Self::Remove(_) | Self::Purge | Self::Reload)
+        matches!(self, Self::Put(_) | Self::Remove(_) | Self::Wrong(_) | Self::Purge | Self::Reload)
     }
 }
 
@@ -94,10 +96,12 @@ pub(super) fn check_method(method: &Method, allowed: &'static str) -> Result<(),
 }
 
 fn parse_entry(method: &Method, key: &str, namespace: Namespace) -> Result<Call, AdminError> {
-    check_method(method, "GET, HEAD, PUT, DELETE")?;
+    let (key, is_report) = key.strip_suffix("/wrong").map_or((key, false), |key| (key, true));
+    check_method(method, if is_report { "POST" } else { "GET, HEAD, PUT, DELETE" })?;
     let text = percent_decode_str(key).decode_utf8_lossy();
     let key = parse_key(&text, namespace).map_err(AdminError::bad_request)?;
     Ok(match *method {
+        Method::POST => Call::Wrong(key),
         Method::PUT => Call::Put(key),
         Method::DELETE => Call::Remove(key),
         _ => Call::Show(key),
@@ -167,6 +171,13 @@ mod tests {
             ("GET", format!("/entries/ns:query:{hex}0"), Err(400)),
             ("GET", "/entries/".to_owned(), Err(400)),
             ("PATCH", format!("/entries/query:{hex}"), Err(405)),
+            ("POST", format!("/entries/query:{hex}"), Err(405)),
+            ("POST", format!("/entries/query:{hex}/wrong"), Ok(Call::Wrong(key()))),
+            ("POST", format!("/entries/ns%3Aquery%3A{hex}/wrong"), Ok(Call::Wrong(key()))),
+            ("GET", format!("/entries/query:{hex}/wrong"), Err(405)),
+            ("DELETE", format!("/entries/query:{hex}/wrong"), Err(405)),
+            ("POST", "/entries/wrong".to_owned(), Err(405)),
+            ("POST", "/entries//wrong".to_owned(), Err(400)),
             ("GET", "/purge".to_owned(), Err(405)),
             ("POST", "/purge".to_owned(), Ok(Call::Purge)),
             ("GET", "/reload".to_owned(), Err(405)),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
 
+use super::semantic;
 use crate::{
     proxy::{Proxy, jwks::JwksStatus, response::body::ResponseBody, state::Live},
     telemetry::metrics::{self, Format, Gauges, JwksGauges},
@@ -28,6 +29,7 @@ pub(super) async fn page(proxy: &Proxy, live: &Live, headers: &HeaderMap) -> Res
         spans: shared.traces.counts(),
         jwks: live.jwks.as_ref().map(|jwks| jwks.status()).map(jwks_gauges),
         by_model: !live.config.counted_models.is_empty(),
+        semantic: live.semantic.as_ref().map(|semantic| semantic::gauges(semantic.status())),
     };
     let format = Format::accepted(headers);
     let mut response =

@@ -1,7 +1,8 @@
 //! The admin listener: the operators' API.
 //!
 //! A call passes `auth` first, then `call` says which one it is. `entries` and `new_entry` do what concerns
-//! one entry, `list`, `purge` and `selection` what concerns many, `page` is for people. It listens on a port of its own, so that no client
+//! one entry, `list`, `purge` and `selection` what concerns many, `semantic` what concerns
+//! hits by meaning, `page` is for people. It listens on a port of its own, so that no client
 //! of the service can reach it by a path.
 
 mod auth;
@@ -17,6 +18,7 @@ mod page;
 mod purge;
 mod requests;
 mod selection;
+mod semantic;
 mod suggest;
 
 use std::{convert::Infallible, sync::Arc};
@@ -120,6 +122,7 @@ impl Admin {
             Call::Show(key) => entries::show(shared, &key).await?,
             Call::Put(key) => entries::put(live, shared, &key, body).await?,
             Call::Remove(key) => entries::remove(shared, &key).await?,
+            Call::Wrong(key) => semantic::wrong(live, &key)?,
             Call::Reload => reload(shared).await?,
             Call::Purge => purge::purge(live, shared, &self.sweeps, body).await?,
         };

@@ -5,13 +5,17 @@ use std::fmt::{self, Write};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
-    cache::{key::Key, route::kind::Kind},
+    cache::{key::Key, route::kind::Kind, semantic::rounded_similarity},
     http::headers::{self, ValueWriter},
     reason::Reason,
 };
 
 pub(crate) const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// How near the question is whose answer is served, between -1 and 1.
+const SIDECACHE_SIMILARITY: HeaderName = HeaderName::from_static("sidecache-similarity");
+/// The key of that question.
+const SIDECACHE_ORIGINAL: HeaderName = HeaderName::from_static("sidecache-original");
 
 /// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub(crate) enum CacheStatus {
     Partial,
     /// From the store, after the answer's TTL.
     Stale,
+    /// From the store, by the answer to a question in other words.
+    Similar,
     /// By an answer that the upstream is giving to another request.
     Coalesced,
     /// By the upstream, without a lookup.
@@ -34,8 +40,16 @@ pub(crate) enum CacheStatus {
 
 impl CacheStatus {
     /// Every one, in the order of the enum.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Hit, Self::Miss, Self::Partial, Self::Stale, Self::Coalesced, Self::Bypass, Self::Pass];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Hit,
+        Self::Miss,
+        Self::Partial,
+        Self::Stale,
+        Self::Similar,
+        Self::Coalesced,
+        Self::Bypass,
+        Self::Pass,
+    ];
 
     /// As in `X-Cache`.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -44,6 +58,7 @@ impl CacheStatus {
             Self::Miss => "MISS",
             Self::Partial => "PARTIAL",
             Self::Stale => "STALE",
+            Self::Similar => "SIMILAR",
             Self::Coalesced => "COALESCED",
             Self::Bypass => "BYPASS",
             Self::Pass => "PASS",
@@ -84,6 +99,14 @@ impl Forward {
     }
 }
 
+/// The question whose answer stands in for the answer to another one.
+#[derive(Clone, Debug)]
+pub(crate) struct SimilarTo {
+    pub(crate) original: Key,
+    /// Between -1 and 1.
+    pub(crate) similarity: f32,
+}
+
 /// How the cache took part in an answer, for headers and the log.
 #[derive(Clone, Debug)]
 pub(crate) struct CacheReport {
@@ -106,6 +129,8 @@ pub(crate) struct CacheReport {
     pub(crate) last_not_stored: Option<Reason>,
     /// For embeddings: how many of the inputs were found, and how many there are.
     pub(crate) inputs: Option<(usize, usize)>,
+    /// For a hit by meaning: whose answer it is.
+    pub(crate) similar: Option<Box<SimilarTo>>,
 }
 
 impl CacheReport {
@@ -148,6 +173,7 @@ impl CacheReport {
             reason,
             last_not_stored: None,
             inputs: None,
+            similar: None,
         }
     }
 
@@ -164,11 +190,18 @@ impl CacheReport {
             reason: None,
             last_not_stored: None,
             inputs: None,
+            similar: None,
         }
     }
 
     pub(crate) fn stale(self) -> Self {
         Self { status: CacheStatus::Stale, ..self }
+    }
+
+    /// A hit on the answer to a question in other words.
+    pub(crate) fn similar(self, original: Key, similarity: f32) -> Self {
+        let similar = Some(Box::new(SimilarTo { original, similarity }));
+        Self { status: CacheStatus::Similar, similar, ..self }
     }
 
     /// A hit that the upstream has confirmed, with its age and its remaining TTL.
@@ -177,7 +210,7 @@ impl CacheReport {
         Self { status: CacheStatus::Hit, forward, age: Some(age), ttl: Some(ttl), ..self }
     }
 
-    /// Writes `X-Cache`, `Cache-Status` and `Age`.
+    /// Writes `X-Cache`, `Cache-Status` and `Age`; for a hit by meaning, `Sidecache-Similarity` and `Sidecache-Original`.
     pub(crate) fn write(&self, headers: &mut HeaderMap, values: &mut ValueWriter) {
         headers.insert(X_CACHE, HeaderValue::from_static(self.status.as_str()));
         let age =
@@ -189,13 +222,22 @@ impl CacheReport {
             // After what caches nearer to the upstream say (RFC 9211, section 2).
             headers::append_item(headers, CACHE_STATUS, value);
         }
+        if let Some(similar) = &self.similar {
+            let similarity = rounded_similarity(similar.similarity);
+            if let Some(similarity) = values.value(|text| write!(text, "{similarity}")) {
+                headers.insert(SIDECACHE_SIMILARITY, similarity);
+            }
+            if let Some(original) = values.value(|text| similar.original.write(text)) {
+                headers.insert(SIDECACHE_ORIGINAL, original);
+            }
+        }
     }
 
     /// Writes sidecache's member of `Cache-Status` (RFC 9211, section 2).
     fn write_cache_status(&self, text: &mut impl Write) -> fmt::Result {
         text.write_str("sidecache")?;
         match &self.forward {
-            None if matches!(self.status, CacheStatus::Hit | CacheStatus::Stale) => {
+            None if matches!(self.status, CacheStatus::Hit | CacheStatus::Stale | CacheStatus::Similar) => {
                 text.write_str("; hit")?
             }
             None => {}
@@ -218,6 +260,9 @@ impl CacheReport {
             text.write_str("; key=\"")?;
             key.write(text)?;
             text.write_char('"')?;
+        }
+        if self.status == CacheStatus::Similar {
+            return text.write_str("; detail=similar");
         }
         match (self.found(), self.reason) {
             (Some(found), Some(reason)) => write!(text, "; detail=\"{found} {}\"", reason.as_str()),
@@ -256,6 +301,10 @@ mod tests {
             format!("sidecache; hit; ttl=1795; key=\"ns:query:{zeros}\"")
         );
         assert_eq!(
+            cache_status(CacheReport::hit(Kind::Query, key.clone(), 5, 1795).similar(key.clone(), 0.97)),
+            format!("sidecache; hit; ttl=1795; key=\"ns:query:{zeros}\"; detail=similar")
+        );
+        assert_eq!(
             cache_status(CacheReport::bypass(Kind::Query, Reason::RequestNoStore)),
             "sidecache; fwd=request; detail=request-no-store"
         );
@@ -281,5 +330,22 @@ mod tests {
         assert_eq!(cache_status(counted), "sidecache; fwd=uri-miss; fwd-status=200; detail=\"hits=0/2\"");
         let joined = CacheReport { status: CacheStatus::Coalesced, ..miss };
         assert_eq!(cache_status(joined), "sidecache; fwd=uri-miss; fwd-status=200; collapsed");
+    }
+
+    #[test]
+    fn a_hit_by_meaning_says_whose_answer_it_is() {
+        let key = |byte| Key::new("ns".into(), Kind::Query, blake3::Hash::from_bytes([byte; 32]));
+        for (similarity, shown) in [(0.97, "0.97"), (0.973_14, "0.9731"), (1.0, "1"), (0.99996, "1")] {
+            let mut headers = HeaderMap::new();
+            let report = CacheReport::hit(Kind::Query, key(1), 5, 1795).similar(key(2), similarity);
+            report.write(&mut headers, &mut ValueWriter::default());
+            let named = |name: &str| headers[name].to_str().expect("text");
+            assert_eq!((named("x-cache"), named("age")), ("SIMILAR", "5"));
+            assert_eq!(named("sidecache-similarity"), shown);
+            assert_eq!(named("sidecache-original"), key(2).name());
+        }
+        let mut headers = HeaderMap::new();
+        CacheReport::hit(Kind::Query, key(1), 5, 1795).write(&mut headers, &mut ValueWriter::default());
+        assert!(!headers.keys().any(|name| name.as_str().starts_with("sidecache-")), "{headers:?}");
     }
 }

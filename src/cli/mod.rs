@@ -2,7 +2,7 @@
 //!
 //! A command returns an [`Exit`], which `main` prints; only `warm`, `simulate` and `purge` also show their progress, and
 //! `tail`, `top` and `stats --watch` print as they go. `serve` is the proxy. `check` and `explain` read the configuration
-//! and do not need a running sidecache; `health`, `stats`, `entries`, `tail`, `top`, `purge` and `warm` call one; `simulate` reads logs.
+//! and do not need a running sidecache; `health`, `stats`, `entries`, `tail`, `top`, `purge`, `wrong` and `warm` call one; `simulate` reads logs.
 
 mod check;
 mod client;
@@ -25,6 +25,7 @@ mod tail;
 mod top;
 mod warm;
 mod welcome;
+mod wrong;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -114,6 +115,10 @@ enum Command {
   sidecache purge --tag 42 --dry-run
   sidecache purge --pattern 'query:*'")]
     Purge(purge::Arguments),
+    /// Report a hit by meaning whose answer was wrong: it counts, and is never served for that question again.
+    #[command(after_help = "Examples:
+  sidecache wrong query:0f…")]
+    Wrong(wrong::Arguments),
     /// Have a running sidecache read its settings again.
     #[command(after_help = "Examples:
   sidecache reload")]
@@ -155,6 +160,7 @@ impl Command {
             | Self::Tail(_)
             | Self::Top(_)
             | Self::Purge(_)
+            | Self::Wrong(_)
             | Self::Reload(_)
             | Self::Warm(_)
             | Self::Simulate(_)
@@ -298,6 +304,9 @@ pub fn run(cli: &Cli) -> Exit {
         }
         Command::Purge(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(purge::run(&loaded.config, arguments)))
+        }
+        Command::Wrong(arguments) => {
+            with_settings(load, |loaded, runtime| runtime.block_on(wrong::run(&loaded.config, arguments)))
         }
         Command::Warm(arguments) => {
             with_settings(load, |loaded, runtime| runtime.block_on(warm::run(&loaded.config, arguments)))

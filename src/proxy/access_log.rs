@@ -19,6 +19,7 @@ use crate::{
     cache::{
         price::{Amount, Currency},
         route::{Route, kind::Kind},
+        semantic::rounded_similarity,
         status::CacheReport,
     },
     http::forwarded,
@@ -194,6 +195,7 @@ impl Exchange {
             duration,
             bytes: end.sent,
             key: cache.and_then(|cache| cache.key),
+            similarity: cache.and_then(|cache| cache.similarity),
         });
     }
 }
@@ -292,6 +294,7 @@ impl LoggedBody {
         }
         let AccessRecord { exchange, status, report, upstream_request_id, saved } = &*self.record;
         let detail = report.as_ref().and_then(CacheReport::found);
+        let similar = report.as_ref().and_then(|report| report.similar.as_deref());
         let cache = report.as_ref().map(|report| events::CacheInfo {
             status: report.status.as_str(),
             kind: report.kind.map(Kind::as_str),
@@ -301,6 +304,8 @@ impl LoggedBody {
             reason: report.reason.map(|reason| reason.as_str()),
             detail: detail.as_deref(),
             route: exchange.route.as_deref().map(|route| route.label()),
+            similarity: similar.map(|similar| rounded_similarity(similar.similarity)),
+            original: similar.map(|similar| &similar.original),
         });
         let is_whole = self.is_whole || self.expected == Some(self.sent);
         let success = is_whole && !status.is_server_error();

@@ -114,6 +114,9 @@ impl Health {
             page["jwks"] =
                 json!({"source": source, "keys": keys, "age_seconds": age, "last_error": last_error});
         }
+        if let Some(semantic) = &live.semantic {
+            page["semantic"] = semantic.status().section();
+        }
         page
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod models;
 mod names;
 pub(crate) mod open;
 pub(crate) mod requests;
+pub(crate) mod semantic;
 pub(crate) mod sums;
 
 use std::{
@@ -25,8 +26,8 @@ use serde_json::{Map, Value, json};
 use thread_local::ThreadLocal;
 
 pub(crate) use self::labels::{
-    CertificateUse, InvalidationCause, LookupResult, PurgeCause, Side, StoreCall, StoreOutcome,
-    UpstreamOutcome,
+    AuditOutcome, CertificateUse, EmbeddingOutcome, InvalidationCause, LookupResult, PurgeCause, Side,
+    StoreCall, StoreOutcome, UpstreamOutcome,
 };
 use self::{
     counter::Counter,
@@ -34,6 +35,7 @@ use self::{
     labels::{CACHES, KINDS, cache_place, kind_place, status_place},
     models::ModelNames,
     requests::{Requests, RouteNames},
+    semantic::SemanticCounters,
 };
 use crate::{
     cache::{
@@ -156,6 +158,8 @@ pub(crate) struct ThreadStats {
     invalidated: [Counter; InvalidationCause::ALL.len()],
     /// Entries that an operator's calls removed.
     purged: [Counter; PurgeCause::ALL.len()],
+    /// Hits by meaning.
+    pub(crate) semantic: SemanticCounters,
     opened: [Counter; Side::ALL.len()],
     closed: [Counter; Side::ALL.len()],
 }
@@ -382,6 +386,7 @@ impl Stats {
             "misses": misses,
             "hit_rate": hit_rate(hits, misses),
             "stale": self.sum_of(|thread| thread.requests.with_cache(cache_place(Some(CacheStatus::Stale)))),
+            "similar": self.all_similar(),
             "coalesced": self.sum(|thread| &thread.coalesced),
             "bypassed": self.all_bypassed(),
             "passed": self.all_passed(),

@@ -25,7 +25,7 @@ pub(crate) fn cache_color(cache: &str) -> u8 {
     match cache {
         "HIT" => 32,
         "MISS" => 33,
-        "STALE" | "PARTIAL" | "COALESCED" => 36,
+        "STALE" | "SIMILAR" | "PARTIAL" | "COALESCED" => 36,
         _ => 0,
     }
 }

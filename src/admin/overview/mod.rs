@@ -8,7 +8,7 @@ use self::advice::advice;
 use super::history::quantile_millis;
 use crate::{
     cache::{route::kind::Kind, status::CacheStatus},
-    proxy::{Proxy, state::Live},
+    proxy::{Proxy, semantic::status::SimilarHit, state::Live},
     reason::Reason,
     telemetry::stats::{
         Stats,
@@ -19,7 +19,7 @@ use crate::{
 
 pub(super) async fn overview(proxy: &Proxy, live: &Live) -> Value {
     let stats = &proxy.shared.stats;
-    json!({
+    let mut overview = json!({
         "health": proxy.health.report(live).await,
         "commit": option_env!("SIDECACHE_COMMIT").unwrap_or_default(),
         "listen": live.config.listen.to_string(),
@@ -31,7 +31,11 @@ pub(super) async fn overview(proxy: &Proxy, live: &Live) -> Value {
         "routes": routes(stats),
         "not_stored": reasons(stats, Stats::not_stored),
         "bypassed": reasons(stats, Stats::bypassed),
-    })
+    });
+    if let Some(semantic) = &live.semantic {
+        overview["similar_hits"] = semantic.recent.latest().iter().map(SimilarHit::section).collect();
+    }
+    overview
 }
 
 /// How long hits and misses took.

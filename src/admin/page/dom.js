@@ -60,6 +60,24 @@ export function lines(text) {
   return el("div", {}, el("pre", {}, text), button);
 }
 
+/** A key without its namespace, and with the beginning of its digest: enough to tell it from the others. */
+export function brief(key) {
+  const [kind, digest] = key.split(":").slice(-2);
+  return `${kind}:${digest.slice(0, 12)}…`;
+}
+
+/** Asks before something is done: `title` is the question, `what` it is about, `then` what comes of it, `no` and `yes` the answers. */
+export function confirmed({ title, what, then, no, yes }) {
+  const texts = { title, what, then, no, yes };
+  for (const [name, text] of Object.entries(texts)) say(`confirm-${name}`, text);
+  const dialog = byId("confirm");
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
 async function copy(text, button) {
   try {
     await navigator.clipboard.writeText(text);

@@ -1,7 +1,7 @@
 // The entries that were found most often, and purges: counted first, then done.
 
 import { change, get } from "./api.js";
-import { byId, el, empty, put, say, table } from "./dom.js";
+import { brief, byId, confirmed, el, empty, put, say, table } from "./dom.js";
 import { bytes, count, duration } from "./words.js";
 
 /** How many of the entries are shown. */
@@ -30,30 +30,21 @@ export async function showEntries() {
   ], entries));
 }
 
-/** A key without its namespace, and with the beginning of its digest: enough to tell it from the others. */
-function brief(key) {
-  const [kind, digest] = key.split(":").slice(-2);
-  return `${kind}:${digest.slice(0, 12)}…`;
-}
-
 /** An entry's tags; an earlier version of sidecache did not note them where a list finds them. */
 function tags(row) {
   const list = (row.tags ?? []).map((tag) => el("span", { class: "tag" }, tag));
   return el("span", { class: "tags" }, list.length > 0 ? list : "none");
 }
 
-function confirmed(what) {
-  const dialog = byId("confirm");
-  say("confirm-what", what);
-  dialog.returnValue = "no";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-  });
-}
-
 async function remove(key) {
-  if (!await confirmed(key)) return;
+  const isSure = await confirmed({
+    title: "Remove this entry?",
+    what: key,
+    then: "The next request for it goes to the service.",
+    no: "Keep it",
+    yes: "Remove it",
+  });
+  if (!isSure) return;
   try {
     await change("DELETE", `/entries/${encodeURIComponent(key)}`);
     say("entries-said", "The entry is removed.");

@@ -18,11 +18,14 @@ let drawing = null;
 let paused = false;
 let visible = false;
 
+/** The word of `X-Cache`; of a hit by meaning, how near the question is whose answer was served. */
+const cache = (row) => el("span", {}, el("strong", {}, row.cache ?? "–"), typeof row.similarity === "number" ? ` ${row.similarity}` : "");
+
 const columns = [
   { title: "Time", cell: (row) => (row.time ?? "").slice(11, 23) },
   { title: "Request", mono: true, cell: (row) => `${row.method ?? ""} ${row.path ?? ""}` },
   { title: "Status", number: true, cell: (row) => row.status ?? "" },
-  { title: "Cache", cell: (row) => el("strong", {}, row.cache ?? "–") },
+  { title: "Cache", cell: cache },
   { title: "Reason", mono: true, cell: (row) => row.reason ?? "" },
   { title: "Route", mono: true, cell: (row) => row.route ?? "" },
   { title: "Took", number: true, cell: (row) => millis(row.ms) },

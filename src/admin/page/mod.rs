@@ -23,7 +23,7 @@ macro_rules! files {
     };
 }
 
-const FILES: [File; 12] = files! {
+const FILES: [File; 13] = files! {
     "/" => "index.html", "text/html; charset=utf-8";
     "/page/style.css" => "style.css", "text/css; charset=utf-8";
     "/page/main.js" => "main.js", "text/javascript; charset=utf-8";
@@ -34,6 +34,7 @@ const FILES: [File; 12] = files! {
     "/page/charts.js" => "charts.js", "text/javascript; charset=utf-8";
     "/page/overview.js" => "overview.js", "text/javascript; charset=utf-8";
     "/page/suggest.js" => "suggest.js", "text/javascript; charset=utf-8";
+    "/page/meaning.js" => "meaning.js", "text/javascript; charset=utf-8";
     "/page/entries.js" => "entries.js", "text/javascript; charset=utf-8";
     "/page/live.js" => "live.js", "text/javascript; charset=utf-8";
 };

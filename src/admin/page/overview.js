@@ -2,15 +2,17 @@
 
 import { get } from "./api.js";
 import { byId, el, empty, put, say, svg, table, tiles } from "./dom.js";
+import { showMeaning } from "./meaning.js";
 import { count, duration, millis, percent, rate } from "./words.js";
 
 export async function showOverview() {
   const overview = await get("/overview");
   well(overview);
-  routes(overview.routes);
+  routes(overview.routes, overview.health.semantic !== undefined);
   kinds(overview.kinds);
   reasons("not-stored", overview.not_stored, "Every answer that could be stored was.");
   reasons("bypassed", overview.bypassed, "The store was asked for every request.");
+  showMeaning(overview, showOverview);
 }
 
 /** Where a client of this machine finds the proxy. */
@@ -26,6 +28,9 @@ function problems({ health, reload_failed: reloadFailed }) {
   if (!health.cache.connected) found.push("The store is out of reach: every request goes to the service.");
   if (!health.upstream.reachable) found.push(`The service at ${health.upstream.url} is out of reach.`);
   if (reloadFailed) found.push("The last reload failed: the old settings stay. The log says why.");
+  const steppedBack = (health.semantic?.routes ?? []).filter((route) => route.stepped_back).map((route) => route.route);
+  if (steppedBack.length > 0) found.push(`Too many hits by meaning were wrong on ${steppedBack.join(", ")}: none is served there.`);
+  if (health.semantic?.problem !== undefined) found.push(`Hits by meaning get no vectors: ${health.semantic.problem}.`);
   if (health.log.dropped > 0) found.push(`${count(health.log.dropped)} log lines were dropped.`);
   return found;
 }
@@ -69,7 +74,8 @@ const timeColumns = [
   { title: "p99", number: true, cell: (row) => millis(row.times.misses.p99_ms) },
 ];
 
-function routes(list) {
+/** `byMeaning`: whether there are hits by meaning. */
+function routes(list, byMeaning) {
   if (list.length === 0) {
     put("by-route", empty("No request yet."));
     return;
@@ -81,6 +87,7 @@ function routes(list) {
     { title: "Kind", cell: (row) => row.kind },
     { title: "Requests", number: true, cell: (row) => count(row.requests) },
     { title: "Answered by the store", number: true, cell: (row) => percent(rate(row.hits, row.requests - row.hits)) },
+    ...(byMeaning ? ["similar"] : []).map(of),
     ...["miss", "coalesced", "bypass", "pass"].map(of),
     { title: "5xx", number: true, cell: (row) => count(row.failed) },
   ], rows));

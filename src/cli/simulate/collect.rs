@@ -26,6 +26,14 @@ pub(super) struct LeftOut {
     pub(super) several_inputs: u64,
 }
 
+impl CacheInfo<'_> {
+    /// The key of the entry that answered, or of the one that would have.
+    fn entry(&self) -> Option<&str> {
+        let key = if &*self.status == "SIMILAR" { &self.original } else { &self.key };
+        key.as_ref().map(|key| &*key.0)
+    }
+}
+
 /// Reads line after line.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
@@ -34,6 +42,8 @@ pub(super) struct Collector {
     /// The names of all routes in the log.
     pub(super) routes: BTreeSet<String>,
     pub(super) left_out: LeftOut,
+    /// The hits by meaning, which are replayed as hits on the entries that were served.
+    pub(super) by_meaning: u64,
     trace: Trace,
     /// The number of each answer, by a hash of its key.
     numbers: HashMap<u128, u32>,
@@ -74,14 +84,15 @@ impl Collector {
             return Ok(());
         }
         let told = told(cache, response.status_code);
-        let (Some(told), Some(key)) = (told, &cache.key) else {
+        let (Some(told), Some(key)) = (told, cache.entry()) else {
             match told {
                 None => self.left_out.bypassed += 1,
                 Some(_) => self.left_out.several_inputs += 1,
             }
             return Ok(());
         };
-        let answer = self.number(key.0.as_bytes(), route);
+        self.by_meaning += u64::from(&*cache.status == "SIMILAR");
+        let answer = self.number(key.as_bytes(), route);
         let duration = i64::try_from(micros(response.duration())).unwrap_or(i64::MAX);
         let age = micros(Duration::from_secs(cache.age.unwrap_or(0)));
         self.learn(answer, told, response, duration);
@@ -166,7 +177,7 @@ fn told(cache: &CacheInfo<'_>, status: u16) -> Option<Told> {
     let reason = cache.reason.as_ref().map(|reason| &*reason.0);
     let is_success = (200..300).contains(&status) || status == 304;
     match &*cache.status {
-        "HIT" => Some(Told::Hit),
+        "HIT" | "SIMILAR" => Some(Told::Hit),
         "STALE" => Some(Told::Stale),
         "MISS" | "PARTIAL" | "COALESCED" if reason.is_some() || !is_success => Some(Told::NotStored),
         "MISS" | "PARTIAL" => Some(Told::Miss),
@@ -283,6 +294,18 @@ mod tests {
         assert_eq!((first.life, first.cost), (1_800_000_000, Some((0.75, 0))));
         // Of the other one no call is in the log, but of its route.
         assert_eq!((second.took, second.life, second.cost), (1_000_000, 1_800_000_000, None));
+    }
+
+    #[test]
+    fn a_hit_by_meaning_is_a_hit_on_the_entry_that_was_served() {
+        let similar = r#""status":"SIMILAR","kind":"query","key":"ns:query:2","original":"ns:query:1","route":"ask","age":1,"ttl":5"#;
+        let lines =
+            [line("a", 10, 200, &format!(r#""status":"MISS",{KEY}"#)), line("b", 12, 200, similar)];
+        let collector = collect(&[], &lines);
+        assert_eq!((collector.by_meaning, collector.left_out), (1, LeftOut::default()));
+        let trace = collector.finish();
+        assert_eq!(trace.answers.len(), 1);
+        assert_eq!(trace.requests[1].told, Told::Hit);
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub(super) struct CacheInfo<'a> {
     pub(super) reason: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) route: Option<Text<'a>>,
+    /// Of a hit by meaning: the key of the entry that was served.
+    #[serde(borrow)]
+    pub(super) original: Option<Text<'a>>,
 }
 
 /// An `llm_call` line.

@@ -64,6 +64,7 @@ fn simulate(arguments: &Arguments) -> Result<Exit, String> {
     let unreadable = read::read(&arguments.logs, &mut collector)?.report();
     let absent = absent_routes(&collector, &arguments.routes);
     let left_out = collector.left_out;
+    let by_meaning = collector.by_meaning;
     let trace = collector.finish();
     if trace.requests.is_empty() {
         let nothing = "the logs have no request on a cached route";
@@ -75,7 +76,7 @@ fn simulate(arguments: &Arguments) -> Result<Exit, String> {
         written.map_err(|error| format!("{}: cannot be written: {error}", path.display()))?;
     }
     let table = table::table(&rows, &trace.currencies);
-    let mut exit = Exit::success(format!("{}{table}", summary(&trace, left_out)));
+    let mut exit = Exit::success(format!("{}{table}", summary(&trace, left_out, by_meaning)));
     exit.stderr = unreadable + &absent.unwrap_or_default();
     Ok(exit)
 }
@@ -88,7 +89,7 @@ fn absent_routes(collector: &Collector, wanted: &[String]) -> Option<String> {
 }
 
 /// What the log has.
-fn summary(trace: &Trace, left_out: collect::LeftOut) -> String {
+fn summary(trace: &Trace, left_out: collect::LeftOut, by_meaning: u64) -> String {
     let count = |told: Told| trace.requests.iter().filter(|request| request.told == told).count() as u64;
     let ends = trace.requests.first().zip(trace.requests.last());
     let span = ends.map_or(0, |(first, last)| last.at - first.at);
@@ -101,6 +102,7 @@ fn summary(trace: &Trace, left_out: collect::LeftOut) -> String {
     );
     for (label, number, about) in [
         ("stale", count(Told::Stale), "hits after the TTL, which a simulation has none of"),
+        ("by meaning", by_meaning, "hits, replayed as hits on the entries that were served"),
         ("coalesced", count(Told::Joined), "misses that joined a running answer"),
         ("not stored", count(Told::NotStored), "misses in every row"),
         ("bypassed", left_out.bypassed, "left out: they did not ask the store"),

@@ -57,6 +57,7 @@ fn show(section: &Value) -> String {
         ("memory", text(&section["memory_used"])),
         ("hit rate", hits),
         ("stale", text(&section["stale"])),
+        ("by meaning", text(&section["similar"])),
         ("coalesced", text(&section["coalesced"])),
         ("bypassed", text(&section["bypassed"])),
         ("passed", text(&section["passed"])),
@@ -140,7 +141,7 @@ mod tests {
     fn the_table_has_all_figures() {
         let section = json!({
             "store": "redis", "connected": true, "total_keys": 1234, "memory_used": "15.2M", "hits": 8567,
-            "misses": 1433, "hit_rate": "85.67%", "stale": 0, "coalesced": 12, "bypassed": 310, "passed": 2048,
+            "misses": 1433, "hit_rate": "85.67%", "stale": 0, "similar": 5, "coalesced": 12, "bypassed": 310, "passed": 2048,
             "errors": 0, "tokens_saved": 1_234_567, "seconds_saved": 29876.5,
             "kinds": {"query": {"hits": 8567, "misses": 1433, "hit_rate": "85.67%"},
                 "other": {"hits": 0, "misses": 0, "hit_rate": "0.00%"}},
@@ -151,6 +152,7 @@ entries       1,234
 memory        15.2M
 hit rate      85.67% (8,567 hits, 1,433 misses)
 stale         0
+by meaning    5
 coalesced     12
 bypassed      310
 passed        2,048

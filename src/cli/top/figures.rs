@@ -44,7 +44,7 @@ impl Interval<'_> {
     /// Lookups of a kind, or of all, that the store answered.
     pub(super) fn hits(&self, kind: Wanted<'_>) -> f64 {
         let of = |result| self.count(LOOKUPS, &[kind, &[("result", result)]].concat());
-        ["hit", "stale", "form"].map(of).into_iter().sum()
+        ["hit", "stale", "form", "similar"].map(of).into_iter().sum()
     }
 
     pub(super) fn misses(&self, kind: Wanted<'_>) -> f64 {
@@ -78,7 +78,7 @@ impl Interval<'_> {
                 caches.iter().map(|cache| self.count(REQUESTS, &[("route", &*name), ("cache", cache)])).sum()
             };
             let requests = self.count(REQUESTS, &[("route", &*name)]);
-            let hit_rate = share(of(&["hit", "stale"]), of(&["miss", "coalesced", "partial"]));
+            let hit_rate = share(of(&["hit", "stale", "similar"]), of(&["miss", "coalesced", "partial"]));
             Share { requests, per_second: self.per_second(requests), hit_rate, name }
         };
         busiest(self.to.sums_by(REQUESTS, "route", &[]).into_keys().map(share_of))

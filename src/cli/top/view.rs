@@ -165,7 +165,7 @@ fn request(ended: &Ended) -> Line<'static> {
     let color = match &*ended.cache {
         "HIT" => Color::Green,
         "MISS" => Color::Yellow,
-        "STALE" | "PARTIAL" | "COALESCED" => Color::Cyan,
+        "STALE" | "SIMILAR" | "PARTIAL" | "COALESCED" => Color::Cyan,
         _ => Color::Reset,
     };
     let status = if ended.status >= 500 { Color::Red } else { Color::Reset };

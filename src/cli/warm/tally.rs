@@ -22,7 +22,7 @@ impl Outcome {
     /// Reads the `X-Cache` of a response without an error.
     pub(super) fn from_x_cache(x_cache: Option<&str>) -> Self {
         match x_cache {
-            Some("HIT" | "STALE" | "COALESCED") => Self::Hit,
+            Some("HIT" | "STALE" | "SIMILAR" | "COALESCED") => Self::Hit,
             Some("MISS" | "PARTIAL") => Self::Miss,
             _ => Self::Uncached,
         }

@@ -39,7 +39,8 @@ const RENAMED: [(HeaderName, HeaderName); 2] = [
     (X_PROCESS_TIME, HeaderName::from_static("x-upstream-process-time")),
 ];
 
-/// How many headers a response gets from sidecache at most: these two, and those of the cache report.
+/// How many headers a response gets from sidecache: these two, and those of the cache report. A hit by meaning has two
+/// more.
 pub(crate) const MAX_ADDED_HEADERS: usize = 5;
 
 /// A response, before it gets the headers that all responses get.

@@ -16,8 +16,10 @@ use tracing::Level;
 
 use super::{
     events::{
-        CacheInfo, ErrorEvent, HttpRequest, HttpResponse, LlmCall, Operation, Performance, error, exc_info,
-        http_request, http_response, lifecycle, llm_call, panicked, performance,
+        CacheInfo, ErrorEvent, HttpRequest, HttpResponse, LlmCall, Operation, Performance, SemanticLabel,
+        SemanticRefused, embedder_back, embedder_changed, embedder_lost, error, exc_info, http_request,
+        http_response, lifecycle, llm_call, panicked, performance, semantic_certified, semantic_label,
+        semantic_refused, semantic_stepped_back,
     },
     writer::{Output, WholeLines},
     *,
@@ -25,6 +27,12 @@ use super::{
 use crate::cache::{
     key::{Key, namespace::Namespace},
     route::kind::Kind,
+    semantic::{
+        answer::Sameness,
+        guards::Guard,
+        ledger::{Label, LabelSource, LedgerStatus, Nearness},
+        question::Partition,
+    },
 };
 
 fn noon() -> SystemTime {
@@ -38,6 +46,10 @@ fn under<T>(log: &Log, emit: impl FnOnce() -> T) -> T {
 
 fn key(namespace: &str) -> Key {
     Key::new(Namespace::leak(namespace), Kind::Query, blake3::Hash::from_bytes([0xff; 32]))
+}
+
+fn key_of(digest: [u8; 32]) -> Key {
+    Key::new("sidecache".into(), Kind::Query, blake3::Hash::from_bytes(digest))
 }
 
 #[derive(Clone, Default)]
@@ -103,6 +115,8 @@ fn request_events() {
         reason: None,
         detail: None,
         route: Some("support-chat"),
+        similarity: None,
+        original: None,
     };
     let response = HttpResponse {
         request_id: "req-1",
@@ -126,6 +140,8 @@ fn request_events() {
         reason: Some("no-store"),
         detail: None,
         route: None,
+        similarity: None,
+        original: None,
     };
     http_response(&HttpResponse {
         request_id: "req-3",
@@ -150,6 +166,10 @@ fn request_events() {
     };
     http_response(&passed);
     http_response(&HttpResponse { request_id: "req-5", path: "/health", cache: None, ..passed });
+    let original = key_of([0xee; 32]);
+    let similar =
+        CacheInfo { status: "SIMILAR", similarity: Some(0.9731), original: Some(&original), ..hit };
+    http_response(&HttpResponse { request_id: "req-6", cache: Some(similar), ..response });
 }
 
 fn performance_events() {
@@ -233,10 +253,69 @@ fn other_events() {
     lifecycle(LogLevel::Warning, "store lost", &Map::new());
 }
 
+fn semantic_events() {
+    let (asked, original) = (key_of([1; 32]), key_of([2; 32]));
+    let label = Label {
+        at: 0,
+        partition: Partition([0xab; 32]),
+        near: Nearness { similarity: 0.973_14, disagreement: 0.0 },
+        same: true,
+        source: LabelSource::Shadow,
+    };
+    let event = SemanticLabel {
+        request_id: Some("req-1"),
+        route: "support-chat",
+        asked: &asked.name(),
+        original: &original.name(),
+        label: &label,
+        answers: Sameness::Same,
+        refused: None,
+    };
+    semantic_label(&event);
+    let near = Nearness { similarity: 0.91, disagreement: 0.5 };
+    let audit = Label { near, same: false, source: LabelSource::Audit, ..label.clone() };
+    semantic_label(&SemanticLabel {
+        label: &audit,
+        answers: Sameness::Unsure,
+        refused: Some((0.98, Guard::Numbers)),
+        ..event
+    });
+    let report = Label { source: LabelSource::Report, ..audit };
+    semantic_label(&SemanticLabel {
+        request_id: None,
+        label: &report,
+        answers: Sameness::Different,
+        ..event
+    });
+    semantic_refused(&SemanticRefused {
+        request_id: Some("req-1"),
+        route: "support-chat",
+        asked: &asked.name(),
+        nearest: &original.name(),
+        similarity: 0.99,
+        guard: Guard::Negation,
+    });
+    let status = LedgerStatus {
+        threshold: Some(0.9312),
+        bound: Some(0.009_87),
+        labels: 400,
+        false_labels: 1,
+        missing: 0,
+        hit_rate: 0.625,
+        stepped_back_at: None,
+    };
+    semantic_certified("support-chat", &status);
+    semantic_stepped_back("support-chat");
+    embedder_lost("http://127.0.0.1:8000/v1/embeddings: connection refused");
+    embedder_back("all-MiniLM-L6-v2/384/0f0f");
+    embedder_changed("all-MiniLM-L6-v2/384/0f0f", 1200);
+}
+
 fn all_events() {
     request_events();
     performance_events();
     other_events();
+    semantic_events();
 }
 
 #[test]
@@ -342,6 +421,8 @@ fn no_text_breaks_a_line() {
                     reason,
                     detail: reason,
                     route: reason,
+                    similarity: None,
+                    original: Some(&key),
                 }),
                 upstream_request_id: Some(nasty),
                 trace_id: None,

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A label's name and value.
-type Label<'a> = (&'static str, &'a str);
+pub(super) type Label<'a> = (&'static str, &'a str);
 
 /// A model's number and label; both `None` for all models together.
 type Model<'a> = (Option<usize>, Option<Label<'a>>);
@@ -43,7 +43,7 @@ fn each<'a>(models: &[Model<'a>]) -> impl Iterator<Item = (Kind, (AnsweredBy, &'
 pub(super) struct Families<'e>(pub(super) DescriptorEncoder<'e>);
 
 impl Families<'_> {
-    fn family<'s>(
+    pub(super) fn family<'s>(
         &'s mut self,
         name: &'s str,
         help: &str,
@@ -53,7 +53,7 @@ impl Families<'_> {
     }
 
     /// A family of counters; `series` writes them.
-    fn counters(
+    pub(super) fn counters(
         &mut self,
         name: &str,
         help: &str,
@@ -63,16 +63,22 @@ impl Families<'_> {
         series(&mut Counters(&mut family))
     }
 
-    fn gauge(&mut self, name: &str, help: &str, labels: &[Label<'_>], value: f64) -> Result<(), Error> {
+    pub(super) fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[Label<'_>],
+        value: f64,
+    ) -> Result<(), Error> {
         let mut family = self.family(name, help, MetricType::Gauge)?;
         family.encode_family(&labels)?.encode_gauge(&value)
     }
 
-    /// A family of histograms with two labels each. One that has seen nothing is left out.
-    fn histograms<'l>(
+    /// A family of histograms with so many labels each. One that has seen nothing is left out.
+    pub(super) fn histograms<'l, const LABELS: usize>(
         &mut self,
         (name, help, bounds): (&str, &str, &Bounds),
-        series: impl Iterator<Item = ([Label<'l>; 2], Totals)>,
+        series: impl Iterator<Item = ([Label<'l>; LABELS], Totals)>,
     ) -> Result<(), Error> {
         let mut family = self.family(name, help, MetricType::Histogram)?;
         for (labels, totals) in series.filter(|(_, totals)| totals.count() > 0) {
@@ -346,10 +352,10 @@ impl Families<'_> {
 }
 
 /// The series of a family of counters.
-struct Counters<'m, 'e>(&'m mut MetricEncoder<'e>);
+pub(super) struct Counters<'m, 'e>(&'m mut MetricEncoder<'e>);
 
 impl Counters<'_, '_> {
-    fn add(&mut self, labels: &[Label<'_>], value: u64) -> Result<(), Error> {
+    pub(super) fn add(&mut self, labels: &[Label<'_>], value: u64) -> Result<(), Error> {
         self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)
     }
 

@@ -4,6 +4,7 @@
 
 mod families;
 mod process;
+mod semantic;
 mod text;
 
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub(crate) struct Gauges {
     pub(crate) jwks: Option<JwksGauges>,
     /// Whether calls are told apart by their models.
     pub(crate) by_model: bool,
+    /// Hits by meaning; `None` without `[semantic]`.
+    pub(crate) semantic: Option<SemanticGauges>,
 }
 
 /// How the keys of tokens are doing.
@@ -57,6 +60,32 @@ pub(crate) struct JwksGauges {
     /// How often they were got, and how often not.
     pub(crate) loaded: u64,
     pub(crate) failed: u64,
+}
+
+/// How hits by meaning are doing.
+#[derive(Clone, Debug)]
+pub(crate) struct SemanticGauges {
+    /// The highest rate of false hits, between 0 and 1.
+    pub(crate) limit: f64,
+    pub(crate) embedder_is_up: bool,
+    /// The vectors in the index, and the most that it holds.
+    pub(crate) entries: u64,
+    pub(crate) max_entries: u64,
+    pub(crate) routes: Vec<SemanticRouteGauges>,
+}
+
+/// How a route that takes part is doing.
+#[derive(Clone, Debug)]
+pub(crate) struct SemanticRouteGauges {
+    pub(crate) route: String,
+    /// `None` if nothing is certified.
+    pub(crate) threshold: Option<f64>,
+    /// The upper bound of the rate of false hits, between 0 and 1; `None` if nothing is certified.
+    pub(crate) bound: Option<f64>,
+    pub(crate) labels: u64,
+    /// How many more a threshold needs at least.
+    pub(crate) labels_missing: u64,
+    pub(crate) is_stepped_back: bool,
 }
 
 #[derive(Debug)]
@@ -74,6 +103,7 @@ impl Collector for Scrape {
         families.calls(&self.stats, self.gauges.by_model)?;
         families.store(&self.stats, &self.gauges)?;
         families.connections(&self.stats, &self.gauges)?;
+        self.gauges.semantic.iter().try_for_each(|gauges| families.semantic(&self.stats, gauges))?;
         families.sidecache(&self.stats, &self.gauges)?;
         families.ends(&self.stats, &self.gauges)?;
         self.process.iter().try_for_each(|process| families.process(process))

@@ -54,6 +54,24 @@ pub(crate) const STORE_BOUNDS: Bounds = [
     SECOND,
 ];
 
+/// For vectors of texts: 100 µs to 1 s.
+pub(crate) const EMBEDDING_BOUNDS: Bounds = [
+    100,
+    250,
+    500,
+    MILLISECOND,
+    5 * MILLISECOND / 2,
+    5 * MILLISECOND,
+    10 * MILLISECOND,
+    20 * MILLISECOND,
+    30 * MILLISECOND,
+    50 * MILLISECOND,
+    75 * MILLISECOND,
+    100 * MILLISECOND,
+    250 * MILLISECOND,
+    SECOND,
+];
+
 /// For the ages of hits: 1 s to 7 days.
 pub(crate) const AGE_BOUNDS: Bounds = [
     SECOND,
@@ -177,7 +195,7 @@ mod tests {
         /// Each time is in the one bucket whose bounds enclose it.
         #[test]
         fn each_time_is_counted_once(times in proptest::collection::vec(0..700_000_000_u64, 0..50)) {
-            for bounds in [REQUEST_BOUNDS, STORE_BOUNDS, AGE_BOUNDS] {
+            for bounds in [REQUEST_BOUNDS, STORE_BOUNDS, EMBEDDING_BOUNDS, AGE_BOUNDS] {
                 prop_assert!(bounds.is_sorted());
                 let histogram = Histogram::default();
                 times.iter().for_each(|time| histogram.observe(&bounds, Duration::from_micros(*time)));

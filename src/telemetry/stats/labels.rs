@@ -26,7 +26,7 @@ pub(crate) fn kinds() -> impl Iterator<Item = (usize, &'static str)> {
 
 /// The words of `X-Cache` as labels, in the order of [`CacheStatus`], and one for responses without it.
 pub(crate) const CACHES: [&str; CacheStatus::ALL.len() + 1] =
-    ["hit", "miss", "partial", "stale", "coalesced", "bypass", "pass", NONE];
+    ["hit", "miss", "partial", "stale", "similar", "coalesced", "bypass", "pass", NONE];
 
 /// The place of a word among [`CACHES`].
 pub(crate) const fn cache_place(status: Option<CacheStatus>) -> usize {
@@ -76,6 +76,8 @@ label! {
         Stale => "stale",
         /// A fresh answer in the other form, which was converted.
         Form => "form",
+        /// Nothing under its own key, but an answer to a question in other words, which was served.
+        Similar => "similar",
         /// The store could not be asked.
         Error => "error",
     }
@@ -84,7 +86,7 @@ label! {
 impl LookupResult {
     /// Whether the store answered the request.
     pub(crate) const fn is_hit(self) -> bool {
-        matches!(self, Self::Hit | Self::Stale | Self::Form)
+        matches!(self, Self::Hit | Self::Stale | Self::Form | Self::Similar)
     }
 }
 
@@ -142,6 +144,31 @@ label! {
         Tag => "tag",
         Pattern => "pattern",
         All => "all",
+    }
+}
+
+label! {
+    /// How a text came by its vector, or why it has none.
+    EmbeddingOutcome {
+        /// The model was asked.
+        Ok => "ok",
+        /// The store had it.
+        Stored => "stored",
+        TimedOut => "timeout",
+        Failed => "error",
+        /// What came is no vector.
+        Odd => "odd",
+        /// Too many texts waited.
+        Busy => "busy",
+    }
+}
+
+label! {
+    /// How the audit of a hit by meaning ended.
+    AuditOutcome {
+        Labelled => "labelled",
+        /// The service failed, or its answer cannot be compared.
+        Failed => "failed",
     }
 }
 

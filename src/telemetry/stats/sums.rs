@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// What a hit is in the figures: an answer from the store.
-pub(crate) const FROM_STORE: [CacheStatus; 2] = [CacheStatus::Hit, CacheStatus::Stale];
+pub(crate) const FROM_STORE: [CacheStatus; 3] =
+    [CacheStatus::Hit, CacheStatus::Stale, CacheStatus::Similar];
 
 /// What a miss is in the figures: an answer of the upstream after a lookup.
 pub(crate) const FROM_UPSTREAM: [CacheStatus; 2] = [CacheStatus::Miss, CacheStatus::Partial];
@@ -28,6 +29,11 @@ impl Stats {
     /// The lookups of a kind that found nothing of use.
     pub(crate) fn misses(&self, kind: Kind) -> u64 {
         self.lookups(kind, LookupResult::Miss)
+    }
+
+    /// The lookups that the answer to a question in other words answered. They are among the hits.
+    pub(crate) fn all_similar(&self) -> u64 {
+        Kind::ALL.into_iter().map(|kind| self.lookups(kind, LookupResult::Similar)).sum()
     }
 
     /// The covered requests for which the store was not asked.

@@ -35,6 +35,9 @@ pub(crate) struct RequestEvent<'a> {
     pub(crate) bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<&'a Key>,
+    /// Of a hit by meaning: how near the question is whose answer was served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) similarity: Option<f64>,
 }
 
 fn write_time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {

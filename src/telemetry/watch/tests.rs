@@ -23,6 +23,7 @@ fn event<'a>(path: &'a str, status: u16, cache: Option<&'a str>, route: Option<&
         duration: Duration::from_micros(1_234),
         bytes: 1025,
         key: None,
+        similarity: None,
     }
 }
 

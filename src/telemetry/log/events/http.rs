@@ -97,6 +97,11 @@ pub(crate) struct CacheInfo<'a> {
     /// The name of the route that covered the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) route: Option<&'a str>,
+    /// Of a hit by meaning: how near the question is whose answer was served, and its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) similarity: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) original: Option<&'a Key>,
 }
 
 pub(crate) fn http_response(response: &HttpResponse<'_>) {

@@ -30,23 +30,29 @@ macro_rules! emit {
 mod failure;
 mod http;
 mod lifecycle;
+mod semantic;
 mod timing;
 
 pub(crate) use self::{
     failure::{ErrorEvent, error, exc_info, panicked},
     http::{CacheInfo, HttpRequest, HttpResponse, http_request, http_response},
     lifecycle::lifecycle,
+    semantic::{
+        SemanticLabel, SemanticRefused, embedder_back, embedder_changed, embedder_lost, semantic_certified,
+        semantic_label, semantic_refused, semantic_stepped_back,
+    },
     timing::{LlmCall, Operation, Performance, llm_call, performance},
 };
 
 const REQUEST: &str = "rag.request";
 const PERFORMANCE: &str = "rag.performance";
 const LLM: &str = "rag.llm";
+const SEMANTIC: &str = "rag.semantic";
 const ERROR: &str = "rag.error";
 const SIDECACHE: &str = "sidecache";
 
 /// The loggers that are written; events of other targets are not ours.
-pub(super) const LOGGERS: [&str; 5] = [REQUEST, PERFORMANCE, LLM, ERROR, SIDECACHE];
+pub(super) const LOGGERS: [&str; 6] = [REQUEST, PERFORMANCE, LLM, SEMANTIC, ERROR, SIDECACHE];
 
 fn json_of(members: &impl Serialize) -> String {
     let mut json = Vec::with_capacity(512);
