@@ -12,6 +12,15 @@ use crate::http::{
 /// The header that shortens one answer's TTL, in whole seconds.
 pub(crate) const X_CACHE_TTL: HeaderName = HeaderName::from_static("x-cache-ttl");
 
+/// The header of a request that wants no answer to a question in other words.
+pub(crate) const X_CACHE_SIMILAR: HeaderName = HeaderName::from_static("x-cache-similar");
+
+/// Whether a request wants no answer to a question in other words. Of what it may say, only `yes` allows them.
+pub(crate) fn refuses_similar(headers: &HeaderMap) -> bool {
+    let mut said = headers.get_all(X_CACHE_SIMILAR).iter();
+    said.any(|value| !value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"yes"))
+}
+
 /// A request's directives. Those about stale answers count under `mode = "rfc9111"` only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestDirectives {
@@ -73,6 +82,17 @@ mod tests {
     fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pairs = pairs.iter();
         pairs.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn whatever_is_not_yes_refuses_similar_answers() {
+        assert!(!refuses_similar(&map(&[])));
+        for (value, refuses) in
+            [("no", true), ("No", true), ("0", true), ("", true), (" yes ", false), ("YES", false)]
+        {
+            assert_eq!(refuses_similar(&map(&[("x-cache-similar", value)])), refuses, "{value}");
+        }
+        assert!(refuses_similar(&map(&[("x-cache-similar", "yes"), ("x-cache-similar", "no")])));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(crate) fn any_matches(patterns: &[HeaderPattern], name: &HeaderName) -> bool
 }
 
 /// Request headers that are known not to change answers.
-const NEVER_KEYED: [&str; 36] = [
+const NEVER_KEYED: [&str; 37] = [
     // Framing, besides the headers of one connection. A body that cannot be decoded has no key.
     "content-length",
     "content-encoding",
@@ -60,6 +60,7 @@ const NEVER_KEYED: [&str; 36] = [
     "host",
     // Ours.
     "x-cache-ttl",
+    "x-cache-similar",
     "x-sidecache-hop",
     // Who asks with what, and how the answer travels.
     "user-agent",

@@ -86,6 +86,13 @@ pub(crate) fn refresh(plan: FillPlan, request: Request<RequestBody>) {
     }
 }
 
+/// Asks the upstream in the background what was answered by meaning already. Nobody joins this call.
+pub(crate) fn audit(plan: FillPlan, request: Request<RequestBody>) {
+    let Start { writer, .. } = Start::alone(meta(&plan, false));
+    let tasks = plan.shared().tasks.clone();
+    tasks.spawn(Fill::new(plan, Purpose::Audit, None).run(request, writer));
+}
+
 async fn ask_once_or_twice(
     mut plan: FillPlan,
     report: CacheReport,

@@ -7,7 +7,8 @@
 //!     else → lookup → fresh?
 //!     yes   → the stored answer
 //!     stale → the stored answer, while a fill asks the upstream
-//!     no    → a fill asks the upstream, and this client reads the answer while it comes
+//!     no    → a question in other words, near enough? the answer to that
+//!             else a fill asks the upstream, and this client reads the answer while it comes
 //! ```
 
 pub(crate) mod accepted_credentials;
@@ -268,7 +269,10 @@ impl Proxy {
                 (context.request(*parts, body.sent), report)
             }
             (None, Some(key)) => match lookup::lookup(&mut plan, key.clone()).await {
-                Lookup::Hit(found) => return Ok(hit::found(context, found)),
+                Lookup::Hit(found) => {
+                    semantic::note_caller(context, &key);
+                    return Ok(hit::found(context, found));
+                }
                 Lookup::Stale(found) => {
                     let stored = Arc::clone(&found.entry);
                     let reply = hit::found(context, found);
@@ -284,6 +288,15 @@ impl Proxy {
                         CacheReport { last_not_stored, ..CacheReport::miss(kind, key, miss.forward) };
                     if only_if_cached {
                         return Err(not_cached(report));
+                    }
+                    if plan.takes_similar(&miss)
+                        && let Some(similar) =
+                            Box::pin(semantic::answer(&mut plan, &parts, body.text())).await
+                    {
+                        if similar.is_audited {
+                            fetch::audit(plan, context.request(*parts, body.sent));
+                        }
+                        return Ok(similar.reply);
                     }
                     plan.fallback = miss.fallback.map(Box::new);
                     plan.fingerprints = self.shared.insight.missed(context, &parts, body.text());

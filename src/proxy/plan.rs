@@ -11,14 +11,15 @@ use crate::{
         entry::Entry,
         key::Key,
         route::{Mode, kind::Kind},
-        status::CacheReport,
+        status::{CacheReport, Forward},
     },
     dialect::{Ask, RequestIds},
     proxy::{
         body::RequestBody,
-        cached::Fallback,
+        cached::{Fallback, Miss},
         context::RequestContext,
         insight::Fingerprints,
+        semantic::pending::Pending,
         state::{Live, Shared},
     },
     reason::Reason,
@@ -50,6 +51,8 @@ pub(crate) struct FillPlan {
     pub(crate) early_lease: Option<LeaseState>,
     /// What the request is remembered by once its answer is stored, to find out why others do not hit.
     pub(crate) fingerprints: Option<Fingerprints>,
+    /// The question, on a route whose questions are answered by meaning, too; the fill takes it.
+    pub(crate) pending: Option<Box<Pending>>,
 }
 
 impl FillPlan {
@@ -69,6 +72,7 @@ impl FillPlan {
             revalidation,
             early_lease: None,
             fingerprints: None,
+            pending: None,
         }
     }
 
@@ -84,6 +88,7 @@ impl FillPlan {
             revalidation: self.revalidation.clone(),
             early_lease: None,
             fingerprints: self.fingerprints.clone(),
+            pending: None,
         }
     }
 
@@ -97,6 +102,13 @@ impl FillPlan {
             && !directives.only_if_cached
             && !forbids_reuse
             && range.is_none()
+    }
+
+    /// Whether the answer to a question in other words may stand in: nothing is stored for this one, and the request takes
+    /// stored answers.
+    pub(crate) fn takes_similar(&self, miss: &Miss) -> bool {
+        let takes_part = self.context.route.semantic.is_some() && self.live().semantic.is_some();
+        takes_part && miss.forward == Forward::UriMiss && miss.fallback.is_none() && self.may_lead()
     }
 
     /// The settings as of the request.

@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use opentelemetry::{KeyValue, trace::SpanKind};
 
 use crate::{
-    cache::{key::Key, price::Amount, route::Route, status::CacheReport},
+    cache::{key::Key, price::Amount, route::Route, semantic::rounded_similarity, status::CacheReport},
     dialect::Dialect,
     http::{
         hex::Hex,
@@ -252,13 +252,17 @@ impl Exchange {
     }
 }
 
-fn cache_attributes(report: &CacheReport) -> [Option<KeyValue>; 5] {
+fn cache_attributes(report: &CacheReport) -> [Option<KeyValue>; 7] {
+    let similar = report.similar.as_deref();
+    let similarity = similar.map(|similar| rounded_similarity(similar.similarity));
     [
         attribute("sidecache.cache.status", Some(report.status.as_str())),
         attribute("sidecache.cache.kind", report.kind.map(|kind| kind.as_str())),
         attribute("sidecache.cache.key", report.key.as_ref().map(key)),
         attribute("sidecache.cache.age", report.age.map(|age| age.cast_signed())),
         attribute("sidecache.cache.reason", report.reason.map(|reason| reason.as_str())),
+        attribute("sidecache.cache.similarity", similarity),
+        attribute("sidecache.cache.original", similar.map(|similar| key(&similar.original))),
     ]
 }
 

@@ -61,7 +61,7 @@ impl Asked<'_> {
         }
         // Capitals count for names, though they may not count for the key.
         let signature = Signature::new(&counting_text(&text, &[], &route.mask));
-        let caller = (route.scope == Scope::Shared).then(|| self.caller());
+        let caller = caller(route, self.cache_request, self.peer);
         Ok(Question { partition: partition(&rest), text: counting, signature, caller })
     }
 
@@ -105,18 +105,22 @@ impl Asked<'_> {
         let key = classifier.key(*dialect, digest, caller.as_deref());
         owner.as_ref().map_or_else(|| key.clone(), |owner| key.variant(owner.as_bytes()))
     }
+}
 
-    /// By the credentials; without any, by the address. A client with IPv6 has a whole network of addresses.
-    fn caller(&self) -> CallerId {
-        let digest = match (&self.cache_request.credentials, self.peer.to_canonical()) {
-            (Some(credentials), _) => blake3::hash(credentials.as_bytes()),
-            (None, IpAddr::V4(address)) => blake3::hash(&address.octets()),
-            (None, IpAddr::V6(address)) => blake3::hash(
-                &address.segments()[..4].iter().flat_map(|part| part.to_be_bytes()).collect::<Vec<_>>(),
-            ),
-        };
-        CallerId(u64::from_le_bytes(*digest.as_bytes().first_chunk().unwrap_or(&[0; 8])))
+/// Who asks, where that matters: by the credentials; without any, by the address. A client with IPv6 has a whole network of
+/// addresses.
+pub(crate) fn caller(route: &Route, cache_request: &CacheRequest, peer: IpAddr) -> Option<CallerId> {
+    if route.scope != Scope::Shared {
+        return None;
     }
+    let digest = match (&cache_request.credentials, peer.to_canonical()) {
+        (Some(credentials), _) => blake3::hash(credentials.as_bytes()),
+        (None, IpAddr::V4(address)) => blake3::hash(&address.octets()),
+        (None, IpAddr::V6(address)) => blake3::hash(
+            &address.segments()[..4].iter().flat_map(|part| part.to_be_bytes()).collect::<Vec<_>>(),
+        ),
+    };
+    Some(CallerId(u64::from_le_bytes(*digest.as_bytes().first_chunk().unwrap_or(&[0; 8]))))
 }
 
 /// No key has the digest of a partition.

@@ -70,7 +70,7 @@ impl Fill {
     /// Whether the fill stops when its last reader leaves: the route says so, or the answer has no key.
     pub(super) fn ends_when_abandoned(&self) -> bool {
         let is_canceled = self.plan.context.route.on_abandon == OnAbandon::Cancel;
-        // Nobody reads a refresh in the first place.
-        self.purpose != Purpose::Refresh && (is_canceled || self.plan.key.is_none())
+        // Nobody reads a refresh or an audit in the first place.
+        self.purpose.has_reader() && (is_canceled || self.plan.key.is_none())
     }
 }

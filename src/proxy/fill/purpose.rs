@@ -9,4 +9,13 @@ pub(crate) enum Purpose {
     SecondAnswer,
     /// A stale answer is to be replaced; nobody waits.
     Refresh,
+    /// A hit by meaning is to be compared with the service's answer; nobody waits.
+    Audit,
+}
+
+impl Purpose {
+    /// Whether a client reads the answer from the beginning.
+    pub(crate) const fn has_reader(self) -> bool {
+        matches!(self, Self::Answer | Self::SecondAnswer)
+    }
 }

@@ -32,6 +32,7 @@ use crate::{
         model_call::ModelCall,
         response,
         revalidate::received::{self, Revalidated},
+        semantic::{Answered, pending::Pending},
         state::Live,
         upstream::Repeat,
         upstream::body::UpstreamBody,
@@ -47,6 +48,9 @@ use crate::{
 impl Fill {
     /// Asks the upstream, writes the answer for its readers, and stores it.
     pub(crate) async fn run(mut self, request: Request<RequestBody>, writer: FlightWriter) {
+        if let Some(pending) = &mut self.plan.pending {
+            pending.begin();
+        }
         let answered = self.answer(request, &writer).await;
         let exchange = &self.plan.context.exchange;
         if let Err(Stop::Failed(error)) = &answered {
@@ -69,7 +73,8 @@ impl Fill {
         match answered {
             Ok(Whole { outcome, rest: None }) => self.finish(outcome, writer).await,
             Ok(Whole { outcome, rest: Some(rest) }) => {
-                let outcome = self.save(outcome).await;
+                let pending = self.plan.pending.take();
+                let outcome = self.save(outcome, pending).await;
                 // From now on, the store answers.
                 self.guard = None;
                 self.lease = None;
@@ -89,12 +94,13 @@ impl Fill {
     /// Ends an answer that came whole, and stores it. The readers do not wait for a slow store: meanwhile this process
     /// finds the answer among its pending writes. They do wait for one that refused writes a moment ago, since they
     /// learn whether the answer is stored.
-    async fn finish(&self, outcome: FillOutcome, writer: FlightWriter) {
+    async fn finish(mut self, outcome: FillOutcome, writer: FlightWriter) {
         let stored = match &outcome {
             FillOutcome::Save(storable) => storable.stored,
             _ => StoredFor::Usual,
         };
-        let mut saving = pin!(self.save(outcome));
+        let pending = self.plan.pending.take();
+        let mut saving = pin!(self.save(outcome, pending));
         match saving.as_mut().now_or_never() {
             Some(outcome) => writer.end(End::Complete(outcome)),
             None if self.is_write_refused() => writer.end(End::Complete(saving.await)),
@@ -111,10 +117,15 @@ impl Fill {
         self.plan.key.as_ref().is_some_and(|key| store.refuses_writes(key))
     }
 
-    async fn save(&self, outcome: FillOutcome) -> Outcome {
+    /// Stores the answer. It labels the question that is `pending`.
+    async fn save(&self, outcome: FillOutcome, pending: Option<Box<Pending>>) -> Outcome {
+        let mut answered = None;
         let saved = match outcome {
             FillOutcome::Save(storable) => {
                 let Storable { entry, times, stored } = *storable;
+                if pending.is_some() && stored == StoredFor::Usual {
+                    answered = Some(Answered::Stored(Box::new(entry.clone())));
+                }
                 save::store(&self.plan, entry, times).await.map(|()| stored)
             }
             FillOutcome::FromStore => Ok(StoredFor::Usual),
@@ -124,6 +135,14 @@ impl Fill {
             self.hold_off_refresh();
         }
         self.note_stored(saved.map(|_| ()));
+        if let Err(reason) = saved {
+            // No text could stand in for such an answer; other failures say nothing about it.
+            let is_other = matches!(reason, Reason::ToolCalls | Reason::Filtered);
+            answered = is_other.then_some(Answered::Otherwise);
+        }
+        if let (Some(pending), Some(answered)) = (pending, answered) {
+            pending.answered(answered);
+        }
         saved
     }
 

@@ -83,7 +83,10 @@ pub(crate) async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
         Lookup::Miss(_) if failed => LookupResult::Error,
         Lookup::Miss(_) => LookupResult::Miss,
     };
-    stats.lookup(route.kind, result);
+    // A miss that the answer to another question may turn into a hit is counted once that is known.
+    if !matches!(&lookup, Lookup::Miss(miss) if plan.takes_similar(miss)) {
+        stats.lookup(route.kind, result);
+    }
     stats.store_call(StoreCall::Get, outcome, took);
     if result == LookupResult::Error {
         stats.errors.increment();
@@ -91,6 +94,34 @@ pub(crate) async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
     let hit = result.is_hit();
     exchange.log_step(Operation::CacheLookup { hit }, took, !failed);
     lookup
+}
+
+/// What the store has under the key of another question, for a request that may have its answer.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    /// An answer that the request can have.
+    Fits(Found),
+    /// One that it cannot have, or the store could not be asked.
+    Unfit,
+    Gone,
+}
+
+/// Looks for the answer to another question, which is under `key`.
+pub(crate) async fn other(plan: &FillPlan, key: &Key) -> Stored {
+    let started = Instant::now();
+    let found = timeout(plan.store_budget, plan.shared().store.get(key)).await;
+    let Ok(found) = found else { return Stored::Unfit };
+    plan.shared().stats.here().store_call(StoreCall::Get, outcome(&found), started.elapsed());
+    let Ok(found) = found else { return Stored::Unfit };
+    let Some(entry) = found else { return Stored::Gone };
+    match judge(plan, key, entry) {
+        Lookup::Hit(found) => Stored::Fits(found),
+        Lookup::Miss(Miss { kept: Some(kept), .. }) => match beside(plan, plan.ask(), key, &kept).await {
+            Some(Lookup::Hit(found)) => Stored::Fits(found),
+            _ => Stored::Unfit,
+        },
+        Lookup::Stale(_) | Lookup::Miss(_) => Stored::Unfit,
+    }
 }
 
 /// Whether `entry` answers the request.

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use http::request::Parts;
 
 use crate::{
-    cache::semantic::question::{Ineligible, Question},
+    cache::semantic::question::{CallerId, Ineligible, Question},
     proxy::context::RequestContext,
-    request::semantic::Asked,
+    request::semantic::{self, Asked},
 };
 
 /// The question that the client asks with `parts` and a body that says `body`; `parts` must be as they were when the request was
@@ -23,4 +23,10 @@ pub(crate) fn question(
     let classify_context = &exchange.live.classify_context;
     let peer = exchange.caller.peer.address;
     Asked { route, cache_request, classify_context, parts, body, peer }.question()
+}
+
+/// Who asks, where an answer counts only once two callers have asked for it.
+pub(super) fn caller(context: &RequestContext) -> Option<CallerId> {
+    let RequestContext { route, cache_request, exchange } = context;
+    semantic::caller(route, cache_request, exchange.caller.peer.address)
 }

@@ -1,7 +1,7 @@
 //! The headers of every request that goes upstream.
 
 use crate::{
-    cache::request_directives,
+    cache::request_directives::{X_CACHE_SIMILAR, X_CACHE_TTL},
     http::forwarded,
     proxy::{exchange::Exchange, response},
 };
@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderValue, header};
 
 /// Turns the headers of a client's request, without those of its connection, into those that go upstream.
 pub(crate) fn upstream_headers(exchange: &Exchange, headers: &mut HeaderMap, cacheable: bool) {
-    // hyper adds the length; `Expect` was answered here; the TTL is for sidecache.
-    for name in [header::CONTENT_LENGTH, header::EXPECT, request_directives::X_CACHE_TTL] {
+    // hyper adds the length; `Expect` was answered here; the others are for sidecache.
+    for name in [header::CONTENT_LENGTH, header::EXPECT, X_CACHE_TTL, X_CACHE_SIMILAR] {
         headers.remove(name);
     }
     if cacheable {
