@@ -13,14 +13,19 @@ fn a_miss_waits_for_no_vector() {
     run(async {
         // Nothing is certified: the service has the request while the embedder still holds its answer.
         let world = World::start("mode = \"serve\"\ntimeout = \"5s\"", "").await;
+        world.ask(&question("refund", 0)).await;
+        world.stored(1).await;
         let gate = Gate::new();
         world.embeddings.becomes(Mood::Slow(gate.clone()));
-        for wording in 0..3 {
-            let answer = world.ask(&question("refund", wording)).await;
-            assert_eq!(answer.cache(), "MISS");
-        }
-        assert_eq!(world.upstream.calls(), 3);
-        assert!(!gate.is_open());
+        let embedded = world.embeddings.calls();
+        let began = Instant::now();
+        assert_eq!(world.ask(&question("refund", 1)).await.cache(), "MISS");
+        assert!(began.elapsed() < Duration::from_secs(5), "it has waited for a vector");
+        // The embedder has the text, and its answer is still held.
+        let asked = async || (world.embeddings.calls() > embedded).then_some(());
+        eventually("a call of the embedder", asked).await;
+        assert_eq!(world.upstream.calls(), 2);
+        assert_eq!(world.route().await["labels"], json!(0));
         gate.open();
     });
 }
