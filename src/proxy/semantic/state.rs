@@ -63,7 +63,7 @@ pub(crate) struct Semantic {
     pub(super) searches: Arc<Semaphore>,
     /// The answers that may be compared at once.
     pub(super) comparisons: Arc<Semaphore>,
-    stats: Arc<Stats>,
+    pub(super) stats: Arc<Stats>,
     /// The way to the other replicas, or to the state file.
     outbox: mpsc::Sender<SemanticEvent>,
 }

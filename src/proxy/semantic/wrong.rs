@@ -7,10 +7,12 @@ use crate::{
     cache::{
         key::Key,
         semantic::{
+            answer::Sameness,
             event::SemanticEvent,
             ledger::{Label, LabelSource},
         },
     },
+    telemetry::log::events,
     time::unix_millis,
 };
 
@@ -30,7 +32,6 @@ impl Semantic {
         let count = pairs.len();
         for pair in pairs {
             let (asked, original) = (pair.asked, pair.original);
-            self.publish(SemanticEvent::Separated { asked, original });
             let label = Label {
                 at: unix_millis(SystemTime::now()),
                 partition: pair.partition,
@@ -38,6 +39,17 @@ impl Semantic {
                 same: false,
                 source: LabelSource::Report,
             };
+            self.stats.here().semantic.label(label.source, Sameness::Different);
+            events::semantic_label(&events::SemanticLabel {
+                request_id: None,
+                route: &pair.route,
+                asked: &asked,
+                original: &original,
+                label: &label,
+                answers: Sameness::Different,
+                refused: None,
+            });
+            self.publish(SemanticEvent::Separated { asked, original });
             self.publish(SemanticEvent::Labelled { route: pair.route, label });
         }
         if count == 0 { Err(NotServed) } else { Ok(count) }

@@ -265,8 +265,8 @@ fn semantic_events() {
     let event = SemanticLabel {
         request_id: Some("req-1"),
         route: "support-chat",
-        asked: &asked.name(),
-        original: &original.name(),
+        asked: &asked.local(),
+        original: &original.local(),
         label: &label,
         answers: Sameness::Same,
         refused: None,
@@ -290,8 +290,8 @@ fn semantic_events() {
     semantic_refused(&SemanticRefused {
         request_id: Some("req-1"),
         route: "support-chat",
-        asked: &asked.name(),
-        nearest: &original.name(),
+        asked: &asked.local(),
+        nearest: &original.local(),
         similarity: 0.99,
         guard: Guard::Negation,
     });
