@@ -6,11 +6,11 @@ use prometheus_client::metrics::MetricType;
 
 use super::{SemanticGauges, SemanticRouteGauges, families::Families};
 use crate::{
-    cache::semantic::guards::Guard,
+    cache::semantic::{guards::Guard, question::Ineligible},
     telemetry::stats::{
         AuditOutcome, EmbeddingOutcome, Stats,
         histogram::EMBEDDING_BOUNDS,
-        semantic::{ANSWERS, INELIGIBLE, LABEL_SOURCES},
+        semantic::{ANSWERS, LABEL_SOURCES},
     },
 };
 
@@ -46,8 +46,8 @@ impl Families<'_> {
         })?;
         let help = "Requests on routes with hits by meaning that take no part";
         self.counters("sidecache_semantic_ineligible", help, |family| {
-            INELIGIBLE.into_iter().try_for_each(|(reason, name)| {
-                family.add(&[("reason", name)], stats.semantic_ineligible(reason))
+            Ineligible::ALL.into_iter().try_for_each(|reason| {
+                family.add(&[("reason", reason.name())], stats.semantic_ineligible(reason))
             })
         })
     }

@@ -18,20 +18,6 @@ pub(crate) const ANSWERS: [(Sameness, &str); 3] =
 pub(crate) const LABEL_SOURCES: [(LabelSource, &str); 3] =
     [(LabelSource::Shadow, "shadow"), (LabelSource::Audit, "audit"), (LabelSource::Report, "report")];
 
-/// Why requests take no part, in the order of [`Ineligible`].
-pub(crate) const INELIGIBLE: [(Ineligible, &str); 10] = [
-    (Ineligible::NotStored, "not-stored"),
-    (Ineligible::NoText, "no-text"),
-    (Ineligible::NotUsers, "not-users"),
-    (Ineligible::ToolResults, "tool-results"),
-    (Ineligible::Media, "media"),
-    (Ineligible::Conversation, "conversation"),
-    (Ineligible::TooShort, "too-short"),
-    (Ineligible::TooLong, "too-long"),
-    (Ineligible::Temperature, "temperature"),
-    (Ineligible::SeveralAnswers, "several-answers"),
-];
-
 /// The word for a label's source, in the log and in metrics.
 pub(crate) const fn source_name(source: LabelSource) -> &'static str {
     LABEL_SOURCES[source as usize].1
@@ -43,7 +29,7 @@ pub(crate) struct SemanticCounters {
     labels: [[Counter; ANSWERS.len()]; LABEL_SOURCES.len()],
     audits: [Counter; AuditOutcome::ALL.len()],
     refused: [Counter; Guard::ALL.len()],
-    ineligible: [Counter; INELIGIBLE.len()],
+    ineligible: [Counter; Ineligible::ALL.len()],
     embeddings: [Histogram; EmbeddingOutcome::ALL.len()],
 }
 
@@ -53,7 +39,7 @@ impl Default for SemanticCounters {
             labels: Default::default(),
             audits: Default::default(),
             refused: array::from_fn(|_| Counter::default()),
-            ineligible: Default::default(),
+            ineligible: array::from_fn(|_| Counter::default()),
             embeddings: Default::default(),
         }
     }
@@ -120,7 +106,7 @@ mod tests {
         for (place, (source, name)) in LABEL_SOURCES.into_iter().enumerate() {
             assert_eq!((source as usize, source_name(source)), (place, name));
         }
-        for (place, (reason, _)) in INELIGIBLE.into_iter().enumerate() {
+        for (place, reason) in Ineligible::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, place);
         }
         for (place, guard) in Guard::ALL.into_iter().enumerate() {
@@ -146,8 +132,8 @@ mod tests {
             Guard::ALL.into_iter().filter(|guard| stats.semantic_refused(*guard) > 0).collect();
         assert_eq!(refused, [Guard::Order]);
         let ineligible: Vec<_> =
-            INELIGIBLE.iter().filter(|(reason, _)| stats.semantic_ineligible(*reason) > 0).collect();
-        assert_eq!(ineligible, [&(Ineligible::Media, "media")]);
+            Ineligible::ALL.into_iter().filter(|reason| stats.semantic_ineligible(*reason) > 0).collect();
+        assert_eq!(ineligible, [Ineligible::Media]);
         let times = EmbeddingOutcome::ALL.iter().map(|outcome| stats.embeddings(*outcome).count());
         assert_eq!(times.collect::<Vec<_>>(), [0, 0, 1, 0, 0, 0]);
     }
