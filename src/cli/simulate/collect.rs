@@ -8,7 +8,7 @@ use std::{
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::{
-    line::{CacheInfo, Call, Response},
+    line::{self, CacheInfo, Call, Line, Response},
     trace::{Answer, Request, Told, Trace},
 };
 use crate::{reason::Reason, store::SHARDS, time::micros};
@@ -64,11 +64,24 @@ impl Collector {
         Self { wanted: wanted.to_vec(), ..Self::default() }
     }
 
+    /// Takes a line of the log.
+    ///
+    /// # Errors
+    /// A text for the user, if it cannot be read.
+    pub(super) fn take(&mut self, line: &[u8]) -> Result<(), String> {
+        match line::parse(line)? {
+            Line::Response(response) => self.response(&response)?,
+            Line::Call(call) => self.call(&call),
+            Line::Other => {}
+        }
+        Ok(())
+    }
+
     /// Takes an `http_response` line.
     ///
     /// # Errors
     /// A text for the user, if it cannot be read.
-    pub(super) fn response(&mut self, response: &Response<'_>) -> Result<(), String> {
+    fn response(&mut self, response: &Response<'_>) -> Result<(), String> {
         let Some((cache, kind)) =
             response.cache.as_ref().and_then(|cache| Some((cache, cache.kind.as_ref()?)))
         else {
@@ -109,7 +122,7 @@ impl Collector {
     }
 
     /// Takes an `llm_call` line.
-    pub(super) fn call(&mut self, call: &Call<'_>) {
+    fn call(&mut self, call: &Call<'_>) {
         let Some((cost, currency)) = call.cost() else { return };
         let currencies = &mut self.trace.currencies;
         let known = currencies.iter().position(|known| known == currency);
@@ -212,7 +225,6 @@ fn most_common(ttls: &HashMap<i64, u64>) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::simulate::line::{Line, parse};
 
     /// An `http_response` line of the request `id`, which ended `second` seconds after midnight and took one.
     fn line(id: &str, second: u32, status: u16, cache: &str) -> String {
@@ -230,11 +242,7 @@ mod tests {
         let wanted: Vec<_> = wanted.iter().map(|&name| name.to_owned()).collect();
         let mut collector = Collector::new(&wanted);
         for line in lines {
-            match parse(line.as_bytes()).expect("a line") {
-                Line::Response(response) => collector.response(&response).expect("a response"),
-                Line::Call(call) => collector.call(&call),
-                Line::Other => {}
-            }
+            collector.take(line.as_bytes()).expect("a line");
         }
         collector
     }

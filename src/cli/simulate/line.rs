@@ -104,26 +104,35 @@ impl Call<'_> {
 /// # Errors
 /// A text for the user, if the line is none of the log's.
 pub(super) fn parse(text: &[u8]) -> Result<Line<'_>, String> {
+    let text = text.trim_ascii();
+    match event_type(text)?.as_deref() {
+        Some("http_response") => serde_json::from_slice(text).map(Line::Response).map_err(no_line),
+        Some("llm_call") => serde_json::from_slice(text).map(Line::Call).map_err(no_line),
+        _ => Ok(Line::Other),
+    }
+}
+
+/// The `event_type` of a line without spaces around it; `None` for an empty one.
+///
+/// # Errors
+/// A text for the user, if the line is none of the log's.
+pub(super) fn event_type(text: &[u8]) -> Result<Option<Cow<'_, str>>, String> {
     #[derive(Deserialize)]
     struct Head<'a> {
         #[serde(borrow, default)]
         event_type: Cow<'a, str>,
     }
-    let fault = |error: serde_json::Error| format!("is no line of the log: {error}");
-    let text = text.trim_ascii();
     match quick_event_type(text) {
-        Some(b"http_response") => serde_json::from_slice(text).map(Line::Response).map_err(fault),
-        Some(b"llm_call") => serde_json::from_slice(text).map(Line::Call).map_err(fault),
-        Some(_) if text.ends_with(b"}") => Ok(Line::Other),
-        Some(_) => Err("is no line of the log: it is cut".to_owned()),
-        None if text.is_empty() => Ok(Line::Other),
+        Some(_) if !text.ends_with(b"}") => Err("is no line of the log: it is cut".to_owned()),
+        Some(name) => Ok(Some(String::from_utf8_lossy(name))),
+        None if text.is_empty() => Ok(None),
         // Written by something else, with spaces perhaps.
-        None => match &*serde_json::from_slice::<Head<'_>>(text).map_err(fault)?.event_type {
-            "http_response" => serde_json::from_slice(text).map(Line::Response).map_err(fault),
-            "llm_call" => serde_json::from_slice(text).map(Line::Call).map_err(fault),
-            _ => Ok(Line::Other),
-        },
+        None => Ok(Some(serde_json::from_slice::<Head<'_>>(text).map_err(no_line)?.event_type)),
     }
+}
+
+pub(super) fn no_line(error: serde_json::Error) -> String {
+    format!("is no line of the log: {error}")
 }
 
 /// The `event_type` as the log writes it. In a text its quotes would have backslashes.
@@ -134,7 +143,7 @@ fn quick_event_type(line: &[u8]) -> Option<&[u8]> {
 }
 
 /// Microseconds since 1970 of a time in UTC, as in `2026-02-01T10:30:45.123Z`.
-fn micros(text: &str) -> Option<i64> {
+pub(super) fn micros(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let is_mark = |(place, mark): (usize, u8)| bytes.get(place) == Some(&mark);
     let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (23, b'Z')];

@@ -1,8 +1,8 @@
 //! `sidecache simulate`: replays sidecache's own log with other TTLs and store sizes.
 //!
 //! `read` reads the logs and `line` a line, `collect` makes a trace of them. `replay` runs the trace through the
-//! simulated `store`, for each of the `rows`, which `table` and `svg` show. It needs neither settings nor a running
-//! sidecache.
+//! simulated `store`, for each of the `rows`, which `table` and `svg` show. `semantic` reads the labels of hits by meaning
+//! instead. It needs neither settings nor a running sidecache.
 
 mod collect;
 mod line;
@@ -10,12 +10,13 @@ mod progress;
 mod read;
 mod replay;
 mod rows;
+mod semantic;
 mod store;
 mod svg;
 mod table;
 mod trace;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -48,10 +49,14 @@ pub(super) struct Arguments {
     /// Write the curves to this file.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Instead: what hits by meaning would have been, and how many of them wrong, at each threshold.
+    #[arg(long, conflicts_with_all = ["ttls", "max_memory", "svg"])]
+    semantic: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    match simulate(arguments) {
+    let simulated = if arguments.semantic { semantic::simulate(arguments) } else { simulate(arguments) };
+    match simulated {
         Ok(exit) => exit,
         Err(error) => Exit::failure(error),
     }
@@ -61,8 +66,8 @@ fn simulate(arguments: &Arguments) -> Result<Exit, String> {
     let size = |text: &String| parse_size(text).map_err(|error| format!("--max-memory: {error}"));
     let sizes = arguments.sizes.iter().map(size).collect::<Result<Vec<_>, _>>()?;
     let mut collector = Collector::new(&arguments.routes);
-    let unreadable = read::read(&arguments.logs, &mut collector)?.report();
-    let absent = absent_routes(&collector, &arguments.routes);
+    let unreadable = read::read(&arguments.logs, |line| collector.take(line))?.report();
+    let absent = absent_routes(&collector.routes, &arguments.routes);
     let left_out = collector.left_out;
     let by_meaning = collector.by_meaning;
     let trace = collector.finish();
@@ -82,9 +87,9 @@ fn simulate(arguments: &Arguments) -> Result<Exit, String> {
 }
 
 /// What to say of wanted routes that are in no line.
-fn absent_routes(collector: &Collector, wanted: &[String]) -> Option<String> {
-    let absent = wanted.iter().find(|name| !collector.routes.contains(*name))?;
-    let known: Vec<_> = collector.routes.iter().map(String::as_str).collect();
+fn absent_routes(routes: &BTreeSet<String>, wanted: &[String]) -> Option<String> {
+    let absent = wanted.iter().find(|name| !routes.contains(*name))?;
+    let known: Vec<_> = routes.iter().map(String::as_str).collect();
     Some(format!("--route: no line is of a route `{absent}`; the logs have: {}", known.join(", ")))
 }
 

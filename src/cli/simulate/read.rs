@@ -6,11 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    collect::Collector,
-    line::{self, Line},
-    progress::Progress,
-};
+use super::progress::Progress;
 
 /// The log has no longer lines, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -41,11 +37,14 @@ impl Unreadable {
     }
 }
 
-/// Gives all lines of `paths` to `collector`; `-` is standard input.
+/// Gives all lines of `paths` to `take`, which says what is wrong with one; `-` is standard input.
 ///
 /// # Errors
 /// A text for the user, if a file cannot be read.
-pub(super) fn read(paths: &[PathBuf], collector: &mut Collector) -> Result<Unreadable, String> {
+pub(super) fn read(
+    paths: &[PathBuf],
+    mut take: impl FnMut(&[u8]) -> Result<(), String>,
+) -> Result<Unreadable, String> {
     // All are opened first: a wrong name is told at once.
     let mut inputs = Vec::new();
     let mut length = Some(0);
@@ -65,7 +64,7 @@ pub(super) fn read(paths: &[PathBuf], collector: &mut Collector) -> Result<Unrea
         while next(&mut input, &mut text).map_err(fault)? {
             number += 1;
             progress.add(text.len() as u64);
-            if let Err(fault) = take(&text, collector) {
+            if let Err(fault) = take(&text) {
                 unreadable.add(path, number, &fault);
             }
         }
@@ -97,15 +96,6 @@ fn next(input: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<bool> {
         input.skip_until(b'\n')?;
     }
     Ok(true)
-}
-
-fn take(text: &[u8], collector: &mut Collector) -> Result<(), String> {
-    match line::parse(text)? {
-        Line::Response(response) => collector.response(&response)?,
-        Line::Call(call) => collector.call(&call),
-        Line::Other => {}
-    }
-    Ok(())
 }
 
 #[cfg(test)]

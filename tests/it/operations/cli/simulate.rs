@@ -232,3 +232,52 @@ fn what_cannot_be_simulated_is_told_in_one_line() {
     assert!(ended.one_complaint().contains("cannot be read"), "{}", ended.complaint);
     assert!(!command(&Setup::bare().arguments(&["simulate"]), "").success);
 }
+
+/// The label lines of a route: so many, from this similarity on, every `nth` of which has another answer.
+fn labels(route: &str, similarity: f64, count: usize, nth: usize) -> String {
+    let line = |number: usize| {
+        let same = number % nth != nth - 1;
+        let (minute, second) = (number / 60 % 60, number % 60);
+        let line = json!({
+            "timestamp": format!("2026-12-01T07:{minute:02}:{second:02}.000Z"), "level": "INFO", "logger": "rag.semantic",
+            "event_type": "semantic_label", "message": "the answers differ", "route": route, "key": "query:0f",
+            "original": "query:5c", "partition": "abababababababab", "disagreement": 0.0,
+            "similarity": similarity + (number % 100) as f64 / 10_000.0,
+            "same": same, "source": "shadow",
+        });
+        format!("{line}\n")
+    };
+    (0..count).map(line).collect()
+}
+
+#[test]
+fn labels_become_a_curve_for_each_route() {
+    let wide = labels("wide", 0.945, 2000, usize::MAX) + &labels("wide", 0.705, 500, 2);
+    let log = Log::new(&(wide + "{\"event_type\":\"lifecycle\"}\n" + &labels("narrow", 0.9, 10, usize::MAX)));
+    let ended = log.simulate(&["--semantic"]);
+    let (narrow, wide) = ended.output.split_once("route         wide").expect("both routes");
+    assert!(
+        narrow.starts_with("route         narrow\nlabels        10 in 9.0 s, 0 of them"),
+        "{}",
+        ended.output
+    );
+    assert!(narrow.contains("\n1%          none\n"), "{narrow}");
+    assert!(wide.contains("labels        2,500 in 33 min 19 s, 250 of them with another answer"), "{wide}");
+    assert!(wide.contains("0.70  100.00%   10.00%   1"), "{wide}");
+    assert!(wide.contains("0.94   80.00%    0.00%    0.24%"), "{wide}");
+    let certified = wide.lines().find(|line| line.starts_with("1%")).expect("a limit");
+    assert!(certified.starts_with("1%          0.") && certified.contains("    0.00%"), "{wide}");
+
+    let one = log.simulate(&["--semantic", "--route", "narrow"]);
+    assert!(one.success && !one.output.contains("wide"), "{}", one.output);
+    let absent = log.simulate(&["--semantic", "--route", "other"]);
+    assert!(
+        !absent.success && absent.complaint.contains("the logs have: narrow, wide"),
+        "{}",
+        absent.complaint
+    );
+    let both = log.simulate(&["--semantic", "--ttl", "1h"]);
+    assert!(!both.success && both.complaint.contains("--ttl"), "{}", both.complaint);
+    let none = Log::new("{\"event_type\":\"lifecycle\"}\n").simulate(&["--semantic"]);
+    assert!(!none.success && none.complaint.contains("have no labels"), "{}", none.complaint);
+}
