@@ -38,6 +38,8 @@ pub(super) enum Call {
     Remove(Key),
     /// `POST /entries/KEY/wrong`
     Wrong(Key),
+    /// `POST /nearest`
+    Nearest,
     /// `POST /purge`
     Purge,
     /// `POST /reload`
@@ -59,6 +61,7 @@ impl Call {
                 let query = list::parse(parts.uri.query().unwrap_or_default());
                 query.map(Self::List).map_err(AdminError::bad_request)
             }
+            "/nearest" => check_method(method, "POST").map(|()| Self::Nearest),
             "/purge" => check_method(method, "POST").map(|()| Self::Purge),
             "/reload" => check_method(method, "POST").map(|()| Self::Reload),
             "/metrics" => check_method(method, "GET, HEAD").map(|()| Self::Metrics),
@@ -76,14 +79,18 @@ impl Call {
             _ => match path.strip_prefix("/entries/") {
                 Some(key) => parse_entry(method, key, namespace),
                 None => Err(AdminError::not_found(
-                    "no such call: GET / (the page), GET /metrics, GET /stats, GET /suggest, GET /overview, GET /history, GET /requests, GET /entries, GET, PUT or DELETE /entries/KEY, POST /entries/KEY/wrong, POST /purge, POST /reload, GET /health",
+                    "no such call: GET / (the page), GET /metrics, GET /stats, GET /suggest, GET /overview, GET /history, GET /requests, GET /entries, GET, PUT or DELETE /entries/KEY, POST /entries/KEY/wrong, POST /nearest, POST /purge, POST /reload, GET /health",
                 )),
             },
         }
     }
 
+    /// Whether the call has a body, and must come from no other site's page: it changes something, or costs a vector.
     pub(super) const fn is_write(&self) -> bool {
-        matches!(self, Self::Put(_) | Self::Remove(_) | Self::Wrong(_) | Self::Purge | Self::Reload)
+        matches!(
+            self,
+            Self::Put(_) | Self::Remove(_) | Self::Wrong(_) | Self::Nearest | Self::Purge | Self::Reload
+        )
     }
 }
 
@@ -178,6 +185,8 @@ mod tests {
             ("DELETE", format!("/entries/query:{hex}/wrong"), Err(405)),
             ("POST", "/entries/wrong".to_owned(), Err(405)),
             ("POST", "/entries//wrong".to_owned(), Err(400)),
+            ("POST", "/nearest".to_owned(), Ok(Call::Nearest)),
+            ("GET", "/nearest".to_owned(), Err(405)),
             ("GET", "/purge".to_owned(), Err(405)),
             ("POST", "/purge".to_owned(), Ok(Call::Purge)),
             ("GET", "/reload".to_owned(), Err(405)),

@@ -1,8 +1,8 @@
 //! The admin listener: the operators' API.
 //!
 //! A call passes `auth` first, then `call` says which one it is. `entries` and `new_entry` do what concerns
-//! one entry, `list`, `purge` and `selection` what concerns many, `semantic` what concerns
-//! hits by meaning, `page` is for people. It listens on a port of its own, so that no client
+//! one entry, `list`, `purge` and `selection` what concerns many, `semantic` and `nearest`
+//! what concerns hits by meaning, `page` is for people. It listens on a port of its own, so that no client
 //! of the service can reach it by a path.
 
 mod auth;
@@ -12,6 +12,7 @@ mod error;
 mod history;
 mod list;
 mod metrics;
+mod nearest;
 mod new_entry;
 mod overview;
 mod page;
@@ -70,7 +71,7 @@ impl Admin {
 
     async fn respond(
         &self,
-        live: &Live,
+        live: &Arc<Live>,
         parts: &Parts,
         body: ClientBody,
         caller: &Connection,
@@ -100,15 +101,15 @@ impl Admin {
             // It has no end of its own: who leaves is let go.
             caller.half_close.waits_elsewhere();
         }
-        self.execute(live, call, &parts.headers, &body).await
+        self.execute(live, call, (&parts.headers, &body), caller).await
     }
 
     async fn execute(
         &self,
-        live: &Live,
+        live: &Arc<Live>,
         call: Call,
-        headers: &HeaderMap,
-        body: &[u8],
+        (headers, body): (&HeaderMap, &[u8]),
+        caller: &Connection,
     ) -> Result<Response<ResponseBody>, AdminError> {
         let shared = &self.proxy.shared;
         let answer = match call {
@@ -123,6 +124,7 @@ impl Admin {
             Call::Put(key) => entries::put(live, shared, &key, body).await?,
             Call::Remove(key) => entries::remove(shared, &key).await?,
             Call::Wrong(key) => semantic::wrong(live, &key)?,
+            Call::Nearest => nearest::nearest(live, caller, body).await?,
             Call::Reload => reload(shared).await?,
             Call::Purge => purge::purge(live, shared, &self.sweeps, body).await?,
         };

@@ -65,7 +65,7 @@ impl NewEntry {
 }
 
 /// The body and its media type: a string is its text, any other JSON value stays as it was written.
-fn read_body(member: &Member<'_>, text: &[u8]) -> (Bytes, &'static str) {
+pub(super) fn read_body(member: &Member<'_>, text: &[u8]) -> (Bytes, &'static str) {
     match member.value.as_str() {
         None => (Bytes::copy_from_slice(&text[member.span.clone()]), "application/json"),
         Some(body) => {
@@ -76,7 +76,7 @@ fn read_body(member: &Member<'_>, text: &[u8]) -> (Bytes, &'static str) {
     }
 }
 
-fn decode_body(value: &Json<'_>) -> Result<(Bytes, &'static str), String> {
+pub(super) fn decode_body(value: &Json<'_>) -> Result<(Bytes, &'static str), String> {
     let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());
     let bytes = bytes.ok_or("body_base64: is no base64 text (RFC 4648, section 4)")?;
     Ok((bytes.into(), "application/octet-stream"))

@@ -2,7 +2,7 @@
 //!
 //! A command returns an [`Exit`], which `main` prints; only `warm`, `simulate` and `purge` also show their progress, and
 //! `tail`, `top` and `stats --watch` print as they go. `serve` is the proxy. `check` and `explain` read the configuration
-//! and do not need a running sidecache; `health`, `stats`, `entries`, `tail`, `top`, `purge`, `wrong` and `warm` call one; `simulate` reads logs.
+//! and do not need a running sidecache (`explain` asks one for the nearest question); `health`, `stats`, `entries`, `tail`, `top`, `purge`, `wrong` and `warm` call one; `simulate` reads logs.
 
 mod check;
 mod client;
@@ -117,7 +117,7 @@ enum Command {
     Purge(purge::Arguments),
     /// Report a hit by meaning whose answer was wrong: it counts, and is never served for that question again.
     #[command(after_help = "Examples:
-  sidecache wrong query:0f…")]
+  sidecache wrong query:5213e86c51b1d97a1b6b894eea2feae371fd4dfa55e2c26fff0c82be014fe61d")]
     Wrong(wrong::Arguments),
     /// Have a running sidecache read its settings again.
     #[command(after_help = "Examples:
@@ -272,7 +272,7 @@ pub fn run(cli: &Cli) -> Exit {
             with_settings(load, |loaded, runtime| runtime.block_on(check::run(&loaded, *strict)))
         }
         Command::Explain(arguments) => {
-            with_settings(load, |loaded, _| explain::run(&loaded.config, arguments))
+            with_settings(load, |loaded, runtime| runtime.block_on(explain::run(&loaded.config, arguments)))
         }
         Command::Init(arguments) => {
             with_runtime(|runtime| runtime.block_on(init::run(flags.upstream.as_deref(), arguments)))

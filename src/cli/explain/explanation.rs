@@ -6,6 +6,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header, request::Parts};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     cache::{
@@ -103,6 +104,12 @@ pub(super) struct Covered {
     /// The reason for a bypass.
     pub(super) bypass: Option<&'static str>,
     pub(super) key: Option<String>,
+    /// Whether the running sidecache can say what is nearest to it.
+    #[serde(skip)]
+    pub(super) is_by_meaning: bool,
+    /// What it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) meaning: Option<Value>,
 }
 
 /// What counts of parts that a request in another form may have otherwise.
@@ -335,6 +342,8 @@ fn explain_covered(
         },
         bypass: cache_request.bypass.map(|reason| reason.as_str()),
         key: cache_request.key.as_ref().map(Key::name),
+        is_by_meaning: route.semantic.is_some(),
+        meaning: None,
     }
 }
 

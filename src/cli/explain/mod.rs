@@ -2,10 +2,12 @@
 //! answer.
 //!
 //! `request` reads a request from a file, `explanation` says what the proxy makes of it, `compare` finds what
-//! makes two keys differ, and `show` writes both as text.
+//! makes two keys differ, and `show` writes both as text. `meaning` asks the running sidecache for the nearest question,
+//! where hits by meaning are switched on.
 
 mod compare;
 mod explanation;
+mod meaning;
 mod request;
 mod show;
 
@@ -20,7 +22,7 @@ use http::header;
 use serde_json::json;
 
 use self::explanation::{Covered, Explanation, Outcome};
-use super::Exit;
+use super::{Exit, client::AdminListener};
 use crate::config::Config;
 
 #[derive(Debug, Args)]
@@ -35,14 +37,16 @@ pub(super) struct Arguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    listener: AdminListener,
 }
 
-pub(super) fn run(config: &Config, arguments: &Arguments) -> Exit {
+pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
     let stdin = [PathBuf::from("-")];
     let files = if arguments.files.is_empty() { &stdin[..] } else { &arguments.files };
     let mut explanations = Vec::new();
     for file in files {
-        match explain(config, file, arguments.path.as_deref()) {
+        match explain(config, file, arguments).await {
             Ok(explanation) => explanations.push(explanation),
             Err(error) => return Exit::failure(format!("{}: {error}", file_name(file))),
         }
@@ -68,7 +72,7 @@ fn file_name(file: &Path) -> String {
     if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
 }
 
-fn explain(config: &Config, file: &Path, path: Option<&str>) -> Result<Explanation, String> {
+async fn explain(config: &Config, file: &Path, arguments: &Arguments) -> Result<Explanation, String> {
     let read = if file == Path::new("-") {
         let mut text = Vec::new();
         io::stdin().read_to_end(&mut text).map(|_| text)
@@ -76,7 +80,7 @@ fn explain(config: &Config, file: &Path, path: Option<&str>) -> Result<Explanati
         fs::read(file)
     };
     let text = read.map_err(|error| format!("cannot be read: {error}"))?;
-    let (parts, body) = request::parse(&text, path)?;
+    let (parts, body) = request::parse(&text, arguments.path.as_deref())?;
     if config.upstream.preserve_host && !parts.headers.contains_key(header::HOST) {
         return Err("has no `Host` header, which is in the key under upstream.host = \"preserve\"".to_owned());
     }
@@ -84,7 +88,14 @@ fn explain(config: &Config, file: &Path, path: Option<&str>) -> Result<Explanati
     if body.len() > limit {
         return Err(format!("the body is larger than limits.max_body, {limit} bytes: a 413"));
     }
-    Ok(Explanation::new(config, parts, &body))
+    let mut explanation = Explanation::new(config, parts.clone(), &body);
+    if let Outcome::Covered(covered) = &mut explanation.outcome
+        && covered.is_by_meaning
+        && config.semantic.is_some()
+    {
+        covered.meaning = Some(meaning::ask(config, &arguments.listener, &parts, &body).await);
+    }
+    Ok(explanation)
 }
 
 fn show_pair(left: &Explanation, right: &Explanation) -> String {

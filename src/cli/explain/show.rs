@@ -3,6 +3,7 @@
 use super::{
     compare::Difference,
     explanation::{Content, Covered, Explanation, FormPart, Input, Outcome, Tried},
+    meaning,
 };
 
 /// The longest value that a comparison shows whole, in characters.
@@ -68,6 +69,9 @@ fn show_covered(covered: &Covered) -> String {
             }
         }
     }
+    if let Some(answer) = &covered.meaning {
+        text += &meaning::show(answer);
+    }
     text
 }
 
@@ -80,7 +84,7 @@ fn show_parts(parts: &[FormPart]) -> String {
     lines.collect()
 }
 
-fn line(label: &str, text: &str) -> String {
+pub(super) fn line(label: &str, text: &str) -> String {
     format!("{label:9} {text}\n")
 }
 

@@ -17,6 +17,7 @@ mod judge;
 mod label;
 mod ledgers;
 mod miss;
+mod nearest;
 pub(crate) mod pending;
 pub(crate) mod question;
 mod recent;
@@ -32,6 +33,7 @@ use http::StatusCode;
 pub(crate) use self::{
     label::Answered,
     miss::{answer, note_caller},
+    nearest::nearest,
     slot::SemanticSlot,
     state::{Semantic, Surroundings},
     wrong::NotServed,

@@ -100,7 +100,7 @@ impl Pending {
 }
 
 /// The settings for a vector.
-fn terms<'a>(context: &'a RequestContext, semantic: &Semantic) -> Terms<'a> {
+pub(super) fn terms<'a>(context: &'a RequestContext, semantic: &Semantic) -> Terms<'a> {
     let live = context.live();
     Terms {
         store: &live.shared.store,

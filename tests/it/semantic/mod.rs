@@ -5,6 +5,7 @@ mod audit;
 mod embedder;
 mod judge;
 mod refusals;
+mod seen;
 mod served;
 mod settings;
 mod shadow;
