@@ -30,6 +30,27 @@ output = 10.00
 currency = "USD"
 """
 
+MEANING = """
+[semantic]
+mode = "serve"
+embeddings = "{service}/v1/embeddings"
+model = "e"
+max_false_hits = "20%"
+audit = "2.5%"
+timeout = "5s"
+
+[[route]]
+name = "chat"
+match = "POST /v1/chat/completions"
+kind = "query"
+dialect = "openai-chat"
+semantic = true
+"""
+ANIMALS = ["otter", "badger", "heron", "salmon", "beetle", "rabbit", "pigeon", "weasel", "donkey", "lizard", "walrus", "magpie",
+           "hamster", "ferret", "turtle", "panther", "gorilla", "buffalo"]
+FRUITS = ["mango", "cherry", "banana", "papaya", "apricot"]
+WORDINGS = [f"please tell me about my refund said the {animal} while it was eating the {fruit}" for fruit in FRUITS for animal in ANIMALS]
+
 SUGGESTIONS = {
     "almost_hits": [
         {"route": "openai-chat", "part": f"header `x-run-id{EVIL}`", "share": 0.31, "misses": 412,
@@ -43,6 +64,18 @@ SUGGESTIONS = {
 EVIL_PATH = "/%3Cimg%20src=x%20onerror=window.hacked=1%3E"
 
 
+def completion(text, finish):
+    return {"id": "x", "object": "chat.completion", "model": "m", "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 40, "completion_tokens": 120, "total_tokens": 160}}
+
+
+def vector(text):
+    """All questions about refunds are near each other, and each has a little of its own."""
+    own = WORDINGS.index(text) if text in WORDINGS else len(WORDINGS)
+    return [1.0] + [0.15 if place == own else 0.0 for place in range(len(WORDINGS) + 1)]
+
+
 class Service(BaseHTTPRequestHandler):
     """A model that answers in two milliseconds; an error for other paths."""
 
@@ -53,12 +86,14 @@ class Service(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(length) or b"{}")
         time.sleep(0.002)
         text = asked.get("messages", [{}])[0].get("content", "")
-        if self.path == CHAT and "model" in asked:
-            finish = "stop" if "odd" not in text else "odd"
-            answer = {"id": "x", "object": "chat.completion", "model": "m", "choices": [
-                {"index": 0, "message": {"role": "assistant", "content": f"To {text}"}, "finish_reason": finish}],
-                "usage": {"prompt_tokens": 40, "completion_tokens": 120, "total_tokens": 160}}
-            self.send(200, answer)
+        if self.path == "/v1/embeddings":
+            texts = asked["input"] if isinstance(asked["input"], list) else [asked["input"]]
+            data = [{"object": "embedding", "index": index, "embedding": vector(text)} for index, text in enumerate(texts)]
+            self.send(200, {"object": "list", "data": data, "model": "e", "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+        elif "refund" in text:
+            self.send(200, completion("All about refunds", "stop"))
+        elif self.path == CHAT and "model" in asked:
+            self.send(200, completion(f"To {text}", "stop" if "odd" not in text else "odd"))
         else:
             self.send(404, {"detail": "no such page"})
 
@@ -201,6 +236,8 @@ def walk(browser, sidecache):
                 page.get_by_role("navigation").get_by_role("link").and_(page.locator(f"[href='#{part}']")).click()
                 expect(page.locator(f"#{part}")).to_be_in_viewport()
             expect(page.locator("#state")).to_contain_text("healthy")
+            expect(page.locator("#meaning")).to_be_hidden()
+            expect(page.locator("#meaning-link")).to_be_hidden()
             expect(page.locator("#totals")).to_contain_text("USD")
             expect(page.locator("#charts figure")).to_have_count(6)
             expect(page.locator("#by-route")).to_contain_text("openai-chat")
@@ -313,6 +350,59 @@ def purge(browser, sidecache):
     page.close()
 
 
+def meaning(browser, service):
+    """How far a route is from its threshold; then a hit by meaning, which is reported as wrong."""
+    with Sidecache(service, config=MEANING.format(service=service)) as sidecache:
+        ask = lambda wording: call(sidecache.proxy + CHAT, question(wording))[0]
+        state = lambda: json.loads(call(sidecache.admin + "/overview")[1])["health"]["semantic"]
+        route = lambda: state()["routes"][0]
+        page = browser.new_page()
+        faults = watched(page)
+        page.goto(sidecache.admin + "/#meaning")
+        part = page.locator("#meaning")
+        expect(part).to_contain_text("more labels at least")
+        expect(part).to_contain_text("No hit by meaning was served yet")
+        expect(part.get_by_role("progressbar", name="chat: labels")).to_be_visible()
+        for number, wording in enumerate(WORDINGS[:-1]):
+            assert ask(wording)["X-Cache"] == "MISS"
+            until(lambda: state()["entries"] > number and route()["labels"] >= number)
+            if route()["threshold"] is not None:
+                break
+        similar = ask(WORDINGS[-1])
+        assert similar["X-Cache"] == "SIMILAR", similar["X-Cache"]
+        expect(part).to_contain_text("✓ certified")
+        row = page.locator("#similar-list tbody tr")
+        expect(row).to_have_count(1)
+        expect(row).to_contain_text("0.978")
+        assert "refund" not in page.content()
+        for width in (1280, 360):
+            for scheme in ("light", "dark"):
+                page.set_viewport_size({"width": width, "height": 900})
+                page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+                look(page, f"meaning-{width}-{scheme}")
+        row.get_by_role("button", name="Report").focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("Was this answer wrong?")
+        check_axe(page, "report")
+        dialog.get_by_role("button", name="It was right").click()
+        assert route()["false_labels"] == 0
+        row.get_by_role("button", name="Report").click()
+        dialog.get_by_role("button", name="It was wrong").click()
+        expect(page.locator("#meaning-said")).to_contain_text("reported as wrong")
+        expect(part).to_contain_text("No hit by meaning was served yet")
+        assert not faults, faults
+        page.close()
+
+
+def until(holds):
+    """Waits until something holds."""
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.05)
+
+
 def token(browser, service):
     """The page asks for the token once, and keeps it for its tab."""
     with Sidecache(service, config=f'[admin]\ntoken = "{TOKEN}"\n') as sidecache:
@@ -350,6 +440,7 @@ def main():
         made_up(browser, sidecache)
         trouble(browser, sidecache)
         purge(browser, sidecache)
+        meaning(browser, service)
         token(browser, service)
         browser.close()
     print("the page is well; its pictures are in", PICTURES)
