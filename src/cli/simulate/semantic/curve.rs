@@ -81,9 +81,10 @@ mod tests {
         assert_eq!(shown, expected);
         let limits: Vec<_> = curve.certified.iter().map(|(limit, _)| *limit).collect();
         assert_eq!((limits.as_slice(), curve.window), (LIMITS.as_slice(), 2000));
-        assert!(
-            curve.certified.iter().all(|(limit, point)| point.is_some_and(|point| point.bound <= *limit))
-        );
+        let certified: Vec<_> =
+            curve.certified.iter().filter_map(|(limit, point)| Some((limit, (*point)?))).collect();
+        assert!(certified.len() >= 3, "{:?}", curve.certified);
+        assert!(certified.iter().all(|(limit, point)| point.bound <= **limit && point.threshold < 0.96));
         assert!(Curve::new(&labels[..10]).certified.iter().all(|(_, point)| point.is_none()));
     }
 }
