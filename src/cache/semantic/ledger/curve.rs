@@ -23,19 +23,30 @@ pub(crate) struct CurvePoint {
 
 /// The thresholds from 0.99 down to 0.50. The labels are those of a route in shadow: one for each question.
 pub(crate) fn curve(labels: &[Label], limit: f64) -> Vec<CurvePoint> {
-    let points: Vec<_> = labels.iter().filter_map(|label| Point::new(label, 1.0)).collect();
+    let points = points(labels);
     let certified = certify(points.clone(), limit, None);
     let point = |hundredths: u8| {
         let threshold = f32::from(hundredths) / 100.0;
-        let hits = points.iter().filter(|point| point.similarity >= threshold).count();
-        let falses = points.iter().filter(|point| point.similarity >= threshold && !point.same).count();
-        CurvePoint {
-            threshold,
-            hits,
-            false_hits: falses,
-            bound: upper_bound(falses as f64, hits as f64, ERROR),
-            is_certified: certified.is_some_and(|certificate| threshold >= certificate.threshold),
-        }
+        let is_certified = certified.is_some_and(|certificate| threshold >= certificate.threshold);
+        point_at(&points, threshold, is_certified)
     };
     (50..100).rev().map(point).collect()
+}
+
+/// The threshold that the labels certify for the limit, which may be between those of the curve.
+pub(crate) fn certified(labels: &[Label], limit: f64) -> Option<CurvePoint> {
+    let points = points(labels);
+    let certificate = certify(points.clone(), limit, None)?;
+    Some(point_at(&points, certificate.threshold, true))
+}
+
+fn points(labels: &[Label]) -> Vec<Point> {
+    labels.iter().filter_map(|label| Point::new(label, 1.0)).collect()
+}
+
+fn point_at(points: &[Point], threshold: f32, is_certified: bool) -> CurvePoint {
+    let hits = points.iter().filter(|point| point.similarity >= threshold).count();
+    let falses = points.iter().filter(|point| point.similarity >= threshold && !point.same).count();
+    let bound = upper_bound(falses as f64, hits as f64, ERROR);
+    CurvePoint { threshold, hits, false_hits: falses, bound, is_certified }
 }

@@ -14,7 +14,7 @@ mod window;
 
 use std::collections::HashMap;
 
-pub(crate) use self::curve::{CurvePoint, curve};
+pub(crate) use self::curve::{CurvePoint, certified, curve};
 use self::{certificate::labels_for_a_group, sample::Point, schedule::Group, watch::Watch, window::Window};
 use super::question::Partition;
 

@@ -1,6 +1,6 @@
 //! The curve of a route, and which threshold each limit certifies. Pure.
 
-use crate::cache::semantic::ledger::{CurvePoint, Label, curve};
+use crate::cache::semantic::ledger::{CurvePoint, Label, certified, curve};
 
 /// The limits that are tried.
 const LIMITS: [f64; 4] = [0.01, 0.02, 0.03, 0.05];
@@ -24,10 +24,9 @@ impl Curve {
     /// Of labels, the oldest first.
     pub(super) fn new(labels: &[Label]) -> Self {
         let window = window(labels);
-        let lowest = |limit: f64| curve(window, limit).into_iter().rfind(|point| point.is_certified);
         Self {
             points: curve(labels, LIMITS[0]).into_iter().filter(is_shown).collect(),
-            certified: LIMITS.into_iter().map(|limit| (limit, lowest(limit))).collect(),
+            certified: LIMITS.into_iter().map(|limit| (limit, certified(window, limit))).collect(),
             window: window.len(),
         }
     }

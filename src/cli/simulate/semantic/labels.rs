@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     cache::semantic::{
-        ledger::{Label, LabelSource, Nearness},
+        ledger::{Label, Nearness},
         question::Partition,
     },
     cli::simulate::line::{event_type, micros, no_line},
@@ -105,6 +105,7 @@ impl LabelLine<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::semantic::ledger::LabelSource;
 
     fn line(route: &str, similarity: f32, source: &str) -> String {
         format!(

@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use super::curve::Curve;
 use crate::{
-    cache::semantic::ledger::{CurvePoint, Label},
+    cache::semantic::{
+        ledger::{CurvePoint, Label},
+        rounded_similarity,
+    },
     cli::stats::{grouped, show_seconds},
     telemetry::terminal::escaped,
 };
@@ -55,7 +58,11 @@ pub(super) fn table(route: &str, labels: &[Label]) -> String {
 /// The threshold, and the shares of hits among `labels` and of wrong ones among the hits.
 fn cells(point: &CurvePoint, labels: usize) -> [String; 3] {
     let share = |part: usize, all: usize| percent(part as f64 / all.max(1) as f64);
-    [format!("{:.2}", point.threshold), share(point.hits, labels), share(point.false_hits, point.hits)]
+    [
+        format!("{:.4}", rounded_similarity(point.threshold)),
+        share(point.hits, labels),
+        share(point.false_hits, point.hits),
+    ]
 }
 
 fn percent(share: f64) -> String {
@@ -91,11 +98,11 @@ route         support\\u{1b}
 labels        2,500 in 33 min 19 s, 250 of them with another answer
 
        threshold     hits    wrong  at most
-            0.99    0.00%    0.00%  100.00%
+          0.9900    0.00%    0.00%  100.00%
 ";
         assert!(shown.starts_with(begin), "{shown}");
-        assert!(shown.contains("\n            0.94   80.00%    0.00%    0.24%\n"), "{shown}");
-        assert!(shown.contains("\n            0.50  100.00%   10.00%   1"), "{shown}");
+        assert!(shown.contains("\n          0.9400   80.00%    0.00%    0.24%\n"), "{shown}");
+        assert!(shown.contains("\n          0.5000  100.00%   10.00%   1"), "{shown}");
         assert!(shown.contains("\nlimit  certifies     hits    wrong  at most\n1% "), "{shown}");
         assert!(shown.contains("\n2%          0."), "{shown}");
         let few = table("a", &labels(10, 0.9, u64::MAX));

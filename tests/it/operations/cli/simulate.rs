@@ -263,8 +263,8 @@ fn labels_become_a_curve_for_each_route() {
     );
     assert!(narrow.contains("\n1%          none\n"), "{narrow}");
     assert!(wide.contains("labels        2,500 in 33 min 19 s, 250 of them with another answer"), "{wide}");
-    assert!(wide.contains("0.70  100.00%   10.00%   1"), "{wide}");
-    assert!(wide.contains("0.94   80.00%    0.00%    0.24%"), "{wide}");
+    assert!(wide.contains("0.7000  100.00%   10.00%   1"), "{wide}");
+    assert!(wide.contains("0.9400   80.00%    0.00%    0.24%"), "{wide}");
     let certified = wide.lines().find(|line| line.starts_with("2%")).expect("a limit");
     assert!(certified.starts_with("2%          0.") && certified.contains("    0.00%"), "{wide}");
 
