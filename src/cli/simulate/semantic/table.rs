@@ -104,7 +104,7 @@ labels        2,500 in 33 min 19 s, 250 of them with another answer
         assert!(shown.contains("\n          0.9400   80.00%    0.00%    0.24%\n"), "{shown}");
         assert!(shown.contains("\n          0.5000  100.00%   10.00%   1"), "{shown}");
         assert!(shown.contains("\nlimit  certifies     hits    wrong  at most\n1% "), "{shown}");
-        assert!(shown.contains("\n2%          0."), "{shown}");
+        assert!(shown.contains("\n2%        0."), "{shown}");
         let few = table("a", &labels(10, 0.9, u64::MAX));
         for limit in ["1%", "2%", "3%", "5%"] {
             assert!(few.contains(&format!("\n{limit}          none\n")), "{few}");

@@ -11,11 +11,11 @@ use tokio::{
 use super::{
     NoVector,
     endpoint::Endpoint,
-    health::{Health, log_back},
+    health::Health,
     identity::{Identity, PROBE},
     local::Local,
 };
-use crate::cache::semantic::vector::Vector;
+use crate::{cache::semantic::vector::Vector, telemetry::log::events};
 
 /// How many texts are with the model at once; the next one gets no vector.
 pub(super) const MAX_CALLS: usize = 64;
@@ -227,7 +227,7 @@ impl Calls {
 
     fn succeeded(&self, in_time: bool) {
         if self.health.succeeded(in_time) {
-            log_back(&self.identity().map(|identity| identity.to_string()).unwrap_or_default());
+            events::embedder_back(&self.identity().map(|identity| identity.to_string()).unwrap_or_default());
         }
     }
 

