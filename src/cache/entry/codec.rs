@@ -167,7 +167,7 @@ pub(crate) struct EntryReader<'a> {
 }
 
 impl EntryReader<'_> {
-    fn take(&mut self, len: usize) -> Option<&[u8]> {
+    pub(crate) fn take(&mut self, len: usize) -> Option<&[u8]> {
         let end = self.at.checked_add(len)?;
         let taken = self.bytes.get(self.at..end)?;
         self.at = end;
