@@ -10,6 +10,7 @@
 
 mod announcements;
 mod client;
+mod feeds;
 mod hits;
 mod lookups;
 mod near_cache;
@@ -33,6 +34,7 @@ use tokio::{sync::watch, task::AbortHandle};
 
 pub use self::client::{Lease, LeaseState, RedisClient, StoreError, StoreEvent};
 pub(crate) use self::client::{LeaseReply, OpenError};
+pub(crate) use self::feeds::{Appended, Feed, FeedBounds, FeedConnection, FeedError, FeedEvent, Feeds};
 pub(crate) use self::lookups::Looked;
 pub(super) use self::walk::{Walk, WalkedEntry};
 use self::{

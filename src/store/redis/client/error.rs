@@ -113,7 +113,7 @@ fn concerns_all(code: &str) -> bool {
 
 /// An error as text for a log line. Never what the server says word for word: an error reply can quote the
 /// command's arguments, and a parser's error the stream, so both may hold keys, values and passwords.
-pub(super) fn describe(error: &RedisError) -> String {
+pub(crate) fn describe(error: &RedisError) -> String {
     if let Some(code) = error.code() {
         return match known(code, error.detail().unwrap_or_default()) {
             Some(text) => text.to_owned(),

@@ -233,13 +233,14 @@ impl RedisClient {
         &self.streams
     }
 
-    /// The state of the connections, for a task that has some of its own.
+    /// The state of the connections, for a task that has some of its own and reads the log.
     pub(super) fn health(&self) -> Health {
-        Health {
-            generations: self.nodes.generations(),
-            nodes: Arc::clone(&self.nodes),
-            log: self.streams.log.clone(),
-        }
+        self.health_of(self.streams.log.clone())
+    }
+
+    /// The same for a task that reads `key`.
+    pub(super) fn health_of(&self, key: String) -> Health {
+        Health { generations: self.nodes.generations(), nodes: Arc::clone(&self.nodes), key }
     }
 
     /// By how many milliseconds this machine's clock is ahead of that of Redis, negative if it is behind; `None` if
@@ -275,8 +276,8 @@ fn joined(texts: impl Iterator<Item = String>) -> Option<String> {
 pub(super) struct Health {
     generations: watch::Receiver<u64>,
     nodes: Arc<Nodes>,
-    /// The name of the invalidation log.
-    log: String,
+    /// What the task reads.
+    key: String,
 }
 
 impl Health {
@@ -285,15 +286,15 @@ impl Health {
         self.generations.mark_unchanged();
     }
 
-    /// Where the server is that has the log.
+    /// Where the server is that has the key.
     ///
     /// # Errors
     /// If none is known to have it.
     pub(super) fn endpoint(&self) -> Result<Endpoint, RedisError> {
-        self.nodes.endpoint(&self.log)
+        self.nodes.endpoint(&self.key)
     }
 
-    /// Waits until calls about the log may go to another server than `present`.
+    /// Waits until calls about the key may go to another server than `present`.
     pub(super) async fn server_changed(&mut self, present: &Endpoint) {
         while self.generations.changed().await.is_ok() {
             // In a cluster, mostly other slots have moved.
@@ -307,10 +308,14 @@ impl Health {
 
     /// Reports that the task's own connection was lost.
     pub(super) fn report_loss(&self) {
-        if let Ok(server) = self.nodes.of(&self.log) {
+        if let Ok(server) = self.nodes.of(&self.key) {
             server.doubt();
         }
-        // The log's slot may have moved, and no lookup is sent while that is not known.
+        self.ask_refresh();
+    }
+
+    /// Asks where the key is now: its slot may have moved, and nothing is sent while that is not known.
+    pub(super) fn ask_refresh(&self) {
         if let Nodes::Cluster(cluster) = &*self.nodes {
             cluster.ask_refresh();
         }

@@ -208,10 +208,10 @@ impl Streams {
         let epoch = reply_as(next().ok_or_else(protocol)?)?;
         let invalidated = extent(next().ok_or_else(protocol)?)?;
         let written = if writes { extent(next().ok_or_else(protocol)?)? } else { None };
-        let streams: Option<Vec<(String, Vec<Event>)>> = next().map_or(Ok(None), reply_as)?;
+        let streams = next().map_or(Ok(Vec::new()), by_stream)?;
         let mut read =
             StreamsRead { epoch, invalidated, written, invalidations: Vec::new(), writes: Vec::new() };
-        for (name, events) in streams.into_iter().flatten() {
+        for (name, events) in streams {
             if name == self.log { read.invalidations = events } else { read.writes = events }
         }
         Ok(read)
@@ -258,7 +258,7 @@ impl Extent {
 }
 
 /// An id and its fields, each name before its value.
-type Event = (String, Vec<Vec<u8>>);
+pub(crate) type Event = (String, Vec<Vec<u8>>);
 
 /// From the reply to `XINFO STREAM`; `None` if there is no such key.
 fn extent(info: Value) -> Result<Option<Extent>, RedisError> {
@@ -289,9 +289,16 @@ fn extent(info: Value) -> Result<Option<Extent>, RedisError> {
 /// # Errors
 /// If the reply is of the wrong kind.
 pub(crate) fn positions(reply: Value) -> Result<Vec<Offset>, RedisError> {
-    let streams: Option<Vec<(String, Vec<Event>)>> = reply_as(reply)?;
-    let events = streams.into_iter().flatten().flat_map(|(_, events)| events);
+    let events = by_stream(reply)?.into_iter().flat_map(|(_, events)| events);
     events.map(|(id, _)| offset(&id)).collect()
+}
+
+/// The events in the reply to `XREAD`, under the names of their streams.
+///
+/// # Errors
+/// If the reply is of the wrong kind.
+pub(crate) fn by_stream(reply: Value) -> Result<Vec<(String, Vec<Event>)>, RedisError> {
+    reply_as::<Option<_>>(reply).map(Option::unwrap_or_default)
 }
 
 /// The position in the reply to [`Streams::invalidate`].
@@ -358,11 +365,16 @@ pub(crate) fn written((id, fields): &Event) -> Result<(Offset, &str), RedisError
     Ok((offset(id)?, key))
 }
 
-fn id(Offset { major, minor }: Offset) -> String {
+/// An id as Redis writes it.
+pub(crate) fn id(Offset { major, minor }: Offset) -> String {
     format!("{major}-{minor}")
 }
 
-fn offset(id: &str) -> Result<Offset, RedisError> {
+/// The position that an id says.
+///
+/// # Errors
+/// If it is no id.
+pub(crate) fn offset(id: &str) -> Result<Offset, RedisError> {
     let offset = || {
         let (major, minor) = id.split_once('-')?;
         Some(Offset { major: major.parse().ok()?, minor: minor.parse().ok()? })
