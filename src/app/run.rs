@@ -40,10 +40,12 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let mut app = self;
         let flush = app.flush.take();
+        let shared = Arc::clone(&app.proxy.shared);
         let mut running = Running::start(app);
         stop.await;
         running.drain().await;
         running.end().await;
+        shared.semantic.leave().await;
         if let Some(flush) = flush {
             flush.finish().await;
         }

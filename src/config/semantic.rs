@@ -163,6 +163,10 @@ impl SemanticConfig {
         let timeout = reader.need("semantic.timeout", &WAIT);
         let judge = read_endpoint(reader, JUDGING, &JUDGE);
         let state = reader.take("semantic.state", &PATH);
+        if state.is_some() && reader.is_given("store.redis") {
+            let why = "is of no use with store.redis: replicas share what they learn there; leave it out";
+            reader.fault("semantic.state", why);
+        }
         let mode = mode.flatten();
         refuse_other_than_one_embedder(reader, mode);
         let embeddings = match (endpoint, model_dir) {

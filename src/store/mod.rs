@@ -16,10 +16,10 @@ use std::{
 };
 
 pub(crate) use self::memory::{Dropped, MemoryStore, SHARDS};
-pub use self::redis::{Lease, LeaseState, Near, RedisClient, RedisStore, StoreError, StoreEvent};
 pub(crate) use self::redis::{
     Appended, Feed, FeedBounds, FeedConnection, FeedError, FeedEvent, Feeds, LeaseReply, Looked, OpenError,
 };
+pub use self::redis::{Lease, LeaseState, Near, RedisClient, RedisStore, StoreError, StoreEvent};
 pub(crate) use self::{
     list::{Cursor, ListQuery, ListedEntry, Sort},
     sweep::Sweep,

@@ -9,6 +9,7 @@ pub(crate) mod index;
 pub(crate) mod ledger;
 mod nearness;
 pub(crate) mod question;
+pub(crate) mod state;
 pub(crate) mod vector;
 
 /// How a route takes part.

@@ -35,11 +35,13 @@ fn every_line_that_is_commented_out_is_the_default_or_an_example() {
         // Keys come from one place.
         .replace("file = \"/etc/sidecache/jwks.json\"", "")
         // So do vectors.
-        .replace("model_dir = \"/models/all-MiniLM-L6-v2\"", "");
+        .replace("model_dir = \"/models/all-MiniLM-L6-v2\"", "")
+        // With Redis there is no state file.
+        .replace("state = \"/var/lib/sidecache/semantic.state\"", "");
     let [loaded, wanted] =
         [&text, url].map(|text| load(&file(text)).unwrap_or_else(|errors| panic!("{errors}")));
     let settings = SETTINGS.iter().zip(loaded.effective.iter().zip(&wanted.effective));
-    let left_out = ["jwks.file", "semantic.model_dir"];
+    let left_out = ["jwks.file", "semantic.model_dir", "semantic.state"];
     for (setting, (own, default)) in settings.filter(|(setting, _)| !left_out.contains(&setting.key)) {
         assert!(matches!(own.source, Source::File { .. }), "{} is not in the file", setting.key);
         let example = setting.default.is_none() && own.shown != "none";

@@ -107,6 +107,10 @@ fn what_is_wrong_names_the_place_and_the_mend() {
             with("judge_api_key_file = \"/k\""),
             "semantic.judge_api_key_file: is of no use without semantic.judge",
         ),
+        (
+            with("state = \"/s\"\n[store]\nredis = \"redis://h\""),
+            "semantic.state: is of no use with store.redis",
+        ),
         (with("max_false_hits = \"0%\""), "semantic.max_false_hits: must be more than 0"),
         (with("max_false_hits = \"20.01%\""), "semantic.max_false_hits: 20.01% is more than 20%; write less"),
         (with("max_false_hits = 0.01"), "semantic.max_false_hits: takes a percentage, as in \"1%\""),

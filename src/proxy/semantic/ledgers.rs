@@ -79,6 +79,11 @@ impl Ledgers {
         self.routes.read().iter().filter(|(name, _)| taking_part.contains(*name)).map(status).collect()
     }
 
+    /// The routes that have labels, or may have some.
+    pub(super) fn names(&self) -> Vec<Box<str>> {
+        self.routes.read().keys().cloned().collect()
+    }
+
     /// All labels, with their route, for the state file.
     pub(super) fn labels(&self) -> Vec<(Box<str>, Vec<Label>)> {
         let labels =

@@ -4,7 +4,7 @@
 //! ```text
 //! SemanticSlot    lasts as long as the process; empty while the settings switch it off
 //!   → Semantic    stored questions, labels, what was served lately: changed by events alone (publish, apply)
-//!   → sharing.rs  what other replicas and the next process hear of these events
+//!   → sharing/    what other replicas and the next process hear of these events
 //!
 //! miss.rs         an exact miss: the question is read, and served by meaning if that is certified
 //!   → pending.rs  its vector and its neighbours, beside the call of the service

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{
     embedder::EmbedderError,
-    sharing,
+    sharing::{self, Sharing},
     state::{Semantic, Surroundings},
 };
 use crate::config::{Config, SemanticConfig};
@@ -17,7 +17,13 @@ const MAX_UNSHARED: usize = 10_000;
 
 /// Hits by meaning, if the settings in force switch them on.
 #[derive(Debug, Default)]
-pub(crate) struct SemanticSlot(Mutex<Option<Arc<Semantic>>>);
+pub(crate) struct SemanticSlot(Mutex<Option<Arc<Running>>>);
+
+#[derive(Debug)]
+struct Running {
+    semantic: Arc<Semantic>,
+    sharing: Sharing,
+}
 
 impl SemanticSlot {
     /// What `config` asks for; the labels and the stored questions stay as they are. `None` where it is off.
@@ -32,10 +38,22 @@ impl SemanticSlot {
         let mut slot = self.0.lock();
         match (&config.semantic, &*slot) {
             (None, _) => *slot = None,
-            (Some(semantic), Some(running)) => running.reconfigure(semantic, config),
-            (Some(semantic), None) => *slot = Some(start(semantic, config, around)?),
+            (Some(semantic), Some(running)) => {
+                running.semantic.reconfigure(semantic, config);
+                running.sharing.reconfigure(config);
+            }
+            (Some(semantic), None) => *slot = Some(Arc::new(start(semantic, config, around)?)),
         }
-        Ok(slot.clone())
+        Ok(slot.as_ref().map(|running| Arc::clone(&running.semantic)))
+    }
+
+    /// Leaves what was learned to other replicas, or to the next process. For the end of this one: nothing is invalidated
+    /// after this.
+    pub(crate) async fn leave(&self) {
+        let running = self.0.lock().take();
+        if let Some(running) = running {
+            running.sharing.leave(&running.semantic).await;
+        }
     }
 }
 
@@ -44,9 +62,10 @@ fn start(
     semantic: &SemanticConfig,
     config: &Config,
     around: &Surroundings<'_>,
-) -> Result<Arc<Semantic>, EmbedderError> {
+) -> Result<Running, EmbedderError> {
     let (outbox, events) = mpsc::channel(MAX_UNSHARED);
+    let events = (outbox.downgrade(), events);
     let semantic = Arc::new(Semantic::new(semantic, config, Arc::clone(around.stats), outbox)?);
-    sharing::start(Arc::downgrade(&semantic), events, around, config);
-    Ok(semantic)
+    let sharing = sharing::start(Arc::downgrade(&semantic), events, around, config);
+    Ok(Running { semantic, sharing })
 }

@@ -136,6 +136,11 @@ impl Semantic {
         self.identity.lock().clone()
     }
 
+    /// The names of the routes that take part, or did.
+    pub(super) fn routes(&self) -> Vec<Box<str>> {
+        self.ledgers.names()
+    }
+
     /// All stored questions, for the state file.
     pub(crate) fn records(&self) -> Vec<Record> {
         self.index.records()
@@ -258,10 +263,21 @@ impl Semantic {
         let vector = made.ok()?.vector;
         // It has changed meanwhile: nobody knows which one made the vector.
         let identity = self.embedder.identity().filter(|identity| before.as_ref() == Some(identity))?;
-        if self.identity.lock().as_deref() != Some(&*identity) {
-            self.publish(SemanticEvent::Embedder { identity: identity.as_str().into() });
-        }
+        self.note(&identity);
         Some((vector, self.identity()?))
+    }
+
+    /// Notes which embedder it is, if that is known and new.
+    pub(super) fn note_embedder(&self) {
+        if let Some(identity) = self.embedder.identity() {
+            self.note(&identity);
+        }
+    }
+
+    fn note(&self, identity: &str) {
+        if self.identity.lock().as_deref() != Some(identity) {
+            self.publish(SemanticEvent::Embedder { identity: identity.into() });
+        }
     }
 
     /// What operators see.

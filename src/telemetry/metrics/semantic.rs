@@ -49,18 +49,25 @@ impl Families<'_> {
             Ineligible::ALL.into_iter().try_for_each(|reason| {
                 family.add(&[("reason", reason.name())], stats.semantic_ineligible(reason))
             })
+        })?;
+        let help = "Labels and questions that other replicas do not hear of: too many waited for Redis";
+        self.counters("sidecache_semantic_unshared", help, |family| {
+            family.add(&[], stats.semantic_unshared())
         })
     }
 
     fn embeddings(&mut self, stats: &Stats, gauges: &SemanticGauges) -> Result<(), Error> {
-        let outcomes = || {
-            EmbeddingOutcome::ALL.iter().map(|outcome| (outcome.as_str(), stats.embeddings(*outcome)))
-        };
+        let outcomes =
+            || EmbeddingOutcome::ALL.iter().map(|outcome| (outcome.as_str(), stats.embeddings(*outcome)));
         self.counters("sidecache_semantic_embeddings", "Texts that were to be embedded", |family| {
             outcomes().try_for_each(|(outcome, totals)| family.add(&[("outcome", outcome)], totals.count()))
         })?;
         self.histograms(
-            ("sidecache_semantic_embedding_seconds", "Until a text had its vector, or none", &EMBEDDING_BOUNDS),
+            (
+                "sidecache_semantic_embedding_seconds",
+                "Until a text had its vector, or none",
+                &EMBEDDING_BOUNDS,
+            ),
             outcomes().map(|(outcome, totals)| ([("outcome", outcome)], totals)),
         )?;
         let up = f64::from(u8::from(gauges.embedder_is_up));

@@ -31,6 +31,7 @@ pub(crate) struct SemanticCounters {
     refused: [Counter; Guard::ALL.len()],
     ineligible: [Counter; Ineligible::ALL.len()],
     embeddings: [Histogram; EmbeddingOutcome::ALL.len()],
+    unshared: Counter,
 }
 
 impl Default for SemanticCounters {
@@ -41,6 +42,7 @@ impl Default for SemanticCounters {
             refused: array::from_fn(|_| Counter::default()),
             ineligible: array::from_fn(|_| Counter::default()),
             embeddings: Default::default(),
+            unshared: Counter::default(),
         }
     }
 }
@@ -66,6 +68,11 @@ impl SemanticCounters {
         self.ineligible[reason as usize].increment();
     }
 
+    /// Counts something that was learned and that other replicas do not hear of.
+    pub(crate) fn unshared(&self) {
+        self.unshared.increment();
+    }
+
     /// Counts a text that was to be embedded.
     pub(crate) fn embedding(&self, outcome: EmbeddingOutcome, took: Duration) {
         self.embeddings[outcome as usize].observe(&EMBEDDING_BOUNDS, took);
@@ -73,6 +80,10 @@ impl SemanticCounters {
 }
 
 impl Stats {
+    pub(crate) fn semantic_unshared(&self) -> u64 {
+        self.sum(|thread| &thread.semantic.unshared)
+    }
+
     pub(crate) fn semantic_labels(&self, source: LabelSource, answers: Sameness) -> u64 {
         self.sum(|thread| &thread.semantic.labels[source as usize][answers as usize])
     }

@@ -39,7 +39,8 @@ pub(crate) use self::{
     lifecycle::lifecycle,
     semantic::{
         SemanticLabel, SemanticRefused, embedder_back, embedder_changed, embedder_lost, semantic_certified,
-        semantic_label, semantic_refused, semantic_stepped_back,
+        semantic_label, semantic_refused, semantic_sharing_back, semantic_sharing_lost,
+        semantic_state_unused, semantic_stepped_back,
     },
     timing::{LlmCall, Operation, Performance, llm_call, performance},
 };

@@ -2,6 +2,8 @@
 //!
 //! They have keys, digests and numbers, and no text of a question or an answer.
 
+use std::path::Path;
+
 use serde::Serialize;
 use serde_json::{Map, json};
 use tracing::Level;
@@ -142,4 +144,23 @@ pub(crate) fn embedder_changed(identity: &str, removed: usize) {
     let members = [("embedder".to_owned(), identity.into()), ("removed".to_owned(), removed.into())];
     let message = "the embedder is another one: its vectors are gone";
     lifecycle(LogLevel::Warning, message, &Map::from_iter(members));
+}
+
+/// Logs that replicas do not hear of what this one learns, or this one not of what they learn; and why.
+pub(crate) fn semantic_sharing_lost(reason: &str) {
+    let message = "hits by meaning: replicas do not share what they learn";
+    lifecycle(LogLevel::Warning, message, &Map::from_iter([("reason".to_owned(), reason.into())]));
+}
+
+/// Logs that replicas share what they learn again.
+pub(crate) fn semantic_sharing_back() {
+    lifecycle(LogLevel::Info, "hits by meaning: replicas share what they learn again", &Map::new());
+}
+
+/// Logs that the state file is not used, or not yet.
+pub(crate) fn semantic_state_unused(path: &Path, reason: &str) {
+    let members = [("path", json!(path.display().to_string())), ("reason", json!(reason))];
+    let message = "hits by meaning: the state file is not used";
+    let members = Map::from_iter(members.map(|(name, value)| (name.to_owned(), value)));
+    lifecycle(LogLevel::Warning, message, &members);
 }
