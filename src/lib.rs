@@ -81,6 +81,16 @@ pub mod internals {
                 pub use crate::cache::route::kind::Kind;
             }
         }
+        pub mod semantic {
+            pub use crate::cache::semantic::{
+                answer::AnswerSketch,
+                guards::{Guard, Signature},
+                index::{Index, Record, Search},
+                ledger::{Decision, Label, LabelSource, Ledger, Nearness},
+                question::Partition,
+                vector::Vector,
+            };
+        }
     }
     pub mod config {
         pub use crate::config::RedisAccess;

@@ -14,18 +14,18 @@ const SAME_FROM: f32 = 0.95;
 
 /// What is kept of an answer to compare it with others. Its text is not kept.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct AnswerSketch {
+pub struct AnswerSketch {
     /// The digest of its text.
-    pub(crate) text: [u8; 16],
+    pub text: [u8; 16],
     /// The digest of the numbers and names in it.
-    pub(crate) facts: [u8; 16],
+    pub facts: [u8; 16],
     /// `None` if the text was not embedded.
-    pub(crate) vector: Option<Vector>,
+    pub vector: Option<Vector>,
 }
 
 /// How two answers compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sameness {
+pub enum Sameness {
     Same,
     Different,
     /// Only a judge can say. Without a judge, this counts as different.
@@ -33,7 +33,7 @@ pub(crate) enum Sameness {
 }
 
 impl AnswerSketch {
-    pub(crate) fn new(text: &str, vector: Option<Vector>) -> Self {
+    pub fn new(text: &str, vector: Option<Vector>) -> Self {
         Self { text: text_digest(text), facts: digest(facts(text)), vector }
     }
 
@@ -42,7 +42,7 @@ impl AnswerSketch {
         self.text == text_digest(text)
     }
 
-    pub(crate) fn compare(&self, other: &Self) -> Sameness {
+    pub fn compare(&self, other: &Self) -> Sameness {
         if self.text == other.text {
             return Sameness::Same;
         }

@@ -11,28 +11,32 @@ const TOKEN_LETTERS: usize = 8;
 
 /// Everything in a request's key but the last user's text. Only questions of one partition share answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Partition(pub(crate) [u8; 32]);
+pub struct Partition(pub [u8; 32]);
 
 /// Who asked, where that matters: under a `shared` scope, a neighbour counts only if two callers asked it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct CallerId(pub(crate) u64);
+pub struct CallerId(pub u64);
 
 /// A question.
 #[derive(Clone, Debug)]
-pub(crate) struct Question {
-    pub(crate) partition: Partition,
+pub struct Question {
+    pub partition: Partition,
     /// The last user's text, normalized as for the key.
-    pub(crate) text: String,
-    pub(crate) signature: Signature,
+    pub text: String,
+    pub signature: Signature,
     /// `None` except under a `shared` scope.
-    pub(crate) caller: Option<CallerId>,
+    pub caller: Option<CallerId>,
 }
 
 /// Why a request takes no part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+<<<<<<< HEAD
 pub(crate) enum Ineligible {
     /// It is no question whose answer is stored: its method, its mode, a batch, or a part of an answer.
     NotStored,
+=======
+pub enum Ineligible {
+>>>>>>> e230050 (Show that certificates of hits by meaning hold, and measure them)
     /// The dialect does not know the question's text, or it is in several pieces.
     NoText,
     /// The last message is not the user's.

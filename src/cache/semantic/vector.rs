@@ -11,11 +11,11 @@ const ONE: f64 = 32_767.0;
 /// Rounding moves each component by at most one half. So its length is at most `ONE + 0.5 * sqrt(dimension)`, and by Cauchy and
 /// Schwarz every sum of products of two vectors, also a part of it, fits 32 bits below 700 million dimensions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Vector(Box<[i16]>);
+pub struct Vector(Box<[i16]>);
 
 impl Vector {
     /// `None` if a component is no number, or all are zero.
-    pub(crate) fn new(components: &[f32]) -> Option<Self> {
+    pub fn new(components: &[f32]) -> Option<Self> {
         let squares: f64 = components.iter().map(|component| f64::from(*component).powi(2)).sum();
         if !squares.is_finite() || squares == 0.0 {
             return None;
@@ -26,7 +26,7 @@ impl Vector {
     }
 
     /// The cosine similarity, between -1 and 1; 0 for vectors of different dimensions.
-    pub(crate) fn similarity(&self, other: &Self) -> f32 {
+    pub fn similarity(&self, other: &Self) -> f32 {
         if self.0.len() != other.0.len() {
             return 0.0;
         }
@@ -34,17 +34,17 @@ impl Vector {
         cosine.clamp(-1.0, 1.0) as f32
     }
 
-    pub(crate) const fn dimension(&self) -> usize {
+    pub const fn dimension(&self) -> usize {
         self.0.len()
     }
 
     /// Little-endian, two bytes a component.
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         self.0.iter().flat_map(|component| component.to_le_bytes()).collect()
     }
 
     /// `None` if these are not the bytes of a vector.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (pairs, []) = bytes.as_chunks::<2>() else { return None };
         let fixed: Box<[i16]> = pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
         let squares: f64 = fixed.iter().map(|component| f64::from(*component).powi(2)).sum();

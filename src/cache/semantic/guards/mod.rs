@@ -33,7 +33,7 @@ const ALIKE: (usize, usize) = (3, 5);
 
 /// What a text says that an answer depends on to the letter, in truncated hashes. Small: it is kept for each stored question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Signature {
+pub struct Signature {
     /// Digests of what must be the same in both texts; 0 for nothing.
     numbers: u32,
     dates: u32,
@@ -59,7 +59,7 @@ pub(crate) struct Signature {
 
 /// A kind of difference that makes two texts no neighbours. The names are in the log, in metrics and in `docs/MEANING.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Guard {
+pub enum Guard {
     Numbers,
     Units,
     Dates,
@@ -74,7 +74,7 @@ pub(crate) enum Guard {
 }
 
 impl Signature {
-    pub(crate) fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         let reading = Reading::new(text);
         let tokens = &reading.tokens;
         let dates = dates::find(&reading);
@@ -118,7 +118,7 @@ impl Signature {
     }
 
     /// The first guard, in the order of [`Guard`], in which the texts differ.
-    pub(crate) fn conflict(&self, other: &Self) -> Option<Guard> {
+    pub fn conflict(&self, other: &Self) -> Option<Guard> {
         Guard::ALL.into_iter().find(|guard| self.differs(other, *guard))
     }
 
@@ -183,7 +183,7 @@ impl Signature {
     }
 
     /// Little-endian: the version of the guards, the digests, and each set with its length.
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let Self { numbers, dates, code, urls, quotes, bag, sequence, script, language, .. } = *self;
         let mut bytes = VERSION.to_le_bytes().to_vec();
         for digest in [numbers, dates, code, urls, quotes, bag, sequence] {
@@ -195,7 +195,7 @@ impl Signature {
     }
 
     /// `None` if these are not the bytes of a signature of this version of the guards.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (version, mut rest) = bytes.split_first_chunk()?;
         if u16::from_le_bytes(*version) != VERSION {
             return None;
@@ -234,7 +234,7 @@ impl Signature {
 }
 
 impl Guard {
-    pub(crate) const ALL: [Self; 11] = [
+    pub const ALL: [Self; 11] = [
         Self::Numbers,
         Self::Units,
         Self::Dates,
@@ -248,7 +248,7 @@ impl Guard {
         Self::Language,
     ];
 
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Numbers => "numbers",
             Self::Units => "units",

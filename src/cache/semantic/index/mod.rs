@@ -6,6 +6,8 @@
 mod search;
 mod separated;
 mod stored;
+#[cfg(test)]
+mod tests;
 
 use parking_lot::RwLock;
 
@@ -22,74 +24,74 @@ pub(crate) const NEIGHBOURS: usize = 3;
 
 /// A stored question. Its key, without the namespace, is that of its entry in the store.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub struct Record {
     /// [`crate::cache::key::Key::local`] of its entry.
-    pub(crate) key: Box<str>,
-    pub(crate) partition: Partition,
-    pub(crate) vector: Vector,
-    pub(crate) signature: Signature,
-    pub(crate) answer: AnswerSketch,
+    pub key: Box<str>,
+    pub partition: Partition,
+    pub vector: Vector,
+    pub signature: Signature,
+    pub answer: AnswerSketch,
     /// When its entry ends, in milliseconds since the Unix epoch.
-    pub(crate) expires_at: u64,
+    pub expires_at: u64,
     /// The callers that asked it, as far as that matters: two at most.
-    pub(crate) callers: Vec<CallerId>,
+    pub callers: Vec<CallerId>,
 }
 
 /// A stored question near another one.
 #[derive(Clone, Debug)]
-pub(crate) struct Neighbour {
-    pub(crate) key: Box<str>,
-    pub(crate) similarity: f32,
-    pub(crate) answer: AnswerSketch,
+pub struct Neighbour {
+    pub key: Box<str>,
+    pub similarity: f32,
+    pub answer: AnswerSketch,
 }
 
 /// What a search found.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Nearest {
+pub struct Nearest {
     /// The nearest ones that count, at most [`NEIGHBOURS`], the nearest first.
-    pub(crate) neighbours: Vec<Neighbour>,
+    pub neighbours: Vec<Neighbour>,
     /// The nearest one that a guard refused, if it is nearer than all that count.
-    pub(crate) refused: Option<(Neighbour, Guard)>,
+    pub refused: Option<(Neighbour, Guard)>,
 }
 
 /// What is searched for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Search<'a> {
-    pub(crate) partition: Partition,
-    pub(crate) vector: &'a Vector,
-    pub(crate) signature: &'a Signature,
+pub struct Search<'a> {
+    pub partition: Partition,
+    pub vector: &'a Vector,
+    pub signature: &'a Signature,
     /// The key of the question itself, which is no neighbour.
-    pub(crate) own_key: &'a str,
+    pub own_key: &'a str,
     /// Whether a neighbour counts only if two callers asked it.
-    pub(crate) needs_two_callers: bool,
+    pub needs_two_callers: bool,
     /// In milliseconds since the Unix epoch.
-    pub(crate) now: u64,
+    pub now: u64,
 }
 
 /// The index of one process. Its methods take `&self`: searches run beside each other.
 #[derive(Debug)]
-pub(crate) struct Index {
+pub struct Index {
     questions: RwLock<StoredQuestions>,
     separated: RwLock<SeparatedPairs>,
 }
 
 impl Index {
-    pub(crate) fn new(max_entries: usize) -> Self {
+    pub fn new(max_entries: usize) -> Self {
         Self { questions: RwLock::new(StoredQuestions::new(max_entries)), separated: RwLock::default() }
     }
 
     /// Adds a record, or replaces the one with its key and keeps who asked that one; whether there was room. What has expired
     /// makes room. A record that has expired itself is not added.
-    pub(crate) fn insert(&self, record: Record, now: u64) -> bool {
+    pub fn insert(&self, record: Record, now: u64) -> bool {
         self.questions.write().insert(record, now)
     }
 
-    pub(crate) fn remove(&self, key: &str) {
+    pub fn remove(&self, key: &str) {
         self.questions.write().remove(key);
     }
 
     /// Notes that `caller` asked the question under `key`; whether that is new. Two callers are enough: a third one is not noted.
-    pub(crate) fn asked_by(&self, key: &str, caller: CallerId) -> bool {
+    pub fn asked_by(&self, key: &str, caller: CallerId) -> bool {
         // Nearly always there is nothing to note, and searches need not wait.
         let is_news = self.questions.read().get(key).is_some_and(|record| is_news(record, caller));
         is_news && self.questions.write().asked_by(key, caller)
@@ -97,39 +99,39 @@ impl Index {
 
     /// Notes that the answers of these two questions may not stand in for each other: neither is found any more when the other is
     /// asked. Kept for as long as the process runs; of more than 10,000 pairs, the oldest are dropped.
-    pub(crate) fn separate(&self, asked: &str, original: &str) {
+    pub fn separate(&self, asked: &str, original: &str) {
         self.separated.write().add(asked, original);
     }
 
-    pub(crate) fn is_separate(&self, asked: &str, original: &str) -> bool {
+    pub fn is_separate(&self, asked: &str, original: &str) -> bool {
         self.separated.read().contains(asked, original)
     }
 
     /// Removes all records. Separated pairs stay: they are of texts, not of vectors.
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         self.questions.write().clear();
     }
 
-    pub(crate) fn has(&self, partition: Partition) -> bool {
+    pub fn has(&self, partition: Partition) -> bool {
         !self.questions.read().of(partition).is_empty()
     }
 
-    pub(crate) fn nearest(&self, search: &Search<'_>) -> Nearest {
+    pub fn nearest(&self, search: &Search<'_>) -> Nearest {
         let separated = self.separated.read();
         let questions = self.questions.read();
         search::nearest(questions.of(search.partition), &separated, search)
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.questions.read().len()
     }
 
-    pub(crate) fn partitions(&self) -> usize {
+    pub fn partitions(&self) -> usize {
         self.questions.read().partitions()
     }
 
     /// All records, for the state file.
-    pub(crate) fn records(&self) -> Vec<Record> {
+    pub fn records(&self) -> Vec<Record> {
         self.questions.read().records().cloned().collect()
     }
 }

@@ -8,6 +8,8 @@ mod certificate;
 mod curve;
 mod sample;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 mod watch;
 mod window;
@@ -23,23 +25,23 @@ const AGREEMENT: f32 = 2.0 / 3.0;
 
 /// What a would-be hit turned out to be.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Label {
+pub struct Label {
     /// In milliseconds since the Unix epoch.
-    pub(crate) at: u64,
-    pub(crate) partition: Partition,
-    pub(crate) near: Nearness,
+    pub at: u64,
+    pub partition: Partition,
+    pub near: Nearness,
     /// Whether the service gave the same answer.
-    pub(crate) same: bool,
-    pub(crate) source: LabelSource,
+    pub same: bool,
+    pub source: LabelSource,
 }
 
 /// How near the neighbours were.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Nearness {
+pub struct Nearness {
     /// Of the nearest neighbour.
-    pub(crate) similarity: f32,
+    pub similarity: f32,
     /// Of the nearest one among the next two whose answer is not the nearest one's; 0 if there is none.
-    pub(crate) disagreement: f32,
+    pub disagreement: f32,
 }
 
 impl Nearness {
@@ -47,19 +49,19 @@ impl Nearness {
     ///
     /// This does not depend on the threshold. So what is a hit at one is a hit at each lower one too, which the certificate needs. It is
     /// relative, since embedders differ in how similar unrelated texts are to them.
-    pub(crate) fn agrees(self) -> bool {
+    pub fn agrees(self) -> bool {
         self.disagreement < AGREEMENT * self.similarity
     }
 
     /// Whether a question is a hit at this threshold.
-    pub(crate) fn is_hit_at(self, threshold: f32) -> bool {
+    pub fn is_hit_at(self, threshold: f32) -> bool {
         self.similarity >= threshold && self.agrees()
     }
 }
 
 /// Where a label comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum LabelSource {
+pub enum LabelSource {
     /// An exact miss that was asked of the service.
     Shadow,
     /// A hit that was asked of the service all the same.
@@ -70,7 +72,7 @@ pub(crate) enum LabelSource {
 
 /// What is to be done with a question whose neighbours are this near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub enum Decision {
     /// Nothing is certified, or the route is on probation after a false audit, or waits for an audit's end.
     Ask,
     /// It is below the threshold, or its neighbours disagree.
@@ -81,7 +83,7 @@ pub(crate) enum Decision {
 
 /// A change that operators hear of.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Change {
+pub enum Change {
     /// Certified, or certified at another threshold.
     Certified { threshold: f32 },
     /// The bound is broken: the route is in shadow again.
@@ -90,26 +92,26 @@ pub(crate) enum Change {
 
 /// What operators see of a ledger.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct LedgerStatus {
+pub struct LedgerStatus {
     /// The certified threshold; `None` if there is none, and nothing is served.
-    pub(crate) threshold: Option<f32>,
+    pub threshold: Option<f32>,
     /// The upper bound of the rate of false hits at that threshold, at 95 % confidence over all looks at the labels.
-    pub(crate) bound: Option<f64>,
+    pub bound: Option<f64>,
     /// The labels in the window.
-    pub(crate) labels: usize,
+    pub labels: usize,
     /// The false ones among them.
-    pub(crate) false_labels: usize,
+    pub false_labels: usize,
     /// How many more good labels a threshold needs at least; 0 if there is one.
-    pub(crate) missing: usize,
+    pub missing: usize,
     /// Of the labels: the rate of hits at the threshold.
-    pub(crate) hit_rate: f64,
+    pub hit_rate: f64,
     /// When the route stepped back last, in milliseconds since the Unix epoch.
-    pub(crate) stepped_back_at: Option<u64>,
+    pub stepped_back_at: Option<u64>,
 }
 
 /// The labels of one route.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub struct Ledger {
     limit: f64,
     audit: f64,
     window: Window,
@@ -124,14 +126,14 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// `limit` is the highest rate of false hits, `audit` the rate of hits that are asked all the same; both between 0 and 1.
     /// One hit of 20 is asked at least, whatever `audit` is.
-    pub(crate) fn new(limit: f64, audit: f64) -> Self {
+    pub fn new(limit: f64, audit: f64) -> Self {
         let watch = Watch::new(limit, audit);
         let audit = watch.audit_rate();
         let (window, own, rest) = Default::default();
         Self { limit, audit, window, own, rest, watch, stepped_back_at: None }
     }
 
-    pub(crate) fn record(&mut self, label: Label) -> Option<Change> {
+    pub fn record(&mut self, label: Label) -> Option<Change> {
         let Label { at, partition, near, .. } = label;
         let is_hit = self.threshold(partition).is_some_and(|threshold| near.is_hit_at(threshold));
         let is_served = self.is_certified();
@@ -202,7 +204,7 @@ impl Ledger {
     }
 
     /// Decides, and counts a hit that is served.
-    pub(crate) fn decide(&mut self, partition: Partition, near: Nearness, now: u64) -> Decision {
+    pub fn decide(&mut self, partition: Partition, near: Nearness, now: u64) -> Decision {
         if self.window.expire(now) {
             // Long after the last labels, no certificate is left.
             self.regroup(partition);
@@ -219,21 +221,21 @@ impl Ledger {
     }
 
     /// Whether a hit is possible at all: otherwise nobody waits for a search.
-    pub(crate) fn may_serve(&self, partition: Partition) -> bool {
+    pub fn may_serve(&self, partition: Partition) -> bool {
         self.threshold(partition).is_some()
     }
 
     /// The certified threshold for a partition.
-    pub(crate) fn threshold(&self, partition: Partition) -> Option<f32> {
+    pub fn threshold(&self, partition: Partition) -> Option<f32> {
         self.group(partition).threshold()
     }
 
     /// An audit ended without a label: the service failed, or the answer cannot be compared.
-    pub(crate) fn audit_failed(&mut self) {
+    pub fn audit_failed(&mut self) {
         self.watch.give_up_one();
     }
 
-    pub(crate) fn status(&self) -> LedgerStatus {
+    pub fn status(&self) -> LedgerStatus {
         let certified = self.groups().filter_map(|(labels, group)| Some((labels, group.certificate?)));
         let largest = certified.max_by_key(|(labels, _)| *labels).map(|(_, certificate)| certificate);
         let missing = self.groups().map(|(labels, group)| group.missing(labels, self.limit)).min();
@@ -262,7 +264,7 @@ impl Ledger {
     }
 
     /// The labels, oldest first, for the state file.
-    pub(crate) fn labels(&self) -> Vec<Label> {
+    pub fn labels(&self) -> Vec<Label> {
         self.window.labels().cloned().collect()
     }
 }
