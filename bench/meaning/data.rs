@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use sidecache::internals::cache::semantic::{Guard, Signature, Vector};
+use sidecache::internals::cache::semantic::{Signature, Vector};
 
 use super::parallel;
 
@@ -126,8 +126,7 @@ impl Stored {
 pub struct Opposed {
     pub signatures: [Signature; 2],
     pub vectors: [Vector; 2],
-    /// What keeps them apart.
-    pub guard: Option<Guard>,
+    pub line: String,
 }
 
 /// Reads `polarity.tsv` (a kind and two texts a line) and `polarity.f32` (the vectors of both texts of each line).
@@ -141,8 +140,7 @@ pub fn polarity(texts: &Path, dir: &Path) -> io::Result<Vec<Opposed>> {
         let mut signature = || Signature::new(texts.next().unwrap_or_default());
         let signatures = [signature(), signature()];
         let vectors = [vectors.next()?, vectors.next()?];
-        let guard = signatures[0].conflict(&signatures[1]);
-        Some(Opposed { signatures, vectors, guard })
+        Some(Opposed { signatures, vectors, line: (*line).to_owned() })
     };
     lines.iter().map(pair).collect::<Option<Vec<_>>>().ok_or_else(|| io::Error::other("vectors are missing"))
 }

@@ -20,8 +20,8 @@ use rules::Outcome;
 use sidecache::internals::cache::semantic::Nearness;
 
 const ORDERS: usize = 100;
-/// Of these, for fixed thresholds: there are many.
-const FIXED_ORDERS: usize = 20;
+/// How many of these the other rules are compared in.
+const COMPARED: usize = 20;
 const LIMITS: [f64; 2] = [0.01, 0.03];
 const FIXED: [f32; 4] = [0.80, 0.85, 0.90, 0.95];
 
@@ -59,7 +59,7 @@ fn compare(data: &DataSet, polarity: &[Opposed]) {
         (50..100).step_by(2).map(|hundredths: u8| f32::from(hundredths) / 100.0).collect();
     let curve: Vec<_> = thresholds
         .iter()
-        .map(|threshold| all(data, FIXED_ORDERS, |order, _| rules::fixed(data, order, *threshold, true)))
+        .map(|threshold| all(data, COMPARED, |order, _| rules::fixed(data, order, *threshold, true)))
         .collect();
     for limit in LIMITS {
         println!("limit {:.0} %", limit * 100.0);
@@ -76,14 +76,14 @@ fn compare(data: &DataSet, polarity: &[Opposed]) {
         print("best fixed, with hindsight", &hindsight(&curve, limit), limit);
         print(
             "vCache's rule",
-            &all(data, ORDERS, |order, seed| rules::vcache(data, order, limit, seed as u64)),
+            &all(data, COMPARED, |order, seed| rules::vcache(data, order, limit, seed as u64)),
             limit,
         );
         let lowest = ours.iter().filter_map(|outcome| outcome.lowest).fold(1.0, f32::min);
         served_across(polarity, lowest);
     }
     for threshold in FIXED {
-        let plain = all(data, FIXED_ORDERS, |order, _| rules::fixed(data, order, threshold, false));
+        let plain = all(data, COMPARED, |order, _| rules::fixed(data, order, threshold, false));
         print(&format!("fixed {threshold:.2}, nearest alone"), &plain, 1.0);
     }
     println!("threshold   hits   false     (fixed, neighbours agree)");
@@ -103,7 +103,7 @@ fn hindsight(curve: &[Vec<Outcome>], limit: f64) -> Vec<Outcome> {
             curve.iter().map(|outcomes| outcomes[order]).filter(|outcome| outcome.false_rate() <= limit);
         within.max_by_key(|outcome| outcome.hits).unwrap_or_default()
     };
-    (0..FIXED_ORDERS).map(best).collect()
+    (0..COMPARED).map(best).collect()
 }
 
 fn print(name: &str, outcomes: &[Outcome], limit: f64) {
@@ -123,13 +123,15 @@ fn served_across(polarity: &[Opposed], threshold: f32) {
         Nearness { similarity, disagreement: 0.0 }.is_hit_at(threshold)
     };
     let near: Vec<_> = polarity.iter().filter(is_near).collect();
-    let served =
-        near.iter().filter(|pair| pair.signatures[1].conflict(&pair.signatures[0]).is_none()).count();
+    let is_served = |pair: &&&Opposed| pair.signatures[1].conflict(&pair.signatures[0]).is_none();
+    let served: Vec<_> = near.iter().filter(is_served).collect();
     println!(
-        "  polarity set at {threshold:.3}       {} pairs, {} near enough, {served} served",
+        "  polarity set at {threshold:.3}       {} pairs, {} near enough, {} served",
         polarity.len(),
-        near.len()
+        near.len(),
+        served.len(),
     );
+    served.iter().for_each(|pair| println!("    {}", pair.line));
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> f64 {

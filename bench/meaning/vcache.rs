@@ -7,6 +7,9 @@
 /// The fewest observations for a fit.
 const ENOUGH: usize = 6;
 
+/// Steps of Newton's method.
+const STEPS: usize = 20;
+
 /// Levels of confidence that are tried.
 const LEVELS: usize = 50;
 
@@ -16,6 +19,8 @@ const RIDGE: f64 = 1e-3;
 pub struct VCache {
     delta: f64,
     observations: Vec<Vec<(f64, bool)>>,
+    /// The levels of confidence that are tried: the error of each, and the quantile of the normal distribution.
+    levels: Vec<(f64, f64)>,
     chance: fastrand::Rng,
 }
 
@@ -28,7 +33,10 @@ struct Fit {
 
 impl VCache {
     pub fn new(delta: f64, questions: usize, seed: u64) -> Self {
-        Self { delta, observations: vec![Vec::new(); questions], chance: fastrand::Rng::with_seed(seed) }
+        let level = |level: usize| level as f64 / LEVELS as f64;
+        let levels = (1..LEVELS).map(level).map(|error| (error, quantile(1.0 - error))).collect();
+        let observations = vec![Vec::new(); questions];
+        Self { delta, observations, levels, chance: fastrand::Rng::with_seed(seed) }
     }
 
     pub fn observe(&mut self, stored: u32, similarity: f32, is_right: bool) {
@@ -41,10 +49,11 @@ impl VCache {
             return false;
         }
         let Some(fit) = Fit::new(observations) else { return false };
-        let asking = (1..LEVELS)
-            .map(|level| {
-                let error = level as f64 / LEVELS as f64;
-                let middle = (fit.middle + quantile(1.0 - error) * fit.variance.sqrt()).clamp(0.0, 1.0);
+        let asking = self
+            .levels
+            .iter()
+            .map(|(error, quantile)| {
+                let middle = (fit.middle + quantile * fit.variance.sqrt()).clamp(0.0, 1.0);
                 let right = sigmoid(fit.steepness * (f64::from(similarity) - middle));
                 1.0 - self.delta / (1.0 - (1.0 - error) * right)
             })
@@ -58,7 +67,7 @@ impl Fit {
     fn new(observations: &[(f64, bool)]) -> Option<Self> {
         let (mut intercept, mut slope) = (0.0, 1.0);
         let mut information = [0.0; 3];
-        for _ in 0..50 {
+        for _ in 0..STEPS {
             let mut gradient = [-RIDGE * intercept, -RIDGE * slope];
             information = [RIDGE, 0.0, RIDGE];
             for (similarity, is_right) in observations {

@@ -19,24 +19,20 @@ pub struct CallerId(pub u64);
 
 /// A question.
 #[derive(Clone, Debug)]
-pub struct Question {
-    pub partition: Partition,
+pub(crate) struct Question {
+    pub(crate) partition: Partition,
     /// The last user's text, normalized as for the key.
-    pub text: String,
-    pub signature: Signature,
+    pub(crate) text: String,
+    pub(crate) signature: Signature,
     /// `None` except under a `shared` scope.
-    pub caller: Option<CallerId>,
+    pub(crate) caller: Option<CallerId>,
 }
 
 /// Why a request takes no part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-<<<<<<< HEAD
 pub(crate) enum Ineligible {
     /// It is no question whose answer is stored: its method, its mode, a batch, or a part of an answer.
     NotStored,
-=======
-pub enum Ineligible {
->>>>>>> e230050 (Show that certificates of hits by meaning hold, and measure them)
     /// The dialect does not know the question's text, or it is in several pieces.
     NoText,
     /// The last message is not the user's.

@@ -23,7 +23,7 @@ pub(super) fn is_below(falses: f64, all: f64, rate: f64, error: f64) -> bool {
     falses < all && (rate >= 1.0 || rate > 0.0 && beta_reg(falses + 1.0, all - falses, rate) >= 1.0 - error)
 }
 
-/// How many labels the bound needs to be `rate` at most if none of them is false.
+/// How many labels the bound needs to be `rate` at most if none of them is false; for very small rates, more than there ever are.
 pub(super) fn needed(rate: f64, error: f64) -> usize {
-    (error.ln() / (1.0 - rate).ln()).ceil() as usize
+    (error.ln() / (1.0 - rate).ln()).ceil().min(1e9) as usize
 }
