@@ -56,7 +56,7 @@ impl DataSet {
     pub fn nearest(&self, asked: u32, stored: &Stored) -> Vec<Near> {
         let is_stored = |near: &&Near| stored.has(near.question);
         let listed: Vec<_> = self.near[asked as usize].iter().filter(is_stored).take(3).copied().collect();
-        if listed.len() == 3 || self.near[asked as usize].len() < NEAR {
+        if listed.len() == 3 {
             return listed;
         }
         let mut all: Vec<_> = stored.list.iter().filter_map(|other| self.pair(asked, *other)).collect();
