@@ -3,7 +3,8 @@
 //! Whoever looks after each label, and stops at the first success, certifies any threshold in the end. So there are few looks:
 //! the first once there are enough labels, each further one once a quarter more came. Each look errs by
 //! [`ERROR`] at most. Together, from the first label until the window is full, they err by less than 5 %, since each sees most of what
-//! the one before saw; a test below computes this exactly for limits up to 5 % (6 % at a limit of 10 %). Once the window is
+//! the one before saw; a test computes this exactly for limits up to 3 % (at most 5.3 % at a limit of 5 %, 6.5 % at 10 %). Once the
+//! window is
 //! full, a look sees a quarter of new labels.
 
 use super::{
