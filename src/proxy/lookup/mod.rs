@@ -100,7 +100,7 @@ pub(crate) async fn lookup(plan: &mut FillPlan, key: Key) -> Lookup {
 #[derive(Debug)]
 pub(crate) enum Stored {
     /// An answer that the request can have.
-    Fits(Found),
+    Fits(Box<Found>),
     /// One that it cannot have, or the store could not be asked.
     Unfit,
     Gone,
@@ -115,9 +115,9 @@ pub(crate) async fn other(plan: &FillPlan, key: &Key) -> Stored {
     let Ok(found) = found else { return Stored::Unfit };
     let Some(entry) = found else { return Stored::Gone };
     match judge(plan, key, entry) {
-        Lookup::Hit(found) => Stored::Fits(found),
+        Lookup::Hit(found) => Stored::Fits(found.into()),
         Lookup::Miss(Miss { kept: Some(kept), .. }) => match beside(plan, plan.ask(), key, &kept).await {
-            Some(Lookup::Hit(found)) => Stored::Fits(found),
+            Some(Lookup::Hit(found)) => Stored::Fits(found.into()),
             _ => Stored::Unfit,
         },
         Lookup::Stale(_) | Lookup::Miss(_) => Stored::Unfit,

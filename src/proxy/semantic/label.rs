@@ -84,7 +84,7 @@ impl Pending {
             return Some(plain);
         }
         let (vector, embedder) = self.semantic.embed(&self.terms(), text).await?;
-        (embedder == searched.embedder).then(|| AnswerSketch { vector: Some(vector), ..plain })
+        (embedder == searched.embedder).then_some(AnswerSketch { vector: Some(vector), ..plain })
     }
 
     /// Whether the judge says that the answers are the same: without a judge, or a clear yes, they are not. `None` if the

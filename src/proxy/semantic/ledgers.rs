@@ -70,13 +70,10 @@ impl Ledgers {
     }
 
     pub(super) fn status(&self) -> Vec<RouteStatus> {
-        let status = |(name, route): (&Box<str>, &Arc<RouteLedger>)| RouteStatus {
-            route: name.to_string(),
-            ledger: route.ledger.lock().status(),
-            served: route.served.load(Ordering::Relaxed),
-        };
         let taking_part = self.taking_part.lock().clone();
-        self.routes.read().iter().filter(|(name, _)| taking_part.contains(*name)).map(status).collect()
+        let routes = self.routes.read();
+        let shown = routes.iter().filter(|(name, _)| taking_part.contains(*name));
+        shown.map(|(name, route)| route.status(name)).collect()
     }
 
     /// The routes that have labels, or may have some.
@@ -86,13 +83,17 @@ impl Ledgers {
 
     /// All labels, with their route, for the state file.
     pub(super) fn labels(&self) -> Vec<(Box<str>, Vec<Label>)> {
-        let labels =
-            |(name, route): (&Box<str>, &Arc<RouteLedger>)| (name.clone(), route.ledger.lock().labels());
-        self.routes.read().iter().map(labels).collect()
+        let routes = self.routes.read();
+        routes.iter().map(|(name, route)| (name.clone(), route.ledger.lock().labels())).collect()
     }
 }
 
 impl RouteLedger {
+    fn status(&self, route: &str) -> RouteStatus {
+        let served = self.served.load(Ordering::Relaxed);
+        RouteStatus { route: route.to_owned(), ledger: self.ledger.lock().status(), served }
+    }
+
     /// Records a label.
     pub(super) fn record(&self, label: Label) -> Option<Change> {
         self.ledger.lock().record(label)

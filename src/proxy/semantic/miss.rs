@@ -115,7 +115,7 @@ async fn reply(plan: &FillPlan, semantic: &Semantic, nearest: &Neighbour) -> Opt
     let context = &plan.context;
     let original = Key::parse(context.shared().namespace, &nearest.key)?;
     let mut found = match lookup::other(plan, &original).await {
-        Stored::Fits(found) => found,
+        Stored::Fits(found) => *found,
         Stored::Unfit => return None,
         Stored::Gone => {
             semantic.index.remove(&nearest.key);
