@@ -24,11 +24,11 @@ pub(crate) struct CurvePoint {
 /// The thresholds from 0.99 down to 0.50. The labels are those of a route in shadow: one for each question.
 pub(crate) fn curve(labels: &[Label], limit: f64) -> Vec<CurvePoint> {
     let points = points(labels);
-    let certified = certify(points.clone(), limit, None);
+    let certified = certified(labels, limit).map_or(0, |certified| certified.hits);
     let point = |hundredths: u8| {
-        let threshold = f32::from(hundredths) / 100.0;
-        let is_certified = certified.is_some_and(|certificate| threshold >= certificate.threshold);
-        point_at(&points, threshold, is_certified)
+        let point = point_at(&points, f32::from(hundredths) / 100.0, false);
+        // Those that have the same hits as the certified one are certified as well.
+        CurvePoint { is_certified: (1..=certified).contains(&point.hits), ..point }
     };
     (50..100).rev().map(point).collect()
 }
