@@ -40,7 +40,9 @@ pub(super) async fn run(config: &Config, arguments: &Arguments) -> Exit {
 
 fn told(answer: &Value) -> String {
     match answer["reported"].as_u64() {
-        Some(1) => "1 hit is reported as wrong: that answer is never served for that question again\n".to_owned(),
+        Some(1) => {
+            "1 hit is reported as wrong: that answer is never served for that question again\n".to_owned()
+        }
         count => format!(
             "{} hits are reported as wrong: that answer is never served for those questions again\n",
             grouped(count.unwrap_or_default())

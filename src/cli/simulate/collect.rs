@@ -307,8 +307,7 @@ mod tests {
     #[test]
     fn a_hit_by_meaning_is_a_hit_on_the_entry_that_was_served() {
         let similar = r#""status":"SIMILAR","kind":"query","key":"ns:query:2","original":"ns:query:1","route":"ask","age":1,"ttl":5"#;
-        let lines =
-            [line("a", 10, 200, &format!(r#""status":"MISS",{KEY}"#)), line("b", 12, 200, similar)];
+        let lines = [line("a", 10, 200, &format!(r#""status":"MISS",{KEY}"#)), line("b", 12, 200, similar)];
         let collector = collect(&[], &lines);
         assert_eq!((collector.by_meaning, collector.left_out), (1, LeftOut::default()));
         let trace = collector.finish();

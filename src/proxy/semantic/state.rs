@@ -237,7 +237,7 @@ impl Semantic {
                 *known = self.embedder.identity().map(String::into_boxed_str);
                 drop(known);
                 if !is_same {
-                    let removed = self.index.len();
+                    let removed = self.index.entries();
                     self.index.clear();
                     self.ledgers.clear(&self.config());
                     events::embedder_changed(identity, removed);
@@ -288,7 +288,7 @@ impl Semantic {
             limit: config.max_false_hits,
             embedder: self.embedder.identity(),
             problem: self.embedder.problem(),
-            entries: self.index.len(),
+            entries: self.index.entries(),
             max_entries: config.max_entries,
             partitions: self.index.partitions(),
             routes: self.ledgers.status(),

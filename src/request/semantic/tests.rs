@@ -94,8 +94,11 @@ impl<'a> Sent<'a> {
     }
 }
 
+/// What is replaced in a request, and by what.
+type Changes = &'static [(&'static str, &'static str)];
+
 /// For each API, a request with the last text `Q`, and how it may differ besides.
-const APIS: [(Dialect, &str, &[(&str, &str)]); 13] = [
+const APIS: [(Dialect, &str, Changes); 13] = [
     (
         Dialect::OpenAiChat,
         r#"{"model":"m","messages":[{"role":"system","content":"s"},{"role":"user","content":"e"},{"role":"assistant","content":"a"},{"role":"user","content":"Q"}],"temperature":0.5,"stream":false}"#,

@@ -167,8 +167,7 @@ fn request_events() {
     http_response(&passed);
     http_response(&HttpResponse { request_id: "req-5", path: "/health", cache: None, ..passed });
     let original = key_of([0xee; 32]);
-    let similar =
-        CacheInfo { status: "SIMILAR", similarity: Some(0.9731), original: Some(&original), ..hit };
+    let similar = CacheInfo { status: "SIMILAR", similarity: Some(0.9731), original: Some(&original), ..hit };
     http_response(&HttpResponse { request_id: "req-6", cache: Some(similar), ..response });
 }
 

@@ -13,8 +13,7 @@ use crate::{
 };
 
 /// What a hit is in the figures: an answer from the store.
-pub(crate) const FROM_STORE: [CacheStatus; 3] =
-    [CacheStatus::Hit, CacheStatus::Stale, CacheStatus::Similar];
+pub(crate) const FROM_STORE: [CacheStatus; 3] = [CacheStatus::Hit, CacheStatus::Stale, CacheStatus::Similar];
 
 /// What a miss is in the figures: an answer of the upstream after a lookup.
 pub(crate) const FROM_UPSTREAM: [CacheStatus; 2] = [CacheStatus::Miss, CacheStatus::Partial];

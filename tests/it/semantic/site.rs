@@ -1,7 +1,5 @@
 //! A service and an embeddings endpoint that several processes of sidecache are in front of.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::world::{Embeddings, SERVING, Service, asked, chat, config, question};
@@ -11,21 +9,19 @@ use crate::support::{
 };
 
 pub(super) struct Site {
-    pub(super) service: Arc<Service>,
     pub(super) upstream: Upstream,
     pub(super) embeddings: Embeddings,
 }
 
 impl Site {
     pub(super) async fn start() -> Self {
-        let service = Arc::<Service>::default();
-        let told = Arc::clone(&service);
+        let service = Service::default();
         let upstream = Upstream::start(move |request| {
-            let message = json!({"role": "assistant", "content": told.says(&asked(request))});
+            let message = json!({"role": "assistant", "content": service.says(&asked(request))});
             Script::json(&chat_choice(message, "stop"))
         })
         .await;
-        Self { service, upstream, embeddings: Embeddings::start().await }
+        Self { upstream, embeddings: Embeddings::start().await }
     }
 
     /// A process that serves by meaning from some labels on, with these lines under `[semantic]`.

@@ -69,13 +69,11 @@ pub(super) fn find(reading: &Reading) -> Vec<String> {
                     .map(|token| token.stem.clone()),
             );
         }
+        let is_no = token.lower == "no";
         let is_no_number =
-            token.lower == "no" && tokens.get(at + 1).is_some_and(|next| next.is_number && token.raw == "No");
-        if is_negator(token)
-            && !is_no_number
-            && !(token.lower == "no" && is_portuguese)
-            && !is_idle(reading, at)
-        {
+            is_no && tokens.get(at + 1).is_some_and(|next| next.is_number && token.raw == "No");
+        let is_other_word = is_no_number || (is_no && is_portuguese);
+        if is_negator(token) && !is_other_word && !is_idle(reading, at) {
             found.extend(denied(reading, at));
         }
     }

@@ -83,7 +83,7 @@ fn split_ideographs(part: &str, tokens: &mut Vec<Token>) {
     let mut rest = part;
     while let Some(first) = rest.chars().next() {
         let is_alone = is_ideographic(first);
-        let end = rest.find(|letter| is_ideographic(letter)).filter(|end| *end > 0).unwrap_or(rest.len());
+        let end = rest.find(is_ideographic).filter(|end| *end > 0).unwrap_or(rest.len());
         let end = if is_alone { first.len_utf8() } else { end };
         let (piece, after) = rest.split_at(end);
         if is_alone {

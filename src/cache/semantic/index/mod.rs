@@ -122,7 +122,8 @@ impl Index {
         search::nearest(questions.of(search.partition), &separated, search)
     }
 
-    pub fn len(&self) -> usize {
+    /// The number of stored questions.
+    pub fn entries(&self) -> usize {
         self.questions.read().len()
     }
 

@@ -7,6 +7,9 @@ use super::*;
 /// Few texts, so that questions meet: some differ in a number, which is a guard.
 const TEXTS: [&str; 4] = ["send it today", "send 5 of it", "send 6 of it", "do not send it"];
 
+/// The keys of the nearest questions, and that of a nearer one that a guard refused.
+type Keys = (Vec<Box<str>>, Option<(Box<str>, Guard)>);
+
 #[derive(Clone, Debug)]
 enum Step {
     Insert { key: u8, partition: u8, text: usize, vector: [i8; 3], caller: Option<u64>, lasts: u64 },
@@ -85,7 +88,7 @@ impl Naive {
         self.separated.iter().any(|(a, b)| (&**a, &**b) == (one, other) || (&**b, &**a) == (one, other))
     }
 
-    fn nearest(&self, search: &Search<'_>) -> (Vec<Box<str>>, Option<(Box<str>, Guard)>) {
+    fn nearest(&self, search: &Search<'_>) -> Keys {
         let mut all: Vec<_> = self.records.iter().collect();
         all.retain(|record| record.partition == search.partition && record.expires_at > search.now);
         all.retain(|record| *record.key != *search.own_key && !self.is_separate(search.own_key, &record.key));
@@ -152,7 +155,7 @@ proptest! {
                     naive.records.clear();
                 }
             }
-            prop_assert_eq!(index.len(), naive.records.len());
+            prop_assert_eq!(index.entries(), naive.records.len());
             let mut partitions: Vec<_> = naive.records.iter().map(|record| record.partition.0).collect();
             partitions.sort_unstable();
             partitions.dedup();
@@ -201,5 +204,5 @@ fn searches_run_beside_each_other_and_beside_changes() {
             });
         }
     });
-    assert_eq!(index.len(), 256);
+    assert_eq!(index.entries(), 256);
 }

@@ -131,6 +131,7 @@ impl Calls {
         self.identity.borrow().clone()
     }
 
+    #[cfg(test)]
     pub(super) fn identities(&self) -> watch::Receiver<Option<Identity>> {
         self.identity.subscribe()
     }

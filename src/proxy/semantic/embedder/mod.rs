@@ -25,12 +25,11 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{task::JoinHandle, time::timeout};
 
 use self::{
     calls::{Calls, Source},
     endpoint::Endpoint,
-    identity::Identity,
     local::Local,
 };
 use crate::{
@@ -134,8 +133,9 @@ impl Embedder {
         self.calls.identity().map(|identity| identity.to_string())
     }
 
-    /// [`Self::identity`], and each change of it. After a change, all vectors of before are worthless.
-    pub(crate) fn identities(&self) -> watch::Receiver<Option<Identity>> {
+    /// [`Self::identity`], and each change of it.
+    #[cfg(test)]
+    pub(crate) fn identities(&self) -> tokio::sync::watch::Receiver<Option<identity::Identity>> {
         self.calls.identities()
     }
 

@@ -7,7 +7,7 @@ use std::{fs, path::Path, time::Instant};
 use futures_util::future::join_all;
 
 use self::server::{Reply, Server, vector_of};
-use super::{calls::MAX_CALLS, *};
+use super::{calls::MAX_CALLS, identity::Identity, *};
 use crate::{
     config::{Config, Inputs, load},
     proxy::state::classify_context,
