@@ -10,31 +10,29 @@ use super::parallel;
 const NEAR: usize = 512;
 
 /// Questions with known answers.
-pub struct DataSet {
-    pub name: &'static str,
-    pub questions: Vec<Question>,
+pub(crate) struct DataSet {
+    pub(crate) questions: Vec<Question>,
     /// Of each question, those nearest to it, the nearest first.
     near: Vec<Vec<Near>>,
 }
 
-pub struct Question {
+pub(crate) struct Question {
     /// What the service would answer: its intent.
-    pub answer: u32,
-    pub intent: String,
-    pub vector: Vector,
-    pub signature: Signature,
+    pub(crate) answer: u32,
+    pub(crate) vector: Vector,
+    pub(crate) signature: Signature,
 }
 
 /// Another question.
 #[derive(Clone, Copy)]
-pub struct Near {
-    pub question: u32,
-    pub similarity: f32,
+pub(crate) struct Near {
+    pub(crate) question: u32,
+    pub(crate) similarity: f32,
 }
 
 impl DataSet {
     /// Reads `NAME.tsv` (a text and an intent a line) and `NAME.f32` (their vectors).
-    pub fn read(dir: &Path, name: &'static str) -> io::Result<Self> {
+    pub(crate) fn read(dir: &Path, name: &str) -> io::Result<Self> {
         let texts = fs::read_to_string(dir.join(format!("{name}.tsv")))?;
         let rows: Vec<_> = texts.lines().filter_map(|line| line.split_once('\t')).collect();
         let vectors = vectors(dir, name, rows.len())?;
@@ -43,17 +41,16 @@ impl DataSet {
         intents.dedup();
         let question = |((text, intent), vector): (&(&str, &str), Vector)| Question {
             answer: intents.binary_search(intent).unwrap_or(0) as u32,
-            intent: (*intent).to_owned(),
             vector,
             signature: Signature::new(text),
         };
         let questions: Vec<_> = rows.iter().zip(vectors).map(question).collect();
         let near = parallel(questions.len(), |number| near(&questions, number));
-        Ok(Self { name, questions, near })
+        Ok(Self { questions, near })
     }
 
     /// The three nearest of the questions that are `stored`, without those that a guard refuses.
-    pub fn nearest(&self, asked: u32, stored: &Stored) -> Vec<Near> {
+    pub(crate) fn nearest(&self, asked: u32, stored: &Stored) -> Vec<Near> {
         let is_stored = |near: &&Near| stored.has(near.question);
         let listed: Vec<_> = self.near[asked as usize].iter().filter(is_stored).take(3).copied().collect();
         if listed.len() == 3 {
@@ -91,7 +88,7 @@ fn near(questions: &[Question], asked: usize) -> Vec<Near> {
 }
 
 /// The vectors in `NAME.f32`: 32-bit floats, little-endian.
-pub fn vectors(dir: &Path, name: &str, count: usize) -> io::Result<Vec<Vector>> {
+pub(crate) fn vectors(dir: &Path, name: &str, count: usize) -> io::Result<Vec<Vector>> {
     let bytes = fs::read(dir.join(format!("{name}.f32")))?;
     let floats: Vec<_> = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     let dimension = floats.len() / count.max(1);
@@ -102,35 +99,35 @@ pub fn vectors(dir: &Path, name: &str, count: usize) -> io::Result<Vec<Vector>> 
 }
 
 /// Which questions are stored.
-pub struct Stored {
+pub(crate) struct Stored {
     is_stored: Vec<bool>,
     list: Vec<u32>,
 }
 
 impl Stored {
-    pub fn new(questions: usize) -> Self {
+    pub(crate) fn new(questions: usize) -> Self {
         Self { is_stored: vec![false; questions], list: Vec::new() }
     }
 
-    pub fn has(&self, question: u32) -> bool {
+    pub(crate) fn has(&self, question: u32) -> bool {
         self.is_stored[question as usize]
     }
 
-    pub fn add(&mut self, question: u32) {
+    pub(crate) fn add(&mut self, question: u32) {
         self.is_stored[question as usize] = true;
         self.list.push(question);
     }
 }
 
 /// A pair of texts that look alike and need different answers.
-pub struct Opposed {
-    pub signatures: [Signature; 2],
-    pub vectors: [Vector; 2],
-    pub line: String,
+pub(crate) struct Opposed {
+    pub(crate) signatures: [Signature; 2],
+    pub(crate) vectors: [Vector; 2],
+    pub(crate) line: String,
 }
 
 /// Reads `polarity.tsv` (a kind and two texts a line) and `polarity.f32` (the vectors of both texts of each line).
-pub fn polarity(texts: &Path, dir: &Path) -> io::Result<Vec<Opposed>> {
+pub(crate) fn polarity(texts: &Path, dir: &Path) -> io::Result<Vec<Opposed>> {
     let texts = fs::read_to_string(texts)?;
     let is_pair = |line: &&str| !line.starts_with('#') && line.split('\t').count() == 3;
     let lines: Vec<_> = texts.lines().filter(is_pair).collect();

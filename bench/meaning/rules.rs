@@ -11,29 +11,29 @@ const PARTITION: Partition = Partition([0; 32]);
 
 /// What came of a stream.
 #[derive(Clone, Copy, Default)]
-pub struct Outcome {
-    pub questions: u32,
-    pub hits: u32,
-    pub falses: u32,
+pub(crate) struct Outcome {
+    pub(crate) questions: u32,
+    pub(crate) hits: u32,
+    pub(crate) falses: u32,
     /// The questions until the first threshold was certified.
-    pub until_certified: Option<u32>,
+    pub(crate) until_certified: Option<u32>,
     /// The lowest threshold that was in force.
-    pub lowest: Option<f32>,
-    pub stepped_back: u32,
+    pub(crate) lowest: Option<f32>,
+    pub(crate) stepped_back: u32,
 }
 
 impl Outcome {
-    pub fn hit_rate(&self) -> f64 {
+    pub(crate) fn hit_rate(&self) -> f64 {
         f64::from(self.hits) / f64::from(self.questions.max(1))
     }
 
     /// Of the questions after the first certificate.
-    pub fn hit_rate_once_certified(&self) -> f64 {
+    pub(crate) fn hit_rate_once_certified(&self) -> f64 {
         let Some(before) = self.until_certified else { return 0.0 };
         f64::from(self.hits) / f64::from((self.questions - before).max(1))
     }
 
-    pub fn false_rate(&self) -> f64 {
+    pub(crate) fn false_rate(&self) -> f64 {
         f64::from(self.falses) / f64::from(self.hits.max(1))
     }
 
@@ -56,7 +56,7 @@ fn nearness(data: &DataSet, near: &[Near]) -> Option<Nearness> {
 
 /// Each question in turn: the neighbours are searched among what is stored, and the ledger decides. What the service is asked is
 /// stored, and labels what would have been a hit.
-pub fn sidecache(data: &DataSet, order: &[u32], limit: f64) -> Outcome {
+pub(crate) fn sidecache(data: &DataSet, order: &[u32], limit: f64) -> Outcome {
     let mut ledger = Ledger::new(limit, 0.05);
     let mut stored = Stored::new(data.questions.len());
     let mut outcome = Outcome { questions: order.len() as u32, ..Outcome::default() };
@@ -90,7 +90,7 @@ pub fn sidecache(data: &DataSet, order: &[u32], limit: f64) -> Outcome {
 }
 
 /// The same with a threshold that does not change, from the first question on.
-pub fn fixed(data: &DataSet, order: &[u32], threshold: f32, must_agree: bool) -> Outcome {
+pub(crate) fn fixed(data: &DataSet, order: &[u32], threshold: f32, must_agree: bool) -> Outcome {
     let mut stored = Stored::new(data.questions.len());
     let mut outcome = Outcome { questions: order.len() as u32, ..Outcome::default() };
     for asked in order {
@@ -109,7 +109,7 @@ pub fn fixed(data: &DataSet, order: &[u32], threshold: f32, must_agree: bool) ->
 }
 
 /// vCache's rule: each stored question has a threshold of its own. An answer that was the neighbour's is not stored again.
-pub fn vcache(data: &DataSet, order: &[u32], limit: f64, seed: u64) -> Outcome {
+pub(crate) fn vcache(data: &DataSet, order: &[u32], limit: f64, seed: u64) -> Outcome {
     let mut rule = VCache::new(limit, data.questions.len(), seed);
     let mut stored = Stored::new(data.questions.len());
     let mut outcome = Outcome { questions: order.len() as u32, ..Outcome::default() };

@@ -12,7 +12,7 @@ use super::data::{DataSet, Stored};
 const CHECKED: usize = 3_000;
 
 /// Asks the index, and compares what it finds with what the comparison uses.
-pub fn check(data: &DataSet, order: &[u32]) {
+pub(crate) fn check(data: &DataSet, order: &[u32]) {
     let index = Index::new(order.len());
     let mut stored = Stored::new(order.len());
     for asked in order.iter().take(CHECKED) {
@@ -47,7 +47,7 @@ fn nearest(index: &Index, vector: &Vector, signature: &Signature, own_key: &str)
 }
 
 /// A search of 10,000 questions with 384 dimensions.
-pub fn time() {
+pub(crate) fn time() {
     let mut chance = fastrand::Rng::with_seed(0);
     let mut vector = || {
         let components: Vec<_> = (0..384).map(|_| chance.f32() - 0.5).collect();

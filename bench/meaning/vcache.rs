@@ -16,7 +16,7 @@ const LEVELS: usize = 50;
 /// Keeps a fit finite where the observations can be separated.
 const RIDGE: f64 = 1e-3;
 
-pub struct VCache {
+pub(crate) struct VCache {
     delta: f64,
     observations: Vec<Vec<(f64, bool)>>,
     /// The levels of confidence that are tried: the error of each, and the quantile of the normal distribution.
@@ -32,18 +32,18 @@ struct Fit {
 }
 
 impl VCache {
-    pub fn new(delta: f64, questions: usize, seed: u64) -> Self {
+    pub(crate) fn new(delta: f64, questions: usize, seed: u64) -> Self {
         let level = |level: usize| level as f64 / LEVELS as f64;
         let levels = (1..LEVELS).map(level).map(|error| (error, quantile(1.0 - error))).collect();
         let observations = vec![Vec::new(); questions];
         Self { delta, observations, levels, chance: fastrand::Rng::with_seed(seed) }
     }
 
-    pub fn observe(&mut self, stored: u32, similarity: f32, is_right: bool) {
+    pub(crate) fn observe(&mut self, stored: u32, similarity: f32, is_right: bool) {
         self.observations[stored as usize].push((f64::from(similarity), is_right));
     }
 
-    pub fn exploits(&mut self, stored: u32, similarity: f32) -> bool {
+    pub(crate) fn exploits(&mut self, stored: u32, similarity: f32) -> bool {
         let observations = &self.observations[stored as usize];
         if observations.len() < ENOUGH {
             return false;
