@@ -25,6 +25,9 @@ const TYPICAL: [&str; 15] = [
     "hogyan mi a az és hol van ez egy nem mikor miért",
 ];
 
+/// Letters that of two languages with one alphabet only one has: the language's place in [`TYPICAL`], and the letters.
+const OWN_LETTERS: [(usize, &str); 2] = [(12, "ыэъё"), (13, "іїєґ")];
+
 /// The number of the script that most letters are of; 0 if there are none.
 pub(super) fn script(text: &str) -> u8 {
     let mut counts = [0_usize; SCRIPTS + 1];
@@ -61,6 +64,12 @@ pub(super) fn language(reading: &Reading) -> u8 {
         // What no other language has is worth more.
         let weight = if is_in.iter().filter(|is_in| **is_in).count() == 1 { 2 } else { 1 };
         votes.iter_mut().zip(is_in).for_each(|(votes, is_in)| *votes += if is_in { weight } else { 0 });
+    }
+    let has =
+        |letters: &str| reading.tokens.iter().any(|token| token.lower.contains(|c| letters.contains(c)));
+    let mut owners = OWN_LETTERS.iter().filter(|(_, letters)| has(letters));
+    if let (Some((language, _)), None) = (owners.next(), owners.next()) {
+        votes[*language] += MIN_VOTES;
     }
     let best = (1_u8..).zip(votes).max_by_key(|(_, count)| *count).unwrap_or_default();
     let second = (1_u8..)

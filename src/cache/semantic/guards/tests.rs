@@ -8,12 +8,6 @@ const POLARITY: &str = include_str!("../../../../tests/data/polarity.tsv");
 const PARAPHRASES: &str = include_str!("../../../../tests/data/paraphrases.tsv");
 const PAGE: &str = include_str!("../../../../docs/MEANING.md");
 
-/// Pairs that no guard refuses, and why.
-const LEFT: [(&str, &str); 1] = [
-    // Both are in the Cyrillic script, and no small word of either is in the lists.
-    ("Где находится ближайшая станция метро?", "Де знаходиться найближча станція метро?"),
-];
-
 fn refused_by(one: &str, other: &str) -> Option<Guard> {
     let (one, other) = (Signature::new(one), Signature::new(other));
     let guard = one.conflict(&other);
@@ -41,8 +35,7 @@ fn no_near_identical_texts_that_differ_in_meaning_are_neighbours() {
     }
     assert_eq!(kinds.len(), Guard::ALL.len(), "{kinds:?}");
     assert!(pairs.len() >= 500, "{} pairs", pairs.len());
-    assert!(left.iter().all(|pair| LEFT.contains(pair)), "{left:#?}");
-    assert!(LEFT.len() * 100 <= pairs.len(), "99 of 100 at least");
+    assert!(left.is_empty(), "{left:#?}");
 }
 
 #[test]
