@@ -46,6 +46,10 @@ impl Asked<'_> {
         self.refuse_conversation(&json)?;
         let (dialect, route) = (self.cache_request.dialect, &**self.route);
         let way = dialect.question(&json, route.text.as_deref())?;
+        // Whoever goes on from this answer would go on from another question.
+        if self.cache_request.ask.is_kept_by_service {
+            return Err(Ineligible::Conversation);
+        }
         let text = way.last_text(&json).ok_or(Ineligible::NoText)?;
         let max_temperature = route.semantic.map_or(f64::INFINITY, |semantic| semantic.max_temperature);
         if temperature(&json).is_some_and(|temperature| temperature > max_temperature) {

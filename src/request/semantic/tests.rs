@@ -127,12 +127,12 @@ const APIS: [(Dialect, &str, Changes); 13] = [
     ),
     (
         Dialect::OpenAiResponses,
-        r#"{"model":"m","input":"Q","instructions":"i","store":false}"#,
-        &[(r#""i""#, r#""j""#), ("false", "true")],
+        r#"{"model":"m","input":"Q","instructions":"i","top_p":0.5,"store":false}"#,
+        &[(r#""i""#, r#""j""#), ("0.5", "0.6")],
     ),
     (
         Dialect::OpenAiResponses,
-        r#"{"model":"m","input":[{"role":"developer","content":"d"},{"type":"reasoning","summary":[]},{"role":"user","content":[{"type":"input_text","text":"Q"}]}],"text":{"format":{"type":"text"}}}"#,
+        r#"{"model":"m","input":[{"role":"developer","content":"d"},{"type":"reasoning","summary":[]},{"role":"user","content":[{"type":"input_text","text":"Q"}]}],"text":{"format":{"type":"text"}},"store":false}"#,
         &[(r#""content":"d""#, r#""content":"e""#), (r#""format":{"type":"text"}"#, r#""verbosity":"low""#)],
     ),
     (
@@ -250,6 +250,8 @@ fn what_takes_no_part_says_why() {
         (Dialect::OpenAiCompletions, r#"{"model":"m","prompt":[1,2,3]}"#.to_owned(), Some(NoText)),
         (Dialect::OpenAiResponses, r#"{"model":"m","input":"How are you?","previous_response_id":"r"}"#.to_owned(), Some(Conversation)),
         (Dialect::OpenAiResponses, r#"{"model":"m","input":"How are you?","prompt":{"id":"p"}}"#.to_owned(), Some(Conversation)),
+        (Dialect::OpenAiResponses, r#"{"model":"m","input":"How are you?"}"#.to_owned(), Some(Conversation)),
+        (Dialect::OpenAiResponses, r#"{"model":"m","input":"How are you?","store":false}"#.to_owned(), None),
         (Dialect::OpenAiResponses, format!(r#"{{"model":"m","input":[{{"type":"item_reference","id":"x"}},{user}]}}"#), Some(Conversation)),
         (Dialect::OpenAiResponses, format!(r#"{{"model":"m","input":[{{"id":"x"}},{user}]}}"#), Some(Conversation)),
         (Dialect::OpenAiResponses, format!(r#"{{"model":"m","input":[{{"type":"function_call_output","call_id":"1","output":"x"}},{user}]}}"#), Some(ToolResults)),
