@@ -11,9 +11,15 @@ use crate::support::{
 
 /// A service that gives vectors, too.
 async fn service() -> Upstream {
-    let answer =
-        json!({"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.6, 0.8]}]});
-    Upstream::start(move |_| Script::json(&answer)).await
+    Upstream::start(|request| {
+        // It tells the two texts of the probe apart.
+        let is_contrast = String::from_utf8_lossy(&request.body).contains("orchestra");
+        let vector = if is_contrast { [0.8, -0.6] } else { [0.6, 0.8] };
+        Script::json(
+            &json!({"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": vector}]}),
+        )
+    })
+    .await
 }
 
 /// What `check --strict` says of these settings: whether it is content, and its words.

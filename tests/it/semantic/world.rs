@@ -36,13 +36,13 @@ const DIMENSIONS: usize = 700;
 const OWN: f64 = 0.15;
 
 /// A question about a topic, in one of 400 wordings.
-pub(super) fn question(topic: &str, wording: usize) -> String {
+pub(crate) fn question(topic: &str, wording: usize) -> String {
     let (animal, fruit) = (ANIMALS[wording / 20 % 20], FRUITS[wording % 20]);
     format!("please tell me about my {topic} said the {animal} while it was eating the {fruit}")
 }
 
 /// A chat that asks this.
-pub(super) fn chat(text: &str) -> Value {
+pub(crate) fn chat(text: &str) -> Value {
     json!({"model": "m", "messages": [{"role": "user", "content": text}]})
 }
 
@@ -61,13 +61,13 @@ pub(super) enum Mood {
 }
 
 /// An embeddings endpoint.
-pub(super) struct Embeddings {
+pub(crate) struct Embeddings {
     pub(super) upstream: Upstream,
     mood: Arc<Mutex<Mood>>,
 }
 
 impl Embeddings {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mood = Arc::new(Mutex::new(Mood::Well));
         let current = Arc::clone(&mood);
         let seen = Mutex::new(HashMap::new());
@@ -115,10 +115,11 @@ fn vector(text: &str, seen: &Mutex<HashMap<String, usize>>) -> Value {
     let next = TOPICS.len() + 1 + seen.len();
     let own = *seen.entry(text.to_owned()).or_insert(next);
     assert!(own < DIMENSIONS, "too many texts");
-    // What is about nothing has a topic, too.
-    let topic = TOPICS.iter().position(|topic| text.contains(topic)).unwrap_or(TOPICS.len());
+    // What is about nothing has a topic, too. The text that no probe of an embedder is near has none.
+    let nothing = (!text.contains("orchestra")).then_some(TOPICS.len());
+    let topic = TOPICS.iter().position(|topic| text.contains(topic)).or(nothing);
     let component = |at: usize| match at {
-        _ if at == topic => 1.0,
+        _ if Some(at) == topic => 1.0,
         _ if at == own => OWN,
         _ => 0.0,
     };
@@ -247,11 +248,11 @@ impl World {
 }
 
 /// Serves from some 30 labels on, and waits for vectors as long as a busy machine may need.
-pub(super) const SERVING: &str =
+pub(crate) const SERVING: &str =
     "mode = \"serve\"\nmax_false_hits = \"20%\"\naudit = \"2.5%\"\ntimeout = \"5s\"";
 
 /// A configuration file.
-pub(super) fn config(embeddings: &Embeddings, semantic: &str, route: &str) -> String {
+pub(crate) fn config(embeddings: &Embeddings, semantic: &str, route: &str) -> String {
     format!(
         "[semantic]\nembeddings = \"{}/v1/embeddings\"\nmodel = \"e\"\n{semantic}\n\
          [[route]]\nname = \"chat\"\nmatch = \"POST {CHAT}\"\nkind = \"query\"\nsemantic = true\n{route}\n",

@@ -12,7 +12,7 @@ use super::{
     NoVector,
     endpoint::Endpoint,
     health::Health,
-    identity::{Identity, PROBE},
+    identity::{CONTRAST, Identity, PROBE, tells_apart},
     local::Local,
 };
 use crate::{cache::semantic::vector::Vector, telemetry::log::events};
@@ -196,7 +196,8 @@ impl Calls {
         let is_in_time = began.elapsed() <= in_time;
         match made {
             Ok(vector) => {
-                if is_in_time {
+                // Before the probe, or if it shows that texts are not told apart, no vector says that all is well.
+                if is_in_time && self.identity.borrow().is_some() {
                     self.succeeded(true);
                 }
                 Ok(vector)
@@ -245,13 +246,22 @@ impl Calls {
         Vector::new(&components).ok_or_else(no_direction)
     }
 
-    /// Embeds the probe, which says which embedder this is.
+    /// Embeds the probe, which says which embedder this is. One that does not tell texts apart is no embedder.
     ///
     /// # Errors
     /// Why that is not known, for operators.
     pub(super) async fn probe(&self, in_time: Duration) -> Result<(), String> {
+        let contrast = self.ask(CONTRAST, LONGEST).await;
         let began = Instant::now();
-        match self.ask(PROBE, LONGEST).await {
+        let probe = self.ask(PROBE, LONGEST).await;
+        let told_apart = probe.and_then(|probe| {
+            if tells_apart(&probe, &contrast?) {
+                return Ok(probe);
+            }
+            self.identity.send_replace(None);
+            Err(CallError::Odd("texts that have nothing in common get nearly the same vector".to_owned()))
+        });
+        match told_apart {
             Ok(vector) => {
                 let new = Identity::new(self.source.model(), &vector);
                 self.identity.send_if_modified(|identity| {

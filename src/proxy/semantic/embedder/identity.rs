@@ -12,6 +12,18 @@ use crate::cache::semantic::vector::Vector;
 pub(super) const PROBE: &str =
     "How do I change the delivery address of an order that has not been shipped yet?";
 
+/// A text that has nothing in common with [`PROBE`].
+pub(super) const CONTRAST: &str = "The orchestra rehearsed a slow waltz while rain fell on the harbour.";
+
+/// The vectors of two such texts are less similar than this. Models whose similarities are all high give them 0.75.
+const MOST_SIMILAR_CONTRAST: f32 = 0.9;
+
+/// Whether an embedder with these vectors for [`PROBE`] and [`CONTRAST`] tells texts apart. A model that was not trained, or a server
+/// that gives every text nearly the same vector, would find all questions near, and all answers the same.
+pub(super) fn tells_apart(probe: &Vector, contrast: &Vector) -> bool {
+    probe.similarity(contrast) < MOST_SIMILAR_CONTRAST
+}
+
 /// The projections of a vector.
 const DIRECTIONS: usize = 32;
 

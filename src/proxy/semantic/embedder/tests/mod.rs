@@ -6,7 +6,7 @@ use std::{fs, path::Path, time::Instant};
 
 use futures_util::future::join_all;
 
-use self::server::{Reply, Server, vector_of};
+use self::server::{Reply, Server, other, vector_of};
 use super::{calls::MAX_CALLS, identity::Identity, *};
 use crate::{
     config::{Config, Inputs, load},
@@ -272,10 +272,26 @@ async fn another_model_behind_the_same_name_is_noticed() {
     assert!(embedder.identity().is_some_and(|second| second.starts_with("m/12/")));
     assert_eq!(embedder.embed(&setup.terms(), "a").await, made("a", 12));
     // The same dimension: seen by the next probe.
-    server.replies(Reply::Same(12));
+    server.replies(Reply::Other(12));
     assert_eq!(embedder.calls.probe(LONG).await, Ok(()));
     tokio::time::timeout(LONG, identities.changed()).await.expect("in time").expect("a change");
-    assert_eq!(embedder.embed(&setup.terms(), "a").await, made("", 12));
+    assert_eq!(embedder.embed(&setup.terms(), "a").await, made(&other("a"), 12));
+}
+
+/// An embedder that does not tell texts apart has no identity, from the probe on that shows it.
+#[tokio::test]
+async fn an_embedder_that_does_not_tell_texts_apart_is_none() {
+    let server = Server::start(Reply::Vector(64)).await;
+    let setup = Setup::new(&server.url(), LONG, &[]);
+    let embedder = setup.known().await;
+    let identity = embedder.identity();
+    server.replies(Reply::Same(64));
+    let told = embedder.calls.probe(LONG).await.expect_err("no embedder");
+    assert!(told.contains("nearly the same vector"), "{told}");
+    assert_eq!((embedder.identity(), embedder.is_timely()), (None, false));
+    server.replies(Reply::Vector(64));
+    assert_eq!(embedder.calls.probe(LONG).await, Ok(()));
+    assert_eq!((embedder.identity(), embedder.is_timely()), (identity, true));
 }
 
 /// Two replicas whose probes differ by noise agree on one identity; another embedder is none of them.

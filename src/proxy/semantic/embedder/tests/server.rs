@@ -16,11 +16,15 @@ use tokio::{
     task::JoinHandle,
 };
 
+use super::super::identity::{CONTRAST, PROBE};
+
 /// What the server does with a request.
 #[derive(Clone, Debug)]
 pub(super) enum Reply {
     /// A 200 with the vector that [`vector_of`] makes of the text, in so many dimensions.
     Vector(usize),
+    /// A vector for each text, of another model.
+    Other(usize),
     /// The same vector for every text.
     Same(usize),
     /// A 200 with this body.
@@ -122,12 +126,13 @@ impl Shared {
         let mut received = Vec::new();
         loop {
             let (head, text) = self.request(&mut stream, &mut received).await?;
-            if text != super::super::identity::PROBE {
+            if ![PROBE, CONTRAST].contains(&&*text) {
                 self.heads.lock().push(head);
             }
             let reply = self.reply.lock().clone();
             match reply {
                 Reply::Vector(dimension) => answer(&mut stream, &vector_of(&text, dimension)).await?,
+                Reply::Other(dimension) => answer(&mut stream, &vector_of(&other(&text), dimension)).await?,
                 Reply::Same(dimension) => answer(&mut stream, &vector_of("", dimension)).await?,
                 Reply::Body(body) => {
                     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -191,6 +196,11 @@ async fn answer(stream: &mut TcpStream, vector: &[f32]) -> Option<()> {
         .to_string();
     let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(response.as_bytes()).await.ok()
+}
+
+/// What has the vector that another model gives this text.
+pub(super) fn other(text: &str) -> String {
+    format!("{text}, of another model")
 }
 
 /// A vector that only this text has.
