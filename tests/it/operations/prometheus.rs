@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     http::upstream_tls::certificates,
+    semantic::world::{self, Embeddings, SERVING, question},
     support::{
         Client, RedisServer, Script, Setup, Sidecache, Upstream, eventually, run,
         samples::{CHAT, chat, chat_answer},
@@ -184,12 +185,31 @@ async fn started(upstream: &Upstream, redis: &RedisServer, dir: &TempDir) -> [Si
     [setup("").start().await, setup(&in_redis).start().await]
 }
 
+/// One that has served a hit by meaning.
+async fn serving_by_meaning(upstream: &Upstream, embeddings: &Embeddings, dir: &TempDir) -> Sidecache {
+    let path = dir.path().display();
+    let tls = format!("[admin]\ntls_cert = \"{path}/cert.pem\"\ntls_key = \"{path}/key.pem\"\n");
+    let semantic = world::config(embeddings, SERVING, "");
+    let sidecache = Setup::to(&upstream.url()).config(&tls).config(&semantic).admin().start().await;
+    let client = sidecache.client();
+    let mut wordings = 0..400;
+    eventually("a hit by meaning", async || {
+        let text = question("refund", wordings.next()?);
+        (client.post(CHAT, &world::chat(&text)).await.cache() == "SIMILAR").then_some(())
+    })
+    .await;
+    sidecache
+}
+
 #[test]
 fn prometheus_finds_what_the_dashboard_and_the_alerts_ask_for() {
     run(async {
         let (upstream, redis, dir) = (service().await, RedisServer::start(), certificates());
+        let embeddings = Embeddings::start().await;
         let targets = started(&upstream, &redis, &dir).await;
-        let prometheus = Prometheus::start(&targets.each_ref()).await;
+        let by_meaning = serving_by_meaning(&upstream, &embeddings, &dir).await;
+        let [one, other] = &targets;
+        let prometheus = Prometheus::start(&[one, other, &by_meaning]).await;
         let alerts = std::fs::read_to_string(config("prometheus/alerts.yaml")).expect("alerts");
         let panels = panels();
         assert!(panels.len() > 30, "{panels:?}");

@@ -15,7 +15,7 @@ mod sharing;
 mod site;
 mod step_back;
 mod stored;
-mod world;
+pub(crate) mod world;
 mod wrong;
 
 use self::world::{Mood, SERVING, World, chat, question};

@@ -99,6 +99,17 @@ fn what_was_removed_before_the_end_does_not_come_back() {
     });
 }
 
+/// Asserts that no question of before is stored. The second question may be answered by the first one.
+async fn nothing_is_back(sidecache: &Sidecache) {
+    let first = ask(sidecache, &question("refund", 100)).await;
+    assert_eq!(first.cache(), "MISS", "{first:?}");
+    let second = ask(sidecache, &question("refund", 0)).await;
+    if second.cache() != "MISS" {
+        let original = second.header("sidecache-original").to_owned();
+        assert_eq!((second.cache(), original), ("SIMILAR", first.key()), "{second:?}");
+    }
+}
+
 #[test]
 fn what_is_removed_after_the_start_does_not_come_back_after_a_crash() {
     run(async {
@@ -113,8 +124,7 @@ fn what_is_removed_after_the_start_does_not_come_back_after_a_crash() {
         next.kill();
         let third = state.setup(&site).start().await;
         labels(&third, known, 0).await;
-        assert_eq!(ask(&third, &question("refund", 0)).await.cache(), "MISS");
-        assert_eq!(ask(&third, &question("refund", 100)).await.cache(), "MISS");
+        nothing_is_back(&third).await;
     });
 }
 
@@ -131,9 +141,7 @@ fn an_entry_that_came_back_is_invalidated_as_any_other() {
             stored(&next, known + 1).await;
             let purged = next.operator().post("/purge", &what).await;
             assert_eq!(purged.status, 200, "{purged:?}");
-            for wording in [0, 100] {
-                assert_eq!(ask(&next, &question("refund", wording)).await.cache(), "MISS", "{what}");
-            }
+            nothing_is_back(&next).await;
         }
     });
 }
