@@ -278,6 +278,21 @@ async fn another_model_behind_the_same_name_is_noticed() {
     assert_eq!(embedder.embed(&setup.terms(), "a").await, made(&other("a"), 12));
 }
 
+/// Two texts in a row with one vector are looked at without waiting for the next probe.
+#[tokio::test]
+async fn an_embedder_that_begins_to_give_one_vector_is_found_out_soon() {
+    let server = Server::start(Reply::Vector(64)).await;
+    let setup = Setup::new(&server.url(), LONG, &[]);
+    let embedder = setup.known().await;
+    let mut identities = embedder.identities();
+    server.replies(Reply::Same(64));
+    for text in ["a", "b"] {
+        assert_eq!(embedder.embed(&setup.terms(), text).await, made("", 64));
+    }
+    let gone = identities.wait_for(Option::is_none);
+    tokio::time::timeout(LONG, gone).await.expect("in time").expect("an embedder");
+}
+
 /// An embedder that does not tell texts apart has no identity, from the probe on that shows it.
 #[tokio::test]
 async fn an_embedder_that_does_not_tell_texts_apart_is_none() {
