@@ -220,6 +220,13 @@ impl Semantic {
                 }
                 Some(SemanticEvent::SteppedBack { route: route.into(), at: label.at })
             }
+            // The other replicas look at the same labels.
+            Change::Lapsed => {
+                if is_news {
+                    events::semantic_stepped_back(route);
+                }
+                None
+            }
         }
     }
 

@@ -86,8 +86,10 @@ pub enum Decision {
 pub enum Change {
     /// Certified, or certified at another threshold.
     Certified { threshold: f32 },
-    /// The bound is broken: the route is in shadow again.
+    /// The bound is broken: the route is in shadow again, and older labels are forgotten.
     SteppedBack,
+    /// A look at the labels certifies nothing any more, since too many are false. The labels stay.
+    Lapsed,
 }
 
 /// What operators see of a ledger.
@@ -144,11 +146,11 @@ impl Ledger {
         self.window.push(label);
         self.window.expire(at);
         self.regroup(partition);
-        if near.agrees() { self.count(partition) } else { None }
+        if near.agrees() { self.count(partition, at) } else { None }
     }
 
     /// Counts a label that could be a hit, and looks at the labels of its group if it is time.
-    fn count(&mut self, partition: Partition) -> Option<Change> {
+    fn count(&mut self, partition: Partition, at: u64) -> Option<Change> {
         let group = self.group_mut(partition);
         group.count();
         if !group.is_due() {
@@ -156,8 +158,17 @@ impl Ledger {
         }
         let former = group.threshold();
         self.look(partition);
-        let threshold = self.threshold(partition)?;
-        (former != Some(threshold)).then_some(Change::Certified { threshold })
+        let threshold = self.threshold(partition);
+        if threshold == former {
+            return None;
+        }
+        match threshold {
+            Some(threshold) => Some(Change::Certified { threshold }),
+            None => {
+                self.stepped_back_at = Some(at);
+                Some(Change::Lapsed)
+            }
+        }
     }
 
     fn look(&mut self, partition: Partition) {

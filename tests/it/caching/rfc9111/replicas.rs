@@ -47,7 +47,8 @@ fn rfc9111_4_variants_and_validation_are_shared_by_replicas() {
             let confirmed = get(&two.client(), &[("foo", foo)]).await;
             assert_eq!((confirmed.cache(), confirmed.text().as_str()), ("HIT", foo), "it confirmed it");
             let hit = get(&one.client(), &[("foo", foo)]).await;
-            assert!(hit.header("cache-status").starts_with("sidecache; hit"), "{:?}", hit.headers);
+            // The first replica may ask while the other one still writes: then it waits for that.
+            assert!(["HIT", "COALESCED"].contains(&hit.cache()), "{:?}", hit.headers);
         }
         assert_eq!(upstream.calls(), 4);
         two.client().request("PUT", "/a", &[], "").await;
